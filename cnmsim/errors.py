@@ -1,0 +1,74 @@
+"""The errors of the simulated engine: one tree, a class per HTTP status, messages in Docker's own words.
+
+Source: moby `errdefs` and `api/server/httpstatus` (docker-v29.7.2). What goes wrong inside a simulated kernel is an
+`OSError` with Linux's errno, as for a program on a real host.
+"""
+
+from __future__ import annotations
+
+
+class CnmsimError(Exception):
+    """Root of what cnmsim raises on purpose. `message` is the text, `status` the HTTP status an engine gives it."""
+
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class EngineError(CnmsimError):
+    """An engine refused a call; the call changed nothing."""
+
+
+class SystemFault(EngineError):
+    """Something failed inside the engine (500)."""
+
+    status = 500
+
+
+class NotFound(EngineError):
+    """What the call names does not exist (404)."""
+
+    status = 404
+
+
+class Conflict(EngineError):
+    """The call clashes with what exists (409)."""
+
+    status = 409
+
+
+class InvalidParameter(EngineError):
+    """An argument makes no sense (400)."""
+
+    status = 400
+
+
+class Forbidden(EngineError):
+    """The call is not permitted on this object (403)."""
+
+    status = 403
+
+
+class Unavailable(EngineError):
+    """Nothing is left to give, or a part is not ready (503)."""
+
+    status = 503
+
+
+class NotSimulated(EngineError):
+    """A real engine does this; cnmsim does not, and says so (501)."""
+
+    status = 501
+
+
+class FileError(CnmsimError):
+    """A file a user wrote is wrong: `path`, and where known `line` (from 1) and `key` (as `services.web.ports[0]`)."""
+
+    status = 400
+
+    def __init__(self, message: str, *, path: str, line: int | None = None, key: str = "") -> None:
+        self.path, self.line, self.key = path, line, key
+        place = path if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {key}: {message}" if key else f"{place}: {message}")

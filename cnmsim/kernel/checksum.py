@@ -1,0 +1,37 @@
+"""The Internet checksum (RFC 1071) and its incremental update (RFC 1624)."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import Address
+
+
+def checksum(data: bytes) -> int:
+    """Give the one's complement of the one's complement sum of `data`, padded to 16-bit words.
+
+    2**16 is congruent to 1 modulo 65535, so the folded sum is the whole text taken as one number modulo 65535,
+    which CPython does in C. A sum of zero can only come from all-zero data: otherwise it is written 0xFFFF.
+    """
+    if len(data) & 1:
+        data += b"\0"
+    value = int.from_bytes(data)
+    if not value:
+        return 0xFFFF
+    return 0xFFFF - (value % 0xFFFF or 0xFFFF)
+
+
+def pseudo_header(src: Address, dst: Address, protocol: int, length: int) -> bytes:
+    """Give the pseudo header that transport checksums cover (RFC 9293 §3.1, RFC 8200 §8.1)."""
+    if len(src) == 16:
+        return src + dst + length.to_bytes(4) + b"\0\0\0" + bytes((protocol,))
+    return src + dst + b"\0" + bytes((protocol,)) + length.to_bytes(2)
+
+
+def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes) -> int:
+    """Give the checksum of a TCP, UDP or ICMPv6 message whose own checksum field is zero."""
+    return checksum(pseudo_header(src, dst, protocol, len(segment)) + segment)
+
+
+def update(old_checksum: int, old: bytes, new: bytes) -> int:
+    """Give the checksum after `old` was replaced by `new` (RFC 1624 equation 3), both of even length."""
+    total = (0xFFFF - old_checksum) - int.from_bytes(old) + int.from_bytes(new)
+    return 0xFFFF - (total % 0xFFFF or 0xFFFF)

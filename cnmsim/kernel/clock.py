@@ -1,0 +1,145 @@
+"""Virtual time: a ready-queue for work at this instant, a heap for later work, and seeded randomness.
+
+Nothing here reads the machine's clock. Work runs in the order (time, order of asking), so that two runs of one
+lab are identical. Every piece of work carries the *context* that was current when it was asked for: a trace that
+starts with one packet thus follows whatever that packet causes, in every namespace, across links and timers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.events import Observer
+
+NS = 1_000_000_000
+#: The moment, in seconds since 1970, that virtual time zero stands for: 2026-01-01T00:00:00Z.
+EPOCH_S = 1_767_225_600
+
+
+@define(eq=False)
+class Timer:
+    """A piece of later work; `cancel` it and it never runs."""
+
+    when_ns: int
+    call: Callable[..., Any] | None
+    args: tuple[Any, ...]
+    context: Observer | None
+
+    def cancel(self) -> None:
+        """Take the work back. Does nothing if it has run or was cancelled."""
+        self.call = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the work is still to run."""
+        return self.call is not None
+
+
+class Clock:
+    """The one clock of a lab.
+
+    `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer on whose behalf
+    work is being done at this instant, or `None`: every decision point asks this one attribute.
+    """
+
+    __slots__ = ("_heap", "_ready", "_sequence", "context", "now_ns", "seed")
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.now_ns = 0
+        self.context: Observer | None = None
+        self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], Observer | None]] = deque()
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._sequence = 0
+
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds since the lab began."""
+        return self.now_ns / NS
+
+    @property
+    def wall_s(self) -> float:
+        """Virtual time of day, in seconds since 1970."""
+        return EPOCH_S + self.now_ns / NS
+
+    def stream(self, name: str) -> random.Random:
+        """Return a generator of its own for one owner, so that another owner's draws never shift it."""
+        return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a simulation, not a secret
+
+    def call_soon(self, call: Callable[..., Any], *args: Any) -> None:
+        """Run `call(*args)` at this instant, after the work already waiting."""
+        self._ready.append((call, args, self.context))
+
+    def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
+        """Run `call(*args)` after `delay_s` seconds of virtual time (negative counts as zero)."""
+        return self.call_at_ns(self.now_ns + max(0, round(delay_s * NS)), call, *args)
+
+    def call_at_ns(self, when_ns: int, call: Callable[..., Any], *args: Any) -> Timer:
+        """Run `call(*args)` at the virtual time `when_ns`, in nanoseconds."""
+        timer = Timer(when_ns, call, args, self.context)
+        self._sequence += 1
+        heapq.heappush(self._heap, (when_ns, self._sequence, timer))
+        return timer
+
+    def next_event_ns(self) -> int | None:
+        """Tell when the next work is due: `now_ns` if some waits now, `None` if there is none at all."""
+        if self._ready:
+            return self.now_ns
+        while self._heap and self._heap[0][2].call is None:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def run_ready(self) -> None:
+        """Do all the work of this instant, including what that work asks for at this instant."""
+        ready = self._ready
+        before = self.context
+        try:
+            while ready:
+                call, args, self.context = ready.popleft()
+                call(*args)
+        finally:
+            self.context = before
+
+    def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
+        """Let time pass.
+
+        Until `until_s` seconds of virtual time (the clock then stands exactly there), or without it until no work
+        is left; in both cases no further than the instant at which `stop()` turns true. `stop` is asked after
+        every instant.
+        """
+        until_ns = None if until_s is None else round(until_s * NS)
+        before = self.context
+        try:
+            while True:
+                self.run_ready()
+                if stop is not None and stop():
+                    return
+                due = self.next_event_ns()
+                if due is None or (until_ns is not None and due > until_ns):
+                    break
+                self.now_ns = max(self.now_ns, due)
+                self._run_due()
+        finally:
+            self.context = before
+        if until_ns is not None and until_ns > self.now_ns:
+            self.now_ns = until_ns
+
+    def run_for(self, duration_s: float, *, stop: Callable[[], bool] | None = None) -> None:
+        """Let `duration_s` seconds of virtual time pass, or less if `stop()` turns true before."""
+        self.run(self.now_ns / NS + duration_s, stop=stop)
+
+    def _run_due(self) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= self.now_ns:
+            timer = heapq.heappop(heap)[2]
+            if timer.call is not None:
+                call, timer.call = timer.call, None
+                self._ready.append((call, timer.args, timer.context))
+        self.run_ready()

@@ -1,0 +1,92 @@
+"""What the kernel tells an observer: one event a decision, and the closed list of reasons for a dropped packet.
+
+An observer is whatever `Clock.context` holds. When it is `None` a decision point costs one truth test.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol as TypingProtocol
+
+from attrs import frozen
+
+
+class Step(Enum):
+    """What happened to a packet at one point of its way."""
+
+    SENT = "sent"  # a socket, or the stack itself, made it
+    TRANSMITTED = "transmitted"  # a device put it on its wire
+    RECEIVED = "received"  # a device took it from its wire
+    BRIDGED = "bridged"  # a bridge chose the port(s)
+    HOOK = "hook"  # a netfilter hook was traversed and let it go on
+    TRANSLATED = "translated"  # NAT wrote other addresses or ports
+    ROUTED = "routed"  # a routing table chose the way
+    NEIGHBOUR = "neighbour"  # a link-layer address was asked for or found
+    FRAGMENTED = "fragmented"
+    REASSEMBLED = "reassembled"
+    DELIVERED = "delivered"  # a socket (or the stack: echo request) took it
+    DROPPED = "dropped"
+    NOTE = "note"  # something an engineer would want to know at this point (a proxy opens a second connection)
+
+
+class DropReason(Enum):
+    """Why a packet ended where it did. The list is closed: whatever drops a packet names one of these."""
+
+    MALFORMED = "malformed packet"
+    CHECKSUM = "wrong checksum"
+    LINK_DOWN = "link is down"
+    NO_CARRIER = "no peer on the link"
+    LINK_LOSS = "lost on the link"
+    NOT_FOR_US = "destination MAC is another station's"
+    MTU_EXCEEDED = "larger than the MTU"
+    NO_BRIDGE_PORT = "no bridge port to send it to"
+    NETFILTER_DROP = "dropped by a packet filter rule"
+    NETFILTER_POLICY = "dropped by a chain's policy"
+    NETFILTER_REJECT = "rejected by a packet filter rule"
+    CONNTRACK_INVALID = "conntrack could not place it"
+    NAT_EXHAUSTED = "no free port for address translation"
+    NO_ROUTE = "no route"
+    UNREACHABLE_ROUTE = "route says unreachable"
+    BLACKHOLE_ROUTE = "route says blackhole"
+    PROHIBIT_ROUTE = "route says prohibit"
+    REVERSE_PATH = "reverse path filter"
+    MARTIAN = "martian source or destination"
+    FORWARDING_DISABLED = "IP forwarding is disabled"
+    TTL_EXCEEDED = "TTL exceeded"
+    FRAGMENTATION_NEEDED = "fragmentation needed but DF is set"
+    REASSEMBLY_TIMEOUT = "fragments missing"
+    NEIGHBOUR_FAILED = "neighbour did not answer"
+    NEIGHBOUR_QUEUE_FULL = "neighbour queue is full"
+    NO_PROTOCOL = "protocol not spoken here"
+    PORT_CLOSED = "no socket listens there"
+    SOCKET_BUFFER_FULL = "socket buffer is full"
+    IPV6_DISABLED = "IPv6 is disabled on the device"
+    PORT_SECURITY = "the segment refuses this station's MAC"
+    STRAY_SEGMENT = "segment of no connection"
+
+
+@frozen
+class Event:
+    """One thing that happened to one packet.
+
+    `place` is the network namespace (a host or a container), `device` the device concerned or "". `what` is one
+    phrase for people; `decision` the rule, route or table entry that decided, as its own tool prints it, or "".
+    `data` is the packet as it is at this point: an Ethernet frame if `is_frame`, else from the IP header on.
+    """
+
+    time_ns: int
+    place: str
+    device: str
+    step: Step
+    what: str
+    decision: str
+    data: bytes
+    is_frame: bool = False
+    reason: DropReason | None = None
+
+
+class Observer(TypingProtocol):
+    """Anything that wants to be told. It must not change what it observes."""
+
+    def report(self, event: Event) -> None:
+        """Take note of one event."""

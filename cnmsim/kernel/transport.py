@@ -1,0 +1,123 @@
+"""Transport messages as bytes: UDP (RFC 768), TCP (RFC 9293), ICMP (RFC 792), ICMPv6 (RFC 4443), ARP (RFC 826).
+
+Each `…_message` function gives the bytes with the checksum filled in; parsing is by `Packet` and small readers here.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, Mac
+from cnmsim.kernel.checksum import checksum, transport_checksum
+from cnmsim.kernel.packet import MalformedPacketError
+
+_UDP = Struct("!HHHH")
+_TCP = Struct("!HHIIBBHHH")
+_ICMP = Struct("!BBH4s")
+_ARP = Struct("!HHBBH6s4s6s4s")
+
+
+def udp_message(src: Address, dst: Address, sport: int, dport: int, payload: bytes) -> bytes:
+    """Make a UDP datagram from `src`:`sport` to `dst`:`dport`."""
+    head = _UDP.pack(sport, dport, 8 + len(payload), 0)
+    sum_ = transport_checksum(src, dst, 17, head + payload) or 0xFFFF
+    return head[:6] + sum_.to_bytes(2) + payload
+
+
+@frozen
+class TcpSegment:
+    """A TCP segment's fields: sequence numbers and window as they are on the wire, options as raw bytes."""
+
+    sport: int
+    dport: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    options: bytes = b""
+    payload: bytes = b""
+
+    def to_wire(self, src: Address, dst: Address) -> bytes:
+        """Give the bytes, checksummed for the two addresses; options are padded to whole words."""
+        options = self.options + b"\0" * (-len(self.options) % 4)
+        offset = (20 + len(options)) // 4 << 4
+        head = _TCP.pack(self.sport, self.dport, self.seq, self.ack, offset, self.flags, self.window, 0, 0)
+        body = options + self.payload
+        sum_ = transport_checksum(src, dst, 6, head + body)
+        return head[:16] + sum_.to_bytes(2) + head[18:] + body
+
+    @classmethod
+    def parse(cls, message: bytes) -> TcpSegment:
+        """Read a segment. Raises `MalformedPacketError` if it is truncated."""
+        if len(message) < 20:
+            raise MalformedPacketError("truncated TCP header")
+        sport, dport, seq, ack, offset, flags, window, _, _ = _TCP.unpack_from(message)
+        size = (offset >> 4) * 4
+        if size < 20 or size > len(message):
+            raise MalformedPacketError("TCP data offset does not fit the packet")
+        return cls(sport, dport, seq, ack, flags, window, message[20:size], message[size:])
+
+    @property
+    def mss(self) -> int | None:
+        """The maximum segment size option, or `None`."""
+        at = 0
+        options = self.options
+        while at < len(options):
+            kind = options[at]
+            if kind == 0:
+                return None
+            if kind == 1:
+                at += 1
+                continue
+            if at + 1 >= len(options) or options[at + 1] < 2:
+                return None
+            if kind == 2 and options[at + 1] == 4 and at + 4 <= len(options):
+                return int.from_bytes(options[at + 2 : at + 4])
+            at += options[at + 1]
+        return None
+
+
+def icmp_message(icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b"") -> bytes:
+    """Make an ICMP message; `rest` is the second word of its header (identifier and sequence, or an MTU)."""
+    head = _ICMP.pack(icmp_type, code, 0, rest)
+    return head[:2] + checksum(head + payload).to_bytes(2) + rest + payload
+
+
+def icmpv6_message(
+    src: Address, dst: Address, icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b""
+) -> bytes:
+    """Make an ICMPv6 message, checksummed for the two addresses."""
+    head = _ICMP.pack(icmp_type, code, 0, rest)
+    return head[:2] + transport_checksum(src, dst, 58, head + payload).to_bytes(2) + rest + payload
+
+
+ARP_REQUEST, ARP_REPLY = 1, 2
+
+
+@frozen
+class ArpMessage:
+    """An ARP message for IPv4 over Ethernet (RFC 826)."""
+
+    operation: int
+    sender_mac: Mac
+    sender_ip: Address
+    target_mac: Mac
+    target_ip: Address
+
+    def to_wire(self) -> bytes:
+        """Give its 28 bytes."""
+        return _ARP.pack(
+            1, 0x0800, 6, 4, self.operation, self.sender_mac, self.sender_ip, self.target_mac, self.target_ip
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> ArpMessage:
+        """Read one. Raises `MalformedPacketError` if it is truncated or not for IPv4 over Ethernet."""
+        if len(data) < 28:
+            raise MalformedPacketError("truncated ARP message")
+        hardware, protocol, hlen, plen, operation, *rest = _ARP.unpack_from(data)
+        if (hardware, protocol, hlen, plen) != (1, 0x0800, 6, 4):
+            raise MalformedPacketError("ARP for another kind of network")
+        return cls(operation, *rest)
