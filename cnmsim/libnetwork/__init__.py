@@ -1,0 +1,1 @@
+"""libnetwork: the container network model of Docker Engine."""

@@ -1,0 +1,638 @@
+"""What differs between engine releases: one attribute a behaviour, one frozen instance a release.
+
+Code asks the profile and never compares version numbers. Attributes are named by the behaviour they switch, so that
+`if profile.has_gateway_priority` reads as a claim; messages that changed their wording are whole texts with `{}`
+fields. An attribute with a default is one in which the listed releases, save those that set it, agree. Sources:
+moby at v26.1.5, v28.5.2 and docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Profile:
+    """The behaviour of one engine release."""
+
+    # ---- the release itself
+    version: str
+    api_version: str
+    min_api_version: str
+    git_commit: str
+    go_version: str
+    build_time: str
+    kernel_version: str = "6.12.48+deb13-amd64"
+
+    # ---- networks and their IPAM
+    #: 26.1 walks its list of pools with a cursor; later releases take the lowest free gap.
+    pools_rotate: bool
+    #: Default pools are sorted by base address and overlapping entries dropped, instead of kept as configured.
+    pools_are_sorted: bool
+    #: `0.0.0.0/N` and `::/N` ask for any default pool of the size N.
+    pool_size_hint: bool
+    #: A pool that fails after it was drawn is tried again past the host's routes, rather than excluded beforehand.
+    host_overlap_is_retried: bool
+    #: An IPv6 pool is made of the engine's id when none is configured.
+    has_ula_pool: bool
+    #: Address spaces are split by family (26.1 keeps both families in one).
+    address_space_per_family: bool
+    pools_exhausted_text: str
+    #: 404 in 26.1, 400 later.
+    pools_exhausted_is_not_found: bool
+    pool_overlap_text: str
+    #: A particular address out of a full pool: 26.1 says the pool is full, later releases that the address is taken.
+    full_pool_hides_requested: bool
+    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool; later any, but allocates within 2**63.
+    ipv6_bitmap_ordinals: int
+    ipv6_automatic_ordinals: int
+    can_disable_ipv4: bool
+    #: IPv6 networks get a subnet of a default pool when the user names none.
+    ipv6_subnet_is_optional: bool
+    #: IPAM entries of a typed API: malformed ones fail when the body is decoded.
+    ipam_config_is_typed: bool
+    echoes_unused_ipv6_config: bool
+    validates_enable_driver_options: bool
+    static_ip_on_automatic_subnet: bool
+    #: The driver may ask for no gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
+    drivers_skip_gateway: bool
+    #: macvlan and ipvlan never get a gateway they did not ask for.
+    macvlan_skips_gateway: bool
+    inspect_shows_allocated_gateway: bool
+    inspect_has_ipam_status: bool
+    #: `network inspect` prints EnableIPv4.
+    inspect_shows_enable_ipv4: bool
+    inspect_gateway6_has_length: bool
+    reload_overwrites_ipam_config: bool
+    refuses_multicast_subnet: bool
+    link_local_clash_text: str
+    config_from_is_resolved_first: bool
+    config_from_options_text: str
+    blank_name_text: str
+    blank_id_text: str
+    active_endpoints_lists_endpoints: bool
+
+    # ---- endpoints, sandboxes and their order
+    #: MAC addresses on bridge and macvlan are made of the IPv4 address (`02:42:...`).
+    mac_from_ip: bool
+    #: The API version from which `network connect` honours a MAC address; "" where it never does.
+    connect_mac_api_version: str
+    #: `eth3` follows a removed `eth2`: the counter only grows.
+    interface_counter_grows: bool
+    #: At start, interfaces are plugged in gateway order (26.1), not in the order of joining.
+    start_plugs_in_gateway_order: bool
+    has_endpoint_ifname: bool
+    has_endpoint_sysctls: bool
+    has_gateway_priority: bool
+    #: 26.1 weighs v4 gateway 1 and v6 gateway 2; later it is the number of families with a way out.
+    gateway_score_by_family: bool
+    #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
+    gateway_choice: str
+    sandbox_before_endpoints: bool
+    allocates_before_task: bool
+    start_error_prefix: str
+    stopped_disconnect_events: int
+    running_disconnect_events: int
+    failed_connect_keeps_settings: bool
+    ipv6_gateway_needs_address: bool
+    sysctl_disabled_ipv6_is_released: bool
+    gwbridge_accepts_ipv6_gateway: bool
+    default_bridge_ipv6_from_mac: bool
+    default_bridge_ipv6_needs_subnet: bool
+    has_bip6: bool
+
+    # ---- texts of the daemon
+    host_connect_text: str
+    host_disconnect_text: str
+    static_ip_on_predefined_text: str
+    alias_on_predefined_text: str
+    static_ip_on_automatic_text: str
+    static_ip_outside_text: str
+    join_own_namespace_text: str
+    #: With `{ref}`, `{name}` and `{state}`.
+    join_stopped_namespace_text: str
+    missing_namespace_target_prefix: str
+
+    # ---- links, hosts file, resolver
+    legacy_link_env: bool
+    hosts_cleanup_by_name: bool
+    hosts_zero_suffix: bool
+    host_gateway_both_families: bool
+    #: "create": a name is known from the endpoint's creation; "join": once the sandbox has the interface.
+    dns_records_at: str
+    #: A name without an address of the asked family is answered empty instead of forwarded.
+    known_name_answers_empty: bool
+    #: Nameservers of the host's file are asked from the host's namespace whatever their address.
+    host_servers_from_host: bool
+    #: 8.8.8.8 and friends stand in when the embedded resolver has no server.
+    resolver_uses_google: bool
+    #: The trailer line that says so; "" for none.
+    no_servers_comment: str
+    resolv_conf_indented_comments: bool
+    resolver_nftables: str
+    shuffle_source: str
+
+    # ---- bridge driver and firewall
+    default_ip6tables: bool
+    ip6tables_needs_experimental: bool
+    has_ip_forward_no_drop: bool
+    has_allow_direct_routing: bool
+    has_bridge_accept_fwmark: bool
+    has_firewall_backend: bool
+    has_raw_env: bool
+    sctp_checksum: str
+    #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
+    firewall_layout: str
+    has_forward_chain: bool
+    #: DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; without, raw rules and DOCKER's final drops do.
+    has_isolation_chains: bool
+    has_internal_chain: bool
+    docker_user_has_return: bool
+    docker_user_is_retopped: bool
+    established_before_isolation: bool
+    docker_chain_has_final_rule: bool
+    port_rules_are_appended: bool
+    port_self_masquerade_always: bool
+    nat_returns_from_bridge: bool
+    has_raw_rules: bool
+    hairpin_reaches_other_networks: bool
+    has_gateway_modes: bool
+    has_trusted_interfaces: bool
+    ipv6_policy_always_drop: bool
+    dnat6_excludes_link_local: bool
+    bridge_has_fe80_1: bool
+    bridge_mac_prefix_0242: bool
+    veth_is_made_in_namespace: bool
+    nat_jumps_at_start: bool
+    br_netfilter_without_proxy: bool
+
+    # ---- port mappings
+    #: Every address text has a port table of its own; `0.0.0.0:80` and `127.0.0.1:80` both pass.
+    ports_per_address_text: bool
+    ports_are_grouped: bool
+    port_order: str
+    range_is_retried: bool
+    skips_reserved_ports: bool
+    refuses_container_port_zero: bool
+    routed_ports_on_other_endpoints: bool
+    internal_ports_in_inspect: bool
+    #: With `{proto}`, `{address}` (host:port), `{mapping}` (the whole binding) and `{error}`.
+    port_bind_text: str
+    port_duplicate_text: str
+    proxy_gets_listener: bool
+    udp_reuses_address: bool
+    conntrack_flush_by_container_port: bool
+
+    # ---- swarm
+    ingress_jump_chain: str
+    ingress_rule_if_absent: bool
+    tolerates_stale_vip: bool
+    alias_vip_reference_counted: bool
+    table_updates_are_replaced: bool
+    enforcer_counts_completed_tasks: bool
+    image_pull_error_is_reported: bool
+    stack_passes_driver_opts: bool
+    stack_schema_default: str
+    swarm_ipv4_is_required: bool
+
+
+_V26 = Profile(
+    version="26.1.5",
+    api_version="1.45",
+    min_api_version="1.24",
+    git_commit="411e817",
+    go_version="go1.21.13",
+    build_time="2024-07-23T19:11:39.000000000+00:00",
+    pools_rotate=True,
+    pools_are_sorted=False,
+    pool_size_hint=False,
+    host_overlap_is_retried=True,
+    has_ula_pool=False,
+    address_space_per_family=False,
+    pools_exhausted_text=(
+        "could not find an available, non-overlapping IPv{family} address pool among the defaults"
+        " to assign to the network"
+    ),
+    pools_exhausted_is_not_found=True,
+    pool_overlap_text="Pool overlaps with other one on this address space",
+    full_pool_hides_requested=True,
+    ipv6_bitmap_ordinals=(1 << 64) - 1,
+    ipv6_automatic_ordinals=(1 << 64) - 1,
+    can_disable_ipv4=False,
+    ipv6_subnet_is_optional=False,
+    ipam_config_is_typed=False,
+    echoes_unused_ipv6_config=True,
+    validates_enable_driver_options=False,
+    static_ip_on_automatic_subnet=False,
+    drivers_skip_gateway=False,
+    macvlan_skips_gateway=False,
+    inspect_shows_allocated_gateway=False,
+    inspect_has_ipam_status=False,
+    inspect_shows_enable_ipv4=False,
+    inspect_gateway6_has_length=True,
+    reload_overwrites_ipam_config=True,
+    refuses_multicast_subnet=False,
+    link_local_clash_text="clash with the Link-Local prefix 'fe80::/64'",
+    config_from_is_resolved_first=False,
+    config_from_options_text=(
+        "user specified configurations are not supported if the network depends on a configuration network"
+    ),
+    blank_name_text="invalid name: {name}",
+    blank_id_text="invalid id: ",
+    active_endpoints_lists_endpoints=False,
+    mac_from_ip=True,
+    connect_mac_api_version="",
+    interface_counter_grows=True,
+    start_plugs_in_gateway_order=True,
+    has_endpoint_ifname=False,
+    has_endpoint_sysctls=False,
+    has_gateway_priority=False,
+    gateway_score_by_family=False,
+    gateway_choice="single",
+    sandbox_before_endpoints=False,
+    allocates_before_task=True,
+    start_error_prefix="",
+    stopped_disconnect_events=1,
+    running_disconnect_events=2,
+    failed_connect_keeps_settings=True,
+    ipv6_gateway_needs_address=False,
+    sysctl_disabled_ipv6_is_released=False,
+    gwbridge_accepts_ipv6_gateway=False,
+    default_bridge_ipv6_from_mac=True,
+    default_bridge_ipv6_needs_subnet=True,
+    has_bip6=False,
+    host_connect_text="container cannot be disconnected from host network or connected to host network",
+    host_disconnect_text="container cannot be disconnected from host network or connected to host network",
+    static_ip_on_predefined_text="user specified IP address is supported on user defined networks only",
+    alias_on_predefined_text="network-scoped alias is supported only for containers in user defined networks",
+    static_ip_on_automatic_text=(
+        "user specified IP address is supported only when connecting to networks with user configured subnets"
+    ),
+    static_ip_outside_text="no configured subnet or ip-range contain the IP address {ip}",
+    join_own_namespace_text="cannot join own network",
+    join_stopped_namespace_text="cannot join network of a non running container: {ref}",
+    missing_namespace_target_prefix="",
+    legacy_link_env=True,
+    hosts_cleanup_by_name=True,
+    hosts_zero_suffix=True,
+    host_gateway_both_families=False,
+    dns_records_at="create",
+    known_name_answers_empty=False,
+    host_servers_from_host=False,
+    resolver_uses_google=True,
+    no_servers_comment="# Used default nameservers.",
+    resolv_conf_indented_comments=True,
+    resolver_nftables="",
+    shuffle_source="seeded",
+    default_ip6tables=False,
+    ip6tables_needs_experimental=True,
+    has_ip_forward_no_drop=False,
+    has_allow_direct_routing=False,
+    has_bridge_accept_fwmark=False,
+    has_firewall_backend=False,
+    has_raw_env=False,
+    sctp_checksum="always",
+    firewall_layout="26.1",
+    has_forward_chain=False,
+    has_isolation_chains=True,
+    has_internal_chain=False,
+    docker_user_has_return=True,
+    docker_user_is_retopped=True,
+    established_before_isolation=False,
+    docker_chain_has_final_rule=False,
+    port_rules_are_appended=True,
+    port_self_masquerade_always=True,
+    nat_returns_from_bridge=True,
+    has_raw_rules=False,
+    hairpin_reaches_other_networks=False,
+    has_gateway_modes=False,
+    has_trusted_interfaces=False,
+    ipv6_policy_always_drop=True,
+    dnat6_excludes_link_local=False,
+    bridge_has_fe80_1=True,
+    bridge_mac_prefix_0242=True,
+    veth_is_made_in_namespace=False,
+    nat_jumps_at_start=False,
+    br_netfilter_without_proxy=False,
+    ports_per_address_text=True,
+    ports_are_grouped=False,
+    port_order="descending",
+    range_is_retried=False,
+    skips_reserved_ports=False,
+    refuses_container_port_zero=False,
+    routed_ports_on_other_endpoints=False,
+    internal_ports_in_inspect=False,
+    port_bind_text="listen {network} {address}: bind: {error}",
+    port_duplicate_text="Bind for {address} failed: port is already allocated",
+    proxy_gets_listener=False,
+    udp_reuses_address=False,
+    conntrack_flush_by_container_port=False,
+    ingress_jump_chain="FORWARD",
+    ingress_rule_if_absent=False,
+    tolerates_stale_vip=False,
+    alias_vip_reference_counted=False,
+    table_updates_are_replaced=False,
+    enforcer_counts_completed_tasks=True,
+    image_pull_error_is_reported=False,
+    stack_passes_driver_opts=False,
+    stack_schema_default="3.12",
+    swarm_ipv4_is_required=False,
+)
+
+_V28 = Profile(
+    version="28.5.2",
+    api_version="1.51",
+    min_api_version="1.24",
+    git_commit="89c5e8f",
+    go_version="go1.25.3",
+    build_time="2025-11-05T14:43:25.000000000+00:00",
+    pools_rotate=False,
+    pools_are_sorted=True,
+    pool_size_hint=False,
+    host_overlap_is_retried=False,
+    has_ula_pool=True,
+    address_space_per_family=True,
+    pools_exhausted_text="all predefined address pools have been fully subnetted",
+    pools_exhausted_is_not_found=False,
+    pool_overlap_text="invalid pool request: Pool overlaps with other one on this address space",
+    full_pool_hides_requested=False,
+    ipv6_bitmap_ordinals=1 << 128,
+    ipv6_automatic_ordinals=1 << 63,
+    can_disable_ipv4=True,
+    ipv6_subnet_is_optional=True,
+    ipam_config_is_typed=False,
+    echoes_unused_ipv6_config=True,
+    validates_enable_driver_options=True,
+    static_ip_on_automatic_subnet=False,
+    drivers_skip_gateway=True,
+    macvlan_skips_gateway=False,
+    inspect_shows_allocated_gateway=False,
+    inspect_has_ipam_status=False,
+    inspect_shows_enable_ipv4=True,
+    inspect_gateway6_has_length=False,
+    reload_overwrites_ipam_config=True,
+    refuses_multicast_subnet=True,
+    link_local_clash_text="'{subnet}' clashes with the Link-Local prefix 'fe80::/64'",
+    config_from_is_resolved_first=True,
+    config_from_options_text=(
+        "user specified configurations are not supported if the network depends on a configuration network"
+    ),
+    blank_name_text="invalid name: name is empty",
+    blank_id_text="invalid id: id is empty",
+    active_endpoints_lists_endpoints=True,
+    mac_from_ip=False,
+    connect_mac_api_version="",
+    interface_counter_grows=False,
+    start_plugs_in_gateway_order=False,
+    has_endpoint_ifname=True,
+    has_endpoint_sysctls=True,
+    has_gateway_priority=True,
+    gateway_score_by_family=True,
+    gateway_choice="dual-stack-first",
+    sandbox_before_endpoints=True,
+    allocates_before_task=False,
+    start_error_prefix="failed to set up container networking: ",
+    stopped_disconnect_events=0,
+    running_disconnect_events=1,
+    failed_connect_keeps_settings=True,
+    ipv6_gateway_needs_address=True,
+    sysctl_disabled_ipv6_is_released=False,
+    gwbridge_accepts_ipv6_gateway=True,
+    default_bridge_ipv6_from_mac=False,
+    default_bridge_ipv6_needs_subnet=False,
+    has_bip6=True,
+    host_connect_text=("cannot connect container to host network - container must be created in host network mode"),
+    host_disconnect_text=(
+        "cannot disconnect container from host network - container was created in host network mode"
+    ),
+    static_ip_on_predefined_text="user specified IP address is supported on user defined networks only",
+    alias_on_predefined_text="network-scoped alias is supported only for containers in user defined networks",
+    static_ip_on_automatic_text=(
+        "user specified IP address is supported only when connecting to networks with user configured subnets"
+    ),
+    static_ip_outside_text="no configured subnet or ip-range contain the IP address {ip}",
+    join_own_namespace_text="cannot join own network namespace",
+    join_stopped_namespace_text=(
+        "cannot join network namespace of a non running container: container {name} is {state}"
+    ),
+    missing_namespace_target_prefix="joining network namespace of container: ",
+    legacy_link_env=True,
+    hosts_cleanup_by_name=False,
+    hosts_zero_suffix=False,
+    host_gateway_both_families=True,
+    dns_records_at="create",
+    known_name_answers_empty=True,
+    host_servers_from_host=True,
+    resolver_uses_google=False,
+    no_servers_comment="# NO EXTERNAL NAMESERVERS DEFINED",
+    resolv_conf_indented_comments=True,
+    resolver_nftables="env",
+    shuffle_source="seeded",
+    default_ip6tables=True,
+    ip6tables_needs_experimental=False,
+    has_ip_forward_no_drop=True,
+    has_allow_direct_routing=True,
+    has_bridge_accept_fwmark=False,
+    has_firewall_backend=False,
+    has_raw_env=True,
+    sctp_checksum="env",
+    firewall_layout="28.5",
+    has_forward_chain=True,
+    has_isolation_chains=True,
+    has_internal_chain=False,
+    docker_user_has_return=False,
+    docker_user_is_retopped=False,
+    established_before_isolation=True,
+    docker_chain_has_final_rule=True,
+    port_rules_are_appended=False,
+    port_self_masquerade_always=False,
+    nat_returns_from_bridge=True,
+    has_raw_rules=True,
+    hairpin_reaches_other_networks=False,
+    has_gateway_modes=True,
+    has_trusted_interfaces=True,
+    ipv6_policy_always_drop=False,
+    dnat6_excludes_link_local=True,
+    bridge_has_fe80_1=False,
+    bridge_mac_prefix_0242=False,
+    veth_is_made_in_namespace=True,
+    nat_jumps_at_start=True,
+    br_netfilter_without_proxy=True,
+    ports_per_address_text=False,
+    ports_are_grouped=True,
+    port_order="ascending",
+    range_is_retried=True,
+    skips_reserved_ports=False,
+    refuses_container_port_zero=False,
+    routed_ports_on_other_endpoints=False,
+    internal_ports_in_inspect=False,
+    port_bind_text="failed to bind host port for {mapping}: {error}",
+    port_duplicate_text="failed to listen on TCP socket: address already in use",
+    proxy_gets_listener=True,
+    udp_reuses_address=True,
+    conntrack_flush_by_container_port=False,
+    ingress_jump_chain="DOCKER-FORWARD",
+    ingress_rule_if_absent=False,
+    tolerates_stale_vip=False,
+    alias_vip_reference_counted=False,
+    table_updates_are_replaced=False,
+    enforcer_counts_completed_tasks=True,
+    image_pull_error_is_reported=False,
+    stack_passes_driver_opts=True,
+    stack_schema_default="3.13",
+    swarm_ipv4_is_required=True,
+)
+
+_V29 = Profile(
+    version="29.7.2",
+    api_version="1.55",
+    min_api_version="1.40",
+    git_commit="6a43e3d",
+    go_version="go1.26.5",
+    build_time="2026-08-12T16:02:11.000000000+00:00",
+    pools_rotate=False,
+    pools_are_sorted=True,
+    pool_size_hint=True,
+    host_overlap_is_retried=False,
+    has_ula_pool=True,
+    address_space_per_family=True,
+    pools_exhausted_text="all predefined address pools have been fully subnetted",
+    pools_exhausted_is_not_found=False,
+    pool_overlap_text="invalid pool request: Pool overlaps with other one on this address space",
+    full_pool_hides_requested=False,
+    ipv6_bitmap_ordinals=1 << 128,
+    ipv6_automatic_ordinals=1 << 63,
+    can_disable_ipv4=True,
+    ipv6_subnet_is_optional=True,
+    ipam_config_is_typed=True,
+    echoes_unused_ipv6_config=False,
+    validates_enable_driver_options=True,
+    static_ip_on_automatic_subnet=True,
+    drivers_skip_gateway=True,
+    macvlan_skips_gateway=True,
+    inspect_shows_allocated_gateway=True,
+    inspect_has_ipam_status=True,
+    inspect_shows_enable_ipv4=True,
+    inspect_gateway6_has_length=False,
+    reload_overwrites_ipam_config=False,
+    refuses_multicast_subnet=True,
+    link_local_clash_text="'{subnet}' clashes with the Link-Local prefix 'fe80::/64'",
+    config_from_is_resolved_first=True,
+    config_from_options_text=(
+        "user-specified configurations are not supported if the network depends on a configuration network"
+    ),
+    blank_name_text="invalid name: name is empty",
+    blank_id_text="invalid id: id is empty",
+    active_endpoints_lists_endpoints=True,
+    mac_from_ip=False,
+    connect_mac_api_version="1.54",
+    interface_counter_grows=False,
+    start_plugs_in_gateway_order=False,
+    has_endpoint_ifname=True,
+    has_endpoint_sysctls=True,
+    has_gateway_priority=True,
+    gateway_score_by_family=True,
+    gateway_choice="per-family",
+    sandbox_before_endpoints=True,
+    allocates_before_task=False,
+    start_error_prefix="failed to set up container networking: ",
+    stopped_disconnect_events=0,
+    running_disconnect_events=1,
+    failed_connect_keeps_settings=False,
+    ipv6_gateway_needs_address=True,
+    sysctl_disabled_ipv6_is_released=True,
+    gwbridge_accepts_ipv6_gateway=True,
+    default_bridge_ipv6_from_mac=False,
+    default_bridge_ipv6_needs_subnet=False,
+    has_bip6=True,
+    host_connect_text=("cannot connect container to host network - container must be created in host network mode"),
+    host_disconnect_text=(
+        "cannot disconnect container from host network - container was created in host network mode"
+    ),
+    static_ip_on_predefined_text="user-specified IP address is supported on user-defined networks only",
+    alias_on_predefined_text="network-scoped aliases are only supported for user-defined networks",
+    static_ip_on_automatic_text="",
+    static_ip_outside_text="no configured subnet contains IP address {ip}",
+    join_own_namespace_text="cannot join own network namespace",
+    join_stopped_namespace_text=(
+        "cannot join network namespace of a non running container: container {name} is {state}"
+    ),
+    missing_namespace_target_prefix="joining network namespace of container: ",
+    legacy_link_env=False,
+    hosts_cleanup_by_name=False,
+    hosts_zero_suffix=False,
+    host_gateway_both_families=True,
+    dns_records_at="join",
+    known_name_answers_empty=True,
+    host_servers_from_host=True,
+    resolver_uses_google=False,
+    no_servers_comment="# NO EXTERNAL NAMESERVERS DEFINED",
+    resolv_conf_indented_comments=False,
+    resolver_nftables="option",
+    shuffle_source="per-query",
+    default_ip6tables=True,
+    ip6tables_needs_experimental=False,
+    has_ip_forward_no_drop=True,
+    has_allow_direct_routing=True,
+    has_bridge_accept_fwmark=True,
+    has_firewall_backend=True,
+    has_raw_env=True,
+    sctp_checksum="never",
+    firewall_layout="29.7",
+    has_forward_chain=True,
+    has_isolation_chains=False,
+    has_internal_chain=True,
+    docker_user_has_return=False,
+    docker_user_is_retopped=False,
+    established_before_isolation=True,
+    docker_chain_has_final_rule=True,
+    port_rules_are_appended=False,
+    port_self_masquerade_always=False,
+    nat_returns_from_bridge=False,
+    has_raw_rules=True,
+    hairpin_reaches_other_networks=True,
+    has_gateway_modes=True,
+    has_trusted_interfaces=True,
+    ipv6_policy_always_drop=False,
+    dnat6_excludes_link_local=True,
+    bridge_has_fe80_1=False,
+    bridge_mac_prefix_0242=False,
+    veth_is_made_in_namespace=True,
+    nat_jumps_at_start=True,
+    br_netfilter_without_proxy=True,
+    ports_per_address_text=False,
+    ports_are_grouped=True,
+    port_order="ascending",
+    range_is_retried=True,
+    skips_reserved_ports=True,
+    refuses_container_port_zero=True,
+    routed_ports_on_other_endpoints=True,
+    internal_ports_in_inspect=True,
+    port_bind_text="failed to bind host port {address}/{proto}: {error}",
+    port_duplicate_text="failed to bind host port {address}/{proto}: address already in use",
+    proxy_gets_listener=True,
+    udp_reuses_address=False,
+    conntrack_flush_by_container_port=True,
+    ingress_jump_chain="DOCKER-FORWARD",
+    ingress_rule_if_absent=True,
+    tolerates_stale_vip=True,
+    alias_vip_reference_counted=True,
+    table_updates_are_replaced=True,
+    enforcer_counts_completed_tasks=False,
+    image_pull_error_is_reported=True,
+    stack_passes_driver_opts=True,
+    stack_schema_default="3.13",
+    swarm_ipv4_is_required=True,
+)
+
+PROFILES: dict[str, Profile] = {each.version: each for each in (_V26, _V28, _V29)}
+DEFAULT_VERSION = _V29.version
+
+
+def profile(version: str = DEFAULT_VERSION) -> Profile:
+    """Give the behaviour of an engine release. Raises `ValueError` if it is not one of `PROFILES`."""
+    try:
+        return PROFILES[version]
+    except KeyError:
+        known = ", ".join(PROFILES)
+        raise ValueError(f"unknown engine version {version!r} (known: {known})") from None

@@ -1,0 +1,19 @@
+import attrs
+import pytest
+
+from cnmsim.libnetwork.profile import DEFAULT_VERSION, PROFILES, Profile, profile
+
+
+def test_the_newest_release_is_the_default() -> None:
+    assert profile() is profile("29.7.2")
+    assert DEFAULT_VERSION == "29.7.2"
+
+
+def test_an_unknown_release_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown engine version '1\.13' \(known: 26\.1\.5, 28\.5\.2, 29\.7\.2\)"):
+        profile("1.13")
+
+
+@pytest.mark.parametrize("name", [each.name for each in attrs.fields(Profile) if each.default is attrs.NOTHING])
+def test_every_attribute_tells_at_least_two_releases_apart(name: str) -> None:
+    assert len({getattr(each, name) for each in PROFILES.values()}) > 1
