@@ -1,0 +1,69 @@
+"""What the C library says of an error number: the programs' messages end in it, on whatever system we run."""
+
+from __future__ import annotations
+
+import errno
+
+_TEXTS = {
+    errno.EPERM: "Operation not permitted",
+    errno.ENOENT: "No such file or directory",
+    errno.ESRCH: "No such process",
+    errno.EINTR: "Interrupted system call",
+    errno.EIO: "Input/output error",
+    errno.ENXIO: "No such device or address",
+    errno.EBADF: "Bad file descriptor",
+    errno.EACCES: "Permission denied",
+    errno.EBUSY: "Device or resource busy",
+    errno.EEXIST: "File exists",
+    errno.ENODEV: "No such device",
+    errno.ENOTDIR: "Not a directory",
+    errno.EISDIR: "Is a directory",
+    errno.EINVAL: "Invalid argument",
+    errno.EPIPE: "Broken pipe",
+    errno.ERANGE: "Numerical result out of range",
+    errno.ENOTEMPTY: "Directory not empty",
+    errno.EMSGSIZE: "Message too long",
+    errno.EPROTONOSUPPORT: "Protocol not supported",
+    errno.EOPNOTSUPP: "Operation not supported",
+    errno.EAFNOSUPPORT: "Address family not supported by protocol",
+    errno.EADDRINUSE: "Address already in use",
+    errno.EADDRNOTAVAIL: "Cannot assign requested address",
+    errno.ENETDOWN: "Network is down",
+    errno.ENETUNREACH: "Network is unreachable",
+    errno.ECONNABORTED: "Software caused connection abort",
+    errno.ECONNRESET: "Connection reset by peer",
+    errno.ENOBUFS: "No buffer space available",
+    errno.EISCONN: "Transport endpoint is already connected",
+    errno.ENOTCONN: "Transport endpoint is not connected",
+    errno.ETIMEDOUT: "Connection timed out",
+    errno.ECONNREFUSED: "Connection refused",
+    errno.EHOSTUNREACH: "No route to host",
+    errno.EALREADY: "Operation already in progress",
+    errno.EPROTO: "Protocol error",
+    errno.ENOPROTOOPT: "Protocol not available",
+}
+
+_BY_CLASS: tuple[tuple[type[OSError], int], ...] = (
+    (ConnectionRefusedError, errno.ECONNREFUSED),
+    (ConnectionResetError, errno.ECONNRESET),
+    (BrokenPipeError, errno.EPIPE),
+    (TimeoutError, errno.ETIMEDOUT),
+    (FileNotFoundError, errno.ENOENT),
+    (FileExistsError, errno.EEXIST),
+    (IsADirectoryError, errno.EISDIR),
+    (NotADirectoryError, errno.ENOTDIR),
+    (PermissionError, errno.EPERM),
+)
+
+
+def errno_of(error: OSError) -> int:
+    """Give the number of an `OSError`, from its class if it was raised without one."""
+    if error.errno is not None:
+        return error.errno
+    return next((number for kind, number in _BY_CLASS if isinstance(error, kind)), errno.EIO)
+
+
+def strerror(error: OSError) -> str:
+    """Give the C library's sentence for an `OSError`."""
+    number = errno_of(error)
+    return _TEXTS.get(number) or error.strerror or f"Unknown error {number}"

@@ -1,0 +1,140 @@
+"""Command lines as getopt(3) reads them: short options in clusters, long ones, operands anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import define, field
+
+
+class UsageError(Exception):
+    """A command line makes no sense; the text is what the program says of it, without its own name."""
+
+
+@define
+class Options:
+    """What a command line said.
+
+    `values` holds, for each option given, its arguments in order (an empty text for one that takes none).
+    """
+
+    operands: list[str] = field(factory=list)
+    values: dict[str, list[str]] = field(factory=dict)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Give the last argument of an option, or `default` if it was not given."""
+        found = self.values.get(name)
+        return found[-1] if found else default
+
+    def every(self, name: str) -> list[str]:
+        """Give all arguments of an option that may be repeated."""
+        return self.values.get(name, [])
+
+    def count(self, name: str) -> int:
+        """Tell how often an option was given."""
+        return len(self.values.get(name, ()))
+
+    def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
+        """Read an option's argument as a whole number. Raises `UsageError` with busybox's text if it is none."""
+        text = self.get(name)
+        if text is None:
+            return default
+        if not text.removeprefix("-").isdecimal():
+            raise UsageError(f"invalid number '{text}'")
+        value = int(text)
+        if not low <= value <= high:
+            raise UsageError(f"number {text} is not in {low}..{high} range")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        """Read an option's argument as seconds, fractions allowed. Raises `UsageError` if it is none."""
+        text = self.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(f"invalid number '{text}'") from None
+        if not 0 <= value < 2**31:
+            raise UsageError(f"invalid number '{text}'")
+        return value
+
+
+def getopt(
+    arguments: Sequence[str],
+    short: str,
+    long: Mapping[str, str] | Iterable[str] = (),
+    *,
+    stop_at_operand: bool = False,
+    single_dash_long: bool = False,
+) -> Options:
+    """Read a command line.
+
+    `short` is as for getopt(3): a letter, followed by `:` if it takes an argument. `long` maps long names (with `=`
+    at the end if they take an argument) to the name under which they are kept. `single_dash_long` allows
+    `-type=mx`. Raises `UsageError` with getopt's own text.
+    """
+    table = dict(long) if isinstance(long, Mapping) else {name: name.rstrip("=") for name in long}
+    found = Options()
+    at = 0
+    while at < len(arguments):
+        argument = arguments[at]
+        at += 1
+        if argument == "--":
+            found.operands.extend(arguments[at:])
+            break
+        if argument.startswith("--"):
+            at = _long(arguments, at, argument[2:], table, found)
+        elif single_dash_long and argument[1:].partition("=")[0] in {name.rstrip("=") for name in table}:
+            at = _long(arguments, at, argument[1:], table, found)
+        elif argument.startswith("-") and len(argument) > 1:
+            at = _cluster(arguments, at, argument[1:], short, found)
+        else:
+            found.operands.append(argument)
+            if stop_at_operand:
+                found.operands.extend(arguments[at:])
+                break
+    return found
+
+
+def _long(arguments: Sequence[str], at: int, text: str, table: Mapping[str, str], found: Options) -> int:
+    name, equals, value = text.partition("=")
+    if f"{name}=" in table:
+        if not equals:
+            if at >= len(arguments):
+                raise UsageError(f"option '--{name}' requires an argument")
+            value = arguments[at]
+            at += 1
+        found.values.setdefault(table[f"{name}="], []).append(value)
+    elif name in table:
+        if equals:
+            raise UsageError(f"option '--{name}' doesn't allow an argument")
+        found.values.setdefault(table[name], []).append("")
+    else:
+        raise UsageError(f"unrecognized option '--{name}'")
+    return at
+
+
+def _cluster(arguments: Sequence[str], at: int, letters: str, short: str, found: Options) -> int:
+    position = 0
+    while position < len(letters):
+        letter = letters[position]
+        position += 1
+        where = short.find(letter)
+        if where < 0 or letter == ":":
+            raise UsageError(f"invalid option -- '{letter}'")
+        if short[where + 1 : where + 2] != ":":
+            found.values.setdefault(letter, []).append("")
+            continue
+        value = letters[position:]
+        if not value:
+            if at >= len(arguments):
+                raise UsageError(f"option requires an argument -- '{letter}'")
+            value = arguments[at]
+            at += 1
+        found.values.setdefault(letter, []).append(value)
+        break
+    return at
