@@ -1,0 +1,1 @@
+"""The simulated Linux kernel's network stack. It knows nothing of Docker."""

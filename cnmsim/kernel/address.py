@@ -106,7 +106,7 @@ class Prefix:
         address_text, slash, length_text = text.partition("/")
         address = parse_ip(address_text)
         bits = len(address) * 8
-        if slash and not length_text.isascii() or (slash and not length_text.isdigit()):
+        if (slash and not length_text.isascii()) or (slash and not length_text.isdigit()):
             raise ValueError(f"invalid prefix: {text}")
         length = int(length_text) if slash else bits
         if length > bits:
@@ -148,9 +148,7 @@ class Prefix:
 
     def overlaps(self, other: Prefix) -> bool:
         """Tell whether the two have an address in common."""
-        return (
-            self.family == other.family and self.first_int <= other.last_int and other.first_int <= self.last_int
-        )
+        return self.family == other.family and self.first_int <= other.last_int and other.first_int <= self.last_int
 
 
 def parse_interface(text: str) -> tuple[Address, int]:

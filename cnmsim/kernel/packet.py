@@ -66,12 +66,13 @@ class Packet:
     """One IPv4 or IPv6 packet and its metadata.
 
     `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
-    ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply.
+    ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
+    the route chose (a gateway, or the destination itself).
     """
 
     __slots__ = (
         "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "fragment_offset", "indev", "l4",
-        "mark", "more_fragments", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
+        "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
     )  # fmt: skip
 
     data: bytes
@@ -87,6 +88,7 @@ class Packet:
     more_fragments: bool
     indev: Device | None
     outdev: Device | None
+    nexthop: Address | None
     physindev: Device | None
     physoutdev: Device | None
     mark: int
@@ -100,7 +102,7 @@ class Packet:
         Raises `MalformedPacketError` if lengths, version or the IPv4 header checksum are wrong.
         """
         self.indev = indev
-        self.outdev = self.physindev = self.physoutdev = None
+        self.outdev = self.nexthop = self.physindev = self.physoutdev = None
         self.mark = 0
         self.connection = None
         self.ct_state = None
@@ -266,9 +268,7 @@ class Packet:
         old_ports = new_ports = b""
         if self.protocol in (6, 17, 132) and len(body) >= 4:
             old_ports = body[:4]
-            new_ports = _PORTS.pack(
-                self.sport if sport is None else sport, self.dport if dport is None else dport
-            )
+            new_ports = _PORTS.pack(self.sport if sport is None else sport, self.dport if dport is None else dport)
             body = new_ports + body[4:]
         at = _CHECKSUM_AT.get(self.protocol)  # type: ignore[call-overload]
         if at is None or len(body) < at + 2:

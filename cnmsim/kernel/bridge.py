@@ -1,0 +1,259 @@
+"""The Linux bridge: learning, ageing, flooding, hairpin, and the detour of bridged IP through netfilter.
+
+Source: net/bridge/br_{input,forward,fdb,netfilter_hooks}.c of Linux 6.1. Spanning tree, VLAN filtering and multicast
+snooping are not modelled: every group frame is flooded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.kernel.address import Mac, format_mac
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.device import ETHERNET_HEADER, Device
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.packet import MalformedPacketError, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+
+_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
+
+
+@define(eq=False)
+class BridgePort:
+    """A device enslaved to a bridge. With `hairpin` a frame may leave through the port it came in by."""
+
+    device: Device
+    hairpin: bool = False
+    learning: bool = True
+    flood: bool = True
+
+
+@define(eq=False)
+class FdbEntry:
+    """Where a MAC address was last seen. `port` is `None` for the bridge's own addresses."""
+
+    mac: Mac
+    port: BridgePort | None
+    updated_ns: int
+    is_permanent: bool = False
+
+
+class Bridge(Device):
+    """A bridge device: a switch whose own port, the device itself, leads up into the namespace."""
+
+    __slots__ = ("_fixed_mtu", "ageing_s", "fdb", "ports")
+    kind = "bridge"
+
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+        super().__init__(name, mac, clock, mtu)
+        self.ports: dict[Device, BridgePort] = {}
+        self.fdb: dict[Mac, FdbEntry] = {}
+        self.ageing_s = 300.0
+        self._fixed_mtu = False
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether any port has one; a bridge without ports says NO-CARRIER."""
+        return self.is_up and any(device.has_carrier for device in self.ports)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Fix the MTU; until then it follows the smallest port's."""
+        self._fixed_mtu = True
+        super().set_mtu(mtu)
+
+    def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
+        """Enslave a device. Raises `OSError(EBUSY)` if it has a master, `OSError(ELOOP)` for a bridge."""
+        if device.master is not None:
+            raise OSError(16, "Device or resource busy")
+        if isinstance(device, Bridge):
+            raise OSError(40, "Too many levels of symbolic links")
+        port = BridgePort(device, hairpin)
+        self.ports[device] = port
+        device.master = self
+        self.fdb[device.mac] = FdbEntry(device.mac, None, self.clock.now_ns, is_permanent=True)
+        self.port_changed()
+        return port
+
+    def remove_port(self, device: Device) -> None:
+        """Release a device; what was learnt behind it is forgotten. Raises `OSError(EINVAL)` if it is no port."""
+        port = self.ports.pop(device, None)
+        if port is None:
+            raise OSError(22, "Invalid argument")
+        device.master = None
+        self.fdb = {mac: entry for mac, entry in self.fdb.items() if entry.port is not port and mac != device.mac}
+        self.port_changed()
+
+    def port_changed(self) -> None:
+        """Take note that a port came, went, or changed its link."""
+        if self.ports and not self._fixed_mtu:
+            self._mtu = min(device.mtu for device in self.ports)
+        if self.namespace is not None:
+            self.namespace.link_changed(self)
+
+    def add_fdb(self, mac: Mac, device: Device) -> None:
+        """Add a permanent entry, as `bridge fdb add MAC dev PORT master`."""
+        self.fdb[mac] = FdbEntry(mac, self.ports[device], self.clock.now_ns, is_permanent=True)
+
+    def detach(self) -> None:
+        """Release every port."""
+        for device in list(self.ports):
+            self.remove_port(device)
+
+    def _lookup(self, mac: Mac) -> FdbEntry | None:
+        entry = self.fdb.get(mac)
+        if entry is None or entry.is_permanent:
+            return entry
+        if self.clock.now_ns - entry.updated_ns > self.ageing_s * NS:
+            del self.fdb[mac]
+            return None
+        return entry
+
+    def _learn(self, mac: Mac, port: BridgePort) -> None:
+        entry = self.fdb.get(mac)
+        if entry is None:
+            self.fdb[mac] = FdbEntry(mac, port, self.clock.now_ns)
+        elif not entry.is_permanent:
+            entry.port = port
+            entry.updated_ns = self.clock.now_ns
+
+    def transmit(self, frame: bytes) -> None:
+        """Send a frame of the namespace's own stack out of the ports."""
+        if not self.is_up:
+            self.drop(frame, DropReason.LINK_DOWN)
+            return
+        self.tx_packets += 1
+        self.tx_bytes += len(frame)
+        if self.taps:
+            for tap in self.taps:
+                tap(self.clock.now_ns, "out", frame)
+        if self.clock.context is not None:
+            self._report(Step.TRANSMITTED, frame)
+        entry = None if frame[0] & 1 else self._lookup(frame[:6])
+        if entry is None:
+            self._flood(frame, None)
+        elif entry.port is None:
+            self.drop(frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(frame[:6])} is the bridge's own address")
+        else:
+            self._send_to(entry.port, frame)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        self._flood(frame, None)
+
+    def port_input(self, frame: bytes, device: Device) -> None:
+        """Take a frame that a port received."""
+        if not self.is_up:
+            self.drop(frame, DropReason.LINK_DOWN)
+            return
+        port = self.ports[device]
+        src = frame[6:12]
+        if port.learning and not src[0] & 1:
+            self._learn(src, port)
+        packet = None
+        if self._calls_netfilter(frame):
+            packet, frame = self._prerouting(frame, device)
+            if packet is None:
+                return
+        dst = frame[:6]
+        if dst[0] & 1:
+            self._flood(frame, port, packet)
+            self._pass_up(frame, packet)
+            return
+        if dst == self.mac:
+            self._pass_up(frame, packet)
+            return
+        entry = self._lookup(dst)
+        if entry is None:
+            self._flood(frame, port, packet)
+        elif entry.port is None:
+            self._pass_up(frame, packet)
+        elif entry.port is port and not port.hairpin:
+            self.drop(frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(dst)} is behind the port it came from")
+        else:
+            self._forward(frame, port, entry.port, packet)
+
+    def _pass_up(self, frame: bytes, packet: Packet | None) -> None:
+        self.rx_packets += 1
+        self.rx_bytes += len(frame)
+        if self.taps:
+            for tap in self.taps:
+                tap(self.clock.now_ns, "in", frame)
+        if self.namespace is not None:
+            self.namespace.input(frame, self, packet)
+
+    def _flood(self, frame: bytes, source: BridgePort | None, packet: Packet | None = None) -> None:
+        targets = [
+            port
+            for device, port in self.ports.items()
+            if (port is not source or port.hairpin) and port.flood and device.has_carrier
+        ]
+        if not targets and source is None:
+            self.drop(frame, DropReason.NO_BRIDGE_PORT, "the bridge has no port with a carrier")
+        for port in targets:
+            if source is None:
+                self._send_to(port, frame)
+            else:
+                self._forward(frame, source, port, packet.copy() if packet is not None else None)
+
+    def _forward(self, frame: bytes, source: BridgePort, target: BridgePort, packet: Packet | None) -> None:
+        if packet is not None and self.namespace is not None:
+            packet.outdev = self
+            packet.physoutdev = target.device
+            netfilter = self.namespace.netfilter
+            if not netfilter.run(Hook.FORWARD, packet) or not netfilter.run(Hook.POSTROUTING, packet):
+                return
+            frame = frame[:ETHERNET_HEADER] + packet.data
+        if self.clock.context is not None:
+            self._report(Step.BRIDGED, frame, f"{source.device.name} → {target.device.name}")
+        self._send_to(target, frame)
+
+    def _send_to(self, port: BridgePort, frame: bytes) -> None:
+        device = port.device
+        if len(frame) > device._mtu + ETHERNET_HEADER + 4:
+            self.drop(
+                frame, DropReason.MTU_EXCEEDED, f"{len(frame) - 14} bytes, MTU of {device.name} is {device._mtu}"
+            )
+            return
+        device.transmit(frame)
+
+    def _calls_netfilter(self, frame: bytes) -> bool:
+        namespace = self.namespace
+        if namespace is None or not namespace.bridges_through_netfilter:
+            return False
+        ethertype = frame[12:14]
+        if ethertype == _IPV4:
+            return namespace.sysctl_get("net.bridge.bridge-nf-call-iptables") == "1"
+        return ethertype == _IPV6 and namespace.sysctl_get("net.bridge.bridge-nf-call-ip6tables") == "1"
+
+    def _prerouting(self, frame: bytes, device: Device) -> tuple[Packet | None, bytes]:
+        """Run PREROUTING on a bridged packet; a changed destination decides the MAC anew (br_nf_pre_routing_finish)."""
+        namespace = self.namespace
+        assert namespace is not None
+        try:
+            packet = Packet(frame[ETHERNET_HEADER:], self)
+        except MalformedPacketError as error:
+            self.drop(frame, DropReason.MALFORMED, str(error))
+            return None, frame
+        packet.physindev = device
+        dst = packet.dst
+        if not namespace.netfilter.run(Hook.PREROUTING, packet):
+            return None, frame
+        head = frame[:ETHERNET_HEADER]
+        if packet.dst != dst:
+            head = self._redirected(packet) + head[6:]
+        return packet, head + packet.data
+
+    def _redirected(self, packet: Packet) -> Mac:
+        """Give the MAC a translated packet goes to: the neighbour's if it stays on this bridge, else our own."""
+        namespace = self.namespace
+        assert namespace is not None
+        route = namespace.routes(packet.family).lookup(packet.dst)
+        if route is not None and route.device is self and not namespace.is_local(packet.dst):
+            known = namespace.neighbours.known_mac(self, route.gateway or packet.dst)
+            if known is not None:
+                return known
+        return self.mac

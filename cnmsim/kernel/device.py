@@ -1,0 +1,289 @@
+"""Network devices: what every device has, loopback, veth pairs and physical NICs.
+
+A device moves Ethernet frames as bytes. `transmit` is called by the stack or a bridge above it, `receive` by what is
+on the other side; between the two lies the clock's ready-queue, never a call into the other namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from attrs import frozen
+
+from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, format_ip
+from cnmsim.kernel.events import DropReason, Event, Step
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.bridge import Bridge
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+#: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
+Tap = Callable[[int, str, bytes], None]
+
+ETHERNET_HEADER = 14
+_VLAN_TAG = 4
+
+
+@frozen
+class InterfaceAddress:
+    """An address on a device, as `ip addr` lists it.
+
+    `broadcast` is what `brd` shows (`None`: not shown), `scope` one of `global`, `link`, `host`; `flags` may hold
+    `nodad`, `noprefixroute`.
+    """
+
+    address: Address
+    prefixlen: int
+    scope: str = "global"
+    broadcast: Address | None = None
+    flags: frozenset[str] = frozenset()
+
+    @property
+    def prefix(self) -> Prefix:
+        """The connected network."""
+        return Prefix.of(self.address, self.prefixlen)
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if len(self.address) == 16 else 4
+
+    def __str__(self) -> str:
+        return f"{format_ip(self.address)}/{self.prefixlen}"
+
+
+class Device:
+    """What all network devices have in common (Linux: struct net_device).
+
+    `index` is the ifindex in its namespace (0 while in none), `master` the bridge it is a port of. `taps` are
+    captures; leave it an empty tuple and it costs one truth test a frame.
+    """
+
+    __slots__ = (
+        "_mtu", "addresses", "clock", "index", "is_up", "mac", "master", "name", "namespace", "rx_bytes",
+        "rx_dropped", "rx_packets", "taps", "tx_bytes", "tx_dropped", "tx_packets", "txqueuelen",
+    )  # fmt: skip
+
+    kind: ClassVar[str] = "device"
+
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+        self.name = name
+        self.mac = mac
+        self.clock = clock
+        self._mtu = mtu
+        self.index = 0
+        self.is_up = False
+        self.namespace: NetworkNamespace | None = None
+        self.master: Bridge | None = None
+        self.addresses: list[InterfaceAddress] = []
+        self.taps: tuple[Tap, ...] = ()
+        self.txqueuelen = 1000
+        self.rx_packets = self.rx_bytes = self.rx_dropped = 0
+        self.tx_packets = self.tx_bytes = self.tx_dropped = 0
+
+    def __repr__(self) -> str:
+        place = self.namespace.name if self.namespace else "?"
+        return f"<{type(self).__name__} {place}:{self.name}>"
+
+    @property
+    def mtu(self) -> int:
+        """Largest IP packet, in bytes."""
+        return self._mtu
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether the link works at the other end (`LOWER_UP`)."""
+        return self.is_up
+
+    @property
+    def peer_index(self) -> int | None:
+        """The ifindex behind `@if`, for devices that come in pairs."""
+        return None
+
+    def set_up(self) -> None:
+        """Do as `ip link set DEV up`."""
+        if not self.is_up:
+            self.is_up = True
+            self._link_changed()
+
+    def set_down(self) -> None:
+        """Do as `ip link set DEV down`: its routes go."""
+        if self.is_up:
+            self.is_up = False
+            self._link_changed()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Set the MTU in bytes. Raises `OSError(EINVAL)` under 68."""
+        if not 68 <= mtu <= 65535:
+            raise OSError(22, "Invalid argument")
+        self._mtu = mtu
+        if self.namespace is not None:
+            self.namespace.topology_changed()
+
+    def set_mac(self, mac: Mac) -> None:
+        """Set the Ethernet address."""
+        self.mac = mac
+        if self.namespace is not None:
+            self.namespace.topology_changed()
+
+    def _link_changed(self) -> None:
+        if self.namespace is not None:
+            self.namespace.link_changed(self)
+        if self.master is not None:
+            self.master.port_changed()
+
+    def transmit(self, frame: bytes) -> None:
+        """Send a frame out of the device."""
+        if not self.is_up:
+            self.drop(frame, DropReason.LINK_DOWN)
+            return
+        self.tx_packets += 1
+        self.tx_bytes += len(frame)
+        if self.taps:
+            for tap in self.taps:
+                tap(self.clock.now_ns, "out", frame)
+        if self.clock.context is not None:
+            self._report(Step.TRANSMITTED, frame)
+        self._put_on_wire(frame)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        self.drop(frame, DropReason.NO_CARRIER)
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame that came in from the wire."""
+        if not self.is_up:
+            self.drop(frame, DropReason.LINK_DOWN)
+            return
+        self.rx_packets += 1
+        self.rx_bytes += len(frame)
+        if self.taps:
+            for tap in self.taps:
+                tap(self.clock.now_ns, "in", frame)
+        if len(frame) < ETHERNET_HEADER:
+            self.drop(frame, DropReason.MALFORMED, "shorter than an Ethernet header")
+            return
+        if self.clock.context is not None:
+            self._report(Step.RECEIVED, frame)
+        if self.master is not None:
+            self.master.port_input(frame, self)
+        elif self.namespace is not None:
+            self.namespace.input(frame, self)
+
+    def detach(self) -> None:
+        """Let go of what the device holds outside its namespace, because it is being removed."""
+        if self.master is not None:
+            self.master.remove_port(self)
+
+    def drop(self, frame: bytes, reason: DropReason, what: str = "") -> None:
+        """End a frame here, with a reason."""
+        self.tx_dropped += 1
+        if self.clock.context is not None:
+            self._report(Step.DROPPED, frame, what or reason.value, reason)
+
+    def _report(self, step: Step, frame: bytes, what: str = "", reason: DropReason | None = None) -> None:
+        observer = self.clock.context
+        if observer is not None:
+            place = self.namespace.name if self.namespace else ""
+            observer.report(
+                Event(self.clock.now_ns, place, self.name, step, what or step.value, "", frame, True, reason)
+            )
+
+
+class Loopback(Device):
+    """The `lo` device: what it transmits, it receives."""
+
+    __slots__ = ()
+    kind = "loopback"
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("lo", MAC_ZERO, clock, mtu=65536)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        self.clock.call_soon(self.receive, frame)
+
+
+class Veth(Device):
+    """One end of a virtual Ethernet cable (Linux: drivers/net/veth.c)."""
+
+    __slots__ = ("peer",)
+    kind = "veth"
+
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+        super().__init__(name, mac, clock, mtu)
+        self.peer: Veth | None = None
+
+    @classmethod
+    def pair(cls, clock: Clock, name: str, peer_name: str, mac: Mac, peer_mac: Mac) -> tuple[Veth, Veth]:
+        """Make a cable; both ends are down and in no namespace yet."""
+        one, two = cls(name, mac, clock), cls(peer_name, peer_mac, clock)
+        one.peer, two.peer = two, one
+        return one, two
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether both ends are up."""
+        return self.is_up and self.peer is not None and self.peer.is_up
+
+    @property
+    def peer_index(self) -> int | None:
+        """The other end's ifindex in its own namespace."""
+        return self.peer.index if self.peer is not None else None
+
+    def _link_changed(self) -> None:
+        super()._link_changed()
+        peer = self.peer
+        if peer is not None and peer.is_up:
+            Device._link_changed(peer)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        peer = self.peer
+        if peer is None or not peer.is_up:
+            self.drop(frame, DropReason.NO_CARRIER)
+        elif len(frame) > peer._mtu + ETHERNET_HEADER + _VLAN_TAG:
+            self.drop(frame, DropReason.MTU_EXCEEDED, f"{len(frame) - 14} bytes, MTU of {peer.name} is {peer._mtu}")
+        else:
+            self.clock.call_soon(peer.receive, frame)
+
+    def detach(self) -> None:
+        """Cut the cable."""
+        super().detach()
+        if self.peer is not None:
+            peer, self.peer = self.peer, None
+            peer.peer = None
+            Device._link_changed(peer)
+
+
+class Medium(Protocol):
+    """What a physical NIC is plugged into: a segment, a link, a switch port."""
+
+    def carry(self, frame: bytes, sender: Nic) -> None:
+        """Bring a frame to the other stations, after the medium's latency."""
+
+
+class Nic(Device):
+    """A physical Ethernet interface; `medium` is the cable, or `None`."""
+
+    __slots__ = ("medium",)
+    kind = "nic"
+
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+        super().__init__(name, mac, clock, mtu)
+        self.medium: Medium | None = None
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether a cable is plugged in."""
+        return self.is_up and self.medium is not None
+
+    def plug(self, medium: Medium | None) -> None:
+        """Plug a cable in, or pull it (`None`)."""
+        self.medium = medium
+        self._link_changed()
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        if self.medium is None:
+            self.drop(frame, DropReason.NO_CARRIER)
+        else:
+            self.medium.carry(frame, self)

@@ -1,0 +1,393 @@
+"""The IP layer of one namespace: input, forwarding, local delivery, output (Linux: net/ipv4/ip_{input,forward,output}.c).
+
+One path serves both families. Netfilter's five hooks are called where Linux calls them.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.address import (
+    IPV4_BROADCAST,
+    MAC_BROADCAST,
+    MAC_ZERO,
+    Address,
+    format_ip,
+    is_link_local,
+    is_loopback,
+    is_multicast,
+    multicast_mac,
+)
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.fragment import Reassembly, fragment
+from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
+from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.packet import Packet, build_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.route import Route
+
+_MIN_MTU6 = 1280
+_ROUTE_ERRORS = {
+    "unreachable": (errno.EHOSTUNREACH, "No route to host"),
+    "prohibit": (errno.EACCES, "Permission denied"),
+    "blackhole": (errno.EINVAL, "Invalid argument"),
+}
+_ROUTE_DROPS = {
+    "unreachable": DropReason.UNREACHABLE_ROUTE,
+    "prohibit": DropReason.PROHIBIT_ROUTE,
+    "blackhole": DropReason.BLACKHOLE_ROUTE,
+}
+
+
+@frozen
+class Decision:
+    """What routing says of a packet that starts here: device, next hop (`None`: the destination), source, MTU."""
+
+    outdev: Device
+    gateway: Address | None
+    src: Address
+    route: Route
+    mtu: int
+
+
+class IpLayer:
+    """IPv4 and IPv6 of one namespace."""
+
+    __slots__ = ("_decisions", "_decisions_at", "_identification", "_namespace", "icmp", "reassembly")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._identification = namespace.clock.stream(f"{namespace.name}/ip-id").randrange(65536)
+        self._decisions: dict[tuple[Address, Address | None, Device | None], Decision] = {}
+        self._decisions_at = -1
+        self.icmp = Icmp(namespace)
+        self.reassembly = Reassembly(namespace.clock, self._not_reassembled)
+
+    # --- input ---------------------------------------------------------------------------------------------------
+
+    def input(self, packet: Packet, *, prerouted: bool = False) -> None:
+        """Take a packet from a device, up to local delivery or forwarding."""
+        namespace = self._namespace
+        netfilter = namespace.netfilter
+        device = packet.indev
+        assert device is not None
+        if netfilter.is_active and not prerouted:
+            if packet.more_fragments or packet.fragment_offset:
+                whole = self._reassemble(packet)
+                if whole is None:
+                    return
+                packet = whole
+            if not netfilter.run(Hook.PREROUTING, packet):
+                return
+        dst = packet.dst
+        local = namespace.is_local(dst) or is_multicast(dst)
+        if not local and packet.family == 4:
+            local = dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
+        if self._is_martian(packet, device):
+            return
+        if local:
+            self._deliver(packet)
+        else:
+            self._forward(packet)
+
+    def _is_martian(self, packet: Packet, device: Device) -> bool:
+        """Drop what can't be on a wire (Linux: ip_route_input_slow, fib_validate_source)."""
+        namespace = self._namespace
+        if device.kind == "loopback":
+            return False
+        src, dst = packet.src, packet.dst
+        if is_multicast(src) or src == IPV4_BROADCAST:
+            namespace.drop(packet, DropReason.MARTIAN, f"source {format_ip(src)}")
+            return True
+        if is_loopback(dst) or is_loopback(src):
+            if packet.family == 4 and namespace.sysctl_device(device, 4, "route_localnet") == "1":
+                return False
+            which = "destination" if is_loopback(dst) else "source"
+            namespace.drop(packet, DropReason.MARTIAN, f"loopback {which} on {device.name}")
+            return True
+        if packet.family == 4 and namespace.is_local(src) and not is_link_local(src):
+            if namespace.sysctl_device(device, 4, "accept_local") == "1":
+                return False
+            namespace.drop(packet, DropReason.MARTIAN, f"source {format_ip(src)} is this host's own")
+            return True
+        return packet.family == 4 and namespace.filters_reverse_path and self._fails_reverse_path(packet, device)
+
+    def _fails_reverse_path(self, packet: Packet, device: Device) -> bool:
+        namespace = self._namespace
+        mode = max(
+            int(namespace.sysctl_get("net.ipv4.conf.all.rp_filter")),
+            int(namespace.sysctl_device(device, 4, "rp_filter")),
+        )
+        if not mode:
+            return False
+        back = namespace.routes4.lookup(packet.src)
+        if back is not None and (mode == 2 or back.device is device):
+            return False
+        namespace.drop(
+            packet, DropReason.REVERSE_PATH, f"the way back to {format_ip(packet.src)} is not {device.name}",
+            decision=str(back or "no route"),
+        )  # fmt: skip
+        return True
+
+    def _reassemble(self, packet: Packet) -> Packet | None:
+        namespace = self._namespace
+        whole = self.reassembly.add(packet)
+        if whole is not None and namespace.clock.context is not None:
+            namespace.report(Step.REASSEMBLED, f"{len(whole.data)} bytes whole again", whole)
+        return whole
+
+    def _not_reassembled(self, first: Packet) -> None:
+        self._namespace.drop(first, DropReason.REASSEMBLY_TIMEOUT)
+        kind = TIME_EXCEEDED if first.family == 4 else TIME_EXCEEDED6
+        self.icmp.send_error(first, kind, 1)
+
+    def _deliver(self, packet: Packet) -> None:
+        namespace = self._namespace
+        if packet.more_fragments or packet.fragment_offset:
+            whole = self._reassemble(packet)
+            if whole is None:
+                return
+            packet = whole
+        netfilter = namespace.netfilter
+        if netfilter.is_active and not netfilter.run(Hook.INPUT, packet):
+            return
+        protocol = packet.protocol
+        if protocol == 17 or protocol == 6:  # noqa: PLR1714 - the hot path
+            namespace.sockets.deliver(packet)
+        elif protocol == (1 if packet.family == 4 else 58):
+            self.icmp.input(packet)
+        elif not namespace.deliver_other(packet):
+            namespace.drop(packet, DropReason.NO_PROTOCOL, f"IP protocol {protocol}")
+            if packet.family == 4:
+                self.icmp.send_error(packet, UNREACHABLE, 2)
+            else:
+                self.icmp.send_error(packet, 4, 1, 6)
+
+    # --- forwarding ----------------------------------------------------------------------------------------------
+
+    def _forward(self, packet: Packet) -> None:
+        namespace = self._namespace
+        family = packet.family
+        if not (namespace.forwards4 if family == 4 else namespace.forwards6):
+            key = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
+            namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision=f"{key} = 0")
+            return
+        route = namespace.routes(family).lookup(packet.dst)
+        if route is None or route.kind != "unicast":
+            self._no_way(packet, route)
+            return
+        if family == 6 and (is_link_local(packet.src) or is_link_local(packet.dst)):
+            namespace.drop(packet, DropReason.MARTIAN, "link-local addresses are not forwarded")
+            return
+        outdev = route.device
+        assert outdev is not None
+        if packet.ttl <= 1:
+            namespace.drop(packet, DropReason.TTL_EXCEEDED)
+            self.icmp.send_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
+            return
+        mtu = min(outdev.mtu, route.mtu or 65535)
+        if len(packet.data) > mtu and packet.dont_fragment:
+            self._too_big(packet, mtu, outdev)
+            return
+        packet.set_ttl(packet.ttl - 1)
+        packet.outdev = outdev
+        packet.nexthop = route.gateway or packet.dst
+        if namespace.clock.context is not None:
+            namespace.report(
+                Step.ROUTED, f"forwarded to {outdev.name}", packet, device=outdev.name, decision=str(route)
+            )
+        netfilter = namespace.netfilter
+        if netfilter.is_active and not (
+            netfilter.run(Hook.FORWARD, packet) and netfilter.run(Hook.POSTROUTING, packet)
+        ):
+            return
+        self._finish(packet)
+
+    def _no_way(self, packet: Packet, route: Route | None) -> None:
+        namespace = self._namespace
+        family = packet.family
+        if route is None:
+            namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(packet.dst)}")
+            self.icmp.send_error(packet, UNREACHABLE if family == 4 else UNREACHABLE6, 0)
+            return
+        namespace.drop(packet, _ROUTE_DROPS[route.kind], decision=str(route))
+        if route.kind == "unreachable":
+            self.icmp.send_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
+        elif route.kind == "prohibit":
+            self.icmp.send_error(packet, *((UNREACHABLE, 13) if family == 4 else (UNREACHABLE6, 1)))
+
+    def _too_big(self, packet: Packet, mtu: int, outdev: Device) -> None:
+        namespace = self._namespace
+        what = f"{len(packet.data)} bytes, MTU of {outdev.name} is {mtu}"
+        namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name)
+        if packet.family == 4:
+            self.icmp.send_error(packet, UNREACHABLE, 4, mtu)
+        else:
+            self.icmp.send_error(packet, TOO_BIG6, 0, mtu)
+
+    # --- output --------------------------------------------------------------------------------------------------
+
+    def route_output(
+        self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0
+    ) -> Decision:
+        """Choose device, next hop and source for a packet that starts here.
+
+        Raises `OSError`: ENETUNREACH without a route (or a source), EHOSTUNREACH, EACCES or EINVAL for unreachable,
+        prohibit and blackhole routes, EADDRNOTAVAIL for a source this namespace does not have.
+        """
+        del mark  # routing by mark needs policy rules, which no Docker version sets in these namespaces
+        namespace = self._namespace
+        generation = namespace.generation
+        if generation != self._decisions_at:
+            self._decisions.clear()
+            self._decisions_at = generation
+        key = (dst, src, outdev)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._decisions[key] = self._decide(dst, src, outdev)
+        return decision
+
+    def _decide(self, dst: Address, src: Address | None, outdev: Device | None) -> Decision:
+        namespace = self._namespace
+        family = 6 if len(dst) == 16 else 4
+        if src is not None and not namespace.has_address(src) and not is_loopback(src):
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        if namespace.is_local(dst):
+            lo = namespace.loopback
+            if not lo.is_up:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            return Decision(lo, None, src or dst, namespace.local_route(dst), lo.mtu)
+        if is_multicast(dst) or dst == IPV4_BROADCAST:
+            route = namespace.routes(family).lookup(dst, outdev)
+            device = outdev or (route.device if route is not None else None)
+            if device is None:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            chosen = src or namespace.select_source(dst, device)
+            if chosen is None:
+                raise OSError(errno.ENETUNREACH, "Network is unreachable")
+            return Decision(device, None, chosen, route or namespace.link_route(dst, device), device.mtu)
+        if is_link_local(dst) and family == 6 and outdev is None:
+            outdev = namespace.link_local_device()
+        route = namespace.routes(family).lookup(dst, outdev)
+        if route is None:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        if route.kind != "unicast":
+            number, text = _ROUTE_ERRORS[route.kind]
+            raise OSError(number, text)
+        device = route.device
+        assert device is not None
+        chosen = src or route.src or namespace.select_source(route.gateway or dst, device, dst)
+        if chosen is None:
+            number = errno.ENETUNREACH if family == 4 else errno.EADDRNOTAVAIL
+            raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
+        mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu(dst))
+        return Decision(device, route.gateway, chosen, route, mtu)
+
+    def send(
+        self,
+        protocol: int,
+        decision: Decision,
+        dst: Address,
+        message: bytes,
+        *,
+        ttl: int = 64,
+        tos: int = 0,
+        dont_fragment: bool = True,
+        may_fragment: bool = True,
+        mark: int = 0,
+    ) -> None:
+        """Send a transport message that starts here.
+
+        `dont_fragment` sets DF where the packet fits; what does not fit is fragmented if `may_fragment`. Raises
+        `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
+        """
+        namespace = self._namespace
+        size = (20 if len(dst) == 4 else 40) + len(message)
+        fits = size <= decision.mtu
+        if (not fits and not may_fragment) or size > 65535 + (40 if len(dst) == 16 else 0):
+            raise OSError(errno.EMSGSIZE, "Message too long")
+        identification = 0
+        keep_df = dont_fragment and fits
+        if not keep_df or protocol == 6:
+            self._identification = identification = (self._identification + 1) & 0xFFFF
+        data = build_ip(
+            protocol, decision.src, dst, message,
+            ttl=ttl, tos=tos, identification=identification, dont_fragment=keep_df,
+        )  # fmt: skip
+        packet = Packet(data)
+        packet.outdev = decision.outdev
+        packet.nexthop = decision.gateway or dst
+        packet.mark = mark
+        clock = namespace.clock
+        if clock.context is not None:
+            namespace.report(
+                Step.ROUTED, f"sent by {decision.outdev.name}", packet,
+                device=decision.outdev.name, decision=str(decision.route),
+            )  # fmt: skip
+        netfilter = namespace.netfilter
+        if netfilter.is_active:
+            if not netfilter.run(Hook.OUTPUT, packet):
+                raise OSError(errno.EPERM, "Operation not permitted")
+            if not netfilter.run(Hook.POSTROUTING, packet):
+                return
+        self._finish(packet)
+
+    def reroute(self, packet: Packet) -> bool:
+        """Route a packet anew after OUTPUT changed its destination; its source stays (ip_route_me_harder)."""
+        namespace = self._namespace
+        src = packet.src if namespace.has_address(packet.src) or is_loopback(packet.src) else None
+        try:
+            decision = self.route_output(packet.dst, src)
+        except OSError as error:
+            namespace.drop(packet, DropReason.NO_ROUTE, f"after translation: {error.strerror}")
+            return False
+        packet.outdev = decision.outdev
+        packet.nexthop = decision.gateway or packet.dst
+        return True
+
+    def _finish(self, packet: Packet) -> None:
+        """Bring a packet that left POSTROUTING onto its device, in fragments if need be."""
+        outdev = packet.outdev
+        assert outdev is not None
+        data = packet.data
+        if len(data) <= outdev._mtu:
+            self._to_link(packet)
+            return
+        namespace = self._namespace
+        if packet.family == 4 and data[6] & 0x40:
+            self._too_big(packet, outdev.mtu, outdev)
+            return
+        if packet.family == 6 and packet.indev is not None and packet.l4 == 40:
+            self._too_big(packet, outdev.mtu, outdev)
+            return
+        self._identification = (self._identification + 1) & 0xFFFF
+        pieces = fragment(packet, outdev.mtu, self._identification)
+        if namespace.clock.context is not None:
+            what = f"{len(data)} bytes in {len(pieces)} fragments, MTU {outdev.mtu}"
+            namespace.report(Step.FRAGMENTED, what, packet, device=outdev.name)
+        for piece in pieces:
+            part = Packet(piece, packet.indev)
+            part.outdev, part.nexthop, part.mark = outdev, packet.nexthop, packet.mark
+            self._to_link(part)
+
+    def _to_link(self, packet: Packet) -> None:
+        outdev = packet.outdev
+        assert outdev is not None
+        dst = packet.dst
+        if outdev.kind == "loopback":
+            mac = MAC_ZERO
+        elif is_multicast(dst):
+            mac = multicast_mac(dst)
+        elif packet.family == 4 and (dst == IPV4_BROADCAST or self._namespace.is_broadcast(dst)):
+            mac = MAC_BROADCAST
+        else:
+            self._namespace.neighbours.output(packet)
+            return
+        ethertype = b"\x08\x00" if packet.family == 4 else b"\x86\xdd"
+        outdev.transmit(mac + outdev.mac + ethertype + packet.data)

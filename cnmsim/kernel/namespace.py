@@ -1,0 +1,528 @@
+"""A network namespace: devices, addresses, routes, neighbours, packet filter and sockets, as Linux isolates them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from cnmsim.kernel.address import (
+    IPV4_LOOPBACK,
+    IPV6_LOOPBACK,
+    Address,
+    Prefix,
+    eui64_link_local,
+    is_link_local,
+    is_multicast,
+    parse_interface,
+    to_int,
+)
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
+from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.ip import IpLayer
+from cnmsim.kernel.neighbour import NeighbourTable
+from cnmsim.kernel.netfilter import Netfilter
+from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.route import Route, RoutingTable
+from cnmsim.kernel.sockets import SocketTable
+from cnmsim.kernel.sysctl import Sysctl
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.machine import Machine
+
+_PATH_MTU_NS = 600 * NS
+
+
+class NetworkNamespace:
+    """One network stack. `name` is what traces call it: a host's or a container's name.
+
+    `generation` moves whenever an address, a route or a link changes; whatever is cached from them asks it.
+    """
+
+    __slots__ = (
+        "_broadcasts", "_counts", "_local", "_next_index", "_path_mtu", "_protocols", "bridges_through_netfilter",
+        "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "ip", "loopback", "machine", "name",
+        "neighbours", "netfilter", "on_destroy", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
+        "sysctl",
+    )  # fmt: skip
+
+    def __init__(self, name: str, clock: Clock, machine: Machine | None = None) -> None:
+        self.name = name
+        self.clock = clock
+        self.machine = machine
+        self.devices: dict[str, Device] = {}
+        self.routes4, self.routes6 = RoutingTable(4), RoutingTable(6)
+        self.sysctl = Sysctl()
+        self.forwards4 = self.forwards6 = False
+        self.filters_reverse_path = False
+        self.bridges_through_netfilter = False
+        self._counts = 0
+        self._next_index = 1
+        self._local: dict[Address, Device] = {}
+        self._broadcasts: set[Address] = set()
+        self._path_mtu: dict[Address, tuple[int, int]] = {}
+        self._protocols: dict[int, Callable[[Packet], None]] = {}
+        self.on_destroy: list[Callable[[], None]] = []
+        self.neighbours = NeighbourTable(self)
+        self.ip = IpLayer(self)
+        self.send = self.ip.send
+        self.route_output = self.ip.route_output
+        self.reroute = self.ip.reroute
+        self.netfilter = Netfilter(self)
+        self.sockets = SocketTable(self)
+        self.loopback = Loopback(clock)
+        self.add_device(self.loopback)
+
+    def __repr__(self) -> str:
+        return f"<NetworkNamespace {self.name}>"
+
+    @property
+    def generation(self) -> int:
+        """A number that differs after every change of addresses, links, routes or sysctls."""
+        return self._counts + self.routes4.generation + self.routes6.generation + self.sysctl.generation
+
+    def routes(self, family: int) -> RoutingTable:
+        """Give the routing table of family 4 or 6."""
+        return self.routes4 if family == 4 else self.routes6
+
+    # --- devices -------------------------------------------------------------------------------------------------
+
+    def add_device(self, device: Device, name: str | None = None) -> None:
+        """Put a device here. Raises `OSError`: EEXIST if the name is taken, ERANGE if it is over 15 characters."""
+        name = name or device.name
+        if name in self.devices:
+            raise OSError(errno.EEXIST, "File exists", name)
+        if not 0 < len(name) <= 15:
+            raise OSError(errno.ERANGE, "numerical result out of range", name)
+        device.name = name
+        device.namespace = self
+        device.index = self._next_index
+        self._next_index += 1
+        self.devices[name] = device
+        self._apply_link(device)
+        self.topology_changed()
+
+    def remove_device(self, device: Device) -> None:
+        """Delete a device; a veth's other end goes with it. Raises `OSError(EOPNOTSUPP)` for lo."""
+        if device is self.loopback:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        peer = getattr(device, "peer", None)
+        device.set_down()
+        device.detach()
+        self._take_out(device)
+        if isinstance(peer, Device) and peer.namespace is not None:
+            peer.namespace.remove_device(peer)
+
+    def move_device(self, device: Device, other: NetworkNamespace, name: str | None = None) -> None:
+        """Move a device into another namespace; it goes down and loses addresses and routes, as in Linux."""
+        if (name or device.name) in other.devices:
+            raise OSError(errno.EEXIST, "File exists", name or device.name)
+        device.set_down()
+        if device.master is not None:
+            device.master.remove_port(device)
+        self._take_out(device)
+        other.add_device(device, name)
+
+    def rename_device(self, device: Device, name: str) -> None:
+        """Give a device another name. Raises `OSError(EEXIST)` if it is taken."""
+        if name in self.devices:
+            raise OSError(errno.EEXIST, "File exists", name)
+        if not 0 < len(name) <= 15:
+            raise OSError(errno.ERANGE, "numerical result out of range", name)
+        self.sysctl.rename_device(device.name, name)
+        self.devices = {(name if d is device else n): d for n, d in self.devices.items()}
+        device.name = name
+        self.topology_changed()
+
+    def _take_out(self, device: Device) -> None:
+        for table in (self.routes4, self.routes6):
+            table.remove_device(device)
+        self.neighbours.remove_device(device)
+        device.addresses.clear()
+        del self.devices[device.name]
+        self.sysctl.forget_device(device.name)
+        device.namespace = None
+        device.index = 0
+        self._rebuild_local()
+        self.topology_changed()
+
+    def link_changed(self, device: Device) -> None:
+        """Take note that a device went up or down or its carrier changed."""
+        self._apply_link(device)
+        self.topology_changed()
+
+    def _apply_link(self, device: Device) -> None:
+        if device.namespace is not self:
+            return
+        if not device.is_up:
+            for table in (self.routes4, self.routes6):
+                table.remove_device(device)
+            self.neighbours.remove_device(device)
+            device.addresses = [a for a in device.addresses if a.family == 4]
+            self._rebuild_local()
+            return
+        if device is self.loopback:
+            self._add_missing(device, IPV4_LOOPBACK, 8, "host")
+            if not self.ipv6_disabled(device):
+                self._add_missing(device, IPV6_LOOPBACK, 128, "host")
+        elif device.has_carrier and device.master is None and not self.ipv6_disabled(device) and any(device.mac):
+            if not any(a.family == 6 and a.scope == "link" for a in device.addresses):
+                self._add_missing(device, eui64_link_local(device.mac), 64, "link")
+        self._rebuild_local()
+        for address in device.addresses:
+            self._add_connected(device, address)
+
+    def _add_missing(self, device: Device, address: Address, length: int, scope: str) -> None:
+        if not any(a.address == address for a in device.addresses):
+            device.addresses.append(InterfaceAddress(address, length, scope))
+
+    def ipv6_disabled(self, device: Device) -> bool:
+        """Tell whether `disable_ipv6` is set for a device or for all."""
+        return (
+            self.sysctl.get("net.ipv6.conf.all.disable_ipv6") == "1"
+            or self.sysctl.device(6, device.name, "disable_ipv6") == "1"
+        )
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def add_address(
+        self,
+        device: Device,
+        address: str | InterfaceAddress,
+        *,
+        scope: str = "global",
+        broadcast: Address | None = None,
+        nodad: bool = True,
+        noprefixroute: bool = False,
+    ) -> None:
+        """Add an address such as `10.0.0.15/24` to a device.
+
+        Raises `OSError`: EEXIST if the device has it, EACCES for IPv6 where it is disabled.
+        """
+        if isinstance(address, str):
+            raw, length = parse_interface(address)
+            flags = [name for name, on in (("nodad", nodad), ("noprefixroute", noprefixroute)) if on]
+            address = InterfaceAddress(raw, length, scope, broadcast, frozenset(flags))
+        if any(a.address == address.address for a in device.addresses):
+            raise OSError(errno.EEXIST, "File exists")
+        if address.family == 6 and self.ipv6_disabled(device):
+            raise OSError(errno.EACCES, "Permission denied")
+        # Linux lists IPv6 addresses of wider scope first.
+        at = len(device.addresses)
+        if address.family == 6 and address.scope == "global":
+            at = next((i for i, a in enumerate(device.addresses) if a.family == 6 and a.scope == "link"), at)
+        device.addresses.insert(at, address)
+        self._rebuild_local()
+        if device.is_up:
+            self._add_connected(device, address)
+        self.topology_changed()
+
+    def remove_address(self, device: Device, address: str) -> None:
+        """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
+        raw, length = parse_interface(address)
+        found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
+        if found is None:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        device.addresses.remove(found)
+        self._rebuild_local()
+        table = self.routes(found.family)
+        for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
+            if route.src == raw or (found.family == 6 and route.prefix == found.prefix):
+                table.remove(route)
+        for other in device.addresses:
+            if device.is_up:
+                self._add_connected(device, other)
+        self.topology_changed()
+
+    def _add_connected(self, device: Device, address: InterfaceAddress) -> None:
+        if "noprefixroute" in address.flags or device is self.loopback:
+            return
+        if address.prefixlen == len(address.address) * 8 and address.family == 4:
+            return
+        table = self.routes(address.family)
+        prefix = address.prefix
+        if any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in table.routes):
+            return
+        if address.family == 4:
+            table.add(Route(prefix, device, scope="link", src=address.address, protocol="kernel"), append=True)
+        else:
+            table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
+
+    def _rebuild_local(self) -> None:
+        self._local = {a.address: d for d in self.devices.values() for a in d.addresses}
+        self._broadcasts = set()
+        for device in self.devices.values():
+            for address in device.addresses:
+                if address.family == 4 and address.prefixlen < 31:
+                    self._broadcasts.add(address.prefix.broadcast)
+                    if address.broadcast is not None:
+                        self._broadcasts.add(address.broadcast)
+        self._counts += 1
+
+    def topology_changed(self) -> None:
+        """Let every cache that hangs on devices, links or addresses be made anew."""
+        self._counts += 1
+        self.routes4.changed()
+        self.routes6.changed()
+
+    def has_address(self, address: Address) -> bool:
+        """Tell whether a device here has exactly this address."""
+        return address in self._local
+
+    def is_local(self, address: Address) -> bool:
+        """Tell whether the address is this namespace's own: on a device, or in 127.0.0.0/8 with lo up."""
+        return address in self._local or (address[0] == 127 and len(address) == 4 and self.loopback.is_up)
+
+    def is_broadcast(self, address: Address) -> bool:
+        """Tell whether it is the broadcast address of a connected network."""
+        return address in self._broadcasts
+
+    def address_type(self, address: Address) -> str:
+        """Classify an address as iptables' addrtype does: LOCAL, UNICAST, BROADCAST, MULTICAST, BLACKHOLE and so on."""
+        if self.is_local(address):
+            return "LOCAL"
+        if is_multicast(address):
+            return "MULTICAST"
+        if len(address) == 4 and (address == b"\xff" * 4 or address in self._broadcasts):
+            return "BROADCAST"
+        route = self.routes(6 if len(address) == 16 else 4).lookup(address)
+        if route is not None and route.kind != "unicast":
+            return route.kind.upper()
+        return "UNICAST"
+
+    def select_source(self, dst: Address, outdev: Device, final: Address | None = None) -> Address | None:
+        """Choose the source address for `dst` out of `outdev` (inet_select_addr; RFC 6724 §5 for IPv6).
+
+        `final` is the destination behind a gateway `dst`. `None` if there is no address of that family.
+        """
+        family = 6 if len(dst) == 16 else 4
+        own = [a for a in outdev.addresses if a.family == family]
+        if family == 6:
+            return self._select_source6(final or dst, own)
+        for address in own:
+            if dst in address.prefix and address.scope != "host":
+                return address.address
+        for address in own:
+            if address.scope != "host" or outdev is self.loopback:
+                return address.address
+        for device in self.devices.values():
+            for address in device.addresses:
+                if address.family == 4 and address.scope == "global":
+                    return address.address
+        return None
+
+    def _select_source6(self, dst: Address, own: list[InterfaceAddress]) -> Address | None:
+        candidates = own
+        if not is_link_local(dst) and not (dst[0] == 0xFF and dst[1] & 0xF == 2):
+            everywhere = [
+                a for d in self.devices.values() for a in d.addresses if a.family == 6 and a.scope == "global"
+            ]
+            candidates = [a for a in own if a.scope == "global"] or everywhere or own
+        else:
+            candidates = [a for a in own if a.scope == "link"] or own
+        if not candidates:
+            return None
+        return max(candidates, key=lambda a: _common_bits(a.address, dst)).address
+
+    def link_local_device(self) -> Device | None:
+        """Give the first device with an IPv6 link-local address, for destinations without a zone."""
+        for device in self.devices.values():
+            if any(a.scope == "link" and a.family == 6 for a in device.addresses):
+                return device
+        return None
+
+    def local_route(self, dst: Address) -> Route:
+        """Give the local table's route to an address of our own."""
+        return Route(Prefix.of(dst, len(dst) * 8), self.loopback, scope="host", kind="local", protocol="kernel")
+
+    def link_route(self, dst: Address, device: Device) -> Route:
+        """Give the implied route of a group or broadcast address out of a device."""
+        return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
+
+    # --- routes and sysctls --------------------------------------------------------------------------------------
+
+    def add_route(self, route: Route) -> None:
+        """Add a route as `ip route add`. A route without a device takes the one its gateway is reached by.
+
+        Raises `OSError`: EEXIST, ENETUNREACH if the gateway is not on a link, ENETDOWN if the device is down.
+        """
+        table = self.routes(route.prefix.family)
+        if route.kind == "unicast":
+            if route.device is None:
+                if route.gateway is None:
+                    raise OSError(errno.ENODEV, "No such device")
+                via = table.lookup(route.gateway)
+                if via is None or via.device is None or via.gateway is not None:
+                    raise OSError(errno.ENETUNREACH, "Nexthop has invalid gateway")
+                route = evolve(route, device=via.device)
+            assert route.device is not None
+            if not route.device.is_up:
+                raise OSError(errno.ENETDOWN, "Network is down")
+            if route.gateway is not None and self.is_local(route.gateway):
+                raise OSError(errno.EINVAL, "Nexthop has invalid gateway")
+        if route.prefix.family == 6 and not route.metric:
+            route = evolve(route, metric=1024)
+        table.add(route)
+        self.topology_changed()
+
+    def remove_route(self, route: Route) -> None:
+        """Remove a route. Raises `OSError(ESRCH)` if it is not there."""
+        self.routes(route.prefix.family).remove(route)
+        self.topology_changed()
+
+    def sysctl_get(self, key: str) -> str:
+        """Read a sysctl. Raises `OSError(ENOENT)` for an unknown key."""
+        return self.sysctl.get(key)
+
+    def sysctl_device(self, device: Device, family: int, name: str) -> str:
+        """Read a per-device sysctl such as `rp_filter`."""
+        return self.sysctl.device(family, device.name, name)
+
+    def sysctl_set(self, key: str, value: str) -> None:
+        """Write a sysctl and let it take effect. Raises `OSError` for an unknown key or a bad value."""
+        self.sysctl.set(key, value)
+        self.forwards4 = self.sysctl.get("net.ipv4.ip_forward") == "1"
+        self.forwards6 = self.sysctl.get("net.ipv6.conf.all.forwarding") == "1"
+        self.bridges_through_netfilter = (
+            "1" in (self.sysctl.get("net.bridge.bridge-nf-call-iptables"), self.sysctl.get("net.bridge.bridge-nf-call-ip6tables"))
+        )  # fmt: skip
+        if key.endswith(".rp_filter") and value != "0":
+            self.filters_reverse_path = True
+        if key.endswith(".disable_ipv6"):
+            self._ipv6_switched()
+
+    def _ipv6_switched(self) -> None:
+        for device in self.devices.values():
+            if self.ipv6_disabled(device):
+                device.addresses = [a for a in device.addresses if a.family == 4]
+                self.routes6.remove_device(device)
+            elif device.is_up:
+                self._apply_link(device)
+        self._rebuild_local()
+        self.topology_changed()
+
+    # --- path MTU ------------------------------------------------------------------------------------------------
+
+    def learn_path_mtu(self, dst: Address, mtu: int) -> None:
+        """Remember, for ten minutes, that the way to `dst` takes no larger packet (RFC 1191, RFC 8201)."""
+        floor = 1280 if len(dst) == 16 else 552
+        known = self.path_mtu(dst)
+        mtu = max(mtu, floor)
+        if mtu < known:
+            self._path_mtu[dst] = (mtu, self.clock.now_ns + _PATH_MTU_NS)
+            self._counts += 1
+
+    def path_mtu(self, dst: Address) -> int:
+        """Give the path MTU learnt for `dst`, 65535 if none."""
+        known = self._path_mtu.get(dst)
+        if known is None:
+            return 65535
+        if known[1] <= self.clock.now_ns:
+            del self._path_mtu[dst]
+            self._counts += 1
+            return 65535
+        return known[0]
+
+    def mtu_of(self, dst: Address) -> int:
+        """Give the MTU that counts for `dst`, in bytes. Raises `OSError` if there is no route."""
+        return self.route_output(dst).mtu
+
+    # --- packets -------------------------------------------------------------------------------------------------
+
+    def input(self, frame: bytes, device: Device, packet: Packet | None = None) -> None:
+        """Take a frame a device received. `packet` is its IP packet if the bridge ran PREROUTING on it already."""
+        dst = frame[:6]
+        if dst != device.mac and not dst[0] & 1 and device is not self.loopback:
+            device.drop(frame, DropReason.NOT_FOR_US)
+            return
+        ethertype = frame[12:14]
+        if ethertype == b"\x08\x06":
+            if device is not self.loopback:
+                self.neighbours.arp_input(frame, device)
+            return
+        if ethertype != b"\x08\x00" and ethertype != b"\x86\xdd":  # noqa: PLR1714 - the hot path
+            device.drop(frame, DropReason.NO_PROTOCOL, f"Ethernet type 0x{ethertype.hex()}")
+            return
+        prerouted = packet is not None
+        if packet is None:
+            try:
+                packet = Packet(frame[ETHERNET_HEADER:], device)
+            except MalformedPacketError as error:
+                device.drop(frame, DropReason.MALFORMED, str(error))
+                return
+        if (packet.family == 4) != (ethertype == b"\x08\x00"):
+            device.drop(frame, DropReason.MALFORMED, "Ethernet type and IP version differ")
+            return
+        if packet.family == 6 and self.ipv6_disabled(device):
+            device.drop(frame, DropReason.IPV6_DISABLED)
+            return
+        self.ip.input(packet, prerouted=prerouted)
+
+    def register_protocol(self, protocol: int, handler: Callable[[Packet], None]) -> None:
+        """Let `handler` take packets of an IP protocol that has no sockets (ESP and the like)."""
+        self._protocols[protocol] = handler
+
+    def deliver_other(self, packet: Packet) -> bool:
+        """Give a packet to whoever registered for its protocol; `False` if nobody did."""
+        handler = self._protocols.get(packet.protocol)
+        if handler is None:
+            return False
+        handler(packet)
+        return True
+
+    def icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
+        """Answer a packet with an ICMP or ICMPv6 error, where the RFCs allow one."""
+        self.ip.icmp.send_error(packet, icmp_type, code, info)
+
+    def host_unreachable(self, packet: Packet) -> None:
+        """Tell a packet's sender that its next hop does not answer (ICMP host / ICMPv6 address unreachable)."""
+        if packet.family == 4:
+            self.ip.icmp.send_error(packet, 3, 1)
+        else:
+            self.ip.icmp.send_error(packet, 1, 3)
+
+    def report(
+        self,
+        step: Step,
+        what: str,
+        packet: Packet | bytes,
+        *,
+        device: str = "",
+        decision: str = "",
+        reason: DropReason | None = None,
+        is_frame: bool = False,
+    ) -> None:
+        """Tell the observer, if there is one. Call it only behind a test of `clock.context`."""
+        observer = self.clock.context
+        if observer is None:
+            return
+        data = packet.data if isinstance(packet, Packet) else packet
+        if not device and isinstance(packet, Packet):
+            at = packet.outdev or packet.indev
+            device = at.name if at is not None else ""
+        observer.report(Event(self.clock.now_ns, self.name, device, step, what, decision, data, is_frame, reason))
+
+    def drop(
+        self, packet: Packet, reason: DropReason, what: str = "", *, device: str = "", decision: str = ""
+    ) -> None:
+        """End a packet here, with a reason."""
+        if self.clock.context is not None:
+            self.report(Step.DROPPED, what or reason.value, packet, device=device, decision=decision, reason=reason)
+
+    def destroy(self) -> None:
+        """Delete every device and close every socket."""
+        for call in self.on_destroy:
+            call()
+        self.sockets.close_all()
+        for device in list(self.devices.values()):
+            if device is not self.loopback:
+                self.remove_device(device)
+        self.loopback.set_down()
+
+
+def _common_bits(one: Address, other: Address) -> int:
+    return len(one) * 8 - (to_int(one) ^ to_int(other)).bit_length()

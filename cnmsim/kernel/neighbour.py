@@ -1,0 +1,347 @@
+"""Neighbours: which MAC address answers for an address on the link, by ARP (RFC 826) and ND (RFC 4861).
+
+States and times are Linux's (net/core/neighbour.c): an entry is REACHABLE for 30 s after it was confirmed, then
+STALE; a STALE one is used at once and checked after 5 s; three unanswered questions, a second apart, make it FAILED.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+
+from cnmsim.kernel.address import (
+    MAC_BROADCAST,
+    MAC_ZERO,
+    Address,
+    Mac,
+    format_ip,
+    format_mac,
+    multicast_mac,
+    solicited_node,
+)
+from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmpv6_message
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.events import Observer
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_REACHABLE_NS = 30 * NS
+_DELAY_S = 5.0
+_RETRANS_S = 1.0
+_PROBES = 3
+_QUEUE = 100
+_ARP = b"\x08\x06"
+_IPV6 = b"\x86\xdd"
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+
+
+class NeighbourState(Enum):
+    """NUD states, as `ip neigh` prints them."""
+
+    INCOMPLETE = "INCOMPLETE"
+    REACHABLE = "REACHABLE"
+    STALE = "STALE"
+    DELAY = "DELAY"
+    PROBE = "PROBE"
+    FAILED = "FAILED"
+    PERMANENT = "PERMANENT"
+
+
+@define(eq=False)
+class Neighbour:
+    """One entry: `mac` is `None` until the first answer; `queue` holds packets that wait for it."""
+
+    device: Device
+    address: Address
+    mac: Mac | None = None
+    _state: NeighbourState = NeighbourState.INCOMPLETE
+    confirmed_ns: int = 0
+    probes: int = 0
+    timer: Timer | None = None
+    queue: list[tuple[Packet, Observer | None]] = Factory(list)
+
+    @property
+    def state(self) -> NeighbourState:
+        """The state at this moment of virtual time."""
+        if self._state is NeighbourState.REACHABLE and self.device.clock.now_ns - self.confirmed_ns > _REACHABLE_NS:
+            self._state = NeighbourState.STALE
+        return self._state
+
+    def __str__(self) -> str:
+        """Write the entry as `ip neigh` does."""
+        lladdr = f" lladdr {format_mac(self.mac)}" if self.mac is not None else ""
+        return f"{format_ip(self.address)} dev {self.device.name}{lladdr} {self.state.value}"
+
+
+class NeighbourTable:
+    """The neighbour entries of one namespace, both families."""
+
+    __slots__ = ("_entries", "_namespace")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._entries: dict[tuple[Device, Address], Neighbour] = {}
+
+    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+        return iter(list(self._entries.values()))
+
+    def entries(self) -> list[Neighbour]:
+        """All entries, oldest first."""
+        return list(self._entries.values())
+
+    def known_mac(self, device: Device, address: Address) -> Mac | None:
+        """Give the MAC known for an address, without asking for it."""
+        entry = self._entries.get((device, address))
+        return entry.mac if entry is not None else None
+
+    def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
+        """Put a fixed entry, as `ip neigh add … nud permanent`."""
+        entry = self._entries.setdefault((device, address), Neighbour(device, address))
+        self._stop(entry)
+        entry._state = NeighbourState.PERMANENT
+        entry.mac = mac
+        self._flush_queue(entry)
+
+    def remove(self, device: Device, address: Address) -> None:
+        """Delete an entry. Raises `OSError(ENOENT)` if there is none."""
+        entry = self._entries.pop((device, address), None)
+        if entry is None:
+            raise OSError(2, "No such file or directory")
+        self._stop(entry)
+
+    def remove_device(self, device: Device) -> None:
+        """Forget every neighbour behind a device."""
+        for key in [key for key in self._entries if key[0] is device]:
+            self._stop(self._entries.pop(key))
+
+    def confirm(self, device: Device, address: Address) -> None:
+        """Note that a neighbour was heard from by an upper layer (Linux: dst_confirm)."""
+        entry = self._entries.get((device, address))
+        if entry is not None and entry.mac is not None and entry._state is not NeighbourState.PERMANENT:
+            self._confirmed(entry, entry.mac)
+
+    def output(self, packet: Packet) -> None:
+        """Send a packet to its next hop, when that one's MAC is known."""
+        device = packet.outdev
+        nexthop = packet.nexthop or packet.dst
+        assert device is not None
+        entry = self._entries.get((device, nexthop))
+        if entry is not None and entry.mac is not None:
+            state = entry._state
+            if state is NeighbourState.REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
+                state = entry._state = NeighbourState.STALE
+            if state is NeighbourState.STALE:
+                self._delay(entry)
+            if state is not NeighbourState.FAILED:
+                ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
+                device.transmit(entry.mac + device.mac + ethertype + packet.data)
+                return
+        self._resolve(device, nexthop, packet)
+
+    def _resolve(self, device: Device, nexthop: Address, packet: Packet) -> None:
+        namespace = self._namespace
+        entry = self._entries.get((device, nexthop))
+        if entry is None or entry._state is NeighbourState.FAILED:
+            if entry is None:
+                entry = self._entries[device, nexthop] = Neighbour(device, nexthop)
+            entry._state = NeighbourState.INCOMPLETE
+            entry.mac = None
+            entry.probes = 0
+        if len(entry.queue) >= _QUEUE:
+            namespace.drop(packet, DropReason.NEIGHBOUR_QUEUE_FULL, device=device.name)
+            return
+        if namespace.clock.context is not None:
+            question = "who has" if len(nexthop) == 4 else "solicits"
+            namespace.report(
+                Step.NEIGHBOUR, f"{question} {format_ip(nexthop)}?", packet, device=device.name, decision=str(entry)
+            )
+        entry.queue.append((packet, namespace.clock.context))
+        if entry.timer is None:
+            self._probe(entry, packet.src)
+
+    def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
+        entry.timer = None
+        limit = _PROBES
+        if entry.probes >= limit:
+            self._failed(entry)
+            return
+        entry.probes += 1
+        unicast = entry.mac if entry._state is NeighbourState.PROBE else None
+        self._ask(entry, hint, unicast)
+        entry.timer = self._namespace.clock.call_later(_RETRANS_S, self._probe, entry, hint)
+
+    def _ask(self, entry: Neighbour, hint: Address | None, unicast: Mac | None) -> None:
+        device, target = entry.device, entry.address
+        namespace = self._namespace
+        src = hint if hint is not None and namespace.has_address(hint) else namespace.select_source(target, device)
+        if len(target) == 4:
+            message = ArpMessage(ARP_REQUEST, device.mac, src or bytes(4), MAC_ZERO, target)
+            device.transmit((unicast or MAC_BROADCAST) + device.mac + _ARP + message.to_wire())
+            return
+        src = src or bytes(16)
+        group = target if unicast else solicited_node(target)
+        option = b"\x01\x01" + device.mac if any(src) else b""
+        body = icmpv6_message(src, group, NEIGHBOUR_SOLICITATION, 0, bytes(4), target + option)
+        device.transmit(
+            (unicast or multicast_mac(group)) + device.mac + _IPV6 + build_ip(58, src, group, body, ttl=255)
+        )
+
+    def _failed(self, entry: Neighbour) -> None:
+        entry._state = NeighbourState.FAILED
+        waiting, entry.queue = entry.queue, []
+        namespace = self._namespace
+        clock = namespace.clock
+        before = clock.context
+        for packet, context in waiting:
+            clock.context = context
+            namespace.drop(
+                packet,
+                DropReason.NEIGHBOUR_FAILED,
+                f"nobody on {entry.device.name} answers for {format_ip(entry.address)}",
+                device=entry.device.name,
+                decision=str(entry),
+            )
+            namespace.host_unreachable(packet)
+        clock.context = before
+
+    def _delay(self, entry: Neighbour) -> None:
+        entry._state = NeighbourState.DELAY
+        if entry.timer is None:
+            entry.timer = self._namespace.clock.call_later(_DELAY_S, self._delay_over, entry)
+
+    def _delay_over(self, entry: Neighbour) -> None:
+        entry.timer = None
+        if entry._state is NeighbourState.DELAY:
+            entry._state = NeighbourState.PROBE
+            entry.probes = 0
+            self._probe(entry)
+
+    def _confirmed(self, entry: Neighbour, mac: Mac) -> None:
+        self._stop(entry)
+        entry.mac = mac
+        entry._state = NeighbourState.REACHABLE
+        entry.confirmed_ns = self._namespace.clock.now_ns
+        self._flush_queue(entry)
+
+    def _learnt(self, entry: Neighbour, mac: Mac) -> None:
+        """Note a MAC from a question, not an answer: usable, but STALE (RFC 4861 §7.2.3)."""
+        if entry._state is NeighbourState.PERMANENT:
+            return
+        if entry.mac != mac or entry.state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED):
+            self._stop(entry)
+            entry.mac = mac
+            entry._state = NeighbourState.STALE
+            self._flush_queue(entry)
+
+    def _stop(self, entry: Neighbour) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+
+    def _flush_queue(self, entry: Neighbour) -> None:
+        waiting, entry.queue = entry.queue, []
+        clock = self._namespace.clock
+        before = clock.context
+        for packet, context in waiting:
+            clock.context = context
+            self.output(packet)
+        clock.context = before
+
+    def arp_input(self, frame: bytes, device: Device) -> None:
+        """Take an ARP frame (Linux: arp_process)."""
+        namespace = self._namespace
+        try:
+            message = ArpMessage.parse(frame[14:])
+        except MalformedPacketError as error:
+            device.drop(frame, DropReason.MALFORMED, str(error))
+            return
+        sender, mac = message.sender_ip, message.sender_mac
+        if message.operation == ARP_REQUEST and self._answers_arp(message.target_ip, sender, device):
+            if any(sender):
+                entry = self._entries.setdefault((device, sender), Neighbour(device, sender))
+                self._learnt(entry, mac)
+            reply = ArpMessage(ARP_REPLY, device.mac, message.target_ip, mac, sender)
+            if namespace.clock.context is not None:
+                namespace.report(
+                    Step.NEIGHBOUR,
+                    f"{format_ip(message.target_ip)} is at {format_mac(device.mac)}",
+                    frame,
+                    device=device.name,
+                    is_frame=True,
+                )
+            device.transmit(mac + device.mac + _ARP + reply.to_wire())
+            return
+        known = self._entries.get((device, sender))
+        if known is None or known._state is NeighbourState.PERMANENT:
+            return
+        if message.operation == ARP_REPLY and frame[:6] == device.mac:
+            self._confirmed(known, mac)
+        else:
+            self._learnt(known, mac)
+
+    def _answers_arp(self, target: Address, sender: Address, device: Device) -> bool:
+        namespace = self._namespace
+        if namespace.is_local(target):
+            return target[0] != 127
+        if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
+            route = namespace.routes4.lookup(target)
+            return route is not None and route.device not in (None, device) and sender != target
+        return False
+
+    def solicited(self, packet: Packet, device: Device) -> None:
+        """Take a neighbour solicitation (RFC 4861 §7.2.3)."""
+        namespace = self._namespace
+        message = packet.payload
+        if len(message) < 24 or packet.ttl != 255:
+            namespace.drop(packet, DropReason.MALFORMED, "neighbour solicitation", device=device.name)
+            return
+        target = message[8:24]
+        if not any(item.address == target for item in device.addresses):
+            return
+        mac = _link_layer_option(message[24:], 1)
+        src = packet.src
+        if mac is not None and any(src):
+            self._learnt(self._entries.setdefault((device, src), Neighbour(device, src)), mac)
+        dst = src if any(src) else b"\xff\x02" + bytes(13) + b"\x01"
+        flags = b"\x60\0\0\0" if any(src) else b"\x20\0\0\0"
+        body = icmpv6_message(target, dst, NEIGHBOUR_ADVERTISEMENT, 0, flags, target + b"\x02\x01" + device.mac)
+        if namespace.clock.context is not None:
+            what = f"{format_ip(target)} is at {format_mac(device.mac)}"
+            namespace.report(Step.NEIGHBOUR, what, packet, device=device.name)
+        to_mac = mac or (multicast_mac(dst) if dst[0] == 0xFF else self.known_mac(device, dst) or MAC_BROADCAST)
+        device.transmit(to_mac + device.mac + _IPV6 + build_ip(58, target, dst, body, ttl=255))
+
+    def advertised(self, packet: Packet, device: Device) -> None:
+        """Take a neighbour advertisement (RFC 4861 §7.2.5)."""
+        message = packet.payload
+        if len(message) < 24 or packet.ttl != 255:
+            self._namespace.drop(packet, DropReason.MALFORMED, "neighbour advertisement", device=device.name)
+            return
+        entry = self._entries.get((device, message[8:24]))
+        if entry is None or entry._state is NeighbourState.PERMANENT:
+            return
+        mac = _link_layer_option(message[24:], 2) or entry.mac
+        if mac is None:
+            return
+        if message[4] & 0x40:
+            self._confirmed(entry, mac)
+        else:
+            self._learnt(entry, mac)
+
+
+def _link_layer_option(options: bytes, wanted: int) -> Mac | None:
+    at = 0
+    while at + 8 <= len(options):
+        kind, size = options[at], options[at + 1] * 8
+        if not size:
+            return None
+        if kind == wanted:
+            return options[at + 2 : at + 8]
+        at += size
+    return None

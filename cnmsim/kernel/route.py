@@ -1,0 +1,131 @@
+"""Routing tables: longest prefix, then metric (Linux: fib_trie, ip6_fib)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, Prefix, format_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+
+
+@frozen
+class Route:
+    """One route. `gateway` is `None` for destinations on the link; `device` is `None` for blackhole and its kin.
+
+    `kind` is `unicast`, `blackhole` (silence), `unreachable` (ICMP host unreachable) or `prohibit` (ICMP
+    administratively prohibited); `protocol` who put it there (`kernel`, `boot`, `static`); `mtu` in bytes or `None`.
+    """
+
+    prefix: Prefix
+    device: Device | None = None
+    gateway: Address | None = None
+    metric: int = 0
+    scope: str = "global"
+    src: Address | None = None
+    protocol: str = "boot"
+    kind: str = "unicast"
+    mtu: int | None = None
+
+    def __str__(self) -> str:
+        """Write the route as `ip route` does."""
+        words = [] if self.kind == "unicast" else [self.kind]
+        words.append("default" if self.prefix.length == 0 else self._prefix_text())
+        if self.gateway is not None:
+            words += ["via", format_ip(self.gateway)]
+        if self.device is not None:
+            words += ["dev", self.device.name]
+        if self.protocol not in ("boot", ""):
+            words += ["proto", self.protocol]
+        if self.scope != "global" and self.prefix.family == 4:
+            words += ["scope", self.scope]
+        if self.src is not None:
+            words += ["src", format_ip(self.src)]
+        if self.metric:
+            words += ["metric", str(self.metric)]
+        if self.mtu is not None:
+            words += ["mtu", str(self.mtu)]
+        return " ".join(words)
+
+    def _prefix_text(self) -> str:
+        bits = 128 if self.prefix.family == 6 else 32
+        return format_ip(self.prefix.network) if self.prefix.length == bits else str(self.prefix)
+
+
+class RoutingTable:
+    """The main table of one family. `generation` moves with every change."""
+
+    __slots__ = ("_by_length", "_cache", "_routes", "family", "generation")
+
+    def __init__(self, family: int) -> None:
+        self.family = family
+        self.generation = 0
+        self._routes: list[Route] = []
+        self._by_length: list[Route] = []
+        self._cache: dict[tuple[Address, Device | None], Route | None] = {}
+
+    @property
+    def routes(self) -> list[Route]:
+        """All routes in the order in which `ip route` lists them."""
+        if self.family == 6:
+            return sorted(
+                self._routes, key=lambda r: (r.prefix.length == 0, r.prefix.network, -r.prefix.length, r.metric)
+            )
+        return sorted(
+            self._routes, key=lambda r: (r.prefix.network, -r.prefix.length if r.prefix.length else -33, r.metric)
+        )
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def add(self, route: Route, *, append: bool = False) -> None:
+        """Add a route. Raises `OSError(EEXIST)` if prefix and metric are taken, unless `append`."""
+        if not append and any(r.prefix == route.prefix and r.metric == route.metric for r in self._routes):
+            raise OSError(errno.EEXIST, "File exists")
+        self._routes.append(route)
+        self._changed()
+
+    def remove(self, route: Route) -> None:
+        """Remove exactly this route. Raises `OSError(ESRCH)` if it is not there."""
+        try:
+            self._routes.remove(route)
+        except ValueError:
+            raise OSError(errno.ESRCH, "No such process") from None
+        self._changed()
+
+    def remove_device(self, device: Device) -> None:
+        """Remove every route out of a device."""
+        kept = [route for route in self._routes if route.device is not device]
+        if len(kept) != len(self._routes):
+            self._routes = kept
+            self._changed()
+
+    def changed(self) -> None:
+        """Forget cached answers, because something routes depend on has changed."""
+        self._changed()
+
+    def _changed(self) -> None:
+        self.generation += 1
+        self._cache.clear()
+        self._by_length = sorted(self._routes, key=lambda r: (-r.prefix.length, r.metric))
+
+    def lookup(self, dst: Address, outdev: Device | None = None) -> Route | None:
+        """Find the route for a destination, only through `outdev` if that is given."""
+        key = (dst, outdev)
+        try:
+            return self._cache[key]
+        except KeyError:
+            pass
+        found = None
+        for route in self._by_length:
+            if dst in route.prefix and (outdev is None or route.device is outdev):
+                found = route
+                break
+        if len(self._cache) > 4096:
+            self._cache.clear()
+        self._cache[key] = found
+        return found

@@ -1,0 +1,121 @@
+"""The network sysctls of one namespace, with Linux's defaults.
+
+Keys are written as sysctl(8) prints them; per-device keys (`net.ipv4.conf.eth0.rp_filter`) fall back to the device
+family's `default`. A key nobody knows is an error, as it is for sysctl(8).
+"""
+
+from __future__ import annotations
+
+import errno
+
+_DEFAULTS: dict[str, str] = {
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.ip_default_ttl": "64",
+    "net.ipv4.ip_local_port_range": "32768\t60999",
+    "net.ipv4.ip_local_reserved_ports": "",
+    "net.ipv4.ip_nonlocal_bind": "0",
+    "net.ipv4.ip_unprivileged_port_start": "1024",
+    "net.ipv4.icmp_echo_ignore_all": "0",
+    "net.ipv4.icmp_echo_ignore_broadcasts": "1",
+    "net.ipv4.ipfrag_time": "30",
+    "net.ipv4.tcp_syn_retries": "6",
+    "net.ipv4.tcp_synack_retries": "5",
+    "net.ipv4.tcp_retries2": "15",
+    "net.ipv4.tcp_fin_timeout": "60",
+    "net.ipv4.tcp_keepalive_time": "7200",
+    "net.ipv4.ping_group_range": "0\t2147483647",
+    "net.ipv6.bindv6only": "0",
+    "net.bridge.bridge-nf-call-iptables": "0",
+    "net.bridge.bridge-nf-call-ip6tables": "0",
+    "net.bridge.bridge-nf-call-arptables": "0",
+    "net.netfilter.nf_conntrack_max": "262144",
+    "net.netfilter.nf_conntrack_tcp_loose": "1",
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_sent": "120",
+    "net.netfilter.nf_conntrack_tcp_timeout_syn_recv": "60",
+    "net.netfilter.nf_conntrack_tcp_timeout_established": "432000",
+    "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": "120",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": "60",
+    "net.netfilter.nf_conntrack_tcp_timeout_last_ack": "30",
+    "net.netfilter.nf_conntrack_tcp_timeout_time_wait": "120",
+    "net.netfilter.nf_conntrack_tcp_timeout_close": "10",
+    "net.netfilter.nf_conntrack_udp_timeout": "30",
+    "net.netfilter.nf_conntrack_udp_timeout_stream": "120",
+    "net.netfilter.nf_conntrack_icmp_timeout": "30",
+    "net.netfilter.nf_conntrack_icmpv6_timeout": "30",
+    "net.netfilter.nf_conntrack_generic_timeout": "600",
+}
+_PER_DEVICE: dict[int, dict[str, str]] = {
+    4: {
+        "forwarding": "0", "rp_filter": "0", "route_localnet": "0", "proxy_arp": "0", "accept_local": "0",
+        "arp_ignore": "0", "arp_announce": "0", "send_redirects": "1", "accept_redirects": "1",
+        "ignore_routes_with_linkdown": "0", "log_martians": "0",
+    },
+    6: {
+        "forwarding": "0", "disable_ipv6": "0", "accept_ra": "1", "accept_dad": "1", "proxy_ndp": "0",
+        "autoconf": "1", "addr_gen_mode": "0",
+    },
+}  # fmt: skip
+
+
+class Sysctl:
+    """The values of one namespace. `generation` moves with every write."""
+
+    __slots__ = ("_values", "generation")
+
+    def __init__(self) -> None:
+        self._values = dict(_DEFAULTS)
+        self.generation = 0
+
+    def get(self, key: str) -> str:
+        """Give a value. Raises `OSError(ENOENT)` for an unknown key."""
+        value = self._values.get(key)
+        if value is not None:
+            return value
+        family, _, name = _split_device_key(key)
+        if family and name in _PER_DEVICE[family]:
+            if key == "net.ipv4.conf.all.forwarding":
+                return self._values["net.ipv4.ip_forward"]
+            return self._values.get(f"net.ipv{family}.conf.default.{name}", _PER_DEVICE[family][name])
+        raise OSError(errno.ENOENT, "No such file or directory", key)
+
+    def set(self, key: str, value: str) -> None:
+        """Write a value. Raises `OSError(ENOENT)` for an unknown key, `OSError(EINVAL)` for an empty flag."""
+        old = self.get(key)
+        text = str(value).strip()
+        if old.isdigit() and not text.lstrip("-").isdigit():
+            raise OSError(errno.EINVAL, "Invalid argument", key)
+        self._values[key] = "\t".join(text.split()) if "\t" in old else text
+        if key == "net.ipv4.conf.all.forwarding":
+            self._values["net.ipv4.ip_forward"] = text
+        self.generation += 1
+
+    def device(self, family: int, device: str, name: str) -> str:
+        """Give the value that counts for a device: `default` or its own."""
+        return self.get(f"net.ipv{family}.conf.{device}.{name}")
+
+    def forget_device(self, device: str) -> None:
+        """Drop what was set for a device that is gone."""
+        for family in (4, 6):
+            start = f"net.ipv{family}.conf.{device}."
+            for key in [key for key in self._values if key.startswith(start)]:
+                del self._values[key]
+
+    def rename_device(self, old: str, new: str) -> None:
+        """Move what was set for a device to its new name."""
+        for family in (4, 6):
+            start = f"net.ipv{family}.conf.{old}."
+            for key in [key for key in self._values if key.startswith(start)]:
+                self._values[f"net.ipv{family}.conf.{new}.{key[len(start) :]}"] = self._values.pop(key)
+
+    def items(self) -> list[tuple[str, str]]:
+        """All values that are set, sorted by key."""
+        return sorted(self._values.items())
+
+
+def _split_device_key(key: str) -> tuple[int, str, str]:
+    for family in (4, 6):
+        start = f"net.ipv{family}.conf."
+        if key.startswith(start):
+            device, _, name = key[len(start) :].rpartition(".")
+            return family, device, name
+    return 0, "", ""
