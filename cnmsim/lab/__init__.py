@@ -1,0 +1,6 @@
+"""The whole: a lab of hosts, engines and networks, and the files that describe one."""
+
+from cnmsim.lab.host import ExecResult, Host
+from cnmsim.lab.lab import Lab
+
+__all__ = ["ExecResult", "Host", "Lab"]

@@ -1,0 +1,114 @@
+"""A host of a lab as its user sees it: a shell to type commands into and, on a Docker host, its engine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.files import Pipe
+from cnmsim.underlay import PlainHost
+
+if TYPE_CHECKING:
+    from cnmsim.engine import Engine
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Program
+    from cnmsim.underlay.interface import HostInterface
+
+#: The exit status that says a command was ended because its time was up (coreutils `timeout`).
+TIMED_OUT = 124
+_SIGKILL = 9
+
+
+@frozen
+class ExecResult:
+    """What a command left: its exit status, and what it printed on stdout and stderr in the order of printing."""
+
+    status: int
+    output: str
+
+    def __str__(self) -> str:
+        return self.output
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the exit status is 0."""
+        return self.status == 0
+
+
+@define(eq=False)
+class Host:
+    """One host of a lab. `docker` is its engine in docker-py's words, or `None` for a plain machine."""
+
+    plain: PlainHost
+    programs: Mapping[str, Program] = field(repr=False)
+    docker: Engine | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        return self.plain.spec.name
+
+    @property
+    def machine(self) -> Machine:
+        """The simulated Linux machine."""
+        return self.plain.machine
+
+    @property
+    def namespace(self) -> NetworkNamespace:
+        """The machine's root network namespace."""
+        return self.plain.machine.root
+
+    @property
+    def interfaces(self) -> list[HostInterface]:
+        """Its Ethernet interfaces `eth0`, `eth1`, …"""
+        return self.plain.interfaces
+
+    @property
+    def address(self) -> str:
+        """Its first address, without prefix length."""
+        return str(self.plain.spec.interfaces[0].addresses[0]).partition("/")[0]
+
+    def exec(self, command: str | list[str], *, timeout_s: float = 600) -> ExecResult:
+        """Run a command as if typed into the host's shell, and let time pass until it ends.
+
+        A list is run as it is, without the shell. What still runs after `timeout_s` seconds of virtual time is killed, and
+        has the exit status 124.
+        """
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        clock = self.machine.clock
+        program = self.programs.get(argv[0]) if argv else None
+        if program is None:
+            return ExecResult(127, f"sh: {argv[0] if argv else ''}: not found\n")
+        printed = Pipe(clock)
+        process = self.machine.spawn(program, argv, stdout=printed, stderr=printed, programs=self.programs)
+        clock.run_for(timeout_s, stop=lambda: not process.is_running)
+        status = process.exit_status
+        if status is None:
+            process.kill(_SIGKILL)
+            status = TIMED_OUT
+        return ExecResult(status, printed.getvalue().decode(errors="replace"))
+
+    def start(self, command: str | list[str]) -> None:
+        """Start a command that goes on running, such as `nc -lk -p 7000`."""
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        self.machine.spawn(self.programs[argv[0]], argv, programs=self.programs)
+        self.machine.clock.run_ready()
+
+    def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
+        """Run `ping -c COUNT -W TIMEOUT TARGET`."""
+        return self.exec(["ping", "-c", str(count), "-W", f"{timeout_s:g}", target])
+
+    def curl(self, url: str, *, timeout_s: float = 5) -> ExecResult:
+        """Run `curl -s --max-time TIMEOUT URL`."""
+        return self.exec(["curl", "-s", "--max-time", f"{timeout_s:g}", url])
+
+    def iptables(self, arguments: str) -> str:
+        """Run `iptables ARGUMENTS` and give what it prints. Raises `OSError` with its text if it fails."""
+        done = self.exec(["iptables", *shlex.split(arguments)])
+        if not done.succeeded:
+            raise OSError(done.status, done.output.strip())
+        return done.output

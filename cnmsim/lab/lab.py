@@ -1,0 +1,416 @@
+"""`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.clock import Clock
+from cnmsim.lab.host import ExecResult, Host
+from cnmsim.libnetwork.config import AddressPool, DaemonConfig
+from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
+from cnmsim.underlay.interface import HostInterface, InterfaceSpec
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from cnmsim.engine import Container, Engine
+    from cnmsim.kernel.process import Program
+    from cnmsim.lab.compose.project import Project
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class Lab:
+    """A simulated machine room.
+
+    `engine` is the release every Docker host runs unless it is told otherwise, `seed` decides everything random: two
+    labs built alike with one seed behave alike, byte for byte. `nameserver` is the address in the resolv.conf of hosts
+    that are given none of their own, `latency_s` what a crossing of a segment takes unless told.
+
+    >>> lab = Lab()
+    >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
+    """
+
+    def __init__(
+        self, engine: str = "29.7.2", seed: int = 0, *, nameserver: str | None = None, latency_s: float = 0.0001
+    ) -> None:
+        from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
+
+        _require_release(engine)
+        self.engine = engine
+        self.nameserver = nameserver
+        self.latency_s = latency_s
+        self.clock = Clock(seed)
+        self.hosts: dict[str, Host] = {}
+        self.segments: dict[str, Segment] = {}
+        self.links: list[Trunk | Link] = []
+        #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
+        self.project: Project | None = None
+        self._by_subnet: dict[Prefix, Segment] = {}
+        self._host_programs: Mapping[str, Program] = HOST_PROGRAMS
+        self._container_programs: Mapping[str, Program] = CONTAINER_PROGRAMS
+
+    def __repr__(self) -> str:
+        return f"<Lab {', '.join(self.hosts)}>"
+
+    # ---- building
+
+    def add_host(
+        self,
+        name: str,
+        *addresses: str,
+        gateway: str | Sequence[str] | None = None,
+        docker: bool | Mapping[str, Any] = False,
+        engine: str | None = None,
+        nameserver: str | None = None,
+        names: Mapping[str, Any] | None = None,
+        web: bool = False,
+        router: bool = False,
+        routes: Iterable[str] = (),
+        mtu: int = 1500,
+    ) -> Host:
+        """Add a host with `addresses` such as `"10.0.0.15/24"`, and plug it in.
+
+        Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is made
+        if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an engine there:
+        `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release `engine`. `names` makes
+        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`.
+
+        Raises `InvalidParameter` for impossible values and `Conflict` for a name or address that is taken; the lab is
+        then as it was.
+        """
+        _require_name(name)
+        if name in self.hosts or name in self.segments:
+            raise Conflict(f"the name {name} is taken")
+        release = _require_release(engine or self.engine)
+        config = _daemon_config(docker) if docker is not False else None
+        try:
+            spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu)
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"host {name}: {wrong}") from None
+        self._refuse_taken_addresses(spec)
+        segments = [self._segment_for(interface, mtu) for interface in spec.interfaces]
+        host = Host(
+            PlainHost(spec, self.clock, self._host_programs["httpd"], self._host_programs), self._host_programs
+        )
+        before = dict(self._by_subnet), dict(self.segments)
+        plugged: list[tuple[Segment, HostInterface]] = []
+        try:
+            for interface, segment, wanted in zip(host.interfaces, segments, spec.interfaces, strict=True):
+                self._remember(segment, wanted)
+                segment.attach(interface)
+                plugged.append((segment, interface))
+            host.plain.bring_up()
+            self._add_routes(host, routes)
+            if config is not None:
+                host.docker = self._engine(host, release, config)
+        except BaseException:
+            for segment, interface in plugged:
+                segment.detach(interface)
+            self._by_subnet, self.segments = before
+            raise
+        self.hosts[name] = host
+        return host
+
+    def add_router(self, name: str, *addresses: str, **options: Any) -> Host:
+        """Add a host that forwards between its networks; `options` are those of `add_host`."""
+        return self.add_host(name, *addresses, router=True, **options)
+
+    def add_segment(self, name: str, *subnets: str, latency_s: float | None = None, **options: Any) -> Segment:
+        """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
+
+        Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for impossible values.
+        """
+        _require_name(name)
+        if name in self.segments or name in self.hosts:
+            raise Conflict(f"the name {name} is taken")
+        try:
+            prefixes = [Prefix.parse(text, strict=False) for text in subnets]
+            segment = Segment(
+                name, self.clock, latency_s=self.latency_s if latency_s is None else latency_s, **options
+            )
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"segment {name}: {wrong}") from None
+        for prefix in prefixes:
+            if prefix in self._by_subnet:
+                raise Conflict(f"the subnet {prefix} has the segment {self._by_subnet[prefix].name}")
+        self._by_subnet.update(dict.fromkeys(prefixes, segment))
+        self.segments[name] = segment
+        return segment
+
+    def add_switch(self, name: str, **options: Any) -> Segment:
+        """Add a switch with nothing plugged in; `link` plugs things in."""
+        return self.add_segment(name, **options)
+
+    def link(self, left: str, right: str, **options: Any) -> Trunk | Link | Segment:
+        """Run a cable between two interfaces (`"node1:eth1"`), two switches, or one of each.
+
+        A cable replaces the one that was in an interface. `options` are `latency_s`, `bandwidth_bps`, `loss` and, between two
+        interfaces, `mtu`. Raises `NotFound` for an unknown end, `InvalidParameter` for a loop of switches.
+        """
+        ends = self._end(left), self._end(right)
+        try:
+            if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
+                trunk = Trunk(ends[0], ends[1], **options)
+                self.links.append(trunk)
+                return trunk
+            for end in ends:
+                if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
+                    end.medium.detach(end)
+            if isinstance(ends[0], Segment):
+                ends[0].attach(ends[1], **options)  # type: ignore[arg-type]
+                return ends[0]
+            if isinstance(ends[1], Segment):
+                ends[1].attach(ends[0], **options)
+                return ends[1]
+            link = Link(f"{left}--{right}", self.clock, *ends, **{"latency_s": self.latency_s, **options})
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"link {left} {right}: {wrong}") from None
+        self.links.append(link)
+        self.segments[link.name] = link
+        return link
+
+    # ---- finding
+
+    def host(self, name: str) -> Host:
+        """Give the host of that name. Raises `NotFound`."""
+        found = self.hosts.get(name)
+        if found is None:
+            raise NotFound(f"no host named {name}; there are: {', '.join(self.hosts) or 'none'}")
+        return found
+
+    def segment(self, name: str) -> Segment:
+        """Give a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        if name in self.segments:
+            return self.segments[name]
+        try:
+            wanted = Prefix.parse(name, strict=False)
+        except ValueError:
+            raise NotFound(f"no segment named {name}; there are: {', '.join(self.segments) or 'none'}") from None
+        for prefix, segment in self._by_subnet.items():
+            if prefix.overlaps(wanted):
+                return segment
+        raise NotFound(f"no segment carries {name}")
+
+    def container(self, name: str) -> Container:
+        """Give the container of that name on whichever engine runs it; of a Compose project, also by its service's name.
+
+        Raises `NotFound`, or `Conflict` if several engines have one.
+        """
+        found = [
+            container
+            for engine in self._engines()
+            for container in engine.containers.list(all=True)
+            if name in {container.name, container.id}
+        ]
+        if not found and self.project is not None:
+            found = self.project.containers(name)[:1]
+        if not found:
+            raise NotFound(f"No such container: {name}")
+        if len(found) > 1:
+            raise Conflict(f"several hosts have a container {name}: ask one host's engine")
+        return found[0]
+
+    def __getitem__(self, name: str) -> Host | Container:
+        """Give the host or else the container of that name. Raises `NotFound`."""
+        return self.hosts[name] if name in self.hosts else self.container(name)
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self[name]
+        except NotFound:
+            return False
+        return True
+
+    # ---- time
+
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds since the lab began."""
+        return self.clock.now
+
+    def run(self, seconds: float) -> None:
+        """Let `seconds` of virtual time pass."""
+        self.clock.run_for(seconds)
+
+    def run_until_idle(self, limit_s: float = 3600) -> None:
+        """Let time pass until nothing is left to happen, at most `limit_s` seconds of it."""
+        self.clock.run(self.clock.now + limit_s, stop=lambda: self.clock.next_event_ns() is None)
+
+    def settle(self, seconds: float = 1.0) -> None:
+        """Let what was just started come up: programs bind their ports, addresses become valid."""
+        self.run(seconds)
+
+    # ---- looking
+
+    def topology(self) -> nx.Graph:
+        """Give hosts, segments, containers and networks as a networkx graph; its edges are devices."""
+        from cnmsim.lab.topology import topology
+
+        return topology(self)
+
+    # ---- files
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, engine: str | None = None, seed: int = 0) -> Lab:
+        """Build the lab that a lab file describes. Raises `FileError`, naming line and key."""
+        from cnmsim.lab.labfile import load_lab
+
+        return load_lab(Path(path), engine=engine, seed=seed)
+
+    @classmethod
+    def from_compose(
+        cls,
+        files: str | Path | Sequence[str | Path],
+        project: str | None = None,
+        env: Mapping[str, str] | None = None,
+        profiles: Sequence[str] = (),
+        *,
+        env_files: Sequence[str | Path] = (),
+        scale: Mapping[str, int] | None = None,
+        engine: str = "29.7.2",
+        seed: int = 0,
+    ) -> Lab:
+        """Bring a Compose project up on a Docker host in a small world of its own.
+
+        The host `docker` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
+        `router` is `internet` (203.0.113.10), which serves web pages and names. The addresses are those reserved for
+        documentation, so that no network of a Compose file overlaps them.
+
+        `env` are the variables for `${…}`, on top of those in `.env` beside the first file or in `env_files`. Raises `FileError`
+        for a wrong file and, naming the line, for what the engine refuses.
+        """
+        from cnmsim.lab.compose.world import compose_lab
+
+        return compose_lab(files, project, env, profiles, env_files=env_files, scale=scale, engine=engine, seed=seed)
+
+    def up(self, files: str | Path | Sequence[str | Path], *, host: str | None = None, **options: Any) -> Project:
+        """Bring a Compose project up on one Docker host (the only one, unless named); options as `from_compose`."""
+        from cnmsim.lab.compose import load_project
+        from cnmsim.lab.compose.project import Project
+
+        engine = self._one_engine(host)
+        scale = options.pop("scale", None)
+        project = Project(load_project(files, **options), engine, self.clock)
+        project.up(scale=scale)
+        self.project = project
+        self.settle()
+        return project
+
+    # ---- rooms of its own
+
+    def _engines(self) -> list[Engine]:
+        return [host.docker for host in self.hosts.values() if host.docker is not None]
+
+    def _one_engine(self, name: str | None) -> Engine:
+        if name is not None:
+            engine = self.host(name).docker
+            if engine is None:
+                raise InvalidParameter(f"{name} runs no engine")
+            return engine
+        engines = self._engines()
+        if len(engines) != 1:
+            raise InvalidParameter(f"the lab has {len(engines)} Docker hosts: name one")
+        return engines[0]
+
+    def _engine(self, host: Host, release: str, config: DaemonConfig) -> Engine:
+        from cnmsim.engine import Engine
+
+        return Engine(host.machine, version=release, config=config, programs=self._container_programs)
+
+    def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
+        for words in routes:
+            done: ExecResult = host.exec(["ip", "route", "add", *words.split()])
+            if not done.succeeded:
+                raise InvalidParameter(f"host {host.name}: ip route add {words}: {done.output.strip()}")
+
+    def _refuse_taken_addresses(self, spec: HostSpec) -> None:
+        taken = {
+            address.address: host.name
+            for host in self.hosts.values()
+            for interface in host.plain.spec.interfaces
+            for address in interface.addresses
+        }
+        for interface in spec.interfaces:
+            for address in interface.addresses:
+                if address.address in taken:
+                    raise Conflict(f"host {spec.name}: {address} is the address of {taken[address.address]}")
+
+    def _segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
+        known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
+        if len(known) > 1:
+            names = ", ".join(sorted(segment.name for segment in known))
+            raise InvalidParameter(f"{', '.join(interface.subnets)} are on different segments: {names}")
+        if known:
+            return known.pop()
+        name = interface.subnets[0]
+        return Segment(name, self.clock, latency_s=self.latency_s, mtu=max(1500, mtu))
+
+    def _remember(self, segment: Segment, interface: InterfaceSpec) -> None:
+        self.segments.setdefault(segment.name, segment)
+        for address in interface.addresses:
+            self._by_subnet.setdefault(address.prefix, segment)
+
+    def _end(self, text: str) -> Segment | HostInterface:
+        if text in self.segments:
+            return self.segments[text]
+        host, _, device = text.partition(":")
+        if host in self.hosts:
+            for interface in self.hosts[host].interfaces:
+                if interface.name == (device or "eth0"):
+                    return interface
+        raise NotFound(f"no switch or interface named {text}")
+
+
+def _require_name(name: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
+
+
+def _require_release(version: str) -> str:
+    from cnmsim.libnetwork.profile import PROFILES
+
+    if version not in PROFILES:
+        raise InvalidParameter(f"no engine release {version}; there are: {', '.join(PROFILES)}")
+    return version
+
+
+def _daemon_config(options: bool | Mapping[str, Any]) -> DaemonConfig:
+    """Read the options of `daemon.json`. Raises `InvalidParameter` for one that a daemon does not know."""
+    if options is True:
+        return DaemonConfig()
+    if not isinstance(options, Mapping):
+        raise InvalidParameter(f"docker must be true or a mapping of daemon options, not {options!r}")
+    known = {attribute.name: attribute for attribute in DaemonConfig.__attrs_attrs__}  # type: ignore[attr-defined]
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            raise InvalidParameter(f"the following directives don't match any configuration option: {key}")
+        values[name] = _daemon_value(str(key), name, value)
+    config = DaemonConfig(**values)
+    config.validate()
+    return config
+
+
+def _daemon_value(key: str, name: str, value: Any) -> Any:
+    default = getattr(DaemonConfig(), name)
+    if name == "default_address_pools":
+        try:
+            return [AddressPool(str(Prefix.parse(pool["base"])), int(pool["size"])) for pool in value]
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise InvalidParameter(f"{key}: a pool is {{base: 10.10.0.0/16, size: 24}}: {wrong}") from None
+    expected = type(default) if default is not None else None
+    if expected is None:
+        expected = {"mtu": int, "ip6tables": bool}.get(name, str)
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise InvalidParameter(f"{key}: must be a {_TYPE_NAMES[expected]}, not {value!r}")
+    return value
+
+
+_TYPE_NAMES: dict[type, str] = {bool: "boolean", str: "string", int: "number", list: "list", dict: "mapping"}

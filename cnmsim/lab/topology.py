@@ -1,0 +1,57 @@
+"""A lab as a networkx graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.underlay.topology import add_segments
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from cnmsim.engine import Engine
+    from cnmsim.lab.lab import Lab
+
+
+def topology(lab: Lab) -> nx.Graph:
+    """Give the graph of a lab as it is now.
+
+    Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`, `subnets`,
+    `internal`) and containers (`"HOST/CONTAINER"`, with `image`, `status`). Each edge has `device`: the interface it is. A network's
+    edge to its host is the bridge.
+    """
+    import networkx as nx
+
+    graph = nx.Graph()
+    for host in lab.hosts.values():
+        kind = "docker" if host.docker is not None else "router" if host.plain.spec.forwards else "host"
+        addresses = [str(address) for device in host.interfaces for address in device.addresses]
+        graph.add_node(host.name, kind=kind, addresses=addresses)
+    add_segments(graph, lab.segments.values())
+    for host in lab.hosts.values():
+        if host.docker is not None:
+            _add_engine(graph, host.name, host.docker)
+    return graph
+
+
+def _add_engine(graph: nx.Graph, host: str, engine: Engine) -> None:
+    for network in engine.networks.list():
+        attrs = network.attrs
+        subnets = [pool["Subnet"] for pool in attrs["IPAM"]["Config"] or ()]
+        node = f"{host}/{network.name}"
+        graph.add_node(node, kind="network", driver=attrs["Driver"], subnets=subnets, internal=attrs["Internal"])
+        options = attrs["Options"] or {}
+        bridge = options.get("com.docker.network.bridge.name", f"br-{network.id[:12]}")
+        graph.add_edge(host, node, device=bridge if attrs["Driver"] == "bridge" else "", kind="bridge")
+    for container in engine.containers.list(all=True):
+        node = f"{host}/{container.name}"
+        graph.add_node(node, kind="container", image=container.attrs["Config"]["Image"], status=container.status)
+        for name, endpoint in (container.attrs["NetworkSettings"]["Networks"] or {}).items():
+            if endpoint["EndpointID"] or container.status != "running":
+                graph.add_edge(
+                    node,
+                    f"{host}/{name}",
+                    device=endpoint["MacAddress"],
+                    address=endpoint["IPAddress"],
+                    kind="endpoint",
+                )

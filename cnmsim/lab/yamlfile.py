@@ -1,0 +1,277 @@
+"""YAML that remembers where each value stands, so that an error can name file, line and key.
+
+Scalars are read by the core schema of YAML 1.2 (§10.3), as Compose reads them: `on`, `off`, `yes` and `22:22` are text. Mappings
+and lists come as `Map` and `Seq`, a dict and a list that know their lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import frozen
+
+from cnmsim.errors import FileError
+
+#: What aliases may blow a document up to (go-yaml refuses excessive aliasing too).
+_MOST_NODES = 100_000
+
+
+@frozen
+class Place:
+    """A line (from 1) of a file."""
+
+    path: str
+    line: int
+
+    def error(self, message: str, key: str = "") -> FileError:
+        """Make the error that something is wrong here."""
+        return FileError(message, path=self.path, line=self.line, key=key)
+
+
+class Map(dict[str, Any]):
+    """A mapping; `place` is where it begins, `places[key]` where its key stands."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+        self.places: dict[str, Place] = {}
+
+    def put(self, key: str, value: Any, place: Place) -> None:
+        """Set a key and where it stands."""
+        self[key] = value
+        self.places[key] = place
+
+    def copy(self) -> Map:
+        """Copy the mapping; its values are shared."""
+        twin = Map(self.place)
+        twin.update(self)
+        twin.places.update(self.places)
+        return twin
+
+
+class Seq(list[Any]):
+    """A list; `place` is where it begins, `places[i]` where the item `i` stands."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+        self.places: list[Place] = []
+
+    def put(self, value: Any, place: Place) -> None:
+        """Append an item and where it stands."""
+        self.append(value)
+        self.places.append(place)
+
+    def copy(self) -> Seq:
+        """Copy the list; its items are shared."""
+        twin = Seq(self.place)
+        twin.extend(self)
+        twin.places.extend(self.places)
+        return twin
+
+
+@frozen
+class Tagged:
+    """A value under a local tag, such as Compose's `!reset` and `!override`."""
+
+    tag: str
+    value: Any
+
+
+Key = str | int
+
+
+def key_text(keys: Iterable[Key]) -> str:
+    """Write the way to a value: `services.web.ports[0]`."""
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
+
+
+def locate(root: Any, keys: Iterable[Key]) -> Place | None:
+    """Find where the value at `keys` stands, or the nearest thing around it."""
+    place = getattr(root, "place", None)
+    here = root
+    for key in keys:
+        if isinstance(here, Map) and key in here.places:
+            place, here = here.places[str(key)], here.get(str(key))
+        elif isinstance(here, Seq) and isinstance(key, int) and key < len(here.places):
+            place, here = here.places[key], here[key]
+        else:
+            break
+    return place
+
+
+def wrong(root: Any, keys: Iterable[Key], message: str, path: str = "") -> FileError:
+    """Make the error that the value at `keys` is wrong."""
+    keys = tuple(keys)
+    place = locate(root, keys)
+    if place is None:
+        return FileError(message, path=path, key=key_text(keys))
+    return place.error(message, key_text(keys))
+
+
+def read_text(path: Path, shown: str | None = None) -> str:
+    """Read a text file a user named. Raises `FileError` if there is none or it is no text."""
+    name = shown or str(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise FileError("the file is not UTF-8 text", path=name) from None
+    except ValueError as odd:  # a path with a null byte
+        raise FileError(str(odd), path=name) from None
+    except OSError as failed:
+        raise FileError(failed.strerror or str(failed), path=name) from None
+
+
+def load_yaml(path: Path) -> Any:
+    """Read a YAML file. Raises `FileError`."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, path: str) -> Any:
+    """Read one YAML document from text that came from `path`; `None` if it is empty. Raises `FileError`."""
+    try:
+        documents = list(_documents(text))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else None
+        raise FileError(f"yaml: {error.problem or error.context}", path=path, line=line) from None
+    except yaml.YAMLError as error:
+        raise FileError(f"yaml: {str(error).splitlines()[0]}", path=path) from None
+    except RecursionError:
+        raise FileError("yaml: nested too deeply", path=path) from None
+    if len(documents) > 1:
+        line = documents[1].start_mark.line + 1
+        raise FileError("yaml: the file holds more than one document", path=path, line=line)
+    if not documents:
+        return None
+    try:
+        return _Builder(path).build(documents[0])
+    except RecursionError:
+        raise FileError("yaml: nested too deeply", path=path) from None
+
+
+def _documents(text: str) -> Iterable[yaml.Node]:
+    loader = _CoreLoader(text)
+    try:
+        while loader.check_node():
+            yield loader.get_node()
+    finally:
+        loader.dispose()
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """Reads nodes; tags of plain scalars follow the core schema, not YAML 1.1."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+):
+    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+class _Builder:
+    """Makes values out of nodes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._count = 0
+        self._open: set[int] = set()
+
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self.path, node.start_mark.line + 1)
+
+    def _error(self, node: yaml.Node, message: str) -> FileError:
+        return self._place(node).error(f"yaml: {message}")
+
+    def build(self, node: yaml.Node) -> Any:
+        self._count += 1
+        if self._count > _MOST_NODES:
+            raise self._error(node, "document contains excessive aliasing")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if id(node) in self._open:
+            raise self._error(node, "an anchor contains itself")
+        self._open.add(id(node))
+        value = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
+        self._open.remove(id(node))
+        return Tagged(node.tag, value) if node.tag.startswith("!") else value
+
+    def _sequence(self, node: yaml.Node) -> Seq:
+        built = Seq(self._place(node))
+        for item in node.value:
+            built.put(self.build(item), self._place(item))
+        return built
+
+    def _mapping(self, node: yaml.Node) -> Map:
+        built = Map(self._place(node))
+        merged: list[Map] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                merged += self._merged(value_node)
+                continue
+            key = self._key(key_node)
+            if key in built:
+                first = built.places[key].line
+                raise self._error(key_node, f"mapping key {key!r} already defined at line {first}")
+            built.put(key, self.build(value_node), self._place(key_node))
+        for other in merged:
+            for key, value in other.items():
+                if key not in built:
+                    built.put(key, value, other.places[key])
+        return built
+
+    def _merged(self, node: yaml.Node) -> list[Map]:
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found = [self.build(each) for each in nodes]
+        if not all(isinstance(each, Map) for each in found):
+            raise self._error(node, "map merge requires map or sequence of maps as the value")
+        return found
+
+    def _key(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._error(node, "a key must be a string")
+        return str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        text = node.value
+        kind = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
+        if node.tag.startswith("!"):
+            return Tagged(node.tag, None if text in {"", "null", "~"} and node.style is None else text)
+        try:
+            return _SCALARS.get(kind, str)(text)
+        except (ValueError, KeyError):
+            raise self._error(node, f"cannot read {text!r} as {kind}") from None
+
+
+def _int(text: str) -> int:
+    sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
+    base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
+    return sign * int(digits[2:] if base != 10 else digits, base)
+
+
+def _float(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _bool(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_SCALARS: dict[str, Any] = {"int": _int, "float": _float, "bool": _bool, "null": lambda _text: None}

@@ -1,0 +1,8 @@
+"""The machine room: Ethernet segments and cables, plain hosts and routers, name servers."""
+
+from cnmsim.underlay.host import HostSpec, PlainHost
+from cnmsim.underlay.nameserver import Zone, name_server
+from cnmsim.underlay.segment import Attachment, CableOptions, Segment
+from cnmsim.underlay.trunk import Link, Trunk
+
+__all__ = ["Attachment", "CableOptions", "HostSpec", "Link", "PlainHost", "Segment", "Trunk", "Zone", "name_server"]

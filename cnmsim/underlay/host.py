@@ -1,0 +1,136 @@
+"""Plain hosts and routers: a machine with interfaces, addresses, a default route, and the services it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.route import Route
+from cnmsim.underlay.interface import HostInterface, InterfaceSpec, group_addresses
+from cnmsim.underlay.nameserver import Zone, name_server
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+#: What a web server of a lab says at `/`, and what it runs at `/cgi-bin/whoami`.
+GREETING = b"hello from the web server\n"
+WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
+_WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
+
+
+def _interfaces(value: Any) -> tuple[InterfaceSpec, ...]:
+    return tuple(group_addresses(list(value)))
+
+
+def _gateways(value: str | list[str] | tuple[str, ...] | None) -> tuple[Address, ...]:
+    if value is None:
+        return ()
+    return tuple(parse_ip(text) for text in ([value] if isinstance(value, str) else value))
+
+
+def _zone(value: Mapping[str, Any] | None) -> Zone | None:
+    return None if value is None else Zone.of(value)
+
+
+@frozen
+class HostSpec:
+    """A host as a lab asks for it.
+
+    `interfaces` is given as a list of addresses with their prefix lengths, `gateways` as one address or one of each family,
+    `nameserver` as the address its resolv.conf names, `zone` as the names it is to answer for, `serves_web` as whether
+    a web server runs on its port 80, `forwards` as whether it is a router, `mtu` in bytes. Raises `ValueError` for
+    impossible addresses and for a gateway that is on none of the host's subnets.
+    """
+
+    name: str
+    interfaces: tuple[InterfaceSpec, ...] = field(converter=_interfaces)
+    gateways: tuple[Address, ...] = field(default=None, converter=_gateways)
+    nameserver: str | None = None
+    zone: Zone | None = field(default=None, converter=_zone)
+    serves_web: bool = False
+    forwards: bool = False
+    mtu: int = 1500
+
+    def __attrs_post_init__(self) -> None:
+        for gateway in self.gateways:
+            if self._interface_towards(gateway) is None:
+                raise ValueError(f"gateway {format_ip(gateway)} is on none of the subnets of {self.name}")
+        if self.nameserver is not None:
+            parse_ip(self.nameserver)
+        if not 68 <= self.mtu <= 65535:
+            raise ValueError(f"mtu must be between 68 and 65535: {self.mtu}")
+
+    def _interface_towards(self, address: Address) -> int | None:
+        for number, interface in enumerate(self.interfaces):
+            if any(address in own.prefix and address != own.address for own in interface.addresses):
+                return number
+        return None
+
+
+class PlainHost:
+    """A machine on the underlay, made up as its spec says; its interfaces are not plugged in yet."""
+
+    def __init__(
+        self, spec: HostSpec, clock: Clock, web_server: Any = None, programs: Mapping[str, Any] | None = None
+    ) -> None:
+        self.spec = spec
+        self.machine = Machine(spec.name, clock)
+        self.interfaces = [self._interface(number, clock) for number in range(len(spec.interfaces))]
+        self._web_server = web_server
+        self._programs = programs or {}
+        self.services: list[Process] = []
+        self._write_files()
+
+    def _interface(self, number: int, clock: Clock) -> HostInterface:
+        stream = clock.stream(f"mac/{self.spec.name}/{number}")
+        mac = bytearray(stream.randbytes(6))
+        mac[0] = mac[0] & 0xFC | 0x02  # one station, locally administered, as Linux makes up
+        return HostInterface(f"eth{number}", bytes(mac), clock, self.spec.mtu)
+
+    def _write_files(self) -> None:
+        files, name = self.machine.files, self.spec.name
+        files.write("/etc/hostname", f"{name}\n".encode())
+        files.write("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost\n".encode())
+        server = self.spec.nameserver
+        files.write("/etc/resolv.conf", f"nameserver {server}\n".encode() if server else b"")
+        if self.spec.serves_web:
+            files.write("/www/index.html", GREETING)
+            files.write("/www/cgi-bin/whoami", WHOAMI)
+            files.file("/www/cgi-bin/whoami").mode = 0o755
+
+    def bring_up(self) -> None:
+        """Give the interfaces their addresses and routes, set them up, and start the services."""
+        namespace = self.machine.root
+        namespace.loopback.set_up()
+        if self.spec.forwards:
+            namespace.sysctl_set("net.ipv4.ip_forward", "1")
+            namespace.sysctl_set("net.ipv6.conf.all.forwarding", "1")
+        for interface, spec in zip(self.interfaces, self.spec.interfaces, strict=True):
+            namespace.add_device(interface)
+            for address in spec.addresses:
+                namespace.add_address(interface, str(address))
+            interface.set_up()
+        for gateway in self.spec.gateways:
+            namespace.add_route(self._default_route(gateway))
+        self._start_services()
+
+    def _default_route(self, gateway: Address) -> Route:
+        number = self.spec._interface_towards(gateway)
+        assert number is not None, "the spec checks its gateways"
+        everywhere = Prefix(IPV6_ANY if family_of(gateway) == 6 else IPV4_ANY, 0)
+        device: Device = self.interfaces[number]
+        metric = 1024 if everywhere.family == 6 else 0  # what `ip route add` gives (IP6_RT_PRIO_USER)
+        return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
+
+    def _start_services(self) -> None:
+        if self.spec.zone is not None:
+            self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
+        if self.spec.serves_web and self._web_server is not None:
+            self.services.append(self.machine.spawn(self._web_server, list(_WEB_COMMAND), programs=self._programs))

@@ -1,0 +1,98 @@
+"""The Ethernet interfaces of the hosts of a lab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Mac, format_ip, parse_interface
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.device import InterfaceAddress, Nic
+from cnmsim.underlay.segment import Segment
+
+
+class HostInterface(Nic):
+    """A host's `eth0`: a cable into a segment, which `ip link` lists as the end of a pair (`eth0@if2`).
+
+    `port` is the number of the switch's port at the other end, 0 while no cable is plugged in.
+    """
+
+    __slots__ = ("port",)
+
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+        super().__init__(name, mac, clock, mtu)
+        self.port = 0
+
+    @property
+    def peer_index(self) -> int | None:
+        """The index of the switch's port, where 1 and 2 are the switch's own devices."""
+        return self.port + 2 if self.port else None
+
+    def plug(self, medium: Any) -> None:
+        """Plug a cable in, or pull it (`None`)."""
+        self.port = len(medium.stations) if isinstance(medium, Segment) else 0
+        super().plug(medium)
+
+
+@frozen
+class InterfaceSpec:
+    """What one interface of a host is to have: its addresses, the first of which names its subnet."""
+
+    addresses: tuple[InterfaceAddress, ...]
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """The subnets it is on, as text."""
+        return tuple(dict.fromkeys(str(address.prefix) for address in self.addresses))
+
+
+def read_address(text: str) -> InterfaceAddress:
+    """Read `10.0.0.15/24`. Raises `ValueError` for what no host can have as its address."""
+    if not isinstance(text, str):
+        raise TypeError(f"invalid interface address: {text!r}")
+    if "/" not in text:
+        raise ValueError(f"{text}: the prefix length is missing, as in {text}/24")
+    value, length = parse_interface(text)
+    address = InterfaceAddress(value, length)
+    bits = len(value) * 8
+    prefix = address.prefix
+    if value[0] == 0xFF or (len(value) == 4 and (value[0] in {0, 127} or value[0] >= 224)):
+        raise ValueError(f"{text} is no address a host can have")
+    if len(value) == 16 and not any(value[:15]):  # :: and ::1
+        raise ValueError(f"{text} is no address a host can have")
+    if length == 0:
+        raise ValueError(f"{text}: a subnet of length 0 holds every address there is")
+    if length < bits - 1 and prefix.network == value:
+        raise ValueError(f"{text} is the address of the subnet itself")
+    if len(value) == 4 and length < bits - 1 and prefix.broadcast == value:
+        raise ValueError(f"{text} is the broadcast address of {prefix}")
+    return address
+
+
+def group_addresses(texts: tuple[str, ...] | list[str]) -> list[InterfaceSpec]:
+    """Share a host's addresses out to its interfaces, from `eth0` on.
+
+    Each new subnet is a new interface; an address of a subnet the host is on already is a further one of that interface;
+    an IPv6 address belongs to the interface of the IPv4 address before it. Raises `ValueError` for an impossible or
+    doubled address.
+    """
+    groups: list[list[InterfaceAddress]] = []
+    seen: set[bytes] = set()
+    for text in texts:
+        address = read_address(text)
+        if address.address in seen:
+            raise ValueError(f"{format_ip(address.address)} is given twice")
+        seen.add(address.address)
+        home = next((group for group in groups if any(_share(address, other) for other in group)), None)
+        if home is None and groups and address.family == 6 and not any(each.family == 6 for each in groups[-1]):
+            home = groups[-1]
+        if home is None:
+            home = []
+            groups.append(home)
+        home.append(address)
+    return [InterfaceSpec(tuple(group)) for group in groups]
+
+
+def _share(one: InterfaceAddress, other: InterfaceAddress) -> bool:
+    return one.prefix == other.prefix

@@ -1,0 +1,169 @@
+"""A name server for plain hosts: it answers for the names it was given and forwards nothing.
+
+It answers as dnsmasq does with `--no-resolv --server=/#/` and `--host-record`: a known name has its A and AAAA records
+and a PTR for each address, TTL 0; a known name without records of the asked type is an empty answer, any other name
+does not exist. Messages are dnspython's, over UDP and TCP (RFC 1035 §4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+
+if TYPE_CHECKING:
+    import dns.message
+
+    from cnmsim.kernel.process import Process, Program
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+    from cnmsim.kernel.sockets.udp import UdpSocket
+
+#: The largest UDP answer this server offers in EDNS (dnsmasq: `edns-packet-max`).
+_EDNS_PAYLOAD = 1232
+_PORT = 53
+
+
+@define(eq=False)
+class Zone:
+    """The names a server knows: `addresses[name]`, names in lower case without the final dot."""
+
+    addresses: dict[str, list[Address]] = field(factory=dict)
+
+    @classmethod
+    def of(cls, names: Mapping[str, str | Iterable[str]]) -> Zone:
+        """Read `{"www.example.com": "203.0.113.10"}`; a name may have several addresses.
+
+        Raises `ValueError` for what is no address.
+        """
+        zone = cls()
+        for name, given in names.items():
+            for text in [given] if isinstance(given, str) else given:
+                zone.add(name, text)
+        return zone
+
+    def add(self, name: str, address: str) -> None:
+        """Give a name one more address. Raises `ValueError` if it is none."""
+        self.addresses.setdefault(_canonical(name), []).append(parse_ip(address))
+
+    def name_of(self, address: Address) -> str | None:
+        """Give the first name that has this address."""
+        return next((name for name, known in self.addresses.items() if address in known), None)
+
+    def answer(self, wire: bytes, *, limit: int | None = None) -> bytes | None:
+        """Answer one DNS message; `None` for what is no query.
+
+        `limit` is the largest answer the transport takes in bytes (`None`: what the query's EDNS allows); a longer one
+        is cut and marked truncated.
+        """
+        import dns.exception
+        import dns.flags
+        import dns.message
+        import dns.rcode
+
+        try:
+            query = dns.message.from_wire(wire)
+        except (dns.exception.DNSException, ValueError):
+            return None
+        if query.flags & dns.flags.QR:
+            return None
+        response = dns.message.make_response(query, recursion_available=True, our_payload=_EDNS_PAYLOAD)
+        if len(query.question) != 1:
+            response.set_rcode(dns.rcode.FORMERR)
+        else:
+            self._fill(response)
+        try:
+            return response.to_wire(max_size=limit or max(512, query.payload), prepend_length=False)
+        except dns.exception.TooBig:
+            response.answer.clear()
+            response.flags |= dns.flags.TC
+            return response.to_wire()
+
+    def _fill(self, response: dns.message.Message) -> None:
+        import dns.flags
+        import dns.rcode
+        import dns.rdataclass
+        import dns.rdatatype
+        import dns.reversename
+        import dns.rrset
+
+        question = response.question[0]
+        name = _canonical(question.name.to_text())
+        records: list[str] = []
+        kind = question.rdtype
+        known = self.addresses.get(name)
+        if known is not None:
+            length = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 16}.get(kind)
+            records = [format_ip(address) for address in known if len(address) == length]
+        elif kind == dns.rdatatype.PTR and (pointed := self._pointed_at(question.name)) is not None:
+            records = [pointed + "."]
+        else:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        if records and question.rdclass == dns.rdataclass.IN:
+            response.flags |= dns.flags.AA
+            response.answer.append(dns.rrset.from_text(question.name, 0, "IN", kind, *records))
+
+    def _pointed_at(self, name: Any) -> str | None:
+        import dns.exception
+        import dns.reversename
+
+        try:
+            address = dns.reversename.to_address(name)
+        except (dns.exception.DNSException, ValueError):
+            return None
+        return self.name_of(parse_ip(str(address)))
+
+
+def _canonical(name: str) -> str:
+    return name.rstrip(".").lower()
+
+
+def name_server(zone: Zone) -> Program:
+    """Make the program that answers for `zone` on UDP and TCP port 53 of all addresses of a host."""
+
+    async def main(process: Process) -> int:
+        listener = process.tcp(6)
+        listener.bind(("::", _PORT))
+        listener.listen()
+        process.task(_accept(zone, process, listener))
+        socket = process.udp(6)
+        socket.bind(("::", _PORT))
+        while True:
+            wire, peer = await socket.recvfrom()
+            answer = zone.answer(wire)
+            if answer is not None:
+                _send(process, socket, answer, peer)
+
+    return main
+
+
+def _send(process: Process, socket: UdpSocket, answer: bytes, peer: Any) -> None:
+    try:
+        socket.sendto(answer, peer)
+    except OSError as lost:  # as a real server: an answer that cannot be sent is worth a line of log
+        process.error(f"failed to send packet: {lost.strerror}\n")
+
+
+async def _accept(zone: Zone, process: Process, listener: TcpSocket) -> None:
+    while True:
+        process.task(_converse(zone, await listener.accept()))
+
+
+async def _converse(zone: Zone, connection: TcpSocket) -> None:
+    """Answer the queries of one connection, each after its length (RFC 1035 §4.2.2)."""
+    waiting = b""
+    try:
+        while data := await connection.recv():
+            waiting += data
+            while len(waiting) >= 2 and len(waiting) >= (end := 2 + int.from_bytes(waiting[:2])):
+                answer = zone.answer(waiting[2:end], limit=65535)
+                waiting = waiting[end:]
+                if answer is None:
+                    return
+                connection.send(len(answer).to_bytes(2) + answer)
+    except OSError:
+        return  # the client reset the connection: nothing is left to do for it
+    finally:
+        connection.close()

@@ -1,0 +1,263 @@
+"""Ethernet segments: a learning switch with one cable to each station, or a hub, with the faults a user sets.
+
+A switch learns source addresses and floods what it does not know (IEEE 802.1D §7.8, §7.9); a hub repeats every frame
+to all. Spanning tree is not modelled: a trunk that would close a loop is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attrs import define, evolve, field, frozen, validators
+
+from cnmsim.kernel.address import Mac, format_mac
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.events import DropReason, Event, Step
+
+#: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
+AGEING_S = 300
+_HEADER = 14
+_VLAN_TAG = b"\x81\x00"
+
+Tap = Callable[[int, str, bytes], None]
+
+
+class Carrier(Protocol):
+    """What a station transmits into."""
+
+    def carry(self, frame: bytes, sender: Station) -> None:
+        """Take a frame from one of the stations attached."""
+
+
+class Station(Protocol):
+    """What a cable can end at: a physical interface, or one end of a trunk."""
+
+    name: str
+    mac: Mac
+
+    @property
+    def medium(self) -> Carrier | None:
+        """What it is plugged into, or `None`."""
+
+    def plug(self, medium: Any) -> None:
+        """Plug a cable in, or pull it (`None`)."""
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame from the cable."""
+
+
+def _at_least_zero(_owner: object, attribute: object, value: float | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError(f"{getattr(attribute, 'name', 'value')} must not be negative: {value}")
+
+
+@frozen
+class CableOptions:
+    """What one cable does to the frames on it, either way.
+
+    `latency_s` is added to each frame; `bandwidth_bps` (bits a second, `None` for no limit) makes frames wait for those
+    before them, at most `queue_frames` of them; `loss` is the share of frames that vanish (0 to 1).
+    """
+
+    latency_s: float = field(default=0.0, validator=_at_least_zero)
+    bandwidth_bps: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    loss: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    queue_frames: int = field(default=1000, validator=validators.ge(1))
+
+
+@define(eq=False)
+class _Lane:
+    """One direction of a cable: when it will have sent what waits in it."""
+
+    busy_until_ns: int = 0
+
+    def wait_ns(self, length: int, options: CableOptions, now_ns: int) -> int | None:
+        """Tell how long a frame of `length` bytes takes to be on the cable; `None` if the queue is full."""
+        if options.bandwidth_bps is None:
+            return 0
+        each_ns = round(length * 8 * NS / options.bandwidth_bps)
+        start_ns = max(now_ns, self.busy_until_ns)
+        if start_ns - now_ns > each_ns * options.queue_frames:
+            return None
+        self.busy_until_ns = start_ns + each_ns
+        return self.busy_until_ns - now_ns
+
+
+@define(eq=False)
+class Attachment:
+    """A station's cable into a segment."""
+
+    station: Station
+    options: CableOptions
+    known_mac: Mac
+    _up: _Lane = field(factory=_Lane)
+    _down: _Lane = field(factory=_Lane)
+
+
+class Segment:
+    """An Ethernet broadcast domain.
+
+    `latency_s` (0.1 ms unless told) is what a crossing takes from any station to any other; the options of the two
+    cables come on top. `mtu` is the largest payload in bytes: what is larger vanishes, as in a real switch, with no
+    message to the sender. `is_hub` repeats frames to all stations instead of learning. `refuse_unknown_macs` is a
+    hypervisor's port security: a station may send only from the address its interface had when it was attached, and
+    hears only what is sent to that address or to a group.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        *,
+        latency_s: float = 0.0001,
+        bandwidth_bps: float | None = None,
+        loss: float = 0.0,
+        mtu: int = 1500,
+        is_hub: bool = False,
+        refuse_unknown_macs: bool = False,
+    ) -> None:
+        if mtu < 68:  # RFC 791: every link carries 68 bytes
+            raise ValueError(f"mtu must be at least 68: {mtu}")
+        self.name = name
+        self.clock = clock
+        self.mtu = mtu
+        self.is_hub = is_hub
+        self.refuse_unknown_macs = refuse_unknown_macs
+        self.taps: tuple[Tap, ...] = ()
+        self._options = CableOptions(latency_s, bandwidth_bps, loss)
+        self._random = clock.stream(f"segment/{name}")
+        self._attachments: dict[Station, Attachment] = {}
+        self._learnt: dict[Mac, tuple[Attachment, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.name}: {', '.join(station.name for station in self._attachments)}>"
+
+    @property
+    def options(self) -> CableOptions:
+        """What the segment as a whole does to each frame."""
+        return self._options
+
+    @property
+    def stations(self) -> tuple[Station, ...]:
+        """Who is attached, in order."""
+        return tuple(self._attachments)
+
+    def configure(
+        self,
+        *,
+        latency_s: float | None = None,
+        bandwidth_bps: float | None = None,
+        loss: float | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        """Change what the segment does from now on; what is not named stays."""
+        changes = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
+        self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
+        if mtu is not None:
+            self.mtu = mtu
+
+    def attach(
+        self,
+        station: Station,
+        *,
+        latency_s: float = 0.0,
+        bandwidth_bps: float | None = None,
+        loss: float = 0.0,
+    ) -> Attachment:
+        """Plug a station in, by a cable with these options on top of the segment's.
+
+        Raises `ValueError` if the station is plugged in somewhere already.
+        """
+        if station.medium is not None:
+            raise ValueError(f"{station.name} is plugged in already")
+        limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
+        attachment = Attachment(station, CableOptions(latency_s, limit, loss), station.mac)
+        self._attachments[station] = attachment
+        station.plug(self)
+        return attachment
+
+    def detach(self, station: Station) -> None:
+        """Pull a station's plug. Frames on their way to it are lost. Raises `ValueError` if it is not attached."""
+        if self._attachments.pop(station, None) is None:
+            raise ValueError(f"{station.name} is not attached to {self.name}")
+        station.plug(None)
+        self._learnt = {mac: entry for mac, entry in self._learnt.items() if entry[0].station is not station}
+
+    def carry(self, frame: bytes, sender: Station) -> None:
+        """Take a frame from an attached station and bring it to those it is for."""
+        now_ns = self.clock.now_ns
+        for tap in self.taps:
+            tap(now_ns, "in", frame)
+        source = self._attachments[sender]
+        overhead = _HEADER + (4 if frame[12:14] == _VLAN_TAG else 0)
+        if len(frame) > self.mtu + overhead:
+            text = f"{len(frame) - overhead} bytes, the segment carries {self.mtu}"
+            self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text)
+            return
+        if self.refuse_unknown_macs and frame[6:12] != source.known_mac:
+            text = f"{sender.name} may send from {format_mac(source.known_mac)} only, not {format_mac(frame[6:12])}"
+            self._dropped(frame, sender, DropReason.PORT_SECURITY, text)
+            return
+        if self._is_lost(source.options.loss):
+            self._dropped(frame, sender, DropReason.LINK_LOSS, "")
+            return
+        wait_ns = source._up.wait_ns(len(frame), source.options, now_ns)
+        if wait_ns is None:
+            self._dropped(frame, sender, DropReason.LINK_LOSS, f"the queue into {self.name} is full")
+            return
+        self._learn(frame[6:12], source)
+        delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS)
+        receivers = self._receivers(frame, source)
+        if not receivers and self.clock.context is not None:
+            self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station is to have it")
+        for receiver in receivers:
+            self._send_down(frame, receiver, delay_ns)
+
+    def _learn(self, mac: Mac, source: Attachment) -> None:
+        if not self.is_hub and not mac[0] & 1:
+            self._learnt[mac] = (source, self.clock.now_ns)
+
+    def _receivers(self, frame: bytes, source: Attachment) -> list[Attachment]:
+        """Decide whose cables the frame goes down."""
+        target = frame[:6]
+        others = [attachment for attachment in self._attachments.values() if attachment is not source]
+        if target[0] & 1 or self.is_hub:
+            return others
+        if self.refuse_unknown_macs:
+            return [attachment for attachment in others if attachment.known_mac == target]
+        learnt = self._learnt.get(target)
+        if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
+            return [learnt[0]] if learnt[0] is not source else []
+        return others
+
+    def _send_down(self, frame: bytes, receiver: Attachment, delay_ns: int) -> None:
+        options = receiver.options
+        if self._is_lost(self._options.loss) or self._is_lost(options.loss):
+            self._dropped(frame, receiver.station, DropReason.LINK_LOSS, "")
+            return
+        arrival_ns = self.clock.now_ns + delay_ns
+        wait_ns = receiver._down.wait_ns(len(frame), options, arrival_ns)
+        if wait_ns is None:
+            text = f"the queue to {receiver.station.name} is full"
+            self._dropped(frame, receiver.station, DropReason.LINK_LOSS, text)
+            return
+        self.clock.call_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self._deliver, frame, receiver)
+
+    def _deliver(self, frame: bytes, receiver: Attachment) -> None:
+        if self._attachments.get(receiver.station) is not receiver:
+            self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was on its way")
+            return
+        receiver.station.receive(frame)
+
+    def _is_lost(self, share: float) -> bool:
+        return share > 0 and self._random.random() < share
+
+    def _dropped(self, frame: bytes, station: Station, reason: DropReason, decision: str) -> None:
+        context = self.clock.context
+        if context is None:
+            return
+        what = f"segment {self.name}: {reason.value}"
+        context.report(
+            Event(self.clock.now_ns, self.name, station.name, Step.DROPPED, what, decision, frame, True, reason)
+        )

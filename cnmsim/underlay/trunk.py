@@ -1,0 +1,91 @@
+"""Cables that are not into a switch from a host: from switch to switch, and from host to host."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import MAC_ZERO, Mac
+from cnmsim.kernel.clock import Clock
+from cnmsim.underlay.segment import Carrier, Segment, Station
+
+
+class TrunkEnd:
+    """One end of a trunk, a station of the switch it is plugged into: what it hears comes out of the other end."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.mac: Mac = MAC_ZERO
+        self.medium: Carrier | None = None
+        self.other: TrunkEnd | None = None
+
+    def plug(self, medium: Carrier | None) -> None:
+        """Plug the end into a switch, or pull it (`None`)."""
+        self.medium = medium
+
+    def receive(self, frame: bytes) -> None:
+        """Hand a frame to the switch at the other end."""
+        if self.other is not None and self.other.medium is not None:
+            self.other.medium.carry(frame, self.other)
+
+
+class Trunk:
+    """A cable between two switches. `latency_s`, `bandwidth_bps` and `loss` are the cable's, either way.
+
+    Raises `ValueError` if the two are joined already, directly or through others: the frames would circle for ever.
+    """
+
+    def __init__(
+        self,
+        left: Segment,
+        right: Segment,
+        *,
+        latency_s: float = 0.0,
+        bandwidth_bps: float | None = None,
+        loss: float = 0.0,
+    ) -> None:
+        if right in reachable(left):
+            raise ValueError(f"{left.name} and {right.name} are joined already: a second trunk would close a loop")
+        if left.refuse_unknown_macs or right.refuse_unknown_macs:
+            raise ValueError("a switch that refuses unknown MAC addresses can have no trunk")
+        self.left, self.right = left, right
+        self._ends = (TrunkEnd(f"trunk to {right.name}"), TrunkEnd(f"trunk to {left.name}"))
+        self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
+        left.attach(self._ends[0], latency_s=latency_s, bandwidth_bps=bandwidth_bps, loss=loss)
+        right.attach(self._ends[1])
+
+    def unplug(self) -> None:
+        """Take the cable away."""
+        self.left.detach(self._ends[0])
+        self.right.detach(self._ends[1])
+
+
+def reachable(segment: Segment) -> set[Segment]:
+    """Tell which segments form one broadcast domain with this one, itself included."""
+    found, waiting = {segment}, [segment]
+    while waiting:
+        for station in waiting.pop().stations:
+            medium = station.other.medium if isinstance(station, TrunkEnd) and station.other else None
+            if isinstance(medium, Segment) and medium not in found:
+                found.add(medium)
+                waiting.append(medium)
+    return found
+
+
+class Link(Segment):
+    """A cable between two interfaces, with nothing on it but its options."""
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        left: Station,
+        right: Station,
+        *,
+        latency_s: float = 0.0001,
+        bandwidth_bps: float | None = None,
+        loss: float = 0.0,
+        mtu: int = 1500,
+    ) -> None:
+        super().__init__(
+            name, clock, latency_s=latency_s, bandwidth_bps=bandwidth_bps, loss=loss, mtu=mtu, is_hub=True
+        )
+        self.attach(left)
+        self.attach(right)
