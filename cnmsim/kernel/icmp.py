@@ -141,7 +141,7 @@ class Icmp:
             return
         too_big = (packet.family, message[0], message[1]) == (4, 3, 4) or (packet.family, message[0]) == (6, 2)
         if too_big:
-            namespace.learn_path_mtu(info.dst, info.info)
+            namespace.path_mtu.learn(info.dst, info.info)
         namespace.sockets.deliver_icmp_error(info)
 
 

@@ -26,6 +26,7 @@ from cnmsim.kernel.fragment import Reassembly, fragment
 from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.pathmtu import UNKNOWN
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -250,7 +251,9 @@ class IpLayer:
         key = (dst, src, outdev)
         decision = self._decisions.get(key)
         if decision is None:
-            decision = self._decisions[key] = self._decide(dst, src, outdev)
+            decision = self._decide(dst, src, outdev)
+            if namespace.path_mtu.to(dst) == UNKNOWN:  # what was learnt expires, so it is asked each time
+                self._decisions[key] = decision
         return decision
 
     def _decide(self, dst: Address, src: Address | None, outdev: Device | None) -> Decision:
@@ -286,7 +289,7 @@ class IpLayer:
         if chosen is None:
             number = errno.ENETUNREACH if family == 4 else errno.EADDRNOTAVAIL
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
-        mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu(dst))
+        mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
         return Decision(device, route.gateway, chosen, route, mtu)
 
     def send(

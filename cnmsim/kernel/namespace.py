@@ -14,27 +14,24 @@ from cnmsim.kernel.address import (
     Address,
     Prefix,
     eui64_link_local,
-    is_link_local,
     is_multicast,
     parse_interface,
-    to_int,
 )
-from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.ip import IpLayer
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
 from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.pathmtu import PathMtu
 from cnmsim.kernel.route import Route, RoutingTable
 from cnmsim.kernel.sockets import SocketTable
+from cnmsim.kernel.source import select_source
 from cnmsim.kernel.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.machine import Machine
-
-_PATH_MTU_NS = 600 * NS
 
 
 class NetworkNamespace:
@@ -44,9 +41,10 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_broadcasts", "_counts", "_local", "_next_index", "_path_mtu", "_protocols", "bridges_through_netfilter",
+        "_broadcasts", "_counts", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
         "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "ip", "loopback", "machine", "name",
-        "neighbours", "netfilter", "on_destroy", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
+        "neighbours", "netfilter", "on_destroy",
+        "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
         "sysctl",
     )  # fmt: skip
 
@@ -57,6 +55,7 @@ class NetworkNamespace:
         self.devices: dict[str, Device] = {}
         self.routes4, self.routes6 = RoutingTable(4), RoutingTable(6)
         self.sysctl = Sysctl()
+        self.path_mtu = PathMtu(clock)
         self.forwards4 = self.forwards6 = False
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
@@ -64,7 +63,6 @@ class NetworkNamespace:
         self._next_index = 1
         self._local: dict[Address, Device] = {}
         self._broadcasts: set[Address] = set()
-        self._path_mtu: dict[Address, tuple[int, int]] = {}
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
         self.neighbours = NeighbourTable(self)
@@ -83,7 +81,13 @@ class NetworkNamespace:
     @property
     def generation(self) -> int:
         """A number that differs after every change of addresses, links, routes or sysctls."""
-        return self._counts + self.routes4.generation + self.routes6.generation + self.sysctl.generation
+        return (
+            self._counts
+            + self.path_mtu.generation
+            + self.routes4.generation
+            + self.routes6.generation
+            + self.sysctl.generation
+        )
 
     def routes(self, family: int) -> RoutingTable:
         """Give the routing table of family 4 or 6."""
@@ -169,12 +173,17 @@ class NetworkNamespace:
             self._add_missing(device, IPV4_LOOPBACK, 8, "host")
             if not self.ipv6_disabled(device):
                 self._add_missing(device, IPV6_LOOPBACK, 128, "host")
-        elif device.has_carrier and device.master is None and not self.ipv6_disabled(device) and any(device.mac):
-            if not any(a.family == 6 and a.scope == "link" for a in device.addresses):
-                self._add_missing(device, eui64_link_local(device.mac), 64, "link")
+        elif self._wants_link_local(device):
+            self._add_missing(device, eui64_link_local(device.mac), 64, "link")
         self._rebuild_local()
         for address in device.addresses:
             self._add_connected(device, address)
+
+    def _wants_link_local(self, device: Device) -> bool:
+        """Tell whether IPv6 autoconfiguration gives the device its fe80:: address now."""
+        if device.master is not None or not device.has_carrier or not any(device.mac) or self.ipv6_disabled(device):
+            return False
+        return not any(a.family == 6 and a.scope == "link" for a in device.addresses)
 
     def _add_missing(self, device: Device, address: Address, length: int, scope: str) -> None:
         if not any(a.address == address for a in device.addresses):
@@ -295,38 +304,8 @@ class NetworkNamespace:
         return "UNICAST"
 
     def select_source(self, dst: Address, outdev: Device, final: Address | None = None) -> Address | None:
-        """Choose the source address for `dst` out of `outdev` (inet_select_addr; RFC 6724 §5 for IPv6).
-
-        `final` is the destination behind a gateway `dst`. `None` if there is no address of that family.
-        """
-        family = 6 if len(dst) == 16 else 4
-        own = [a for a in outdev.addresses if a.family == family]
-        if family == 6:
-            return self._select_source6(final or dst, own)
-        for address in own:
-            if dst in address.prefix and address.scope != "host":
-                return address.address
-        for address in own:
-            if address.scope != "host" or outdev is self.loopback:
-                return address.address
-        for device in self.devices.values():
-            for address in device.addresses:
-                if address.family == 4 and address.scope == "global":
-                    return address.address
-        return None
-
-    def _select_source6(self, dst: Address, own: list[InterfaceAddress]) -> Address | None:
-        candidates = own
-        if not is_link_local(dst) and not (dst[0] == 0xFF and dst[1] & 0xF == 2):
-            everywhere = [
-                a for d in self.devices.values() for a in d.addresses if a.family == 6 and a.scope == "global"
-            ]
-            candidates = [a for a in own if a.scope == "global"] or everywhere or own
-        else:
-            candidates = [a for a in own if a.scope == "link"] or own
-        if not candidates:
-            return None
-        return max(candidates, key=lambda a: _common_bits(a.address, dst)).address
+        """Choose the source address for the next hop `dst` out of `outdev`; `final` is what lies behind it."""
+        return select_source(dst, outdev, self.devices.values(), final)
 
     def link_local_device(self) -> Device | None:
         """Give the first device with an IPv6 link-local address, for destinations without a zone."""
@@ -404,28 +383,6 @@ class NetworkNamespace:
                 self._apply_link(device)
         self._rebuild_local()
         self.topology_changed()
-
-    # --- path MTU ------------------------------------------------------------------------------------------------
-
-    def learn_path_mtu(self, dst: Address, mtu: int) -> None:
-        """Remember, for ten minutes, that the way to `dst` takes no larger packet (RFC 1191, RFC 8201)."""
-        floor = 1280 if len(dst) == 16 else 552
-        known = self.path_mtu(dst)
-        mtu = max(mtu, floor)
-        if mtu < known:
-            self._path_mtu[dst] = (mtu, self.clock.now_ns + _PATH_MTU_NS)
-            self._counts += 1
-
-    def path_mtu(self, dst: Address) -> int:
-        """Give the path MTU learnt for `dst`, 65535 if none."""
-        known = self._path_mtu.get(dst)
-        if known is None:
-            return 65535
-        if known[1] <= self.clock.now_ns:
-            del self._path_mtu[dst]
-            self._counts += 1
-            return 65535
-        return known[0]
 
     def mtu_of(self, dst: Address) -> int:
         """Give the MTU that counts for `dst`, in bytes. Raises `OSError` if there is no route."""
@@ -522,7 +479,3 @@ class NetworkNamespace:
             if device is not self.loopback:
                 self.remove_device(device)
         self.loopback.set_down()
-
-
-def _common_bits(one: Address, other: Address) -> int:
-    return len(one) * 8 - (to_int(one) ^ to_int(other)).bit_length()

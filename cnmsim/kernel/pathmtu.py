@@ -1,0 +1,44 @@
+"""Path MTU discovery's memory (RFC 1191, RFC 8201): what routers said a way takes, for ten minutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.clock import NS
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.clock import Clock
+
+UNKNOWN = 65535
+_LIFETIME_NS = 600 * NS
+_FLOOR4, _FLOOR6 = 552, 1280
+
+
+class PathMtu:
+    """The exceptions of one namespace, by destination. `generation` moves when one comes or goes."""
+
+    __slots__ = ("_clock", "_known", "generation")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[Address, tuple[int, int]] = {}
+        self.generation = 0
+
+    def learn(self, dst: Address, mtu: int) -> None:
+        """Remember that the way to `dst` takes at most `mtu` bytes; what is less than Linux believes is raised."""
+        mtu = max(mtu, _FLOOR6 if len(dst) == 16 else _FLOOR4)
+        if mtu < self.to(dst):
+            self._known[dst] = (mtu, self._clock.now_ns + _LIFETIME_NS)
+            self.generation += 1
+
+    def to(self, dst: Address) -> int:
+        """Give what is known for `dst`, `UNKNOWN` (65535) if nothing is."""
+        known = self._known.get(dst)
+        if known is None:
+            return UNKNOWN
+        if known[1] <= self._clock.now_ns:
+            del self._known[dst]
+            self.generation += 1
+            return UNKNOWN
+        return known[0]

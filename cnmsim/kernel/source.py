@@ -1,0 +1,54 @@
+"""Source address selection: inet_select_addr for IPv4, RFC 6724 §5 for IPv6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address, is_link_local, to_int
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device, InterfaceAddress
+
+
+def select_source(
+    dst: Address, outdev: Device, devices: Iterable[Device], final: Address | None = None
+) -> Address | None:
+    """Choose the source address for the next hop `dst` out of `outdev`.
+
+    `devices` are all of the namespace, `final` the destination behind a gateway `dst`. `None` if no device has an
+    address of that family.
+    """
+    if len(dst) == 16:
+        return _select6(final or dst, outdev, devices)
+    own = [a for a in outdev.addresses if a.family == 4]
+    for address in own:
+        if dst in address.prefix and address.scope != "host":
+            return address.address
+    for address in own:
+        if address.scope != "host" or outdev.kind == "loopback":
+            return address.address
+    for device in devices:
+        for address in device.addresses:
+            if address.family == 4 and address.scope == "global":
+                return address.address
+    return None
+
+
+def _select6(dst: Address, outdev: Device, devices: Iterable[Device]) -> Address | None:
+    own = [a for a in outdev.addresses if a.family == 6]
+    if is_link_local(dst) or (dst[0] == 0xFF and dst[1] & 0xF == 2):
+        candidates = [a for a in own if a.scope == "link"] or own
+    else:
+        candidates = [a for a in own if a.scope == "global"] or _global6(devices) or own
+    if not candidates:
+        return None
+    return max(candidates, key=lambda a: _common_bits(a.address, dst)).address
+
+
+def _global6(devices: Iterable[Device]) -> list[InterfaceAddress]:
+    return [a for device in devices for a in device.addresses if a.family == 6 and a.scope == "global"]
+
+
+def _common_bits(one: Address, other: Address) -> int:
+    return 128 - (to_int(one) ^ to_int(other)).bit_length()
