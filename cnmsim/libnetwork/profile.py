@@ -35,8 +35,6 @@ class Profile:
     host_overlap_is_retried: bool
     #: An IPv6 pool is made of the engine's id when none is configured.
     has_ula_pool: bool
-    #: Address spaces are split by family (26.1 keeps both families in one).
-    address_space_per_family: bool
     pools_exhausted_text: str
     #: 404 in 26.1, 400 later.
     pools_exhausted_is_not_found: bool
@@ -195,6 +193,35 @@ class Profile:
     stack_schema_default: str
     swarm_ipv4_is_required: bool
 
+    # ---- shapes of the API
+    #: Go's name of the struct that a container's create body is read into; errors about the body name it.
+    create_body_struct: str = "CreateRequest"
+    #: An absent `Volumes` or `PortBindings` becomes `{}` instead of `null`.
+    create_fills_maps: bool = False
+    #: What older API versions showed besides is gone (top-level addresses, `Bridge`, `OnBuild`, `from` of events),
+    #: and comes back for clients that ask for API 1.51 or older.
+    inspect_is_slim: bool = False
+    #: The fields of an entry of `NetworkSettings.Networks` come in this order.
+    endpoint_fields: tuple[str, ...] = (
+        "IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts", "GwPriority", "NetworkID", "EndpointID",
+        "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DNSNames",
+    )  # fmt: skip
+    #: `network ls` and `network inspect` are one struct, in which Containers stand before Options and Labels.
+    network_containers_first: bool = True
+    #: A stopped container still shows the id of its last sandbox.
+    stopped_keeps_sandbox_id: bool = False
+    container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"
+    #: What runc says before, and containerd after, the cause of a failed start.
+    runtime_error_detail: str = "error during container init: "
+    runtime_error_suffix: str = ": unknown"
+    #: The exit status of an exec whose command does not exist.
+    exec_not_found_status: int = 127
+    masked_paths: tuple[str, ...] = (
+        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+    )  # fmt: skip
+
 
 _V26 = Profile(
     version="26.1.5",
@@ -208,7 +235,6 @@ _V26 = Profile(
     pool_size_hint=False,
     host_overlap_is_retried=True,
     has_ula_pool=False,
-    address_space_per_family=False,
     pools_exhausted_text=(
         "could not find an available, non-overlapping IPv{family} address pool among the defaults"
         " to assign to the network"
@@ -337,6 +363,19 @@ _V26 = Profile(
     stack_passes_driver_opts=False,
     stack_schema_default="3.12",
     swarm_ipv4_is_required=False,
+    create_body_struct="ContainerConfigWrapper",
+    endpoint_fields=(
+        "IPAMConfig", "Links", "Aliases", "MacAddress", "NetworkID", "EndpointID", "Gateway", "IPAddress",
+        "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DriverOpts", "DNSNames",
+    ),  # fmt: skip
+    stopped_keeps_sandbox_id=True,
+    container_mode_format_text="Invalid network mode: invalid container format container:<name|id>",
+    runtime_error_detail="",
+    exec_not_found_status=126,
+    masked_paths=(
+        "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    ),  # fmt: skip
 )
 
 _V28 = Profile(
@@ -351,7 +390,6 @@ _V28 = Profile(
     pool_size_hint=False,
     host_overlap_is_retried=False,
     has_ula_pool=True,
-    address_space_per_family=True,
     pools_exhausted_text="all predefined address pools have been fully subnetted",
     pools_exhausted_is_not_found=False,
     pool_overlap_text="invalid pool request: Pool overlaps with other one on this address space",
@@ -495,7 +533,6 @@ _V29 = Profile(
     pool_size_hint=True,
     host_overlap_is_retried=False,
     has_ula_pool=True,
-    address_space_per_family=True,
     pools_exhausted_text="all predefined address pools have been fully subnetted",
     pools_exhausted_is_not_found=False,
     pool_overlap_text="invalid pool request: Pool overlaps with other one on this address space",
@@ -623,6 +660,20 @@ _V29 = Profile(
     stack_passes_driver_opts=True,
     stack_schema_default="3.13",
     swarm_ipv4_is_required=True,
+    create_fills_maps=True,
+    inspect_is_slim=True,
+    endpoint_fields=(
+        "IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority", "NetworkID", "EndpointID", "Gateway",
+        "IPAddress", "MacAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen",
+        "DNSNames",
+    ),  # fmt: skip
+    network_containers_first=False,
+    runtime_error_suffix="",
+    masked_paths=(
+        "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    ),  # fmt: skip
 )
 
 PROFILES: dict[str, Profile] = {each.version: each for each in (_V26, _V28, _V29)}
