@@ -1,0 +1,72 @@
+"""What a daemon is started with, as far as networking goes: the flags of `dockerd` and the keys of `daemon.json`.
+
+Source: moby `daemon/config/config_linux.go` and `cmd/dockerd/config_unix.go` (26.1.5 to docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter, NotSimulated
+
+
+@define
+class AddressPool:
+    """One entry of `default-address-pools`: networks of prefix length `size` are cut out of `base`."""
+
+    base: str
+    size: int
+
+
+@define
+class DaemonConfig:
+    """The networking options of one daemon, by their names in `daemon.json` with `_` for `-`.
+
+    `None` stands for "not set": the release's own default holds.
+    """
+
+    userland_proxy: bool = True
+    iptables: bool = True
+    ip6tables: bool | None = None
+    experimental: bool = False
+    ip_forward: bool = True
+    ip_forward_no_drop: bool = False
+    icc: bool = True
+    ip_masq: bool = True
+    ip: str = "0.0.0.0"  # noqa: S104 - the documented default of --ip
+    bridge: str = ""
+    bip: str | None = None
+    bip6: str | None = None
+    mtu: int | None = None
+    fixed_cidr: str | None = None
+    fixed_cidr_v6: str | None = None
+    default_gateway: str | None = None
+    default_gateway_v6: str | None = None
+    ipv6: bool = False
+    default_address_pools: list[AddressPool] = field(factory=list)
+    default_network_opts: dict[str, dict[str, str]] = field(factory=dict)
+    dns: list[str] = field(factory=list)
+    dns_search: list[str] = field(factory=list)
+    dns_opts: list[str] = field(factory=list)
+    host_gateway_ip: str | None = None
+    allow_direct_routing: bool = False
+    bridge_accept_fwmark: str = ""
+    firewall_backend: str = ""
+    no_iptables_raw: bool = False
+
+    def validate(self) -> None:
+        """Refuse the combinations a daemon does not start with.
+
+        Raises `InvalidParameter` in the daemon's words, `NotSimulated` for the nftables backend.
+        """
+        if self.bridge and self.bip:
+            raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
+        if not self.iptables and not self.icc:
+            raise InvalidParameter(
+                "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
+                "Please set --icc or --iptables to true"
+            )
+        if self.firewall_backend == "nftables":
+            raise NotSimulated("the nftables firewall backend is not simulated; use iptables")
+        if self.firewall_backend not in {"", "iptables"}:
+            raise InvalidParameter(f'invalid firewall-backend "{self.firewall_backend}"')

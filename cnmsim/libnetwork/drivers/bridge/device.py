@@ -1,0 +1,184 @@
+"""Bridge and veth devices of the bridge driver: names, MAC addresses, addresses, sysctls.
+
+Source: moby `daemon/libnetwork/drivers/bridge/{setup_device,setup_ipv4,setup_ipv6,interface}_linux.go` and
+`daemon/libnetwork/netutils/utils_linux.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from random import Random
+
+from cnmsim.errors import Forbidden, SystemFault
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Veth
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE_NAME, BridgeOptions, GatewayMode
+from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.libnetwork.profile import Profile
+
+_MAX_NAME = 15
+
+
+def random_mac(random: Random) -> Mac:
+    """Draw a unicast, locally administered MAC address."""
+    drawn = random.randbytes(6)
+    return bytes([drawn[0] & 0xFE | 0x02]) + drawn[1:]
+
+
+def container_mac(profile: Profile, address: Address | None, random: Random) -> Mac:
+    """Give the MAC of a container interface nobody chose one for: of its IPv4 address in 26.1, random later."""
+    if profile.mac_from_ip and address is not None:
+        return b"\x02\x42" + address[-4:]
+    return random_mac(random)
+
+
+def bridge_mac(profile: Profile, random: Random) -> Mac:
+    """Draw the MAC of a bridge device."""
+    return b"\x02\x42" + random.randbytes(4) if profile.bridge_mac_prefix_0242 else random_mac(random)
+
+
+def veth_name(random: Random, *taken_in: NetworkNamespace) -> str:
+    """Draw a name `veth` and 7 hex digits that is free. Raises `SystemFault` after three tries, as the driver does."""
+    for _ in range(3):
+        name = f"veth{random.randbytes(4).hex()[:7]}"
+        if not any(name in namespace.devices for namespace in taken_in):
+            return name
+    raise SystemFault("could not generate interface name")
+
+
+def set_up_bridge(
+    host: NetworkNamespace,
+    options: BridgeOptions,
+    *,
+    profile: Profile,
+    random: Random,
+    ipv4: IpamInfo | None,
+    ipv6: IpamInfo | None,
+    hairpin: bool,
+    undo: ExitStack,
+) -> tuple[Bridge, bool]:
+    """Make the bridge device of a network, or take over the existing one, and address it; it stays down.
+
+    Returns the device and whether it was made here. What was done is taken back by `undo`. Raises `SystemFault` or
+    `Forbidden` in the driver's words.
+    """
+    name = options.bridge_name
+    bridge, is_new = _find_or_make(host, options, profile, random, undo)
+    host.sysctl_set(f"net.ipv6.conf.{name}.accept_ra", "0")
+    if options.mtu:
+        bridge.set_mtu(options.mtu)
+    if ipv4 is not None and ipv4.gateway is not None and not options.inhibit_ipv4:
+        if options.mode4 is not GatewayMode.ISOLATED:
+            _set_ipv4(host, bridge, ipv4, undo)
+    if ipv6 is not None:
+        _set_ipv6(host, bridge, ipv6, options, profile, undo)
+    if hairpin:
+        host.sysctl_set(f"net.ipv4.conf.{name}.route_localnet", "1")
+    return bridge, is_new
+
+
+def _find_or_make(
+    host: NetworkNamespace, options: BridgeOptions, profile: Profile, random: Random, undo: ExitStack
+) -> tuple[Bridge, bool]:
+    name = options.bridge_name
+    if len(name) > _MAX_NAME:
+        raise SystemFault("numerical result out of range")
+    existing = host.devices.get(name)
+    if isinstance(existing, Bridge):
+        return existing, False
+    if existing is not None:
+        raise SystemFault(f"existing interface {name} is not a bridge")
+    if options.default_bridge and name != DEFAULT_BRIDGE_NAME:
+        raise Forbidden(f"bridge device with non default name {name} must be created manually")
+    bridge = Bridge(name, bridge_mac(profile, random), host.clock)
+    host.add_device(bridge)
+    undo.callback(host.remove_device, bridge)
+    return bridge, True
+
+
+def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: ExitStack) -> None:
+    wanted = info.gateway_interface
+    current = [a for a in bridge.addresses if a.family == 4]
+    if any(str(address) == wanted for address in current):
+        return
+    # The first address inside the subnet, else the first of all, gives way.
+    inside = [address for address in current if address.address in info.pool]
+    replaced = (inside or current)[:1]
+    for address in replaced:
+        host.remove_address(bridge, str(address))
+        undo.callback(host.add_address, bridge, str(address))
+    host.add_address(bridge, wanted, broadcast=_broadcast(info.pool))
+    undo.callback(host.remove_address, bridge, wanted)
+
+
+def _set_ipv6(
+    host: NetworkNamespace,
+    bridge: Bridge,
+    info: IpamInfo,
+    options: BridgeOptions,
+    profile: Profile,
+    undo: ExitStack,
+) -> None:
+    key = f"net.ipv6.conf.{bridge.name}.disable_ipv6"
+    if options.mode6 is GatewayMode.ISOLATED:
+        host.sysctl_set(key, "1")
+        return
+    host.sysctl_set(key, "0")
+    wanted = [info.gateway_interface] if info.gateway is not None else []
+    if profile.bridge_has_fe80_1:
+        wanted.insert(0, "fe80::1/64")
+    for text in wanted:
+        if all(str(address) != text for address in bridge.addresses):
+            scope = "link" if text.startswith("fe80:") else "global"
+            host.add_address(bridge, text, scope=scope, nodad=True)
+            undo.callback(host.remove_address, bridge, text)
+
+
+def _broadcast(pool: Prefix) -> Address | None:
+    return pool.broadcast if pool.family == 4 and pool.length < 31 else None
+
+
+def make_veth(
+    host: NetworkNamespace,
+    container: NetworkNamespace,
+    mac: Mac,
+    *,
+    mtu: int,
+    random: Random,
+    undo: ExitStack,
+) -> tuple[Veth, Veth]:
+    """Make a cable from the host to `container`; both ends are down. Returns (host end, container end)."""
+    host_name = veth_name(random, host)
+    container_name = veth_name(random, host, container)
+    inside, outside = Veth.pair(host.clock, container_name, host_name, mac, random_mac(random))
+    for end in (inside, outside):
+        end.txqueuelen = 0
+        if mtu:
+            end.set_mtu(mtu)
+    container.add_device(inside)
+    undo.callback(_remove_if_there, inside)
+    host.add_device(outside)
+    return outside, inside
+
+
+def _remove_if_there(device: Veth) -> None:
+    if device.namespace is not None:
+        device.namespace.remove_device(device)
+
+
+def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
+    """Enslave the host end of a cable and set it up."""
+    bridge.add_port(device, hairpin=hairpin)
+    device.set_up()
+
+
+def mac_derived_ipv6(prefix: Prefix, mac: Mac) -> Address:
+    """Give the prefix with the MAC in its last six bytes, as 26.1 addresses containers on the default bridge."""
+    return prefix.network[:10] + mac
+
+
+def describe(address: Address, length: int) -> str:
+    """Write an interface address such as `172.18.0.2/16`."""
+    return f"{format_ip(address)}/{length}"

@@ -1,0 +1,489 @@
+"""The bridge driver: networks on one host, each a Linux bridge, joined to the outside by routing and NAT.
+
+Source: moby `daemon/libnetwork/drivers/bridge/bridge_linux.go` (docker-v29.7.2) and `libnetwork/drivers/bridge/` of v26.1.5
+and v28.5.2. The nftables backend is not simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.address import IPV6_LOOPBACK, Address, Mac, Prefix
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Veth
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.driver import (
+    Capability,
+    EndpointInterface,
+    IpamInfo,
+    JoinInfo,
+    NetworkRequest,
+    SandboxContext,
+)
+from cnmsim.libnetwork.drivers.bridge import device as devices
+from cnmsim.libnetwork.drivers.bridge import rules
+from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet, carry_out
+from cnmsim.libnetwork.drivers.bridge.labels import (
+    ENDPOINT_IFNAME,
+    BridgeOptions,
+    GatewayMode,
+    parse_options,
+)
+from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
+from cnmsim.libnetwork.drivers.bridge.portmap import Ends, Slots, in_groups
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
+from cnmsim.libnetwork.portallocator import PortAllocator
+from cnmsim.libnetwork.profile import Profile
+
+DEFAULT_GATEWAY4 = "DefaultGatewayIPv4"
+DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
+
+
+@define(eq=False)
+class _Endpoint:
+    id: str
+    mac: Mac
+    ipv4: Address | None
+    ipv6: Address | None
+    options: EndpointOptions
+    exposed_ports: list[TransportPort]
+    outside: Veth | None = None
+    inside: Veth | None = None
+    slots: Slots = field(factory=Slots)
+    mappings: list[Mapping] = field(factory=list)
+    endpoint_rules: list[RuleSet] = field(factory=list)
+    link_rules: list[RuleSet] = field(factory=list)
+
+
+@define(eq=False)
+class _Network:
+    request: NetworkRequest
+    options: BridgeOptions
+    ipv4: IpamInfo | None
+    ipv6: IpamInfo | None
+    facts: rules.NetworkFacts
+    bridge: Bridge
+    made_bridge: bool
+    rule_sets: list[RuleSet]
+    endpoints: dict[str, _Endpoint] = field(factory=dict)
+
+    def endpoint(self, endpoint_id: str) -> _Endpoint:
+        try:
+            return self.endpoints[endpoint_id]
+        except KeyError:
+            raise NotFound(f"endpoint not found: {endpoint_id}") from None
+
+    def gateway(self, family: int) -> Address | None:
+        """The default gateway of containers: the bridge, or what an auxiliary address put in its place."""
+        info = self.ipv6 if family == 6 else self.ipv4
+        if info is None:
+            return None
+        key = DEFAULT_GATEWAY6 if family == 6 else DEFAULT_GATEWAY4
+        return info.aux_addresses.get(key, info.gateway)
+
+
+@define(eq=False)
+class BridgeDriver:
+    """The bridge driver of one machine. `daemon` gives the daemon's process, which holds ports without a proxy."""
+
+    machine: Machine
+    profile: Profile
+    config: DaemonConfig
+    allocator: PortAllocator
+    daemon: Callable[[], Process]
+    name: str = field(default="bridge", init=False)
+    capability: Capability = field(factory=Capability, init=False)
+    _networks: dict[str, _Network] = field(factory=dict, init=False)
+
+    # --- the daemon's start --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write the chains that stand as long as the daemon, and open forwarding where that is done at the start."""
+        mark = self.config.bridge_accept_fwmark if self.profile.has_bridge_accept_fwmark else ""
+        for family in (4, 6):
+            if self.filters(family):
+                tables = self.machine.root.netfilter.iptables(family)
+                for op in rules.start_program(self.profile, family, hairpin=self.hairpin, accept_fwmark=mark):
+                    carry_out(tables, op)
+        if not self.profile.has_forward_chain:
+            self._forward_ipv4()
+            if self.filters(6) and self.profile.ipv6_policy_always_drop:
+                self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
+
+    @property
+    def hairpin(self) -> bool:
+        """Whether there is no userland proxy, so that NAT does its work ("hairpin mode")."""
+        return not self.config.userland_proxy
+
+    def filters(self, family: int) -> bool:
+        """Tell whether the daemon writes rules for a family."""
+        if family == 4:
+            return self.config.iptables
+        if self.config.ip6tables is None:
+            return self.profile.default_ip6tables
+        return self.config.ip6tables
+
+    def _forward_ipv4(self) -> None:
+        host = self.machine.root
+        if not self.config.ip_forward or host.sysctl_get("net.ipv4.ip_forward") == "1":
+            return
+        host.sysctl_set("net.ipv4.ip_forward", "1")
+        self._drop_by_policy(4)
+
+    def _forward_ipv6(self) -> None:
+        host = self.machine.root
+        keys = ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.all.forwarding")
+        if not self.config.ip_forward or all(host.sysctl_get(key) == "1" for key in keys):
+            return
+        for key in keys:
+            host.sysctl_set(key, "1")
+        if self.profile.has_forward_chain:
+            self._drop_by_policy(6)
+
+    def _drop_by_policy(self, family: int) -> None:
+        spared = self.profile.has_ip_forward_no_drop and self.config.ip_forward_no_drop
+        if self.filters(family) and not spared:
+            self.machine.root.netfilter.iptables(family).set_policy("filter", "FORWARD", "DROP")
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
+    def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
+        """Tell that isolated networks, and internal ones without a bridge address, need no gateway."""
+        if not self.profile.drivers_skip_gateway:
+            return False, False
+        options = parse_options(
+            request.options, network_id=request.id, internal=request.internal, profile=self.profile
+        )
+        skip4 = options.mode4 is GatewayMode.ISOLATED or (request.internal and options.inhibit_ipv4)
+        return skip4, options.mode6 is GatewayMode.ISOLATED
+
+    def create_network(self, request: NetworkRequest) -> None:
+        """Make the bridge of a network and its rules."""
+        options = parse_options(
+            request.options, network_id=request.id, internal=request.internal, profile=self.profile
+        )
+        ipv4, ipv6 = self._pools(request, options)
+        self._refuse_conflicts(request, options, ipv4, ipv6)
+        facts = rules.NetworkFacts(
+            options=options,
+            internal=request.internal,
+            hairpin=self.hairpin,
+            ipv4=ipv4.pool if ipv4 is not None else None,
+            ipv6=ipv6.pool if ipv6 is not None else None,
+            allow_direct_routing=self.config.allow_direct_routing,
+            no_raw=self.config.no_iptables_raw,
+        )
+        with ExitStack() as undo:
+            try:
+                bridge, is_new = devices.set_up_bridge(
+                    self.machine.root,
+                    options,
+                    profile=self.profile,
+                    random=self.machine.random,
+                    ipv4=ipv4,
+                    ipv6=ipv6,
+                    hairpin=self.hairpin,
+                    undo=undo,
+                )
+            except OSError as error:
+                raise SystemFault((error.strerror or str(error)).lower()) from None
+            if ipv4 is not None and self.profile.has_forward_chain:
+                self._forward_ipv4()
+            if ipv6 is not None:
+                self._forward_ipv6()
+            self._filter_bridged_frames(options, has_ipv6=ipv6 is not None)
+            rule_sets = self._write_network_rules(facts, undo)
+            bridge.set_up()
+            undo.pop_all()
+        self._networks[request.id] = _Network(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
+
+    def _pools(self, request: NetworkRequest, options: BridgeOptions) -> tuple[IpamInfo | None, IpamInfo | None]:
+        wants4 = request.enable_ipv4 or not self.profile.can_disable_ipv4
+        if not wants4 and not request.enable_ipv6:
+            raise InvalidParameter("IPv4 or IPv6 must be enabled")
+        if len(request.ipv4) > 1 or len(request.ipv6) > 1:
+            raise Forbidden("bridge driver doesn't support multiple subnets")
+        found: list[IpamInfo | None] = []
+        for family, wanted, infos, key in (
+            (4, wants4, request.ipv4, DEFAULT_GATEWAY4),
+            (6, request.enable_ipv6, request.ipv6, DEFAULT_GATEWAY6),
+        ):
+            info = infos[0] if infos and infos[0].pool.length else None
+            if wanted and info is None and (family == 4 or self.profile.can_disable_ipv4):
+                raise InvalidParameter(f"ipv{family} pool is empty")
+            if wanted and info is not None and key in info.aux_addresses:
+                self._check_gateway(request, info, info.aux_addresses[key])
+            found.append(info if wanted else None)
+        del options
+        return found[0], found[1]
+
+    @staticmethod
+    def _check_gateway(request: NetworkRequest, info: IpamInfo, gateway: Address) -> None:
+        if request.internal:
+            raise InvalidParameter("no gateway can be set on an internal bridge network")
+        if gateway not in info.pool:
+            raise InvalidParameter("default gateway ip must be part of the network")
+
+    def _refuse_conflicts(
+        self, request: NetworkRequest, options: BridgeOptions, ipv4: IpamInfo | None, ipv6: IpamInfo | None
+    ) -> None:
+        for other in self._networks.values():
+            reason = ""
+            if other.options.bridge_name == options.bridge_name:
+                reason = "networks have same bridge name"
+            elif _overlap(ipv4, other.ipv4):
+                reason = "networks have overlapping IPv4"
+            elif _overlap(ipv6, other.ipv6):
+                reason = "networks have overlapping IPv6"
+            if reason:
+                raise Forbidden(
+                    f"cannot create network {request.id} ({options.bridge_name}): conflicts with network "
+                    f"{other.request.id} ({other.options.bridge_name}): {reason}"
+                )
+
+    def _filter_bridged_frames(self, options: BridgeOptions, *, has_ipv6: bool) -> None:
+        """Have bridged frames traverse iptables where the rules only work so."""
+        if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
+            for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
+                if self.filters(family) and (family == 4 or has_ipv6):
+                    self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
+
+    def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[RuleSet]:
+        written = []
+        for family in (4, 6):
+            rule_set = self._rule_set(family)
+            if rule_set is None:
+                continue
+            undo.callback(rule_set.withdraw)
+            for op in rules.lasting_program(self.profile, facts, family):
+                carry_out(rule_set.tables, op)
+            rule_set.write(rules.network_program(self.profile, facts, family))
+            written.append(rule_set)
+        return written
+
+    def _rule_set(self, family: int) -> RuleSet | None:
+        return RuleSet(self.machine.root.netfilter.iptables(family)) if self.filters(family) else None
+
+    def _network(self, network_id: str) -> _Network:
+        try:
+            return self._networks[network_id]
+        except KeyError:
+            raise NotFound(f"network not found: {network_id}") from None
+
+    def delete_network(self, network_id: str) -> None:
+        """Take the rules and the device away; a device that was there before stays, and docker0 does."""
+        network = self._network(network_id)
+        for endpoint in list(network.endpoints.values()):
+            self._drop_endpoint(network, endpoint)
+        for rule_set in network.rule_sets:
+            rule_set.withdraw()
+        del self._networks[network_id]
+        bridge = network.bridge
+        if network.made_bridge and not network.options.default_bridge and bridge.namespace is not None:
+            bridge.namespace.remove_device(bridge)
+
+    # --- endpoints -----------------------------------------------------------------------------------------------
+
+    def create_endpoint(
+        self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
+    ) -> None:
+        """Choose the MAC, guard the container's addresses and, in 26.1, make the cable."""
+        network = self._network(network_id)
+        random = self.machine.random
+        ipv4 = interface.ipv4[0] if interface.ipv4 is not None else None
+        mac = interface.mac or devices.container_mac(self.profile, ipv4, random)
+        if self.profile.default_bridge_ipv6_from_mac and interface.ipv6 is None and _fits_mac(network.ipv6):
+            assert network.ipv6 is not None
+            interface.ipv6 = devices.mac_derived_ipv6(network.ipv6.pool, mac), network.ipv6.pool.length
+        ipv6 = interface.ipv6[0] if interface.ipv6 is not None else None
+        endpoint = _Endpoint(endpoint_id, mac, ipv4, ipv6, options, list(options.exposed_ports))
+        with ExitStack() as undo:
+            if not self.profile.veth_is_made_in_namespace:
+                host = self.machine.root
+                endpoint.outside, endpoint.inside = devices.make_veth(
+                    host, host, mac, mtu=network.options.mtu, random=random, undo=undo
+                )
+                devices.plug_into_bridge(network.bridge, endpoint.outside, hairpin=self.hairpin)
+            for address in (ipv4, ipv6):
+                if address is None:
+                    continue
+                rule_set = self._rule_set(6 if len(address) == 16 else 4)
+                if rule_set is not None:
+                    undo.callback(rule_set.withdraw)
+                    rule_set.write(rules.endpoint_program(self.profile, network.facts, address))
+                    endpoint.endpoint_rules.append(rule_set)
+            undo.pop_all()
+        interface.mac = mac
+        network.endpoints[endpoint_id] = endpoint
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        """Take everything of an endpoint away."""
+        network = self._network(network_id)
+        self._drop_endpoint(network, network.endpoint(endpoint_id))
+
+    def _drop_endpoint(self, network: _Network, endpoint: _Endpoint) -> None:
+        self._withdraw_ports(endpoint)
+        for rule_set in (*endpoint.link_rules, *endpoint.endpoint_rules):
+            rule_set.withdraw()
+        self._cut_veth(endpoint)
+        del network.endpoints[endpoint.id]
+
+    @staticmethod
+    def _cut_veth(endpoint: _Endpoint) -> None:
+        for end in (endpoint.outside, endpoint.inside):
+            if end is not None and end.namespace is not None:
+                end.namespace.remove_device(end)
+        endpoint.outside = endpoint.inside = None
+
+    def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
+        """Tell the MAC address, the exposed ports and the port map."""
+        endpoint = self._network(network_id).endpoint(endpoint_id)
+        port_map: list[PortBinding] = [mapping.binding for mapping in endpoint.mappings]
+        return {"mac": endpoint.mac, "exposed_ports": list(endpoint.exposed_ports), "port_map": port_map}
+
+    def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
+        """Lead a cable into the sandbox and name its gateways."""
+        network = self._network(network_id)
+        endpoint = network.endpoint(endpoint_id)
+        endpoint.exposed_ports = endpoint.exposed_ports or list(sandbox.exposed_ports)
+        if endpoint.inside is None:
+            self._make_veth_in(network, endpoint, sandbox, info)
+        assert endpoint.inside is not None
+        info.source_name = endpoint.inside.name
+        info.destination_prefix = network.options.interface_prefix
+        if self.profile.has_endpoint_ifname:
+            info.destination_name = endpoint.options.driver_opts.get(ENDPOINT_IFNAME, "")
+        if not network.request.internal:
+            info.gateway4, info.gateway6 = network.gateway(4), network.gateway(6)
+        self._link(network, endpoint, sandbox)
+
+    def _make_veth_in(self, network: _Network, endpoint: _Endpoint, sandbox: SandboxContext, info: JoinInfo) -> None:
+        host = self.machine.root
+        inside = sandbox.namespace or host
+        with ExitStack() as undo:
+            endpoint.outside, endpoint.inside = devices.make_veth(
+                host, inside, endpoint.mac, mtu=network.options.mtu, random=self.machine.random, undo=undo
+            )
+            devices.plug_into_bridge(network.bridge, endpoint.outside, hairpin=self.hairpin)
+            undo.pop_all()
+        info.created_in_sandbox = inside is not host
+
+    def _link(self, network: _Network, endpoint: _Endpoint, sandbox: SandboxContext) -> None:
+        if network.options.icc or not sandbox.legacy_links or not network.options.default_bridge:
+            return
+        rule_set = self._rule_set(4)
+        for link in sandbox.legacy_links:
+            if endpoint.ipv4 is None:
+                raise InvalidParameter("cannot link to a container with an empty parent IP address")
+            if not link.child_address:
+                raise InvalidParameter("cannot link to a container with an empty child IP address")
+            if rule_set is not None and len(link.child_address) == 4:
+                program = rules.link_program(network.facts, endpoint.ipv4, link.child_address, link.child_ports)
+                rule_set.write(program)
+        if rule_set is not None:
+            endpoint.link_rules.append(rule_set)
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """Withdraw the links; later releases cut the cable here, 26.1 when the endpoint is deleted."""
+        endpoint = self._network(network_id).endpoint(endpoint_id)
+        for rule_set in endpoint.link_rules:
+            rule_set.withdraw()
+        endpoint.link_rules.clear()
+        if self.profile.veth_is_made_in_namespace:
+            self._cut_veth(endpoint)
+
+    # --- published ports -----------------------------------------------------------------------------------------
+
+    def program_external_connectivity(
+        self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
+    ) -> None:
+        """Publish what this endpoint is to publish now, and withdraw what it no longer is."""
+        network = self._network(network_id)
+        endpoint = network.endpoint(endpoint_id)
+        wanted = Slots(
+            ipv4=gateway4 == endpoint_id,
+            ipv6=gateway6 == endpoint_id,
+            proxy6to4=gateway4 == endpoint_id and gateway6 in {"", endpoint_id},
+            routed=self.profile.routed_ports_on_other_endpoints and not network.request.internal,
+        )
+        if wanted == endpoint.slots:
+            return
+        before = endpoint.slots
+        lost = {name for name in ("ipv4", "ipv6", "proxy6to4", "routed") if not getattr(wanted, name)}
+        self._withdraw_ports(endpoint, lost)
+        new = Slots(
+            ipv4=wanted.ipv4 and not before.ipv4,
+            ipv6=wanted.ipv6 and not before.ipv6,
+            proxy6to4=wanted.proxy6to4 and not before.proxy6to4,
+            routed=wanted.routed and not before.routed,
+        )
+        endpoint.slots = wanted
+        bindings = sandbox.port_bindings or endpoint.options.port_bindings
+        if not bindings or network.request.internal:
+            return
+        try:
+            self._publish(network, endpoint, bindings, new)
+        except EngineError:
+            self._withdraw_ports(endpoint)
+            raise
+
+    def _publish(self, network: _Network, endpoint: _Endpoint, bindings: list[PortBinding], slots: Slots) -> None:
+        ends = Ends(
+            ipv4=endpoint.ipv4,
+            ipv6=endpoint.ipv6,
+            has_proxy=not self.hairpin,
+            host_has_ipv6=self.machine.root.is_local(IPV6_LOOPBACK),
+        )
+        mapper = PortMapper(
+            machine=self.machine,
+            daemon=self.daemon,
+            allocator=self.allocator,
+            profile=self.profile,
+            rule_set=self._rule_set,
+            has_proxy=not self.hairpin,
+        )
+        for group in in_groups(self.profile, bindings, network.options, ends, slots):
+            endpoint.mappings += mapper.map_group(network.facts, group)
+        self._flush_conntrack(endpoint)
+
+    def _flush_conntrack(self, endpoint: _Endpoint) -> None:
+        conntrack = self.machine.root.netfilter.conntrack
+        addresses = {address for address in (endpoint.ipv4, endpoint.ipv6) if address is not None}
+        ports = {
+            mapping.binding.container_port
+            if self.profile.conntrack_flush_by_container_port
+            else mapping.binding.host_port
+            for mapping in endpoint.mappings
+            if mapping.binding.protocol == "udp"
+        }
+        flush_conntrack(conntrack, addresses, ports)
+
+    def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
+        """Withdraw every published port."""
+        self._withdraw_ports(self._network(network_id).endpoint(endpoint_id))
+
+    def _withdraw_ports(self, endpoint: _Endpoint, lost: set[str] | None = None) -> None:
+        kept: list[Mapping] = []
+        gone: list[Mapping] = []
+        for mapping in endpoint.mappings:
+            (gone if lost is None or mapping.slot in lost else kept).append(mapping)
+        endpoint.mappings = kept
+        if lost is None:
+            endpoint.slots = Slots()
+        for mapping in reversed(gone):
+            mapping.release()
+
+
+def _overlap(one: IpamInfo | None, other: IpamInfo | None) -> bool:
+    return one is not None and other is not None and one.pool.overlaps(other.pool)
+
+
+def _fits_mac(info: IpamInfo | None) -> bool:
+    return info is not None and info.pool.length <= 80

@@ -1,0 +1,158 @@
+"""Takes host ports for the groups of `portmap`, writes their rules, and starts their proxies.
+
+Source: 26.1.5 `libnetwork/portmapper/mapper.go`; docker-v29.7.2 `daemon/libnetwork/portmappers/nat/mapper_linux.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from attrs import define, evolve, field, frozen
+
+from cnmsim.errors import EngineError, SystemFault
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet
+from cnmsim.libnetwork.drivers.bridge.portmap import Candidate, host_addresses
+from cnmsim.libnetwork.drivers.bridge.proxy import listen_on_host, start_proxy
+from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts, port_program
+from cnmsim.libnetwork.options import PortBinding
+from cnmsim.libnetwork.portallocator import PortAllocator
+from cnmsim.libnetwork.profile import Profile
+
+_MAX_TRIES = 10
+
+
+@define(eq=False)
+class Mapping:
+    """One published port: its settled binding and what it holds."""
+
+    binding: PortBinding
+    slot: str
+    _release: ExitStack = field(factory=ExitStack, repr=False)
+
+    def release(self) -> None:
+        """Give back the port, the rules and the proxy."""
+        self._release.close()
+
+
+@frozen
+class PortMapper:
+    """What mapping ports needs: the machine, the daemon's own process, the allocator, and both families' tables."""
+
+    machine: Machine
+    daemon: Callable[[], Process]
+    allocator: PortAllocator
+    profile: Profile
+    rule_set: Callable[[int], RuleSet | None]
+    has_proxy: bool
+
+    def map_group(self, facts: NetworkFacts, group: Sequence[Candidate]) -> list[Mapping]:
+        """Publish one group. Raises an `EngineError` in the engine's words, with nothing left behind."""
+        with ExitStack() as undo:
+            if group[0].is_routed:
+                mappings = [Mapping(candidate.binding, candidate.slot) for candidate in group]
+            else:
+                mappings = self._take_ports(group, undo)
+            for mapping in mappings:
+                undo.callback(mapping.release)
+                self._write_rules(facts, mapping)
+            undo.pop_all()
+        return mappings
+
+    def _take_ports(self, group: Sequence[Candidate], undo: ExitStack) -> list[Mapping]:
+        binding = group[0].binding
+        is_ephemeral = binding.host_port == 0
+        is_range = binding.last_host_port > binding.host_port
+        may_retry = is_ephemeral or (is_range and self.profile.range_is_retried)
+        addresses = host_addresses(group)
+        tries = _MAX_TRIES if may_retry else 1
+        while True:
+            tries -= 1
+            port = self._allocate(group)
+            with ExitStack() as attempt:
+                attempt.callback(self.allocator.release_ports, addresses, binding.protocol, port)
+                try:
+                    mappings = self._bind(group, port, attempt)
+                except OSError as error:
+                    if tries:
+                        continue
+                    raise self._bind_error(group, port, error) from None
+                for mapping in mappings[1:]:
+                    undo.callback(mapping.release)
+                mappings[0]._release.push(attempt.pop_all())
+                return mappings
+
+    def _allocate(self, group: Sequence[Candidate]) -> int:
+        binding = group[0].binding
+        return self.allocator.request_ports(
+            host_addresses(group), binding.protocol, binding.host_port, binding.last_host_port
+        )
+
+    def _bind(self, group: Sequence[Candidate], port: int, undo: ExitStack) -> list[Mapping]:
+        mappings = []
+        bound: set[bytes | None] = set()
+        for candidate in group:
+            settled = evolve(candidate.binding, host_port=port, host_port_end=port)
+            if settled.host_ip in bound:
+                raise self._duplicate_error(settled)
+            bound.add(settled.host_ip)
+            undo.callback(self._hold(settled))
+            mappings.append(Mapping(settled, candidate.slot))
+        return mappings
+
+    def _hold(self, binding: PortBinding) -> Callable[[], None]:
+        """Bind the host port and give what lets go of it. SCTP has no sockets here: rules alone carry it."""
+        if binding.protocol == "sctp":
+            return _nothing
+        if self.has_proxy:
+            return start_proxy(self.machine, binding, use_listen_fd=self.profile.proxy_gets_listener).kill
+        # Without a proxy the daemon holds the port with a socket that nobody serves.
+        return listen_on_host(self.daemon(), binding).close
+
+    def _write_rules(self, facts: NetworkFacts, mapping: Mapping) -> None:
+        binding = mapping.binding
+        assert binding.host_ip is not None
+        rules = self.rule_set(6 if len(binding.host_ip) == 16 else 4)
+        if rules is None:
+            return
+        mapping._release.callback(rules.withdraw)
+        rules.write(port_program(self.profile, facts, binding))
+
+    def _duplicate_error(self, binding: PortBinding) -> EngineError:
+        return SystemFault(
+            self.profile.port_duplicate_text.format(
+                address=_host_text(binding), proto=binding.protocol, mapping=binding
+            )
+        )
+
+    def _bind_error(self, group: Sequence[Candidate], port: int, error: OSError) -> EngineError:
+        asked = group[0].binding
+        settled = evolve(asked, host_port=port, host_port_end=port)
+        cause = (error.strerror or str(error)).lower()
+        assert asked.host_ip is not None
+        text = self.profile.port_bind_text.format(
+            network=f"{asked.protocol}{6 if len(asked.host_ip) == 16 else 4}",
+            address=_host_text(settled),
+            proto=asked.protocol,
+            mapping=asked,
+            error=cause,
+        )
+        if self.profile.ports_are_grouped:
+            if asked.last_host_port > asked.host_port and not self.profile.skips_reserved_ports:
+                text = f"failed to bind host port {port} for {asked}: {cause}"
+            return SystemFault(text)
+        return SystemFault(f"Error starting userland proxy: {text}" if self.has_proxy else text)
+
+
+def _nothing() -> None:
+    """Let go of nothing."""
+
+
+def _host_text(binding: PortBinding) -> str:
+    host = binding.host_ip
+    assert host is not None
+    text = f"[{format_ip(host)}]" if len(host) == 16 else format_ip(host)
+    return f"{text}:{binding.host_port}"

@@ -1,0 +1,135 @@
+"""Which host ports a container's bindings come to: expansion per family, order of processing, groups, allocation.
+
+Source: 26.1.5 `libnetwork/drivers/bridge/port_mapping_linux.go` and `libnetwork/portmapper/`; docker-v29.7.2
+`daemon/libnetwork/drivers/bridge/port_mapping_linux.go` and `portmappers/{nat,routed}/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from attrs import evolve, field, frozen
+
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address
+from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions
+from cnmsim.libnetwork.options import PortBinding
+from cnmsim.libnetwork.profile import Profile
+
+_PROTOCOL_ORDER = {"tcp": 0, "udp": 1, "sctp": 2}
+
+
+@frozen
+class Slots:
+    """Which kinds of mapping an endpoint is to have, by what it is to its sandbox.
+
+    `ipv4` and `ipv6`: the gateway of that family. `proxy6to4`: it alone leads out, so host IPv6 may be proxied to
+    container IPv4. `routed`: open the ports of routed families, gateway or not.
+    """
+
+    ipv4: bool = False
+    ipv6: bool = False
+    proxy6to4: bool = False
+    routed: bool = False
+
+
+@frozen
+class Ends:
+    """What the expansion of bindings depends on: the container's addresses, and what the host can do."""
+
+    ipv4: Address | None
+    ipv6: Address | None
+    has_proxy: bool
+    host_has_ipv6: bool
+
+
+@frozen
+class Candidate:
+    """One binding of one host address, before its port is chosen."""
+
+    binding: PortBinding
+    is_routed: bool = False
+    slot: str = field(default="ipv4")
+
+
+def expand(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> list[Candidate]:
+    """Give what one asked binding comes to: at most one candidate a host address family."""
+    found = [_expand_ipv4(binding, options, ends, slots), _expand_ipv6(binding, options, ends, slots)]
+    return [candidate for candidate in found if candidate is not None]
+
+
+def _expand_ipv4(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> Candidate | None:
+    if ends.ipv4 is None:
+        return None
+    if options.mode4.translates:
+        host = binding.host_ip or options.binding_address
+        if not slots.ipv4 or len(host) != 4:
+            return None
+        return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv4))
+    wanted = slots.ipv4 or slots.routed
+    if not wanted or (binding.host_ip is not None and len(binding.host_ip) != 4):
+        return None
+    return Candidate(_without_host(binding, IPV4_ANY, ends.ipv4), is_routed=True, slot="routed")
+
+
+def _expand_ipv6(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> Candidate | None:
+    host = binding.host_ip
+    if host is not None and len(host) != 16:
+        return None
+    if not options.mode6.translates and ends.ipv6 is not None:
+        wanted = slots.ipv6 or slots.routed
+        return Candidate(_without_host(binding, IPV6_ANY, ends.ipv6), True, "routed") if wanted else None
+    if host is None:
+        if not ends.host_has_ipv6 or (len(options.binding_address) == 4 and any(options.binding_address)):
+            return None
+        host = options.binding_address if len(options.binding_address) == 16 else IPV6_ANY
+    if ends.ipv6 is not None:
+        return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv6), slot="ipv6") if slots.ipv6 else None
+    if not slots.proxy6to4 or not ends.has_proxy or ends.ipv4 is None or not options.mode6.translates:
+        return None
+    return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv4), slot="proxy6to4")
+
+
+def _without_host(binding: PortBinding, host: Address, container: Address) -> PortBinding:
+    return evolve(binding, host_ip=host, host_port=0, host_port_end=0, container_ip=container)
+
+
+def in_groups(
+    profile: Profile, bindings: Sequence[PortBinding], options: BridgeOptions, ends: Ends, slots: Slots
+) -> list[list[Candidate]]:
+    """Expand bindings, in the order in which the engine works on them; a group shares one host port."""
+    if not profile.ports_are_grouped:
+        ordered = sorted(bindings, key=_descending_key)
+        return [[candidate] for b in ordered for candidate in expand(b, options, ends, slots)]
+    candidates = [candidate for b in bindings for candidate in expand(b, options, ends, slots)]
+    candidates.sort(key=_ascending_key)
+    return [list(group) for _, group in groupby(candidates, key=_group_key)]
+
+
+def _descending_key(binding: PortBinding) -> tuple[int, int, bool]:
+    return (-binding.host_port, -binding.container_port, binding.protocol != "tcp")
+
+
+def _group_key(candidate: Candidate) -> tuple[bool, int, int, int, int]:
+    binding = candidate.binding
+    return (
+        candidate.is_routed,
+        binding.container_port,
+        _PROTOCOL_ORDER.get(binding.protocol, 9),
+        binding.host_port,
+        binding.last_host_port,
+    )
+
+
+def _ascending_key(candidate: Candidate) -> tuple[object, ...]:
+    binding = candidate.binding
+    is_exact = binding.host_port != 0 and binding.last_host_port == binding.host_port
+    host = binding.host_ip or b""
+    container = binding.container_ip or b""
+    routed, port, protocol, start, end = _group_key(candidate)
+    return (routed, not is_exact, port, protocol, start, end, len(host), host, len(container), container)
+
+
+def host_addresses(group: Iterable[Candidate]) -> list[Address]:
+    """Give the host addresses a group wants one port on."""
+    return [candidate.binding.host_ip for candidate in group if candidate.binding.host_ip is not None]

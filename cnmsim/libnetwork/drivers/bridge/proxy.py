@@ -1,0 +1,165 @@
+"""docker-proxy: serves a published port in the host's namespace where address translation does not take it.
+
+For TCP it accepts first and then dials the container, so a client of a closed container port sees its connection
+end rather than refused. For UDP every client gets a socket of its own towards the container, forgotten after 90
+seconds of silence. Source: moby `cmd/docker-proxy/{tcp_proxy,udp_proxy}_linux.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.clock import Timer
+from cnmsim.kernel.events import Step
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process, Program
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.libnetwork.options import PortBinding
+
+UDP_IDLE_S = 90.0
+_CHUNK = 65536
+
+
+def start_proxy(machine: Machine, binding: PortBinding, *, use_listen_fd: bool) -> Process:
+    """Bind the host side of a settled `binding` and start the process that serves it.
+
+    Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound; no process is left then.
+    """
+    container, host = binding.container_ip, binding.host_ip
+    assert container is not None
+    assert host is not None
+    argv = [
+        "/usr/bin/docker-proxy",
+        *("-proto", binding.protocol),
+        *("-host-ip", format_ip(host), "-host-port", str(binding.host_port)),
+        *("-container-ip", format_ip(container), "-container-port", str(binding.container_port)),
+        *(["-use-listen-fd"] if use_listen_fd else []),
+    ]
+    holder: list[TcpSocket | UdpSocket] = []
+    process = machine.spawn(_program(holder, container, binding.container_port), argv)
+    try:
+        holder.append(listen_on_host(process, binding))
+    except OSError:
+        process.kill()
+        raise
+    return process
+
+
+def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSocket:
+    """Bind the host side of a binding as `process`; a TCP socket listens. Raises `OSError` if it cannot."""
+    host = binding.host_ip
+    assert host is not None
+    family = 6 if len(host) == 16 else 4
+    if binding.protocol == "udp":
+        udp = process.udp(family)
+        udp.v6only = True
+        try:
+            udp.bind((host, binding.host_port))
+        except OSError:
+            udp.close()
+            raise
+        return udp
+    tcp = process.tcp(family)
+    tcp.v6only = True
+    try:
+        tcp.bind((host, binding.host_port))
+        tcp.listen(4096)
+    except OSError:
+        tcp.close()
+        raise
+    return tcp
+
+
+def _program(holder: list[TcpSocket | UdpSocket], address: Address, port: int) -> Program:
+    async def docker_proxy(process: Process) -> int:
+        socket = holder[0]
+        if isinstance(socket, TcpSocket):
+            await _serve_tcp(process, socket, address, port)
+        else:
+            await _serve_udp(process, socket, address, port)
+        return 0
+
+    return docker_proxy
+
+
+def _note(process: Process, address: Address, port: int) -> None:
+    namespace = process.namespace
+    if namespace.clock.context is not None:
+        namespace.report(
+            Step.NOTE,
+            f"docker-proxy: a new connection starts here, to {format_ip(address)} port {port}",
+            b"",
+        )
+
+
+async def _serve_tcp(process: Process, listener: TcpSocket, address: Address, port: int) -> None:
+    while True:
+        client = await listener.accept()
+        process.task(_serve_connection(process, client, address, port))
+
+
+async def _serve_connection(process: Process, client: TcpSocket, address: Address, port: int) -> None:
+    _note(process, address, port)
+    backend = process.tcp(6 if len(address) == 16 else 4)
+    try:
+        await backend.connect((address, port))
+    except OSError:
+        backend.close()
+        client.close()
+        return
+    back = process.task(_copy(backend, client))
+    await _copy(client, backend)
+    await back
+    backend.close()
+    client.close()
+
+
+async def _copy(source: TcpSocket, sink: TcpSocket) -> None:
+    """Pass on what `source` receives until its end, then close that direction."""
+    try:
+        while data := await source.recv(_CHUNK):
+            sink.send(data)
+            await sink.drain()
+        sink.shutdown_write()
+    except OSError:
+        source.close()
+        sink.close()
+
+
+async def _serve_udp(process: Process, listener: UdpSocket, address: Address, port: int) -> None:
+    backends: dict[tuple[Address, int], UdpSocket] = {}
+    timers: dict[tuple[Address, int], Timer] = {}
+
+    def forget(client: tuple[Address, int]) -> None:
+        timers.pop(client).cancel()
+        backends.pop(client).close()
+
+    def touch(client: tuple[Address, int]) -> None:
+        if client in timers:
+            timers[client].cancel()
+        timers[client] = process.clock.call_later(UDP_IDLE_S, forget, client)
+
+    async def answer(client: tuple[Address, int], backend: UdpSocket) -> None:
+        while backends.get(client) is backend:
+            try:
+                data, _ = await backend.recvfrom()
+            except OSError:
+                # Connection refused comes back from a closed port; the proxy waits on.
+                continue
+            listener.sendto(data, client)
+            touch(client)
+
+    while True:
+        data, client = await listener.recvfrom()
+        backend = backends.get(client)
+        if backend is None:
+            _note(process, address, port)
+            backend = process.udp(6 if len(address) == 16 else 4)
+            backend.connect((address, port))
+            backends[client] = backend
+            process.task(answer(client, backend))
+        touch(client)
+        try:
+            backend.send(data)
+        except OSError:
+            forget(client)

@@ -1,0 +1,334 @@
+"""The iptables program of the bridge driver: which rules it writes at which moment, per engine release.
+
+Everything here is a pure function from facts to a list of operations; `firewall.py` carries them out. Rules are
+written in the order of matches in which `iptables -S` lists them. Sources: moby
+`libnetwork/drivers/bridge/setup_ip_tables_linux.go` (26.1.5), `libnetwork/drivers/bridge/internal/iptabler/` (28.5.2) and
+`daemon/libnetwork/drivers/bridge/internal/iptabler/` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback
+from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions, GatewayMode
+from cnmsim.libnetwork.options import PortBinding, TransportPort
+from cnmsim.libnetwork.profile import Profile
+
+USER_CHAIN = "DOCKER-USER"
+STAGE_1 = "DOCKER-ISOLATION-STAGE-1"
+STAGE_2 = "DOCKER-ISOLATION-STAGE-2"
+FORWARD_CHAIN = "DOCKER-FORWARD"
+BRIDGE_CHAIN = "DOCKER-BRIDGE"
+CT_CHAIN = "DOCKER-CT"
+INTERNAL_CHAIN = "DOCKER-INTERNAL"
+DOCKER_CHAIN = "DOCKER"
+
+
+class Action(Enum):
+    """What an operation does. Appending and inserting do nothing if the chain holds the rule already."""
+
+    APPEND = "append"
+    INSERT = "insert"
+    TOP = "top"  # delete if present, then insert at the head
+    NEW_CHAIN = "new chain"
+
+
+@frozen
+class RuleOp:
+    """One operation on one chain. `rule` is empty for `NEW_CHAIN`."""
+
+    action: Action
+    table: str
+    chain: str
+    rule: str = ""
+
+
+@frozen
+class NetworkFacts:
+    """What the rules of one bridge network depend on. `hairpin` is set when there is no userland proxy."""
+
+    options: BridgeOptions
+    internal: bool
+    hairpin: bool
+    ipv4: Prefix | None
+    ipv6: Prefix | None
+    allow_direct_routing: bool = False
+    no_raw: bool = False
+
+    @property
+    def bridge(self) -> str:
+        """The name of the bridge device."""
+        return self.options.bridge_name
+
+    def prefix(self, family: int) -> Prefix | None:
+        """The subnet of family 4 or 6."""
+        return self.ipv6 if family == 6 else self.ipv4
+
+
+def _append(table: str, chain: str, rule: str) -> RuleOp:
+    return RuleOp(Action.APPEND, table, chain, rule)
+
+
+def _insert(table: str, chain: str, rule: str) -> RuleOp:
+    return RuleOp(Action.INSERT, table, chain, rule)
+
+
+def _top(chain: str, rule: str) -> RuleOp:
+    return RuleOp(Action.TOP, "filter", chain, rule)
+
+
+def start_program(profile: Profile, family: int, *, hairpin: bool, accept_fwmark: str = "") -> list[RuleOp]:
+    """Give what the driver writes when the daemon starts: its chains and the jumps between them."""
+    chains = [DOCKER_CHAIN]
+    if profile.has_forward_chain:
+        chains += [FORWARD_CHAIN, BRIDGE_CHAIN, CT_CHAIN]
+    if profile.has_isolation_chains:
+        chains += [STAGE_1, STAGE_2]
+    if profile.has_internal_chain:
+        chains.append(INTERNAL_CHAIN)
+    program = [RuleOp(Action.NEW_CHAIN, "nat", DOCKER_CHAIN)]
+    program += [RuleOp(Action.NEW_CHAIN, "filter", chain) for chain in chains]
+    if not profile.has_forward_chain:
+        return [*program, _append("filter", STAGE_1, "-j RETURN"), _append("filter", STAGE_2, "-j RETURN")]
+    if profile.nat_jumps_at_start:
+        program += nat_jumps(family, hairpin=hairpin)
+    program += [
+        _top("FORWARD", f"-j {FORWARD_CHAIN}"),
+        _top(FORWARD_CHAIN, f"-j {BRIDGE_CHAIN}"),
+        _top(FORWARD_CHAIN, f"-j {INTERNAL_CHAIN if profile.has_internal_chain else STAGE_1}"),
+        _top(FORWARD_CHAIN, f"-j {CT_CHAIN}"),
+    ]
+    if accept_fwmark:
+        program.append(_insert("filter", FORWARD_CHAIN, f"-m mark --mark {accept_fwmark} -j ACCEPT"))
+    return program
+
+
+def user_chain_program(profile: Profile) -> list[RuleOp]:
+    """Give what makes DOCKER-USER and puts it in front."""
+    program = [RuleOp(Action.NEW_CHAIN, "filter", USER_CHAIN)]
+    if profile.docker_user_has_return:
+        program.append(_append("filter", USER_CHAIN, "-j RETURN"))
+    return [*program, _top("FORWARD", f"-j {USER_CHAIN}")]
+
+
+def nat_jumps(family: int, *, hairpin: bool) -> list[RuleOp]:
+    """Give the jumps to nat DOCKER. With a userland proxy, packets to loopback addresses are left to it."""
+    loopback = "::1/128" if family == 6 else "127.0.0.0/8"
+    exclusion = "" if hairpin else f"! -d {loopback} "
+    return [
+        _append("nat", "PREROUTING", "-m addrtype --dst-type LOCAL -j DOCKER"),
+        _append("nat", "OUTPUT", f"{exclusion}-m addrtype --dst-type LOCAL -j DOCKER"),
+    ]
+
+
+def lasting_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
+    """Give what the first network of a family writes and no deletion takes back: 26.1's jumps to nat DOCKER."""
+    if profile.nat_jumps_at_start or facts.internal or facts.prefix(family) is None:
+        return []
+    return nat_jumps(family, hairpin=facts.hairpin)
+
+
+def network_program(profile: Profile, facts: NetworkFacts, family: int) -> list[RuleOp]:
+    """Give the rules of a network in one family, in the order in which the driver writes them."""
+    if profile.has_forward_chain:
+        prefix = facts.prefix(family)
+        if prefix is None:
+            return []
+        if facts.internal:
+            return _internal_rules(profile, facts, prefix)
+        return _forward_chain_rules(profile, facts, prefix)
+    return _built_in_chain_rules(facts, family)
+
+
+def _source_nat(options: BridgeOptions, family: int) -> str:
+    address = options.host_ipv6 if family == 6 else options.host_ipv4
+    return f"SNAT --to-source {format_ip(address)}" if address is not None else "MASQUERADE"
+
+
+def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> Iterator[RuleOp]:
+    """Give steps 1 to 3, common to all releases."""
+    options, bridge, family = facts.options, facts.bridge, prefix.family
+    nat = _source_nat(options, family)
+    if options.masquerade and options.mode(family) is not GatewayMode.ROUTED:
+        yield _insert("nat", "POSTROUTING", f"-s {prefix} ! -o {bridge} -j {nat}")
+    if options.masquerade and profile_returns and not facts.hairpin:
+        yield _insert("nat", DOCKER_CHAIN, f"-i {bridge} -j RETURN")
+    if facts.hairpin:
+        yield _insert("nat", "POSTROUTING", f"-o {bridge} -m addrtype --src-type LOCAL -j {nat}")
+
+
+def _internal_drops(facts: NetworkFacts, prefix: Prefix, chain: str) -> list[RuleOp]:
+    bridge = facts.bridge
+    if prefix.family == 4:
+        outward, inward = f"! -d {prefix} -i {bridge} -j DROP", f"! -s {prefix} -o {bridge} -j DROP"
+    else:
+        outward = f"! -d {prefix} -i {bridge} ! -o {bridge} -j DROP"
+        inward = f"! -s {prefix} ! -i {bridge} -o {bridge} -j DROP"
+    return [_insert("filter", chain, outward), _insert("filter", chain, inward)]
+
+
+def _built_in_chain_rules(facts: NetworkFacts, family: int) -> list[RuleOp]:
+    """26.1: four rules a network in FORWARD itself, newest network first."""
+    bridge, prefix = facts.bridge, facts.prefix(family)
+    program: list[RuleOp] = []
+    if facts.internal:
+        if prefix is None:
+            return []
+        program += _internal_drops(facts, prefix, STAGE_1)
+        program.append(_icc_rule(facts))
+        return [*program, _top("FORWARD", f"-j {STAGE_1}")]
+    if prefix is not None:
+        program += _nat_rules(profile_returns=True, facts=facts, prefix=prefix)
+        program.append(_icc_rule(facts))
+        program.append(_insert("filter", "FORWARD", f"-i {bridge} ! -o {bridge} -j ACCEPT"))
+        program.append(_insert("filter", "FORWARD", f"-o {bridge} -j {DOCKER_CHAIN}"))
+        program.append(
+            _insert("filter", "FORWARD", f"-o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+        )
+    # Isolation is programmed for IPv6 even on networks without it, once ip6tables is on.
+    return [
+        *program,
+        _top("FORWARD", f"-j {STAGE_1}"),
+        _insert("filter", STAGE_1, f"-i {bridge} ! -o {bridge} -j {STAGE_2}"),
+        _insert("filter", STAGE_2, f"-o {bridge} -j DROP"),
+    ]
+
+
+def _icc_rule(facts: NetworkFacts) -> RuleOp:
+    bridge = facts.bridge
+    if facts.options.icc:
+        return _insert("filter", "FORWARD", f"-i {bridge} -o {bridge} -j ACCEPT")
+    return _append("filter", "FORWARD", f"-i {bridge} -o {bridge} -j DROP")
+
+
+def _internal_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
+    chain = INTERNAL_CHAIN if profile.has_internal_chain else STAGE_1
+    verdict = "ACCEPT" if facts.options.icc else "DROP"
+    between = _append("filter", FORWARD_CHAIN, f"-i {facts.bridge} -o {facts.bridge} -j {verdict}")
+    return [*_internal_drops(facts, prefix, chain), between]
+
+
+def _forward_chain_rules(profile: Profile, facts: NetworkFacts, prefix: Prefix) -> list[RuleOp]:
+    """28 and later: everything in chains of Docker's own."""
+    bridge, options = facts.bridge, facts.options
+    mode = options.mode(prefix.family)
+    program = list(_nat_rules(profile.nat_returns_from_bridge, facts, prefix))
+    if not options.icc:
+        program.append(_append("filter", FORWARD_CHAIN, f"-i {bridge} -o {bridge} -j DROP"))
+    if mode is GatewayMode.ROUTED:
+        icmp = "ipv6-icmp" if prefix.family == 6 else "icmp"
+        program.append(_append("filter", DOCKER_CHAIN, f"-o {bridge} -p {icmp} -j ACCEPT"))
+    outward = f"-i {bridge}" if options.icc else f"-i {bridge} ! -o {bridge}"
+    verdict = "ACCEPT" if mode is GatewayMode.NAT_UNPROTECTED else "DROP"
+    established = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    program += [
+        _append("filter", FORWARD_CHAIN, f"{outward} -j ACCEPT"),
+        _append("filter", DOCKER_CHAIN, f"! -i {bridge} -o {bridge} -j {verdict}"),
+        _append("filter", CT_CHAIN, f"-o {bridge} {established}"),
+        _append("filter", BRIDGE_CHAIN, f"-o {bridge} -j {DOCKER_CHAIN}"),
+    ]
+    if not profile.has_isolation_chains:
+        return program
+    if mode is GatewayMode.ROUTED:
+        program.append(_insert("filter", STAGE_1, f"-o {bridge} -j RETURN"))
+        program.append(_insert("filter", STAGE_1, f"-i {bridge} {established}"))
+    return [
+        *program,
+        _append("filter", STAGE_1, f"-i {bridge} ! -o {bridge} -j {STAGE_2}"),
+        _insert("filter", STAGE_2, f"-o {bridge} -j DROP"),
+    ]
+
+
+def endpoint_program(profile: Profile, facts: NetworkFacts, address: Address) -> list[RuleOp]:
+    """Give the rules that keep packets from reaching a container's address by any way but its bridge."""
+    options = facts.options
+    if not profile.has_raw_rules or facts.no_raw or facts.internal or facts.allow_direct_routing:
+        return []
+    if options.mode(6 if len(address) == 16 else 4) is not GatewayMode.NAT:
+        return []
+    host = _host(address)
+    program = [_append("raw", "PREROUTING", f"-d {host} -i {name} -j ACCEPT") for name in options.trusted_interfaces]
+    return [*program, _append("raw", "PREROUTING", f"-d {host} ! -i {facts.bridge} -j DROP")]
+
+
+def port_program(profile: Profile, facts: NetworkFacts, binding: PortBinding) -> list[RuleOp]:
+    """Give the rules of one published port. `binding` names its container address and host address."""
+    container, host = binding.container_ip, binding.host_ip
+    assert container is not None
+    assert host is not None
+    program: list[RuleOp] = []
+    if profile.has_raw_rules and not facts.no_raw and len(host) == 4 and is_loopback(host) and binding.host_port:
+        match = f"-d {_host(host)} ! -i lo {_port_match(binding.protocol, 'dport', binding.host_port)}"
+        program.append(_append("raw", "PREROUTING", f"{match} -j DROP"))
+    if len(host) != len(container):
+        return program
+    family = 6 if len(container) == 16 else 4
+    mode = facts.options.mode(family)
+    if binding.host_port and mode.translates:
+        program.append(_dnat_rule(profile, facts, binding, container, host))
+    to_port = _port_match(binding.protocol, "dport", binding.container_port)
+    accept = f"-d {_host(container)} ! -i {facts.bridge} -o {facts.bridge} {to_port} -j ACCEPT"
+    itself = _append("nat", "POSTROUTING", f"-s {_host(container)} -d {_host(container)} {to_port} -j MASQUERADE")
+    if profile.port_rules_are_appended:
+        program += [_append("filter", DOCKER_CHAIN, accept), itself]
+    else:
+        if facts.hairpin and binding.host_port and mode.translates:
+            program.append(itself)
+        if mode is not GatewayMode.NAT_UNPROTECTED:
+            program.append(_insert("filter", DOCKER_CHAIN, accept))
+    if binding.protocol == "sctp" and profile.sctp_checksum == "always":
+        from_port = _port_match("sctp", "sport", binding.container_port)
+        program.append(_append("mangle", "POSTROUTING", f"{from_port} -j CHECKSUM --checksum-fill"))
+    return program
+
+
+def _dnat_rule(
+    profile: Profile, facts: NetworkFacts, binding: PortBinding, container: Address, host: Address
+) -> RuleOp:
+    matches: list[str] = []
+    if len(host) == 16 and profile.dnat6_excludes_link_local:
+        matches.append("! -s fe80::/10")
+    if any(host):
+        matches.append(f"-d {_host(host)}")
+    if not facts.hairpin:
+        matches.append(f"! -i {facts.bridge}")
+    matches.append(_port_match(binding.protocol, "dport", binding.host_port))
+    address = f"[{format_ip(container)}]" if len(container) == 16 else format_ip(container)
+    return _append(
+        "nat", DOCKER_CHAIN, f"{' '.join(matches)} -j DNAT --to-destination {address}:{binding.container_port}"
+    )
+
+
+def link_program(
+    facts: NetworkFacts, parent: Address, child: Address, ports: Iterable[TransportPort]
+) -> list[RuleOp]:
+    """Give the rules of a legacy link, for the exposed ports of the child."""
+    bridge, program = facts.bridge, []
+    for port in ports:
+        to_child = _port_match(port.protocol, "dport", port.port)
+        to_parent = _port_match(port.protocol, "sport", port.port)
+        program += [
+            _append(
+                "filter",
+                DOCKER_CHAIN,
+                f"-s {_host(parent)} -d {_host(child)} -i {bridge} -o {bridge} {to_child} -j ACCEPT",
+            ),
+            _append(
+                "filter",
+                DOCKER_CHAIN,
+                f"-s {_host(child)} -d {_host(parent)} -i {bridge} -o {bridge} {to_parent} -j ACCEPT",
+            ),
+        ]
+    return program
+
+
+def _port_match(protocol: str, side: str, port: int) -> str:
+    return f"-p {protocol} -m {protocol} --{side} {port}"
+
+
+def _host(address: Address) -> str:
+    return f"{format_ip(address)}/{len(address) * 8}"

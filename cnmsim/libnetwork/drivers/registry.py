@@ -1,0 +1,84 @@
+"""Which network drivers there are: the built-in ones, and those installed packages bring.
+
+A package brings a driver by an entry point of the group `cnmsim.drivers`: its name is the driver's, and it is called with
+a `DriverHost`. It is looked for when a network first asks for that name, as a daemon looks for a plugin. To add a
+built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import NotFound
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.driver import Driver
+from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
+from cnmsim.libnetwork.drivers.host import HostDriver
+from cnmsim.libnetwork.drivers.null import NullDriver
+from cnmsim.libnetwork.portallocator import PortAllocator
+from cnmsim.libnetwork.profile import Profile
+
+ENTRY_POINT_GROUP = "cnmsim.drivers"
+
+
+@frozen
+class DriverHost:
+    """What a driver is made with. `daemon` gives the daemon's process, which may own sockets."""
+
+    machine: Machine
+    profile: Profile
+    config: DaemonConfig
+    allocator: PortAllocator
+    daemon: Callable[[], Process]
+
+
+DriverFactory = Callable[[DriverHost], Driver]
+
+
+def _bridge(host: DriverHost) -> Driver:
+    return BridgeDriver(host.machine, host.profile, host.config, host.allocator, host.daemon)
+
+
+BUILT_IN: Mapping[str, DriverFactory] = {
+    "bridge": _bridge,
+    "host": lambda _: HostDriver(),
+    "null": lambda _: NullDriver(),
+}
+
+
+@define
+class DriverRegistry:
+    """The drivers of one daemon, by name."""
+
+    host: DriverHost
+    _drivers: dict[str, Driver] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name, factory in BUILT_IN.items():
+            self.register(name, factory(self.host))
+
+    def register(self, name: str, driver: Driver) -> None:
+        """Make a driver known under a name, in place of one that had it."""
+        self._drivers[name] = driver
+
+    def names(self) -> list[str]:
+        """Give the names known by now, in the order of registration."""
+        return list(self._drivers)
+
+    def get(self, name: str) -> Driver:
+        """Give the driver of that name, loaded from its package if need be. Raises `NotFound`."""
+        known = self._drivers.get(name)
+        if known is None:
+            known = self._drivers[name] = self._load(name)
+        return known
+
+    def _load(self, name: str) -> Driver:
+        for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+            factory: DriverFactory = entry_point.load()
+            return factory(self.host)
+        raise NotFound(f'plugin "{name}" not found')
