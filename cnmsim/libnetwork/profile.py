@@ -367,7 +367,7 @@ _V26 = Profile(
     endpoint_fields=(
         "IPAMConfig", "Links", "Aliases", "MacAddress", "NetworkID", "EndpointID", "Gateway", "IPAddress",
         "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DriverOpts", "DNSNames",
-    ),  # fmt: skip
+    ),
     stopped_keeps_sandbox_id=True,
     container_mode_format_text="Invalid network mode: invalid container format container:<name|id>",
     runtime_error_detail="",
@@ -375,7 +375,7 @@ _V26 = Profile(
     masked_paths=(
         "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
         "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-    ),  # fmt: skip
+    ),
 )
 
 _V28 = Profile(
@@ -666,14 +666,14 @@ _V29 = Profile(
         "IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority", "NetworkID", "EndpointID", "Gateway",
         "IPAddress", "MacAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen",
         "DNSNames",
-    ),  # fmt: skip
+    ),
     network_containers_first=False,
     runtime_error_suffix="",
     masked_paths=(
         "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
         "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
         "/sys/firmware",
-    ),  # fmt: skip
+    ),
 )
 
 PROFILES: dict[str, Profile] = {each.version: each for each in (_V26, _V28, _V29)}

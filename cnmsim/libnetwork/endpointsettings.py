@@ -1,0 +1,117 @@
+"""The check of the settings an endpoint is asked for with: static addresses, aliases, MAC, per-interface sysctls.
+
+Source: moby `daemon/container_operations.go`, `api/types/network/endpoint.go` (v26.1.5, v28.5.2),
+`daemon/container_operations.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Address, Prefix, parse_ip, parse_mac
+from cnmsim.libnetwork.multierror import join_errors
+from cnmsim.libnetwork.profile import Profile
+
+_PREDEFINED_MODES = frozenset({"", "default", "bridge", "host", "none"})
+_INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[^.=]+\.IFNAME\.[^=]+=.*")
+
+
+@frozen
+class EndpointAddresses:
+    """The part of an endpoint's settings that is checked, as text."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+    link_local: Sequence[str] = field(default=(), converter=tuple[str, ...])
+    aliases: Sequence[str] = field(default=(), converter=tuple[str, ...])
+
+
+@frozen
+class NetworkSubnets:
+    """The subnets of a network: those the user `configured`, and those it was `allocated` (both families each)."""
+
+    configured: Sequence[Prefix] = ()
+    allocated: Sequence[Prefix] = ()
+
+
+def is_user_defined(network_mode: str) -> bool:
+    """Tell whether a network mode names a network of the user's own."""
+    return network_mode not in _PREDEFINED_MODES and not network_mode.startswith("container:")
+
+
+def validate_endpoint_settings(
+    profile: Profile, network: str, settings: EndpointAddresses, subnets: NetworkSubnets | None = None
+) -> None:
+    """Refuse endpoint settings that do not fit the network called `network`.
+
+    `subnets` is `None` for a network that does not exist yet. Raises `InvalidParameter` with every fault found.
+    """
+    errors = []
+    if not is_user_defined(network):
+        if settings.ipv4 or settings.ipv6:
+            errors.append(profile.static_ip_on_predefined_text)
+        if settings.aliases:
+            errors.append(profile.alias_on_predefined_text)
+    errors += _address_faults(settings)
+    if subnets is not None:
+        for text, family in ((settings.ipv4, 4), (settings.ipv6, 6)):
+            if text and (fault := _subnet_fault(profile, text, family, subnets)):
+                errors.append(fault)
+    if errors:
+        raise InvalidParameter(f"invalid endpoint settings:\n{join_errors(errors)}")
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        return None
+    return address if any(address) else None
+
+
+def _address_faults(settings: EndpointAddresses) -> list[str]:
+    faults = []
+    for text, size, name in ((settings.ipv4, 4, "IPv4"), (settings.ipv6, 16, "IPv6")):
+        address = _parse(text)
+        if text and (address is None or len(address) != size):
+            faults.append(f"invalid {name} address: {text}")
+    faults += [f"invalid link-local IP address: {text}" for text in settings.link_local if _parse(text) is None]
+    return faults
+
+
+def _subnet_fault(profile: Profile, text: str, family: int, subnets: NetworkSubnets) -> str:
+    known = subnets.allocated if profile.static_ip_on_automatic_subnet else subnets.configured
+    candidates = [each for each in known if each.family == family]
+    address = _parse(text)
+    if address is not None and any(address in each for each in candidates):
+        return ""
+    if not candidates and not profile.static_ip_on_automatic_subnet:
+        return profile.static_ip_on_automatic_text
+    return profile.static_ip_outside_text.format(ip=text)
+
+
+def validate_mac(text: str) -> None:
+    """Refuse what is no MAC address. Raises `InvalidParameter`."""
+    try:
+        parse_mac(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid MAC address {text}") from None
+
+
+def validate_interface_sysctls(option: str) -> None:
+    """Refuse entries of the endpoint option `com.docker.network.endpoint.sysctls` that name no interface's sysctl.
+
+    Entries are separated by commas. Raises `InvalidParameter`.
+    """
+    faults = [
+        f"unrecognised network interface sysctl '{entry}'; represent 'net.X.Y.ethN.Z=V' as"
+        " 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+        for entry in option.split(",")
+        if not _INTERFACE_SYSCTL.fullmatch(entry)
+    ]
+    if faults:
+        raise InvalidParameter(f"invalid endpoint settings:\n{join_errors(faults)}")

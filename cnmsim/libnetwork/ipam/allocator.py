@@ -1,0 +1,297 @@
+"""The default IPAM driver: address spaces, the pools given out of them, and the addresses given out of those.
+
+All ip-ranges of one subnet share one set of addresses. Source: moby `libnetwork/ipam` (v26.1.5) and
+`libnetwork/ipams/defaultipam` (v28.5.2, docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.address import Address, Prefix, from_int, to_int
+from cnmsim.libnetwork.ipam import errors
+from cnmsim.libnetwork.ipam.addrset import AddressSet
+from cnmsim.libnetwork.ipam.predefined import (
+    GLOBAL_POOLS,
+    PoolBase,
+    RotatingPools,
+    configured_pools,
+    lowest_gap,
+    resized,
+)
+from cnmsim.libnetwork.profile import Profile
+
+LOCAL_SPACE = "LocalDefault"
+GLOBAL_SPACE = "GlobalDefault"
+_UINT64_MAX = (1 << 64) - 1
+
+
+@frozen
+class Pool:
+    """A subnet given out, or the ip-range of one; `id` names it in later calls."""
+
+    id: str
+    prefix: Prefix
+    ip_range: Prefix | None = None
+
+
+@frozen
+class PoolStatus:
+    """How full a pool is; both numbers stop at 2**64 - 1."""
+
+    ips_in_use: int
+    dynamic_ips_available: int
+
+
+@define
+class _Subnet:
+    """A subnet that is given out: its addresses, its ip-ranges, and whether it goes with the last of them."""
+
+    prefix: Prefix
+    taken: AddressSet
+    ranges: set[Prefix] = field(factory=set)
+    goes_with_ranges: bool = False
+    cursor: int = 0
+    #: Addresses released that were not taken: 26.1 counts them as free ones.
+    phantom_free: int = 0
+
+    @classmethod
+    def make(cls, prefix: Prefix, profile: Profile) -> _Subnet:
+        host_bits = len(prefix.network) * 8 - prefix.length
+        size = 1 << host_bits
+        if prefix.family == 6:
+            size = min(size, profile.ipv6_bitmap_ordinals)
+        taken = AddressSet(size)
+        if prefix.family == 6 or host_bits > 1:
+            taken.add(0)
+        if prefix.family == 4 and host_bits > 1:
+            taken.add(size - 1)
+        return cls(prefix, taken)
+
+    def bounds(self, ip_range: Prefix | None) -> tuple[int, int]:
+        """Give the first and last ordinal of an ip-range, or of the whole subnet."""
+        within = ip_range or self.prefix
+        base = self.prefix.first_int
+        return within.first_int - base, min(within.last_int - base, self.taken.size - 1)
+
+
+@define
+class _AddressSpace:
+    name: str
+    pools: tuple[PoolBase, ...]
+    rotating: RotatingPools | None
+    subnets: dict[Prefix, _Subnet] = field(factory=dict)
+
+
+class Ipam:
+    """The IPAM of one engine, or of a swarm's manager.
+
+    `default_pools` replaces what local networks draw from, `global_pools` what networks of global scope draw from.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        default_pools: Sequence[PoolBase] | None = None,
+        global_pools: Sequence[PoolBase] | None = None,
+        engine_id: str = "",
+    ) -> None:
+        self.profile = profile
+        local = configured_pools(profile, default_pools or (), engine_id)
+        world = configured_pools(profile, global_pools or (), engine_id, defaults=GLOBAL_POOLS)
+        self._spaces = {
+            name: _AddressSpace(name, pools, RotatingPools(pools) if profile.pools_rotate else None)
+            for name, pools in ((LOCAL_SPACE, local), (GLOBAL_SPACE, world))
+        }
+
+    def request_pool(
+        self, space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Iterable[Prefix] = ()
+    ) -> Pool:
+        """Give out the subnet `pool` (restricted to the ip-range `sub_pool`), or one of the defaults.
+
+        `exclude` holds what a default must stay clear of; a subnet the user names is not compared with it. Raises
+        `PoolOverlap`, `PoolsExhausted` or, for what cannot be read, `SystemFault`.
+        """
+        where = self._space(space)
+        if not pool and sub_pool:
+            raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
+        size = self._hinted_size(pool, sub_pool)
+        if size is not None:
+            family = 6 if ":" in pool or (not pool and v6) else 4
+            return self._request_default(where, family, size, tuple(exclude))
+        return self._request_subnet(where, pool, sub_pool)
+
+    def _hinted_size(self, pool: str, sub_pool: str) -> int | None:
+        """Give the size of default pool that is wanted, 0 for the default size, `None` for a particular subnet."""
+        if not pool:
+            return 0
+        if not self.profile.pool_size_hint or sub_pool:
+            return None
+        address, slash, length = pool.partition("/")
+        is_hint = address in {"0.0.0.0", "::"} and slash and length.isascii() and length.isdigit()  # noqa: S104
+        return int(length) if is_hint and int(length) <= (128 if ":" in address else 32) else None
+
+    def _request_default(self, where: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]) -> Pool:
+        prefix = (
+            self._choose_rotating(where, family, exclude)
+            if where.rotating
+            else self._choose_gap(where, family, size, exclude)
+        )
+        where.subnets[prefix] = _Subnet.make(prefix, self.profile)
+        return Pool(f"{where.name}/{prefix}", prefix)
+
+    def _choose_rotating(self, where: _AddressSpace, family: int, exclude: tuple[Prefix, ...]) -> Prefix:
+        """Draw until a subnet is clear of the host's; what was drawn before stays drawn for the cursor."""
+        assert where.rotating is not None
+        held = list(where.subnets)
+        while True:
+            prefix = where.rotating.choose(family, held)
+            if prefix is None:
+                raise errors.pools_exhausted(self.profile, family)
+            if not any(prefix.overlaps(each) for each in exclude):
+                return prefix
+            held.append(prefix)
+
+    def _choose_gap(self, where: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]) -> Prefix:
+        pools = tuple(each for each in where.pools if each.base.family == family)
+        if size:
+            pools = resized(pools, family, size)
+            if not pools:
+                raise InvalidParameter("invalid address pool")
+        used = [each for each in (*where.subnets, *exclude) if each.family == family]
+        prefix = lowest_gap(pools, used)
+        if prefix is None or prefix in where.subnets:
+            raise errors.pools_exhausted(self.profile, family)
+        return prefix
+
+    def _request_subnet(self, where: _AddressSpace, pool: str, sub_pool: str) -> Pool:
+        prefix = self._parse(where.name, pool, sub_pool, pool, "invalid address pool")
+        if not sub_pool:
+            if any(prefix.overlaps(each) for each in where.subnets):
+                raise errors.pool_overlap(self.profile)
+            where.subnets[prefix] = _Subnet.make(prefix, self.profile)
+            return Pool(f"{where.name}/{prefix}", prefix)
+        ip_range = self._parse(where.name, pool, sub_pool, sub_pool, "invalid address subpool")
+        if ip_range.family != prefix.family:
+            raise InvalidParameter("pool and subpool are of incompatible address families")
+        if ip_range.length < prefix.length:
+            ip_range = prefix
+        if not prefix.overlaps(ip_range):
+            raise errors.bad_pool_request(where.name, pool, sub_pool, "invalid address subpool")
+        subnet = where.subnets.get(prefix)
+        if subnet is None:
+            subnet = where.subnets[prefix] = _Subnet.make(prefix, self.profile)
+            subnet.goes_with_ranges = True
+        elif ip_range in subnet.ranges:
+            raise errors.pool_overlap(self.profile)
+        subnet.ranges.add(ip_range)
+        return Pool(f"{where.name}/{prefix}/{ip_range}", prefix, ip_range)
+
+    @staticmethod
+    def _parse(space: str, pool: str, sub_pool: str, text: str, cause: str) -> Prefix:
+        try:
+            if "/" in text:
+                return Prefix.parse(text, strict=False)
+        except ValueError:
+            pass
+        raise errors.bad_pool_request(space, pool, sub_pool, cause)
+
+    def release_pool(self, pool_id: str) -> None:
+        """Take a pool back. A subnet stays while ip-ranges of it are given out.
+
+        Raises `InvalidParameter` if it is not given out.
+        """
+        where, prefix, ip_range = self._parse_id(pool_id)
+        subnet = where.subnets.get(prefix)
+        if subnet is None or (ip_range is not None and ip_range not in subnet.ranges):
+            raise errors.unknown_pool()
+        if ip_range is None:
+            subnet.goes_with_ranges = True
+        else:
+            subnet.ranges.discard(ip_range)
+        if subnet.goes_with_ranges and not subnet.ranges:
+            del where.subnets[prefix]
+
+    def request_address(
+        self, pool_id: str, address: Address | None = None, *, serial: bool = False
+    ) -> tuple[Address, int]:
+        """Give out an address and the length of its subnet's prefix.
+
+        A particular `address` may lie anywhere in the subnet. Otherwise it is the lowest free one of the ip-range
+        (or the subnet), or with `serial` the next free one after the last given out so. Raises
+        `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
+        """
+        subnet, ip_range = self._find(pool_id)
+        if address is not None and address not in subnet.prefix:
+            raise errors.address_out_of_range()
+        taken = subnet.taken
+        if self.profile.full_pool_hides_requested and len(taken) >= taken.size + subnet.phantom_free:
+            raise errors.no_available_addresses()
+        if address is not None:
+            ordinal = to_int(address) - subnet.prefix.first_int
+            try:
+                if not taken.add(ordinal):
+                    raise errors.address_in_use()
+            except ValueError as error:
+                raise SystemFault(str(error)) from None
+            return address, subnet.prefix.length
+        ordinal = self._next_free(subnet, ip_range, serial)
+        taken.add(ordinal)
+        subnet.cursor = ordinal + 1
+        return from_int(subnet.prefix.first_int + ordinal, subnet.prefix.family), subnet.prefix.length
+
+    def _next_free(self, subnet: _Subnet, ip_range: Prefix | None, serial: bool) -> int:
+        low, high = subnet.bounds(ip_range)
+        if subnet.prefix.family == 6:
+            high = min(high, low + self.profile.ipv6_automatic_ordinals - 1)
+        ordinal = None
+        if serial and low < subnet.cursor <= high:
+            ordinal = subnet.taken.first_free(subnet.cursor, high)
+        if ordinal is None:
+            ordinal = subnet.taken.first_free(low, high)
+        if ordinal is None:
+            raise errors.no_available_addresses()
+        return ordinal
+
+    def release_address(self, pool_id: str, address: Address) -> None:
+        """Take an address back; one that was not given out is no error. Raises `AddressOutOfRange`."""
+        subnet, _ = self._find(pool_id)
+        if address not in subnet.prefix:
+            raise errors.address_out_of_range()
+        if not subnet.taken.discard(to_int(address) - subnet.prefix.first_int):
+            subnet.phantom_free += 1
+
+    def status(self, pool_id: str) -> PoolStatus:
+        """Tell how full a pool is, as `network inspect` of 29 does."""
+        subnet, ip_range = self._find(pool_id)
+        low, high = subnet.bounds(ip_range)
+        free = high - low + 1 - subnet.taken.count_between(low, high)
+        return PoolStatus(min(len(subnet.taken), _UINT64_MAX), min(free, _UINT64_MAX))
+
+    def _space(self, name: str) -> _AddressSpace:
+        try:
+            return self._spaces[name]
+        except KeyError:
+            raise InvalidParameter(f"cannot find address space {name}") from None
+
+    def _parse_id(self, pool_id: str) -> tuple[_AddressSpace, Prefix, Prefix | None]:
+        parts = pool_id.split("/")
+        if len(parts) not in {3, 5}:
+            raise InvalidParameter(f"invalid pool id: {pool_id}")
+        try:
+            prefix = Prefix.parse("/".join(parts[1:3]))
+            ip_range = Prefix.parse("/".join(parts[3:])) if len(parts) == 5 else None
+        except ValueError:
+            raise InvalidParameter(f"invalid pool id: {pool_id}") from None
+        return self._space(parts[0]), prefix, ip_range
+
+    def _find(self, pool_id: str) -> tuple[_Subnet, Prefix | None]:
+        where, prefix, ip_range = self._parse_id(pool_id)
+        subnet = where.subnets.get(prefix)
+        if subnet is None or (ip_range is not None and ip_range not in subnet.ranges):
+            raise NotFound(f"cannot find address pool for poolID:{prefix}/{ip_range or 'invalid Prefix'}")
+        return subnet, ip_range

@@ -1,0 +1,48 @@
+"""The null IPAM driver: a pool that is everything, and no addresses (moby `ipams/null`)."""
+
+from __future__ import annotations
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Address, Prefix
+from cnmsim.libnetwork.ipam.allocator import Pool
+
+NULL_POOL = Pool("null/0.0.0.0/0", Prefix.parse("0.0.0.0/0"))
+
+
+class NullIpam:
+    """Gives out one pool without addresses."""
+
+    @staticmethod
+    def request_pool(space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False) -> Pool:
+        """Give out the pool. Raises `InvalidParameter` for a particular subnet, ip-range, space or IPv6."""
+        if space != "null":
+            raise InvalidParameter(f"unknown address space: {space}")
+        if pool:
+            raise InvalidParameter("null ipam driver does not handle specific address pool requests")
+        if sub_pool:
+            raise InvalidParameter("null ipam driver does not handle specific address subpool requests")
+        if v6:
+            raise InvalidParameter("null ipam driver does not handle IPv6 address pool pool requests")
+        return NULL_POOL
+
+    @staticmethod
+    def release_pool(pool_id: str) -> None:
+        """Do nothing, for the pool there is."""
+        _check(pool_id)
+
+    @staticmethod
+    def request_address(pool_id: str, address: Address | None = None) -> None:
+        """Give out no address."""
+        del address
+        _check(pool_id)
+
+    @staticmethod
+    def release_address(pool_id: str, address: Address) -> None:
+        """Do nothing."""
+        del address
+        _check(pool_id)
+
+
+def _check(pool_id: str) -> None:
+    if pool_id != NULL_POOL.id:
+        raise InvalidParameter(f"unknown pool id: {pool_id}")

@@ -1,0 +1,194 @@
+"""The pools networks get their subnets from when the user names none, and how one of them is chosen.
+
+Up to 26.1 a cursor walks a fixed list; since 27.0 the lowest gap that fits is taken (moby `libnetwork/ipamutils`,
+`libnetwork/ipam/allocator.go` v26.1.5, `ipams/defaultipam/address_space.go` v28.5.2 and docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from itertools import accumulate
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Prefix, from_int
+from cnmsim.libnetwork.profile import Profile
+
+
+@frozen
+class PoolBase:
+    """A block of addresses that is cut into subnets of `size` (a prefix length)."""
+
+    base: Prefix
+    size: int
+
+    @classmethod
+    def parse(cls, base: str, size: int) -> PoolBase:
+        """Read one entry of `default-address-pools`.
+
+        Raises `InvalidParameter` if the base is no prefix or cannot be cut so.
+        """
+        try:
+            prefix = Prefix.parse(base, strict=False)
+        except ValueError:
+            raise InvalidParameter(f'invalid base pool "{base}": invalid CIDR address: {base}') from None
+        if "/" not in base:
+            raise InvalidParameter(f'invalid base pool "{base}": invalid CIDR address: {base}')
+        return cls(prefix, size)
+
+    @property
+    def count(self) -> int:
+        """How many subnets it makes."""
+        return 1 << (self.size - self.base.length)
+
+    def subnet(self, index: int) -> Prefix:
+        """Give the subnet with that index, from 0."""
+        step = 1 << (len(self.base.network) * 8 - self.size)
+        return Prefix(from_int(self.base.first_int + index * step, self.base.family), self.size)
+
+
+def _bases(*entries: tuple[str, int]) -> tuple[PoolBase, ...]:
+    return tuple(PoolBase(Prefix.parse(text), size) for text, size in entries)
+
+
+#: What local networks draw from: 31 subnets. 172.16.0.0/16 is not among them.
+LOCAL_POOLS = _bases(
+    ("172.17.0.0/16", 16),
+    ("172.18.0.0/16", 16),
+    ("172.19.0.0/16", 16),
+    ("172.20.0.0/14", 16),
+    ("172.24.0.0/14", 16),
+    ("172.28.0.0/14", 16),
+    ("192.168.0.0/16", 20),
+)
+#: What networks of global scope draw from: 65536 subnets.
+GLOBAL_POOLS = _bases(("10.0.0.0/8", 24))
+
+
+def ula_pool(engine_id: str) -> PoolBase:
+    """Make the IPv6 pool of an engine from its id: a unique local /48, cut into /64 (RFC 4193 §3.2)."""
+    global_id = sha256(engine_id.encode()).digest()[3:8]
+    return PoolBase(Prefix(b"\xfd" + global_id + bytes(10), 48), 64)
+
+
+def configured_pools(
+    profile: Profile, pools: Iterable[PoolBase], engine_id: str, *, defaults: Sequence[PoolBase] = LOCAL_POOLS
+) -> tuple[PoolBase, ...]:
+    """Give the pools a daemon draws from: those configured, else the defaults, and an IPv6 pool where there is none.
+
+    Raises `InvalidParameter` if an entry cannot be cut into subnets of its size.
+    """
+    chosen = tuple(pools) or tuple(defaults)
+    for index, pool in enumerate(chosen):
+        if pool.size >= pool.base.length and 0 < pool.size <= len(pool.base.network) * 8:
+            continue
+        if not profile.pools_are_sorted:
+            raise InvalidParameter(f"invalid pools size: {pool.size}")
+        raise InvalidParameter(
+            f"network at index {index} ({pool.base}) has a smaller prefix (/{pool.base.length})"
+            f" than the target size of that pool (/{pool.size})"
+        )
+    if profile.has_ula_pool and not any(pool.base.family == 6 for pool in chosen):
+        chosen += (ula_pool(engine_id),)
+    return _without_overlaps(chosen) if profile.pools_are_sorted else chosen
+
+
+def _without_overlaps(pools: Sequence[PoolBase]) -> tuple[PoolBase, ...]:
+    kept: list[PoolBase] = []
+    for pool in sorted(pools, key=lambda each: (each.base.family, each.base.first_int, each.base.length)):
+        if not kept or not kept[-1].base.overlaps(pool.base):
+            kept.append(pool)
+    return tuple(kept)
+
+
+@define
+class RotatingPools:
+    """Next-fit over the whole list of subnets, from a cursor that lives as long as the daemon (26.1)."""
+
+    pools: tuple[PoolBase, ...]
+    _cursor: int = field(default=0, init=False)
+    _ends: list[int] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ends = list(accumulate(pool.count for pool in self.pools))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Prefix:
+        at = bisect_right(self._ends, index)
+        return self.pools[at].subnet(index - (self._ends[at - 1] if at else 0))
+
+    def choose(self, family: int, allocated: Sequence[Prefix]) -> Prefix | None:
+        """Give the next free subnet and move the cursor behind it; `None`, with the cursor unmoved, if all are used.
+
+        The cursor falls back to the start, and does not wrap, when it passes the end of the list.
+        """
+        length = len(self)
+        for offset in range(length):
+            subnet = self[(self._cursor + offset) % length]
+            if subnet.family == family and not any(subnet.overlaps(each) for each in allocated):
+                moved = self._cursor + offset + 1
+                self._cursor = 0 if moved >= length else moved
+                return subnet
+        return None
+
+
+def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | None:
+    """Give the lowest subnet of any of the pools that is free of `used`, or `None` (28.5 and later).
+
+    Of nested prefixes in `used` only the last one counts, as in the engine: with 10.0.0.0/16 and 10.0.0.0/24 both
+    in use, 10.0.1.0/24 is given although the /16 holds it.
+    """
+    in_order = sorted(used, key=lambda each: (each.first_int, each.length))
+    for pool in pools:
+        overlapping = [each for each in in_order if each.overlaps(pool.base)]
+        if any(each.length <= pool.base.length for each in overlapping):
+            continue
+        step = 1 << (len(pool.base.network) * 8 - pool.size)
+        candidate = pool.base.first_int
+        for each in overlapping:
+            if candidate + step <= each.first_int:
+                break
+            candidate = (each.last_int + step) // step * step
+        if candidate <= pool.base.last_int:
+            return Prefix(from_int(candidate, pool.base.family), pool.size)
+    return None
+
+
+def resized(pools: Iterable[PoolBase], family: int, size: int) -> tuple[PoolBase, ...]:
+    """Give the pools of a family that can be cut into subnets of `size`, cut so (29: `0.0.0.0/N` asks for it)."""
+    return tuple(
+        PoolBase(pool.base, size) for pool in pools if pool.base.family == family and pool.base.length <= size
+    )
+
+
+def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix], family: int) -> list[Prefix]:
+    """Give what a dynamic choice stays clear of: the host's nameservers and, in IPv4, its on-link networks.
+
+    Routes are those of link scope; a default route is none of them.
+    """
+    excluded = {Prefix(address, len(address) * 8) for address in nameservers if (len(address) == 16) == (family == 6)}
+    if family == 4:
+        excluded.update(route for route in link_routes if route.family == 4 and route.length)
+    return sorted(excluded, key=lambda each: (each.first_int, each.length))
+
+
+def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:
+    """Read the pools of `swarm init`; the defaults if there are none.
+
+    Raises `InvalidParameter` if a pool is no prefix or cannot be cut into subnets of `size`.
+    """
+    texts = tuple(pools)
+    if size > 29:
+        raise InvalidParameter(f"subnet size is out of range: {size}")
+    if not texts:
+        return tuple(PoolBase(pool.base, size or pool.size) for pool in GLOBAL_POOLS)
+    chosen = tuple(PoolBase.parse(text, size or 24) for text in texts)
+    for text, pool in zip(texts, chosen, strict=True):
+        if pool.size < pool.base.length:
+            raise InvalidParameter(f'invalid CIDR: "{text}". Subnet size is too small for pool: {pool.size}')
+    return chosen

@@ -1,0 +1,131 @@
+"""The check of the IPAM part of a network's configuration, before anything is allocated.
+
+Source: moby `api/types/network/ipam.go` (v26.1.5, v28.5.2), `daemon/network.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.libnetwork.multierror import join_errors
+from cnmsim.libnetwork.options import IpamConfig
+from cnmsim.libnetwork.profile import Profile
+
+
+@frozen
+class _Block:
+    """An address block as it was written, host bits and all."""
+
+    address: Address
+    length: int
+
+    @classmethod
+    def parse(cls, text: str) -> _Block | None:
+        address_text, slash, length = text.partition("/")
+        if not slash or not (length.isascii() and length.isdigit()) or (length[0] == "0" and length != "0"):
+            return None
+        try:
+            address = parse_ip(address_text)
+        except ValueError:
+            return None
+        return cls(address, int(length)) if int(length) <= len(address) * 8 else None
+
+    def __str__(self) -> str:
+        return f"{format_ip(self.address)}/{self.length}"
+
+    @property
+    def masked(self) -> Prefix:
+        return Prefix.of(self.address, self.length)
+
+    @property
+    def family(self) -> str:
+        return "IPv6" if len(self.address) == 16 else "IPv4"
+
+    @property
+    def has_host_bits(self) -> bool:
+        return self.masked.network != self.address
+
+
+def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool = False) -> None:
+    """Refuse subnets, ip-ranges, gateways and auxiliary addresses that do not fit together.
+
+    IPv6 entries are not looked at unless the network has IPv6. Raises `InvalidParameter` with every fault found.
+    """
+    errors = [text for config in configs for text in _faults(profile, config, enable_ipv6)]
+    if errors:
+        raise InvalidParameter(f"invalid network config:\n{join_errors(errors)}")
+
+
+def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
+    """Give the entries `network inspect` echoes: 29 leaves out those of IPv6 on a network without."""
+    return [each for each in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in each.subnet]
+
+
+def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator[str]:
+    if profile.ipam_config_is_typed:
+        _refuse_undecodable(config)
+        if not config.subnet:
+            return
+    subnet = _Block.parse(config.subnet)
+    if subnet is None:
+        yield f"invalid subnet {config.subnet}: invalid CIDR block notation"
+        return
+    if subnet.family == "IPv6" and not enable_ipv6:
+        return
+    if subnet.has_host_bits:
+        yield f"invalid subnet {subnet}: it should be {subnet.masked}"
+    yield from _ip_range_faults(config.ip_range, subnet)
+    if fault := _address_fault(config.gateway, subnet):
+        yield f"invalid gateway {config.gateway}: {fault}"
+    for name, address in config.aux_addresses.items():
+        if fault := _address_fault(address, subnet):
+            yield f"invalid auxiliary address {name}: {fault}"
+
+
+def _refuse_undecodable(config: IpamConfig) -> None:
+    """Refuse what the decoder of a typed body already refuses."""
+    for text in (config.subnet, config.ip_range):
+        if text and _Block.parse(text) is None:
+            cause = "no '/'" if "/" not in text else "unable to parse IP"
+            raise InvalidParameter(f'invalid JSON: netip.ParsePrefix("{text}"): {cause}')
+    for text in (config.gateway, *config.aux_addresses.values()):
+        try:
+            parse_ip(text or "0.0.0.0")  # noqa: S104 - stands for "none given"
+        except ValueError:
+            raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
+
+
+def _ip_range_faults(text: str, subnet: _Block) -> Iterator[str]:
+    if not text:
+        return
+    ip_range = _Block.parse(text)
+    if ip_range is None:
+        yield f"invalid ip-range {text}: invalid CIDR block notation"
+        return
+    if ip_range.family != subnet.family:
+        yield f"invalid ip-range {text}: parent subnet is an {subnet.family} block"
+        return
+    if ip_range.length < subnet.length:
+        yield f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}"
+    if ip_range.has_host_bits:
+        yield f"invalid ip-range {ip_range}: it should be {ip_range.masked}"
+    if not subnet.masked.overlaps(ip_range.masked):
+        yield f"invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
+
+
+def _address_fault(text: str, subnet: _Block) -> str:
+    if not text:
+        return ""
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        return "invalid address"
+    if len(address) != len(subnet.address):
+        return f"parent subnet is an {subnet.family} block"
+    if address not in subnet.masked:
+        return f"parent subnet {subnet} doesn't contain this address"
+    return ""
