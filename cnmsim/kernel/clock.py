@@ -131,6 +131,22 @@ class Clock:
         if until_ns is not None and until_ns > self.now_ns:
             self.now_ns = until_ns
 
+    def step(self) -> bool:
+        """Do the work of this instant, or else go on to the next and do its work; `False` if no work is left."""
+        if self._ready:
+            self.run_ready()
+            return True
+        due = self.next_event_ns()
+        if due is None:
+            return False
+        self.now_ns = max(self.now_ns, due)
+        before = self.context
+        try:
+            self._run_due()
+        finally:
+            self.context = before
+        return True
+
     def run_for(self, duration_s: float, *, stop: Callable[[], bool] | None = None) -> None:
         """Let `duration_s` seconds of virtual time pass, or less if `stop()` turns true before."""
         self.run(self.now_ns / NS + duration_s, stop=stop)

@@ -1,0 +1,246 @@
+"""One client connection: HTTP/1.1 by h11 over an asyncio stream, with the hijack of attach and exec.
+
+Limits: 64 KiB of headers, a body of `MAX_BODY`, 60 s for a request to arrive once it has begun. A connection may be
+idle between requests for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+import h11
+
+from cnmsim.api.message import Answer, Hijack, Request, Response, Stream
+
+MAX_HEADERS = 64 * 1024
+MAX_BODY = 64 * 1024 * 1024
+REQUEST_TIMEOUT_S = 60.0
+_READ = 65536
+_VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
+
+Dispatch = Callable[[Request], Awaitable[Answer]]
+
+
+class _TooLarge(Exception):
+    """The request is over a limit; `args[0]` is the answer."""
+
+
+class Connection:
+    """Serves one client until either side ends. `headers` go with every response."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        dispatch: Dispatch,
+        headers: dict[str, str],
+        *,
+        is_tcp: bool = False,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._dispatch = dispatch
+        self._headers = headers
+        self._is_tcp = is_tcp
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
+        self._client_is_gone = False
+
+    async def serve(self) -> None:
+        """Answer requests one after the other."""
+        try:
+            while await self._serve_one():
+                self._http.start_next_cycle()
+        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            pass  # the client went away, or never finished its request: nothing is owed to it
+        finally:
+            self._writer.close()
+            with contextlib.suppress(ConnectionError, OSError):
+                await self._writer.wait_closed()
+
+    async def _serve_one(self) -> bool:
+        try:
+            request = await self._read_request()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint or 400, str(error))
+            return False
+        except _TooLarge as error:
+            await self._refuse(413, str(error))
+            return False
+        if request is None:
+            return False
+        answer = await self._answer_unless_gone(request)
+        if answer is None:
+            return False
+        if isinstance(answer, Hijack):
+            await self._hijack(request, answer)
+            return False
+        if isinstance(answer, Stream):
+            await self._send_stream(request, answer)
+        else:
+            await self._send_response(request, answer)
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _refuse(self, status: int, message: str) -> None:
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            response = Response.error(status, message)
+            await self._send_head(response.status, {**response.headers, "Connection": "close"}, len(response.body))
+            await self._send(h11.Data(data=response.body), h11.EndOfMessage())
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def _next_event(self, timeout_s: float | None) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                if self._http.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                async with asyncio.timeout(timeout_s):
+                    self._http.receive_data(await self._reader.read(_READ))
+                continue
+            return event
+
+    async def _read_request(self) -> Request | None:
+        idle = not self._http.trailing_data[0]
+        if idle:
+            first = await self._reader.read(_READ)
+            self._http.receive_data(first)
+            if not first:
+                return None
+        event = await self._next_event(REQUEST_TIMEOUT_S)
+        if isinstance(event, h11.ConnectionClosed) or not isinstance(event, h11.Request):
+            return None
+        body = bytearray()
+        while True:
+            part = await self._next_event(REQUEST_TIMEOUT_S)
+            if isinstance(part, h11.Data):
+                body += part.data
+                if len(body) > MAX_BODY:
+                    raise _TooLarge(f"request body larger than {MAX_BODY} bytes")
+            elif isinstance(part, h11.EndOfMessage):
+                return self._request(event, bytes(body))
+            else:
+                return None
+
+    def _request(self, event: h11.Request, body: bytes) -> Request:
+        target = event.target.decode("latin-1")
+        path, _, query = target.partition("?")
+        path = unquote(path)
+        version = ""
+        if found := _VERSION.match(path):
+            version = found[1]
+            path = path[found.end() :] or "/"
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
+        method = event.method.decode("latin-1")
+        return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp)
+
+    # --- answering -----------------------------------------------------------------------------------------------
+
+    async def _answer_unless_gone(self, request: Request) -> Answer | None:
+        """Run the handler; cancel it if the client hangs up meanwhile."""
+        work = asyncio.ensure_future(self._dispatch(request))
+        watch = asyncio.ensure_future(self._watch())
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+                return None
+            return work.result()
+        finally:
+            await self._stop(watch)
+            if not work.done():
+                work.cancel()
+
+    async def _watch(self) -> None:
+        """Return when the client has hung up; keep what it pipelines, or says too early, for later."""
+        while data := await self._reader.read(_READ):
+            self._http.receive_data(data)
+        self._client_is_gone = True
+
+    async def _stop(self, watch: asyncio.Future[None]) -> None:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError, h11.RemoteProtocolError):
+            await watch
+
+    async def _send(self, *events: h11.Event) -> None:
+        for event in events:
+            data = self._http.send(event)
+            if data:
+                self._writer.write(data)
+        await self._writer.drain()
+
+    async def _send_head(self, status: int, headers: dict[str, str], length: int | None) -> None:
+        every = {**self._headers, **headers}
+        if length is not None and status != 204:
+            every["Content-Length"] = str(length)
+        await self._send(h11.Response(status_code=status, headers=list(every.items())))
+
+    async def _send_response(self, request: Request, response: Response) -> None:
+        await self._send_head(response.status, response.headers, len(response.body))
+        if response.body and request.method != "HEAD":
+            await self._send(h11.Data(data=response.body))
+        await self._send(h11.EndOfMessage())
+
+    async def _send_stream(self, request: Request, stream: Stream) -> None:
+        await self._send_head(stream.status, stream.headers, None)
+        watch = asyncio.ensure_future(self._watch())
+        work = asyncio.ensure_future(self._pump(request, stream))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ConnectionResetError("client is gone")
+            work.result()
+        finally:
+            await self._stop(watch)
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await work
+        await self._send(h11.EndOfMessage())
+
+    async def _pump(self, request: Request, stream: Stream) -> None:
+        async for chunk in stream.chunks:
+            if chunk and request.method != "HEAD":
+                await self._send(h11.Data(data=chunk))
+
+    # --- hijack --------------------------------------------------------------------------------------------------
+
+    async def _hijack(self, request: Request, hijack: Hijack) -> None:
+        """Leave HTTP: 101 for a client that asked to upgrade, else 200, then raw bytes both ways."""
+        upgrades = "upgrade" in request.headers
+        lines = ["HTTP/1.1 101 UPGRADED" if upgrades else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
+        if upgrades:
+            lines += ["Connection: Upgrade", "Upgrade: tcp"]
+        self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        await self._writer.drain()
+        early, ended = self._http.trailing_data
+        duplex = _RawStream(self._reader, self._writer, early, is_ended=ended or self._client_is_gone)
+        await hijack.talk(duplex)
+
+
+class _RawStream:
+    """What is left of a connection once HTTP has left it."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes, *, is_ended: bool
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._early = early
+        self._is_ended = is_ended
+
+    async def read(self) -> bytes:
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        if self._is_ended:
+            return b""
+        return await self._reader.read(_READ)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()

@@ -1,0 +1,121 @@
+"""The control socket of a served lab: runs a program on one of its hosts, with its streams and exit status.
+
+A client sends one line of JSON (the verb and its arguments) and then frames; the server answers with frames: one
+byte of kind, four of length, the content. Kinds are those of `Frame`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.files import Pipe
+
+if TYPE_CHECKING:
+    from cnmsim.api.pacing import Pacer
+    from cnmsim.kernel.process import Process
+    from cnmsim.lab import Lab
+
+_HEAD = struct.Struct("!BI")
+_LONGEST_LINE = 1 << 20
+
+
+class Frame(IntEnum):
+    """What a frame carries. STDIN with no content is the end of the input."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    EXIT = 3
+    ERROR = 4
+    SIGNAL = 5
+    RESULT = 6
+
+
+def pack(kind: Frame, content: bytes) -> bytes:
+    """Make a frame."""
+    return _HEAD.pack(kind, len(content)) + content
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None:
+    """Read a frame; `None` at the end of the connection."""
+    try:
+        kind, length = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+        return Frame(kind), await reader.readexactly(length)
+    except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        return None
+
+
+class ControlSocket:
+    """Serves control clients of one lab."""
+
+    def __init__(self, lab: Lab, pacer: Pacer) -> None:
+        self._lab = lab
+        self._pacer = pacer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client: one verb."""
+        try:
+            line = await reader.readline()
+            if not line:
+                return
+            await self._answer(json.loads(line), reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client went away; its program was ended where it ran
+        except (CnmsimError, ValueError, KeyError, TypeError) as error:
+            text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
+            writer.write(pack(Frame.ERROR, text.encode()))
+        finally:
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            writer.close()
+
+    async def _answer(
+        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        verb = wish["verb"]
+        if verb == "exec":
+            await self._execute(wish, reader, writer)
+        elif verb == "call":
+            value = self._lab.call(str(wish["method"]), **wish.get("arguments", {}))
+            writer.write(pack(Frame.RESULT, json.dumps(value).encode()))
+        else:
+            raise ValueError(f"unknown verb {verb!r}")
+
+    async def _execute(
+        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        host = self._lab.host(str(wish["host"]))
+        clock = self._lab.clock
+        stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
+        stdout.on_data.append(lambda data: writer.write(pack(Frame.STDOUT, data)))
+        stderr.on_data.append(lambda data: writer.write(pack(Frame.STDERR, data)))
+        argv = [str(word) for word in wish["argv"]]
+        process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
+        feeder = asyncio.create_task(self._feed(reader, stdin, process))
+        try:
+            status = await self._pacer.wait(process.exited)
+        finally:
+            feeder.cancel()
+            process.kill()
+            self._pacer.kick()
+        writer.write(pack(Frame.EXIT, status.to_bytes(4)))
+
+    async def _feed(self, reader: asyncio.StreamReader, stdin: Pipe, process: Process) -> None:
+        while (frame := await read_frame(reader)) is not None:
+            kind, content = frame
+            if kind is Frame.STDIN and not stdin.is_closed:
+                if content:
+                    stdin.write(content)
+                else:
+                    stdin.close()
+            elif kind is Frame.SIGNAL:
+                process.kill(int.from_bytes(content))
+            self._pacer.kick()
+        process.kill()
+        self._pacer.kick()

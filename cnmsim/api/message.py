@@ -1,0 +1,164 @@
+"""Requests and responses of the Engine API, as handlers see them: no sockets, no HTTP grammar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import InvalidParameter
+
+
+@frozen
+class Request:
+    """One request whose body has been read.
+
+    `path` is decoded and without the version prefix, `version` that prefix (`1.45`) or "". Header names are lower
+    case.
+    """
+
+    method: str
+    path: str
+    version: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    is_tcp: bool = False
+
+    @classmethod
+    def query_of(cls, text: str) -> dict[str, list[str]]:
+        """Read a query string; the last value of a repeated key is the one that counts, as Go's FormValue has first."""
+        return parse_qs(text, keep_blank_values=True)
+
+    def text(self, key: str, default: str = "") -> str:
+        """Give a query parameter."""
+        values = self.query.get(key)
+        return values[0] if values else default
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """Read a boolean as the engine does: anything but "", 0, no, false and none is true."""
+        values = self.query.get(key)
+        if not values:
+            return default
+        return values[0].strip().lower() not in ("", "0", "no", "false", "none")
+
+    def number(self, key: str) -> int | None:
+        """Read an integer parameter, `None` if absent or empty. Raises `InvalidParameter` if it is none."""
+        value = self.text(key)
+        if not value:
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            raise InvalidParameter(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
+
+    def filters(self) -> dict[str, list[str]]:
+        """Read the `filters` parameter: JSON of lists, or of maps to true as old clients send it."""
+        raw = self.text("filters")
+        if not raw:
+            return {}
+        try:
+            value = json.loads(raw)
+        except ValueError as error:
+            raise InvalidParameter(f"invalid filter: {error}") from None
+        if not isinstance(value, dict):
+            raise InvalidParameter("invalid filter")
+        found: dict[str, list[str]] = {}
+        for key, wanted in value.items():
+            if isinstance(wanted, dict):
+                found[key] = [name for name, on in wanted.items() if on]
+            elif isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
+                found[key] = wanted
+            else:
+                raise InvalidParameter("invalid filter")
+        return found
+
+    def json(self, *, optional: bool = False) -> dict[str, Any]:
+        """Read the body as a JSON object.
+
+        Raises `InvalidParameter` in the engine's words for a missing, broken or trailing body, or another content type.
+        """
+        if not self.body.strip():
+            if optional:
+                return {}
+            raise InvalidParameter("invalid JSON: got EOF while reading request body")
+        kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind not in ("application/json", ""):
+            raise InvalidParameter(f"unsupported Content-Type header ({kind}): must be 'application/json'")
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+                raise InvalidParameter("unexpected content after JSON") from None
+            raise InvalidParameter(f"invalid JSON: {error}") from None
+        if value is None and optional:
+            return {}
+        if not isinstance(value, dict):
+            raise InvalidParameter(
+                f"invalid JSON: json: cannot unmarshal {_go_kind(value)} into Go value of type object"
+            )
+        return value
+
+
+def _go_kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return {list: "array", str: "string", int: "number", float: "number", type(None): "null"}[type(value)]
+
+
+@define
+class Response:
+    """A complete response. `body` is sent as it is."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(factory=dict)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200) -> Response:
+        """Give a JSON response, with the engine's final newline."""
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+        return cls(status, body, {"Content-Type": "application/json"})
+
+    @classmethod
+    def error(cls, status: int, message: str) -> Response:
+        """Give an error in the engine's form."""
+        return cls.json({"message": message}, status)
+
+    @classmethod
+    def empty(cls, status: int = 204) -> Response:
+        """Give a response without a body."""
+        return cls(status)
+
+
+@define
+class Stream:
+    """A response whose body comes bit by bit; the headers go out at once."""
+
+    chunks: AsyncIterator[bytes]
+    status: int = 200
+    headers: dict[str, str] = field(factory=lambda: {"Content-Type": "application/json"})
+
+
+class Duplex(Protocol):
+    """A hijacked connection: raw bytes both ways."""
+
+    async def read(self) -> bytes:
+        """Give what the client sent next; b"" once it has half-closed or gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes. Raises `ConnectionError` if the client is gone."""
+
+
+@define
+class Hijack:
+    """Take the connection over: `talk` runs on it, and when it returns the connection is closed."""
+
+    talk: Callable[[Duplex], Awaitable[None]]
+    content_type: str = "application/vnd.docker.raw-stream"
+
+
+Answer = Response | Stream | Hijack

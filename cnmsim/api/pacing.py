@@ -1,0 +1,130 @@
+"""Virtual time under asyncio: it follows real time while someone is connected, or runs as fast as it can.
+
+The lab's clock is only ever run from here, in slices short enough that no client waits long for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.task import Future
+
+T = TypeVar("T")
+_SLICE_S = 0.01
+_LONGEST_NAP_S = 0.25
+
+
+class Pacer:
+    """Drives one clock.
+
+    With `fast`, time stands still until somebody waits for something to happen in the lab, and then jumps from event
+    to event. Without, it keeps step with real time while `connections` is above zero.
+    """
+
+    def __init__(self, clock: Clock, *, fast: bool) -> None:
+        self.clock = clock
+        self.fast = fast
+        self.connections = 0
+        self._pulls: dict[object, Callable[[], bool]] = {}
+        self._wake = asyncio.Event()
+        self._anchor: tuple[float, int] | None = None
+
+    def kick(self) -> None:
+        """Do the work of this instant now, and look again whether time may pass."""
+        self.clock.run_ready()
+        self._wake.set()
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Count a client for as long as it is connected."""
+        self.connections += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            self.connections -= 1
+            self._wake.set()
+
+    @contextlib.contextmanager
+    def pull(self, wants: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Let a fast clock run while this lasts, whenever `wants()` says so."""
+        key = object()
+        self._pulls[key] = wants
+        self._wake.set()
+        try:
+            yield
+        finally:
+            del self._pulls[key]
+
+    async def wait(self, future: Future[T], wants: Callable[[], bool] = lambda: True) -> T:
+        """Wait, in real time, for something of the lab; give its value or raise its error."""
+        done = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: done.done() or done.set_result(None))
+        with self.pull(wants):
+            self.kick()
+            await done
+        return future.result()
+
+    async def run(self) -> None:
+        """Drive the clock until cancelled."""
+        while True:
+            nap = self._advance_fast() if self.fast else self._advance_real()
+            if nap == 0:
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(nap):
+                    await self._wake.wait()
+
+    def _advance_fast(self) -> float | None:
+        """Run events for one slice if somebody waits; tell how long to nap (`None`: until woken)."""
+        deadline = time.monotonic() + _SLICE_S
+        while any(wants() for wants in tuple(self._pulls.values())):
+            if not self.clock.step():
+                return _LONGEST_NAP_S
+            if time.monotonic() > deadline:
+                return 0
+        return None
+
+    def _advance_real(self) -> float | None:
+        if self.connections <= 0:
+            self._anchor = None
+            return None
+        now = time.monotonic()
+        if self._anchor is None:
+            self._anchor = (now, self.clock.now_ns)
+        started, started_ns = self._anchor
+        target_ns = started_ns + int((now - started) * 1e9)
+        deadline = now + _SLICE_S
+        late = False
+
+        def over() -> bool:
+            nonlocal late
+            late = time.monotonic() > deadline
+            return late
+
+        self.clock.run(max(target_ns, self.clock.now_ns) / 1e9, stop=over)
+        if late:
+            return 0
+        due = self.clock.next_event_ns()
+        if due is None:
+            return _LONGEST_NAP_S
+        return min(max((due - target_ns) / 1e9, 0.0005), _LONGEST_NAP_S)
+
+
+async def first_of(*waits: Awaitable[Any]) -> None:
+    """Wait until one of several is done, and cancel the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

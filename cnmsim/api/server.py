@@ -1,0 +1,152 @@
+"""Opens sockets for the engines of a lab and serves them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnmsim.api.connection import Connection
+from cnmsim.api.control import ControlSocket
+from cnmsim.api.host import HostApi
+from cnmsim.api.pacing import Pacer
+from cnmsim.api.router import dispatch
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+
+StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class ApiServer:
+    """Serves every Docker host of a lab: `DIR/<host>/docker.sock`, `DIR/control.sock`, and `DIR/ready` when open.
+
+    `fast` lets virtual time jump from event to event instead of keeping step with real time. Use it as an
+    asynchronous context manager.
+    """
+
+    def __init__(self, lab: Lab, directory: Path, *, fast: bool = False) -> None:
+        self.lab = lab
+        self.directory = directory
+        self.pacer = Pacer(lab.clock, fast=fast)
+        self.apis = {
+            host.name: HostApi(lab, host.name, host.engine, self.pacer)
+            for host in lab.hosts.values()
+            if host.engine is not None
+        }
+        self._servers: list[asyncio.Server] = []
+        self._clients: set[asyncio.Task[None]] = set()
+        self._made: list[Path] = []
+        self._driver: asyncio.Task[None] | None = None
+
+    def socket_path(self, host: str) -> Path:
+        """Give the path of a Docker host's socket."""
+        return self.directory / host / "docker.sock"
+
+    async def __aenter__(self) -> ApiServer:
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _open(self) -> None:
+        self.pacer.kick()
+        self._driver = asyncio.create_task(self.pacer.run())
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for name, api in self.apis.items():
+            path = self.socket_path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await self._listen(path, partial(self._serve_api, api, False))
+        control = ControlSocket(self.lab, self.pacer)
+        await self._listen(self.directory / "control.sock", control.serve)
+        ready = self.directory / "ready"
+        ready.write_text("\n".join(str(self.socket_path(name)) for name in self.apis) + "\n", encoding="utf-8")
+        self._made.append(ready)
+
+    async def _listen(self, path: Path, handler: StreamHandler) -> None:
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._tracked(handler), path)
+        finally:
+            os.umask(before)
+        self._servers.append(server)
+        self._made.append(path)
+
+    async def listen_tcp(self, host: str, address: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Serve one Docker host over TCP too, and give the port.
+
+        Raises `ValueError` for an address other than loopback without `tls`: the API gives away the whole lab.
+        """
+        if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(f"refusing to listen on {address} without TLS: only loopback is served in the clear")
+        handler = partial(self._serve_api, self.apis[host], True)
+        server = await asyncio.start_server(self._tracked(handler), address, port, ssl=tls)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    def _tracked(self, handler: StreamHandler) -> StreamHandler:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._clients.add(task)
+            try:
+                with self.pacer.connected():
+                    await handler(reader, writer)
+            except asyncio.CancelledError:
+                writer.close()  # the server is closing; a cancelled client task is its normal end
+            finally:
+                self._clients.discard(task)
+
+        return serve
+
+    async def _serve_api(
+        self, api: HostApi, is_tcp: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        headers = {**api.headers, "Date": formatdate(self.lab.clock.wall_s, usegmt=True)}
+        await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp).serve()
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in list(self._clients):
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        if self._driver is not None:
+            self._driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._driver
+        for path in reversed(self._made):
+            path.unlink(missing_ok=True)
+
+    async def failed(self) -> None:
+        """Return, or raise, when the simulation itself has ended; it does so only through an error."""
+        if self._driver is not None:
+            await asyncio.shield(self._driver)
+
+
+def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Make the context of `dockerd --tlsverify`: clients must show a certificate of `ca`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@contextlib.asynccontextmanager
+async def serving(lab: Lab, directory: Path, *, fast: bool = False) -> AsyncIterator[ApiServer]:
+    """Serve a lab for as long as the block lasts."""
+    async with ApiServer(lab, directory, fast=fast) as server:
+        yield server
