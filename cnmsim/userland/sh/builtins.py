@@ -1,0 +1,334 @@
+"""The shell's builtins, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.files import Pipe
+from cnmsim.userland.errno_text import strerror
+from cnmsim.userland.files import evaluate_test
+from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell, Streams
+from cnmsim.userland.sh.syntax import SyntaxFault
+from cnmsim.userland.text import FormatError, echo_text, format_printf
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+Builtin = Callable[[Shell, list[str], Streams], Awaitable[int]]
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_SIGNALS = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "CHLD": 17,
+    "CONT": 18, "STOP": 19, "WINCH": 28,
+}  # fmt: skip
+
+
+def signal_number(text: str) -> int | None:
+    """Read `9`, `KILL` or `SIGKILL`; `None` for anything else."""
+    if text.isdigit():
+        return int(text)
+    return _SIGNALS.get(text.upper().removeprefix("SIG"))
+
+
+async def _true(shell: Shell, words: list[str], streams: Streams) -> int:
+    return 0
+
+
+async def _false(shell: Shell, words: list[str], streams: Streams) -> int:
+    return 1
+
+
+async def _echo(shell: Shell, words: list[str], streams: Streams) -> int:
+    shell.put(streams.stdout, echo_text(words[1:]))
+    return 0
+
+
+async def _printf(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) < 2:
+        shell.complain(streams, "printf: usage: printf FORMAT [ARG]...")
+        return 2
+    try:
+        shell.put(streams.stdout, format_printf(words[1], words[2:]))
+    except FormatError as error:
+        shell.complain(streams, f"printf: {error}")
+        return 1
+    return 0
+
+
+async def _test(shell: Shell, words: list[str], streams: Streams) -> int:
+    arguments = words[1:]
+    if words[0] == "[":
+        if arguments[-1:] != ["]"]:
+            shell.complain(streams, "[: missing ]")
+            return 2
+        arguments = arguments[:-1]
+    status, message = evaluate_test(arguments, lambda path: (shell.process.files, shell.resolve(path)))
+    if message:
+        shell.complain(streams, message)
+    return status
+
+
+async def _cd(shell: Shell, words: list[str], streams: Streams) -> int:
+    target = words[1] if len(words) > 1 else shell.variables.get("HOME", "/")
+    if target == "-":
+        target = shell.variables.get("OLDPWD", shell.variables["PWD"])
+        shell.put(streams.stdout, f"{target}\n")
+    path = shell.resolve(target)
+    if not shell.process.files.is_dir(path):
+        reason = "Not a directory" if shell.process.files.exists(path) else "No such file or directory"
+        shell.complain(streams, f"cd: can't cd to {target}: {reason}")
+        return 2
+    shell.variables["OLDPWD"], shell.variables["PWD"] = shell.variables["PWD"], path
+    return 0
+
+
+async def _pwd(shell: Shell, words: list[str], streams: Streams) -> int:
+    shell.put(streams.stdout, f"{shell.variables['PWD']}\n")
+    return 0
+
+
+async def _export(shell: Shell, words: list[str], streams: Streams) -> int:
+    if words[1:] in ([], ["-p"]):
+        text = "".join(f"export {name}='{value}'\n" for name, value in shell.environment.items())
+        shell.put(streams.stdout, text)
+        return 0
+    for word in words[1:]:
+        name, equals, value = word.partition("=")
+        if not _NAME.fullmatch(name):
+            shell.complain(streams, f"{words[0]}: {name}: bad variable name")
+            return 2
+        if equals:
+            shell.variables[name] = value
+        if words[0] == "export":
+            shell.exported.add(name)
+    return 0
+
+
+async def _unset(shell: Shell, words: list[str], streams: Streams) -> int:
+    for name in words[1:]:
+        if name not in ("-v", "-f"):
+            shell.variables.pop(name, None)
+            shell.functions.pop(name, None)
+            shell.exported.discard(name)
+    return 0
+
+
+async def _local(shell: Shell, words: list[str], streams: Streams) -> int:
+    if not shell.locals:
+        shell.complain(streams, "local: not in a function")
+        return 2
+    for word in words[1:]:
+        name, equals, value = word.partition("=")
+        shell.locals[-1].setdefault(name, shell.variables.get(name))
+        if equals:
+            shell.variables[name] = value
+    return 0
+
+
+async def _set(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) == 1:
+        shell.put(streams.stdout, "".join(f"{name}='{value}'\n" for name, value in sorted(shell.variables.items())))
+        return 0
+    arguments = words[1:]
+    while arguments and len(arguments[0]) > 1 and arguments[0][0] in "-+":
+        option = arguments.pop(0)
+        if option == "--":
+            shell.arguments = arguments
+            return 0
+        if option[1:] == "o":
+            option = option[0] + {"errexit": "e", "nounset": "u", "xtrace": "x"}.get(arguments.pop(0), "")
+        for letter in option[1:]:
+            if letter == "e":
+                shell.is_errexit = option[0] == "-"
+            elif letter == "u":
+                shell.is_nounset = option[0] == "-"
+            elif letter == "x":
+                shell.is_xtrace = option[0] == "-"
+            elif letter not in "abfhmnvC":
+                shell.complain(streams, f"set: illegal option {option[0]}{letter}")
+                return 2
+    if arguments:
+        shell.arguments = arguments
+    return 0
+
+
+async def _shift(shell: Shell, words: list[str], streams: Streams) -> int:
+    count = _number(words, 1)
+    if count > len(shell.arguments):
+        return 1
+    shell.arguments = shell.arguments[count:]
+    return 0
+
+
+def _number(words: list[str], default: int) -> int:
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else default
+
+
+async def _exit(shell: Shell, words: list[str], streams: Streams) -> int:
+    raise ExitShell(_number(words, shell.status) & 255)
+
+
+async def _return(shell: Shell, words: list[str], streams: Streams) -> int:
+    raise ReturnFunction(_number(words, shell.status) & 255)
+
+
+async def _leave(shell: Shell, words: list[str], streams: Streams) -> int:
+    raise LeaveLoop(max(1, _number(words, 1)), goes_on=words[0] == "continue")
+
+
+async def read_line(pipe: Pipe) -> bytes:
+    """Take one line with its newline, and nothing behind it; less at the end of input."""
+    line = b""
+    while True:
+        waiting = pipe.getvalue()
+        end = waiting.find(b"\n")
+        chunk = await pipe.read(end + 1 if end >= 0 else max(1, len(waiting)))
+        line += chunk
+        if not chunk or line.endswith(b"\n"):
+            return line
+
+
+async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
+    names = [word for word in words[1:] if word != "-r"]
+    while names[:1] and names[0].startswith("-"):
+        option = names.pop(0)
+        if option in ("-p", "-t", "-n") and names:
+            argument = names.pop(0)
+            if option == "-p":
+                shell.put(streams.stderr, argument)
+    line = await read_line(streams.stdin)
+    text = line.decode(errors="surrogateescape").rstrip("\n")
+    separators = shell.variables.get("IFS", " \t\n")
+    if not names:
+        shell.variables["REPLY"] = text
+        return 0 if line.endswith(b"\n") else 1
+    text = text.strip(" \t")
+    parts = re.split(f"[{re.escape(separators)}]+", text, maxsplit=len(names) - 1) if separators else [text]
+    for number, name in enumerate(names):
+        shell.variables[name] = parts[number] if number < len(parts) else ""
+    return 0 if line.endswith(b"\n") else 1
+
+
+async def _eval(shell: Shell, words: list[str], streams: Streams) -> int:
+    return await shell.run_text(" ".join(words[1:]), streams)
+
+
+async def _source(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) < 2:
+        return 0
+    try:
+        text = shell.process.files.read(shell.resolve(words[1])).decode(errors="surrogateescape")
+    except OSError as error:
+        shell.complain(streams, f".: can't open '{words[1]}': {strerror(error)}")
+        return 2
+    return await shell.run_text(text, streams)
+
+
+async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
+    status = 0
+    wanted = set(words[1:])
+    remaining: list[Process] = []
+    for child in shell.background:
+        if wanted and str(child.pid) not in wanted and f"%{shell.background.index(child) + 1}" not in wanted:
+            remaining.append(child)
+            continue
+        status = await child.exited
+    shell.background = remaining
+    return status if wanted else 0
+
+
+async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
+    arguments = words[1:]
+    signal: int | None = 15
+    if arguments[:1] == ["-l"]:
+        shell.put(streams.stdout, "".join(f"{number:2d}) {name}\n" for name, number in _SIGNALS.items()))
+        return 0
+    if arguments[:1] and arguments[0].startswith("-") and len(arguments[0]) > 1:
+        text = arguments.pop(0)[1:]
+        if text == "s" and arguments:
+            text = arguments.pop(0)
+        signal = signal_number(text)
+        if signal is None:
+            shell.complain(streams, f"kill: bad signal name '{text}'")
+            return 1
+    status = 0
+    for text in arguments:
+        target = _job(shell, text)
+        if target is None:
+            shell.complain(streams, f"can't kill pid {text}: No such process")
+            status = 1
+        elif signal:
+            target.kill(signal)
+    return status
+
+
+def _job(shell: Shell, text: str) -> Process | None:
+    if text.startswith("%") and text[1:].isdigit():
+        number = int(text[1:])
+        return shell.background[number - 1] if 0 < number <= len(shell.background) else None
+    if not text.isdigit():
+        return None
+    found = shell.process.machine.processes.get(int(text))
+    return found if found is not None and found.namespace is shell.process.namespace else None
+
+
+async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
+    """Take note of nothing: no signal reaches a simulated shell but those that end it."""
+    return 0
+
+
+async def _exec(shell: Shell, words: list[str], streams: Streams) -> int:
+    if len(words) == 1:
+        return 0
+    raise ExitShell(await shell.call(words[1:], streams))
+
+
+async def _command(shell: Shell, words: list[str], streams: Streams) -> int:
+    arguments = words[1:]
+    if arguments[:1] not in (["-v"], ["-V"]):
+        return await shell.call(arguments, streams) if arguments else 0
+    status = 0
+    for name in arguments[1:]:
+        if name in BUILTINS or name in shell.functions:
+            shell.put(streams.stdout, f"{name}\n")
+        elif shell.find(name) is not None:
+            shell.put(streams.stdout, f"{name if '/' in name else f'/bin/{name}'}\n")
+        else:
+            status = 127
+    return status
+
+
+async def _type(shell: Shell, words: list[str], streams: Streams) -> int:
+    status = 0
+    for name in words[1:]:
+        if name in shell.functions:
+            shell.put(streams.stdout, f"{name} is a function\n")
+        elif name in BUILTINS:
+            shell.put(streams.stdout, f"{name} is a shell builtin\n")
+        elif shell.find(name) is not None:
+            shell.put(streams.stdout, f"{name} is /bin/{name}\n")
+        else:
+            shell.put(streams.stdout, f"{name}: not found\n")
+            status = 127
+    return status
+
+
+async def _jobs(shell: Shell, words: list[str], streams: Streams) -> int:
+    for number, child in enumerate(shell.background, 1):
+        if child.is_running:
+            shell.put(streams.stdout, f"[{number}]+  Running                    {' '.join(child.argv)}\n")
+    return 0
+
+
+#: name → builtin.
+BUILTINS: dict[str, Builtin] = {
+    ":": _true, "true": _true, "false": _false, "echo": _echo, "printf": _printf, "test": _test, "[": _test,
+    "cd": _cd, "pwd": _pwd, "export": _export, "readonly": _export, "unset": _unset, "local": _local, "set": _set,
+    "shift": _shift, "exit": _exit, "return": _return, "break": _leave, "continue": _leave, "read": _read,
+    "eval": _eval, ".": _source, "source": _source, "wait": _wait, "kill": _kill, "trap": _trap, "exec": _exec,
+    "command": _command, "type": _type, "jobs": _jobs, "umask": _true, "ulimit": _true, "alias": _true,
+}  # fmt: skip
+
+__all__ = ["BUILTINS", "SyntaxFault", "read_line", "signal_number"]

@@ -1,0 +1,501 @@
+"""The interpreter: runs what the parser read, one `Shell` a process; pipelines and subshells are processes of their own."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from cnmsim.kernel.files import Pipe
+from cnmsim.userland.errno_text import strerror
+from cnmsim.userland.sh.arithmetic import ArithmeticFault
+from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
+from cnmsim.userland.sh.syntax import (
+    AndOr,
+    Case,
+    Command,
+    For,
+    Function,
+    Group,
+    If,
+    Loop,
+    Pipeline,
+    Redirection,
+    Sequence,
+    Simple,
+    SyntaxFault,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.process import Process, Program
+
+_BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+# A loop that waits for nothing would stop the clock for ever: so many rounds at one instant are free, then each
+# takes as long as a round takes a real shell.
+_FREE_ROUNDS = 1000
+_ROUND_S = 10e-6
+
+
+class ExitShell(Exception):
+    """`exit`, or `set -e` at work."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class ReturnFunction(ExitShell):
+    """`return`."""
+
+
+class LeaveLoop(Exception):
+    """`break` and `continue`; `levels` more loops to leave, `goes_on` for `continue`."""
+
+    def __init__(self, levels: int, *, goes_on: bool) -> None:
+        self.levels, self.goes_on = levels, goes_on
+
+
+@frozen
+class Streams:
+    """Where a command reads and prints."""
+
+    stdin: Pipe
+    stdout: Pipe
+    stderr: Pipe
+
+
+class _FileSink(Pipe):
+    """A file opened for writing, in a pipe's shape."""
+
+    __slots__ = ("_files", "_path")
+
+    def __init__(self, clock: Clock, files: FileSystem, path: str) -> None:
+        super().__init__(clock)
+        self._files, self._path = files, path
+
+    def write(self, data: bytes) -> None:
+        self._files.append(self._path, data)
+
+
+class _NullSink(Pipe):
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+
+class Shell:
+    """The state of one shell: variables, functions, positional parameters, options, and what runs in the background."""
+
+    def __init__(self, process: Process, *, name: str = "sh", arguments: list[str] | None = None) -> None:
+        self.process = process
+        self.name = name
+        self.arguments = arguments or []
+        self.variables = dict(process.env)
+        self.variables.setdefault("PWD", "/")
+        self.variables.setdefault("IFS", " \t\n")
+        self.exported = set(process.env) | {"PWD"}
+        self.functions: dict[str, Command] = {}
+        self.status = 0
+        self.is_errexit = self.is_nounset = self.is_xtrace = False
+        self.background: list[Process] = []
+        self.last_background = ""
+        self.line_number = 0
+        self.locals: list[dict[str, str | None]] = []
+        self._conditions = 0
+        self._rounds = (0, 0)
+
+    def clone(self, process: Process) -> Shell:
+        """Give the shell that runs as a subshell in `process`."""
+        twin = Shell(process, name=self.name, arguments=list(self.arguments))
+        twin.variables = dict(self.variables)
+        twin.exported = set(self.exported)
+        twin.functions = dict(self.functions)
+        twin.status = self.status
+        twin.is_errexit, twin.is_nounset, twin.is_xtrace = self.is_errexit, self.is_nounset, self.is_xtrace
+        twin.last_background = self.last_background
+        twin.line_number = self.line_number
+        return twin
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command started now finds in its environment."""
+        return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
+
+    def parameter(self, name: str) -> str | None:
+        """Give a parameter's value, `None` if it is unset."""
+        if name.isdigit():
+            number = int(name)
+            if not number:
+                return self.name
+            return self.arguments[number - 1] if number <= len(self.arguments) else None
+        special = {
+            "?": str(self.status), "#": str(len(self.arguments)), "$": str(self.process.pid), "!": self.last_background,
+            "@": " ".join(self.arguments), "*": " ".join(self.arguments), "-": "e" if self.is_errexit else "",
+        }  # fmt: skip
+        return special[name] if name in special else self.variables.get(name)
+
+    def resolve(self, path: str) -> str:
+        """Give an absolute path."""
+        return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
+
+    def complain(self, streams: Streams, message: str) -> None:
+        """Say something on standard error, as ash does: with the script's line if there is a script."""
+        place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
+        self.put(streams.stderr, f"{place}: {message}\n")
+
+    def put(self, pipe: Pipe, text: str | bytes) -> None:
+        """Print; a closed reader ends the shell with SIGPIPE."""
+        try:
+            pipe.write(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
+        except BrokenPipeError:
+            self.process.kill(13)
+
+    async def run_text(self, source: str, streams: Streams) -> int:
+        """Run a program text. Gives its status; 2 if it cannot be read."""
+        try:
+            return await self.run(parse(source), streams)
+        except SyntaxFault as fault:
+            self.complain(streams, f"syntax error: {fault}")
+            self.status = 2
+            raise ExitShell(2) from None
+
+    async def substitute(self, source: str) -> str:
+        """Run `$(source)` in a subshell and give what it printed, without the newlines at its end."""
+        output = Pipe(self.process.clock)
+        child = self._subshell_of(source, output)
+        chunks: list[bytes] = []
+        child.exited.add_done_callback(lambda _: output.close())
+        while chunk := await output.read():
+            chunks.append(chunk)
+        self.status = await child.exited
+        return b"".join(chunks).decode(errors="surrogateescape").rstrip("\n")
+
+    def _subshell_of(self, source: str, output: Pipe) -> Process:
+        async def main(process: Process) -> int:
+            shell = self.clone(process)
+            streams = Streams(process.stdin, output, process.stderr)
+            try:
+                return await shell.run_text(source, streams)
+            except ExitShell as leaving:
+                return leaving.status
+
+        return self.process.start(main, ["sh"], stdout=output)
+
+    def _subshell(self, node: Command | Sequence | AndOr, streams: Streams) -> Process:
+        async def main(process: Process) -> int:
+            shell = self.clone(process)
+            inner = Streams(process.stdin, process.stdout, process.stderr)
+            try:
+                if isinstance(node, Sequence):
+                    return await shell.run(node, inner)
+                if isinstance(node, AndOr):
+                    return await shell._and_or(node, inner)
+                return await shell._command(node, inner)
+            except ExitShell as leaving:
+                return leaving.status
+            except LeaveLoop:
+                return 0
+
+        return self.process.start(
+            main,
+            [self.name],
+            env=self.environment,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+        )
+
+    async def run(self, sequence: Sequence, streams: Streams) -> int:
+        """Run commands in a row; gives the last one's status."""
+        status = 0
+        for item, is_background in sequence.items:
+            if is_background:
+                idle = Pipe(self.process.clock)
+                idle.close()
+                child = self._subshell(item, evolve(streams, stdin=idle))
+                self.background.append(child)
+                self.last_background = str(child.pid)
+                status = self.status = 0
+            else:
+                status = self.status = await self._and_or(item, streams)
+        return status
+
+    async def _and_or(self, node: AndOr, streams: Streams) -> int:
+        self._conditions += bool(node.rest)
+        try:
+            status = await self._pipeline(node.first, streams)
+        finally:
+            self._conditions -= bool(node.rest)
+        for number, (operator, pipeline) in enumerate(node.rest):
+            self.status = status
+            if (operator == "&&") != (status == 0):
+                continue
+            is_last = number == len(node.rest) - 1
+            self._conditions += not is_last
+            try:
+                status = await self._pipeline(pipeline, streams)
+            finally:
+                self._conditions -= not is_last
+        return status
+
+    async def _pipeline(self, node: Pipeline, streams: Streams) -> int:
+        self._conditions += node.is_negated
+        try:
+            if len(node.commands) == 1:
+                status = await self._command(node.commands[0], streams)
+            else:
+                status = await self._piped(node.commands, streams)
+        finally:
+            self._conditions -= node.is_negated
+        if node.is_negated:
+            return int(not status)
+        self.status = status
+        if status and self.is_errexit and not self._conditions and not _reports_inside(node):
+            raise ExitShell(status)
+        return status
+
+    async def _piped(self, commands: tuple[Command, ...], streams: Streams) -> int:
+        children: list[Process] = []
+        stdin = streams.stdin
+        for number, command in enumerate(commands):
+            is_last = number == len(commands) - 1
+            stdout = streams.stdout if is_last else Pipe(self.process.clock)
+            child = self._subshell(command, Streams(stdin, stdout, streams.stderr))
+            if not is_last:
+                child.exited.add_done_callback(_closer(stdout))
+            if number:
+                child.exited.add_done_callback(_reader_closer(stdin))
+            children.append(child)
+            stdin = stdout
+        status = 0
+        for child in children:
+            status = await child.exited
+        return status
+
+    async def _command(self, node: Command, streams: Streams) -> int:
+        try:
+            if isinstance(node, Simple):
+                return await self._simple(node, streams)
+            if isinstance(node, Function):
+                self.functions[node.name] = node.body
+                return 0
+            inner = await self._redirected(node.redirections, streams)
+            if inner is None:
+                return 1
+            if isinstance(node, Group):
+                return await self._group(node, inner)
+            if isinstance(node, If):
+                return await self._if(node, inner)
+            if isinstance(node, Loop):
+                return await self._loop(node, inner)
+            if isinstance(node, For):
+                return await self._for(node, inner)
+            return await self._case(node, inner)
+        except (ExpansionFault, ArithmeticFault) as fault:
+            self.complain(streams, str(fault))
+            raise ExitShell(2) from None
+
+    async def _group(self, node: Group, streams: Streams) -> int:
+        if node.is_subshell:
+            return await self._subshell(node.body, streams).exited
+        return await self.run(node.body, streams)
+
+    async def _condition(self, sequence: Sequence, streams: Streams) -> bool:
+        self._conditions += 1
+        try:
+            return await self.run(sequence, streams) == 0
+        finally:
+            self._conditions -= 1
+
+    async def _if(self, node: If, streams: Streams) -> int:
+        for condition, body in node.branches:
+            if await self._condition(condition, streams):
+                return await self.run(body, streams)
+        return await self.run(node.otherwise, streams) if node.otherwise is not None else 0
+
+    async def _loop(self, node: Loop, streams: Streams) -> int:
+        status = 0
+        while await self._condition(node.condition, streams) != node.is_until:
+            try:
+                status = await self.run(node.body, streams)
+            except LeaveLoop as leaving:
+                if not _stays(leaving):
+                    break
+            await self._take_time()
+        return status
+
+    async def _for(self, node: For, streams: Streams) -> int:
+        values = list(self.arguments) if node.words is None else await expand_words(self, node.words)
+        status = 0
+        for value in values:
+            self.variables[node.name] = value
+            try:
+                status = await self.run(node.body, streams)
+            except LeaveLoop as leaving:
+                if not _stays(leaving):
+                    break
+            await self._take_time()
+        return status
+
+    async def _take_time(self) -> None:
+        instant, rounds = self._rounds
+        now = self.process.clock.now_ns
+        rounds = rounds + 1 if instant == now else 0
+        self._rounds = (now, rounds)
+        if rounds > _FREE_ROUNDS:
+            await self.process.sleep(_ROUND_S)
+
+    async def _case(self, node: Case, streams: Streams) -> int:
+        text = await expand_text(self, node.word)
+        for patterns, body in node.branches:
+            for pattern in patterns:
+                if matches(text, await expand_pattern(self, pattern)):
+                    return await self.run(body, streams)
+        return 0
+
+    async def _redirected(self, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
+        table = {0: streams.stdin, 1: streams.stdout, 2: streams.stderr}
+        for redirection in redirections:
+            text = await expand_text(self, redirection.target)
+            try:
+                table[redirection.fd] = self._open(redirection, text, table)
+            except OSError as error:
+                verb = "open" if redirection.op == "<" else "create"
+                reason = strerror(error) if verb == "create" else "no such file"
+                self.complain(streams, f"can't {verb} {text}: {reason}")
+                return None
+        return Streams(table[0], table[1], table[2])
+
+    def _open(self, redirection: Redirection, text: str, table: dict[int, Pipe]) -> Pipe:
+        clock, files = self.process.clock, self.process.files
+        if redirection.op in (">&", "<&"):
+            if text == "-":
+                return _NullSink(clock)
+            if not text.isdigit() or int(text) not in table:
+                raise OSError(9, "Bad file descriptor")
+            return table[int(text)]
+        devices = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+        if text in devices:
+            return table[devices[text]]
+        if redirection.op in ("<", "<<"):
+            pipe = Pipe(clock)
+            if redirection.op == "<<":
+                pipe.write(text.encode(errors="surrogateescape"))
+            elif text != "/dev/null":
+                pipe.write(files.read(self.resolve(text)))
+            pipe.close()
+            return pipe
+        if text == "/dev/null":
+            return _NullSink(clock)
+        path = self.resolve(text)
+        if redirection.op == ">":
+            files.write(path, b"")
+        else:
+            files.append(path, b"")
+        return _FileSink(clock, files, path)
+
+    async def _simple(self, node: Simple, streams: Streams) -> int:
+        self.status_of_substitution = 0
+        before = self.status
+        words = await expand_words(self, node.words)
+        inner = await self._redirected(node.redirections, streams)
+        if inner is None:
+            return 1
+        if not words:
+            for name, word in node.assignments:
+                self.variables[name] = await expand_text(self, word)
+            return self.status if self.status != before else 0
+        assigned = {name: await expand_text(self, word) for name, word in node.assignments}
+        if self.is_xtrace:
+            shown = [f"{name}={value}" for name, value in assigned.items()] + words
+            self.put(streams.stderr, f"+ {' '.join(shown)}\n")
+        return await self.call(words, inner, assigned)
+
+    async def call(self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None) -> int:
+        """Run a command by its words: a function, a builtin, or a program."""
+        from cnmsim.userland.sh.builtins import BUILTINS
+
+        name = words[0]
+        if name in self.functions:
+            return await self._function(name, words, streams)
+        builtin = BUILTINS.get(name)
+        if builtin is not None:
+            if assigned:
+                self.variables.update(assigned)
+            return await builtin(self, words, streams)
+        program = self.find(name)
+        if program is None:
+            return self._not_found(name, streams)
+        child = self.process.start(
+            program,
+            words,
+            env={**self.environment, **(assigned or {})},
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+        )
+        return await child.exited
+
+    def _not_found(self, name: str, streams: Streams) -> int:
+        if "/" in name and self.process.files.exists(self.resolve(name)):
+            self.complain(streams, f"{name}: Permission denied")
+            return 126
+        self.complain(streams, f"{name}: not found")
+        return 127
+
+    def find(self, name: str) -> Program | None:
+        """Give the program of that name or path: one of the system's, or a script among the files."""
+        programs = self.process.programs
+        if "/" not in name:
+            return programs.get(name)
+        path = self.resolve(name)
+        if posixpath.dirname(path) in _BIN and posixpath.basename(path) in programs:
+            return programs[posixpath.basename(path)]
+        files = self.process.files
+        if files.exists(path) and not files.is_dir(path) and files.file(path).mode & 0o111:
+            return _script
+        return None
+
+    async def _function(self, name: str, words: list[str], streams: Streams) -> int:
+        outer, self.arguments = self.arguments, words[1:]
+        self.locals.append({})
+        try:
+            return await self._command(self.functions[name], streams)
+        except ReturnFunction as leaving:
+            return leaving.status
+        finally:
+            self.arguments = outer
+            for variable, value in self.locals.pop().items():
+                if value is None:
+                    self.variables.pop(variable, None)
+                else:
+                    self.variables[variable] = value
+
+
+async def _script(process: Process) -> int:
+    from cnmsim.userland.sh import run_script
+
+    return await run_script(process, process.argv[0], process.argv[1:])
+
+
+def _stays(leaving: LeaveLoop) -> bool:
+    if leaving.levels > 1:
+        raise LeaveLoop(leaving.levels - 1, goes_on=leaving.goes_on)
+    return leaving.goes_on
+
+
+def _reports_inside(node: Pipeline) -> bool:
+    """Whether `set -e` was already applied to what the pipeline holds."""
+    return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, Case))
+
+
+def _closer(pipe: Pipe):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return lambda _: pipe.close()
+
+
+def _reader_closer(pipe: Pipe):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return lambda _: pipe.close_reader()
