@@ -1,0 +1,169 @@
+"""Files and pipes of the simulated userland.
+
+A `FileSystem` is a tree of paths; a `File` can be bound into several of them, as Docker binds /etc/hosts of a
+sandbox into its containers. A `Pipe` carries what programs read and print.
+"""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+from collections.abc import Callable
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Signal
+
+
+@define(eq=False)
+class File:
+    """A regular file: its content and permission bits."""
+
+    content: bytes = b""
+    mode: int = 0o644
+
+
+def _resolve(path: str) -> str:
+    # normpath keeps two leading slashes, which POSIX leaves to the system.
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+@define(eq=False)
+class FileSystem:
+    """A tree of files. Relative paths start at the root; parents of a new file are made with it."""
+
+    _files: dict[str, File] = field(factory=dict, init=False)
+    _directories: set[str] = field(factory=lambda: {"/", "/etc", "/tmp"}, init=False)  # noqa: S108
+
+    def file(self, path: str) -> File:
+        """Give the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
+        path = _resolve(path)
+        found = self._files.get(path)
+        if found is not None:
+            return found
+        if path in self._directories:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        if self._file_above(path):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+
+    def read(self, path: str) -> bytes:
+        """Give a file's content. Raises as `file` does."""
+        return self.file(path).content
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a file's content, or make the file. Raises `IsADirectoryError` or `NotADirectoryError`."""
+        self._open_for_writing(path).content = content
+
+    def append(self, path: str, content: bytes) -> None:
+        """Add to the end of a file, or make it. Raises as `write` does."""
+        self._open_for_writing(path).content += content
+
+    def bind(self, path: str, file: File) -> None:
+        """Put a file, which may be in other trees too, at `path`, in place of what is there."""
+        path = _resolve(path)
+        if path in self._directories:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        self.mkdir(posixpath.dirname(path))
+        self._files[path] = file
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file or directory is there."""
+        path = _resolve(path)
+        return path in self._files or path in self._directories
+
+    def is_dir(self, path: str) -> bool:
+        """Tell whether a directory is there."""
+        return _resolve(path) in self._directories
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory and its parents; one that is there stays. Raises `FileExistsError` on a file's path."""
+        path = _resolve(path)
+        if path in self._files:
+            raise FileExistsError(errno.EEXIST, "File exists", path)
+        if self._file_above(path):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        while path not in self._directories:
+            self._directories.add(path)
+            path = posixpath.dirname(path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or an empty directory. Raises `FileNotFoundError`, or `OSError` (ENOTEMPTY)."""
+        path = _resolve(path)
+        if path not in self._directories:
+            self.file(path)
+            del self._files[path]
+            return
+        if self.listdir(path):
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+        self._directories.remove(path)
+
+    def listdir(self, path: str) -> list[str]:
+        """Give the sorted names in a directory. Raises `FileNotFoundError` or `NotADirectoryError`."""
+        path = _resolve(path)
+        if path not in self._directories:
+            self.file(path)
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        inside = (entry for entry in (*self._files, *self._directories) if entry != "/")
+        return sorted(posixpath.basename(entry) for entry in inside if posixpath.dirname(entry) == path)
+
+    def _open_for_writing(self, path: str) -> File:
+        path = _resolve(path)
+        found = self._files.get(path)
+        if found is None:
+            found = File()
+            self.bind(path, found)
+        return found
+
+    def _file_above(self, path: str) -> bool:
+        parent = posixpath.dirname(path)
+        while parent != "/":
+            if parent in self._files:
+                return True
+            parent = posixpath.dirname(parent)
+        return False
+
+
+class Pipe:
+    """A stream of bytes from writers to readers. `on_data` holds callbacks that see every write as it happens."""
+
+    __slots__ = ("_buffer", "_changed", "is_closed", "is_reader_closed", "on_data")
+
+    def __init__(self, clock: Clock) -> None:
+        self._buffer = bytearray()
+        self._changed = Signal(clock)
+        self.is_closed = False
+        self.is_reader_closed = False
+        self.on_data: list[Callable[[bytes], None]] = []
+
+    def write(self, data: bytes) -> None:
+        """Append `data`. Raises `BrokenPipeError` once either end is closed."""
+        if self.is_closed or self.is_reader_closed:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        if not data:
+            return
+        self._buffer += data
+        for callback in tuple(self.on_data):
+            callback(data)
+        self._changed.notify()
+
+    async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
+        """Take up to `n` bytes, waiting for the first; b"" at the end. Raises `TimeoutError`."""
+        await self._changed.wait_until(lambda: bool(self._buffer) or self.is_closed, timeout_s)
+        taken = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return taken
+
+    def getvalue(self) -> bytes:
+        """Give all that is unread, and leave it there."""
+        return bytes(self._buffer)
+
+    def close(self) -> None:
+        """End the stream: readers get what is left, then b""."""
+        self.is_closed = True
+        self._changed.notify()
+
+    def close_reader(self) -> None:
+        """Say that nobody reads any more: further writes raise `BrokenPipeError`."""
+        self.is_reader_closed = True

@@ -1,0 +1,87 @@
+"""A machine: one Linux kernel, its network namespaces, and the state of its userland."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.files import FileSystem, Pipe
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import Process, Program
+
+# The kernel's own threads come first on a real machine.
+_FIRST_PID = 1000
+
+
+@define(eq=False)
+class Machine:
+    """One Linux machine. `name` is its host name, and the name of its root network namespace in traces.
+
+    `namespaces` holds the named ones, by the path of the file that holds them open.
+    """
+
+    name: str
+    clock: Clock
+    root: NetworkNamespace = field(init=False)
+    files: FileSystem = field(factory=FileSystem, init=False)
+    processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
+    namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
+    random: Random = field(init=False, repr=False)
+    _next_pid: int = field(default=_FIRST_PID, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.random = self.clock.stream(self.name)
+        self.root = self.new_namespace(self.name)
+
+    def new_namespace(self, name: str) -> NetworkNamespace:
+        """Make a network namespace that traces call `name`; it has a loopback device that is down."""
+        return NetworkNamespace(name, self.clock, self)
+
+    def spawn(
+        self,
+        program: Program,
+        argv: list[str],
+        *,
+        namespace: NetworkNamespace | None = None,
+        files: FileSystem | None = None,
+        hostname: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: Pipe | None = None,
+        stdout: Pipe | None = None,
+        stderr: Pipe | None = None,
+        programs: Mapping[str, Program] | None = None,
+        parent: Process | None = None,
+        on_exit: Callable[[Process], None] | None = None,
+        is_init: bool = False,
+    ) -> Process:
+        """Start a process at this instant; what is not given is the machine's own.
+
+        Without `stdin` it reads the end of file at once; without `stdout` and `stderr` it gets pipes of its own,
+        which close when it ends. `on_exit` is called with it once it has ended.
+        """
+        pid = self._next_pid
+        self._next_pid += 1
+        process = Process(
+            self,
+            pid,
+            argv,
+            namespace=self.root if namespace is None else namespace,
+            files=self.files if files is None else files,
+            hostname=self.name if hostname is None else hostname,
+            env={} if env is None else env,
+            programs={} if programs is None else programs,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            parent=parent,
+            on_exit=on_exit,
+            is_init=is_init,
+        )
+        self.processes[pid] = process
+        if parent is not None:
+            parent.children.append(process)
+        process.begin(program)
+        return process

@@ -1,0 +1,229 @@
+"""A process of a simulated machine: one program, its pipes, its files, and the sockets it owns.
+
+A program is an `async def` that takes the process and returns the exit status. An exception that escapes it is an
+error in the program, not an outcome of the simulation: it leaves `Clock.run`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.files import FileSystem, Pipe
+from cnmsim.kernel.sockets.base import Socket
+from cnmsim.kernel.sockets.icmp import IcmpSocket
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.kernel.task import Future, Gate, Task, sleep
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+T = TypeVar("T")
+SIGKILL, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGWINCH = 9, 13, 15, 17, 18, 19, 28
+_IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGWINCH)
+
+
+class Process:
+    """One running program. Made by `Machine.spawn` or by another process's `start`.
+
+    `exit_status` is `None` while it runs, then what the program returned, or 128 plus the signal that ended it.
+    `is_init` marks the first process of a PID namespace, which ignores every signal it has no handler for, save
+    SIGKILL and SIGSTOP (pid_namespaces(7)).
+    """
+
+    __slots__ = (
+        "_gate", "_own_pipes", "_tasks", "argv", "children", "clock", "env", "exit_status", "exited", "files",
+        "handlers", "hostname", "is_init", "machine", "namespace", "on_exit", "parent", "pid", "programs", "sockets",
+        "stderr", "stdin", "stdout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        machine: Machine,
+        pid: int,
+        argv: list[str],
+        *,
+        namespace: NetworkNamespace,
+        files: FileSystem,
+        hostname: str,
+        env: dict[str, str],
+        programs: Mapping[str, Program],
+        stdin: Pipe | None = None,
+        stdout: Pipe | None = None,
+        stderr: Pipe | None = None,
+        parent: Process | None = None,
+        on_exit: Callable[[Process], None] | None = None,
+        is_init: bool = False,
+    ) -> None:
+        self.machine = machine
+        self.clock: Clock = machine.clock
+        self.pid = pid
+        self.argv = argv
+        self.namespace = namespace
+        self.files = files
+        self.hostname = hostname
+        self.env = env
+        self.programs = programs
+        self.parent = parent
+        self.children: list[Process] = []
+        self.on_exit = on_exit
+        self.is_init = is_init
+        self.exit_status: int | None = None
+        self.exited: Future[int] = Future(self.clock)
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.sockets: list[Socket] = []
+        self._gate = Gate()
+        self._tasks: list[Task[Any]] = []
+        self._own_pipes: list[Pipe] = []
+        self.stdin = stdin or self._empty_input()
+        self.stdout = stdout or self._own_pipe()
+        self.stderr = stderr or self._own_pipe()
+
+    def __repr__(self) -> str:
+        return f"<Process {self.label}>"
+
+    @property
+    def name(self) -> str:
+        """The program's name, as `ps` shows it."""
+        return posixpath.basename(self.argv[0]) if self.argv else "?"
+
+    @property
+    def label(self) -> str:
+        """What traces call it: `httpd (pid 7)`."""
+        return f"{self.name} (pid {self.pid})"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was stopped (SIGSTOP): its tasks stand still, its sockets live on in the kernel."""
+        return self._gate.is_shut
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self.exit_status is None
+
+    def _empty_input(self) -> Pipe:
+        pipe = Pipe(self.clock)
+        pipe.close()
+        return pipe
+
+    def _own_pipe(self) -> Pipe:
+        pipe = Pipe(self.clock)
+        self._own_pipes.append(pipe)
+        return pipe
+
+    def begin(self, program: Program) -> None:
+        """Run `program` as this process, from this instant on."""
+        self.task(self._main(program))
+
+    async def _main(self, program: Program) -> None:
+        try:
+            status = await program(self)
+        except Exception as error:
+            error.add_note(f"in program {self.argv} of {self.label} on {self.machine.name}")
+            self._end(1)
+            raise
+        self._end(status)
+
+    def task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
+        """Run a coroutine as a thread of this process: it stops, and ends, with the process."""
+        task = Task(self.clock, coroutine, self._gate)
+        self._tasks = [other for other in self._tasks if not other.is_done]
+        self._tasks.append(task)
+        return task
+
+    def start(self, program: Program, argv: list[str], **options: Any) -> Process:
+        """Start a child, which inherits everything that `options` (as of `Machine.spawn`) does not replace."""
+        inherited = {
+            "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
+            "programs": self.programs, "stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr,
+        }  # fmt: skip
+        return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of virtual time."""
+        await sleep(self.clock, seconds)
+
+    def write(self, data: str | bytes) -> None:
+        """Print on stdout. A closed reader ends the process with SIGPIPE."""
+        self._print(self.stdout, data)
+
+    def error(self, data: str | bytes) -> None:
+        """Print on stderr."""
+        self._print(self.stderr, data)
+
+    def _print(self, pipe: Pipe, data: str | bytes) -> None:
+        if pipe.is_reader_closed:
+            self.kill(SIGPIPE)
+            return
+        pipe.write(data.encode() if isinstance(data, str) else data)
+
+    def udp(self, family: int = 4) -> UdpSocket:
+        """Open a UDP socket of family 4 or 6."""
+        return UdpSocket(self.namespace, family, owner=self)
+
+    def tcp(self, family: int = 4) -> TcpSocket:
+        """Open a TCP socket of family 4 or 6."""
+        return TcpSocket(self.namespace, family, owner=self)
+
+    def icmp(self, family: int = 4) -> IcmpSocket:
+        """Open a socket for echo requests of family 4 or 6."""
+        return IcmpSocket(self.namespace, family, owner=self)
+
+    def kill(self, signal: int = SIGKILL) -> None:
+        """Send a signal: its handler runs, or it has Linux's default effect. Nothing happens to one that has ended.
+
+        A signal that ends the process does so at once, unless the process sends it to itself: then when its
+        present step is over.
+        """
+        if not self.is_running:
+            return
+        if signal == SIGSTOP:
+            self.pause()
+        elif signal == SIGCONT:
+            self.unpause()
+        handler = self.handlers.get(signal)
+        if signal == SIGKILL:
+            self._end(128 + signal)
+        elif handler is not None and signal != SIGSTOP:
+            handler()
+        elif signal not in (SIGSTOP, *_IGNORED_BY_DEFAULT) and not self.is_init:
+            self._end(128 + signal)
+
+    def exit(self, status: int) -> None:
+        """End the process with `status` (from a signal handler or a thread)."""
+        if self.is_running:
+            self._end(status)
+
+    def pause(self) -> None:
+        """Let no task of the process run until `unpause`."""
+        self._gate.shut()
+
+    def unpause(self) -> None:
+        """Let its tasks go on."""
+        if self._gate.is_shut:
+            self._gate.open()
+
+    def _end(self, status: int) -> None:
+        self.exit_status = status
+        for task in self._tasks:
+            task.cancel()
+        for socket in tuple(self.sockets):
+            socket.close()
+        for pipe in self._own_pipes:
+            pipe.close()
+        self.machine.processes.pop(self.pid, None)
+        if self.parent is not None:
+            self.parent.children.remove(self)
+        for child in self.children:
+            child.parent = None
+        self.exited.set_result(status)
+        if self.on_exit is not None:
+            self.on_exit(self)
+
+
+Program = Callable[[Process], Coroutine[Any, Any, int]]

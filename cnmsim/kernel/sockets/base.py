@@ -1,0 +1,170 @@
+"""What sockets of every protocol share: owner, family, local address, binding, readiness.
+
+Inside, an address is always that of the packets: a dual-stack IPv6 socket that talks IPv4 holds 4 bytes. Outside it
+shows the v4-mapped form (RFC 4291 §2.5.5.2), as the socket API does.
+"""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip, is_multicast, parse_ip
+from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.sockets.errors import os_error
+from cnmsim.kernel.task import Signal
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.events import DropReason
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.ports import PortSpace
+
+#: An address and port as callers write them.
+SocketAddress = tuple[str | bytes, int]
+
+_MAPPED = bytes(10) + b"\xff\xff"
+WILDCARDS = (IPV4_ANY, IPV6_ANY)
+
+
+def mapped(address: Address) -> Address:
+    """Give the v4-mapped IPv6 form of an IPv4 address; an IPv6 address stays."""
+    return _MAPPED + address if len(address) == 4 else address
+
+
+def unmapped(address: Address) -> Address:
+    """Give the IPv4 address that a v4-mapped IPv6 address stands for; any other stays."""
+    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+
+
+def address_text(address: Address, port: int) -> str:
+    """Write `10.0.0.1:80` or `[::1]:80`."""
+    return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
+
+
+class Socket(ABC):
+    """One end of communication. It is closed when `owner`, the process that made it, ends.
+
+    `local` is the bound address in data-plane form, all zeros if it takes any; `v6only` keeps an IPv6 socket from
+    taking IPv4 packets; `on_readable` is called with the socket whenever there may be something to receive.
+    """
+
+    __slots__ = (
+        "__weakref__", "_changed", "device_name", "family", "is_closed", "local", "local_port", "namespace",
+        "on_readable", "owner", "reuse_address", "tos", "ttl", "v6only",
+    )  # fmt: skip
+
+    protocol = 0
+
+    def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
+        self.namespace = namespace
+        self.family = family
+        self.owner = owner
+        self.local: Address = IPV6_ANY if family == 6 else IPV4_ANY
+        self.local_port = 0
+        self.device_name = ""
+        self.reuse_address = False
+        self.v6only = family == 6 and namespace.sysctl_get("net.ipv6.bindv6only") == "1"
+        self.ttl = 64
+        self.tos = 0
+        self.is_closed = False
+        self.on_readable: Callable[[Any], None] | None = None
+        self._changed = Signal(namespace.clock)
+        if owner is not None:
+            owner.sockets.append(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {address_text(self.local, self.local_port)}>"
+
+    @property
+    def owner_label(self) -> str:
+        """`httpd (pid 7)`, or `kernel` for a socket that no process owns."""
+        return "kernel" if self.owner is None else self.owner.label
+
+    def bind_device(self, name: str) -> None:
+        """Send and receive through one device only (SO_BINDTODEVICE); "" undoes it. Raises `OSError` (ENODEV)."""
+        if name and name not in self.namespace.devices:
+            raise os_error(errno.ENODEV)
+        self.device_name = name
+
+    def getsockname(self) -> tuple[Address, int]:
+        """Give the local address and port."""
+        return self._shown(self.local), self.local_port
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the socket up."""
+
+    def _shown(self, address: Address) -> Address:
+        return mapped(address) if self.family == 6 else address
+
+    @property
+    def _outdev(self) -> Device | None:
+        return self.namespace.devices.get(self.device_name) if self.device_name else None
+
+    @property
+    def _chosen_source(self) -> Address | None:
+        # A socket bound to a group receives there, and sends from an address of its own.
+        return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
+
+    def _address_in(self, address: str | bytes) -> Address:
+        given = parse_ip(address) if isinstance(address, str) else address
+        if self.family == 4 and len(given) == 16:
+            raise os_error(errno.EAFNOSUPPORT)
+        plain = unmapped(given)
+        if self.family == 6 and len(plain) == 4 and self.v6only:
+            raise os_error(errno.ENETUNREACH)
+        return plain
+
+    def _bind_local(self, ports: PortSpace, address: SocketAddress) -> None:
+        if self.is_closed:
+            raise os_error(errno.EBADF)
+        if self.local_port:
+            raise os_error(errno.EINVAL)
+        local, port = self._address_in(address[0]), address[1]
+        if len(local) == 4 and self.family == 6 and not any(local):
+            local = IPV4_ANY
+        if local not in WILDCARDS and self.namespace.address_type(local) not in ("LOCAL", "BROADCAST", "MULTICAST"):
+            raise os_error(errno.EADDRNOTAVAIL)
+        before, self.local = self.local, local
+        try:
+            self.local_port = ports.claim(self, port)
+        except OSError:
+            self.local = before
+            raise
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise os_error(errno.EBADF)
+
+    def _became_readable(self) -> None:
+        self._changed.notify()
+        if self.on_readable is not None:
+            self.on_readable(self)
+
+    def _disown(self) -> None:
+        if self.owner is not None and self in self.owner.sockets:
+            self.owner.sockets.remove(self)
+
+    def _report_drop(self, packet: Packet, reason: DropReason, decision: str) -> None:
+        from cnmsim.kernel.events import Step
+
+        self.namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
+
+    @property
+    def excludes_reuse(self) -> bool:
+        """Whether SO_REUSEADDR does not help others to its port."""
+        return False
+
+    @property
+    def is_dual_stack(self) -> bool:
+        """Whether it is an IPv6 socket that takes IPv4 packets too."""
+        return self.family == 6 and not self.v6only and self.local == IPV6_ANY
+
+    @property
+    def local_addresses(self) -> tuple[Address, ...]:
+        """The addresses it holds its port on: both wildcards if it is dual-stack."""
+        return (IPV6_ANY, IPV4_ANY) if self.is_dual_stack else (self.local,)

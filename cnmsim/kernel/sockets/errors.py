@@ -1,0 +1,107 @@
+"""Linux's error numbers as sockets raise them, and what an ICMP error makes of them.
+
+The texts are glibc's, kept here so that they do not depend on the machine that simulates.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.packet import Packet
+
+_TEXTS = {
+    errno.EACCES: "Permission denied",
+    errno.EADDRINUSE: "Address already in use",
+    errno.EADDRNOTAVAIL: "Cannot assign requested address",
+    errno.EAFNOSUPPORT: "Address family not supported by protocol",
+    errno.EAGAIN: "Resource temporarily unavailable",
+    errno.EBADF: "Bad file descriptor",
+    errno.ECONNREFUSED: "Connection refused",
+    errno.ECONNRESET: "Connection reset by peer",
+    errno.ECONNABORTED: "Software caused connection abort",
+    errno.EDESTADDRREQ: "Destination address required",
+    errno.EHOSTDOWN: "Host is down",
+    errno.EHOSTUNREACH: "No route to host",
+    errno.EINPROGRESS: "Operation now in progress",
+    errno.EINVAL: "Invalid argument",
+    errno.EISCONN: "Transport endpoint is already connected",
+    errno.EMSGSIZE: "Message too long",
+    errno.ENETUNREACH: "Network is unreachable",
+    errno.ENODEV: "No such device",
+    errno.ENONET: "Machine is not on the network",
+    errno.ENOPROTOOPT: "Protocol not available",
+    errno.ENOTCONN: "Transport endpoint is not connected",
+    errno.EOPNOTSUPP: "Operation not supported",
+    errno.EPIPE: "Broken pipe",
+    errno.EPROTO: "Protocol error",
+    errno.ETIMEDOUT: "Connection timed out",
+}
+
+
+def os_error(number: int) -> OSError:
+    """Make the `OSError` (of Python's subclass for it, if there is one) with Linux's text."""
+    return OSError(number, _TEXTS.get(number) or os.strerror(number))
+
+
+@frozen
+class IcmpErrorInfo:
+    """An ICMP or ICMPv6 error that quotes a packet we sent.
+
+    `src`, `dst`, `sport`, `dport` are those of our packet. `reporter` is who sent the error, `info` its MTU field
+    (0 if it has none), `quoted` what it quotes of our packet from the transport header on, `packet` the error itself.
+    """
+
+    family: int
+    protocol: int
+    src: Address
+    dst: Address
+    sport: int
+    dport: int
+    icmp_type: int
+    code: int
+    reporter: Address
+    info: int = 0
+    quoted: bytes = b""
+    packet: Packet | None = None
+
+    @property
+    def is_packet_too_big(self) -> bool:
+        """Whether it tells the path MTU (RFC 1191, RFC 8201)."""
+        return (self.family, self.icmp_type, self.code) == (4, 3, 4) or (self.family, self.icmp_type) == (6, 2)
+
+
+class QueuedError(OSError):
+    """What `recverr` sockets raise for an ICMP error (IP_RECVERR, ip(7)): the error number, and `info`."""
+
+    def __init__(self, number: int, info: IcmpErrorInfo) -> None:
+        super().__init__(number, _TEXTS[number])
+        self.info = info
+
+
+# (error number, whether it is hard) by code. Linux: icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in
+# net/ipv6/icmp.c. A soft error ends nothing; it explains a later timeout.
+_UNREACHABLE4 = {
+    0: (errno.ENETUNREACH, False), 1: (errno.EHOSTUNREACH, False), 2: (errno.ENOPROTOOPT, True),
+    3: (errno.ECONNREFUSED, True), 4: (errno.EMSGSIZE, False), 5: (errno.EOPNOTSUPP, False),
+    6: (errno.ENETUNREACH, True), 7: (errno.EHOSTDOWN, True), 8: (errno.ENONET, True),
+    9: (errno.ENETUNREACH, True), 10: (errno.EHOSTUNREACH, True), 11: (errno.ENETUNREACH, False),
+    12: (errno.EHOSTUNREACH, False), 13: (errno.EHOSTUNREACH, True), 14: (errno.EHOSTUNREACH, True),
+    15: (errno.EHOSTUNREACH, True),
+}  # fmt: skip
+_UNREACHABLE6 = {
+    0: (errno.ENETUNREACH, False), 1: (errno.EACCES, True), 2: (errno.EHOSTUNREACH, False),
+    3: (errno.EHOSTUNREACH, False), 4: (errno.ECONNREFUSED, True), 5: (errno.EACCES, True), 6: (errno.EACCES, True),
+}  # fmt: skip
+_OTHERS4 = {11: (errno.EHOSTUNREACH, False), 12: (errno.EPROTO, True)}
+_OTHERS6 = {2: (errno.EMSGSIZE, False), 3: (errno.EHOSTUNREACH, False), 4: (errno.EPROTO, True)}
+
+
+def icmp_errno(family: int, icmp_type: int, code: int) -> tuple[int, bool] | None:
+    """Give the error number of an ICMP error and whether it is hard; `None` if it is no error for a socket."""
+    if family == 4:
+        return _UNREACHABLE4.get(code) if icmp_type == 3 else _OTHERS4.get(icmp_type)
+    return _UNREACHABLE6.get(code) if icmp_type == 1 else _OTHERS6.get(icmp_type)

@@ -1,0 +1,104 @@
+"""The ports of one transport protocol in one network namespace: who holds which, and free ones for those who ask.
+
+The rules are those of Linux's `inet_csk_get_port` and `udp_lib_get_port`.
+"""
+
+from __future__ import annotations
+
+import errno
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.sockets.base import WILDCARDS
+from cnmsim.kernel.sockets.errors import os_error
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+
+class PortHolder(Protocol):
+    """What can hold a port: a socket, or a connection that outlives its socket."""
+
+    device_name: str
+    reuse_address: bool
+
+    @property
+    def local_addresses(self) -> tuple[Address, ...]:
+        """The addresses on which it holds the port."""
+
+    @property
+    def excludes_reuse(self) -> bool:
+        """Whether SO_REUSEADDR does not help against it: a TCP socket that listens."""
+
+
+@define(eq=False)
+class PortSpace:
+    """The ports of one protocol, 1 to 65535."""
+
+    namespace: NetworkNamespace
+    random: Random
+    _holders: dict[int, list[PortHolder]] = field(factory=dict, init=False)
+
+    def claim(self, holder: PortHolder, port: int) -> int:
+        """Give `port`, or if that is 0 a free ephemeral one, to `holder`.
+
+        Raises `OSError`: EADDRINUSE if it clashes with another holder, or if no ephemeral port is free.
+        """
+        if not port:
+            port = self.free_port(holder.local_addresses)
+        elif any(_clash(holder, other) for other in self._holders.get(port, ())):
+            raise os_error(errno.EADDRINUSE)
+        self.share(holder, port)
+        return port
+
+    def share(self, holder: PortHolder, port: int) -> None:
+        """Add a holder without a check: a connection holds its listener's port."""
+        self._holders.setdefault(port, []).append(holder)
+
+    def release(self, holder: PortHolder, port: int) -> None:
+        """Take a holder off a port; one that does not hold it is ignored."""
+        holders = self._holders.get(port)
+        if holders and holder in holders:
+            holders.remove(holder)
+            if not holders:
+                del self._holders[port]
+
+    def is_bound(self, address: Address, port: int) -> bool:
+        """Tell whether someone holds `port` on `address` (on any, if that is all zeros)."""
+        return any(
+            _overlap(address, other) for holder in self._holders.get(port, ()) for other in holder.local_addresses
+        )
+
+    def clashes(self, holder: PortHolder, port: int) -> bool:
+        """Tell whether another holder of the port stands in the way of `holder`."""
+        return any(other is not holder and _clash(holder, other) for other in self._holders.get(port, ()))
+
+    def free_port(self, addresses: tuple[Address, ...]) -> int:
+        """Give a port of net.ipv4.ip_local_port_range that nobody holds on these addresses.
+
+        Raises `OSError` (EADDRINUSE) if there is none.
+        """
+        text = self.namespace.sysctl_get("net.ipv4.ip_local_port_range")
+        low, high = (int(part) for part in text.split())
+        count = high - low + 1
+        start = self.random.randrange(count)
+        for step in range(count):
+            port = low + (start + step) % count
+            if port not in self._holders or not any(self.is_bound(address, port) for address in addresses):
+                return port
+        raise os_error(errno.EADDRINUSE)
+
+
+def _overlap(first: Address, second: Address) -> bool:
+    return len(first) == len(second) and (first == second or first in WILDCARDS or second in WILDCARDS)
+
+
+def _clash(holder: PortHolder, other: PortHolder) -> bool:
+    if holder.device_name and other.device_name and holder.device_name != other.device_name:
+        return False
+    if not any(_overlap(mine, theirs) for mine in holder.local_addresses for theirs in other.local_addresses):
+        return False
+    return not (holder.reuse_address and other.reuse_address) or holder.excludes_reuse or other.excludes_reuse

@@ -1,0 +1,365 @@
+"""The sockets of one network namespace: which one a packet is for, and what happens if there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from struct import Struct
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import frozen
+
+from cnmsim.kernel.address import IPV4_ANY, IPV4_BROADCAST, IPV6_ANY, Address, is_multicast
+from cnmsim.kernel.checksum import transport_checksum
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.sockets.base import Socket
+from cnmsim.kernel.sockets.errors import IcmpErrorInfo
+from cnmsim.kernel.sockets.icmp import IcmpSocket
+from cnmsim.kernel.sockets.ports import PortSpace
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.tcp_connection import TcpConnection
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.kernel.transport import TcpSegment
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_LENGTH_AND_SUM = Struct("!HH")
+_Binding = tuple[Address, int]
+_Pair = tuple[Address, int, Address, int]
+
+
+@frozen
+class SocketInfo:
+    """A line of `ss` or `netstat`: `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel."""
+
+    protocol: str
+    family: int
+    state: str
+    recv_queue: int
+    send_queue: int
+    local: Address
+    local_port: int
+    remote: Address | None
+    remote_port: int
+    pid: int
+    program: str
+
+
+class SocketTable:
+    """All sockets of a namespace."""
+
+    __slots__ = (
+        "_connections", "_icmp", "_listeners", "_namespace", "_udp", "_udp_connected", "random", "tcp_ports",
+        "udp_ports",
+    )  # fmt: skip
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self.random: Random = namespace.clock.stream(f"{namespace.name}/sockets")
+        self.udp_ports = PortSpace(namespace, self.random)
+        self.tcp_ports = PortSpace(namespace, self.random)
+        self._udp: dict[_Binding, list[UdpSocket]] = {}
+        self._udp_connected: dict[_Pair, UdpSocket] = {}
+        self._listeners: dict[_Binding, list[TcpSocket]] = {}
+        self._connections: dict[_Pair, TcpConnection] = {}
+        self._icmp: list[IcmpSocket] = []
+
+    # --- packets in ---
+
+    def deliver(self, packet: Packet) -> bool:
+        """Hand a packet for this namespace to its socket; True if one took it.
+
+        A UDP datagram that no socket takes is answered with an ICMP error, a TCP segment with a reset.
+        """
+        if packet.protocol == 17:
+            return self._deliver_udp(packet)
+        if packet.protocol == 6:
+            return self._deliver_tcp(packet)
+        return self._deliver_icmp(packet)
+
+    def _deliver_udp(self, packet: Packet) -> bool:
+        data, l4 = packet.data, packet.l4
+        if len(data) < l4 + 8:
+            return self._drop(packet, DropReason.MALFORMED, "truncated UDP header")
+        length, sum_ = _LENGTH_AND_SUM.unpack_from(data, l4 + 4)
+        if not 8 <= length <= len(data) - l4:
+            return self._drop(packet, DropReason.MALFORMED, "UDP length field does not fit the packet")
+        src, dst = packet.src, packet.dst
+        # No checksum is allowed over IPv4 only (RFC 768, RFC 8200 §8.1).
+        if (sum_ or len(dst) == 16) and (not sum_ or transport_checksum(src, dst, 17, data[l4 : l4 + length])):
+            return self._drop(packet, DropReason.CHECKSUM, "UDP checksum")
+        dport = packet.dport
+        sockets = self._udp.get((dst, dport))
+        socket = self._udp_connected.get((dst, dport, src, packet.sport)) if self._udp_connected else None
+        if socket is None:
+            sockets = sockets or self._udp.get((IPV6_ANY if len(dst) == 16 else IPV4_ANY, dport))
+            if not sockets:
+                return self._refuse_udp(packet)
+            if len(sockets) > 1 and (dst == IPV4_BROADCAST or is_multicast(dst)):
+                took = [one.deliver(packet, data[l4 + 8 : l4 + length]) for one in tuple(sockets)]
+                return any(took)
+            found = _for_device(sockets, packet)
+            if found is None:
+                return self._refuse_udp(packet)
+            socket = found
+        return socket.deliver(packet, data[l4 + 8 : l4 + length])
+
+    def _refuse_udp(self, packet: Packet) -> bool:
+        self._drop(packet, DropReason.PORT_CLOSED, "")
+        if packet.family == 6:
+            self._namespace.icmp_error(packet, 1, 4)
+        else:
+            self._namespace.icmp_error(packet, 3, 3)
+        return False
+
+    def _deliver_tcp(self, packet: Packet) -> bool:
+        message = packet.payload
+        src, dst = packet.src, packet.dst
+        try:
+            segment = TcpSegment.parse(message)
+        except MalformedPacketError as error:
+            return self._drop(packet, DropReason.MALFORMED, str(error))
+        if transport_checksum(src, dst, 6, message):
+            return self._drop(packet, DropReason.CHECKSUM, "TCP checksum")
+        connection = self._connections.get((dst, segment.dport, src, segment.sport))
+        is_syn = segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN
+        if connection is not None and is_syn and connection.is_newer(segment):
+            connection.replace()
+            connection = None
+        if connection is not None:
+            connection.receive(packet, segment)
+            return True
+        listener = self._listener(packet) if is_syn else None
+        if listener is None:
+            return self._refuse_tcp(packet, segment)
+        return self._begin(packet, segment, listener)
+
+    def _begin(self, packet: Packet, segment: TcpSegment, listener: TcpSocket) -> bool:
+        namespace = self._namespace
+        try:
+            mtu = namespace.route_output(packet.src, packet.dst).mtu
+        except OSError as error:
+            return self._drop(packet, DropReason.NO_ROUTE, f"no way back for the SYN/ACK: {error.strerror}")
+        connection = TcpConnection(
+            namespace, packet.dst, segment.dport, packet.src, segment.sport, mtu=mtu, socket=listener,
+            listener=listener,
+        )  # fmt: skip
+        listener.deliver(packet, segment, connection)
+        return True
+
+    def _listener(self, packet: Packet) -> TcpSocket | None:
+        dst, dport = packet.dst, packet.dport
+        for address in (dst, IPV6_ANY if len(dst) == 16 else IPV4_ANY):
+            found = _for_device(self._listeners.get((address, dport), ()), packet)
+            if found is not None:
+                return found
+        return None
+
+    def _refuse_tcp(self, packet: Packet, segment: TcpSegment) -> bool:
+        is_syn = segment.flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN
+        self._drop(packet, DropReason.PORT_CLOSED if is_syn else DropReason.STRAY_SEGMENT, "")
+        if not segment.flags & TCP_RST:
+            self.reset(packet, segment)
+        return False
+
+    def reset(self, packet: Packet, segment: TcpSegment) -> None:
+        """Answer a segment with the reset that RFC 9293 §3.10.7.1 prescribes."""
+        if segment.flags & TCP_ACK:
+            sequence, ack, flags = segment.ack, 0, TCP_RST
+        else:
+            length = len(segment.payload) + bool(segment.flags & TCP_SYN) + bool(segment.flags & TCP_FIN)
+            sequence, ack, flags = 0, (segment.seq + length) & 0xFFFFFFFF, TCP_RST | TCP_ACK
+        namespace = self._namespace
+        src, dst = packet.dst, packet.src
+        message = TcpSegment(segment.dport, segment.sport, sequence, ack, flags, 0).to_wire(src, dst)
+        try:
+            decision = namespace.route_output(dst, src)
+            if namespace.clock.context is not None:
+                sent = build_ip(6, src, dst, message)
+                namespace.report(Step.SENT, "the kernel resets the connection", sent)
+            namespace.send(6, decision, dst, message, may_fragment=False)
+        except OSError as error:
+            if namespace.clock.context is not None:
+                namespace.report(Step.NOTE, "the reset could not be sent", packet, decision=str(error.strerror))
+
+    def _deliver_icmp(self, packet: Packet) -> bool:
+        took = [socket.deliver(packet) for socket in tuple(self._icmp)]
+        return any(took) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket waits for it")
+
+    def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
+        """Tell the socket whose packet an ICMP error quotes."""
+        if error.packet is not None:
+            for icmp in tuple(self._icmp):
+                icmp.deliver(error.packet)
+        pair = (error.src, error.sport, error.dst, error.dport)
+        if error.protocol == 6:
+            connection = self._connections.get(pair)
+            if connection is not None:
+                connection.fail(error)
+        elif error.protocol == 17:
+            self._fail_udp(pair, error)
+
+    def _fail_udp(self, pair: _Pair, error: IcmpErrorInfo) -> None:
+        connected = self._udp_connected.get(pair)
+        if connected is not None:
+            connected.fail(error)
+            return
+        wildcard = IPV6_ANY if error.family == 6 else IPV4_ANY
+        sockets = self._udp.get((error.src, error.sport)) or self._udp.get((wildcard, error.sport), [])
+        for socket in tuple(sockets):
+            socket.fail(error)
+
+    def _drop(self, packet: Packet, reason: DropReason, decision: str) -> bool:
+        if self._namespace.clock.context is not None:
+            self._namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
+        return False
+
+    # --- who is there ---
+
+    def add_udp(self, socket: UdpSocket) -> None:
+        """Let a bound UDP socket receive."""
+        if socket.remote is not None:
+            self._udp_connected[socket.local, socket.local_port, socket.remote, socket.remote_port] = socket
+            return
+        for address in socket.local_addresses:
+            self._udp.setdefault((address, socket.local_port), []).append(socket)
+
+    def remove_udp(self, socket: UdpSocket) -> None:
+        """Let it receive no more; one that does not receive is ignored."""
+        if socket.remote is not None:
+            self._udp_connected.pop((socket.local, socket.local_port, socket.remote, socket.remote_port), None)
+        for address in socket.local_addresses:
+            _remove(self._udp, (address, socket.local_port), socket)
+
+    def add_listener(self, socket: TcpSocket) -> None:
+        """Let a TCP socket take connections."""
+        for address in socket.local_addresses:
+            self._listeners.setdefault((address, socket.local_port), []).append(socket)
+
+    def remove_listener(self, socket: TcpSocket) -> None:
+        """Let it take no more."""
+        for address in socket.local_addresses:
+            _remove(self._listeners, (address, socket.local_port), socket)
+
+    def add_connection(self, connection: TcpConnection) -> None:
+        """Take a connection in; it shares its local port with the socket it came from."""
+        self._connections[connection.key] = connection
+        self.tcp_ports.share(connection, connection.local_port)
+
+    def remove_connection(self, connection: TcpConnection) -> None:
+        """Forget a connection that is closed."""
+        if self._connections.get(connection.key) is connection:
+            del self._connections[connection.key]
+        self.tcp_ports.release(connection, connection.local_port)
+
+    def connection(self, local: Address, local_port: int, remote: Address, remote_port: int) -> TcpConnection | None:
+        """Give the connection between the two, if there is one."""
+        return self._connections.get((local, local_port, remote, remote_port))
+
+    def add_icmp(self, socket: IcmpSocket) -> None:
+        """Let an ICMP socket receive."""
+        self._icmp.append(socket)
+
+    def remove_icmp(self, socket: IcmpSocket) -> None:
+        """Let it receive no more."""
+        self._icmp.remove(socket)
+
+    def allocate_port(self, protocol: int, family: int, address: Address | None = None) -> int:
+        """Give a free ephemeral port of UDP (17) or TCP (6) on `address` (`None`: on any). It is not held.
+
+        Raises `OSError` (EADDRINUSE) if there is none.
+        """
+        wildcard = IPV6_ANY if family == 6 else IPV4_ANY
+        return self._ports(protocol).free_port((address or wildcard,))
+
+    def bound(self, protocol: int, address: Address, port: int) -> bool:
+        """Tell whether a socket holds the port on `address` (all zeros: on any address of that family)."""
+        return self._ports(protocol).is_bound(address, port)
+
+    def _ports(self, protocol: int) -> PortSpace:
+        return self.tcp_ports if protocol == 6 else self.udp_ports
+
+    def listeners(self) -> list[SocketInfo]:
+        """List the sockets that wait for peers, UDP first, by port and address."""
+        udp = {id(one): one for group in self._udp.values() for one in group}
+        tcp = {id(one): one for group in self._listeners.values() for one in group}
+        lines = [_info("udp", one, "UNCONN", one.pending_bytes, 0) for one in sorted(udp.values(), key=_binding)]
+        for listener in sorted(tcp.values(), key=_binding):
+            waiting, backlog = listener.accept_queue
+            lines.append(_info("tcp", listener, "LISTEN", waiting, backlog))
+        return lines
+
+    def connections(self) -> list[SocketInfo]:
+        """List connected UDP sockets and TCP connections, in the order in which they came to be."""
+        lines = [
+            _info("udp", one, "ESTAB", one.pending_bytes, 0, one.remote, one.remote_port)
+            for one in self._udp_connected.values()
+        ]
+        lines.extend(_connection_info(one) for one in self._connections.values())
+        return lines
+
+    def close_all(self) -> None:
+        """Close every socket without a word to the peers: the namespace is going away."""
+        for udp in {id(s): s for group in self._udp.values() for s in group}.values():
+            udp.close()
+        for udp in tuple(self._udp_connected.values()):
+            udp.close()
+        for icmp in tuple(self._icmp):
+            icmp.close()
+        for connection in tuple(self._connections.values()):
+            connection.vanish_silently()
+        for listener in {id(s): s for group in self._listeners.values() for s in group}.values():
+            listener.close()
+
+
+_S = TypeVar("_S", bound=Socket)
+
+
+def _for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
+    """Choose the newest socket that may receive from the packet's device; one bound to the device comes first."""
+    best: _S | None = None
+    for socket in sockets:
+        if not socket.device_name:
+            best = best if best is not None and best.device_name else socket
+        elif packet.indev is not None and packet.indev.name == socket.device_name:
+            best = socket
+    return best
+
+
+def _remove(table: dict[_Binding, list[_S]], key: _Binding, socket: _S) -> None:
+    group = table.get(key)
+    if group and socket in group:
+        group.remove(socket)
+        if not group:
+            del table[key]
+
+
+def _binding(socket: Socket) -> tuple[int, int, Address]:
+    return socket.local_port, socket.family, socket.local
+
+
+def _info(
+    protocol: str,
+    socket: Socket,
+    state: str,
+    recv_queue: int,
+    send_queue: int,
+    remote: Address | None = None,
+    remote_port: int = 0,
+) -> SocketInfo:
+    owner = socket.owner
+    return SocketInfo(
+        protocol, socket.family, state, recv_queue, send_queue, socket.local, socket.local_port, remote, remote_port,
+        0 if owner is None else owner.pid, "" if owner is None else owner.name,
+    )  # fmt: skip
+
+
+def _connection_info(connection: TcpConnection) -> SocketInfo:
+    owner = connection.socket.owner if connection.socket is not None else None
+    return SocketInfo(
+        "tcp", connection.family, connection.state.value, connection.unread, connection.unacknowledged,
+        connection.local, connection.local_port, connection.remote, connection.remote_port,
+        0 if owner is None else owner.pid, "" if owner is None else owner.name,
+    )  # fmt: skip

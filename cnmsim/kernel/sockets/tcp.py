@@ -1,0 +1,307 @@
+"""TCP sockets (tcp(7)): the API of listeners and of connection ends."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
+from cnmsim.kernel.sockets.errors import os_error
+from cnmsim.kernel.sockets.tcp_connection import TcpConnection
+from cnmsim.kernel.sockets.tcp_state import OPENING, SEND_CLOSED, TcpState
+from cnmsim.kernel.transport import TcpSegment
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+
+#: net.core.somaxconn of Linux: no accept queue is longer.
+_SOMAXCONN = 4096
+#: `drain` waits until no more than this many bytes are unacknowledged.
+_SEND_BUFFER = 65536
+
+
+class TcpSocket(Socket):
+    """A TCP socket: a listener after `listen`, a connection's end after `connect` or from `accept`.
+
+    `on_readable` is called with the socket whenever data, the end or an error may be received; `on_accept` with
+    each new connection's socket, which then does not go through `accept`. `no_delay` switches Nagle's rule off.
+    """
+
+    __slots__ = ("_accepted", "_backlog", "_connection", "_embryos", "is_listening", "no_delay", "on_accept")
+
+    protocol = 6
+
+    def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
+        super().__init__(namespace, family, owner)
+        self.is_listening = False
+        self.no_delay = False
+        self.on_accept: Callable[[TcpSocket], None] | None = None
+        self._backlog = 0
+        self._accepted: deque[TcpConnection] = deque()
+        self._embryos: list[TcpConnection] = []
+        self._connection: TcpConnection | None = None
+
+    @property
+    def state(self) -> str:
+        """The state's name as `ss` prints it."""
+        if self.is_listening:
+            return TcpState.LISTEN.value
+        return (self._connection.state if self._connection is not None else TcpState.CLOSED).value
+
+    @property
+    def label(self) -> str:
+        """What traces call it."""
+        if self._connection is not None:
+            return self._connection.label
+        doing = "listening on" if self.is_listening else "bound to"
+        return f"socket: {self.owner_label} {doing} {address_text(self.local, self.local_port)}"
+
+    @property
+    def excludes_reuse(self) -> bool:
+        """Whether SO_REUSEADDR does not help others to its port: it listens."""
+        return self.is_listening
+
+    def bind(self, address: SocketAddress) -> None:
+        """Take a local address and port (port 0: an ephemeral one).
+
+        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound.
+        """
+        self._bind_local(self.namespace.sockets.tcp_ports, address)
+
+    # --- listener ---
+
+    def listen(self, backlog: int = 128) -> None:
+        """Take connections; `backlog` of them may wait to be accepted. Unbound, it gets an ephemeral port.
+
+        Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL if connected.
+        """
+        self._check_open()
+        if self._connection is not None:
+            raise os_error(errno.EINVAL)
+        ports = self.namespace.sockets.tcp_ports
+        if not self.local_port:
+            self.local_port = ports.claim(self, 0)
+        self._backlog = min(backlog, _SOMAXCONN)
+        if self.is_listening:
+            return
+        self.is_listening = True
+        if ports.clashes(self, self.local_port):
+            self.is_listening = False
+            raise os_error(errno.EADDRINUSE)
+        self.namespace.sockets.add_listener(self)
+
+    async def accept(self, timeout: float | None = None) -> TcpSocket:  # noqa: ASYNC109
+        """Wait for a connection and give its socket, owned by the same process.
+
+        Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if not listening, EBADF when closed.
+        """
+        await self._changed.wait_until(lambda: bool(self._accepted) or not self.is_listening, timeout)
+        return self.accept_nowait()
+
+    def accept_nowait(self) -> TcpSocket:
+        """Give the next connection's socket if there is one. Raises `BlockingIOError` if not."""
+        self._check_open()
+        if not self.is_listening:
+            raise os_error(errno.EINVAL)
+        if not self._accepted:
+            raise os_error(errno.EAGAIN)
+        return self._adopt(self._accepted.popleft())
+
+    def _adopt(self, connection: TcpConnection) -> TcpSocket:
+        socket = TcpSocket(self.namespace, self.family, self.owner)
+        socket.local, socket.local_port = connection.local, connection.local_port
+        socket.v6only, socket.no_delay = self.v6only, self.no_delay
+        socket._use(connection)
+        return socket
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the accept queue takes one more; Linux takes one beyond the backlog."""
+        return len(self._accepted) <= self._backlog
+
+    @property
+    def accept_queue(self) -> tuple[int, int]:
+        """How many connections wait to be accepted, and the backlog: Recv-Q and Send-Q of a listener in `ss`."""
+        return len(self._accepted), self._backlog
+
+    def deliver(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
+        """Begin a connection for a SYN that came to this listener."""
+        if len(self._embryos) > self._backlog or not self.has_room:
+            if self.namespace.clock.context is not None:
+                self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
+            return
+        if self.namespace.clock.context is not None:
+            self.namespace.report(Step.DELIVERED, "a new connection", packet, decision=self.label)
+        self._embryos.append(connection)
+        self.namespace.sockets.add_connection(connection)
+        connection.open_passive(segment)
+
+    def enqueue(self, connection: TcpConnection) -> None:
+        """Put an established connection into the accept queue."""
+        self._embryos.remove(connection)
+        if self.on_accept is not None:
+            self.on_accept(self._adopt(connection))
+            return
+        self._accepted.append(connection)
+        self._became_readable()
+
+    def forget(self, connection: TcpConnection) -> None:
+        """Drop a connection that ended before it was established."""
+        self._embryos.remove(connection)
+
+    # --- connection ---
+
+    def start_connect(self, address: SocketAddress) -> None:
+        """Send the SYN and return; `state` tells what became of it.
+
+        Raises `OSError`: what routing says, EISCONN, EINVAL on a listener, EADDRNOTAVAIL without a free port.
+        """
+        self._check_open()
+        if self.is_listening:
+            raise os_error(errno.EINVAL)
+        if self._connection is not None and self._connection.state is not TcpState.CLOSED:
+            raise os_error(errno.EISCONN)
+        namespace = self.namespace
+        table = namespace.sockets
+        remote, port = self._address_in(address[0]), address[1]
+        if not any(remote):
+            # Linux connects to the wildcard as to the local host.
+            remote = b"\x7f\0\0\x01" if len(remote) == 4 else bytes(15) + b"\x01"
+        decision = namespace.route_output(remote, self._chosen_source, self._outdev)
+        local = decision.src if self.local in WILDCARDS else self.local
+        local_port = self.local_port or table.tcp_ports.free_port((local,))
+        if table.connection(local, local_port, remote, port) is not None:
+            raise os_error(errno.EADDRNOTAVAIL)
+        # From here on the connection holds the port; it may outlive the socket (TIME-WAIT).
+        table.tcp_ports.release(self, local_port)
+        self.local, self.local_port = local, local_port
+        connection = TcpConnection(namespace, local, local_port, remote, port, mtu=decision.mtu, socket=self)
+        self._use(connection)
+        table.add_connection(connection)
+        connection.open()
+
+    async def connect(self, address: SocketAddress, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Connect and wait until that has succeeded.
+
+        Raises `ConnectionRefusedError`, `TimeoutError` (after `timeout` seconds, or when TCP gives up), `OSError`
+        (EHOSTUNREACH, ENETUNREACH, EACCES…). The socket is then closed for good, save to be closed.
+        """
+        self.start_connect(address)
+        connection = self._connection
+        assert connection is not None
+        try:
+            await self._changed.wait_until(lambda: connection.state not in OPENING, timeout)
+        except TimeoutError:
+            connection.abort()
+            raise
+        self._raise_error(connection)
+
+    def _use(self, connection: TcpConnection) -> None:
+        self._connection = connection
+        connection.socket = self
+        connection.on_change = self._changed.notify
+        connection.no_delay = self.no_delay
+
+    def became_readable(self) -> None:
+        """Wake whoever receives; called by the connection."""
+        self._became_readable()
+
+    def send(self, data: bytes) -> int:
+        """Queue data to be sent, all of it, and give its length.
+
+        Raises `OSError`: ENOTCONN, EPIPE after `shutdown_write` or when the connection is gone, or why it ended.
+        """
+        connection = self._established()
+        self._raise_error(connection)
+        if connection.state in SEND_CLOSED:
+            raise os_error(errno.EPIPE)
+        connection.no_delay = self.no_delay
+        connection.write(data)
+        return len(data)
+
+    async def drain(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait until no more than 65,536 bytes are unacknowledged.
+
+        Raises `TimeoutError` after `timeout` seconds, or as `OSError` why the connection ended.
+        """
+        connection = self._established()
+        await self._changed.wait_until(lambda: connection.unacknowledged <= _SEND_BUFFER, timeout)
+        self._raise_error(connection)
+
+    async def recv(self, n: int = 65536, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Wait for data and give up to `n` bytes of it; b"" when the peer has sent all.
+
+        Raises `TimeoutError` after `timeout` seconds, `ConnectionResetError` or another `OSError` if the connection
+        broke, ENOTCONN.
+        """
+        connection = self._established()
+        await self._changed.wait_until(
+            lambda: bool(connection.unread) or connection.is_at_end or self.is_closed, timeout
+        )
+        return self.recv_nowait(n)
+
+    def recv_nowait(self, n: int = 65536) -> bytes:
+        """Give what can be received now. Raises `BlockingIOError` if there is nothing yet, else as `recv`."""
+        connection = self._established()
+        if connection.unread:
+            return connection.read(n)
+        self._raise_error(connection)
+        if not connection.is_at_end:
+            raise os_error(errno.EAGAIN)
+        return b""
+
+    def _established(self) -> TcpConnection:
+        self._check_open()
+        if self._connection is None:
+            raise os_error(errno.ENOTCONN)
+        return self._connection
+
+    def _raise_error(self, connection: TcpConnection) -> None:
+        # As so_error of Linux, it is told once.
+        error, connection.error = connection.error, None
+        if error is not None:
+            raise error
+
+    def getpeername(self) -> tuple[Address, int]:
+        """Give the peer. Raises `OSError` (ENOTCONN)."""
+        connection = self._established()
+        return self._shown(connection.remote), connection.remote_port
+
+    def shutdown_write(self) -> None:
+        """Send no more: the peer receives all that was sent, then the end. Receiving goes on."""
+        self._established().close()
+
+    def abort(self) -> None:
+        """Close with a reset (SO_LINGER with time 0)."""
+        if self._connection is not None:
+            self._connection.abort()
+        self.close()
+
+    def close(self) -> None:
+        """Give the socket up. The connection ends in its own time, with a reset if data was left unread."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self.is_listening:
+            self.is_listening = False
+            self.namespace.sockets.remove_listener(self)
+            for connection in (*self._embryos, *self._accepted):
+                connection.abort()
+        if self._connection is not None:
+            self._connection.orphan()
+        self.namespace.sockets.tcp_ports.release(self, self.local_port)
+        self._disown()
+        self._changed.notify()
+
+    @property
+    def recv_queue(self) -> int:
+        """Recv-Q as `ss` shows it: unread bytes, or connections that wait to be accepted."""
+        if self.is_listening:
+            return len(self._accepted)
+        return self._connection.unread if self._connection is not None else 0

@@ -1,0 +1,80 @@
+"""The TCP connection states and the one table of transitions between them (RFC 9293 §3.3.2, figure 5)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class TcpState(Enum):
+    """A connection state; the value is its name in `ss`."""
+
+    CLOSED = "UNCONN"
+    LISTEN = "LISTEN"
+    SYN_SENT = "SYN-SENT"
+    SYN_RECEIVED = "SYN-RECV"
+    ESTABLISHED = "ESTAB"
+    FIN_WAIT_1 = "FIN-WAIT-1"
+    FIN_WAIT_2 = "FIN-WAIT-2"
+    CLOSE_WAIT = "CLOSE-WAIT"
+    CLOSING = "CLOSING"
+    LAST_ACK = "LAST-ACK"
+    TIME_WAIT = "TIME-WAIT"
+
+
+class TcpEvent(Enum):
+    """What moves a connection from one state to another."""
+
+    ACTIVE_OPEN = "connect"
+    PASSIVE_OPEN = "listen"
+    SYN = "SYN received"
+    SYN_ACK = "SYN and ACK of our SYN received"
+    ACK_OF_SYN = "ACK of our SYN received"
+    CLOSE = "close"
+    FIN = "FIN received"
+    ACK_OF_FIN = "ACK of our FIN received"
+    EXPIRY = "TIME-WAIT or FIN-WAIT-2 is over"
+    ABORT = "reset, abort, or given up"
+
+
+_S, _E = TcpState, TcpEvent
+TRANSITIONS: dict[tuple[TcpState, TcpEvent], TcpState] = {
+    (_S.CLOSED, _E.ACTIVE_OPEN): _S.SYN_SENT,
+    (_S.CLOSED, _E.PASSIVE_OPEN): _S.LISTEN,
+    # A listener stays one; the SYN makes a connection of its own, which begins as a copy of it.
+    (_S.LISTEN, _E.SYN): _S.SYN_RECEIVED,
+    (_S.LISTEN, _E.CLOSE): _S.CLOSED,
+    (_S.SYN_SENT, _E.SYN): _S.SYN_RECEIVED,
+    (_S.SYN_SENT, _E.SYN_ACK): _S.ESTABLISHED,
+    (_S.SYN_SENT, _E.CLOSE): _S.CLOSED,
+    (_S.SYN_RECEIVED, _E.ACK_OF_SYN): _S.ESTABLISHED,
+    (_S.SYN_RECEIVED, _E.CLOSE): _S.FIN_WAIT_1,
+    (_S.ESTABLISHED, _E.CLOSE): _S.FIN_WAIT_1,
+    (_S.ESTABLISHED, _E.FIN): _S.CLOSE_WAIT,
+    (_S.FIN_WAIT_1, _E.FIN): _S.CLOSING,
+    (_S.FIN_WAIT_1, _E.ACK_OF_FIN): _S.FIN_WAIT_2,
+    (_S.FIN_WAIT_2, _E.FIN): _S.TIME_WAIT,
+    (_S.FIN_WAIT_2, _E.EXPIRY): _S.CLOSED,
+    (_S.CLOSE_WAIT, _E.CLOSE): _S.LAST_ACK,
+    (_S.CLOSING, _E.ACK_OF_FIN): _S.TIME_WAIT,
+    (_S.LAST_ACK, _E.ACK_OF_FIN): _S.CLOSED,
+    (_S.TIME_WAIT, _E.EXPIRY): _S.CLOSED,
+    **{(state, _E.ABORT): _S.CLOSED for state in _S if state not in (_S.CLOSED, _S.LISTEN)},
+}
+
+
+def next_state(state: TcpState, event: TcpEvent) -> TcpState:
+    """Give the state that follows. Raises `RuntimeError` for an event that cannot happen in `state`."""
+    following = TRANSITIONS.get((state, event))
+    if following is None:
+        raise RuntimeError(f"TCP: {event.name} cannot happen in {state.name}")
+    return following
+
+
+#: States in which our side has said, or will say, that it sends no more.
+SEND_CLOSED = frozenset((_S.FIN_WAIT_1, _S.FIN_WAIT_2, _S.CLOSING, _S.LAST_ACK, _S.TIME_WAIT, _S.CLOSED))
+#: States in which the peer may still send data.
+RECEIVING = frozenset((_S.ESTABLISHED, _S.FIN_WAIT_1, _S.FIN_WAIT_2))
+#: States in which data or FIN may be on the way to the peer.
+SENDING = frozenset((_S.ESTABLISHED, _S.CLOSE_WAIT, _S.FIN_WAIT_1, _S.CLOSING, _S.LAST_ACK))
+#: States before a connection is there.
+OPENING = frozenset((_S.SYN_SENT, _S.SYN_RECEIVED))

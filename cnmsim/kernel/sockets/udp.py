@@ -1,0 +1,194 @@
+"""UDP sockets (RFC 768, udp(7))."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
+from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
+from cnmsim.kernel.transport import udp_message
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+
+#: net.core.rmem_default of Linux, in bytes.
+_RECEIVE_BUFFER = 212_992
+#: What Linux charges the receive buffer for one datagram beside its data (an sk_buff), in bytes.
+_OVERHEAD = 768
+
+
+class UdpSocket(Socket):
+    """A UDP socket. Unbound it gets an ephemeral port with its first datagram.
+
+    `dont_fragment` is `None` for Linux's default (DF unless the datagram must be fragmented), `True` to have
+    datagrams larger than the path MTU refused with EMSGSIZE, `False` never to set DF. With `recverr` every ICMP
+    error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors, on connected sockets.
+    """
+
+    __slots__ = ("_errors", "_queue", "_queued_bytes", "dont_fragment", "recverr", "remote", "remote_port")
+
+    protocol = 17
+
+    def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
+        super().__init__(namespace, family, owner)
+        self.remote: Address | None = None
+        self.remote_port = 0
+        self.dont_fragment: bool | None = None
+        self.recverr = False
+        self._queue: deque[tuple[bytes, Address, int]] = deque()
+        self._queued_bytes = 0
+        self._errors: deque[OSError] = deque()
+
+    @property
+    def label(self) -> str:
+        """What traces call it."""
+        where = address_text(self.local, self.local_port)
+        if self.remote is None:
+            return f"socket: {self.owner_label} bound to {where}"
+        return f"socket: {self.owner_label} {where} connected to {address_text(self.remote, self.remote_port)}"
+
+    def bind(self, address: SocketAddress) -> None:
+        """Take a local address and port (port 0: an ephemeral one).
+
+        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound.
+        """
+        self._bind_local(self.namespace.sockets.udp_ports, address)
+        self.namespace.sockets.add_udp(self)
+
+    def connect(self, address: SocketAddress) -> None:
+        """Fix the peer: datagrams go there by default, and only its datagrams are received.
+
+        Raises `OSError` (ENETUNREACH, EHOSTUNREACH, EACCES) if there is no route.
+        """
+        self._check_open()
+        remote, port = self._address_in(address[0]), address[1]
+        decision = self.namespace.route_output(remote, self._chosen_source, self._outdev)
+        self._autobind()
+        table = self.namespace.sockets
+        table.remove_udp(self)
+        self.remote, self.remote_port = remote, port
+        if self.local in WILDCARDS:
+            self.local = decision.src
+        table.add_udp(self)
+
+    def getpeername(self) -> tuple[Address, int]:
+        """Give the connected peer. Raises `OSError` (ENOTCONN)."""
+        if self.remote is None:
+            raise os_error(errno.ENOTCONN)
+        return self._shown(self.remote), self.remote_port
+
+    def send(self, data: bytes) -> int:
+        """Send to the connected peer. Raises as `sendto`, and EDESTADDRREQ without a peer."""
+        if self.remote is None:
+            raise os_error(errno.EDESTADDRREQ)
+        return self._transmit(data, self.remote, self.remote_port)
+
+    def sendto(self, data: bytes, address: SocketAddress) -> int:
+        """Send one datagram and give its length.
+
+        Raises `OSError`: what routing says, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE, or an ICMP error
+        that an earlier datagram of a connected socket met.
+        """
+        return self._transmit(data, self._address_in(address[0]), address[1])
+
+    def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
+        self._check_open()
+        if self._errors and not self.recverr:
+            raise self._errors.popleft()
+        if len(data) > (65507 if len(dst) == 4 else 65527):
+            raise os_error(errno.EMSGSIZE)
+        namespace = self.namespace
+        self._autobind()
+        decision = namespace.route_output(dst, self._chosen_source, self._outdev)
+        message = udp_message(decision.src, dst, self.local_port, dport, data)
+        dont_fragment = self.dont_fragment is not False
+        if namespace.clock.context is not None:
+            packet = build_ip(17, decision.src, dst, message, ttl=self.ttl, tos=self.tos, dont_fragment=dont_fragment)
+            namespace.report(Step.SENT, f"{self.owner_label} sends {len(data)} bytes", packet, decision=self.label)
+        namespace.send(
+            17, decision, dst, message,
+            ttl=self.ttl, tos=self.tos, dont_fragment=dont_fragment, may_fragment=self.dont_fragment is not True,
+        )  # fmt: skip
+        return len(data)
+
+    def _autobind(self) -> None:
+        if not self.local_port:
+            self.local_port = self.namespace.sockets.udp_ports.claim(self, 0)
+            self.namespace.sockets.add_udp(self)
+
+    async def recvfrom(self, timeout: float | None = None) -> tuple[bytes, tuple[Address, int]]:  # noqa: ASYNC109
+        """Wait for a datagram and give it with its sender.
+
+        Raises `TimeoutError` after `timeout` seconds, an ICMP error as `OSError`, EBADF if the socket is closed.
+        """
+        await self._changed.wait_until(lambda: bool(self._queue or self._errors) or self.is_closed, timeout)
+        return self.recvfrom_nowait()
+
+    def recvfrom_nowait(self) -> tuple[bytes, tuple[Address, int]]:
+        """Give the next datagram if there is one. Raises `BlockingIOError` if not, else as `recvfrom`."""
+        self._check_open()
+        if self._errors:
+            raise self._errors.popleft()
+        if not self._queue:
+            raise os_error(errno.EAGAIN)
+        data, src, sport = self._queue.popleft()
+        self._queued_bytes -= len(data) + _OVERHEAD
+        return data, (self._shown(src), sport)
+
+    @property
+    def pending(self) -> int:
+        """How many datagrams wait to be received."""
+        return len(self._queue)
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes of the receive buffer they take, as `ss` shows in Recv-Q."""
+        return self._queued_bytes
+
+    def close(self) -> None:
+        """Give up the port; what waits to be received is gone."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.namespace.sockets.remove_udp(self)
+        self.namespace.sockets.udp_ports.release(self, self.local_port)
+        self._disown()
+        self._changed.notify()
+
+    def deliver(self, packet: Packet, data: bytes) -> bool:
+        """Take a datagram that was found to be for this socket. False if the receive buffer is full."""
+        traced = self.namespace.clock.context is not None
+        size = len(data) + _OVERHEAD
+        if self._queue and self._queued_bytes + size > _RECEIVE_BUFFER:
+            if traced:
+                self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
+            return False
+        if traced:
+            what = f"{self.owner_label} receives {len(data)} bytes"
+            self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
+        self._queue.append((data, packet.src, packet.sport))
+        self._queued_bytes += size
+        self._became_readable()
+        return True
+
+    def fail(self, error: IcmpErrorInfo) -> None:
+        """Take note of an ICMP error about a datagram this socket sent."""
+        found = icmp_errno(error.family, error.icmp_type, error.code)
+        if found is None:
+            return
+        number, is_hard = found
+        if self.recverr:
+            self._errors.append(QueuedError(number, error))
+        elif self.remote is not None and (is_hard or (number == errno.EMSGSIZE and self.dont_fragment)):
+            # so_error holds one error only.
+            self._errors.clear()
+            self._errors.append(os_error(number))
+        else:
+            return
+        self._became_readable()

@@ -1,0 +1,289 @@
+"""Coroutine tasks on the virtual clock: what a program of the simulated userland runs on.
+
+A program is an `async def`; it waits for futures, and a future that is done wakes its waiters through
+`Clock.call_soon`. They go on in the context of whoever completed the future, so that a trace follows a request
+into the server that answers it. An exception that no one waits for leaves `Clock.run`: it is a bug, and it is loud.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from cnmsim.kernel.clock import NS, Clock
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.events import Observer
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """Thrown into a task that is cancelled. Not an `Exception`, so that no `except Exception` stops it."""
+
+
+class Future(Generic[T]):
+    """A value that is not there yet. Await it, or ask `is_done` and `result()`."""
+
+    __slots__ = ("_callbacks", "_error", "_value", "clock", "is_done")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.is_done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Future[T]], None]] = []
+
+    def set_result(self, value: T) -> None:
+        """Complete it with a value. Raises `RuntimeError` if it is done already."""
+        self._value = value
+        self._complete()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Complete it with an error, which `result()` and every waiter raise."""
+        self._error = error
+        self._complete()
+
+    def _complete(self) -> None:
+        if self.is_done:
+            raise RuntimeError("future is done already")
+        self.is_done = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            self.clock.call_soon(callback, self)
+
+    def result(self) -> T:
+        """Give the value or raise the error. Raises `RuntimeError` if it is not done."""
+        if not self.is_done:
+            raise RuntimeError("future is not done")
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error it was completed with, if any."""
+        return self._error
+
+    def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
+        """Call `callback(self)` through the clock once it is done (at this instant if it is)."""
+        if self.is_done:
+            self.clock.call_soon(callback, self)
+        else:
+            self._callbacks.append(callback)
+
+    def __await__(self) -> Generator[Future[T], None, T]:
+        if not self.is_done:
+            yield self
+        return self.result()
+
+
+class Gate:
+    """What a group of tasks passes before each step; while it is shut they stand still (SIGSTOP)."""
+
+    __slots__ = ("_held", "is_shut")
+
+    def __init__(self) -> None:
+        self.is_shut = False
+        self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
+
+    def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
+        """Keep a wake-up until the gate opens."""
+        self._held.append((task, woken_by, task.clock.context))
+
+    def shut(self) -> None:
+        """Let no task of the group run."""
+        self.is_shut = True
+
+    def open(self) -> None:
+        """Let the tasks go on; each keeps the context in which it was woken."""
+        self.is_shut = False
+        held, self._held = self._held, []
+        for task, woken_by, context in held:
+            before = task.clock.context
+            task.clock.context = context
+            task.clock.call_soon(task._wake, woken_by)
+            task.clock.context = before
+
+
+# The task whose step is being run: tasks it makes belong to its gate. Steps never nest across clocks.
+_running: list[Task[Any]] = []
+
+
+class Task(Future[T]):
+    """A coroutine that runs on the clock, from the next piece of work of this instant on."""
+
+    __slots__ = ("_awaited", "_coroutine", "_is_running", "gate")
+
+    def __init__(self, clock: Clock, coroutine: Coroutine[Any, Any, T], gate: Gate | None = None) -> None:
+        super().__init__(clock)
+        self._coroutine = coroutine
+        self._awaited: Future[Any] | None = None
+        self._is_running = False
+        self.gate: Gate = gate or (_running[-1].gate if _running else Gate())
+        clock.call_soon(self._wake, None)
+
+    def cancel(self) -> None:
+        """Throw `Cancelled` into it where it waits: at once, or as soon as its present step is over.
+
+        Does nothing if the task is done. A task that has not started never starts.
+        """
+        if self.is_done:
+            return
+        if self._is_running:
+            self.clock.call_soon(self.cancel)
+            return
+        self._awaited = None
+        self._step(Cancelled())
+
+    def _wake(self, woken_by: Future[Any] | None) -> None:
+        # A wake-up is stale if the task was cancelled, and has since come to wait for something else.
+        if self.is_done or woken_by is not self._awaited:
+            return
+        if self.gate.is_shut:
+            self.gate.hold(self, woken_by)
+            return
+        self._step(None)
+
+    def _step(self, thrown: BaseException | None) -> None:
+        self._awaited = None
+        self._is_running = True
+        _running.append(self)
+        try:
+            awaited = self._coroutine.send(None) if thrown is None else self._coroutine.throw(thrown)
+        except StopIteration as stop:
+            self.set_result(stop.value)
+        except Cancelled as cancelled:
+            self.set_exception(cancelled)
+        except Exception as error:
+            is_expected = bool(self._callbacks)
+            self.set_exception(error)
+            if not is_expected:
+                raise
+        else:
+            self._awaited = awaited
+            awaited.add_done_callback(self._wake)
+        finally:
+            _running.pop()
+            self._is_running = False
+
+
+class Signal:
+    """A condition variable: waiters are woken and look for themselves whether what they wait for holds."""
+
+    __slots__ = ("_waiters", "clock")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._waiters: list[Future[bool]] = []
+
+    def notify(self) -> None:
+        """Wake every waiter."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.is_done:
+                    waiter.set_result(True)
+
+    async def wait_until(self, holds: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Wait until `holds()` is true. Raises `TimeoutError` after `timeout_s` seconds."""
+        deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS)
+        while not holds():
+            if not await self._wait(deadline_ns):
+                raise TimeoutError("timed out")
+
+    async def _wait(self, deadline_ns: int | None) -> bool:
+        if deadline_ns is not None and deadline_ns <= self.clock.now_ns:
+            return False
+        waiter: Future[bool] = Future(self.clock)
+        self._waiters.append(waiter)
+        if deadline_ns is None:
+            return await waiter
+        timer = self.clock.call_at_ns(deadline_ns, self._expire, waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+
+    def _expire(self, waiter: Future[bool]) -> None:
+        if not waiter.is_done:
+            self._waiters.remove(waiter)
+            waiter.set_result(False)
+
+
+class Queue(Generic[T]):
+    """Values handed from one task to another, in order."""
+
+    __slots__ = ("_changed", "_values")
+
+    def __init__(self, clock: Clock) -> None:
+        self._values: deque[T] = deque()
+        self._changed = Signal(clock)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, value: T) -> None:
+        """Append a value."""
+        self._values.append(value)
+        self._changed.notify()
+
+    async def get(self, timeout_s: float | None = None) -> T:
+        """Take the first value, waiting for one. Raises `TimeoutError` after `timeout_s` seconds."""
+        await self._changed.wait_until(lambda: bool(self._values), timeout_s)
+        return self._values.popleft()
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait for `seconds` of virtual time."""
+    over: Future[None] = Future(clock)
+    timer = clock.call_later(seconds, over.set_result, None)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+async def wait_for(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None) -> T:
+    """Wait for a future, or run a coroutine, for at most `timeout_s` seconds.
+
+    Raises `TimeoutError` when the time is over; a coroutine or task is then cancelled.
+    """
+    future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
+    if timeout_s is None:
+        return await future
+    woken: Future[None] = Future(clock)
+
+    def wake(_: object) -> None:
+        if not woken.is_done:
+            woken.set_result(None)
+
+    future.add_done_callback(wake)
+    timer = clock.call_later(timeout_s, wake, None)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        if isinstance(future, Task) and not future.is_done:
+            future.cancel()
+    if future.is_done and not isinstance(future.error, Cancelled):
+        return future.result()
+    raise TimeoutError("timed out")
+
+
+def run_until(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    """Let time pass until a future or coroutine is done, and give its result: for use from plain Python.
+
+    Raises what it raised; `TimeoutError` if it is not done after `timeout_s` seconds, or never will be because no
+    work is left.
+    """
+    future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
+    future.add_done_callback(lambda _: None)
+    until_s = None if timeout_s is None else clock.now + timeout_s
+    clock.run(until_s, stop=lambda: future.is_done)
+    if not future.is_done:
+        if isinstance(future, Task):
+            future.cancel()
+        raise TimeoutError("timed out" if timeout_s is not None else "nothing is left that could complete it")
+    return future.result()
