@@ -154,7 +154,8 @@ class Bridge(Device):
         if port.learning and not src[0] & 1:
             self._learn(src, port)
         packet = None
-        if self._calls_netfilter(frame):
+        namespace = self.namespace
+        if namespace is not None and namespace.bridges_through_netfilter and self._calls_netfilter(frame):
             packet, frame = self._prerouting(frame, device)
             if packet is None:
                 return
@@ -222,8 +223,7 @@ class Bridge(Device):
 
     def _calls_netfilter(self, frame: bytes) -> bool:
         namespace = self.namespace
-        if namespace is None or not namespace.bridges_through_netfilter:
-            return False
+        assert namespace is not None
         ethertype = frame[12:14]
         if ethertype == _IPV4:
             return namespace.sysctl_get("net.bridge.bridge-nf-call-iptables") == "1"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.route import Route
 
-_MIN_MTU6 = 1280
+_INPUT_CACHE = 65536
 _ROUTE_ERRORS = {
     "unreachable": (errno.EHOSTUNREACH, "No route to host"),
     "prohibit": (errno.EACCES, "Permission denied"),
@@ -60,13 +60,18 @@ class Decision:
 class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
-    __slots__ = ("_decisions", "_decisions_at", "_identification", "_namespace", "icmp", "reassembly")
+    __slots__ = (
+        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_namespace", "icmp", "reassembly",
+    )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._identification = namespace.clock.stream(f"{namespace.name}/ip-id").randrange(65536)
         self._decisions: dict[tuple[Address, Address | None, Device | None], Decision] = {}
         self._decisions_at = -1
+        # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
+        self._inputs: dict[tuple[Address, Address, Device], bool] = {}
+        self._inputs_at = -1
         self.icmp = Icmp(namespace)
         self.reassembly = Reassembly(namespace.clock, self._not_reassembled)
 
@@ -86,16 +91,25 @@ class IpLayer:
                 packet = whole
             if not netfilter.run(Hook.PREROUTING, packet):
                 return
-        dst = packet.dst
-        local = namespace.is_local(dst) or is_multicast(dst)
-        if not local and packet.family == 4:
-            local = dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
-        if self._is_martian(packet, device):
-            return
-        if local:
+        if namespace.generation != self._inputs_at:
+            self._inputs.clear()
+            self._inputs_at = namespace.generation
+        key = (packet.src, packet.dst, device)
+        is_ours = self._inputs.get(key)
+        if is_ours is None:
+            if self._is_martian(packet, device):
+                return
+            if len(self._inputs) > _INPUT_CACHE:
+                self._inputs.clear()
+            is_ours = self._inputs[key] = self._is_for_us(packet.dst)
+        if is_ours:
             self._deliver(packet)
         else:
             self._forward(packet)
+
+    def _is_for_us(self, dst: Address) -> bool:
+        namespace = self._namespace
+        return namespace.is_local(dst) or is_multicast(dst) or dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
 
     def _is_martian(self, packet: Packet, device: Device) -> bool:
         """Drop what can't be on a wire (Linux: ip_route_input_slow, fib_validate_source)."""
@@ -323,7 +337,7 @@ class IpLayer:
             protocol, decision.src, dst, message,
             ttl=ttl, tos=tos, identification=identification, dont_fragment=keep_df,
         )  # fmt: skip
-        packet = Packet(data)
+        packet = Packet.outgoing(data, protocol, decision.src, dst, ttl)
         packet.outdev = decision.outdev
         packet.nexthop = decision.gateway or dst
         packet.mark = mark

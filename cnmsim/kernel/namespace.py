@@ -41,8 +41,8 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_broadcasts", "_counts", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
-        "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "ip", "loopback", "machine", "name",
+        "_broadcasts", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
+        "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
         "sysctl",
@@ -53,13 +53,13 @@ class NetworkNamespace:
         self.clock = clock
         self.machine = machine
         self.devices: dict[str, Device] = {}
-        self.routes4, self.routes6 = RoutingTable(4), RoutingTable(6)
+        self.generation = 0
+        self.routes4, self.routes6 = RoutingTable(4, self._stale), RoutingTable(6, self._stale)
         self.sysctl = Sysctl()
-        self.path_mtu = PathMtu(clock)
+        self.path_mtu = PathMtu(clock, self._stale)
         self.forwards4 = self.forwards6 = False
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
-        self._counts = 0
         self._next_index = 1
         self._local: dict[Address, Device] = {}
         self._broadcasts: set[Address] = set()
@@ -77,17 +77,6 @@ class NetworkNamespace:
 
     def __repr__(self) -> str:
         return f"<NetworkNamespace {self.name}>"
-
-    @property
-    def generation(self) -> int:
-        """A number that differs after every change of addresses, links, routes or sysctls."""
-        return (
-            self._counts
-            + self.path_mtu.generation
-            + self.routes4.generation
-            + self.routes6.generation
-            + self.sysctl.generation
-        )
 
     def routes(self, family: int) -> RoutingTable:
         """Give the routing table of family 4 or 6."""
@@ -270,11 +259,14 @@ class NetworkNamespace:
                     self._broadcasts.add(address.prefix.broadcast)
                     if address.broadcast is not None:
                         self._broadcasts.add(address.broadcast)
-        self._counts += 1
+        self.generation += 1
+
+    def _stale(self) -> None:
+        self.generation += 1
 
     def topology_changed(self) -> None:
         """Let every cache that hangs on devices, links or addresses be made anew."""
-        self._counts += 1
+        self.generation += 1
         self.routes4.changed()
         self.routes6.changed()
 
@@ -364,6 +356,7 @@ class NetworkNamespace:
     def sysctl_set(self, key: str, value: str) -> None:
         """Write a sysctl and let it take effect. Raises `OSError` for an unknown key or a bad value."""
         self.sysctl.set(key, value)
+        self.generation += 1
         self.forwards4 = self.sysctl.get("net.ipv4.ip_forward") == "1"
         self.forwards6 = self.sysctl.get("net.ipv6.conf.all.forwarding") == "1"
         self.bridges_through_netfilter = (

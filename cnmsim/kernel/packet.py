@@ -118,6 +118,26 @@ class Packet:
             raise MalformedPacketError(f"IP version {version}")
         self._read_ports()
 
+    @classmethod
+    def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
+        """Wrap what `build_ip` just made, without reading it again."""
+        packet = object.__new__(cls)
+        packet.data = data
+        packet.protocol = protocol
+        packet.src = src
+        packet.dst = dst
+        packet.ttl = ttl
+        packet.family, packet.l4 = (4, 20) if len(src) == 4 else (6, 40)
+        packet.fragment_offset = 0
+        packet.more_fragments = False
+        packet.indev = packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
+        packet.mark = 0
+        packet.connection = None
+        packet.ct_state = None
+        packet.ct_reply = False
+        packet._read_ports()
+        return packet
+
     def _read_ipv4(self, data: bytes) -> None:
         if len(data) < 20:
             raise MalformedPacketError("truncated IPv4 header")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS
@@ -16,21 +17,21 @@ _FLOOR4, _FLOOR6 = 552, 1280
 
 
 class PathMtu:
-    """The exceptions of one namespace, by destination. `generation` moves when one comes or goes."""
+    """The exceptions of one namespace, by destination; it calls `on_change` when one comes or goes."""
 
-    __slots__ = ("_clock", "_known", "generation")
+    __slots__ = ("_clock", "_known", "_on_change")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
         self._clock = clock
+        self._on_change = on_change
         self._known: dict[Address, tuple[int, int]] = {}
-        self.generation = 0
 
     def learn(self, dst: Address, mtu: int) -> None:
         """Remember that the way to `dst` takes at most `mtu` bytes; what is less than Linux believes is raised."""
         mtu = max(mtu, _FLOOR6 if len(dst) == 16 else _FLOOR4)
         if mtu < self.to(dst):
             self._known[dst] = (mtu, self._clock.now_ns + _LIFETIME_NS)
-            self.generation += 1
+            self._on_change()
 
     def to(self, dst: Address) -> int:
         """Give what is known for `dst`, `UNKNOWN` (65535) if nothing is."""
@@ -39,6 +40,6 @@ class PathMtu:
             return UNKNOWN
         if known[1] <= self._clock.now_ns:
             del self._known[dst]
-            self.generation += 1
+            self._on_change()
             return UNKNOWN
         return known[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -57,13 +58,13 @@ class Route:
 
 
 class RoutingTable:
-    """The main table of one family. `generation` moves with every change."""
+    """The main table of one family; it calls `on_change` after every change."""
 
-    __slots__ = ("_by_length", "_cache", "_routes", "family", "generation")
+    __slots__ = ("_by_length", "_cache", "_on_change", "_routes", "family")
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, on_change: Callable[[], None] = lambda: None) -> None:
         self.family = family
-        self.generation = 0
+        self._on_change = on_change
         self._routes: list[Route] = []
         self._by_length: list[Route] = []
         self._cache: dict[tuple[Address, Device | None], Route | None] = {}
@@ -109,7 +110,7 @@ class RoutingTable:
         self._changed()
 
     def _changed(self) -> None:
-        self.generation += 1
+        self._on_change()
         self._cache.clear()
         self._by_length = sorted(self._routes, key=lambda r: (-r.prefix.length, r.metric))
 

@@ -58,13 +58,12 @@ _PER_DEVICE: dict[int, dict[str, str]] = {
 
 
 class Sysctl:
-    """The values of one namespace. `generation` moves with every write."""
+    """The values of one namespace."""
 
-    __slots__ = ("_values", "generation")
+    __slots__ = ("_values",)
 
     def __init__(self) -> None:
         self._values = dict(_DEFAULTS)
-        self.generation = 0
 
     def get(self, key: str) -> str:
         """Give a value. Raises `OSError(ENOENT)` for an unknown key."""
@@ -87,7 +86,6 @@ class Sysctl:
         self._values[key] = "\t".join(text.split()) if "\t" in old else text
         if key == "net.ipv4.conf.all.forwarding":
             self._values["net.ipv4.ip_forward"] = text
-        self.generation += 1
 
     def device(self, family: int, device: str, name: str) -> str:
         """Give the value that counts for a device: `default` or its own."""
