@@ -64,7 +64,7 @@ class Host:
 
     @property
     def interfaces(self) -> list[HostInterface]:
-        """Its Ethernet interfaces `eth0`, `eth1`, …"""
+        """Its Ethernet interfaces, from `eth0` on."""
         return self.plain.interfaces
 
     @property

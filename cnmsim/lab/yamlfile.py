@@ -257,7 +257,7 @@ class _Builder:
         try:
             return _SCALARS.get(kind, str)(text)
         except (ValueError, KeyError):
-            raise self._error(node, f"cannot read {text!r} as {kind}") from None
+            raise self._error(node, f"cannot read {text[:40]!r} as {kind}") from None
 
 
 def _int(text: str) -> int:

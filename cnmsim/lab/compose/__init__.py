@@ -1,0 +1,78 @@
+"""Compose files (compose-spec), and bringing what they describe up on a simulated engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnmsim.errors import FileError, InvalidParameter
+from cnmsim.lab.compose.document import Reader, environment, project_files
+from cnmsim.lab.compose.interpolate import Variables
+from cnmsim.lab.compose.model import ComposeProject
+from cnmsim.lab.compose.reading import read_project
+from cnmsim.lab.yamlfile import Map, Tagged, load_yaml
+
+__all__ = ["ComposeProject", "load_project"]
+
+
+def load_project(
+    files: str | Path | Map | Sequence[str | Path | Map],
+    project: str | None = None,
+    env: Mapping[str, str] | None = None,
+    profiles: Sequence[str] = (),
+    *,
+    env_files: Sequence[str | Path] = (),
+    folder: Path | None = None,
+) -> ComposeProject:
+    """Read the Compose files of a project; later files are laid on earlier ones, a folder stands for the file in it.
+
+    The project's name is `project`, or else `COMPOSE_PROJECT_NAME`, or what the files say as `name`, or the name of their folder. `env`
+    and the files of variables say what `${…}` stands for. Raises `FileError` with file, line and key for whatever is wrong,
+    `InvalidParameter` for an impossible project name.
+    """
+    paths = project_files(files)
+    first = paths[0]
+    home = folder or (first.parent if isinstance(first, Path) else Path())
+    values = environment(env, env_files, home)
+    name = _project_name(project, values, paths, home)
+    variables = Variables({**values, "COMPOSE_PROJECT_NAME": name})
+    document = Reader(variables, home).read(paths)
+    shown = first.place.path if isinstance(first, Map) else str(first)
+    active = [*profiles, *(each for each in values.get("COMPOSE_PROFILES", "").split(",") if each)]
+    warnings = [f'The "{each}" variable is not set. Defaulting to a blank string.' for each in variables.unset]
+    return read_project(document, name, shown, active, variables.values, warnings)
+
+
+def _project_name(given: str | None, values: Mapping[str, str], files: Sequence[Path | Map], folder: Path) -> str:
+    explicit = given or values.get("COMPOSE_PROJECT_NAME")
+    if explicit:
+        if _normal(explicit) != explicit:
+            raise InvalidParameter(
+                f'invalid project name "{explicit}": must consist only of lowercase alphanumeric characters, hyphens, '
+                "and underscores as well as start with a letter or number"
+            )
+        return explicit
+    name = ""
+    for file in files:
+        document: Any = load_yaml(file) if isinstance(file, Path) else file
+        stated = document.get("name") if isinstance(document, Map) else None
+        if isinstance(stated, str) and not isinstance(stated, Tagged):
+            name = _stated_name(stated, values, document)
+    name = _normal(name) or _normal(folder.resolve().name)
+    if not name:
+        shown = files[0].place.path if isinstance(files[0], Map) else str(files[0])
+        raise FileError("project name must not be empty", path=shown)
+    return name
+
+
+def _stated_name(stated: str, values: Mapping[str, str], document: Map) -> str:
+    try:
+        return Variables(values).substitute(stated)
+    except ValueError as error:
+        raise document.places["name"].error(str(error), "name") from None
+
+
+def _normal(name: str) -> str:
+    return "".join(re.findall(r"[a-z0-9_-]", name.lower())).lstrip("_-")

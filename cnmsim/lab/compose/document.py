@@ -1,0 +1,252 @@
+"""Reading the files of a project into one document: variables, `include`, `extends` and the merging of several files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import FileError
+from cnmsim.lab.compose.dotenv import read_env_file
+from cnmsim.lab.compose.interpolate import Variables, interpolate
+from cnmsim.lab.compose.merge import MergeError, merge, strip_tags, unique
+from cnmsim.lab.compose.schema import COMPOSE_SCHEMA
+from cnmsim.lab.schema import check
+from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, load_yaml, wrong
+
+#: The names Compose looks for in a folder, in that order.
+DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_OVERRIDES = (
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+)
+_SHARED = ("services", "networks", "volumes", "secrets", "configs")
+_MOST_FILES = 200
+
+File = Path | Map
+
+
+def project_files(given: str | Path | Map | Sequence[str | Path | Map]) -> list[File]:
+    """Give the files a user means; a folder stands for the Compose file in it, with its override file if there is one.
+
+    Raises `FileError` for a folder without one.
+    """
+    several = [given] if isinstance(given, str | Path | Map) else list(given)
+    files: list[File] = []
+    for each in several:
+        if isinstance(each, Map):
+            files.append(each)
+        elif Path(each).is_dir():
+            files += _files_of_folder(Path(each))
+        else:
+            files.append(Path(each))
+    if not files:
+        raise FileError("no configuration file provided: not found", path="compose.yaml")
+    return files
+
+
+def _files_of_folder(folder: Path) -> list[File]:
+    main = next((folder / name for name in DEFAULT_NAMES if (folder / name).exists()), None)
+    if main is None:
+        raise FileError("no configuration file provided: not found", path=str(folder))
+    override = next((folder / name for name in _OVERRIDES if (folder / name).exists()), None)
+    return [main] if override is None else [main, override]
+
+
+@define
+class Reader:
+    """Reads the files of one project; `variables` are what `${…}` stands for in them."""
+
+    variables: Variables
+    folder: Path
+    _open: tuple[str, ...] = ()
+    _count: list[int] = field(factory=lambda: [0])
+
+    def read(self, files: Sequence[File]) -> Map:
+        """Read files, later ones laid on the earlier, into one checked document. Raises `FileError`."""
+        document = Map(Place(_name(files[0]), 1))
+        for file in files:
+            document = self._lay(document, self._one(file))
+        document = unique(document)
+        check(document, COMPOSE_SCHEMA, _name(files[0]))
+        return document
+
+    def _lay(self, base: Map, over: Map) -> Map:
+        try:
+            merged = merge(base, over)
+        except MergeError as error:
+            raise error.place.error(str(error), error.key) from None
+        assert isinstance(merged, Map)
+        return merged
+
+    def _one(self, file: File) -> Map:
+        """Read one file, with what it includes and what its services extend."""
+        name = _name(file)
+        if name in self._open:
+            raise FileError(f"include cycle detected: {' includes '.join((*self._open, name))}", path=name)
+        document = self._document(file)
+        folder = file.parent if isinstance(file, Path) else self.folder
+        included = self._included(document, folder, name)
+        own = Map(document.place)
+        for key, value in document.items():
+            if key != "include":
+                own.put(key, value, document.places[key])
+        services = own.get("services")
+        if isinstance(services, Map):
+            own["services"] = self._extended(services, own, folder, name)
+        return own if included is None else _join(included, own, name)
+
+    def _document(self, file: File) -> Map:
+        self._count[0] += 1
+        if self._count[0] > _MOST_FILES:
+            raise FileError(f"the project is made of more than {_MOST_FILES} files", path=_name(file))
+        name = _name(file)
+        document = load_yaml(file) if isinstance(file, Path) else file
+        if document is None:
+            raise FileError("empty compose file", path=name)
+        if not isinstance(document, Map):
+            raise FileError("Top-level object must be a mapping", path=name, line=1)
+        document = interpolate(document, self.variables, name)
+        check(_untagged(document), COMPOSE_SCHEMA, name)
+        folder = file.parent if isinstance(file, Path) else self.folder
+        _anchor_paths(document, folder)
+        return document
+
+    # ---- include
+
+    def _included(self, document: Map, folder: Path, name: str) -> Map | None:
+        total: Map | None = None
+        includes = document.get("include", ())
+        for number, entry in enumerate(includes):
+            try:
+                part = self._include(entry, folder, name)
+            except FileError as error:
+                if error.path != name and error.line is None:  # a file that is not there: say who wants it
+                    raise wrong(document, ("include", number), f"{error.path}: {error.message}", name) from None
+                raise
+            total = part if total is None else _join(total, part, name)
+        return total
+
+    def _include(self, entry: Any, folder: Path, name: str) -> Map:
+        options = entry if isinstance(entry, Map) else {"path": entry}
+        paths = [options["path"]] if isinstance(options["path"], str) else list(options["path"])
+        files = [folder / each for each in paths]
+        home = folder / options["project_directory"] if "project_directory" in options else files[0].parent
+        values = dict(self.variables.values)
+        env_files = options.get("env_file", [home / ".env"] if (home / ".env").is_file() else [])
+        for each in [env_files] if isinstance(env_files, str) else env_files:
+            read = read_env_file(folder / each, values)
+            values = {**read, **values}
+        variables = Variables(values)
+        inner = Reader(variables, home, (*self._open, name), self._count)
+        part = inner.read(files)
+        self.variables.unset += [each for each in variables.unset if each not in self.variables.unset]
+        return part
+
+    # ---- extends
+
+    def _extended(self, services: Map, document: Map, folder: Path, name: str) -> Map:
+        extended = Map(services.place)
+        for key in services:
+            extended.put(key, self._service(document, key, folder, name, ()), services.places[key])
+        return extended
+
+    def _service(self, document: Map, key: str, folder: Path, name: str, chain: tuple[tuple[str, str], ...]) -> Any:
+        """Give a service laid on what it extends."""
+        service = document["services"][key]
+        if not isinstance(service, Map) or "extends" not in service:
+            return service
+        here = (key, name)
+        if here in chain:
+            way = " extends ".join(f"{each} in {path}" for each, path in (*chain, here))
+            raise wrong(document, ("services", key, "extends"), f"circular reference: {way}", name)
+        extends = service["extends"]
+        options = {"service": extends} if isinstance(extends, str) else extends
+        if isinstance(extends, Tagged):
+            return service
+        wanted = options["service"]
+        other, other_folder, other_name = document, folder, name
+        if "file" in options:
+            path = folder / options["file"]
+            try:
+                other, other_folder, other_name = self._document(path), path.parent, str(path)
+            except FileError as error:
+                if error.line is None:
+                    raise wrong(
+                        document, ("services", key, "extends", "file"), f"{error.path}: {error.message}", name
+                    ) from None
+                raise
+        known = other.get("services")
+        if not isinstance(known, Map) or wanted not in known:
+            text = f"cannot extend service {key!r} in {name}: service {wanted!r} not found in {other_name}"
+            raise wrong(document, ("services", key, "extends"), text, name)
+        if len(chain) > _MOST_FILES:
+            raise wrong(document, ("services", key, "extends"), "services extend one another too deeply", name)
+        base = self._service(other, wanted, other_folder, other_name, (*chain, here))
+        own = service.copy()
+        del own["extends"], own.places["extends"]
+        try:
+            return merge(strip_tags(base), own, ("services", key))
+        except MergeError as error:
+            raise error.place.error(str(error), error.key) from None
+
+
+def _name(file: File) -> str:
+    return file.place.path if isinstance(file, Map) else str(file)
+
+
+def _untagged(document: Map) -> Map:
+    stripped = strip_tags(document)
+    assert isinstance(stripped, Map)
+    return stripped
+
+
+def _join(included: Map, own: Map, name: str) -> Map:
+    """Add what a file includes to it. Raises `FileError` if both define a thing of one name differently."""
+    joined = own.copy()
+    for section in _SHARED:
+        theirs = included.get(section)
+        if not isinstance(theirs, Map):
+            continue
+        ours = own.get(section)
+        together = ours.copy() if isinstance(ours, Map) else Map(theirs.place)
+        for key, value in theirs.items():
+            if key in together and together[key] != value:
+                raise wrong(own, (section, key), "conflicts with imported resource", name)
+            if key not in together:
+                together.put(key, value, theirs.places[key])
+        joined.put(section, together, joined.places.get(section, theirs.place))
+    return joined
+
+
+def _anchor_paths(document: Map, folder: Path) -> None:
+    """Make the paths that services name relative to the file they stand in."""
+    services = document.get("services")
+    for service in services.values() if isinstance(services, Map) else ():
+        if not isinstance(service, Map) or "env_file" not in service:
+            continue
+        given = service["env_file"]
+        if isinstance(given, str):
+            service["env_file"] = str(folder / given)
+        elif isinstance(given, Seq):
+            for number, item in enumerate(given):
+                if isinstance(item, str):
+                    given[number] = str(folder / item)
+                elif isinstance(item, Map):
+                    item["path"] = str(folder / item["path"])
+
+
+def environment(env: Mapping[str, str] | None, env_files: Sequence[str | Path], folder: Path) -> dict[str, str]:
+    """Give the variables of a project: `env` before what its files of variables say. Raises `FileError`."""
+    outer = dict(env or {})
+    values: dict[str, str] = {}
+    files = (
+        [Path(each) for each in env_files] if env_files else [folder / ".env"] if (folder / ".env").is_file() else []
+    )
+    for file in files:
+        values.update(read_env_file(file, {**values, **outer}))
+    return {**values, **outer}

@@ -1,0 +1,258 @@
+"""Merging of Compose files: what a later file says about the same thing (compose-spec, 13-merge; compose-go `override`).
+
+Mappings merge key by key and lists append, with the exceptions listed here; then, in lists that are sets by some key, a later item
+replaces the earlier one. `!reset` takes a value away, `!override` puts one in the place of what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cnmsim.lab.yamlfile import Key, Map, Place, Seq, Tagged, key_text
+
+_REPLACED = ("services.*.command", "services.*.entrypoint", "services.*.healthcheck.test")
+_KEY_SETS = ("services.*.networks", "services.*.depends_on")
+_TEXT_SETS = (
+    "networks.*.labels",
+    "services.*.annotations",
+    "services.*.deploy.labels",
+    "services.*.dns",
+    "services.*.dns_opt",
+    "services.*.dns_search",
+    "services.*.env_file",
+    "services.*.environment",
+    "services.*.extra_hosts",
+    "services.*.labels",
+    "services.*.sysctls",
+    "services.*.tmpfs",
+    "volumes.*.labels",
+)
+_UNIQUE_BY_NAME = (
+    *_TEXT_SETS,
+    "networks.*.ipam.options",
+    "services.*.cap_add",
+    "services.*.cap_drop",
+    "services.*.expose",
+    "services.*.links",
+    "services.*.networks.*.aliases",
+    "services.*.networks.*.link_local_ips",
+    "services.*.profiles",
+)
+
+
+class MergeError(ValueError):
+    """Two files say incompatible things; `place` and `key` tell where the later one does."""
+
+    def __init__(self, message: str, place: Place, key: str) -> None:
+        super().__init__(message)
+        self.place, self.key = place, key
+
+
+def merge(base: Any, over: Any, keys: tuple[Key, ...] = (), place: Place | None = None) -> Any:
+    """Give `base` with `over` laid on it; neither is changed. Raises `MergeError` where a list meets a mapping."""
+    if isinstance(over, Tagged):
+        return strip_tags(over.value)
+    if over is None:
+        return base
+    if base is None:
+        return strip_tags(over)
+    path = key_text(keys)
+    place = getattr(over, "place", place)
+    if _matches(path, _REPLACED):
+        return strip_tags(over)
+    if _matches(path, _KEY_SETS):
+        base, over = _as_mapping(base, path), _as_mapping(over, path)
+    elif path.count(".") == 3 and fnmatchcase(path, "networks.*.ipam.config"):
+        return _merge_pools(base, over, keys)
+    elif _matches(path, _TEXT_SETS):
+        base, over = _as_sequence(base), _as_sequence(over)
+    elif _matches(path, ("services.*.build",)):
+        base, over = _as_build(base), _as_build(over)
+    if isinstance(base, Map) and isinstance(over, Map):
+        return _merge_maps(base, over, keys)
+    if isinstance(base, Seq) and isinstance(over, Seq):
+        joined = base.copy()
+        for item, where in zip(over, over.places, strict=True):
+            if not isinstance(item, Tagged):
+                joined.put(strip_tags(item), where)
+        return joined
+    if isinstance(base, Map | Seq) or isinstance(over, Map | Seq):
+        raise MergeError(f"cannot override {path}", place or Place("", 1), path)
+    return over
+
+
+def _merge_maps(base: Map, over: Map, keys: tuple[Key, ...]) -> Map:
+    merged = base.copy()
+    for key, value in over.items():
+        where = over.places[key]
+        if isinstance(value, Tagged) and value.tag == "!reset":
+            merged.pop(key, None)
+            merged.places.pop(key, None)
+        elif key in merged:
+            merged.put(key, merge(merged[key], value, (*keys, key), where), where)
+        else:
+            merged.put(key, strip_tags(value), where)
+    return merged
+
+
+def strip_tags(value: Any) -> Any:
+    """Give a value as it is with nothing under it: what `!reset` marks is away, what `!override` marks stands."""
+    if isinstance(value, Tagged):
+        return strip_tags(value.value) if value.tag == "!override" else value
+    if isinstance(value, Map):
+        mapping = Map(value.place)
+        for key, each in value.items():
+            if not _is_reset(each):
+                mapping.put(key, strip_tags(each), value.places[key])
+        return mapping
+    if isinstance(value, Seq):
+        sequence = Seq(value.place)
+        for number, each in enumerate(value):
+            if not _is_reset(each):
+                sequence.put(strip_tags(each), value.places[number])
+        return sequence
+    return value
+
+
+def _is_reset(value: Any) -> bool:
+    return isinstance(value, Tagged) and value.tag == "!reset"
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    parts = path.split(".")
+    return any(
+        len(parts) == len(wanted := pattern.split("."))
+        and all(each in {"*", part} for each, part in zip(wanted, parts, strict=True))
+        for pattern in patterns
+    )
+
+
+def _as_mapping(value: Any, path: str) -> Any:
+    if not isinstance(value, Seq):
+        return value
+    mapping = Map(value.place)
+    for name, place in zip(value, value.places, strict=True):
+        if not isinstance(name, str):
+            return value
+        mapping.put(name, _started(place) if path.endswith("depends_on") else None, place)
+    return mapping
+
+
+def _started(place: Place) -> Map:
+    condition = Map(place)
+    condition.put("condition", "service_started", place)
+    condition.put("required", True, place)
+    return condition
+
+
+def _as_sequence(value: Any) -> Any:
+    if isinstance(value, str):
+        return _single(value)
+    if not isinstance(value, Map):
+        return value
+    sequence = Seq(value.place)
+    for key in sorted(value):
+        each, place = value[key], value.places[key]
+        if isinstance(each, Seq):
+            for item in each:
+                sequence.put(f"{key}={item}", place)
+        elif each is None or isinstance(each, str | int | float):
+            sequence.put(key if each is None else f"{key}={_scalar_text(each)}", place)
+        else:
+            return value
+    return sequence
+
+
+def _single(value: str) -> Seq:
+    sequence = Seq(Place("", 1))
+    sequence.put(value, sequence.place)
+    return sequence
+
+
+def _scalar_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _as_build(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    place = Place("", 1)
+    build = Map(place)
+    build.put("context", value, place)
+    return build
+
+
+def _merge_pools(base: Any, over: Any, keys: tuple[Key, ...]) -> Any:
+    """Merge IPAM pools by their subnet."""
+    if not isinstance(base, Seq) or not isinstance(over, Seq):
+        path = key_text(keys)
+        raise MergeError(f"cannot override {path}", getattr(over, "place", None) or Place("", 1), path)
+    merged = base.copy()
+    for pool, place in zip(over, over.places, strict=True):
+        subnet = pool.get("subnet") if isinstance(pool, Map) else None
+        same = [n for n, each in enumerate(merged) if isinstance(each, Map) and each.get("subnet") == subnet]
+        if same and isinstance(pool, Map):
+            merged[same[0]] = _merge_maps(merged[same[0]], pool, keys)
+        else:
+            merged.put(strip_tags(pool), place)
+    return merged
+
+
+def unique(value: Any, keys: tuple[Key, ...] = ()) -> Any:
+    """Give a merged document with one item of each kind in the lists that are sets; the last one said holds."""
+    if isinstance(value, Map):
+        mapping = Map(value.place)
+        for key, each in value.items():
+            mapping.put(key, unique(each, (*keys, key)), value.places[key])
+        return mapping
+    if not isinstance(value, Seq):
+        return value
+    identity = _identity(key_text(keys))
+    if identity is None:
+        return value
+    found: dict[str, int] = {}
+    sequence = Seq(value.place)
+    for item, place in zip(value, value.places, strict=True):
+        mark = identity(item)
+        if mark in found:
+            sequence[found[mark]], sequence.places[found[mark]] = item, place
+        else:
+            found[mark] = len(sequence)
+            sequence.put(item, place)
+    return sequence
+
+
+def _identity(path: str) -> Callable[[Any], str] | None:
+    if _matches(path, ("services.*.ports",)):
+        return _port_mark
+    if _matches(path, ("services.*.volumes",)):
+        return _volume_mark
+    if _matches(path, ("services.*.secrets", "services.*.configs")):
+        return _mount_mark
+    return _name_mark if _matches(path, _UNIQUE_BY_NAME) else None
+
+
+def _name_mark(item: Any) -> str:
+    if isinstance(item, Map):
+        return str(item.get("path", item))
+    return str(item).partition("=")[0]
+
+
+def _port_mark(item: Any) -> str:
+    if not isinstance(item, Map):
+        return str(item)
+    host, protocol = item.get("host_ip", "0.0.0.0"), item.get("protocol", "tcp")  # noqa: S104
+    return f"{host}:{item.get('published')}:{item.get('target')}/{protocol}"
+
+
+def _volume_mark(item: Any) -> str:
+    if isinstance(item, Map):
+        return str(item.get("target"))
+    parts = str(item).split(":")
+    return parts[0] if len(parts) == 1 else parts[1]
+
+
+def _mount_mark(item: Any) -> str:
+    return str(item.get("target", item.get("source"))) if isinstance(item, Map) else str(item)

@@ -1,0 +1,122 @@
+"""A Compose project as values: what its files say once they are merged, checked and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from cnmsim.errors import FileError
+from cnmsim.lab.compose.ports import PortMapping
+from cnmsim.lab.yamlfile import Key, Map, locate, wrong
+
+
+@frozen
+class NetworkUse:
+    """A service's place on one network of its project. Addresses and MAC are "" if the engine is to choose."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    ipv4_address: str = ""
+    ipv6_address: str = ""
+    link_local_ips: tuple[str, ...] = ()
+    mac_address: str = ""
+    priority: int = 0
+    gw_priority: int = 0
+    interface_name: str = ""
+    driver_opts: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Dependency:
+    """That a service starts after another: when that is `service_started`, `service_healthy` or `service_completed_successfully`."""
+
+    service: str
+    condition: str = "service_started"
+    is_required: bool = True
+    restarts: bool = False
+
+
+@frozen
+class Service:
+    """One service. `command` and `entrypoint` are `None` where the image's own holds."""
+
+    name: str
+    image: str
+    networks: tuple[NetworkUse, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: dict[str, str | None] = field(factory=dict)
+    expose: tuple[str, ...] = ()
+    network_mode: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    container_name: str = ""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opt: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    external_links: tuple[str, ...] = ()
+    replicas: int = 1
+    sysctls: dict[str, str] = field(factory=dict)
+    labels: dict[str, str] = field(factory=dict)
+    mac_address: str = ""
+    restart: str = ""
+    extra: dict[str, Any] = field(factory=dict)
+
+    def networks_by_priority(self) -> list[NetworkUse]:
+        """Give its networks, those of highest priority first, then by name; the first is the primary one."""
+        return sorted(self.networks, key=lambda use: (-use.priority, use.network))
+
+
+@frozen
+class Pool:
+    """One pool of a network's addresses; "" where the engine is to choose."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    aux_addresses: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Network:
+    """One network of a project; `name` is what the engine calls it."""
+
+    key: str
+    name: str
+    driver: str = ""
+    driver_opts: dict[str, str] = field(factory=dict)
+    ipam_driver: str = ""
+    ipam_options: dict[str, str] = field(factory=dict)
+    pools: tuple[Pool, ...] = ()
+    is_internal: bool = False
+    is_attachable: bool = False
+    is_external: bool = False
+    enable_ipv4: bool | None = None
+    enable_ipv6: bool | None = None
+    labels: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class ComposeProject:
+    """All that a project is. `warnings` are what Compose would have said on the way."""
+
+    name: str
+    services: dict[str, Service]
+    networks: dict[str, Network]
+    path: str
+    document: Map
+    warnings: tuple[str, ...] = ()
+
+    def line_of(self, *keys: Key) -> int | None:
+        """Tell on which line the value at `keys` stands."""
+        place = locate(self.document, keys)
+        return None if place is None else place.line
+
+    def error(self, message: str, *keys: Key) -> FileError:
+        """Make the error that the value at `keys` is wrong."""
+        return wrong(self.document, keys, message, self.path)

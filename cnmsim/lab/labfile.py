@@ -1,0 +1,271 @@
+"""Lab files: a lab written down in YAML.
+
+engine: 29.7.2
+nameserver: 203.0.113.10
+segments:
+  10.0.0.0/24: {latency: 2ms, loss: 0.01}
+hosts:
+  node1:
+    addresses: [10.0.0.15/24]
+    gateway: 10.0.0.1
+    docker: {userland-proxy: false}
+    compose: shop.yml
+  router:
+    addresses: [10.0.0.1/24, 203.0.113.1/24]
+    router: true
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cnmsim.errors import CnmsimError, FileError
+from cnmsim.kernel.address import Prefix
+from cnmsim.lab.lab import Lab
+from cnmsim.lab.schema import Schema, check
+from cnmsim.lab.yamlfile import Key, Map, load_yaml, wrong
+
+_TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_DURATION: Schema = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?(us|ms|s)$", "description": "is no duration such as 5ms or 0.2s"},
+    ]
+}
+_RATE: Schema = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {
+            "type": "string",
+            "pattern": r"^\d+(\.\d+)?([kmgKMG])?bit$",
+            "description": "is no rate such as 10mbit",
+        },
+    ]
+}
+_CABLE: dict[str, Schema] = {
+    "latency": _DURATION,
+    "bandwidth": _RATE,
+    "loss": {"type": "number", "minimum": 0, "maximum": 1},
+}
+_MTU: Schema = {"type": "integer", "minimum": 68, "maximum": 65535}
+
+_HOST: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["addresses"],
+    "properties": {
+        "addresses": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "gateway": _TEXTS,
+        "docker": {"type": ["boolean", "object"]},
+        "engine": {"type": "string"},
+        "nameserver": {"type": "string"},
+        "router": {"type": "boolean"},
+        "web": {"type": "boolean"},
+        "names": {"type": "object", "additionalProperties": _TEXTS},
+        "routes": {"type": "array", "items": {"type": "string"}},
+        "mtu": _MTU,
+        "compose": {"anyOf": [*_TEXTS["anyOf"], {"type": "object"}]},
+        "project": {"type": "string"},
+        "run": _TEXTS,
+    },
+}
+
+LAB_SCHEMA: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["hosts"],
+    "patternProperties": {"^x-": {}},
+    "properties": {
+        "engine": {"type": "string"},
+        "seed": {"type": "integer"},
+        "nameserver": {"type": "string"},
+        "hosts": {"type": "object", "minProperties": 1, "additionalProperties": _HOST},
+        "segments": {
+            "type": "object",
+            "additionalProperties": {
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {
+                    **_CABLE,
+                    "subnets": {"type": "array", "items": {"type": "string"}},
+                    "mtu": _MTU,
+                    "hub": {"type": "boolean"},
+                    "refuse-unknown-macs": {"type": "boolean"},
+                },
+            },
+        },
+        "links": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["between"],
+                "properties": {
+                    **_CABLE,
+                    "between": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+                    "mtu": _MTU,
+                },
+            },
+        },
+    },
+}
+
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_UNITS_BPS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_OPTION_NAMES = {"hub": "is_hub", "refuse-unknown-macs": "refuse_unknown_macs", "mtu": "mtu", "loss": "loss"}
+
+
+def is_lab(document: Any) -> bool:
+    """Tell a lab file from a Compose file by what it describes."""
+    return isinstance(document, dict) and "hosts" in document and "services" not in document
+
+
+def load_lab(path: Path, *, engine: str | None = None, seed: int = 0) -> Lab:
+    """Build the lab that a file describes; `engine` overrides the release the file names.
+
+    Raises `FileError` for whatever is wrong in the file, with its line and key.
+    """
+    document = load_yaml(path)
+    check(document, LAB_SCHEMA, str(path))
+    return _Reader(path, document).lab(engine, seed)
+
+
+class _Reader:
+    """Makes a lab of a checked document; every error says where in the file its cause stands."""
+
+    def __init__(self, path: Path, document: Map) -> None:
+        self.path = path
+        self.document = document
+
+    def _error(self, keys: tuple[Key, ...], error: Exception) -> FileError:
+        if isinstance(error, FileError):
+            return error
+        text = error.message if isinstance(error, CnmsimError) else str(error)
+        return wrong(self.document, keys, text, str(self.path))
+
+    def lab(self, engine: str | None, seed: int) -> Lab:
+        document = self.document
+        nameserver = document.get("nameserver")
+        try:
+            release = engine or document.get("engine")
+            lab = Lab(
+                **({"engine": release} if release else {}), seed=document.get("seed", seed), nameserver=nameserver
+            )
+        except CnmsimError as error:
+            raise self._error(("engine",), error) from None
+        for name, options in document.get("segments", {}).items():
+            self._add_segment(lab, name, options or {})
+        for name, options in document["hosts"].items():
+            self._add_host(lab, name, options)
+        for number, options in enumerate(document.get("links", ())):
+            self._add_link(lab, number, options)
+        lab.settle()
+        for name, options in document["hosts"].items():
+            self._furnish(lab, name, options)
+        return lab
+
+    def _add_segment(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
+        subnets = options.get("subnets", [name] if "/" in name else [])
+        try:
+            own = _segment_name(name)
+            lab.add_segment(own, *subnets, **_cable_options(options))
+        except (CnmsimError, ValueError) as error:
+            raise self._error(("segments", name), error) from None
+
+    def _add_host(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
+        taken = {key: options[key] for key in _HOST_OPTIONS if key in options}
+        try:
+            lab.add_host(name, *options["addresses"], **taken)
+        except CnmsimError as error:
+            raise self._error(self._blame(name, options, error), error) from None
+
+    def _blame(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
+        """Find the key an error is about, by the value or the key it names."""
+        text = error.message.partition(": ")[2] or error.message
+        for number, address in enumerate(options["addresses"]):
+            if address.partition("/")[0] in text and "gateway" not in text:
+                return ("hosts", name, "addresses", number)
+        for number, route in enumerate(options.get("routes", ())):
+            if route in text:
+                return ("hosts", name, "routes", number)
+        if isinstance(options.get("docker"), dict):
+            for key in options["docker"]:
+                if key in text:
+                    return ("hosts", name, "docker", key)
+        for key in ("gateway", "nameserver", "engine", "names", "docker"):
+            if key in options and (key in text or str(options[key]) in text):
+                return ("hosts", name, key)
+        return ("hosts", name)
+
+    def _add_link(self, lab: Lab, number: int, options: dict[str, Any]) -> None:
+        left, right = (_segment_name(end) for end in options["between"])
+        try:
+            lab.link(left, right, **_cable_options(options))
+        except CnmsimError as error:
+            raise self._error(("links", number, "between"), error) from None
+
+    def _furnish(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
+        """Bring up what is to run on a host: its Compose project, then its commands."""
+        if "compose" in options:
+            self._compose(lab, name, options)
+        commands = options.get("run", [])
+        for number, command in enumerate([commands] if isinstance(commands, str) else commands):
+            done = lab.host(name).exec(command)
+            if not done.succeeded:
+                keys: tuple[Key, ...] = (
+                    ("hosts", name, "run") if isinstance(commands, str) else ("hosts", name, "run", number)
+                )
+                text = done.output.strip() or "it printed nothing"
+                raise self._error(keys, ValueError(f"exit status {done.status}: {text}"))
+
+    def _compose(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
+        given = options["compose"]
+        if not options.get("docker", False):
+            raise self._error(("hosts", name, "compose"), ValueError("the host runs no engine: set docker: true"))
+        project = options.get("project", name)
+        try:
+            if isinstance(given, Map):
+                lab.up([given], host=name, project=project, folder=self.path.parent)
+                return
+            files = [given] if isinstance(given, str) else list(given)
+            lab.up([self.path.parent / each for each in files], host=name, project=options.get("project"))
+        except CnmsimError as error:
+            raise self._error(("hosts", name, "compose"), error) from None
+
+
+_HOST_OPTIONS = ("gateway", "docker", "engine", "nameserver", "router", "web", "names", "routes", "mtu")
+
+
+def _segment_name(name: str) -> str:
+    """Read a subnet as a segment's name in its usual form."""
+    if "/" not in name:
+        return name
+    try:
+        return str(Prefix.parse(name, strict=False))
+    except ValueError:
+        return name
+
+
+def _cable_options(options: dict[str, Any]) -> dict[str, Any]:
+    read = {_OPTION_NAMES[key]: options[key] for key in _OPTION_NAMES if key in options}
+    if "latency" in options:
+        read["latency_s"] = _duration_s(options["latency"])
+    if "bandwidth" in options:
+        read["bandwidth_bps"] = _rate_bps(options["bandwidth"])
+    return read
+
+
+def _duration_s(value: float | str) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", value).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS_S[unit]
+
+
+def _rate_bps(value: float | str) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    number, unit = re.fullmatch(r"([\d.]+)(\w?)bit", value).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS_BPS[unit.lower()]

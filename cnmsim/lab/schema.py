@@ -1,0 +1,160 @@
+"""Checks a document against a JSON Schema (draft 2020-12), and says in one sentence what is wrong and where."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import relevance
+
+from cnmsim.errors import FileError
+from cnmsim.lab.yamlfile import Key, Tagged, key_text, wrong
+
+Schema = dict[str, Any]
+
+_TYPE_NAMES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "empty",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "a string",
+}
+
+
+def check(document: Any, schema: Schema, path: str, *, below: tuple[Key, ...] = ()) -> None:
+    """Check what was read from `path`. Raises `FileError` for the first thing that is wrong in it.
+
+    `below` is the way to `document` from the top of its file, for the key in the error.
+    """
+    _refuse_tags(document, below, path)
+    errors = sorted(
+        _validator(id(schema), _Held(schema)).iter_errors(document), key=lambda each: list(map(str, each.path))
+    )
+    if not errors:
+        return
+    error = _deepest(errors[0])
+    keys, message = _describe(error)
+    raise _prefixed(document, keys, message, path, below)
+
+
+class _Held:
+    """Keeps a schema alive in the cache, by identity."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held) and other.schema is self.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@cache
+def _validator(_identity: int, held: _Held) -> Draft202012Validator:
+    return Draft202012Validator(held.schema)
+
+
+def _prefixed(document: Any, keys: tuple[Key, ...], message: str, path: str, below: tuple[Key, ...]) -> FileError:
+    error = wrong(document, keys, message, path)
+    if not below:
+        return error
+    return FileError(message, path=error.path, line=error.line, key=key_text((*below, *keys)))
+
+
+def _refuse_tags(value: Any, keys: tuple[Key, ...], path: str, root: Any = None) -> None:
+    root = value if root is None else root
+    if isinstance(value, Tagged):
+        raise wrong(root, keys, f"unknown tag {value.tag}", path)
+    inner: Iterable[tuple[Key, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, each in inner:
+        _refuse_tags(each, (*keys, key), path, root)
+
+
+def _deepest(error: ValidationError) -> ValidationError:
+    """Find, among the alternatives a value fails, the one its writer most likely meant."""
+    while error.context:
+        by_branch: dict[Any, list[ValidationError]] = {}
+        for each in error.context:
+            by_branch.setdefault(each.schema_path[0], []).append(each)
+        meant = [errors for errors in by_branch.values() if not any(_is_type_clash(each) for each in errors)]
+        if not meant:
+            return error
+        error = min((each for errors in meant for each in errors), key=relevance)
+    return error
+
+
+def _is_type_clash(error: ValidationError) -> bool:
+    return error.validator == "type" and not error.path
+
+
+def _describe(error: ValidationError) -> tuple[tuple[Key, ...], str]:
+    """Give the way to what is wrong, and the sentence."""
+    keys = tuple(error.absolute_path)
+    describe = _SENTENCES.get(str(error.validator))
+    return describe(error, keys) if describe else (keys, error.message)
+
+
+def _wrong_type(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    kinds = error.validator_value
+    return keys, f"must be {_alternatives([kinds] if isinstance(kinds, str) else kinds)}"
+
+
+def _no_alternative(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    kinds: list[str] = []
+    for each in error.context or ():
+        if _is_type_clash(each):
+            kinds += [each.validator_value] if isinstance(each.validator_value, str) else each.validator_value
+    return keys, f"must be {_alternatives(list(dict.fromkeys(kinds)))}" if kinds else error.message
+
+
+def _alternatives(kinds: list[str]) -> str:
+    return " or ".join(_TYPE_NAMES[kind] for kind in kinds)
+
+
+def _unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    known = list(error.schema.get("properties", ()))
+    patterns = error.schema.get("patternProperties", {})
+    odd = next(key for key in error.instance if key not in known and not any(re.search(p, key) for p in patterns))
+    near = difflib.get_close_matches(odd, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return (*keys, odd), f"additional property {odd} is not allowed{hint}"
+
+
+def _missing_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    missing = next(key for key in error.validator_value if key not in error.instance)
+    return keys, f"{missing} is missing"
+
+
+def _not_listed(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    return keys, f"must be one of {', '.join(map(str, error.validator_value))}"
+
+
+def _mismatch(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    return keys, f"{str(error.instance)[:80]!r} {error.schema.get('description', 'is not of the right form')}"
+
+
+def _repeated(_error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    return keys, "has the same item twice"
+
+
+_SENTENCES: dict[str, Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]] = {
+    "type": _wrong_type,
+    "anyOf": _no_alternative,
+    "oneOf": _no_alternative,
+    "additionalProperties": _unknown_key,
+    "required": _missing_key,
+    "enum": _not_listed,
+    "pattern": _mismatch,
+    "uniqueItems": _repeated,
+}
