@@ -1,0 +1,134 @@
+"""What well-known images mean to the simulator: the command they run and what it listens on.
+
+A command is made of programs of the simulated userland. `service NAME PORT...` stands for a server whose protocol is
+not simulated: it accepts connections on its ports. Every image has the same small tree of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WHOAMI = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
+#: Path, content and mode of the files of every image.
+FILES: tuple[tuple[str, str, int], ...] = (
+    ("/etc/group", "root:x:0:\n", 0o644),
+    (
+        "/etc/os-release",
+        'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME="Alpine Linux v3.22"\n',
+        0o644,
+    ),
+    ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644),
+    ("/www/cgi-bin/whoami", _WHOAMI, 0o755),
+    ("/www/index.html", "hello from the web server\n", 0o644),
+)
+
+
+@frozen
+class ImageMeaning:
+    """What an image's configuration says: `command` (Cmd), `entrypoint`, `exposed` ports as `5432/tcp`, and so on."""
+
+    command: tuple[str, ...] = ("sh",)
+    entrypoint: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    env: tuple[str, ...] = (_PATH,)
+    working_dir: str = ""
+    user: str = ""
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    labels: dict[str, str] = field(factory=dict, hash=False)
+    size: int = 8_317_312
+    #: The lines of the image's /etc/os-release, if it has another than Alpine's.
+    os_release: str = ""
+
+
+def _service(name: str, *ports: int | str, **options: str) -> ImageMeaning:
+    exposed = tuple(each if isinstance(each, str) else f"{each}/tcp" for each in ports)
+    tcp = [each.removesuffix("/tcp") for each in exposed if each.endswith("/tcp")]
+    volumes = (options["volume"],) if "volume" in options else ()
+    return ImageMeaning(("service", name, *tcp), exposed=exposed, volumes=volumes)
+
+
+def _web(*exposed: str) -> ImageMeaning:
+    return ImageMeaning(("httpd", "-f", "-p", "80", "-h", "/www"), exposed=exposed)
+
+
+def _os(name: str, identifier: str, pretty: str) -> ImageMeaning:
+    return ImageMeaning(os_release=f'NAME="{name}"\nID={identifier}\nPRETTY_NAME="{pretty}"\n')
+
+
+_SHELL = ImageMeaning()
+#: By repository, without `library/` and tag. nginx is what the recorded engines ran: it declares no port.
+WELL_KNOWN: dict[str, ImageMeaning] = {
+    "adminer": _service("adminer", 8080),
+    "alpine": _SHELL,
+    "busybox": ImageMeaning(env=(_PATH,), size=4_277_910),
+    "caddy": _service("caddy", 80, 443, "443/udp", 2019),
+    "cassandra": _service("cassandra", 7000, 7001, 7199, 9042, 9160),
+    "consul": _service("consul", 8300, 8301, "8301/udp", 8500, 8600, "8600/udp"),
+    "couchdb": _service("couchdb", 4369, 5984, 9100),
+    "curlimages/curl": ImageMeaning(("curl",)),
+    "debian": _os("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"),
+    "elasticsearch": _service("elasticsearch", 9200, 9300),
+    "etcd": _service("etcd", 2379, 2380),
+    "fedora": _os("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"),
+    "gitea/gitea": _service("gitea", 22, 3000),
+    "golang": _SHELL,
+    "grafana/grafana": _service("grafana", 3000),
+    "haproxy": _service("haproxy", 80),
+    "hello-world": ImageMeaning(
+        ("echo", "\nHello from Docker!\nThis message shows that your installation appears to be working correctly.\n")
+    ),
+    "httpd": _web("80/tcp"),
+    "influxdb": _service("influxdb", 8086),
+    "jenkins/jenkins": _service("jenkins", 8080, 50000),
+    "kibana": _service("kibana", 5601),
+    "mariadb": _service("mariadb", 3306, volume="/var/lib/mysql"),
+    "memcached": _service("memcached", 11211),
+    "minio/minio": _service("minio", 9000),
+    "mongo": _service("mongo", 27017, volume="/data/db"),
+    "mysql": _service("mysql", 3306, 33060, volume="/var/lib/mysql"),
+    "nats": _service("nats", 4222, 6222, 8222),
+    "neo4j": _service("neo4j", 7473, 7474, 7687),
+    "nginx": _web(),
+    "nicolaka/netshoot": _SHELL,
+    "node": _SHELL,
+    "php": _SHELL,
+    "postgres": _service("postgres", 5432, volume="/var/lib/postgresql/data"),
+    "prom/prometheus": _service("prometheus", 9090),
+    "python": _SHELL,
+    "rabbitmq": _service("rabbitmq", 4369, 5671, 5672, 15691, 15692, 25672),
+    "redis": _service("redis", 6379, volume="/data"),
+    "registry": _service("registry", 5000, volume="/var/lib/registry"),
+    "ruby": _SHELL,
+    "swaggerapi/petstore": _service("petstore", 8080),
+    "tomcat": _service("tomcat", 8080),
+    "traefik": _service("traefik", 80),
+    "traefik/whoami": _web("80/tcp"),
+    "ubuntu": _os("Ubuntu", "ubuntu", "Ubuntu 24.04.2 LTS"),
+    "valkey/valkey": _service("valkey", 6379, volume="/data"),
+    "wordpress": _web("80/tcp"),
+    "zookeeper": _service("zookeeper", 2181, 2888, 3888, 8080),
+}
+
+
+@define
+class ImageCatalogue:
+    """What image names mean, and which images an engine has from the start.
+
+    An engine can pull any name; one that is not in `meanings` is like alpine. With `is_offline` it can pull none.
+    """
+
+    meanings: dict[str, ImageMeaning] = field(factory=lambda: dict(WELL_KNOWN))
+    present: Iterable[str] = ("busybox", "alpine", "ubuntu", "nginx")
+    is_offline: bool = False
+
+    def add(self, repository: str, meaning: ImageMeaning) -> None:
+        """Teach it an image; a tag may be part of the name, and then counts for that tag alone."""
+        self.meanings[repository] = meaning
+
+    def meaning(self, repository: str, tag: str = "latest") -> ImageMeaning:
+        """Tell what an image is."""
+        return self.meanings.get(f"{repository}:{tag}") or self.meanings.get(repository) or _SHELL

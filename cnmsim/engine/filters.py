@@ -1,0 +1,104 @@
+"""The `filters` parameter of listings, prunes and events.
+
+Source: moby `api/types/filters/parse.go` (26.1.5), `daemon/internal/filters` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter
+
+
+@define
+class Filters:
+    """What a client filters by: for each key the values, of which one must match (for labels: all)."""
+
+    values: dict[str, list[str]] = field(factory=dict)
+
+    @classmethod
+    def parse(cls, raw: str | Mapping[str, Any] | None) -> Filters:
+        """Read the JSON text of a query, or the object it stands for; both of the API's spellings are known.
+
+        Raises `InvalidParameter` for anything else.
+        """
+        if raw is None or raw == "":
+            return cls()
+        if isinstance(raw, str):
+            try:
+                raw = json.loads(raw)
+            except ValueError:
+                raise InvalidParameter("invalid filter") from None
+        if not isinstance(raw, Mapping):
+            raise InvalidParameter("invalid filter")
+        return cls({str(key): _values(value) for key, value in raw.items()})
+
+    def validate(self, accepted: Iterable[str]) -> None:
+        """Refuse keys that are not known. Raises `InvalidParameter`."""
+        known = set(accepted)
+        for key in self.values:
+            if key not in known:
+                raise InvalidParameter(f"invalid filter '{key}'")
+
+    def get(self, key: str) -> list[str]:
+        """Give the values of a key."""
+        return self.values.get(key, [])
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def match(self, key: str, text: str) -> bool:
+        """Tell whether one of the values equals `text` or is found in it as a regular expression."""
+        return self._any(key, lambda wanted: wanted == text or _search(wanted, text))
+
+    def exact_match(self, key: str, text: str) -> bool:
+        """Tell whether one of the values equals `text`."""
+        return self._any(key, lambda wanted: wanted == text)
+
+    def fuzzy_match(self, key: str, text: str) -> bool:
+        """Tell whether `text` begins with one of the values."""
+        return self._any(key, text.startswith)
+
+    def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
+        """Tell whether every value, `name` or `name=value`, is among the labels."""
+        return all(_has_label(labels or {}, wanted) for wanted in self.get(key))
+
+    def boolean(self, key: str, default: bool) -> bool:
+        """Read a key that takes one truth value. Raises `InvalidParameter`."""
+        values = self.get(key)
+        if not values:
+            return default
+        truth = {"1": True, "true": True, "0": False, "false": False}
+        if len(values) > 1 or values[0] not in truth:
+            listed = " ".join(values)
+            raise InvalidParameter(f"invalid filter '{key}=[{listed}]'")
+        return truth[values[0]]
+
+    def _any(self, key: str, holds: Callable[[str], bool]) -> bool:
+        values = self.get(key)
+        return not values or any(holds(wanted) for wanted in values)
+
+
+def _values(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [str(each) for each, is_wanted in value.items() if is_wanted]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return list(value)
+    raise InvalidParameter("invalid filter")
+
+
+def _search(pattern: str, text: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return False
+
+
+def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    name, has_value, value = wanted.partition("=")
+    return name in labels and (not has_value or labels[name] == value)

@@ -1,0 +1,47 @@
+"""Names of containers: the rule for them, and random ones for containers that were given none.
+
+Source: moby `daemon/names.go`, `daemon/names/names.go`; the words of random names are our own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from random import Random
+
+from cnmsim.errors import InvalidParameter
+
+_VALID = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_ADJECTIVES = """able amber brave bright brisk calm clever cosmic crisp curious daring eager early earnest fair fleet fond
+    frosty gentle glad golden happy hardy honest humble jolly keen kind lively lucid lucky merry mild modest neat noble
+    patient placid plucky polite proud quick quiet rapid ready serene sharp silent sincere smart snowy steady still
+    sunny swift tidy tranquil upbeat vivid warm wise witty zesty""".split()  # noqa: SIM905 - a list of words
+_SURNAMES = """abramson baran berners bolt bush cailliau carr cerf clark cohen cooper corbato crocker davies deering
+    diffie engelbart estrin feinler floyd gerich goto hafner hellman hopper huitema jacobson kahn karn kernighan kleinrock
+    kirstein knuth lamport licklider liskov lovelace mills mockapetris moy murai neumann perlman pike pouzin postel
+    ritchie roberts salus schulzrinne shannon steiner taylor thompson tomlinson torvalds turing wilkes zimmermann""".split()  # noqa: SIM905 - a list of words
+
+
+def check_name(name: str) -> None:
+    """Refuse a name no container may have. Raises `InvalidParameter`."""
+    if not _VALID.fullmatch(name):
+        raise InvalidParameter(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+
+
+def random_name(random: Random, is_taken: Callable[[str], bool]) -> str:
+    """Make a name such as `keen_postel` that is free; a digit is added once the plain ones run out."""
+    for attempt in range(64):
+        name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}"
+        if attempt > 5:
+            name += str(random.randrange(10))
+        if not is_taken(name):
+            return name
+    return f"{random.choice(_ADJECTIVES)}_{random.getrandbits(48):012x}"
+
+
+def hex_id(random: Random) -> str:
+    """Draw an id of 64 hexadecimal digits whose first twelve are no number, as engines draw them."""
+    while True:
+        drawn = f"{random.getrandbits(256):064x}"
+        if not drawn[:12].isdigit():
+            return drawn

@@ -1,0 +1,97 @@
+"""Ports as the API writes them: `80/tcp`, port sets, port bindings with ranges.
+
+Source: docker/go-connections `nat`, moby `api/types/network/port.go`, `daemon/container_operations.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import parse_ip
+from cnmsim.libnetwork.options import PortBinding, TransportPort
+
+_PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+def parse_port(text: str) -> TransportPort:
+    """Read `80/tcp` or `80`. Raises `InvalidParameter`."""
+    number, _, protocol = text.partition("/")
+    if not (number.isascii() and number.isdigit()) or int(number) > 65535:
+        raise InvalidParameter(f'invalid port specification: "{text}"')
+    return TransportPort((protocol or "tcp").lower(), int(number))
+
+
+def format_port(port: TransportPort) -> str:
+    """Write `80/tcp`."""
+    return f"{port.port}/{port.protocol}"
+
+
+def parse_host_range(text: str) -> tuple[int, int]:
+    """Read the host side of a binding: "" (0, 0), `8080` or `8080-8090`. Raises `InvalidParameter`."""
+    if not text:
+        return 0, 0
+    first, dash, last = text.partition("-")
+    parts = (first, last) if dash else (first, first)
+    if not all(part.isascii() and part.isdigit() and int(part) <= 65535 for part in parts):
+        raise InvalidParameter(f'invalid port specification: "{text}"')
+    low, high = int(parts[0]), int(parts[1])
+    if high < low:
+        raise InvalidParameter(f'invalid port specification: "{text}"')
+    return low, high
+
+
+def check_bindings(bindings: Mapping[str, Any] | None, *, is_typed: bool) -> None:
+    """Refuse ports and host ports that are none. `is_typed` also refuses what only later releases do.
+
+    Raises `InvalidParameter`.
+    """
+    for key, entries in (bindings or {}).items():
+        port = parse_port(key)
+        if is_typed and (port.port == 0 or port.protocol not in _PROTOCOLS):
+            raise InvalidParameter(f'invalid port specification: "{key}"')
+        for entry in entries or ():
+            parse_host_range(entry["HostPort"])
+            if is_typed and entry["HostIp"]:
+                _check_address(entry["HostIp"])
+
+
+def _check_address(text: str) -> None:
+    try:
+        parse_ip(text)
+    except ValueError:
+        raise InvalidParameter(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
+
+
+def asked_ports(
+    bindings: Mapping[str, Any] | None, exposed: Iterable[str], *, publish_all: bool
+) -> tuple[list[TransportPort], list[PortBinding]]:
+    """Give the ports a container exposes, and the bindings it asks for.
+
+    A published port is an exposed one. `publish_all` asks an ephemeral host port for every exposed port that has no
+    binding. Raises `InvalidParameter`.
+    """
+    entries = {**dict.fromkeys(exposed), **(bindings or {})}
+    ports: list[TransportPort] = []
+    asked: list[PortBinding] = []
+    for key, wanted in sorted(entries.items()):
+        port = parse_port(key)
+        if port.protocol not in _PROTOCOLS:
+            continue
+        ports.append(port)
+        asked += [_binding(port, each) for each in wanted or ()]
+        if publish_all and not wanted:
+            asked.append(PortBinding(port.protocol, port.port))
+    return ports, asked
+
+
+def _binding(port: TransportPort, entry: Mapping[str, str]) -> PortBinding:
+    low, high = parse_host_range(entry["HostPort"])
+    address = None
+    if entry["HostIp"]:
+        try:
+            address = parse_ip(entry["HostIp"].strip("[]"))
+        except ValueError:
+            address = None  # 26.1 and 28.5 take a malformed address for none at all
+    return PortBinding(port.protocol, port.port, address, low, high)

@@ -1,0 +1,48 @@
+"""When a container that ended is started again: restart policies and their growing pause.
+
+Source: moby `daemon/internal/restartmanager/restartmanager.go`.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 60.0
+#: A container that ran this long begins again with the first pause.
+_CALM_S = 10.0
+
+
+@define
+class RestartManager:
+    """The restart policy of one container, and how far its pause has grown."""
+
+    policy: str = "no"
+    maximum_retries: int = 0
+    retries: int = 0
+    pause_s: float = 0.0
+
+    def reset(self) -> None:
+        """Forget what happened before: somebody started the container by hand."""
+        self.retries, self.pause_s = 0, 0.0
+
+    def pause_before_restart(self, exit_code: int, ran_s: float, *, was_stopped: bool) -> float | None:
+        """Tell for how many seconds to wait before the next start, or `None` for no restart.
+
+        `was_stopped` says that somebody stopped or killed the container.
+        """
+        if self.policy in {"", "no"}:
+            return None
+        if ran_s >= _CALM_S:
+            self.pause_s = 0.0
+        self.pause_s = min(self.pause_s * 2 or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        if was_stopped or not self._wants_restart(exit_code):
+            return None
+        self.retries += 1
+        return self.pause_s
+
+    def _wants_restart(self, exit_code: int) -> bool:
+        if self.policy == "on-failure":
+            has_retry = self.maximum_retries == 0 or self.retries < self.maximum_retries
+            return exit_code != 0 and has_retry
+        return self.policy in {"always", "unless-stopped"}

@@ -1,0 +1,94 @@
+"""Moments and durations as the engine prints and reads them.
+
+Source: Go `time.RFC3339Nano`, docker/go-units `duration.go`, moby `api/types/time/timestamp.go`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.clock import EPOCH_S, NS, Clock
+
+#: What Go prints for a moment that never was.
+ZERO_TIME = "0001-01-01T00:00:00Z"
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
+
+
+def unix_ns(clock: Clock) -> int:
+    """Give the virtual time of day in nanoseconds since 1970."""
+    return EPOCH_S * NS + clock.now_ns
+
+
+def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
+    """Print nanoseconds since 1970; `None` is the zero moment.
+
+    Trailing zeros of the fraction go, as in Go's RFC3339Nano, unless `keep_zeros`; `digits=0` leaves it out.
+    """
+    if moment_ns is None:
+        return ZERO_TIME
+    seconds, fraction = divmod(moment_ns, NS)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    decimals = f"{fraction:09d}"[:digits]
+    if not keep_zeros:
+        decimals = decimals.rstrip("0")
+    return f"{text}.{decimals}Z" if decimals else f"{text}Z"
+
+
+def human_duration(seconds: float) -> str:
+    """Say a duration as `docker ps` does: `3 minutes`, `About an hour`."""
+    whole = int(seconds)
+    minutes = int(seconds / 60)
+    hours = int(seconds / 3600 + 0.5)
+    table: list[tuple[bool, str]] = [
+        (whole < 1, "Less than a second"),
+        (whole == 1, "1 second"),
+        (whole < 60, f"{whole} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 7 * 2, f"{hours // 24} days"),
+        (hours < 24 * 30 * 2, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+        (True, f"{int(seconds / 3600) // 24 // 365} years"),
+    ]
+    return next(text for holds, text in table if holds)
+
+
+def parse_timestamp(text: str, now_ns: int) -> int:
+    """Read the moment of a `since`, `until` or filter value into nanoseconds since 1970.
+
+    It may be a Unix time with or without a fraction, an RFC 3339 time or date, or a Go duration before `now_ns`.
+    Raises `InvalidParameter` for anything else.
+    """
+    if re.fullmatch(r"-?\d+(\.\d*)?", text):
+        seconds, _, fraction = text.partition(".")
+        return int(seconds) * NS + int((fraction or "0")[:9].ljust(9, "0"))
+    if text and text.lstrip("-") == "".join(number + unit for number, unit in _DURATION.findall(text)):
+        length = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
+        return now_ns - round((-length if text.startswith("-") else length) * NS)
+    return _parse_date(text)
+
+
+def _parse_date(text: str) -> int:
+    found = re.fullmatch(r"([^.Z+]*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?", text)
+    if found:
+        for layout in _LAYOUTS:
+            try:
+                moment = datetime.strptime(found[1], layout).replace(tzinfo=UTC)
+            except ValueError:
+                continue
+            offset = _offset_s(found[3])
+            return (int(moment.timestamp()) - offset) * NS + int((found[2] or "0")[:9].ljust(9, "0"))
+    raise InvalidParameter(f'parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"')
+
+
+def _offset_s(zone: str | None) -> int:
+    if not zone or zone == "Z":
+        return 0
+    hours, minutes = zone[1:].split(":")
+    return (int(hours) * 3600 + int(minutes) * 60) * (-1 if zone[0] == "-" else 1)
