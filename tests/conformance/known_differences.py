@@ -1,0 +1,6 @@
+"""Steps in which cnmsim may print something else than the recorded engine, each with the reason.
+
+The key is (scenario, command); the value says why. A step that is not here and differs is a bug.
+"""
+
+KNOWN: dict[tuple[str, str], str] = {}

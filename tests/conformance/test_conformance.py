@@ -1,0 +1,54 @@
+"""The recordings of three real engines, replayed on cnmsim with the unmodified docker command."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from known_differences import KNOWN
+from oracle import SimLab, play, read_scenario
+
+HERE = Path(__file__).parent
+VERSIONS = ("26.1.5", "28.5.2", "29.7.2")
+SINGLE_HOST = (
+    "bridge-default",
+    "bridge-isolation",
+    "bridge-user-defined",
+    "compose-up",
+    "dns-aliases",
+    "egress-and-source",
+    "firewall-docker-user",
+    "host-and-none",
+    "internal-network",
+    "ipam-options",
+    "ipv6-bridge",
+    "lifecycle-errors",
+    "publish-variants",
+)
+
+
+def why_not(scenario: str) -> str | None:
+    if shutil.which("docker") is None:
+        return "needs Debian's docker-cli"
+    if scenario == "compose-up" and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+        return "needs Debian's docker-compose"
+    return None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("scenario", SINGLE_HOST)
+def test_every_step_prints_what_the_engine_printed(scenario, version):
+    if reason := why_not(scenario):
+        pytest.skip(reason=reason)
+    want = json.loads((HERE / "recorded" / version / f"{scenario}.json").read_text())
+    lab, steps = read_scenario(HERE / "scenarios" / f"{scenario}.scenario")
+    with SimLab(lab, version) as sim:
+        got = play(sim, steps)
+    assert [step["command"] for step in got] == [step["command"] for step in want]
+    differing = [
+        f"{a['host']}$ {a['command']}\n  docker [{a['rc']}]:\n{a['out']}\n  cnmsim [{b['rc']}]:\n{b['out']}"
+        for a, b in zip(want, got, strict=True)
+        if a["kind"] != "~" and (a["rc"], a["out"]) != (b["rc"], b["out"]) and (scenario, a["command"]) not in KNOWN
+    ]
+    assert not differing, "\n---\n".join(differing)
