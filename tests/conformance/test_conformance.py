@@ -31,7 +31,10 @@ SINGLE_HOST = (
 def why_not(scenario: str) -> str | None:
     if shutil.which("docker") is None:
         return "needs Debian's docker-cli"
-    if scenario == "compose-up" and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+    if (
+        scenario == "compose-up"
+        and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
+    ):
         return "needs Debian's docker-compose"
     return None
 
