@@ -1,0 +1,61 @@
+"""Which line of a Compose file an engine's refusal is about: the one that holds the value the message names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnmsim.lab.compose.model import ComposeProject, Network, Service
+from cnmsim.lab.yamlfile import Key
+
+
+def blame_network(project: ComposeProject, network: Network, message: str) -> tuple[Key, ...]:
+    """Give the way to the value of a network that the engine refuses."""
+    at: tuple[Key, ...] = ("networks", network.key)
+    given = (project.document.get("networks") or {}).get(network.key)
+    if not isinstance(given, dict):
+        return at
+    exact = _holding(given, message, at)
+    if exact is not None:
+        return exact
+    if "pool" in message.lower() or "subnet" in message.lower() or "overlap" in message.lower():
+        pools = given.get("ipam", {}).get("config", ())
+        if pools and "subnet" in pools[0]:
+            return (*at, "ipam", "config", 0, "subnet")
+    return at
+
+
+def blame_service(project: ComposeProject, service: Service, message: str) -> tuple[Key, ...]:
+    """Give the way to the value of a service that the engine refuses."""
+    at: tuple[Key, ...] = ("services", service.name)
+    given = project.document["services"][service.name]
+    for number, port in enumerate(given.get("ports", ())):
+        published = str(port.get("published", "")) if isinstance(port, dict) else str(port)
+        if any(f":{word} " in f"{message} " for word in published.replace("/", ":").split(":") if word):
+            return (*at, "ports", number)
+    if "port" in message and "ports" in given and "allocated" in message:
+        return (*at, "ports")
+    exact = _holding({key: value for key, value in given.items() if key not in {"image", "ports"}}, message, at)
+    if exact is not None:
+        return exact
+    words = {"image": "image", "address": "networks", "network": "networks", "link": "links", "alias": "networks"}
+    for word, key in words.items():
+        if word in message.lower() and key in given:
+            return (*at, key)
+    return at
+
+
+def _holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
+    """Find the value that a message quotes."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            found = _holding(each, message, (*at, key))
+            if found is not None:
+                return found
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            found = _holding(each, message, (*at, number))
+            if found is not None:
+                return found
+    elif isinstance(value, str) and len(value) > 3 and value in message:
+        return at
+    return None

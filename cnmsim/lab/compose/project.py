@@ -1,0 +1,261 @@
+"""A Compose project on an engine: `up` and `down` as `docker compose` does them (docker/compose v2.26.1, `pkg/compose`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from cnmsim.errors import EngineError, InvalidParameter, NotFound
+from cnmsim.kernel.clock import Clock
+from cnmsim.lab.compose.blame import blame_network, blame_service
+from cnmsim.lab.compose.bodies import (
+    LABEL_HASH,
+    LABEL_NETWORK,
+    LABEL_NUMBER,
+    LABEL_PROJECT,
+    LABEL_SERVICE,
+    container_body,
+    container_name,
+    image_name,
+    network_body,
+    service_hash,
+)
+from cnmsim.lab.compose.model import ComposeProject, Network, Service
+from cnmsim.lab.compose.reading import start_order
+from cnmsim.lab.compose.standin import stand_in
+
+if TYPE_CHECKING:
+    from cnmsim.engine import Container, Engine
+
+#: Virtual seconds that a dependency may take to complete, or to become healthy.
+_PATIENCE_S = 600
+#: Virtual seconds after which a running container counts as healthy: health checks are not simulated.
+_HEALTHY_AFTER_S = 1
+
+
+class Project:
+    """A project brought up, or to be brought up, on one engine. `stand_ins` tells which services' programs are not simulated."""
+
+    def __init__(self, model: ComposeProject, engine: Engine, clock: Clock) -> None:
+        self.model = model
+        self.engine = engine
+        self.clock = clock
+        self.stand_ins: dict[str, tuple[str, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Project {self.name}: {', '.join(self.model.services)}>"
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.model.name
+
+    # ---- looking
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        """List the project's containers, or those of one service, by number."""
+        found = [
+            container
+            for container in self.engine.containers.list(all=True)
+            if container.labels.get(LABEL_PROJECT) == self.name
+            and (service is None or container.labels.get(LABEL_SERVICE) == service)
+        ]
+        return sorted(found, key=lambda each: (each.labels[LABEL_SERVICE], int(each.labels[LABEL_NUMBER])))
+
+    def container(self, service: str, number: int = 1) -> Container:
+        """Give one container of a service. Raises `NotFound`."""
+        for container in self.containers(service):
+            if container.labels[LABEL_NUMBER] == str(number):
+                return container
+        raise NotFound(f'service "{service}" has no container #{number}')
+
+    def port(self, service: str, target: int, protocol: str = "tcp") -> str:
+        """Tell where a service's port is published, as `0.0.0.0:8080`. Raises `NotFound`."""
+        container = self.container(service)
+        container.reload()
+        bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{target}/{protocol}")
+        if not bindings:
+            raise NotFound(f"no port {target}/{protocol} for container {container.name}")
+        return f"{bindings[0]['HostIp']}:{bindings[0]['HostPort']}"
+
+    # ---- up
+
+    def up(self, *, scale: Mapping[str, int] | None = None) -> None:
+        """Bring the project up: its networks, then the containers of each service after those it depends on.
+
+        What is up already and unchanged stays. Raises `FileError` at the line of what the engine refuses; everything made by
+        this call is then taken away again.
+        """
+        services = self._scaled(scale or {})
+        made: list[tuple[str, str]] = []
+        try:
+            for network in self.model.networks.values():
+                self._ensure_network(network, made)
+            for service in services:
+                self._ensure_containers(service, made)
+            for service in services:
+                self._wait_for(service)
+                self._start(service)
+        except BaseException:
+            self._take_back(made)
+            raise
+
+    def _scaled(self, scale: Mapping[str, int]) -> list[Service]:
+        for name in scale:
+            if name not in self.model.services:
+                raise InvalidParameter(f"no such service: {name}")
+        return [
+            evolve(service, replicas=scale.get(service.name, service.replicas)) for service in start_order(self.model)
+        ]
+
+    def _ensure_network(self, network: Network, made: list[tuple[str, str]]) -> None:
+        present = [each for each in self.engine.networks.list(names=[network.name]) if each.name == network.name]
+        if network.is_external:
+            if not present:
+                text = f"network {network.name} declared as external, but could not be found"
+                raise self.model.error(text, "networks", network.key)
+            return
+        if present:
+            label = (present[0].attrs["Labels"] or {}).get(LABEL_NETWORK)
+            if label != network.key:
+                text = (
+                    f'network {network.name} was found but has incorrect label {LABEL_NETWORK} set to "{label or ""}"'
+                )
+                raise self.model.error(text, "networks", network.key)
+            return
+        try:
+            identity = self.engine.api.network_create(network_body(self.model, network))["Id"]
+        except EngineError as error:
+            text = f"failed to create network {network.name}: {error.message}"
+            raise self.model.error(text, *blame_network(self.model, network, error.message)) from None
+        made.append(("network", identity))
+
+    def _ensure_containers(self, service: Service, made: list[tuple[str, str]]) -> None:
+        """Create what is missing of a service's containers, and remove what is too many or has changed."""
+        wanted = range(1, service.replicas + 1)
+        kept: set[int] = set()
+        for container in self.containers(service.name):
+            number = int(container.labels[LABEL_NUMBER])
+            if number in wanted and container.labels[LABEL_HASH] == self._hash(service):
+                kept.add(number)
+            else:
+                container.remove(force=True)
+        for number in wanted:
+            if number not in kept:
+                made.append(("container", self._create(service, number)))
+
+    def _hash(self, service: Service) -> str:
+        return service_hash(self._runnable(service))
+
+    def _create(self, service: Service, number: int) -> str:
+        runnable = self._runnable(service)
+        try:
+            body = container_body(
+                self.model, runnable, number, links=self._links(service, number), network_mode=self._mode(service)
+            )
+            return str(self.engine.api.container_create(container_name(self.model, service, number), body)["Id"])
+        except EngineError as error:
+            raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
+
+    def _runnable(self, service: Service) -> Service:
+        """Give a service as it can be run here: with a stand-in for a program that is not simulated."""
+        name = image_name(self.model, service)
+        image = self._image(service, name)
+        is_known = self.engine.images.knows(name)
+        entrypoint = service.entrypoint if service.entrypoint is not None else image.entrypoint
+        command = service.command
+        if command is None and service.entrypoint is None:
+            command = image.command if is_known else None
+        whole = None if command is None and not entrypoint else (*entrypoint, *(command or ()))
+        replacement = stand_in(service, command=whole, exposed=image.exposed, programs=self.engine.programs)
+        if replacement is None:
+            return service
+        self.stand_ins[service.name] = replacement
+        return evolve(service, entrypoint=(), command=replacement)
+
+    def _image(self, service: Service, name: str) -> Any:
+        try:
+            return self.engine.images.meaning_of(name)
+        except EngineError as error:
+            raise self.model.error(error.message, "services", service.name, "image") from None
+
+    def _links(self, service: Service, number: int) -> list[str]:
+        links: list[str] = []
+        for link in service.links:
+            target, _, alias = link.partition(":")
+            for container in self.containers(target):
+                names = (alias or target, f"{target}-{number}", f"{self.name}-{target}-{number}")
+                links += [f"{container.name}:{name}" for name in names]
+        for link in service.external_links:
+            target, _, alias = link.partition(":")
+            links.append(f"{target}:{alias or target}")
+        return links
+
+    def _mode(self, service: Service) -> str:
+        mode = service.network_mode
+        if not mode.startswith("service:"):
+            return mode
+        found = self.containers(mode.removeprefix("service:"))
+        if not found:
+            text = f'service "{mode.removeprefix("service:")}" has no container to share a network with'
+            raise self.model.error(text, "services", service.name, "network_mode")
+        return f"container:{found[0].id}"
+
+    def _wait_for(self, service: Service) -> None:
+        for dependency in service.depends_on:
+            containers = self.containers(dependency.service)
+            if dependency.service not in self.model.services or dependency.condition == "service_started":
+                continue
+            if dependency.condition == "service_healthy":
+                self.clock.run_for(_HEALTHY_AFTER_S)
+            else:
+                self.clock.run_for(_PATIENCE_S, stop=lambda found=containers: all(map(_has_ended, found)))
+            self._judge(service, dependency.service, dependency.condition, is_required=dependency.is_required)
+
+    def _judge(self, service: Service, name: str, condition: str, *, is_required: bool) -> None:
+        for container in self.containers(name):
+            container.reload()
+            code = container.attrs["State"]["ExitCode"]
+            text = ""
+            if condition == "service_healthy" and container.status != "running":
+                text = f"dependency failed to start: container {container.name} exited ({code})"
+            elif condition == "service_completed_successfully" and container.status == "running":
+                text = f'service "{name}" has not completed after {_PATIENCE_S} seconds'
+            elif condition == "service_completed_successfully" and code:
+                text = f'service "{name}" didn\'t complete successfully: exit {code}'
+            if text and is_required:
+                raise self.model.error(text, "services", service.name, "depends_on", name)
+
+    def _start(self, service: Service) -> None:
+        for container in self.containers(service.name):
+            if container.status == "running":
+                continue
+            try:
+                container.start()
+            except EngineError as error:
+                raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
+
+    def _take_back(self, made: list[tuple[str, str]]) -> None:
+        for kind, identity in reversed(made):
+            if kind == "container":
+                self.engine.containers.get(identity).remove(force=True)
+            else:
+                self.engine.networks.get(identity).remove()
+
+    # ---- down
+
+    def down(self) -> None:
+        """Remove the project's containers, those that depend on others first, then its networks. External networks stay."""
+        order = {service.name: number for number, service in enumerate(start_order(self.model))}
+        for container in sorted(self.containers(), key=lambda each: -order.get(each.labels[LABEL_SERVICE], 0)):
+            container.remove(force=True)
+        for network in self.engine.networks.list():
+            if (network.attrs["Labels"] or {}).get(LABEL_PROJECT) == self.name:
+                network.remove()
+
+
+def _has_ended(container: Container) -> bool:
+    container.reload()
+    return container.status in {"exited", "dead"}

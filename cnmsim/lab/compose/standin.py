@@ -1,0 +1,64 @@
+"""What runs in a service whose program is not simulated: a server on the ports the file and the image speak of.
+
+A Compose file names images and commands of all the world. Where they are not among the simulated programs the container gets
+`service NAME PORT...`, which accepts connections: the network around it is what is asked about.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Container
+from pathlib import PurePosixPath
+
+from cnmsim.lab.compose.model import Service
+
+_SHELLS = ("sh", "ash", "bash", "dash")
+_KEYWORDS = frozenset(
+    "! : [ . break case cd continue do done elif else esac eval exec exit export fi for if in printf read return set shift test then "  # noqa: SIM905
+    "trap true false ulimit umask unset until wait while { }".split()
+)
+_PREFIXES = frozenset(("exec", "!", "then", "do", "else", "if", "while", "until", "elif", "{", "("))
+
+
+def stand_in(
+    service: Service,
+    *,
+    command: tuple[str, ...] | None,
+    exposed: tuple[str, ...],
+    programs: Container[str],
+) -> tuple[str, ...] | None:
+    """Give the command that stands in for a service's own, or `None` if its own can be run.
+
+    `command` is what would run, of the file or the image, `None` if nobody knows it; `exposed` are the ports the image declares,
+    `programs` what is simulated.
+    """
+    if command is not None and _can_run(command, programs):
+        return None
+    ports = dict.fromkeys((*(each.key for each in service.ports), *service.expose, *exposed))
+    tcp = [port.removesuffix("/tcp") for port in ports if port.endswith("/tcp")]
+    return ("service", service.name, *tcp)
+
+
+def _can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
+    if not command:
+        return False
+    name = PurePosixPath(command[0]).name
+    if name in _SHELLS and len(command) >= 3 and command[1] in {"-c", "-ec", "-lc", "-exc"}:
+        return all(word in programs or word in _KEYWORDS for word in _programs_of(command[2]))
+    return name in programs
+
+
+def _programs_of(script: str) -> list[str]:
+    """List the words of a script that stand where a program's name stands."""
+    found: list[str] = []
+    for part in re.split(r"&&|\|\||[;|&\n]", script):
+        try:
+            words = shlex.split(part, comments=True)
+        except ValueError:  # a quoted separator cut it in two: the rest of the script is judged
+            continue
+        while words and (words[0] in _PREFIXES or re.match(r"[A-Za-z_]\w*=", words[0])):
+            words.pop(0)
+        if words and words[0] not in {"for", "case"}:
+            found.append(PurePosixPath(words[0]).name)
+    return found

@@ -1,0 +1,41 @@
+"""The small world a Compose project is brought up in when the user brings no lab of his own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cnmsim.lab.compose import load_project
+from cnmsim.lab.compose.project import Project
+from cnmsim.lab.lab import Lab
+
+#: Addresses for documentation (RFC 5737): no network of a Compose file overlaps them, and no engine's default pool.
+DOCKER, CLIENT, ROUTER_INSIDE = "198.51.100.15", "198.51.100.50", "198.51.100.1"
+INTERNET, ROUTER_OUTSIDE = "203.0.113.10", "203.0.113.1"
+NAMES = {"www.example.com": INTERNET, "api.example.com": INTERNET, "example.com": INTERNET}
+
+
+def compose_lab(
+    files: str | Path | Sequence[str | Path],
+    project: str | None = None,
+    env: Mapping[str, str] | None = None,
+    profiles: Sequence[str] = (),
+    *,
+    env_files: Sequence[str | Path] = (),
+    scale: Mapping[str, int] | None = None,
+    engine: str = "29.7.2",
+    seed: int = 0,
+) -> Lab:
+    """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`."""
+    model = load_project(files, project, env, profiles, env_files=env_files)
+    lab = Lab(engine=engine, seed=seed, nameserver=INTERNET)
+    lab.add_router("router", f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
+    lab.add_host("internet", f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
+    lab.add_host("client", f"{CLIENT}/24", gateway=ROUTER_INSIDE)
+    docker = lab.add_host("docker", f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
+    assert docker is not None, "the host was asked for with an engine"
+    lab.settle()
+    lab.project = Project(model, docker, lab.clock)
+    lab.project.up(scale=scale)
+    lab.settle()
+    return lab
