@@ -1,0 +1,115 @@
+"""Who holds which host port: one table for a daemon, shared by all its networks.
+
+Ports of a range are given out in turn, so that a freed one is not given out again before the range has come round.
+Source: moby `libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2),
+`daemon/libnetwork/portallocator/` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.libnetwork.profile import Profile
+
+#: Linux's own net.ipv4.ip_local_port_range.
+EPHEMERAL_PORTS = (32768, 60999)
+_PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
+
+
+class PortAlreadyAllocated(SystemFault):
+    """A port asked for is held, by `address` (which need not be the address asked for)."""
+
+    def __init__(self, address: Address, port: int) -> None:
+        self.address, self.port = address, port
+        super().__init__(f"Bind for {format_ip(address)}:{port} failed: port is already allocated")
+
+
+class AllPortsAllocated(SystemFault):
+    """Every port of the range is held."""
+
+    def __init__(self) -> None:
+        super().__init__("all ports are allocated")
+
+
+@define
+class _PortTable:
+    """The ports of one address and protocol; a cursor for each range that was asked for."""
+
+    used: set[int] = field(factory=set)
+    cursors: dict[tuple[int, int], int] = field(factory=dict)
+
+
+@define
+class PortAllocator:
+    """The host ports of one daemon.
+
+    `ephemeral` is the host's `net.ipv4.ip_local_port_range`, first and last port; `reserved` its
+    `net.ipv4.ip_local_reserved_ports`, which newer engines leave alone when any port will do.
+    """
+
+    profile: Profile
+    ephemeral: tuple[int, int] = EPHEMERAL_PORTS
+    reserved: frozenset[int] = frozenset()
+    _tables: dict[tuple[str, Address], _PortTable] = field(factory=dict, init=False)
+
+    def request_ports(self, addresses: Sequence[Address], protocol: str, start: int = 0, end: int = 0) -> int:
+        """Take one port on all of `addresses`, and give it.
+
+        It is `start` if that equals `end`, the next free one of `start` to `end`, or an ephemeral one if both are 0.
+        Raises `PortAlreadyAllocated` or `AllPortsAllocated`, with no port taken.
+        """
+        if protocol not in _PROTOCOLS:
+            raise SystemFault("unknown protocol")
+        if start and end in {0, start}:
+            for address in addresses:
+                if (holder := self._holder(address, protocol, start)) is not None:
+                    raise PortAlreadyAllocated(holder, start)
+            port = start
+        else:
+            port = self._next_free(addresses, protocol, start, end)
+        for address in addresses:
+            self._table(address, protocol).used.add(port)
+        return port
+
+    def release_ports(self, addresses: Iterable[Address], protocol: str, port: int) -> None:
+        """Give the port back on all of `addresses`; what was not held is no error."""
+        for address in addresses:
+            self._table(address, protocol).used.discard(port)
+
+    def release_all(self) -> None:
+        """Forget everything, as a restarted daemon has."""
+        self._tables.clear()
+
+    def _table(self, address: Address, protocol: str) -> _PortTable:
+        return self._tables.setdefault((protocol, address), _PortTable())
+
+    def _next_free(self, addresses: Sequence[Address], protocol: str, start: int, end: int) -> int:
+        is_ephemeral = not start
+        first, last = self.ephemeral if is_ephemeral else (start, end)
+        avoided = self.reserved if is_ephemeral and self.profile.skips_reserved_ports else frozenset()
+        cursor = self._table(addresses[0], protocol).cursors.get((first, last), last)
+        count = last - first + 1
+        for offset in range(1, count + 1):
+            port = first + (cursor - first + offset) % count
+            if port not in avoided and all(self._holder(each, protocol, port) is None for each in addresses):
+                for address in addresses:
+                    self._table(address, protocol).cursors[first, last] = port
+                return port
+        raise AllPortsAllocated
+
+    def _holder(self, address: Address, protocol: str, port: int) -> Address | None:
+        """Give the address whose holding of `port` is in the way: its own, or where releases check it any overlap."""
+        table = self._tables.get((protocol, address))
+        if table is not None and port in table.used:
+            return address
+        if self.profile.ports_per_address_text:
+            return None
+        for (held_protocol, held), other in self._tables.items():
+            overlaps = len(held) == len(address) and not (any(held) and any(address))
+            if held_protocol == protocol and overlaps and port in other.used:
+                return held
+        return None
