@@ -61,10 +61,15 @@ class FileSystem:
         self._open_for_writing(path).content += content
 
     def bind(self, path: str, file: File) -> None:
-        """Put a file, which may be in other trees too, at `path`, in place of what is there."""
+        """Put a file, which may be in other trees too, at `path`, in place of a file there.
+
+        Raises `IsADirectoryError` or `NotADirectoryError`.
+        """
         path = _resolve(path)
         if path in self._directories:
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        if self._file_above(path):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         self.mkdir(posixpath.dirname(path))
         self._files[path] = file
 
