@@ -1,0 +1,124 @@
+"""The /etc/hosts of a container, as text: made at start, changed when networks come and go.
+
+Fields are separated by one tab. Source: moby `libnetwork/etchosts/etchosts.go`, `libnetwork/sandbox_dns_unix.go` and
+`daemon/container_operations_unix.go` (all releases).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.libnetwork.profile import Profile
+
+#: What `--add-host name:host-gateway` stands for is filled in by the daemon.
+HOST_GATEWAY = "host-gateway"
+_IPV4_LINES = (("127.0.0.1", "localhost"),)
+
+
+@frozen
+class HostsRecord:
+    """One line: an address as text, and the names after it, separated by spaces."""
+
+    address: str
+    names: str
+
+    def __str__(self) -> str:
+        return f"{self.address}\t{self.names}"
+
+
+def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ipv6: bool = True) -> str:
+    """Make the file: the static part, then `records` (extra hosts first, then the container's own addresses).
+
+    Without `has_ipv6` (the loopback device has no ::1) all IPv6 lines are left out.
+    """
+    zero = "0" if profile.hosts_zero_suffix else ""
+    static = [HostsRecord(*each) for each in _IPV4_LINES]
+    static += [
+        HostsRecord("::1", "localhost ip6-localhost ip6-loopback"),
+        HostsRecord(f"fe00::{zero}", "ip6-localnet"),
+        HostsRecord(f"ff00::{zero}", "ip6-mcastprefix"),
+        HostsRecord("ff02::1", "ip6-allnodes"),
+        HostsRecord("ff02::2", "ip6-allrouters"),
+    ]
+    kept = [each for each in (*static, *records) if has_ipv6 or ":" not in each.address]
+    return add_records("", kept)
+
+
+def own_records(addresses: Iterable[Address], hostname: str, domainname: str = "") -> list[HostsRecord]:
+    """Give the lines of a container's own addresses: full name first, the short one after it if they differ."""
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short, dot, _ = full.partition(".")
+    names = f"{full} {short}" if dot else full
+    return [HostsRecord(format_ip(address), names) for address in addresses]
+
+
+def link_records(addresses: Iterable[Address], alias: str, hostname: str, name: str) -> list[HostsRecord]:
+    """Give the lines a legacy link adds to the parent: the child's addresses by alias, hostname and name."""
+    names = f"{alias} {hostname}" if name == alias else f"{alias} {hostname} {name}"
+    return [HostsRecord(format_ip(address), names) for address in addresses]
+
+
+def extra_records(profile: Profile, entries: Iterable[str], gateways: Sequence[Address] = ()) -> list[HostsRecord]:
+    """Give the lines of `--add-host` entries (`name:address` or `name=address`), in their order.
+
+    `gateways` are the addresses of the default bridge, IPv4 first, for which `host-gateway` stands: 26.1 uses the
+    IPv4 one, later releases make a line for each.
+    """
+    return [
+        HostsRecord(address, name)
+        for entry in entries
+        for name, text in [_split_entry(entry)]
+        for address in _addresses(profile, text, gateways)
+    ]
+
+
+def _split_entry(entry: str) -> tuple[str, str]:
+    at = min((entry.index(mark) for mark in "=:" if mark in entry), default=len(entry))
+    return entry[:at], entry[at + 1 :].removeprefix("[").removesuffix("]")
+
+
+def _addresses(profile: Profile, text: str, gateways: Sequence[Address]) -> list[str]:
+    if text != HOST_GATEWAY:
+        return [text]
+    used = gateways if profile.host_gateway_both_families else gateways[:1]
+    return [format_ip(each) for each in used]
+
+
+def add_records(text: str, records: Iterable[HostsRecord]) -> str:
+    """Add lines at the end of the file."""
+    return text + "".join(f"{record}\n" for record in records)
+
+
+def remove_endpoint(
+    profile: Profile, text: str, addresses: Collection[Address], network_names: Collection[str] = ()
+) -> str:
+    """Take out the lines of an endpoint that leaves.
+
+    These are the lines with its `addresses`. 26.1 instead takes out every line that ends in a name known on the
+    network other than the endpoint's own (`network_names`); a container whose hostname is its short id, which is
+    such a name, loses the lines of all its networks.
+    """
+    if profile.hosts_cleanup_by_name:
+        endings = tuple("\t" + name for name in network_names)
+        return _without(text, lambda line: line.endswith(endings))
+    beginnings = tuple(format_ip(address) + "\t" for address in addresses)
+    return _without(text, lambda line: line.startswith(beginnings))
+
+
+def _without(text: str, is_dropped: Callable[[str], bool]) -> str:
+    def kept() -> Iterator[str]:
+        for line in text.splitlines():
+            if line.startswith("#") or (line and not is_dropped(line)):
+                yield line + "\n"
+
+    return "".join(kept())
+
+
+def update_address(text: str, address: Address, hostname: str) -> str:
+    """Give the lines whose first name is `hostname` a new address, as when a linked child restarts."""
+    pattern = rf"\S*(\t{re.escape(hostname)})(\s|\.)"
+    return re.sub(pattern, lambda found: f"{format_ip(address)}{found[1]}{found[2]}", text)
