@@ -107,7 +107,7 @@ class LegacyLink:
 class SandboxOptions:
     """What a new sandbox is to be.
 
-    `name` is what traces call its namespace. With `use_external_key` the namespace is given later, by
+    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is what traces call its namespace. With `use_external_key` the namespace is given later, by
     `Sandbox.set_key` (the engine 26.1 creates endpoints before the container's namespace exists).
     """
 
@@ -120,8 +120,6 @@ class SandboxOptions:
     dns_opts: list[str] = field(factory=list)
     use_host_namespace: bool = False
     use_external_key: bool = False
-    origin_resolv_conf: str = "/etc/resolv.conf"
-    origin_hosts: str = "/etc/hosts"
     exposed_ports: list[TransportPort] = field(factory=list)
     port_bindings: list[PortBinding] = field(factory=list)
     legacy_links: list[LegacyLink] = field(factory=list)

@@ -117,6 +117,13 @@ class BridgeDriver:
             if self.filters(6) and self.profile.ipv6_policy_always_drop:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
+    def set_up_user_chain(self) -> None:
+        """Make DOCKER-USER if there is none, and put its jump on top of FORWARD."""
+        for family in (4, 6):
+            if self.filters(family):
+                for op in rules.user_chain_program(self.profile):
+                    carry_out(self.machine.root.netfilter.iptables(family), op)
+
     @property
     def hairpin(self) -> bool:
         """Whether there is no userland proxy, so that NAT does its work ("hairpin mode")."""

@@ -1,0 +1,442 @@
+"""The controller: a daemon's networks and sandboxes, and the drivers and IPAM behind them.
+
+Source: moby `daemon/libnetwork/controller.go` (docker-v29.7.2), `libnetwork/controller.go` (v26.1.5, v28.5.2), and
+`daemon/daemon_unix.go` for what a daemon makes when it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Protocol
+
+from attrs import define, evolve, field
+
+from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.device import InterfaceAddress
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, GatewayAllocation
+from cnmsim.libnetwork.drivers.bridge import labels
+from cnmsim.libnetwork.drivers.bridge.driver import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6, BridgeDriver
+from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
+from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.libnetwork.ipam.allocator import GLOBAL_SPACE, LOCAL_SPACE, Ipam
+from cnmsim.libnetwork.ipam.null import NullIpam
+from cnmsim.libnetwork.ipam.predefined import PoolBase
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.networkipam import Allocator, NetworkIpam, excluded_prefixes
+from cnmsim.libnetwork.options import IpamConfig, NetworkOptions, SandboxOptions
+from cnmsim.libnetwork.portallocator import EPHEMERAL_PORTS, PortAllocator
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.libnetwork.sandbox import Sandbox
+
+PREDEFINED_NETWORKS = ("bridge", "host", "none")
+
+
+class ManagerRedirect(EngineError):
+    """The network is one of the whole cluster: its manager has to make it."""
+
+    def __init__(self) -> None:
+        super().__init__("Redirect the request to the manager")
+
+
+class Cluster(Protocol):
+    """What the controller asks about the swarm its host may be a member of."""
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether this host manages a swarm."""
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether this host is a member of a swarm."""
+
+
+@define(eq=False)
+class Controller:
+    """The libnetwork of one daemon on one machine. Call `start` before anything else.
+
+    `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
+    """
+
+    machine: Machine
+    profile: Profile
+    config: DaemonConfig = field(factory=DaemonConfig)
+    engine_id: str = ""
+    daemon_process: Callable[[], Process] | None = None
+    cluster: Cluster | None = field(default=None, init=False)
+    networks: list[Network] = field(factory=list, init=False)
+    sandboxes: list[Sandbox] = field(factory=list, init=False)
+    drivers: DriverRegistry = field(init=False, repr=False)
+    ipams: dict[str, Allocator] = field(init=False, repr=False)
+    allocator: PortAllocator = field(init=False, repr=False)
+    _daemon: Process | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.config.validate()
+        sysctl = self.machine.root.sysctl_get
+        self.allocator = PortAllocator(
+            self.profile,
+            _port_range(sysctl("net.ipv4.ip_local_port_range")),
+            _reserved_ports(sysctl("net.ipv4.ip_local_reserved_ports")),
+        )
+        pools = [PoolBase.parse(pool.base, pool.size) for pool in self.config.default_address_pools]
+        self.ipams = {
+            "default": Ipam(self.profile, default_pools=pools or None, engine_id=self.engine_id),
+            "null": NullIpam(),
+        }
+        self.drivers = DriverRegistry(
+            DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon)
+        )
+
+    def new_id(self) -> str:
+        """Draw an id of 64 hex digits."""
+        return self.machine.random.randbytes(32).hex()
+
+    def daemon(self) -> Process:
+        """Give the daemon's own process, started if nobody has yet."""
+        if self.daemon_process is not None:
+            return self.daemon_process()
+        if self._daemon is None or not self._daemon.is_running:
+            self._daemon = self.machine.spawn(_dockerd, ["/usr/bin/dockerd"])
+        return self._daemon
+
+    # --- the daemon's start --------------------------------------------------------------------------------------
+
+    @property
+    def bridge_driver(self) -> BridgeDriver:
+        """The bridge driver, which also keeps the chains that all drivers share."""
+        driver = self.drivers.get("bridge")
+        assert isinstance(driver, BridgeDriver)
+        return driver
+
+    def start(self) -> None:
+        """Write the permanent chains and make the networks every daemon has: none, host and bridge."""
+        self.bridge_driver.start()
+        if not self.profile.docker_user_is_retopped:
+            self.bridge_driver.set_up_user_chain()
+        self._new_default_network("none", "null", NetworkOptions())
+        self._new_default_network("host", "host", NetworkOptions())
+        if self.config.bridge == "none":
+            existing = self.machine.root.devices.get(labels.DEFAULT_BRIDGE_NAME)
+            if existing is not None:
+                self.machine.root.remove_device(existing)
+            return
+        self._new_default_network("bridge", "bridge", self._default_bridge_options())
+
+    def _new_default_network(self, name: str, driver: str, options: NetworkOptions) -> None:
+        if not any(network.name == name for network in self.networks):
+            self.new_network(name, driver, options=options)
+
+    def _default_bridge_options(self) -> NetworkOptions:
+        config = self.config
+        name = config.bridge or labels.DEFAULT_BRIDGE_NAME
+        masquerade = config.ip_masq and config.iptables
+        ipam = [entry for entry in (self._default_ipv4(name), self._default_ipv6()) if entry is not None]
+        return NetworkOptions(
+            driver_opts={
+                labels.DEFAULT_BRIDGE: "true",
+                labels.ENABLE_ICC: _go_bool(config.icc),
+                labels.ENABLE_IP_MASQUERADE: _go_bool(masquerade),
+                labels.DEFAULT_BINDING_IP: config.ip,
+                labels.BRIDGE_NAME: name,
+                labels.DRIVER_MTU: str(config.mtu or 1500),
+            },
+            ipam_config=ipam,
+            enable_ipv6=config.ipv6,
+        )
+
+    def _default_ipv4(self, bridge_name: str) -> IpamConfig | None:
+        config = self.config
+        device = self.machine.root.devices.get(bridge_name)
+        present = [a for a in device.addresses if a.family == 4] if device is not None else []
+        subnet = gateway = ""
+        if config.bip:
+            subnet, gateway = _network_of(config.bip), config.bip.partition("/")[0]
+        elif present:
+            subnet, gateway = _network_of(str(present[0])), _address_of(present[0])
+        ip_range = config.fixed_cidr or ""
+        auxiliary = {DEFAULT_GATEWAY4: config.default_gateway} if config.default_gateway else {}
+        if not (subnet or ip_range or auxiliary):
+            return None
+        return IpamConfig(subnet or ip_range, ip_range, gateway, auxiliary)
+
+    def _default_ipv6(self) -> IpamConfig | None:
+        config = self.config
+        if not config.ipv6:
+            return None
+        ip_range = config.fixed_cidr_v6 or ""
+        if not ip_range and self.profile.default_bridge_ipv6_needs_subnet:
+            raise InvalidParameter(
+                "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet using "
+                "--fixed-cidr-v6"
+            )
+        subnet = gateway = ""
+        if config.bip6 and self.profile.has_bip6:
+            subnet, gateway = _network_of(config.bip6), config.bip6.partition("/")[0]
+        auxiliary = {DEFAULT_GATEWAY6: config.default_gateway_v6} if config.default_gateway_v6 else {}
+        if not (subnet or ip_range or auxiliary):
+            return None
+        is_whole_range = not subnet
+        return IpamConfig(subnet or ip_range, "" if is_whole_range else ip_range, gateway, auxiliary)
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
+    def new_network(
+        self,
+        name: str,
+        driver: str = "bridge",
+        *,
+        id: str | None = None,  # noqa: A002 - libnetwork's own word
+        options: NetworkOptions | None = None,
+        is_dynamic: bool = False,
+    ) -> Network:
+        """Make a network. `is_dynamic` marks one that the swarm's manager pushed to this host.
+
+        Raises an `EngineError` in libnetwork's words, with nothing left behind; `ManagerRedirect` where a swarm's
+        manager has to make it.
+        """
+        options = options or NetworkOptions()
+        if id is not None and any(network.id == id for network in self.networks):
+            raise Conflict(f"network with name {id} already exists")
+        if not name.strip():
+            raise InvalidParameter(self.profile.blank_name_text.format(name=name))
+        if any(network.name == name for network in self.networks):
+            raise Conflict(f"network with name {name} already exists")
+        self._validate_configuration(options)
+        if driver == "overlay" and not is_dynamic and not (self.cluster and self.cluster.is_agent):
+            raise Forbidden(
+                'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+                "to swarm and try again."
+            )
+        network_id = id or self.new_id()
+        if options.config_only:
+            options.scope = LOCAL_SCOPE
+            network = self._network(network_id, name, "null", LOCAL_SCOPE, options, None)
+            self.networks.append(network)
+            return network
+        implementation = self.drivers.get(driver)
+        if self.profile.config_from_is_resolved_first:
+            options = self._configured(name, driver, options)
+        scope = self._scope(implementation, options, is_dynamic=is_dynamic)
+        if not self.profile.config_from_is_resolved_first:
+            options = self._configured(name, driver, options)
+        network = self._network(network_id, name, driver, scope, options, implementation)
+        network.is_dynamic = is_dynamic
+        self._create(network, implementation)
+        return network
+
+    def _validate_configuration(self, options: NetworkOptions) -> None:
+        if options.config_only and (options.internal or options.attachable or options.ingress or options.scope):
+            raise Forbidden(
+                "configuration network can only contain network specific fields. Network operator fields like "
+                "[ ingress | internal | attachable | scope ] are not supported."
+            )
+        if not options.config_from:
+            return
+        if options.config_only:
+            raise Forbidden("a configuration network cannot depend on another configuration network")
+        has_ipam = options.ipam_config or options.ipam_options or options.ipam_driver not in {"", "default"}
+        if has_ipam or options.labels or options.enable_ipv6 or not options.enable_ipv4:
+            raise Forbidden(self.profile.config_from_options_text)
+        if options.driver_opts:
+            raise Forbidden(
+                "network driver options are not supported if the network depends on a configuration network"
+            )
+
+    def _network(
+        self, network_id: str, name: str, driver: str, scope: str, options: NetworkOptions, implementation: Driver | None
+    ) -> Network:
+        return Network(self, network_id, name, driver, scope, options, self.machine.clock.now_ns, implementation)
+
+    def _scope(self, driver: Driver, options: NetworkOptions, *, is_dynamic: bool) -> str:
+        data_scope = driver.capability.data_scope
+        if options.scope == LOCAL_SCOPE and data_scope == GLOBAL_SCOPE:
+            raise Forbidden(f"cannot downgrade network scope for {driver.name} networks")
+        if options.ingress and data_scope != GLOBAL_SCOPE:
+            raise Forbidden("Ingress network can only be global scope network")
+        scope = SWARM_SCOPE if is_dynamic else options.scope or data_scope
+        if is_dynamic or scope == LOCAL_SCOPE:
+            return scope
+        cluster = self.cluster
+        if cluster is not None and cluster.is_manager:
+            if self.profile.swarm_ipv4_is_required and not options.enable_ipv4:
+                raise InvalidParameter("IPv4 cannot be disabled in a Swarm scoped network")
+            raise ManagerRedirect
+        if cluster is not None and cluster.is_agent:
+            raise Forbidden(
+                "Cannot create a multi-host network from a worker node. Please create the network from a manager node."
+            )
+        if scope == SWARM_SCOPE:
+            raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+        return scope
+
+    def _configured(self, name: str, driver: str, options: NetworkOptions) -> NetworkOptions:
+        """Give the options with those of `config_from` or the daemon's defaults filled in."""
+        if options.config_from:
+            return self._from_configuration(options)
+        defaults = self.config.default_network_opts.get(driver, {})
+        if defaults and name not in PREDEFINED_NETWORKS:
+            return evolve(options, driver_opts={**defaults, **options.driver_opts})
+        return options
+
+    def _from_configuration(self, options: NetworkOptions) -> NetworkOptions:
+        source = next((n for n in self.networks if n.config_only and n.name == options.config_from), None)
+        if source is None:
+            raise NotFound(f'configuration network "{options.config_from}" does not exist')
+        asked = source.options
+        return evolve(
+            options,
+            driver_opts=dict(asked.driver_opts),
+            labels={**asked.labels},
+            ipam_driver=asked.ipam_driver,
+            ipam_options=dict(asked.ipam_options),
+            ipam_config=list(asked.ipam_config),
+            enable_ipv4=asked.enable_ipv4,
+            enable_ipv6=asked.enable_ipv6,
+        )
+
+    def _create(self, network: Network, driver: Driver) -> None:
+        with ExitStack() as undo:
+            if not network.is_special:
+                network.ipam = self._allocate(network, driver)
+                undo.callback(network.ipam.release)
+            driver.create_network(network.request())
+            undo.callback(driver.delete_network, network.id)
+            if self.profile.docker_user_is_retopped:
+                self.bridge_driver.set_up_user_chain()
+            undo.pop_all()
+        self.networks.append(network)
+
+    def _allocate(self, network: Network, driver: Driver) -> NetworkIpam:
+        options = network.options
+        allocator = self.ipams.get(options.ipam_driver or "default")
+        if allocator is None:
+            raise NotFound(f'plugin "{options.ipam_driver}" not found')
+        skip = (False, False)
+        if self.profile.drivers_skip_gateway and isinstance(driver, GatewayAllocation):
+            skip = driver.skip_gateway_allocation(network.request())
+        if isinstance(allocator, NullIpam):
+            space = "null"
+        else:
+            space = GLOBAL_SPACE if network.scope == GLOBAL_SCOPE else LOCAL_SPACE
+        is_local = network.scope != GLOBAL_SCOPE
+        ipam = NetworkIpam(allocator, space)
+        ipam.allocate(
+            options.ipam_config,
+            enable_ipv4=options.enable_ipv4 or not self.profile.can_disable_ipv4,
+            enable_ipv6=options.enable_ipv6,
+            skip_gateway=skip,
+            excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
+        )
+        return ipam
+
+    def find_network(self, term: str) -> Network:
+        """Find a network by its id, its name, or the beginning of its id.
+
+        Raises `NotFound`, or `InvalidParameter` if the term is empty or fits several.
+        """
+        if not term:
+            raise InvalidParameter(self.profile.blank_id_text)
+        for kind, matches in (
+            ("ID", [n for n in self.networks if n.id == term]),
+            ("name", [n for n in self.networks if n.name == term]),
+            ("ID prefix", [n for n in self.networks if n.id.startswith(term)]),
+        ):
+            if len(matches) > 1:
+                raise InvalidParameter(f"network {term} is ambiguous ({len(matches)} matches found on {kind})")
+            if matches:
+                return matches[0]
+        raise NotFound(f"network {term} not found")
+
+    def networks_configured_from(self, name: str) -> list[Network]:
+        """Give the networks that use a configuration network."""
+        return [network for network in self.networks if network.config_from == name]
+
+    def forget_network(self, network: Network) -> None:
+        """Take a network off the list. `Network.delete` calls this."""
+        self.networks.remove(network)
+
+    def gateway_network(self) -> Network:
+        """Give docker_gwbridge, made if there is none yet."""
+        for network in self.networks:
+            if network.name == GATEWAY_NETWORK:
+                return network
+        options = NetworkOptions(
+            driver_opts={
+                labels.BRIDGE_NAME: GATEWAY_NETWORK,
+                labels.ENABLE_ICC: "false",
+                labels.ENABLE_IP_MASQUERADE: "true",
+            }
+        )
+        return self.new_network(GATEWAY_NETWORK, "bridge", options=options)
+
+    # --- sandboxes -----------------------------------------------------------------------------------------------
+
+    def new_sandbox(
+        self,
+        container_id: str,
+        *,
+        options: SandboxOptions | None = None,
+        id: str | None = None,  # noqa: A002 - libnetwork's own word
+    ) -> Sandbox:
+        """Make the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
+        if not container_id:
+            raise InvalidParameter("invalid container ID")
+        for present in self.sandboxes:
+            if present.container_id == container_id:
+                raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")
+        sandbox = Sandbox(self, id or self.new_id(), container_id, options or SandboxOptions())
+        self.sandboxes.append(sandbox)
+        return sandbox
+
+    def sandbox_by_container(self, container_id: str) -> Sandbox:
+        """Give the sandbox of a container. Raises `NotFound`."""
+        for sandbox in self.sandboxes:
+            if sandbox.container_id == container_id:
+                return sandbox
+        raise NotFound(f"network sandbox for container {container_id} not found")
+
+    def sandbox_by_id(self, sandbox_id: str) -> Sandbox:
+        """Give a sandbox by its id. Raises `NotFound`."""
+        for sandbox in self.sandboxes:
+            if sandbox.id == sandbox_id:
+                return sandbox
+        raise NotFound(f"sandbox {sandbox_id} not found")
+
+    def forget_sandbox(self, sandbox: Sandbox) -> None:
+        """Take a sandbox off the list. `Sandbox.delete` calls this."""
+        self.sandboxes.remove(sandbox)
+
+
+async def _dockerd(process: Process) -> int:
+    await process.exited
+    return 0
+
+
+def _go_bool(claim: bool) -> str:
+    return "true" if claim else "false"
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    words = text.split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
+
+
+def _reserved_ports(text: str) -> frozenset[int]:
+    ports: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        ports.update(range(int(first), int(last or first) + 1))
+    return frozenset(ports)
+
+
+def _network_of(interface: str) -> str:
+    return str(Prefix.parse(interface, strict=False))
+
+
+def _address_of(address: InterfaceAddress) -> str:
+    return str(address).partition("/")[0]

@@ -1,0 +1,167 @@
+"""An endpoint: what joins one sandbox to one network.
+
+Source: moby `daemon/libnetwork/{endpoint,endpoint_info}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.errors import Forbidden, InvalidParameter
+from cnmsim.kernel.address import Address, Mac
+from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.network import Network
+    from cnmsim.libnetwork.sandbox import Sandbox
+
+
+@define(eq=False)
+class Endpoint:
+    """An endpoint of one network, made by `Network.create_endpoint`; it belongs to one sandbox, or to none yet.
+
+    `join_info` is what the driver answered to the last join. `links` are the names under which the sandbox knows
+    others on this network (`{alias: name}`), `interface_name` the interface's name inside the sandbox, or "".
+    """
+
+    network: Network
+    id: str
+    name: str
+    options: EndpointOptions = field(repr=False)
+    interface: EndpointInterface
+    dns_names: list[str] = field(factory=list)
+    sandbox: Sandbox | None = field(default=None, repr=False)
+    join_info: JoinInfo = field(factory=JoinInfo, repr=False)
+    priority: int = 0
+    links: dict[str, str] = field(factory=dict)
+    interface_name: str = ""
+    pool_ids: dict[int, str] = field(factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        names = [*self.options.dns_names, *self.options.aliases]
+        self.dns_names = list(dict.fromkeys(names))
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def mac(self) -> Mac | None:
+        """Its MAC address; `None` where the driver gives none."""
+        return self.interface.mac
+
+    @property
+    def ipv4(self) -> tuple[Address, int] | None:
+        """Its IPv4 address and the length of its subnet's prefix."""
+        return self.interface.ipv4
+
+    @property
+    def ipv6(self) -> tuple[Address, int] | None:
+        """Its IPv6 address and the length of its subnet's prefix."""
+        return self.interface.ipv6
+
+    @property
+    def gateway(self) -> Address | None:
+        """The IPv4 gateway its network offers, while it is joined."""
+        return self.join_info.gateway4 if self.sandbox is not None else None
+
+    @property
+    def gateway6(self) -> Address | None:
+        """The IPv6 gateway its network offers, while it is joined."""
+        return self.join_info.gateway6 if self.sandbox is not None else None
+
+    @property
+    def port_map(self) -> list[PortBinding]:
+        """The ports published on it, in the order in which they were mapped."""
+        found: list[PortBinding] = self.driver_info().get("port_map", [])
+        return found
+
+    def driver_info(self) -> dict[str, Any]:
+        """Tell what the driver knows of it."""
+        driver = self.network.driver
+        return {} if driver is None else driver.operational_info(self.network.id, self.id)
+
+    @property
+    def wants_resolver(self) -> bool:
+        """Whether a sandbox it joins gets the embedded resolver."""
+        return not self.options.disable_resolution and not self.network.is_special
+
+    # --- joining and leaving -------------------------------------------------------------------------------------
+
+    def join(self, sandbox: Sandbox, *, gw_priority: int = 0, links: Mapping[str, str] | None = None) -> None:
+        """Join a sandbox: interface, routes, files, names and published ports of it follow.
+
+        `links` are aliases private to this sandbox, `{alias: name}`. Raises an `EngineError` in libnetwork's words;
+        the endpoint is then joined to nothing.
+        """
+        from cnmsim.libnetwork.sandbox import Sandbox
+
+        if not isinstance(sandbox, Sandbox) or not sandbox.id:
+            raise InvalidParameter(f"invalid Sandbox passed to endpoint join: {sandbox}")
+        if self.sandbox is not None:
+            raise Forbidden("another container is attached to the same network endpoint")
+        network, profile = self.network, self.network.controller.profile
+        driver = network.driver
+        assert driver is not None
+        info = JoinInfo()
+        with ExitStack() as undo:
+            # Last of all the others' ports are put back where they were.
+            undo.callback(sandbox.endpoint_left, self)
+            undo.callback(self._forget_join)
+            self.sandbox, self.join_info = sandbox, info
+            self.priority = gw_priority if profile.has_gateway_priority else 0
+            self.links = dict(links or {})
+            driver.join(network.id, self.id, sandbox.context(), info)
+            undo.callback(driver.leave, network.id, self.id)
+            if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
+                info.gateway6 = None
+            undo.callback(sandbox.remove, self)
+            sandbox.add(self)
+            undo.pop_all()
+
+    def _forget_join(self) -> None:
+        self.sandbox = None
+        self.join_info = JoinInfo()
+        self.links = {}
+        self.interface_name = ""
+
+    def leave(self, sandbox: Sandbox | None = None) -> None:
+        """Leave the sandbox; addresses stay the endpoint's until it is deleted. Raises `Forbidden` if it is in none."""
+        from cnmsim.libnetwork.sandbox import Sandbox
+
+        joined = self.sandbox
+        if joined is None:
+            raise Forbidden("cannot leave endpoint with no attached sandbox")
+        if sandbox is not None and not isinstance(sandbox, Sandbox):
+            raise InvalidParameter(f"invalid Sandbox passed to endpoint leave: {sandbox}")
+        if sandbox is not None and sandbox is not joined:
+            raise Forbidden(
+                f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}"
+            )
+        joined.remove(self)
+        driver = self.network.driver
+        assert driver is not None
+        driver.leave(self.network.id, self.id)
+        self._forget_join()
+        joined.endpoint_left(self)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete the endpoint and give its addresses back. Raises `Forbidden` while joined, unless `force`."""
+        if self.sandbox is not None:
+            if not force:
+                raise Forbidden(f"endpoint with name {self.name} id {self.id} has active containers")
+            self.leave()
+        self.network.forget_endpoint(self)
+
+    def rename(self, name: str, dns_names: list[str]) -> None:
+        """Take other names, as `docker rename` of a running container has it."""
+        had_records = self.id in self.network.endpoints and bool(self.dns_names)
+        if had_records:
+            self.network.remove_records(self)
+        self.name = name
+        self.dns_names = list(dict.fromkeys([*dns_names, *self.options.aliases]))
+        if had_records:
+            self.network.add_records(self)

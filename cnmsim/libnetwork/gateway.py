@@ -1,0 +1,77 @@
+"""Which endpoint of a sandbox leads out: the order of endpoints, and the choice of the default gateways.
+
+Source: moby `daemon/libnetwork/{sandbox,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cnmsim.libnetwork.driver import JoinInfo
+from cnmsim.libnetwork.profile import Profile
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.endpoint import Endpoint
+
+GATEWAY_NETWORK = "docker_gwbridge"
+
+
+def leads_out(info: JoinInfo, family: int) -> bool:
+    """Tell whether a join gave a gateway or a default route of family 4 or 6."""
+    if family == 6:
+        if info.gateway6 is not None or info.force_gateway6:
+            return True
+    elif info.gateway4 is not None or info.force_gateway4:
+        return True
+    return any(route.prefix.family == family and not route.prefix.length for route in info.static_routes)
+
+
+def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, int, str]:
+    """Give the key by which a sandbox keeps its endpoints: the better gateway first."""
+    network = endpoint.network
+    return (
+        -endpoint.priority,
+        network.name == GATEWAY_NETWORK,
+        network.internal,
+        -_score(endpoint.join_info, profile),
+        network.name,
+    )
+
+
+def _score(info: JoinInfo, profile: Profile) -> int:
+    if profile.gateway_score_by_family:
+        return leads_out(info, 4) + leads_out(info, 6)
+    return (info.gateway4 is not None) + 2 * (info.gateway6 is not None)
+
+
+def gateway_endpoints(
+    endpoints: Iterable[Endpoint], profile: Profile
+) -> tuple[Endpoint | None, Endpoint | None]:
+    """Choose the endpoints that give a sandbox its IPv4 and its IPv6 default route, out of them in order."""
+    eligible = [endpoint for endpoint in endpoints if not endpoint.network.is_special]
+    if profile.gateway_choice == "single":
+        only = next((e for e in eligible if e.join_info.gateway4 is not None), None)
+        return only, only if only is not None and only.join_info.gateway6 is not None else None
+    first4 = next((e for e in eligible if leads_out(e.join_info, 4)), None)
+    first6 = next((e for e in eligible if leads_out(e.join_info, 6)), None)
+    if profile.gateway_choice == "dual-stack-first":
+        dual = next((e for e in eligible if leads_out(e.join_info, 4) and leads_out(e.join_info, 6)), None)
+        if dual is not None:
+            return dual, dual
+    return first4, first6
+
+
+def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bool:
+    """Tell whether a sandbox has to be attached to docker_gwbridge, because nothing else leads out of it."""
+    needs = False
+    for endpoint in endpoints:
+        network, info = endpoint.network, endpoint.join_info
+        if network.is_special or network.internal or network.name == GATEWAY_NETWORK:
+            continue
+        if info.disable_gateway_service:
+            continue
+        if leads_out(info, 4) or (profile.gwbridge_accepts_ipv6_gateway and leads_out(info, 6)):
+            return False
+        needs = True
+    return needs

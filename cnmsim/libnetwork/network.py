@@ -1,0 +1,278 @@
+"""A network: what the user asked for, what was allocated for it, and its endpoints.
+
+Source: moby `daemon/libnetwork/network.go` (docker-v29.7.2), `libnetwork/network.go` (v26.1.5, v28.5.2).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
+from cnmsim.kernel.address import Address, format_ip, is_link_local
+from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest
+from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
+from cnmsim.libnetwork.networkipam import NetworkIpam
+from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
+from cnmsim.libnetwork.records import NameRecords
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.controller import Controller
+
+_LINK_LOCAL_LENGTH = {4: 16, 6: 64}
+
+
+@define(eq=False)
+class Network:
+    """A network of one controller, made by `Controller.new_network`.
+
+    `options` is what was asked for, `ipam_info` what was allocated, by family. `scope` is "local", "swarm" or
+    "global".
+    """
+
+    controller: Controller = field(repr=False)
+    id: str
+    name: str
+    driver_name: str
+    scope: str
+    options: NetworkOptions
+    created_ns: int
+    driver: Driver | None = field(default=None, repr=False)
+    ipam: NetworkIpam | None = field(default=None, repr=False)
+    endpoints: dict[str, Endpoint] = field(factory=dict, init=False, repr=False)
+    records: NameRecords = field(factory=NameRecords, init=False, repr=False)
+    is_dynamic: bool = False
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The user's labels."""
+        return self.options.labels
+
+    @property
+    def driver_opts(self) -> dict[str, str]:
+        """The driver's options."""
+        return self.options.driver_opts
+
+    @property
+    def ipam_config(self) -> list[IpamConfig]:
+        """The subnets the user asked for."""
+        return self.options.ipam_config
+
+    @property
+    def ipam_info(self) -> list[IpamInfo]:
+        """The pools that were allocated, IPv4 first."""
+        return self.ipam_pools(4) + self.ipam_pools(6)
+
+    def ipam_pools(self, family: int) -> list[IpamInfo]:
+        """Give the allocated pools of family 4 or 6."""
+        if self.ipam is None:
+            return []
+        return self.ipam.pools6 if family == 6 else self.ipam.pools4
+
+    @property
+    def enable_ipv4(self) -> bool:
+        """Whether its endpoints have IPv4 addresses."""
+        return self.options.enable_ipv4
+
+    @property
+    def enable_ipv6(self) -> bool:
+        """Whether its endpoints have IPv6 addresses."""
+        return self.options.enable_ipv6
+
+    @property
+    def internal(self) -> bool:
+        """Whether nothing leads out of it."""
+        return self.options.internal
+
+    @property
+    def attachable(self) -> bool:
+        """Whether containers that are no tasks may be attached, for a network of a swarm."""
+        return self.options.attachable
+
+    @property
+    def ingress(self) -> bool:
+        """Whether it is the swarm's ingress network."""
+        return self.options.ingress
+
+    @property
+    def config_only(self) -> bool:
+        """Whether it only holds configuration for other networks."""
+        return self.options.config_only
+
+    @property
+    def config_from(self) -> str:
+        """The name of the network whose configuration it uses, or ""."""
+        return self.options.config_from
+
+    @property
+    def is_special(self) -> bool:
+        """Whether its driver does without addresses: `host` and `null`."""
+        return bool(getattr(self.driver, "is_special", False)) or self.config_only
+
+    def request(self) -> NetworkRequest:
+        """Give the network as its driver is told of it."""
+        return NetworkRequest(
+            id=self.id,
+            name=self.name,
+            options=self.driver_opts,
+            ipv4=self.ipam_pools(4),
+            ipv6=self.ipam_pools(6),
+            enable_ipv4=self.enable_ipv4,
+            enable_ipv6=self.enable_ipv6,
+            internal=self.internal,
+            ingress=self.ingress,
+        )
+
+    def endpoint_by_name(self, name: str) -> Endpoint | None:
+        """Give the endpoint of that name, or `None`."""
+        return next((endpoint for endpoint in self.endpoints.values() if endpoint.name == name), None)
+
+    # --- endpoints -----------------------------------------------------------------------------------------------
+
+    def create_endpoint(self, name: str, *, options: EndpointOptions | None = None) -> Endpoint:
+        """Make an endpoint, with addresses and its driver's side of it. It joins nothing yet.
+
+        Raises an `EngineError` in libnetwork's words, with nothing left behind.
+        """
+        options = options or EndpointOptions()
+        profile = self.controller.profile
+        if not name.strip():
+            raise InvalidParameter(profile.blank_name_text.format(name=name))
+        if self.config_only:
+            raise Forbidden("cannot create endpoint on configuration-only network")
+        if self.endpoint_by_name(name) is not None:
+            raise Forbidden(f"endpoint with name {name} already exists in network {self.name}")
+        endpoint = Endpoint(self, self.controller.new_id(), name, options, EndpointInterface(mac=options.mac))
+        interface = endpoint.interface
+        for address in options.link_local:
+            if not is_link_local(address):
+                raise InvalidParameter(f"invalid link local IP address: {format_ip(address)}")
+            interface.link_local.append((address, _LINK_LOCAL_LENGTH[6 if len(address) == 16 else 4]))
+        with ExitStack() as undo:
+            if not self.is_special:
+                undo.callback(self._release_addresses, endpoint)
+                self._assign_addresses(endpoint)
+            self._create_with_driver(endpoint)
+            undo.pop_all()
+        self.endpoints[endpoint.id] = endpoint
+        if profile.dns_records_at == "create":
+            self.add_records(endpoint)
+        return endpoint
+
+    def _assign_addresses(self, endpoint: Endpoint) -> None:
+        options, interface = endpoint.options, endpoint.interface
+        if self.enable_ipv4:
+            interface.ipv4 = self._allocate(endpoint, 4, options.ipv4)
+        if self.enable_ipv6 and not options.disable_ipv6 and not self._ipv6_follows_mac(options):
+            interface.ipv6 = self._allocate(endpoint, 6, options.ipv6)
+
+    def _ipv6_follows_mac(self, options: EndpointOptions) -> bool:
+        """Tell whether the driver makes the IPv6 address of the MAC: on 26.1's default bridge, up to a /80."""
+        if not self.controller.profile.default_bridge_ipv6_from_mac or options.ipv6 is not None:
+            return False
+        return DEFAULT_BRIDGE in self.driver_opts and any(info.pool.length <= 80 for info in self.ipam_pools(6))
+
+    def _allocate(self, endpoint: Endpoint, family: int, wanted: Address | None) -> tuple[Address, int]:
+        infos = self.ipam_pools(family)
+        assert self.ipam is not None
+        if not infos and self.controller.profile.can_disable_ipv4:
+            raise SystemFault(f"no IPv{family} information available for endpoint {endpoint.name}")
+        for info in infos:
+            if wanted is not None and wanted not in info.pool:
+                continue
+            try:
+                address = self.ipam.allocator.request_address(info.pool_id, wanted)
+            except NoAvailableAddresses:
+                if wanted is not None:
+                    raise
+                continue
+            if address is None:
+                continue
+            endpoint.pool_ids[family] = info.pool_id
+            return address
+        if wanted is not None:
+            text = f"invalid address {format_ip(wanted)}: It does not belong to any of this network's subnets"
+            raise InvalidParameter(text)
+        raise SystemFault(
+            f"no available IPv{family} addresses on this network's address pools: {self.name} ({self.id})"
+        )
+
+    def _create_with_driver(self, endpoint: Endpoint) -> None:
+        assert self.driver is not None
+        had_ipv6 = endpoint.interface.ipv6 is not None
+        try:
+            self.driver.create_endpoint(self.id, endpoint.id, endpoint.interface, endpoint.options)
+        except EngineError as error:
+            raise SystemFault(
+                f"failed to create endpoint {endpoint.name} on network {self.name}: {error.message}"
+            ) from error
+        if endpoint.interface.ipv6 is None or had_ipv6 or self.ipam is None:
+            return
+        try:
+            self._allocate(endpoint, 6, endpoint.interface.ipv6[0])
+        except EngineError:
+            endpoint.interface.ipv6 = None
+            self.driver.delete_endpoint(self.id, endpoint.id)
+            raise
+
+    def _release_addresses(self, endpoint: Endpoint) -> None:
+        if self.ipam is None:
+            return
+        for family, assigned in ((4, endpoint.interface.ipv4), (6, endpoint.interface.ipv6)):
+            pool_id = endpoint.pool_ids.pop(family, None)
+            if assigned is not None and pool_id is not None:
+                self.ipam.allocator.release_address(pool_id, assigned[0])
+
+    def forget_endpoint(self, endpoint: Endpoint) -> None:
+        """Take an endpoint off: its names, its driver's side, its addresses. `Endpoint.delete` calls this."""
+        self.remove_records(endpoint)
+        del self.endpoints[endpoint.id]
+        if self.driver is not None:
+            self.driver.delete_endpoint(self.id, endpoint.id)
+        self._release_addresses(endpoint)
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def add_records(self, endpoint: Endpoint) -> None:
+        """Let the others on this network find an endpoint by its names. Ingress keeps no names."""
+        if self.ingress:
+            return
+        for number, name in enumerate(endpoint.dns_names):
+            for assigned in (endpoint.interface.ipv4, endpoint.interface.ipv6):
+                if assigned is not None:
+                    self.records.add(name, assigned[0], endpoint.id, reverse=number == 0)
+
+    def remove_records(self, endpoint: Endpoint) -> None:
+        """Let an endpoint be found no more."""
+        self.records.remove_owner(endpoint.id)
+
+    # --- its end -------------------------------------------------------------------------------------------------
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete the network. Raises `Forbidden` while it has endpoints, or is in use as configuration.
+
+        The ingress network goes only with `force`.
+        """
+        if self.config_only and self.controller.networks_configured_from(self.name):
+            raise Forbidden(f'configuration network "{self.name}" is in use')
+        if self.endpoints or (self.ingress and not force):
+            raise Forbidden(self._active_endpoints_text())
+        if self.driver is not None and not self.config_only:
+            self.driver.delete_network(self.id)
+        if self.ipam is not None:
+            self.ipam.release()
+        self.controller.forget_network(self)
+
+    def _active_endpoints_text(self) -> str:
+        if not self.controller.profile.active_endpoints_lists_endpoints:
+            return f"network {self.name} id {self.id} has active endpoints"
+        listed = ", ".join(f'name:"{e.name}" id:"{e.id[:12]}"' for e in self.endpoints.values())
+        return f"network {self.name} has active endpoints ({listed})"
+
+

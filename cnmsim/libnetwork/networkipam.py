@@ -1,0 +1,154 @@
+"""The address pools of one network: asked of IPAM when it is made, given back when it is deleted.
+
+Source: moby `daemon/libnetwork/network.go` (ipamAllocate, ipamRelease), docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.kernel.machine import Machine
+from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.ipam.predefined import host_exclusions
+from cnmsim.libnetwork.options import IpamConfig
+
+
+class Allocator(Protocol):
+    """An IPAM driver, as networks use it."""
+
+    def request_pool(
+        self, space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Sequence[Prefix] = ()
+    ) -> Pool:
+        """Give out a pool."""
+
+    def release_pool(self, pool_id: str) -> None:
+        """Take it back."""
+
+    def request_address(self, pool_id: str, address: Address | None = None) -> tuple[Address, int] | None:
+        """Give out an address; a driver without addresses gives `None`."""
+
+    def release_address(self, pool_id: str, address: Address) -> None:
+        """Take it back."""
+
+
+@define
+class NetworkIpam:
+    """What IPAM gave one network. `space` is the address space all of it is in."""
+
+    allocator: Allocator
+    space: str
+    pools4: list[IpamInfo] = field(factory=list)
+    pools6: list[IpamInfo] = field(factory=list)
+
+    def allocate(
+        self,
+        configs: Sequence[IpamConfig],
+        *,
+        enable_ipv4: bool,
+        enable_ipv6: bool,
+        skip_gateway: tuple[bool, bool],
+        excluded: dict[int, list[Prefix]],
+    ) -> None:
+        """Ask for every pool, gateway and auxiliary address, or for none if one of them is refused.
+
+        `skip_gateway` tells for each family that no gateway is needed where none was asked for; `excluded` what
+        a dynamically chosen pool has to stay clear of.
+        """
+        with ExitStack() as undo:
+            undo.callback(self.release)
+            for family, enabled, skip, pools in (
+                (4, enable_ipv4, skip_gateway[0], self.pools4),
+                (6, enable_ipv6, skip_gateway[1], self.pools6),
+            ):
+                if not enabled:
+                    continue
+                of_family = [config for config in configs if _family(config) == family]
+                for config in of_family or [IpamConfig()]:
+                    self._allocate_pool(config, family, skip, excluded[family], pools)
+            undo.pop_all()
+
+    def _allocate_pool(
+        self, config: IpamConfig, family: int, skip_gateway: bool, excluded: list[Prefix], pools: list[IpamInfo]
+    ) -> None:
+        pool = self.allocator.request_pool(
+            self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded
+        )
+        # Noted before its addresses are asked for, so that `release` gives all of it back.
+        pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range))
+        gateway = None
+        if config.gateway or not skip_gateway:
+            gateway = self._allocate_gateway(pool, config.gateway)
+        pools[-1] = IpamInfo(pool.id, pool.prefix, gateway, pool.ip_range)
+        auxiliary: dict[str, Address] = {}
+        for key, text in config.aux_addresses.items():
+            auxiliary[key] = self._allocate_auxiliary(pool, key, text)
+            pools[-1] = IpamInfo(pool.id, pool.prefix, gateway, pool.ip_range, dict(auxiliary))
+
+    def _allocate_gateway(self, pool: Pool, text: str) -> Address | None:
+        wanted = None
+        if text:
+            try:
+                wanted = parse_ip(text)
+            except ValueError:
+                raise InvalidParameter(f"invalid gateway address {text} in Ipam configuration") from None
+        try:
+            given = self.allocator.request_address(pool.id, wanted)
+        except EngineError as error:
+            raise SystemFault(f"failed to allocate gateway ({text}): {error.message}") from None
+        return given[0] if given is not None else None
+
+    def _allocate_auxiliary(self, pool: Pool, key: str, text: str) -> Address:
+        address = parse_ip(text)
+        if address not in pool.prefix:
+            raise Forbidden(f"auxiliary address: ({key}:{text}) must belong to the master pool: {pool.prefix}")
+        try:
+            self.allocator.request_address(pool.id, address)
+        except EngineError as error:
+            raise SystemFault(
+                f"failed to allocate secondary ip address ({key}:{format_ip(address)}): {error.message}"
+            ) from None
+        return address
+
+    def release(self) -> None:
+        """Give everything back."""
+        for pools in (self.pools4, self.pools6):
+            for info in pools:
+                for address in (info.gateway, *info.aux_addresses.values()):
+                    if address is not None:
+                        self.allocator.release_address(info.pool_id, address)
+                self.allocator.release_pool(info.pool_id)
+            pools.clear()
+
+
+def _family(config: IpamConfig) -> int:
+    return 6 if ":" in (config.subnet or config.gateway or config.ip_range) else 4
+
+
+def excluded_prefixes(machine: Machine) -> dict[int, list[Prefix]]:
+    """Give what a dynamic choice of a pool stays clear of on this host, by family."""
+    host = machine.root
+    on_link = [route.prefix for route in host.routes4.routes if route.scope == "link"]
+    servers = nameservers(machine)
+    return {family: host_exclusions(servers, on_link, family) for family in (4, 6)}
+
+
+def nameservers(machine: Machine) -> list[Address]:
+    """Give the name servers of the host's resolv.conf."""
+    if not machine.files.exists("/etc/resolv.conf"):
+        return []
+    found = []
+    for line in machine.files.read("/etc/resolv.conf").decode().splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            try:
+                found.append(parse_ip(words[1].partition("%")[0]))
+            except ValueError:
+                continue
+    return found

@@ -1,0 +1,181 @@
+"""What libnetwork does inside a sandbox's network namespace: interfaces, their names and addresses, routes.
+
+Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.route import Route
+from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
+from cnmsim.libnetwork.profile import Profile
+
+IPV4_DEFAULT = Prefix.parse("0.0.0.0/0")
+IPV6_DEFAULT = Prefix.parse("::/0")
+_IPV6_METRIC = 1024
+
+
+@define(eq=False)
+class NamespaceInterface:
+    """One interface of a sandbox, and where it came from."""
+
+    device: Device
+    source_name: str
+    created_here: bool
+    routes: list[Route] = field(factory=list)
+
+
+@define(eq=False)
+class OslNamespace:
+    """The namespace of one sandbox. With `is_host` it is the host's own, where interfaces keep their names."""
+
+    namespace: NetworkNamespace
+    host: NetworkNamespace
+    profile: Profile
+    is_host: bool = False
+    interfaces: dict[str, NamespaceInterface] = field(factory=dict, init=False)
+    _counters: dict[str, int] = field(factory=dict, init=False)
+    _gateways: dict[int, Route] = field(factory=dict, init=False)
+
+    def interface_name(self, prefix: str) -> str:
+        """Choose a name: the lowest unused number, or in 26.1 one more than ever used."""
+        if self.profile.interface_counter_grows:
+            number = self._counters.get(prefix, 0)
+            self._counters[prefix] = number + 1
+            return f"{prefix}{number}"
+        number = 0
+        while f"{prefix}{number}" in self.namespace.devices:
+            number += 1
+        return f"{prefix}{number}"
+
+    def add_interface(self, key: str, info: JoinInfo, addresses: EndpointInterface) -> str:
+        """Bring the device of a join in, address it and set it up; returns its name.
+
+        `key` names the interface in later calls. Raises `SystemFault` in libnetwork's words, with the device back where
+        it came from.
+        """
+        source = self.namespace if info.created_in_sandbox else self.host
+        device = source.devices[info.source_name]
+        with ExitStack() as undo:
+            try:
+                name = info.destination_name or self.interface_name(info.destination_prefix)
+                self._bring_in(device, name, info, undo)
+                interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
+                self._configure(interface, info, addresses)
+            except OSError as error:
+                cause = (error.strerror or str(error)).lower()
+                raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
+            undo.pop_all()
+        self.interfaces[key] = interface
+        return device.name
+
+    def _bring_in(self, device: Device, name: str, info: JoinInfo, undo: ExitStack) -> None:
+        if self.is_host:
+            return
+        if info.created_in_sandbox:
+            self.namespace.rename_device(device, name)
+            undo.callback(self.namespace.rename_device, device, info.source_name)
+        else:
+            self.host.move_device(device, self.namespace, name)
+            undo.callback(self.namespace.move_device, device, self.host, info.source_name)
+
+    def _configure(self, interface: NamespaceInterface, info: JoinInfo, addresses: EndpointInterface) -> None:
+        device, namespace = interface.device, self.namespace
+        if addresses.mac is not None:
+            device.set_mac(addresses.mac)
+        disabled = "0" if addresses.ipv6 is not None else "1"
+        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
+        if addresses.ipv4 is not None:
+            self._set_address(device, info, *addresses.ipv4)
+        if addresses.ipv6 is not None:
+            self._set_address(device, info, *addresses.ipv6)
+        for address, length in addresses.link_local:
+            if len(address) == 4 or addresses.ipv6 is not None:
+                namespace.add_address(device, f"{format_ip(address)}/{length}", scope="link")
+        device.set_up()
+        for static in info.static_routes:
+            if not static.prefix.length:
+                # A default route is installed only for the endpoint that leads out.
+                continue
+            interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
+
+    def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
+        scope = "link" if next_hop is None else "global"
+        route = Route(prefix, device, next_hop, metric=_IPV6_METRIC if prefix.family == 6 else 0, scope=scope)
+        self.namespace.add_route(route)
+        return route
+
+    def _set_address(self, device: Device, info: JoinInfo, address: Address, length: int) -> None:
+        family = 6 if len(address) == 16 else 4
+        subnet = Prefix.of(address, length)
+        for route in self.namespace.routes(family).routes:
+            if route.prefix.length and route.device is not device and route.prefix.overlaps(subnet):
+                if family == 6 and route.prefix.network[:2] == b"\xfe\x80":
+                    continue
+                text = f"{format_ip(address)}/{length}"
+                raise SystemFault(
+                    f"failed to add interface {info.source_name} to sandbox: error setting interface "
+                    f'"{info.source_name}" IP to {text}: cannot program address {text} in sandbox interface because '
+                    f"it conflicts with existing route {_go_route(route)}"
+                )
+        broadcast = subnet.broadcast if family == 4 and length < 31 else None
+        self.namespace.add_address(device, f"{format_ip(address)}/{length}", broadcast=broadcast)
+
+    def remove_interface(self, key: str) -> None:
+        """Take an interface out: back to the host under its old name, unless its driver made it in here."""
+        interface = self.interfaces.pop(key, None)
+        if interface is None:
+            return
+        device = interface.device
+        for family in [f for f, route in self._gateways.items() if route.device is device]:
+            self.set_gateway(family, None, None)
+        if device.namespace is not self.namespace:
+            return
+        table_routes = (*self.namespace.routes4.routes, *self.namespace.routes6.routes)
+        for route in interface.routes:
+            if route in table_routes:
+                self.namespace.remove_route(route)
+        if not self.is_host and not interface.created_here:
+            self.namespace.move_device(device, self.host, interface.source_name)
+
+    def set_gateway(self, family: int, gateway: Address | None, key: str | None) -> None:
+        """Make `gateway` the default route of a family, out of the interface `key`.
+
+        Without a gateway but with a key the route is on that interface's link; without either there is none.
+        """
+        old = self._gateways.pop(family, None)
+        if old is not None and old in self.namespace.routes(family).routes:
+            self.namespace.remove_route(old)
+        if key is None or key not in self.interfaces:
+            return
+        route = Route(
+            IPV6_DEFAULT if family == 6 else IPV4_DEFAULT,
+            self.interfaces[key].device,
+            gateway,
+            metric=_IPV6_METRIC if family == 6 else 0,
+            scope="link" if gateway is None and family == 4 else "global",
+        )
+        try:
+            self.namespace.add_route(route)
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise SystemFault(f"failed to set gateway: {cause}") from None
+        self._gateways[family] = route
+
+
+def _go_route(route: Route) -> str:
+    """Write a route as the netlink package of Go prints one."""
+    assert route.device is not None
+    src = format_ip(route.src) if route.src is not None else "<nil>"
+    gateway = format_ip(route.gateway) if route.gateway is not None else "<nil>"
+    return (
+        f"{{Ifindex: {route.device.index} Dst: {route.prefix} Src: {src} Gw: {gateway} "
+        "Flags: [] Table: 254 Realm: 0}"
+    )

@@ -1,0 +1,308 @@
+"""A sandbox: the network stack of one container, and the endpoints joined to it.
+
+Source: moby `daemon/libnetwork/{sandbox,sandbox_linux,default_gateway}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and
+v28.5.2.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, SystemFault
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.files import File
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.libnetwork.driver import ExternalConnectivity, SandboxContext
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.gateway import (
+    GATEWAY_NETWORK,
+    gateway_endpoints,
+    leads_out,
+    needs_gateway_network,
+    order_key,
+)
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
+from cnmsim.libnetwork.osl import OslNamespace
+from cnmsim.libnetwork.sandboxdns import SandboxDns
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.controller import Controller
+
+NETNS_FOLDER = "/var/run/docker/netns"
+
+
+@define(eq=False)
+class Sandbox:
+    """The network stack of one container, made by `Controller.new_sandbox`.
+
+    `endpoints` are kept with the better gateway first. `osl` is what of it is in the kernel; `None` while the
+    namespace is still to be given (`use_external_key`).
+    """
+
+    controller: Controller = field(repr=False)
+    id: str
+    container_id: str
+    options: SandboxOptions = field(repr=False)
+    endpoints: list[Endpoint] = field(factory=list, init=False)
+    osl: OslNamespace | None = field(default=None, init=False, repr=False)
+    dns: SandboxDns = field(init=False, repr=False)
+    is_deleting: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.options.use_external_key:
+            self._make_namespace()
+        self.dns = SandboxDns(self)
+        self.dns.build_files()
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """The path of the file that holds its namespace open."""
+        return f"{NETNS_FOLDER}/{'default' if self.options.use_host_namespace else self.id[:12]}"
+
+    @property
+    def namespace(self) -> NetworkNamespace | None:
+        """Its network namespace; `None` while it has none yet."""
+        return None if self.osl is None else self.osl.namespace
+
+    @property
+    def hosts_file(self) -> File:
+        """The file that its containers see as /etc/hosts."""
+        return self.dns.hosts_file
+
+    @property
+    def resolv_conf(self) -> File:
+        """The file that its containers see as /etc/resolv.conf."""
+        return self.dns.resolv_conf
+
+    @property
+    def gateway_endpoint(self) -> Endpoint | None:
+        """The endpoint whose gateway is the IPv4 default route."""
+        return self.gateway_endpoints[0]
+
+    @property
+    def gateway_endpoints(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The endpoints that give the IPv4 and the IPv6 default route."""
+        return gateway_endpoints(self.endpoints, self.controller.profile)
+
+    @property
+    def has_external_access(self) -> bool:
+        """Whether anything leads out of it (moby: `hasExternalAccess`)."""
+        return any(
+            not e.network.internal and not e.network.is_special and (leads_out(e.join_info, 4) or leads_out(e.join_info, 6))
+            for e in self.endpoints
+        )
+
+    @property
+    def port_map(self) -> list[PortBinding]:
+        """The published ports of all its endpoints."""
+        return [binding for endpoint in self.endpoints for binding in endpoint.port_map]
+
+    def endpoint_on(self, network_id: str) -> Endpoint | None:
+        """Give its endpoint on a network, or `None`."""
+        return next((e for e in self.endpoints if e.network.id == network_id), None)
+
+    def context(self) -> SandboxContext:
+        """Give what drivers may know of it."""
+        options = self.options
+        return SandboxContext(
+            sandbox_id=self.id,
+            key=self.key,
+            namespace=self.namespace,
+            exposed_ports=options.exposed_ports,
+            port_bindings=options.port_bindings,
+            legacy_links=options.legacy_links,
+        )
+
+    # --- its namespace -------------------------------------------------------------------------------------------
+
+    def _make_namespace(self) -> None:
+        machine = self.controller.machine
+        if self.options.use_host_namespace:
+            self.osl = OslNamespace(machine.root, machine.root, self.controller.profile, is_host=True)
+            machine.namespaces[self.key] = machine.root
+            return
+        namespace = machine.new_namespace(self.options.name or self.container_id[:12])
+        for key, value in self.options.sysctls.items():
+            if key.startswith("net."):
+                try:
+                    namespace.sysctl_set(key, value)
+                except OSError as error:
+                    raise SystemFault(f"open /proc/sys/{key.replace('.', '/')}: {error.strerror}".lower()) from None
+        namespace.loopback.set_up()
+        machine.namespaces[self.key] = namespace
+        self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
+
+    def set_key(self) -> None:
+        """Make the namespace now, and plug in what has joined, in order (26.1: once the task exists)."""
+        if self.osl is not None:
+            return
+        self._make_namespace()
+        self.dns.build_files()
+        for endpoint in list(self.endpoints):
+            self._populate(endpoint)
+        self._update_gateways()
+
+    def _populate(self, endpoint: Endpoint) -> None:
+        osl = self.osl
+        if osl is None:
+            return
+        if endpoint.wants_resolver and not osl.is_host:
+            self.dns.start_resolver()
+        if endpoint.join_info.source_name:
+            endpoint.interface_name = osl.add_interface(endpoint.id, endpoint.join_info, endpoint.interface)
+
+    # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Take an endpoint in, with all that follows from it. If it raises, `remove` undoes what was done."""
+        profile = self.controller.profile
+        self._insert(endpoint)
+        self.dns.add_host_lines(endpoint)
+        self._populate(endpoint)
+        self._update_gateways()
+        if profile.dns_records_at == "join":
+            endpoint.network.add_records(endpoint)
+        if endpoint.network.name == GATEWAY_NETWORK:
+            self._program_ports()
+            return
+        if needs_gateway_network(self.endpoints, profile):
+            self._attach_gateway_network()
+        else:
+            self._program_ports()
+            self._detach_gateway_network()
+
+    def _insert(self, endpoint: Endpoint) -> None:
+        profile = self.controller.profile
+        insort(self.endpoints, endpoint, key=lambda each: order_key(each, profile))
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """Take an endpoint out, as far as it is in."""
+        if endpoint not in self.endpoints:
+            return
+        driver = endpoint.network.driver
+        self.endpoints.remove(endpoint)
+        if isinstance(driver, ExternalConnectivity):
+            driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
+        if self.osl is not None:
+            self.osl.remove_interface(endpoint.id)
+        self._update_gateways()
+        self.dns.remove_host_lines(endpoint)
+        if self.controller.profile.dns_records_at == "join":
+            endpoint.network.remove_records(endpoint)
+
+    def endpoint_left(self, endpoint: Endpoint) -> None:
+        """Let the ports move to another endpoint, and docker_gwbridge step in or out, after one has left."""
+        if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
+            return
+        if needs_gateway_network(self.endpoints, self.controller.profile):
+            if self._gateway_network_endpoint() is None:
+                self._attach_gateway_network()
+        else:
+            self._detach_gateway_network()
+        self._program_ports()
+
+    def _update_gateways(self) -> None:
+        if self.osl is None or self.osl.is_host:
+            return
+        for family, endpoint in zip((4, 6), self.gateway_endpoints, strict=True):
+            if endpoint is None:
+                self.osl.set_gateway(family, None, None)
+                continue
+            info = endpoint.join_info
+            gateway = info.gateway6 if family == 6 else info.gateway4
+            has_route = gateway is not None or any(
+                route.prefix.family == family and not route.prefix.length for route in info.static_routes
+            )
+            self.osl.set_gateway(family, gateway, endpoint.id if has_route else None)
+
+    def _program_ports(self) -> None:
+        """Publish the ports on the gateway endpoints. What loses them goes first, so that ports can move."""
+        first4, first6 = self.gateway_endpoints
+        gateway4 = first4.id if first4 is not None else ""
+        gateway6 = first6.id if first6 is not None else ""
+        context = self.context()
+        for endpoint in sorted(self.endpoints, key=lambda each: each in {first4, first6}):
+            driver = endpoint.network.driver
+            if not isinstance(driver, ExternalConnectivity):
+                continue
+            try:
+                driver.program_external_connectivity(
+                    endpoint.network.id, endpoint.id, context, gateway4=gateway4, gateway6=gateway6
+                )
+            except EngineError as error:
+                raise SystemFault(
+                    f"driver failed programming external connectivity on endpoint {endpoint.name} "
+                    f"({endpoint.id}): {error.message}"
+                ) from error
+
+    # --- docker_gwbridge -----------------------------------------------------------------------------------------
+
+    def _gateway_network_endpoint(self) -> Endpoint | None:
+        return next((e for e in self.endpoints if e.network.name == GATEWAY_NETWORK), None)
+
+    def _attach_gateway_network(self) -> None:
+        if self._gateway_network_endpoint() is not None:
+            return
+        network = self.controller.gateway_network()
+        identity = self.container_id if len(self.container_id) <= 12 else self.id[:12]
+        options = EndpointOptions(disable_resolution=True)
+        with ExitStack() as undo:
+            try:
+                endpoint = network.create_endpoint(f"gateway_{identity}", options=options)
+            except EngineError as error:
+                text = f"container {self.container_id}: endpoint create on GW Network failed: {error.message}"
+                raise SystemFault(text) from error
+            undo.callback(endpoint.delete)
+            try:
+                endpoint.join(self)
+            except EngineError as error:
+                text = f"container {self.container_id}: endpoint join on GW Network failed: {error.message}"
+                raise SystemFault(text) from error
+            undo.pop_all()
+
+    def _detach_gateway_network(self) -> None:
+        endpoint = self._gateway_network_endpoint()
+        if endpoint is not None:
+            endpoint.leave()
+            endpoint.delete()
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def resolve_name(self, name: str, family: int) -> list[Address] | None:
+        """Look a name up as the embedded resolver does; `None` where it is to be forwarded."""
+        return self.dns.resolve_name(name, family)
+
+    def resolve_address(self, address: Address) -> str | None:
+        """Give the name of an address, `<name>.<network>`, or `None`."""
+        return self.dns.resolve_address(address)
+
+    def update_hosts_entry(self, hostname: str, address: str) -> None:
+        """Give the /etc/hosts lines of a linked container its new address."""
+        self.dns.update_hosts_entry(hostname, address)
+
+    # --- its end -------------------------------------------------------------------------------------------------
+
+    def delete(self) -> None:
+        """Leave and delete every endpoint, then give the namespace up.
+
+        The namespace itself lives on while a process of another container is in it.
+        """
+        self.is_deleting = True
+        self.dns.stop()
+        for endpoint in list(self.endpoints):
+            endpoint.leave()
+            endpoint.delete()
+        self.controller.forget_sandbox(self)
+        machine, namespace = self.controller.machine, self.namespace
+        self.osl = None
+        if namespace is None or self.options.use_host_namespace:
+            return
+        machine.namespaces.pop(self.key, None)
+        if not any(process.namespace is namespace for process in machine.processes.values()):
+            namespace.destroy()

@@ -1,0 +1,182 @@
+"""The names of a sandbox: its /etc/hosts, its /etc/resolv.conf, and the lookups of its embedded resolver.
+
+Source: moby `daemon/libnetwork/{sandbox_dns_unix,sandbox}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import IPV6_LOOPBACK, Address, parse_ip
+from cnmsim.kernel.files import File
+from cnmsim.libnetwork import etchosts, resolvconf
+from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.libnetwork.resolvconf import ResolvConf, ResolvConfGuard, ResolvMode
+from cnmsim.libnetwork.resolver import Resolver
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.sandbox import Sandbox
+
+_HOSTS_PATH = "/etc/hosts"
+
+
+@define(eq=False)
+class SandboxDns:
+    """Files and lookups of one sandbox. `resolver` is there once an endpoint wanted it, until the sandbox goes."""
+
+    sandbox: Sandbox = field(repr=False)
+    hosts_file: File = field(factory=File)
+    resolv_conf: File = field(factory=File)
+    resolver: Resolver | None = field(default=None, init=False)
+    _guard: ResolvConfGuard = field(factory=ResolvConfGuard, init=False)
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def build_files(self) -> None:
+        """Write both files as a sandbox has them before any endpoint joins."""
+        options = self.sandbox.options
+        if options.use_host_namespace and not options.extra_hosts:
+            self.hosts_file.content = self._host_text(_HOSTS_PATH).encode()
+        else:
+            extra = [etchosts.HostsRecord(address, names) for names, address in options.extra_hosts]
+            text = etchosts.build_hosts(self.sandbox.controller.profile, extra, has_ipv6=self._has_ipv6())
+            self.hosts_file.content = text.encode()
+        mode = ResolvMode.HOST if options.use_host_namespace else ResolvMode.LEGACY
+        self._write_resolv_conf(mode)
+
+    def _has_ipv6(self) -> bool:
+        """Tell whether the loopback has ::1; assumed until there is a namespace."""
+        namespace = self.sandbox.namespace
+        return namespace is None or namespace.has_address(IPV6_LOOPBACK)
+
+    def _host_text(self, path: str) -> str:
+        files = self.sandbox.controller.machine.files
+        return files.read(path).decode() if files.exists(path) else ""
+
+    def _write_resolv_conf(self, mode: ResolvMode) -> ResolvConf:
+        profile, options = self.sandbox.controller.profile, self.sandbox.options
+        etc = self._host_text(resolvconf.PATH)
+        path = resolvconf.host_path(etc, profile, may_use_systemd=mode is ResolvMode.LEGACY)
+        try:
+            built = resolvconf.build_resolv_conf(
+                profile,
+                etc if path == resolvconf.PATH else self._host_text(path),
+                mode,
+                path=path,
+                dns=options.dns,
+                dns_search=options.dns_search,
+                dns_opts=options.dns_opts,
+                has_ipv6=any(endpoint.ipv6 is not None for endpoint in self.sandbox.endpoints),
+            )
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from None
+        if self._guard.may_write(self.resolv_conf.content):
+            self.resolv_conf.content = built.text.encode()
+            self._guard.wrote(self.resolv_conf.content, mode)
+        return built
+
+    def add_host_lines(self, endpoint: Endpoint) -> None:
+        """Add the lines of an endpoint's addresses. Ingress and docker_gwbridge have none."""
+        network, options = endpoint.network, self.sandbox.options
+        if network.ingress or network.name == GATEWAY_NETWORK or options.use_host_namespace:
+            return
+        addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
+        if not self._has_ipv6():
+            addresses = [address for address in addresses if len(address) == 4]
+        records = etchosts.own_records(addresses, options.hostname, options.domainname)
+        self._set_hosts(etchosts.add_records(self._hosts_text(), records))
+        if endpoint.ipv6 is not None and self.resolver is None and not network.is_special:
+            # IPv6 name servers of the host count only for a container that has IPv6.
+            self._write_resolv_conf(ResolvMode.LEGACY)
+
+    def remove_host_lines(self, endpoint: Endpoint) -> None:
+        """Take the lines of an endpoint out again."""
+        addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
+        if not addresses or self.sandbox.options.use_host_namespace:
+            return
+        names = [name for name in endpoint.network.records.names() if name != endpoint.name]
+        profile = self.sandbox.controller.profile
+        self._set_hosts(etchosts.remove_endpoint(profile, self._hosts_text(), addresses, names))
+
+    def update_hosts_entry(self, hostname: str, address: str) -> None:
+        """Give the lines whose first name is `hostname` a new address: a linked container has restarted."""
+        self._set_hosts(etchosts.update_address(self._hosts_text(), parse_ip(address), hostname))
+
+    def _hosts_text(self) -> str:
+        return self.hosts_file.content.decode()
+
+    def _set_hosts(self, text: str) -> None:
+        self.hosts_file.content = text.encode()
+
+    # --- the resolver --------------------------------------------------------------------------------------------
+
+    def start_resolver(self) -> None:
+        """Start the embedded resolver, once, and have resolv.conf name it."""
+        if self.resolver is not None:
+            return
+        raise AssertionError
+
+    def stop(self) -> None:
+        """Stop the resolver."""
+        if self.resolver is not None:
+            self.resolver.stop()
+            self.resolver = None
+
+    # --- lookups -------------------------------------------------------------------------------------------------
+
+    def resolve_name(self, name: str, family: int) -> list[Address] | None:
+        """Give the addresses of a name, [] if it is known without any of that family, `None` if it is to be forwarded.
+
+        Links of an endpoint are looked at before ordinary names; `a.b` may also be the name `a` on the network `b`.
+        """
+        for candidate, network_name in _candidates(name.removesuffix(".")):
+            for through_links in (True, False):
+                found = self._look_up(candidate, network_name, family, through_links=through_links)
+                if found is not None:
+                    return found
+        return None
+
+    def _look_up(self, name: str, network_name: str, family: int, *, through_links: bool) -> list[Address] | None:
+        profile = self.sandbox.controller.profile
+        for endpoint in self.sandbox.endpoints:
+            network = endpoint.network
+            if network_name and network.name != network_name:
+                continue
+            wanted = name
+            if through_links:
+                if name not in endpoint.links:
+                    continue
+                wanted = endpoint.links[name]
+            elif name in endpoint.links:
+                continue
+            addresses = network.records.lookup(wanted)
+            if addresses is None:
+                continue
+            of_family = [address for address in addresses if (len(address) == 16) == (family == 6)]
+            if of_family or profile.known_name_answers_empty:
+                return of_family
+            if family == 6 and not network.enable_ipv6:
+                return []
+        return None
+
+    def resolve_address(self, address: Address) -> str | None:
+        """Give the name of an address, `<name>.<network>`, from the first network that knows it."""
+        for endpoint in self.sandbox.endpoints:
+            name = endpoint.network.records.reverse(address)
+            if name is not None:
+                return f"{name}.{endpoint.network.name}"
+        return None
+
+
+def _candidates(name: str) -> Iterator[tuple[str, str]]:
+    """Give the name on any network, then its beginnings on the network named by the rest, from the right."""
+    yield name, ""
+    at = name.rfind(".")
+    while at > 0:
+        yield name[:at], name[at + 1 :]
+        at = name.rfind(".", 0, at)
