@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, family_of, format_ip, parse_ip
-from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.machine import Machine

@@ -18,6 +18,7 @@ from cnmsim.kernel.events import DropReason, Event, Step
 #: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
 AGEING_S = 300
 _HEADER = 14
+_LONGEST_S = 86_400
 _VLAN_TAG = b"\x81\x00"
 
 Tap = Callable[[int, str, bytes], None]
@@ -47,9 +48,9 @@ class Station(Protocol):
         """Take a frame from the cable."""
 
 
-def _at_least_zero(_owner: object, attribute: object, value: float | None) -> None:
-    if value is not None and value < 0:
-        raise ValueError(f"{getattr(attribute, 'name', 'value')} must not be negative: {value}")
+def _duration(_owner: object, attribute: object, value: float) -> None:
+    if not 0 <= value < _LONGEST_S:
+        raise ValueError(f"{getattr(attribute, 'name', 'value')} must be between 0 and a day: {value}")
 
 
 @frozen
@@ -60,7 +61,7 @@ class CableOptions:
     before them, at most `queue_frames` of them; `loss` is the share of frames that vanish (0 to 1).
     """
 
-    latency_s: float = field(default=0.0, validator=_at_least_zero)
+    latency_s: float = field(default=0.0, validator=_duration)
     bandwidth_bps: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
     loss: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
     queue_frames: int = field(default=1000, validator=validators.ge(1))
