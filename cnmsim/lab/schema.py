@@ -141,6 +141,8 @@ def _not_listed(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Ke
 
 
 def _mismatch(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    if "propertyNames" in error.absolute_schema_path:
+        keys = (*keys, str(error.instance))
     return keys, f"{str(error.instance)[:80]!r} {error.schema.get('description', 'is not of the right form')}"
 
 

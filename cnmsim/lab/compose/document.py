@@ -125,8 +125,8 @@ class Reader:
             try:
                 part = self._include(entry, folder, name)
             except FileError as error:
-                if error.path != name and error.line is None:  # a file that is not there: say who wants it
-                    raise wrong(document, ("include", number), f"{error.path}: {error.message}", name) from None
+                if error.line is None:  # a file that is not there, or is being read: say who wants it
+                    raise wrong(document, ("include", number), _about(error, name), name) from None
                 raise
             total = part if total is None else _join(total, part, name)
         return total
@@ -176,9 +176,7 @@ class Reader:
                 other, other_folder, other_name = self._document(path), path.parent, str(path)
             except FileError as error:
                 if error.line is None:
-                    raise wrong(
-                        document, ("services", key, "extends", "file"), f"{error.path}: {error.message}", name
-                    ) from None
+                    raise wrong(document, ("services", key, "extends", "file"), _about(error, name), name) from None
                 raise
         known = other.get("services")
         if not isinstance(known, Map) or wanted not in known:
@@ -197,6 +195,10 @@ class Reader:
 
 def _name(file: File) -> str:
     return file.place.path if isinstance(file, Map) else str(file)
+
+
+def _about(error: FileError, name: str) -> str:
+    return error.message if error.path == name else f"{error.path}: {error.message}"
 
 
 def _untagged(document: Map) -> Map:

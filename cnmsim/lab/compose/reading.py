@@ -235,7 +235,8 @@ class _ProjectReader:
                 values.update(read_env_file(Path(path), self.variables))
             except FileError as error:
                 if error.line is None:
-                    raise self._error(f"{error.path}: {error.message}", *at, "env_file", number) from None
+                    way = ("env_file",) if isinstance(files, str) else ("env_file", number)
+                    raise self._error(f"{error.path}: {error.message}", *at, *way) from None
                 raise
         own = given.get("environment", {})
         for key, value in _optional_pairs(own).items():
@@ -306,9 +307,12 @@ class _ProjectReader:
         return value
 
     def _addresses(self, given: Any, *at: Key) -> tuple[str, ...]:
-        for number, value in enumerate([given] if isinstance(given, str) else given):
+        if isinstance(given, str):
+            self._try(parse_ip, given, *at)
+            return (given,)
+        for number, value in enumerate(given):
             self._try(parse_ip, value, *at, number)
-        return _list(given)
+        return tuple(given)
 
 
 def _is_enabled(service: Any, profiles: Sequence[str]) -> bool:
