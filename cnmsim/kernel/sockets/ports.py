@@ -101,4 +101,4 @@ def _clash(holder: PortHolder, other: PortHolder) -> bool:
         return False
     if not any(_overlap(mine, theirs) for mine in holder.local_addresses for theirs in other.local_addresses):
         return False
-    return not (holder.reuse_address and other.reuse_address) or holder.excludes_reuse or other.excludes_reuse
+    return not (holder.reuse_address and other.reuse_address) or other.excludes_reuse

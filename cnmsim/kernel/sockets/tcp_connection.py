@@ -43,6 +43,8 @@ _ORPHAN_RETRIES = 8
 _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
 _MINIMUM_MSS = 88
+# Linux: net.ipv4.tcp_invalid_ratelimit. Without it two ends that disagree would acknowledge each other for ever.
+_INVALID_INTERVAL_NS = NS // 2
 _HEADERS = {4: 40, 6: 60}
 
 
@@ -59,7 +61,7 @@ class TcpConnection:
         "_fin_queued",
         "_irs",
         "_iss",
-        "_owes_ack",
+        "_next_invalid_ns", "_owes_ack",
         "_persist_timer",
         "_receive_buffer",
         "_retransmit_timer",
@@ -138,6 +140,7 @@ class TcpConnection:
         self._retries = 0
         self._timed: tuple[int, int] | None = None
         self._owes_ack = False
+        self._next_invalid_ns = 0
         self._soft_error = 0
         self._retransmit_timer: Timer | None = None
         self._persist_timer: Timer | None = None
@@ -321,9 +324,18 @@ class TcpConnection:
         if segment.flags & TCP_RST:
             self._drop(packet, DropReason.STRAY_SEGMENT, "reset outside the window")
             return
-        self._owes_ack = True
+        self._answer_invalid(segment)
         if self.state is TcpState.TIME_WAIT and segment.flags & TCP_FIN:
             self._start_wait(TIME_WAIT_S)
+
+    def _answer_invalid(self, segment: TcpSegment) -> None:
+        """Acknowledge what does not fit, but bare acknowledgements no more than twice a second."""
+        if not (segment.payload or segment.flags & TCP_FIN):
+            now_ns = self.namespace.clock.now_ns
+            if now_ns < self._next_invalid_ns:
+                return
+            self._next_invalid_ns = now_ns + _INVALID_INTERVAL_NS
+        self._owes_ack = True
 
     def _take_reset(self, sequence: int) -> None:
         if sequence != self._receive_buffer.next:
@@ -343,7 +355,7 @@ class TcpConnection:
         if self.state is TcpState.SYN_RECEIVED and not self._establish(packet, segment, ack):
             return False
         if ack > self._snd_max:
-            self._owes_ack = True
+            self._answer_invalid(segment)
             return False
         if ack > self._snd_una:
             self._acknowledge(ack)
