@@ -1,0 +1,178 @@
+"""The messages of the embedded resolver: which queries it takes, and its own answers byte for byte.
+
+The resolver answers as Go's DNS library does: what is no question is refused from the header alone, answers are
+written without compression unless they would be too long, and what does not fit then is cut from the end. Source:
+moby `libnetwork/resolver.go` (all releases), github.com/miekg/dns `acceptfunc.go`, `msg_truncate.go`; RFC 1035 §4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, parse_ip
+
+A, PTR, MX, AAAA = 1, 12, 15, 28
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
+#: The names of response codes, as dig prints them.
+RCODE_NAMES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+#: Seconds that clients may keep an answer of the resolver's own.
+TTL_S = 600
+UDP_LIMIT, TCP_LIMIT = 512, 65535
+
+_HEADER = Struct("!HHHHHH")
+_RECORD = Struct("!HHIH")
+_QR, _OPCODE, _AA, _TC, _RD, _RA, _Z, _CD = 0x8000, 0x7800, 0x0400, 0x0200, 0x0100, 0x0080, 0x0040, 0x0010
+_IN = 1
+_OPCODE_QUERY, _OPCODE_NOTIFY = 0, 4
+#: Points at the name of the question (RFC 1035 §4.1.4).
+_QUESTION_POINTER = b"\xc0\x0c"
+
+
+@frozen
+class Query:
+    """One question: `name` as it was spelled, with the final dot; `owner` is its wire form.
+
+    `edns_payload` is the size of UDP answers the client takes, 0 without EDNS.
+    """
+
+    id: int
+    flags: int
+    name: str
+    owner: bytes
+    kind: int
+    question_class: int
+    edns_payload: int
+
+    def limit(self, *, is_tcp: bool) -> int:
+        """Give the largest answer in bytes that the client takes."""
+        return TCP_LIMIT if is_tcp else max(UDP_LIMIT, self.edns_payload)
+
+    @property
+    def kind_name(self) -> str:
+        """The type that is asked for, as text."""
+        import dns.rdatatype
+
+        return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(self.kind))
+
+
+@frozen
+class Rejection:
+    """What is answered to a message that is not taken as a query; `None` if nothing is."""
+
+    answer: bytes | None
+
+
+def read_query(wire: bytes) -> Query | Rejection:
+    """Take a message as a query, or say what to answer instead. Never raises, whatever the bytes."""
+    if len(wire) < _HEADER.size:
+        return Rejection(None)
+    message_id, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
+    if flags & _QR:
+        return Rejection(None)
+    if (flags & _OPCODE) >> 11 not in {_OPCODE_QUERY, _OPCODE_NOTIFY}:
+        return Rejection(_refusal(message_id, flags, NOTIMP))
+    if questions != 1 or answers > 1 or authorities > 1 or additionals > 2:
+        return Rejection(_refusal(message_id, flags, FORMERR))
+    return _parse(wire, message_id, flags) or Rejection(_refusal(message_id, flags, FORMERR))
+
+
+def _parse(wire: bytes, message_id: int, flags: int) -> Query | None:
+    import dns.exception
+    import dns.message
+
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True)
+        question = message.question[0]
+        owner = question.name.to_wire()
+        name = question.name.to_text()
+    except (dns.exception.DNSException, ValueError, LookupError):
+        return None
+    assert owner is not None
+    payload = message.payload if message.edns >= 0 else 0
+    return Query(message_id, flags, name, owner, int(question.rdtype), int(question.rdclass), payload)
+
+
+def _refusal(message_id: int, flags: int, rcode: int) -> bytes:
+    """Make a refusal of the header alone; only NOTIMP keeps the opcode."""
+    kept = flags & ~(_AA | _Z | 0xF | (0 if rcode == NOTIMP else _OPCODE))
+    return _HEADER.pack(message_id, kept | _QR | rcode, 0, 0, 0, 0)
+
+
+def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: int = NOERROR) -> bytes:
+    """Make an answer of records that all belong to the question's name: type, class, TTL, length and data each.
+
+    It is at most `limit` bytes long: compressed if that helps, else cut from the end and marked.
+    """
+    flags = _QR | _RA | rcode | query.flags & (_OPCODE | _RD | _CD)
+    if rcode != NOERROR:
+        flags &= ~_RA
+    question = query.owner + query.kind.to_bytes(2) + query.question_class.to_bytes(2)
+    head = _HEADER.size + len(question)
+    owner = query.owner
+    if head + sum(len(owner) + len(each) for each in records) > limit:
+        owner = _QUESTION_POINTER
+    kept: list[bytes] = []
+    size = head
+    for record in records:
+        size += len(owner) + len(record)
+        if size > limit:
+            flags |= _TC
+            break
+        kept.append(owner + record)
+    return _HEADER.pack(query.id, flags, 1, len(kept), 0, 0) + question + b"".join(kept)
+
+
+def address_record(address: Address) -> bytes:
+    """Make the part of an A or AAAA record that follows its owner."""
+    return _RECORD.pack(AAAA if len(address) == 16 else A, _IN, TTL_S, len(address)) + address
+
+
+def pointer_record(name: str) -> bytes:
+    """Make the part of a PTR record that follows its owner. Raises `ValueError` if `name` is no domain name."""
+    import dns.exception
+    import dns.name
+
+    try:
+        target = dns.name.from_text(name).to_wire()
+    except dns.exception.DNSException as error:
+        raise ValueError(f"invalid domain name {name!r}: {error}") from None
+    assert target is not None
+    return _RECORD.pack(PTR, _IN, TTL_S, len(target)) + target
+
+
+def reversed_address(name: str) -> Address | None:
+    """Give the address that `4.3.2.1.in-addr.arpa.` or `….ip6.arpa.` stands for; `None` if it is no such name.
+
+    As in the engine the ending and the digits of IPv6 count only in small letters.
+    """
+    if name.endswith(".in-addr.arpa."):
+        labels = name.removesuffix(".in-addr.arpa.").split(".")
+        return _parse_or_none(".".join(reversed(labels))) if len(labels) == 4 else None
+    if name.endswith(".ip6.arpa."):
+        digits = name.removesuffix(".ip6.arpa.").split(".")
+        if len(digits) != 32 or any(len(each) != 1 or each not in "0123456789abcdef" for each in digits):
+            return None
+        return bytes.fromhex("".join(reversed(digits)))
+    return None
+
+
+def _parse_or_none(text: str) -> Address | None:
+    try:
+        return parse_ip(text)
+    except ValueError:
+        return None
+
+
+def rcode_of(wire: bytes) -> int | None:
+    """Give the response code of an upstream's answer; `None` if it is no answer that can be read."""
+    import dns.exception
+    import dns.message
+
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError, LookupError):
+        return None
+    return int(message.rcode()) if message.flags & _QR else None

@@ -1,0 +1,134 @@
+"""Where the embedded resolver takes what it does not know: other servers, asked one after another.
+
+Source: moby `libnetwork/resolver.go` (`forwardExtDNS`, `exchange`), all releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import Step
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.kernel.task import Signal
+from cnmsim.libnetwork.dnsmessage import RCODE_NAMES, REFUSED, SERVFAIL, Query, answer, rcode_of
+from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
+
+MAX_UPSTREAMS = 3
+MAX_CONCURRENT = 1024
+#: Seconds for reaching a server, for its answer, and for a free slot, each.
+TIMEOUT_S = 4.0
+DNS_PORT = 53
+
+
+@define(eq=False)
+class Forwarder:
+    """Asks upstream servers from the container's namespace or from the host's.
+
+    Only the first three of `upstreams` are asked, always in their order; the resolver itself is none of them.
+    """
+
+    namespace: NetworkNamespace
+    host: NetworkNamespace
+    upstreams: Sequence[Upstream]
+    owner: Process | None = None
+    _active: int = field(default=0, init=False)
+    _changed: Signal = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.upstreams = [each for each in self.upstreams if each.server.address != INTERNAL_SERVER][:MAX_UPSTREAMS]
+        self._changed = Signal(self.namespace.clock)
+
+    async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:
+        """Give the answer of the first server that has one: SERVFAIL if none has, REFUSED if too many wait already.
+
+        Without external access, servers that are asked from the host's namespace are left out.
+        """
+        limit = query.limit(is_tcp=is_tcp)
+        for upstream in self.upstreams:
+            if upstream.from_host and not has_external_access:
+                self._note(upstream, query, "not asked, for no network of the container leads out")
+                continue
+            try:
+                await self._changed.wait_until(lambda: self._active < MAX_CONCURRENT, TIMEOUT_S)
+            except TimeoutError:
+                return answer(query, limit=limit, rcode=REFUSED)
+            self._active += 1
+            try:
+                response = await self._exchange(upstream, query, wire, is_tcp)
+            finally:
+                self._active -= 1
+                self._changed.notify()
+            if response is not None:
+                return response
+        return answer(query, limit=limit, rcode=SERVFAIL)
+
+    async def _exchange(self, upstream: Upstream, query: Query, wire: bytes, is_tcp: bool) -> bytes | None:
+        """Ask one server; `None` if the next one is to be asked."""
+        self._note(upstream, query, "asked")
+        try:
+            response = await (self._over_tcp(upstream, wire) if is_tcp else self._over_udp(upstream, wire))
+        except TimeoutError:
+            self._note(upstream, query, f"did not answer within {TIMEOUT_S:g} s")
+            return None
+        except OSError as error:
+            self._note(upstream, query, f"could not be asked: {error.strerror}")
+            return None
+        rcode = rcode_of(response)
+        if rcode is None:
+            self._note(upstream, query, "gave an answer that cannot be read")
+            return None
+        self._note(upstream, query, f"answered {RCODE_NAMES.get(rcode, rcode)}")
+        return None if rcode in {SERVFAIL, REFUSED} else response
+
+    def _place(self, upstream: Upstream) -> NetworkNamespace:
+        return self.host if upstream.from_host else self.namespace
+
+    async def _over_udp(self, upstream: Upstream, wire: bytes) -> bytes:
+        address = upstream.server.address
+        with closing(UdpSocket(self._place(upstream), 6 if len(address) == 16 else 4, self.owner)) as socket:
+            if upstream.server.zone:
+                socket.bind_device(upstream.server.zone)
+            socket.connect((address, DNS_PORT))
+            socket.send(wire)
+            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS)
+            while True:
+                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS
+                response, _ = await socket.recvfrom(left_s)
+                # An answer to another query may still come in from an earlier owner of the port.
+                if response[:2] == wire[:2]:
+                    return response
+
+    async def _over_tcp(self, upstream: Upstream, wire: bytes) -> bytes:
+        address = upstream.server.address
+        with closing(TcpSocket(self._place(upstream), 6 if len(address) == 16 else 4, self.owner)) as socket:
+            if upstream.server.zone:
+                socket.bind_device(upstream.server.zone)
+            await socket.connect((address, DNS_PORT), TIMEOUT_S)
+            socket.send(len(wire).to_bytes(2) + wire)
+            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS)
+            received = b""
+            while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2]):
+                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS
+                data = await socket.recv(timeout=left_s)
+                if not data:
+                    raise ConnectionResetError(104, "Connection reset by peer")
+                received += data
+            return received[2 : 2 + int.from_bytes(received[:2])]
+
+    def _note(self, upstream: Upstream, query: Query, what: str) -> None:
+        if self.namespace.clock.context is None:
+            return
+        side = "host" if upstream.from_host else "container"
+        self.namespace.report(
+            Step.NOTE,
+            f"resolver: {query.kind_name} {query.name} is forwarded to {upstream.server}, {what}",
+            b"",
+            decision=f"upstream {upstream.server}, asked from the {side}'s namespace {self._place(upstream).name}",
+        )

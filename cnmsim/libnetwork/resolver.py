@@ -1,0 +1,231 @@
+"""The embedded DNS server: one for a sandbox, on 127.0.0.11, run by the daemon inside the container's namespace.
+
+Its sockets have ports of their own; port 53 leads to them by address translation in that namespace. It answers for
+the names of the container's networks and forwards the rest. Source: moby `libnetwork/resolver.go`,
+`libnetwork/resolver_unix.go` (all releases).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.events import Step
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.kernel.task import Task
+from cnmsim.libnetwork.dnsmessage import (
+    AAAA,
+    MX,
+    NOERROR,
+    PTR,
+    A,
+    Query,
+    Rejection,
+    address_record,
+    answer,
+    pointer_record,
+    read_query,
+    reversed_address,
+)
+from cnmsim.libnetwork.forwarder import Forwarder
+from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
+
+OUTPUT_CHAIN = "DOCKER_OUTPUT"
+POSTROUTING_CHAIN = "DOCKER_POSTROUTING"
+#: Seconds a TCP client may stay silent (github.com/miekg/dns).
+_TCP_IDLE_S = 8.0
+_SERVER = format_ip(INTERNAL_SERVER)
+
+
+class NameLookup(Protocol):
+    """What the resolver answers from: a sandbox."""
+
+    @property
+    def has_external_access(self) -> bool:
+        """Whether a network of the container leads out."""
+
+    def resolve_name(self, name: str, family: int) -> list[Address] | None:
+        """Give the addresses of a name, [] if it is known without any of that family, `None` if it is not known."""
+
+    def resolve_address(self, address: Address) -> str | None:
+        """Give `<name>.<network>` for an address of a network of the container, or `None`."""
+
+
+@define(eq=False)
+class Resolver:
+    """The embedded DNS server of one sandbox.
+
+    `host` is the host's own namespace, from which some of the `upstreams` are asked; `ndots_set` keeps single-label
+    names from being forwarded; `random` decides the order of several addresses. `owner` is the daemon's process.
+    """
+
+    namespace: NetworkNamespace
+    host: NetworkNamespace
+    lookup: NameLookup
+    upstreams: Sequence[Upstream]
+    random: Random
+    ndots_set: bool = False
+    owner: Process | None = None
+    _udp: UdpSocket | None = field(default=None, init=False)
+    _tcp: TcpSocket | None = field(default=None, init=False)
+    _forwarder: Forwarder = field(init=False)
+    _tasks: list[Task[None]] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._forwarder = Forwarder(self.namespace, self.host, self.upstreams, self.owner)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        return self._udp is not None
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The ports of its UDP and its TCP socket; 0 while it does not run."""
+        return (
+            0 if self._udp is None else self._udp.local_port,
+            0 if self._tcp is None else self._tcp.local_port,
+        )
+
+    def start(self) -> None:
+        """Open its sockets, lead port 53 to them, and begin to answer. Does nothing if it runs.
+
+        Raises `OSError` if 127.0.0.11 cannot be bound.
+        """
+        if self.is_running:
+            return
+        udp, tcp = UdpSocket(self.namespace, 4, self.owner), TcpSocket(self.namespace, 4, self.owner)
+        try:
+            udp.bind((INTERNAL_SERVER, 0))
+            tcp.bind((INTERNAL_SERVER, 0))
+            tcp.listen()
+        except OSError:
+            udp.close()
+            tcp.close()
+            raise
+        self._udp, self._tcp = udp, tcp
+        self._redirect(udp.local_port, tcp.local_port)
+        self._run(self._serve_udp(udp))
+        self._run(self._serve_tcp(tcp))
+
+    def stop(self) -> None:
+        """Close its sockets and drop what it was doing. The rules stay, as in the engine."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        for socket in (self._udp, self._tcp):
+            if socket is not None:
+                socket.close()
+        self._udp = self._tcp = None
+
+    def _redirect(self, udp_port: int, tcp_port: int) -> None:
+        tables = self.namespace.netfilter.iptables(4)
+        for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):
+            if tables.has_chain("nat", chain):
+                tables.flush_chain("nat", chain)
+            else:
+                tables.new_chain("nat", chain)
+                tables.insert("nat", hook, f"-d {_SERVER} -j {chain}")
+        for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
+            tables.insert(
+                "nat",
+                OUTPUT_CHAIN,
+                f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:{port}",
+            )
+            tables.insert(
+                "nat", POSTROUTING_CHAIN, f"-s {_SERVER} -p {protocol} --sport {port} -j SNAT --to-source :53"
+            )
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [task for task in self._tasks if not task.is_done]
+        self._tasks.append(Task(self.namespace.clock, work))
+
+    async def _serve_udp(self, socket: UdpSocket) -> None:
+        while True:
+            try:
+                wire, client = await socket.recvfrom()
+            except OSError:
+                return  # closed with the namespace, or with the daemon
+            self._run(self._reply(socket, wire, client))
+
+    async def _reply(self, socket: UdpSocket, wire: bytes, client: tuple[Address, int]) -> None:
+        response = await self.respond(wire)
+        if response is None:
+            return
+        try:
+            socket.sendto(response, client)
+        except OSError as error:
+            self._note(f"resolver: the answer could not be sent: {error.strerror}")
+
+    async def _serve_tcp(self, listener: TcpSocket) -> None:
+        while True:
+            try:
+                client = await listener.accept()
+            except OSError:
+                return  # closed with the namespace, or with the daemon
+            self._run(self._converse(client))
+
+    async def _converse(self, client: TcpSocket) -> None:
+        """Answer the queries of one connection, each after its length (RFC 1035 §4.2.2)."""
+        waiting = b""
+        try:
+            while data := await client.recv(timeout=_TCP_IDLE_S):
+                waiting += data
+                while len(waiting) >= 2 and len(waiting) >= (end := 2 + int.from_bytes(waiting[:2])):
+                    response = await self.respond(waiting[2:end], is_tcp=True)
+                    waiting = waiting[end:]
+                    if response is None:
+                        return
+                    client.send(len(response).to_bytes(2) + response)
+        except OSError as error:  # a reset, or a client that says nothing any more
+            self._note(f"resolver: a TCP client is gone: {error.strerror or error}")
+        finally:
+            client.close()
+
+    async def respond(self, wire: bytes, *, is_tcp: bool = False) -> bytes | None:
+        """Answer one message; `None` for what gets no answer."""
+        query = read_query(wire)
+        if isinstance(query, Rejection):
+            return query.answer
+        limit = query.limit(is_tcp=is_tcp)
+        records = self._local_records(query)
+        if records is not None:
+            self._note(f"resolver: {query.kind_name} {query.name} is answered with {len(records)} records of its own")
+            return answer(query, records, limit=limit)
+        if self.ndots_set and query.kind in {A, AAAA} and "." not in query.name.removesuffix("."):
+            self._note(f"resolver: {query.name} is one label and ndots is set, so it is not forwarded")
+            return answer(query, limit=limit, rcode=NOERROR)
+        return await self._forwarder.forward(
+            query, wire, is_tcp=is_tcp, has_external_access=self.lookup.has_external_access
+        )
+
+    def _local_records(self, query: Query) -> list[bytes] | None:
+        """Give the records it answers with itself; `None` if the question is to be forwarded."""
+        if query.kind in {A, AAAA}:
+            found = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
+            return None if found is None else [address_record(each) for each in self._shuffled(found)]
+        if query.kind == MX:
+            # An empty answer has mailers use the addresses of the name itself (RFC 5321 §5.1).
+            is_known = any(self.lookup.resolve_name(query.name, family) for family in (4, 6))
+            return [] if is_known else None
+        if query.kind == PTR and (address := reversed_address(query.name)) is not None:
+            name = self.lookup.resolve_address(address)
+            return None if name is None else [pointer_record(name)]
+        return None
+
+    def _shuffled(self, addresses: Sequence[Address]) -> list[Address]:
+        shuffled = list(dict.fromkeys(addresses))
+        if len(shuffled) > 1:
+            self.random.shuffle(shuffled)
+        return shuffled
+
+    def _note(self, what: str) -> None:
+        if self.namespace.clock.context is not None:
+            self.namespace.report(Step.NOTE, what, b"", decision=f"embedded resolver of {self.namespace.name}")
