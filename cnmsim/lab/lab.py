@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from cnmsim.engine import Container, Engine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
+    from cnmsim.lab.yamlfile import Map
+    from cnmsim.observe import Capture, Explanation, Reachability, Trace
+
+#: The newest release that is simulated.
+DEFAULT_RELEASE = "29.7.2"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -37,7 +42,12 @@ class Lab:
     """
 
     def __init__(
-        self, engine: str = "29.7.2", seed: int = 0, *, nameserver: str | None = None, latency_s: float = 0.0001
+        self,
+        engine: str = DEFAULT_RELEASE,
+        seed: int = 0,
+        *,
+        nameserver: str | None = None,
+        latency_s: float = 0.0001,
     ) -> None:
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
@@ -64,7 +74,7 @@ class Lab:
         self,
         name: str,
         *addresses: str,
-        gateway: str | Sequence[str] | None = None,
+        gateway: str | list[str] | tuple[str, ...] | None = None,
         docker: bool | Mapping[str, Any] = False,
         engine: str | None = None,
         nameserver: str | None = None,
@@ -126,7 +136,8 @@ class Lab:
 
         Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for impossible values.
         """
-        _require_name(name)
+        if not _is_subnet(name):
+            _require_name(name)
         if name in self.segments or name in self.hosts:
             raise Conflict(f"the name {name} is taken")
         try:
@@ -153,7 +164,7 @@ class Lab:
         A cable replaces the one that was in an interface. `options` are `latency_s`, `bandwidth_bps`, `loss` and, between two
         interfaces, `mtu`. Raises `NotFound` for an unknown end, `InvalidParameter` for a loop of switches.
         """
-        ends = self._end(left), self._end(right)
+        ends: list[Any] = [self._end(left), self._end(right)]
         try:
             if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
                 trunk = Trunk(ends[0], ends[1], **options)
@@ -163,7 +174,7 @@ class Lab:
                 if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
                     end.medium.detach(end)
             if isinstance(ends[0], Segment):
-                ends[0].attach(ends[1], **options)  # type: ignore[arg-type]
+                ends[0].attach(ends[1], **options)
                 return ends[0]
             if isinstance(ends[1], Segment):
                 ends[1].attach(ends[0], **options)
@@ -248,11 +259,60 @@ class Lab:
 
     # ---- looking
 
-    def topology(self) -> nx.Graph:
+    def topology(self) -> nx.Graph[str]:
         """Give hosts, segments, containers and networks as a networkx graph; its edges are devices."""
         from cnmsim.lab.topology import topology
 
         return topology(self)
+
+    def trace(
+        self,
+        source: object,
+        destination: str,
+        *,
+        protocol: str | None = None,
+        timeout_s: float = 5.0,
+        family: int = 0,
+    ) -> Trace:
+        """Send a real probe from `source` to `destination` and give the walk of all it caused.
+
+        `source` is a name, a host or a container, `destination` what people write: `db:5432`, `web:53/udp`, a URL, a host to ping.
+        """
+        from cnmsim.observe import trace
+
+        return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
+
+    def explain(self, source: object, destination: object, service: str | int = "icmp") -> Explanation:
+        """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it."""
+        from cnmsim.observe import explain
+
+        return explain(self, source, destination, service)
+
+    def reachability(
+        self, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",)
+    ) -> Reachability:
+        """Probe from every container (or `sources`) to everything containers listen on."""
+        from cnmsim.observe import reachability
+
+        return reachability(self, sources, protocols=protocols)
+
+    def capture(self, *patterns: str) -> Capture:
+        """Begin to capture at the devices that fit `patterns`, such as `"router:eth0"`; with none, at all."""
+        from cnmsim.observe import capture
+
+        return capture(self, *patterns)
+
+    def to_mermaid(self) -> str:
+        """Draw the lab as mermaid text."""
+        from cnmsim.observe import to_mermaid
+
+        return to_mermaid(self)
+
+    def to_dot(self) -> str:
+        """Draw the lab as Graphviz text."""
+        from cnmsim.observe import to_dot
+
+        return to_dot(self)
 
     # ---- files
 
@@ -273,7 +333,7 @@ class Lab:
         *,
         env_files: Sequence[str | Path] = (),
         scale: Mapping[str, int] | None = None,
-        engine: str = "29.7.2",
+        engine: str = DEFAULT_RELEASE,
         seed: int = 0,
     ) -> Lab:
         """Bring a Compose project up on a Docker host in a small world of its own.
@@ -289,7 +349,9 @@ class Lab:
 
         return compose_lab(files, project, env, profiles, env_files=env_files, scale=scale, engine=engine, seed=seed)
 
-    def up(self, files: str | Path | Sequence[str | Path], *, host: str | None = None, **options: Any) -> Project:
+    def up(
+        self, files: str | Path | Map | Sequence[str | Path], *, host: str | None = None, **options: Any
+    ) -> Project:
         """Bring a Compose project up on one Docker host (the only one, unless named); options as `from_compose`."""
         from cnmsim.lab.compose import load_project
         from cnmsim.lab.compose.project import Project
@@ -372,6 +434,13 @@ def _require_name(name: str) -> None:
         raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
 
 
+def _is_subnet(name: str) -> bool:
+    try:
+        return "/" in name and bool(Prefix.parse(name))
+    except ValueError:
+        return False
+
+
 def _require_release(version: str) -> str:
     from cnmsim.libnetwork.profile import PROFILES
 
@@ -386,7 +455,7 @@ def _daemon_config(options: bool | Mapping[str, Any]) -> DaemonConfig:
         return DaemonConfig()
     if not isinstance(options, Mapping):
         raise InvalidParameter(f"docker must be true or a mapping of daemon options, not {options!r}")
-    known = {attribute.name: attribute for attribute in DaemonConfig.__attrs_attrs__}  # type: ignore[attr-defined]
+    known = {attribute.name: attribute for attribute in DaemonConfig.__attrs_attrs__}
     values: dict[str, Any] = {}
     for key, value in options.items():
         name = str(key).replace("-", "_")

@@ -23,7 +23,7 @@ from typing import Any
 
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.kernel.address import Prefix
-from cnmsim.lab.lab import Lab
+from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, Map, load_yaml, wrong
 
@@ -150,9 +150,7 @@ class _Reader:
         nameserver = document.get("nameserver")
         try:
             release = engine or document.get("engine")
-            lab = Lab(
-                **({"engine": release} if release else {}), seed=document.get("seed", seed), nameserver=nameserver
-            )
+            lab = Lab(release or DEFAULT_RELEASE, document.get("seed", seed), nameserver=nameserver)
         except CnmsimError as error:
             raise self._error(("engine",), error) from None
         for name, options in document.get("segments", {}).items():
@@ -227,7 +225,7 @@ class _Reader:
         project = options.get("project", name)
         try:
             if isinstance(given, Map):
-                lab.up([given], host=name, project=project, folder=self.path.parent)
+                lab.up(given, host=name, project=project, folder=self.path.parent)
                 return
             files = [given] if isinstance(given, str) else list(given)
             lab.up([self.path.parent / each for each in files], host=name, project=options.get("project"))

@@ -105,8 +105,14 @@ def _describe(error: ValidationError) -> tuple[tuple[Key, ...], str]:
     return describe(error, keys) if describe else (keys, error.message)
 
 
+def _of(error: ValidationError) -> tuple[Schema, Any]:
+    """Give the schema that was not met, and the value that does not meet it."""
+    schema: Any = error.schema
+    return schema, error.instance
+
+
 def _wrong_type(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    kinds = error.validator_value
+    kinds: Any = error.validator_value
     return keys, f"must be {_alternatives([kinds] if isinstance(kinds, str) else kinds)}"
 
 
@@ -114,7 +120,8 @@ def _no_alternative(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tupl
     kinds: list[str] = []
     for each in error.context or ():
         if _is_type_clash(each):
-            kinds += [each.validator_value] if isinstance(each.validator_value, str) else each.validator_value
+            named: Any = each.validator_value
+            kinds += [named] if isinstance(named, str) else named
     return keys, f"must be {_alternatives(list(dict.fromkeys(kinds)))}" if kinds else error.message
 
 
@@ -123,27 +130,29 @@ def _alternatives(kinds: list[str]) -> str:
 
 
 def _unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    known = list(error.schema.get("properties", ()))
-    patterns = error.schema.get("patternProperties", {})
-    odd = next(key for key in error.instance if key not in known and not any(re.search(p, key) for p in patterns))
+    schema, instance = _of(error)
+    known = list(schema.get("properties", ()))
+    patterns = schema.get("patternProperties", {})
+    odd = next(key for key in instance if key not in known and not any(re.search(p, key) for p in patterns))
     near = difflib.get_close_matches(odd, known, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return (*keys, odd), f"additional property {odd} is not allowed{hint}"
 
 
 def _missing_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    missing = next(key for key in error.validator_value if key not in error.instance)
+    schema, instance = _of(error)
+    missing = next(key for key in schema["required"] if key not in instance)
     return keys, f"{missing} is missing"
 
 
 def _not_listed(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
-    return keys, f"must be one of {', '.join(map(str, error.validator_value))}"
+    return keys, f"must be one of {', '.join(map(str, _of(error)[0]['enum']))}"
 
 
 def _mismatch(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
     if "propertyNames" in error.absolute_schema_path:
         keys = (*keys, str(error.instance))
-    return keys, f"{str(error.instance)[:80]!r} {error.schema.get('description', 'is not of the right form')}"
+    return keys, f"{str(error.instance)[:80]!r} {_of(error)[0].get('description', 'is not of the right form')}"
 
 
 def _repeated(_error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cnmsim.lab.lab import Lab
 
 
-def topology(lab: Lab) -> nx.Graph:
+def topology(lab: Lab) -> nx.Graph[str]:
     """Give the graph of a lab as it is now.
 
     Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`, `subnets`,
@@ -22,7 +22,7 @@ def topology(lab: Lab) -> nx.Graph:
     """
     import networkx as nx
 
-    graph = nx.Graph()
+    graph: nx.Graph[str] = nx.Graph()
     for host in lab.hosts.values():
         kind = "docker" if host.docker is not None else "router" if host.plain.spec.forwards else "host"
         addresses = [str(address) for device in host.interfaces for address in device.addresses]
@@ -34,7 +34,7 @@ def topology(lab: Lab) -> nx.Graph:
     return graph
 
 
-def _add_engine(graph: nx.Graph, host: str, engine: Engine) -> None:
+def _add_engine(graph: nx.Graph[str], host: str, engine: Engine) -> None:
     for network in engine.networks.list():
         attrs = network.attrs
         subnets = [pool["Subnet"] for pool in attrs["IPAM"]["Config"] or ()]

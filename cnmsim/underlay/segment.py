@@ -27,7 +27,7 @@ Tap = Callable[[int, str, bytes], None]
 class Carrier(Protocol):
     """What a station transmits into."""
 
-    def carry(self, frame: bytes, sender: Station) -> None:
+    def carry(self, frame: bytes, sender: Any) -> None:
         """Take a frame from one of the stations attached."""
 
 
@@ -38,7 +38,7 @@ class Station(Protocol):
     mac: Mac
 
     @property
-    def medium(self) -> Carrier | None:
+    def medium(self) -> Any:
         """What it is plugged into, or `None`."""
 
     def plug(self, medium: Any) -> None:
@@ -153,7 +153,7 @@ class Segment:
         mtu: int | None = None,
     ) -> None:
         """Change what the segment does from now on; what is not named stays."""
-        changes = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
+        changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
         if mtu is not None:
             self.mtu = mtu

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-def add_segments(graph: nx.Graph, segments: Iterable[Segment]) -> None:
+def add_segments(graph: nx.Graph[str], segments: Iterable[Segment]) -> None:
     """Add segments as nodes and, for each cable, an edge to the host it ends at.
 
     Nodes get `kind="segment"` with `latency_s`, `mtu` and `loss`; edges `device` (the host's end) and `mac`. A cable between

@@ -108,6 +108,16 @@ def container_body(
             "Sysctls": dict(service.sysctls),
         },
     }
+    if service.healthcheck is not None:
+        check = service.healthcheck
+        body["Healthcheck"] = {
+            "Test": list(check.test),
+            "Interval": check.interval_ns,
+            "Timeout": check.timeout_ns,
+            "StartPeriod": check.start_period_ns,
+            "StartInterval": check.start_interval_ns,
+            "Retries": check.retries,
+        }
     if not network_mode:
         body["NetworkingConfig"] = {"EndpointsConfig": _endpoints(project, service, number, links)}
     elif service.mac_address:

@@ -72,6 +72,7 @@ class Reader:
         for file in files:
             document = self._lay(document, self._one(file))
         document = unique(document)
+        assert isinstance(document, Map)
         check(document, COMPOSE_SCHEMA, _name(files[0]))
         return document
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import field, frozen
 
 from cnmsim.errors import FileError
@@ -38,6 +36,18 @@ class Dependency:
 
 
 @frozen
+class HealthCheck:
+    """How a container is asked whether it is well: `test` as the API has it (`("CMD", "nc", …)`), times in nanoseconds (0: default)."""
+
+    test: tuple[str, ...]
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
+
+@frozen
 class Service:
     """One service. `command` and `entrypoint` are `None` where the image's own holds."""
 
@@ -65,7 +75,7 @@ class Service:
     labels: dict[str, str] = field(factory=dict)
     mac_address: str = ""
     restart: str = ""
-    extra: dict[str, Any] = field(factory=dict)
+    healthcheck: HealthCheck | None = None
 
     def networks_by_priority(self) -> list[NetworkUse]:
         """Give its networks, those of highest priority first, then by name; the first is the primary one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -24,14 +24,14 @@ from cnmsim.lab.compose.bodies import (
 )
 from cnmsim.lab.compose.model import ComposeProject, Network, Service
 from cnmsim.lab.compose.reading import start_order
-from cnmsim.lab.compose.standin import stand_in
+from cnmsim.lab.compose.standin import can_run, stand_in
 
 if TYPE_CHECKING:
     from cnmsim.engine import Container, Engine
 
 #: Virtual seconds that a dependency may take to complete, or to become healthy.
 _PATIENCE_S = 600
-#: Virtual seconds after which a running container counts as healthy: health checks are not simulated.
+#: Virtual seconds after which a running container without a health check that can be run counts as healthy.
 _HEALTHY_AFTER_S = 1
 
 
@@ -142,9 +142,8 @@ class Project:
                 kept.add(number)
             else:
                 container.remove(force=True)
-        for number in wanted:
-            if number not in kept:
-                made.append(("container", self._create(service, number)))
+        for number in (each for each in wanted if each not in kept):
+            made += [("container", self._create(service, number))]  # one by one: a later one may be refused
 
     def _hash(self, service: Service) -> str:
         return service_hash(self._runnable(service))
@@ -171,9 +170,17 @@ class Project:
         whole = None if command is None and not entrypoint else (*entrypoint, *(command or ()))
         replacement = stand_in(service, command=whole, exposed=image.exposed, programs=self.engine.programs)
         if replacement is None:
-            return service
+            return self._with_possible_check(service)
         self.stand_ins[service.name] = replacement
-        return evolve(service, entrypoint=(), command=replacement)
+        return evolve(service, entrypoint=(), command=replacement, healthcheck=None)
+
+    def _with_possible_check(self, service: Service) -> Service:
+        """Leave a health check out whose program is not simulated: the container then counts as healthy once it runs."""
+        check = service.healthcheck
+        if check is None:
+            return service
+        command = check.test[1:] if check.test[0] == "CMD" else ("sh", "-c", check.test[1])
+        return service if can_run(command, self.engine.programs) else evolve(service, healthcheck=None)
 
     def _image(self, service: Service, name: str) -> Any:
         try:
@@ -210,17 +217,24 @@ class Project:
                 continue
             if dependency.condition == "service_healthy":
                 self.clock.run_for(_HEALTHY_AFTER_S)
+                self._let_pass(lambda found: not any(map(_is_starting, found)), containers)
             else:
-                self.clock.run_for(_PATIENCE_S, stop=lambda found=containers: all(map(_has_ended, found)))
+                self._let_pass(lambda found: all(map(_has_ended, found)), containers)
             self._judge(service, dependency.service, dependency.condition, is_required=dependency.is_required)
+
+    def _let_pass(self, is_over: Callable[[list[Container]], bool], containers: list[Container]) -> None:
+        self.clock.run_for(_PATIENCE_S, stop=lambda: is_over(containers))
 
     def _judge(self, service: Service, name: str, condition: str, *, is_required: bool) -> None:
         for container in self.containers(name):
             container.reload()
             code = container.attrs["State"]["ExitCode"]
             text = ""
+            health = container.attrs["State"].get("Health", {}).get("Status", "healthy")
             if condition == "service_healthy" and container.status != "running":
                 text = f"dependency failed to start: container {container.name} exited ({code})"
+            elif condition == "service_healthy" and health != "healthy":
+                text = f"dependency failed to start: container {container.name} is {health}"
             elif condition == "service_completed_successfully" and container.status == "running":
                 text = f'service "{name}" has not completed after {_PATIENCE_S} seconds'
             elif condition == "service_completed_successfully" and code:
@@ -259,3 +273,8 @@ class Project:
 def _has_ended(container: Container) -> bool:
     container.reload()
     return container.status in {"exited", "dead"}
+
+
+def _is_starting(container: Container) -> bool:
+    container.reload()
+    return container.status == "running" and container.attrs["State"].get("Health", {}).get("Status") == "starting"

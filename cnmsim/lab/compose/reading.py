@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any, TypeVar
 
 from cnmsim.errors import FileError
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
+from cnmsim.kernel.clock import NS
 from cnmsim.lab.compose.dotenv import read_env_file
-from cnmsim.lab.compose.model import ComposeProject, Dependency, Network, NetworkUse, Pool, Service
+from cnmsim.lab.compose.model import ComposeProject, Dependency, HealthCheck, Network, NetworkUse, Pool, Service
 from cnmsim.lab.compose.ports import PortMapping, parse_exposed, parse_port
 from cnmsim.lab.yamlfile import Key, Map, wrong
 
@@ -168,7 +170,7 @@ class _ProjectReader:
             _pairs(given.get("labels", {})),
             self._mac(given.get("mac_address", ""), *at, "mac_address"),
             given.get("restart", ""),
-            {key: given[key] for key in ("healthcheck",) if key in given},
+            self._healthcheck(given.get("healthcheck"), *at, "healthcheck"),
         )
 
     def _uses(self, given: Map, *at: Key) -> tuple[NetworkUse, ...]:
@@ -282,6 +284,22 @@ class _ProjectReader:
             )
         return count
 
+    def _healthcheck(self, given: Mapping[str, Any] | None, *at: Key) -> HealthCheck | None:
+        if not given or "test" not in given or self._flag(given.get("disable", False), *at, "disable"):
+            return None
+        test = given["test"]
+        words = ("CMD-SHELL", test) if isinstance(test, str) else tuple(test)
+        if words and words[0] not in {"CMD", "CMD-SHELL", "NONE"}:
+            raise self._error('must start either by "CMD", "CMD-SHELL" or "NONE"', *at, "test")
+        if len(words) < 2 or words[0] == "NONE":
+            return None
+        times = {
+            f"{key}_ns": self._try(_duration_ns, given[key], *at, key)
+            for key in ("interval", "timeout", "start_period", "start_interval")
+            if key in given
+        }
+        return HealthCheck(words, retries=self._number(given.get("retries", 0), *at, "retries"), **times)
+
     # ---- values
 
     def _flag(self, value: Any, *at: Key) -> bool:
@@ -318,6 +336,18 @@ class _ProjectReader:
 def _is_enabled(service: Any, profiles: Sequence[str]) -> bool:
     wanted = (service or {}).get("profiles", ())
     return not wanted or "*" in profiles or any(profile in profiles for profile in wanted)
+
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|ns))+")
+_UNITS_NS = {"h": 3600 * NS, "m": 60 * NS, "s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+def _duration_ns(text: str) -> int:
+    """Read a duration as Go writes it: `1m30s`."""
+    if not _DURATION.fullmatch(text) or len(text) > 40:
+        raise ValueError(f"invalid duration {text[:40]!r}, as 1m30s")
+    parts = re.findall(r"([\d.]+)(h|ms|us|ns|m|s)", text)
+    return sum(round(float(number) * _UNITS_NS[unit]) for number, unit in parts)
 
 
 def _cidr(text: str) -> Prefix:

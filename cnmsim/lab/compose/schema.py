@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cnmsim.lab.schema import Schema
 
-_EXTENSIONS = {"^x-": {}}
+_EXTENSIONS: dict[str, Schema] = {"^x-": {}}
 _STRING: Schema = {"type": "string"}
 _ANY: Schema = {}
 _FLAG: Schema = {"type": ["boolean", "string"]}

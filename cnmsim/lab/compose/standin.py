@@ -33,14 +33,15 @@ def stand_in(
     `command` is what would run, of the file or the image, `None` if nobody knows it; `exposed` are the ports the image declares,
     `programs` what is simulated.
     """
-    if command is not None and _can_run(command, programs):
+    if command is not None and can_run(command, programs):
         return None
     ports = dict.fromkeys((*(each.key for each in service.ports), *service.expose, *exposed))
     tcp = [port.removesuffix("/tcp") for port in ports if port.endswith("/tcp")]
     return ("service", service.name, *tcp)
 
 
-def _can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
+def can_run(command: tuple[str, ...], programs: Container[str]) -> bool:
+    """Tell whether all the programs of a command are simulated."""
     if not command:
         return False
     name = PurePosixPath(command[0]).name
