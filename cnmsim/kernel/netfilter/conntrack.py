@@ -1,0 +1,471 @@
+"""Connection tracking of one namespace (Linux: net/netfilter/nf_conntrack_core.c and its protocols).
+
+Entries are found by the tuple of either direction. An entry is new with its first packet and enters the table when
+that packet leaves the stack (`confirm`); if the packet is dropped before, the entry is gone with it. Expiry is checked
+when an entry is met, in virtual time: no timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, IGNORE, INVALID, RST, SYN, TRANSITIONS, TcpState
+from cnmsim.kernel.netfilter.tuples import (
+    ERRORS,
+    REQUESTS,
+    UNTRACKED_TYPES,
+    Tuple,
+    invert,
+    packet_tuple,
+    quoted_tuple,
+)
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 33: "dccp", 136: "udplite", 47: "gre"}
+_NEW, _ESTABLISHED, _RELATED = CtState.NEW, CtState.ESTABLISHED, CtState.RELATED
+
+#: A UDP flow is a stream, with the longer timeout, once it has lasted this long both ways.
+_STREAM_AFTER_NS = 2 * NS
+#: Not all kernels' timeouts are sysctls every namespace lists.
+_UNACK_S = 300
+
+
+@define(eq=False)
+class Connection:
+    """One tracked flow. `original` and `reply` are its tuples; without NAT the second is the first turned round."""
+
+    original: Tuple
+    reply: Tuple
+    expires_ns: int = 0
+    mark: int = 0
+    tcp_state: int = 0
+    seen_reply: bool = False
+    is_assured: bool = False
+    is_confirmed: bool = False
+    is_dying: bool = False
+    has_source_nat: bool = False
+    has_destination_nat: bool = False
+    source_nat_done: bool = False
+    destination_nat_done: bool = False
+    masquerade: Device | None = None
+    masquerade_index: int = 0
+    began_ns: int = 0
+    #: What each table decided for packets of this flow; see `walk`.
+    flows: dict[tuple[Any, ...], Any] = field(factory=dict, repr=False)
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if len(self.original[1]) == 16 else 4
+
+    @property
+    def protocol(self) -> int:
+        """The IP protocol number."""
+        return self.original[0]
+
+
+class Conntrack:
+    """The connection table of one namespace."""
+
+    __slots__ = ("_by_source", "_count", "_namespace", "_purge_at", "_sysctl_generation", "_table", "_timeouts", "_udp")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._table: dict[Tuple, tuple[Connection, bool]] = {}
+        self._by_source: dict[tuple[int, bytes, int], list[Connection]] = {}
+        self._count = 0
+        self._purge_at = 1024
+        self._sysctl_generation = -1
+        self._timeouts: dict[str, int] = {}
+        self._udp = (30 * NS, 120 * NS)
+
+    # --- packets in ----------------------------------------------------------------------------------------------
+
+    def track(self, packet: Packet) -> bool:
+        """Find or begin the packet's connection, at PREROUTING or OUTPUT. `False`: the table is full, drop it."""
+        if packet.connection is not None or packet.ct_state is CtState.UNTRACKED:
+            return True
+        protocol = packet.protocol
+        if protocol == 6 or protocol == 17:  # noqa: PLR1714 - the hot path
+            if packet.fragment_offset:
+                packet.ct_state = CtState.INVALID
+                return True
+            key: Tuple | None = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
+        else:
+            if protocol in ERRORS and self._track_icmp(packet):
+                return True
+            key = packet_tuple(packet)
+        if key is None:
+            packet.ct_state = CtState.INVALID
+            return True
+        found = self._find(key, packet)
+        if found is None:
+            return self._begin(packet, key)
+        connection, is_reply = found
+        return self._continue(packet, key, connection, is_reply)
+
+    def _find(self, key: Tuple, packet: Packet) -> tuple[Connection, bool] | None:
+        indev = packet.indev
+        if indev is not None and indev.kind == "loopback":
+            # The packet was tracked and translated on its way out by lo. In Linux it still carries its connection
+            # here; the bytes alone are the answer's tuple turned round.
+            found = self._live(invert(key))
+            if found is not None:
+                return found[0], not found[1]
+        return self._live(key)
+
+    def _live(self, key: Tuple) -> tuple[Connection, bool] | None:
+        found = self._table.get(key)
+        if found is None:
+            return None
+        connection = found[0]
+        if connection.expires_ns <= self._namespace.clock.now_ns or self._lost_masquerade(connection):
+            self.destroy(connection)
+            return None
+        return found
+
+    @staticmethod
+    def _lost_masquerade(connection: Connection) -> bool:
+        device = connection.masquerade
+        return device is not None and (not device.is_up or device.index != connection.masquerade_index)
+
+    def _continue(self, packet: Packet, key: Tuple, connection: Connection, is_reply: bool) -> bool:
+        protocol = packet.protocol
+        if protocol == 6:
+            outcome = self._tcp(packet, connection, is_reply)
+            if outcome is None:
+                # A SYN on a connection that is over: the old entry goes, a new one begins.
+                self.destroy(connection)
+                return self._begin(packet, key)
+            if not outcome:
+                packet.ct_state = CtState.INVALID
+                return True
+        elif protocol == 17:
+            self._udp_seen(connection, is_reply)
+        else:
+            connection.expires_ns = self._namespace.clock.now_ns + self._timeout(protocol, 0)
+        packet.connection = connection
+        packet.ct_reply = is_reply
+        if is_reply:
+            connection.seen_reply = True
+            packet.ct_state = _ESTABLISHED
+        else:
+            packet.ct_state = _ESTABLISHED if connection.seen_reply else _NEW
+        return True
+
+    def _begin(self, packet: Packet, key: Tuple) -> bool:
+        protocol = packet.protocol
+        state = 0
+        if protocol == 6:
+            kind = FLAG_KIND[packet.tcp_flags]
+            state = TRANSITIONS[0][kind][TcpState.NONE]
+            is_pickup = kind == ACK
+            if state < 0 or (is_pickup and self._namespace.sysctl_get("net.netfilter.nf_conntrack_tcp_loose") == "0"):
+                packet.ct_state = CtState.INVALID
+                return True
+        elif protocol in REQUESTS and key[4] >> 8 not in REQUESTS[protocol]:
+            packet.ct_state = CtState.INVALID
+            return True
+        if self._count >= self._maximum() and not self._make_room():
+            return False
+        now = self._namespace.clock.now_ns
+        connection = Connection(key, invert(key), tcp_state=state, began_ns=now)
+        timeout = self._timeout(protocol, state)
+        if state == TcpState.ESTABLISHED:
+            timeout = min(timeout, _UNACK_S * NS)
+        connection.expires_ns = now + timeout
+        packet.connection = connection
+        packet.ct_reply = False
+        packet.ct_state = _NEW
+        return True
+
+    def _tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
+        """Follow a segment. `False`: it does not fit; `None`: it begins the connection anew."""
+        kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
+        old = connection.tcp_state
+        state = TRANSITIONS[is_reply][kind][old]
+        if state == INVALID:
+            return False
+        if state == IGNORE:
+            return True
+        if kind == SYN and not is_reply and old >= TcpState.TIME_WAIT and state == TcpState.SYN_SENT:
+            return None
+        if kind == RST and not connection.seen_reply:
+            # A refused attempt leaves nothing behind.
+            self.destroy(connection)
+            return True
+        connection.tcp_state = state
+        timeout = self._timeout(6, state)
+        if state == TcpState.ESTABLISHED:
+            if not connection.seen_reply and not is_reply:
+                timeout = min(timeout, _UNACK_S * NS)
+            elif old in (TcpState.SYN_RECV, TcpState.ESTABLISHED):
+                connection.is_assured = True
+        connection.expires_ns = self._namespace.clock.now_ns + timeout
+        return True
+
+    def _udp_seen(self, connection: Connection, is_reply: bool) -> None:
+        now = self._namespace.clock.now_ns
+        self._refresh_timeouts()
+        short, long = self._udp
+        if (connection.seen_reply or is_reply) and now - connection.began_ns > _STREAM_AFTER_NS:
+            connection.expires_ns = now + long
+            connection.is_assured = True
+        else:
+            connection.expires_ns = now + short
+
+    def _track_icmp(self, packet: Packet) -> bool:
+        """Place an ICMP message that is not a query: `True` if that was done."""
+        if packet.protocol == 58 and packet.icmp_type in UNTRACKED_TYPES:
+            packet.ct_state = CtState.UNTRACKED
+            return True
+        if packet.icmp_type not in ERRORS[packet.protocol]:
+            return False
+        inner = quoted_tuple(packet)
+        if inner is None:
+            packet.ct_state = CtState.INVALID
+            return True
+        found = None
+        if packet.indev is not None and packet.indev.kind == "loopback":
+            crossed = self._live(inner)
+            found = None if crossed is None else (crossed[0], not crossed[1])
+        found = found or self._live(invert(inner))
+        if found is None:
+            packet.ct_state = CtState.INVALID
+            return True
+        packet.connection, packet.ct_reply = found
+        packet.ct_state = _RELATED
+        return True
+
+    # --- packets out ---------------------------------------------------------------------------------------------
+
+    def confirm(self, packet: Packet) -> bool:
+        """Put a new connection into the table when its first packet leaves. `False`: another took its place."""
+        connection = packet.connection
+        if connection is None or connection.is_confirmed or packet.ct_reply or packet.ct_state is _RELATED:
+            return True
+        if connection.is_dying:
+            return False
+        rival = self._live(connection.original) or self._live(connection.reply)
+        if rival is not None:
+            other = rival[0]
+            if other.original == connection.original and other.reply == connection.reply:
+                packet.connection = other
+                return True
+            return False
+        self._insert(connection)
+        return True
+
+    def _insert(self, connection: Connection) -> None:
+        connection.is_confirmed = True
+        self._table[connection.reply] = (connection, True)
+        self._table[connection.original] = (connection, False)
+        self._count += 1
+        if connection.has_source_nat:
+            protocol, src, _, sport, _ = connection.original
+            self._by_source.setdefault((protocol, src, sport), []).append(connection)
+        if self._count > self._purge_at:
+            self.purge()
+            self._purge_at = max(1024, 2 * self._count)
+
+    def destroy(self, connection: Connection) -> None:
+        """Forget a connection."""
+        if connection.is_dying:
+            return
+        connection.is_dying = True
+        connection.flows.clear()
+        if not connection.is_confirmed:
+            return
+        self._count -= 1
+        for key in (connection.original, connection.reply):
+            found = self._table.get(key)
+            if found is not None and found[0] is connection:
+                del self._table[key]
+        if connection.has_source_nat:
+            protocol, src, _, sport, _ = connection.original
+            others = self._by_source[protocol, src, sport]
+            others.remove(connection)
+            if not others:
+                del self._by_source[protocol, src, sport]
+
+    # --- for NAT -------------------------------------------------------------------------------------------------
+
+    def is_taken(self, key: Tuple, ignoring: Connection) -> bool:
+        """Tell whether another live connection has that tuple in one of its directions."""
+        found = self._live(key)
+        return found is not None and found[0] is not ignoring
+
+    def same_source(self, key: Tuple) -> Iterator[Connection]:
+        """Give the live connections with source NAT whose source address and port are those of `key`."""
+        now = self._namespace.clock.now_ns
+        for connection in self._by_source.get((key[0], key[1], key[3]), ()):
+            if connection.expires_ns > now:
+                yield connection
+
+    # --- timeouts ------------------------------------------------------------------------------------------------
+
+    def _refresh_timeouts(self) -> None:
+        generation = self._namespace.sysctl.generation
+        if generation != self._sysctl_generation:
+            self._sysctl_generation = generation
+            self._timeouts.clear()
+            self._udp = (self._seconds("udp_timeout", 30), self._seconds("udp_timeout_stream", 120))
+
+    def _seconds(self, name: str, default: int) -> int:
+        try:
+            return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS
+        except OSError:
+            return default * NS  # a namespace whose list has no such sysctl behaves as if untouched
+
+    def _timeout(self, protocol: int, state: int) -> int:
+        """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
+        self._refresh_timeouts()
+        if protocol == 17:
+            return self._udp[0]
+        name, default = _timeout_name(protocol, state)
+        found = self._timeouts.get(name)
+        if found is None:
+            found = self._timeouts[name] = self._seconds(name, default)
+        return found
+
+    def _maximum(self) -> int:
+        self._refresh_timeouts()
+        found = self._timeouts.get("max")
+        if found is None:
+            found = self._timeouts["max"] = self._seconds("max", 262144) // NS
+        return found
+
+    def remaining_s(self, connection: Connection) -> int:
+        """Give the whole seconds until a connection expires."""
+        return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS)
+
+    def purge(self) -> None:
+        """Remove what has expired."""
+        now = self._namespace.clock.now_ns
+        for connection, is_reply in list(self._table.values()):
+            if not is_reply and (connection.expires_ns <= now or self._lost_masquerade(connection)):
+                self.destroy(connection)
+
+    def _make_room(self) -> bool:
+        """Make room in a full table: what has expired goes, else one entry that is not assured."""
+        self.purge()
+        if self._count < self._maximum():
+            return True
+        for connection, is_reply in self._table.values():
+            if not is_reply and not connection.is_assured:
+                self.destroy(connection)
+                return True
+        return False
+
+    # --- conntrack(8) --------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many connections the table holds."""
+        self.purge()
+        return self._count
+
+    def entries(self, family: int | None = None) -> list[Connection]:
+        """Give the live connections, oldest first, of one family or both."""
+        self.purge()
+        return [
+            connection
+            for connection, is_reply in self._table.values()
+            if not is_reply and family in {None, connection.family}
+        ]
+
+    def flush(self, match: Callable[[Connection], bool] | None = None) -> int:
+        """Delete the connections that `match` chooses, or all; give how many that were."""
+        chosen = [connection for connection in self.entries() if match is None or match(connection)]
+        for connection in chosen:
+            self.destroy(connection)
+        return len(chosen)
+
+    def delete(
+        self,
+        *,
+        address: bytes | None = None,
+        orig_src: bytes | None = None,
+        orig_dst: bytes | None = None,
+        reply_src: bytes | None = None,
+        reply_dst: bytes | None = None,
+        protocol: int | None = None,
+        orig_sport: int | None = None,
+        orig_dport: int | None = None,
+    ) -> int:
+        """Do as `conntrack -D` with filters; `address` fits any of the four addresses. Give how many went."""
+
+        def fits(connection: Connection) -> bool:
+            original, reply = connection.original, connection.reply
+            wanted = (
+                (protocol, original[0]), (orig_src, original[1]), (orig_dst, original[2]), (orig_sport, original[3]),
+                (orig_dport, original[4]), (reply_src, reply[1]), (reply_dst, reply[2]),
+            )  # fmt: skip
+            if address is not None and address not in (*original[1:3], *reply[1:3]):
+                return False
+            return all(value is None or value == found for value, found in wanted)
+
+        return self.flush(fits)
+
+    def device_down(self, device: Device) -> None:
+        """Forget what was masqueraded behind a device that went down or lost its address."""
+        self.flush(lambda connection: connection.masquerade is device)
+
+    def listing(self, family: int = 4) -> str:
+        """Give what `conntrack -L -f ipv4` (or ipv6) prints, without its closing count."""
+        return "".join(f"{self.entry_text(connection)}\n" for connection in self.entries(family))
+
+    def entry_text(self, connection: Connection) -> str:
+        """Write one entry as conntrack(8) does."""
+        protocol = connection.original[0]
+        words = [f"{_PROTOCOL_NAMES.get(protocol, 'unknown'):<8} {protocol} {self.remaining_s(connection)}"]
+        if protocol == 6:
+            words.append(TcpState(connection.tcp_state).name)
+        words.append(_tuple_text(connection.original))
+        if not connection.seen_reply:
+            words.append("[UNREPLIED]")
+        words.append(_tuple_text(connection.reply))
+        if connection.is_assured:
+            words.append("[ASSURED]")
+        words.append(f"mark={connection.mark} use=1")
+        return " ".join(words)
+
+
+def _tuple_text(key: Tuple) -> str:
+    protocol, src, dst, first, second = key
+    text = f"src={format_ip(src)} dst={format_ip(dst)}"
+    if protocol in {1, 58}:
+        return f"{text} type={second >> 8} code={second & 0xFF} id={first}"
+    if protocol in {6, 17, 33, 132, 136}:
+        return f"{text} sport={first} dport={second}"
+    return text
+
+
+_TCP_TIMEOUTS = {
+    TcpState.NONE: ("tcp_timeout_syn_sent", 120),
+    TcpState.SYN_SENT: ("tcp_timeout_syn_sent", 120),
+    TcpState.SYN_RECV: ("tcp_timeout_syn_recv", 60),
+    TcpState.ESTABLISHED: ("tcp_timeout_established", 432000),
+    TcpState.FIN_WAIT: ("tcp_timeout_fin_wait", 120),
+    TcpState.CLOSE_WAIT: ("tcp_timeout_close_wait", 60),
+    TcpState.LAST_ACK: ("tcp_timeout_last_ack", 30),
+    TcpState.TIME_WAIT: ("tcp_timeout_time_wait", 120),
+    TcpState.CLOSE: ("tcp_timeout_close", 10),
+    TcpState.SYN_SENT2: ("tcp_timeout_syn_sent", 120),
+}
+_OTHER_TIMEOUTS = {1: ("icmp_timeout", 30), 58: ("icmpv6_timeout", 30)}
+
+
+def _timeout_name(protocol: int, state: int) -> tuple[str, int]:
+    if protocol == 6:
+        return _TCP_TIMEOUTS[TcpState(state)]
+    return _OTHER_TIMEOUTS.get(protocol, ("generic_timeout", 600))

@@ -1,0 +1,382 @@
+"""The rule sets of one family and the iptables command on them (iptables 1.8.11, the nf_tables variant).
+
+`execute` takes the words of a command line; the named methods are the same commands for programs that write rules.
+Errors carry iptables' own text and exit status. Source: iptables(8), and what the real program prints.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter import listing, save
+from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError, kernel_refusal, plain_failure
+from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, VERSION, program_name
+from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
+from cnmsim.kernel.netfilter.rule import Rule
+from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
+from cnmsim.kernel.netfilter.targets import TARGETS
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+_NO_CHAIN = "No chain/target/match by that name."
+_NO_RULE = "Bad rule (does a matching rule exist in that chain?)."
+
+
+@lru_cache(maxsize=8192)
+def _parse_text(rule_text: str, family: int, set_names: frozenset[str]) -> tuple[Rule, ...]:
+    return tuple(parse_rule(shlex.split(rule_text), family, set_names))
+
+
+class IpTables:
+    """What `iptables` (family 4) or `ip6tables` (family 6) sees in one namespace."""
+
+    __slots__ = ("_netfilter", "family", "tables")
+
+    def __init__(self, family: int, netfilter: Netfilter) -> None:
+        self.family = family
+        self._netfilter = netfilter
+        self.tables: dict[str, Table] = {name: Table(name, family) for name in BUILT_IN_CHAINS}
+
+    # --- for programs that write rules ---------------------------------------------------------------------------
+
+    def append(self, table: str, chain: str, rule_text: str) -> None:
+        """Do as `-A`. `rule_text` is iptables syntax, such as `-i docker0 ! -o docker0 -j ACCEPT`."""
+        for rule in self._parsed(table, rule_text):
+            self._insert(self._table(table), chain, rule, None, "RULE_APPEND")
+
+    def insert(self, table: str, chain: str, rule_text: str, position: int = 1) -> None:
+        """Do as `-I`, at `position` (1 is the head)."""
+        for rule in reversed(self._parsed(table, rule_text)):
+            self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
+
+    def delete(self, table: str, chain: str, rule_text: str) -> None:
+        """Do as `-D`. Raises `IptablesError` if there is no such rule."""
+        for rule in self._parsed(table, rule_text):
+            self._delete(self._table(table), chain, rule)
+
+    def exists(self, table: str, chain: str, rule_text: str) -> bool:
+        """Do as `-C`: tell whether the chain is there and holds the rule."""
+        found = self._table(table).chains.get(chain)
+        try:
+            rules = self._parsed(table, rule_text)
+        except IptablesError:
+            return False
+        return found is not None and all(any(entry.rule == rule for entry in found.rules) for rule in rules)
+
+    def has_chain(self, table: str, chain: str) -> bool:
+        """Tell whether a chain is there."""
+        return chain in self._table(table).chains
+
+    def new_chain(self, table: str, chain: str) -> None:
+        """Do as `-N`. Raises `IptablesError` if it is there already."""
+        found = self._table(table)
+        if chain in found.chains:
+            raise plain_failure(self.family, "Chain already exists.")
+        found.chains[chain] = Chain(chain)
+        self._changed(found)
+
+    def flush_chain(self, table: str, chain: str = "") -> None:
+        """Do as `-F`: remove the rules of a chain, or of all chains."""
+        found = self._table(table)
+        for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
+            each.rules.clear()
+        self._changed(found, is_new=False)
+
+    def delete_chain(self, table: str, chain: str = "") -> None:
+        """Do as `-X`: delete an empty user-defined chain, or all of them."""
+        found = self._table(table)
+        names = [chain] if chain else [each.name for each in found.user_defined()]
+        for name in names:
+            each = self._chain(found, name)
+            if each.policy is not None or each.rules or (chain and found.references(name)):
+                raise kernel_refusal(self.family, "CHAIN_DEL", "Device or resource busy", f"chain {name}")
+            if not chain and found.references(name):
+                raise kernel_refusal(self.family, "CHAIN_DEL", "Device or resource busy", f"chain {name}")
+        for name in names:
+            del found.chains[name]
+        self._changed(found, is_new=False)
+
+    def rename_chain(self, table: str, old: str, new: str) -> None:
+        """Do as `-E`: rename a user-defined chain, jumps to it included."""
+        found = self._table(table)
+        if new in found.chains or old not in found.chains or found.chains[old].policy is not None:
+            raise plain_failure(self.family, "File exists.")
+        chain = found.chains.pop(old)
+        chain.name = new
+        found.chains[new] = chain
+        for each in found.chains.values():
+            for at, entry in enumerate(each.rules):
+                if entry.chain_name == old:
+                    each.rules[at] = _redirected(entry, new)
+        self._changed(found)
+
+    def set_policy(self, table: str, chain: str, policy: str) -> None:
+        """Do as `-P` with ACCEPT or DROP."""
+        found = self._table(table)
+        each = found.chains.get(chain)
+        if each is None or each.policy is None:
+            raise plain_failure(self.family, "Bad built-in chain name.")
+        if policy not in {"ACCEPT", "DROP"}:
+            raise plain_failure(self.family, "Bad policy name. Run `dmesg' for more information.")
+        if table == "nat" and policy == "DROP":
+            message = '\nThe "nat" table is not intended for filtering, the use of DROP is therefore inhibited.\n\n'
+            raise ParameterProblemError(message).to_error(self.family)
+        each.policy = policy
+        self._changed(found)
+
+    def zero(self, table: str, chain: str = "", number: int = 0) -> None:
+        """Do as `-Z`: set counters to zero, of one rule, one chain or all."""
+        found = self._table(table)
+        for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
+            entries = each.rules
+            if number:
+                if number > len(entries):
+                    raise plain_failure(self.family, "Index of zeroing too big.")
+                entries = [entries[number - 1]]
+            else:
+                each.packets = each.bytes = 0
+            for entry in entries:
+                entry.packets = entry.bytes = 0
+
+    def list_rules(self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0) -> str:
+        """Give what `iptables -S [chain]` prints."""
+        found = self._table(table)
+        chains = [self._chain(found, chain)] if chain else found.in_order()
+        return save.rule_lines(chains, with_counters=with_counters, number=number)
+
+    def save(self, table: str | None = None, counters: bool = False) -> str:
+        """Give what iptables-save prints, comments aside: of the tables that exist, or of one (made if need be)."""
+        if table is not None:
+            self._table(table)
+        return save.save(self.tables, table, with_counters=counters)
+
+    def restore(self, text: str, *, no_flush: bool = False, with_counters: bool = False) -> None:
+        """Do as iptables-restore: all of `text`, or nothing if it is wrong. Raises `IptablesError`."""
+        before = save.save(self.tables, None, with_counters=True)
+        existed = {name for name, table in self.tables.items() if table.exists}
+        try:
+            self._restore(text, no_flush=no_flush, with_counters=with_counters)
+        except IptablesError:
+            for name in BUILT_IN_CHAINS:
+                self.tables[name] = Table(name, self.family)
+                self.tables[name].exists = name in existed
+            self._restore(before, no_flush=False, with_counters=True)
+            raise
+
+    # --- the command line ----------------------------------------------------------------------------------------
+
+    def execute(self, args: list[str]) -> str:
+        """Run one command, given the words after `iptables`; give what it prints. Raises `IptablesError`."""
+        try:
+            command = parse_command(list(args), self.family, self._jump_exists, self._netfilter.set_names)
+            if command.letter == "V":
+                return f"{program_name(self.family)} {VERSION}\n"
+            if command.letter == "h":
+                return listing.usage(self.family)
+            return self._commands()[command.letter](command)
+        except ParameterProblemError as problem:
+            raise problem.to_error(self.family) from None
+
+    def _commands(self) -> dict[str, Callable[[Command], str]]:
+        return {
+            "A": self._do_append, "I": self._do_insert, "D": self._do_delete, "C": self._do_check,
+            "R": self._do_replace, "L": self._do_list, "S": self._do_list_rules,
+            "F": self._do(lambda c: self.flush_chain(c.table, c.chain)),
+            "Z": self._do(lambda c: self.zero(c.table, c.chain, c.number)),
+            "N": self._do(lambda c: self.new_chain(c.table, c.chain)),
+            "X": self._do(lambda c: self.delete_chain(c.table, c.chain)),
+            "E": self._do(lambda c: self.rename_chain(c.table, c.chain, c.second)),
+            "P": self._do(lambda c: self.set_policy(c.table, c.chain, c.second)),
+        }  # fmt: skip
+
+    @staticmethod
+    def _do(call: Callable[[Command], None]) -> Callable[[Command], str]:
+        def run(command: Command) -> str:
+            call(command)
+            return ""
+
+        return run
+
+    def _verbose(self, command: Command) -> str:
+        if "v" not in command.options:
+            return ""
+        return "".join(listing.echo_line(rule, self.family) for rule in command.rules)
+
+    def _do_append(self, command: Command) -> str:
+        for rule in command.rules:
+            entry = self._insert(self._table(command.table), command.chain, rule, None, "RULE_APPEND")
+            entry.packets, entry.bytes = command.packets, command.bytes
+        return self._verbose(command)
+
+    def _do_insert(self, command: Command) -> str:
+        for rule in reversed(command.rules):
+            entry = self._insert(self._table(command.table), command.chain, rule, command.number or 1, "RULE_INSERT")
+            entry.packets, entry.bytes = command.packets, command.bytes
+        return self._verbose(command)
+
+    def _do_delete(self, command: Command) -> str:
+        table = self._table(command.table)
+        if command.number:
+            chain = table.chains.get(command.chain)
+            if chain is None or command.number > len(chain.rules):
+                raise plain_failure(self.family, "Index of deletion too big.")
+            del chain.rules[command.number - 1]
+            self._changed(table)
+            return ""
+        for rule in command.rules:
+            self._delete(table, command.chain, rule)
+        return self._verbose(command)
+
+    def _do_check(self, command: Command) -> str:
+        chain = self._table(command.table).chains.get(command.chain)
+        for rule in command.rules:
+            if chain is None or not any(entry.rule == rule for entry in chain.rules):
+                raise plain_failure(self.family, _NO_RULE)
+        return self._verbose(command)
+
+    def _do_replace(self, command: Command) -> str:
+        table = self._table(command.table)
+        chain = self._chain(table, command.chain)
+        if command.number > len(chain.rules):
+            raise plain_failure(self.family, "Index of replacement too big.")
+        if len(command.rules) != 1:
+            raise ParameterProblemError("Replacement rule does not specify a unique address")
+        old = chain.rules.pop(command.number - 1)
+        try:
+            self._insert(table, command.chain, command.rules[0], command.number, "RULE_REPLACE", may_append=True)
+        except IptablesError:
+            chain.rules.insert(command.number - 1, old)
+            raise
+        return self._verbose(command)
+
+    def _do_list(self, command: Command) -> str:
+        table = self._table(command.table)
+        chains = [self._chain(table, command.chain)] if command.chain else table.in_order()
+        return listing.listing(table, chains, command.options, command.number)
+
+    def _do_list_rules(self, command: Command) -> str:
+        with_counters = "v" in command.options
+        return self.list_rules(command.chain, command.table, with_counters=with_counters, number=command.number)
+
+    # --- what all of them do -------------------------------------------------------------------------------------
+
+    def _table(self, name: str) -> Table:
+        table = self.tables.get(name)
+        if table is None:
+            program = program_name(self.family)
+            text = f"{program} {VERSION}: table '{name}' does not exist\n"
+            raise IptablesError(3, text + f"Perhaps {program} or your kernel needs to be upgraded.")
+        return table
+
+    def _chain(self, table: Table, name: str) -> Chain:
+        chain = table.chains.get(name)
+        if chain is None:
+            raise plain_failure(self.family, _NO_CHAIN)
+        return chain
+
+    def _jump_exists(self, table: str, chain: str) -> bool:
+        found = self._table(table).chains.get(chain)
+        return found is not None
+
+    def _parsed(self, table: str, rule_text: str) -> tuple[Rule, ...]:
+        try:
+            rules = _parse_text(rule_text, self.family, self._netfilter.set_names)
+        except ParameterProblemError as problem:
+            raise problem.to_error(self.family) from None
+        for rule in rules:
+            target = rule.target
+            if target is None or (target.name in TARGETS and not rule.is_goto):
+                continue
+            if not self._jump_exists(table, target.name):
+                raise ParameterProblemError(f"Chain '{target.name}' does not exist").to_error(self.family)
+        return rules
+
+    def _insert(
+        self,
+        table: Table,
+        chain_name: str,
+        rule: Rule,
+        position: int | None,
+        operation: str,
+        *,
+        may_append: bool = False,
+    ) -> RuleEntry:
+        chain = self._chain(table, chain_name)
+        if position is not None and position > len(chain.rules) + (1 if may_append or position == 1 else 0):
+            raise plain_failure(self.family, "Index of insertion too big.")
+        entry = RuleEntry(rule)
+        self._check_acceptable(table, chain, entry, operation)
+        if position is None:
+            chain.rules.append(entry)
+        else:
+            chain.rules.insert(position - 1, entry)
+        self._changed(table)
+        return entry
+
+    def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
+        """Refuse what the kernel's own checks refuse: a target out of place, a loop, a jump to a built-in chain."""
+        where = f"rule in chain {chain.name}"
+        if entry.chain_name:
+            if table.chains[entry.chain_name].policy is not None:
+                raise kernel_refusal(self.family, operation, "Operation not supported", where)
+            if table.reaches(entry.chain_name, chain.name):
+                raise kernel_refusal(self.family, operation, "Too many links", where)
+            return
+        target = entry.rule.target
+        kind = TARGETS[target.name] if target is not None else None
+        if kind is None:
+            return
+        is_misplaced = (kind.tables and table.name not in kind.tables) or (
+            kind.chains and chain.policy is not None and chain.name not in kind.chains
+        )
+        if is_misplaced or _is_refused(entry.rule, table, chain):
+            raise kernel_refusal(self.family, operation, "Invalid argument", where)
+
+    def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
+        chain = table.chains.get(chain_name)
+        for at, entry in enumerate(chain.rules if chain is not None else ()):
+            if entry.rule == rule:
+                assert chain is not None
+                del chain.rules[at]
+                self._changed(table)
+                return
+        raise plain_failure(self.family, _NO_RULE)
+
+    def _changed(self, table: Table, *, is_new: bool = True) -> None:
+        if is_new:
+            table.exists = True
+        self._netfilter.rules_changed()
+
+    def _restore(self, text: str, *, no_flush: bool, with_counters: bool) -> None:
+        save.Restorer(self, self._netfilter, no_flush=no_flush, with_counters=with_counters).run(text)
+
+
+def _redirected(entry: RuleEntry, new: str) -> RuleEntry:
+    from attrs import evolve
+
+    rule = entry.rule
+    assert rule.target is not None
+    return RuleEntry(evolve(rule, target=evolve(rule.target, name=new)), entry.packets, entry.bytes)
+
+
+def _is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
+    """Tell whether an extension's own check refuses the rule (xt_check_target, xt_check_match)."""
+    target = rule.target
+    assert target is not None
+    if target.name == "REJECT":
+        if table.name not in {"filter", "security", "mangle", "raw"}:
+            return True
+        with_reset = any(setting.value == "tcp-reset" for setting in target.settings)
+        if with_reset and (rule.protocol != 6 or rule.is_protocol_inverted):
+            return True
+    for match in rule.matches:
+        if match.name == "addrtype" and chain.policy is not None:
+            if match.get("limit-iface-out") is not None and chain.name in {"PREROUTING", "INPUT"}:
+                return True
+            if match.get("limit-iface-in") is not None and chain.name in {"POSTROUTING", "OUTPUT"}:
+                return True
+    return False

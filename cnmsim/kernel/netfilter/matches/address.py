@@ -1,0 +1,289 @@
+"""Matches on where a packet comes from or goes to: addrtype, iprange, set, mac, pkttype, physdev."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, format_mac, is_multicast, parse_ip, parse_mac
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.interface import interface_test, parse_interface_name
+from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+_ADDRESS_TYPES = (
+    "UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT",
+    "THROW", "NAT", "XRESOLVE",
+)  # fmt: skip
+
+
+def _type_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    names = {word.upper() for word in words[0].split(",")}
+    for word in words[0].split(","):
+        if word.upper() not in _ADDRESS_TYPES:
+            raise ParameterProblemError(f'addrtype: bad type "{word}"')
+    return (",".join(name for name in _ADDRESS_TYPES if name in names),)
+
+
+def _finish_addrtype(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if "limit-iface-in" in settings and "limit-iface-out" in settings:
+        raise ParameterProblemError(
+            'addrtype: option "--limit-iface-in" cannot be used together with "--limit-iface-out".\n'
+        )
+    if "src-type" not in settings and "dst-type" not in settings:
+        raise ParameterProblemError("addrtype: you must specify --src-type or --dst-type")
+
+
+def _compile_addrtype(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    address_type = netfilter.namespace.address_type
+    limit_in, limit_out = match.get("limit-iface-in"), match.get("limit-iface-out")
+
+    def type_of(address: bytes, packet: Packet) -> str:
+        found = address_type(address)
+        if found == "LOCAL" and (limit_in or limit_out):
+            device = packet.indev if limit_in else packet.outdev
+            if device is not None and not _is_on(device, address):
+                return "UNICAST"
+        return found
+
+    tests: list[Test] = []
+    for name in ("src-type", "dst-type"):
+        setting = match.get(name)
+        if setting is None:
+            continue
+        wanted = frozenset(setting.value.split(","))
+        if name == "src-type":
+            test: Test = lambda packet, wanted=wanted: type_of(packet.src, packet) in wanted  # noqa: E731
+        else:
+            test = lambda packet, wanted=wanted: type_of(packet.dst, packet) in wanted  # noqa: E731
+        tests.append(invert_if(setting.is_inverted, test))
+    return all_of(tests)
+
+
+def _is_on(device: Device, address: bytes) -> bool:
+    return any(assigned.address == address for assigned in device.addresses)
+
+
+def _describe_addrtype(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    words = ["ADDRTYPE match"]
+    for setting in match.settings:
+        if setting.values:
+            words.append(f"{setting.name} {'!' if setting.is_inverted else ''}{setting.value}")
+        else:
+            words.append(setting.name.replace("-iface", ""))
+    return " ".join(words)
+
+
+def _range(option: str) -> Canonical:
+    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+        low_text, dash, high_text = words[0].partition("-")
+        try:
+            low = parse_ip(low_text)
+            high = parse_ip(high_text) if dash else low
+        except ValueError:
+            low = high = b""
+        size = 16 if context.family == 6 else 4
+        if len(low) != size or len(high) != size:
+            raise ParameterProblemError(f'iprange: Bad value for "--{option}" option: "{words[0]}"')
+        return (f"{format_ip(low)}-{format_ip(high)}",)
+
+    return canonical
+
+
+def _finish_range(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("iprange match: You must specify `--src-range' or `--dst-range'")
+
+
+def _compile_range(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    tests: list[Test] = []
+    for setting in match.settings:
+        low_text, _, high_text = setting.value.partition("-")
+        low, high = parse_ip(low_text), parse_ip(high_text)
+        # Bytes of one length in network order compare as the numbers they stand for.
+        if setting.name == "src-range":
+            test: Test = lambda packet, low=low, high=high: low <= packet.src <= high  # noqa: E731
+        else:
+            test = lambda packet, low=low, high=high: low <= packet.dst <= high  # noqa: E731
+        tests.append(invert_if(setting.is_inverted, test))
+    return all_of(tests)
+
+
+def _describe_range(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return " ".join(
+        f"{'source' if setting.name == 'src-range' else 'destination'} IP range "
+        f"{'! ' if setting.is_inverted else ''}{setting.value}"
+        for setting in match.settings
+    )
+
+
+def _mac(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    try:
+        return (format_mac(parse_mac(words[0])),)
+    except ValueError:
+        raise ParameterProblemError("Invalid MAC address specified.") from None
+
+
+def _compile_mac(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    wanted = parse_mac(setting.value)
+
+    def test(packet: Packet) -> bool:
+        # Only a packet that came in by a device has a source station (xt_mac).
+        return packet.indev is not None and netfilter.source_mac(packet) == wanted
+
+    return invert_if(setting.is_inverted, test)
+
+
+def _describe_mac(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    return f"MAC{' !' if setting.is_inverted else ''} {setting.value}"
+
+
+_PACKET_TYPES = {"unicast": "unicast", "host": "unicast", "broadcast": "broadcast", "multicast": "multicast"}
+
+
+def _packet_type(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    name = _PACKET_TYPES.get(words[0].lower())
+    if name is None:
+        raise ParameterProblemError(f"Bad packet type '{words[0]}'")
+    return (name,)
+
+
+def _compile_packet_type(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    wanted = setting.value
+    address_type = netfilter.namespace.address_type
+
+    def test(packet: Packet) -> bool:
+        if is_multicast(packet.dst):
+            return wanted == "multicast"
+        is_broadcast = len(packet.dst) == 4 and address_type(packet.dst) == "BROADCAST"
+        return wanted == ("broadcast" if is_broadcast else "unicast")
+
+    return invert_if(setting.is_inverted, test)
+
+
+def _describe_packet_type(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    return f"PKTTYPE {'!=' if setting.is_inverted else '='} {setting.value}"
+
+
+def _interface(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (parse_interface_name(words[0]),)
+
+
+def _some_physdev(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("PHYSDEV: no physdev option specified")
+
+
+_PHYSDEV: dict[str, Test] = {
+    "physdev-is-in": lambda packet: packet.physindev is not None,
+    "physdev-is-out": lambda packet: packet.physoutdev is not None,
+    "physdev-is-bridged": lambda packet: packet.physindev is not None and packet.physoutdev is not None,
+}
+
+
+def _physical_in(packet: Packet) -> Device | None:
+    return packet.physindev
+
+
+def _physical_out(packet: Packet) -> Device | None:
+    return packet.physoutdev
+
+
+def _compile_physdev(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    tests: list[Test] = []
+    for setting in match.settings:
+        if setting.values:
+            reads: Callable[[Packet], Device | None]
+            reads = _physical_in if setting.name == "physdev-in" else _physical_out
+            tests.append(invert_if(setting.is_inverted, interface_test(setting.value, reads)))
+        else:
+            tests.append(invert_if(setting.is_inverted, _PHYSDEV[setting.name]))
+    return all_of(tests)
+
+
+def _describe_physdev(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return f"PHYSDEV match{match.options_text()}"
+
+
+def _match_set(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    name, directions = words
+    if name not in context.set_names:
+        raise ParameterProblemError(f"Set {name} doesn't exist.\n")
+    for direction in directions.split(","):
+        if direction not in {"src", "dst"}:
+            raise ParameterProblemError("You must specify (the comma separated list of) 'src' or 'dst'.")
+    return name, directions
+
+
+def _compile_set(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    name, directions = setting.values
+    contains = netfilter.ip_sets[name].contains
+    sides = directions.split(",")
+    return invert_if(setting.is_inverted, lambda packet: contains(packet, sides))
+
+
+def _describe_set(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    return f"{'! ' if setting.is_inverted else ''}match-set {' '.join(setting.values)}"
+
+
+KINDS = (
+    MatchKind(
+        "addrtype",
+        (
+            Option("src-type", _type_list),
+            Option("dst-type", _type_list),
+            Option("limit-iface-in", words=0, can_invert=False),
+            Option("limit-iface-out", words=0, can_invert=False),
+        ),
+        _compile_addrtype,
+        _describe_addrtype,
+        _finish_addrtype,
+    ),
+    MatchKind(
+        "iprange",
+        (Option("src-range", _range("src-range")), Option("dst-range", _range("dst-range"))),
+        _compile_range,
+        _describe_range,
+        _finish_range,
+    ),
+    MatchKind("mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source"), {"": STATEFUL}),
+    MatchKind(
+        "pkttype",
+        (Option("pkt-type", _packet_type),),
+        _compile_packet_type,
+        _describe_packet_type,
+        needs("pkttype", "pkt-type"),
+    ),
+    MatchKind(
+        "physdev",
+        (
+            Option("physdev-is-in", words=0),
+            Option("physdev-in", _interface),
+            Option("physdev-is-out", words=0),
+            Option("physdev-out", _interface),
+            Option("physdev-is-bridged", words=0),
+        ),
+        _compile_physdev,
+        _describe_physdev,
+        _some_physdev,
+    ),
+    MatchKind(
+        "set",
+        (Option("match-set", _match_set, words=2),),
+        _compile_set,
+        _describe_set,
+        needs("set", "match-set"),
+        {"": STATEFUL},
+    ),
+)

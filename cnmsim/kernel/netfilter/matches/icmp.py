@@ -1,0 +1,112 @@
+"""Matches on the type and code of ICMP and ICMPv6 messages (RFC 792, RFC 4443; xt_tcpudp's icmp parts)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+#: Names of ICMP types; a value with a second part is a type with its code.
+_ICMP: dict[str, tuple[int, int | None]] = {
+    "echo-reply": (0, None), "pong": (0, None), "destination-unreachable": (3, None),
+    "network-unreachable": (3, 0), "host-unreachable": (3, 1), "protocol-unreachable": (3, 2),
+    "port-unreachable": (3, 3), "fragmentation-needed": (3, 4), "source-route-failed": (3, 5),
+    "network-unknown": (3, 6), "host-unknown": (3, 7), "network-prohibited": (3, 9), "host-prohibited": (3, 10),
+    "TOS-network-unreachable": (3, 11), "TOS-host-unreachable": (3, 12), "communication-prohibited": (3, 13),
+    "host-precedence-violation": (3, 14), "precedence-cutoff": (3, 15), "source-quench": (4, None),
+    "redirect": (5, None), "network-redirect": (5, 0), "host-redirect": (5, 1), "TOS-network-redirect": (5, 2),
+    "TOS-host-redirect": (5, 3), "echo-request": (8, None), "ping": (8, None), "router-advertisement": (9, None),
+    "router-solicitation": (10, None), "time-exceeded": (11, None), "ttl-exceeded": (11, None),
+    "ttl-zero-during-transit": (11, 0), "ttl-zero-during-reassembly": (11, 1), "parameter-problem": (12, None),
+    "ip-header-bad": (12, 0), "required-option-missing": (12, 1), "timestamp-request": (13, None),
+    "timestamp-reply": (14, None), "address-mask-request": (17, None), "address-mask-reply": (18, None),
+}  # fmt: skip
+
+_ICMPV6: dict[str, tuple[int, int | None]] = {
+    "destination-unreachable": (1, None), "no-route": (1, 0), "communication-prohibited": (1, 1),
+    "beyond-scope": (1, 2), "address-unreachable": (1, 3), "port-unreachable": (1, 4), "failed-policy": (1, 5),
+    "reject-route": (1, 6), "packet-too-big": (2, None), "time-exceeded": (3, None), "ttl-exceeded": (3, None),
+    "ttl-zero-during-transit": (3, 0), "ttl-zero-during-reassembly": (3, 1), "parameter-problem": (4, None),
+    "bad-header": (4, 0), "unknown-header-type": (4, 1), "unknown-option": (4, 2), "echo-request": (128, None),
+    "ping": (128, None), "echo-reply": (129, None), "pong": (129, None), "router-solicitation": (133, None),
+    "router-advertisement": (134, None), "neighbour-solicitation": (135, None),
+    "neighbor-solicitation": (135, None), "neighbour-advertisement": (136, None),
+    "neighbor-advertisement": (136, None), "redirect": (137, None),
+}  # fmt: skip
+
+
+def _parse(text: str, names: dict[str, tuple[int, int | None]], label: str) -> tuple[int, int | None]:
+    if text.lower() == "any" and label == "ICMP":
+        return 255, None
+    found = [name for name in names if name.lower().startswith(text.lower())]
+    exact = [name for name in found if name.lower() == text.lower()]
+    if exact or len(found) == 1:
+        return names[(exact or found)[0]]
+    if found and not text[:1].isdigit():
+        raise ParameterProblemError(f"Ambiguous {label} type `{text}': `{found[0]}' or `{found[1]}'?")
+    type_text, slash, code_text = text.partition("/")
+    if not (type_text.isascii() and type_text.isdigit()):
+        raise ParameterProblemError(f"Unknown {label} type `{text}'")
+    if int(type_text) > 255:
+        raise ParameterProblemError(f"Invalid {label} type `{type_text}'\n")
+    if slash and not (code_text.isascii() and code_text.isdigit() and int(code_text) <= 255):
+        raise ParameterProblemError(f"Invalid {label} code `{code_text}'\n")
+    return int(type_text), int(code_text) if slash else None
+
+
+def _kind(name: str, option: str, label: str, number: int, family: int, aliases: tuple[str, ...]) -> MatchKind:
+    names = _ICMPV6 if family == 6 else _ICMP
+
+    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+        icmp_type, code = _parse(words[0], names, label)
+        if icmp_type == 255 and family == 4:
+            return ("any",)
+        return (str(icmp_type) if code is None else f"{icmp_type}/{code}",)
+
+    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+        if option not in settings:
+            raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
+        if context.protocol != number or context.is_protocol_inverted:
+            program = "ipv6-icmp" if family == 6 else "icmp"
+            raise ParameterProblemError(f"{name} match requires '-p {program}'")
+
+    def compile_(match: Extension, rule_family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+        setting = match.settings[0]
+        icmp_type, code = _parse(setting.value, names, label)
+        if icmp_type == 255 and family == 4:
+            return invert_if(setting.is_inverted, lambda packet: packet.icmp_type >= 0)
+        if code is None:
+            return invert_if(setting.is_inverted, lambda packet: packet.icmp_type == icmp_type)
+        return invert_if(
+            setting.is_inverted, lambda packet: packet.icmp_type == icmp_type and packet.icmp_code == code
+        )
+
+    def describe(match: Extension, is_numeric: bool) -> str:
+        setting = match.settings[0]
+        icmp_type, code = _parse(setting.value, names, label)
+        mark = "!" if setting.is_inverted else ""
+        prefix = "ipv6-icmp" if family == 6 else "icmp"
+        if is_numeric or setting.is_inverted:
+            if setting.is_inverted and not is_numeric and setting.value == "any":
+                return f"{prefix} !any"
+            if icmp_type == 255 or setting.is_inverted:
+                return f"{prefix} {mark}type {icmp_type}" + ("" if code is None else f" code {code}")
+            return f"{prefix}type {icmp_type}" + ("" if code is None else f" code {code}")
+        named = next((title for title, value in names.items() if value == (icmp_type, code)), None)
+        return f"{prefix} {mark}{named or ('any' if icmp_type == 255 else f'type {setting.value}')}"
+
+    return MatchKind(
+        name, (Option(option, canonical),), compile_, describe, finish, families=(family,), aliases=aliases
+    )
+
+
+KINDS = (
+    _kind("icmp", "icmp-type", "ICMP", 1, 4, ()),
+    _kind("icmp6", "icmpv6-type", "ICMPv6", 58, 6, ("icmpv6", "ipv6-icmp")),
+)

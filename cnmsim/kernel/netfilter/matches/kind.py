@@ -1,0 +1,84 @@
+"""What an iptables match is made of: its options, its listing text and its compiled test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+#: A compiled match: tells whether one packet fits.
+Test = Callable[[Packet], bool]
+
+#: What a test reads beside the packet's devices, addresses, protocol, ports, ICMP type, mark and connection state.
+#: Names stand for packet fields a flow cache can put into its key; `STATEFUL` forbids caching.
+TCP_FLAGS, LENGTH, TTL, CONNMARK, STATEFUL = "tcp_flags", "length", "ttl", "connmark", "stateful"
+
+
+@frozen
+class MatchKind:
+    """One match extension.
+
+    `compile` makes the test for one setting of the match in one namespace; `describe` gives the text of a listing
+    (`iptables -L`), numeric or with names; `depends` tells for which option ("" for any use) the test reads
+    something beyond the flow cache's key.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    compile: Callable[[Extension, int, Netfilter], Test]
+    describe: Callable[[Extension, bool], str]
+    finish: Finish = no_check
+    depends: Mapping[str, str] = field(factory=dict)
+    families: tuple[int, ...] = (4, 6)
+    aliases: tuple[str, ...] = ()
+    needs_conntrack: bool = False
+
+    def dependencies(self, match: Extension) -> set[str]:
+        """Give what this use of the match reads beyond the flow cache's key."""
+        names = {"", *(setting.name for setting in match.settings)}
+        return {what for name, what in self.depends.items() if name in names}
+
+
+def negate(test: Test) -> Test:
+    """Give the opposite test."""
+
+    def opposite(packet: Packet) -> bool:
+        return not test(packet)
+
+    return opposite
+
+
+def invert_if(is_inverted: bool, test: Test) -> Test:
+    """Give the test, or its opposite if `!` stood before the option."""
+    return negate(test) if is_inverted else test
+
+
+def all_of(tests: list[Test]) -> Test:
+    """Give the test that all of `tests` pass."""
+    if not tests:
+        return always
+    if len(tests) == 1:
+        return tests[0]
+
+    def every(packet: Packet) -> bool:
+        return all(test(packet) for test in tests)
+
+    return every
+
+
+def always(packet: Packet) -> bool:  # noqa: ARG001 - a Test
+    """Fit every packet."""
+    return True
+
+
+def options_listing(prefix: str, settings: list[tuple[str, str, bool]]) -> str:
+    """Join listing words `label value` with `! ` before the label where inverted."""
+    words = [f"{'! ' if is_inverted else ''}{label}{' ' + value if value else ''}" for label, value, is_inverted in settings]
+    return " ".join([prefix, *words] if prefix else words)

@@ -1,0 +1,185 @@
+"""Matches on transport headers: tcp, udp, sctp, multiport (xt_tcpudp, xt_sctp, xt_multiport)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.matches.kind import TCP_FLAGS, MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.netfilter.names import parse_port_range, port_range_text, port_text
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+_FLAG_BITS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32}
+#: Protocols whose header begins with two ports, as multiport wants them.
+PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
+
+
+def _port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (port_range_text(*parse_port_range(words[0])),)
+
+
+def _parse_flags(text: str) -> int:
+    bits = 0
+    for word in text.split(","):
+        name = word.upper()
+        if name == "ALL":
+            bits |= 0x3F
+        elif name in _FLAG_BITS:
+            bits |= _FLAG_BITS[name]
+        elif name != "NONE":
+            raise ParameterProblemError(f"Unknown TCP flag `{word}'")
+    return bits
+
+
+def _flags_text(bits: int) -> str:
+    return ",".join(name for name, bit in _FLAG_BITS.items() if bits & bit) or "NONE"
+
+
+def _tcp_flags(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return _flags_text(_parse_flags(words[0])), _flags_text(_parse_flags(words[1]))
+
+
+def _syn(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return "FIN,SYN,RST,ACK", "SYN"
+
+
+_PORT_OPTIONS = (
+    Option("sport", _port_range, aliases=("source-port",)),
+    Option("dport", _port_range, aliases=("destination-port",)),
+)
+
+
+def _requires(name: str, label: str, number: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+        if context.protocol != number or context.is_protocol_inverted:
+            raise ParameterProblemError(f"{label} match requires '-p {name}'")
+        for port in ("sport", "dport"):
+            # A range of all ports is the same as none and is not kept.
+            found = settings.get(port)
+            if found is not None and found.value == "0:65535" and not found.is_inverted:
+                del settings[port]
+
+    return finish
+
+
+def _compile_ports(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    tests: list[Test] = [_has_ports]
+    for name, reads in (("sport", _sport_in), ("dport", _dport_in)):
+        setting = match.get(name)
+        if setting is not None:
+            tests.append(invert_if(setting.is_inverted, reads(*parse_port_range(setting.value))))
+    flags = match.get("tcp-flags")
+    if flags is not None:
+        mask, wanted = _parse_flags(flags.values[0]), _parse_flags(flags.values[1])
+        tests.append(invert_if(flags.is_inverted, lambda packet: packet.tcp_flags & mask == wanted))
+    return all_of(tests)
+
+
+def _has_ports(packet: Packet) -> bool:
+    # A later fragment has no transport header: no rule on ports fits it (xt_tcpudp).
+    return not packet.fragment_offset
+
+
+def _sport_in(low: int, high: int) -> Test:
+    if low == high:
+        return lambda packet: packet.sport == low
+    return lambda packet: low <= packet.sport <= high
+
+
+def _dport_in(low: int, high: int) -> Test:
+    if low == high:
+        return lambda packet: packet.dport == low
+    return lambda packet: low <= packet.dport <= high
+
+
+def _describe_ports(match: Extension, is_numeric: bool) -> str:
+    words = [match.name]
+    for name, single, several in (("sport", "spt", "spts"), ("dport", "dpt", "dpts")):
+        setting = match.get(name)
+        if setting is not None:
+            low, high = parse_port_range(setting.value)
+            ports = ":".join(port_text(port, is_numeric=is_numeric) for port in ((low,) if low == high else (low, high)))
+            words.append(f"{single if low == high else several}:{'!' if setting.is_inverted else ''}{ports}")
+    flags = match.get("tcp-flags")
+    if flags is not None:
+        mask, wanted = flags.values
+        if is_numeric:
+            mask, wanted = f"0x{_parse_flags(mask):02X}", f"0x{_parse_flags(wanted):02X}"
+        words.append(f"flags:{'!' if flags.is_inverted else ''}{mask}/{wanted}")
+    return " ".join(words)
+
+
+def _port_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    if context.protocol not in PORT_PROTOCOLS or context.is_protocol_inverted:
+        raise ParameterProblemError("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'")
+    ranges = [parse_port_range(word) for word in words[0].split(",")]
+    if sum(1 if low == high else 2 for low, high in ranges) > 15:
+        raise ParameterProblemError("too many ports specified")
+    return (",".join(port_range_text(low, high) for low, high in ranges),)
+
+
+def _one_list(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("no ports specified")
+    if len(settings) > 1:
+        raise ParameterProblemError("multiport: only one of --sports, --dports and --ports may be used")
+
+
+def _compile_multiport(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    ports: set[int] = set()
+    for word in setting.value.split(","):
+        low, high = parse_port_range(word)
+        ports.update(range(low, high + 1))
+    wanted = frozenset(ports)
+    test: Test
+    if setting.name == "sports":
+        test = lambda packet: packet.sport in wanted  # noqa: E731
+    elif setting.name == "dports":
+        test = lambda packet: packet.dport in wanted  # noqa: E731
+    else:
+        test = lambda packet: packet.sport in wanted or packet.dport in wanted  # noqa: E731
+    return all_of([_has_ports, invert_if(setting.is_inverted, test)])
+
+
+def _describe_multiport(match: Extension, is_numeric: bool) -> str:
+    setting = match.settings[0]
+    words = [
+        ":".join(port_text(int(port), is_numeric=is_numeric or ":" in word) for port in word.split(":"))
+        for word in setting.value.split(",")
+    ]
+    return f"multiport {setting.name} {' !' if setting.is_inverted else ''}{','.join(words)}"
+
+
+KINDS = (
+    MatchKind(
+        "tcp",
+        (
+            *_PORT_OPTIONS,
+            Option("tcp-flags", _tcp_flags, words=2),
+            Option("syn", _syn, words=0, stored_as="tcp-flags"),
+        ),
+        _compile_ports,
+        _describe_ports,
+        _requires("tcp", "TCP", 6),
+        depends={"tcp-flags": TCP_FLAGS},
+    ),
+    MatchKind("udp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("udp", "UDP", 17)),
+    MatchKind("sctp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("sctp", "SCTP", 132)),
+    MatchKind(
+        "multiport",
+        (
+            Option("sports", _port_list, aliases=("source-ports",)),
+            Option("dports", _port_list, aliases=("destination-ports",)),
+            Option("ports", _port_list),
+        ),
+        _compile_multiport,
+        _describe_multiport,
+        _one_list,
+    ),
+)

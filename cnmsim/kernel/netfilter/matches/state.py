@@ -1,0 +1,272 @@
+"""Matches on what conntrack knows and on marks: conntrack, state, mark, connmark (xt_conntrack and relatives)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.matches.kind import (
+    CONNMARK,
+    STATEFUL,
+    MatchKind,
+    Test,
+    all_of,
+    invert_if,
+    options_listing,
+)
+from cnmsim.kernel.netfilter.names import (
+    host_mask_text,
+    parse_host_mask,
+    parse_mark,
+    parse_number,
+    parse_port_range,
+    parse_protocol,
+    port_range_text,
+)
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+_STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED")
+_CT_STATES = (*_STATES, "SNAT", "DNAT")
+_STATUSES = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED")
+
+
+def _word_list(words: tuple[str, ...], complaint: str) -> Canonical:
+    def canonical(given: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+        names = {word.upper() for word in given[0].split(",")}
+        for word in given[0].split(","):
+            if word.upper() not in words:
+                raise ParameterProblemError(complaint.format(word))
+        return (",".join(word for word in words if word in names),)
+
+    return canonical
+
+
+def _status_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    if words[0].upper() == "NONE":
+        return ("NONE",)
+    return _word_list(_STATUSES, 'Bad ctstatus "{}"')(words, context)
+
+
+def _direction(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    name = words[0].upper()
+    if name not in {"ORIGINAL", "REPLY"}:
+        raise ParameterProblemError(f'conntrack: bad value "{words[0]}" for option "--ctdir"')
+    return (name,)
+
+
+def _host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    address, mask = parse_host_mask(words[0], context.family)
+    return (host_mask_text(address, mask, always_length=False),)
+
+
+def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (str(parse_protocol(words[0])),)
+
+
+def _ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (port_range_text(*parse_port_range(words[0])),)
+
+
+def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    low_text, colon, high_text = words[0].partition(":")
+    low = parse_number(low_text or "0", 0xFFFFFFFF)
+    high = parse_number(high_text or "4294967295", 0xFFFFFFFF) if colon else low
+    if low is None or high is None:
+        raise ParameterProblemError('conntrack: bad value for option "--ctexpire", or out of range.\n')
+    return (port_range_text(low, high),)
+
+
+def _some_option(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("conntrack: At least one option is required")
+
+
+def state_test(names: Sequence[str]) -> Test:
+    """Give the test that conntrack says one of `names` of a packet; a packet it has not seen is INVALID."""
+    states = frozenset(CtState[name] for name in names if name in _STATES)
+    fits_unseen = CtState.INVALID in states
+    by_state = {state: state in states for state in CtState}
+    wants_snat, wants_dnat = "SNAT" in names, "DNAT" in names
+
+    def test(packet: Packet) -> bool:
+        state = packet.ct_state
+        if fits_unseen if state is None else by_state[state]:
+            return True
+        connection = packet.connection
+        if connection is None:
+            return False
+        return (wants_snat and connection.has_source_nat) or (wants_dnat and connection.has_destination_nat)
+
+    return test
+
+
+def _of_connection(reads: Callable[[Connection], bool]) -> Test:
+    return lambda packet: packet.connection is not None and reads(packet.connection)
+
+
+def _status_test(names: str) -> Test:
+    wanted = names.split(",")
+
+    def reads(connection: Connection) -> bool:
+        has = {
+            "EXPECTED": False,
+            "SEEN_REPLY": connection.seen_reply,
+            "ASSURED": connection.is_assured,
+            "CONFIRMED": connection.is_confirmed,
+        }
+        if wanted == ["NONE"]:
+            return not any(has.values())
+        return any(has[name] for name in wanted)
+
+    return _of_connection(reads)
+
+
+def _direction_test(name: str) -> Test:
+    wants_reply = name == "REPLY"
+    return lambda packet: packet.connection is not None and packet.ct_reply is wants_reply
+
+
+def _address_test(text: str, family: int, reads: Callable[[Connection], bytes]) -> Test:
+    address, mask = parse_host_mask(text, family)
+    value = int.from_bytes(address)
+    return _of_connection(lambda connection: int.from_bytes(reads(connection)) & mask == value)
+
+
+def _port_test(text: str, reads: Callable[[Connection], int]) -> Test:
+    low, high = parse_port_range(text)
+    return _of_connection(lambda connection: low <= reads(connection) <= high)
+
+
+_TUPLE_ADDRESSES: dict[str, Callable[[Connection], bytes]] = {
+    "ctorigsrc": lambda connection: connection.original[1],
+    "ctorigdst": lambda connection: connection.original[2],
+    "ctreplsrc": lambda connection: connection.reply[1],
+    "ctrepldst": lambda connection: connection.reply[2],
+}
+_TUPLE_PORTS: dict[str, Callable[[Connection], int]] = {
+    "ctorigsrcport": lambda connection: connection.original[3],
+    "ctorigdstport": lambda connection: connection.original[4],
+    "ctreplsrcport": lambda connection: connection.reply[3],
+    "ctrepldstport": lambda connection: connection.reply[4],
+}
+
+
+def _compile_conntrack(match: Extension, family: int, netfilter: Netfilter) -> Test:
+    tests: list[Test] = []
+    for setting in match.settings:
+        name, value = setting.name, setting.value
+        if name == "ctstate":
+            test = state_test(value.split(","))
+        elif name == "ctproto":
+            number = int(value)
+            test = _of_connection(lambda connection, number=number: connection.original[0] == number)  # type: ignore[misc]
+        elif name in _TUPLE_ADDRESSES:
+            test = _address_test(value, family, _TUPLE_ADDRESSES[name])
+        elif name in _TUPLE_PORTS:
+            test = _port_test(value, _TUPLE_PORTS[name])
+        elif name == "ctstatus":
+            test = _status_test(value)
+        elif name == "ctdir":
+            test = _direction_test(value)
+        else:
+            low_text, _, high_text = value.partition(":")
+            low, high = int(low_text), int(high_text or low_text)
+            conntrack = netfilter.conntrack
+            test = _of_connection(
+                lambda connection, low=low, high=high: low <= conntrack.remaining_s(connection) <= high  # type: ignore[misc]
+            )
+        tests.append(invert_if(setting.is_inverted, test))
+    return all_of(tests)
+
+
+def _describe_conntrack(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
+
+
+def _compile_state(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    return invert_if(setting.is_inverted, state_test(setting.value.split(",")))
+
+
+def _describe_state(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
+
+
+def _mark(module: str) -> Canonical:
+    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+        value, mask = parse_mark(words[0], module, "mark")
+        return (f"0x{value:x}" if mask == 0xFFFFFFFF else f"0x{value:x}/0x{mask:x}",)
+
+    return canonical
+
+
+def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    value, mask = parse_mark(setting.value, "mark", "mark")
+    return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
+
+
+def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    value, mask = parse_mark(setting.value, "connmark", "mark")
+    test = _of_connection(lambda connection: connection.mark & mask == value)
+    if not setting.is_inverted:
+        return test
+    return _of_connection(lambda connection: connection.mark & mask != value)
+
+
+def _describe_mark(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    label = "mark match" if match.name == "mark" else "connmark match "
+    return f"{label} {'! ' if setting.is_inverted else ''}{setting.value}"
+
+
+KINDS = (
+    MatchKind(
+        "conntrack",
+        (
+            Option("ctstate", _word_list(_CT_STATES, 'Bad ctstate "{}"')),
+            Option("ctproto", _protocol),
+            Option("ctorigsrc", _host),
+            Option("ctorigdst", _host),
+            Option("ctreplsrc", _host),
+            Option("ctrepldst", _host),
+            Option("ctorigsrcport", _ports),
+            Option("ctorigdstport", _ports),
+            Option("ctreplsrcport", _ports),
+            Option("ctrepldstport", _ports),
+            Option("ctstatus", _status_list),
+            Option("ctexpire", _expiry),
+            Option("ctdir", _direction, can_invert=False),
+        ),
+        _compile_conntrack,
+        _describe_conntrack,
+        _some_option,
+        depends={"ctstatus": STATEFUL, "ctexpire": STATEFUL},
+        needs_conntrack=True,
+    ),
+    MatchKind(
+        "state",
+        (Option("state", _word_list(_STATES, 'Bad state "{}"')),),
+        _compile_state,
+        _describe_state,
+        needs("state", "state"),
+        needs_conntrack=True,
+    ),
+    MatchKind("mark", (Option("mark", _mark("mark")),), _compile_mark, _describe_mark, needs("mark", "mark")),
+    MatchKind(
+        "connmark",
+        (Option("mark", _mark("connmark")),),
+        _compile_connmark,
+        _describe_mark,
+        needs("connmark", "mark"),
+        depends={"": CONNMARK},
+        needs_conntrack=True,
+    ),
+)

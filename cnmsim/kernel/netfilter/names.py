@@ -1,0 +1,171 @@
+"""Names iptables knows for protocols, services, address masks and marks, and how it prints them back.
+
+The tables are the entries of a Debian system's /etc/protocols and /etc/services that packet filters name.
+"""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+
+#: The protocols iptables itself names when it prints a rule; all others are printed as numbers.
+PRINTED_PROTOCOLS: dict[int, str] = {
+    0: "all", 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "ipv6-icmp", 132: "sctp",
+    135: "ipv6-mh", 136: "udplite",
+}  # fmt: skip
+
+PROTOCOLS: dict[str, int] = {
+    **{name: number for number, name in PRINTED_PROTOCOLS.items()},
+    "icmpv6": 58, "mh": 135, "ip": 0, "igmp": 2, "ggp": 3, "ipencap": 4, "st": 5, "egp": 8, "igp": 9, "ddp": 37,
+    "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "rsvp": 46, "gre": 47, "ipv6-nonxt": 59, "ipv6-opts": 60,
+    "eigrp": 88, "ospf": 89, "ospfigp": 89, "ipip": 94, "etherip": 97, "pim": 103, "ipcomp": 108, "vrrp": 112,
+    "l2tp": 115, "isis": 124, "mpls-in-ip": 137,
+}  # fmt: skip
+
+_LONG_PROTOCOLS: dict[int, str] = {number: name for name, number in reversed(PROTOCOLS.items())} | PRINTED_PROTOCOLS
+
+SERVICES: dict[str, int] = {
+    "tcpmux": 1, "echo": 7, "discard": 9, "systat": 11, "daytime": 13, "chargen": 19, "ftp-data": 20, "ftp": 21,
+    "ssh": 22, "telnet": 23, "smtp": 25, "time": 37, "whois": 43, "tacacs": 49, "domain": 53, "bootps": 67,
+    "bootpc": 68, "tftp": 69, "gopher": 70, "finger": 79, "http": 80, "kerberos": 88, "pop3": 110, "sunrpc": 111,
+    "auth": 113, "nntp": 119, "ntp": 123, "netbios-ns": 137, "netbios-dgm": 138, "netbios-ssn": 139, "imap2": 143,
+    "snmp": 161, "snmp-trap": 162, "bgp": 179, "irc": 194, "ldap": 389, "https": 443, "microsoft-ds": 445,
+    "submissions": 465, "isakmp": 500, "exec": 512, "login": 513, "shell": 514, "syslog": 514, "printer": 515,
+    "ipp": 631, "ldaps": 636, "domain-s": 853, "rsync": 873, "ftps": 990, "imaps": 993, "pop3s": 995,
+    "socks": 1080, "openvpn": 1194, "ms-sql-s": 1433, "ms-sql-m": 1434, "l2f": 1701, "radius": 1812,
+    "radius-acct": 1813, "mqtt": 1883, "cisco-sccp": 2000, "nfs": 2049, "iscsi-target": 3260, "mysql": 3306,
+    "ms-wbt-server": 3389, "svn": 3690, "epmd": 4369, "ipsec-nat-t": 4500, "sip": 5060, "sip-tls": 5061,
+    "xmpp-client": 5222, "postgresql": 5432, "amqps": 5671, "amqp": 5672, "x11": 6000, "redis": 6379,
+    "http-alt": 8080, "puppet": 8140, "mqtts": 8883, "git": 9418, "zabbix-agent": 10050, "zabbix-trapper": 10051,
+}  # fmt: skip
+
+_SERVICE_NAMES: dict[int, str] = {number: name for name, number in reversed(SERVICES.items())}
+
+
+def parse_protocol(text: str) -> int:
+    """Read a protocol by number or name, 0 for all."""
+    number = int(text) if text.isascii() and text.isdigit() else PROTOCOLS.get(text.lower(), -1)
+    if not 0 <= number <= 255:
+        raise ParameterProblemError(f'unknown protocol "{text}" specified')
+    return number
+
+
+def protocol_text(number: int) -> str:
+    """Write a protocol as iptables-save does: by name only where iptables itself has one."""
+    return PRINTED_PROTOCOLS.get(number, str(number))
+
+
+def protocol_long_text(number: int) -> str:
+    """Write a protocol by whatever name /etc/protocols has, as a listing without -n does."""
+    return _LONG_PROTOCOLS.get(number, str(number))
+
+
+def parse_port(text: str) -> int:
+    """Read a port by number or service name."""
+    port = int(text) if text.isascii() and text.isdigit() else SERVICES.get(text, -1)
+    if not 0 <= port <= 65535:
+        raise ParameterProblemError(f"invalid port/service `{text}' specified")
+    return port
+
+
+def port_text(port: int, *, is_numeric: bool) -> str:
+    """Write a port, by its service's name unless `is_numeric`."""
+    return str(port) if is_numeric else _SERVICE_NAMES.get(port, str(port))
+
+
+def parse_port_range(text: str) -> tuple[int, int]:
+    """Read `80`, `80:90`, `:90` or `80:`."""
+    low_text, colon, high_text = text.partition(":")
+    if not colon:
+        port = parse_port(text)
+        return port, port
+    low = parse_port(low_text) if low_text else 0
+    high = parse_port(high_text) if high_text else 65535
+    if low > high:
+        raise ParameterProblemError("invalid portrange (min > max)")
+    return low, high
+
+
+def port_range_text(low: int, high: int) -> str:
+    """Write a range as `80` or `80:90`."""
+    return str(low) if low == high else f"{low}:{high}"
+
+
+def parse_number(text: str, limit: int) -> int | None:
+    """Read a decimal, 0x or 0-octal number no greater than `limit`, or give `None`."""
+    try:
+        value = int(text, 0) if not (text.startswith("0") and text.isdigit()) else int(text, 8)
+    except ValueError:
+        return None
+    return value if 0 <= value <= limit else None
+
+
+def parse_mark(text: str, module: str, option: str) -> tuple[int, int]:
+    """Read `value[/mask]`, both 32 bits."""
+    value_text, slash, mask_text = text.partition("/")
+    value = parse_number(value_text, 0xFFFFFFFF)
+    mask = parse_number(mask_text, 0xFFFFFFFF) if slash else 0xFFFFFFFF
+    if value is None or mask is None:
+        raise ParameterProblemError(f'{module}: bad integer value for option "--{option}", or out of range.\n')
+    return value, mask
+
+
+def parse_host_mask(text: str, family: int) -> tuple[Address, int]:
+    """Read an address with an optional prefix length or mask; gives address (host bits off) and mask as a number."""
+    bits = 128 if family == 6 else 32
+    host, slash, mask_text = text.partition("/")
+    mask = _parse_mask(mask_text, family, bits) if slash else (1 << bits) - 1
+    address = _parse_host(host, family)
+    return (int.from_bytes(address) & mask).to_bytes(bits // 8), mask
+
+
+def _parse_host(host: str, family: int) -> Address:
+    if family == 4 and host.isascii() and host.isdigit() and int(host) < 256:
+        # inet_aton's short form: `0/0`, `10/8`.
+        return bytes((int(host), 0, 0, 0)) if int(host) else bytes(4)
+    try:
+        address = parse_ip(host)
+    except ValueError:
+        address = b""
+    if len(address) != (16 if family == 6 else 4):
+        raise ParameterProblemError(f"host/network `{host}' not found")
+    return address
+
+
+def _parse_mask(text: str, family: int, bits: int) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= bits:
+        length = int(text)
+        return ((1 << length) - 1) << (bits - length)
+    if ("." in text and family == 4) or (":" in text and family == 6):
+        try:
+            return int.from_bytes(parse_ip(text))
+        except ValueError:
+            pass
+    raise ParameterProblemError(f"invalid mask `{text}' specified")
+
+
+def mask_length(mask: int, bits: int) -> int | None:
+    """Give the prefix length a mask stands for, or `None` if its ones are not contiguous."""
+    inverted = mask ^ ((1 << bits) - 1)
+    return None if inverted & (inverted + 1) else bits - inverted.bit_length()
+
+
+def host_mask_text(address: Address, mask: int, *, always_length: bool = True) -> str:
+    """Write an address and mask as iptables-save does: `10.0.0.0/8`, or a mask in full if it is not contiguous."""
+    bits = len(address) * 8
+    length = mask_length(mask, bits)
+    if length is None:
+        return f"{format_ip(address)}/{format_ip(mask.to_bytes(bits // 8))}"
+    if length == bits and not always_length:
+        return format_ip(address)
+    return f"{format_ip(address)}/{length}"
+
+
+_PLAIN = frozenset("_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def quoted(text: str) -> str:
+    """Write free text as iptables-save does: bare if it is one plain word, else in double quotes with escapes."""
+    if text and _PLAIN.issuperset(text):
+        return text
+    return '"' + "".join("\\" + letter if letter in "\"\\'" else letter for letter in text) + '"'

@@ -1,0 +1,319 @@
+"""Address translation on connections: choosing tuples that are free, and rewriting packets of both directions.
+
+Source: the behaviour of Linux 6.1 `net/netfilter/nf_nat_core.c` and `nf_nat_proto.c`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.checksum import checksum, transport_checksum, update
+from cnmsim.kernel.events import Step
+from cnmsim.kernel.netfilter.tuples import Tuple, invert, quoted_header
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.conntrack import Connection, Conntrack
+
+_WITH_PORTS = frozenset({6, 17, 33, 132, 136})
+_CHECKSUM_AT = {6: 16, 17: 6, 33: 6, 136: 6}
+_FIRST_ATTEMPTS = 128
+_LEAST_ATTEMPTS = 16
+
+
+@frozen
+class NatRange:
+    """Where a rule may translate to: addresses `low` to `high` (`None`: unchanged) and `ports`, both inclusive."""
+
+    low: Address | None = None
+    high: Address | None = None
+    ports: tuple[int, int] | None = None
+    is_random: bool = False
+    is_fully_random: bool = False
+    is_persistent: bool = False
+
+    def with_address(self, address: Address) -> NatRange:
+        """Give the same range for one address."""
+        return evolve(self, low=address, high=address)
+
+
+class Nat:
+    """Address translation of one namespace, on the connections of `conntrack`."""
+
+    __slots__ = ("_conntrack", "_namespace", "_random")
+
+    def __init__(self, namespace: NetworkNamespace, conntrack: Conntrack) -> None:
+        self._namespace = namespace
+        self._conntrack = conntrack
+        self._random = namespace.clock.stream(f"{namespace.name}/nat")
+
+    # --- binding a connection ------------------------------------------------------------------------------------
+
+    def setup(self, packet: Packet, wanted: NatRange, *, is_source: bool, masquerade: Device | None = None) -> bool:
+        """Bind a new connection's source or destination to a range. `False`: its packet must be dropped."""
+        connection = packet.connection
+        if connection is None or connection.is_confirmed or _is_done(connection, is_source):
+            return True
+        current = invert(connection.reply)
+        chosen = self._unique(current, wanted, is_source, connection)
+        if chosen != current:
+            connection.reply = invert(chosen)
+            if is_source:
+                connection.has_source_nat = True
+            else:
+                connection.has_destination_nat = True
+        if is_source:
+            connection.source_nat_done = True
+            if masquerade is not None:
+                connection.masquerade = masquerade
+                connection.masquerade_index = masquerade.index
+        else:
+            connection.destination_nat_done = True
+        return True
+
+    def bind_unchanged(self, packet: Packet, *, is_source: bool) -> None:
+        """Bind a new connection no rule chose: its addresses stay, but a source port that is taken is replaced."""
+        connection = packet.connection
+        if connection is None or connection.is_confirmed or _is_done(connection, is_source):
+            return
+        address = connection.reply[2] if is_source else connection.reply[1]
+        self.setup(packet, NatRange(address, address), is_source=is_source)
+
+    def _unique(self, current: Tuple, wanted: NatRange, is_source: bool, connection: Connection) -> Tuple:
+        """Choose the tuple nearest to what the range wants whose answer no other connection has."""
+        is_random = wanted.is_random or wanted.is_fully_random
+        if is_source and not is_random:
+            if _in_range(current, wanted, is_source) and not self._is_taken(current, connection):
+                return current
+            for other in self._conntrack.same_source(current):
+                _, _, source, _, port = other.reply
+                if current[0] in {1, 58}:
+                    port = other.reply[3]
+                known = (current[0], source, current[2], port, current[4])
+                if _in_range(known, wanted, is_source) and not self._is_taken(known, connection):
+                    return known
+        chosen = self._with_address(current, wanted, is_source)
+        if not is_random:
+            if wanted.ports is None:
+                if not self._is_taken(chosen, connection):
+                    return chosen
+            elif _in_ports(chosen, wanted, is_source) and (
+                wanted.ports[0] == wanted.ports[1] or not self._is_taken(chosen, connection)
+            ):
+                return chosen
+        return self._with_port(chosen, wanted, is_source, connection)
+
+    def _is_taken(self, key: Tuple, connection: Connection) -> bool:
+        return self._conntrack.is_taken(invert(key), connection)
+
+    def _with_address(self, current: Tuple, wanted: NatRange, is_source: bool) -> Tuple:
+        if wanted.low is None or wanted.high is None:
+            return current
+        address = wanted.low
+        low, high = int.from_bytes(wanted.low), int.from_bytes(wanted.high)
+        if high != low:
+            # One client keeps one address; without --persistent the destination counts too.
+            basis = current[1] if wanted.is_persistent else current[1] + current[2]
+            spread = zlib.crc32(basis) * (high - low + 1) >> 32
+            address = (low + spread).to_bytes(len(address))
+        protocol, src, dst, first, second = current
+        return (protocol, address, dst, first, second) if is_source else (protocol, src, address, first, second)
+
+    def _with_port(self, chosen: Tuple, wanted: NatRange, is_source: bool, connection: Connection) -> Tuple:
+        """Try other ports (or ICMP ids) of the same class, from a random one on, until one is free."""
+        bounds = _port_bounds(chosen, wanted, is_source)
+        if bounds is None:
+            return chosen
+        low, size = bounds
+        attempts = min(size, _FIRST_ATTEMPTS)
+        candidate = chosen
+        while True:
+            offset = self._random.randrange(size)
+            for step in range(attempts):
+                candidate = _with_number(chosen, low + (offset + step) % size, is_source)
+                if not self._is_taken(candidate, connection):
+                    return candidate
+            if attempts >= size or attempts < _LEAST_ATTEMPTS:
+                return candidate
+            attempts //= 2
+
+    # --- rewriting packets ---------------------------------------------------------------------------------------
+
+    def apply(self, packet: Packet, *, is_source: bool) -> None:
+        """Write the addresses and ports a packet must have from this hook on."""
+        connection = packet.connection
+        if connection is None:
+            return
+        is_reply = packet.ct_reply
+        has = connection.has_source_nat if is_source is not is_reply else connection.has_destination_nat
+        if not has:
+            return
+        other = connection.original if is_reply else connection.reply
+        before = packet.summary() if self._namespace.clock.context is not None else ""
+        if packet.ct_state is CtState.RELATED and packet.protocol in {1, 58}:
+            changed = _translate_error(packet, connection, other, is_source=is_source)
+        else:
+            changed = _translate(packet, other, is_source=is_source)
+        if changed and before:
+            self._namespace.report(
+                Step.TRANSLATED, f"{'source' if is_source else 'destination'} translated", packet,
+                decision=f"{before} → {packet.summary()}",
+            )  # fmt: skip
+
+
+def _is_done(connection: Connection, is_source: bool) -> bool:
+    return connection.source_nat_done if is_source else connection.destination_nat_done
+
+
+def _in_range(key: Tuple, wanted: NatRange, is_source: bool) -> bool:
+    if wanted.low is not None and wanted.high is not None:
+        address = key[1] if is_source else key[2]
+        if not wanted.low <= address <= wanted.high:
+            return False
+    return wanted.ports is None or _in_ports(key, wanted, is_source)
+
+
+def _in_ports(key: Tuple, wanted: NatRange, is_source: bool) -> bool:
+    if wanted.ports is None or key[0] not in _WITH_PORTS:
+        return True
+    return wanted.ports[0] <= (key[3] if is_source else key[4]) <= wanted.ports[1]
+
+
+def _port_bounds(key: Tuple, wanted: NatRange, is_source: bool) -> tuple[int, int] | None:
+    """Give the first number and how many may be tried; `None` if there is nothing to vary."""
+    if key[0] in {1, 58}:
+        return (0, 65536) if is_source else None
+    if key[0] not in _WITH_PORTS:
+        return None
+    if wanted.ports is not None:
+        return wanted.ports[0], wanted.ports[1] - wanted.ports[0] + 1
+    if not is_source:
+        return None
+    port = key[3]
+    if port < 512:
+        return 1, 511
+    if port < 1024:
+        return 600, 424
+    return 1024, 64512
+
+
+def _with_number(key: Tuple, number: int, is_source: bool) -> Tuple:
+    protocol, src, dst, first, second = key
+    if is_source:
+        return protocol, src, dst, number, second
+    return protocol, src, dst, first, number
+
+
+def _translate(packet: Packet, other: Tuple, *, is_source: bool) -> bool:
+    """Give a packet the source (or destination) that is the destination (or source) of the other direction."""
+    if packet.protocol in {1, 58}:
+        address, identifier = (other[2] if is_source else other[1]), other[3]
+        at = packet.l4 + 4
+        changed = False
+        if int.from_bytes(packet.data[at : at + 2]) != identifier and len(packet.data) >= at + 4:
+            _write_identifier(packet, identifier)
+            changed = True
+        if address == (packet.src if is_source else packet.dst):
+            return changed
+        packet.translate(src=address) if is_source else packet.translate(dst=address)
+        return True
+    if is_source:
+        if packet.src == other[2] and packet.sport == other[4]:
+            return False
+        packet.translate(src=other[2], sport=other[4])
+        return True
+    if packet.dst == other[1] and packet.dport == other[3]:
+        return False
+    packet.translate(dst=other[1], dport=other[3])
+    return True
+
+
+def _write_identifier(packet: Packet, identifier: int) -> None:
+    message = packet.payload
+    new = identifier.to_bytes(2)
+    total = update(int.from_bytes(message[2:4]), message[4:6], new)
+    packet.replace_payload(message[:2] + total.to_bytes(2) + new + message[6:])
+
+
+def _translate_error(packet: Packet, connection: Connection, other: Tuple, *, is_source: bool) -> bool:
+    """Translate an ICMP error: the packet it quotes at the opposite end, then its own header (RFC 5508 §4)."""
+    message = packet.payload
+    quoted = message[8:]
+    header = quoted_header(packet.family, quoted)
+    if header is None:
+        return False
+    # What the error quotes went the other way: where the error's destination changes, the quoted source does.
+    address = other[1] if not is_source else other[2]
+    number = other[3] if not is_source or connection.protocol in {1, 58} else other[4]
+    inner = _quoted_with(packet.family, quoted, header, address, number, is_source=not is_source)
+    outer = {"src": other[2]} if is_source else {"dst": other[1]}
+    is_same = inner == quoted and (packet.src if is_source else packet.dst) == address
+    if is_same:
+        return False
+    packet.translate(**outer)
+    body = message[:2] + b"\0\0" + message[4:8] + inner
+    if packet.family == 4:
+        total = checksum(body)
+    else:
+        total = transport_checksum(packet.src, packet.dst, 58, body)
+    packet.replace_payload(body[:2] + total.to_bytes(2) + body[4:])
+    return True
+
+
+def _quoted_with(
+    family: int,
+    quoted: bytes,
+    header: tuple[int, int, Address, Address],
+    address: Address,
+    number: int,
+    *,
+    is_source: bool,
+) -> bytes:
+    """Write another source (or destination) address and port into a quoted packet; its checksums stay as right."""
+    protocol, at, src, dst = header
+    old_addresses = src + dst
+    new_addresses = address + dst if is_source else src + address
+    if family == 4:
+        total = update(int.from_bytes(quoted[10:12]), old_addresses, new_addresses)
+        head = quoted[:10] + total.to_bytes(2) + new_addresses + quoted[20:at]
+    else:
+        head = quoted[:8] + new_addresses + quoted[40:at]
+    body = quoted[at:]
+    if protocol in {1, 58}:
+        return head + _quoted_icmp(protocol, body, number, old_addresses, new_addresses)
+    if protocol not in _WITH_PORTS or len(body) < 4:
+        return head + body
+    old_port = body[:2] if is_source else body[2:4]
+    new_port = number.to_bytes(2)
+    body = new_port + body[2:] if is_source else body[:2] + new_port + body[4:]
+    place = _CHECKSUM_AT.get(protocol)
+    if place is None or len(body) < place + 2:
+        return head + body
+    old_sum = int.from_bytes(body[place : place + 2])
+    if protocol == 17 and not old_sum:
+        return head + body
+    total = update(old_sum, old_addresses + old_port, new_addresses + new_port)
+    if protocol == 17:
+        total = total or 0xFFFF
+    return head + body[:place] + total.to_bytes(2) + body[place + 2 :]
+
+
+def _quoted_icmp(protocol: int, body: bytes, identifier: int, old_addresses: bytes, new_addresses: bytes) -> bytes:
+    if len(body) < 8:
+        return body
+    old, new = body[4:6], identifier.to_bytes(2)
+    if protocol == 58:
+        old, new = old_addresses + old, new_addresses + new
+    total = update(int.from_bytes(body[2:4]), old, new)
+    return body[:2] + total.to_bytes(2) + identifier.to_bytes(2) + body[6:]
+
+
+def flow_text(key: Tuple) -> str:
+    """Write a tuple for people."""
+    return f"{format_ip(key[1])}:{key[3]} > {format_ip(key[2])}:{key[4]}"

@@ -1,0 +1,274 @@
+"""Netfilter of one namespace: the hooks a packet passes and everything that hangs on them, in the kernel's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter.conntrack import Conntrack
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.ipset import IpSet
+from cnmsim.kernel.netfilter.iptables import IpTables
+from cnmsim.kernel.netfilter.nat import Nat
+from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+#: One thing a hook does to a packet; `False` ends the packet.
+HookStep = Callable[[Packet], bool]
+
+
+class Netfilter:
+    """The packet filter of one namespace.
+
+    `is_active` is `False` as long as nothing here could touch a packet: the stack then need not call `run`.
+    `generation` moves with every change of rules. `log` holds the lines of the LOG target.
+    """
+
+    __slots__ = (
+        "_answered", "_families", "_is_stale", "_steps", "conntrack", "generation", "ip_sets", "is_active", "log",
+        "namespace", "nat", "random", "tracks_always",
+    )  # fmt: skip
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self.namespace = namespace
+        self.conntrack = Conntrack(namespace)
+        self.nat = Nat(namespace, self.conntrack)
+        self.ip_sets: dict[str, IpSet] = {}
+        self.log: list[str] = []
+        self.random = namespace.clock.stream(f"{namespace.name}/netfilter")
+        self.generation = 0
+        self.is_active = False
+        self.tracks_always = False
+        self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
+        self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
+        self._is_stale = True
+        self._answered: Packet | None = None
+
+    # --- the packet path -----------------------------------------------------------------------------------------
+
+    def run(self, hook: Hook, packet: Packet) -> bool:
+        """Take a packet through a hook. `False`: it was dropped, or rejected and answered.
+
+        The caller has set its devices. At OUTPUT the packet may come back with another route.
+        """
+        if self._is_stale:
+            self._rebuild()
+        for step in self._steps[packet.family][hook]:  # noqa: SIM110 - the hot path
+            if not step(packet):
+                return False
+        return True
+
+    def stamp(self, family: int) -> int:
+        """Give a number that moves whenever a remembered decision may have become wrong."""
+        namespace = self.namespace
+        return self.generation + (namespace.routes4 if family == 4 else namespace.routes6).generation
+
+    def rules_changed(self) -> None:
+        """Take note that rules, chains, policies or sets changed."""
+        self.generation += 1
+        self._is_stale = True
+        self.is_active = self.tracks_always or any(
+            table.has_effect for tables in self._families.values() for table in tables.tables.values()
+        )
+
+    def track_always(self, enabled: bool = True) -> None:
+        """Track connections even where no rule needs it, as with a permanently loaded conntrack user."""
+        self.tracks_always = enabled
+        self.rules_changed()
+
+    def device_changed(self) -> None:
+        """Take note that devices came, went or were renamed."""
+        self.generation += 1
+
+    def _rebuild(self) -> None:
+        self._steps = {family: self._family_steps(family) for family in (4, 6)}
+        self._is_stale = False
+
+    def _family_steps(self, family: int) -> dict[Hook, list[HookStep]]:
+        tables = self._families[family].tables
+        has_nat = tables["nat"].has_effect
+        tracks = self.tracks_always or has_nat or self._tracks(family)
+        steps: dict[Hook, list[HookStep]] = {}
+        for hook in Hook:
+            found: list[HookStep] = []
+            at_entry = hook in (Hook.PREROUTING, Hook.OUTPUT)
+            if at_entry:
+                found += self._chain_steps(family, "raw", hook)
+                if tracks:
+                    found.append(self._attach_and_track)
+            mangle = self._chain_steps(family, "mangle", hook)
+            found += [self._rerouting(step) for step in mangle] if hook is Hook.OUTPUT else mangle
+            if at_entry and has_nat:
+                found.append(self._nat_step(family, hook, is_source=False))
+            found += self._chain_steps(family, "filter", hook)
+            found += self._chain_steps(family, "security", hook)
+            if hook in (Hook.INPUT, Hook.POSTROUTING):
+                if has_nat:
+                    found.append(self._nat_step(family, hook, is_source=True))
+                if tracks:
+                    found.append(self._confirm)
+            steps[hook] = found
+        return steps
+
+    def _tracks(self, family: int) -> bool:
+        return any(
+            rule_needs_conntrack(entry.rule)
+            for table in self._families[family].tables.values()
+            for chain in table.chains.values()
+            for entry in chain.rules
+        )
+
+    def _chain_steps(self, family: int, table_name: str, hook: Hook) -> list[HookStep]:
+        table = self._families[family].tables[table_name]
+        chain = table.chains.get(hook.value)
+        if chain is None or not table.exists:
+            return []
+        return [ChainWalk(table, chain, hook, self)]
+
+    def _attach_and_track(self, packet: Packet) -> bool:
+        answered = self._answered
+        if answered is not None and packet.indev is None:
+            self._attach(packet, answered)
+        if self.conntrack.track(packet):
+            return True
+        if self.namespace.clock.context is not None:
+            self.namespace.report(
+                Step.DROPPED, "nf_conntrack: table full, dropping packet", packet,
+                decision="net.netfilter.nf_conntrack_max", reason=DropReason.CONNTRACK_INVALID,
+            )  # fmt: skip
+        return False
+
+    def _confirm(self, packet: Packet) -> bool:
+        if self.conntrack.confirm(packet):
+            return True
+        if self.namespace.clock.context is not None:
+            self.namespace.report(
+                Step.DROPPED, "another connection has the same addresses and ports", packet,
+                reason=DropReason.NAT_EXHAUSTED,
+            )  # fmt: skip
+        return False
+
+    def _rerouting(self, step: HookStep) -> HookStep:
+        """Route a packet anew if a step at OUTPUT changed what routing depends on (ip_route_me_harder)."""
+        reroute = self.namespace.reroute
+
+        def run(packet: Packet) -> bool:
+            before = packet.dst, packet.src, packet.mark
+            if not step(packet):
+                return False
+            return before == (packet.dst, packet.src, packet.mark) or reroute(packet)
+
+        return run
+
+    def _nat_step(self, family: int, hook: Hook, *, is_source: bool) -> HookStep:
+        """Make the step that binds new connections by the nat table's chain and rewrites every packet."""
+        chains = self._chain_steps(family, "nat", hook)
+        walk = chains[0] if chains else None
+        nat = self.nat
+        apply, bind_unchanged = nat.apply, nat.bind_unchanged
+        reroute = self.namespace.reroute if hook is Hook.OUTPUT else None
+
+        def run(packet: Packet) -> bool:
+            connection = packet.connection
+            if connection is None:
+                return True
+            if not connection.is_confirmed and packet.ct_state is CtState.NEW:
+                done = connection.source_nat_done if is_source else connection.destination_nat_done
+                if not done:
+                    if walk is not None and not walk(packet):
+                        return False
+                    bind_unchanged(packet, is_source=is_source)
+            elif (
+                is_source
+                and connection.masquerade is not None
+                and not packet.ct_reply
+                and hook is Hook.POSTROUTING
+                and packet.outdev is not connection.masquerade
+            ):
+                # The route moved to another device: the address it left with is not right there (nf_nat_oif_changed).
+                self.conntrack.destroy(connection)
+                self.namespace.drop(packet, DropReason.CONNTRACK_INVALID, "its masquerading device is no longer the way out")
+                return False
+            if reroute is None:
+                apply(packet, is_source=is_source)
+                return True
+            before = packet.dst
+            apply(packet, is_source=is_source)
+            return packet.dst == before or reroute(packet)
+
+        return run
+
+    # --- what the stack and targets send in answer ---------------------------------------------------------------
+
+    @contextmanager
+    def answering(self, packet: Packet) -> Iterator[None]:
+        """Let what is sent meanwhile belong to the connection of `packet` (nf_ct_attach)."""
+        before, self._answered = self._answered, packet
+        try:
+            yield
+        finally:
+            self._answered = before
+
+    @staticmethod
+    def _attach(packet: Packet, answered: Packet) -> None:
+        if packet.connection is None and answered.connection is not None:
+            packet.connection = answered.connection
+            packet.ct_state = CtState.RELATED
+            packet.ct_reply = not answered.ct_reply
+
+    def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, answered: Packet) -> None:
+        """Send a message from an address that need not be ours, in answer to a packet; lost if there is no way."""
+        namespace = self.namespace
+        try:
+            decision = evolve(namespace.route_output(dst), src=src)
+            with self.answering(answered):
+                namespace.send(protocol, decision, dst, message)
+        except OSError as error:
+            if namespace.clock.context is not None:
+                namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", answered)
+
+    def source_mac(self, packet: Packet) -> bytes:
+        """Give the station a packet came from, b"" if it is not known."""
+        del packet
+        return b""
+
+    # --- rules and sets ------------------------------------------------------------------------------------------
+
+    def iptables(self, family: int = 4) -> IpTables:
+        """Give the rule sets of a family: 4 (iptables) or 6 (ip6tables)."""
+        return self._families[family]
+
+    @property
+    def set_names(self) -> frozenset[str]:
+        """The names of the IP sets that rules may refer to."""
+        return frozenset(self.ip_sets)
+
+    def new_set(self, name: str, kind: str = "hash:ip", family: int = 4) -> IpSet:
+        """Make an IP set, as `ipset create`. Raises `ValueError` if the name is taken or the kind unknown."""
+        if name in self.ip_sets:
+            raise ValueError(f"set with the same name already exists: {name}")
+        created = self.ip_sets[name] = IpSet(name, kind, family)
+        self.rules_changed()
+        return created
+
+    def delete_set(self, name: str) -> None:
+        """Delete an IP set, as `ipset destroy`. Raises `ValueError` if a rule uses it, `KeyError` if there is none."""
+        if any(
+            match.name == "set" and match.settings[0].values[0] == name
+            for tables in self._families.values()
+            for table in tables.tables.values()
+            for chain in table.chains.values()
+            for entry in chain.rules
+            for match in entry.rule.matches
+        ):
+            raise ValueError(f"Set cannot be destroyed: it is in use by a kernel component: {name}")
+        del self.ip_sets[name]
+        self.rules_changed()

@@ -1,0 +1,392 @@
+"""Reading the command line of iptables(8): options, abbreviations, matches and targets as they are loaded.
+
+An option that no loaded extension knows loads the match named like the rule's protocol, as `-p tcp --dport 80` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import product
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Draft, Extension, Option, ParseContext, find_option
+from cnmsim.kernel.netfilter.interface import parse_interface_name
+from cnmsim.kernel.netfilter.matches import MATCHES, match_kind
+from cnmsim.kernel.netfilter.names import PRINTED_PROTOCOLS, parse_host_mask, parse_number, parse_protocol
+from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
+from cnmsim.kernel.netfilter.targets import TARGETS
+
+
+@frozen
+class _Global:
+    """An option of iptables itself: long name, letter, and whether a word follows (`?`: perhaps)."""
+
+    name: str
+    letter: str
+    argument: str = "yes"
+
+
+_COMMANDS = (
+    _Global("append", "A"), _Global("delete", "D"), _Global("check", "C"), _Global("insert", "I"),
+    _Global("replace", "R"), _Global("list", "L", "perhaps"), _Global("list-rules", "S", "perhaps"),
+    _Global("flush", "F", "perhaps"), _Global("zero", "Z", "perhaps"), _Global("new-chain", "N"),
+    _Global("delete-chain", "X", "perhaps"), _Global("rename-chain", "E"), _Global("policy", "P"),
+    _Global("version", "V", "no"), _Global("help", "h", "no"),
+)  # fmt: skip
+_RULE_OPTIONS = (
+    _Global("source", "s"), _Global("destination", "d"), _Global("in-interface", "i"), _Global("out-interface", "o"),
+    _Global("protocol", "p"), _Global("fragments", "f", "no"), _Global("match", "m"), _Global("jump", "j"),
+    _Global("goto", "g"), _Global("set-counters", "c"),
+)  # fmt: skip
+_OTHER_OPTIONS = (
+    _Global("table", "t"), _Global("verbose", "v", "no"), _Global("numeric", "n", "no"), _Global("exact", "x", "no"),
+    _Global("line-numbers", "0", "no"), _Global("wait", "w", "perhaps"), _Global("wait-interval", "W"),
+    _Global("modprobe", "M"), _Global("ipv4", "4", "no"), _Global("ipv6", "6", "no"),
+)  # fmt: skip
+_BY_LETTER = {option.letter: option for option in (*_COMMANDS, *_RULE_OPTIONS, *_OTHER_OPTIONS)}
+_BY_NAME = {option.name: option for option in _BY_LETTER.values()} | {
+    "src": _BY_LETTER["s"],
+    "dst": _BY_LETTER["d"],
+    "proto": _BY_LETTER["p"],
+    "new": _BY_LETTER["N"],
+}
+_COMMAND_LETTERS = {option.letter for option in _COMMANDS}
+#: Commands that take a rule, or may be followed by rule options.
+_RULE_COMMANDS = frozenset("ADCIR")
+_INVERTIBLE = frozenset("sdiopf")
+
+
+@define
+class Command:
+    """A parsed command line: `letter` is the command (`A`, `L`, …), the rest its operands and options."""
+
+    letter: str
+    chain: str = ""
+    number: int = 0
+    second: str = ""
+    table: str = "filter"
+    rules: list[Rule] = field(factory=list)
+    packets: int = 0
+    bytes: int = 0
+    options: set[str] = field(factory=set)
+
+
+@define
+class _Parser:
+    words: list[str]
+    context: ParseContext
+    chain_exists: Callable[[str, str], bool]
+    at: int = 0
+    command: Command | None = None
+    table: str = "filter"
+    options: set[str] = field(factory=set)
+    hosts: dict[str, list[HostMatch]] = field(factory=dict)
+    names: dict[str, NameMatch] = field(factory=dict)
+    fragment: bool | None = None
+    matches: list[Draft] = field(factory=list)
+    target: Draft | None = None
+    jump: str = ""
+    is_goto: bool = False
+    has_protocol: bool = False
+    counters: tuple[int, int] = (0, 0)
+    seen: set[str] = field(factory=set)
+    pending: list[tuple[str, str]] = field(factory=list)
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def parse(self) -> Command:
+        inverted = False
+        while self.at < len(self.words):
+            word = self.words[self.at]
+            self.at += 1
+            if word == "!":
+                if inverted:
+                    raise ParameterProblemError("multiple consecutive ! not allowed")
+                inverted = True
+                continue
+            if word.startswith("--") and len(word) > 2:
+                self._long(word[2:], inverted)
+            elif word.startswith("-") and len(word) > 1:
+                self._short(word[1:], inverted)
+            else:
+                raise ParameterProblemError(f"Bad argument `{word}'", is_bare=True)
+            inverted = False
+        return self._complete()
+
+    def _long(self, text: str, inverted: bool) -> None:
+        name, equals, value = text.partition("=")
+        given = [value] if equals else []
+        option = _BY_NAME.get(name)
+        if option is None and self._extension(name, given, inverted):
+            return
+        if option is None:
+            found = {o.letter: o for n, o in _BY_NAME.items() if n.startswith(name)}
+            if len(found) != 1:
+                raise ParameterProblemError(f'unknown option "--{name}"')
+            option = next(iter(found.values()))
+        self._global(option, f"--{name}", given, inverted)
+
+    def _short(self, letters: str, inverted: bool) -> None:
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            option = _BY_LETTER.get(letter)
+            if option is None or letter == "0":
+                raise ParameterProblemError(f'unknown option "-{letter}"')
+            if option.argument == "yes" and letters:
+                self._global(option, f"-{letter}", [letters], inverted)
+                return
+            if letter == "w" and letters.isdigit():
+                return
+            self._global(option, f"-{letter}", [], inverted)
+
+    def _take(self, flag: str, given: list[str]) -> str:
+        if given:
+            return given[0]
+        if self.at >= len(self.words):
+            raise ParameterProblemError(f'option "{flag}" requires an argument')
+        self.at += 1
+        return self.words[self.at - 1]
+
+    def _perhaps(self) -> str:
+        """Take the next word if it is no option."""
+        if self.at < len(self.words) and not self.words[self.at].startswith("-") and self.words[self.at] != "!":
+            self.at += 1
+            return self.words[self.at - 1]
+        return ""
+
+    # --- options of iptables itself ------------------------------------------------------------------------------
+
+    def _global(self, option: _Global, flag: str, given: list[str], inverted: bool) -> None:
+        letter = option.letter
+        if inverted and letter not in _INVERTIBLE:
+            raise ParameterProblemError(f'unexpected "!" flag before --{option.name}')
+        if letter in _COMMAND_LETTERS:
+            self._command(option, flag, given)
+            return
+        if option.argument == "no":
+            if letter == "f":
+                self.seen.add("fragments")
+                self.fragment = not inverted
+            self.options.add(letter)
+            return
+        if letter == "w":
+            word = self._perhaps() if not given else given[0]
+            if word and not word.replace(".", "", 1).isdigit():
+                raise ParameterProblemError("wait seconds not numeric")
+            return
+        value = self._take(flag, given)
+        if letter in "sdiopjg":
+            self._once("jump" if letter == "g" else option.name)
+        if letter == "t":
+            self.table = value
+        elif letter in "sd":
+            self._host(option.name, value, inverted)
+        elif letter in "io":
+            self.names[option.name] = NameMatch(parse_interface_name(value), inverted)
+        elif letter == "p":
+            self._protocol(value, inverted)
+        elif letter == "m":
+            self._load_match(value)
+        elif letter in "jg":
+            self._jump(value, is_goto=letter == "g")
+        elif letter == "c":
+            self._counters(value)
+
+    def _once(self, name: str) -> None:
+        if name in self.seen:
+            raise ParameterProblemError(f"multiple --{name} options not allowed")
+        self.seen.add(name)
+
+    def _command(self, option: _Global, flag: str, given: list[str]) -> None:
+        if self.command is not None:
+            raise ParameterProblemError(f"Cannot use -{option.letter} with -{self.command.letter}")
+        command = self.command = Command(option.letter)
+        letter = option.letter
+        if option.argument == "no":
+            return
+        command.chain = self._perhaps() if option.argument == "perhaps" else self._take(flag, given)
+        if letter == "E":
+            command.second = self._perhaps()
+            if not command.second:
+                raise ParameterProblemError("-E requires old-chain-name and new-chain-name")
+        elif letter == "P":
+            command.second = self._perhaps()
+            if not command.second:
+                raise ParameterProblemError("-P requires a chain and a policy")
+        elif letter in "IDLSZR" and command.chain:
+            word = self._perhaps()
+            if word:
+                command.number = _rule_number(word)
+            elif letter == "R":
+                raise ParameterProblemError("-R requires a rule number")
+        elif letter == "N":
+            _check_chain_name(command.chain)
+
+    def _host(self, name: str, value: str, inverted: bool) -> None:
+        parts = value.split(",")
+        if inverted and len(parts) > 1:
+            raise ParameterProblemError("! not allowed with multiple source or destination IP addresses")
+        found = self.hosts.setdefault(name, [])
+        for part in parts:
+            address, mask = parse_host_mask(part.strip(), self.context.family)
+            found.append(HostMatch(address, mask, inverted))
+
+    def _protocol(self, value: str, inverted: bool) -> None:
+        number = parse_protocol(value)
+        if number == 0 and inverted:
+            raise ParameterProblemError("rule would never match protocol")
+        self.context.protocol = number
+        self.context.is_protocol_inverted = inverted
+        self.has_protocol = True
+
+    def _load_match(self, name: str) -> Draft:
+        kind = match_kind(name, self.context.family)
+        draft = Draft(kind.name, kind.options, kind.finish)
+        self.matches.append(draft)
+        return draft
+
+    def _jump(self, name: str, *, is_goto: bool) -> None:
+        self.jump, self.is_goto = name, is_goto
+        kind = TARGETS.get(name)
+        if kind is not None and not is_goto and self.context.family in kind.families:
+            self.target = Draft(name, kind.options, kind.finish)
+
+    def _counters(self, packets: str) -> None:
+        second = self._perhaps()
+        counts = [parse_number(text, 2**64 - 1) for text in ([packets, second] if second else packets.split(","))]
+        if len(counts) != 2 or None in counts:
+            raise ParameterProblemError("-c packet counter not numeric")
+        self.counters = (counts[0] or 0, counts[1] or 0)
+
+    # --- options of extensions -----------------------------------------------------------------------------------
+
+    def _extension(self, name: str, given: list[str], inverted: bool) -> bool:
+        """Try to take `--name` as an option of a loaded extension, or of the protocol's match."""
+        drafts = [*([self.target] if self.target is not None else []), *reversed(self.matches)]
+        for draft in drafts:
+            option = find_option(_by_name(draft.options), name)
+            if option is not None:
+                self._take_option(draft, option, given, inverted)
+                return True
+        implied = PRINTED_PROTOCOLS.get(self.context.protocol, "")
+        kind = MATCHES.get(implied) if self.has_protocol else None
+        if kind is None or self.context.family not in kind.families:
+            return False
+        if any(draft.name == kind.name for draft in self.matches):
+            return False
+        option = find_option(_by_name(kind.options), name)
+        if option is None:
+            return False
+        self._take_option(self._load_match(kind.name), option, given, inverted)
+        return True
+
+    def _take_option(self, draft: Draft, option: Option, given: list[str], inverted: bool) -> None:
+        words = list(given)
+        while len(words) < option.words:
+            words.append(self._take(f"--{option.name}", []))
+        draft.add(option, words, inverted, self.context)
+
+    # --- the whole -----------------------------------------------------------------------------------------------
+
+    def _complete(self) -> Command:
+        command = self.command
+        if command is None:
+            raise ParameterProblemError("no command specified")
+        command.table = self.table
+        command.options = self.options
+        command.packets, command.bytes = self.counters
+        if command.letter in _RULE_COMMANDS:
+            self._check_interfaces(command)
+            if not (command.letter == "D" and command.number):
+                command.rules = self._rules()
+        else:
+            self._refuse_rule_options()
+        return command
+
+    def _refuse_rule_options(self) -> None:
+        for name in ("protocol", "source", "destination", "jump", "in-interface", "out-interface", "fragments"):
+            if name in self.seen:
+                raise ParameterProblemError(f"Illegal option `--{name}' with this command")
+
+    def _check_interfaces(self, command: Command) -> None:
+        if command.chain in {"PREROUTING", "INPUT"} and "out-interface" in self.names:
+            raise ParameterProblemError(f"Can't use --out-interface with {command.chain}")
+        if command.chain in {"POSTROUTING", "OUTPUT"} and "in-interface" in self.names:
+            raise ParameterProblemError(f"Can't use --in-interface with {command.chain}")
+
+    def _rules(self) -> list[Rule]:
+        matches = tuple(draft.complete(self.context) for draft in self.matches)
+        target: Extension | None = None
+        if self.target is not None:
+            target = self.target.complete(self.context)
+        elif self.jump:
+            if not self.chain_exists(self.table, self.jump):
+                raise ParameterProblemError(f"Chain '{self.jump}' does not exist")
+            target = Extension(self.jump)
+        sources: Iterable[HostMatch | None] = self.hosts.get("source", [None])
+        destinations: list[HostMatch | None] = list(self.hosts.get("destination", [None]))
+        return [
+            Rule(
+                _unless_any(source),
+                _unless_any(destination),
+                self._name("in-interface"),
+                self._name("out-interface"),
+                self.context.protocol,
+                self.context.is_protocol_inverted and self.context.protocol != 0,
+                self.fragment,
+                matches,
+                target,
+                self.is_goto,
+            )
+            for source, destination in product(sources, destinations)
+        ]
+
+    def _name(self, option: str) -> NameMatch | None:
+        found = self.names.get(option)
+        # `-i +` is any device and is not kept; its opposite is.
+        return None if found is not None and found.name == "+" and not found.is_inverted else found
+
+
+def _unless_any(host: HostMatch | None) -> HostMatch | None:
+    return None if host is not None and host.mask == 0 and not host.is_inverted else host
+
+
+def _by_name(options: Iterable[Option]) -> dict[str, Option]:
+    return {name: option for option in options for name in (option.name, *option.aliases)}
+
+
+def _rule_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ParameterProblemError(f"Invalid rule number `{text}'")
+    return int(text)
+
+
+def _check_chain_name(name: str) -> None:
+    if name.startswith(("-", "!")):
+        raise ParameterProblemError(f"chain name not allowed to start with `{name[0]}'")
+    if name in TARGETS:
+        raise ParameterProblemError("chain name may not clash with target name")
+    if len(name) >= 29:
+        raise ParameterProblemError(f"chain name `{name}' too long (must be under 29 chars)")
+    if any(letter.isspace() for letter in name):
+        raise ParameterProblemError("Invalid chain name")
+
+
+def parse_command(
+    words: list[str],
+    family: int,
+    chain_exists: Callable[[str, str], bool],
+    set_names: frozenset[str] = frozenset(),
+) -> Command:
+    """Read the words after `iptables`. `chain_exists(table, chain)` tells which chains rules may jump to.
+
+    Raises `ParameterProblemError`.
+    """
+    return _Parser(words, ParseContext(family, set_names=set_names), chain_exists).parse()
+
+
+def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
+    """Read a rule without command and chain; any name after -j that is no target is taken for a chain."""
+    return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules  # noqa: ARG005

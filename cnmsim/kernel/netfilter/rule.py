@@ -1,0 +1,79 @@
+"""A packet filter rule as a value: what iptables-save prints after `-A CHAIN`, and nothing else."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.netfilter.extension import Extension
+from cnmsim.kernel.netfilter.names import host_mask_text, protocol_text
+
+
+@frozen
+class HostMatch:
+    """A source or destination: an address with the bits outside `mask` off, perhaps inverted."""
+
+    address: Address
+    mask: int
+    is_inverted: bool = False
+
+    def __str__(self) -> str:
+        return host_mask_text(self.address, self.mask)
+
+
+@frozen
+class NameMatch:
+    """An interface name or prefix (`veth+`), perhaps inverted."""
+
+    name: str
+    is_inverted: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@frozen
+class Rule:
+    """One rule. `str(rule)` is its canonical text, from which parsing gives an equal rule.
+
+    `target` is `None` for a rule that only counts; a target that is no extension is the chain `target.name`, entered
+    with -j or, if `is_goto`, with -g. `protocol` 0 is any; `fragment` is `None`, or whether -f (`True`) or ! -f.
+    """
+
+    source: HostMatch | None = None
+    destination: HostMatch | None = None
+    in_interface: NameMatch | None = None
+    out_interface: NameMatch | None = None
+    protocol: int = 0
+    is_protocol_inverted: bool = False
+    fragment: bool | None = None
+    matches: tuple[Extension, ...] = ()
+    target: Extension | None = None
+    is_goto: bool = False
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.matches_text(), self.target_text()) if word)
+
+    def matches_text(self) -> str:
+        """Write all but the target."""
+        words = []
+        for flag, value in (
+            ("-s", self.source),
+            ("-d", self.destination),
+            ("-i", self.in_interface),
+            ("-o", self.out_interface),
+        ):
+            if value is not None:
+                words.append(f"{'! ' if value.is_inverted else ''}{flag} {value}")
+        if self.protocol:
+            words.append(f"{'! ' if self.is_protocol_inverted else ''}-p {protocol_text(self.protocol)}")
+        if self.fragment is not None:
+            words.append("-f" if self.fragment else "! -f")
+        words.extend(f"-m {match.name}{match.options_text()}" for match in self.matches)
+        return " ".join(words)
+
+    def target_text(self) -> str:
+        """Write the target with its options, or nothing."""
+        if self.target is None:
+            return ""
+        return f"{'-g' if self.is_goto else '-j'} {self.target.name}{self.target.options_text()}"

@@ -1,0 +1,151 @@
+"""Rule sets as text: iptables-save, iptables-restore and `iptables -S`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
+from cnmsim.kernel.netfilter.hooks import VERSION, program_name
+from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.iptables import IpTables
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def rule_line(chain: str, entry: RuleEntry) -> str:
+    """Write one rule as `-A CHAIN …`."""
+    text = str(entry.rule)
+    return f"-A {chain} {text}" if text else f"-A {chain}"
+
+
+def rule_lines(chains: Iterable[Chain], *, with_counters: bool = False, number: int = 0) -> str:
+    """Write chains as `iptables -S` does: policies and new chains first, then the rules; or one rule by number."""
+    chains = list(chains)
+    lines = []
+    for chain in chains if not number else ():
+        counts = f" -c {chain.packets} {chain.bytes}" if with_counters and chain.policy is not None else ""
+        lines.append(f"-P {chain.name} {chain.policy}{counts}" if chain.policy is not None else f"-N {chain.name}")
+    for chain in chains:
+        for at, entry in enumerate(chain.rules, 1):
+            if number in {0, at}:
+                lines.append(_counted_line(chain.name, entry) if with_counters else rule_line(chain.name, entry))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _counted_line(chain: str, entry: RuleEntry) -> str:
+    parts = [f"-A {chain}", entry.rule.matches_text(), f"-c {entry.packets} {entry.bytes}", entry.rule.target_text()]
+    return " ".join(part for part in parts if part)
+
+
+def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool = False) -> str:
+    """Write the tables that exist (or one, if it does) as iptables-save does, without its comment lines."""
+    parts = []
+    for table in tables.values():
+        if table.name == name or (name is None and table.exists):
+            parts.extend(_table_lines(table, with_counters=with_counters))
+    return "".join(f"{line}\n" for line in parts)
+
+
+def _table_lines(table: Table, *, with_counters: bool) -> list[str]:
+    lines = [f"*{table.name}"]
+    chains = table.in_order()
+    lines.extend(f":{chain.name} {chain.policy or '-'} [{chain.packets}:{chain.bytes}]" for chain in chains)
+    for chain in chains:
+        for entry in chain.rules:
+            counts = f"[{entry.packets}:{entry.bytes}] " if with_counters else ""
+            lines.append(counts + rule_line(chain.name, entry))
+    lines.append("COMMIT")
+    return lines
+
+
+class Restorer:
+    """One run of iptables-restore."""
+
+    def __init__(self, tables: IpTables, netfilter: Netfilter, *, no_flush: bool, with_counters: bool) -> None:
+        self._tables = tables
+        self._netfilter = netfilter
+        self._no_flush = no_flush
+        self._with_counters = with_counters
+        self._table: Table | None = None
+
+    def run(self, text: str) -> None:
+        """Take every line. Raises `IptablesError` that names the first wrong one."""
+        for number, raw in enumerate(text.splitlines(), 1):
+            line = raw.strip()
+            if not line or line.startswith("#"):
+                continue
+            try:
+                self._line(line)
+            except ParameterProblemError as problem:
+                raise self._failure(number, problem.message) from None
+            except IptablesError as error:
+                raise self._failure(number, error.text) from None
+        if self._table is not None:
+            raise self._failure(text.count("\n") + 1, "COMMIT expected at line")
+
+    def _failure(self, line: int, text: str) -> IptablesError:
+        program = f"{program_name(self._tables.family)}-restore"
+        first = text.split("\n", 1)[0] or "failed"
+        name = program_name(self._tables.family)
+        first = first.removeprefix(f"{name}: ").removeprefix(f"{name} {VERSION}: ").strip()
+        return IptablesError(2, f"{program} {VERSION}: {first}\nError occurred at line: {line}")
+
+    def _line(self, line: str) -> None:
+        if line == "COMMIT" and self._table is not None:
+            self._table = None
+            self._netfilter.rules_changed()
+        elif line.startswith("*"):
+            self._begin(line[1:])
+        elif self._table is None:
+            raise ParameterProblemError(f"no table before `{line}'")
+        elif line.startswith(":"):
+            self._declare(self._table, line[1:])
+        else:
+            self._rule(self._table, line)
+
+    def _begin(self, name: str) -> None:
+        table = self._tables.tables.get(name)
+        if table is None:
+            raise ParameterProblemError(f"unknown table '{name}'")
+        if not self._no_flush:
+            fresh = Table(name, self._tables.family)
+            table.chains = fresh.chains
+        table.exists = True
+        self._table = table
+
+    def _declare(self, table: Table, text: str) -> None:
+        words = text.split()
+        if len(words) < 2:
+            raise ParameterProblemError("invalid chain line")
+        name, policy = words[0], words[1]
+        chain = table.chains.get(name)
+        if chain is None:
+            chain = table.chains[name] = Chain(name)
+        elif chain.policy is None:
+            chain.rules.clear()
+        if policy != "-":
+            if policy not in {"ACCEPT", "DROP"} or chain.policy is None:
+                raise ParameterProblemError(f"Can't set policy `{policy}' on `{name}' line")
+            chain.policy = policy
+        if self._with_counters and len(words) > 2:
+            chain.packets, chain.bytes = _counts(words[2])
+
+    def _rule(self, table: Table, line: str) -> None:
+        words = shlex.split(line)
+        counts = (0, 0)
+        if words[0].startswith("["):
+            counts = _counts(words.pop(0))
+        if any(word in {"-t", "--table"} for word in words):
+            raise ParameterProblemError("The -t option cannot be used in iptables-restore.")
+        given = ["-c", str(counts[0]), str(counts[1])] if self._with_counters and words[:1] == ["-A"] else []
+        self._tables.execute(["-t", table.name, *words, *given])
+
+
+def _counts(text: str) -> tuple[int, int]:
+    packets, colon, size = text.strip("[]").partition(":")
+    if not (colon and packets.isdigit() and size.isdigit()):
+        raise ParameterProblemError("invalid counters")
+    return int(packets), int(size)

@@ -1,0 +1,90 @@
+"""Tables, chains and their rules with counters: the state that rules are walked in and that iptables edits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS
+from cnmsim.kernel.netfilter.rule import Rule
+from cnmsim.kernel.netfilter.targets import TARGETS
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.walk import CompiledRule
+
+
+@define(eq=False)
+class RuleEntry:
+    """A rule in its place in a chain, with what it has counted; `compiled` is made on the first walk."""
+
+    rule: Rule
+    packets: int = 0
+    bytes: int = 0
+    compiled: CompiledRule | None = None
+
+    @property
+    def chain_name(self) -> str:
+        """The chain its target jumps to, or ""."""
+        target = self.rule.target
+        if target is None or (target.name in TARGETS and not self.rule.is_goto):
+            return ""
+        return target.name
+
+
+@define(eq=False)
+class Chain:
+    """A chain: `policy` is `None` for a user-defined one. Counters are those of the policy."""
+
+    name: str
+    policy: str | None = None
+    packets: int = 0
+    bytes: int = 0
+    rules: list[RuleEntry] = field(factory=list)
+
+
+class Table:
+    """One table of one family. It `exists` from the first change on, as iptables-nft makes tables."""
+
+    __slots__ = ("chains", "exists", "family", "name")
+
+    def __init__(self, name: str, family: int) -> None:
+        self.name = name
+        self.family = family
+        self.exists = False
+        self.chains: dict[str, Chain] = {chain: Chain(chain, "ACCEPT") for chain in BUILT_IN_CHAINS[name]}
+
+    def built_in(self) -> Iterator[Chain]:
+        """Give the built-in chains in hook order."""
+        return (self.chains[name] for name in BUILT_IN_CHAINS[self.name])
+
+    def user_defined(self) -> list[Chain]:
+        """Give the user-defined chains in alphabetical order, as iptables-nft lists them."""
+        return [self.chains[name] for name in sorted(self.chains) if self.chains[name].policy is None]
+
+    def in_order(self) -> list[Chain]:
+        """Give all chains as iptables lists them."""
+        return [*self.built_in(), *self.user_defined()]
+
+    def references(self, name: str) -> int:
+        """Count the rules that jump to a chain."""
+        return sum(entry.chain_name == name for chain in self.chains.values() for entry in chain.rules)
+
+    def reaches(self, start: str, goal: str) -> bool:
+        """Tell whether jumps lead from chain `start` to chain `goal`."""
+        waiting, seen = [start], set()
+        while waiting:
+            name = waiting.pop()
+            if name == goal:
+                return True
+            if name in seen or name not in self.chains:
+                continue
+            seen.add(name)
+            waiting.extend(entry.chain_name for entry in self.chains[name].rules if entry.chain_name)
+        return False
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it holds a rule or a policy other than ACCEPT."""
+        return any(chain.rules or chain.policy == "DROP" for chain in self.chains.values())

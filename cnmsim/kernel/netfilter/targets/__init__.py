@@ -1,0 +1,13 @@
+"""The targets of iptables: one module a subject, one table entry a target."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.netfilter.targets import log, marks, translation, verdicts
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
+
+__all__ = ["TARGETS", "Action", "TargetKind", "Verdict"]
+
+#: Every target by name.
+TARGETS: dict[str, TargetKind] = {
+    kind.name: kind for module in (verdicts, translation, marks, log) for kind in module.KINDS
+}

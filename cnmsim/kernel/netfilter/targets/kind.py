@@ -1,0 +1,56 @@
+"""What an iptables target is made of: its options, where it may stand, its listing text and its action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+class Verdict(Enum):
+    """How a rule ends the walk of a packet through one chain."""
+
+    ACCEPT = "ACCEPT"
+    DROP = "DROP"
+    RETURN = "RETURN"
+    REJECT = "REJECT"
+
+    __hash__ = object.__hash__
+
+
+#: What a target does to a packet at a hook; `None` lets the walk go on with the next rule.
+Action = Callable[[Packet, Hook], Verdict | None]
+
+
+@frozen
+class TargetKind:
+    """One target extension.
+
+    `tables` and `chains` tell where the kernel takes it (empty: everywhere); `changes_key` that it may write what
+    later rules or the flow cache read from the connection; `check` refuses combinations as the kernel does (`False`).
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    compile: Callable[[Extension, int, Netfilter], Action]
+    describe: Callable[[Extension, bool], str]
+    finish: Finish = no_check
+    tables: tuple[str, ...] = ()
+    chains: tuple[str, ...] = ()
+    needs_conntrack: bool = False
+    reads_connmark: bool = False
+    families: tuple[int, ...] = (4, 6)
+
+
+def nothing_to_say(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001 - a listing text
+    """Give no listing text."""
+    return ""

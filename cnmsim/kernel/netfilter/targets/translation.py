@@ -1,0 +1,241 @@
+"""The targets that translate addresses: DNAT, SNAT, MASQUERADE, REDIRECT (xt_nat, xt_MASQUERADE, xt_REDIRECT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip, parse_ip
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
+from cnmsim.kernel.netfilter.nat import NatRange
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+_NEED_PORTS = "Need TCP, UDP, SCTP or DCCP with port specification"
+
+
+def _has_port_protocol(context: ParseContext) -> bool:
+    return context.protocol in PORT_PROTOCOLS and not context.is_protocol_inverted
+
+
+def _parse_ports(text: str) -> tuple[int, int]:
+    low_text, dash, high_text = text.partition("-")
+    numbers = []
+    for part in (low_text, high_text) if dash else (low_text,):
+        if not (part.isascii() and part.isdigit() and 0 < int(part) <= 65535):
+            raise ParameterProblemError(f"Port `{text}' not valid")
+        numbers.append(int(part))
+    if dash and numbers[1] < numbers[0]:
+        raise ParameterProblemError("Port range funky")
+    return numbers[0], numbers[-1]
+
+
+def _split(text: str, family: int) -> tuple[str, str]:
+    """Split `address[-address][:ports]` (IPv6 in brackets if ports follow) into its two parts."""
+    if family == 4:
+        addresses, _, ports = text.partition(":")
+        return addresses, ports
+    if text.startswith("["):
+        addresses, closing, rest = text[1:].partition("]")
+        if not closing or (rest and not rest.startswith(":")):
+            raise ParameterProblemError("Invalid address format" if not closing else f"Port `{rest}' not valid")
+        return addresses, rest[1:]
+    return text, ""
+
+
+def _parse_address(text: str, family: int) -> bytes:
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        address = b""
+    if len(address) != (16 if family == 6 else 4):
+        raise ParameterProblemError(f'Bad IP address "{text}"')
+    return address
+
+
+def parse_range(text: str, family: int) -> NatRange:
+    """Read what follows --to-destination or --to-source. Raises `ParameterProblemError`."""
+    addresses, ports_text = _split(text, family)
+    low = high = None
+    if addresses:
+        low_text, dash, high_text = addresses.partition("-")
+        low = _parse_address(low_text, family)
+        high = _parse_address(high_text, family) if dash else low
+    ports = _parse_ports(ports_text) if ports_text else None
+    return NatRange(low, high, ports)
+
+
+def range_text(wanted: NatRange) -> str:
+    """Write a range as iptables-save does."""
+    text = ""
+    if wanted.low is not None and wanted.high is not None:
+        text = format_ip(wanted.low)
+        if wanted.high != wanted.low:
+            text += f"-{format_ip(wanted.high)}"
+    if wanted.ports is None:
+        return text
+    if wanted.low is not None and len(wanted.low) == 16:
+        text = f"[{text}]"
+    low, high = wanted.ports
+    return f"{text}:{low}" + (f"-{high}" if high != low else "")
+
+
+def _to(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    wanted = parse_range(words[0], context.family)
+    if wanted.ports is not None and not _has_port_protocol(context):
+        raise ParameterProblemError(_NEED_PORTS)
+    return (range_text(wanted),)
+
+
+def _to_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    if not _has_port_protocol(context):
+        raise ParameterProblemError(_NEED_PORTS)
+    low, high = _parse_ports(words[0])
+    return (str(low) if low == high else f"{low}-{high}",)
+
+
+def _flags_of(target: Extension) -> dict[str, bool]:
+    return {
+        "is_random": target.get("random") is not None,
+        "is_fully_random": target.get("random-fully") is not None,
+        "is_persistent": target.get("persistent") is not None,
+    }
+
+
+def _target_range(target: Extension, option: str, family: int) -> NatRange:
+    setting = target.get(option)
+    flags = _flags_of(target)
+    if setting is None:
+        return NatRange(**flags)
+    if option == "to-ports":
+        return NatRange(ports=_parse_ports(setting.value), **flags)
+    wanted = parse_range(setting.value, family)
+    return NatRange(wanted.low, wanted.high, wanted.ports, **flags)
+
+
+def _compile_nat(option: str, is_source: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
+        wanted = _target_range(target, option, family)
+        setup = netfilter.nat.setup
+
+        def action(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
+            return Verdict.ACCEPT if setup(packet, wanted, is_source=is_source) else Verdict.DROP
+
+        return action
+
+    return compile_
+
+
+def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) -> Action:
+    wanted = _target_range(target, "to-ports", family)
+
+    def action(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
+        outdev = packet.outdev
+        assert outdev is not None
+        # The address towards the next hop, as a route chosen now would have it (nf_nat_masquerade_ipv4).
+        source = netfilter.namespace.select_source(packet.nexthop or packet.dst, outdev)
+        if source is None:
+            return Verdict.DROP
+        bound = wanted.with_address(source)
+        return Verdict.ACCEPT if netfilter.nat.setup(packet, bound, is_source=True, masquerade=outdev) else Verdict.DROP
+
+    return action
+
+
+def _compile_redirect(target: Extension, family: int, netfilter: Netfilter) -> Action:
+    wanted = _target_range(target, "to-ports", family)
+
+    def action(packet: Packet, hook: Hook) -> Verdict:
+        if hook is Hook.OUTPUT:
+            address: bytes | None = IPV6_LOOPBACK if family == 6 else IPV4_LOOPBACK
+        else:
+            # The first address of the device it came in by (nf_nat_redirect).
+            device = packet.indev
+            assert device is not None
+            found = [a for a in device.addresses if a.family == family and (family == 4 or a.scope != "link")]
+            address = found[0].address if found else None
+        if address is None:
+            return Verdict.DROP
+        setup = netfilter.nat.setup
+        return Verdict.ACCEPT if setup(packet, wanted.with_address(address), is_source=False) else Verdict.DROP
+
+    return action
+
+
+def _require(name: str, option: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+        if option not in settings:
+            raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
+        if parse_range(settings[option].value, context.family).ports and not _has_port_protocol(context):
+            raise ParameterProblemError(_NEED_PORTS)
+
+    return finish
+
+
+def _describe_to(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return " ".join(["to:" + target.settings[0].value, *(s.name for s in target.settings[1:])])
+
+
+def _describe_masquerade(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    words = [f"masq ports: {s.value}" if s.values else s.name for s in target.settings]
+    return " ".join(words)
+
+
+def _describe_redirect(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return " ".join(f"redir ports {s.value}" if s.values else s.name for s in target.settings)
+
+
+def _flag(name: str) -> Option:
+    return Option(name, words=0, can_invert=False)
+
+
+def _valued(name: str, canonical: Canonical) -> Option:
+    return Option(name, canonical, can_invert=False)
+
+
+KINDS = (
+    TargetKind(
+        "DNAT",
+        (_valued("to-destination", _to), _flag("random"), _flag("persistent")),
+        _compile_nat("to-destination", False),
+        _describe_to,
+        _require("DNAT", "to-destination"),
+        tables=("nat",),
+        chains=("PREROUTING", "OUTPUT"),
+        needs_conntrack=True,
+    ),
+    TargetKind(
+        "SNAT",
+        (_valued("to-source", _to), _flag("random"), _flag("random-fully"), _flag("persistent")),
+        _compile_nat("to-source", True),
+        _describe_to,
+        _require("SNAT", "to-source"),
+        tables=("nat",),
+        chains=("POSTROUTING", "INPUT"),
+        needs_conntrack=True,
+    ),
+    TargetKind(
+        "MASQUERADE",
+        (_valued("to-ports", _to_ports), _flag("random"), _flag("random-fully")),
+        _compile_masquerade,
+        _describe_masquerade,
+        tables=("nat",),
+        chains=("POSTROUTING",),
+        needs_conntrack=True,
+    ),
+    TargetKind(
+        "REDIRECT",
+        (_valued("to-ports", _to_ports), _flag("random")),
+        _compile_redirect,
+        _describe_redirect,
+        tables=("nat",),
+        chains=("PREROUTING", "OUTPUT"),
+        needs_conntrack=True,
+    ),
+)

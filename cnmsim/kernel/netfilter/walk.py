@@ -1,0 +1,325 @@
+"""Walking a packet through one chain of a table, and remembering what was decided for its flow.
+
+A rule is compiled once, to tests and an action. What a chain decides for packets of one connection is remembered on
+the connection (`Connection.flows`): which counters to bump, which actions to repeat, and the verdict. It holds until
+a rule, an address, a route or a link changes, and is kept only if every test that was made reads nothing but the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter.extension import Extension
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.interface import interface_test
+from cnmsim.kernel.netfilter.matches import MATCHES, Test
+from cnmsim.kernel.netfilter.matches.kind import CONNMARK, LENGTH, STATEFUL, TCP_FLAGS, TTL, always, invert_if, negate
+from cnmsim.kernel.netfilter.rule import HostMatch, Rule
+from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
+
+#: How much of a chain walk an untracked flow may leave behind, per chain.
+_MOST_FLOWS = 16384
+_PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
+
+
+@define(eq=False)
+class CompiledRule:
+    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
+
+    tests: tuple[Test, ...]
+    stateful_tests: tuple[Test, ...]
+    action: Action | None
+    verdict: Verdict | None
+    jump: Chain | None
+    is_goto: bool
+
+
+def _host_test(match: HostMatch, is_source: bool) -> Test:
+    bits = len(match.address) * 8
+    address = match.address
+    if match.mask == (1 << bits) - 1:
+        if is_source:
+            test: Test = lambda packet: packet.src == address  # noqa: E731
+        else:
+            test = lambda packet: packet.dst == address  # noqa: E731
+    else:
+        mask, value = match.mask, int.from_bytes(address)
+        from_bytes = int.from_bytes
+        if is_source:
+            test = lambda packet: from_bytes(packet.src) & mask == value  # noqa: E731
+        else:
+            test = lambda packet: from_bytes(packet.dst) & mask == value  # noqa: E731
+    return negate(test) if match.is_inverted else test
+
+
+def _header_tests(rule: Rule) -> list[Test]:
+    tests: list[Test] = []
+    if rule.in_interface is not None:
+        found = interface_test(rule.in_interface.name, lambda packet: packet.indev)
+        tests.append(invert_if(rule.in_interface.is_inverted, found))
+    if rule.out_interface is not None:
+        found = interface_test(rule.out_interface.name, lambda packet: packet.outdev)
+        tests.append(invert_if(rule.out_interface.is_inverted, found))
+    if rule.source is not None:
+        tests.append(_host_test(rule.source, True))
+    if rule.destination is not None:
+        tests.append(_host_test(rule.destination, False))
+    if rule.protocol:
+        number = rule.protocol
+        tests.append(invert_if(rule.is_protocol_inverted, lambda packet: packet.protocol == number))
+    if rule.fragment is not None:
+        tests.append(invert_if(not rule.fragment, lambda packet: packet.fragment_offset > 0))
+    return tests
+
+
+def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule:
+    """Make the tests and the action of a rule."""
+    tests = _header_tests(rule)
+    stateful: list[Test] = []
+    for match in rule.matches:
+        kind = MATCHES[match.name]
+        test = kind.compile(match, table.family, netfilter)
+        if test is always:
+            continue
+        if stateful or STATEFUL in kind.dependencies(match):
+            stateful.append(test)
+        else:
+            tests.append(test)
+    action, verdict, jump = None, None, None
+    target = rule.target
+    if target is not None:
+        if target.name in _PURE_ACTIONS and not rule.is_goto:
+            verdict = Verdict[target.name]
+        elif target.name in TARGETS and not rule.is_goto:
+            action = TARGETS[target.name].compile(target, table.family, netfilter)
+        else:
+            jump = table.chains[target.name]
+    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto)
+
+
+@frozen(slots=True)
+class Walked:
+    """How a walk through a chain ended: by `entry`, or by the policy if that is `None`."""
+
+    verdict: Verdict
+    counters: list[RuleEntry | Chain]
+    actions: list[Action]
+    entry: RuleEntry | None
+    chains: list[str]
+    is_pure: bool
+
+
+class ChainWalk:
+    """One built-in chain at one hook: a step of the packet path."""
+
+    __slots__ = ("_chain", "_extras", "_flows", "_hook", "_identity", "_netfilter", "_table")
+
+    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
+        self._table = table
+        self._chain = chain
+        self._hook = hook
+        self._netfilter = netfilter
+        self._identity = (table.family, table.name, hook.value)
+        self._flows: dict[tuple[Any, ...], tuple[int, Verdict, list[Any], list[Action]]] = {}
+        self._extras = self._find_extras()
+
+    def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
+        """Give what must join the key of remembered flows because some rule in reach reads it."""
+        needed: set[str] = set()
+        waiting, seen = [self._chain], set()
+        while waiting:
+            chain = waiting.pop()
+            if chain.name in seen:
+                continue
+            seen.add(chain.name)
+            for entry in chain.rules:
+                needed |= rule_dependencies(entry.rule)
+                if entry.chain_name:
+                    waiting.append(self._table.chains[entry.chain_name])
+        return tuple(_EXTRAS[name] for name in sorted(needed) if name in _EXTRAS)
+
+    def __call__(self, packet: Packet) -> bool:
+        """Take a packet through the chain. `False`: it ends here."""
+        netfilter = self._netfilter
+        if netfilter.namespace.clock.context is not None:
+            return self._observed(packet)
+        connection = packet.connection
+        stamp = netfilter.stamp(packet.family)
+        if connection is not None:
+            if not connection.is_confirmed or packet.ct_state is CtState.RELATED:
+                return self._finish(self._walk(packet), packet)
+            flows: dict[tuple[Any, ...], Any] = connection.flows
+            key: tuple[Any, ...] = (
+                self._identity, packet.ct_reply, packet.ct_state is _ESTABLISHED, packet.indev, packet.outdev,
+                packet.physindev, packet.physoutdev, packet.src, packet.dst, packet.mark,
+            )  # fmt: skip
+        else:
+            if packet.fragment_offset or packet.more_fragments:
+                return self._finish(self._walk(packet), packet)
+            flows = self._flows
+            key = (
+                packet.ct_state is CtState.UNTRACKED, packet.indev, packet.outdev, packet.physindev,
+                packet.physoutdev, packet.src, packet.dst, packet.mark, packet.protocol, packet.sport, packet.dport,
+                packet.icmp_type, packet.icmp_code,
+            )  # fmt: skip
+        if self._extras:
+            key += tuple([reads(packet) for reads in self._extras])
+        known = flows.get(key)
+        if known is not None and known[0] == stamp:
+            _, verdict, counters, actions = known
+            size = len(packet.data)
+            for counter in counters:
+                counter.packets += 1
+                counter.bytes += size
+            for action in actions:
+                action(packet, self._hook)
+            return verdict is Verdict.ACCEPT
+        walked = self._walk(packet)
+        if walked.is_pure:
+            if len(flows) >= _MOST_FLOWS:
+                flows.clear()
+            flows[key] = (stamp, walked.verdict, walked.counters, walked.actions)
+        return self._finish(walked, packet)
+
+    @staticmethod
+    def _finish(walked: Walked, packet: Packet) -> bool:  # noqa: ARG004
+        return walked.verdict is Verdict.ACCEPT
+
+    def _walk(self, packet: Packet) -> Walked:
+        """Walk the chain and the chains it jumps to, bumping counters and doing what targets do."""
+        table, netfilter, hook = self._table, self._netfilter, self._hook
+        size = len(packet.data)
+        counters: list[RuleEntry | Chain] = []
+        actions: list[Action] = []
+        chain, at = self._chain, 0
+        stack: list[tuple[Chain, int]] = []
+        is_pure = True
+        while True:
+            rules = chain.rules
+            entered = None
+            while at < len(rules):
+                entry = rules[at]
+                at += 1
+                compiled = entry.compiled
+                if compiled is None:
+                    compiled = entry.compiled = compile_rule(entry.rule, table, netfilter)
+                fits = True
+                for test in compiled.tests:
+                    if not test(packet):
+                        fits = False
+                        break
+                if not fits:
+                    continue
+                if compiled.stateful_tests:
+                    is_pure = False
+                    if not all(test(packet) for test in compiled.stateful_tests):
+                        continue
+                entry.packets += 1
+                entry.bytes += size
+                counters.append(entry)
+                verdict = compiled.verdict
+                if compiled.jump is not None:
+                    if not compiled.is_goto:
+                        stack.append((chain, at))
+                    entered = compiled.jump
+                    break
+                if compiled.action is not None:
+                    actions.append(compiled.action)
+                    verdict = compiled.action(packet, hook)
+                if verdict is None:
+                    continue
+                if verdict is Verdict.RETURN:
+                    break
+                names = [frame[0].name for frame in stack] + [chain.name]
+                if names[0] != self._chain.name:
+                    names.insert(0, self._chain.name)
+                return Walked(verdict, counters, actions, entry, names, is_pure)
+            if entered is not None:
+                chain, at = entered, 0
+            elif stack:
+                chain, at = stack.pop()
+            else:
+                break
+        base = self._chain
+        base.packets += 1
+        base.bytes += size
+        counters.append(base)
+        verdict = Verdict.ACCEPT if base.policy == "ACCEPT" else Verdict.DROP
+        return Walked(verdict, counters, actions, None, [base.name], is_pure)
+
+    # --- observation ---------------------------------------------------------------------------------------------
+
+    def _observed(self, packet: Packet) -> bool:
+        walked = self._walk(packet)
+        namespace = self._netfilter.namespace
+        decision = self._decision(walked)
+        if walked.verdict is Verdict.ACCEPT:
+            if self._chain.rules or self._chain.policy != "ACCEPT":
+                namespace.report(Step.HOOK, f"{self._table.name} {self._chain.name} lets it go on", packet, decision=decision)
+            return True
+        if walked.verdict is Verdict.REJECT:
+            reason = DropReason.NETFILTER_REJECT
+        elif walked.entry is None:
+            reason = DropReason.NETFILTER_POLICY
+        elif self._table.name == "nat":
+            reason = DropReason.NAT_EXHAUSTED
+        else:
+            reason = DropReason.NETFILTER_DROP
+        what = f"{self._table.name} {self._chain.name}: {reason.value}"
+        namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
+        return False
+
+    def _decision(self, walked: Walked) -> str:
+        """Write which rule or policy decided, and by which chains it was reached."""
+        path = f"{self._table.name} {' → '.join(walked.chains)}"
+        if walked.entry is None:
+            return f"{path}: policy {self._chain.policy}"
+        return f"{path}: -A {walked.chains[-1]} {walked.entry.rule}"
+
+
+_ESTABLISHED = CtState.ESTABLISHED
+
+
+def _connection_mark(packet: Packet) -> int:
+    return packet.connection.mark if packet.connection is not None else 0
+
+
+_EXTRAS: dict[str, Callable[[Packet], int]] = {
+    TCP_FLAGS: lambda packet: packet.tcp_flags,
+    LENGTH: lambda packet: len(packet.data),
+    TTL: lambda packet: packet.ttl,
+    CONNMARK: _connection_mark,
+}
+
+
+def rule_dependencies(rule: Rule) -> set[str]:
+    """Give what a rule reads beyond the key of a remembered flow."""
+    found: set[str] = set()
+    for match in rule.matches:
+        found |= MATCHES[match.name].dependencies(match)
+    target = _extension_target(rule)
+    if target is not None and TARGETS[target.name].reads_connmark:
+        found.add(CONNMARK)
+    return found
+
+
+def rule_needs_conntrack(rule: Rule) -> bool:
+    """Tell whether a rule makes sense only where connections are tracked."""
+    if any(MATCHES[match.name].needs_conntrack for match in rule.matches):
+        return True
+    target = _extension_target(rule)
+    return target is not None and TARGETS[target.name].needs_conntrack
+
+
+def _extension_target(rule: Rule) -> Extension | None:
+    target = rule.target
+    return target if target is not None and target.name in TARGETS and not rule.is_goto else None
