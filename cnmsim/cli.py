@@ -1,0 +1,241 @@
+"""The shell command: `cnmsim trace`, `ls`, `exec` and `iptables` on a Compose file or a lab file.
+
+Exit status of `trace`: 0 if the destination was reached, 1 if not, 2 if the question or a file is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from cnmsim.errors import CnmsimError, FileError
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+    from cnmsim.observe import Directory, Station, Trace
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_WRONG = 2
+_PLAIN_WIDTH = 100
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"cnmsim: {message}", err=True)
+    raise SystemExit(_WRONG)
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, once it has taken a second."""
+    if not sys.stderr.isatty() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    began = time.monotonic()
+    shown = False
+
+    def tick(_number: int, _frame: object) -> None:
+        nonlocal shown
+        shown = True
+        sys.stderr.write(f"\r{text} … {time.monotonic() - began:.0f} s")
+        sys.stderr.flush()
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+def _kind_of(path: Path) -> str:
+    """Tell a lab file ("lab") from a Compose file ("compose") by its top-level keys. Raises `FileError`."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        # The loader of Compose files tells what is wrong, with its line.
+        return "compose"
+    keys = set(content) if isinstance(content, dict) else set()
+    if "hosts" in keys:
+        return "lab"
+    if keys & {"services", "include"}:
+        return "compose"
+    raise FileError("neither a Compose file (services:) nor a lab file (hosts:)", path=str(path))
+
+
+def _load(
+    files: Sequence[Path], engine: str | None, project: str | None, profiles: Sequence[str], env_files: Sequence[Path]
+) -> Lab:
+    from cnmsim.lab import Lab
+
+    with _progress(f"bringing up {', '.join(file.name for file in files)}"):
+        if _kind_of(files[0]) == "lab":
+            if len(files) > 1:
+                raise FileError("a lab file takes no further files", path=str(files[1]))
+            return Lab.from_file(files[0], engine=engine)
+        options: dict[str, Any] = {"engine": engine} if engine else {}
+        return Lab.from_compose(files, project, profiles=profiles, env_files=env_files, **options)
+
+
+def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
+    """Add FILE and what belongs to it; the command is given the lab as its first argument."""
+
+    @click.argument("file", type=_FILE)
+    @click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further Compose file, merged over FILE.")
+    @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
+    @click.option("--project", metavar="NAME", help="Compose project name.")
+    @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
+    @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
+    @wraps(command)
+    def wrapped(
+        file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
+        env_files: tuple[Path, ...], *args: Any, **kwargs: Any,
+    ) -> _R:  # fmt: skip
+        try:
+            lab = _load((file, *more), engine, project, profiles, env_files)
+            return command(lab, *args, **kwargs)  # type: ignore[arg-type]
+        except CnmsimError as error:
+            _fail(error.message if not isinstance(error, FileError) else str(error))
+        except OSError as error:
+            _fail(str(error))
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cnmsim", prog_name="cnmsim", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Docker networking without Docker: ask a Compose file who reaches whom, and see every packet."""
+
+
+@cli.command()
+@_lab_options
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST[:PORT]")
+@click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port).")
+@click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram.")
+@click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port).")
+@click.option("-4", "family", flag_value=4, type=int, help="Use IPv4 only.")
+@click.option("-6", "family", flag_value=6, type=int, help="Use IPv6 only.")
+@click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
+@click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), help="Write a pcapng file of all devices.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
+@click.option("--mermaid", is_flag=True, help="Print a mermaid sequence diagram.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every step.")
+@click.pass_context
+def trace(
+    context: click.Context, lab: Lab, source: str, destination: str, protocol: str | None, family: int | None,
+    timeout: float, pcap: Path | None, as_json: bool, mermaid: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Send real packets from SRC to DST in the simulated world and show their walk.
+
+    SRC is a service, container or host; DST a name, address or URL. Without PORT it is an echo request.
+
+    \b
+        cnmsim trace compose.yml web db:5432
+        cnmsim trace compose.yml client http://docker:8080/
+        cnmsim trace lab.yml node1 server:53/udp --pcap dns.pcapng
+    """  # noqa: D301 - click's own mark
+    from cnmsim import observe
+
+    taken = observe.capture(lab, "*") if pcap else None
+    with _progress(f"{source} → {destination}"):
+        walk = observe.trace(lab, source, destination, protocol=protocol, timeout_s=timeout, family=family or 0)
+    if taken is not None and pcap is not None:
+        taken.stop()
+        taken.save(pcap, walk)
+    if as_json:
+        click.echo(json.dumps(walk.to_json(), indent=2, ensure_ascii=False))
+    elif mermaid:
+        click.echo(walk.to_mermaid(), nl=False)
+    else:
+        _show(walk, verbose=verbose)
+    if taken is not None and not as_json:
+        click.echo(f"{len(taken)} frames of {len(taken.points)} devices written to {pcap}", err=True)
+    context.exit(0 if walk.is_reachable else 1)
+
+
+def _show(walk: Trace, *, verbose: bool) -> None:
+    if not sys.stdout.isatty():
+        click.echo(walk.text(verbose=verbose, width=_PLAIN_WIDTH))
+        return
+    from rich.console import Console
+
+    Console().print(walk.rich(verbose=verbose))
+
+
+@cli.command("ls")
+@_lab_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_lab(lab: Lab, as_json: bool) -> None:
+    """List the hosts, networks and containers of FILE with their addresses."""
+    from cnmsim.observe.inventory import inventory, inventory_text
+
+    if as_json:
+        click.echo(json.dumps(inventory(lab), indent=2, ensure_ascii=False))
+    else:
+        click.echo(inventory_text(lab))
+
+
+@cli.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_lab_options
+@click.argument("container")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, ...]) -> None:
+    """Run a command in a container (or on a host) of FILE and exit with its status.
+
+    \b
+        cnmsim exec compose.yml web -- nslookup db
+        cnmsim exec compose.yml docker -- iptables-save -t nat
+    """  # noqa: D301 - click's own mark
+    words = list(command)
+    station = _find(lab, container)
+    if not station.is_container:
+        done = lab.host(station.name).exec(words)
+        click.echo(done.output, nl=False)
+        context.exit(done.status)
+    engine = lab.host(station.host).docker
+    assert engine is not None
+    status, output = engine.containers.get(station.id).exec_run(words)
+    click.echo(output, nl=False)
+    context.exit(status or 0)
+
+
+@cli.command()
+@_lab_options
+@click.argument("host")
+@click.option("-t", "--table", type=click.Choice(["raw", "mangle", "nat", "filter"]), help="One table only.")
+@click.option("-6", "is_v6", is_flag=True, help="ip6tables instead.")
+def iptables(lab: Lab, host: str, table: str | None, is_v6: bool) -> None:
+    """Print the packet filter of a host (or a container) of FILE as iptables-save does."""
+    tables = _find(lab, host).namespace.netfilter.iptables(6 if is_v6 else 4)
+    click.echo(tables.save(table).rstrip("\n"))
+
+
+def _find(lab: Lab, name: str) -> Station:
+    from cnmsim.observe import directory_of
+
+    directory: Directory = directory_of(lab)
+    return directory.find(name)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()

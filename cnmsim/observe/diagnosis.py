@@ -1,0 +1,352 @@
+"""From what a probe saw and where its packets ended to one finding: verdict, cause, fix.
+
+The verdict follows from the outcome alone. The cause follows from the last loss on the way and from what the lab
+looks like: who listens where, who shares a network with whom.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+
+from cnmsim.kernel.address import format_ip, is_loopback
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.case import Case, destination_of, port_of, source_of
+from cnmsim.observe.causes import advice_on, no_route_from
+from cnmsim.observe.hops import Hop
+from cnmsim.observe.probe import Ending
+from cnmsim.observe.stations import Station, shared_networks
+from cnmsim.observe.verdict import Finding, Verdict
+
+_REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT})
+
+
+def diagnose(case: Case) -> Finding:
+    """Give the finding on a probe that has ended."""
+    verdict = verdict_of(case)
+    return {
+        Verdict.ANSWERED: _arrived,
+        Verdict.DELIVERED: _arrived,
+        Verdict.REFUSED: _refused,
+        Verdict.UNREACHABLE: _unreachable,
+        Verdict.TIMEOUT: _timed_out,
+        Verdict.NAME_NOT_FOUND: _no_name,
+    }[verdict](case, verdict)
+
+
+def verdict_of(case: Case) -> Verdict:
+    """Say which of the six it is."""
+    ending = case.outcome.ending
+    if ending is Ending.CLOSED:
+        # A userland proxy accepts first and asks the container afterwards: its refusal is the answer.
+        return Verdict.REFUSED if any(hop.reason in _REFUSALS for hop in case.losses) else Verdict.ANSWERED
+    if ending is Ending.SILENCE and case.target.protocol == "udp" and case.taken is not None and not case.losses:
+        return Verdict.DELIVERED
+    return {
+        Ending.ANSWERED: Verdict.ANSWERED,
+        Ending.REFUSED: Verdict.REFUSED,
+        Ending.ERROR: Verdict.UNREACHABLE,
+        Ending.SILENCE: Verdict.TIMEOUT,
+        Ending.NO_NAME: Verdict.NAME_NOT_FOUND,
+    }[ending]
+
+
+# ---- it arrived
+
+
+def _arrived(case: Case, verdict: Verdict) -> Finding:
+    hop = case.taken
+    server = case.station(hop.place) if hop else case.destination
+    name = server.name if server else case.address
+    at = f" at {hop.addresses.partition(' > ')[2]}" if hop else f" at {case.goal}"
+    if verdict is Verdict.DELIVERED:
+        cause = f"{name} received the datagram{at} and, as UDP programs may, said nothing"
+    else:
+        verb = "answers the echo request" if case.target.protocol == "icmp" else "answers"
+        cause = f"{name} {verb}{at}"
+    return Finding(verdict, cause + _way(case, server), "", tuple(_remarks(case, hop, server)), hop)
+
+
+def _way(case: Case, server: Station | None) -> str:
+    """Say what carried it there."""
+    source = case.source
+    proxy = _proxy_note(case)
+    if proxy is not None:
+        return f"; docker-proxy on {proxy.place} carries it: a second connection starts there"
+    rewritten = [hop for hop in case.translations() if "DNAT" in hop.decision or "REDIRECT" in hop.decision]
+    if rewritten:
+        return f"; {rewritten[-1].place} rewrote the destination by {rewritten[-1].decision}"
+    if server is None or server is source:
+        return "; it never left its own network stack" if server is source else ""
+    shared = shared_networks(source, server)
+    if shared:
+        return f"; both are on network {shared[0]}"
+    if source.is_container and server.name == source.host:
+        return f"; it is the host {source.name} runs on"
+    masked = [hop for hop in case.translations() if "MASQUERADE" in hop.decision or "SNAT" in hop.decision]
+    if masked:
+        return f"; {masked[-1].place} rewrote the source by {masked[-1].decision}"
+    return "; routed all the way"
+
+
+def _proxy_note(case: Case) -> Hop | None:
+    return next((hop for hop in case.knocking if hop.step is Step.NOTE and "proxy" in hop.what), None)
+
+
+def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
+    remarks = []
+    sent = next((other for other in case.knocking if other.step is Step.SENT), None)
+    if hop is not None and server is not None and sent is not None and source_of(hop) != source_of(sent):
+        remarks.append(f"{server.name} sees the client as {source_of(hop)}, not as {source_of(sent)}")
+    for translation in case.translations():
+        host = case.station(translation.place)
+        if host is not None and "DNAT" in translation.decision and not host.is_container:
+            remarks += _rules_never_visited(case, host, translation.decision)
+    if len(case.outcome.queries) > 1:
+        asked = "; ".join(str(query) for query in case.outcome.queries)
+        remarks.append(f"the name took {len(case.outcome.queries)} questions: {asked}")
+    return remarks
+
+
+def _rules_never_visited(case: Case, host: Station, rule: str) -> list[str]:
+    """Find INPUT rules that name the published port: translated packets go through FORWARD and never meet them."""
+    wanted = re.compile(rf"--dports? (\d+,)*{case.target.port}(,\d+)*\b.* -j (DROP|REJECT|ufw\S*deny)")
+    family = 6 if ":" in case.address else 4
+    found = [
+        line
+        for line in host.namespace.netfilter.iptables(family).save("filter").splitlines()
+        if re.match(r"-A (INPUT|ufw6?-\S*input)\b", line) and wanted.search(line)
+    ]
+    del rule
+    return [
+        f"{line} on {host.name} was never visited: a published port goes through FORWARD, not INPUT; "
+        "filter it in DOCKER-USER, or publish it on 127.0.0.1"
+        for line in found
+    ]
+
+
+# ---- refused
+
+
+def _refused(case: Case, verdict: Verdict) -> Finding:
+    losses = [hop for hop in case.losses if hop.reason in _REFUSALS]
+    if not losses:
+        return Finding(verdict, f"{case.goal} answered with a refusal", "start a program that listens there")
+    loss = losses[-1]
+    if loss.reason is DropReason.NETFILTER_REJECT:
+        cause, fix = advice_on(case, loss)
+        return Finding(verdict, cause, fix, (), loss)
+    server = case.station(loss.place)
+    if server is None:
+        return Finding(verdict, f"{loss.place} is alive, but nothing listens on {case.goal}", "", (), loss)
+    cause, fix = _nobody_listens(case, loss, server)
+    return Finding(verdict, cause, fix, _through(case, server), loss)
+
+
+def _through(case: Case, server: Station) -> tuple[str, ...]:
+    proxy = _proxy_note(case)
+    if proxy is not None:
+        return (f"docker-proxy on {proxy.place} took the connection and closed it when {server.name} refused",)
+    return ()
+
+
+def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
+    port, protocol = port_of(loss), case.target.protocol
+    goal = loss.addresses.partition(" > ")[2] or case.goal
+    same_port = server.listening_on(protocol, port)
+    alone = [item for item in same_port if item.is_loopback_only]
+    if alone and len(alone) == len(same_port):
+        return (
+            f"{server.name} answers, but nothing listens on {goal} (only {alone[0]} is listened on)",
+            f"let the program in {server.name} bind 0.0.0.0 instead of {format_ip(alone[0].address)}",
+        )
+    address = case.outcome.address
+    if case.source is server and address is not None and is_loopback(address) and server.is_container:
+        return _localhost(case, server, port)
+    if same_port:
+        heard = ", ".join(str(item) for item in same_port)
+        return f"{server.name} answers, but nothing listens on {goal} (only {heard} is)", f"ask {same_port[0]}"
+    if not server.is_container:
+        return _host_port(case, server, port, goal)
+    others = [item for item in server.listeners if not item.is_loopback_only]
+    head = f"{server.name} answers, but nothing listens on {goal}"
+    if others:
+        heard = ", ".join(dict.fromkeys(f"{item.port}/{item.protocol}" for item in others))
+        return f"{head}; it listens on {heard}", _other_port(case, server, others[0].port)
+    return f"{head}, nor on any other port", f"start the program that is to listen in {server.name}"
+
+
+def _other_port(case: Case, server: Station, port: int) -> str:
+    if case.destination is not None and case.destination is not server:
+        return f"publish port {port} of {server.name} instead: -p {case.target.port}:{port}"
+    return f"use port {port}"
+
+
+def _localhost(case: Case, server: Station, port: int) -> tuple[str, str]:
+    others = [
+        item
+        for item in case.directory.stations
+        if item is not server and item.listening_on(case.target.protocol, port) and item.is_container
+    ]
+    near = [item for item in others if shared_networks(server, item)]
+    cause = (
+        f"{case.target.host} inside {server.name} is {server.name} itself, and nothing listens on port {port} there"
+    )
+    if near:
+        return cause, f"use the name of who does: {near[0].service or near[0].name}:{port}"
+    if others:
+        return cause, f"attach {server.name} to a network of {others[0].name} and use its name"
+    return cause, "use the name of the container that listens"
+
+
+def _host_port(case: Case, server: Station, port: int, goal: str) -> tuple[str, str]:
+    containers = [item for item in case.directory.stations if item.host == server.name and item.is_container]
+    for item in containers:
+        for binding in item.published:
+            if binding.host_port == port and binding.is_loopback_only:
+                return (
+                    f"nothing listens on {goal}: port {port} of {server.name} is published on {binding.host_ip} only",
+                    f"publish it without the address: -p {port}:{binding.port}",
+                )
+    for item in containers:
+        for binding in item.published:
+            if binding.port == port and not binding.is_loopback_only:
+                return (
+                    f"{server.name} answers, but nothing listens on {goal}; "  # noqa: ISC004
+                    f"{item.name}'s port {port} is published as {binding.host_port}",
+                    f"use {server.name}:{binding.host_port}",
+                )
+    for item in containers:
+        if item.listening_on(case.target.protocol, port):
+            return (
+                f"{server.name} answers, but nothing listens on {goal}; {item.name} does, and does not publish it",
+                f"publish it: -p {port}:{port}",
+            )
+    return (
+        f"{server.name} answers, but nothing listens on {goal}",
+        f"start a program that listens there on {server.name}",
+    )
+
+
+# ---- unreachable
+
+
+def _unreachable(case: Case, verdict: Verdict) -> Finding:
+    outcome = case.outcome
+    errors = [hop for hop in case.knocking if "ICMP" in hop.packet and hop.step is Step.SENT and not _is_echo(hop)]
+    if case.losses:
+        loss = case.losses[-1]
+        cause, fix = advice_on(case, loss)
+        told = f"; {errors[-1].place} says so with {errors[-1].packet}" if errors else ""
+        return Finding(verdict, cause + told, fix, (), loss)
+    if outcome.error in {errno.ENETUNREACH, errno.EADDRNOTAVAIL}:
+        return Finding(verdict, *no_route_from(case))
+    if errors:
+        who = errors[-1]
+        return Finding(verdict, f"{who.place} answers with {who.packet}", f"look at {who.where}", (), who)
+    text = outcome.text or errno.errorcode.get(outcome.error, "error")
+    return Finding(verdict, f"{case.source.name}'s own network stack says: {text.lower()}", "check its routes")
+
+
+def _is_echo(hop: Hop) -> bool:
+    return "echo" in hop.packet
+
+
+# ---- silence
+
+
+def _timed_out(case: Case, verdict: Verdict) -> Finding:
+    if case.losses:
+        loss = case.losses[-1]
+        cause, fix = advice_on(case, loss)
+        return Finding(verdict, cause, fix, (), loss)
+    hop = case.taken
+    if hop is not None:
+        return Finding(
+            verdict, f"{hop.place} took it, and no answer ever came", f"check that {hop.place} is not paused", (), hop
+        )
+    last = case.knocking[-1] if case.knocking else None
+    where = f" (last seen at {last.where}: {last.what})" if last else ""
+    return Finding(verdict, f"nothing answered from {case.goal}{where}", "check the way behind that point", (), last)
+
+
+# ---- no name
+
+
+def _no_name(case: Case, verdict: Verdict) -> Finding:
+    name, source = case.target.host, case.source
+    queries = case.outcome.queries
+    lookup = case.outcome.lookup
+    hop = next((hop for hop in reversed(case.hops) if hop.packet.startswith("DNS ")), None)
+    if lookup is None or lookup.is_silent:
+        return _silent_resolver(case, verdict, hop)
+    said = queries[-1]
+    head = f"{said.server} says {said.result} for {said.name}"
+    if said.result in {"SERVFAIL", "REFUSED"} and not case.directory.matching(name):
+        asked = sorted({destination_of(loss) for loss in case.asking_losses})
+        behind = f"; its upstream {', '.join(asked)} was not reached" if asked else ""
+        return Finding(verdict, head + behind, "set name servers that can be reached (dns)", _asked(case), hop)
+    cause, fix = _why_unknown(case, source, name)
+    return Finding(verdict, f"{head}: {cause}", fix, _asked(case), hop)
+
+
+def _asked(case: Case) -> tuple[str, ...]:
+    queries = case.outcome.queries
+    return (f"asked: {'; '.join(map(str, queries))}",) if len({query.name for query in queries}) > 1 else ()
+
+
+def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
+    servers = ", ".join(dict.fromkeys(query.server for query in case.outcome.queries)) or "its name server"
+    if case.asking_losses:
+        loss = case.asking_losses[-1]
+        reason = loss.reason.value if loss.reason else loss.what
+        by = f" by {loss.decision}" if loss.decision else ""
+        cause = f"{servers} gave no answer: the question was lost on {loss.place}{by} ({reason})"
+        return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(case), loss)
+    return Finding(verdict, f"{servers} gave no answer", "name a server that can be reached (dns)", _asked(case), hop)
+
+
+def _why_unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
+    stopped = case.directory.stopped.get(name)
+    if stopped:
+        return f"{name} is not running ({stopped})", f"docker start {name}"
+    owners = [item for item in case.directory.matching(name) if item is not source]
+    if not owners:
+        return _unknown(case, source, name)
+    owner = owners[0]
+    if not source.is_container:
+        return f"a host's resolver knows no container names, and {name} is a container", _ask_published(case, owner)
+    if not source.attachments:
+        return f"{source.name} uses no Docker network, so no resolver of Docker's", _ask_published(case, owner)
+    if owner.is_container and all(item.is_default for item in source.attachments):
+        return (
+            "the default bridge has no names, its containers ask the host's name server",
+            f"attach both to a user-defined network: docker network create app; docker network connect app {owner.name}; "  # noqa: ISC004
+            f"docker network connect app {source.name}",
+        )
+    if owner.is_container and not shared_networks(source, owner):
+        ours = " and ".join(item.network for item in source.attachments)
+        theirs = " and ".join(item.network for item in owner.attachments) or "none"
+        network = next((item.network for item in owner.attachments if not item.is_default), "NETWORK")
+        return (
+            f"the two share no network ({source.name} is on {ours}, {owner.name} on {theirs})",
+            f"attach both to one network: docker network connect {network} {source.name}",
+        )
+    return f"{owner.label} exists, but not under that name on a network of {source.name}", f"use {owner.name}"
+
+
+def _ask_published(case: Case, owner: Station) -> str:
+    for item in owner.published:
+        if item.port == case.target.port:
+            return f"use the published port {owner.host}:{item.host_port}"
+    return f"publish a port of {owner.name}, or ask for its address"
+
+
+def _unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
+    known = {item.name for item in case.directory.stations if item is not source}
+    known |= {item.service for item in case.directory.stations} - {""}
+    close = difflib.get_close_matches(name, sorted(known), 1)
+    if close:
+        return "no container, service or host has that name", f"use {close[0]}"
+    return "no container, service or host has that name", "check the spelling"

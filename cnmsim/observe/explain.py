@@ -1,0 +1,219 @@
+"""`explain`: can these two talk, what decided it, and what else is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib import import_module
+from typing import Any
+
+from attrs import frozen
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.observe.asking import LabView, address_towards, ask, directory_of, station_of
+from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
+from cnmsim.observe.stations import Directory, Station, shared_networks
+from cnmsim.observe.table import html_grid, plain_grid
+from cnmsim.observe.target import Target
+from cnmsim.observe.trace import Trace
+from cnmsim.observe.verdict import Verdict
+
+
+@frozen
+class Explanation:
+    """The answer to "does SOURCE reach DESTINATION by SERVICE?".
+
+    `trace` is the walk behind it; where the name was not found, `by_address` is a second one that did without it.
+    `facts` are what the lab's configuration says of the two.
+    """
+
+    source: str
+    destination: str
+    service: str
+    trace: Trace
+    by_address: Trace | None
+    facts: tuple[str, ...]
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it got there as asked: by name if a name was asked for."""
+        return self.trace.is_reachable
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict, from the closed list."""
+        assert self.trace.finding is not None
+        return self.trace.finding.verdict
+
+    @property
+    def decided_by(self) -> str:
+        """The one fact that decided."""
+        assert self.trace.finding is not None
+        return self.trace.finding.cause
+
+    @property
+    def fix(self) -> str:
+        """One thing to do, "" if all is well."""
+        assert self.trace.finding is not None
+        return self.trace.finding.fix
+
+    def __bool__(self) -> bool:
+        return self.reachable
+
+    def _lines(self) -> list[tuple[str, str]]:
+        answer = "yes" if self.reachable else "no"
+        lines = [(f"{self.source} → {self.destination} {self.service}", f"{answer}, {self.verdict.value}")]
+        lines.append(("decided by", self.decided_by))
+        lines += [("fix", self.fix)] if self.fix else []
+        if self.by_address is not None and self.by_address.finding is not None:
+            lines.append(("without the name", str(self.by_address.finding).splitlines()[0]))
+        assert self.trace.finding is not None
+        lines += [("note", remark) for remark in self.trace.finding.remarks]
+        return lines + [("fact", fact) for fact in self.facts]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{label}: {text}" for label, text in self._lines())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<div><b>{escape(label)}</b>: {escape(text)}</div>" for label, text in self._lines())
+        return f"<div>{rows}{self.trace._repr_html_()}</div>"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything as plain values."""
+        return {
+            "source": self.source, "destination": self.destination, "service": self.service,
+            "reachable": self.reachable, "verdict": self.verdict.value, "decided_by": self.decided_by,
+            "fix": self.fix, "facts": list(self.facts), "trace": self.trace.to_json(),
+            "by_address": self.by_address.to_json() if self.by_address else None,
+        }  # fmt: skip
+
+
+def explain(
+    lab: LabView, source: object, destination: object, service: str | int = "icmp",
+    *, timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Explanation:  # fmt: skip
+    """Find out by real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
+
+    Hosts, containers, stations and their names are taken, as `destination` also an address or any other name. Raises
+    `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong service.
+    """
+    directory = directory_of(lab)
+    asker = station_of(directory, source)
+    goal = _goal(directory, destination)
+    if goal is None:
+        target = Target.of_service(str(destination), service)
+        return Explanation(
+            asker.name, target.host, _service(target), ask(directory, asker, target, timeout_s=timeout_s),
+            None, tuple(_facts(asker, None, target)),
+        )  # fmt: skip
+    name = destination if isinstance(destination, str) and ":" not in destination else goal.name
+    target = Target.of_service(name, service)
+    by_name = goal.is_container and goal.attachments
+    address = None if by_name else address_towards(asker, goal)
+    walk = ask(directory, asker, target, address=address, timeout_s=timeout_s)
+    second = None
+    if walk.verdict is Verdict.NAME_NOT_FOUND:
+        second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
+    facts = tuple(_facts(asker, goal, target))
+    return Explanation(asker.name, goal.name, _service(target), walk, second, facts)
+
+
+def _service(target: Target) -> str:
+    return "icmp" if target.protocol == "icmp" else f"{target.protocol}/{target.port}"
+
+
+def _goal(directory: Directory, destination: object) -> Station | None:
+    if isinstance(destination, str):
+        known = directory.matching(destination)
+        return known[0] if len(known) == 1 else None
+    return station_of(directory, destination)
+
+
+def _facts(source: Station, goal: Station | None, target: Target) -> list[str]:
+    facts = [_networks_fact(station) for station in (source, goal) if station is not None and station.is_container]
+    if goal is None:
+        return facts
+    if source.is_container and goal.is_container and source is not goal:
+        shared = shared_networks(source, goal)
+        facts.append(f"they share {', '.join(shared)}" if shared else "they share no network")
+    heard = [item for item in goal.listeners if target.protocol in {item.protocol, "icmp"}]
+    texts = [f"{item}/{item.protocol}" + (f" ({item.program})" if item.program else "") for item in heard]
+    facts.append(f"{goal.name} listens on {', '.join(texts) or 'nothing'}")
+    facts += [
+        f"{goal.name} publishes {item.port}/{item.protocol} as {item.host_ip or 'every address'} port {item.host_port}"
+        for item in goal.published
+    ]
+    return facts
+
+
+def _networks_fact(station: Station) -> str:
+    if not station.attachments:
+        return f"{station.name} is on no network of its own"
+    texts = [
+        item.network
+        + (" (internal)" if item.is_internal else "")
+        + "".join(f" {format_ip(address)}" for address in item.addresses)
+        for item in station.attachments
+    ]
+    return f"{station.name} is on {', '.join(texts)}"
+
+
+@frozen
+class Reachability:
+    """Who reaches what: `sources` by `services`, every cell found by real packets.
+
+    `services` are (station, address, port, protocol); `cells[source, service]` is the finding's trace.
+    """
+
+    sources: tuple[str, ...]
+    services: tuple[str, ...]
+    cells: dict[tuple[str, str], Trace]
+
+    def __getitem__(self, key: tuple[str, str]) -> Trace:
+        return self.cells[key]
+
+    def _rows(self) -> list[list[str]]:
+        return [[source, *(self._cell(source, service) for service in self.services)] for source in self.sources]
+
+    def _cell(self, source: str, service: str) -> str:
+        verdict = self.cells[source, service].verdict
+        return verdict.value if verdict else "-"
+
+    def __str__(self) -> str:
+        return plain_grid(("FROM \\ TO", *self.services), self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_grid(("from \\ to", *self.services), self._rows())
+
+    def to_frame(self) -> Any:
+        """Give the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""
+        return import_module("pandas").DataFrame(
+            [row[1:] for row in self._rows()], index=self.sources, columns=self.services
+        )
+
+
+def reachability(
+    lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
+    timeout_s: float = 1.0,
+) -> Reachability:  # fmt: skip
+    """Probe from every container (or `sources`) to every container's listener of `protocols`, by address.
+
+    A listener on 127.0.0.1 only is left out: nobody else can reach it.
+    """
+    directory = directory_of(lab)
+    everyone = [station for station in directory.stations if station.is_container]
+    askers = [station_of(directory, source) for source in sources] if sources is not None else everyone
+    services: dict[str, tuple[Station, Target]] = {}
+    for station in everyone:
+        for item in station.listeners:
+            if item.protocol in protocols and not item.is_loopback_only and station.addresses:
+                target = Target(station.name, item.port, item.protocol)
+                services.setdefault(str(target), (station, target))
+    cells = {
+        (asker.name, name): ask(
+            directory, asker, target, address=address_towards(asker, station), timeout_s=timeout_s
+        )
+        for asker in askers
+        for name, (station, target) in services.items()
+    }
+    return Reachability(tuple(asker.name for asker in askers), tuple(services), cells)

@@ -1,0 +1,108 @@
+"""What there is in a lab: hosts, networks and containers with their addresses, for people and for machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.observe.asking import LabView, directory_of
+from cnmsim.observe.stations import Station
+from cnmsim.observe.table import plain_grid
+
+
+def inventory(lab: LabView) -> dict[str, Any]:
+    """List everything as plain values: `hosts`, `networks`, `containers`."""
+    directory = directory_of(lab)
+    return {
+        "hosts": [_host(lab, station) for station in directory.stations if not station.is_container],
+        "networks": [network for host in lab.hosts.values() for network in _networks(host)],
+        "containers": [_container(station) for station in directory.stations if station.is_container],
+        "stopped": dict(directory.stopped),
+    }
+
+
+def _host(lab: LabView, station: Station) -> dict[str, Any]:
+    engine = lab.hosts[station.name].docker
+    return {
+        "name": station.name,
+        "addresses": [
+            f"{device.name} {item}"
+            for device in station.namespace.devices.values()
+            if device.kind == "nic"
+            for item in device.addresses
+            if item.scope == "global"
+        ],
+        "engine": engine.version if engine is not None else None,
+        "forwards": station.namespace.sysctl_get("net.ipv4.ip_forward") == "1",
+    }
+
+
+def _networks(host: Any) -> list[dict[str, Any]]:
+    if host.docker is None:
+        return []
+    found = []
+    for network in host.docker.networks.list():
+        attrs = network.attrs
+        config = (attrs.get("IPAM") or {}).get("Config") or []
+        found.append(
+            {
+                "host": host.name,
+                "name": attrs["Name"],
+                "driver": attrs["Driver"],
+                "subnets": [item["Subnet"] for item in config if item.get("Subnet")],
+                "gateways": [item["Gateway"] for item in config if item.get("Gateway")],
+                "internal": bool(attrs.get("Internal")),
+            }
+        )
+    return found
+
+
+def _container(station: Station) -> dict[str, Any]:
+    return {
+        "name": station.name,
+        "host": station.host,
+        "image": station.image,
+        "networks": {
+            item.network: [format_ip(address) for address in item.addresses] for item in station.attachments
+        },
+        "ports": [
+            f"{item.host_ip or '*'}:{item.host_port}->{item.port}/{item.protocol}" for item in station.published
+        ],
+        "listens": [f"{item}/{item.protocol}" for item in station.listeners],
+    }
+
+
+def inventory_text(lab: LabView) -> str:
+    """List everything for people: three small tables."""
+    found = inventory(lab)
+    hosts = [(host["name"], ", ".join(host["addresses"]), _role(host)) for host in found["hosts"]]
+    networks = [
+        (
+            network["host"], network["name"], network["driver"], ", ".join(network["subnets"]),
+            ", ".join(network["gateways"]), "internal" if network["internal"] else "",
+        )
+        for network in found["networks"]
+    ]  # fmt: skip
+    containers = [
+        (
+            container["host"], container["name"], container["image"],
+            ", ".join(" ".join((name, *addresses)) for name, addresses in container["networks"].items()),
+            ", ".join(container["ports"]), ", ".join(container["listens"]),
+        )
+        for container in found["containers"]
+    ]  # fmt: skip
+    parts = [plain_grid(("HOST", "ADDRESSES", "ROLE"), hosts)]
+    if networks:
+        parts.append(plain_grid(("HOST", "NETWORK", "DRIVER", "SUBNET", "GATEWAY", ""), networks))
+    if containers:
+        header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
+        parts.append(plain_grid(header, containers))
+    if found["stopped"]:
+        parts.append(plain_grid(("NOT RUNNING", "STATE"), list(found["stopped"].items())))
+    return "\n\n".join(parts)
+
+
+def _role(host: dict[str, Any]) -> str:
+    if host["engine"]:
+        return f"Docker {host['engine']}"
+    return "router" if host["forwards"] else "host"

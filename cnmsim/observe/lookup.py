@@ -1,0 +1,189 @@
+"""How a program's C library finds the address of a name: /etc/hosts, then the servers of /etc/resolv.conf.
+
+Real DNS packets go out from the source's own namespace; every question is kept, because the order of questions and
+who answered what is what an engineer wants to see. Source: resolv.conf(5), hosts(5); the search list and `ndots` are
+walked as glibc does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.process import Process
+
+_QUERY_TIMEOUT_S = 5.0
+
+
+@frozen
+class Query:
+    """One question for a name: to whom (`server`), for which record, and what came of it."""
+
+    name: str
+    record: str
+    server: str
+    result: str
+    is_answer: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.record} {self.name} @{self.server}: {self.result}"
+
+
+@frozen
+class ResolverConfig:
+    """What /etc/resolv.conf says. `timeout_s` is what one server is given to answer, in seconds."""
+
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    attempts: int = 2
+    timeout_s: float = _QUERY_TIMEOUT_S
+
+    @classmethod
+    def parse(cls, text: str) -> ResolverConfig:
+        """Read a resolv.conf; without a server the C library asks 127.0.0.1 (resolv.conf(5))."""
+        servers: list[str] = []
+        search: tuple[str, ...] = ()
+        options: dict[str, str] = {}
+        for line in text.splitlines():
+            words = line.split("#")[0].split()
+            if len(words) < 2:
+                continue
+            if words[0] == "nameserver":
+                servers.append(words[1])
+            elif words[0] in {"search", "domain"}:
+                search = tuple(word for word in words[1:] if word != ".")
+            elif words[0] == "options":
+                options.update((name, value) for name, _, value in (word.partition(":") for word in words[1:]))
+        return cls(
+            tuple(servers[:3]) or ("127.0.0.1",),
+            search,
+            _number(options, "ndots", 1),
+            max(1, _number(options, "attempts", 2)),
+            float(max(1, _number(options, "timeout", round(_QUERY_TIMEOUT_S)))),
+        )
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """Give the names asked for, in order: with `ndots` dots or more the name itself goes first."""
+        if name.endswith("."):
+            return (name[:-1],)
+        searched = tuple(f"{name}.{domain}" for domain in self.search)
+        return (name, *searched) if name.count(".") >= self.ndots else (*searched, name)
+
+
+def _number(options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else default
+
+
+@frozen
+class Lookup:
+    """What became of a name: its addresses (none if it has none) and every question asked on the way."""
+
+    name: str
+    addresses: tuple[Address, ...] = ()
+    queries: tuple[Query, ...] = field(default=())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no server said anything at all."""
+        return bool(self.queries) and not any(query.is_answer for query in self.queries)
+
+
+def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
+    """Give the addresses that an /etc/hosts gives `name`."""
+    wanted = name.rstrip(".").lower()
+    found = []
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        if wanted in (word.lower() for word in words[1:]):
+            found.append(parse_ip(words[0]))
+    return tuple(found)
+
+
+def _text_of(files: FileSystem, path: str) -> str:
+    try:
+        return files.read(path).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
+    """Find the addresses of `name` (of `family` 4 or 6; 0: IPv4 first, else IPv6) as a program in `process` would."""
+    families = (4, 6) if family == 0 else (family,)
+    known = addresses_in_hosts(_text_of(process.files, "/etc/hosts"), name)
+    for wanted in families:
+        chosen = tuple(address for address in known if len(address) == (4 if wanted == 4 else 16))
+        if chosen:
+            record = "A" if wanted == 4 else "AAAA"
+            text = ", ".join(format_ip(address) for address in chosen)
+            return Lookup(name, chosen, (Query(name, record, "/etc/hosts", text, is_answer=True),))
+    config = ResolverConfig.parse(_text_of(process.files, "/etc/resolv.conf"))
+    asked: list[Query] = []
+    for candidate in config.candidates(name):
+        for wanted in families:
+            addresses = await _ask_servers(process, config, candidate, "A" if wanted == 4 else "AAAA", asked)
+            if addresses:
+                return Lookup(name, addresses, tuple(asked))
+            if asked and asked[-1].result == "NXDOMAIN":
+                break
+            if Lookup(name, (), tuple(asked)).is_silent:
+                return Lookup(name, (), tuple(asked))
+    return Lookup(name, (), tuple(asked))
+
+
+async def _ask_servers(
+    process: Process, config: ResolverConfig, name: str, record: str, asked: list[Query]
+) -> tuple[Address, ...]:
+    """Ask one server after the other until one knows; SERVFAIL and REFUSED pass on to the next, as in the C library."""
+    for _ in range(config.attempts):
+        for server in config.servers:
+            query, addresses = await _ask(process, server, name, record, config.timeout_s)
+            asked.append(query)
+            if addresses or query.result in {"NXDOMAIN", "no such record"}:
+                return addresses
+    return ()
+
+
+async def _ask(
+    process: Process, server: str, name: str, record: str, timeout_s: float
+) -> tuple[Query, tuple[Address, ...]]:
+    import dns.exception
+    import dns.message
+    import dns.rcode
+    import dns.rdatatype
+
+    try:
+        question = dns.message.make_query(name, record, id=process.machine.random.randrange(1, 65536))
+    except dns.exception.DNSException:
+        return Query(name, record, server, "not a domain name", is_answer=True), ()
+    socket = process.udp(6 if ":" in server else 4)
+    try:
+        socket.connect((server, 53))
+        socket.send(question.to_wire())
+        while True:
+            data, _ = await socket.recvfrom(timeout=timeout_s)
+            answer = dns.message.from_wire(data)
+            if answer.id == question.id:
+                break
+    except TimeoutError:
+        return Query(name, record, server, f"no answer in {timeout_s:g} s"), ()
+    except OSError as error:
+        return Query(name, record, server, (error.strerror or str(error)).lower()), ()
+    except dns.exception.DNSException:
+        return Query(name, record, server, "malformed answer", is_answer=True), ()
+    finally:
+        socket.close()
+    wanted = dns.rdatatype.from_text(record)
+    found = tuple(parse_ip(item.to_text()) for rrset in answer.answer if rrset.rdtype == wanted for item in rrset)
+    code = answer.rcode()
+    if found:
+        result = ", ".join(format_ip(address) for address in found)
+    else:
+        result = "no such record" if code == dns.rcode.NOERROR else dns.rcode.to_text(code)
+    return Query(name, record, server, result, is_answer=True), found

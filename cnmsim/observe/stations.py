@@ -1,0 +1,289 @@
+"""The places of a lab that can ask and be asked: its hosts and its containers, with what an engineer knows of them.
+
+Everything here is read off the simulation as it is now: inspect views for what Docker knows, namespaces for what the
+kernel knows. Nothing is kept between two questions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import Conflict, NotFound, Unavailable
+from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process, Program
+
+
+@frozen
+class Attachment:
+    """A container on a network: the network's name, driver and options, and the container's addresses there."""
+
+    network: str
+    driver: str = "bridge"
+    is_internal: bool = False
+    addresses: tuple[Address, ...] = ()
+    options: Mapping[str, str] = field(factory=dict)
+    subnets: tuple[Prefix, ...] = ()
+    bridge: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the default bridge, which has no names."""
+        return self.network == "bridge" and self.driver == "bridge"
+
+
+@frozen
+class Published:
+    """A published port: host address ("" for all) and port, container port and protocol."""
+
+    host_ip: str
+    host_port: int
+    port: int
+    protocol: str
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether only the host itself can use it."""
+        return self.host_ip.startswith("127.") or self.host_ip == "::1"
+
+
+@frozen
+class Listener:
+    """A socket that takes connections or datagrams: protocol, address, port, and the program that owns it."""
+
+    protocol: str
+    address: Address
+    port: int
+    program: str = ""
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether it can be reached only from its own namespace."""
+        return is_loopback(self.address)
+
+    def __str__(self) -> str:
+        text = format_ip(self.address)
+        return f"[{text}]:{self.port}" if len(self.address) == 16 else f"{text}:{self.port}"
+
+
+@define(eq=False)
+class Station:
+    """A host or a container that packets can be sent from and to. `host` is the machine it runs on."""
+
+    name: str
+    host: str
+    machine: Machine
+    namespace: NetworkNamespace
+    files: FileSystem
+    is_container: bool = False
+    has_engine: bool = False
+    hostname: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    published: tuple[Published, ...] = ()
+    service: str = ""
+    aliases: tuple[str, ...] = ()
+    id: str = ""
+    image: str = ""
+    programs: Mapping[str, Program] = field(factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Station {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """How people call it, with its host where that adds something."""
+        return f"{self.host}:{self.name}" if self.is_container else self.name
+
+    def spawn(self, program: Program, argv: list[str]) -> Process:
+        """Start a program here, as `docker exec` or a login shell would."""
+        return self.machine.spawn(
+            program, argv, namespace=self.namespace, files=self.files, hostname=self.hostname or self.name,
+            programs=self.programs,
+        )  # fmt: skip
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Its addresses that others can use, in the order of its devices."""
+        return tuple(
+            item.address
+            for device in self.namespace.devices.values()
+            if device.kind != "loopback"
+            for item in device.addresses
+            if item.scope == "global"
+        )
+
+    @property
+    def address(self) -> Address:
+        """The address others know it by. Raises `Unavailable` if it has none."""
+        for address in self.addresses:
+            return address
+        raise Unavailable(f"{self.label} has no address: it is attached to no network")
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """What listens here, in the order of ports."""
+        found = {
+            Listener(item.protocol, item.local, item.local_port, item.program)
+            for item in self.namespace.sockets.listeners()
+        }
+        return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
+
+    def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
+        """Give the sockets that listen on that port."""
+        return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
+
+    def on_network(self, name: str) -> Attachment | None:
+        """Give its place on a network, or `None`."""
+        return next((item for item in self.attachments if item.network == name), None)
+
+
+@define(eq=False)
+class Directory:
+    """All stations of a lab, found by what people call them. `stopped` tells the state of containers that are none."""
+
+    stations: tuple[Station, ...]
+    stopped: Mapping[str, str] = field(factory=dict)
+
+    @classmethod
+    def of(cls, hosts: Iterable[Any]) -> Directory:
+        """Look around in a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
+        found: list[Station] = []
+        stopped: dict[str, str] = {}
+        for host in hosts:
+            engine = getattr(host, "docker", None)
+            found.append(_host_station(host, has_engine=engine is not None))
+            if engine is not None:
+                networks = {network.name: network.attrs for network in engine.networks.list()}
+                for container in engine.containers.list(all=True):
+                    if container.status in {"running", "paused"}:
+                        found.append(_station(host.name, host.machine, container, networks))
+                    else:
+                        stopped[container.name] = container.status
+        return cls(tuple(found), stopped)
+
+    def find(self, text: str) -> Station:
+        """Find by container name, `host:name`, Compose service (its first replica), id prefix, or host name.
+
+        Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
+        """
+        found = self.matching(text)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
+        if text in self.stopped:
+            raise Conflict(f"container {text} is not running ({self.stopped[text]})")
+        names = sorted({item.name for item in self.stations} | {item.service for item in self.stations} - {""})
+        close = difflib.get_close_matches(text, names, 1)
+        meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""
+        raise NotFound(f"no running container, service or host is called {text!r}{meant}")
+
+    def matching(self, text: str) -> tuple[Station, ...]:
+        """Give the stations that `text` may mean: the best kind of match that has any."""
+        host, colon, name = text.partition(":")
+        inside = [item for item in self.stations if not colon or (item.host == host and item.is_container)]
+        name = name if colon else host
+        by_name = tuple(item for item in inside if item.name == name)
+        if by_name:
+            containers = tuple(item for item in by_name if item.is_container)
+            return containers if len(by_name) > 1 and containers else by_name
+        by_service = tuple(item for item in inside if item.service == name)
+        if by_service:
+            return by_service[:1]
+        by_alias = tuple(item for item in inside if name in item.aliases)
+        if by_alias:
+            return by_alias
+        return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
+
+    def owner(self, address: Address) -> Station | None:
+        """Tell who has an address, a container before the host it shares a stack with."""
+        owners = [item for item in self.stations if address in item.addresses]
+        return next((item for item in owners if item.is_container), owners[0] if owners else None)
+
+    def at(self, place: str) -> Station | None:
+        """Tell whose namespace a trace calls `place`."""
+        return next((item for item in self.stations if item.namespace.name == place), None)
+
+    def names(self) -> dict[Address, tuple[str, ...]]:
+        """Give every address with the names of who has it, for captures."""
+        found: dict[Address, list[str]] = {}
+        for station in self.stations:
+            for address in station.addresses:
+                known = found.setdefault(address, [])
+                if station.name not in known:
+                    known.append(station.name)
+        return {address: tuple(names) for address, names in found.items()}
+
+
+def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
+    """Name the networks that both are attached to, on one host."""
+    names = {item.network for item in other.attachments}
+    return tuple(item.network for item in one.attachments if item.network in names)
+
+
+def _host_station(host: Any, *, has_engine: bool) -> Station:
+    machine = host.machine
+    return Station(
+        host.name,
+        host.name,
+        machine,
+        machine.root,
+        machine.files,
+        has_engine=has_engine,
+        hostname=host.name,
+        programs=host.programs,
+    )
+
+
+def _station(host: str, machine: Machine, container: Any, networks: Mapping[str, Any]) -> Station:
+    attrs = container.attrs
+    labels = attrs["Config"].get("Labels") or {}
+    attached = attrs["NetworkSettings"]["Networks"] or {}
+    service = labels.get("com.docker.compose.service") or labels.get("com.docker.swarm.service.name") or ""
+    return Station(
+        container.name, host, machine, container.namespace, container.files,
+        is_container=True,
+        hostname=attrs["Config"].get("Hostname") or container.name,
+        attachments=tuple(
+            _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name != "none"
+        ),
+        published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
+        service=service,
+        aliases=tuple(
+            dict.fromkeys(alias for view in attached.values() for alias in view.get("Aliases") or ())
+        ),
+        id=container.id,
+        image=attrs["Config"].get("Image", ""),
+        programs=container.programs,
+    )  # fmt: skip
+
+
+def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) -> Attachment:
+    options = network.get("Options") or {}
+    config = (network.get("IPAM") or {}).get("Config") or ()
+    texts = (view.get("IPAddress"), view.get("GlobalIPv6Address"))
+    default_bridge = f"br-{network.get('Id', '')[:12]}"
+    return Attachment(
+        name,
+        network.get("Driver", "bridge"),
+        bool(network.get("Internal")),
+        tuple(parse_ip(text) for text in texts if text),
+        options,
+        tuple(Prefix.parse(item["Subnet"], strict=False) for item in config if item.get("Subnet")),
+        options.get("com.docker.network.bridge.name", default_bridge),
+    )
+
+
+def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
+    for spec, bindings in ports.items():
+        port, _, protocol = spec.partition("/")
+        for binding in bindings or ():
+            yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)

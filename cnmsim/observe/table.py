@@ -1,0 +1,198 @@
+"""The walk as a table: plain text, rich for terminals, HTML for notebooks. One layout, three renderings.
+
+Hops of one message stand together under its name. An address pair is written where a message begins and wherever
+something has rewritten it; a blank means "as above".
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import Step
+from cnmsim.observe.hops import Hop
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADERS = ("TIME", "WHERE", "DEVICE", "WHAT", "DECIDED BY", "ADDRESSES")
+_GAP = 2
+_MINIMUM = (6, 5, 6, 12, 12, 14)
+#: Columns whose text is wrapped; the others are given what they need.
+_FLEXIBLE = (3, 4, 5)
+
+_STYLES = {
+    Step.DROPPED: "bold red", Step.TRANSLATED: "yellow", Step.DELIVERED: "green", Step.NOTE: "cyan",
+    Step.NEIGHBOUR: "dim",
+}  # fmt: skip
+_COLOURS = {
+    Step.DROPPED: "rgba(220,50,47,.22)", Step.TRANSLATED: "rgba(203,155,0,.18)",
+    Step.DELIVERED: "rgba(64,160,43,.18)", Step.NOTE: "rgba(42,161,152,.15)",
+}  # fmt: skip
+
+
+@frozen
+class Row:
+    """One line of the table: its six cells, and the step that colours it."""
+
+    cells: tuple[str, str, str, str, str, str]
+    step: Step
+
+
+@frozen
+class Section:
+    """The rows of one message, under its name."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def format_time(time_ns: int) -> str:
+    """Write a time since the start of a trace: in milliseconds, from one second on in seconds."""
+    if time_ns < NS:
+        return f"{time_ns / 1e6:.3f} ms"
+    return f"{time_ns / NS:.3f} s"
+
+
+def what_of(hop: Hop) -> str:
+    """Say what happened, with the reason where a packet was lost."""
+    if hop.reason is None or hop.reason.value in hop.what:
+        return hop.what
+    return f"{hop.what}: {hop.reason.value}" if hop.what else hop.reason.value
+
+
+def sections_of(hops: Sequence[Hop]) -> tuple[Section, ...]:
+    """Group hops by message, messages in the order of their first hop, and blank repeated addresses."""
+    by_message: dict[int, list[Hop]] = {}
+    for hop in hops:
+        by_message.setdefault(hop.message, []).append(hop)
+    sections = []
+    for message_hops in by_message.values():
+        rows, shown = [], ""
+        for hop in message_hops:
+            addresses = "" if hop.addresses == shown else hop.addresses
+            shown = hop.addresses
+            cells = (format_time(hop.time_ns), hop.place, hop.device, what_of(hop), hop.decision, addresses)
+            rows.append(Row(cells, hop.step))
+        sections.append(Section(message_hops[0].packet, tuple(rows)))
+    return tuple(sections)
+
+
+def _widths(rows: Sequence[Row], width: int) -> list[int]:
+    """Share `width` out: fixed columns get what they need, the others in proportion to their longest text."""
+    natural = [max([len(header), *(len(row.cells[column]) for row in rows)]) for column, header in enumerate(HEADERS)]
+    fixed = sum(natural[column] for column in range(len(HEADERS)) if column not in _FLEXIBLE)
+    room = width - fixed - _GAP * (len(HEADERS) - 1)
+    wanted = [natural[column] for column in _FLEXIBLE]
+    if sum(wanted) > room:
+        shares = _shares(wanted, max(room, sum(_MINIMUM[column] for column in _FLEXIBLE)))
+        for column, share in zip(_FLEXIBLE, shares, strict=True):
+            natural[column] = share
+    return natural
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Give each at most what it wants; who wants less than an even share leaves the rest to the others."""
+    shares = [0] * len(wanted)
+    left = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    while left:
+        index = left.pop(0)
+        shares[index] = min(wanted[index], room // (len(left) + 1))
+        room -= shares[index]
+    return shares
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].rjust(widths[0])
+    rest = [cell.ljust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return (" " * _GAP).join([first, *rest]).rstrip()
+
+
+def text_table(hops: Sequence[Hop], width: int = 100) -> str:
+    """Draw the walk with plain characters, wrapped to `width` columns."""
+    sections = sections_of(hops)
+    widths = _widths([row for section in sections for row in section.rows], width)
+    total = sum(widths) + _GAP * (len(widths) - 1)
+    lines = [_line(HEADERS, widths)]
+    for section in sections:
+        title = textwrap.shorten(section.title, max(20, total - 8), placeholder=" …")
+        lines.append(f"── {title} ".ljust(total, "─"))
+        for row in section.rows:
+            wrapped = [_wrap(cell, size) for cell, size in zip(row.cells, widths, strict=True)]
+            for number in range(max(len(cell) for cell in wrapped)):
+                part = [cell[number] if number < len(cell) else "" for cell in wrapped]
+                lines.append(_line(part, widths))
+    return "\n".join(lines)
+
+
+def rich_table(hops: Sequence[Hop], title: str = "") -> Table:
+    """Give the walk as a rich table, which fits itself to the terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    for column, header in enumerate(HEADERS):
+        table.add_column(
+            header,
+            justify="right" if column == 0 else "left",
+            no_wrap=column == 0,
+            overflow="fold",
+            style="dim" if column == 0 else "",
+        )
+    for section in sections_of(hops):
+        table.add_row("", "", "", Text(section.title, style="bold blue"), "", "")
+        for row in section.rows:
+            table.add_row(*(Text(cell) for cell in row.cells), style=_STYLES.get(row.step, ""))
+        table.add_section()
+    return table
+
+
+_CELL = "padding:2px 8px;text-align:left;vertical-align:top;font:12px ui-monospace,monospace"
+
+
+def html_table(hops: Sequence[Hop]) -> str:
+    """Give the walk as one HTML table that needs nothing from outside; every text is escaped."""
+    head = "".join(f'<th style="{_CELL};opacity:.7">{header}</th>' for header in HEADERS)
+    body = []
+    for section in sections_of(hops):
+        title = escape(section.title)
+        body.append(f'<tr><td colspan="6" style="{_CELL};font-weight:bold;padding-top:8px">{title}</td></tr>')
+        for row in section.rows:
+            colour = _COLOURS.get(row.step, "transparent")
+            cells = "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row.cells)
+            body.append(f'<tr style="background:{colour}">{cells}</tr>')
+    return (
+        '<table style="border-collapse:collapse;margin:4px 0"><thead><tr style="background:transparent">'
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    )
+
+
+def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draw any small table with plain characters, each column as wide as its longest text."""
+    widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [headers, *rows]
+    )
+
+
+def html_grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give any small table as HTML; every text is escaped."""
+    head = "".join(f'<th style="{_CELL}">{escape(header)}</th>' for header in headers)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        '<table style="border-collapse:collapse;margin:4px 0"><thead><tr>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,101 @@
+"""What a probe is sent to: `db:5432`, `web:53/udp`, `[fd00::2]:80`, `http://web:8080/`, `10.0.0.50` (an echo request)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from cnmsim.errors import InvalidParameter
+
+PROTOCOLS = ("tcp", "udp", "icmp")
+#: Ports a URL means when it names none (the services of the image catalogue and the web's).
+SCHEME_PORTS = {
+    "http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22, "ldap": 389, "redis": 6379,
+    "postgres": 5432, "postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "amqp": 5672,
+    "mqtt": 1883, "nats": 4222, "smtp": 25, "dns": 53, "tcp": 0, "udp": 0,
+}  # fmt: skip
+
+
+@frozen
+class Target:
+    """A name or address, a transport protocol, and its port (0 for `icmp`)."""
+
+    host: str
+    port: int = 0
+    protocol: str = field(default="tcp")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.host:
+            raise InvalidParameter("a destination needs a name or an address")
+        if self.protocol not in PROTOCOLS:
+            raise InvalidParameter(f"unknown protocol {self.protocol!r}: tcp, udp or icmp")
+        if self.protocol != "icmp" and not 0 < self.port < 65536:
+            raise InvalidParameter(f"{self.host}: {self.protocol} needs a port from 1 to 65535")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host and self.port else self.host
+        if self.protocol == "icmp":
+            return host
+        return f"{host}:{self.port}" + ("" if self.protocol == "tcp" else f"/{self.protocol}")
+
+    @classmethod
+    def parse(cls, text: str, protocol: str | None = None) -> Target:
+        """Read a destination; without a port and `protocol` it is an echo request.
+
+        Raises `InvalidParameter` if it is none.
+        """
+        if "://" in text:
+            return cls._of_url(text, protocol)
+        rest, slash, suffix = text.rpartition("/")
+        if slash and suffix.lower() in PROTOCOLS:
+            text, protocol = rest, protocol or suffix.lower()
+        host, port_text = _split_port(text)
+        if not port_text:
+            return cls(host, 0, protocol or "icmp")
+        if protocol == "icmp":
+            return cls(host, 0, "icmp")
+        return cls(host, _port(port_text, text), protocol or "tcp")
+
+    @classmethod
+    def _of_url(cls, text: str, protocol: str | None) -> Target:
+        parts = urlsplit(text)
+        try:
+            port = parts.port or SCHEME_PORTS.get(parts.scheme, 0)
+        except ValueError:
+            raise InvalidParameter(f"invalid port in {text!r}") from None
+        if protocol == "icmp":
+            return cls(parts.hostname or "", 0, "icmp")
+        return cls(parts.hostname or "", port, protocol or ("udp" if parts.scheme in {"udp", "dns"} else "tcp"))
+
+    @classmethod
+    def of_service(cls, host: str, service: str | int) -> Target:
+        """Join a host with `tcp/80`, `80/tcp`, `80` or `icmp`. Raises `InvalidParameter` if it is none of them."""
+        first, slash, second = str(service).lower().partition("/")
+        if not slash:
+            if first.isdigit():
+                return cls(host, _port(first, str(service)))
+            if first in {"icmp", "ping"}:
+                return cls(host, 0, "icmp")
+        elif first in PROTOCOLS and second.isdigit():
+            return cls(host, _port(second, str(service)), first)
+        elif second in PROTOCOLS and first.isdigit():
+            return cls(host, _port(first, str(service)), second)
+        raise InvalidParameter(f"invalid service {service!r}: write tcp/80, udp/53 or icmp")
+
+
+def _split_port(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        return host, rest.removeprefix(":")
+    host, colon, port = text.rpartition(":")
+    # More than one colon without brackets is an IPv6 address.
+    if not colon or ":" in host or not port.isdigit():
+        return text, ""
+    return host, port
+
+
+def _port(text: str, whole: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise InvalidParameter(f"invalid port in {whole!r}")
+    return int(text)
