@@ -231,7 +231,7 @@ class TcpConnection:
     def abort(self) -> None:
         """Reset the connection."""
         if self.state in RECEIVING or self.state in (TcpState.SYN_RECEIVED, TcpState.CLOSE_WAIT):
-            self._transmit(TCP_RST | TCP_ACK, self._snd_nxt)
+            self._transmit(TCP_RST | TCP_ACK, self._snd_max)
         self._end(None)
 
     # --- segments in (RFC 9293 §3.10.7) ---
@@ -462,7 +462,7 @@ class TcpConnection:
         buffer = self._receive_buffer
         if self.is_orphan and sequence + len(segment.payload) > buffer.next:
             # Nobody will read it (RFC 9293 §3.6.1, as Linux does).
-            self._transmit(TCP_RST, self._snd_nxt)
+            self._transmit(TCP_RST, self._snd_max)
             self._end(None)
             return
         moved = buffer.accept(sequence, segment.payload, has_fin=has_fin)
@@ -555,7 +555,8 @@ class TcpConnection:
             return self.mss
 
     def _send_ack(self) -> None:
-        self._transmit(TCP_ACK, self._snd_nxt)
+        # With the highest number sent, even while older data is being sent again: an older one would be refused.
+        self._transmit(TCP_ACK, self._snd_max)
 
     def _route(self) -> Decision:
         device = self.namespace.devices.get(self.device_name) if self.device_name else None
