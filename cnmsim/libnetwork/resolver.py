@@ -112,8 +112,8 @@ class Resolver:
             raise
         self._udp, self._tcp = udp, tcp
         self._redirect(udp.local_port, tcp.local_port)
-        self._run(self._serve_udp(udp))
-        self._run(self._serve_tcp(tcp))
+        udp.on_readable = self._take_datagrams
+        tcp.on_accept = self._take_connection
 
     def stop(self) -> None:
         """Close its sockets and drop what it was doing. The rules stay, as in the engine."""
@@ -147,12 +147,9 @@ class Resolver:
         self._tasks = [task for task in self._tasks if not task.is_done]
         self._tasks.append(Task(self.namespace.clock, work))
 
-    async def _serve_udp(self, socket: UdpSocket) -> None:
-        while True:
-            try:
-                wire, client = await socket.recvfrom()
-            except OSError:
-                return  # closed with the namespace, or with the daemon
+    def _take_datagrams(self, socket: UdpSocket) -> None:
+        while socket.pending:
+            wire, client = socket.recvfrom_nowait()
             self._run(self._reply(socket, wire, client))
 
     async def _reply(self, socket: UdpSocket, wire: bytes, client: tuple[Address, int]) -> None:
@@ -164,13 +161,8 @@ class Resolver:
         except OSError as error:
             self._note(f"resolver: the answer could not be sent: {error.strerror}")
 
-    async def _serve_tcp(self, listener: TcpSocket) -> None:
-        while True:
-            try:
-                client = await listener.accept()
-            except OSError:
-                return  # closed with the namespace, or with the daemon
-            self._run(self._converse(client))
+    def _take_connection(self, client: TcpSocket) -> None:
+        self._run(self._converse(client))
 
     async def _converse(self, client: TcpSocket) -> None:
         """Answer the queries of one connection, each after its length (RFC 1035 §4.2.2)."""
