@@ -103,8 +103,10 @@ class IpTables:
     def rename_chain(self, table: str, old: str, new: str) -> None:
         """Do as `-E`: rename a user-defined chain, jumps to it included."""
         found = self._table(table)
-        if new in found.chains or old not in found.chains or found.chains[old].policy is not None:
+        if new in found.chains:
             raise plain_failure(self.family, "File exists.")
+        if self._chain(found, old).policy is not None:
+            raise kernel_refusal(self.family, "CHAIN_RENAME", "Operation not supported", f"chain {old}")
         chain = found.chains.pop(old)
         chain.name = new
         found.chains[new] = chain
@@ -326,14 +328,7 @@ class IpTables:
             if table.reaches(entry.chain_name, chain.name):
                 raise kernel_refusal(self.family, operation, "Too many links", where)
             return
-        target = entry.rule.target
-        kind = TARGETS[target.name] if target is not None else None
-        if kind is None:
-            return
-        is_misplaced = (kind.tables and table.name not in kind.tables) or (
-            kind.chains and chain.policy is not None and chain.name not in kind.chains
-        )
-        if is_misplaced or _is_refused(entry.rule, table, chain):
+        if _is_misplaced(entry.rule, table, chain) or _is_refused(entry.rule, table, chain):
             raise kernel_refusal(self.family, operation, "Invalid argument", where)
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
@@ -363,11 +358,20 @@ def _redirected(entry: RuleEntry, new: str) -> RuleEntry:
     return RuleEntry(evolve(rule, target=evolve(rule.target, name=new)), entry.packets, entry.bytes)
 
 
+def _is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
+    """Tell whether the target may not stand in the table or built-in chain."""
+    kind = TARGETS[rule.target.name] if rule.target is not None else None
+    if kind is None:
+        return False
+    if kind.tables and table.name not in kind.tables:
+        return True
+    return bool(kind.chains) and chain.policy is not None and chain.name not in kind.chains
+
+
 def _is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
     """Tell whether an extension's own check refuses the rule (xt_check_target, xt_check_match)."""
     target = rule.target
-    assert target is not None
-    if target.name == "REJECT":
+    if target is not None and target.name == "REJECT":
         if table.name not in {"filter", "security", "mangle", "raw"}:
             return True
         with_reset = any(setting.value == "tcp-reset" for setting in target.settings)

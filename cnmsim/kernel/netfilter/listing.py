@@ -40,8 +40,7 @@ def _chain_line(table: Table, chain: Chain, options: set[str]) -> str:
 def _header(options: set[str]) -> str:
     words = f"{'num':<4} " if "0" in options else ""
     if "v" in options:
-        width = 8 if "x" in options else 5
-        words += f"{'pkts':>{width}} {'bytes':>{width}} "
+        words += f"{'pkts':>8} {'bytes':>10} " if "x" in options else f"{'pkts':>5} {'bytes':>5} "
     words += f"{'target':<9}  prot opt"
     if "v" in options:
         words += f" {'in':<6} {'out':<6} "

@@ -55,6 +55,8 @@ _BY_NAME = {option.name: option for option in _BY_LETTER.values()} | {
 _COMMAND_LETTERS = {option.letter for option in _COMMANDS}
 #: Commands that take a rule, or may be followed by rule options.
 _RULE_COMMANDS = frozenset("ADCIR")
+#: Matches the nf_tables variant keeps as one, however often they are loaded.
+_MERGED = frozenset({"tcp", "udp"})
 _INVERTIBLE = frozenset("sdiopf")
 
 
@@ -243,6 +245,10 @@ class _Parser:
 
     def _load_match(self, name: str) -> Draft:
         kind = match_kind(name, self.context.family)
+        if kind.name in _MERGED:
+            for known in self.matches:
+                if known.name == kind.name:
+                    return known
         draft = Draft(kind.name, kind.options, kind.finish)
         self.matches.append(draft)
         return draft

@@ -99,7 +99,9 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
                 return f"{prefix} {mark}type {icmp_type}" + ("" if code is None else f" code {code}")
             return f"{prefix}type {icmp_type}" + ("" if code is None else f" code {code}")
         named = next((title for title, value in names.items() if value == (icmp_type, code)), None)
-        return f"{prefix} {mark}{named or ('any' if icmp_type == 255 else f'type {setting.value}')}"
+        if named is None and icmp_type != 255:
+            return f"{prefix}type {icmp_type}" + ("" if code is None else f" code {code}")
+        return f"{prefix} {mark}{named or 'any'}"
 
     return MatchKind(
         name, (Option(option, canonical),), compile_, describe, finish, families=(family,), aliases=aliases
