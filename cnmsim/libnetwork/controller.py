@@ -18,7 +18,7 @@ from cnmsim.kernel.device import InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.config import DaemonConfig
-from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, GatewayAllocation
+from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
 from cnmsim.libnetwork.drivers.bridge.driver import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6, BridgeDriver
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
@@ -115,6 +115,7 @@ class Controller:
 
     def start(self) -> None:
         """Write the permanent chains and make the networks every daemon has: none, host and bridge."""
+        self.daemon()
         self.bridge_driver.start()
         if not self.profile.docker_user_is_retopped:
             self.bridge_driver.set_up_user_chain()
@@ -248,7 +249,13 @@ class Controller:
             )
 
     def _network(
-        self, network_id: str, name: str, driver: str, scope: str, options: NetworkOptions, implementation: Driver | None
+        self,
+        network_id: str,
+        name: str,
+        driver: str,
+        scope: str,
+        options: NetworkOptions,
+        implementation: Driver | None,
     ) -> Network:
         return Network(self, network_id, name, driver, scope, options, self.machine.clock.now_ns, implementation)
 
@@ -317,12 +324,12 @@ class Controller:
         if allocator is None:
             raise NotFound(f'plugin "{options.ipam_driver}" not found')
         skip = (False, False)
-        if self.profile.drivers_skip_gateway and isinstance(driver, GatewayAllocation):
-            skip = driver.skip_gateway_allocation(network.request())
-        if isinstance(allocator, NullIpam):
+        chooser = gateway_allocation(driver)
+        if self.profile.drivers_skip_gateway and chooser is not None:
+            skip = chooser.skip_gateway_allocation(network.request())
+        space = GLOBAL_SPACE if network.scope == GLOBAL_SCOPE else LOCAL_SPACE
+        if options.ipam_driver == "null":
             space = "null"
-        else:
-            space = GLOBAL_SPACE if network.scope == GLOBAL_SCOPE else LOCAL_SPACE
         is_local = network.scope != GLOBAL_SCOPE
         ipam = NetworkIpam(allocator, space)
         ipam.allocate(

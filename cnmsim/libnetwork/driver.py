@@ -24,8 +24,11 @@ SWARM_SCOPE = "swarm"
 
 @frozen
 class Capability:
-    """How far a driver reaches: whether its networks must be known (`data_scope`) and connect containers
-    (`connectivity_scope`) on one host, "local", or on every host of a cluster, "global"."""
+    """How far a driver reaches.
+
+    Its networks are known (`data_scope`), and connect containers (`connectivity_scope`), on one host, "local", or on
+    every host of a cluster, "global".
+    """
 
     data_scope: str = LOCAL_SCOPE
     connectivity_scope: str = LOCAL_SCOPE
@@ -187,3 +190,13 @@ class NodeDiscovery(Protocol):
 
     def node_left(self, address: Address) -> None:
         """Take note that it is gone."""
+
+
+def publisher(driver: object) -> ExternalConnectivity | None:
+    """Give the driver if it publishes ports, else `None`."""
+    return driver if isinstance(driver, ExternalConnectivity) else None
+
+
+def gateway_allocation(driver: object) -> GatewayAllocation | None:
+    """Give the driver if it has a say about gateway addresses, else `None`."""
+    return driver if isinstance(driver, GatewayAllocation) else None

@@ -138,9 +138,7 @@ class Endpoint:
         if sandbox is not None and not isinstance(sandbox, Sandbox):
             raise InvalidParameter(f"invalid Sandbox passed to endpoint leave: {sandbox}")
         if sandbox is not None and sandbox is not joined:
-            raise Forbidden(
-                f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}"
-            )
+            raise Forbidden(f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}")
         joined.remove(self)
         driver = self.network.driver
         assert driver is not None

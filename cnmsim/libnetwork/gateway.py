@@ -45,9 +45,7 @@ def _score(info: JoinInfo, profile: Profile) -> int:
     return (info.gateway4 is not None) + 2 * (info.gateway6 is not None)
 
 
-def gateway_endpoints(
-    endpoints: Iterable[Endpoint], profile: Profile
-) -> tuple[Endpoint | None, Endpoint | None]:
+def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[Endpoint | None, Endpoint | None]:
     """Choose the endpoints that give a sandbox its IPv4 and its IPv6 default route, out of them in order."""
     eligible = [endpoint for endpoint in endpoints if not endpoint.network.is_special]
     if profile.gateway_choice == "single":

@@ -274,5 +274,3 @@ class Network:
             return f"network {self.name} id {self.id} has active endpoints"
         listed = ", ".join(f'name:"{e.name}" id:"{e.id[:12]}"' for e in self.endpoints.values())
         return f"network {self.name} has active endpoints ({listed})"
-
-

@@ -8,7 +8,6 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address
 
-
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 

@@ -16,7 +16,7 @@ from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.libnetwork.driver import ExternalConnectivity, SandboxContext
+from cnmsim.libnetwork.driver import SandboxContext, publisher
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.gateway import (
     GATEWAY_NETWORK,
@@ -94,7 +94,9 @@ class Sandbox:
     def has_external_access(self) -> bool:
         """Whether anything leads out of it (moby: `hasExternalAccess`)."""
         return any(
-            not e.network.internal and not e.network.is_special and (leads_out(e.join_info, 4) or leads_out(e.join_info, 6))
+            not e.network.internal
+            and not e.network.is_special
+            and (leads_out(e.join_info, 4) or leads_out(e.join_info, 6))
             for e in self.endpoints
         )
 
@@ -185,9 +187,9 @@ class Sandbox:
         """Take an endpoint out, as far as it is in."""
         if endpoint not in self.endpoints:
             return
-        driver = endpoint.network.driver
         self.endpoints.remove(endpoint)
-        if isinstance(driver, ExternalConnectivity):
+        driver = publisher(endpoint.network.driver)
+        if driver is not None:
             driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
         if self.osl is not None:
             self.osl.remove_interface(endpoint.id)
@@ -228,8 +230,8 @@ class Sandbox:
         gateway6 = first6.id if first6 is not None else ""
         context = self.context()
         for endpoint in sorted(self.endpoints, key=lambda each: each in {first4, first6}):
-            driver = endpoint.network.driver
-            if not isinstance(driver, ExternalConnectivity):
+            driver = publisher(endpoint.network.driver)
+            if driver is None:
                 continue
             try:
                 driver.program_external_connectivity(

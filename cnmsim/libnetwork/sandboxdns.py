@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address, parse_ip
 from cnmsim.kernel.files import File
 from cnmsim.libnetwork import etchosts, resolvconf
@@ -117,9 +117,24 @@ class SandboxDns:
 
     def start_resolver(self) -> None:
         """Start the embedded resolver, once, and have resolv.conf name it."""
-        if self.resolver is not None:
+        controller, namespace = self.sandbox.controller, self.sandbox.namespace
+        if self.resolver is not None or namespace is None:
             return
-        raise AssertionError
+        built = self._write_resolv_conf(ResolvMode.INTERNAL)
+        resolver = Resolver(
+            namespace,
+            controller.machine.root,
+            self.sandbox,
+            built.upstreams,
+            controller.machine.random,
+            ndots_set=built.ndots_set,
+            owner=controller.daemon(),
+        )
+        try:
+            resolver.start()
+        except OSError as error:
+            raise SystemFault(f"failed to start the embedded resolver: {error.strerror}") from None
+        self.resolver = resolver
 
     def stop(self) -> None:
         """Stop the resolver."""

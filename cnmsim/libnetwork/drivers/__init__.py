@@ -1,0 +1,1 @@
+"""The network drivers of libnetwork; `registry` lists them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix
 from cnmsim.libnetwork.ipam.allocator import Pool
@@ -13,8 +15,11 @@ class NullIpam:
     """Gives out one pool without addresses."""
 
     @staticmethod
-    def request_pool(space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False) -> Pool:
+    def request_pool(
+        space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Iterable[Prefix] = ()
+    ) -> Pool:
         """Give out the pool. Raises `InvalidParameter` for a particular subnet, ip-range, space or IPv6."""
+        del exclude
         if space != "null":
             raise InvalidParameter(f"unknown address space: {space}")
         if pool:

@@ -1,0 +1,1 @@
+"""The bridge driver: options, devices, rules, published ports and their proxy."""

@@ -14,8 +14,8 @@ from cnmsim.kernel.address import Address, Mac, Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE_NAME, BridgeOptions, GatewayMode
 from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE_NAME, BridgeOptions, GatewayMode
 from cnmsim.libnetwork.profile import Profile
 
 _MAX_NAME = 15
@@ -69,9 +69,9 @@ def set_up_bridge(
     host.sysctl_set(f"net.ipv6.conf.{name}.accept_ra", "0")
     if options.mtu:
         bridge.set_mtu(options.mtu)
-    if ipv4 is not None and ipv4.gateway is not None and not options.inhibit_ipv4:
-        if options.mode4 is not GatewayMode.ISOLATED:
-            _set_ipv4(host, bridge, ipv4, undo)
+    takes_ipv4 = not options.inhibit_ipv4 and options.mode4 is not GatewayMode.ISOLATED
+    if takes_ipv4 and ipv4 is not None and ipv4.gateway is not None:
+        _set_ipv4(host, bridge, ipv4, undo)
     if ipv6 is not None:
         _set_ipv6(host, bridge, ipv6, options, profile, undo)
     if hairpin:

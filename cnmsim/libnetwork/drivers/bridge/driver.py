@@ -13,10 +13,12 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.address import IPV6_LOOPBACK, Address, Mac, Prefix
+from cnmsim.kernel.address import IPV6_LOOPBACK, Address, Mac
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.netfilter.conntrack import Connection
+from cnmsim.kernel.packet import Protocol
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import (
@@ -81,7 +83,7 @@ class _Network:
             raise NotFound(f"endpoint not found: {endpoint_id}") from None
 
     def gateway(self, family: int) -> Address | None:
-        """The default gateway of containers: the bridge, or what an auxiliary address put in its place."""
+        """Give the default gateway of containers: the bridge, or what an auxiliary address put in its place."""
         info = self.ipv6 if family == 6 else self.ipv4
         if info is None:
             return None
@@ -470,7 +472,7 @@ class BridgeDriver:
             for mapping in endpoint.mappings
             if mapping.binding.protocol == "udp"
         }
-        flush_conntrack(conntrack, addresses, ports)
+        conntrack.flush(lambda connection: _concerns(connection, addresses, ports))
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
         """Withdraw every published port."""
@@ -494,3 +496,11 @@ def _overlap(one: IpamInfo | None, other: IpamInfo | None) -> bool:
 
 def _fits_mac(info: IpamInfo | None) -> bool:
     return info is not None and info.pool.length <= 80
+
+
+def _concerns(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
+    """Tell whether a tracked connection has one of the addresses, or is UDP to one of the ports."""
+    protocol, src, dst, _, dport = connection.original
+    if addresses & {src, dst, connection.reply[1], connection.reply[2]}:
+        return True
+    return protocol == Protocol.UDP and dport in udp_ports

@@ -65,7 +65,7 @@ class NetworkFacts:
         return self.options.bridge_name
 
     def prefix(self, family: int) -> Prefix | None:
-        """The subnet of family 4 or 6."""
+        """Give the subnet of family 4 or 6."""
         return self.ipv6 if family == 6 else self.ipv4
 
 
