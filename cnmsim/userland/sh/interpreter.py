@@ -37,7 +37,7 @@ _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/
 # A loop that waits for nothing would stop the clock for ever: so many rounds at one instant are free, then each
 # takes as long as a round takes a real shell.
 _FREE_ROUNDS = 1000
-_ROUND_S = 10e-6
+_ROUND_S = 1e-3
 
 
 class ExitShell(Exception):

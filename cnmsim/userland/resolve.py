@@ -1,0 +1,338 @@
+"""The C library's stub resolver: /etc/hosts, then the name servers of /etc/resolv.conf, over UDP.
+
+Behaves as glibc (which Debian's static busybox has too): A and AAAA are asked at once from one socket, `search` and
+`ndots` apply, answers are sorted by RFC 6724. Not modelled: nsswitch.conf, TCP fallback, DNSSEC.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import (
+    Address,
+    format_ip,
+    is_link_local,
+    is_loopback,
+    parse_ip,
+)
+
+if TYPE_CHECKING:
+    import dns.message
+
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.udp import UdpSocket
+
+_MAX_SERVERS = 3
+
+
+class ResolveError(Exception):
+    """A name has no address; the text is gai_strerror's. `is_temporary` if no name server gave an answer."""
+
+    def __init__(self, message: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary
+
+
+@frozen
+class ResolverConfig:
+    """What /etc/resolv.conf says. `timeout_s` is for one try at one server."""
+
+    servers: tuple[str, ...] = ("127.0.0.1",)
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    timeout_s: float = 5
+    attempts: int = 2
+
+    @classmethod
+    def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
+        """Read resolv.conf(5); `domain` is searched if no line says what to search. Unknown lines count nothing."""
+        servers: list[str] = []
+        search: tuple[str, ...] = (domain,) if domain else ()
+        ndots, timeout_s, attempts = 1, 5.0, 2
+        for line in text.splitlines():
+            words = line.split("#")[0].split(";")[0].split()
+            if len(words) < 2:
+                continue
+            if words[0] == "nameserver":
+                servers.append(words[1].partition("%")[0])
+            elif words[0] == "search":
+                search = tuple(word for word in words[1:] if word != ".")
+            elif words[0] == "domain":
+                search = (words[1],)
+            elif words[0] == "options":
+                for option in words[1:]:
+                    name, _, value = option.partition(":")
+                    if not value.isdigit():
+                        continue
+                    if name == "ndots":
+                        ndots = min(15, int(value))
+                    elif name == "timeout":
+                        timeout_s = max(1.0, min(30.0, float(value)))
+                    elif name == "attempts":
+                        attempts = max(1, min(5, int(value)))
+        return cls(tuple(servers[:_MAX_SERVERS]) or ("127.0.0.1",), search, ndots, timeout_s, attempts)
+
+    def candidates(self, name: str) -> list[str]:
+        """Give the absolute names to ask for, in order (resolv.conf(5): `search`, `ndots`)."""
+        if name.endswith("."):
+            return [name]
+        searched = [f"{name}.{domain.strip('.')}." for domain in self.search]
+        if name.count(".") >= self.ndots:
+            return [f"{name}.", *searched]
+        return [*searched, f"{name}."]
+
+
+def read_config(process: Process) -> ResolverConfig:
+    """Read the process's /etc/resolv.conf; without one the server is 127.0.0.1."""
+    domain = process.hostname.partition(".")[2]
+    try:
+        text = process.files.read("/etc/resolv.conf").decode(errors="replace")
+    except OSError:
+        text = ""
+    return ResolverConfig.parse(text, domain=domain)
+
+
+def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
+    """Give the addresses that /etc/hosts has for a name, in its order; `family` 4, 6 or 0 for both."""
+    wanted = name.rstrip(".").lower()
+    found: list[Address] = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if wanted not in (word.lower() for word in words[1:]):
+            continue
+        try:
+            address = parse_ip(words[0])
+        except ValueError:
+            continue
+        if not family or (family == 6) == (len(address) == 16):
+            found.append(address)
+    return found
+
+
+def reverse_hosts(text: str, address: Address) -> str | None:
+    """Give the first name that /etc/hosts has for an address."""
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        try:
+            if len(words) > 1 and parse_ip(words[0]) == address:
+                return words[1]
+        except ValueError:
+            continue
+    return None
+
+
+def reverse_name(address: Address) -> str:
+    """Give the name under which an address has its PTR record."""
+    if len(address) == 4:
+        return ".".join(str(octet) for octet in reversed(address)) + ".in-addr.arpa"
+    return ".".join(reversed(address.hex())) + ".ip6.arpa"
+
+
+@define
+class _Exchange:
+    """One try at one server: what was asked, and what has been answered so far."""
+
+    queries: list[dns.message.Message]
+    answers: dict[int, dns.message.Message] = field(factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.answers) == len(self.queries)
+
+
+class Resolver:
+    """The stub resolver of one process."""
+
+    def __init__(self, process: Process, config: ResolverConfig | None = None) -> None:
+        self.process = process
+        self.config = config or read_config(process)
+
+    def _hosts(self) -> str:
+        try:
+            return self.process.files.read("/etc/hosts").decode(errors="replace")
+        except OSError:
+            return ""
+
+    async def addresses(self, name: str, family: int = 0) -> list[Address]:
+        """Give a name's addresses, best first (getaddrinfo). A literal address is itself.
+
+        Raises `ResolveError` if there are none.
+        """
+        literal = _literal(name)
+        if literal is not None:
+            if family and (family == 6) != (len(literal) == 16):
+                raise ResolveError("Address family for hostname not supported")
+            return [literal]
+        found = lookup_hosts(self._hosts(), name, family)
+        if found and not family:
+            # glibc's files back end goes by families: it hands the IPv6 ones over first.
+            found.sort(key=lambda address: len(address) != 16)
+        return sort_addresses(self.process, found or await self._ask_for_addresses(name, family))
+
+    async def _ask_for_addresses(self, name: str, family: int) -> list[Address]:
+        import dns.rcode
+
+        kinds = ["AAAA"] if family == 6 else ["A"] if family == 4 else ["A", "AAAA"]
+        saw_failure = saw_name = False
+        for candidate in self.config.candidates(name):
+            answers = await self.ask(candidate, kinds)
+            if answers is None:
+                saw_failure = True
+                continue
+            found = [address for answer in answers for address in _addresses_in(answer)]
+            if found:
+                return found
+            codes = [answer.rcode() for answer in answers]
+            saw_failure = saw_failure or dns.rcode.SERVFAIL in codes
+            saw_name = saw_name or dns.rcode.NOERROR in codes
+        if saw_name and not saw_failure:
+            raise ResolveError("No address associated with hostname")
+        if saw_failure:
+            raise ResolveError("Temporary failure in name resolution", is_temporary=True)
+        raise ResolveError("Name or service not known")
+
+    async def name_of(self, address: Address) -> str | None:
+        """Give the name of an address (getnameinfo), `None` if it has none."""
+        name = reverse_hosts(self._hosts(), address)
+        if name is not None:
+            return name
+        import dns.rdatatype
+
+        answers = await self.ask(reverse_name(address) + ".", ["PTR"])
+        for rrset in answers[0].answer if answers else ():
+            if rrset.rdtype == dns.rdatatype.PTR:
+                return rrset[0].target.to_text(omit_final_dot=True)  # type: ignore[no-any-return]
+        return None
+
+    async def ask(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
+        """Ask the name servers in turn, all kinds at once; `None` if none gives an answer.
+
+        A server that says SERVFAIL, NOTIMP or REFUSED is passed over for the next one while there is one.
+        """
+        import dns.exception
+        import dns.message
+        import dns.rcode
+
+        try:
+            queries = [dns.message.make_query(name, kind, id=self.query_id()) for kind in kinds]
+        except (dns.exception.DNSException, UnicodeError):
+            return None
+        refused: list[dns.message.Message] | None = None
+        for _ in range(self.config.attempts):
+            for server in self.config.servers:
+                answers = await self._try(server, _Exchange(queries))
+                if answers is None:
+                    continue
+                if any(answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) for answer in answers):
+                    return answers
+                refused = answers
+            if refused is not None:
+                break
+        return refused
+
+    def query_id(self) -> int:
+        """Draw an identifier for a query."""
+        return self.process.machine.random.randrange(65536)
+
+    async def _try(self, server: str, exchange: _Exchange) -> list[dns.message.Message] | None:
+        try:
+            address = parse_ip(server)
+            socket = self.process.udp(6 if len(address) == 16 else 4)
+        except (ValueError, OSError):
+            return None
+        try:
+            socket.connect((address, 53))
+            for query in exchange.queries:
+                socket.send(query.to_wire())
+            deadline = self.process.clock.now + self.config.timeout_s
+            while not exchange.is_complete:
+                await self._receive(socket, exchange, deadline - self.process.clock.now)
+        except OSError:
+            return None
+        finally:
+            socket.close()
+        return [exchange.answers[query.id] for query in exchange.queries]
+
+    async def _receive(self, socket: UdpSocket, exchange: _Exchange, remaining_s: float) -> None:
+        if remaining_s <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        data, _ = await socket.recvfrom(remaining_s)
+        answer = parse_answer(data)
+        if answer is not None and any(query.is_response(answer) for query in exchange.queries):
+            exchange.answers[answer.id] = answer
+
+
+def parse_answer(data: bytes) -> dns.message.Message | None:
+    """Read a DNS message, `None` if it is none."""
+    import dns.exception
+    import dns.message
+
+    try:
+        return dns.message.from_wire(data, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _addresses_in(answer: dns.message.Message) -> list[Address]:
+    import dns.rdatatype
+
+    kinds = (dns.rdatatype.A, dns.rdatatype.AAAA)
+    return [parse_ip(record.address) for rrset in answer.answer if rrset.rdtype in kinds for record in rrset]
+
+
+def _literal(name: str) -> Address | None:
+    try:
+        return parse_ip(name.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _scope(address: Address) -> int:
+    if is_loopback(address) or is_link_local(address):
+        return 2
+    return 0xE
+
+
+def _label(address: Address) -> int:
+    if len(address) == 4:
+        return 4
+    if is_loopback(address):
+        return 0
+    return 6 if address[0] & 0xFE == 0xFC else 1
+
+
+def _precedence(address: Address) -> int:
+    if len(address) == 4:
+        return 10
+    return 50 if is_loopback(address) else 40
+
+
+def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
+    """Sort destinations as getaddrinfo does (RFC 6724 §6): what can be reached first, then like scope, like label,
+    precedence, and the order in which they were answered.
+    """
+    if len(addresses) < 2:
+        return addresses
+
+    def key(address: Address) -> tuple[bool, bool, bool, int, int]:
+        try:
+            source = process.namespace.route_output(address).src
+        except OSError:
+            return True, True, True, -_precedence(address), 0
+        return (
+            False,
+            _scope(source) != _scope(address),
+            _label(source) != _label(address),
+            -_precedence(address),
+            _scope(address),
+        )
+
+    return sorted(addresses, key=key)
+
+
+def bracketed(address: Address) -> str:
+    """Write an address as in a URL: IPv6 in brackets."""
+    return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)
