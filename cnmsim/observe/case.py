@@ -31,7 +31,8 @@ class Case:
         return tuple(
             hop
             for hop in self.hops
-            if self.knocked_ns <= hop.time_ns <= self.outcome.elapsed_ns and not hop.packet.startswith("DNS ")
+            if self.knocked_ns <= hop.time_ns <= self.outcome.elapsed_ns
+            and (self.target.port == 53 or not hop.packet.startswith("DNS "))
         )
 
     @cached_property
@@ -73,7 +74,7 @@ class Case:
             hop
             for hop in self.knocking
             if hop.step is Step.DELIVERED
-            and hop.packet.startswith(("TCP SYN", "UDP ", "ICMP echo request", "ICMPv6 echo"))
+            and hop.packet.startswith(("TCP SYN", "UDP ", "DNS ", "ICMP echo request", "ICMPv6 echo"))
             and not hop.packet.startswith(("TCP SYN-ACK", "ICMPv6 echo reply"))
             and not self.is_answer(hop)
         ]

@@ -234,17 +234,23 @@ def _host_port(case: Case, server: Station, port: int, goal: str) -> tuple[str, 
 
 def _unreachable(case: Case, verdict: Verdict) -> Finding:
     outcome = case.outcome
-    errors = [hop for hop in case.knocking if "ICMP" in hop.packet and hop.step is Step.SENT and not _is_echo(hop)]
+    errors = [hop for hop in case.knocking if "ICMP" in hop.packet and not _is_echo(hop)]
+    reporter = case.sender(errors[-1]) if errors else ""
     if case.losses:
         loss = case.losses[-1]
         cause, fix = advice_on(case, loss)
-        told = f"; {errors[-1].place} says so with {errors[-1].packet}" if errors else ""
+        # A stack that finds no way itself needs no message to tell its own program.
+        told = (
+            f"; {reporter} answers with {errors[-1].packet}"
+            if errors and reporter != case.source.namespace.name
+            else ""
+        )
         return Finding(verdict, cause + told, fix, (), loss)
     if outcome.error in {errno.ENETUNREACH, errno.EADDRNOTAVAIL}:
         return Finding(verdict, *no_route_from(case))
     if errors:
         who = errors[-1]
-        return Finding(verdict, f"{who.place} answers with {who.packet}", f"look at {who.where}", (), who)
+        return Finding(verdict, f"{reporter} answers with {who.packet}", f"look at {reporter}", (), who)
     text = outcome.text or errno.errorcode.get(outcome.error, "error")
     return Finding(verdict, f"{case.source.name}'s own network stack says: {text.lower()}", "check its routes")
 
@@ -300,6 +306,9 @@ def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
     servers = ", ".join(dict.fromkeys(query.server for query in case.outcome.queries)) or "its name server"
     if case.asking_losses:
         loss = case.asking_losses[-1]
+        if loss.reason is DropReason.PORT_CLOSED:
+            cause = f"{case.source.name} asks {servers} for names, and no name server listens there ({loss.place})"
+            return Finding(verdict, cause, "name a server in its resolv.conf (dns)", _asked(case), loss)
         reason = loss.reason.value if loss.reason else loss.what
         by = f" by {loss.decision}" if loss.decision else ""
         cause = f"{servers} gave no answer: the question was lost on {loss.place}{by} ({reason})"

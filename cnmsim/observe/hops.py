@@ -65,18 +65,23 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     readings = [_reading(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
     number_of: list[int] = []
+    again: set[int] = set()
     for index, (event, reading) in enumerate(zip(events, readings, strict=True)):
         message = messages.get(reading.walk)
         if message is None:
             message = messages[reading.walk] = _Message(len(messages) + 1, reading, [])
         message.indexes.append(index)
         number_of.append(message.number)
-        message.sendings += event.step is Step.SENT
+        if event.step is Step.SENT:
+            if message.sendings:
+                again.add(index)
+            message.sendings += 1
     labels = {message.number: message.reading.label for message in messages.values()}
     plain = _plain_indexes(events, readings, list(messages.values()))
     return tuple(
         Hop(
-            event.time_ns - start_ns, event.place, event.device, event.step, event.what, event.decision,
+            event.time_ns - start_ns, event.place, event.device, event.step,
+            f"{event.what} again" if index in again else event.what, event.decision,
             reading.addresses, labels[number], number, event.reason, index in plain,
         )
         for index, (event, reading, number) in enumerate(zip(events, readings, number_of, strict=True))
@@ -99,7 +104,8 @@ def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], message
     plain |= {
         index
         for index, event in enumerate(events)
-        if (readings[index].is_link and event.step is not Step.NEIGHBOUR and not _is_loss(event))
+        # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
+        if (readings[index].is_link and not _is_loss(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain

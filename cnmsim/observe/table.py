@@ -6,6 +6,7 @@ something has rewritten it; a blank means "as above".
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from html import escape
@@ -59,15 +60,37 @@ def format_time(time_ns: int) -> str:
     return f"{time_ns / NS:.3f} s"
 
 
+#: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
+_SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> (?:listening on|bound to) \S+)?.*")
+_ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
+_TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
+
+
+def decided_by(hop: Hop) -> str:
+    """Say in brief what decided: whose socket, which route without its attributes, or the rule as it is."""
+    if hop.decision.startswith("socket: "):
+        found = _SOCKET.match(hop.decision)
+        return f"{found['owner']}{found['listens'] or ''}" if found else hop.decision
+    if hop.step is Step.ROUTED:
+        return _ROUTE_DETAIL.sub("", hop.decision)
+    return hop.decision
+
+
 def what_of(hop: Hop) -> str:
     """Say what happened, with the reason where a packet was lost."""
+    found = _TCP_WHAT.match(hop.what)
+    if found:
+        return f"{found[1]} {hop.packet}{hop.what[found.end() :]}"
     if hop.reason is None or hop.reason.value in hop.what:
         return hop.what
     return f"{hop.what}: {hop.reason.value}" if hop.what else hop.reason.value
 
 
-def sections_of(hops: Sequence[Hop]) -> tuple[Section, ...]:
-    """Group hops by message, messages in the order of their first hop, and blank repeated addresses."""
+def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
+    """Group hops by message, messages in the order of their first hop, and blank repeated addresses.
+
+    `verbose` writes decisions as their tools print them.
+    """
     by_message: dict[int, list[Hop]] = {}
     for hop in hops:
         by_message.setdefault(hop.message, []).append(hop)
@@ -77,7 +100,8 @@ def sections_of(hops: Sequence[Hop]) -> tuple[Section, ...]:
         for hop in message_hops:
             addresses = "" if hop.addresses == shown else hop.addresses
             shown = hop.addresses
-            cells = (format_time(hop.time_ns), hop.place, hop.device, what_of(hop), hop.decision, addresses)
+            decision = hop.decision if verbose else decided_by(hop)
+            cells = (format_time(hop.time_ns), hop.place, hop.device, what_of(hop), decision, addresses)
             rows.append(Row(cells, hop.step))
         sections.append(Section(message_hops[0].packet, tuple(rows)))
     return tuple(sections)
@@ -117,9 +141,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (" " * _GAP).join([first, *rest]).rstrip()
 
 
-def text_table(hops: Sequence[Hop], width: int = 100) -> str:
+def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
     """Draw the walk with plain characters, wrapped to `width` columns."""
-    sections = sections_of(hops)
+    sections = sections_of(hops, verbose=verbose)
     widths = _widths([row for section in sections for row in section.rows], width)
     total = sum(widths) + _GAP * (len(widths) - 1)
     lines = [_line(HEADERS, widths)]
@@ -134,7 +158,7 @@ def text_table(hops: Sequence[Hop], width: int = 100) -> str:
     return "\n".join(lines)
 
 
-def rich_table(hops: Sequence[Hop], title: str = "") -> Table:
+def rich_table(hops: Sequence[Hop], title: str = "", *, verbose: bool = False) -> Table:
     """Give the walk as a rich table, which fits itself to the terminal."""
     from rich import box
     from rich.table import Table
@@ -149,7 +173,7 @@ def rich_table(hops: Sequence[Hop], title: str = "") -> Table:
             overflow="fold",
             style="dim" if column == 0 else "",
         )
-    for section in sections_of(hops):
+    for section in sections_of(hops, verbose=verbose):
         table.add_row("", "", "", Text(section.title, style="bold blue"), "", "")
         for row in section.rows:
             table.add_row(*(Text(cell) for cell in row.cells), style=_STYLES.get(row.step, ""))

@@ -113,7 +113,7 @@ class Trace:
         lines = [self.title, ""] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            lines += [text_table(shown, width)]
+            lines += [text_table(shown, width, verbose=verbose)]
         left_out = self._left_out(verbose=verbose)
         lines += [f"({left_out})"] if left_out else []
         lines += [""] if shown else []
@@ -135,7 +135,7 @@ class Trace:
         parts: list[RenderableType] = []
         shown = self.shown(verbose=verbose)
         if shown:
-            parts.append(rich_table(shown, self.title))
+            parts.append(rich_table(shown, self.title, verbose=verbose))
         left_out = self._left_out(verbose=verbose)
         if left_out:
             parts += [Text(left_out, style="dim"), Text("")]

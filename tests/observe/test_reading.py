@@ -6,11 +6,11 @@ import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
 from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.transport import ArpMessage
 from cnmsim.observe.reading import read
-from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
 
 def _dns(answer: str = "") -> bytes:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from html.parser import HTMLParser
 from importlib.resources import files
 
 import jsonschema
 import pytest
+from walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tcp
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.transport import ArpMessage
 from cnmsim.observe import Finding, Trace, Verdict
-from walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tcp
 
 
 def _trace(events: list[Event]) -> Trace:
@@ -151,9 +152,8 @@ def test_a_rich_table_prints_at_any_width() -> None:
     trace = _trace([*crossing(), *dropped()])
     trace.finding = Finding(Verdict.TIMEOUT, "dropped on node1")
     for width in (80, 160):
-        console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PLW1514
-        with console.file:
-            console.print(trace.rich())
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(trace.rich())
         assert "TIMEOUT: dropped on node1" in console.export_text()
 
 
