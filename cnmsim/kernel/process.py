@@ -118,7 +118,12 @@ class Process:
 
     def begin(self, program: Program) -> None:
         """Run `program` as this process, from this instant on."""
-        self.task(self._main(program))
+        # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
+        self.clock.call_soon(self._begin, program)
+
+    def _begin(self, program: Program) -> None:
+        if self.is_running:
+            self.task(self._main(program))
 
     async def _main(self, program: Program) -> None:
         try:
