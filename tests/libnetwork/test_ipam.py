@@ -5,6 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import Prefix, format_ip, parse_ip
+from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpointsettings import (
     EndpointAddresses,
     NetworkSubnets,
@@ -22,8 +23,8 @@ from cnmsim.libnetwork.ipam import (
     PoolOverlap,
 )
 from cnmsim.libnetwork.ipam.addrset import AddressSet
-from cnmsim.libnetwork.ipam.network import allocate_endpoint_address, allocate_network, release_network
 from cnmsim.libnetwork.ipam.validate import validate_ipam_config
+from cnmsim.libnetwork.networkipam import NetworkIpam
 from cnmsim.libnetwork.options import IpamConfig
 from cnmsim.libnetwork.profile import PROFILES, profile
 
@@ -269,6 +270,18 @@ def test_a_particular_address_of_a_full_pool(version: str, kind: type[EngineErro
         take(ipam, pool.id, "10.2.0.1")
 
 
+def test_26_counts_an_address_released_for_nothing_as_free() -> None:
+    ipam = Ipam(profile("26.1.5"))
+    pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/30")
+    give_back(ipam, pool.id, "10.2.0.1")
+    for _ in range(2):
+        take(ipam, pool.id)
+    with pytest.raises(AddressInUse):
+        take(ipam, pool.id, "10.2.0.1")
+    with pytest.raises(NoAvailableAddresses):
+        take(ipam, pool.id)
+
+
 def test_26_cannot_represent_the_last_address_of_a_64() -> None:
     ipam = Ipam(profile("26.1.5"))
     pool = ipam.request_pool(LOCAL_SPACE, "fd00::/64")
@@ -309,19 +322,30 @@ def test_the_null_driver_has_no_subnets_to_choose() -> None:
 # ---- a network's pools, gateway and auxiliary addresses
 
 
+def allocate_network(
+    ipam: Ipam, *configs: IpamConfig, family: int = 4, skip_gateway: bool = False
+) -> tuple[NetworkIpam, IpamInfo]:
+    network = NetworkIpam(ipam, LOCAL_SPACE)
+    network.allocate(
+        configs,
+        enable_ipv4=family == 4,
+        enable_ipv6=family == 6,
+        skip_gateway=(skip_gateway, skip_gateway),
+        excluded={4: [], 6: []},
+    )
+    return network, [*network.pools4, *network.pools6][0]
+
+
 def test_without_gateway_the_first_address_of_the_ip_range_is_it() -> None:
     ipam = Ipam(NEW)
-    (info,) = allocate_network(ipam, LOCAL_SPACE, [IpamConfig("10.1.0.0/16", "10.1.128.0/24")], family=4)
+    _, info = allocate_network(ipam, IpamConfig("10.1.0.0/16", "10.1.128.0/24"))
     assert info.gateway == parse_ip("10.1.128.0")
-    _, address, length = allocate_endpoint_address(
-        ipam, [info], family=4, endpoint="c1", network="n", network_id="id"
-    )
-    assert (format_ip(address), length) == ("10.1.128.1", 16)
+    assert ipam.request_address(info.pool_id) == (parse_ip("10.1.128.1"), 16)
 
 
 def test_a_skipped_gateway_leaves_1_to_the_first_container() -> None:
     ipam = Ipam(NEW)
-    (info,) = allocate_network(ipam, LOCAL_SPACE, [IpamConfig("10.1.0.0/16")], family=4, skip_gateway=True)
+    _, info = allocate_network(ipam, IpamConfig("10.1.0.0/16"), skip_gateway=True)
     assert info.gateway is None
     assert take(ipam, info.pool_id) == "10.1.0.1"
 
@@ -361,7 +385,7 @@ def test_a_refused_gateway_or_auxiliary_address_gives_the_pool_back(
 ) -> None:
     ipam = Ipam(NEW)
     with pytest.raises(kind) as caught:
-        allocate_network(ipam, LOCAL_SPACE, [config], family=4)
+        allocate_network(ipam, config)
     assert type(caught.value) is kind
     assert caught.value.message == text
     assert ipam.request_pool(LOCAL_SPACE, config.subnet)
@@ -369,43 +393,22 @@ def test_a_refused_gateway_or_auxiliary_address_gives_the_pool_back(
 
 def test_a_pool_of_one_ipv6_address_has_none_for_the_gateway() -> None:
     with pytest.raises(SystemFault) as caught:
-        allocate_network(Ipam(NEW), LOCAL_SPACE, [IpamConfig("fd00::/128")], family=6)
+        allocate_network(Ipam(NEW), IpamConfig("fd00::/128"), family=6)
     assert caught.value.message == "failed to allocate gateway (): no available addresses on this pool"
 
 
 def test_an_auxiliary_address_may_lie_outside_the_ip_range() -> None:
     config = IpamConfig("192.168.0.0/16", "192.168.1.0/24", aux_addresses={"x": "192.168.2.4"})
-    (info,) = allocate_network(Ipam(NEW), LOCAL_SPACE, [config], family=4)
+    _, info = allocate_network(Ipam(NEW), config)
     assert info.aux_addresses == {"x": parse_ip("192.168.2.4")}
 
 
 def test_a_network_gives_everything_back() -> None:
     ipam = Ipam(NEW)
-    config = [IpamConfig("10.0.0.0/29", "10.0.0.4/30", "10.0.0.1", {"x": "10.0.0.5"})]
-    first = allocate_network(ipam, LOCAL_SPACE, config, family=4)
-    release_network(ipam, first)
-    assert allocate_network(ipam, LOCAL_SPACE, config, family=4) == first
-
-
-def test_endpoints_move_on_to_the_next_pool_of_the_network() -> None:
-    ipam = Ipam(NEW)
-    infos = allocate_network(ipam, LOCAL_SPACE, [IpamConfig("10.0.0.0/30"), IpamConfig("10.1.0.0/30")], family=4)
-    names = {"family": 4, "endpoint": "c1", "network": "n", "network_id": "abc"}
-    given_out = [format_ip(allocate_endpoint_address(ipam, infos, **names)[1]) for _ in range(2)]  # type: ignore[arg-type]
-    assert given_out == ["10.0.0.2", "10.1.0.2"]
-    with pytest.raises(SystemFault) as caught:
-        allocate_endpoint_address(ipam, infos, **names)  # type: ignore[arg-type]
-    assert caught.value.message == "no available IPv4 addresses on this network's address pools: n (abc)"
-
-
-def test_a_wanted_address_must_be_in_a_pool_of_the_network() -> None:
-    ipam = Ipam(NEW)
-    infos = allocate_network(ipam, LOCAL_SPACE, [IpamConfig("10.0.0.0/30")], family=4)
-    with pytest.raises(InvalidParameter) as caught:
-        allocate_endpoint_address(
-            ipam, infos, parse_ip("10.9.9.9"), family=4, endpoint="c1", network="n", network_id="abc"
-        )
-    assert caught.value.message == "invalid address 10.9.9.9: It does not belong to any of this network's subnets"
+    config = IpamConfig("10.0.0.0/29", "10.0.0.4/30", "10.0.0.1", {"x": "10.0.0.5"})
+    network, first = allocate_network(ipam, config)
+    network.release()
+    assert allocate_network(ipam, config)[1] == first
 
 
 # ---- validation
