@@ -163,6 +163,8 @@ class Profile:
     veth_is_made_in_namespace: bool
     nat_jumps_at_start: bool
     br_netfilter_without_proxy: bool
+    #: The module br_netfilter is loaded when the daemon starts; its default is to have bridged frames filtered.
+    br_netfilter_at_start: bool
 
     # ---- port mappings
     #: Every address text has a port table of its own; `0.0.0.0:80` and `127.0.0.1:80` both pass.
@@ -340,6 +342,7 @@ _V26 = Profile(
     veth_is_made_in_namespace=False,
     nat_jumps_at_start=False,
     br_netfilter_without_proxy=False,
+    br_netfilter_at_start=True,
     ports_per_address_text=True,
     ports_are_grouped=False,
     port_order="descending",
@@ -517,6 +520,7 @@ _V28 = Profile(
     veth_is_made_in_namespace=True,
     nat_jumps_at_start=True,
     br_netfilter_without_proxy=True,
+    br_netfilter_at_start=False,
     ports_per_address_text=False,
     ports_are_grouped=True,
     port_order="ascending",
@@ -658,6 +662,7 @@ _V29 = Profile(
     veth_is_made_in_namespace=True,
     nat_jumps_at_start=True,
     br_netfilter_without_proxy=True,
+    br_netfilter_at_start=False,
     ports_per_address_text=False,
     ports_are_grouped=True,
     port_order="ascending",

@@ -114,6 +114,9 @@ class BridgeDriver:
                 tables = self.machine.root.netfilter.iptables(family)
                 for op in rules.start_program(self.profile, family, hairpin=self.hairpin, accept_fwmark=mark):
                     carry_out(tables, op)
+        if self.profile.br_netfilter_at_start and self.config.iptables:
+            for key in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
+                self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
         if not self.profile.has_forward_chain:
             self._forward_ipv4()
             if self.filters(6) and self.profile.ipv6_policy_always_drop:
