@@ -142,7 +142,7 @@ def quoted(packet: Packet) -> Any:
     return IcmpErrorInfo(
         family=4, protocol=inner.protocol, src=inner.src, dst=inner.dst, sport=inner.sport, dport=inner.dport,
         icmp_type=packet.icmp_type, code=packet.icmp_code, reporter=packet.src,
-        info=int.from_bytes(packet.payload[6:8]), quoted=inner.payload, packet=packet,
+        info=int.from_bytes(packet.payload[6:8]), quoted=inner.payload,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.packet import Packet, build_ip, icmp_name
 from cnmsim.kernel.sockets.base import Socket
-from cnmsim.kernel.sockets.errors import os_error
+from cnmsim.kernel.sockets.errors import IcmpErrorInfo, os_error
 from cnmsim.kernel.transport import icmp_message, icmpv6_message
 
 if TYPE_CHECKING:
@@ -135,3 +135,13 @@ def echo_ident(packet: Packet) -> int | None:
     at = (quoted[0] & 0xF) * 4 if quoted else 0
     is_echo = len(quoted) >= at + 6 and at >= 20 and quoted[9] == 1 and quoted[at] == 8
     return int.from_bytes(quoted[at + 4 : at + 6]) if is_echo else None
+
+
+def packet_of(error: IcmpErrorInfo) -> Packet:
+    """Make the packet that carried an ICMP error, as far as the error tells of it (a TTL, for one, it does not)."""
+    quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
+    rest = error.info.to_bytes(4)
+    if error.family == 6:
+        message = icmpv6_message(error.reporter, error.src, error.icmp_type, error.code, rest, quoted)
+        return Packet(build_ip(58, error.reporter, error.src, message))
+    return Packet(build_ip(1, error.reporter, error.src, icmp_message(error.icmp_type, error.code, rest, quoted)))

@@ -15,7 +15,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, Packet, build_ip
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo
-from cnmsim.kernel.sockets.icmp import IcmpSocket
+from cnmsim.kernel.sockets.icmp import IcmpSocket, packet_of
 from cnmsim.kernel.sockets.ports import PortSpace
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.tcp_connection import TcpConnection
@@ -190,9 +190,10 @@ class SocketTable:
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Tell the socket whose packet an ICMP error quotes."""
-        if error.packet is not None:
+        if self._icmp and error.protocol in (1, 58):
+            message = error.packet or packet_of(error)
             for icmp in tuple(self._icmp):
-                icmp.deliver(error.packet)
+                icmp.deliver(message)
         pair = (error.src, error.sport, error.dst, error.dport)
         if error.protocol == 6:
             connection = self._connections.get(pair)
