@@ -12,7 +12,7 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.underlay import PlainHost
 
 if TYPE_CHECKING:
-    from cnmsim.engine import Engine
+    from cnmsim.engine.engine import Engine
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Program

@@ -18,7 +18,8 @@ from cnmsim.underlay.interface import HostInterface, InterfaceSpec
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.engine import Container, Engine
+    from cnmsim.engine.client import Container
+    from cnmsim.engine.engine import Engine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.lab.yamlfile import Map
@@ -381,7 +382,7 @@ class Lab:
         return engines[0]
 
     def _engine(self, host: Host, release: str, config: DaemonConfig) -> Engine:
-        from cnmsim.engine import Engine
+        from cnmsim.engine.engine import Engine
 
         return Engine(host.machine, version=release, config=config, programs=self._container_programs)
 

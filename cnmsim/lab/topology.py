@@ -9,7 +9,7 @@ from cnmsim.underlay.topology import add_segments
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.engine import Engine
+    from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
 
 

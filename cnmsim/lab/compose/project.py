@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -27,7 +27,9 @@ from cnmsim.lab.compose.reading import start_order
 from cnmsim.lab.compose.standin import can_run, stand_in
 
 if TYPE_CHECKING:
-    from cnmsim.engine import Container, Engine
+    from cnmsim.engine.catalogue import ImageMeaning
+    from cnmsim.engine.client import Container
+    from cnmsim.engine.engine import Engine
 
 #: Virtual seconds that a dependency may take to complete, or to become healthy.
 _PATIENCE_S = 600
@@ -126,7 +128,7 @@ class Project:
                 raise self.model.error(text, "networks", network.key)
             return
         try:
-            identity = self.engine.api.network_create(network_body(self.model, network))["Id"]
+            identity = self.engine.rest.network_create(network_body(self.model, network))["Id"]
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
             raise self.model.error(text, *blame_network(self.model, network, error.message)) from None
@@ -154,15 +156,13 @@ class Project:
             body = container_body(
                 self.model, runnable, number, links=self._links(service, number), network_mode=self._mode(service)
             )
-            return str(self.engine.api.container_create(container_name(self.model, service, number), body)["Id"])
+            return str(self.engine.rest.container_create(container_name(self.model, service, number), body)["Id"])
         except EngineError as error:
             raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
 
     def _runnable(self, service: Service) -> Service:
         """Give a service as it can be run here: with a stand-in for a program that is not simulated."""
-        name = image_name(self.model, service)
-        image = self._image(service, name)
-        is_known = self.engine.images.knows(name)
+        image, is_known = self._image(service)
         entrypoint = service.entrypoint if service.entrypoint is not None else image.entrypoint
         command = service.command
         if command is None and service.entrypoint is None:
@@ -182,11 +182,19 @@ class Project:
         command = check.test[1:] if check.test[0] == "CMD" else ("sh", "-c", check.test[1])
         return service if can_run(command, self.engine.programs) else evolve(service, healthcheck=None)
 
-    def _image(self, service: Service, name: str) -> Any:
+    def _image(self, service: Service) -> tuple[ImageMeaning, bool]:
+        """Give what a service's image is, pulled if need be, and whether the catalogue knows it."""
+        name = image_name(self.model, service)
+        store = self.engine.image_store
         try:
-            return self.engine.images.meaning_of(name)
+            image = store.find(name)
+            if image is None:
+                list(store.pull(name))
+                image = store.get(name)
         except EngineError as error:
             raise self.model.error(error.message, "services", service.name, "image") from None
+        known = store.catalogue.meanings
+        return image.meaning, image.repository in known or any(tag in known for tag in image.tags)
 
     def _links(self, service: Service, number: int) -> list[str]:
         links: list[str] = []
