@@ -76,7 +76,16 @@ class Connection:
 class Conntrack:
     """The connection table of one namespace."""
 
-    __slots__ = ("_by_source", "_count", "_namespace", "_purge_at", "_sysctl_generation", "_table", "_timeouts", "_udp")
+    __slots__ = (
+        "_by_source",
+        "_count",
+        "_namespace",
+        "_purge_at",
+        "_table",
+        "_timeouts",
+        "_timeouts_at",
+        "_udp",
+    )
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
@@ -84,7 +93,7 @@ class Conntrack:
         self._by_source: dict[tuple[int, bytes, int], list[Connection]] = {}
         self._count = 0
         self._purge_at = 1024
-        self._sysctl_generation = -1
+        self._timeouts_at = -1
         self._timeouts: dict[str, int] = {}
         self._udp = (30 * NS, 120 * NS)
 
@@ -314,9 +323,9 @@ class Conntrack:
     # --- timeouts ------------------------------------------------------------------------------------------------
 
     def _refresh_timeouts(self) -> None:
-        generation = self._namespace.sysctl.generation
-        if generation != self._sysctl_generation:
-            self._sysctl_generation = generation
+        generation = self._namespace.generation
+        if generation != self._timeouts_at:
+            self._timeouts_at = generation
             self._timeouts.clear()
             self._udp = (self._seconds("udp_timeout", 30), self._seconds("udp_timeout_stream", 120))
 

@@ -33,9 +33,7 @@ class ParameterProblemError(Exception):
 
 def kernel_refusal(family: int, operation: str, errno_text: str, what: str) -> IptablesError:
     """Give the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`."""
-    return IptablesError(
-        4, f"{program_name(family)} {VERSION}:  {operation} failed ({errno_text}): {what}"
-    )
+    return IptablesError(4, f"{program_name(family)} {VERSION}:  {operation} failed ({errno_text}): {what}")
 
 
 def plain_failure(family: int, message: str) -> IptablesError:

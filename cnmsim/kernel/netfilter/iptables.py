@@ -144,7 +144,9 @@ class IpTables:
             for entry in entries:
                 entry.packets = entry.bytes = 0
 
-    def list_rules(self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0) -> str:
+    def list_rules(
+        self, chain: str = "", table: str = "filter", *, with_counters: bool = False, number: int = 0
+    ) -> str:
         """Give what `iptables -S [chain]` prints."""
         found = self._table(table)
         chains = [self._chain(found, chain)] if chain else found.in_order()

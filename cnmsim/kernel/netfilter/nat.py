@@ -252,16 +252,15 @@ def _translate_error(packet: Packet, connection: Connection, other: Tuple, *, is
     address = other[1] if not is_source else other[2]
     number = other[3] if not is_source or connection.protocol in {1, 58} else other[4]
     inner = _quoted_with(packet.family, quoted, header, address, number, is_source=not is_source)
-    outer = {"src": other[2]} if is_source else {"dst": other[1]}
     is_same = inner == quoted and (packet.src if is_source else packet.dst) == address
     if is_same:
         return False
-    packet.translate(**outer)
-    body = message[:2] + b"\0\0" + message[4:8] + inner
-    if packet.family == 4:
-        total = checksum(body)
+    if is_source:
+        packet.translate(src=other[2])
     else:
-        total = transport_checksum(packet.src, packet.dst, 58, body)
+        packet.translate(dst=other[1])
+    body = message[:2] + b"\0\0" + message[4:8] + inner
+    total = checksum(body) if packet.family == 4 else transport_checksum(packet.src, packet.dst, 58, body)
     packet.replace_payload(body[:2] + total.to_bytes(2) + body[4:])
     return True
 

@@ -66,11 +66,6 @@ class Netfilter:
                 return False
         return True
 
-    def stamp(self, family: int) -> int:
-        """Give a number that moves whenever a remembered decision may have become wrong."""
-        namespace = self.namespace
-        return self.generation + (namespace.routes4 if family == 4 else namespace.routes6).generation
-
     def rules_changed(self) -> None:
         """Take note that rules, chains, policies or sets changed."""
         self.generation += 1
@@ -83,10 +78,6 @@ class Netfilter:
         """Track connections even where no rule needs it, as with a permanently loaded conntrack user."""
         self.tracks_always = enabled
         self.rules_changed()
-
-    def device_changed(self) -> None:
-        """Take note that devices came, went or were renamed."""
-        self.generation += 1
 
     def _rebuild(self) -> None:
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
@@ -195,7 +186,9 @@ class Netfilter:
             ):
                 # The route moved to another device: the address it left with is not right there (nf_nat_oif_changed).
                 self.conntrack.destroy(connection)
-                self.namespace.drop(packet, DropReason.CONNTRACK_INVALID, "its masquerading device is no longer the way out")
+                self.namespace.drop(
+                    packet, DropReason.CONNTRACK_INVALID, "its masquerading device is no longer the way out"
+                )
                 return False
             if reroute is None:
                 apply(packet, is_source=is_source)

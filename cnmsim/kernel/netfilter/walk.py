@@ -153,7 +153,7 @@ class ChainWalk:
         if netfilter.namespace.clock.context is not None:
             return self._observed(packet)
         connection = packet.connection
-        stamp = netfilter.stamp(packet.family)
+        stamp = netfilter.generation + netfilter.namespace.generation
         if connection is not None:
             if not connection.is_confirmed or packet.ct_state is CtState.RELATED:
                 return self._finish(self._walk(packet), packet)
@@ -264,7 +264,9 @@ class ChainWalk:
         decision = self._decision(walked)
         if walked.verdict is Verdict.ACCEPT:
             if self._chain.rules or self._chain.policy != "ACCEPT":
-                namespace.report(Step.HOOK, f"{self._table.name} {self._chain.name} lets it go on", packet, decision=decision)
+                namespace.report(
+                    Step.HOOK, f"{self._table.name} {self._chain.name} lets it go on", packet, decision=decision
+                )
             return True
         if walked.verdict is Verdict.REJECT:
             reason = DropReason.NETFILTER_REJECT

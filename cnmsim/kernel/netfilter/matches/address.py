@@ -57,12 +57,14 @@ def _compile_addrtype(match: Extension, family: int, netfilter: Netfilter) -> Te
         if setting is None:
             continue
         wanted = frozenset(setting.value.split(","))
-        if name == "src-type":
-            test: Test = lambda packet, wanted=wanted: type_of(packet.src, packet) in wanted  # noqa: E731
-        else:
-            test = lambda packet, wanted=wanted: type_of(packet.dst, packet) in wanted  # noqa: E731
-        tests.append(invert_if(setting.is_inverted, test))
+        tests.append(invert_if(setting.is_inverted, _type_test(type_of, wanted, name == "src-type")))
     return all_of(tests)
+
+
+def _type_test(type_of: Callable[[bytes, Packet], str], wanted: frozenset[str], is_source: bool) -> Test:
+    if is_source:
+        return lambda packet: type_of(packet.src, packet) in wanted
+    return lambda packet: type_of(packet.dst, packet) in wanted
 
 
 def _is_on(device: Device, address: bytes) -> bool:
@@ -105,13 +107,15 @@ def _compile_range(match: Extension, family: int, netfilter: Netfilter) -> Test:
     for setting in match.settings:
         low_text, _, high_text = setting.value.partition("-")
         low, high = parse_ip(low_text), parse_ip(high_text)
-        # Bytes of one length in network order compare as the numbers they stand for.
-        if setting.name == "src-range":
-            test: Test = lambda packet, low=low, high=high: low <= packet.src <= high  # noqa: E731
-        else:
-            test = lambda packet, low=low, high=high: low <= packet.dst <= high  # noqa: E731
-        tests.append(invert_if(setting.is_inverted, test))
+        tests.append(invert_if(setting.is_inverted, _range_test(low, high, setting.name == "src-range")))
     return all_of(tests)
+
+
+def _range_test(low: bytes, high: bytes, is_source: bool) -> Test:
+    # Bytes of one length in network order compare as the numbers they stand for.
+    if is_source:
+        return lambda packet: low <= packet.src <= high
+    return lambda packet: low <= packet.dst <= high
 
 
 def _describe_range(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
@@ -257,7 +261,9 @@ KINDS = (
         _describe_range,
         _finish_range,
     ),
-    MatchKind("mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source"), {"": STATEFUL}),
+    MatchKind(
+        "mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source"), {"": STATEFUL}
+    ),
     MatchKind(
         "pkttype",
         (Option("pkt-type", _packet_type),),

@@ -80,5 +80,8 @@ def always(packet: Packet) -> bool:  # noqa: ARG001 - a Test
 
 def options_listing(prefix: str, settings: list[tuple[str, str, bool]]) -> str:
     """Join listing words `label value` with `! ` before the label where inverted."""
-    words = [f"{'! ' if is_inverted else ''}{label}{' ' + value if value else ''}" for label, value, is_inverted in settings]
+    words = [
+        f"{'! ' if is_inverted else ''}{label}{' ' + value if value else ''}"
+        for label, value, is_inverted in settings
+    ]
     return " ".join([prefix, *words] if prefix else words)

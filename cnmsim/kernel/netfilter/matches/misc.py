@@ -60,8 +60,10 @@ def _rate_text(cost: int) -> str:
             continue
         smaller = [s for _, s in _SHORT_UNITS if s < seconds]
         # Take this unit only if the next smaller one could not say it.
-        if not smaller or cost > smaller[0] * _LIMIT_SCALE or (smaller[0] * _LIMIT_SCALE) // cost < (
-            smaller[0] * _LIMIT_SCALE % cost
+        if (
+            not smaller
+            or cost > smaller[0] * _LIMIT_SCALE
+            or (smaller[0] * _LIMIT_SCALE) // cost < (smaller[0] * _LIMIT_SCALE % cost)
         ):
             return f"{period // cost}/{name}"
     return f"{_LIMIT_SCALE // cost}/sec"
@@ -135,9 +137,7 @@ def _count(option: str) -> Callable[[Sequence[str], ParseContext], tuple[str, ..
     def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
         value = parse_number(words[0], 0xFFFFFFFF)
         if value is None:
-            raise ParameterProblemError(
-                f'statistic: bad integer value for option "--{option}", or out of range.\n'
-            )
+            raise ParameterProblemError(f'statistic: bad integer value for option "--{option}", or out of range.\n')
         return (str(value),)
 
     return canonical
@@ -281,7 +281,12 @@ KINDS = (
         depends={"": STATEFUL},
     ),
     MatchKind(
-        "length", (Option("length", _length),), _compile_length, _describe_length, needs("length", "length"), {"": LENGTH}
+        "length",
+        (Option("length", _length),),
+        _compile_length,
+        _describe_length,
+        needs("length", "length"),
+        {"": LENGTH},
     ),
     _hops_kind("ttl", 4),
     _hops_kind("hl", 6),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import TCP_FLAGS, MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.names import parse_port_range, port_range_text, port_text
 from cnmsim.kernel.packet import Packet
@@ -54,7 +54,7 @@ _PORT_OPTIONS = (
 )
 
 
-def _requires(name: str, label: str, number: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _requires(name: str, label: str, number: int) -> Finish:
     def finish(settings: dict[str, Setting], context: ParseContext) -> None:
         if context.protocol != number or context.is_protocol_inverted:
             raise ParameterProblemError(f"{label} match requires '-p {name}'")
@@ -103,7 +103,9 @@ def _describe_ports(match: Extension, is_numeric: bool) -> str:
         setting = match.get(name)
         if setting is not None:
             low, high = parse_port_range(setting.value)
-            ports = ":".join(port_text(port, is_numeric=is_numeric) for port in ((low,) if low == high else (low, high)))
+            ports = ":".join(
+                port_text(port, is_numeric=is_numeric) for port in ((low,) if low == high else (low, high))
+            )
             words.append(f"{single if low == high else several}:{'!' if setting.is_inverted else ''}{ports}")
     flags = match.get("tcp-flags")
     if flags is not None:

@@ -159,6 +159,7 @@ _TUPLE_PORTS: dict[str, Callable[[Connection], int]] = {
 
 def _compile_conntrack(match: Extension, family: int, netfilter: Netfilter) -> Test:
     tests: list[Test] = []
+    remaining_s = netfilter.conntrack.remaining_s
     for setting in match.settings:
         name, value = setting.name, setting.value
         if name == "ctstate":
@@ -177,9 +178,8 @@ def _compile_conntrack(match: Extension, family: int, netfilter: Netfilter) -> T
         else:
             low_text, _, high_text = value.partition(":")
             low, high = int(low_text), int(high_text or low_text)
-            conntrack = netfilter.conntrack
             test = _of_connection(
-                lambda connection, low=low, high=high: low <= conntrack.remaining_s(connection) <= high  # type: ignore[misc]
+                lambda connection, low=low, high=high: low <= remaining_s(connection) <= high  # type: ignore[misc]
             )
         tests.append(invert_if(setting.is_inverted, test))
     return all_of(tests)

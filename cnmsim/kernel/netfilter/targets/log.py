@@ -84,7 +84,12 @@ def log_line(packet: Packet, netfilter: Netfilter, *, with_sequence: bool = Fals
 
 def _ipv4_words(packet: Packet) -> list[str]:
     tos = packet.data[1]
-    words = [f"TOS=0x{tos & 0x1E:02X}", f"PREC=0x{tos & 0xE0:02X}", f"TTL={packet.ttl}", f"ID={packet.identification}"]
+    words = [
+        f"TOS=0x{tos & 0x1E:02X}",
+        f"PREC=0x{tos & 0xE0:02X}",
+        f"TTL={packet.ttl}",
+        f"ID={packet.identification}",
+    ]
     if packet.dont_fragment:
         words.append("DF")
     if packet.more_fragments:

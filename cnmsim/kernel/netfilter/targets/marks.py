@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.names import parse_mark, parse_number
-from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, nothing_to_say
 from cnmsim.kernel.packet import TCP_SYN, CtState, Packet
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def _bitwise(module: str, option: str) -> Canonical:
         bits = parse_number(words[0], _ALL)
         if bits is None:
             raise ParameterProblemError(f'{module}: bad integer value for option "--{option}", or out of range.\n')
-        return ({"and-mark": _bits(0, bits ^ _ALL), "or-mark": _bits(bits, bits), "xor-mark": _bits(bits, 0)}[option],)
+        return (
+            {"and-mark": _bits(0, bits ^ _ALL), "or-mark": _bits(bits, bits), "xor-mark": _bits(bits, 0)}[option],
+        )
 
     return canonical
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip, parse_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Finish, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
 from cnmsim.kernel.netfilter.nat import NatRange
@@ -100,26 +102,22 @@ def _to_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(low) if low == high else f"{low}-{high}",)
 
 
-def _flags_of(target: Extension) -> dict[str, bool]:
-    return {
-        "is_random": target.get("random") is not None,
-        "is_fully_random": target.get("random-fully") is not None,
-        "is_persistent": target.get("persistent") is not None,
-    }
-
-
 def _target_range(target: Extension, option: str, family: int) -> NatRange:
     setting = target.get(option)
-    flags = _flags_of(target)
+    bare = NatRange(
+        is_random=target.get("random") is not None,
+        is_fully_random=target.get("random-fully") is not None,
+        is_persistent=target.get("persistent") is not None,
+    )
     if setting is None:
-        return NatRange(**flags)
+        return bare
     if option == "to-ports":
-        return NatRange(ports=_parse_ports(setting.value), **flags)
+        return evolve(bare, ports=_parse_ports(setting.value))
     wanted = parse_range(setting.value, family)
-    return NatRange(wanted.low, wanted.high, wanted.ports, **flags)
+    return evolve(bare, low=wanted.low, high=wanted.high, ports=wanted.ports)
 
 
-def _compile_nat(option: str, is_source: bool):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, Netfilter], Action]:
     def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
         wanted = _target_range(target, option, family)
         setup = netfilter.nat.setup
@@ -143,7 +141,9 @@ def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) ->
         if source is None:
             return Verdict.DROP
         bound = wanted.with_address(source)
-        return Verdict.ACCEPT if netfilter.nat.setup(packet, bound, is_source=True, masquerade=outdev) else Verdict.DROP
+        return (
+            Verdict.ACCEPT if netfilter.nat.setup(packet, bound, is_source=True, masquerade=outdev) else Verdict.DROP
+        )
 
     return action
 
@@ -168,7 +168,7 @@ def _compile_redirect(target: Extension, family: int, netfilter: Netfilter) -> A
     return action
 
 
-def _require(name: str, option: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _require(name: str, option: str) -> Finish:
     def finish(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
             raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
