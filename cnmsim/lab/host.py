@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.process import Program
+    from cnmsim.kernel.process import Process, Program
     from cnmsim.underlay.interface import HostInterface
 
 #: The exit status that says a command was ended because its time was up (coreutils `timeout`).
@@ -88,7 +88,7 @@ class Host:
         clock.run_for(timeout_s, stop=lambda: not process.is_running)
         status = process.exit_status
         if status is None:
-            process.kill(_SIGKILL)
+            _kill(process)
             status = TIMED_OUT
         return ExecResult(status, printed.getvalue().decode(errors="replace"))
 
@@ -112,3 +112,10 @@ class Host:
         if not done.succeeded:
             raise OSError(done.status, done.output.strip())
         return done.output
+
+
+def _kill(process: Process) -> None:
+    """Kill a process and all that it started."""
+    for child in tuple(process.children):
+        _kill(child)
+    process.kill(_SIGKILL)

@@ -181,7 +181,7 @@ class _Reader:
 
     def _blame(self, name: str, options: dict[str, Any], error: CnmsimError) -> tuple[Key, ...]:
         """Find the key an error is about, by the value or the key it names."""
-        text = error.message.partition(": ")[2] or error.message
+        text = error.message.removeprefix(f"host {name}: ")
         for number, address in enumerate(options["addresses"]):
             if address.partition("/")[0] in text and "gateway" not in text:
                 return ("hosts", name, "addresses", number)

@@ -172,7 +172,9 @@ def test_reset_takes_away_and_override_replaces(tmp_path: Path) -> None:
 def test_ipam_pools_merge_by_subnet(tmp_path: Path) -> None:
     base = "services: {web: {image: x}}\nnetworks: {default: {ipam: {config: [{subnet: 10.1.0.0/24}]}}}"
     over = "networks: {default: {ipam: {config: [{subnet: 10.1.0.0/24, gateway: 10.1.0.9}, {subnet: 'fd00::/64'}]}}}"
-    pools = load(tmp_path, {"compose.yml": base, "over.yml": over}, "compose.yml", "over.yml").networks["default"].pools
+    pools = (
+        load(tmp_path, {"compose.yml": base, "over.yml": over}, "compose.yml", "over.yml").networks["default"].pools
+    )
     assert [(pool.subnet, pool.gateway) for pool in pools] == [("10.1.0.0/24", "10.1.0.9"), ("fd00::/64", "")]
 
 

@@ -212,7 +212,14 @@ def test_a_station_cannot_be_plugged_in_twice() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"loss": 1.5}, {"loss": -0.1}, {"latency_s": -1}, {"latency_s": float("nan")}, {"mtu": 60}, {"bandwidth_bps": 0}],
+    [
+        {"loss": 1.5},
+        {"loss": -0.1},
+        {"latency_s": -1},
+        {"latency_s": float("nan")},
+        {"mtu": 60},
+        {"bandwidth_bps": 0},
+    ],
 )
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError):
