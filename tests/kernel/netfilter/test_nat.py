@@ -1,0 +1,193 @@
+"""Address translation, end to end and hook by hook."""
+
+import pytest
+from nat_lab import NatLab, echo, tcp, udp
+
+from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.checksum import transport_checksum
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter import Hook
+from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, CtState, Packet, build_ip
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.kernel.transport import icmp_message
+
+
+@pytest.fixture
+def lab():
+    return NatLab()
+
+
+def ends(packet):
+    return f"{format_ip(packet.src)}:{packet.sport} > {format_ip(packet.dst)}:{packet.dport}"
+
+
+def answer_to(packet, make=udp, **more):
+    return make(format_ip(packet.dst), packet.dport, format_ip(packet.src), packet.sport, **more)
+
+
+def has_right_checksums(packet):
+    Packet(packet.data)  # the IPv4 header checksum
+    body = packet.payload
+    at = {6: 16, 17: 6, 58: 2}[packet.protocol]
+    bare = body[:at] + b"\0\0" + body[at + 2 :]
+    return int.from_bytes(body[at : at + 2]) == (transport_checksum(packet.src, packet.dst, packet.protocol, bare) or 0xFFFF)
+
+
+def test_masquerade_takes_the_devices_address_and_the_answer_comes_back(lab):
+    lab.iptables("-t nat -A POSTROUTING -s 10.0.0.0/24 ! -o in0 -j MASQUERADE")
+    out = lab.forward(udp("10.0.0.2", 4000, "192.168.0.2", 53))
+    assert ends(out) == "192.168.0.1:4000 > 192.168.0.2:53"
+    assert has_right_checksums(out)
+    back = lab.back(answer_to(out))
+    assert ends(back) == "192.168.0.2:53 > 10.0.0.2:4000"
+    assert has_right_checksums(back)
+    assert back.ct_state is CtState.ESTABLISHED
+
+
+def test_a_source_port_in_use_is_replaced_by_one_of_its_class(lab):
+    lab.iptables("-t nat -A POSTROUTING -j MASQUERADE")
+    seen = [lab.forward(udp(f"10.0.0.{host}", 4000, "192.168.0.2", 53)).sport for host in range(2, 12)]
+    assert seen[0] == 4000
+    assert len(set(seen)) == 10
+    assert all(port >= 1024 for port in seen)
+    low = [lab.forward(udp(f"10.0.0.{host}", 123, "192.168.0.2", 53)).sport for host in range(2, 12)]
+    assert low[0] == 123
+    assert all(1 <= port < 512 for port in low)
+
+
+def test_one_client_keeps_its_port_towards_several_servers(lab):
+    lab.iptables("-t nat -A POSTROUTING -j SNAT --to-source 192.168.0.7")
+    lab.forward(udp("10.0.0.3", 4000, "192.168.0.2", 53))
+    moved = lab.forward(udp("10.0.0.2", 4000, "192.168.0.2", 53)).sport
+    assert moved != 4000
+    assert lab.forward(udp("10.0.0.2", 4000, "192.168.0.9", 53)).sport in {4000, moved}
+
+
+def test_dnat_turns_round_for_the_answer(lab):
+    lab.iptables("-t nat -A PREROUTING -i in0 -p udp --dport 8080 -j DNAT --to-destination 192.168.0.2:80")
+    out = lab.forward(udp("10.0.0.2", 4000, "10.0.0.1", 8080))
+    assert ends(out) == "10.0.0.2:4000 > 192.168.0.2:80"
+    assert ends(lab.back(answer_to(out))) == "10.0.0.1:8080 > 10.0.0.2:4000"
+
+
+def test_dnat_to_a_range_of_ports_and_addresses_stays_inside(lab):
+    lab.iptables("-t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 192.168.0.10-192.168.0.12:8000-8003")
+    for port in range(2000, 2030):
+        out = lab.forward(tcp("10.0.0.2", port, "10.0.0.1", 80, TCP_SYN))
+        assert parse_ip("192.168.0.10") <= out.dst <= parse_ip("192.168.0.12")
+        assert 8000 <= out.dport <= 8003
+
+
+def test_echo_identifiers_are_translated(lab):
+    lab.iptables("-t nat -A POSTROUTING -j MASQUERADE")
+    first = lab.forward(echo("10.0.0.2", "192.168.0.2", 7))
+    second = lab.forward(echo("10.0.0.3", "192.168.0.2", 7))
+    ids = [int.from_bytes(packet.payload[4:6]) for packet in (first, second)]
+    assert ids[0] == 7
+    assert ids[1] != 7
+    back = lab.back(echo("192.168.0.2", "192.168.0.1", ids[1], kind=0))
+    assert format_ip(back.dst) == "10.0.0.3"
+    assert int.from_bytes(back.payload[4:6]) == 7
+
+
+def test_an_icmp_error_reaches_the_client_with_what_the_client_sent_in_it(lab):
+    lab.iptables("-t nat -A POSTROUTING -j MASQUERADE")
+    sent = udp("10.0.0.2", 4000, "192.168.0.2", 53)
+    lab.forward(udp("10.0.0.9", 4000, "192.168.0.2", 53))
+    out = lab.forward(sent)
+    assert out.sport != 4000
+    error = icmp_message(3, 3, bytes(4), out.data)
+    back = lab.back(build_ip(1, out.dst, out.src, error))
+    assert format_ip(back.dst) == "10.0.0.2"
+    assert back.ct_state is CtState.RELATED
+    quoted = Packet(back.payload[8:])
+    assert ends(quoted) == "10.0.0.2:4000 > 192.168.0.2:53"
+    assert has_right_checksums(quoted)
+    assert icmp_message(3, 3, bytes(4), back.payload[8:]) == back.payload
+
+
+def test_an_error_about_a_dnated_flow_names_the_address_that_was_asked(lab):
+    lab.iptables("-t nat -A PREROUTING -i in0 -p udp --dport 8080 -j DNAT --to-destination 192.168.0.2:80")
+    out = lab.forward(udp("10.0.0.2", 4000, "10.0.0.1", 8080))
+    back = lab.back(build_ip(1, out.dst, out.src, icmp_message(3, 3, bytes(4), out.data)))
+    assert format_ip(back.src) == "10.0.0.1"
+    assert ends(Packet(back.payload[8:])) == "10.0.0.2:4000 > 10.0.0.1:8080"
+
+
+def test_redirect_turns_a_flow_to_the_router_itself(lab):
+    lab.iptables("-t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 3128")
+    packet = Packet(tcp("10.0.0.2", 4000, "192.168.0.2", 80, TCP_SYN), lab.in0)
+    assert lab.netfilter.run(Hook.PREROUTING, packet)
+    assert ends(packet) == "10.0.0.2:4000 > 10.0.0.1:3128"
+
+
+def test_masqueraded_flows_die_with_their_device(lab):
+    lab.iptables("-t nat -A POSTROUTING -o out0 -j MASQUERADE")
+    lab.forward(udp("10.0.0.2", 4000, "192.168.0.2", 53))
+    assert lab.netfilter.conntrack.count == 1
+    lab.out0.set_down()
+    assert lab.netfilter.conntrack.count == 0
+
+
+def test_translation_is_reported_with_both_sides(lab):
+    lab.iptables("-t nat -A POSTROUTING -j MASQUERADE")
+    lab.clock.context = lab.witness
+    lab.forward(udp("10.0.0.2", 4000, "192.168.0.2", 53))
+    [event] = lab.witness.of(Step.TRANSLATED)
+    assert event.decision == "UDP 10.0.0.2:4000 > 192.168.0.2:53 → UDP 192.168.0.1:4000 > 192.168.0.2:53"
+
+
+def test_a_rejected_new_flow_is_answered_in_the_name_of_the_address_asked(lab):
+    lab.iptables(
+        "-t nat -A PREROUTING -i in0 -p udp --dport 8080 -j DNAT --to-destination 192.168.0.2:80",
+        "-A FORWARD -o out0 -j REJECT",
+    )
+    heard = []
+    lab.client.devices["eth0"].taps = (lambda _t, way, frame: heard.append(frame) if way == "in" else None,)
+    lab.clock.context = lab.witness
+    lab.client.send(17, lab.client.route_output(parse_ip("10.0.0.1")), parse_ip("10.0.0.1"),
+                    udp("10.0.0.2", 4000, "10.0.0.1", 8080)[20:])  # fmt: skip
+    lab.clock.run_for(5)
+    errors = [Packet(frame[14:]) for frame in heard if frame[12:14] == b"\x08\x00"]
+    assert [format_ip(error.src) for error in errors] == ["10.0.0.1"]
+    assert ends(Packet(errors[0].payload[8:])) == "10.0.0.2:4000 > 10.0.0.1:8080"
+    assert ("router", DropReason.NETFILTER_REJECT, "filter FORWARD: -A FORWARD -o out0 -j REJECT --reject-with icmp-port-unreachable") in lab.witness.drops
+
+
+def test_tcp_reset_comes_from_the_address_asked(lab):
+    lab.iptables(
+        "-t nat -A PREROUTING -i in0 -p tcp --dport 8080 -j DNAT --to-destination 192.168.0.2:80",
+        "-A FORWARD -p tcp -j REJECT --reject-with tcp-reset",
+    )
+    heard = []
+    lab.client.devices["eth0"].taps = (lambda _t, way, frame: heard.append(frame) if way == "in" else None,)
+    lab.client.send(6, lab.client.route_output(parse_ip("10.0.0.1")), parse_ip("10.0.0.1"),
+                    tcp("10.0.0.2", 4000, "10.0.0.1", 8080, TCP_SYN)[20:])  # fmt: skip
+    lab.clock.run_for(5)
+    [reset] = [Packet(frame[14:]) for frame in heard if frame[12:14] == b"\x08\x00"]
+    assert ends(reset) == "10.0.0.1:8080 > 10.0.0.2:4000"
+    assert reset.tcp_flags == TCP_RST | TCP_ACK
+    assert has_right_checksums(reset)
+
+
+def test_a_flow_to_loopback_is_translated_once_although_lo_brings_it_back(lab):
+    """The embedded DNS server's rules: 127.0.0.11:53 is another port of the same namespace, both ways."""
+    lab.iptables(
+        "-t nat -A OUTPUT -d 127.0.0.11/32 -p udp -m udp --dport 53 -j DNAT --to-destination 127.0.0.11:40000",
+        "-t nat -A POSTROUTING -s 127.0.0.11/32 -p udp -m udp --sport 40000 -j SNAT --to-source :53",
+        namespace=lab.client,
+    )
+    server, client = UdpSocket(lab.client, 4), UdpSocket(lab.client, 4)
+    server.bind(("127.0.0.11", 40000))
+    client.bind(("127.0.0.1", 5555))
+    lab.clock.context = lab.witness
+    client.sendto(b"question", ("127.0.0.11", 53))
+    lab.clock.run_for(1)
+    server.sendto(b"answer", ("127.0.0.1", 5555))
+    lab.clock.run_for(1)
+    heard = [event.data for event in lab.witness.of(Step.DELIVERED)]
+    assert [ends(Packet(each)) for each in heard] == [
+        "127.0.0.1:5555 > 127.0.0.11:40000",
+        "127.0.0.11:53 > 127.0.0.1:5555",
+    ]
+    assert lab.client.netfilter.conntrack.count == 1
