@@ -128,7 +128,7 @@ class Project:
                 raise self.model.error(text, "networks", network.key)
             return
         try:
-            identity = self.engine.rest.network_create(network_body(self.model, network))["Id"]
+            identity = self.engine.rest.networks.create(network_body(self.model, network))["Id"]
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
             raise self.model.error(text, *blame_network(self.model, network, error.message)) from None
@@ -156,7 +156,8 @@ class Project:
             body = container_body(
                 self.model, runnable, number, links=self._links(service, number), network_mode=self._mode(service)
             )
-            return str(self.engine.rest.container_create(container_name(self.model, service, number), body)["Id"])
+            name = container_name(self.model, service, number)
+            return str(self.engine.rest.containers.create(body, {"name": name})["Id"])
         except EngineError as error:
             raise self.model.error(error.message, *blame_service(self.model, service, error.message)) from None
 
