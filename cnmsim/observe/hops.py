@@ -7,6 +7,7 @@ second and third message over a way already shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 
 from attrs import define, frozen
@@ -16,6 +17,8 @@ from cnmsim.observe.reading import Reading, read
 
 #: A flooded or promiscuous frame that a station rightly ignores is no loss.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT})
+_TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
+_BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 
@@ -78,14 +81,37 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
             message.sendings += 1
     labels = {message.number: message.reading.label for message in messages.values()}
     plain = _plain_indexes(events, readings, list(messages.values()))
+    rules = _translating_rules(events, list(messages.values()))
+    decisions = [event.decision for event in events]
+    for index, at in rules.items():
+        decisions[index] = _BY_CONNTRACK if at is None else events[at].decision
+    plain |= {at for at in rules.values() if at is not None}
     return tuple(
         Hop(
             event.time_ns - start_ns, event.place, event.device, event.step,
-            f"{event.what} again" if index in again else event.what, event.decision,
+            f"{event.what} again" if index in again else event.what, decisions[index],
             reading.addresses, labels[number], number, event.reason, index in plain,
         )
         for index, (event, reading, number) in enumerate(zip(events, readings, number_of, strict=True))
     )  # fmt: skip
+
+
+def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:
+    """Find for each translation the hop of the nat rule that ordered it, just before it at the same place.
+
+    `None` stands for the later packets of a connection: conntrack translates them without asking the table.
+    """
+    found: dict[int, int | None] = {}
+    for message in messages:
+        rule: int | None = None
+        for index in message.indexes:
+            event = events[index]
+            if event.step is Step.TRANSLATED:
+                is_ordered = rule is not None and events[rule].place == event.place
+                found[index], rule = (rule if is_ordered else None), None
+            elif event.step is Step.HOOK and event.decision.startswith("nat "):
+                rule = index if _TRANSLATES.search(event.decision) else None
+    return found
 
 
 def _reading(index: int, event: Event) -> Reading:
