@@ -154,7 +154,7 @@ class Process:
         await sleep(self.clock, seconds)
 
     def write(self, data: str | bytes) -> None:
-        """Print on stdout. A closed reader ends the process with SIGPIPE."""
+        """Print on stdout. A pipe that is closed ends the process with SIGPIPE; one that has ended prints nothing."""
         self._print(self.stdout, data)
 
     def error(self, data: str | bytes) -> None:
@@ -162,7 +162,10 @@ class Process:
         self._print(self.stderr, data)
 
     def _print(self, pipe: Pipe, data: str | bytes) -> None:
-        if pipe.is_reader_closed:
+        if not self.is_running:
+            # A killed program's `finally` blocks run, but the dead print nothing.
+            return
+        if pipe.is_closed or pipe.is_reader_closed:
             self.kill(SIGPIPE)
             return
         pipe.write(data.encode() if isinstance(data, str) else data)

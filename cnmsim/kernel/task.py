@@ -33,7 +33,7 @@ class Future(Generic[T]):
         self.is_done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._callbacks: list[Callable[[Future[T]], None]] = []
+        self._callbacks: list[Callable[[Future[T]], object]] = []
 
     def set_result(self, value: T) -> None:
         """Complete it with a value. Raises `RuntimeError` if it is done already."""
@@ -66,7 +66,7 @@ class Future(Generic[T]):
         """The error it was completed with, if any."""
         return self._error
 
-    def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
+    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
         """Call `callback(self)` through the clock once it is done (at this instant if it is)."""
         if self.is_done:
             self.clock.call_soon(callback, self)

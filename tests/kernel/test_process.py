@@ -92,6 +92,20 @@ def test_a_killed_program_runs_its_finally_blocks(machine: Machine) -> None:
     assert seen == ["cleaned up"]
 
 
+def test_a_killed_program_prints_nothing_more(machine: Machine) -> None:
+    async def program(process: Process) -> int:
+        try:
+            await process.sleep(10)
+        finally:
+            process.write("from beyond")
+        return 0
+
+    process = machine.spawn(program, ["p"])
+    machine.clock.run_for(1)
+    process.kill()
+    assert process.stdout.getvalue() == b""
+
+
 def test_a_handler_takes_the_place_of_the_default_effect(machine: Machine) -> None:
     async def ping(process: Process) -> int:
         def statistics() -> None:

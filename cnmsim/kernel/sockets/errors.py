@@ -11,7 +11,6 @@ import os
 from attrs import frozen
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.packet import Packet
 
 _TEXTS = {
     errno.EACCES: "Permission denied",
@@ -52,7 +51,7 @@ class IcmpErrorInfo:
     """An ICMP or ICMPv6 error that quotes a packet we sent.
 
     `src`, `dst`, `sport`, `dport` are those of our packet. `reporter` is who sent the error, `info` its MTU field
-    (0 if it has none), `quoted` what it quotes of our packet from the transport header on, `packet` the error itself.
+    (0 if it has none), `quoted` what it quotes of our packet from the transport header on.
     """
 
     family: int
@@ -66,7 +65,6 @@ class IcmpErrorInfo:
     reporter: Address
     info: int = 0
     quoted: bytes = b""
-    packet: Packet | None = None
 
     @property
     def is_packet_too_big(self) -> bool:
