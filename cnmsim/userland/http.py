@@ -1,0 +1,193 @@
+"""As much HTTP/1.1 (RFC 9112) as wget, curl, httpd and health checks need, over a simulated TCP socket."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+
+_MAX_HEAD = 65536
+REASONS = {
+    200: "OK", 206: "Partial Content", 301: "Moved Permanently", 302: "Found", 304: "Not Modified",
+    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+class HttpFault(Exception):
+    """What came is no HTTP message."""
+
+
+class UrlFault(Exception):
+    """The text is no URL; the text says why."""
+
+
+@frozen
+class Url:
+    """An http URL: `host` without brackets, `port` 80 unless it says otherwise, `target` path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    has_port: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Read a URL; without a scheme it is http. Raises `UrlFault`."""
+        scheme, separator, _ = text.partition("://")
+        parts = urlsplit(text if separator else f"http://{text}")
+        try:
+            port, host = parts.port, parts.hostname
+        except ValueError:
+            raise UrlFault("Port number was not a decimal number between 0 and 65535") from None
+        scheme = scheme.lower() if separator else "http"
+        if not host:
+            raise UrlFault("No host part in the URL")
+        target = parts.path or "/"
+        if parts.query:
+            target += f"?{parts.query}"
+        return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
+
+    @property
+    def bracketed_host(self) -> str:
+        """The host as it stands in the URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def host_header(self) -> str:
+        """What the Host header says."""
+        return f"{self.bracketed_host}:{self.port}" if self.has_port else self.bracketed_host
+
+    @property
+    def literal(self) -> Address | None:
+        """The host as an address, if it is one."""
+        try:
+            return parse_ip(self.host)
+        except ValueError:
+            return None
+
+
+@define
+class Message:
+    """A request or response: its first line, headers in order, and the body."""
+
+    start: str
+    headers: list[tuple[str, str]] = field(factory=list)
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """Give a header's value, by its name in any case."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    @property
+    def status(self) -> int:
+        """The status code of a response. Raises `HttpFault` if the first line has none."""
+        words = self.start.split(None, 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+            raise HttpFault("malformed status line")
+        return int(words[1])
+
+    @property
+    def head_text(self) -> str:
+        """First line and headers as they came, with CRLF."""
+        return "".join(f"{line}\r\n" for line in [self.start, *(f"{key}: {value}" for key, value in self.headers)])
+
+
+class Stream:
+    """Buffered reading from a socket; every wait ends at `deadline` (virtual seconds) or after `idle_s`."""
+
+    def __init__(self, socket: TcpSocket, clock: Clock) -> None:
+        self.socket = socket
+        self.clock = clock
+        self.buffer = b""
+        self.deadline: float | None = None
+        self.idle_s: float | None = None
+        self.received = 0
+
+    async def more(self) -> bool:
+        """Wait for more bytes; tells whether there were some. Raises as `TcpSocket.recv`."""
+        limit = self.idle_s
+        if self.deadline is not None:
+            left = max(0.0, self.deadline - self.clock.now)
+            limit = left if limit is None else min(left, limit)
+        chunk = await self.socket.recv(65536, limit)
+        self.buffer += chunk
+        self.received += len(chunk)
+        return bool(chunk)
+
+    def take(self, n: int) -> bytes:
+        """Take up to `n` bytes of what has come."""
+        taken, self.buffer = self.buffer[:n], self.buffer[n:]
+        return taken
+
+    async def head(self) -> Message | None:
+        """Read first line and headers; `None` if the peer ends before the first byte. Raises `HttpFault`."""
+        while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
+            if len(self.buffer) > _MAX_HEAD:
+                raise HttpFault("header too long")
+            if not await self.more():
+                if not self.buffer:
+                    return None
+                if not self.buffer.startswith(b"HTTP/"):
+                    raise HttpFault("no header")
+                break
+        ends = [(self.buffer.find(mark), len(mark)) for mark in (b"\n\r\n", b"\n\n")]
+        end = min((at + size for at, size in ends if at >= 0), default=len(self.buffer))
+        lines = self.take(end).decode("latin-1").splitlines()
+        headers = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines[1:] if line)]
+        return Message(lines[0], headers)
+
+    async def body(self, message: Message, *, has_none: bool = False) -> bytes:
+        """Read a message's body by its length, its chunks, or to the end. Raises `HttpFault` if it is cut short."""
+        if has_none:
+            return b""
+        if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):
+            return await self._chunks()
+        length = message.header("Content-Length")
+        if length is not None and length.isdigit():
+            while len(self.buffer) < int(length):
+                if not await self.more():
+                    raise HttpFault("body is cut short")
+            return self.take(int(length))
+        while await self.more():
+            pass
+        return self.take(len(self.buffer))
+
+    async def _chunks(self) -> bytes:
+        found: list[bytes] = []
+        while True:
+            while b"\n" not in self.buffer:
+                if not await self.more():
+                    raise HttpFault("body is cut short")
+            line = self.take(self.buffer.index(b"\n") + 1)
+            try:
+                size = int(line.split(b";")[0], 16)
+            except ValueError:
+                raise HttpFault("bad chunk") from None
+            while len(self.buffer) < size + 2:
+                if not await self.more():
+                    raise HttpFault("body is cut short")
+            found.append(self.take(size))
+            self.take(2)
+            if not size:
+                return b"".join(found)
+
+
+def http_date(seconds: float) -> str:
+    """Write seconds since 1970 as HTTP does."""
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
+
+
+def peer_text(address: Address, port: int) -> str:
+    """Write `10.0.0.1:80` or `[fd00::1]:80`."""
+    return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
