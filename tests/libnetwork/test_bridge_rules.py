@@ -104,3 +104,142 @@ def test_deleting_everything_leaves_what_a_fresh_daemon_has(version: str, scenar
 def _without_policies(rules: list[str]) -> list[str]:
     # Forwarding that was opened stays open, and so does the policy that came with it.
     return [re.sub(r"^(:FORWARD) \w+", r"\1", text, flags=re.MULTILINE) for text in rules]
+
+
+def network_rules(host: DockerHost) -> dict[str, list[str]]:
+    """What one network writes, beyond what a fresh daemon has, by chain; the bridge is called BR."""
+    fresh = DockerHost(host.profile.version, **_config(host))
+    found: dict[str, list[str]] = {}
+    for table in ("raw", "nat", "filter"):
+        known = fresh.saved("iptables", table).splitlines()
+        for line in host.saved("iptables", table).splitlines():
+            if line.startswith("-A") and line not in known:
+                _, chain, rule = line.split(" ", 2)
+                found.setdefault(f"{table} {chain}", []).append(rule.replace("br-<0>", "BR"))
+    return found
+
+
+def _config(host: DockerHost) -> dict[str, bool]:
+    return {"userland_proxy": host.controller.config.userland_proxy}
+
+
+SUBNET, CIP = "192.0.2.0/24", "192.0.2.2/32"
+MODE = "com.docker.network.bridge.gateway_mode_ipv4"
+CT_ACCEPT = "-o BR -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+PORT = f"-d {CIP} ! -i BR -o BR -p tcp -m tcp --dport 80 -j ACCEPT"
+DNAT = "! -i BR -p tcp -m tcp --dport 8080 -j DNAT --to-destination 192.0.2.2:80"
+ITSELF = f"-s {CIP} -d {CIP} -p tcp -m tcp --dport 80 -j MASQUERADE"
+MASQUERADE = f"-s {SUBNET} ! -o BR -j MASQUERADE"
+RAW = f"-d {CIP} ! -i BR -j DROP"
+COMMON = {
+    "filter DOCKER-CT": [CT_ACCEPT],
+    "filter DOCKER-BRIDGE": ["-o BR -j DOCKER"],
+}
+
+
+def written(
+    version: str, *, options: dict[str, str] | None = None, proxy: bool = True, port: str = "8080:80"
+) -> dict[str, list[str]]:
+    host = DockerHost(version, userland_proxy=proxy)
+    host.network("bridge1", SUBNET, driver_opts=options or {})
+    host.run("c1", "bridge1", port)
+    return network_rules(host)
+
+
+def test_29_writes_these_rules_for_a_network_and_a_port() -> None:
+    assert written("29.7.2") == COMMON | {
+        "filter DOCKER": [PORT, "! -i BR -o BR -j DROP"],
+        "filter DOCKER-FORWARD": ["-i BR -j ACCEPT"],
+        "nat POSTROUTING": [MASQUERADE],
+        "nat DOCKER": [DNAT],
+        "raw PREROUTING": [RAW],
+    }
+
+
+def test_29_without_proxy_masquerades_hairpins_and_translates_from_the_bridge_too() -> None:
+    assert written("29.7.2", proxy=False) == COMMON | {
+        "filter DOCKER": [PORT, "! -i BR -o BR -j DROP"],
+        "filter DOCKER-FORWARD": ["-i BR -j ACCEPT"],
+        "nat POSTROUTING": ["-o BR -m addrtype --src-type LOCAL -j MASQUERADE", MASQUERADE, ITSELF],
+        "nat DOCKER": [DNAT.removeprefix("! -i BR ")],
+        "raw PREROUTING": [RAW],
+    }
+
+
+def test_29_routed_network_opens_icmp_and_the_port_and_translates_nothing() -> None:
+    assert written("29.7.2", options={MODE: "routed"}) == COMMON | {
+        "filter DOCKER": [PORT, "-o BR -p icmp -j ACCEPT", "! -i BR -o BR -j DROP"],
+        "filter DOCKER-FORWARD": ["-i BR -j ACCEPT"],
+    }
+
+
+def test_28_routed_network_is_let_through_isolation() -> None:
+    rules = written("28.5.2", options={MODE: "routed"})
+    assert rules["filter DOCKER-ISOLATION-STAGE-1"] == [
+        "-i BR -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-o BR -j RETURN",
+        "-i BR ! -o BR -j DOCKER-ISOLATION-STAGE-2",
+    ]
+    assert rules["nat DOCKER"] == ["-i BR -j RETURN"]
+
+
+def test_unprotected_network_accepts_everything_and_has_no_rule_a_port() -> None:
+    assert written("29.7.2", options={MODE: "nat-unprotected"}) == COMMON | {
+        "filter DOCKER": ["! -i BR -o BR -j ACCEPT"],
+        "filter DOCKER-FORWARD": ["-i BR -j ACCEPT"],
+        "nat POSTROUTING": [MASQUERADE],
+        "nat DOCKER": [DNAT],
+    }
+
+
+def test_network_without_icc_drops_before_it_accepts() -> None:
+    rules = written("29.7.2", options={"com.docker.network.bridge.enable_icc": "false"})
+    assert rules["filter DOCKER-FORWARD"] == ["-i BR -o BR -j DROP", "-i BR ! -o BR -j ACCEPT"]
+
+
+def test_26_drops_without_icc_at_the_very_end_of_forward() -> None:
+    rules = written("26.1.5", options={"com.docker.network.bridge.enable_icc": "false"})
+    assert rules["filter FORWARD"] == [
+        CT_ACCEPT,
+        "-o BR -j DOCKER",
+        "-i BR ! -o BR -j ACCEPT",
+        "-i BR -o BR -j DROP",
+    ]
+
+
+def test_host_address_option_takes_the_place_of_masquerading() -> None:
+    rules = written("29.7.2", options={"com.docker.network.host_ipv4": "10.0.0.15"})
+    assert rules["nat POSTROUTING"] == [f"-s {SUBNET} ! -o BR -j SNAT --to-source 10.0.0.15"]
+
+
+def test_trusted_interface_is_accepted_before_the_drop() -> None:
+    rules = written("29.7.2", options={"com.docker.network.bridge.trusted_host_interfaces": "eth1:eth2"})
+    assert rules["raw PREROUTING"] == [f"-d {CIP} -i eth1 -j ACCEPT", f"-d {CIP} -i eth2 -j ACCEPT", RAW]
+
+
+def test_accepted_mark_stands_first_in_docker_forward() -> None:
+    host = DockerHost("29.7.2", bridge_accept_fwmark="0x1/0x3")
+    assert host.rules("DOCKER-FORWARD")[0] == "-m mark --mark 0x1/0x3 -j ACCEPT"
+
+
+def test_sctp_port_has_a_checksum_rule_in_26_1() -> None:
+    host = DockerHost("26.1.5")
+    host.run("c1", "bridge", "9000:9000/sctp")
+    assert host.rules("POSTROUTING", "mangle") == ["-p sctp -m sctp --sport 9000 -j CHECKSUM --checksum-fill"]
+
+
+def test_forward_policy_is_left_alone_on_a_host_that_forwards_already() -> None:
+    for version in VERSIONS:
+        host = DockerHost(version, start=False)
+        host.machine.root.sysctl_set("net.ipv4.ip_forward", "1")
+        host.controller.start()
+        host.clock.run_ready()
+        assert ":FORWARD ACCEPT" in host.saved("iptables", "filter")
+
+
+def test_without_iptables_no_rule_is_written() -> None:
+    for version in VERSIONS:
+        host = DockerHost(version, iptables=False, ip6tables=False)
+        host.network("net")
+        host.run("c1", "net", "8080:80")
+        assert [host.machine.root.netfilter.iptables(family).save() for family in (4, 6)] == ["", ""]
