@@ -35,6 +35,15 @@ def _fail(message: str) -> NoReturn:
     raise SystemExit(_WRONG)
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cnmsim")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 @contextmanager
 def _progress(text: str) -> Iterator[None]:
     """Say on a terminal what takes so long, once it has taken a second."""
@@ -119,7 +128,7 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cnmsim", prog_name="cnmsim", message="%(prog)s %(version)s")
+@click.version_option(_version(), prog_name="cnmsim", message="%(prog)s %(version)s")
 def cli() -> None:
     """Docker networking without Docker: ask a Compose file who reaches whom, and see every packet."""
 

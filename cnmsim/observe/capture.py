@@ -110,8 +110,8 @@ class Capture:
 
     def to_bytes(self, trace: Trace | None = None) -> bytes:
         """Give a pcapng file; with a trace its verdict and its losses become comments."""
-        frames = commented(self.frames, trace) if trace else self.frames
-        comment = f"{trace.title}: {trace.finding}" if trace and trace.finding else ""
+        frames = commented(self.frames, trace) if trace is not None else self.frames
+        comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
         return to_pcapng(self.points, frames, names=self.names(), comment=comment)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:

@@ -63,17 +63,19 @@ def format_time(time_ns: int) -> str:
 #: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> (?:listening on|bound to) \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
+_RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
 _TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
 
 
 def decided_by(hop: Hop) -> str:
-    """Say in brief what decided: whose socket, which route without its attributes, or the rule as it is."""
+    """Say in brief what decided: whose socket, which route without its attributes, which rule of which table."""
     if hop.decision.startswith("socket: "):
         found = _SOCKET.match(hop.decision)
         return f"{found['owner']}{found['listens'] or ''}" if found else hop.decision
     if hop.step is Step.ROUTED:
         return _ROUTE_DETAIL.sub("", hop.decision)
-    return hop.decision
+    found = _RULE.fullmatch(hop.decision)
+    return f"{found['table']}: {found['rule']}" if found else hop.decision
 
 
 def what_of(hop: Hop) -> str:

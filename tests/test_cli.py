@@ -1,0 +1,142 @@
+"""The shell command, as a shell calls it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+
+from cnmsim.cli import cli
+
+LAB = """\
+nameserver: 203.0.113.10
+hosts:
+  client:
+    addresses: [10.0.0.50/24]
+    gateway: 10.0.0.1
+  router:
+    addresses: [10.0.0.1/24, 203.0.113.1/24]
+    router: true
+  server:
+    addresses: [203.0.113.10/24]
+    gateway: 203.0.113.1
+    names: {www.example.com: 203.0.113.10}
+"""
+
+
+@pytest.fixture
+def lab_file(tmp_path: Path) -> str:
+    path = tmp_path / "lab.yml"
+    path.write_text(LAB, encoding="utf-8")
+    return str(path)
+
+
+def _run(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words))
+
+
+def test_a_reached_destination_exits_with_0(lab_file: str) -> None:
+    result = _run("trace", lab_file, "client", "www.example.com")
+    assert result.exit_code == 0, result.output
+    assert "── DNS A? www.example.com " in result.stdout
+    assert "ANSWERED: server answers the echo request at 203.0.113.10" in result.stdout
+
+
+def test_a_destination_that_is_not_reached_exits_with_1(lab_file: str) -> None:
+    result = _run("trace", lab_file, "client", "server:81")
+    assert result.exit_code == 1
+    assert "REFUSED: server answers, but nothing listens on 203.0.113.10:81" in result.stdout
+
+
+def test_nothing_is_wider_than_100_columns(lab_file: str) -> None:
+    for options in ([], ["-v"]):
+        result = _run("trace", lab_file, "client", "www.example.com", *options)
+        assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_json_follows_its_schema(lab_file: str) -> None:
+    schema = json.loads(files("cnmsim.observe").joinpath("trace.schema.json").read_text(encoding="utf-8"))
+    for destination in ("server", "server:81", "nowhere:80", "server:53/udp", "198.51.100.1:80"):
+        result = _run("trace", lab_file, "client", destination, "--json")
+        jsonschema.validate(json.loads(result.stdout), schema)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trace", "FILE", "nobody", "server"], "cnmsim: no running container, service or host is called 'nobody'"),
+        (["trace", "FILE", "clinet", "server"], "did you mean client?"),
+        (["trace", "FILE", "client", "server:99999"], "cnmsim: invalid port in 'server:99999'"),
+        (["trace", "FILE", "client", "server", "--udp"], "cnmsim: server: udp needs a port from 1 to 65535"),
+        (["iptables", "FILE", "nobody"], "no running container"),
+    ],
+)
+def test_a_wrong_question_exits_with_2_and_one_line(lab_file: str, words: list[str], message: str) -> None:
+    result = _run(*(lab_file if word == "FILE" else word for word in words))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["a: 1\n", "- 1\n", ""])
+def test_a_file_of_no_known_kind_says_so(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text(content, encoding="utf-8")
+    result = _run("ls", str(path))
+    assert result.exit_code == 2
+    assert "neither a Compose file (services:) nor a lab file (hosts:)" in result.stderr
+
+
+def test_a_missing_file_exits_with_2() -> None:
+    assert _run("ls", "/nowhere.yml").exit_code == 2
+
+
+def test_ls_lists_hosts_with_addresses(lab_file: str) -> None:
+    result = _run("ls", lab_file)
+    assert result.exit_code == 0
+    assert "router  eth0 10.0.0.1/24, eth1 203.0.113.1/24  router" in result.stdout
+    assert [host["name"] for host in json.loads(_run("ls", lab_file, "--json").stdout)["hosts"]] == [
+        "client", "router", "server",
+    ]  # fmt: skip
+
+
+def test_the_packet_filter_is_printed_as_iptables_save_prints_it(lab_file: str) -> None:
+    result = _run("iptables", lab_file, "router", "-t", "filter")
+    assert result.exit_code == 0
+
+
+def test_a_sequence_diagram_is_printed(lab_file: str) -> None:
+    assert _run("trace", lab_file, "client", "server", "--mermaid").stdout.startswith("sequenceDiagram\n")
+
+
+def test_version_is_told() -> None:
+    result = _run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("cnmsim ")
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_opens_the_capture_with_names(lab_file: str, tmp_path: Path) -> None:
+    path = tmp_path / "out.pcapng"
+    result = _run("trace", lab_file, "client", "server:81", "--pcap", str(path))
+    assert result.exit_code == 1
+    text = subprocess.run(
+        ["tshark", "-r", str(path), "-N", "n", "-V"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Malformed" not in text
+    assert "Interface name: router:eth1" in text
+    assert "Src: client, Dst: server" in text or "Src: client (10.0.0.50)" in text
+    assert "lost on server eth0: no socket listens there" in text
+
+
+def test_two_runs_write_the_same_capture(lab_file: str, tmp_path: Path) -> None:
+    paths = [tmp_path / "one.pcapng", tmp_path / "two.pcapng"]
+    for path in paths:
+        _run("trace", lab_file, "client", "server", "--pcap", str(path))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
