@@ -110,13 +110,13 @@ class Socket(ABC):
         # A socket bound to a group receives there, and sends from an address of its own.
         return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
 
-    def _address_in(self, address: str | bytes) -> Address:
+    def _address_in(self, address: str | bytes, if_v6only: int = errno.ENETUNREACH) -> Address:
         given = parse_ip(address) if isinstance(address, str) else address
         if self.family == 4 and len(given) == 16:
             raise os_error(errno.EAFNOSUPPORT)
         plain = unmapped(given)
         if self.family == 6 and len(plain) == 4 and self.v6only:
-            raise os_error(errno.ENETUNREACH)
+            raise os_error(if_v6only)
         return plain
 
     def _bind_local(self, ports: PortSpace, address: SocketAddress) -> None:
@@ -124,9 +124,7 @@ class Socket(ABC):
             raise os_error(errno.EBADF)
         if self.local_port:
             raise os_error(errno.EINVAL)
-        local, port = self._address_in(address[0]), address[1]
-        if len(local) == 4 and self.family == 6 and not any(local):
-            local = IPV4_ANY
+        local, port = self._address_in(address[0], if_v6only=errno.EINVAL), address[1]
         if local not in WILDCARDS and self.namespace.address_type(local) not in ("LOCAL", "BROADCAST", "MULTICAST"):
             raise os_error(errno.EADDRNOTAVAIL)
         before, self.local = self.local, local
