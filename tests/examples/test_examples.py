@@ -1,0 +1,83 @@
+"""Every example runs, and says what its comments promise."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.observe import Verdict
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def labs() -> dict[str, Lab]:
+    return {name: Lab.from_compose(EXAMPLES / name) for name in ("voting-app", "shop", "mistakes")}
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "destination", "verdict", "words"),
+    [
+        ("voting-app", "vote", "redis:6379", Verdict.ANSWERED, ()),
+        ("voting-app", "vote", "db:5432", Verdict.NAME_NOT_FOUND, ("voting_back", "voting_front")),
+        ("voting-app", "worker", "db:5432", Verdict.ANSWERED, ()),
+        ("voting-app", "client", "docker:8080", Verdict.ANSWERED, ()),
+        ("voting-app", "client", "docker:8081", Verdict.ANSWERED, ()),
+        ("voting-app", "result", "www.example.com:80", Verdict.ANSWERED, ()),
+        ("shop", "client", "docker:80", Verdict.ANSWERED, ()),
+        ("shop", "proxy", "backend:5000", Verdict.ANSWERED, ()),
+        ("shop", "app", "db:5432", Verdict.ANSWERED, ()),
+        ("shop", "proxy", "db:5432", Verdict.NAME_NOT_FOUND, ("shop_back", "shop_edge")),
+        ("shop", "db", "203.0.113.10:80", Verdict.UNREACHABLE, ("internal",)),
+        ("mistakes", "web", "db:5432", Verdict.NAME_NOT_FOUND, ("mistakes_data", "mistakes_pages")),
+        ("mistakes", "web", "admin:8000", Verdict.REFUSED, ("127.0.0.1:8000",)),
+        ("mistakes", "worker", "203.0.113.10:80", Verdict.UNREACHABLE, ("internal",)),
+        ("mistakes", "client", "docker:9000", Verdict.REFUSED, ("127.0.0.1",)),
+        ("mistakes", "client", "docker:8080", Verdict.REFUSED, ("8000", "80")),
+        ("mistakes", "web", "localhost:6379", Verdict.REFUSED, ("localhost",)),
+    ],
+)
+def test_a_compose_example_answers_as_its_comments_say(
+    labs: dict[str, Lab], name: str, source: str, destination: str, verdict: Verdict, words: tuple[str, ...]
+) -> None:
+    walk = labs[name].trace(source, destination)
+    assert walk.verdict is verdict, str(walk)
+    said = str(walk.finding)
+    assert all(word in said for word in words), said
+
+
+def test_the_single_host_lab() -> None:
+    lab = Lab.from_file(EXAMPLES / "labs" / "single.yml")
+    assert lab.host("client").curl("http://10.0.0.15:8080/").output == "hello from the web server\n"
+    assert lab.trace("web", "www.example.com:80").is_reachable
+    assert not lab.trace("web", "db:5432").is_reachable
+
+
+def test_the_lab_of_two_sites() -> None:
+    lab = Lab.from_file(EXAMPLES / "labs" / "two-sites.yml")
+    walk = lab.trace("job", "web.east.example:80")
+    assert walk.is_reachable, str(walk)
+    assert lab.host("west").ping("172.31.1.5").output.count("ttl=62") == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("first_steps", ("hello from the web server", "answered")),
+        (
+            "firewall",
+            ("INPUT closed:       answered", "DOCKER-USER closed: timeout", "-A DOCKER-USER -s 10.0.0.50/32 -j DROP"),
+        ),
+        ("published_port", ("172.17.0.2:80", "client=10.0.0.50", "-j DNAT --to-destination")),
+        ("segmentation", ("segmentation holds",)),
+    ],
+)
+def test_a_script_runs_and_prints_its_point(
+    script: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runpy.run_path(str(EXAMPLES / "scripts" / f"{script}.py"))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in words), printed
