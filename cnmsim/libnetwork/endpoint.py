@@ -118,6 +118,8 @@ class Endpoint:
             undo.callback(driver.leave, network.id, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
+            # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
+            undo.callback(setattr, sandbox.hosts_file, "content", sandbox.hosts_file.content)
             undo.callback(sandbox.remove, self)
             sandbox.add(self)
             undo.pop_all()
