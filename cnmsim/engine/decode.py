@@ -30,7 +30,7 @@ class Place:
 
     def refuse(self, value: Any, go_type: str) -> InvalidParameter:
         """Make the error for a value of the wrong type."""
-        kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")  # type: ignore[arg-type]
+        kind = next((name for types, name in _JSON_TYPES if isinstance(value, types)), "null")
         if kind == "number" and go_type.startswith(("int", "uint")):
             kind = f"number {value}"
         return InvalidParameter(

@@ -27,6 +27,12 @@ _REFERENCE = re.compile(
 )
 
 
+Objects = list[dict[str, Any]]
+Removals = list[dict[str, str]]
+#: Containers of an image: the id of each, and whether it runs.
+Users = list[tuple[str, bool]]
+
+
 @frozen
 class Reference:
     """An image name: `repository` as people write it (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or ""."""
@@ -88,7 +94,7 @@ class Image:
     def config(self, *, is_slim: bool) -> dict[str, Any]:
         """Give the configuration as the API prints it; `is_slim` leaves out what is empty."""
         meaning = self.meaning
-        listed = {
+        listed: dict[str, Any] = {
             "Hostname": "",
             "Domainname": "",
             "User": meaning.user,
@@ -219,7 +225,7 @@ class ImageStore:
         image.tags.append(str(reference))
         self.events.log("image", "tag", image.id, {"name": str(reference)})
 
-    def remove(self, name: str, users: list[tuple[str, bool]], *, force: bool = False) -> list[dict[str, str]]:
+    def remove(self, name: str, users: Users, *, force: bool = False) -> Removals:
         """Take a name off an image, and delete it with its last name.
 
         `users` are the containers of that image: id, and whether it runs. Raises `NotFound` or `Conflict`.
@@ -237,9 +243,7 @@ class ImageStore:
         self.events.log("image", "delete", image.id, {"name": image.id})
         return [*report, {"Deleted": image.id}, {"Deleted": image.layer}]
 
-    def _refuse_use(
-        self, image: Image, shown: str, users: list[tuple[str, bool]], *, force: bool, is_by_id: bool
-    ) -> None:
+    def _refuse_use(self, image: Image, shown: str, users: Users, *, force: bool, is_by_id: bool) -> None:
         if is_by_id and len(image.tags) > 1 and not force:
             raise Conflict(
                 f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is referenced in"
@@ -324,7 +328,7 @@ class ImageStore:
             "Metadata": {"LastTagTime": rfc3339(image.created_ns)},
         }
 
-    def history(self, image: Image) -> list[dict[str, Any]]:
+    def history(self, image: Image) -> Objects:
         """Give the one step an image was made in."""
         return [
             {

@@ -1,0 +1,140 @@
+"""The engine: one simulated dockerd on one machine.
+
+`Engine.rest` has one call for each operation of Docker's Engine API, with the API's own bodies and answers;
+`networks`, `containers`, `images` and `volumes` are the same in docker-py's words, built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnmsim.engine.catalogue import ImageCatalogue
+from cnmsim.engine.container import Container
+from cnmsim.engine.eventlog import EventLog
+from cnmsim.engine.images import ImageStore
+from cnmsim.engine.lifecycle import Lifecycle
+from cnmsim.engine.networking import Networking
+from cnmsim.engine.networks import Networks
+from cnmsim.engine.profile import DEFAULT_VERSION, Profile, profile
+from cnmsim.engine.store import ContainerStore
+from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.volumes import VolumeStore
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import Program
+from cnmsim.kernel.task import Future, run_until
+from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.controller import Controller
+
+if TYPE_CHECKING:
+    from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
+    from cnmsim.engine.execs import Exec
+    from cnmsim.engine.rest import Rest
+
+T = TypeVar("T")
+
+
+class Engine:
+    """A Docker Engine of the release `version` on `machine`.
+
+    `programs` are the commands that containers can run, by name; `images` says what image names mean. It is running
+    once constructed: its firewall chains, docker0 and the default networks are there.
+
+    `swarm_info` gives the `Swarm` part of `docker info` once a swarm layer sets it. Raises `InvalidParameter` for a
+    configuration no daemon starts with, `ValueError` for an unknown release.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        version: str = DEFAULT_VERSION,
+        config: DaemonConfig | None = None,
+        programs: Mapping[str, Program] | None = None,
+        images: ImageCatalogue | None = None,
+    ) -> None:
+        from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
+        from cnmsim.engine.rest import Rest
+
+        self.machine = machine
+        self.clock: Clock = machine.clock
+        self.profile: Profile = profile(version)
+        self.config = config or DaemonConfig()
+        self.programs: Mapping[str, Program] = programs or {}
+        self.random: Random = self.clock.stream(f"{machine.name}/engine")
+        self.id = _uuid(self.random)
+        self.events = EventLog(self.clock)
+        self.store = ContainerStore(self.random)
+        self.volume_store = VolumeStore(self.events, self.random)
+        self.image_store = ImageStore(images or ImageCatalogue(), self.events)
+        self.execs: dict[str, Exec] = {}
+        self.networking = Networking(self)
+        self.network_store = Networks(self)
+        self.lifecycle = Lifecycle(self)
+        self.swarm_info: Callable[[], dict[str, Any]] | None = None
+        self.controller = Controller(machine, self.profile, self.config, engine_id=self.id)
+        self.controller.start()
+        self.rest: Rest = Rest(self)
+        self.containers: ContainerCollection = ContainerCollection(self)
+        self.networks: NetworkCollection = NetworkCollection(self)
+        self.images: ImageCollection = ImageCollection(self)
+        self.volumes: VolumeCollection = VolumeCollection(self)
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.profile.version} on {self.machine.name}>"
+
+    @property
+    def api_version(self) -> ApiVersion:
+        """The latest API version it speaks."""
+        return ApiVersion.parse(self.profile.api_version)
+
+    def client(self) -> Engine:
+        """Give the object with docker-py's words: the engine itself."""
+        return self
+
+    def version(self) -> dict[str, Any]:
+        """Tell what `docker version` tells of the server."""
+        return self.rest.system.version()
+
+    def info(self) -> dict[str, Any]:
+        """Tell what `docker info` tells."""
+        return self.rest.system.info()
+
+    def df(self) -> dict[str, Any]:
+        """Tell what `docker system df` tells."""
+        return self.rest.system.disk_usage()
+
+    def ping(self) -> bool:
+        """Tell that the engine is there."""
+        return True
+
+    def complete(self, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """Let virtual time pass until something is done, and give its result. Raises what it raised, or `TimeoutError`."""
+        return run_until(self.clock, awaitable, timeout_s)
+
+    def log_container(self, container: Container, action: str, attributes: Mapping[str, str] | None = None) -> None:
+        """Log an event of a container, with its labels, image and name."""
+        described = {
+            **(container.config["Labels"] or {}),
+            "image": container.config["Image"],
+            "name": container.name,
+            **(attributes or {}),
+        }
+        self.events.log("container", action, container.id, described)
+
+    def isolated_namespace(self, container: Container) -> NetworkNamespace:
+        """Make the namespace of a container without any network: loopback and nothing else."""
+        namespace = self.machine.new_namespace(container.name)
+        namespace.loopback.set_up()
+        return namespace
+
+    def network_driver_names(self) -> list[str]:
+        """Give the network drivers it has built in, by name."""
+        return ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"]
+
+
+def _uuid(random: Random) -> str:
+    drawn = f"{random.getrandbits(128):032x}"
+    return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-a{drawn[17:20]}-{drawn[20:]}"

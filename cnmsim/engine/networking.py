@@ -1,0 +1,484 @@
+"""How containers come to their networks: what dockerd does between a container's settings and libnetwork.
+
+Source: moby `daemon/{container_operations,container_operations_unix,network}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
+Where an engine walks its networks in no particular order, they are taken in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.engine.container import Container, EndpointSettings, PortMap
+from cnmsim.engine.ports import asked_ports, format_port
+from cnmsim.engine.validate import parse_link
+from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.address import Prefix, format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.endpointsettings import (
+    EndpointAddresses,
+    NetworkSubnets,
+    is_user_defined,
+    validate_endpoint_settings,
+    validate_interface_sysctls,
+)
+from cnmsim.libnetwork.etchosts import update_address
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import EndpointOptions, LegacyLink, SandboxOptions, TransportPort
+from cnmsim.libnetwork.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+_SHARED_TEXT = (
+    "container sharing network namespace with another container or host cannot be connected to any other network"
+)
+_NONE_TEXT = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+_DEFAULT_NETWORK = "bridge"
+
+
+@define
+class Networking:
+    """Joins the containers of one engine to networks."""
+
+    engine: Engine
+
+    # --- settings ------------------------------------------------------------------------------------------------
+
+    def find(self, term: str) -> Network:
+        """Find a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        return self.engine.controller.find_network(term)
+
+    def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
+        try:
+            return self.find((settings.network_id if settings else "") or name)
+        except EngineError:
+            return None
+
+    def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
+        """Refuse settings that do not fit a network, which may not exist yet. Raises `InvalidParameter`."""
+        ipam = settings.ipam_config or {}
+        addresses = EndpointAddresses(
+            ipv4=settings.static_address(4),
+            ipv6=settings.static_address(6),
+            link_local=ipam.get("LinkLocalIPs") or (),
+            aliases=settings.aliases or (),
+        )
+        subnets = subnets_of(network) if network is not None else None
+        validate_endpoint_settings(self.engine.profile, name, addresses, subnets)
+        option = (settings.driver_opts or {}).get(_SYSCTLS_OPTION)
+        if option is not None and self.engine.profile.has_endpoint_sysctls:
+            validate_interface_sysctls(option.replace("ifname", "IFNAME"))
+
+    def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
+        """Give a new container its networks: those of EndpointsConfig, or that of its network mode."""
+        if container.config.get("NetworkDisabled") or container.joined_container:
+            return
+        name = container.network_mode
+        network = self._find_or_none(name) if container.has_user_defined_network else None
+        if network is not None:
+            name = network.name
+        container.networks = dict(sorted(endpoints.items())) or {name: EndpointSettings()}
+        if network is not None and name not in container.networks and network.id in container.networks:
+            container.networks[name] = container.networks.pop(network.id)
+
+    def _accept(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+        """Take up a network into a container's settings, if they allow for it (`updateNetworkConfig`)."""
+        if is_user_defined(network.name):
+            settings.dns_names = dns_names(container, settings.aliases or ())
+        self.validate(network, network.name, settings)
+        if not container.is_host_network and network.driver_name == "host":
+            raise InvalidParameter(self.engine.profile.host_connect_text)
+        for name, present in container.networks.items():
+            other = self._find_or_none(name, present)
+            if other is None:
+                continue
+            if other.name == network.name:
+                return
+            if "host" in {other.driver_name, network.driver_name}:
+                raise InvalidParameter(_SHARED_TEXT)
+            if "none" in {other.name, network.name}:
+                raise InvalidParameter(_NONE_TEXT)
+        container.networks[network.name] = settings
+
+    # --- start ---------------------------------------------------------------------------------------------------
+
+    def initialise(self, container: Container) -> Sandbox | None:
+        """Make a starting container's sandbox, joined to no network yet; with another's network there is none.
+
+        Raises an `EngineError` in the daemon's words.
+        """
+        if container.config.get("NetworkDisabled"):
+            return None
+        if container.joined_container:
+            target = self.networked_container(container)
+            container.config["Hostname"] = target.config["Hostname"]
+            container.config["Domainname"] = target.config["Domainname"]
+            return None
+        if not container.networks:
+            self.set_networks(container, {})
+        sandbox = self.engine.controller.new_sandbox(container.id, options=self._sandbox_options(container))
+        container.sandbox_id, container.sandbox_key = sandbox.id, sandbox.key
+        return sandbox
+
+    def allocate(self, container: Container, sandbox: Sandbox) -> None:
+        """Join a starting container to all its networks. Raises an `EngineError`; the caller then releases."""
+        names = sorted(container.networks, key=lambda name: (name != _DEFAULT_NETWORK, name))
+        if not self.engine.profile.allocates_before_task:
+            names.sort()
+        for name in names:
+            settings = container.networks[name]
+            settings.clean()
+            self._connect(container, sandbox, name, settings)
+
+    def networked_container(self, container: Container) -> Container:
+        """Give the container whose network `container` shares. Raises in the daemon's words if it does not run."""
+        profile = self.engine.profile
+        reference = container.joined_container
+        try:
+            target = self.engine.store.get(reference)
+        except NotFound as error:
+            prefix = profile.missing_namespace_target_prefix
+            if prefix:
+                raise SystemFault(prefix + error.message) from None
+            raise
+        if target is container:
+            raise SystemFault(profile.join_own_namespace_text)
+        if not target.is_running:
+            raise Conflict(
+                profile.join_stopped_namespace_text.format(ref=reference, name=target.name, state=target.state.value)
+            )
+        return target
+
+    def sandbox_of(self, container: Container) -> Sandbox | None:
+        """Give the sandbox a running container lives in: its own, or that of the container it joined."""
+        seen: set[str] = set()
+        while container.joined_container and container.id not in seen:
+            seen.add(container.id)
+            target = self.engine.store.find(container.joined_container)
+            if target is None:
+                return None
+            container = target
+        return self.engine.controller.sandbox_by_container(container.id)
+
+    def _sandbox_options(self, container: Container) -> SandboxOptions:
+        host, config = container.host_config, self.engine.config
+        exposed, published = asked_ports(
+            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
+        )
+        links = self._link_hosts(container)
+        extra = [pair for entry in host["ExtraHosts"] or () for pair in self._extra_host(entry)]
+        return SandboxOptions(
+            name=container.name,
+            hostname=container.hostname,
+            domainname=container.config["Domainname"],
+            extra_hosts=[*extra, *links],
+            dns=list(host["Dns"] or config.dns),
+            dns_search=list(host["DnsSearch"] or config.dns_search),
+            dns_opts=list(host["DnsOptions"] or config.dns_opts),
+            use_host_namespace=container.is_host_network,
+            use_external_key=self.engine.profile.start_plugs_in_gateway_order and not container.is_host_network,
+            exposed_ports=exposed,
+            port_bindings=published,
+            legacy_links=self._legacy_links(container),
+            sysctls=dict(host.get("Sysctls") or {}),
+        )
+
+    def _extra_host(self, entry: str) -> list[tuple[str, str]]:
+        name, _, address = entry.partition(":")
+        if address != "host-gateway":
+            return [(name, address.strip("[]"))]
+        gateways = self._host_gateways()
+        if not gateways:
+            raise SystemFault("unable to derive the IP value for host-gateway")
+        return [(name, gateway) for gateway in gateways]
+
+    def _host_gateways(self) -> list[str]:
+        if self.engine.config.host_gateway_ip:
+            return [each.strip() for each in self.engine.config.host_gateway_ip.split(",")]
+        bridge = self._find_or_none(_DEFAULT_NETWORK)
+        if bridge is None:
+            return []
+        found = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
+        return found if self.engine.profile.host_gateway_both_families else found[:1]
+
+    # --- legacy links --------------------------------------------------------------------------------------------
+
+    def check_links(self, container: Container) -> None:
+        """Refuse to start a container whose link targets do not run, or are not on the default bridge."""
+        if _DEFAULT_NETWORK not in container.networks:
+            return
+        for alias, child in self.engine.store.children(container).items():
+            if _DEFAULT_NETWORK not in child.networks:
+                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+            if not child.is_running:
+                raise SystemFault(
+                    f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}"
+                )
+
+    def _link_hosts(self, container: Container) -> list[tuple[str, str]]:
+        entries: list[tuple[str, str]] = []
+        if _DEFAULT_NETWORK not in container.networks:
+            return entries
+        for alias, child in self.engine.store.children(container).items():
+            settings = child.networks.get(_DEFAULT_NETWORK)
+            if settings is None:
+                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+            names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
+            entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
+        return entries
+
+    def _legacy_links(self, container: Container) -> list[LegacyLink]:
+        links = []
+        for child in self.engine.store.children(container).values():
+            settings = child.networks.get(_DEFAULT_NETWORK)
+            if settings is not None and settings.ip_address:
+                exposed, _ = asked_ports(
+                    child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
+                )
+                links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
+        return links
+
+    def link_environment(self, container: Container) -> list[str]:
+        """Give the variables that legacy links put into a container, in the releases that do so."""
+        if not self.engine.profile.legacy_link_env or _DEFAULT_NETWORK not in container.networks:
+            return []
+        env: list[str] = []
+        for alias, child in self.engine.store.children(container).items():
+            settings = child.networks.get(_DEFAULT_NETWORK)
+            if settings is None:
+                continue
+            exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
+            env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
+        return env
+
+    def _tell_parents(self, child: Container, settings: EndpointSettings) -> None:
+        for alias, parent in self.engine.store.parents(child):
+            sandbox = self.sandbox_of(parent) if parent.is_running else None
+            if sandbox is None:
+                continue
+            for address in (settings.ip_address, settings.global_ipv6_address):
+                if address:
+                    text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
+                    sandbox.hosts_file.content = text.encode()
+
+    # --- connect and disconnect ----------------------------------------------------------------------------------
+
+    def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
+        """Do `docker network connect`. Raises an `EngineError`; the container is then connected as before."""
+        settings = settings or EndpointSettings()
+        if not container.is_running:
+            self._refuse_dying(container)
+            network = self._find_or_none(term)
+            if network is None:
+                container.networks[term] = settings
+            else:
+                self._accept(container, network, settings)
+            return
+        if container.joined_container:
+            raise InvalidParameter(_SHARED_TEXT)
+        sandbox = self.sandbox_of(container)
+        if sandbox is None:
+            raise NotFound(f"network sandbox for container {container.id} not found")
+        before = dict(container.networks)
+        try:
+            self._connect(container, sandbox, term, settings)
+        except EngineError:
+            if not self.engine.profile.failed_connect_keeps_settings:
+                container.networks = before
+            raise
+
+    def _connect(self, container: Container, sandbox: Sandbox, term: str, settings: EndpointSettings) -> None:
+        network = self.find(settings.network_id or term)
+        self._accept(container, network, settings)
+        with ExitStack() as undo:
+            endpoint = network.create_endpoint(
+                container.name, options=self._endpoint_options(container, network, settings)
+            )
+            undo.callback(endpoint.delete, force=True)
+            for key in (network.id, term):
+                if key != network.name:
+                    container.networks.pop(key, None)
+            container.networks[network.name] = settings
+            self._take_over(settings, endpoint)
+            links = dict(_swapped(parse_link(link)) for link in settings.links or ())
+            endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
+            undo.pop_all()
+        self._take_over(settings, endpoint)
+        settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
+        settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
+        container.ports = port_map(sandbox)
+        if network.name == _DEFAULT_NETWORK:
+            self._tell_parents(container, settings)
+        self._log(network, "connect", container)
+
+    def _endpoint_options(
+        self, container: Container, network: Network, settings: EndpointSettings
+    ) -> EndpointOptions:
+        ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
+        link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
+        host = container.host_config
+        exposed, published = asked_ports(
+            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
+        )
+        return EndpointOptions(
+            ipv4=parse_ip(ipv4) if ipv4 else None,
+            ipv6=parse_ip(ipv6) if ipv6 else None,
+            link_local=[parse_ip(each) for each in link_local],
+            mac=parse_mac(settings.wanted_mac) if settings.wanted_mac else None,
+            dns_names=list(settings.dns_names or ()),
+            driver_opts=dict(settings.driver_opts or {}),
+            exposed_ports=[] if network.internal else exposed,
+            port_bindings=[] if network.internal else published,
+            disable_resolution=not is_user_defined(network.name),
+        )
+
+    def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
+        settings.network_id = endpoint.network.id
+        settings.endpoint_id = endpoint.id
+        settings.mac_address = format_mac(endpoint.mac) if endpoint.mac else ""
+        settings.ip_address, settings.ip_prefix_len = _split(endpoint.ipv4)
+        settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
+
+    def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
+        """Do `docker network disconnect`. Raises an `EngineError` in the daemon's words."""
+        network = self._find_or_none(term)
+        if not container.is_running or (network is None and force):
+            self._refuse_dying(container)
+            name = network.name if network is not None else term
+            if name not in container.networks:
+                raise SystemFault(f"container {container.id} is not connected to the network {name}")
+            del container.networks[name]
+            if network is not None:
+                for _ in range(self.engine.profile.stopped_disconnect_events):
+                    self._log(network, "disconnect", container)
+            return
+        network = self.find(term)
+        if container.is_host_network and network.driver_name == "host":
+            raise InvalidParameter(self.engine.profile.host_disconnect_text)
+        endpoint = _endpoint_of(network, container)
+        if endpoint is None:
+            raise SystemFault(f"container {container.id} is not connected to network {network.name}")
+        sandbox = endpoint.sandbox
+        endpoint.leave()
+        endpoint.delete()
+        if sandbox is not None:
+            container.ports = port_map(sandbox)
+        container.networks.pop(network.name, None)
+        for _ in range(self.engine.profile.running_disconnect_events):
+            self._log(network, "disconnect", container)
+
+    def _refuse_dying(self, container: Container) -> None:
+        if container.state.value in {"removing", "dead"}:
+            raise SystemFault(
+                f"Container {container.id} is marked for removal and cannot be connected or disconnected to the"
+                " network"
+            )
+
+    # --- stop and rename -----------------------------------------------------------------------------------------
+
+    def release(self, container: Container) -> None:
+        """Give up a container's sandbox with all its endpoints; its settings stay, without what was operational."""
+        if container.joined_container:
+            return
+        container.ports = {}
+        if not container.sandbox_id:
+            return
+        networks = []
+        for name, settings in container.networks.items():
+            network = self._find_or_none(name, settings)
+            if network is not None:
+                networks.append(network)
+            settings.clean()
+        sandbox = self.engine.controller.sandbox_by_container(container.id)
+        if sandbox is not None:
+            sandbox.delete()
+        if not self.engine.profile.stopped_keeps_sandbox_id:
+            container.sandbox_id = container.sandbox_key = ""
+        for network in networks:
+            self._log(network, "disconnect", container)
+
+    def rename(self, container: Container) -> None:
+        """Let the networks of a running container know its new name."""
+        for name, settings in container.networks.items():
+            if settings.dns_names is not None:
+                settings.dns_names = dns_names(container, settings.aliases or ())
+            network = self._find_or_none(name, settings)
+            endpoint = network and _endpoint_of(network, container)
+            if endpoint:
+                endpoint.rename(container.name, settings.dns_names or [])
+
+    def _log(self, network: Network, action: str, container: Container) -> None:
+        attributes = {"container": container.id, "name": network.name, "type": network.driver_name}
+        self.engine.events.log("network", action, network.id, attributes)
+
+
+def subnets_of(network: Network) -> NetworkSubnets:
+    """Give the subnets of a network, as asked for and as allocated."""
+    configured = [Prefix.parse(each.subnet, strict=False) for each in network.ipam_config if each.subnet]
+    return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
+
+
+def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
+    """Give the names of a container's endpoint, the one for reverse lookups first."""
+    names = [container.name, *aliases, container.id[:12], container.hostname]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def port_map(sandbox: Sandbox) -> PortMap:
+    """Give what is exposed and published on all endpoints of a sandbox, as inspect prints it."""
+    found: PortMap = {}
+    for endpoint in sandbox.endpoints:
+        info = endpoint.driver_info()
+        for port in info.get("exposed_ports", ()):
+            found.setdefault(format_port(port), None)
+        for binding in info.get("port_map", ()):
+            key = f"{binding.container_port}/{binding.protocol}"
+            host = {
+                "HostIp": format_ip(binding.host_ip) if binding.host_ip is not None else "",
+                "HostPort": str(binding.host_port) if binding.host_port else "",
+            }
+            found[key] = [*(found.get(key) or ()), host]
+    return dict(sorted(found.items()))
+
+
+def _endpoint_of(network: Network, container: Container) -> Endpoint | None:
+    for endpoint in network.endpoints.values():
+        if endpoint.sandbox is not None and endpoint.sandbox.container_id == container.id:
+            return endpoint
+    return None
+
+
+def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
+    return (format_ip(assigned[0]), assigned[1]) if assigned else ("", 0)
+
+
+def _swapped(link: tuple[str, str]) -> tuple[str, str]:
+    name, alias = link
+    return alias, name
+
+
+def _link_variables(
+    alias: str, parent: str, address: str, exposed: list[TransportPort], child_env: Iterable[str]
+) -> list[str]:
+    prefix = alias.replace("-", "_").upper()
+    env = []
+    for number, port in enumerate(sorted(exposed, key=lambda one: (one.port, one.protocol != "tcp"))):
+        url = f"{port.protocol}://{address}:{port.port}"
+        if number == 0:
+            env.append(f"{prefix}_PORT={url}")
+        name = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
+        env += [
+            f"{name}={url}",
+            f"{name}_ADDR={address}",
+            f"{name}_PORT={port.port}",
+            f"{name}_PROTO={port.protocol}",
+        ]
+    env.append(f"{prefix}_NAME=/{parent}/{alias}")
+    hidden = {"HOME", "PATH"}
+    env += [f"{prefix}_ENV_{entry}" for entry in child_env if entry.partition("=")[0] not in hidden and "=" in entry]
+    return env

@@ -1,0 +1,62 @@
+"""From the words of a command to a program of the simulated userland, the way runc looks for a file to execute."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.process import Program
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class CommandNotFoundError(Exception):
+    """No program of that name; the text is the cause in Go's words."""
+
+
+class CommandNotExecutableError(Exception):
+    """A file that is no program; the text is the cause in Go's words."""
+
+
+def find_program(
+    argv: list[str], env: Mapping[str, str], files: FileSystem, programs: Mapping[str, Program]
+) -> tuple[Program, list[str]]:
+    """Give the program of a command, and the words it is started with.
+
+    A script with `#!` is run by its interpreter. Raises `CommandNotFoundError` or `CommandNotExecutableError`.
+    """
+    name = argv[0]
+    folders = (env.get("PATH") or _DEFAULT_PATH).split(":")
+    if "/" in name:
+        folder, base = posixpath.split(posixpath.normpath(name))
+        if folder in _DEFAULT_PATH.split(":") and base in programs and not files.exists(name):
+            return programs[base], argv
+        if not files.exists(name):
+            raise CommandNotFoundError(f'exec: "{name}": stat {name}: no such file or directory')
+        return _script(name, argv, files, programs)
+    for folder in folders:
+        path = posixpath.join(folder, name)
+        if files.exists(path) and not files.is_dir(path):
+            return _script(path, argv, files, programs)
+        if name in programs and folder in _DEFAULT_PATH.split(":"):
+            return programs[name], argv
+    raise CommandNotFoundError(f'exec: "{name}": executable file not found in $PATH')
+
+
+def _script(
+    path: str, argv: list[str], files: FileSystem, programs: Mapping[str, Program]
+) -> tuple[Program, list[str]]:
+    if files.is_dir(path):
+        raise CommandNotExecutableError(f'exec: "{argv[0]}": is a directory: permission denied')
+    file = files.file(path)
+    if not file.mode & 0o111:
+        raise CommandNotExecutableError(f'exec: "{argv[0]}": permission denied')
+    first = file.content.split(b"\n", 1)[0].decode(errors="replace")
+    words = first[2:].split() if first.startswith("#!") else []
+    interpreter = posixpath.basename(words[0]) if words else ""
+    if interpreter == "env" and len(words) > 1:
+        interpreter = posixpath.basename(words[1])
+    if interpreter not in programs:
+        raise CommandNotExecutableError(f"exec {argv[0]}: exec format error")
+    return programs[interpreter], [interpreter, *words[1:], path, *argv[1:]]

@@ -1,0 +1,34 @@
+"""The operations of Docker's Engine API, one method each, without HTTP.
+
+Methods take what the API takes (ids, query parameters, JSON bodies as Python objects, the version the client speaks)
+and give what it answers. Errors are `EngineError`s with the engine's text and status. What takes time is a coroutine
+or a `Future` on the lab's clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.engine.rest.containers import ContainerApi
+from cnmsim.engine.rest.execs import ExecApi
+from cnmsim.engine.rest.images import ImageApi
+from cnmsim.engine.rest.networks import NetworkApi
+from cnmsim.engine.rest.system import SystemApi
+from cnmsim.engine.rest.volumes import VolumeApi
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+__all__ = ["ContainerApi", "ExecApi", "ImageApi", "NetworkApi", "Rest", "SystemApi", "VolumeApi"]
+
+
+class Rest:
+    """The API of one engine, by the parts Docker's own description has."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.containers = ContainerApi(engine)
+        self.execs = ExecApi(engine)
+        self.images = ImageApi(engine)
+        self.networks = NetworkApi(engine)
+        self.system = SystemApi(engine)
+        self.volumes = VolumeApi(engine)

@@ -1,0 +1,264 @@
+"""`/containers/...` (moby `daemon/server/router/container`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine import archive, bodies, top
+from cnmsim.engine.container import Container
+from cnmsim.engine.containerlist import list_containers, prune_containers
+from cnmsim.engine.create import create_container
+from cnmsim.engine.filters import Filters
+from cnmsim.engine.logbook import LogLine
+from cnmsim.engine.query import NO_QUERY, Query, number, truth
+from cnmsim.engine.streams import StandardStreams
+from cnmsim.engine.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.validate import check_restart_policy
+from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.views import container_summary, inspect_container
+from cnmsim.errors import Conflict, InvalidParameter
+from cnmsim.kernel.task import Future
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+@define
+class LogReading:
+    """The answer to a request for logs: what is there already, and whether and how to follow.
+
+    With a terminal (`is_raw`) there are no streams to tell apart.
+    """
+
+    container: Container
+    is_raw: bool
+    is_followed: bool
+    timestamps: bool
+    streams: frozenset[str]
+    past: list[LogLine]
+
+    def chunks(self) -> list[tuple[str, bytes]]:
+        """Give stream and bytes of every line that is there."""
+        return [(line.stream, line.rendered(timestamps=self.timestamps)) for line in self.past]
+
+
+@define
+class Attachment:
+    """The answer to a request to attach: the streams, which of them are wanted, and what was printed before."""
+
+    streams: StandardStreams
+    is_raw: bool
+    stdin: bool
+    outputs: frozenset[str]
+    past: list[tuple[str, bytes]]
+
+
+@define
+class ContainerApi:
+    """Containers, as the API has them. `id_` is an id, a name or the unique beginning of an id."""
+
+    engine: Engine
+
+    def _api(self, api: ApiVersion | None) -> ApiVersion:
+        return api or self.engine.api_version
+
+    def find(self, id_: str) -> Container:
+        """Find a container. Raises `NotFound` or `InvalidParameter`."""
+        return self.engine.store.get(id_)
+
+    def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
+        """GET /containers/json."""
+        containers = list_containers(
+            self.engine,
+            Filters.parse(query.get("filters")),
+            everything=truth(query, "all"),
+            limit=number(query, "limit") or 0,
+        )
+        size = truth(query, "size")
+        return [container_summary(self.engine, each, self._api(api), size=size) for each in containers]
+
+    def create(
+        self, body: Mapping[str, Any], query: Query = NO_QUERY, api: ApiVersion | None = None
+    ) -> dict[str, Any]:
+        """POST /containers/create."""
+        config, host_config, endpoints = bodies.read_container_create(self.engine.profile, body)
+        container, warnings = create_container(
+            self.engine, query.get("name", ""), config, host_config, endpoints, self._api(api)
+        )
+        return {"Id": container.id, "Warnings": warnings}
+
+    def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
+        """GET /containers/{id}/json."""
+        return inspect_container(self.engine, self.find(id_), self._api(api), size=truth(query, "size"))
+
+    def start(self, id_: str) -> bool:
+        """POST /containers/{id}/start; `False` (304) if it runs already."""
+        return self.engine.lifecycle.start(self.find(id_))
+
+    async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
+        """POST /containers/{id}/stop; `False` (304) if it does not run."""
+        container = self.find(id_)
+        return await self.engine.lifecycle.stop(
+            container, signal=query.get("signal", ""), timeout_s=number(query, "t")
+        )
+
+    async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
+        """POST /containers/{id}/restart."""
+        container = self.find(id_)
+        await self.engine.lifecycle.restart(container, signal=query.get("signal", ""), timeout_s=number(query, "t"))
+
+    def kill(self, id_: str, query: Query = NO_QUERY) -> None:
+        """POST /containers/{id}/kill."""
+        self.engine.lifecycle.kill(self.find(id_), query.get("signal", ""))
+
+    def pause(self, id_: str) -> None:
+        """POST /containers/{id}/pause."""
+        self.engine.lifecycle.pause(self.find(id_))
+
+    def unpause(self, id_: str) -> None:
+        """POST /containers/{id}/unpause."""
+        self.engine.lifecycle.unpause(self.find(id_))
+
+    def rename(self, id_: str, query: Query) -> None:
+        """POST /containers/{id}/rename."""
+        wanted = query.get("name", "").strip()
+        if not wanted.removeprefix("/"):
+            raise InvalidParameter("Neither old nor new names may be empty")
+        container = self.find(id_)
+        if container.name == wanted.removeprefix("/"):
+            raise InvalidParameter("Renaming a container with the same name as its current name")
+        try:
+            name = self.engine.store.free_name(wanted)
+        except (InvalidParameter, Conflict) as error:
+            raise type(error)(f"Error when allocating new name: {error.message}") from None
+        before = container.name
+        self.engine.store.rename(container, name)
+        if container.is_running:
+            self.engine.networking.rename(container)
+        self.engine.log_container(container, "rename", {"oldName": f"/{before}"})
+
+    def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /containers/{id}/update: of all that can be updated, the restart policy matters here."""
+        asked = bodies.read(bodies.CONTAINER_UPDATE, "UpdateConfig", body)
+        container = self.find(id_)
+        policy = asked["RestartPolicy"]
+        if policy and policy["Name"]:
+            check_restart_policy(policy)
+            if container.host_config["AutoRemove"] and policy["Name"] != "no":
+                raise InvalidParameter(
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                )
+            container.host_config["RestartPolicy"] = policy
+            container.restarts.policy = policy["Name"]
+            container.restarts.maximum_retries = policy["MaximumRetryCount"]
+        self.engine.log_container(container, "update")
+        return {"Warnings": None}
+
+    def remove(self, id_: str, query: Query = NO_QUERY) -> None:
+        """DELETE /containers/{id}."""
+        container = self.find(id_)
+        if truth(query, "link"):
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+        term = id_ if self.engine.profile.inspect_is_slim else f"/{container.name}"
+        self.engine.lifecycle.remove(container, force=truth(query, "force"), volumes=truth(query, "v"), term=term)
+
+    def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
+        """POST /containers/prune."""
+        return prune_containers(self.engine, Filters.parse(query.get("filters")))
+
+    def wait(self, id_: str, query: Query = NO_QUERY) -> Future[dict[str, Any]]:
+        """POST /containers/{id}/wait: waiting has begun when this returns."""
+        condition = query.get("condition") or "not-running"
+        if condition not in _CONDITIONS:
+            raise InvalidParameter(f'invalid condition: "{condition}"')
+        answer: Future[dict[str, Any]] = Future(self.engine.clock)
+        exited = self.find(id_).when(condition)
+        exited.add_done_callback(lambda future: answer.set_result({"StatusCode": future.result()}))
+        return answer
+
+    def logs(self, id_: str, query: Query) -> LogReading:
+        """GET /containers/{id}/logs."""
+        container = self.find(id_)
+        streams = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        if not streams:
+            raise InvalidParameter("Bad parameters: you must choose at least one stream")
+        tail = query.get("tail", "all")
+        now_ns = unix_ns(self.engine.clock)
+        past = container.log.select(
+            stdout="stdout" in streams,
+            stderr="stderr" in streams,
+            tail=int(tail) if tail.isdigit() else None,
+            since_ns=_moment(query.get("since", ""), now_ns),
+            until_ns=_moment(query.get("until", ""), now_ns),
+        )
+        return LogReading(
+            container,
+            is_raw=container.has_terminal,
+            is_followed=truth(query, "follow"),
+            timestamps=truth(query, "timestamps"),
+            streams=streams,
+            past=past,
+        )
+
+    def attach(self, id_: str, query: Query = NO_QUERY) -> Attachment:
+        """POST /containers/{id}/attach: to the running process, or to that of the next start."""
+        container = self.find(id_)
+        if container.state.value == "paused":
+            raise Conflict(f"container {id_} is paused, unpause the container before attach")
+        if container.state.value == "restarting":
+            raise Conflict(f"container {id_} is restarting, wait until the container is running")
+        outputs = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        past = []
+        if truth(query, "logs"):
+            past = [(line.stream, line.text) for line in container.log.lines if line.stream in outputs]
+        streams = self.engine.lifecycle.open_streams(container)
+        self.engine.log_container(container, "attach")
+        return Attachment(streams, container.has_terminal, truth(query, "stdin"), outputs, past)
+
+    def resize(self, id_: str, query: Query = NO_QUERY) -> None:
+        """POST /containers/{id}/resize: no simulated program looks at the size of its terminal."""
+        container = self.find(id_)
+        number(query, "h")
+        number(query, "w")
+        if not container.is_running:
+            raise Conflict(f"container {container.id} is not running")
+        self.engine.log_container(container, "resize", {"height": query.get("h", ""), "width": query.get("w", "")})
+
+    def top(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
+        """GET /containers/{id}/top."""
+        return top.process_table(self.find(id_), query.get("ps_args") or "-ef")
+
+    def stats(self, id_: str) -> dict[str, Any]:
+        """GET /containers/{id}/stats: one reading."""
+        return top.statistics(self.engine, self.find(id_))
+
+    def changes(self, id_: str) -> archive.Changes:
+        """GET /containers/{id}/changes."""
+        return archive.changes_view(self.find(id_))
+
+    def archive_stat(self, id_: str, path: str) -> dict[str, Any]:
+        """HEAD /containers/{id}/archive: what the header X-Docker-Container-Path-Stat says, before base64."""
+        return archive.path_stat(self.find(id_), _required(path))
+
+    def archive_get(self, id_: str, path: str) -> bytes:
+        """GET /containers/{id}/archive: a tar archive."""
+        return archive.read_archive(self.find(id_), _required(path))
+
+    def archive_put(self, id_: str, path: str, content: bytes) -> None:
+        """PUT /containers/{id}/archive."""
+        archive.write_archive(self.find(id_), _required(path), content)
+
+
+def _required(path: str) -> str:
+    if not path:
+        raise InvalidParameter("bad parameter: 'path' cannot be empty")
+    return path
+
+
+def _moment(text: str, now_ns: int) -> int | None:
+    return parse_timestamp(text, now_ns) if text and text != "0" else None

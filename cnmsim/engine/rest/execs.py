@@ -1,0 +1,57 @@
+"""`/containers/{id}/exec` and `/exec/...` (moby `daemon/server/router/container/exec.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine import bodies
+from cnmsim.engine.execs import Exec, check_active, create_exec, find_exec, start_exec
+from cnmsim.engine.streams import Listener
+from cnmsim.errors import EngineError
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define
+class ExecApi:
+    """Execs, as the API has them."""
+
+    engine: Engine
+
+    def create(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /containers/{id}/exec."""
+        config = bodies.read(bodies.EXEC_CREATE, "ExecCreateRequest", body)
+        return {"Id": create_exec(self.engine, self.engine.store.get(id_), config).id}
+
+    def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
+        """POST /exec/{id}/start. `on_output(stream, data)` is told all output from the first byte on.
+
+        Unless detached, what goes wrong once the connection is a stream is printed on the stream, as Docker has it.
+        `Exec.streams` takes input, and `Exec.streams.ended` is done at the end.
+        """
+        asked = bodies.read(bodies.EXEC_START, "ExecStartRequest", body)
+        execution = find_exec(self.engine, id_)
+        check_active(execution.container)
+        if asked["Detach"]:
+            start_exec(self.engine, execution)
+            return execution
+        if on_output is not None:
+            execution.streams.listen(on_output)
+        try:
+            start_exec(self.engine, execution)
+        except EngineError as error:
+            if on_output is not None:
+                on_output("stdout", f"{error.message}\r\n".encode())
+        return execution
+
+    def inspect(self, id_: str) -> dict[str, Any]:
+        """GET /exec/{id}/json."""
+        return find_exec(self.engine, id_).view()
+
+    def resize(self, id_: str) -> None:
+        """POST /exec/{id}/resize: no simulated program looks at the size of its terminal."""
+        find_exec(self.engine, id_)

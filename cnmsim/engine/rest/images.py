@@ -1,0 +1,62 @@
+"""`/images/...` (moby `daemon/server/router/image`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine.filters import Filters
+from cnmsim.engine.images import Objects, Removals
+from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.errors import InvalidParameter, NotSimulated
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define
+class ImageApi:
+    """Images, as the API has them. `name` is a reference, an id or the unique beginning of an id."""
+
+    engine: Engine
+
+    def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
+        """GET /images/json."""
+        store = self.engine.image_store
+        return [store.summary(image) for image in store.list(Filters.parse(query.get("filters")))]
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """GET /images/{name}/json."""
+        store, profile = self.engine.image_store, self.engine.profile
+        return store.inspect(store.get(name), engine_version=profile.version, is_slim=profile.inspect_is_slim)
+
+    def history(self, name: str) -> Objects:
+        """GET /images/{name}/history."""
+        store = self.engine.image_store
+        return store.history(store.get(name))
+
+    def create(self, query: Query) -> Iterator[dict[str, Any]]:
+        """POST /images/create: pulls; gives the progress messages."""
+        if query.get("fromSrc"):
+            raise NotSimulated("importing an image is not simulated; pull one, or add its meaning to the catalogue")
+        if not query.get("fromImage"):
+            raise InvalidParameter("invalid reference format")
+        return self.engine.image_store.pull(query["fromImage"], query.get("tag", ""))
+
+    def tag(self, name: str, query: Query) -> None:
+        """POST /images/{name}/tag."""
+        self.engine.image_store.tag(name, query.get("repo", ""), query.get("tag", ""))
+
+    def remove(self, name: str, query: Query = NO_QUERY) -> Removals:
+        """DELETE /images/{name}."""
+        store = self.engine.image_store
+        image = store.get(name)
+        users = [(each.id, each.is_running) for each in self.engine.store if each.image is image]
+        return store.remove(name, users, force=truth(query, "force"))
+
+    def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
+        """POST /images/prune."""
+        used = {container.image.id for container in self.engine.store}
+        return self.engine.image_store.prune(used, Filters.parse(query.get("filters")))

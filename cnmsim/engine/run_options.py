@@ -1,0 +1,171 @@
+"""docker-py's keyword arguments for `containers.run` and `containers.create`, turned into a create body.
+
+Source: docker-py `docker/models/containers.py`, `docker/types/containers.py`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_CONFIG = {
+    "domainname": "Domainname", "hostname": "Hostname", "mac_address": "MacAddress", "stdin_open": "OpenStdin",
+    "stop_signal": "StopSignal", "stop_timeout": "StopTimeout", "tty": "Tty", "user": "User",
+    "working_dir": "WorkingDir", "network_disabled": "NetworkDisabled",
+}  # fmt: skip
+_HOST_CONFIG = {
+    "auto_remove": "AutoRemove", "cap_add": "CapAdd", "cap_drop": "CapDrop", "dns": "Dns", "dns_opt": "DnsOptions",
+    "dns_search": "DnsSearch", "ipc_mode": "IpcMode", "mem_limit": "Memory", "network_mode": "NetworkMode",
+    "pid_mode": "PidMode", "privileged": "Privileged", "publish_all_ports": "PublishAllPorts",
+    "read_only": "ReadonlyRootfs", "shm_size": "ShmSize", "tmpfs": "Tmpfs", "uts_mode": "UTSMode",
+    "volumes_from": "VolumesFrom", "init": "Init", "security_opt": "SecurityOpt", "mounts": "Mounts",
+}  # fmt: skip
+_ENDPOINT = {"aliases": "Aliases", "gw_priority": "GwPriority"}
+
+
+def create_body(image: str, command: str | list[str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the create body for docker-py's `options`.
+
+    Besides docker-py's own: `ip`, `ip6`, `aliases` and `gw_priority` of the container on `network`, and `expose`.
+    Raises `TypeError` for an unknown option.
+    """
+    body: dict[str, Any] = {"Image": image, "HostConfig": {}, "Labels": {}}
+    host: dict[str, Any] = body["HostConfig"]
+    if command is not None:
+        body["Cmd"] = words(command)
+    for key, value in options.items():
+        if value is None:
+            continue
+        if key in _CONFIG:
+            body[_CONFIG[key]] = value
+        elif key in _HOST_CONFIG:
+            host[_HOST_CONFIG[key]] = value
+        elif key in _SPECIAL:
+            _SPECIAL[key](body, host, value)
+        elif key not in {"network", "networking_config", "ip", "ip6", "name", "detach", *_ENDPOINT}:
+            raise TypeError(f"run() got an unexpected keyword argument {key!r}")
+    _networks(body, host, options)
+    return body
+
+
+def words(command: str | list[str] | tuple[str, ...]) -> list[str]:
+    """Split a command as docker-py does; a list is taken as it is."""
+    return shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+
+
+def _networks(body: dict[str, Any], host: dict[str, Any], options: Mapping[str, Any]) -> None:
+    network = options.get("network")
+    endpoints: dict[str, Any] = {
+        name: dict(settings or {}) for name, settings in (options.get("networking_config") or {}).items()
+    }
+    if network and options.get("network_mode"):
+        raise TypeError('the options "network" and "network_mode" can not be used together')
+    if network:
+        host["NetworkMode"] = network
+    name = network or host.get("NetworkMode")
+    asked = {_ENDPOINT[key]: options[key] for key in _ENDPOINT if options.get(key)}
+    addresses = {"IPv4Address": options.get("ip"), "IPv6Address": options.get("ip6")}
+    fixed = {key: value for key, value in addresses.items() if value}
+    if fixed:
+        asked["IPAMConfig"] = fixed
+    if name and (asked or network):
+        endpoints[name] = {**endpoints.get(name, {}), **asked}
+    if body.get("MacAddress") and name:
+        endpoints.setdefault(name, {})["MacAddress"] = body.pop("MacAddress")
+    elif body.get("MacAddress"):
+        endpoints["bridge"] = {"MacAddress": body.pop("MacAddress")}
+    if endpoints:
+        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+
+
+def _entrypoint(body: dict[str, Any], _host: dict[str, Any], value: str | list[str]) -> None:
+    body["Entrypoint"] = words(value)
+
+
+def _environment(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any] | Iterable[str]) -> None:
+    if isinstance(value, Mapping):
+        body["Env"] = [key if each is None else f"{key}={each}" for key, each in value.items()]
+    else:
+        body["Env"] = list(value)
+
+
+def _labels(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, str] | Iterable[str]) -> None:
+    body["Labels"] = dict(value) if isinstance(value, Mapping) else dict.fromkeys(value, "")
+
+
+def _ports(body: dict[str, Any], host: dict[str, Any], value: Mapping[Any, Any] | Iterable[Any]) -> None:
+    published = value if isinstance(value, Mapping) else dict.fromkeys(value)
+    bindings: dict[str, list[dict[str, str]]] = {}
+    exposed = body.setdefault("ExposedPorts", {})
+    for port, wanted in published.items():
+        key = str(port) if "/" in str(port) else f"{port}/tcp"
+        exposed[key] = {}
+        entries = wanted if isinstance(wanted, list) else [wanted]
+        bindings[key] = [_binding(each) for each in entries]
+    host["PortBindings"] = bindings
+
+
+def _binding(wanted: Any) -> dict[str, str]:
+    if isinstance(wanted, tuple):
+        address, port = (*wanted, "")[:2]
+        return {"HostIp": str(address), "HostPort": str(port or "")}
+    return {"HostIp": "", "HostPort": "" if wanted is None else str(wanted)}
+
+
+def _expose(body: dict[str, Any], _host: dict[str, Any], value: Iterable[Any]) -> None:
+    for port in value:
+        body.setdefault("ExposedPorts", {})[str(port) if "/" in str(port) else f"{port}/tcp"] = {}
+
+
+def _extra_hosts(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, str] | Iterable[str]) -> None:
+    pairs = value.items() if isinstance(value, Mapping) else (entry.split(":", 1) for entry in value)
+    host["ExtraHosts"] = [f"{name}:{address}" for name, address in pairs]
+
+
+def _links(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, str] | Iterable[Any]) -> None:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    host["Links"] = [pair if isinstance(pair, str) else f"{pair[0]}:{pair[1] or pair[0]}" for pair in pairs]
+
+
+def _restart_policy(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, Any] | str) -> None:
+    host["RestartPolicy"] = {"Name": value} if isinstance(value, str) else dict(value)
+
+
+def _sysctls(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, Any]) -> None:
+    host["Sysctls"] = {key: str(each) for key, each in value.items()}
+
+
+def _volumes(_body: dict[str, Any], host: dict[str, Any], value: Mapping[str, Any] | Iterable[str]) -> None:
+    if isinstance(value, Mapping):
+        host["Binds"] = [
+            f"{source}:{where['bind']}:{where.get('mode', 'rw')}"
+            if isinstance(where, Mapping)
+            else f"{source}:{where}"
+            for source, where in value.items()
+        ]
+    else:
+        host["Binds"] = list(value)
+
+
+def _healthcheck(body: dict[str, Any], _host: dict[str, Any], value: Mapping[str, Any]) -> None:
+    names = {"start_period": "StartPeriod"}
+    check = {names.get(key.lower(), key[:1].upper() + key[1:]): each for key, each in value.items()}
+    if isinstance(check.get("Test"), str):
+        check["Test"] = ["CMD-SHELL", check["Test"]]
+    body["Healthcheck"] = check
+
+
+_SPECIAL: dict[str, Callable[[dict[str, Any], dict[str, Any], Any], None]] = {
+    "entrypoint": _entrypoint,
+    "environment": _environment,
+    "expose": _expose,
+    "extra_hosts": _extra_hosts,
+    "healthcheck": _healthcheck,
+    "labels": _labels,
+    "links": _links,
+    "ports": _ports,
+    "restart_policy": _restart_policy,
+    "sysctls": _sysctls,
+    "volumes": _volumes,
+}
