@@ -6,7 +6,6 @@ Errors carry iptables' own text and exit status. Source: iptables(8), and what t
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter import listing, save
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError, kernel_refusal, plain_failure
 from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, VERSION, program_name
+from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
 from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
@@ -28,7 +28,7 @@ _NO_RULE = "Bad rule (does a matching rule exist in that chain?)."
 
 @lru_cache(maxsize=8192)
 def _parse_text(rule_text: str, family: int, set_names: frozenset[str]) -> tuple[Rule, ...]:
-    return tuple(parse_rule(shlex.split(rule_text), family, set_names))
+    return tuple(parse_rule(split_words(rule_text), family, set_names))
 
 
 class IpTables:

@@ -12,6 +12,9 @@ from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
 
+#: What /etc/networks and /etc/hosts of a Debian system name.
+_NAMES = {b"\x7f\0\0\0": "loopback", b"\xa9\xfe\0\0": "link-local", b"\x7f\0\0\1": "localhost"}
+
 
 def listing(table: Table, chains: Iterable[Chain], options: set[str], number: int = 0) -> str:
     """Write chains as `iptables -L` does. `options` holds the letters given (`n`, `v`, `x`, `0` for line numbers)."""
@@ -94,9 +97,10 @@ def _host(match: HostMatch | None, family: int, is_numeric: bool) -> str:
         if not is_numeric:
             return "anywhere"
         return "::/0" if family == 6 else "0.0.0.0/0"
-    if match.mask == (1 << len(match.address) * 8) - 1:
-        return format_ip(match.address)
-    return host_mask_text(match.address, match.mask)
+    is_host = match.mask == (1 << len(match.address) * 8) - 1
+    text = format_ip(match.address) if is_host else host_mask_text(match.address, match.mask)
+    name = None if is_numeric else _NAMES.get(match.address)
+    return text if name is None else name + text[len(format_ip(match.address)) :]
 
 
 def _extension_words(rule: Rule, is_numeric: bool) -> list[str]:

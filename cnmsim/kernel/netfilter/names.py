@@ -169,3 +169,40 @@ def quoted(text: str) -> str:
     if text and _PLAIN.issuperset(text):
         return text
     return '"' + "".join("\\" + letter if letter in "\"\\'" else letter for letter in text) + '"'
+
+
+def split_words(text: str) -> list[str]:
+    """Split a rule's text into words, the way back from `quoted`.
+
+    In double quotes a backslash keeps any character as it is; single quotes serve people who write rules. Raises
+    `ParameterProblemError` if a quote is not closed.
+    """
+    words: list[str] = []
+    word: list[str] | None = None
+    quote = ""
+    letters = iter(text)
+    for letter in letters:
+        if quote:
+            if letter == quote:
+                quote = ""
+            elif letter == "\\" and quote == '"':
+                word = [] if word is None else word
+                word.append(next(letters, ""))
+            else:
+                word = [] if word is None else word
+                word.append(letter)
+        elif letter in "\"'":
+            quote = letter
+            word = [] if word is None else word
+        elif letter.isspace():
+            if word is not None:
+                words.append("".join(word))
+            word = None
+        else:
+            word = [] if word is None else word
+            word.append(letter)
+    if quote:
+        raise ParameterProblemError(f"unclosed quotes in `{text}'")
+    if word is not None:
+        words.append("".join(word))
+    return words

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
 from cnmsim.kernel.netfilter.hooks import VERSION, program_name
+from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Restorer:
             chain.packets, chain.bytes = _counts(words[2])
 
     def _rule(self, table: Table, line: str) -> None:
-        words = shlex.split(line)
+        words = split_words(line)
         counts = (0, 0)
         if words[0].startswith("["):
             counts = _counts(words.pop(0))

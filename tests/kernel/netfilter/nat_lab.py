@@ -97,4 +97,6 @@ def tcp(src, sport, dst, dport, flags, seq=1000, ack=0, payload=b"", options=b""
 
 
 def echo(src, dst, identifier, kind=8):
-    return build_ip(1, parse_ip(src), parse_ip(dst), icmp_message(kind, 0, identifier.to_bytes(2) + b"\0\1", b"x" * 8))
+    return build_ip(
+        1, parse_ip(src), parse_ip(dst), icmp_message(kind, 0, identifier.to_bytes(2) + b"\0\1", b"x" * 8)
+    )

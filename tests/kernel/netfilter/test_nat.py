@@ -30,7 +30,9 @@ def has_right_checksums(packet):
     body = packet.payload
     at = {6: 16, 17: 6, 58: 2}[packet.protocol]
     bare = body[:at] + b"\0\0" + body[at + 2 :]
-    return int.from_bytes(body[at : at + 2]) == (transport_checksum(packet.src, packet.dst, packet.protocol, bare) or 0xFFFF)
+    return int.from_bytes(body[at : at + 2]) == (
+        transport_checksum(packet.src, packet.dst, packet.protocol, bare) or 0xFFFF
+    )
 
 
 def test_masquerade_takes_the_devices_address_and_the_answer_comes_back(lab):
@@ -71,7 +73,9 @@ def test_dnat_turns_round_for_the_answer(lab):
 
 
 def test_dnat_to_a_range_of_ports_and_addresses_stays_inside(lab):
-    lab.iptables("-t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 192.168.0.10-192.168.0.12:8000-8003")
+    lab.iptables(
+        "-t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 192.168.0.10-192.168.0.12:8000-8003"
+    )
     for port in range(2000, 2030):
         out = lab.forward(tcp("10.0.0.2", port, "10.0.0.1", 80, TCP_SYN))
         assert parse_ip("192.168.0.10") <= out.dst <= parse_ip("192.168.0.12")
@@ -151,7 +155,11 @@ def test_a_rejected_new_flow_is_answered_in_the_name_of_the_address_asked(lab):
     errors = [Packet(frame[14:]) for frame in heard if frame[12:14] == b"\x08\x00"]
     assert [format_ip(error.src) for error in errors] == ["10.0.0.1"]
     assert ends(Packet(errors[0].payload[8:])) == "10.0.0.2:4000 > 10.0.0.1:8080"
-    assert ("router", DropReason.NETFILTER_REJECT, "filter FORWARD: -A FORWARD -o out0 -j REJECT --reject-with icmp-port-unreachable") in lab.witness.drops
+    assert (
+        "router",
+        DropReason.NETFILTER_REJECT,
+        "filter FORWARD: -A FORWARD -o out0 -j REJECT --reject-with icmp-port-unreachable",
+    ) in lab.witness.drops
 
 
 def test_tcp_reset_comes_from_the_address_asked(lab):
