@@ -66,8 +66,10 @@ def test_boolean_is_read_as_go_reads_it(text: str) -> None:
         (
             "ENABLE_ICC",
             "maybe",
-            'failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": '
-            "invalid syntax)",
+            (
+                'failed to parse com.docker.network.bridge.enable_icc value: maybe (strconv.ParseBool: parsing "maybe": '
+                "invalid syntax)"
+            ),
         ),
         (
             "DRIVER_MTU",
@@ -107,15 +109,19 @@ def test_gateway_mode_is_no_option_of_26_1() -> None:
             (),
             {"com.docker.network.bridge.name": "docker0"},
             Forbidden,
-            "cannot create network <id> (docker0): conflicts with network <default> (docker0): networks have same "
-            "bridge name",
+            (
+                "cannot create network <id> (docker0): conflicts with network <default> (docker0): networks have same "
+                "bridge name"
+            ),
         ),
         (
             ("172.17.0.0/16 172.17.9.0/24",),
             {},
             Forbidden,
-            "cannot create network <id> (br-<id12>): conflicts with network <default> (docker0): networks have "
-            "overlapping IPv4",
+            (
+                "cannot create network <id> (br-<id12>): conflicts with network <default> (docker0): networks have "
+                "overlapping IPv4"
+            ),
         ),
         (("10.1.0.0/16", "10.2.0.0/16"), {}, Forbidden, "bridge driver doesn't support multiple subnets"),
         ((), {"com.docker.network.bridge.name": "x" * 16}, SystemFault, "numerical result out of range"),
@@ -174,12 +180,12 @@ def test_replaced_gateway_is_the_containers_default_route() -> None:
 
 def test_null_ipam_gives_a_bridge_nothing_to_work_with() -> None:
     host = DockerHost()
-    with pytest.raises(InvalidParameter, match="^ipv4 pool is empty$"):
+    with pytest.raises(InvalidParameter, match=r"^ipv4 pool is empty$"):
         host.network("net", ipam_driver="null")
 
 
 def test_network_needs_one_address_family() -> None:
-    with pytest.raises(InvalidParameter, match="^IPv4 or IPv6 must be enabled$"):
+    with pytest.raises(InvalidParameter, match=r"^IPv4 or IPv6 must be enabled$"):
         DockerHost().network("net", enable_ipv4=False)
 
 

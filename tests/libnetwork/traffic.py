@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dockerhost import DockerHost
+
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Process, Program
 from cnmsim.underlay.segment import Segment
-from dockerhost import DockerHost
 
 TIMEOUT, REFUSED, UNREACHABLE = "timeout", "refused", "unreachable"
 

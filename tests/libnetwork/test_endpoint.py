@@ -1,0 +1,245 @@
+"""Endpoints: addresses and names, joining and leaving, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from dockerhost import VERSIONS, DockerHost
+
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault, Unavailable
+from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.options import EndpointOptions
+
+
+def text_of(endpoint: Endpoint) -> str:
+    namespace = endpoint.sandbox.namespace if endpoint.sandbox else None
+    assert namespace is not None
+    return str(namespace.devices[endpoint.interface_name].addresses[0])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_addresses_are_the_lowest_free_ones_and_come_back_at_once(version: str) -> None:
+    host = DockerHost(version)
+    assert [text_of(host.run(name, "bridge")) for name in ("a", "b", "c")] == [
+        "172.17.0.2/16",
+        "172.17.0.3/16",
+        "172.17.0.4/16",
+    ]
+    host.remove("b")
+    assert text_of(host.run("d", "bridge")) == "172.17.0.3/16"
+
+
+def test_26_makes_the_mac_of_the_address_and_later_releases_at_random() -> None:
+    macs = {version: DockerHost(version).run("c1", "bridge").mac for version in VERSIONS}
+    assert macs["26.1.5"] == parse_mac("02:42:ac:11:00:02")
+    assert all(mac is not None and mac[0] & 3 == 2 for mac in macs.values())
+    assert len(set(macs.values())) == 2  # both later releases draw from the same stream
+
+
+def test_wanted_mac_is_the_interfaces() -> None:
+    host = DockerHost()
+    host.sandbox("c1")
+    endpoint = host.connect("c1", "bridge", mac=parse_mac("02:00:00:00:00:99"))
+    namespace = host.sandboxes["c1"].namespace
+    assert namespace is not None
+    assert format_mac(namespace.devices[endpoint.interface_name].mac) == "02:00:00:00:00:99"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_host_end_is_a_port_of_the_bridge_and_called_veth(version: str) -> None:
+    host = DockerHost(version)
+    host.run("c1", "bridge")
+    outside = [device for device in host.machine.root.devices.values() if device.kind == "veth"]
+    assert [bool(re.fullmatch(r"veth[0-9a-f]{7}", device.name)) for device in outside] == [True]
+    assert outside[0].master is host.machine.root.devices["docker0"]
+    assert outside[0].txqueuelen == 0
+
+
+def test_container_end_is_made_inside_since_28() -> None:
+    for version in VERSIONS:
+        host = DockerHost(version)
+        host.run("c1", "bridge")
+        outside = next(device for device in host.machine.root.devices.values() if device.kind == "veth")
+        assert outside.peer_index == 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_interface_without_ipv6_has_it_switched_off(version: str) -> None:
+    host = DockerHost(version)
+    host.network("six", "10.60.0.0/24", "fd00:60::/64", enable_ipv6=True)
+    plain, dual = host.run("v4", "bridge"), host.run("v6", "six")
+    plain_ns, dual_ns = host.sandboxes["v4"].namespace, host.sandboxes["v6"].namespace
+    assert plain_ns is not None
+    assert dual_ns is not None
+    assert [a.family for a in plain_ns.devices[plain.interface_name].addresses] == [4]
+    found = [str(address) for address in dual_ns.devices[dual.interface_name].addresses]
+    assert found[:2] == ["10.60.0.2/24", "fd00:60::2/64"]
+    assert found[2].startswith("fe80::")
+    assert [str(route) for route in dual_ns.routes6.routes][-1] == "default via fd00:60::1 dev eth0 metric 1024"
+
+
+def test_26_puts_the_mac_into_the_ipv6_address_on_the_default_bridge() -> None:
+    host = DockerHost("26.1.5", ipv6=True, fixed_cidr_v6="2001:db8:1::/64")
+    endpoint = host.run("c1", "bridge")
+    assert endpoint.ipv6 == (parse_ip("2001:db8:1::242:ac11:2"), 64)
+    other = DockerHost("29.7.2", ipv6=True, fixed_cidr_v6="2001:db8:1::/64").run("c1", "bridge")
+    assert other.ipv6 == (parse_ip("2001:db8:1::2"), 64)
+
+
+def test_26_refuses_ipv6_on_the_default_bridge_without_a_subnet() -> None:
+    with pytest.raises(InvalidParameter, match="Specify an IPv6 subnet using --fixed-cidr-v6"):
+        DockerHost("26.1.5", ipv6=True)
+    assert DockerHost("29.7.2", ipv6=True).run("c1", "bridge").ipv6 is not None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("wanted", "error", "message"),
+    [
+        ("10.9.0.1", Forbidden, "Address already in use"),
+        (
+            "10.10.0.1",
+            InvalidParameter,
+            "invalid address 10.10.0.1: It does not belong to any of this network's subnets",
+        ),
+    ],
+)
+def test_address_that_cannot_be_had_is_refused(
+    version: str, wanted: str, error: type[EngineError], message: str
+) -> None:
+    host = DockerHost(version)
+    network = host.network("net", "10.9.0.0/24")
+    before = host.snapshot()
+    with pytest.raises(error) as refused:
+        network.create_endpoint("c1", options=EndpointOptions(ipv4=parse_ip(wanted)))
+    assert refused.value.message == message
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_exhausted_network_says_so(version: str) -> None:
+    host = DockerHost(version)
+    network = host.network("tiny", "10.30.0.0/30")
+    network.create_endpoint("c1")
+    with pytest.raises(SystemFault) as refused:
+        network.create_endpoint("c2")
+    assert (
+        refused.value.message == f"no available IPv4 addresses on this network's address pools: tiny ({network.id})"
+    )
+    particular = Unavailable if version == "26.1.5" else Forbidden
+    with pytest.raises(particular):
+        network.create_endpoint("c3", options=EndpointOptions(ipv4=parse_ip("10.30.0.2")))
+
+
+def test_endpoint_that_makes_no_sense_is_refused() -> None:
+    host = DockerHost()
+    network = host.network("net1")
+    network.create_endpoint("c1")
+    with pytest.raises(Forbidden, match=r"^endpoint with name c1 already exists in network net1$"):
+        network.create_endpoint("c1")
+    with pytest.raises(InvalidParameter, match=r"^invalid name: name is empty$"):
+        network.create_endpoint(" ")
+    with pytest.raises(InvalidParameter, match=r"^invalid link local IP address: 10.0.0.1$"):
+        network.create_endpoint("c2", options=EndpointOptions(link_local=[parse_ip("10.0.0.1")]))
+    with pytest.raises(Forbidden, match=r"^cannot create endpoint on configuration-only network$"):
+        host.network("conf", config_only=True).create_endpoint("c1")
+
+
+def test_link_local_addresses_come_on_top() -> None:
+    host = DockerHost()
+    host.sandbox("c1")
+    endpoint = host.connect("c1", "bridge", link_local=[parse_ip("169.254.9.9")])
+    namespace = host.sandboxes["c1"].namespace
+    assert namespace is not None
+    found = [str(address) for address in namespace.devices[endpoint.interface_name].addresses]
+    assert found == ["172.17.0.2/16", "169.254.9.9/16"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_endpoint_joins_and_leaves_one_sandbox_at_a_time(version: str) -> None:
+    host = DockerHost(version)
+    endpoint = host.run("c1", "bridge")
+    other = host.sandbox("c2")
+    with pytest.raises(Forbidden, match=r"^another container is attached to the same network endpoint$"):
+        endpoint.join(other)
+    with pytest.raises(Forbidden, match=f"^endpoint with name c1 id {endpoint.id} has active containers$"):
+        endpoint.delete()
+    expected = f"unexpected sandbox ID in leave request. Expected {host.sandboxes['c1'].id}. Got {other.id}"
+    with pytest.raises(Forbidden, match=f"^{re.escape(expected)}$"):
+        endpoint.leave(other)
+    endpoint.leave()
+    with pytest.raises(Forbidden, match=r"^cannot leave endpoint with no attached sandbox$"):
+        endpoint.leave()
+    endpoint.join(other)
+    assert text_of(endpoint) == "172.17.0.2/16"
+
+
+def test_something_else_than_a_sandbox_is_refused() -> None:
+    endpoint = DockerHost().network("net").create_endpoint("c1")
+    with pytest.raises(InvalidParameter, match=r"^invalid Sandbox passed to endpoint join: None$"):
+        endpoint.join(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_second_endpoint_of_a_network_in_one_sandbox_clashes_with_the_route(version: str) -> None:
+    host = DockerHost(version)
+    host.run("c1", "bridge")
+    before = host.snapshot()
+    second = host.controller.find_network("bridge").create_endpoint("again")
+    with pytest.raises(SystemFault) as refused:
+        second.join(host.sandboxes["c1"])
+    assert re.fullmatch(
+        r'failed to add interface (veth[0-9a-f]{7}) to sandbox: error setting interface "\1" IP to 172.17.0.3/16: '
+        r"cannot program address 172.17.0.3/16 in sandbox interface because it conflicts with existing route "
+        r"\{Ifindex: 2 Dst: 172.17.0.0/16 Src: 172.17.0.2 Gw: <nil> Flags: \[\] Table: 254 Realm: 0\}",
+        refused.value.message,
+    )
+    second.delete()
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("26.1.5", "network net1 id <id> has active endpoints"),
+        ("28.5.2", 'network net1 has active endpoints (name:"c1" id:"<ep>")'),
+        ("29.7.2", 'network net1 has active endpoints (name:"c1" id:"<ep>")'),
+    ],
+)
+def test_network_in_use_stays(version: str, message: str) -> None:
+    host = DockerHost(version)
+    network = host.network("net1")
+    endpoint = host.run("c1", "net1")
+    with pytest.raises(Forbidden) as refused:
+        network.delete()
+    assert refused.value.message == message.replace("<id>", network.id).replace("<ep>", endpoint.id[:12])
+
+
+@pytest.mark.parametrize("name", ["none", "host"])
+def test_special_network_stays(name: str) -> None:
+    network = DockerHost().controller.find_network(name)
+    with pytest.raises(Forbidden, match=f'^network of type "{network.driver_name}" cannot be deleted$'):
+        network.delete()
+
+
+def test_names_are_known_from_the_time_their_release_makes_them_known() -> None:
+    for version, before_join in (("26.1.5", True), ("28.5.2", True), ("29.7.2", False)):
+        host = DockerHost(version)
+        network = host.network("net")
+        endpoint = network.create_endpoint("c1", options=EndpointOptions(dns_names=["c1", "abc"], aliases=["web"]))
+        assert ("c1" in network.records.names()) is before_join
+        endpoint.join(host.sandbox("c1"))
+        assert network.records.names() == ["c1", "abc", "web"]
+        endpoint.delete(force=True)
+        assert not network.records.names()
+
+
+def test_renamed_endpoint_is_found_by_its_new_name_only() -> None:
+    host = DockerHost()
+    host.network("net")
+    endpoint = host.run("old", "net")
+    endpoint.rename("new", ["new"])
+    lookup = host.sandboxes["old"].resolve_name
+    assert (lookup("new", 4), lookup("old", 4)) == ([parse_ip("172.18.0.2")], None)
