@@ -255,7 +255,7 @@ def test_network_takes_its_configuration_from_another() -> None:
     network = host.network("net", config_from="conf")
     assert (source.driver_name, source.scope, source.ipam_info) == ("null", "local", [])
     assert (str(network.ipam_info[0].pool), network.labels) == ("10.5.0.0/24", {"a": "b"})
-    with pytest.raises(Forbidden, match='^configuration network "conf" is in use$'):
+    with pytest.raises(Forbidden, match=r'^configuration network "conf" is in use$'):
         source.delete()
     network.delete()
     source.delete()

@@ -149,7 +149,7 @@ def test_busy_first_port_of_a_range_is_passed_over_since_28() -> None:
         assert host.run("web", "bridge", "9500-9502:80").port_map[0].host_port == 9501
     host = DockerHost("26.1.5")
     occupy(host, "0.0.0.0", 9500)
-    with pytest.raises(SystemFault, match="listen tcp4 0.0.0.0:9500: bind: address already in use"):
+    with pytest.raises(SystemFault, match=r"listen tcp4 0\.0\.0\.0:9500: bind: address already in use"):
         host.run("web", "bridge", "9500-9502:80")
 
 
