@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from cnmsim.kernel.netfilter import listing, save
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError, kernel_refusal, plain_failure
 from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, VERSION, program_name
@@ -65,7 +67,7 @@ class IpTables:
             rules = self._parsed(table, rule_text)
         except IptablesError:
             return False
-        return found is not None and all(any(entry.rule == rule for entry in found.rules) for rule in rules)
+        return found is not None and all(rule in found for rule in rules)
 
     def has_chain(self, table: str, chain: str) -> bool:
         """Tell whether a chain is there."""
@@ -83,7 +85,7 @@ class IpTables:
         """Do as `-F`: remove the rules of a chain, or of all chains."""
         found = self._table(table)
         for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
-            each.rules.clear()
+            each.clear()
         self._changed(found, is_new=False)
 
     def delete_chain(self, table: str, chain: str = "") -> None:
@@ -111,9 +113,10 @@ class IpTables:
         chain.name = new
         found.chains[new] = chain
         for each in found.chains.values():
-            for at, entry in enumerate(each.rules):
+            for at, entry in enumerate(list(each.rules)):
                 if entry.chain_name == old:
-                    each.rules[at] = _redirected(entry, new)
+                    each.remove(at)
+                    each.insert(at, _redirected(entry, new))
         self._changed(found)
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
@@ -228,7 +231,7 @@ class IpTables:
             chain = table.chains.get(command.chain)
             if chain is None or command.number > len(chain.rules):
                 raise plain_failure(self.family, "Index of deletion too big.")
-            del chain.rules[command.number - 1]
+            chain.remove(command.number - 1)
             self._changed(table)
             return ""
         for rule in command.rules:
@@ -238,7 +241,7 @@ class IpTables:
     def _do_check(self, command: Command) -> str:
         chain = self._table(command.table).chains.get(command.chain)
         for rule in command.rules:
-            if chain is None or not any(entry.rule == rule for entry in chain.rules):
+            if chain is None or rule not in chain:
                 raise plain_failure(self.family, _NO_RULE)
         return self._verbose(command)
 
@@ -249,11 +252,11 @@ class IpTables:
             raise plain_failure(self.family, "Index of replacement too big.")
         if len(command.rules) != 1:
             raise ParameterProblemError("Replacement rule does not specify a unique address")
-        old = chain.rules.pop(command.number - 1)
+        old = chain.remove(command.number - 1)
         try:
-            self._insert(table, command.chain, command.rules[0], command.number, "RULE_REPLACE", may_append=True)
+            self._insert(table, command.chain, command.rules[0], command.number, "RULE_REPLACE")
         except IptablesError:
-            chain.rules.insert(command.number - 1, old)
+            chain.insert(command.number - 1, old)
             raise
         return self._verbose(command)
 
@@ -306,18 +309,13 @@ class IpTables:
         rule: Rule,
         position: int | None,
         operation: str,
-        *,
-        may_append: bool = False,
     ) -> RuleEntry:
         chain = self._chain(table, chain_name)
-        if position is not None and position > len(chain.rules) + (1 if may_append or position == 1 else 0):
+        if position is not None and position > len(chain.rules) + 1:
             raise plain_failure(self.family, "Index of insertion too big.")
         entry = RuleEntry(rule)
         self._check_acceptable(table, chain, entry, operation)
-        if position is None:
-            chain.rules.append(entry)
-        else:
-            chain.rules.insert(position - 1, entry)
+        chain.insert(len(chain.rules) if position is None else position - 1, entry)
         self._changed(table)
         return entry
 
@@ -335,13 +333,11 @@ class IpTables:
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
         chain = table.chains.get(chain_name)
-        for at, entry in enumerate(chain.rules if chain is not None else ()):
-            if entry.rule == rule:
-                assert chain is not None
-                del chain.rules[at]
-                self._changed(table)
-                return
-        raise plain_failure(self.family, _NO_RULE)
+        at = chain.find(rule) if chain is not None else None
+        if chain is None or at is None:
+            raise plain_failure(self.family, _NO_RULE)
+        chain.remove(at)
+        self._changed(table)
 
     def _changed(self, table: Table, *, is_new: bool = True) -> None:
         if is_new:
@@ -353,8 +349,6 @@ class IpTables:
 
 
 def _redirected(entry: RuleEntry, new: str) -> RuleEntry:
-    from attrs import evolve
-
     rule = entry.rule
     assert rule.target is not None
     return RuleEntry(evolve(rule, target=evolve(rule.target, name=new)), entry.packets, entry.bytes)

@@ -229,9 +229,16 @@ class Netfilter:
                 namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", answered)
 
     def source_mac(self, packet: Packet) -> bytes:
-        """Give the station a packet came from, b"" if it is not known."""
-        del packet
-        return b""
+        """Give the station a packet came from as the neighbour table knows it, b"" if it does not.
+
+        The frame's own header is gone by the time rules see a packet.
+        """
+        device = packet.indev
+        if device is None:
+            return b""
+        route = self.namespace.routes(packet.family).lookup(packet.src)
+        hop = route.gateway if route is not None and route.gateway is not None else packet.src
+        return self.namespace.neighbours.known_mac(device, hop) or b""
 
     # --- rules and sets ------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class NameMatch:
         return self.name
 
 
-@frozen
+@frozen(cache_hash=True)
 class Rule:
     """One rule. `str(rule)` is its canonical text, from which parsing gives an equal rule.
 

@@ -67,49 +67,61 @@ class Restorer:
     def __init__(self, tables: IpTables, netfilter: Netfilter, *, no_flush: bool, with_counters: bool) -> None:
         self._tables = tables
         self._netfilter = netfilter
+        self._program = f"{program_name(tables.family)}-restore"
         self._no_flush = no_flush
         self._with_counters = with_counters
         self._table: Table | None = None
 
     def run(self, text: str) -> None:
         """Take every line. Raises `IptablesError` that names the first wrong one."""
+        number = 0
         for number, raw in enumerate(text.splitlines(), 1):
             line = raw.strip()
             if not line or line.startswith("#"):
                 continue
             try:
-                self._line(line)
+                self._line(line, number)
             except ParameterProblemError as problem:
-                raise self._failure(number, problem.message) from None
+                raise self._problem(number, problem.message) from None
             except IptablesError as error:
-                raise self._failure(number, error.text) from None
+                if error.text.startswith(self._program):
+                    raise
+                raise self._failure(number, error) from None
         if self._table is not None:
-            raise self._failure(text.count("\n") + 1, "COMMIT expected at line")
+            raise IptablesError(1, f"{self._program}: COMMIT expected at line {number + 1}")
 
-    def _failure(self, line: int, text: str) -> IptablesError:
-        program = f"{program_name(self._tables.family)}-restore"
-        first = text.split("\n", 1)[0] or "failed"
+    def _problem(self, line: int, message: str) -> IptablesError:
+        program = self._program
+        hint = f"Try `{program} -h' or '{program} --help' for more information."
+        return IptablesError(2, f"{program} {VERSION}: {message}\nError occurred at line: {line}\n{hint}")
+
+    def _failure(self, line: int, error: IptablesError) -> IptablesError:
+        """Word the failure of one line's command as iptables-restore does."""
         name = program_name(self._tables.family)
-        first = first.removeprefix(f"{name}: ").removeprefix(f"{name} {VERSION}: ").strip()
-        return IptablesError(2, f"{program} {VERSION}: {first}\nError occurred at line: {line}")
+        text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {VERSION}: ")
+        if error.status == 2:
+            return self._problem(line, text.rpartition("\nTry `")[0])
+        if error.status == 4:
+            return IptablesError(4, f"{self._program} {VERSION}: \nline {line}:{text}")
+        return IptablesError(error.status, f"{self._program}: line {line} failed: {text}")
 
-    def _line(self, line: str) -> None:
+    def _line(self, line: str, number: int) -> None:
         if line == "COMMIT" and self._table is not None:
             self._table = None
             self._netfilter.rules_changed()
         elif line.startswith("*"):
-            self._begin(line[1:])
+            self._begin(line[1:], number)
         elif self._table is None:
-            raise ParameterProblemError(f"no table before `{line}'")
+            raise IptablesError(1, f"{self._program}: line {number} failed")
         elif line.startswith(":"):
             self._declare(self._table, line[1:])
         else:
             self._rule(self._table, line)
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, number: int) -> None:
         table = self._tables.tables.get(name)
         if table is None:
-            raise ParameterProblemError(f"unknown table '{name}'")
+            raise ParameterProblemError(f"{self._program}: line {number} table name '{name}' invalid")
         if not self._no_flush:
             fresh = Table(name, self._tables.family)
             table.chains = fresh.chains
@@ -125,7 +137,7 @@ class Restorer:
         if chain is None:
             chain = table.chains[name] = Chain(name)
         elif chain.policy is None:
-            chain.rules.clear()
+            chain.clear()
         if policy != "-":
             if policy not in {"ACCEPT", "DROP"} or chain.policy is None:
                 raise ParameterProblemError(f"Can't set policy `{policy}' on `{name}' line")

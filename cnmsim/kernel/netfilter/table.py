@@ -35,13 +35,50 @@ class RuleEntry:
 
 @define(eq=False)
 class Chain:
-    """A chain: `policy` is `None` for a user-defined one. Counters are those of the policy."""
+    """A chain: `policy` is `None` for a user-defined one. Counters are those of the policy.
+
+    Equal rules of one chain share one `Rule` object, so that finding one among thousands compares identities.
+    """
 
     name: str
     policy: str | None = None
     packets: int = 0
     bytes: int = 0
     rules: list[RuleEntry] = field(factory=list)
+    _known: dict[Rule, tuple[Rule, int]] = field(factory=dict, init=False, repr=False)
+
+    def insert(self, at: int, entry: RuleEntry) -> None:
+        """Put a rule before the one at index `at`."""
+        rule, count = self._known.get(entry.rule, (entry.rule, 0))
+        entry.rule = rule
+        self._known[rule] = (rule, count + 1)
+        self.rules.insert(at, entry)
+
+    def remove(self, at: int) -> RuleEntry:
+        """Take out the rule at index `at`."""
+        entry = self.rules.pop(at)
+        rule, count = self._known[entry.rule]
+        if count > 1:
+            self._known[rule] = (rule, count - 1)
+        else:
+            del self._known[rule]
+        return entry
+
+    def clear(self) -> None:
+        """Take out all rules."""
+        self.rules.clear()
+        self._known.clear()
+
+    def find(self, rule: Rule) -> int | None:
+        """Give the index of the first rule equal to `rule`, or `None`."""
+        known = self._known.get(rule)
+        if known is None:
+            return None
+        same = known[0]
+        return next(at for at, entry in enumerate(self.rules) if entry.rule is same)
+
+    def __contains__(self, rule: Rule) -> bool:
+        return rule in self._known
 
 
 class Table:

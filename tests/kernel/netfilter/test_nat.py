@@ -9,7 +9,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, CtState, Packet, build_ip
 from cnmsim.kernel.sockets.udp import UdpSocket
-from cnmsim.kernel.transport import icmp_message
+from cnmsim.kernel.transport import icmp_message, icmpv6_message, udp_message
 
 
 @pytest.fixture
@@ -199,3 +199,39 @@ def test_a_flow_to_loopback_is_translated_once_although_lo_brings_it_back(lab):
         "127.0.0.11:53 > 127.0.0.1:5555",
     ]
     assert lab.client.netfilter.conntrack.count == 1
+
+
+def udp6(src, sport, dst, dport):
+    src, dst = parse_ip(src), parse_ip(dst)
+    return build_ip(17, src, dst, udp_message(src, dst, sport, dport, b"hello"))
+
+
+def test_ipv6_is_translated_both_ways_with_right_checksums(lab):
+    tables = lab.netfilter.iptables(6)
+    tables.append("nat", "PREROUTING", "! -s fe80::/10 -p udp --dport 8080 -j DNAT --to-destination [fd01::2]:80")
+    tables.append("nat", "POSTROUTING", "-s fd00::/64 ! -o in0 -j MASQUERADE")
+    out = lab.forward(udp6("fd00::2", 4000, "fd00::1", 8080))
+    assert ends(out) == "fd01::1:4000 > fd01::2:80"
+    back = lab.back(udp6("fd01::2", 80, "fd01::1", 4000))
+    assert ends(back) == "fd00::1:8080 > fd00::2:4000"
+    assert has_right_checksums(out)
+    assert has_right_checksums(back)
+
+
+def test_an_icmpv6_error_is_translated_with_what_it_quotes(lab):
+    lab.netfilter.iptables(6).append("nat", "POSTROUTING", "-s fd00::/64 ! -o in0 -j MASQUERADE")
+    sent = udp6("fd00::2", 4000, "fd01::2", 53)
+    out = lab.forward(sent)
+    error = icmpv6_message(out.dst, out.src, 1, 4, bytes(4), out.data)
+    back = lab.back(build_ip(58, out.dst, out.src, error))
+    assert format_ip(back.dst) == "fd00::2"
+    assert back.payload[8:] == Packet(sent).data
+    assert has_right_checksums(back)
+
+
+def test_neighbour_discovery_is_not_tracked(lab):
+    lab.netfilter.iptables(6).append("filter", "INPUT", "-m conntrack --ctstate UNTRACKED -j ACCEPT")
+    src, dst = parse_ip("fd00::2"), parse_ip("ff02::1:ff00:1")
+    packet = Packet(build_ip(58, src, dst, icmpv6_message(src, dst, 135, 0, bytes(4), parse_ip("fd00::1"))), lab.in0)
+    assert lab.netfilter.run(Hook.PREROUTING, packet)
+    assert packet.ct_state is CtState.UNTRACKED
