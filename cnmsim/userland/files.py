@@ -276,5 +276,7 @@ async def dirname(process: Process) -> int:
     """Run `dirname PATH`."""
     if len(process.argv) != 2:
         return show_usage(process, "FILENAME")
-    process.write(f"{posixpath.dirname(process.argv[1].rstrip('/')) or ('/' if process.argv[1][:1] == '/' else '.')}\n")
+    process.write(
+        f"{posixpath.dirname(process.argv[1].rstrip('/')) or ('/' if process.argv[1][:1] == '/' else '.')}\n"
+    )
     return 0

@@ -144,7 +144,9 @@ class Stream:
         ends = [(self.buffer.find(mark), len(mark)) for mark in (b"\n\r\n", b"\n\n")]
         end = min((at + size for at, size in ends if at >= 0), default=len(self.buffer))
         lines = self.take(end).decode("latin-1").splitlines()
-        headers = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines[1:] if line)]
+        headers = [
+            (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines[1:] if line)
+        ]
         return Message(lines[0], headers)
 
     async def body(self, message: Message, *, has_none: bool = False) -> bytes:

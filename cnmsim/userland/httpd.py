@@ -93,7 +93,9 @@ class _Server:
 
     def _error(self, status: int) -> bytes:
         title = f"{status} {REASONS[status]}"
-        text = f"<HTML><HEAD><TITLE>{title}</TITLE></HEAD>\n<BODY><H1>{title}</H1>\n{_ERRORS[status]}\n</BODY></HTML>\n"
+        text = (
+            f"<HTML><HEAD><TITLE>{title}</TITLE></HEAD>\n<BODY><H1>{title}</H1>\n{_ERRORS[status]}\n</BODY></HTML>\n"
+        )
         return self._head(status, ["Content-type: text/html"]) + text.encode()
 
     def _file(self, target: str, path: str) -> bytes:

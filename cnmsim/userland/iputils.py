@@ -276,7 +276,9 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
         text = strerror(error)
         if text == "Message too long":
             mtu = process.namespace.mtu_of(session.address)
-            process.error(f"ping: sendmsg: {text}\n" if not mtu else f"ping: local error: message too long, mtu={mtu}\n")
+            process.error(
+                f"ping: sendmsg: {text}\n" if not mtu else f"ping: local error: message too long, mtu={mtu}\n"
+            )
         else:
             process.error(f"ping: sendmsg: {text}\n")
         session.errors += 1

@@ -61,11 +61,17 @@ async def main(process: Process) -> int:
 
 def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
     for at, argument in enumerate(arguments):
-        if argument == "-e" or (argument.startswith("-") and not argument.startswith("--") and argument.endswith("e")):
+        if argument == "-e" or (
+            argument.startswith("-") and not argument.startswith("--") and argument.endswith("e")
+        ):
             if at + 1 >= len(arguments):
                 raise UsageError("option requires an argument -- 'e'")
             others = [argument[:-1]] if len(argument) > 2 else []
-            if at + 2 < len(arguments) and not any("l" in one for one in arguments[:at] if one[0] == "-") and not others:
+            if (
+                at + 2 < len(arguments)
+                and not any("l" in one for one in arguments[:at] if one[0] == "-")
+                and not others
+            ):
                 # `nc HOST PORT -e PROG` and `nc -e PROG HOST PORT` are both common.
                 tail = arguments[at + 2 :]
                 if at == 0 and len(tail) >= 2:
@@ -117,7 +123,9 @@ async def _scan(
     except OSError as error:
         if "v" in options:
             is_own = isinstance(error, TimeoutError) and bool(wait_s)
-            process.error(f"nc: {host} ({format_ip(address)}:{port}): {'Connection timed out' if is_own else strerror(error)}\n")
+            process.error(
+                f"nc: {host} ({format_ip(address)}:{port}): {'Connection timed out' if is_own else strerror(error)}\n"
+            )
         return 1
     if "v" in options:
         process.error(f"{host} ({format_ip(address)}:{port}) open\n")

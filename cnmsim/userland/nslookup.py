@@ -143,7 +143,9 @@ async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None
                 complain(process, f"read: {strerror(error)}")
                 continue
             answer = parse_answer(data)
-            found = next((query for query in queries if answer is not None and query.message.is_response(answer)), None)
+            found = next(
+                (query for query in queries if answer is not None and query.message.is_response(answer)), None
+            )
             if answer is None or found is None or found.answer is not None:
                 continue
             if answer.rcode() == 2 and retries:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
 
-_BANNERS = {"mysql": b"J\0\0\0\n8.4.0-cnmsim\0", "mariadb": b"J\0\0\0\n11.4.0-cnmsim\0", "sshd": b"SSH-2.0-cnmsim\r\n"}
+_BANNERS = {
+    "mysql": b"J\0\0\0\n8.4.0-cnmsim\0",
+    "mariadb": b"J\0\0\0\n11.4.0-cnmsim\0",
+    "sshd": b"SSH-2.0-cnmsim\r\n",
+}
 _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 
 

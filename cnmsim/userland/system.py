@@ -162,7 +162,9 @@ async def ps(process: Process) -> int:
     """Run `ps`: the processes that share this one's files."""
     process.write("PID   USER     TIME  COMMAND\n")
     for number, other in enumerate(_visible(process), 1):
-        process.write(f"{1 if number == 1 and other.is_init else other.pid:5d} root      0:00 {' '.join(other.argv)}\n")
+        process.write(
+            f"{1 if number == 1 and other.is_init else other.pid:5d} root      0:00 {' '.join(other.argv)}\n"
+        )
     return 0
 
 
@@ -235,7 +237,14 @@ async def timeout(process: Process) -> int:
 
 async def uname(process: Process) -> int:
     """Run `uname [-asnrvm]`."""
-    values = {"s": "Linux", "n": process.hostname, "r": "6.1.0-cnmsim", "v": "#1 SMP", "m": "x86_64", "o": "GNU/Linux"}
+    values = {
+        "s": "Linux",
+        "n": process.hostname,
+        "r": "6.1.0-cnmsim",
+        "v": "#1 SMP",
+        "m": "x86_64",
+        "o": "GNU/Linux",
+    }
     letters = "".join(process.argv[1:]).replace("-", "") or "s"
     process.write(" ".join(values[key] for key in values if key in letters or "a" in letters) + "\n")
     return 0
@@ -263,5 +272,3 @@ async def busybox(process: Process) -> int:
         process.error(f"{process.argv[1]}: applet not found\n")
         return 127
     return await process.start(program, process.argv[1:]).exited
-
-

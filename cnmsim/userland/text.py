@@ -383,7 +383,11 @@ def to_python_regex(pattern: str, *, is_extended: bool) -> str:
 
 async def sort(process: Process) -> int:
     """Run `sort [-nru] [-k N] [-t C] [FILE]…`."""
-    options = _options(process, "nrufbk:t:Vhs", "[-nrughMcszbdfiokt] [-o FILE] [-k START[.OFS][OPTS][,END[.OFS][OPTS]] [-t CHAR] [FILE]...")
+    options = _options(
+        process,
+        "nrufbk:t:Vhs",
+        "[-nrughMcszbdfiokt] [-o FILE] [-k START[.OFS][OPTS][,END[.OFS][OPTS]] [-t CHAR] [FILE]...",
+    )
     if options is None:
         return 2
     inputs, status = await _inputs(process, options.operands)
@@ -571,7 +575,10 @@ def _sed_program(text: str, *, is_extended: bool) -> list[_Edit]:
             edits.append(_Edit(first, last, bool(found["not"]), found["command"]))
             continue
         delimiter = re.escape(text[at : at + 1])
-        parts = re.compile(rf"{delimiter}((?:\\.|(?!{delimiter}).)*){delimiter}((?:\\.|(?!{delimiter}).)*){delimiter}([gpiI0-9]*)", re.DOTALL)
+        parts = re.compile(
+            rf"{delimiter}((?:\\.|(?!{delimiter}).)*){delimiter}((?:\\.|(?!{delimiter}).)*){delimiter}([gpiI0-9]*)",
+            re.DOTALL,
+        )
         pieces = parts.match(text, at)
         if not delimiter or pieces is None:
             raise UsageError("unterminated s command")

@@ -63,7 +63,9 @@ class _Tracer:
             if self.options.get("i"):
                 socket.bind_device(self.options.get("i") or "")
             sent = self.process.clock.now_ns
-            socket.sendto(bytes(self.size - (48 if family == 6 else 28)), (self.address, self.port + self.sequence - 1))
+            socket.sendto(
+                bytes(self.size - (48 if family == 6 else 28)), (self.address, self.port + self.sequence - 1)
+            )
             try:
                 data, (src, _) = await socket.recvfrom(self.wait_s)
             except TimeoutError:

@@ -169,7 +169,9 @@ class _Download:
                 self.process.files.write(path, body)
             except OSError as error:
                 raise _Failure(f"can't open '{shown}': {strerror(error)}") from None
-        self.say(f"\r{posixpath.basename(target or name):<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n")
+        self.say(
+            f"\r{posixpath.basename(target or name):<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n"
+        )
         self.say("written to stdout\n" if target == "-" else f"'{shown}' saved\n")
 
 

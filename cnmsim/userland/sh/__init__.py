@@ -143,6 +143,9 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
 
 
 def _prompt(shell: Shell) -> str:
-    return shell.variables.get("PS1", "\\w # ").replace("\\w", shell.variables["PWD"]).replace("\\$", "#").replace(
-        "\\h", shell.process.hostname
+    return (
+        shell.variables.get("PS1", "\\w # ")
+        .replace("\\w", shell.variables["PWD"])
+        .replace("\\$", "#")
+        .replace("\\h", shell.process.hostname)
     )

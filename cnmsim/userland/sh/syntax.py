@@ -169,7 +169,24 @@ class Token:
 _OPERATORS = (";;", "&&", "||", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", ";", "&", "|", "(", ")", "<", ">", "\n")
 _REDIRECTIONS = {"<", ">", ">>", ">&", "<&", "<<", "<<-", ">|", "<>"}
 _EXPANSION_OPERATORS = (":-", ":=", ":+", ":?", "##", "%%", "#", "%", "-", "=", "+", "?")
-_RESERVED = {"if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "{", "}", "!", "in"}
+_RESERVED = {
+    "if",
+    "then",
+    "elif",
+    "else",
+    "fi",
+    "for",
+    "while",
+    "until",
+    "do",
+    "done",
+    "case",
+    "esac",
+    "{",
+    "}",
+    "!",
+    "in",
+}
 _SPECIAL_PARAMETERS = "@*#?-$!0123456789"
 
 
@@ -418,7 +435,9 @@ class Lexer:
         if len(inner) > 1 and inner[0] == "#" and (_is_name(inner[1:]) or inner[1:] in "@*?"):
             return Parameter(inner[1:], "#len", is_quoted=is_quoted)
         end = 1 if inner[:1] and inner[0] in "@*#?-$!" else 0
-        while not end or (end < len(inner) and (inner[end].isalnum() or inner[end] == "_") and inner[0] not in "@*#?-$!"):
+        while not end or (
+            end < len(inner) and (inner[end].isalnum() or inner[end] == "_") and inner[0] not in "@*#?-$!"
+        ):
             if end >= len(inner) or not (inner[end].isalnum() or inner[end] == "_"):
                 break
             end += 1

@@ -1,0 +1,253 @@
+"""busybox `ip`: addr, link, route, neigh and rule, as its networking/ip*.c print them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.userland.applet import complain, show_usage
+from cnmsim.userland.errno_text import strerror
+from cnmsim.userland.ip_config import (
+    IpChanges,
+    IpFault,
+    NoDeviceFault,
+    Selection,
+    Words,
+    flags_of,
+    link_name,
+    qdisc_of,
+    queue_length,
+    read_selection,
+    select_addresses,
+    select_links,
+    select_routes,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.route import Route
+
+_SYNOPSIS = "[OPTIONS] address|route|link|tunnel|neigh|rule [ARGS]\n\nOPTIONS := -f[amily] inet|inet6|link | -o[neline]"
+_OBJECTS = ("address", "route", "link", "neighbour", "rule", "tunnel")
+
+
+async def main(process: Process) -> int:
+    """Run `ip [-4|-6] [-o] OBJECT COMMAND …`."""
+    words = Words(process.argv[1:])
+    family, is_oneline = 0, False
+    while words.first.startswith("-") and len(words.first) > 1:
+        option = words.take().lstrip("-")
+        if option in ("4", "6", "0"):
+            family = int(option)
+        elif option and "oneline".startswith(option):
+            is_oneline = True
+        elif option and "family".startswith(option):
+            family = {"inet": 4, "inet6": 6}.get(words.take() if words else "", 0)
+        else:
+            return show_usage(process, _SYNOPSIS)
+    name = words.choose(_OBJECTS)
+    if name is None:
+        return show_usage(process, _SYNOPSIS)
+    words.take()
+    command = _Ip(process, family, is_oneline=is_oneline)
+    try:
+        return command.run(name, words)
+    except NoDeviceFault as fault:
+        if name == "link" and fault.is_change:
+            return complain(process, "SIOCGIFFLAGS: No such device")
+        complain(process, f"can't find device '{fault.name}'")
+        return 2 if name == "link" else 1
+    except IpFault as fault:
+        if fault.is_usage:
+            return show_usage(process, _SYNOPSIS)
+        text = str(fault)
+        return complain(process, text[0].lower() + text[1:] if text[:4] != "RTNE" else text)
+    except OSError as error:
+        if name == "link":
+            return complain(process, f"ioctl 0x8914 failed: {strerror(error)}" if words else strerror(error))
+        complain(process, f"RTNETLINK answers: {strerror(error)}")
+        return 2
+
+
+class _Ip:
+    def __init__(self, process: Process, family: int, *, is_oneline: bool) -> None:
+        self.process = process
+        self.namespace = process.namespace
+        self.family = family
+        self.is_oneline = is_oneline
+        self.changes = IpChanges(process, process.namespace, family)
+
+    def run(self, name: str, words: Words) -> int:
+        changes = self.changes
+        commands: dict[str, dict[str, Callable[[Words], None]]] = {
+            "address": {
+                "add": changes.address_add, "delete": changes.address_delete, "list": self._addresses,
+                "show": self._addresses, "lst": self._addresses,
+                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
+            },
+            "link": {
+                "set": changes.link_set, "add": changes.link_add, "delete": changes.link_delete,
+                "show": self._links, "list": self._links, "lst": self._links,
+            },
+            "route": {
+                "add": changes.route_add, "append": changes.route_append, "change": self._route_change,
+                "delete": changes.route_delete, "get": self._route_get, "list": self._routes, "show": self._routes,
+                "replace": changes.route_replace,
+                "flush": lambda rest: changes.route_flush(read_selection(rest, self.family)),
+            },
+            "neighbour": {
+                "show": self._neighbours, "list": self._neighbours,
+                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
+                "add": changes.neighbour_set, "replace": changes.neighbour_set, "delete": changes.neighbour_delete,
+            },
+            "rule": {"list": self._rules, "show": self._rules},
+        }  # fmt: skip
+        table = commands.get(name)
+        if table is None:
+            raise IpFault("", is_usage=True)
+        chosen = words.choose(table)
+        if chosen is None:
+            if words and name == "rule":
+                raise IpFault("", is_usage=True)
+            if words and words.first in ("help", "add"):
+                raise IpFault("", is_usage=True)
+            chosen = "show" if "show" in table else "list"
+        else:
+            words.take()
+        table[chosen](words)
+        return 0
+
+    def _route_change(self, words: Words) -> None:
+        self.changes.route_replace(words, must_exist=True)
+
+    # --- links and addresses -------------------------------------------------------------------------------------
+
+    def _link_line(self, device: Device, *, is_inet6: bool = False) -> str:
+        flags = flags_of(device, shows_peer=False)
+        name = link_name(device) if device.kind != "nic" else device.name
+        # What stands in another namespace looks to busybox as if it were down.
+        if "@if" in name:
+            flags += ",M-DOWN"
+        words = [f"{device.index}: {name}: <{flags}> mtu {device.mtu}"]
+        if not is_inet6:
+            words.append(f"qdisc {qdisc_of(device)}")
+        if device.master is not None and not is_inet6:
+            words.append(f"master {device.master.name}")
+        length = queue_length(device)
+        words.append(f"qlen {length}" if length else "")
+        return " ".join(words)
+
+    def _link_text(self, device: Device) -> str:
+        kind = "loopback" if device.kind == "loopback" else "ether"
+        broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
+        return f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
+
+    def _print(self, lines: list[str]) -> None:
+        self.process.write(("\\".join(lines) if self.is_oneline else "\n".join(lines)) + "\n")
+
+    def _links(self, words: Words) -> None:
+        for device in select_links(self.namespace, read_selection(words, self.family)):
+            self._print([self._link_line(device), self._link_text(device)])
+
+    def _addresses(self, words: Words) -> None:
+        chosen = read_selection(words, self.family)
+        has_filter = bool(self.family or chosen.to or chosen.scope)
+        for device in select_links(self.namespace, chosen):
+            found = select_addresses(device, self.family, chosen)
+            if has_filter and not found:
+                continue
+            if self.is_oneline:
+                for item in found:
+                    self._print([f"{device.index}: {device.name}{self._address_line(device, item)}", _LIFETIME])
+                continue
+            self._print([self._link_line(device, is_inet6=self.family == 6)])
+            if not self.family:
+                self._print([self._link_text(device)])
+            for item in found:
+                self._print([self._address_line(device, item), _LIFETIME])
+
+    def _address_line(self, device: Device, item: InterfaceAddress) -> str:
+        kind = "inet" if item.family == 4 else "inet6"
+        words = [f"    {kind} {item}"]
+        if item.broadcast is not None and item.family == 4:
+            words.append(f"brd {format_ip(item.broadcast)}")
+        words.append(f"scope {item.scope}")
+        if item.family == 6 and "nodad" in item.flags:
+            words.append("flags 02")
+        words.append(device.name if item.family == 4 else "")
+        return " ".join(words)
+
+    # --- routes --------------------------------------------------------------------------------------------------
+
+    def _routes(self, words: Words) -> None:
+        chosen = read_selection(words, self.family)
+        families = (self.family,) if self.family else (4, 6) if chosen.table == "all" else (4,)
+        for family in families:
+            for route in select_routes(self.namespace, family, chosen):
+                self.process.write(f"{route_text(route, chosen)}\n")
+
+    def _route_get(self, words: Words) -> None:
+        text = words.take()
+        try:
+            address = parse_ip(text.partition("/")[0])
+        except ValueError:
+            raise IpFault(f"inet address is expected rather than '{text}'") from None
+        decision = self.namespace.route_output(address)
+        is_local = self.namespace.is_local(address)
+        found = ["local"] if is_local else []
+        found.append(format_ip(address))
+        found += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
+        source = f" src {format_ip(decision.src)}" if decision.src else ""
+        self.process.write(f"{' '.join(found)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
+
+    # --- neighbours and rules ------------------------------------------------------------------------------------
+
+    def _neighbours(self, words: Words) -> None:
+        now = self.process.clock.now_ns
+        for entry in self.changes.select_neighbours(read_selection(words, self.family)):
+            if entry.state.value == "NOARP":
+                continue
+            found = [f"{format_ip(entry.address)} dev {entry.device.name}"]
+            found += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
+            age = (now - entry.confirmed_ns) // NS
+            found.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
+            self.process.write(f"{' '.join(found)}\n")
+
+    def _rules(self, words: Words) -> None:
+        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
+        if self.family != 6:
+            self.process.write("32767:\tfrom all lookup default\n")
+
+
+_LIFETIME = "       valid_lft forever preferred_lft forever"
+
+
+def route_text(route: Route, chosen: Selection | None = None) -> str:
+    """Write a route as busybox does, with its double blanks."""
+    words = [] if route.kind == "unicast" else [f"{route.kind} "]
+    bits = 128 if route.prefix.family == 6 else 32
+    if not route.prefix.length:
+        words.append("default ")
+    else:
+        words.append(f"{format_ip(route.prefix.network) if route.prefix.length == bits else route.prefix} ")
+    if route.gateway is not None:
+        words.append(f"via {format_ip(route.gateway)} ")
+    if route.device is not None and not (chosen is not None and chosen.device):
+        words.append(f"dev {route.device.name} ")
+    if chosen is not None and chosen.table == "all" and route.kind in ("local", "broadcast"):
+        words.append("table local ")
+    if route.scope != "global" and route.prefix.family == 4:
+        words.append(f"scope {route.scope} ")
+    if route.src is not None:
+        words.append(f" src {format_ip(route.src)} ")
+    if route.metric:
+        words.append(f" metric {route.metric} ")
+    if route.mtu is not None:
+        words.append(f" mtu {route.mtu} ")
+    return "".join(words)
+
+
+__all__ = ["main", "route_text"]

@@ -1,0 +1,393 @@
+"""iproute2 `ip`: address, link, route, neighbour, rule and netns, as version 6.15 prints them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip
+from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.userland.errno_text import errno_of, strerror
+from cnmsim.userland.ip_config import (
+    IpChanges,
+    IpFault,
+    NoDeviceFault,
+    Words,
+    flags_of,
+    has_linkdown,
+    is_secondary,
+    link_name,
+    qdisc_of,
+    queue_length,
+    read_selection,
+    select_addresses,
+    select_links,
+    select_routes,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.route import Route
+
+_OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "help")
+_USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
+_LIFETIME = "       valid_lft forever preferred_lft forever"
+
+
+@define
+class _Style:
+    family: int = 0
+    is_oneline: bool = False
+    is_brief: bool = False
+    has_statistics: bool = False
+    has_details: bool = False
+
+
+async def main(process: Process) -> int:
+    """Run `ip [-4|-6] [-o] [-br] [-s] [-n NETNS] OBJECT COMMAND …`."""
+    words = Words(process.argv[1:])
+    style = _Style()
+    namespace = process.namespace
+    try:
+        while words.first.startswith("-") and len(words.first) > 1:
+            option = words.take().lstrip("-")
+            if option in ("n", "netns"):
+                namespace = IpChanges(process, namespace, 0).find_namespace(words.take())
+            elif not _set_option(style, option, words):
+                process.error(f'Option "-{option}" is unknown, try "ip -help".\n')
+                return 255
+    except IpFault as fault:
+        process.error(f"{fault}\n")
+        return fault.status
+    if not words:
+        process.error(_USAGE)
+        return 255
+    name = words.choose(_OBJECTS)
+    if name is None:
+        process.error(f'Object "{words.first}" is unknown, try "ip help".\n')
+        return 1
+    words.take()
+    if name == "help":
+        process.error(_USAGE)
+        return 255
+    if name == "netns":
+        return await _netns(process, words)
+    return _Ip(process, namespace, style).guarded(name, words)
+
+
+def _set_option(style: _Style, option: str, words: Words) -> bool:
+    if option in ("4", "6"):
+        style.family = int(option)
+    elif option in ("o", "oneline"):
+        style.is_oneline = True
+    elif option in ("br", "brief"):
+        style.is_brief = True
+    elif option in ("s", "stats", "statistics"):
+        style.has_statistics = True
+    elif option in ("d", "details"):
+        style.has_details = True
+    elif option in ("f", "family"):
+        style.family = {"inet": 4, "inet6": 6}.get(words.take(), 0)
+    else:
+        return option in ("c", "color", "h", "human", "r", "resolve", "N", "Numeric", "t", "timestamp", "a", "all") or (
+            option.startswith(("c=", "color="))
+        )
+    return True
+
+
+async def _netns(process: Process, words: Words) -> int:
+    verb = words.take() if words else "list"
+    known = process.machine.namespaces
+    if verb in ("list", "ls", "show"):
+        for path in known:
+            if path.startswith(("/var/run/netns/", "/run/netns/")):
+                process.write(f"{path.rpartition('/')[2]}\n")
+        return 0
+    if not words:
+        process.error("No netns name specified\n")
+        return 255
+    name = words.take()
+    path = f"/var/run/netns/{name}"
+    if verb == "add":
+        if path in known:
+            process.error(f'Cannot create namespace file "/run/netns/{name}": File exists\n')
+            return 1
+        known[path] = process.machine.new_namespace(name)
+        return 0
+    if verb in ("del", "delete"):
+        if path not in known:
+            process.error(f'Cannot remove namespace file "/run/netns/{name}": No such file or directory\n')
+            return 1
+        known.pop(path).destroy()
+        return 0
+    if verb != "exec":
+        process.error(f'Command "{verb}" is unknown, try "ip netns help".\n')
+        return 255
+    try:
+        namespace = IpChanges(process, process.namespace, 0).find_namespace(name)
+    except IpFault as fault:
+        process.error(f"{fault}\n")
+        return fault.status
+    if not words:
+        process.error("No command specified\n")
+        return 255
+    program = process.programs.get(words.first)
+    if program is None:
+        process.error(f'exec of "{words.first}" failed: No such file or directory\n')
+        return 1
+    return await process.start(program, words.rest, namespace=namespace).exited
+
+
+class _Ip:
+    def __init__(self, process: Process, namespace: NetworkNamespace, style: _Style) -> None:
+        self.process = process
+        self.namespace = namespace
+        self.style = style
+        self.family = style.family
+        self.changes = IpChanges(process, namespace, style.family)
+
+    def guarded(self, name: str, words: Words) -> int:
+        """Run a command and word what goes wrong."""
+        process = self.process
+        try:
+            return self.run(name, words)
+        except NoDeviceFault as fault:
+            known = f'Cannot find device "{fault.name}"' if fault.is_change else f'Device "{fault.name}" does not exist.'
+            process.error(f"{known}\n")
+            return 1
+        except IpFault as fault:
+            text = str(fault)
+            process.error(f"{'Error: ' if 'expected rather' in text or 'garbage' in text else ''}{text}\n")
+            return fault.status
+        except OSError as error:
+            process.error(f"{_worded(name, error)}\n")
+            return 2
+
+    def run(self, name: str, words: Words) -> int:
+        """Find the command and run it."""
+        changes = self.changes
+        commands: dict[str, dict[str, Callable[[Words], None]]] = {
+            "address": {
+                "add": changes.address_add, "change": changes.address_add, "replace": self._address_replace,
+                "delete": changes.address_delete, "show": self._addresses, "list": self._addresses, "lst": self._addresses,
+                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
+            },
+            "link": {
+                "set": changes.link_set, "add": changes.link_add, "delete": changes.link_delete,
+                "show": self._links, "list": self._links, "lst": self._links,
+            },
+            "route": {
+                "add": changes.route_add, "append": changes.route_append, "replace": changes.route_replace,
+                "change": lambda rest: changes.route_replace(rest, must_exist=True),
+                "delete": changes.route_delete, "get": self._route_get, "show": self._routes, "list": self._routes,
+                "lst": self._routes, "flush": lambda rest: changes.route_flush(read_selection(rest, self.family)),
+            },
+            "neighbour": {
+                "show": self._neighbours, "list": self._neighbours, "add": changes.neighbour_set,
+                "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
+                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
+            },
+            "rule": {"show": self._rules, "list": self._rules, "lst": self._rules},
+        }  # fmt: skip
+        table = commands["neighbour" if name == "neighbor" else name]
+        chosen = words.choose(table) if words else "show"
+        if chosen is None:
+            self.process.error(f'Command "{words.first}" is unknown, try "ip {name} help".\n')
+            return 255
+        if words:
+            words.take()
+        table[chosen](words)
+        return 0
+
+    def _address_replace(self, words: Words) -> None:
+        try:
+            self.changes.address_add(words)
+        except FileExistsError:
+            return
+
+    # --- links ---------------------------------------------------------------------------------------------------
+
+    def _print(self, lines: list[str]) -> None:
+        self.process.write(("\\".join(lines) if self.style.is_oneline else "\n".join(lines)) + "\n")
+
+    def _link_line(self, device: Device, *, has_mode: bool) -> str:
+        words = [f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} qdisc {qdisc_of(device)}"]
+        if device.master is not None:
+            words.append(f"master {device.master.name}")
+        words.append(f"state {state_of(device)}")
+        words += ["mode DEFAULT"] if has_mode else []
+        words.append("group default")
+        length = queue_length(device)
+        words.append(f"qlen {length}" if length else "")
+        return " ".join(words)
+
+    def _hardware_line(self, device: Device) -> str:
+        kind = "loopback" if device.kind == "loopback" else "ether"
+        broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
+        line = f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
+        peer = getattr(device, "peer", None)
+        if isinstance(peer, Device) and peer.namespace is not None and peer.namespace is not device.namespace:
+            line += f" link-netnsid {self._netns_id(peer.namespace)}"
+        return line
+
+    def _netns_id(self, namespace: NetworkNamespace) -> int:
+        known = list(self.process.machine.namespaces.values())
+        return known.index(namespace) if namespace in known else 0
+
+    def _statistics_lines(self, device: Device) -> list[str]:
+        return [
+            "    RX:  bytes packets errors dropped  missed   mcast           ",
+            f"    {device.rx_bytes:>10} {device.rx_packets:>7}      0 {device.rx_dropped:>7}       0       0 ",
+            "    TX:  bytes packets errors dropped carrier collsns           ",
+            f"    {device.tx_bytes:>10} {device.tx_packets:>7}      0 {device.tx_dropped:>7}       0       0 ",
+        ]
+
+    def _links(self, words: Words) -> None:
+        for device in select_links(self.namespace, read_selection(words, self.family)):
+            if self.style.is_brief:
+                self.process.write(
+                    f"{link_name(device):<16} {state_of(device):<14} {format_mac(device.mac)} <{flags_of(device)}> \n"
+                )
+                continue
+            lines = [self._link_line(device, has_mode=True), self._hardware_line(device)]
+            if self.style.has_details:
+                lines[-1] += " promiscuity 0 allmulti 0 minmtu 68 maxmtu 65535 "
+                if device.kind not in ("loopback", "nic"):
+                    lines.append(f"    {device.kind} ")
+            self._print(lines + (self._statistics_lines(device) if self.style.has_statistics else []))
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def _addresses(self, words: Words) -> None:
+        chosen = read_selection(words, self.family)
+        has_filter = bool(self.family or chosen.to or chosen.scope)
+        for device in select_links(self.namespace, chosen):
+            found = select_addresses(device, self.family, chosen)
+            if has_filter and not found:
+                continue
+            if self.style.is_brief:
+                shown = "".join(f"{item} " for item in found)
+                self.process.write(f"{link_name(device):<16} {state_of(device):<14} {shown}\n")
+                continue
+            if self.style.is_oneline:
+                for item in found:
+                    self._print([f"{device.index}: {device.name}{self._address_line(device, item)}", _LIFETIME])
+                continue
+            self._print([self._link_line(device, has_mode=False)])
+            if not self.family:
+                self._print([self._hardware_line(device)])
+            for item in found:
+                self._print([self._address_line(device, item), _LIFETIME])
+            if self.style.has_statistics:
+                self._print(self._statistics_lines(device))
+
+    def _address_line(self, device: Device, item: InterfaceAddress) -> str:
+        words = [f"    {'inet' if item.family == 4 else 'inet6'} {item}"]
+        if item.broadcast is not None and item.family == 4:
+            words.append(f"brd {format_ip(item.broadcast)}")
+        words.append(f"scope {item.scope}")
+        if is_secondary(device, item):
+            words.append("secondary")
+        if item.family == 6:
+            words += ["nodad"] if "nodad" in item.flags else []
+        words += ["noprefixroute"] if "noprefixroute" in item.flags else []
+        if item.family == 6 and item.scope in ("link", "host"):
+            words.append("proto kernel_ll" if item.scope == "link" else "proto kernel_lo")
+        words.append(device.name if item.family == 4 else "")
+        return " ".join(words)
+
+    # --- routes --------------------------------------------------------------------------------------------------
+
+    def _routes(self, words: Words) -> None:
+        chosen = read_selection(words, self.family)
+        families = (self.family,) if self.family else (4, 6) if chosen.table in ("all", "0") else (4,)
+        for family in families:
+            for route in select_routes(self.namespace, family, chosen):
+                text = route_text(route)
+                if chosen.device and route.device is not None:
+                    text = text.replace(f" dev {route.device.name}", "", 1)
+                if chosen.table in ("all", "0") and route.kind in ("local", "broadcast"):
+                    text = text.replace(f" dev {route.device.name if route.device else ''}", " dev {} table local".format(route.device.name if route.device else ""), 1)
+                self.process.write(f"{text} \n")
+
+    def _route_get(self, words: Words) -> None:
+        text = words.take()
+        text = words.take() if text == "to" else text
+        try:
+            address = parse_ip(text.partition("/")[0])
+        except ValueError:
+            raise IpFault(f'inet prefix is expected rather than "{text}".') from None
+        source = outdev = None
+        while words:
+            word = words.take()
+            if word == "from":
+                source = parse_ip(words.take())
+            elif word in ("oif", "dev"):
+                name = words.take()
+                outdev = self.namespace.devices.get(name)
+                if outdev is None:
+                    raise NoDeviceFault(name, is_change=True)
+        decision = self.namespace.route_output(address, source, outdev)
+        is_local = self.namespace.is_local(address)
+        found = ["local"] if is_local else []
+        found.append(format_ip(address))
+        found += ["from", format_ip(source)] if source is not None else []
+        found += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
+        found += ["dev", "lo" if is_local else decision.outdev.name]
+        if len(address) == 16:
+            found += ["proto", decision.route.protocol or "kernel"] if not is_local else ["table", "local", "proto", "kernel"]
+        found += ["src", format_ip(decision.src)] if source is None else []
+        if len(address) == 16:
+            self.process.write(f"{' '.join(found)} metric {decision.route.metric} pref medium\n")
+            return
+        self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else ''}\n")
+
+    # --- neighbours and rules ------------------------------------------------------------------------------------
+
+    def _neighbours(self, words: Words) -> None:
+        chosen = read_selection(words, self.family)
+        for entry in self.changes.select_neighbours(chosen):
+            text = str(entry)
+            if chosen.device:
+                text = text.replace(f" dev {entry.device.name}", "", 1)
+            self.process.write(f"{text} \n")
+
+    def _rules(self, words: Words) -> None:
+        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
+        if self.family != 6:
+            self.process.write("32767:\tfrom all lookup default\n")
+
+
+def route_text(route: Route) -> str:
+    """Write a route as iproute2 does, without the blank at its end."""
+    text = str(route)
+    if has_linkdown(route):
+        text += " linkdown"
+    if route.prefix.family == 6 and route.kind != "local":
+        text += " pref medium"
+    return text
+
+
+def _worded(name: str, error: OSError) -> str:
+    number = errno_of(error)
+    text = strerror(error)
+    if name == "address" and number == errno.EEXIST:
+        return "Error: ipv4: Address already assigned."
+    if name == "address" and number == errno.EADDRNOTAVAIL:
+        return "Error: ipv4: Address not found."
+    if name == "address" and number == errno.EACCES:
+        return "Error: ipv6: IPv6 is disabled on this device."
+    if name == "route" and "invalid gateway" in str(error):
+        return "Error: Nexthop has invalid gateway."
+    if name == "route" and number == errno.ENETDOWN:
+        return "Error: Device for nexthop is not up."
+    if name == "link" and number == errno.EINVAL and "mtu" in str(error):
+        return "Error: mtu less than device minimum."
+    return f"RTNETLINK answers: {text}"
+
+

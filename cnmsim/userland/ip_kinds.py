@@ -1,0 +1,66 @@
+"""The kinds of links that `ip link add … type KIND` makes; other strata add theirs to `LINK_KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Device, Veth
+
+if TYPE_CHECKING:
+    from cnmsim.userland.ip_config import IpChanges, Words
+
+
+@frozen
+class LinkRequest:
+    """What stands before `type KIND`, the device it shall stand on (`link DEV`), and the words behind."""
+
+    name: str
+    mac: bytes
+    lower: Device | None
+    words: Words
+
+
+def _veth(changes: IpChanges, request: LinkRequest) -> Device:
+    peer_name = ""
+    peer_namespace = changes.namespace
+    words = request.words
+    while words:
+        word = words.take()
+        if word in ("peer", "name"):
+            continue
+        if word == "netns":
+            peer_namespace = changes.find_namespace(words.take())
+        elif word in ("mtu", "address"):
+            words.take()
+        else:
+            peer_name = word
+    name = request.name or _free_name(changes, "veth")
+    one, two = Veth.pair(changes.process.clock, name, peer_name or "veth0", request.mac, changes.new_mac())
+    for taken_in, taken in ((changes.namespace, name), (peer_namespace, peer_name)):
+        if taken in taken_in.devices:
+            raise FileExistsError(17, "File exists")
+    # The kernel makes the peer first, so it has the lower index.
+    peer_namespace.add_device(two, peer_name or _free_name(changes, "veth"))
+    changes.namespace.add_device(one)
+    return one
+
+
+def _free_name(changes: IpChanges, stem: str) -> str:
+    number = 0
+    while f"{stem}{number}" in changes.namespace.devices:
+        number += 1
+    return f"{stem}{number}"
+
+
+def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
+    bridge = Bridge(request.name or _free_name(changes, "bridge"), request.mac, changes.process.clock)
+    changes.namespace.add_device(bridge)
+    return bridge
+
+
+#: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpFault`.
+LINK_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {"bridge": _bridge, "veth": _veth}
