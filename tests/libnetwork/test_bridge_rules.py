@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from dockerhost import VERSIONS, DockerHost
 
+from cnmsim.errors import SystemFault
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -243,3 +245,38 @@ def test_without_iptables_no_rule_is_written() -> None:
         host.network("net")
         host.run("c1", "net", "8080:80")
         assert [host.machine.root.netfilter.iptables(family).save() for family in (4, 6)] == ["", ""]
+
+
+def without_nat_chains(version: str) -> DockerHost:
+    host = DockerHost(version)
+    tables = host.machine.root.netfilter.iptables(4)
+    tables.execute(["-t", "nat", "-F"])
+    tables.execute(["-t", "nat", "-X"])
+    return host
+
+
+def test_network_on_a_flushed_firewall_fails_with_the_text_people_search_for() -> None:
+    host = without_nat_chains("26.1.5")
+    before = host.snapshot()
+    with pytest.raises(SystemFault) as refused:
+        host.controller.new_network("net", id="75f3817a8fe1" + "0" * 52)
+    assert refused.value.message.startswith(
+        "Failed to Setup IP tables: Unable to enable SKIP DNAT rule:  (iptables failed: iptables --wait -t nat "
+        "-I DOCKER -i br-75f3817a8fe1 -j RETURN: iptables"
+    )
+    assert refused.value.message.endswith("\n (exit status 1))")
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(("version", "purpose"), [("26.1.5", ""), ("29.7.2", "Unable to enable DNAT rule: ")])
+def test_port_on_a_flushed_firewall_fails_with_the_text_people_search_for(version: str, purpose: str) -> None:
+    host = without_nat_chains(version)
+    before = host.snapshot()
+    with pytest.raises(SystemFault) as refused:
+        host.run("web", "bridge", "8080:80")
+    cause = refused.value.message.partition("): ")[2]
+    assert cause.startswith(
+        f"{purpose} (iptables failed: iptables --wait -t nat -A DOCKER -p tcp -d 0/0 --dport 8080 -j DNAT "
+        "--to-destination 172.17.0.2:80 ! -i docker0: iptables"
+    )
+    assert host.snapshot() == before

@@ -274,9 +274,14 @@ class BridgeDriver:
             if rule_set is None:
                 continue
             undo.callback(rule_set.withdraw)
-            for op in rules.lasting_program(self.profile, facts, family):
-                carry_out(rule_set.tables, op)
-            rule_set.write(rules.network_program(self.profile, facts, family))
+            try:
+                rule_set.write(rules.network_program(self.profile, facts, family))
+                for op in rules.lasting_program(self.profile, facts, family):
+                    carry_out(rule_set.tables, op)
+            except SystemFault as error:
+                if self.profile.has_forward_chain:
+                    raise
+                raise SystemFault(f"Failed to Setup IP tables: {error.message}") from None
             written.append(rule_set)
         return written
 

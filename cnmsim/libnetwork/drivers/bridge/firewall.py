@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.libnetwork.drivers.bridge.rules import Action, RuleOp
 
@@ -40,7 +42,23 @@ class RuleSet:
 
 
 def carry_out(tables: IpTables, op: RuleOp) -> bool:
-    """Do one operation; tell whether it wrote a rule that was not there."""
+    """Do one operation; tell whether it wrote a rule that was not there.
+
+    Raises `SystemFault` in the engine's words if iptables refuses, as when somebody deleted Docker's chains.
+    """
+    try:
+        return _carry_out(tables, op)
+    except IptablesError as error:
+        program = "ip6tables" if tables.family == 6 else "iptables"
+        letter = "-A" if op.action is Action.APPEND else "-I"
+        command = f"{program} --wait -t {op.table} {letter} {op.chain} {op.wording or op.rule}"
+        purpose = f"Unable to enable {op.purpose} rule: " if op.purpose else ""
+        raise SystemFault(
+            f"{purpose} (iptables failed: {command}: {error.text}\n (exit status {error.status}))"
+        ) from None
+
+
+def _carry_out(tables: IpTables, op: RuleOp) -> bool:
     if op.action is Action.NEW_CHAIN:
         if op.chain not in tables.tables[op.table].chains:
             tables.new_chain(op.table, op.chain)

@@ -39,12 +39,18 @@ class Action(Enum):
 
 @frozen
 class RuleOp:
-    """One operation on one chain. `rule` is empty for `NEW_CHAIN`."""
+    """One operation on one chain. `rule` is empty for `NEW_CHAIN`.
+
+    `purpose` is what the engine calls the rule when it cannot be written, `wording` the order of words in which it
+    passes the rule to iptables, where that shows in errors people meet.
+    """
 
     action: Action
     table: str
     chain: str
     rule: str = ""
+    purpose: str = ""
+    wording: str = ""
 
 
 @frozen
@@ -73,8 +79,8 @@ def _append(table: str, chain: str, rule: str) -> RuleOp:
     return RuleOp(Action.APPEND, table, chain, rule)
 
 
-def _insert(table: str, chain: str, rule: str) -> RuleOp:
-    return RuleOp(Action.INSERT, table, chain, rule)
+def _insert(table: str, chain: str, rule: str, purpose: str = "") -> RuleOp:
+    return RuleOp(Action.INSERT, table, chain, rule, purpose)
 
 
 def _top(chain: str, rule: str) -> RuleOp:
@@ -154,11 +160,11 @@ def _nat_rules(profile_returns: bool, facts: NetworkFacts, prefix: Prefix) -> It
     options, bridge, family = facts.options, facts.bridge, prefix.family
     nat = _source_nat(options, family)
     if options.masquerade and options.mode(family) is not GatewayMode.ROUTED:
-        yield _insert("nat", "POSTROUTING", f"-s {prefix} ! -o {bridge} -j {nat}")
+        yield _insert("nat", "POSTROUTING", f"-s {prefix} ! -o {bridge} -j {nat}", "NAT")
     if options.masquerade and profile_returns and not facts.hairpin:
-        yield _insert("nat", DOCKER_CHAIN, f"-i {bridge} -j RETURN")
+        yield _insert("nat", DOCKER_CHAIN, f"-i {bridge} -j RETURN", "SKIP DNAT")
     if facts.hairpin:
-        yield _insert("nat", "POSTROUTING", f"-o {bridge} -m addrtype --src-type LOCAL -j {nat}")
+        yield _insert("nat", "POSTROUTING", f"-o {bridge} -m addrtype --src-type LOCAL -j {nat}", "MASQ LOCAL HOST")
 
 
 def _internal_drops(facts: NetworkFacts, prefix: Prefix, chain: str) -> list[RuleOp]:
@@ -298,8 +304,18 @@ def _dnat_rule(
         matches.append(f"! -i {facts.bridge}")
     matches.append(_port_match(binding.protocol, "dport", binding.host_port))
     address = f"[{format_ip(container)}]" if len(container) == 16 else format_ip(container)
-    return _append(
-        "nat", DOCKER_CHAIN, f"{' '.join(matches)} -j DNAT --to-destination {address}:{binding.container_port}"
+    target = f"-j DNAT --to-destination {address}:{binding.container_port}"
+    wording = [
+        f"-p {binding.protocol} -d {format_ip(host) if any(host) else '0/0'} --dport {binding.host_port} {target}"
+    ]
+    wording += [match for match in matches if match.startswith("! ")]
+    return RuleOp(
+        Action.APPEND,
+        "nat",
+        DOCKER_CHAIN,
+        f"{' '.join(matches)} {target}",
+        purpose="DNAT" if profile.has_forward_chain else "",
+        wording=" ".join(wording),
     )
 
 
