@@ -59,7 +59,7 @@ class Cluster(Protocol):
 class Controller:
     """The libnetwork of one daemon on one machine. Call `start` before anything else.
 
-    `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
+    `log` holds what a daemon logs of errors that no caller is told. `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
     """
 
     machine: Machine
@@ -70,6 +70,7 @@ class Controller:
     cluster: Cluster | None = field(default=None, init=False)
     networks: list[Network] = field(factory=list, init=False)
     sandboxes: list[Sandbox] = field(factory=list, init=False)
+    log: list[str] = field(factory=list, init=False, repr=False)
     drivers: DriverRegistry = field(init=False, repr=False)
     ipams: dict[str, Allocator] = field(init=False, repr=False)
     allocator: PortAllocator = field(init=False, repr=False)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.network import Network
     from cnmsim.libnetwork.sandbox import Sandbox
 
+#: The endpoint option that holds per-interface sysctls.
+SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+
 
 @define(eq=False)
 class Endpoint:
@@ -83,6 +86,14 @@ class Endpoint:
         """Tell what the driver knows of it."""
         driver = self.network.driver
         return {} if driver is None else driver.operational_info(self.network.id, self.id)
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """The sysctls asked for its interface, with IFNAME where the interface's name goes (28.0 and later)."""
+        text = self.options.driver_opts.get(SYSCTLS_OPTION, "")
+        if not self.network.controller.profile.has_endpoint_sysctls:
+            return {}
+        return dict(entry.partition("=")[::2] for entry in text.split(",") if entry)
 
     @property
     def wants_resolver(self) -> bool:

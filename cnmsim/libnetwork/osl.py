@@ -5,6 +5,7 @@ Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from attrs import define, field
@@ -55,10 +56,12 @@ class OslNamespace:
             number += 1
         return f"{prefix}{number}"
 
-    def add_interface(self, key: str, info: JoinInfo, addresses: EndpointInterface) -> str:
+    def add_interface(
+        self, key: str, info: JoinInfo, addresses: EndpointInterface, sysctls: Mapping[str, str] | None = None
+    ) -> str:
         """Bring the device of a join in, address it and set it up; returns its name.
 
-        `key` names the interface in later calls. Raises `SystemFault` in libnetwork's words, with the device back where
+        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name. Raises `SystemFault` in libnetwork's words, with the device back where
         it came from.
         """
         source = self.namespace if info.created_in_sandbox else self.host
@@ -68,7 +71,7 @@ class OslNamespace:
                 name = info.destination_name or self.interface_name(info.destination_prefix)
                 self._bring_in(device, name, info, undo)
                 interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
-                self._configure(interface, info, addresses)
+                self._configure(interface, info, addresses, sysctls or {})
             except OSError as error:
                 cause = (error.strerror or str(error)).lower()
                 raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
@@ -86,7 +89,13 @@ class OslNamespace:
             self.host.move_device(device, self.namespace, name)
             undo.callback(self.namespace.move_device, device, self.host, info.source_name)
 
-    def _configure(self, interface: NamespaceInterface, info: JoinInfo, addresses: EndpointInterface) -> None:
+    def _configure(
+        self,
+        interface: NamespaceInterface,
+        info: JoinInfo,
+        addresses: EndpointInterface,
+        sysctls: Mapping[str, str],
+    ) -> None:
         device, namespace = interface.device, self.namespace
         if addresses.mac is not None:
             device.set_mac(addresses.mac)
@@ -99,6 +108,8 @@ class OslNamespace:
         for address, length in addresses.link_local:
             if len(address) == 4 or addresses.ipv6 is not None:
                 namespace.add_address(device, f"{format_ip(address)}/{length}", scope="link")
+        for name, value in sysctls.items():
+            namespace.sysctl_set(name.replace("IFNAME", device.name), value)
         device.set_up()
         for static in info.static_routes:
             if not static.prefix.length:

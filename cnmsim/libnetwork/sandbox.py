@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.errors import EngineError, SystemFault
-from cnmsim.kernel.address import Address
+from cnmsim.kernel.address import IPV6_LOOPBACK, Address
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.driver import SandboxContext, publisher
@@ -69,6 +69,12 @@ class Sandbox:
     def namespace(self) -> NetworkNamespace | None:
         """Its network namespace; `None` while it has none yet."""
         return None if self.osl is None else self.osl.namespace
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether its loopback has ::1; assumed while there is no namespace."""
+        namespace = self.namespace
+        return namespace is None or namespace.has_address(IPV6_LOOPBACK)
 
     @property
     def hosts_file(self) -> File:
@@ -157,7 +163,9 @@ class Sandbox:
         if endpoint.wants_resolver and not osl.is_host:
             self.dns.start_resolver()
         if endpoint.join_info.source_name:
-            endpoint.interface_name = osl.add_interface(endpoint.id, endpoint.join_info, endpoint.interface)
+            endpoint.interface_name = osl.add_interface(
+                endpoint.id, endpoint.join_info, endpoint.interface, endpoint.sysctls
+            )
 
     # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
 
@@ -199,15 +207,20 @@ class Sandbox:
             endpoint.network.remove_records(endpoint)
 
     def endpoint_left(self, endpoint: Endpoint) -> None:
-        """Let the ports move to another endpoint, and docker_gwbridge step in or out, after one has left."""
+        """Let the ports move to another endpoint, and docker_gwbridge step in or out, after one has left.
+
+        What goes wrong now is only logged: the endpoint has left (moby `Endpoint.sbLeave`).
+        """
         if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
             return
-        if needs_gateway_network(self.endpoints, self.controller.profile):
-            if self._gateway_network_endpoint() is None:
+        try:
+            if needs_gateway_network(self.endpoints, self.controller.profile):
                 self._attach_gateway_network()
-        else:
-            self._detach_gateway_network()
-        self._program_ports()
+            else:
+                self._detach_gateway_network()
+            self._program_ports()
+        except EngineError as error:
+            self.controller.log.append(error.message)
 
     def _update_gateways(self) -> None:
         if self.osl is None or self.osl.is_host:
@@ -303,8 +316,10 @@ class Sandbox:
         self.controller.forget_sandbox(self)
         machine, namespace = self.controller.machine, self.namespace
         self.osl = None
+        # Sandboxes of host networking share one key.
+        if not any(other.key == self.key for other in self.controller.sandboxes):
+            machine.namespaces.pop(self.key, None)
         if namespace is None or self.options.use_host_namespace:
             return
-        machine.namespaces.pop(self.key, None)
         if not any(process.namespace is namespace for process in machine.processes.values()):
             namespace.destroy()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.errors import InvalidParameter, SystemFault
-from cnmsim.kernel.address import IPV6_LOOPBACK, Address, parse_ip
+from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.kernel.files import File
 from cnmsim.libnetwork import etchosts, resolvconf
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
@@ -44,15 +44,10 @@ class SandboxDns:
             self.hosts_file.content = self._host_text(_HOSTS_PATH).encode()
         else:
             extra = [etchosts.HostsRecord(address, names) for names, address in options.extra_hosts]
-            text = etchosts.build_hosts(self.sandbox.controller.profile, extra, has_ipv6=self._has_ipv6())
+            text = etchosts.build_hosts(self.sandbox.controller.profile, extra, has_ipv6=self.sandbox.has_ipv6)
             self.hosts_file.content = text.encode()
         mode = ResolvMode.HOST if options.use_host_namespace else ResolvMode.LEGACY
         self._write_resolv_conf(mode)
-
-    def _has_ipv6(self) -> bool:
-        """Tell whether the loopback has ::1; assumed until there is a namespace."""
-        namespace = self.sandbox.namespace
-        return namespace is None or namespace.has_address(IPV6_LOOPBACK)
 
     def _host_text(self, path: str) -> str:
         files = self.sandbox.controller.machine.files
@@ -86,7 +81,7 @@ class SandboxDns:
         if network.ingress or network.name == GATEWAY_NETWORK or options.use_host_namespace:
             return
         addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
-        if not self._has_ipv6():
+        if not self.sandbox.has_ipv6:
             addresses = [address for address in addresses if len(address) == 4]
         records = etchosts.own_records(addresses, options.hostname, options.domainname)
         self._set_hosts(etchosts.add_records(self._hosts_text(), records))

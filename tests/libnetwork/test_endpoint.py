@@ -11,6 +11,7 @@ from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault,
 from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.options import EndpointOptions
+from cnmsim.libnetwork.portspec import read_port_bindings
 
 
 def text_of(endpoint: Endpoint) -> str:
@@ -243,3 +244,53 @@ def test_renamed_endpoint_is_found_by_its_new_name_only() -> None:
     endpoint.rename("new", ["new"])
     lookup = host.sandboxes["old"].resolve_name
     assert (lookup("new", 4), lookup("old", 4)) == ([parse_ip("172.18.0.2")], None)
+
+
+def test_endpoint_option_sets_sysctls_of_its_interface() -> None:
+    host = DockerHost()
+    host.sandbox("c1")
+    option = {
+        "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.rp_filter=2,net.ipv4.conf.IFNAME.proxy_arp=1"
+    }
+    host.connect("c1", "bridge", driver_opts=option)
+    namespace = host.sandboxes["c1"].namespace
+    assert namespace is not None
+    assert namespace.sysctl_get("net.ipv4.conf.eth0.rp_filter") == "2"
+    assert namespace.sysctl_get("net.ipv4.conf.eth0.proxy_arp") == "1"
+
+
+def test_unknown_sysctl_refuses_the_join() -> None:
+    host = DockerHost()
+    host.sandbox("c1")
+    before = host.snapshot()
+    with pytest.raises(SystemFault, match="^failed to add interface veth"):
+        host.connect(
+            "c1", "bridge", driver_opts={"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.nosuch=1"}
+        )
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("version", ["28.5.2", "29.7.2"])
+def test_network_may_have_ipv6_alone(version: str) -> None:
+    host = DockerHost(version)
+    host.network("six", enable_ipv4=False, enable_ipv6=True)
+    endpoint = host.run("c1", "six", "8080:80")
+    assert endpoint.ipv4 is None
+    assert endpoint.ipv6 is not None
+    assert [len(binding.host_ip or b"") for binding in endpoint.port_map] == [16]
+    assert host.rules("DOCKER", "nat", family=6)[-1].startswith(
+        "! -s fe80::/10 ! -i br-<0> -p tcp -m tcp --dport 8080"
+    )
+
+
+def test_ports_that_cannot_move_back_are_lost_and_logged() -> None:
+    host = DockerHost()
+    host.network("anet")
+    host.network("bnet", driver_opts={"com.docker.network.bridge.host_binding_ipv4": "10.1.2.3"})
+    host.run("c1", "anet")
+    sandbox = host.sandboxes["c1"]
+    host.connect("c1", "bnet")
+    sandbox.options.port_bindings += read_port_bindings(host.profile, {"80/tcp": [{"HostPort": "8080"}]})
+    host.disconnect("c1", "anet")
+    assert sandbox.port_map == []
+    assert "cannot assign requested address" in host.controller.log[-1]
