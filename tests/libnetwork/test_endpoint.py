@@ -263,7 +263,7 @@ def test_unknown_sysctl_refuses_the_join() -> None:
     host = DockerHost()
     host.sandbox("c1")
     before = host.snapshot()
-    with pytest.raises(SystemFault, match="^failed to add interface veth"):
+    with pytest.raises(SystemFault, match=r"^failed to add interface veth"):
         host.connect(
             "c1", "bridge", driver_opts={"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.nosuch=1"}
         )
