@@ -20,7 +20,8 @@ from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
-from cnmsim.libnetwork.drivers.bridge.driver import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6, BridgeDriver
+from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
+from cnmsim.libnetwork.drivers.bridge.state import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.ipam.allocator import GLOBAL_SPACE, LOCAL_SPACE, Ipam

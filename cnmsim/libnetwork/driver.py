@@ -200,3 +200,8 @@ def publisher(driver: object) -> ExternalConnectivity | None:
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
     """Give the driver if it has a say about gateway addresses, else `None`."""
     return driver if isinstance(driver, GatewayAllocation) else None
+
+
+def is_special(driver: object) -> bool:
+    """Tell whether the driver's networks have no addresses of their own."""
+    return isinstance(driver, IpamlessDriver) and driver.is_special

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, format_ip, is_link_local
-from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest
+from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest, is_special
 from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
@@ -113,7 +113,7 @@ class Network:
     @property
     def is_special(self) -> bool:
         """Whether its driver does without addresses: `host` and `null`."""
-        return bool(getattr(self.driver, "is_special", False)) or self.config_only
+        return self.config_only or is_special(self.driver)
 
     def request(self) -> NetworkRequest:
         """Give the network as its driver is told of it."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from random import Random
 
 from cnmsim.errors import Forbidden, SystemFault
-from cnmsim.kernel.address import Address, Mac, Prefix, format_ip
+from cnmsim.kernel.address import Address, Mac, Prefix
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -177,8 +177,3 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
 def mac_derived_ipv6(prefix: Prefix, mac: Mac) -> Address:
     """Give the prefix with the MAC in its last six bytes, as 26.1 addresses containers on the default bridge."""
     return prefix.network[:10] + mac
-
-
-def describe(address: Address, length: int) -> str:
-    """Write an interface address such as `172.18.0.2/16`."""
-    return f"{format_ip(address)}/{length}"

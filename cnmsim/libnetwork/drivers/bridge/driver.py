@@ -13,9 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.address import IPV6_LOOPBACK, Address, Mac
-from cnmsim.kernel.bridge import Bridge
-from cnmsim.kernel.device import Veth
+from cnmsim.kernel.address import IPV6_LOOPBACK, Address
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.netfilter.conntrack import Connection
 from cnmsim.kernel.packet import Protocol
@@ -40,55 +38,15 @@ from cnmsim.libnetwork.drivers.bridge.labels import (
 )
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
 from cnmsim.libnetwork.drivers.bridge.portmap import Ends, Slots, in_groups
-from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
+from cnmsim.libnetwork.drivers.bridge.state import (
+    DEFAULT_GATEWAY4,
+    DEFAULT_GATEWAY6,
+    EndpointState,
+    NetworkState,
+)
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding
 from cnmsim.libnetwork.portallocator import PortAllocator
 from cnmsim.libnetwork.profile import Profile
-
-DEFAULT_GATEWAY4 = "DefaultGatewayIPv4"
-DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
-
-
-@define(eq=False)
-class _Endpoint:
-    id: str
-    mac: Mac
-    ipv4: Address | None
-    ipv6: Address | None
-    options: EndpointOptions
-    exposed_ports: list[TransportPort]
-    outside: Veth | None = None
-    inside: Veth | None = None
-    slots: Slots = field(factory=Slots)
-    mappings: list[Mapping] = field(factory=list)
-    endpoint_rules: list[RuleSet] = field(factory=list)
-    link_rules: list[RuleSet] = field(factory=list)
-
-
-@define(eq=False)
-class _Network:
-    request: NetworkRequest
-    options: BridgeOptions
-    ipv4: IpamInfo | None
-    ipv6: IpamInfo | None
-    facts: rules.NetworkFacts
-    bridge: Bridge
-    made_bridge: bool
-    rule_sets: list[RuleSet]
-    endpoints: dict[str, _Endpoint] = field(factory=dict)
-
-    def endpoint(self, endpoint_id: str) -> _Endpoint:
-        try:
-            return self.endpoints[endpoint_id]
-        except KeyError:
-            raise NotFound(f"endpoint not found: {endpoint_id}") from None
-
-    def gateway(self, family: int) -> Address | None:
-        """Give the default gateway of containers: the bridge, or what an auxiliary address put in its place."""
-        info = self.ipv6 if family == 6 else self.ipv4
-        if info is None:
-            return None
-        key = DEFAULT_GATEWAY6 if family == 6 else DEFAULT_GATEWAY4
-        return info.aux_addresses.get(key, info.gateway)
 
 
 @define(eq=False)
@@ -102,7 +60,7 @@ class BridgeDriver:
     daemon: Callable[[], Process]
     name: str = field(default="bridge", init=False)
     capability: Capability = field(factory=Capability, init=False)
-    _networks: dict[str, _Network] = field(factory=dict, init=False)
+    _networks: dict[str, NetworkState] = field(factory=dict, init=False)
 
     # --- the daemon's start --------------------------------------------------------------------------------------
 
@@ -181,7 +139,7 @@ class BridgeDriver:
         options = parse_options(
             request.options, network_id=request.id, internal=request.internal, profile=self.profile
         )
-        ipv4, ipv6 = self._pools(request, options)
+        ipv4, ipv6 = self._pools(request)
         self._refuse_conflicts(request, options, ipv4, ipv6)
         facts = rules.NetworkFacts(
             options=options,
@@ -214,9 +172,9 @@ class BridgeDriver:
             rule_sets = self._write_network_rules(facts, undo)
             bridge.set_up()
             undo.pop_all()
-        self._networks[request.id] = _Network(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
+        self._networks[request.id] = NetworkState(request, options, ipv4, ipv6, facts, bridge, is_new, rule_sets)
 
-    def _pools(self, request: NetworkRequest, options: BridgeOptions) -> tuple[IpamInfo | None, IpamInfo | None]:
+    def _pools(self, request: NetworkRequest) -> tuple[IpamInfo | None, IpamInfo | None]:
         wants4 = request.enable_ipv4 or not self.profile.can_disable_ipv4
         if not wants4 and not request.enable_ipv6:
             raise InvalidParameter("IPv4 or IPv6 must be enabled")
@@ -233,7 +191,6 @@ class BridgeDriver:
             if wanted and info is not None and key in info.aux_addresses:
                 self._check_gateway(request, info, info.aux_addresses[key])
             found.append(info if wanted else None)
-        del options
         return found[0], found[1]
 
     @staticmethod
@@ -288,7 +245,7 @@ class BridgeDriver:
     def _rule_set(self, family: int) -> RuleSet | None:
         return RuleSet(self.machine.root.netfilter.iptables(family)) if self.filters(family) else None
 
-    def _network(self, network_id: str) -> _Network:
+    def _network(self, network_id: str) -> NetworkState:
         try:
             return self._networks[network_id]
         except KeyError:
@@ -320,7 +277,7 @@ class BridgeDriver:
             assert network.ipv6 is not None
             interface.ipv6 = devices.mac_derived_ipv6(network.ipv6.pool, mac), network.ipv6.pool.length
         ipv6 = interface.ipv6[0] if interface.ipv6 is not None else None
-        endpoint = _Endpoint(endpoint_id, mac, ipv4, ipv6, options, list(options.exposed_ports))
+        endpoint = EndpointState(endpoint_id, mac, ipv4, ipv6, options, list(options.exposed_ports))
         with ExitStack() as undo:
             if not self.profile.veth_is_made_in_namespace:
                 host = self.machine.root
@@ -345,7 +302,7 @@ class BridgeDriver:
         network = self._network(network_id)
         self._drop_endpoint(network, network.endpoint(endpoint_id))
 
-    def _drop_endpoint(self, network: _Network, endpoint: _Endpoint) -> None:
+    def _drop_endpoint(self, network: NetworkState, endpoint: EndpointState) -> None:
         self._withdraw_ports(endpoint)
         for rule_set in (*endpoint.link_rules, *endpoint.endpoint_rules):
             rule_set.withdraw()
@@ -353,7 +310,7 @@ class BridgeDriver:
         del network.endpoints[endpoint.id]
 
     @staticmethod
-    def _cut_veth(endpoint: _Endpoint) -> None:
+    def _cut_veth(endpoint: EndpointState) -> None:
         for end in (endpoint.outside, endpoint.inside):
             if end is not None and end.namespace is not None:
                 end.namespace.remove_device(end)
@@ -381,7 +338,9 @@ class BridgeDriver:
             info.gateway4, info.gateway6 = network.gateway(4), network.gateway(6)
         self._link(network, endpoint, sandbox)
 
-    def _make_veth_in(self, network: _Network, endpoint: _Endpoint, sandbox: SandboxContext, info: JoinInfo) -> None:
+    def _make_veth_in(
+        self, network: NetworkState, endpoint: EndpointState, sandbox: SandboxContext, info: JoinInfo
+    ) -> None:
         host = self.machine.root
         inside = sandbox.namespace or host
         with ExitStack() as undo:
@@ -392,7 +351,7 @@ class BridgeDriver:
             undo.pop_all()
         info.created_in_sandbox = inside is not host
 
-    def _link(self, network: _Network, endpoint: _Endpoint, sandbox: SandboxContext) -> None:
+    def _link(self, network: NetworkState, endpoint: EndpointState, sandbox: SandboxContext) -> None:
         if network.options.icc or not sandbox.legacy_links or not network.options.default_bridge:
             return
         rule_set = self._rule_set(4)
@@ -451,7 +410,9 @@ class BridgeDriver:
             self._withdraw_ports(endpoint)
             raise
 
-    def _publish(self, network: _Network, endpoint: _Endpoint, bindings: list[PortBinding], slots: Slots) -> None:
+    def _publish(
+        self, network: NetworkState, endpoint: EndpointState, bindings: list[PortBinding], slots: Slots
+    ) -> None:
         ends = Ends(
             ipv4=endpoint.ipv4,
             ipv6=endpoint.ipv6,
@@ -470,7 +431,7 @@ class BridgeDriver:
             endpoint.mappings += mapper.map_group(network.facts, group)
         self._flush_conntrack(endpoint)
 
-    def _flush_conntrack(self, endpoint: _Endpoint) -> None:
+    def _flush_conntrack(self, endpoint: EndpointState) -> None:
         conntrack = self.machine.root.netfilter.conntrack
         addresses = {address for address in (endpoint.ipv4, endpoint.ipv6) if address is not None}
         ports = {
@@ -486,7 +447,7 @@ class BridgeDriver:
         """Withdraw every published port."""
         self._withdraw_ports(self._network(network_id).endpoint(endpoint_id))
 
-    def _withdraw_ports(self, endpoint: _Endpoint, lost: set[str] | None = None) -> None:
+    def _withdraw_ports(self, endpoint: EndpointState, lost: set[str] | None = None) -> None:
         kept: list[Mapping] = []
         gone: list[Mapping] = []
         for mapping in endpoint.mappings:

@@ -1,0 +1,68 @@
+"""What the bridge driver remembers of its networks and their endpoints."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from cnmsim.errors import NotFound
+from cnmsim.kernel.address import Address, Mac
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Veth
+from cnmsim.libnetwork.driver import IpamInfo, NetworkRequest
+from cnmsim.libnetwork.drivers.bridge import rules
+from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet
+from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions
+from cnmsim.libnetwork.drivers.bridge.mapper import Mapping
+from cnmsim.libnetwork.drivers.bridge.portmap import Slots
+from cnmsim.libnetwork.options import EndpointOptions, TransportPort
+
+DEFAULT_GATEWAY4 = "DefaultGatewayIPv4"
+DEFAULT_GATEWAY6 = "DefaultGatewayIPv6"
+
+
+@define(eq=False)
+class EndpointState:
+    """What the driver keeps of an endpoint: its cable, its rules and its published ports."""
+
+    id: str
+    mac: Mac
+    ipv4: Address | None
+    ipv6: Address | None
+    options: EndpointOptions
+    exposed_ports: list[TransportPort]
+    outside: Veth | None = None
+    inside: Veth | None = None
+    slots: Slots = field(factory=Slots)
+    mappings: list[Mapping] = field(factory=list)
+    endpoint_rules: list[RuleSet] = field(factory=list)
+    link_rules: list[RuleSet] = field(factory=list)
+
+
+@define(eq=False)
+class NetworkState:
+    """What the driver keeps of a network: its options, its device and its rules."""
+
+    request: NetworkRequest
+    options: BridgeOptions
+    ipv4: IpamInfo | None
+    ipv6: IpamInfo | None
+    facts: rules.NetworkFacts
+    bridge: Bridge
+    made_bridge: bool
+    rule_sets: list[RuleSet]
+    endpoints: dict[str, EndpointState] = field(factory=dict)
+
+    def endpoint(self, endpoint_id: str) -> EndpointState:
+        """Give an endpoint of the network. Raises `NotFound`."""
+        try:
+            return self.endpoints[endpoint_id]
+        except KeyError:
+            raise NotFound(f"endpoint not found: {endpoint_id}") from None
+
+    def gateway(self, family: int) -> Address | None:
+        """Give the default gateway of containers: the bridge, or what an auxiliary address put in its place."""
+        info = self.ipv6 if family == 6 else self.ipv4
+        if info is None:
+            return None
+        key = DEFAULT_GATEWAY6 if family == 6 else DEFAULT_GATEWAY4
+        return info.aux_addresses.get(key, info.gateway)
