@@ -165,8 +165,9 @@ class Container(_Model):
     # --- docker-py -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it. Raises an `EngineError`."""
+        """Start it; its first process has then done what it does at once. Raises an `EngineError`."""
         self._engine.rest.containers.start(self.id)
+        self._engine.clock.run_ready()
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:
         """Stop it: SIGTERM, and SIGKILL after `timeout` (10) seconds."""
@@ -176,6 +177,7 @@ class Container(_Model):
     def restart(self, *, timeout: int | None = None) -> None:
         """Stop and start it."""
         self._engine.complete(self._engine.rest.containers.restart(self.id, _query(t=timeout)))
+        self._engine.clock.run_ready()
 
     def kill(self, signal: str | int | None = None) -> None:
         """Send it a signal, SIGKILL unless named."""
@@ -256,6 +258,7 @@ class Container(_Model):
             identity, {"Detach": detach, "Tty": tty}, lambda stream, data: printed.append((stream, data))
         )
         if detach:
+            self._engine.clock.run_ready()
             return ExecResult(None, b"")
         if stdin:
             execution.streams.type(stdin if isinstance(stdin, bytes) else b"")

@@ -106,6 +106,7 @@ class ContainerStore:
         return [
             (alias, container)
             for container in self._containers.values()
+            if container.links
             for alias, linked in sorted(container.links.items())
             if linked == child.id
         ]

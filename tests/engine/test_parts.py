@@ -1,0 +1,320 @@
+"""The small parts of an engine: times, filters, names, references, bodies, terminals, events, archives."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from engineworld import new_engine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnmsim.engine import archive
+from cnmsim.engine.decode import B, I, L, Place, S, Struct
+from cnmsim.engine.filters import Filters
+from cnmsim.engine.images import Reference
+from cnmsim.engine.names import check_name
+from cnmsim.engine.ports import asked_ports, parse_host_range, parse_port
+from cnmsim.engine.signals import parse_signal
+from cnmsim.engine.streams import StandardStreams
+from cnmsim.engine.timestamps import human_duration, parse_timestamp, rfc3339
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.files import File
+from cnmsim.libnetwork.options import PortBinding, TransportPort
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.9, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (150, "2 minutes"),
+        (3600, "About an hour"), (7200, "2 hours"), (3 * 86400, "3 days"), (20 * 86400, "2 weeks"),
+        (100 * 86400, "3 months"), (800 * 86400, "2 years"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_as_docker_says_them(seconds, text):
+    assert human_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (None, "0001-01-01T00:00:00Z"),
+        (1_767_225_600 * NS, "2026-01-01T00:00:00Z"),
+        (1_767_225_600 * NS + 100_000_000, "2026-01-01T00:00:00.1Z"),
+        (1_767_225_600 * NS + 1, "2026-01-01T00:00:00.000000001Z"),
+    ],
+)
+def test_moments_drop_trailing_zeros_of_the_fraction(moment, text):
+    assert rfc3339(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1767225600", 1_767_225_600 * NS),
+        ("1767225600.5", 1_767_225_600 * NS + NS // 2),
+        ("2026-01-01T00:00:00Z", 1_767_225_600 * NS),
+        ("2026-01-01T01:00:00+01:00", 1_767_225_600 * NS),
+        ("2026-01-01", 1_767_225_600 * NS),
+        ("10m", 1_767_225_600 * NS),
+        ("9m60s", 1_767_225_600 * NS),
+    ],
+)
+def test_moments_are_read_in_every_form_the_api_knows(text, expected):
+    assert parse_timestamp(text, (1_767_225_600 + 600) * NS) == expected
+
+
+@given(st.integers(0, 2**62))
+def test_printed_moment_reads_back(moment):
+    assert parse_timestamp(rfc3339(moment), 0) == moment
+
+
+@pytest.mark.parametrize("text", ["yesterday", "10q", "2026-13-01", ""])
+def test_other_moments_are_refused(text):
+    with pytest.raises(InvalidParameter):
+        parse_timestamp(text, 0)
+
+
+def test_filters_read_both_spellings_of_the_api():
+    assert Filters.parse('{"name":["a","b"]}') == Filters.parse({"name": {"a": True, "b": True, "c": False}})
+
+
+@pytest.mark.parametrize("raw", ["[]", "{", '{"a":1}', '{"a":[1]}'])
+def test_filters_that_are_none_are_refused(raw):
+    with pytest.raises(InvalidParameter, match="invalid filter"):
+        Filters.parse(raw)
+
+
+def test_filter_matches_part_of_a_name_and_survives_a_bad_expression():
+    filters = Filters({"name": ["^/we", "("]})
+    assert filters.match("name", "/web")
+    assert not filters.match("name", "/db")
+
+
+def test_every_label_must_match():
+    filters = Filters({"label": ["a", "b=2"]})
+    assert filters.match_labels({"a": "1", "b": "2"})
+    assert not filters.match_labels({"a": "1", "b": "3"})
+
+
+@pytest.mark.parametrize("name", ["web", "/web", "a1", "A_b.c-d"])
+def test_names_that_are_allowed(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize("name", ["w", "-web", "we b", "", "wéb"])
+def test_names_that_are_not(name):
+    with pytest.raises(InvalidParameter, match="Invalid container name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "remote"),
+    [
+        ("alpine", "alpine:latest", "library/alpine"),
+        ("docker.io/library/alpine:3.19", "alpine:3.19", "library/alpine"),
+        ("grafana/grafana", "grafana/grafana:latest", "grafana/grafana"),
+        ("ghcr.io/a/b:1", "ghcr.io/a/b:1", "a/b"),
+        ("localhost:5000/x", "localhost:5000/x:latest", "x"),
+        (f"alpine@sha256:{'a' * 64}", f"alpine@sha256:{'a' * 64}", "library/alpine"),
+    ],
+)
+def test_image_names_are_shown_short(name, shown, remote):
+    reference = Reference.parse(name)
+    assert (str(reference), reference.remote_path) == (shown, remote)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Alpine", r"invalid reference format: repository name \(library/Alpine\) must be lowercase"),
+        ("a b", "invalid reference format"),
+        ("", "invalid reference format"),
+        ("a" * 64, "cannot specify 64-byte hexadecimal strings"),
+    ],
+)
+def test_bad_image_names_are_refused(name, text):
+    with pytest.raises(InvalidParameter, match=text):
+        Reference.parse(name)
+
+
+@pytest.mark.parametrize(("text", "number"), [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGUSR1", 10)])
+def test_signals_go_by_name_and_number(text, number):
+    assert parse_signal(text) == number
+
+
+def test_ports_are_read_and_published():
+    assert parse_port("53/UDP") == TransportPort("udp", 53)
+    assert parse_host_range("8000-8010") == (8000, 8010)
+    exposed, published = asked_ports({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, ["81/tcp"], publish_all=True)
+    assert exposed == [TransportPort("tcp", 80), TransportPort("tcp", 81)]
+    assert published == [PortBinding("tcp", 80, None, 8080, 8080), PortBinding("tcp", 81)]
+
+
+STRUCT = Struct((S("Name"), B("Quiet"), I("Size"), L("Tags"), S("Note", omit=True)))
+
+
+def test_absent_fields_have_zero_values_in_the_order_of_the_struct():
+    assert list(STRUCT({"size": 3}, Place("T")).items()) == [
+        ("Name", ""),
+        ("Quiet", False),
+        ("Size", 3),
+        ("Tags", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"Name": 1}, "cannot unmarshal number into Go struct field T.Name of type string"),
+        ({"Quiet": "yes"}, "cannot unmarshal string into Go struct field T.Quiet of type bool"),
+        ({"Size": 1.5}, "cannot unmarshal number 1.5 into Go struct field T.Size of type int64"),
+        ({"Size": True}, "cannot unmarshal bool into Go struct field T.Size of type int64"),
+        ({"Tags": "a"}, r"cannot unmarshal string into Go struct field T.Tags of type \[\]string"),
+        ({"Tags": [{}]}, "cannot unmarshal object into Go struct field T.Tags of type string"),
+    ],
+)
+def test_wrong_types_are_refused_in_the_words_of_go(body, text):
+    with pytest.raises(InvalidParameter, match=text):
+        STRUCT(body, Place("T"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(
+    ["Image", "Cmd", "Env", "HostConfig", "NetworkingConfig", "ExposedPorts", "Labels", "Volumes", "Hostname", "Tty"]
+)
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=4), st.dictionaries(st.text(max_size=8) | KEYS, JSON, max_size=4))
+def test_any_body_is_either_accepted_or_refused(config, host_config):
+    engine = new_engine()
+    try:
+        answer = engine.rest.containers.create({"Image": "alpine", "HostConfig": host_config, **config})
+    except (InvalidParameter, NotFound):
+        assert len(engine.store) == 0
+    else:
+        engine.rest.containers.inspect(answer["Id"])
+
+
+def typed(streams, data):
+    seen = []
+    streams.listen(lambda _stream, output: seen.append(output))
+    streams.type(data)
+    return b"".join(seen)
+
+
+def test_terminal_echoes_and_hands_over_whole_lines():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    assert typed(streams, b"lx\x7fs\r") == b"lx\b \bs\r\n"
+    assert streams.stdin.getvalue() == b"ls\n"
+
+
+def test_terminal_turns_newlines_into_cr_lf_and_joins_the_outputs():
+    streams = StandardStreams(Clock(), is_terminal=True)
+    seen = []
+    streams.listen(lambda stream, output: seen.append((stream, output)))
+    streams.stderr.write(b"a\nb\r\n")
+    assert seen == [("stdout", b"a\r\nb\r\n")]
+
+
+def test_interrupt_and_end_of_file_are_keys_of_a_terminal():
+    streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
+    interrupts = []
+    streams.on_interrupt = lambda: interrupts.append(1)
+    streams.type(b"half\x03\x04")
+    assert interrupts == [1]
+    assert streams.stdin.is_closed
+
+
+def test_input_without_a_terminal_arrives_as_it_is():
+    streams = StandardStreams(Clock(), has_stdin=True)
+    assert typed(streams, b"a\x03b") == b""
+    assert streams.stdin.getvalue() == b"a\x03b"
+
+
+def test_events_are_remembered_selected_and_told():
+    engine = new_engine()
+    told = []
+    end = engine.events.subscribe(lambda event: told.append(event.action), Filters({"type": ["network"]}))
+    container = engine.containers.run("alpine", "sleep 1d", name="c1", labels={"a": "b"}, detach=True)
+    end()
+    container.kill()
+    assert told == ["connect"]
+    selected = engine.rest.system.events({"since": "1", "filters": {"container": ["c1"]}})
+    assert [event.action for event in selected.past] == ["create", "start", "kill", "die"]
+    assert selected.past[-1].attributes == {
+        "a": "b", "image": "alpine", "name": "c1", "execDuration": "0", "exitCode": "137",
+    }  # fmt: skip
+
+
+def test_events_carry_legacy_fields_for_old_clients_only():
+    engine = new_engine()
+    container = engine.containers.create("alpine", name="c1")
+    event = engine.events.past[-1]
+    new, old = event.view(has_legacy_fields=False), event.view(has_legacy_fields=True)
+    assert list(new) == ["Type", "Action", "Actor", "scope", "time", "timeNano"]
+    assert (old["status"], old["id"], old["from"]) == ("create", container.id, "alpine")
+
+
+def test_logs_have_stamps_tails_and_moments():
+    engine = new_engine()
+    container = engine.containers.run("alpine", "fail 0", detach=True)
+    engine.clock.run_for(1)
+    assert (
+        container.logs(timestamps=True) == b"2026-01-01T00:00:00.000000000Z out\n2026-01-01T00:00:00.000000000Z err\n"
+    )
+    assert container.logs(tail=1) == b"err\n"
+    assert container.logs(since=1_767_225_601) == b""
+
+
+def test_files_go_in_and_out_as_archives():
+    engine = new_engine()
+    container = engine.containers.create("alpine", name="c1").record
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("sub/file")
+        entry.size, entry.mode = 5, 0o755
+        tar.addfile(entry, io.BytesIO(b"hello"))
+    archive.write_archive(container, "/etc", buffer.getvalue())
+    assert container.files.read("/etc/sub/file") == b"hello"
+    with tarfile.open(fileobj=io.BytesIO(archive.read_archive(container, "/etc/sub"))) as tar:
+        assert tar.getnames() == ["sub", "sub/file"]
+    assert archive.path_stat(container, "/etc/sub/file") | {"mtime": ""} == {
+        "name": "file", "size": 5, "mode": 0o755, "mtime": "", "linkTarget": "",
+    }  # fmt: skip
+
+
+def test_archive_cannot_leave_its_folder():
+    engine = new_engine()
+    container = engine.containers.create("alpine", name="c1").record
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("../../evil"))
+    archive.write_archive(container, "/www", buffer.getvalue())
+    assert container.files.exists("/www/evil")
+    with pytest.raises(InvalidParameter):
+        archive.write_archive(container, "/www", b"no archive")
+
+
+def test_changes_name_files_and_their_folders():
+    engine = new_engine()
+    container = engine.containers.create("alpine", name="c1")
+    assert container.diff() is None
+    files = container.record.files
+    files.bind("/www/new/page", File(b"x"))
+    files.write("/www/index.html", b"changed")
+    files.remove("/etc/group")
+    assert container.diff() == [
+        {"Path": "/etc", "Kind": 0},
+        {"Path": "/etc/group", "Kind": 2},
+        {"Path": "/www", "Kind": 0},
+        {"Path": "/www/index.html", "Kind": 0},
+        {"Path": "/www/new", "Kind": 0},
+        {"Path": "/www/new/page", "Kind": 1},
+    ]
