@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engineworld import VERSIONS, new_engine
+from engineworld import new_engine
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -201,7 +201,7 @@ def test_namespace_outlives_its_container_while_another_lives_in_it():
     side = run(engine, network_mode="container:web")
     web.stop(timeout=0)
     assert side.status == "running"
-    assert [device for device in side.namespace.devices] == ["lo"]
+    assert list(side.namespace.devices) == ["lo"]
     namespace = side.namespace
     side.kill()
     assert not namespace.loopback.is_up
@@ -281,7 +281,10 @@ class Lives(RuleBasedStateMachine):
 
     @rule(name=names, action=st.sampled_from(["start", "kill", "pause", "unpause", "remove"]))
     def act(self, name, action):
-        self._try(lambda: getattr(self.engine.containers.get(name), action)())
+        def act_on(term):
+            getattr(self.engine.containers.get(term), action)()
+
+        self._try(lambda: act_on(name))
 
     @rule(name=names, timeout=st.integers(0, 2))
     def stop(self, name, timeout):
@@ -332,7 +335,7 @@ class Lives(RuleBasedStateMachine):
         self.engine.networks.get("net").remove()
         root = self.engine.machine.root
         assert [name for name in root.devices if name.startswith("veth")] == []
-        assert [p for p in self.engine.machine.processes.values() if p.name not in {"dockerd"}] == []
+        assert [p for p in self.engine.machine.processes.values() if p.name != "dockerd"] == []
         assert self.engine.controller.sandboxes == []
 
 
