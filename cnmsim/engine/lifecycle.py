@@ -86,7 +86,7 @@ class Lifecycle:
         if sandbox is not None and allocates_first:
             networking.allocate(container, sandbox)
         self._mount(container)
-        networking.check_links(container)
+        networking.links.check(container)
         argv = container.command
         env = self.environment(container, container.config["Env"] or (), has_terminal=container.has_terminal)
         self._check_sysctls(container)
@@ -134,7 +134,7 @@ class Lifecycle:
         if has_terminal:
             entries.append("TERM=xterm")
         env: dict[str, str] = {}
-        for entry in (*entries, *self.engine.networking.link_environment(container), *own):
+        for entry in (*entries, *self.engine.networking.links.environment(container), *own):
             name, equals, value = entry.partition("=")
             if equals:
                 env[name] = value

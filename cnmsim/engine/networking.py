@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 
 from cnmsim.engine.container import Container, EndpointSettings, PortMap
+from cnmsim.engine.links import DEFAULT_NETWORK, Links
 from cnmsim.engine.ports import asked_ports, format_port
 from cnmsim.engine.validate import parse_link
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
@@ -25,9 +26,8 @@ from cnmsim.libnetwork.endpointsettings import (
     validate_endpoint_settings,
     validate_interface_sysctls,
 )
-from cnmsim.libnetwork.etchosts import update_address
 from cnmsim.libnetwork.network import Network
-from cnmsim.libnetwork.options import EndpointOptions, LegacyLink, SandboxOptions, TransportPort
+from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
 from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _SHARED_TEXT = (
     "container sharing network namespace with another container or host cannot be connected to any other network"
 )
 _NONE_TEXT = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-_DEFAULT_NETWORK = "bridge"
 
 
 @define
@@ -46,6 +45,10 @@ class Networking:
     """Joins the containers of one engine to networks."""
 
     engine: Engine
+    links: Links = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.links = Links(self.engine)
 
     # --- settings ------------------------------------------------------------------------------------------------
 
@@ -127,7 +130,7 @@ class Networking:
 
     def allocate(self, container: Container, sandbox: Sandbox) -> None:
         """Join a starting container to all its networks. Raises an `EngineError`; the caller then releases."""
-        names = sorted(container.networks, key=lambda name: (name != _DEFAULT_NETWORK, name))
+        names = sorted(container.networks, key=lambda name: (name != DEFAULT_NETWORK, name))
         if not self.engine.profile.allocates_before_task:
             names.sort()
         for name in names:
@@ -170,7 +173,7 @@ class Networking:
         exposed, published = asked_ports(
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
-        links = self._link_hosts(container)
+        links = self.links.hosts_entries(container)
         extra = [pair for entry in host["ExtraHosts"] or () for pair in self._extra_host(entry)]
         return SandboxOptions(
             name=container.name,
@@ -184,7 +187,7 @@ class Networking:
             use_external_key=self.engine.profile.start_plugs_in_gateway_order and not container.is_host_network,
             exposed_ports=exposed,
             port_bindings=published,
-            legacy_links=self._legacy_links(container),
+            legacy_links=self.links.as_options(container),
             sysctls=dict(host.get("Sysctls") or {}),
         )
 
@@ -200,71 +203,11 @@ class Networking:
     def _host_gateways(self) -> list[str]:
         if self.engine.config.host_gateway_ip:
             return [each.strip() for each in self.engine.config.host_gateway_ip.split(",")]
-        bridge = self._find_or_none(_DEFAULT_NETWORK)
+        bridge = self._find_or_none(DEFAULT_NETWORK)
         if bridge is None:
             return []
         found = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
         return found if self.engine.profile.host_gateway_both_families else found[:1]
-
-    # --- legacy links --------------------------------------------------------------------------------------------
-
-    def check_links(self, container: Container) -> None:
-        """Refuse to start a container whose link targets do not run, or are not on the default bridge."""
-        if _DEFAULT_NETWORK not in container.networks:
-            return
-        for alias, child in self.engine.store.children(container).items():
-            if _DEFAULT_NETWORK not in child.networks:
-                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
-            if not child.is_running:
-                raise SystemFault(
-                    f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}"
-                )
-
-    def _link_hosts(self, container: Container) -> list[tuple[str, str]]:
-        entries: list[tuple[str, str]] = []
-        if _DEFAULT_NETWORK not in container.networks:
-            return entries
-        for alias, child in self.engine.store.children(container).items():
-            settings = child.networks.get(_DEFAULT_NETWORK)
-            if settings is None:
-                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
-            names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
-            entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
-        return entries
-
-    def _legacy_links(self, container: Container) -> list[LegacyLink]:
-        links = []
-        for child in self.engine.store.children(container).values():
-            settings = child.networks.get(_DEFAULT_NETWORK)
-            if settings is not None and settings.ip_address:
-                exposed, _ = asked_ports(
-                    child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
-                )
-                links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
-        return links
-
-    def link_environment(self, container: Container) -> list[str]:
-        """Give the variables that legacy links put into a container, in the releases that do so."""
-        if not self.engine.profile.legacy_link_env or _DEFAULT_NETWORK not in container.networks:
-            return []
-        env: list[str] = []
-        for alias, child in self.engine.store.children(container).items():
-            settings = child.networks.get(_DEFAULT_NETWORK)
-            if settings is None:
-                continue
-            exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
-            env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
-        return env
-
-    def _tell_parents(self, child: Container, settings: EndpointSettings) -> None:
-        for alias, parent in self.engine.store.parents(child):
-            sandbox = self.sandbox_of(parent) if parent.is_running else None
-            if sandbox is None:
-                continue
-            for address in (settings.ip_address, settings.global_ipv6_address):
-                if address:
-                    text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
-                    sandbox.hosts_file.content = text.encode()
 
     # --- connect and disconnect ----------------------------------------------------------------------------------
 
@@ -312,8 +255,8 @@ class Networking:
         settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
         settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
         container.ports = port_map(sandbox)
-        if network.name == _DEFAULT_NETWORK:
-            self._tell_parents(container, settings)
+        if network.name == DEFAULT_NETWORK:
+            self.links.tell_parents(container, settings, self.sandbox_of)
         self._log(network, "connect", container)
 
     def _endpoint_options(
@@ -460,25 +403,3 @@ def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
 def _swapped(link: tuple[str, str]) -> tuple[str, str]:
     name, alias = link
     return alias, name
-
-
-def _link_variables(
-    alias: str, parent: str, address: str, exposed: list[TransportPort], child_env: Iterable[str]
-) -> list[str]:
-    prefix = alias.replace("-", "_").upper()
-    env = []
-    for number, port in enumerate(sorted(exposed, key=lambda one: (one.port, one.protocol != "tcp"))):
-        url = f"{port.protocol}://{address}:{port.port}"
-        if number == 0:
-            env.append(f"{prefix}_PORT={url}")
-        name = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
-        env += [
-            f"{name}={url}",
-            f"{name}_ADDR={address}",
-            f"{name}_PORT={port.port}",
-            f"{name}_PROTO={port.protocol}",
-        ]
-    env.append(f"{prefix}_NAME=/{parent}/{alias}")
-    hidden = {"HOME", "PATH"}
-    env += [f"{prefix}_ENV_{entry}" for entry in child_env if entry.partition("=")[0] not in hidden and "=" in entry]
-    return env

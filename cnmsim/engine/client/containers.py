@@ -1,18 +1,15 @@
-"""docker-py's words for an engine: `engine.containers.run(...)`, `engine.networks.create(...)` and what they give.
-
-Names, arguments and attributes are docker-py's (`docker/models`). Everything goes through `Engine.rest`; calls that
-block on a real engine let virtual time pass until they are done. Objects are always up to date: `reload()` does
-nothing.
-"""
+"""Containers in docker-py's words (`docker/models/containers.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field, frozen
 
 from cnmsim.engine import container as records
+from cnmsim.engine.client.images import Image
+from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.engine.rest.containers import LogReading
 from cnmsim.engine.run_options import create_body, words
 from cnmsim.errors import CnmsimError, NotFound
@@ -20,6 +17,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from cnmsim.engine.client.networks import Network
     from cnmsim.engine.engine import Engine
 
 
@@ -62,28 +60,8 @@ class CommandOutput:
         return self.exit_code == 0
 
 
-@define(eq=False)
-class _Model:
-    _engine: Engine = field(repr=False)
-    id: str
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and getattr(other, "id", None) == self.id
-
-    def __hash__(self) -> int:
-        return hash((type(self).__name__, self.id))
-
-    @property
-    def short_id(self) -> str:
-        """The first twelve digits of the id."""
-        return self.id[:12]
-
-    def reload(self) -> None:
-        """Do nothing: what is shown is always the present state."""
-
-
 @define(eq=False, repr=False)
-class Container(_Model):
+class Container(Model):
     """A container, in docker-py's words."""
 
     def __repr__(self) -> str:
@@ -171,17 +149,17 @@ class Container(_Model):
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:
         """Stop it: SIGTERM, and SIGKILL after `timeout` (10) seconds."""
-        query = _query(t=timeout, signal=signal)
+        query = query_of(t=timeout, signal=signal)
         self._engine.complete(self._engine.rest.containers.stop(self.id, query))
 
     def restart(self, *, timeout: int | None = None) -> None:
         """Stop and start it."""
-        self._engine.complete(self._engine.rest.containers.restart(self.id, _query(t=timeout)))
+        self._engine.complete(self._engine.rest.containers.restart(self.id, query_of(t=timeout)))
         self._engine.clock.run_ready()
 
     def kill(self, signal: str | int | None = None) -> None:
         """Send it a signal, SIGKILL unless named."""
-        self._engine.rest.containers.kill(self.id, _query(signal=signal))
+        self._engine.rest.containers.kill(self.id, query_of(signal=signal))
 
     def pause(self) -> None:
         """Freeze it."""
@@ -201,7 +179,7 @@ class Container(_Model):
 
     def remove(self, *, v: bool = False, link: bool = False, force: bool = False) -> None:
         """Remove it."""
-        self._engine.rest.containers.remove(self.id, _query(v=v, link=link, force=force))
+        self._engine.rest.containers.remove(self.id, query_of(v=v, link=link, force=force))
 
     def wait(self, *, timeout: float | None = None, condition: str = "not-running") -> dict[str, Any]:
         """Let time pass until it stops; gives `{"StatusCode": …}`. Raises `TimeoutError`."""
@@ -219,7 +197,7 @@ class Container(_Model):
         until: float | str | None = None,
     ) -> bytes:
         """Give what it printed."""
-        query = _query(stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until)
+        query = query_of(stdout=stdout, stderr=stderr, timestamps=timestamps, tail=tail, since=since, until=until)
         return _joined(self._engine.rest.containers.logs(self.id, query))
 
     def exec_run(
@@ -339,7 +317,7 @@ class ContainerCollection:
         body = create_body(reference, command, options)
         if self._engine.image_store.find(reference) is None:
             self._engine.images.pull(reference)
-        query = _query(name=options.get("name"))
+        query = query_of(name=options.get("name"))
         answer = self._engine.rest.containers.create(body, query)
         return Container(self._engine, answer["Id"])
 
@@ -355,305 +333,16 @@ class ContainerCollection:
         limit: int = -1,
     ) -> list[Container]:
         """List the running containers, or all."""
-        query = _query(all=all, limit=limit if limit > 0 else None, filters=_filters(filters))
+        query = query_of(all=all, limit=limit if limit > 0 else None, filters=filters_of(filters))
         return [Container(self._engine, each["Id"]) for each in self._engine.rest.containers.list(query)]
 
     def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Remove those that do not run."""
-        return self._engine.rest.containers.prune(_query(filters=_filters(filters)))
+        return self._engine.rest.containers.prune(query_of(filters=filters_of(filters)))
 
     def __getitem__(self, name: str) -> Container:
         return self.get(name)
 
 
-@define(eq=False, repr=False)
-class Network(_Model):
-    """A network, in docker-py's words."""
-
-    def __repr__(self) -> str:
-        return f"<Network: {self.short_id}>"
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """What `docker network inspect` prints."""
-        return self._engine.rest.networks.inspect(self.id)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.attrs["Name"])
-
-    @property
-    def containers(self) -> list[Container]:
-        """The containers on it."""
-        found = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
-        return [Container(self._engine, each.id) for each in found if each is not None]
-
-    def connect(
-        self,
-        container: str | Container,
-        *,
-        aliases: Iterable[str] | None = None,
-        links: Mapping[str, str] | Iterable[Any] | None = None,
-        ipv4_address: str | None = None,
-        ipv6_address: str | None = None,
-        link_local_ips: list[str] | None = None,
-        driver_opt: Mapping[str, str] | None = None,
-        mac_address: str | None = None,
-        gw_priority: int = 0,
-    ) -> None:
-        """Connect a container. Raises an `EngineError`."""
-        pairs = links.items() if isinstance(links, Mapping) else links or ()
-        addresses = {"IPv4Address": ipv4_address, "IPv6Address": ipv6_address, "LinkLocalIPs": link_local_ips}
-        settings: dict[str, Any] = {
-            "Aliases": list(aliases) if aliases is not None else None,
-            "Links": [each if isinstance(each, str) else f"{each[0]}:{each[1]}" for each in pairs] or None,
-            "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
-            "DriverOpts": dict(driver_opt) if driver_opt else None,
-            "MacAddress": mac_address or "",
-            "GwPriority": gw_priority,
-        }
-        body = {"Container": _id_of(container), "EndpointConfig": settings}
-        self._engine.rest.networks.connect(self.id, body)
-
-    def disconnect(self, container: str | Container, *, force: bool = False) -> None:
-        """Disconnect a container. Raises an `EngineError`."""
-        self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
-
-    def remove(self) -> None:
-        """Remove it. Raises an `EngineError`."""
-        self._engine.rest.networks.remove(self.id)
-
-
-@define
-class NetworkCollection:
-    """The networks of an engine."""
-
-    _engine: Engine = field(repr=False)
-
-    def create(
-        self,
-        name: str,
-        *,
-        driver: str = "bridge",
-        options: Mapping[str, Any] | None = None,
-        ipam: Mapping[str, Any] | None = None,
-        internal: bool = False,
-        labels: Mapping[str, str] | None = None,
-        enable_ipv4: bool | None = None,
-        enable_ipv6: bool = False,
-        attachable: bool = False,
-        scope: str = "",
-        ingress: bool = False,
-        config_only: bool = False,
-        config_from: str = "",
-        subnet: str | Iterable[str] | None = None,
-        gateway: str = "",
-        ip_range: str = "",
-        check_duplicate: bool = True,  # noqa: ARG002 - engines check always
-    ) -> Network:
-        """Make a network. `subnet`, `gateway` and `ip_range` spare writing an `ipam`. Raises an `EngineError`."""
-        if subnet is not None and ipam is None:
-            subnets = [subnet] if isinstance(subnet, str) else list(subnet)
-            first, *further = [{"Subnet": each} for each in subnets]
-            ipam = {"Config": [{**first, "Gateway": gateway, "IPRange": ip_range}, *further]}
-        is_default_ipam = ipam is None and not config_from
-        body = {
-            "Name": name,
-            "Driver": driver,
-            "Scope": scope,
-            "Options": {key: str(value) for key, value in (options or {}).items()},
-            "IPAM": {"Driver": "default", "Options": {}, "Config": []} if is_default_ipam else ipam,
-            "Internal": internal,
-            "Attachable": attachable,
-            "Ingress": ingress,
-            "Labels": dict(labels or {}),
-            "EnableIPv4": enable_ipv4,
-            "EnableIPv6": enable_ipv6 or None,
-            "ConfigOnly": config_only,
-            "ConfigFrom": {"Network": config_from} if config_from else None,
-        }
-        return Network(self._engine, self._engine.rest.networks.create(body)["Id"])
-
-    def get(self, network_id: str) -> Network:
-        """Find a network by name, id or the beginning of its id. Raises `NotFound`."""
-        return Network(self._engine, self._engine.network_store.find(network_id).id)
-
-    def list(
-        self,
-        names: Iterable[str] = (),
-        ids: Iterable[str] = (),
-        *,
-        filters: Mapping[str, Any] | None = None,
-    ) -> list[Network]:
-        """List the networks."""
-        wanted = dict(_filters(filters) or {})
-        if names:
-            wanted["name"] = list(names)
-        if ids:
-            wanted["id"] = list(ids)
-        found = self._engine.rest.networks.list(_query(filters=wanted or None))
-        return [Network(self._engine, each["Id"]) for each in found]
-
-    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove those without containers."""
-        return self._engine.rest.networks.prune(_query(filters=_filters(filters)))
-
-    def __getitem__(self, name: str) -> Network:
-        return self.get(name)
-
-
-@define(eq=False, repr=False)
-class Image(_Model):
-    """An image, in docker-py's words."""
-
-    def __repr__(self) -> str:
-        listed = "', '".join(self.tags)
-        return f"<Image: '{listed}'>"
-
-    @property
-    def short_id(self) -> str:
-        """The id's digest, cut to twelve digits."""
-        return self.id[:19]
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """What `docker image inspect` prints."""
-        return self._engine.rest.images.inspect(self.id)
-
-    @property
-    def tags(self) -> list[str]:
-        """Its names."""
-        return list(self.attrs["RepoTags"])
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return dict(self.attrs["Config"].get("Labels") or {})
-
-    def history(self) -> list[dict[str, Any]]:
-        """Tell how it was made."""
-        return self._engine.rest.images.history(self.id)
-
-    def tag(self, repository: str, tag: str = "") -> bool:
-        """Give it another name."""
-        self._engine.rest.images.tag(self.id, {"repo": repository, "tag": tag})
-        return True
-
-
-@define
-class ImageCollection:
-    """The images of an engine."""
-
-    _engine: Engine = field(repr=False)
-
-    def get(self, name: str) -> Image:
-        """Find an image. Raises `NotFound`."""
-        return Image(self._engine, self._engine.image_store.get(name).id)
-
-    def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
-        """List the images."""
-        wanted = dict(_filters(filters) or {})
-        if name:
-            wanted["reference"] = [name]
-        found = self._engine.rest.images.list(_query(filters=wanted or None))
-        return [Image(self._engine, each["Id"]) for each in found]
-
-    def pull(self, repository: str, tag: str = "") -> Image:
-        """Pull an image. Raises `SystemFault` on an engine without a registry."""
-        for _message in self._engine.rest.images.create({"fromImage": repository, "tag": tag}):
-            pass
-        return self.get(f"{repository}:{tag}" if tag else repository)
-
-    def remove(self, image: str, *, force: bool = False) -> None:
-        """Remove an image or one of its names."""
-        self._engine.rest.images.remove(image, _query(force=force))
-
-    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove images without a name."""
-        return self._engine.rest.images.prune(_query(filters=_filters(filters)))
-
-
-@define(eq=False, repr=False)
-class Volume(_Model):
-    """A volume, in docker-py's words; its id is its name."""
-
-    def __repr__(self) -> str:
-        return f"<Volume: {self.id}>"
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.id
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """What `docker volume inspect` prints."""
-        return self._engine.rest.volumes.inspect(self.id)
-
-    def remove(self, *, force: bool = False) -> None:
-        """Remove it."""
-        self._engine.rest.volumes.remove(self.id, _query(force=force))
-
-
-@define
-class VolumeCollection:
-    """The volumes of an engine."""
-
-    _engine: Engine = field(repr=False)
-
-    def create(
-        self,
-        name: str = "",
-        *,
-        driver: str = "",
-        driver_opts: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Volume:
-        """Make a volume."""
-        body = {"Name": name, "Driver": driver, "DriverOpts": driver_opts, "Labels": labels}
-        return Volume(self._engine, self._engine.rest.volumes.create(body)["Name"])
-
-    def get(self, name: str) -> Volume:
-        """Find a volume. Raises `NotFound`."""
-        return Volume(self._engine, self._engine.volume_store.get(name).name)
-
-    def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
-        """List the volumes."""
-        found = self._engine.rest.volumes.list(_query(filters=_filters(filters)))
-        return [Volume(self._engine, each["Name"]) for each in found["Volumes"]]
-
-    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Remove unused volumes."""
-        return self._engine.rest.volumes.prune(_query(filters=_filters(filters)))
-
-
-def _id_of(container: str | Container) -> str:
-    return container if isinstance(container, str) else container.id
-
-
 def _joined(reading: LogReading) -> bytes:
     return b"".join(data for _, data in reading.chunks())
-
-
-def _query(**parameters: Any) -> dict[str, Any]:
-    """Make query parameters: what is `None` or "" is left out, truth values are 1 and 0."""
-    shown: dict[str, Any] = {}
-    for key, value in parameters.items():
-        if value is None or value == "":
-            continue
-        if key == "filters":
-            shown[key] = value
-        else:
-            shown[key] = str(int(value)) if isinstance(value, bool) else str(value)
-    return shown
-
-
-def _filters(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
-    if not filters:
-        return None
-    shown: dict[str, list[str]] = {}
-    for key, value in filters.items():
-        values = value if isinstance(value, (list, tuple, set)) else [value]
-        shown[key] = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
-    return shown

@@ -1,0 +1,33 @@
+"""docker-py's words for an engine: `engine.containers.run(...)`, `engine.networks.create(...)` and what they give.
+
+Names, arguments and attributes are docker-py's (`docker/models`). Everything goes through `Engine.rest`; calls that
+block on a real engine let virtual time pass until they are done. Objects are always up to date: `reload()` does
+nothing.
+"""
+
+from __future__ import annotations
+
+from cnmsim.engine.client.containers import (
+    CommandOutput,
+    Container,
+    ContainerCollection,
+    ContainerError,
+    ExecResult,
+)
+from cnmsim.engine.client.images import Image, ImageCollection
+from cnmsim.engine.client.networks import Network, NetworkCollection
+from cnmsim.engine.client.volumes import Volume, VolumeCollection
+
+__all__ = [
+    "CommandOutput",
+    "Container",
+    "ContainerCollection",
+    "ContainerError",
+    "ExecResult",
+    "Image",
+    "ImageCollection",
+    "Network",
+    "NetworkCollection",
+    "Volume",
+    "VolumeCollection",
+]

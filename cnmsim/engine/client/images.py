@@ -1,0 +1,84 @@
+"""Images in docker-py's words (`docker/models/images.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define(eq=False, repr=False)
+class Image(Model):
+    """An image, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        listed = "', '".join(self.tags)
+        return f"<Image: '{listed}'>"
+
+    @property
+    def short_id(self) -> str:
+        """The id's digest, cut to twelve digits."""
+        return self.id[:19]
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker image inspect` prints."""
+        return self._engine.rest.images.inspect(self.id)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its names."""
+        return list(self.attrs["RepoTags"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return dict(self.attrs["Config"].get("Labels") or {})
+
+    def history(self) -> list[dict[str, Any]]:
+        """Tell how it was made."""
+        return self._engine.rest.images.history(self.id)
+
+    def tag(self, repository: str, tag: str = "") -> bool:
+        """Give it another name."""
+        self._engine.rest.images.tag(self.id, {"repo": repository, "tag": tag})
+        return True
+
+
+@define
+class ImageCollection:
+    """The images of an engine."""
+
+    _engine: Engine = field(repr=False)
+
+    def get(self, name: str) -> Image:
+        """Find an image. Raises `NotFound`."""
+        return Image(self._engine, self._engine.image_store.get(name).id)
+
+    def list(self, name: str | None = None, *, filters: Mapping[str, Any] | None = None) -> list[Image]:
+        """List the images."""
+        wanted = dict(filters_of(filters) or {})
+        if name:
+            wanted["reference"] = [name]
+        found = self._engine.rest.images.list(query_of(filters=wanted or None))
+        return [Image(self._engine, each["Id"]) for each in found]
+
+    def pull(self, repository: str, tag: str = "") -> Image:
+        """Pull an image. Raises `SystemFault` on an engine without a registry."""
+        for _message in self._engine.rest.images.create({"fromImage": repository, "tag": tag}):
+            pass
+        return self.get(f"{repository}:{tag}" if tag else repository)
+
+    def remove(self, image: str, *, force: bool = False) -> None:
+        """Remove an image or one of its names."""
+        self._engine.rest.images.remove(image, query_of(force=force))
+
+    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Remove images without a name."""
+        return self._engine.rest.images.prune(query_of(filters=filters_of(filters)))

@@ -1,0 +1,57 @@
+"""What the objects of docker-py's vocabulary have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define(eq=False)
+class Model:
+    """An object of an engine that is known by its id."""
+
+    _engine: Engine = field(repr=False)
+    id: str
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and getattr(other, "id", None) == self.id
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.id))
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.id[:12]
+
+    def reload(self) -> None:
+        """Do nothing: what is shown is always the present state."""
+
+
+def query_of(**parameters: Any) -> dict[str, Any]:
+    """Make query parameters: what is `None` or "" is left out, truth values are 1 and 0."""
+    shown: dict[str, Any] = {}
+    for key, value in parameters.items():
+        if value is None or value == "":
+            continue
+        if key == "filters":
+            shown[key] = value
+        else:
+            shown[key] = str(int(value)) if isinstance(value, bool) else str(value)
+    return shown
+
+
+def filters_of(filters: Mapping[str, Any] | None) -> dict[str, list[str]] | None:
+    """Make the API's filters of docker-py's, where a value may stand without a list."""
+    if not filters:
+        return None
+    shown: dict[str, list[str]] = {}
+    for key, value in filters.items():
+        values = value if isinstance(value, (list, tuple, set)) else [value]
+        shown[key] = [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
+    return shown

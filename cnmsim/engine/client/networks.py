@@ -1,0 +1,155 @@
+"""Networks in docker-py's words (`docker/models/networks.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.client.containers import Container
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define(eq=False, repr=False)
+class Network(Model):
+    """A network, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        return f"<Network: {self.short_id}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker network inspect` prints."""
+        return self._engine.rest.networks.inspect(self.id)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.attrs["Name"])
+
+    @property
+    def containers(self) -> list[Container]:
+        """The containers on it."""
+        found = [self._engine.store.find(identity) for identity in self.attrs["Containers"]]
+        return [Container(self._engine, each.id) for each in found if each is not None]
+
+    def connect(
+        self,
+        container: str | Container,
+        *,
+        aliases: Iterable[str] | None = None,
+        links: Mapping[str, str] | Iterable[Any] | None = None,
+        ipv4_address: str | None = None,
+        ipv6_address: str | None = None,
+        link_local_ips: list[str] | None = None,
+        driver_opt: Mapping[str, str] | None = None,
+        mac_address: str | None = None,
+        gw_priority: int = 0,
+    ) -> None:
+        """Connect a container. Raises an `EngineError`."""
+        pairs = links.items() if isinstance(links, Mapping) else links or ()
+        addresses = {"IPv4Address": ipv4_address, "IPv6Address": ipv6_address, "LinkLocalIPs": link_local_ips}
+        settings: dict[str, Any] = {
+            "Aliases": list(aliases) if aliases is not None else None,
+            "Links": [each if isinstance(each, str) else f"{each[0]}:{each[1]}" for each in pairs] or None,
+            "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
+            "DriverOpts": dict(driver_opt) if driver_opt else None,
+            "MacAddress": mac_address or "",
+            "GwPriority": gw_priority,
+        }
+        body = {"Container": _id_of(container), "EndpointConfig": settings}
+        self._engine.rest.networks.connect(self.id, body)
+
+    def disconnect(self, container: str | Container, *, force: bool = False) -> None:
+        """Disconnect a container. Raises an `EngineError`."""
+        self._engine.rest.networks.disconnect(self.id, {"Container": _id_of(container), "Force": force})
+
+    def remove(self) -> None:
+        """Remove it. Raises an `EngineError`."""
+        self._engine.rest.networks.remove(self.id)
+
+
+@define
+class NetworkCollection:
+    """The networks of an engine."""
+
+    _engine: Engine = field(repr=False)
+
+    def create(
+        self,
+        name: str,
+        *,
+        driver: str = "bridge",
+        options: Mapping[str, Any] | None = None,
+        ipam: Mapping[str, Any] | None = None,
+        internal: bool = False,
+        labels: Mapping[str, str] | None = None,
+        enable_ipv4: bool | None = None,
+        enable_ipv6: bool = False,
+        attachable: bool = False,
+        scope: str = "",
+        ingress: bool = False,
+        config_only: bool = False,
+        config_from: str = "",
+        subnet: str | Iterable[str] | None = None,
+        gateway: str = "",
+        ip_range: str = "",
+        check_duplicate: bool = True,  # noqa: ARG002 - engines check always
+    ) -> Network:
+        """Make a network. `subnet`, `gateway` and `ip_range` spare writing an `ipam`. Raises an `EngineError`."""
+        if subnet is not None and ipam is None:
+            subnets = [subnet] if isinstance(subnet, str) else list(subnet)
+            first, *further = [{"Subnet": each} for each in subnets]
+            ipam = {"Config": [{**first, "Gateway": gateway, "IPRange": ip_range}, *further]}
+        is_default_ipam = ipam is None and not config_from
+        body = {
+            "Name": name,
+            "Driver": driver,
+            "Scope": scope,
+            "Options": {key: str(value) for key, value in (options or {}).items()},
+            "IPAM": {"Driver": "default", "Options": {}, "Config": []} if is_default_ipam else ipam,
+            "Internal": internal,
+            "Attachable": attachable,
+            "Ingress": ingress,
+            "Labels": dict(labels or {}),
+            "EnableIPv4": enable_ipv4,
+            "EnableIPv6": enable_ipv6 or None,
+            "ConfigOnly": config_only,
+            "ConfigFrom": {"Network": config_from} if config_from else None,
+        }
+        return Network(self._engine, self._engine.rest.networks.create(body)["Id"])
+
+    def get(self, network_id: str) -> Network:
+        """Find a network by name, id or the beginning of its id. Raises `NotFound`."""
+        return Network(self._engine, self._engine.network_store.find(network_id).id)
+
+    def list(
+        self,
+        names: Iterable[str] = (),
+        ids: Iterable[str] = (),
+        *,
+        filters: Mapping[str, Any] | None = None,
+    ) -> list[Network]:
+        """List the networks."""
+        wanted = dict(filters_of(filters) or {})
+        if names:
+            wanted["name"] = list(names)
+        if ids:
+            wanted["id"] = list(ids)
+        found = self._engine.rest.networks.list(query_of(filters=wanted or None))
+        return [Network(self._engine, each["Id"]) for each in found]
+
+    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Remove those without containers."""
+        return self._engine.rest.networks.prune(query_of(filters=filters_of(filters)))
+
+    def __getitem__(self, name: str) -> Network:
+        return self.get(name)
+
+
+def _id_of(container: str | Container) -> str:
+    return container if isinstance(container, str) else container.id

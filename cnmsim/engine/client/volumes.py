@@ -1,0 +1,67 @@
+"""Volumes in docker-py's words (`docker/models/volumes.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define(eq=False, repr=False)
+class Volume(Model):
+    """A volume, in docker-py's words; its id is its name."""
+
+    def __repr__(self) -> str:
+        return f"<Volume: {self.id}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.id
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker volume inspect` prints."""
+        return self._engine.rest.volumes.inspect(self.id)
+
+    def remove(self, *, force: bool = False) -> None:
+        """Remove it."""
+        self._engine.rest.volumes.remove(self.id, query_of(force=force))
+
+
+@define
+class VolumeCollection:
+    """The volumes of an engine."""
+
+    _engine: Engine = field(repr=False)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = "",
+        driver_opts: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume."""
+        body = {"Name": name, "Driver": driver, "DriverOpts": driver_opts, "Labels": labels}
+        return Volume(self._engine, self._engine.rest.volumes.create(body)["Name"])
+
+    def get(self, name: str) -> Volume:
+        """Find a volume. Raises `NotFound`."""
+        return Volume(self._engine, self._engine.volume_store.get(name).name)
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[Volume]:
+        """List the volumes."""
+        found = self._engine.rest.volumes.list(query_of(filters=filters_of(filters)))
+        return [Volume(self._engine, each["Name"]) for each in found["Volumes"]]
+
+    def prune(self, filters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Remove unused volumes."""
+        return self._engine.rest.volumes.prune(query_of(filters=filters_of(filters)))
