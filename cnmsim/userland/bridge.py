@@ -1,0 +1,182 @@
+"""iproute2 `bridge` (link, fdb) and bridge-utils `brctl show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, format_mac, parse_mac
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.device import Device
+from cnmsim.userland.ip_config import NoDeviceFault, Words, device_named, flags_of, link_name
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+_OBJECTS = ("link", "fdb", "vlan", "mdb")
+
+
+async def main(process: Process) -> int:
+    """Run `bridge link [show] [dev DEV]`, `bridge fdb [show] [br BRIDGE] [dev DEV]`, `bridge fdb add|del …`."""
+    words = Words(process.argv[1:])
+    options: set[str] = set()
+    while words.first.startswith("-"):
+        options.add(words.take().lstrip("-"))
+    name = words.choose(_OBJECTS)
+    if name is None:
+        if words:
+            process.error(f'Object "{words.first}" is unknown, try "bridge help".\n')
+        else:
+            process.error("Usage: bridge [ OPTIONS ] OBJECT { COMMAND | help }\n")
+        return 255
+    words.take()
+    try:
+        if name == "link":
+            return _link(process, words, has_details=bool({"d", "details"} & options))
+        if name == "fdb":
+            return _fdb(process, words)
+    except NoDeviceFault as fault:
+        process.error(f'Cannot find device "{fault.name}"\n')
+        return 1
+    if name == "vlan":
+        process.write("port              vlan-id  \n")
+    return 0
+
+
+def _link(process: Process, words: Words, *, has_details: bool) -> int:
+    verb = words.take() if words and words.first != "dev" else "show"
+    if verb == "set":
+        return _link_set(process, words)
+    if words.first == "dev":
+        words.take()
+    wanted = words.first
+    if wanted:
+        device_named(process.namespace, wanted)
+    for device in process.namespace.devices.values():
+        if device.master is None or (wanted and device.name != wanted):
+            continue
+        state = "forwarding" if device.has_carrier else "disabled"
+        process.write(
+            f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
+            f"state {state} priority 32 cost 2 \n"
+        )
+        if has_details:
+            port = device.master.ports[device]
+            process.write(
+                f"    hairpin {_on(port.hairpin)} guard off root_block off fastleave off learning {_on(port.learning)} "
+                f"flood {_on(port.flood)} mcast_flood on bcast_flood on mcast_router 1 mcast_to_unicast off "
+                "neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked off mab off \n"
+            )
+    return 0
+
+
+def _on(is_on: bool) -> str:
+    return "on" if is_on else "off"
+
+
+def _link_set(process: Process, words: Words) -> int:
+    if words.first == "dev":
+        words.take()
+    device = device_named(process.namespace, words.take())
+    if device.master is None:
+        process.error("RTNETLINK answers: Operation not supported\n")
+        return 2
+    port = device.master.ports[device]
+    while words:
+        option = words.take()
+        value = words.take() == "on" if words else False
+        if option in ("hairpin", "learning", "flood"):
+            setattr(port, option, value)
+    return 0
+
+
+def _fdb(process: Process, words: Words) -> int:
+    verb = words.take() if words and words.first not in ("br", "brport", "dev") else "show"
+    if verb in ("add", "append", "del", "delete", "replace"):
+        return _fdb_change(process, words, verb)
+    if verb not in ("show", "list", "lst"):
+        process.error(f'Command "{verb}" is unknown, try "bridge fdb help".\n')
+        return 255
+    bridge = dev = ""
+    while words:
+        option = words.take()
+        value = words.take() if words else ""
+        if option == "br":
+            bridge = value
+        elif option in ("dev", "brport"):
+            dev = value
+    for name in filter(None, (bridge, dev)):
+        device_named(process.namespace, name)
+    for device in process.namespace.devices.values():
+        if dev and device.name != dev:
+            continue
+        if bridge and device.name != bridge and (device.master is None or device.master.name != bridge):
+            continue
+        for line in _fdb_lines(process, device):
+            process.write(line.replace(f" dev {device.name}", "") if dev else line)
+    return 0
+
+
+def _fdb_lines(process: Process, device: Device) -> list[str]:
+    lines: list[str] = []
+    now = process.clock.now_ns
+    if device.master is not None:
+        master = device.master
+        for mac, entry in master.fdb.items():
+            if entry.port is None and mac != device.mac:
+                continue
+            if entry.port is not None and entry.port.device is not device:
+                continue
+            if not entry.is_permanent and now - entry.updated_ns > master.ageing_s * NS:
+                continue
+            mark = " permanent" if entry.is_permanent else ""
+            lines.append(f"{format_mac(mac)} dev {device.name} master {master.name}{mark}\n")
+    # A VXLAN device's own table: where each MAC address is, and where floods go.
+    for mac, remote in getattr(device, "remotes", {}).items():
+        lines.append(f"{format_mac(mac)} dev {device.name} dst {format_ip(remote)} self permanent\n")
+    if device.kind != "loopback" and not isinstance(device, Bridge):
+        lines.append(f"33:33:00:00:00:01 dev {device.name} self permanent\n")
+        lines.append(f"01:00:5e:00:00:01 dev {device.name} self permanent\n")
+    return lines
+
+
+def _fdb_change(process: Process, words: Words, verb: str) -> int:
+    try:
+        mac = parse_mac(words.take())
+    except ValueError as error:
+        process.error(f'Invalid mac address {str(error).rpartition(" ")[2]}\n')
+        return 1
+    name = ""
+    while words:
+        if words.take() == "dev" and words:
+            name = words.take()
+    device = device_named(process.namespace, name)
+    if device.master is None:
+        process.error("RTNETLINK answers: Operation not supported\n")
+        return 2
+    if verb.startswith("del"):
+        if device.master.fdb.pop(mac, None) is None:
+            process.error("RTNETLINK answers: No such file or directory\n")
+            return 2
+        return 0
+    device.master.add_fdb(mac, device)
+    return 0
+
+
+async def brctl(process: Process) -> int:
+    """Run `brctl show [BRIDGE]`."""
+    words = process.argv[1:]
+    if not words or words[0] not in ("show", "showmacs", "addbr", "delbr", "addif", "delif"):
+        process.error("Usage: brctl [commands]\n")
+        return 1
+    if words[0] != "show":
+        process.error(f"brctl: {words[0]}: use ip link and bridge\n")
+        return 1
+    process.write("bridge name\tbridge id\t\tSTP enabled\tinterfaces\n")
+    for device in process.namespace.devices.values():
+        if not isinstance(device, Bridge) or (len(words) > 1 and device.name not in words[1:]):
+            continue
+        ports = [port.name for port in device.ports] or [""]
+        process.write(f"{device.name}\t\t8000.{device.mac.hex()}\tno\t\t{ports[0]}\n")
+        process.write("".join(f"\t\t\t\t\t\t\t{port}\n" for port in ports[1:]))
+    return 0

@@ -1,0 +1,84 @@
+"""netstat: busybox's and net-tools'. Sockets (-t, -u, -l, -a, -n, -p) and the routing table (-r)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.userland.applet import show_usage
+from cnmsim.userland.options import Options, UsageError, getopt
+from cnmsim.userland.route import table_lines
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.table import SocketInfo
+
+_STATES = {
+    "ESTAB": "ESTABLISHED", "SYN-SENT": "SYN_SENT", "SYN-RECV": "SYN_RECV", "FIN-WAIT-1": "FIN_WAIT1",
+    "FIN-WAIT-2": "FIN_WAIT2", "TIME-WAIT": "TIME_WAIT", "CLOSE-WAIT": "CLOSE_WAIT", "LAST-ACK": "LAST_ACK",
+    "LISTEN": "LISTEN", "CLOSING": "CLOSING", "UNCONN": "", "CLOSED": "CLOSE",
+}  # fmt: skip
+
+
+def _text(address: Address | None, port: int, family: int) -> str:
+    number = str(port) if port else "*"
+    if address is None or not any(address):
+        return f"{'::' if family == 6 else '0.0.0.0'}:{number}"  # noqa: S104
+    if family == 6 and len(address) == 4:
+        return f"::ffff:{format_ip(address)}:{number}"
+    return f"{format_ip(address)}:{number}"
+
+
+async def main(process: Process) -> int:
+    """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
+    try:
+        options = getopt(process.argv[1:], "laentuwxrWp" if process.argv[0] != "netstat" else "laentuwxrW")
+    except UsageError as error:
+        return show_usage(process, "[-ral] [-tuwx] [-en]", str(error))
+    return _show(process, options, is_nettools=False)
+
+
+async def nettools(process: Process) -> int:
+    """Run net-tools `netstat [-tulanpr]`."""
+    long = {"tcp": "t", "udp": "u", "listening": "l", "all": "a", "numeric": "n", "program": "p", "route": "r"}
+    try:
+        options = getopt(process.argv[1:], "tulanprewxWc46", long)
+    except UsageError as error:
+        process.error(f"netstat: {error}\nusage: netstat [-vWeenNcCF] [<Af>] -r         netstat {{-V|--version|-h|--help}}\n")
+        return 4
+    return _show(process, options, is_nettools=True)
+
+
+def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
+    if "r" in options:
+        process.write("Kernel IP routing table\n")
+        process.write("Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface\n")
+        process.write("".join(table_lines(process.namespace, is_numeric="n" in options, is_netstat=True)))
+        return 0
+    kind = "servers and established" if "a" in options else "only servers" if "l" in options else "w/o servers"
+    process.write(f"Active Internet connections ({kind})\n")
+    width = 11 if is_nettools else 12
+    heading = "Proto Recv-Q Send-Q Local Address           Foreign Address         " + "State".ljust(width)
+    process.write(heading + ("PID/Program name    " if "p" in options else "") + "\n")
+    table = process.namespace.sockets
+    chosen: list[SocketInfo] = table.listeners() if {"l", "a"} & set(options.values) else []
+    chosen = chosen + (table.connections() if "l" not in options else [])
+    both = not {"t", "u"} & set(options.values)
+    for protocol, letter in (("tcp", "t"), ("udp", "u")):
+        if not both and letter not in options:
+            continue
+        for family in (4, 6):
+            for info in chosen:
+                if info.protocol == protocol and info.family == family:
+                    process.write(_line(info, width, is_nettools=is_nettools, has_owner="p" in options))
+    return 0
+
+
+def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool) -> str:
+    name = f"{info.protocol}6" if is_nettools and info.family == 6 else info.protocol
+    send = 0 if info.state == "LISTEN" else info.send_queue
+    local = _text(info.local, info.local_port, info.family)
+    remote = _text(info.remote, info.remote_port, info.family)
+    owner = (f"{info.pid}/{info.program}" if info.pid else "-").ljust(20) if has_owner else ""
+    state = _STATES.get(info.state, info.state).ljust(width)
+    return f"{name:<5} {info.recv_queue:>6} {send:>6} {local:<23} {remote:<23} {state}{' ' if is_nettools and has_owner else ''}{owner}\n"

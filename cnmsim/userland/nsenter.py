@@ -1,0 +1,57 @@
+"""nsenter: runs a program in the network namespace that a path holds open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.userland.options import UsageError, getopt
+from cnmsim.userland.system import find_program
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+
+
+def _at(process: Process, path: str) -> NetworkNamespace | None:
+    known = process.machine.namespaces
+    for candidate in (path, path.replace("/run/", "/var/run/", 1), path.replace("/var/run/", "/run/", 1)):
+        if candidate in known:
+            return known[candidate]
+    return None
+
+
+async def main(process: Process) -> int:
+    """Run `nsenter --net=PATH|-t PID -n PROGRAM ARGUMENT…`."""
+    arguments = [f"--net={argument[2:]}" if argument.startswith("-n") and len(argument) > 2 else argument for argument in process.argv[1:]]
+    long = {"net=": "net", "net": "n", "target=": "t", "all": "a", "mount": "m", "uts": "u", "ipc": "i", "pid": "p"}
+    try:
+        options = getopt(arguments, "nt:amuipUCTFr", long, stop_at_operand=True)
+    except UsageError as error:
+        process.error(f"nsenter: {error}\nTry 'nsenter --help' for more information.\n")
+        return 1
+    namespace, hostname, files = process.namespace, process.hostname, process.files
+    path = options.get("net")
+    if path is not None:
+        found = _at(process, path)
+        if found is None:
+            process.error(f"nsenter: cannot open {path}: No such file or directory\n")
+            return 1
+        namespace = found
+    elif "t" in options:
+        text = options.get("t") or ""
+        target = process.machine.processes.get(int(text)) if text.isdigit() else None
+        if target is None:
+            process.error(f"nsenter: cannot open /proc/{text}/ns/net: No such file or directory\n")
+            return 1
+        if "n" in options or "a" in options:
+            namespace = target.namespace
+        if "u" in options or "a" in options:
+            hostname = target.hostname
+        if "m" in options or "a" in options:
+            files = target.files
+    argv = options.operands or ["sh"]
+    program = find_program(process, argv[0])
+    if program is None:
+        process.error(f"nsenter: failed to execute {argv[0]}: No such file or directory\n")
+        return 127
+    return await process.start(program, argv, namespace=namespace, hostname=hostname, files=files).exited
