@@ -61,7 +61,6 @@ def create_container(
     if config is None:
         raise InvalidParameter("config cannot be empty in order to create a container")
     if profile.create_fills_maps:
-        config["Volumes"] = config["Volumes"] or {}
         host_config["PortBindings"] = host_config["PortBindings"] or {}
     check_network_mode(profile, config, host_config)
     _default_network(host_config, endpoints)
@@ -115,10 +114,10 @@ def _adapt_to_api(engine: Engine, request: CreateRequest, api: ApiVersion) -> li
     if not api.at_least("1.48"):
         for settings in request.endpoints.values():
             settings.gw_priority = 0
-    for bindings in (request.host_config["PortBindings"] or {}).values():
-        # An empty list of bindings has always meant one ephemeral port.
-        if bindings is not None and not bindings:
-            bindings.append({"HostIp": "", "HostPort": ""})
+    if engine.profile.create_fills_maps:
+        bindings = request.host_config["PortBindings"]
+        for port, wanted in bindings.items():
+            bindings[port] = wanted or [{"HostIp": "", "HostPort": ""}]
     links = request.host_config["Links"]
     if links and is_user_defined(request.host_config["NetworkMode"]):
         settings = _main_endpoint(request)
@@ -268,7 +267,7 @@ def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
     config["User"] = config["User"] or of_image["User"]
     config["WorkingDir"] = config["WorkingDir"] or of_image["WorkingDir"]
     volumes = {**(of_image["Volumes"] or {}), **(config["Volumes"] or {})}
-    config["Volumes"] = volumes or config["Volumes"] or ({} if is_slim else None)
+    config["Volumes"] = volumes or None
     if of_image.get("StopSignal") and not config.get("StopSignal"):
         config["StopSignal"] = of_image["StopSignal"]
 

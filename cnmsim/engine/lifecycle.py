@@ -21,6 +21,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import wait_for
+from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -82,7 +83,7 @@ class Lifecycle:
     def _run(self, container: Container) -> None:
         engine, networking = self.engine, self.engine.networking
         allocates_first = engine.profile.allocates_before_task
-        sandbox = networking.initialise(container)
+        sandbox = self._initialise(container)
         if sandbox is not None and allocates_first:
             networking.allocate(container, sandbox)
         self._mount(container)
@@ -92,7 +93,7 @@ class Lifecycle:
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
         if sandbox is not None:
-            sandbox.set_key()
+            self._set_key(sandbox)
         if sandbox is not None and not allocates_first:
             try:
                 networking.allocate(container, sandbox)
@@ -101,6 +102,28 @@ class Lifecycle:
         self._bind_files(container)
         self._spawn(container, program, words, env)
         engine.log_container(container, "start")
+
+    def _initialise(self, container: Container) -> Sandbox | None:
+        try:
+            return self.engine.networking.initialise(container)
+        except EngineError as error:
+            raise self._as_runtime_error(error) from None
+
+    def _set_key(self, sandbox: Sandbox) -> None:
+        try:
+            sandbox.set_key()
+        except EngineError as error:
+            raise self._as_runtime_error(error) from None
+
+    def _as_runtime_error(self, error: EngineError) -> EngineError:
+        """Let runc report a sysctl that the kernel does not have or does not take; other errors stay."""
+        if not error.message.startswith("open /proc/sys/"):
+            return error
+        profile = self.engine.profile
+        return SystemFault(
+            f"{_CREATE_TASK}runc create failed: unable to start container process: {profile.runtime_error_detail}"
+            f"{error.message}{profile.runtime_error_suffix}"
+        )
 
     def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
         try:

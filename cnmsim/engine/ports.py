@@ -69,8 +69,8 @@ def asked_ports(
 ) -> tuple[list[TransportPort], list[PortBinding]]:
     """Give the ports a container exposes, and the bindings it asks for.
 
-    A published port is an exposed one. `publish_all` asks an ephemeral host port for every exposed port that has no
-    binding. Raises `InvalidParameter`.
+    A published port is an exposed one. A port with an empty list of bindings asks for one ephemeral host port, and
+    with `publish_all` so does every exposed port. Raises `InvalidParameter`.
     """
     entries = {**dict.fromkeys(exposed), **(bindings or {})}
     ports: list[TransportPort] = []
@@ -81,7 +81,7 @@ def asked_ports(
             continue
         ports.append(port)
         asked += [_binding(port, each) for each in wanted or ()]
-        if publish_all and not wanted:
+        if not wanted and (publish_all or key in (bindings or {})):
             asked.append(PortBinding(port.protocol, port.port))
     return ports, asked
 

@@ -198,7 +198,7 @@ class Profile:
     # ---- shapes of the API
     #: Go's name of the struct that a container's create body is read into; errors about the body name it.
     create_body_struct: str = "CreateRequest"
-    #: An absent `Volumes` or `PortBindings` becomes `{}` instead of `null`.
+    #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
     create_fills_maps: bool = False
     #: What older API versions showed besides is gone (top-level addresses, `Bridge`, `OnBuild`, `from` of events),
     #: and comes back for clients that ask for API 1.51 or older.

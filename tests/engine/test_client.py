@@ -283,3 +283,25 @@ def test_version_names_the_release_and_its_api(version, api):
     engine = new_engine(version)
     assert (engine.version()["Version"], engine.version()["ApiVersion"]) == (version, api)
     assert engine.rest.system.ping_headers()["Api-Version"] == api
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("bindings", [None, []])
+def test_port_without_a_binding_gets_an_ephemeral_one(version, bindings):
+    engine = new_engine(version)
+    body = {"Image": "nginx", "HostConfig": {"PortBindings": {"80/tcp": bindings}}}
+    identity = engine.rest.containers.create(body)["Id"]
+    engine.rest.containers.start(identity)
+    assert engine.containers.get(identity).ports["80/tcp"][0] == {"HostIp": "0.0.0.0", "HostPort": "32768"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_sysctls_of_the_network_are_those_of_the_container_alone(version):
+    engine = new_engine(version)
+    container = engine.containers.run(
+        "alpine",
+        "sleep 1d",
+        sysctls={"net.ipv4.ip_unprivileged_port_start": 0, "net.ipv4.conf.all.forwarding": 1},
+        detach=True,
+    )
+    assert container.namespace.sysctl_get("net.ipv4.conf.all.forwarding") == "1"
