@@ -226,6 +226,17 @@ def test_data_before_a_reset_is_still_read(pair: Pair) -> None:
     assert server.recv_nowait() == b""
 
 
+def test_a_reset_after_the_end_is_told_to_the_sender_only(pair: Pair) -> None:
+    client, server = connected(pair)
+    server.shutdown_write()
+    pair[0].clock.run_for(0.1)
+    server.abort()
+    pair[0].clock.run_for(0.1)
+    assert client.recv_nowait() == b""
+    with pytest.raises(BrokenPipeError):
+        client.send(b"x")
+
+
 def test_data_for_a_closed_socket_is_answered_by_a_reset(pair: Pair) -> None:
     client, server = connected(pair)
     server.close()
@@ -479,13 +490,17 @@ def test_a_wrong_checksum_is_dropped_with_that_reason(pair: Pair) -> None:
     b = pair[1]
     listen(b)
     recorder = b.clock.context = Recorder()
-    message = bytearray(TcpSegment(1000, 80, 0, 0, TCP_SYN, 65535).to_wire(parse_ip("10.0.0.1"), parse_ip("10.0.0.2")))
+    message = bytearray(
+        TcpSegment(1000, 80, 0, 0, TCP_SYN, 65535).to_wire(parse_ip("10.0.0.1"), parse_ip("10.0.0.2"))
+    )
     message[16] ^= 1
     b.input(build_ip(6, parse_ip("10.0.0.1"), parse_ip("10.0.0.2"), bytes(message)))
     assert [event.reason for event in recorder.events] == [DropReason.CHECKSUM]
 
 
-@pytest.mark.parametrize(("flags", "reason"), [(TCP_SYN, DropReason.PORT_CLOSED), (TCP_FIN, DropReason.STRAY_SEGMENT)])
+@pytest.mark.parametrize(
+    ("flags", "reason"), [(TCP_SYN, DropReason.PORT_CLOSED), (TCP_FIN, DropReason.STRAY_SEGMENT)]
+)
 def test_what_no_socket_takes_is_dropped_and_reset(pair: Pair, flags: int, reason: DropReason) -> None:
     a, b = pair
     recorder = b.clock.context = Recorder()
@@ -507,7 +522,9 @@ def test_a_reset_that_is_not_exact_gets_a_challenge(pair: Pair) -> None:
     network = pair[0].network
     assert client._connection is not None
     wrong = (client._connection._irs + 500) & 0xFFFFFFFF
-    segment = TcpSegment(80, client.local_port, wrong, 0, TCP_RST, 0).to_wire(parse_ip("10.0.0.2"), parse_ip("10.0.0.1"))
+    segment = TcpSegment(80, client.local_port, wrong, 0, TCP_RST, 0).to_wire(
+        parse_ip("10.0.0.2"), parse_ip("10.0.0.1")
+    )
     before = len(network.wire)
     pair[0].input(build_ip(6, parse_ip("10.0.0.2"), parse_ip("10.0.0.1"), segment))
     assert client.state == "ESTAB"

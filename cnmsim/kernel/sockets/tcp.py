@@ -251,6 +251,9 @@ class TcpSocket(Socket):
         connection = self._established()
         if connection.unread:
             return connection.read(n)
+        if connection.has_peer_finished:
+            # As in Linux, the end comes before an error that came after it; that one waits for the next `send`.
+            return b""
         self._raise_error(connection)
         if not connection.is_at_end:
             raise os_error(errno.EAGAIN)

@@ -207,6 +207,12 @@ class TcpConnection:
         """Whether the peer will send no more."""
         return self.state not in RECEIVING and self.state not in OPENING
 
+    @property
+    def has_peer_finished(self) -> bool:
+        """Whether everything the peer had to send arrived, up to its FIN."""
+        fin_at = self._receive_buffer.fin_at
+        return fin_at is not None and self._receive_buffer.next > fin_at
+
     def close(self) -> None:
         """Send no more: FIN after what is queued."""
         if self.state is TcpState.SYN_SENT:
