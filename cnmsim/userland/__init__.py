@@ -22,9 +22,10 @@ def _program(place: str) -> Program:
     module_name, _, function_name = place.partition(":")
 
     async def run(process: Process) -> int:
+        from cnmsim.userland.applet import settled
+
         main = getattr(import_module(f"cnmsim.userland.{module_name}"), function_name or "main")
-        status: int = await main(process)
-        return status
+        return await settled(process, await main(process))
 
     run.__name__ = run.__qualname__ = place
     return run

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.task import Future
+
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
@@ -27,6 +29,16 @@ def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     said = f"{name_of(process)}: {message}\n" if message else ""
     process.error(f"{said}{BANNER}\n\nUsage: {name_of(process)} {synopsis}\n")
     return 1
+
+
+async def settled(process: Process, status: int) -> int:
+    """Give the exit status of a program that is through.
+
+    If it ended itself in this very step (SIGPIPE on its last line), its cancellation is on the way: wait for that.
+    """
+    if not process.is_running:
+        await Future[int](process.clock)
+    return status
 
 
 def path_of(process: Process, path: str) -> str:

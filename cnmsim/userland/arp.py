@@ -66,7 +66,9 @@ async def nettools(process: Process) -> int:
     try:
         options = getopt(process.argv[1:], "andsveDH:i:")
     except UsageError as error:
-        process.error(f"arp: {error}\nUsage:\n  arp [-vn]  [<HW>] [-i <if>] [-a] [<hostname>]             <-Display ARP cache\n")
+        process.error(
+            f"arp: {error}\nUsage:\n  arp [-vn]  [<HW>] [-i <if>] [-a] [<hostname>]             <-Display ARP cache\n"
+        )
         return 255
     if {"d", "s"} & set(options.values):
         return _change(process, options)

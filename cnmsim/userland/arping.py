@@ -78,5 +78,7 @@ async def main(process: Process) -> int:
     finally:
         device.taps = tuple(other for other in device.taps if other is not tap)
     if "q" not in options:
-        process.write(f"Sent {sent} probe(s) ({sent} broadcast(s))\nReceived {received} response(s) (0 request(s), 0 broadcast(s))\n")
+        process.write(
+            f"Sent {sent} probe(s) ({sent} broadcast(s))\nReceived {received} response(s) (0 request(s), 0 broadcast(s))\n"
+        )
     return int(bool(received)) if "D" in options else int(not received)

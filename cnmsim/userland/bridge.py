@@ -144,7 +144,7 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
     try:
         mac = parse_mac(words.take())
     except ValueError as error:
-        process.error(f'Invalid mac address {str(error).rpartition(" ")[2]}\n')
+        process.error(f"Invalid mac address {str(error).rpartition(' ')[2]}\n")
         return 1
     name = ""
     while words:

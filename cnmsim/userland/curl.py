@@ -109,7 +109,8 @@ class _Transfer:
             expected = self.answer.header("Content-Length") if self.answer else None
             out_of = f" out of {expected}" if expected else ""
             raise _CurlError(
-                28, f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes received"
+                28,
+                f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes received",
             ) from None
         except OSError as error:
             raise _CurlError(56, f"Recv failure: {strerror(error)}") from None
@@ -176,7 +177,8 @@ class _Transfer:
             self.note("using HTTP/1.x")
             return socket
         raise _CurlError(
-            7, f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not connect to server"
+            7,
+            f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not connect to server",
         )
 
     def _bind(self, socket: TcpSocket) -> None:
@@ -369,5 +371,3 @@ def _store(process: Process, target: str | None, body: bytes) -> tuple[int, str]
 def _meter_line(size: int) -> str:
     share = "100" if size else "  0"
     return f"\r{share} {size:>5}  {share} {size:>5}    0     0 {size * 1000 if size else 0:>6}      0 --:--:-- --:--:-- --:--:-- {size * 1000 if size else 0:>5}\n"
-
-

@@ -35,7 +35,9 @@ class _Request:
     tries: int = 3
     timeout_s: float = 5
     family: int = 0
-    flags: set[str] = field(factory=lambda: {"comments", "question", "answer", "authority", "additional", "stats", "cmd"})
+    flags: set[str] = field(
+        factory=lambda: {"comments", "question", "answer", "authority", "additional", "stats", "cmd"}
+    )
     is_short: bool = False
     searches: bool = False
     recurses: bool = True
@@ -166,7 +168,19 @@ def _read_plus(request: _Request, text: str) -> None:
         request.flags = set(_Request().flags) if is_on else set()
     elif name in ("comments", "question", "answer", "authority", "additional", "stats", "cmd"):
         (request.flags.add if is_on else request.flags.discard)(name)
-    elif name not in ("tcp", "dnssec", "multiline", "cookie", "trace", "qr", "identify", "adflag", "ttlid", "defname", "fail"):
+    elif name not in (
+        "tcp",
+        "dnssec",
+        "multiline",
+        "cookie",
+        "trace",
+        "qr",
+        "identify",
+        "adflag",
+        "ttlid",
+        "defname",
+        "fail",
+    ):
         raise _Usage(f"Invalid option: +{text}")
 
 
@@ -194,7 +208,9 @@ async def main(process: Process) -> int:
     found = None
     for name in names:
         try:
-            query = dns.message.make_query(name, request.kind, use_edns=0 if request.edns else -1, payload=1232, id=_draw(process))
+            query = dns.message.make_query(
+                name, request.kind, use_edns=0 if request.edns else -1, payload=1232, id=_draw(process)
+            )
         except (dns.exception.DNSException, UnicodeError):
             process.write(f"dig: '{request.name}' is not a legal IDNA2008 name\n")
             return 1
@@ -243,7 +259,7 @@ async def _servers(process: Process, request: _Request) -> list[Address] | None:
 
 def _greeting(process: Process, request: _Request) -> str:
     arguments = " ".join(process.argv[1:])
-    found = f"; ({1} server found)\n" if request.server else ""
+    found = "; (1 server found)\n" if request.server else ""
     return f"\n; <<>> DiG {VERSION} <<>> {arguments}\n{found};; global options: +cmd\n"
 
 
@@ -256,7 +272,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
     has_opt = answer.edns >= 0
     if "comments" in request.flags:
         flags = dns.flags.to_text(answer.flags).lower()
-        counts = (len(answer.question), *(sum(len(rrset) for rrset in part) for part in (answer.answer, answer.authority)))
+        counts = (
+            len(answer.question),
+            *(sum(len(rrset) for rrset in part) for part in (answer.answer, answer.authority)),
+        )
         extra = sum(len(rrset) for rrset in answer.additional) + has_opt
         lines += [
             ";; Got answer:",
@@ -270,8 +289,14 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
             lines += [";; OPT PSEUDOSECTION:", f"; EDNS: version: {answer.edns}, flags:; udp: {answer.payload}"]
     if "question" in request.flags:
         lines += [";; QUESTION SECTION:"]
-        lines += [";" + _columns(entry.name.to_text(), "", "IN", _kind(entry.rdtype)) for entry in answer.question] + [""]
-    for part, title in ((answer.answer, "answer"), (answer.authority, "authority"), (answer.additional, "additional")):
+        lines += [
+            ";" + _columns(entry.name.to_text(), "", "IN", _kind(entry.rdtype)) for entry in answer.question
+        ] + [""]
+    for part, title in (
+        (answer.answer, "answer"),
+        (answer.authority, "authority"),
+        (answer.additional, "additional"),
+    ):
         if part and title in request.flags:
             lines.append(f";; {title.upper()} SECTION:")
             lines += [line for rrset in part for line in _record_lines(rrset)] + [""]
@@ -400,7 +425,9 @@ async def host(process: Process) -> int:
 
     operands = [argument for argument in process.argv[1:] if not argument.startswith("-")]
     if not operands:
-        process.error("Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] [-W time] [-R number] hostname [server]\n")
+        process.error(
+            "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] [-W time] [-R number] hostname [server]\n"
+        )
         return 1
     name = operands[0]
     servers = await _servers(process, _Request(server=operands[1] if len(operands) > 1 else ""))
@@ -418,13 +445,20 @@ async def host(process: Process) -> int:
         except (dns.exception.DNSException, UnicodeError):
             return 1
         if found is None:
-            process.write("".join(f";; {trouble}\n" for trouble in client.troubles) + ";; no servers could be reached\n")
+            process.write(
+                "".join(f";; {trouble}\n" for trouble in client.troubles) + ";; no servers could be reached\n"
+            )
             return 1
         if found[0].rcode() != dns.rcode.NOERROR:
             code = found[0].rcode()
             process.write(f"Host {asked} not found: {int(code)}({dns.rcode.to_text(code)})\n")
             return 1
-        words = {"A": "has address", "AAAA": "has IPv6 address", "MX": "mail is handled by", "PTR": "domain name pointer"}
+        words = {
+            "A": "has address",
+            "AAAA": "has IPv6 address",
+            "MX": "mail is handled by",
+            "PTR": "domain name pointer",
+        }
         for rrset in found[0].answer:
             owner = rrset.name.to_text(omit_final_dot=True)
             verb = words.get(_kind(rrset.rdtype), "is an alias for")

@@ -15,7 +15,9 @@ async def main(process: Process) -> int:
     """Run `getent hosts|ahosts|ahostsv4|ahostsv6 NAME…`; 2 if a name is not found."""
     words = process.argv[1:]
     if not words:
-        process.error("getent: wrong number of arguments\nTry `getent --help' or `getent --usage' for more information.\n")
+        process.error(
+            "getent: wrong number of arguments\nTry `getent --help' or `getent --usage' for more information.\n"
+        )
         return 1
     database, names = words[0], words[1:]
     if database not in ("hosts", "ahosts", "ahostsv4", "ahostsv6"):

@@ -31,7 +31,12 @@ async def main(process: Process) -> int:
         return show_usage(process, "[-a] [IFACE] [ADDRESS]", f"invalid option -- '{name[1:2]}'")
     device = devices.get(name)
     if device is None:
-        return complain(process, f"{name}: error fetching interface information: Device not found" if not words else "SIOCGIFFLAGS: No such device")
+        return complain(
+            process,
+            f"{name}: error fetching interface information: Device not found"
+            if not words
+            else "SIOCGIFFLAGS: No such device",
+        )
     if not words:
         process.write(_text(device))
         return 0
@@ -54,7 +59,7 @@ def _configure(process: Process, device: Device, words: list[str]) -> int:
         elif word == "mtu":
             device.set_mtu(int(rest.pop(0)))
         elif word == "netmask":
-            length = str(bin(int.from_bytes(parse_ip(rest.pop(0)))).count("1"))
+            length = str(int.from_bytes(parse_ip(rest.pop(0))).bit_count())
         elif word in ("broadcast", "hw"):
             rest.pop(0)
         else:
@@ -90,7 +95,9 @@ def _text(device: Device) -> str:
             lines.append(f"          inet addr:{format_ip(item.address)}  {broadcast}Mask:{netmask(item.prefix)}")
             break
     lines += [
-        f"          inet6 addr: {item} Scope:{_SCOPES.get(item.scope, item.scope)}" for item in device.addresses if item.family == 6
+        f"          inet6 addr: {item} Scope:{_SCOPES.get(item.scope, item.scope)}"
+        for item in device.addresses
+        if item.family == 6
     ]
     flags = ["UP"] if device.is_up else []
     flags += ["LOOPBACK"] if is_loopback else ["BROADCAST"]

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.route import Route
 
-_SYNOPSIS = "[OPTIONS] address|route|link|tunnel|neigh|rule [ARGS]\n\nOPTIONS := -f[amily] inet|inet6|link | -o[neline]"
+_SYNOPSIS = (
+    "[OPTIONS] address|route|link|tunnel|neigh|rule [ARGS]\n\nOPTIONS := -f[amily] inet|inet6|link | -o[neline]"
+)
 _OBJECTS = ("address", "route", "link", "neighbour", "rule", "tunnel")
 
 
@@ -57,18 +59,18 @@ async def main(process: Process) -> int:
         return command.run(name, words)
     except NoDeviceFault as fault:
         if name == "link" and fault.is_change:
-            return complain(process, "SIOCGIFFLAGS: No such device")
+            complain(process, "SIOCGIFFLAGS: No such device")
+            return 2
         complain(process, f"can't find device '{fault.name}'")
         return 2 if name == "link" else 1
     except IpFault as fault:
         if fault.is_usage:
             return show_usage(process, _SYNOPSIS)
-        text = str(fault)
-        return complain(process, text[0].lower() + text[1:] if text[:4] != "RTNE" else text)
+        complain(process, _worded(str(fault)))
+        return 2 if "RTNETLINK" in _worded(str(fault)) else 1
     except OSError as error:
-        if name == "link":
-            return complain(process, f"ioctl 0x8914 failed: {strerror(error)}" if words else strerror(error))
-        complain(process, f"RTNETLINK answers: {strerror(error)}")
+        is_mtu = name == "link" and "mtu" in process.argv
+        complain(process, f"{'SIOCSIFMTU' if is_mtu else 'RTNETLINK answers'}: {strerror(error)}")
         return 2
 
 
@@ -103,7 +105,7 @@ class _Ip:
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
                 "add": changes.neighbour_set, "replace": changes.neighbour_set, "delete": changes.neighbour_delete,
             },
-            "rule": {"list": self._rules, "show": self._rules},
+            "rule": {"list": lambda _: self._rules(), "show": lambda _: self._rules()},
         }  # fmt: skip
         table = commands.get(name)
         if table is None:
@@ -216,10 +218,19 @@ class _Ip:
             found.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
             self.process.write(f"{' '.join(found)}\n")
 
-    def _rules(self, words: Words) -> None:
+    def _rules(self) -> None:
         self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
         if self.family != 6:
             self.process.write("32767:\tfrom all lookup default\n")
+
+
+def _worded(text: str) -> str:
+    """Say what is wrong with a command line as busybox says it."""
+    if '"dev" argument' in text:
+        return 'need "dev IFACE"'
+    if text.startswith("any valid prefix"):
+        return "RTNETLINK answers: Numerical result out of range"
+    return text if text.startswith("RTNE") else text[0].lower() + text[1:]
 
 
 _LIFETIME = "       valid_lft forever preferred_lft forever"

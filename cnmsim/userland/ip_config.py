@@ -61,7 +61,7 @@ class Words:
     def take(self) -> str:
         """Take the next word. Raises `IpFault` if the command ends too early."""
         if not self.rest:
-            raise IpFault("Command line is not complete. Try option \"help\"", 255, is_usage=True)
+            raise IpFault('Command line is not complete. Try option "help"', 255, is_usage=True)
         return self.rest.pop(0)
 
     def choose(self, names: Iterable[str]) -> str | None:
@@ -140,11 +140,15 @@ def read_prefix(text: str, family: int) -> Prefix:
     try:
         head, slash, length = text.partition("/")
         if "." in head and ":" not in head and head.count(".") < 3:
-            head = ".".join((head.split(".") + ["0", "0", "0"])[:4])
+            head = ".".join([*head.split("."), "0", "0", "0"][:4])
         return Prefix.parse(head + slash + length, strict=False)
     except ValueError:
         kind = "inet6" if family == 6 else "inet"
-        raise IpFault(f'any valid prefix is expected rather than "{text}".' if family != 4 else f'{kind} prefix is expected rather than "{text}".') from None
+        raise IpFault(
+            f'any valid prefix is expected rather than "{text}".'
+            if family != 4
+            else f'{kind} prefix is expected rather than "{text}".'
+        ) from None
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
@@ -251,9 +255,7 @@ def select_routes(namespace: NetworkNamespace, family: int, chosen: Selection) -
         chosen.exact = True
     if prefix is not None:
         routes = [
-            route
-            for route in routes
-            if (route.prefix == prefix if chosen.exact else route.prefix.network in prefix)
+            route for route in routes if (route.prefix == prefix if chosen.exact else route.prefix.network in prefix)
         ]
     if chosen.scope:
         routes = [route for route in routes if route.scope == chosen.scope]
@@ -272,7 +274,9 @@ def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
             if item.family != family:
                 continue
             bits = len(item.address) * 8
-            own = Route(Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local")
+            own = Route(
+                Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local"
+            )
             if family == 6:
                 found.append(evolve(own, src=None))
                 continue
@@ -359,7 +363,7 @@ class IpChanges:
             else:
                 text = word
         if not name:
-            raise IpFault('Not enough information: "dev" argument is required.', 255)
+            raise IpFault('Not enough information: "dev" argument is required.')
         if not text:
             raise IpFault("Command line is not complete.", 255)
         return text, name, options
@@ -412,7 +416,12 @@ class IpChanges:
         for path in (name, *(folder + name for folder in _NAMESPACE_FOLDERS)):
             if path in known:
                 return known[path]
-        raise IpFault(f'Invalid "netns" value "{name}"' if "/" in name else f'Cannot open network namespace "{name}": No such file or directory', 255)
+        raise IpFault(
+            f'Invalid "netns" value "{name}"'
+            if "/" in name
+            else f'Cannot open network namespace "{name}": No such file or directory',
+            255,
+        )
 
     def link_add(self, words: Words) -> None:
         """`link add [name] NAME type veth peer [name] NAME`, `link add NAME type bridge`, and kinds others bring."""
@@ -442,7 +451,7 @@ class IpChanges:
             raise IpFault('Not enough information: "type" argument is required.', 255)
         maker = LINK_KINDS.get(kind)
         if maker is None:
-            raise IpFault(f"Unknown device type: {kind}" if not kind.isalnum() else "RTNETLINK answers: Operation not supported", 2)
+            raise IpFault("Error: Unknown device type.", 2)
         lower = device_named(self.namespace, parent) if parent else None
         made = maker(self, LinkRequest(name, mac or self.new_mac(), lower, words))
         if mtu:
@@ -469,7 +478,19 @@ class IpChanges:
         values: dict[str, str] = {}
         while words:
             word = words.take()
-            if word in ("via", "dev", "metric", "src", "proto", "protocol", "scope", "mtu", "table", "preference", "priority"):
+            if word in (
+                "via",
+                "dev",
+                "metric",
+                "src",
+                "proto",
+                "protocol",
+                "scope",
+                "mtu",
+                "table",
+                "preference",
+                "priority",
+            ):
                 value = words.take()
                 if word == "via" and value in ("inet", "inet6"):
                     value = words.take()
@@ -492,7 +513,9 @@ class IpChanges:
         family = self.family or (family_of(gateway or source or b"") if gateway or source else 4)
         prefix = read_prefix(target or "default", family)
         device = device_named(self.namespace, values["dev"]) if "dev" in values else None
-        scope = values.get("scope") or ("link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global")
+        scope = values.get("scope") or (
+            "link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global"
+        )
         return Route(
             prefix, device, gateway, self._integer(values.get("metric", "0")), scope, source,
             values.get("proto", "boot"), kind, self._integer(values["mtu"]) if "mtu" in values else None,
@@ -557,7 +580,7 @@ class IpChanges:
         """`neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""
         address, name, mac = self._neighbour_words(words)
         if mac is None:
-            raise OSError(errno.EINVAL, "Invalid argument")
+            raise IpFault("Error: No link layer address given.", 2)
         self.namespace.neighbours.set_permanent(device_named(self.namespace, name), address, mac)
 
     def neighbour_delete(self, words: Words) -> None:
@@ -621,5 +644,3 @@ class IpChanges:
             return parse_mac(text)
         except ValueError:
             raise IpFault(f'"{text}" is invalid lladdr.', 255) from None
-
-

@@ -94,9 +94,20 @@ def _set_option(style: _Style, option: str, words: Words) -> bool:
     elif option in ("f", "family"):
         style.family = {"inet": 4, "inet6": 6}.get(words.take(), 0)
     else:
-        return option in ("c", "color", "h", "human", "r", "resolve", "N", "Numeric", "t", "timestamp", "a", "all") or (
-            option.startswith(("c=", "color="))
-        )
+        return option in (
+            "c",
+            "color",
+            "h",
+            "human",
+            "r",
+            "resolve",
+            "N",
+            "Numeric",
+            "t",
+            "timestamp",
+            "a",
+            "all",
+        ) or (option.startswith(("c=", "color=")))
     return True
 
 
@@ -157,7 +168,9 @@ class _Ip:
         try:
             return self.run(name, words)
         except NoDeviceFault as fault:
-            known = f'Cannot find device "{fault.name}"' if fault.is_change else f'Device "{fault.name}" does not exist.'
+            known = (
+                f'Cannot find device "{fault.name}"' if fault.is_change else f'Device "{fault.name}" does not exist.'
+            )
             process.error(f"{known}\n")
             return 1
         except IpFault as fault:
@@ -165,7 +178,7 @@ class _Ip:
             process.error(f"{'Error: ' if 'expected rather' in text or 'garbage' in text else ''}{text}\n")
             return fault.status
         except OSError as error:
-            process.error(f"{_worded(name, error)}\n")
+            process.error(f"{_worded(name, error, is_mtu='mtu' in process.argv)}\n")
             return 2
 
     def run(self, name: str, words: Words) -> int:
@@ -192,7 +205,7 @@ class _Ip:
                 "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
             },
-            "rule": {"show": self._rules, "list": self._rules, "lst": self._rules},
+            "rule": dict.fromkeys(("show", "list", "lst"), lambda _: self._rules()),
         }  # fmt: skip
         table = commands["neighbour" if name == "neighbor" else name]
         chosen = words.choose(table) if words else "show"
@@ -216,7 +229,9 @@ class _Ip:
         self.process.write(("\\".join(lines) if self.style.is_oneline else "\n".join(lines)) + "\n")
 
     def _link_line(self, device: Device, *, has_mode: bool) -> str:
-        words = [f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} qdisc {qdisc_of(device)}"]
+        words = [
+            f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} qdisc {qdisc_of(device)}"
+        ]
         if device.master is not None:
             words.append(f"master {device.master.name}")
         words.append(f"state {state_of(device)}")
@@ -312,7 +327,11 @@ class _Ip:
                 if chosen.device and route.device is not None:
                     text = text.replace(f" dev {route.device.name}", "", 1)
                 if chosen.table in ("all", "0") and route.kind in ("local", "broadcast"):
-                    text = text.replace(f" dev {route.device.name if route.device else ''}", " dev {} table local".format(route.device.name if route.device else ""), 1)
+                    text = text.replace(
+                        f" dev {route.device.name if route.device else ''}",
+                        f" dev {route.device.name if route.device else ''} table local",
+                        1,
+                    )
                 self.process.write(f"{text} \n")
 
     def _route_get(self, words: Words) -> None:
@@ -340,7 +359,11 @@ class _Ip:
         found += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
         found += ["dev", "lo" if is_local else decision.outdev.name]
         if len(address) == 16:
-            found += ["proto", decision.route.protocol or "kernel"] if not is_local else ["table", "local", "proto", "kernel"]
+            found += (
+                ["proto", decision.route.protocol or "kernel"]
+                if not is_local
+                else ["table", "local", "proto", "kernel"]
+            )
         found += ["src", format_ip(decision.src)] if source is None else []
         if len(address) == 16:
             self.process.write(f"{' '.join(found)} metric {decision.route.metric} pref medium\n")
@@ -357,7 +380,7 @@ class _Ip:
                 text = text.replace(f" dev {entry.device.name}", "", 1)
             self.process.write(f"{text} \n")
 
-    def _rules(self, words: Words) -> None:
+    def _rules(self) -> None:
         self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
         if self.family != 6:
             self.process.write("32767:\tfrom all lookup default\n")
@@ -373,7 +396,7 @@ def route_text(route: Route) -> str:
     return text
 
 
-def _worded(name: str, error: OSError) -> str:
+def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
     number = errno_of(error)
     text = strerror(error)
     if name == "address" and number == errno.EEXIST:
@@ -386,8 +409,6 @@ def _worded(name: str, error: OSError) -> str:
         return "Error: Nexthop has invalid gateway."
     if name == "route" and number == errno.ENETDOWN:
         return "Error: Device for nexthop is not up."
-    if name == "link" and number == errno.EINVAL and "mtu" in str(error):
+    if name == "link" and number == errno.EINVAL and is_mtu:
         return "Error: mtu less than device minimum."
     return f"RTNETLINK answers: {text}"
-
-

@@ -100,7 +100,9 @@ def _member(found: IpSet, command: str, member: str, *, is_lenient: bool) -> str
         else:
             raise _Failure(f"Unknown command {command}")
     except (ValueError, KeyError):
-        raise _Failure(f"Syntax error: cannot parse {member}: resolving to IPv{found.family} address failed") from None
+        raise _Failure(
+            f"Syntax error: cannot parse {member}: resolving to IPv{found.family} address failed"
+        ) from None
     return ""
 
 

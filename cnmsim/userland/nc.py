@@ -36,7 +36,9 @@ async def main(process: Process) -> int:
             port = int(options.operands[-1])
         if not port:
             return show_usage(process, _SYNOPSIS)
-        return await (_listen_udp if "u" in options else _listen)(process, options, port, program, wait_s)
+        if "u" in options:
+            return await _listen_udp(process, options, port, wait_s)
+        return await _listen(process, options, port, program, wait_s)
     if len(options.operands) != 2:
         return show_usage(process, _SYNOPSIS)
     host, ports = options.operands
@@ -265,7 +267,7 @@ async def _relay_udp(process: Process, socket: UdpSocket, wait_s: float | None) 
         process.write(data)
 
 
-async def _listen_udp(process: Process, options: Options, port: int, program: list[str], wait_s: float | None) -> int:
+async def _listen_udp(process: Process, options: Options, port: int, wait_s: float | None) -> int:
     socket = process.udp(4 if "4" in options or options.get("s") else 6)
     try:
         socket.bind((options.get("s") or ("0.0.0.0" if "4" in options else "::"), port))  # noqa: S104

@@ -32,7 +32,7 @@ def _text(address: Address | None, port: int, family: int) -> str:
 async def main(process: Process) -> int:
     """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
     try:
-        options = getopt(process.argv[1:], "laentuwxrWp" if process.argv[0] != "netstat" else "laentuwxrW")
+        options = getopt(process.argv[1:], "laentuwxrW")
     except UsageError as error:
         return show_usage(process, "[-ral] [-tuwx] [-en]", str(error))
     return _show(process, options, is_nettools=False)
@@ -44,7 +44,9 @@ async def nettools(process: Process) -> int:
     try:
         options = getopt(process.argv[1:], "tulanprewxWc46", long)
     except UsageError as error:
-        process.error(f"netstat: {error}\nusage: netstat [-vWeenNcCF] [<Af>] -r         netstat {{-V|--version|-h|--help}}\n")
+        process.error(
+            f"netstat: {error}\nusage: netstat [-vWeenNcCF] [<Af>] -r         netstat {{-V|--version|-h|--help}}\n"
+        )
         return 4
     return _show(process, options, is_nettools=True)
 
@@ -53,7 +55,11 @@ def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
     if "r" in options:
         process.write("Kernel IP routing table\n")
         process.write("Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface\n")
-        process.write("".join(table_lines(process.namespace, is_numeric="n" in options, is_netstat=True)))
+        process.write(
+            "".join(
+                table_lines(process.namespace, is_numeric="n" in options, is_netstat=True, is_nettools=is_nettools)
+            )
+        )
         return 0
     kind = "servers and established" if "a" in options else "only servers" if "l" in options else "w/o servers"
     process.write(f"Active Internet connections ({kind})\n")

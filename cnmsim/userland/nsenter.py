@@ -22,7 +22,10 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
 
 async def main(process: Process) -> int:
     """Run `nsenter --net=PATH|-t PID -n PROGRAM ARGUMENT…`."""
-    arguments = [f"--net={argument[2:]}" if argument.startswith("-n") and len(argument) > 2 else argument for argument in process.argv[1:]]
+    arguments = [
+        f"--net={argument[2:]}" if argument.startswith("-n") and len(argument) > 2 else argument
+        for argument in process.argv[1:]
+    ]
     long = {"net=": "net", "net": "n", "target=": "t", "all": "a", "mount": "m", "uts": "u", "ipc": "i", "pid": "p"}
     try:
         options = getopt(arguments, "nt:amuipUCTFr", long, stop_at_operand=True)

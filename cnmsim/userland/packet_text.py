@@ -10,7 +10,16 @@ from cnmsim.userland.packet_filter import Seen
 from cnmsim.userland.resolve import parse_answer
 
 _ETHERTYPES = {0x0800: "IPv4 (0x0800)", 0x86DD: "IPv6 (0x86dd)", 0x0806: "ARP (0x0806)", 0x8100: "802.1Q (0x8100)"}
-_PORT_NAMES = {22: "ssh", 53: "domain", 67: "bootps", 68: "bootpc", 80: "http", 123: "ntp", 443: "https", 5432: "postgresql"}
+_PORT_NAMES = {
+    22: "ssh",
+    53: "domain",
+    67: "bootps",
+    68: "bootpc",
+    80: "http",
+    123: "ntp",
+    443: "https",
+    5432: "postgresql",
+}
 _PROTOCOL_NAMES = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
 _UNREACHABLE4 = {0: "net {} unreachable", 1: "host {} unreachable", 2: "{} protocol {} unreachable",
                  9: "net {} unreachable - admin prohibited", 10: "host {} unreachable - admin prohibited",
@@ -244,7 +253,9 @@ def _dns(data: bytes) -> str:
         return f"{message.id}{plus}{extra} {asked} ({len(data)})"
     marks = "*" if message.flags & dns.flags.AA else ""
     marks += "" if message.flags & dns.flags.RA else "-"
-    code = {0: "", 2: " ServFail", 3: " NXDomain", 5: " Refused"}.get(int(message.rcode()), f" {dns.rcode.to_text(message.rcode())}")
+    code = {0: "", 2: " ServFail", 3: " NXDomain", 5: " Refused"}.get(
+        int(message.rcode()), f" {dns.rcode.to_text(message.rcode())}"
+    )
     counts = [sum(len(rrset) for rrset in part) for part in (message.answer, message.authority, message.additional)]
     counts[2] += message.edns >= 0
     records = ", ".join(

@@ -223,7 +223,7 @@ class Resolver:
         refused: list[dns.message.Message] | None = None
         for _ in range(self.config.attempts):
             for server in self.config.servers:
-                answers = await self._try(server, _Exchange(queries))
+                answers = await self._try(server, _Exchange(list(queries)))
                 if answers is None:
                     continue
                 if any(answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) for answer in answers):
@@ -311,8 +311,9 @@ def _precedence(address: Address) -> int:
 
 
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
-    """Sort destinations as getaddrinfo does (RFC 6724 §6): what can be reached first, then like scope, like label,
-    precedence, and the order in which they were answered.
+    """Sort destinations as getaddrinfo does (RFC 6724 §6).
+
+    What can be reached comes first, then like scope, like label, precedence, and the order of the answers.
     """
     if len(addresses) < 2:
         return addresses

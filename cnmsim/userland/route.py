@@ -22,23 +22,28 @@ def netmask(prefix: Prefix) -> str:
     return format_ip(from_int((0xFFFFFFFF << (bits - prefix.length)) & 0xFFFFFFFF, 4))
 
 
-def table_lines(namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False) -> list[str]:
+def table_lines(
+    namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False, is_nettools: bool = False
+) -> list[str]:
     """Give the lines of the table, without its head."""
     lines: list[str] = []
     for route in namespace.routes4.routes:
         is_default = not route.prefix.length
         target = format_ip(route.prefix.network) if is_numeric or not is_default else "default"
         gateway = format_ip(route.gateway) if route.gateway is not None else "0.0.0.0" if is_numeric else "*"  # noqa: S104
-        if route.kind != "unicast":
-            flags, name = "!", "*"
-        else:
-            flags = "U" + ("G" if route.gateway is not None else "") + ("H" if route.prefix.length == 32 else "")
-            name = route.device.name if route.device is not None else "*"
+        is_refused = route.kind not in ("unicast", "blackhole")
+        flags = "!" if is_refused else "U"
+        flags += ("G" if route.gateway is not None else "") + ("H" if route.prefix.length == 32 else "")
+        name = route.device.name if route.device is not None else "*"
+        shows_dashes = is_nettools and is_refused
+        if shows_dashes:
+            gateway, name = "-", "-"
         start = f"{target:<15} {gateway:<15} {netmask(route.prefix):<15} "
+        nothing = "-" if shows_dashes else "0"
         if is_netstat:
-            lines.append(f"{start}{flags:<6}{0:>5} {0:<5}  {0:>6} {name}\n")
+            lines.append(f"{start}{flags:<6}{nothing:>5} {nothing:<5} {nothing:>6} {name}\n")
         else:
-            lines.append(f"{start}{flags:<5} {route.metric:<6} {0:<2} {0:>7} {name}\n")
+            lines.append(f"{start}{flags:<5} {route.metric:<6} {nothing:<2} {0:>7} {name}\n")
     return lines
 
 
@@ -80,7 +85,7 @@ def _translate(words: list[str]) -> list[str]:
         if word in ("gw", "netmask", "metric", "dev") and rest:
             value = rest.pop(0)
             if word == "netmask":
-                target = f"{target}/{bin(int.from_bytes(bytes(map(int, value.split('.'))))).count('1')}"
+                target = f"{target}/{int.from_bytes(bytes(map(int, value.split('.')))).bit_count()}"
             else:
                 found += [{"gw": "via"}.get(word, word), value]
         else:

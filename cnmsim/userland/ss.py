@@ -48,7 +48,9 @@ async def main(process: Process) -> int:
     listeners, connections = table.listeners(), table.connections()
     if "s" in options:
         established = sum(info.protocol == "tcp" and info.state == "ESTAB" for info in connections)
-        process.write(f"Total: {len(listeners) + len(connections)}\nTCP:   {len(connections)} (estab {established})\n")
+        process.write(
+            f"Total: {len(listeners) + len(connections)}\nTCP:   {len(connections)} (estab {established})\n"
+        )
         return 0
     protocols = [name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options] or ["udp", "tcp"]
     chosen = listeners if "l" in options else connections + (listeners if "a" in options else [])
@@ -88,5 +90,7 @@ def _layout(rows: list[list[str]], *, has_kind: bool, has_process: bool, has_hea
         local, remote = line[4].rjust(widths[4]), line[6].rjust(widths[6])
         shown = [kind] if has_kind else []
         shown += [state, recv, send, f"{local}:{local_port}", f"{remote}:{remote_port}"]
-        text += " ".join(shown) + (owner if has_process and line is header else f" {owner}" if has_process else "") + "\n"
+        text += (
+            " ".join(shown) + (owner if has_process and line is header else f" {owner}" if has_process else "") + "\n"
+        )
     return text

@@ -23,7 +23,9 @@ def _key(text: str) -> str:
 async def main(process: Process) -> int:
     """Run `sysctl [-nqew] KEY… | KEY=VALUE… | -a`."""
     try:
-        options = getopt(process.argv[1:], "nqewaNr:pA", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"})
+        options = getopt(
+            process.argv[1:], "nqewaNr:pA", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
+        )
     except UsageError as error:
         process.error(f"sysctl: {error}\n")
         return 1

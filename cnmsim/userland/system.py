@@ -30,12 +30,12 @@ def duration(text: str) -> float:
     return value * _UNITS[unit]
 
 
-async def true(process: Process) -> int:
+async def true(_: Process) -> int:
     """Run `true`."""
     return 0
 
 
-async def false(process: Process) -> int:
+async def false(_: Process) -> int:
     """Run `false`."""
     return 1
 
@@ -154,7 +154,7 @@ async def date(process: Process) -> int:
 
 
 def _visible(process: Process) -> list[Process]:
-    """The processes of the same container or host: those that share the file system."""
+    """Give the processes of the same container or host: those that share the file system."""
     return [other for other in process.machine.processes.values() if other.files is process.files]
 
 
@@ -183,7 +183,9 @@ async def kill(process: Process) -> int:
         return complain(process, "you need to specify whom to kill")
     status = 0
     visible = {str(other.pid): other for other in _visible(process)}
-    visible.update({"1": other for other in _visible(process)[:1] if other.is_init})
+    first = _visible(process)[:1]
+    if first and first[0].is_init:
+        visible["1"] = first[0]
     for text in arguments:
         target = visible.get(text)
         if target is None:

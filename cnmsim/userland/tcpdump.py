@@ -102,7 +102,11 @@ class _Capture:
 async def main(process: Process) -> int:
     """Run `tcpdump [-ennqtvl] [-c COUNT] [-i DEVICE] [-w FILE] [EXPRESSION]`."""
     try:
-        options = getopt(process.argv[1:], "AbdDefhHIJKlLnNOpqStuUvxXi:c:w:r:s:Q:B:C:G:W:y:z:", {"interface=": "i", "immediate-mode": "im"})
+        options = getopt(
+            process.argv[1:],
+            "AbdDefhHIJKlLnNOpqStuUvxXi:c:w:r:s:Q:B:C:G:W:y:z:",
+            {"interface=": "i", "immediate-mode": "im"},
+        )
         count = options.number("c", 0)
         test = compile_filter(" ".join(options.operands))
     except UsageError as error:
@@ -118,7 +122,9 @@ async def main(process: Process) -> int:
         return 0
     wanted = options.get("i")
     if wanted is None:
-        wanted = next((device.name for device in namespace.devices.values() if device.is_up and device.name != "lo"), "lo")
+        wanted = next(
+            (device.name for device in namespace.devices.values() if device.is_up and device.name != "lo"), "lo"
+        )
     if wanted != "any" and wanted not in namespace.devices:
         process.error(f"tcpdump: {wanted}: No such device exists\n(No such device exists)\n")
         return 1
@@ -134,7 +140,9 @@ async def main(process: Process) -> int:
     if not options.count("v"):
         process.error("tcpdump: verbose output suppressed, use -v[v]... for full protocol decode\n")
     kind = "LINUX_SLL2 (Linux cooked v2)" if wanted == "any" else "EN10MB (Ethernet)"
-    process.error(f"{'tcpdump: ' if options.count('v') else ''}listening on {wanted}, link-type {kind}, snapshot length 262144 bytes\n")
+    process.error(
+        f"{'tcpdump: ' if options.count('v') else ''}listening on {wanted}, link-type {kind}, snapshot length 262144 bytes\n"
+    )
 
     def stop() -> None:
         capture.close()

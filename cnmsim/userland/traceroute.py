@@ -67,7 +67,7 @@ class _Tracer:
                 bytes(self.size - (48 if family == 6 else 28)), (self.address, self.port + self.sequence - 1)
             )
             try:
-                data, (src, _) = await socket.recvfrom(self.wait_s)
+                _, (src, _) = await socket.recvfrom(self.wait_s)
             except TimeoutError:
                 return None
             except QueuedError as error:
@@ -80,7 +80,6 @@ class _Tracer:
                 marks = _MARKS6 if family == 6 else _MARKS4
                 return _Answer(info.reporter, took, mark=marks.get(info.code, f"!<{info.code}>"))
             else:
-                _ = data
                 return _Answer(src, self.process.clock.now_ns - sent, is_last=True)
         finally:
             socket.close()

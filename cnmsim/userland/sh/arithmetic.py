@@ -1,5 +1,7 @@
 """Integer arithmetic of `$((…))`: C's operators on 64-bit values, and variables by name (POSIX XCU §2.6.4)."""
 
+# ruff: noqa: S105 - tokens of a language, not secrets
+
 from __future__ import annotations
 
 import re
@@ -8,6 +10,19 @@ from collections.abc import Callable, MutableMapping
 _TOKEN = re.compile(
     r"\s*(0[xX][0-9a-fA-F]+|\d+|[A-Za-z_]\w*|<<=|>>=|\*\*|&&|\|\||[-+*/%&|^<>=!]=|<<|>>|\+\+|--|[-+*/%&|^<>=!~?:()])"
 )
+
+
+class ArithmeticFault(Exception):
+    """The expression has no value; the text is ash's."""
+
+
+def _divide(a: int, b: int) -> int:
+    if not b:
+        raise ArithmeticFault("divide by zero")
+    quotient = abs(a) // abs(b)
+    return quotient if (a < 0) == (b < 0) else -quotient
+
+
 _BINARY: tuple[dict[str, Callable[[int, int], int]], ...] = (
     {"||": lambda a, b: int(bool(a or b))},
     {"&&": lambda a, b: int(bool(a and b))},
@@ -21,20 +36,9 @@ _BINARY: tuple[dict[str, Callable[[int, int], int]], ...] = (
     },
     {"<<": lambda a, b: a << (b & 63), ">>": lambda a, b: a >> (b & 63)},
     {"+": lambda a, b: a + b, "-": lambda a, b: a - b},
-    {"*": lambda a, b: a * b, "/": lambda a, b: _divide(a, b), "%": lambda a, b: a - b * _divide(a, b)},
+    {"*": lambda a, b: a * b, "/": _divide, "%": lambda a, b: a - b * _divide(a, b)},
 )  # fmt: skip
 _ASSIGNMENTS = {"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="}
-
-
-class ArithmeticFault(Exception):
-    """The expression has no value; the text is ash's."""
-
-
-def _divide(a: int, b: int) -> int:
-    if not b:
-        raise ArithmeticFault("divide by zero")
-    quotient = abs(a) // abs(b)
-    return quotient if (a < 0) == (b < 0) else -quotient
 
 
 def _wrap(value: int) -> int:

@@ -1,4 +1,6 @@
-"""The shell's builtins, by name."""
+"""The shell's builtins, by name; all of one shape, whether they use their arguments or not."""
+
+# ruff: noqa: ARG001
 
 from __future__ import annotations
 

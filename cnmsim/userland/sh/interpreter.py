@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from cnmsim.kernel.files import Pipe
+from cnmsim.userland.applet import settled
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.sh.arithmetic import ArithmeticFault
 from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
@@ -106,6 +108,7 @@ class Shell:
         self.line_number = 0
         self.locals: list[dict[str, str | None]] = []
         self._conditions = 0
+        self._substituted = 0
         self._rounds = (0, 0)
 
     def clone(self, process: Process) -> Shell:
@@ -171,7 +174,7 @@ class Shell:
         child.exited.add_done_callback(lambda _: output.close())
         while chunk := await output.read():
             chunks.append(chunk)
-        self.status = await child.exited
+        self.status = self._substituted = await child.exited
         return b"".join(chunks).decode(errors="surrogateescape").rstrip("\n")
 
     def _subshell_of(self, source: str, output: Pipe) -> Process:
@@ -179,9 +182,9 @@ class Shell:
             shell = self.clone(process)
             streams = Streams(process.stdin, output, process.stderr)
             try:
-                return await shell.run_text(source, streams)
+                return await settled(process, await shell.run_text(source, streams))
             except ExitShell as leaving:
-                return leaving.status
+                return await settled(process, leaving.status)
 
         return self.process.start(main, ["sh"], stdout=output)
 
@@ -191,14 +194,16 @@ class Shell:
             inner = Streams(process.stdin, process.stdout, process.stderr)
             try:
                 if isinstance(node, Sequence):
-                    return await shell.run(node, inner)
-                if isinstance(node, AndOr):
-                    return await shell._and_or(node, inner)
-                return await shell._command(node, inner)
+                    status = await shell.run(node, inner)
+                elif isinstance(node, AndOr):
+                    status = await shell._and_or(node, inner)
+                else:
+                    status = await shell._command(node, inner)
             except ExitShell as leaving:
-                return leaving.status
+                status = leaving.status
             except LeaveLoop:
-                return 0
+                status = 0
+            return await settled(process, status)
 
         return self.process.start(
             main,
@@ -399,8 +404,7 @@ class Shell:
         return _FileSink(clock, files, path)
 
     async def _simple(self, node: Simple, streams: Streams) -> int:
-        self.status_of_substitution = 0
-        before = self.status
+        self._substituted = 0
         words = await expand_words(self, node.words)
         inner = await self._redirected(node.redirections, streams)
         if inner is None:
@@ -408,7 +412,7 @@ class Shell:
         if not words:
             for name, word in node.assignments:
                 self.variables[name] = await expand_text(self, word)
-            return self.status if self.status != before else 0
+            return self._substituted
         assigned = {name: await expand_text(self, word) for name, word in node.assignments}
         if self.is_xtrace:
             shown = [f"{name}={value}" for name, value in assigned.items()] + words
@@ -493,9 +497,9 @@ def _reports_inside(node: Pipeline) -> bool:
     return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, Case))
 
 
-def _closer(pipe: Pipe):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _closer(pipe: Pipe) -> Callable[[object], None]:
     return lambda _: pipe.close()
 
 
-def _reader_closer(pipe: Pipe):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _reader_closer(pipe: Pipe) -> Callable[[object], None]:
     return lambda _: pipe.close_reader()

@@ -217,10 +217,9 @@ class Lexer:
                 self._read_heredocs()
             if token.kind == "op" and token.text in ("<<", "<<-"):
                 self._skip_blanks()
-                word, text, is_plain = self._word()
+                word, _, is_plain = self._word()
                 delimiter = "".join(part.text if isinstance(part, Text) else "" for part in word)
                 self._heredocs.append((delimiter, token.text == "<<-", is_plain, box))
-                _ = text
 
     def _skip_blanks(self) -> None:
         source = self.source

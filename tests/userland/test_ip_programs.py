@@ -1,0 +1,174 @@
+"""ip in both flavours, and the other programs that show or change a namespace's configuration."""
+
+import pytest
+from userworld import World
+
+from cnmsim.kernel.device import Veth
+from cnmsim.kernel.namespace import NetworkNamespace
+
+SETUP = [
+    "ip link add v0 type veth peer name v1",
+    "ip link add br0 type bridge",
+    "ip link set v1 master br0",
+    "ip link set v0 up",
+    "ip link set v1 up",
+    "ip link set br0 up",
+    "ip addr add 10.9.0.1/24 dev v0",
+    "ip route add default via 10.0.0.254",
+]
+
+
+@pytest.fixture
+def world():
+    world = World()
+    for line in SETUP:
+        assert world.host(line).err == ""
+    return world
+
+
+SHOWN = [
+    ("run", "ip route", ("default via 10.0.0.254 dev eth0 \n10.0.0.0/24 dev eth0 scope link  src 10.0.0.1 \n"
+     "10.9.0.0/24 dev v0 scope link  src 10.9.0.1 \n")),
+    ("host", "ip route", ("default via 10.0.0.254 dev eth0 \n10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.1 \n"
+     "10.9.0.0/24 dev v0 proto kernel scope link src 10.9.0.1 \n")),
+    ("run", "ip -6 route show dev eth0", "fd00::/64  metric 256 \nfe80::/64  metric 256 \n"),
+    ("host", "ip -6 route show dev eth0",
+     "fd00::/64 proto kernel metric 256 pref medium \nfe80::/64 proto kernel metric 256 pref medium \n"),
+    ("run", "ip -4 -o addr show v0",
+     "4: v0    inet 10.9.0.1/24 scope global v0\\       valid_lft forever preferred_lft forever\n"),
+    ("host", "ip -4 addr show v0", ("4: v0@v1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group "
+     "default qlen 1000\n    inet 10.9.0.1/24 scope global v0\n       valid_lft forever preferred_lft forever\n")),
+    ("host", "ip -br addr show lo", "lo               UNKNOWN        127.0.0.1/8 ::1/128 \n"),
+    ("host", "ip route get 10.0.0.5", "10.0.0.5 dev eth0 src 10.0.0.1 uid 0 \n    cache \n"),
+    ("run", "ip route get 1.2.3.4", "1.2.3.4 via 10.0.0.254 dev eth0  src 10.0.0.1 \n"),
+    ("host", "bridge link", ("3: v1@v0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 master br0 state forwarding "
+     "priority 32 cost 2 \n")),
+    ("run", "route -n", ("Kernel IP routing table\n"
+     "Destination     Gateway         Genmask         Flags Metric Ref    Use Iface\n"
+     "0.0.0.0         10.0.0.254      0.0.0.0         UG    0      0        0 eth0\n"
+     "10.0.0.0        0.0.0.0         255.255.255.0   U     0      0        0 eth0\n"
+     "10.9.0.0        0.0.0.0         255.255.255.0   U     0      0        0 v0\n")),
+    ("host", "sysctl net.ipv4.ip_forward", "net.ipv4.ip_forward = 0\n"),
+    ("host", "sysctl -n net/ipv4/conf/eth0/rp_filter", "0\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind,line,out", SHOWN, ids=[f"{case[0]} {case[1]}" for case in SHOWN])
+def test_state_is_shown_as_the_program_shows_it(world, kind, line, out):
+    result = getattr(world, kind)(line)
+    assert (result.status, result.out, result.err) == (0, out, "")
+
+
+REFUSED = [
+    ("run", "ip link show nosuch", 2, "ip: can't find device 'nosuch'\n"),
+    ("run", "ip link set nosuch up", 2, "ip: SIOCGIFFLAGS: No such device\n"),
+    ("run", "ip addr add 10.9.0.1/24 dev v0", 2, "ip: RTNETLINK answers: File exists\n"),
+    ("run", "ip addr del 10.9.0.7/24 dev v0", 2, "ip: RTNETLINK answers: Cannot assign requested address\n"),
+    ("run", "ip route add 1.2.3.0/24 via 9.9.9.9 dev", 1, None),
+    ("run", "ip route del 5.5.5.0/24", 2, "ip: RTNETLINK answers: No such process\n"),
+    ("host", "ip link show nosuch", 1, 'Device "nosuch" does not exist.\n'),
+    ("host", "ip link set nosuch up", 1, 'Cannot find device "nosuch"\n'),
+    ("host", "ip addr add 10.9.0.1/24 dev v0", 2, "Error: ipv4: Address already assigned.\n"),
+    ("host", "ip addr del 10.9.0.7/24 dev v0", 2, "Error: ipv4: Address not found.\n"),
+    (
+        "host",
+        "ip addr add 300.1.1.1/24 dev v0",
+        1,
+        'Error: any valid prefix is expected rather than "300.1.1.1/24".\n',
+    ),
+    ("host", "ip addr add 1.2.3.4/24", 1, 'Not enough information: "dev" argument is required.\n'),
+    ("host", "ip route add default via 10.0.0.254", 2, "RTNETLINK answers: File exists\n"),
+    ("host", "ip route del 5.5.5.0/24", 2, "RTNETLINK answers: No such process\n"),
+    ("run", "ip link set v0 mtu 20", 2, "ip: SIOCSIFMTU: Invalid argument\n"),
+    ("run", "ip addr add 1.1.1.1/24", 1, 'ip: need "dev IFACE"\n'),
+    ("host", "ip link set v0 mtu 20", 2, "Error: mtu less than device minimum.\n"),
+    ("host", "ip link add x type nosuch", 2, "Error: Unknown device type.\n"),
+    ("host", "ip foo", 1, 'Object "foo" is unknown, try "ip help".\n'),
+    ("host", "sysctl net.nope", 1, "sysctl: cannot stat /proc/sys/net/nope: No such file or directory\n"),
+    ("host", "nsenter --net=/nope ip addr", 1, "nsenter: cannot open /nope: No such file or directory\n"),
+    ("host", "iptables -D INPUT 7", 1, "iptables: Index of deletion too big.\n"),
+    ("host", "nft list ruleset", 1, "nft: not simulated; see iptables-save and ip6tables-save\n"),
+]
+
+
+@pytest.mark.parametrize("kind,line,status,err", REFUSED, ids=[f"{case[0]} {case[1]}" for case in REFUSED])
+def test_refusal_is_told_in_the_programs_words(world, kind, line, status, err):
+    result = getattr(world, kind)(line)
+    assert result.status == status
+    assert err is None or result.err == err
+
+
+def test_veth_to_another_namespace_shows_the_other_ends_index():
+    world = World()
+    other = NetworkNamespace("box", world.clock)
+    inner, outer = Veth.pair(world.clock, "eth1", "vethx", bytes((2, 0, 0, 0, 1, 1)), bytes((2, 0, 0, 0, 1, 2)))
+    world.one.root.add_device(inner)
+    other.add_device(outer)
+    inner.txqueuelen = 0
+    for end in (inner, outer):
+        end.set_up()
+    assert world.run("ip link show eth1").out.startswith(
+        "3: eth1@if2: <BROADCAST,MULTICAST,UP,LOWER_UP,M-DOWN> mtu 1500 qdisc noqueue \n"
+    )
+    assert world.host("ip link show eth1").out.startswith("3: eth1@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 ")
+
+
+def test_bridge_without_ports_is_down_and_its_route_says_so():
+    world = World()
+    for line in ("ip link add br9 type bridge", "ip link set br9 up", "ip addr add 10.5.0.1/16 brd + dev br9"):
+        world.host(line)
+    out = world.host("ip -4 addr show br9").out
+    assert "br9: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc noqueue state DOWN group default" in out
+    assert "inet 10.5.0.1/16 brd 10.5.255.255 scope global br9" in out
+    assert "10.5.0.0/16 dev br9 proto kernel scope link src 10.5.0.1 linkdown \n" in world.host("ip route").out
+
+
+def test_rules_typed_on_the_host_are_saved_as_iptables_save_prints_them():
+    world = World()
+    world.host("iptables -I INPUT -p tcp --dport 8080 -j DROP")
+    body = [line for line in world.host("iptables-save -t filter").out.splitlines() if not line.startswith("#")]
+    assert body == [
+        "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]",
+        "-A INPUT -p tcp -m tcp --dport 8080 -j DROP", "COMMIT",
+    ]  # fmt: skip
+    saved = world.host("iptables-save").out
+    world.host("iptables -F")
+    assert world.host("iptables-restore", stdin=saved.encode()).status == 0
+    assert "--dport 8080" in world.host("iptables -S INPUT").out
+
+
+def test_sockets_are_listed():
+    world = World()
+    server = world.start(world.two, "httpd -f -p 80")
+    assert world.run("netstat -tln", machine=world.two).out == (
+        "Active Internet connections (only servers)\n"
+        "Proto Recv-Q Send-Q Local Address           Foreign Address         State       \n"
+        "tcp        0      0 :::80                   :::*                    LISTEN      \n"
+    )
+    lines = world.host("ss -tlnp", machine=world.two).out.splitlines()
+    assert lines[1].split() == ["LISTEN", "0", "9", "*:80", "*:*", f'users:(("httpd",pid={server.pid},fd=3))']
+
+
+def test_neighbours_are_listed_in_every_flavour():
+    world = World()
+    world.run("ping -c 1 10.0.0.2")
+    assert world.run("arp -n").out == "? (10.0.0.2) at 02:00:00:00:00:02 [ether]  on eth0\n"
+    assert world.host("ip neigh show 10.0.0.2").out == "10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 REACHABLE \n"
+    assert world.host("arp -n").out.splitlines()[1].split() == ["10.0.0.2", "ether", "02:00:00:00:00:02", "C", "eth0"]
+
+
+def test_named_namespaces_are_entered():
+    world = World()
+    world.host("ip netns add q")
+    assert world.host("ip netns list").out == "q\n"
+    assert world.host("nsenter --net=/var/run/netns/q ip -br link").out.startswith("lo               DOWN ")
+    assert world.host("ip netns exec q ip route").status == 0
+
+
+def test_ipset_holds_what_is_added():
+    world = World()
+    world.host("ipset create s hash:net")
+    world.host("ipset add s 10.0.0.0/8")
+    assert world.host("ipset save").out.endswith("add s 10.0.0.0/8\n")
+    assert world.host("ipset add s 10.0.0.0/8").status == 1
+    assert world.host("ipset destroy s").status == 0

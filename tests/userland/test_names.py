@@ -1,0 +1,133 @@
+"""The stub resolver and the programs that ask name servers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from userworld import World
+
+from cnmsim.kernel.address import parse_ip
+from cnmsim.userland.resolve import ResolverConfig, lookup_hosts, reverse_name
+
+NAMES = {
+    "www.example.com": ["A 203.0.113.10"],
+    "six.example.com": ["A 10.0.0.7", "AAAA fd00::7"],
+    "2.0.0.10.in-addr.arpa": ["PTR two.example.com."],
+    "t.example.com": ["TXT hello", "MX 10 mail.example.com."],
+}
+
+
+@pytest.fixture
+def world():
+    world = World()
+    world.serve_names(NAMES)
+    return world
+
+
+def test_busybox_nslookup_prints_an_answer_a_family(world):
+    result = world.run("nslookup www.example.com")
+    assert result.out == (
+        "Server:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\n"
+        "Name:\twww.example.com\nAddress: 203.0.113.10\n\nNon-authoritative answer:\n\n"
+    )
+    assert result.status == 0
+
+
+def test_busybox_nslookup_says_nxdomain_for_each_query(world):
+    result = world.run("nslookup nope")
+    assert result.out.count("** server can't find nope: NXDOMAIN\n\n") == 2
+    assert result.status == 1
+
+
+def test_busybox_nslookup_reads_types_and_addresses(world):
+    assert world.run("nslookup 10.0.0.2").out.endswith("2.0.0.10.in-addr.arpa\tname = two.example.com\n\n")
+    assert world.run("nslookup -type=txt t.example.com").out.endswith('t.example.com\ttext = "hello"\n\n')
+    assert world.run("nslookup -type=mx t.example.com").out.endswith("mail exchanger = 10 mail.example.com\n\n")
+    assert world.run("nslookup -type=zzz x").err == 'nslookup: invalid query type "zzz"\n'
+
+
+def test_busybox_nslookup_gives_up_after_five_seconds(world):
+    before = world.clock.now
+    result = world.run("nslookup x 10.0.0.77")
+    assert result.out == ";; connection timed out; no servers could be reached\n\n"
+    assert world.clock.now - before == pytest.approx(5, abs=0.1)
+
+
+def test_dig_prints_the_sections(world):
+    out = world.host("dig www.example.com").out
+    assert out.startswith(
+        "\n; <<>> DiG 9.20.30-1~deb13u1-Debian <<>> www.example.com\n;; global options: +cmd\n;; Got answer:\n"
+    )
+    assert ";; flags: qr aa rd ra; QUERY: 1, ANSWER: 1, AUTHORITY: 0, ADDITIONAL: 1\n" in out
+    assert ";; QUESTION SECTION:\n;www.example.com.\t\tIN\tA\n\n" in out
+    assert ";; ANSWER SECTION:\nwww.example.com.\t0\tIN\tA\t203.0.113.10\n\n" in out
+    assert ";; SERVER: 10.0.0.2#53(10.0.0.2) (UDP)\n" in out
+
+
+def test_dig_short_and_reverse(world):
+    assert world.host("dig +short six.example.com AAAA").out == "fd00::7\n"
+    assert world.host("dig -x 10.0.0.2 +short").out == "two.example.com.\n"
+
+
+def test_dig_says_when_the_port_is_closed(world):
+    result = world.host("dig +tries=1 +time=2 @10.0.0.2 -p 5353 www.example.com")
+    assert result.status == 9
+    assert result.out == (
+        ";; communications error to 10.0.0.2#5353: connection refused\n"
+        "\n; <<>> DiG 9.20.30-1~deb13u1-Debian <<>> +tries=1 +time=2 @10.0.0.2 -p 5353 www.example.com\n"
+        "; (1 server found)\n;; global options: +cmd\n;; no servers could be reached\n"
+    )
+
+
+def test_bind_nslookup_and_host(world):
+    assert world.host("nslookup www.example.com").out.endswith("Name:\twww.example.com\nAddress: 203.0.113.10\n\n")
+    assert world.host("nslookup nope").out.endswith("** server can't find nope: NXDOMAIN\n\n")
+    assert world.host("host www.example.com").out == "www.example.com has address 203.0.113.10\n"
+
+
+def test_getent_prefers_the_hosts_file(world):
+    assert world.run("getent hosts two").out == "fd00::2         two\n"
+    assert world.run("getent ahostsv4 www.example.com").out.startswith("203.0.113.10    STREAM www.example.com\n")
+    assert world.run("getent hosts nope").status == 2
+
+
+def test_short_name_is_searched_for(world):
+    world.one.files.write("/etc/resolv.conf", b"nameserver 10.0.0.2\nsearch lab example.com\n")
+    assert world.run("getent hosts www").out == "203.0.113.10    www\n"
+
+
+def test_dead_name_server_costs_its_timeout(world):
+    world.one.files.write(
+        "/etc/resolv.conf", b"nameserver 10.0.0.77\nnameserver 10.0.0.2\noptions timeout:1 attempts:1\n"
+    )
+    before = world.clock.now
+    assert world.run("getent ahosts www.example.com").status == 0
+    assert 1 <= world.clock.now - before < 1.1
+
+
+def test_resolv_conf_is_read_as_glibc_reads_it():
+    config = ResolverConfig.parse(
+        "# x\nnameserver 127.0.0.11\nsearch example.com lab\noptions timeout:1 attempts:7 ndots:0 edns0\n"
+    )
+    assert config == ResolverConfig(("127.0.0.11",), ("example.com", "lab"), 0, 1, 5)
+    assert config.candidates("db") == ["db.", "db.example.com.", "db.lab."]
+    assert ResolverConfig(search=("lab",)).candidates("a.b") == ["a.b.", "a.b.lab."]
+    assert ResolverConfig(search=("lab",)).candidates("a") == ["a.lab.", "a."]
+    assert ResolverConfig.parse("").servers == ("127.0.0.1",)
+
+
+def test_hosts_file_is_read_by_any_case_and_family():
+    text = "10.0.0.1 Web web.lab # x\nfd00::1 web\nbad web\n"
+    assert lookup_hosts(text, "WEB") == [parse_ip("10.0.0.1"), parse_ip("fd00::1")]
+    assert lookup_hosts(text, "web", 6) == [parse_ip("fd00::1")]
+
+
+@given(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16))
+def test_reverse_name_holds_every_bit_of_the_address(address):
+    import dns.reversename
+
+    from cnmsim.kernel.address import format_ip
+
+    assert (
+        dns.reversename.from_address(format_ip(address)).to_text() == reverse_name(address) + "."
+        or b"\xff\xff" in address
+    )

@@ -1,0 +1,97 @@
+"""tcpdump: its lines and its filters."""
+
+import pytest
+from userworld import World
+
+from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.transport import udp_message
+from cnmsim.userland import HOST_PROGRAMS
+from cnmsim.userland.packet_filter import FilterFault, Seen, compile_filter
+
+
+def captured(line, *commands):
+    world = World()
+    world.serve_names({"www.example.com": ["A 10.0.0.2"]})
+    world.start(world.two, "httpd -f -p 80 -h /www")
+    dump = world.start(world.two, line, HOST_PROGRAMS)
+    for command in commands:
+        world.run(command)
+    dump.kill(2)
+    return dump.stdout.getvalue().decode().splitlines(), dump.stderr.getvalue().decode()
+
+
+def test_ping_is_two_arp_and_two_icmp_lines():
+    lines, err = captured("tcpdump -t -nn -i eth0", "ping -c 1 10.0.0.2")
+    assert lines[:2] == [
+        "ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28",
+        "ARP, Reply 10.0.0.2 is-at 02:00:00:00:00:02, length 28",
+    ]
+    assert [line.partition(", id")[0] for line in lines[2:]] == [
+        "IP 10.0.0.1 > 10.0.0.2: ICMP echo request",
+        "IP 10.0.0.2 > 10.0.0.1: ICMP echo reply",
+    ]
+    assert "4 packets captured\n" in err
+
+
+def test_tcp_sequence_numbers_are_relative_after_the_handshake():
+    lines, _ = captured("tcpdump -t -nn -i eth0 tcp port 80", "wget -qO- http://10.0.0.2/")
+    assert ": Flags [S], seq " in lines[0]
+    assert ": Flags [S.], seq " in lines[1]
+    assert ", ack 1, win " in lines[2]
+    assert ": Flags [P.], seq 1:" in lines[3]
+    assert lines[3].endswith(": HTTP: GET / HTTP/1.1")
+
+
+def test_questions_and_answers_are_spelt_out():
+    lines, _ = captured("tcpdump -t -nn -i eth0 udp and port 53", "nslookup -type=a www.example.com")
+    assert lines[0].endswith("+ A? www.example.com. (33)")
+    assert lines[1].endswith("* 1/0/0 A 10.0.0.2 (49)")
+
+
+def test_link_header_and_count():
+    lines, err = captured("tcpdump -e -t -nn -c 1 -i eth0 icmp6", "ping6 -c 1 fd00::2")
+    assert lines == [
+        (
+            "02:00:00:00:00:01 > 33:33:ff:00:00:02, ethertype IPv6 (0x86dd), length 86: "
+            "fd00::1 > ff02::1:ff00:2: ICMP6, neighbor solicitation, who has fd00::2, length 32"
+        )
+    ]
+    assert "1 packet captured\n" in err
+
+
+def test_unknown_device_and_bad_filter_are_refused():
+    world = World()
+    assert world.host("tcpdump -i nope").err == "tcpdump: nope: No such device exists\n(No such device exists)\n"
+    assert world.host("tcpdump host").err == "tcpdump: syntax error in filter expression\n"
+
+
+def test_capture_file_has_one_record_a_frame():
+    world = World()
+    dump = world.start(world.two, "tcpdump -c 2 -w /cap.pcap -i eth0 arp", HOST_PROGRAMS)
+    world.run("ping -c 1 10.0.0.2")
+    assert dump.exit_status == 0
+    assert len(world.two.files.read("/cap.pcap")) == 24 + 2 * (16 + 42)
+
+
+A, B = parse_ip("10.0.0.1"), parse_ip("10.0.0.2")
+FRAME = bytes.fromhex("0200000000020200000000010800") + build_ip(17, A, B, udp_message(A, B, 50000, 53, b"hello"))
+
+
+@pytest.mark.parametrize(
+    "expression,is_through",
+    [
+        ("", True), ("udp", True), ("tcp", False), ("udp port 53", True), ("src port 53", False), ("dst port 53", True),
+        ("host 10.0.0.1", True), ("src host 10.0.0.2", False), ("net 10.0.0.0/8 and not tcp", True),
+        ("not udp or (ip and dst host 10.0.0.2)", True), ("arp or icmp", False), ("portrange 50-60", True),
+        ("ether src 02:00:00:00:00:01", True), ("!(udp)", False),
+    ],
+)  # fmt: skip
+def test_filter_chooses(expression, is_through):
+    assert compile_filter(expression)(Seen.of(FRAME)) is is_through
+
+
+@pytest.mark.parametrize("expression", ["host", "port x", "udp and", "(udp", "host nowhere", "udp tcp"])
+def test_filter_that_makes_no_sense_is_refused(expression):
+    with pytest.raises(FilterFault):
+        compile_filter(expression)
