@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from cnmsim.errors import NotFound
 from cnmsim.kernel.files import Pipe
 from cnmsim.underlay import PlainHost
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: The exit status that says a command was ended because its time was up (coreutils `timeout`).
 TIMED_OUT = 124
+_NOT_FOUND = 127
 _SIGKILL = 9
 
 
@@ -78,13 +80,13 @@ class Host:
         A list is run as it is, without the shell. What still runs after `timeout_s` seconds of virtual time is killed, and
         has the exit status 124.
         """
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        argv = _words(command)
         clock = self.machine.clock
-        program = self.programs.get(argv[0]) if argv else None
-        if program is None:
-            return ExecResult(127, f"sh: {argv[0] if argv else ''}: not found\n")
         printed = Pipe(clock)
-        process = self.machine.spawn(program, argv, stdout=printed, stderr=printed, programs=self.programs)
+        try:
+            process = self.spawn(argv, stdout=printed, stderr=printed)
+        except NotFound as error:
+            return ExecResult(_NOT_FOUND, f"{error.message}\n")
         clock.run_for(timeout_s, stop=lambda: not process.is_running)
         status = process.exit_status
         if status is None:
@@ -92,11 +94,20 @@ class Host:
             status = TIMED_OUT
         return ExecResult(status, printed.getvalue().decode(errors="replace"))
 
-    def start(self, command: str | list[str]) -> None:
-        """Start a command that goes on running, such as `nc -lk -p 7000`."""
-        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
-        self.machine.spawn(self.programs[argv[0]], argv, programs=self.programs)
+    def start(self, command: str | list[str]) -> Process:
+        """Start a command that goes on running, such as `nc -lk -p 7000`. Raises `NotFound` if there is no such program."""
+        process = self.spawn(_words(command))
         self.machine.clock.run_ready()
+        return process
+
+    def spawn(
+        self, argv: list[str], *, stdin: Pipe | None = None, stdout: Pipe | None = None, stderr: Pipe | None = None
+    ) -> Process:
+        """Start a program at this instant with these pipes. Raises `NotFound` if there is no such program."""
+        program = self.programs.get(argv[0]) if argv else None
+        if program is None:
+            raise NotFound(f"sh: {argv[0] if argv else ''}: not found")
+        return self.machine.spawn(program, argv, stdin=stdin, stdout=stdout, stderr=stderr, programs=self.programs)
 
     def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
         """Run `ping -c COUNT -W TIMEOUT TARGET`."""
@@ -112,6 +123,10 @@ class Host:
         if not done.succeeded:
             raise OSError(done.status, done.output.strip())
         return done.output
+
+
+def _words(command: str | list[str]) -> list[str]:
+    return ["sh", "-c", command] if isinstance(command, str) else list(command)
 
 
 def _kill(process: Process) -> None:

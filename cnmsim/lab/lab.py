@@ -341,7 +341,8 @@ class Lab:
 
         The host `docker` (198.51.100.15) and a second machine `client` (198.51.100.50) share a LAN; beyond the router
         `router` is `internet` (203.0.113.10), which serves web pages and names. The addresses are those reserved for
-        documentation, so that no network of a Compose file overlaps them.
+        documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is called
+        `client-host` and so on.
 
         `env` are the variables for `${…}`, on top of those in `.env` beside the first file or in `env_files`. Raises `FileError`
         for a wrong file and, naming the line, for what the engine refuses.

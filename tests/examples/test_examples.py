@@ -71,7 +71,7 @@ def test_the_lab_of_two_sites() -> None:
             "firewall",
             ("INPUT closed:       answered", "DOCKER-USER closed: timeout", "-A DOCKER-USER -s 10.0.0.50/32 -j DROP"),
         ),
-        ("published_port", ("172.17.0.2:80", "client=10.0.0.50", "-j DNAT --to-destination")),
+        ("published_port", ("172.17.0.2:80", "client=[::ffff:10.0.0.50]", "-j DNAT --to-destination")),
         ("segmentation", ("segmentation holds",)),
     ],
 )

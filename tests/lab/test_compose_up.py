@@ -172,7 +172,12 @@ def test_down_leaves_nothing(tmp_path: Path) -> None:
             "services.b.ports[1]",
             "port is already allocated",
         ),
-        ("services:\n  a: {image: alpine}\nnetworks:\n  default: {driver: nope}", 4, "networks.default.driver", "nope"),
+        (
+            "services:\n  a: {image: alpine}\nnetworks:\n  default: {driver: nope}",
+            4,
+            "networks.default.driver",
+            "nope",
+        ),
         ("services:\n  a: {image: 'Not An Image'}", 2, "services.a.image", "invalid reference format"),
         (
             "services:\n  a: {image: alpine, networks: [x]}\nnetworks:\n  x: {external: true}",
@@ -270,6 +275,7 @@ services:
 """,
     )
     assert project_of(lab).stand_ins == {"api": ("service", "api", "3000"), "cache": ("service", "cache", "6379")}
+    assert list(lab.hosts) == ["router", "internet", "client-host", "docker"]
     assert lab.trace("client", "api:3000").is_reachable
     assert lab.trace("client", "cache:6379").is_reachable
 

@@ -106,12 +106,12 @@ class Reader:
         if self._count[0] > _MOST_FILES:
             raise FileError(f"the project is made of more than {_MOST_FILES} files", path=_name(file))
         name = _name(file)
-        document = load_yaml(file) if isinstance(file, Path) else file
-        if document is None:
+        read = load_yaml(file) if isinstance(file, Path) else file
+        if read is None:
             raise FileError("empty compose file", path=name)
-        if not isinstance(document, Map):
+        if not isinstance(read, Map):
             raise FileError("Top-level object must be a mapping", path=name, line=1)
-        document = interpolate(document, self.variables, name)
+        document: Map = interpolate(read, self.variables, name)
         check(_untagged(document), COMPOSE_SCHEMA, name)
         folder = file.parent if isinstance(file, Path) else self.folder
         _anchor_paths(document, folder)

@@ -29,13 +29,21 @@ def compose_lab(
     """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`."""
     model = load_project(files, project, env, profiles, env_files=env_files)
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET)
-    lab.add_router("router", f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
-    lab.add_host("internet", f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
-    lab.add_host("client", f"{CLIENT}/24", gateway=ROUTER_INSIDE)
-    docker = lab.add_host("docker", f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
+    taken = {name for service in model.services.values() for name in (service.name, service.container_name)}
+    lab.add_router(_free("router", taken), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
+    lab.add_host(_free("internet", taken), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
+    lab.add_host(_free("client", taken), f"{CLIENT}/24", gateway=ROUTER_INSIDE)
+    docker = lab.add_host(_free("docker", taken), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
     assert docker is not None, "the host was asked for with an engine"
     lab.settle()
     lab.project = Project(model, docker, lab.clock)
     lab.project.up(scale=scale)
     lab.settle()
     return lab
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Name a host so that no service of the project is called alike."""
+    while name in taken:
+        name += "-host"
+    return name
