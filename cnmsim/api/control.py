@@ -75,9 +75,7 @@ class ControlSocket:
                 await writer.drain()
             writer.close()
 
-    async def _answer(
-        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _answer(self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         verb = wish["verb"]
         if verb == "exec":
             await self._execute(wish, reader, writer)

@@ -1,0 +1,122 @@
+"""The bridge as a switch: learning, ageing, flooding, hairpin, and the neighbours behind it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wiring import Net
+
+from cnmsim.kernel.address import parse_ip, parse_mac
+from cnmsim.kernel.device import Veth
+from cnmsim.kernel.events import DropReason
+from cnmsim.kernel.neighbour import NeighbourState
+
+UNKNOWN = parse_mac("02:ff:ff:ff:ff:ff")
+
+
+@pytest.fixture
+def net():
+    return Net()
+
+
+def heard(device):
+    frames = []
+    device.taps = (lambda _t, way, frame: frames.append(frame) if way == "in" else None,)
+    return frames
+
+
+def test_an_unknown_destination_is_flooded_and_a_known_one_is_not(net):
+    c2, c3, c4 = net.container(2), net.container(3), net.container(4)
+    third = heard(c4.devices["eth0"])
+    frame = UNKNOWN + c2.devices["eth0"].mac + b"\x88\xb5" + bytes(50)
+    c2.devices["eth0"].transmit(frame)
+    net.clock.run_ready()
+    assert third == [frame]
+    net.ping(c2, "10.1.0.3")
+    third.clear()
+    net.ping(c2, "10.1.0.3")
+    assert not third
+    assert c3.devices["eth0"].mac in net.bridge.fdb
+
+
+def test_what_was_learnt_is_forgotten_after_the_ageing_time(net):
+    c2, c4 = net.container(2), net.container(4)
+    net.container(3)
+    net.ping(c2, "10.1.0.3")
+    third = heard(c4.devices["eth0"])
+    net.clock.run_for(301)
+    mac = c2.neighbours.known_mac(c2.devices["eth0"], parse_ip("10.1.0.3"))
+    c2.devices["eth0"].transmit(mac + c2.devices["eth0"].mac + b"\x88\xb5" + bytes(50))
+    net.clock.run_ready()
+    assert len(third) == 1
+
+
+def test_a_frame_leaves_by_the_port_it_came_from_only_with_hairpin(net):
+    c2 = net.container(2)
+    eth0 = c2.devices["eth0"]
+    frame = eth0.mac + eth0.mac + b"\x88\xb5" + bytes(50)
+    back = heard(eth0)
+    net.clock.context = net.witness
+    eth0.transmit(frame)
+    net.clock.run_ready()
+    assert not back
+    assert ("host", DropReason.NO_BRIDGE_PORT) in net.witness.drops
+    (port,) = net.bridge.ports.values()
+    port.hairpin = True
+    eth0.transmit(frame)
+    net.clock.run_ready()
+    assert back == [frame]
+
+
+def test_a_bridge_without_ports_has_no_carrier(net):
+    assert not net.bridge.has_carrier
+    c2 = net.container(2)
+    assert net.bridge.has_carrier
+    c2.destroy()
+    assert not net.bridge.has_carrier
+    assert not net.bridge.ports
+    assert list(net.host.devices) == ["lo", "br0"]
+
+
+def test_a_neighbour_goes_stale_and_is_asked_again_in_unicast(net):
+    c2, c3 = net.container(2), net.container(3)
+    net.ping(c2, "10.1.0.3")
+    (entry,) = [e for e in c2.neighbours.entries() if e.address == parse_ip("10.1.0.3")]
+    assert entry.state is NeighbourState.REACHABLE
+    net.clock.run_for(31)
+    assert entry.state is NeighbourState.STALE
+    asked = heard(c3.devices["eth0"])
+    net.ping(c2, "10.1.0.3")
+    arps = [frame for frame in asked if frame[12:14] == b"\x08\x06"]
+    assert [frame[:6] for frame in arps] == [c3.devices["eth0"].mac]
+    assert entry.state is NeighbourState.REACHABLE
+
+
+def test_a_port_cannot_have_two_masters_nor_be_a_bridge(net):
+    net.container(2)
+    (port,) = net.bridge.ports
+    with pytest.raises(OSError, match="busy"):
+        net.bridge.add_port(port)
+    with pytest.raises(OSError, match="symbolic"):
+        net.bridge.add_port(net.bridge)
+
+
+def test_names_are_unique_and_at_most_fifteen_characters(net):
+    a, b = Veth.pair(net.clock, "br0", "x" * 16, bytes(6), bytes(6))
+    with pytest.raises(OSError, match="exists"):
+        net.host.add_device(a)
+    with pytest.raises(OSError, match="out of range"):
+        net.host.add_device(b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(2, 4), st.binary(max_size=90)), max_size=12))
+def test_any_frame_is_delivered_dropped_with_a_reason_or_forgotten_by_nobody(frames):
+    net = Net()
+    containers = {number: net.container(number) for number in (2, 3, 4)}
+    net.clock.context = net.witness
+    for number, data in frames:
+        containers[number].devices["eth0"].transmit(data)
+    net.clock.run_for(60)
+    net.clock.context = None
+    assert all(reason is not None for _, reason in net.witness.drops)
+    assert net.clock.next_event_ns() is None

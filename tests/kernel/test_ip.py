@@ -1,0 +1,184 @@
+"""The IP layer end to end: delivery, forwarding, errors, fragments, both families."""
+
+import pytest
+from wiring import Net
+
+from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.route import Route
+from cnmsim.kernel.transport import icmp_message
+
+
+@pytest.fixture
+def net():
+    return Net()
+
+
+@pytest.mark.parametrize(
+    ("to", "answer"),
+    [("10.1.0.3", "ICMP echo reply 10.1.0.3 > 10.1.0.2"), ("fd01::3", "ICMPv6 echo reply fd01::3 > fd01::2")],
+)
+def test_neighbours_on_a_bridge_answer(net, to, answer):
+    c2, _ = net.container(2), net.container(3)
+    assert net.ping(c2, to) == [answer]
+    assert not net.witness.drops
+
+
+@pytest.mark.parametrize("to", ["10.1.0.3", "fd01::3"])
+def test_a_large_packet_travels_in_fragments_and_arrives_whole(net, to):
+    c2, _ = net.container(2), net.container(3)
+    assert len(net.ping(c2, to, size=4000)) == 1
+    assert Step.FRAGMENTED in net.witness.steps("c2")
+    assert Step.REASSEMBLED in net.witness.steps("c3")
+
+
+def test_what_must_not_be_fragmented_is_refused_at_the_sender(net):
+    c2, _ = net.container(2), net.container(3)
+    with pytest.raises(OSError, match="Message too long"):
+        net.ping(c2, "10.1.0.3", size=4000, may_fragment=False)
+
+
+def test_missing_fragments_are_given_up_after_thirty_seconds(net):
+    c2, c3 = net.container(2), net.container(3)
+    net.ping(c2, "10.1.0.3")
+    eth0 = c3.devices["eth0"]
+    eth0.taps = (lambda _t, way, frame: lost.append(frame) if way == "in" and len(frame) > 1000 else None,)
+    lost = []
+    real = eth0.receive
+    count = iter(range(100))
+    type(eth0).receive, original = (lambda self, frame: None if self is eth0 and next(count) == 1 else original(self, frame)), type(eth0).receive
+    try:
+        assert net.ping(c2, "10.1.0.3", size=4000, seconds=60) == ["error 11/1 info 0"]
+    finally:
+        type(eth0).receive = original
+    del real
+    assert ("c3", DropReason.REASSEMBLY_TIMEOUT) in net.witness.drops
+
+
+@pytest.mark.parametrize(("to", "error"), [("10.1.0.99", "error 3/1 info 0"), ("fd01::99", "error 1/3 info 0")])
+def test_an_address_nobody_has_ends_as_unreachable(net, to, error):
+    c2 = net.container(2)
+    assert net.ping(c2, to) == [error]
+    assert ("c2", DropReason.NEIGHBOUR_FAILED) in net.witness.drops
+
+
+def test_a_host_that_does_not_forward_stays_silent(net):
+    c2 = net.container(2)
+    net.neighbour_host("far", "10.2.0.2/24", "10.2.0.1", "10.2.0.1/24")
+    assert net.ping(c2, "10.2.0.2") == []
+    assert ("host", DropReason.FORWARDING_DISABLED) in net.witness.drops
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway", "host", "to"),
+    [("10.2.0.2/24", "10.2.0.1", "10.2.0.1/24", "10.2.0.2"), ("fd02::2/64", "fd02::1", "fd02::1/64", "fd02::2")],
+)
+def test_a_forwarding_host_routes_and_counts_down_the_ttl(net, address, gateway, host, to):
+    c2 = net.container(2)
+    net.neighbour_host("far", address, gateway, host)
+    net.host.sysctl_set("net.ipv4.ip_forward", "1")
+    net.host.sysctl_set("net.ipv6.conf.all.forwarding", "1")
+    assert len(net.ping(c2, to)) == 1
+    net.witness.events.clear()
+    error = net.ping(c2, to, ttl=1)
+    assert error == ["error 11/0 info 0" if "." in to else "error 3/0 info 0"]
+    assert ("host", DropReason.TTL_EXCEEDED) in net.witness.drops
+
+
+def test_no_route_on_the_way_is_a_network_unreachable(net):
+    c2 = net.container(2)
+    net.host.sysctl_set("net.ipv4.ip_forward", "1")
+    assert net.ping(c2, "192.0.2.1") == ["error 3/0 info 0"]
+    assert ("host", DropReason.NO_ROUTE) in net.witness.drops
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "reason"),
+    [
+        ("unreachable", ["error 3/1 info 0"], DropReason.UNREACHABLE_ROUTE),
+        ("prohibit", ["error 3/13 info 0"], DropReason.PROHIBIT_ROUTE),
+        ("blackhole", [], DropReason.BLACKHOLE_ROUTE),
+    ],
+)
+def test_routes_that_refuse_say_so_or_stay_silent(net, kind, answers, reason):
+    c2 = net.container(2)
+    net.host.sysctl_set("net.ipv4.ip_forward", "1")
+    net.host.add_route(Route(Prefix.parse("192.0.2.0/24"), kind=kind))
+    assert net.ping(c2, "192.0.2.1") == answers
+    assert ("host", reason) in net.witness.drops
+
+
+def test_a_smaller_mtu_on_the_way_is_reported_and_learnt(net):
+    c2 = net.container(2)
+    net.neighbour_host("far", "10.2.0.2/24", "10.2.0.1", "10.2.0.1/24")
+    net.host.sysctl_set("net.ipv4.ip_forward", "1")
+    net.host.devices["to-far"].set_mtu(1400)
+    assert net.ping(c2, "10.2.0.2", size=1450, may_fragment=False) == ["error 3/4 info 1400"]
+    assert c2.mtu_of(parse_ip("10.2.0.2")) == 1400
+    net.clock.run_for(601)
+    assert c2.mtu_of(parse_ip("10.2.0.2")) == 1500
+
+
+def test_the_longest_prefix_wins_then_the_metric(net):
+    host = net.host
+    host.add_route(Route(Prefix.parse("0.0.0.0/0"), gateway=parse_ip("10.1.0.9")))
+    host.add_route(Route(Prefix.parse("192.0.2.0/24"), gateway=parse_ip("10.1.0.8"), metric=10))
+    host.add_route(Route(Prefix.parse("192.0.2.0/24"), gateway=parse_ip("10.1.0.7"), metric=5))
+    assert host.route_output(parse_ip("192.0.2.1")).gateway == parse_ip("10.1.0.7")
+    assert host.route_output(parse_ip("192.0.3.1")).gateway == parse_ip("10.1.0.9")
+
+
+def test_without_a_route_the_sender_is_told_at_once(net):
+    lonely = net.namespace("lonely")
+    with pytest.raises(OSError, match="Network is unreachable"):
+        lonely.route_output(parse_ip("10.0.0.1"))
+
+
+def test_routes_go_with_their_device(net):
+    c2 = net.container(2)
+    c2.devices["eth0"].set_down()
+    assert len(c2.routes4) == 0
+    with pytest.raises(OSError, match="Network is unreachable"):
+        c2.route_output(parse_ip("10.1.0.3"))
+
+
+def test_a_loopback_destination_on_a_wire_is_a_martian(net):
+    c2 = net.container(2)
+    net.ping(c2, "10.1.0.1")
+    mac = net.bridge.mac
+    from cnmsim.kernel.packet import build_ip
+
+    frame = mac + c2.devices["eth0"].mac + b"\x08\x00" + build_ip(1, parse_ip("10.1.0.2"), parse_ip("127.0.0.1"), icmp_message(8, 0))
+    net.clock.context = net.witness
+    c2.devices["eth0"].transmit(frame)
+    net.clock.context = None
+    net.clock.run_for(1)
+    assert ("host", DropReason.MARTIAN) in net.witness.drops
+
+
+def test_strict_reverse_path_filtering_drops_what_came_the_wrong_way(net):
+    c2 = net.container(2)
+    net.host.sysctl_set("net.ipv4.conf.all.rp_filter", "1")
+    c2.add_address(c2.devices["eth0"], "172.30.0.2/32")
+    net.clock.context = net.witness
+    decision = c2.route_output(parse_ip("10.1.0.1"), parse_ip("172.30.0.2"))
+    c2.send(1, decision, parse_ip("10.1.0.1"), icmp_message(8, 0))
+    net.clock.context = None
+    net.clock.run_for(1)
+    assert ("host", DropReason.REVERSE_PATH) in net.witness.drops
+
+
+def test_two_runs_are_identical():
+    def run():
+        net = Net(seed=3)
+        frames = []
+        c2, _ = net.container(2), net.container(3)
+        net.bridge.ports
+        for device in net.bridge.ports:
+            device.taps = (lambda t, way, frame: frames.append((t, way, frame)),)
+        net.ping(c2, "10.1.0.3", size=3000)
+        return frames
+
+    first = run()
+    assert first
+    assert first == run()
