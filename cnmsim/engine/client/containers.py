@@ -13,7 +13,9 @@ from cnmsim.engine.client.model import Model, filters_of, query_of
 from cnmsim.engine.rest.containers import LogReading
 from cnmsim.engine.run_options import create_body, words
 from cnmsim.errors import CnmsimError, NotFound
+from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import Program
 from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -109,6 +111,16 @@ class Container(Model):
         return dict(self.record.ports)
 
     # --- conveniences of ours ------------------------------------------------------------------------------------
+
+    @property
+    def files(self) -> FileSystem:
+        """Its file system."""
+        return self.record.files
+
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        """The programs that can be run in it, by name."""
+        return self._engine.programs
 
     @property
     def sandbox(self) -> Sandbox | None:
