@@ -52,7 +52,9 @@ class Icmp:
             message = icmpv6_message(decision.src, to, icmp_type, code, rest, quoted)
             protocol = 58
         try:
-            namespace.send(protocol, decision, to, message, dont_fragment=False)
+            # The error belongs to the connection of the packet it is about, and is translated with it (nf_ct_attach).
+            with namespace.netfilter.answering(packet):
+                namespace.send(protocol, decision, to, message, dont_fragment=False)
         except OSError as error:
             namespace.drop(packet, DropReason.NETFILTER_DROP, f"the ICMP error was not let out: {error.strerror}")
 
@@ -167,5 +169,5 @@ def quoted_info(packet: Packet, message: bytes) -> IcmpErrorInfo | None:
     dport = int.from_bytes(body[2:4]) if ports else 0
     return IcmpErrorInfo(
         family=packet.family, protocol=protocol, src=src, dst=dst, sport=sport, dport=dport,
-        icmp_type=message[0], code=message[1], reporter=packet.src, info=word, quoted=body,
+        icmp_type=message[0], code=message[1], reporter=packet.src, info=word, quoted=body, packet=packet,
     )  # fmt: skip

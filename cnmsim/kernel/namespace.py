@@ -145,6 +145,8 @@ class NetworkNamespace:
 
     def link_changed(self, device: Device) -> None:
         """Take note that a device went up or down or its carrier changed."""
+        if not device.is_up:
+            self.netfilter.conntrack.device_down(device)
         self._apply_link(device)
         self.topology_changed()
 

@@ -132,7 +132,8 @@ class Process:
             error.add_note(f"in program {self.argv} of {self.label} on {self.machine.name}")
             self._end(1)
             raise
-        self._end(status)
+        if self.is_running:  # it may have sent itself the signal that ended it
+            self._end(status)
 
     def task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
         """Run a coroutine as a thread of this process: it stops, and ends, with the process."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.kernel.address import Address
+from cnmsim.kernel.packet import Packet
 
 _TEXTS = {
     errno.EACCES: "Permission denied",
@@ -51,7 +52,7 @@ class IcmpErrorInfo:
     """An ICMP or ICMPv6 error that quotes a packet we sent.
 
     `src`, `dst`, `sport`, `dport` are those of our packet. `reporter` is who sent the error, `info` its MTU field
-    (0 if it has none), `quoted` what it quotes of our packet from the transport header on.
+    (0 if it has none), `quoted` what it quotes of our packet from the transport header on, `packet` what carried it.
     """
 
     family: int
@@ -65,6 +66,7 @@ class IcmpErrorInfo:
     reporter: Address
     info: int = 0
     quoted: bytes = b""
+    packet: Packet | None = field(default=None, eq=False, repr=False)
 
     @property
     def is_packet_too_big(self) -> bool:

@@ -138,7 +138,7 @@ def echo_ident(packet: Packet) -> int | None:
 
 
 def packet_of(error: IcmpErrorInfo) -> Packet:
-    """Make the packet that carried an ICMP error, as far as the error tells of it (a TTL, for one, it does not)."""
+    """Make a packet that could have carried an ICMP error, for one that tells of none (its TTL is made up)."""
     quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
     rest = error.info.to_bytes(4)
     if error.family == 6:

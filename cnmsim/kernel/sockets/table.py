@@ -191,7 +191,7 @@ class SocketTable:
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Tell the socket whose packet an ICMP error quotes."""
         if self._icmp and error.protocol in (1, 58):
-            message = packet_of(error)
+            message = error.packet or packet_of(error)
             for icmp in tuple(self._icmp):
                 icmp.deliver(message)
         pair = (error.src, error.sport, error.dst, error.dport)
