@@ -290,11 +290,24 @@ def _no_name(case: Case, verdict: Verdict) -> Finding:
     said = queries[-1]
     head = f"{said.server} says {said.result} for {said.name}"
     if said.result in {"SERVFAIL", "REFUSED"} and not case.directory.matching(name):
-        asked = sorted({destination_of(loss) for loss in case.asking_losses})
-        behind = f"; its upstream {', '.join(asked)} was not reached" if asked else ""
-        return Finding(verdict, head + behind, "set name servers that can be reached (dns)", _asked(case), hop)
+        return Finding(verdict, head + _behind_resolver(case), _reach_a_server(source), _asked(case), hop)
     cause, fix = _why_unknown(case, source, name)
     return Finding(verdict, f"{head}: {cause}", fix, _asked(case), hop)
+
+
+def _behind_resolver(case: Case) -> str:
+    """Say what became of the question behind the resolver that was asked."""
+    notes = [hop.what for hop in case.hops if hop.step is Step.NOTE and hop.what.startswith("resolver: ")]
+    lost = sorted({destination_of(loss) for loss in case.asking_losses})
+    if lost:
+        return f"; its upstream {', '.join(lost)} was not reached"
+    return f"; {notes[-1].removeprefix('resolver: ')}" if notes else ""
+
+
+def _reach_a_server(source: Station) -> str:
+    if source.attachments and all(item.is_internal for item in source.attachments):
+        return f"attach {source.name} to a network without --internal as well"
+    return "set name servers that can be reached (dns)"
 
 
 def _asked(case: Case) -> tuple[str, ...]:

@@ -89,16 +89,19 @@ class Explanation:
 
 
 def explain(
-    lab: LabView, source: object, destination: object, service: str | int = "icmp",
+    lab: LabView, source: object, destination: object, service: str | int | None = None,
     *, timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Explanation:  # fmt: skip
     """Find out by real packets whether `source` reaches `destination` by `service` (`"tcp/80"`, `53`, `"icmp"`).
 
+    Without `service` the destination may name the port itself (`"node1:8080"`); if it names none, it is pinged.
     Hosts, containers, stations and their names are taken, as `destination` also an address or any other name. Raises
     `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong service.
     """
     directory = directory_of(lab)
     asker = station_of(directory, source)
+    if service is None:
+        destination, service = _split(destination)
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
@@ -116,6 +119,14 @@ def explain(
         second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
     return Explanation(asker.name, goal.name, _service(target), walk, second, facts)
+
+
+def _split(destination: object) -> tuple[object, str]:
+    """Part `node1:8080` into what is asked and its service."""
+    if not isinstance(destination, str):
+        return destination, "icmp"
+    target = Target.parse(destination)
+    return target.host, _service(target)
 
 
 def _service(target: Target) -> str:

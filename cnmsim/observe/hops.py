@@ -67,21 +67,25 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     """Give the hops that `events` tell of, in their order."""
     readings = [_reading(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
+    everything: list[_Message] = []
     number_of: list[int] = []
     again: set[int] = set()
+    count = 0
     for index, (event, reading) in enumerate(zip(events, readings, strict=True)):
         message = messages.get(reading.walk)
-        if message is None:
-            message = messages[reading.walk] = _Message(len(messages) + 1, reading, [])
+        if message is None or _is_passed_on(events, message, event):
+            count += 1
+            message = messages[reading.walk] = _Message(count, reading, [])
+            everything.append(message)
         message.indexes.append(index)
         number_of.append(message.number)
         if event.step is Step.SENT:
             if message.sendings:
                 again.add(index)
             message.sendings += 1
-    labels = {message.number: message.reading.label for message in messages.values()}
-    plain = _plain_indexes(events, readings, list(messages.values()))
-    rules = _translating_rules(events, list(messages.values()))
+    labels = {message.number: message.reading.label for message in everything}
+    plain = _plain_indexes(events, readings, everything)
+    rules = _translating_rules(events, everything)
     decisions = [event.decision for event in events]
     for index, at in rules.items():
         decisions[index] = _BY_CONNTRACK if at is None else events[at].decision
@@ -94,6 +98,11 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
         )
         for index, (event, reading, number) in enumerate(zip(events, readings, number_of, strict=True))
     )  # fmt: skip
+
+
+def _is_passed_on(events: Sequence[Event], message: _Message, event: Event) -> bool:
+    """Tell whether a program elsewhere sends the same bytes on (a DNS forwarder): a message of its own."""
+    return event.step is Step.SENT and event.place != events[message.indexes[0]].place
 
 
 def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dict[int, int | None]:

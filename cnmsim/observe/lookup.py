@@ -130,10 +130,11 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
             addresses = await _ask_servers(process, config, candidate, "A" if wanted == 4 else "AAAA", asked)
             if addresses:
                 return Lookup(name, addresses, tuple(asked))
-            if asked and asked[-1].result == "NXDOMAIN":
-                break
             if Lookup(name, (), tuple(asked)).is_silent:
                 return Lookup(name, (), tuple(asked))
+            if asked and asked[-1].result != "no such record":
+                # Who does not know the name, or cannot find out, knows no other record of it either.
+                break
     return Lookup(name, (), tuple(asked))
 
 

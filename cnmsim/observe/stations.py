@@ -167,6 +167,7 @@ class Directory:
                         found.append(_station(host.name, host.machine, container, networks))
                     else:
                         stopped[container.name] = container.status
+        _share_attachments(found)
         return cls(tuple(found), stopped)
 
     def find(self, text: str) -> Station:
@@ -204,9 +205,8 @@ class Directory:
         return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
 
     def owner(self, address: Address) -> Station | None:
-        """Tell who has an address, a container before the host it shares a stack with."""
-        owners = [item for item in self.stations if address in item.addresses]
-        return next((item for item in owners if item.is_container), owners[0] if owners else None)
+        """Tell who has an address: of containers that share a host's stack, the host."""
+        return next((item for item in self.stations if address in item.addresses), None)
 
     def at(self, place: str) -> Station | None:
         """Tell whose namespace a trace calls `place`."""
@@ -253,17 +253,25 @@ def _station(host: str, machine: Machine, container: Any, networks: Mapping[str,
         is_container=True,
         hostname=attrs["Config"].get("Hostname") or container.name,
         attachments=tuple(
-            _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name != "none"
+            _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name not in {"none", "host"}
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
         service=service,
         aliases=tuple(
-            dict.fromkeys(alias for view in attached.values() for alias in view.get("Aliases") or ())
+            dict.fromkeys(alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ())
         ),
         id=container.id,
         image=attrs["Config"].get("Image", ""),
         programs=container.programs,
     )  # fmt: skip
+
+
+def _share_attachments(stations: list[Station]) -> None:
+    """Give a container that lives in another's network stack (`--network container:X`) that one's networks."""
+    owners = {station.namespace: station for station in stations if station.attachments}
+    for station in stations:
+        if station.is_container and not station.attachments and station.namespace in owners:
+            station.attachments = owners[station.namespace].attachments
 
 
 def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) -> Attachment:

@@ -64,6 +64,7 @@ def format_time(time_ns: int) -> str:
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> (?:listening on|bound to) \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
+_DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
 _TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
 
 
@@ -83,6 +84,10 @@ def what_of(hop: Hop) -> str:
     found = _TCP_WHAT.match(hop.what)
     if found:
         return f"{found[1]} {hop.packet}{hop.what[found.end() :]}"
+    found = _DATAGRAM_WHAT.match(hop.what)
+    if found:
+        kind = ("the question" if "? " in hop.packet else "the answer") if hop.packet.startswith("DNS ") else found[2]
+        return f"{found[1]} {kind}{hop.what[found.end() :]}"
     if hop.reason is None or hop.reason.value in hop.what:
         return hop.what
     return f"{hop.what}: {hop.reason.value}" if hop.what else hop.reason.value
