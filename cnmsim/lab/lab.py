@@ -283,8 +283,11 @@ class Lab:
 
         return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
 
-    def explain(self, source: object, destination: object, service: str | int = "icmp") -> Explanation:
-        """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it."""
+    def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
+        """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it.
+
+        Without `service` the destination may name the port itself (`"node1:8080"`); if it names none, it is pinged.
+        """
         from cnmsim.observe import explain
 
         return explain(self, source, destination, service)
