@@ -32,7 +32,7 @@ def _host(lab: LabView, station: Station) -> dict[str, Any]:
             for item in device.addresses
             if item.scope == "global"
         ],
-        "engine": engine.version if engine is not None else None,
+        "engine": engine.profile.version if engine is not None else None,
         "forwards": station.namespace.sysctl_get("net.ipv4.ip_forward") == "1",
     }
 

@@ -1,0 +1,50 @@
+"""The core works where scapy and Hypothesis can't be loaded, and importing it is light."""
+
+import subprocess
+import sys
+
+WITHOUT = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("scapy", "hypothesis", "pytest"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Block())
+"""
+
+WALK = """
+import importlib, pkgutil, cnmsim
+for module in pkgutil.walk_packages(cnmsim.__path__, "cnmsim."):
+    if not module.name.startswith(("cnmsim.testing", "cnmsim.__main__")):
+        importlib.import_module(module.name)
+from cnmsim import Lab
+lab = Lab()
+host = lab.add_host("node", "10.0.0.2/24", docker=True)
+host.docker.networks.create("net")
+host.docker.containers.run("nginx", name="web", network="net", detach=True)
+client = host.docker.containers.run("alpine", "sleep 1d", name="c1", network="net", detach=True)
+assert "1 packets received" in client.exec("ping -c 1 web").text
+assert lab.explain("c1", "web", "tcp/80").reachable
+print("fine")
+"""
+
+LIGHT = """
+import sys, cnmsim
+from cnmsim import Lab
+heavy = {"scapy", "networkx", "hypothesis", "dns", "yaml", "rich", "click", "h11", "jsonschema"} & set(sys.modules)
+assert not heavy, heavy
+print("fine")
+"""
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_the_core_works_without_scapy_and_hypothesis():
+    run(WITHOUT + WALK)
+
+
+def test_importing_the_lab_loads_nothing_heavy():
+    run(LIGHT)
