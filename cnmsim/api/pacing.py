@@ -64,8 +64,13 @@ class Pacer:
 
     async def wait(self, future: Future[T], wants: Callable[[], bool] = lambda: True) -> T:
         """Wait, in real time, for something of the lab; give its value or raise its error."""
-        done = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda _: done.done() or done.set_result(None))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(_: Future[T]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        future.add_done_callback(tell)
         with self.pull(wants):
             self.kick()
             await done
