@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from cnmsim.api.commands import add_commands
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
         cnmsim exec compose.yml web -- nslookup db
         cnmsim exec compose.yml docker -- iptables-save -t nat
     """  # noqa: D301 - click's own mark
-    words = list(command)
+    # Options of the command are its own: click leaves the separator before them in place.
+    words = list(command[1:] if command[0] == "--" else command)
     station = _find(lab, container)
     if not station.is_container:
         done = lab.host(station.name).exec(words)
@@ -243,6 +245,9 @@ def _find(lab: Lab, name: str) -> Station:
 
     directory: Directory = directory_of(lab)
     return directory.find(name)
+
+
+add_commands(cli, lambda file, engine: _load((file,), engine, None, (), ()))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import select
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
 REQUEST_TIMEOUT_S = 60.0
 _READ = 65536
+_GONE_POLL_S = 0.5
 _VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
 
 Dispatch = Callable[[Request], Awaitable[Answer]]
@@ -244,3 +246,10 @@ class _RawStream:
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
+
+    async def gone(self) -> None:
+        # A half-closed socket tells of the rest only when asked: POLLHUP is both directions.
+        poll = select.poll()
+        poll.register(self._writer.get_extra_info("socket").fileno(), 0)
+        while not self._writer.is_closing() and not poll.poll(0):
+            await asyncio.sleep(_GONE_POLL_S)

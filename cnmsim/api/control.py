@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import struct
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.files import Pipe
 
@@ -21,31 +20,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.lab import Lab
 
-_HEAD = struct.Struct("!BI")
-_LONGEST_LINE = 1 << 20
-
-
-class Frame(IntEnum):
-    """What a frame carries. STDIN with no content is the end of the input."""
-
-    STDIN = 0
-    STDOUT = 1
-    STDERR = 2
-    EXIT = 3
-    ERROR = 4
-    SIGNAL = 5
-    RESULT = 6
-
-
-def pack(kind: Frame, content: bytes) -> bytes:
-    """Make a frame."""
-    return _HEAD.pack(kind, len(content)) + content
-
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None:
     """Read a frame; `None` at the end of the connection."""
     try:
-        kind, length = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+        kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
         return Frame(kind), await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError, ValueError):
         return None
@@ -79,11 +58,20 @@ class ControlSocket:
         verb = wish["verb"]
         if verb == "exec":
             await self._execute(wish, reader, writer)
-        elif verb == "call":
-            value = self._lab.call(str(wish["method"]), **wish.get("arguments", {}))
-            writer.write(pack(Frame.RESULT, json.dumps(value).encode()))
+        elif verb == "trace":
+            writer.write(pack(Frame.RESULT, json.dumps(self._trace(wish)).encode()))
         else:
             raise ValueError(f"unknown verb {verb!r}")
+
+    def _trace(self, wish: dict[str, Any]) -> dict[str, Any]:
+        walk = self._lab.trace(
+            str(wish["source"]),
+            str(wish["destination"]),
+            protocol=wish.get("protocol"),
+            timeout_s=float(wish.get("timeout_s", 5.0)),
+            family=int(wish.get("family", 0)),
+        )
+        return walk.to_json()
 
     async def _execute(
         self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -30,7 +30,7 @@ class Request:
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:
-        """Read a query string; the last value of a repeated key is the one that counts, as Go's FormValue has first."""
+        """Read a query string; of a repeated key the first value counts, as in Go's FormValue."""
         return parse_qs(text, keep_blank_values=True)
 
     def text(self, key: str, default: str = "") -> str:
@@ -54,6 +54,11 @@ class Request:
             return int(value)
         except ValueError:
             raise InvalidParameter(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The query, one value a key."""
+        return {key: values[0] for key, values in self.query.items()}
 
     def filters(self) -> dict[str, list[str]]:
         """Read the `filters` parameter: JSON of lists, or of maps to true as old clients send it."""
@@ -151,6 +156,9 @@ class Duplex(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send bytes. Raises `ConnectionError` if the client is gone."""
+
+    async def gone(self) -> None:
+        """Wait until the client, which sends no more, reads no more either."""
 
 
 @define

@@ -125,11 +125,14 @@ class Pacer:
 
 
 async def first_of(*waits: Awaitable[Any]) -> None:
-    """Wait until one of several is done, and cancel the others."""
+    """Wait until one of several is done, and cancel the others. Raises what one of them raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error

@@ -6,6 +6,7 @@ Docker's API but not simulated is registered with a sentence that says so, and a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from cnmsim.errors import CnmsimError, InvalidParameter, NotSimulated
 if TYPE_CHECKING:
     from cnmsim.api.host import HostApi
 
+_log = logging.getLogger(__name__)
 Handler = Callable[..., Awaitable[Answer]]
 
 
@@ -98,9 +100,14 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         if found is None:
             return Response.error(404, "page not found")
         row, parameters = found
-        return await row.handler(api, request, **parameters)
+        answer = await row.handler(api, request, **parameters)
+        api.pacer.kick()
+        return answer
     except CnmsimError as error:
         return Response.error(error.status, error.message)
+    except Exception:
+        _log.exception("%s %s", request.method, request.path)
+        return Response.error(500, "internal error of the simulator; its log has the traceback")
 
 
 def table() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
 from cnmsim.api.host import HostApi
 from cnmsim.api.pacing import Pacer
-from cnmsim.api.router import dispatch
+from cnmsim.api.handlers import dispatch
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -36,9 +36,9 @@ class ApiServer:
         self.directory = directory
         self.pacer = Pacer(lab.clock, fast=fast)
         self.apis = {
-            host.name: HostApi(lab, host.name, host.engine, self.pacer)
+            host.name: HostApi(lab, host.name, host.docker, self.pacer)
             for host in lab.hosts.values()
-            if host.engine is not None
+            if host.docker is not None
         }
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()

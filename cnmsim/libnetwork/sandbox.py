@@ -153,6 +153,7 @@ class Sandbox:
         self._make_namespace()
         self.dns.build_files()
         for endpoint in list(self.endpoints):
+            self.dns.add_host_lines(endpoint)
             self._populate(endpoint)
         self._update_gateways()
 

@@ -1,0 +1,129 @@
+"""The commands `cnmsim serve` and `cnmsim sh`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+Load = Callable[[Path, str | None], "Lab"]
+
+
+def add_commands(group: click.Group, load: Load) -> None:
+    """Add both commands to `group`; `load(file, engine)` builds the lab of a lab file or Compose file."""
+    group.add_command(_serve_command(load))
+    group.add_command(shell)
+
+
+def _serve_command(load: Load) -> click.Command:
+    @click.command()
+    @click.argument("file", type=_FILE)
+    @click.option("--dir", "directory", type=_FOLDER, required=True, help="Where the sockets go.")
+    @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
+    @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
+    @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
+    @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
+    @click.option("--tlscacert", type=_FILE, help="The CA's certificate.")
+    @click.option("--tlscert", type=_FILE, help="The server's certificate.")
+    @click.option("--tlskey", type=_FILE, help="The server's key.")
+    def serve(
+        file: Path, directory: Path, engine: str | None, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
+        tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
+    ) -> None:  # fmt: skip
+        """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
+
+        \b
+            cnmsim serve lab.yml --dir /tmp/lab &
+            export DOCKER_HOST=unix:///tmp/lab/node1/docker.sock
+        """  # noqa: D301 - click's own mark
+        from cnmsim.errors import CnmsimError
+
+        certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
+        try:
+            lab = load(file, engine)
+            asyncio.run(_serve(lab, directory, fast, tcp, certificates))
+        except CnmsimError as error:
+            raise SystemExit(_complain(str(error))) from None
+        except (OSError, ValueError) as error:
+            raise SystemExit(_complain(str(error))) from None
+
+    return serve
+
+
+def _complain(message: str) -> int:
+    click.echo(f"cnmsim: {message}", err=True)
+    return 2
+
+
+def _certificates(
+    verifies: bool, ca: Path | None, certificate: Path | None, key: Path | None
+) -> tuple[Path, Path, Path] | None:
+    if not verifies:
+        if ca or certificate or key:
+            raise click.UsageError("--tlscacert, --tlscert and --tlskey need --tlsverify")
+        return None
+    if not (ca and certificate and key):
+        raise click.UsageError("--tlsverify needs --tlscacert, --tlscert and --tlskey")
+    return ca, certificate, key
+
+
+async def _serve(
+    lab: Lab, directory: Path, fast: bool, tcp: tuple[str, ...], certificates: tuple[Path, Path, Path] | None
+) -> None:
+    from cnmsim.api.server import mutual_tls, serving
+
+    tls = mutual_tls(*certificates) if certificates else None
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(lab, directory, fast=fast) as server:
+        for name in server.apis:
+            click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
+        for text in tcp:
+            name, _, place = text.rpartition("=")
+            address, _, port = place.rpartition(":")
+            if not port.isdigit() or not (name or server.apis):
+                raise ValueError(f"--tcp {text}: write [NODE=]ADDRESS:PORT")
+            name = name or next(iter(server.apis))
+            bound = await server.listen_tcp(name, address.strip("[]") or "127.0.0.1", int(port), tls)
+            click.echo(f"{name}: DOCKER_HOST=tcp://{address or '127.0.0.1'}:{bound}{' (TLS)' if tls else ''}")
+        sys.stdout.flush()
+        stopped = asyncio.ensure_future(stop.wait())
+        failed = asyncio.ensure_future(server.failed())
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if failed.done():
+            failed.result()
+        failed.cancel()
+
+
+@click.command("sh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--dir", "directory", type=_FOLDER, required=True, help="The folder of `cnmsim serve`.")
+@click.argument("host")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM ARGUMENT…]")
+def shell(directory: Path, host: str, command: tuple[str, ...]) -> None:
+    """Run a program on HOST of a served lab; alone, open your shell with HOST's programs first in PATH.
+
+    \b
+        cnmsim sh --dir /tmp/lab client -- ping -c 1 10.0.0.15
+        cnmsim sh --dir /tmp/lab node1
+    """  # noqa: D301 - click's own mark
+    from cnmsim.api.shell import open_shell, run_program
+
+    if command:
+        words = list(command[1:] if command[0] == "--" else command)
+        raise SystemExit(run_program(directory, host, words))
+    from cnmsim.userland import HOST_PROGRAMS
+
+    raise SystemExit(open_shell(directory, host, list(HOST_PROGRAMS)))

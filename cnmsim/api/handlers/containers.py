@@ -1,0 +1,267 @@
+"""`/containers/...`, save execs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM, Typist, converse, detach_keys
+from cnmsim.api.host import HostApi
+from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
+from cnmsim.api.outbox import Outbox
+from cnmsim.api.router import not_simulated, operation
+from cnmsim.engine.logbook import LogLine
+from cnmsim.engine.rest.containers import Attachment, LogReading
+from cnmsim.kernel.task import Future
+
+_STATS_PAUSE_S = 1.0
+
+
+@operation("GET", "/containers/json")
+async def list_containers(api: HostApi, request: Request) -> Answer:
+    """List containers."""
+    return Response.json(api.rest.containers.list(request.parameters, api.version(request)))
+
+
+@operation("POST", "/containers/create")
+async def create(api: HostApi, request: Request) -> Answer:
+    """Make a container."""
+    made = api.rest.containers.create(request.json(), request.parameters, api.version(request))
+    return Response.json(made, 201)
+
+
+@operation("POST", "/containers/prune")
+async def prune(api: HostApi, request: Request) -> Answer:
+    """Remove those that do not run."""
+    return Response.json(api.rest.containers.prune(request.parameters))
+
+
+@operation("GET", "/containers/{id}/json")
+async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
+    """Describe a container."""
+    return Response.json(api.rest.containers.inspect(id, request.parameters, api.version(request)))
+
+
+@operation("POST", "/containers/{id}/start")
+async def start(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+    """Start a container; 304 if it runs."""
+    return Response.empty(204 if api.rest.containers.start(id) else 304)
+
+
+@operation("POST", "/containers/{id}/stop")
+async def stop(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Stop a container; 304 if it does not run."""
+    did = await api.complete(api.rest.containers.stop(id, request.parameters))
+    return Response.empty(204 if did else 304)
+
+
+@operation("POST", "/containers/{id}/restart")
+async def restart(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Stop a container and start it again."""
+    await api.complete(api.rest.containers.restart(id, request.parameters))
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/kill")
+async def kill(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Send a signal."""
+    api.rest.containers.kill(id, request.parameters)
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/pause")
+async def pause(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+    """Let no process of it run."""
+    api.rest.containers.pause(id)
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/unpause")
+async def unpause(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+    """Let its processes go on."""
+    api.rest.containers.unpause(id)
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/rename")
+async def rename(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Give it another name."""
+    api.rest.containers.rename(id, request.parameters)
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/update")
+async def update(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Change its restart policy."""
+    return Response.json(api.rest.containers.update(id, request.json()))
+
+
+@operation("DELETE", "/containers/{id}")
+async def remove(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Remove a container."""
+    api.rest.containers.remove(id, request.parameters)
+    return Response.empty()
+
+
+@operation("POST", "/containers/{id}/wait")
+async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
+    return Stream(_waited(api, api.rest.containers.wait(id, request.parameters)))
+
+
+async def _waited(api: HostApi, end: Future[dict[str, Any]]) -> AsyncIterator[bytes]:
+    answer = await api.pacer.wait(end)
+    yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+
+
+@operation("GET", "/containers/{id}/logs")
+async def logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Give what it printed, and with `follow` what it goes on to print."""
+    reading = api.rest.containers.logs(id, request.parameters)
+    outbox = Outbox(is_raw=reading.is_raw)
+    for stream, data in reading.chunks():
+        outbox.put(stream, data)
+    multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
+    headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
+    return Stream(_followed(api, reading, outbox), headers=headers)
+
+
+async def _followed(api: HostApi, reading: LogReading, outbox: Outbox) -> AsyncIterator[bytes]:
+    container = reading.container
+
+    def take(line: LogLine) -> None:
+        if line.stream in reading.streams:
+            outbox.put(line.stream, line.rendered(timestamps=reading.timestamps))
+
+    if not reading.is_followed:
+        outbox.close()
+        async for chunk in outbox.chunks():
+            yield chunk
+        return
+    stop_following = container.log.follow(take)
+    container.when("not-running").add_done_callback(outbox.close)
+    try:
+        with api.pacer.pull(lambda: outbox.has_room):
+            api.pacer.kick()
+            async for chunk in outbox.chunks():
+                yield chunk
+    finally:
+        stop_following()
+
+
+@operation("POST", "/containers/{id}/attach")
+async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Take the connection over for the streams of its first process."""
+    keys = detach_keys(request.text("detachKeys"))
+    attachment = api.rest.containers.attach(id, request.parameters)
+    outbox = Outbox(is_raw=attachment.is_raw)
+    for stream, data in attachment.past:
+        outbox.put(stream, data)
+
+    def take(stream: str, data: bytes) -> None:
+        if stream in attachment.outputs:
+            outbox.put(stream, data)
+
+    is_live = request.flag("stream")
+    stop_listening = attachment.streams.listen(take) if is_live else outbox.close
+    if not is_live:
+        outbox.close()
+    ends_input = attachment.stdin and api.rest.containers.find(id).config["StdinOnce"] and not attachment.is_raw
+
+    async def talk(duplex: Duplex) -> None:
+        await _talk(api, attachment, duplex, outbox, keys, ends_input, stop_listening)
+
+    multiplexes = not attachment.is_raw and api.version(request).at_least("1.42")
+    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
+
+
+async def _talk(
+    api: HostApi, attachment: Attachment, duplex: Duplex, outbox: Outbox, keys: bytes, ends_input: bool,
+    stop_listening: Any,
+) -> None:  # fmt: skip
+    await converse(
+        api,
+        duplex,
+        attachment.streams,
+        outbox,
+        typist=Typist(attachment.streams, keys) if attachment.stdin else None,
+        ends_input=ends_input,
+        stop_listening=stop_listening,
+    )
+
+
+@operation("POST", "/containers/{id}/resize")
+async def resize(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Note the size of its terminal."""
+    api.rest.containers.resize(id, request.parameters)
+    return Response.empty(200)
+
+
+@operation("GET", "/containers/{id}/top")
+async def top(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """List its processes."""
+    return Response.json(api.rest.containers.top(id, request.parameters))
+
+
+@operation("GET", "/containers/{id}/stats")
+async def stats(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Count its packets: once, or once a second."""
+    first = api.rest.containers.stats(id)
+    if not request.flag("stream", default=True) or request.flag("one-shot"):
+        return Response.json(first)
+    return Stream(_stats(api, id, first))
+
+
+async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterator[bytes]:
+    container = api.rest.containers.find(id_)
+    while True:
+        yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
+        await asyncio.sleep(_STATS_PAUSE_S)
+        if not container.is_running:
+            return
+        reading = api.rest.containers.stats(container.id)
+
+
+@operation("GET", "/containers/{id}/changes")
+async def changes(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+    """List the files it changed."""
+    return Response.json(api.rest.containers.changes(id))
+
+
+def _stat_header(api: HostApi, id_: str, path: str) -> dict[str, str]:
+    stat = json.dumps(api.rest.containers.archive_stat(id_, path), separators=(",", ":"))
+    return {"X-Docker-Container-Path-Stat": base64.b64encode(stat.encode()).decode()}
+
+
+@operation("HEAD", "/containers/{id}/archive")
+async def archive_stat(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Describe one of its files in a header."""
+    return Response(200, b"", _stat_header(api, id, request.text("path")))
+
+
+@operation("GET", "/containers/{id}/archive")
+async def archive_get(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Give a file or folder as a tar archive."""
+    path = request.text("path")
+    headers = _stat_header(api, id, path)
+    return Response(200, api.rest.containers.archive_get(id, path), {**headers, "Content-Type": "application/x-tar"})
+
+
+@operation("PUT", "/containers/{id}/archive")
+async def archive_put(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Put the files of a tar archive into a folder."""
+    api.rest.containers.archive_put(id, request.text("path"), request.body)
+    return Response.empty(200)
+
+
+not_simulated("GET", "/containers/{id}/export", "containers have no file system to export")
+not_simulated("GET", "/containers/{id}/attach/ws", "attaching by WebSocket is not simulated; attach by upgrade")
+for _method, _path in (
+    ("GET", "/containers/{id}/checkpoints"),
+    ("POST", "/containers/{id}/checkpoints"),
+    ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
+):
+    not_simulated(_method, _path, "checkpoints are not simulated")

@@ -1,0 +1,69 @@
+"""`/containers/{id}/exec` and `/exec/...`."""
+
+from __future__ import annotations
+
+from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM, Typist, converse, detach_keys
+from cnmsim.api.host import HostApi
+from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response
+from cnmsim.api.outbox import Outbox
+from cnmsim.api.router import operation
+from cnmsim.engine.execs import Exec
+
+
+@operation("POST", "/containers/{id}/exec")
+async def create(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
+    """Prepare an exec."""
+    return Response.json(api.rest.execs.create(id, request.json()), 201)
+
+
+@operation("POST", "/exec/{id}/start")
+async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Run an exec, and unless it is detached take the connection over for its streams."""
+    body = request.json(optional=True)
+    if body.get("Detach") is True:
+        api.rest.execs.start(id, body)
+        return Response.empty(200)
+    is_raw = body.get("Tty") is True
+    outbox = Outbox(is_raw=is_raw)
+    wanted: set[str] = set()
+    execution = api.rest.execs.start(
+        id, body, lambda stream, data: outbox.put(stream, data) if stream in wanted or not wanted else None
+    )
+    config = execution.config
+    wanted |= {name for name, key in (("stdout", "AttachStdout"), ("stderr", "AttachStderr")) if config[key]}
+    wanted.add("")
+
+    async def talk(duplex: Duplex) -> None:
+        await _talk(api, execution, outbox, duplex)
+
+    multiplexes = not is_raw and api.version(request).at_least("1.42")
+    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
+
+
+async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -> None:
+    streams = execution.streams
+    typist = Typist(streams, detach_keys(execution.config["DetachKeys"])) if streams.has_stdin else None
+    await converse(
+        api,
+        duplex,
+        streams,
+        outbox,
+        typist=typist,
+        ends_input=typist is not None and not streams.is_terminal,
+        stop_listening=outbox.close,
+    )
+
+
+@operation("GET", "/exec/{id}/json")
+async def inspect(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+    """Describe an exec."""
+    return Response.json(api.rest.execs.inspect(id))
+
+
+@operation("POST", "/exec/{id}/resize")
+async def resize(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Note the size of a terminal."""
+    request.number("h")
+    request.number("w")
+    api.rest.execs.resize(id)
+    return Response.empty(200)

@@ -1,0 +1,101 @@
+"""`/_ping`, `/version`, `/info`, `/events`, `/system/df` and what else concerns the engine as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from cnmsim.api.host import HostApi
+from cnmsim.api.message import Answer, Request, Response, Stream
+from cnmsim.api.outbox import Outbox
+from cnmsim.api.router import not_simulated, operation
+from cnmsim.engine.eventlog import LoggedEvent
+from cnmsim.engine.rest.system import EventReading
+from cnmsim.engine.timestamps import unix_ns
+from cnmsim.kernel.clock import NS
+
+
+@operation("GET", "/_ping")
+async def ping(api: HostApi, _request: Request) -> Answer:
+    """Tell that the engine is there."""
+    return Response(
+        200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"}
+    )
+
+
+@operation("GET", "/version")
+async def version(api: HostApi, _request: Request) -> Answer:
+    """Tell what `docker version` tells of the server."""
+    return Response.json(api.rest.system.version())
+
+
+@operation("GET", "/info")
+async def info(api: HostApi, request: Request) -> Answer:
+    """Tell what `docker info` tells."""
+    return Response.json(api.rest.system.info(api.version(request)))
+
+
+@operation("GET", "/system/df")
+async def disk_usage(api: HostApi, request: Request) -> Answer:
+    """Tell what `docker system df` tells."""
+    return Response.json(api.rest.system.disk_usage(api.version(request)))
+
+
+@operation("GET", "/events")
+async def events(api: HostApi, request: Request) -> Answer:
+    """Send events as they happen, until `until` or for ever."""
+    reading = api.rest.system.events(request.parameters, api.version(request))
+    outbox = Outbox(is_raw=True)
+
+    def tell(event: LoggedEvent) -> None:
+        line = json.dumps(event.view(has_legacy_fields=reading.has_legacy_fields), separators=(",", ":"))
+        outbox.put_plain(line.encode() + b"\n")
+
+    for event in reading.past:
+        tell(event)
+    stop = api.engine.events.subscribe(tell, reading.filters)
+    return Stream(_events(api, reading, outbox, stop))
+
+
+async def _events(api: HostApi, reading: EventReading, outbox: Outbox, stop: object) -> AsyncIterator[bytes]:
+    assert callable(stop)
+    clock = api.engine.clock
+    timer = None
+    if reading.until_ns is not None:
+        left_s = max(reading.until_ns - unix_ns(clock), 0) / NS
+        timer = clock.call_later(left_s, outbox.close)
+    try:
+        # Without an end nobody waits for anything: a fast clock then moves only for others.
+        with api.pacer.pull(lambda: timer is not None and outbox.has_room):
+            async for chunk in outbox.chunks():
+                yield chunk
+    finally:
+        stop()
+        if timer is not None:
+            timer.cancel()
+
+
+@operation("GET", "/plugins")
+async def plugins(_api: HostApi, _request: Request) -> Answer:
+    """List managed plugins, of which there are none."""
+    return Response.json([])
+
+
+_REGISTRY = "registries are not simulated: any image can be pulled without a login, and none pushed"
+not_simulated("POST", "/auth", _REGISTRY)
+not_simulated("GET", "/distribution/{name}/json", _REGISTRY)
+not_simulated("POST", "/session", "building images is not simulated")
+not_simulated("POST", "/grpc", "building images is not simulated")
+for _method, _path in (
+    ("GET", "/plugins/privileges"),
+    ("POST", "/plugins/pull"),
+    ("GET", "/plugins/{name}/json"),
+    ("DELETE", "/plugins/{name}"),
+    ("POST", "/plugins/{name}/enable"),
+    ("POST", "/plugins/{name}/disable"),
+    ("POST", "/plugins/{name}/upgrade"),
+    ("POST", "/plugins/create"),
+    ("POST", "/plugins/{name}/push"),
+    ("POST", "/plugins/{name}/set"),
+):
+    not_simulated(_method, _path, "managed plugins are not simulated; drivers are Python classes")

@@ -1,0 +1,49 @@
+"""The Engine API of one Docker host: what handlers are given."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnmsim.kernel.task import Task
+
+if TYPE_CHECKING:
+    from cnmsim.api.message import Request
+    from cnmsim.api.pacing import Pacer
+    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.rest import Rest
+    from cnmsim.engine.versions import ApiVersion
+    from cnmsim.lab import Lab
+
+T = TypeVar("T")
+
+
+class HostApi:
+    """One engine behind its socket. `name` is the host's."""
+
+    def __init__(self, lab: Lab, name: str, engine: Engine, pacer: Pacer) -> None:
+        self.lab = lab
+        self.name = name
+        self.engine = engine
+        self.pacer = pacer
+        self.api_version = engine.profile.api_version
+        self.min_api_version = engine.profile.min_api_version
+
+    @property
+    def rest(self) -> Rest:
+        """The engine's operations."""
+        return self.engine.rest
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer carries."""
+        every = self.rest.system.ping_headers()
+        return {name: every[name] for name in ("Api-Version", "Docker-Experimental", "Ostype", "Server")}
+
+    def version(self, request: Request) -> ApiVersion:
+        """Give the version of the API that a request speaks. Raises `InvalidParameter`."""
+        return self.rest.system.negotiate(request.version)
+
+    async def complete(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let virtual time pass until something that takes time is done. Raises what it raises."""
+        return await self.pacer.wait(Task(self.engine.clock, work))

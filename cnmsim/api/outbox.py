@@ -1,0 +1,65 @@
+"""What waits to be sent to one client: filled by the lab's clock, emptied as fast as the client reads.
+
+Framing is that of moby `api/types/container/exec` (stdcopy): one byte of stream, three of nothing, four of length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import AsyncIterator
+
+_HEAD = struct.Struct("!BxxxI")
+_STREAM_NUMBER = {"stdin": 0, "stdout": 1, "stderr": 2}
+#: A fast clock stands still while a client has this much still to read.
+_ENOUGH = 1 << 20
+
+
+class Outbox:
+    """Bytes for a client. With `is_raw` they go as they are, else each piece in a frame that names its stream."""
+
+    def __init__(self, *, is_raw: bool) -> None:
+        self._is_raw = is_raw
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client keeps up."""
+        return self._size < _ENOUGH
+
+    def put(self, stream: str, data: bytes) -> None:
+        """Add output of "stdout" or "stderr"."""
+        if data:
+            self._add(data if self._is_raw else _HEAD.pack(_STREAM_NUMBER[stream], len(data)) + data)
+
+    def put_plain(self, data: bytes) -> None:
+        """Add bytes that belong to no stream."""
+        self._add(data)
+
+    def _add(self, data: bytes) -> None:
+        if not self._is_closed:
+            self._parts.append(data)
+            self._size += len(data)
+            self._changed.set()
+
+    def close(self, *_: object) -> None:
+        """Say that nothing follows."""
+        self._is_closed = True
+        self._changed.set()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give what there is, waiting for more, until it is closed and empty."""
+        while True:
+            while self._parts:
+                data = b"".join(self._parts)
+                self._parts.clear()
+                self._size = 0
+                yield data
+            if self._is_closed:
+                return
+            self._changed.clear()
+            await self._changed.wait()

@@ -1,0 +1,141 @@
+"""The client side of `cnmsim sh`: one program on a host of a served lab, with this terminal's streams.
+
+It must start fast, since shell scripts call it once for each program: it imports little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from cnmsim.api.frames import HEAD, Frame, pack
+
+_READ = 65536
+_UNREACHABLE = 125
+_NOT_FOUND = 127
+_NOT_PROGRAMS = frozenset({"sh", "[", "test", "true", "false", "echo", "printf", "cat", "env", "kill", "exit"})
+
+
+def run_program(directory: Path, host: str, argv: list[str]) -> int:
+    """Run a program there and give its exit status: 125 if the lab does not answer, 127 if it is unknown."""
+    channel = socket.socket(socket.AF_UNIX)
+    try:
+        channel.connect(str(directory / "control.sock"))
+    except OSError as error:
+        print(f"cnmsim: {directory}: no lab is served here: {error.strerror}", file=sys.stderr)
+        return _UNREACHABLE
+    with channel:
+        wish = {"verb": "exec", "host": host, "argv": argv}
+        channel.sendall(json.dumps(wish).encode() + b"\n")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda taken, _: channel.sendall(pack(Frame.SIGNAL, taken.to_bytes(1))))
+        return _Relay(channel).run()
+
+
+def _has_input() -> bool:
+    try:
+        return os.fstat(0).st_rdev != os.stat(os.devnull).st_rdev
+    except OSError:
+        return False
+
+
+class _Relay:
+    """Carries bytes between the control socket and the three standard streams."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._received = bytearray()
+        self._reads_input = _has_input()
+        if not self._reads_input:
+            channel.sendall(pack(Frame.STDIN, b""))
+
+    def run(self) -> int:
+        while True:
+            wanted = [self._channel, 0] if self._reads_input else [self._channel]
+            ready, _, _ = select.select(wanted, [], [])
+            if self._channel in ready:
+                data = self._channel.recv(_READ)
+                if not data:
+                    print("cnmsim: the lab is gone", file=sys.stderr)
+                    return _UNREACHABLE
+                self._received += data
+                status = self._take_frames()
+                if status is not None:
+                    return status
+            if 0 in ready:
+                self._read_input()
+
+    def _read_input(self) -> None:
+        try:
+            data = os.read(0, _READ)
+        except OSError:
+            data = b""
+        self._reads_input = bool(data)
+        try:
+            self._channel.sendall(pack(Frame.STDIN, data))
+        except BrokenPipeError:
+            self._reads_input = False  # the program has ended; its status is on the way
+
+    def _take_frames(self) -> int | None:
+        while len(self._received) >= HEAD.size:
+            number, length = HEAD.unpack_from(self._received)
+            if len(self._received) < HEAD.size + length:
+                return None
+            content = bytes(self._received[HEAD.size : HEAD.size + length])
+            del self._received[: HEAD.size + length]
+            status = self._take(Frame(number), content)
+            if status is not None:
+                return status
+        return None
+
+    def _take(self, kind: Frame, content: bytes) -> int | None:
+        if kind is Frame.STDOUT:
+            return self._print(1, content)
+        if kind is Frame.STDERR:
+            return self._print(2, content)
+        if kind is Frame.EXIT:
+            return int.from_bytes(content)
+        if kind is Frame.ERROR:
+            self._print(2, content + b"\n")
+            return _NOT_FOUND
+        return None
+
+    def _print(self, descriptor: int, content: bytes) -> int | None:
+        try:
+            while content:
+                content = content[os.write(descriptor, content) :]
+        except BrokenPipeError:
+            return 128 + signal.SIGPIPE
+        return None
+
+
+def open_shell(directory: Path, host: str, programs: list[str]) -> int:
+    """Open the user's own shell with `programs` of the host first in PATH, and give its exit status."""
+    with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
+        for program in programs:
+            if program in _NOT_PROGRAMS:
+                continue
+            shim = Path(folder) / program
+            python, place, name = (_quoted(word) for word in (sys.executable, str(directory.resolve()), host))
+            shim.write_text(f'#!/bin/sh\nexec {python} -m cnmsim sh --dir {place} {name} -- {program} "$@"\n')
+            shim.chmod(0o755)
+        shell = os.environ.get("SHELL", "/bin/sh")
+        environment = {
+            **os.environ,
+            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "DOCKER_HOST": f"unix://{directory.resolve()}/{host}/docker.sock",
+            "PS1": f"{host}# ",
+        }
+        return os.waitstatus_to_exitcode(os.spawnvpe(os.P_WAIT, shell, [shell], environment) << 8)
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
