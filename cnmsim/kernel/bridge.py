@@ -121,18 +121,8 @@ class Bridge(Device):
             entry.port = port
             entry.updated_ns = self.clock.now_ns
 
-    def transmit(self, frame: bytes) -> None:
+    def _put_on_wire(self, frame: bytes) -> None:
         """Send a frame of the namespace's own stack out of the ports."""
-        if not self.is_up:
-            self.drop(frame, DropReason.LINK_DOWN)
-            return
-        self.tx_packets += 1
-        self.tx_bytes += len(frame)
-        if self.taps:
-            for tap in self.taps:
-                tap(self.clock.now_ns, "out", frame)
-        if self.clock.context is not None:
-            self._report(Step.TRANSMITTED, frame)
         entry = None if frame[0] & 1 else self._lookup(frame[:6])
         if entry is None:
             self._flood(frame, None)
@@ -140,9 +130,6 @@ class Bridge(Device):
             self.drop(frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(frame[:6])} is the bridge's own address")
         else:
             self._send_to(entry.port, frame)
-
-    def _put_on_wire(self, frame: bytes) -> None:
-        self._flood(frame, None)
 
     def port_input(self, frame: bytes, device: Device) -> None:
         """Take a frame that a port received."""
