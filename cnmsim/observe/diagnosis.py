@@ -156,6 +156,8 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
     goal = loss.addresses.partition(" > ")[2] or case.goal
     same_port = server.listening_on(protocol, port)
     alone = [item for item in same_port if item.is_loopback_only]
+    if not server.is_container and any(_is_kept_to_itself(item, port) for item in _containers_on(case, server)):
+        return _host_port(case, server, port, goal)
     if alone and len(alone) == len(same_port):
         return (
             f"{server.name} answers, but nothing listens on {goal} (only {alone[0]} is listened on)",
@@ -169,7 +171,7 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
         return f"{server.name} answers, but nothing listens on {goal} (only {heard} is)", f"ask {same_port[0]}"
     if not server.is_container:
         return _host_port(case, server, port, goal)
-    others = [item for item in server.listeners if not item.is_loopback_only]
+    others = [item for item in server.services if not item.is_loopback_only]
     head = f"{server.name} answers, but nothing listens on {goal}"
     if others:
         heard = ", ".join(dict.fromkeys(f"{item.port}/{item.protocol}" for item in others))
@@ -200,8 +202,18 @@ def _localhost(case: Case, server: Station, port: int) -> tuple[str, str]:
     return cause, "use the name of the container that listens"
 
 
+def _containers_on(case: Case, host: Station) -> list[Station]:
+    return [item for item in case.directory.stations if item.host == host.name and item.is_container]
+
+
+def _is_kept_to_itself(station: Station, port: int) -> bool:
+    """Whether the host's port is published for this container, and on the host's loopback address only."""
+    bindings = [item for item in station.published if item.host_port == port]
+    return bool(bindings) and all(item.is_loopback_only for item in bindings)
+
+
 def _host_port(case: Case, server: Station, port: int, goal: str) -> tuple[str, str]:
-    containers = [item for item in case.directory.stations if item.host == server.name and item.is_container]
+    containers = _containers_on(case, server)
     for item in containers:
         for binding in item.published:
             if binding.host_port == port and binding.is_loopback_only:
@@ -301,7 +313,10 @@ def _behind_resolver(case: Case) -> str:
     lost = sorted({destination_of(loss) for loss in case.asking_losses})
     if lost:
         return f"; its upstream {', '.join(lost)} was not reached"
-    return f"; {notes[-1].removeprefix('resolver: ')}" if notes else ""
+    if not notes:
+        return ""
+    _, unasked, why = notes[-1].partition("not asked, ")
+    return f"; it asked no other server, {why}" if unasked else f"; {notes[-1].removeprefix('resolver: ')}"
 
 
 def _reach_a_server(source: Station) -> str:
@@ -360,7 +375,7 @@ def _why_unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
 
 def _ask_published(case: Case, owner: Station) -> str:
     for item in owner.published:
-        if item.port == case.target.port:
+        if item.port == case.target.port and not item.is_loopback_only:
             return f"use the published port {owner.host}:{item.host_port}"
     return f"publish a port of {owner.name}, or ask for its address"
 

@@ -147,7 +147,7 @@ def _facts(source: Station, goal: Station | None, target: Target) -> list[str]:
     if source.is_container and goal.is_container and source is not goal:
         shared = shared_networks(source, goal)
         facts.append(f"they share {', '.join(shared)}" if shared else "they share no network")
-    heard = [item for item in goal.listeners if target.protocol in {item.protocol, "icmp"}]
+    heard = [item for item in goal.services if target.protocol in {item.protocol, "icmp"}]
     texts = [f"{item}/{item.protocol}" + (f" ({item.program})" if item.program else "") for item in heard]
     facts.append(f"{goal.name} listens on {', '.join(texts) or 'nothing'}")
     facts += [
@@ -216,7 +216,7 @@ def reachability(
     askers = [station_of(directory, source) for source in sources] if sources is not None else everyone
     services: dict[str, tuple[Station, Target]] = {}
     for station in everyone:
-        for item in station.listeners:
+        for item in station.services:
             if item.protocol in protocols and not item.is_loopback_only and station.addresses:
                 target = Target(station.name, item.port, item.protocol)
                 services.setdefault(str(target), (station, target))

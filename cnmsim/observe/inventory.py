@@ -65,10 +65,8 @@ def _container(station: Station) -> dict[str, Any]:
         "networks": {
             item.network: [format_ip(address) for address in item.addresses] for item in station.attachments
         },
-        "ports": [
-            f"{item.host_ip or '*'}:{item.host_port}->{item.port}/{item.protocol}" for item in station.published
-        ],
-        "listens": [f"{item}/{item.protocol}" for item in station.listeners],
+        "ports": [str(item) for item in station.published],
+        "listens": [f"{item}/{item.protocol}" for item in station.services],
     }
 
 

@@ -54,6 +54,10 @@ class Published:
         """Whether only the host itself can use it."""
         return self.host_ip.startswith("127.") or self.host_ip == "::1"
 
+    def __str__(self) -> str:
+        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "*"
+        return f"{host}:{self.host_port}->{self.port}/{self.protocol}"
+
 
 @frozen
 class Listener:
@@ -136,6 +140,11 @@ class Station:
         }
         return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
 
+    @property
+    def services(self) -> tuple[Listener, ...]:
+        """What its own programs listen on: without the embedded resolver that dockerd keeps in every sandbox."""
+        return tuple(item for item in self.listeners if not (self.is_container and item.program == "dockerd"))
+
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
         """Give the sockets that listen on that port."""
         return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
@@ -166,7 +175,8 @@ class Directory:
                     if container.status in {"running", "paused"}:
                         found.append(_station(host.name, host.machine, container, networks))
                     else:
-                        stopped[container.name] = container.status
+                        service = container.labels.get("com.docker.compose.service", container.name)
+                        stopped |= {container.name: container.status, service: container.status}
         _share_attachments(found)
         return cls(tuple(found), stopped)
 
@@ -181,7 +191,7 @@ class Directory:
         if found:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
-            raise Conflict(f"container {text} is not running ({self.stopped[text]})")
+            raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
         names = sorted({item.name for item in self.stations} | {item.service for item in self.stations} - {""})
         close = difflib.get_close_matches(text, names, 1)
         meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""

@@ -61,7 +61,7 @@ def format_time(time_ns: int) -> str:
 
 
 #: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
-_SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> (?:listening on|bound to) \S+)?.*")
+_SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
 _DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
@@ -121,7 +121,12 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
     room = width - fixed - _GAP * (len(HEADERS) - 1)
     wanted = [natural[column] for column in _FLEXIBLE]
     if sum(wanted) > room:
-        shares = _shares(wanted, max(room, sum(_MINIMUM[column] for column in _FLEXIBLE)))
+        room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
+        # Addresses break between source and destination, and nowhere else if it can be helped.
+        halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
+        addresses = min(halves, max(_MINIMUM[5], room * 2 // 5))
+        shares = [*_shares(wanted[:2], room - addresses), addresses]
+        shares[2] += max(0, room - sum(shares))
         for column, share in zip(_FLEXIBLE, shares, strict=True):
             natural[column] = share
     return natural
@@ -138,8 +143,14 @@ def _shares(wanted: Sequence[int], room: int) -> list[int]:
     return shares
 
 
+def _halves(addresses: str) -> list[str]:
+    source, arrow, destination = addresses.partition(" > ")
+    return [f"{source} >", destination] if arrow else [source]
+
+
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    parts = [text] if len(text) <= width else _halves(text)
+    return [line for part in parts for line in textwrap.wrap(part, width, break_on_hyphens=False)] or [""]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

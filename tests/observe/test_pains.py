@@ -1,0 +1,267 @@
+"""What people suffer from, on real engines: the answer names the cause and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.observe import Verdict
+
+
+def _lab(engine: str = "29.7.2", **daemon: Any) -> Lab:
+    lab = Lab(engine, nameserver="203.0.113.10")
+    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=daemon or True)
+    lab.add_host("client", "10.0.0.50/24", gateway="10.0.0.1", routes=["172.16.0.0/12 via 10.0.0.15"])
+    lab.add_router("router", "10.0.0.1/24", "203.0.113.1/24")
+    lab.add_host(
+        "server", "203.0.113.10/24", gateway="203.0.113.1", names={"www.example.com": "203.0.113.10"}, web=True
+    )
+    return lab
+
+
+def _run(lab: Lab, name: str, image: str = "nginx", command: str | None = None, **options: Any) -> Any:
+    engine = lab.host("node1").docker
+    assert engine is not None
+    container = engine.containers.run(image, command, name=name, detach=True, **options)
+    lab.settle()
+    return container
+
+
+def _network(lab: Lab, name: str, **options: Any) -> None:
+    engine = lab.host("node1").docker
+    assert engine is not None
+    engine.networks.create(name, **options)
+
+
+def _finding(lab: Lab, source: str, destination: str) -> tuple[Verdict, str, str]:
+    finding = lab.trace(source, destination).finding
+    assert finding is not None
+    return finding.verdict, finding.cause, finding.fix
+
+
+def test_a_program_bound_to_loopback_refuses_its_neighbours() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    _run(lab, "client1", "alpine", "sleep 1d", network="app")
+    assert _finding(lab, "client1", "web:8000") == (
+        Verdict.REFUSED,
+        "web answers, but nothing listens on 172.18.0.2:8000 (only 127.0.0.1:8000 is listened on)",
+        "let the program in web bind 0.0.0.0 instead of 127.0.0.1",
+    )
+
+
+def test_a_container_asks_its_host_and_the_firewall_drops_it() -> None:
+    lab = _lab()
+    _run(lab, "app", "alpine", "sleep 1d", extra_hosts={"host.docker.internal": "host-gateway"})
+    lab.host("node1").start("nc -lk -p 7000")
+    assert lab.trace("app", "host.docker.internal:7000").verdict is Verdict.ANSWERED
+    lab.host("node1").iptables("-A INPUT -i docker0 -p tcp -m tcp --dport 7000 -j DROP")
+    assert _finding(lab, "app", "host.docker.internal:7000") == (
+        Verdict.TIMEOUT,
+        (
+            "dropped on node1 by filter INPUT: -A INPUT -i docker0 -p tcp -m tcp --dport 7000 -j DROP; the firewall of "
+            "node1 filters what comes to the host itself"
+        ),
+        "let it in on node1: iptables -I INPUT -i docker0 -p tcp --dport 7000 -j ACCEPT",
+    )
+
+
+def test_the_default_bridge_has_no_names_and_a_network_of_ones_own_has() -> None:
+    lab = _lab()
+    _run(lab, "web")
+    _run(lab, "app", "alpine", "sleep 1d")
+    verdict, cause, _ = _finding(lab, "app", "web:80")
+    assert verdict is Verdict.NAME_NOT_FOUND
+    assert cause == (
+        "203.0.113.10 says NXDOMAIN for web: the default bridge has no names, its containers ask the host's name server"
+    )
+    _network(lab, "app-net")
+    engine = lab.host("node1").docker
+    assert engine is not None
+    for name in ("web", "app"):
+        engine.networks.get("app-net").connect(name)
+    assert lab.trace("app", "web:80").verdict is Verdict.ANSWERED
+
+
+def test_a_resolver_whose_upstream_is_cut_off_names_the_loss() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    lab.host("node1").iptables("-A OUTPUT -p udp --dport 53 -j DROP")
+    verdict, cause, fix = _finding(lab, "app", "www.example.com")
+    assert verdict is Verdict.NAME_NOT_FOUND
+    assert "127.0.0.11" in cause
+    assert "203.0.113.10" in cause or "filter OUTPUT" in cause
+    assert fix
+
+
+def test_the_search_list_is_walked_question_by_question() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app", dns_search=["corp.example"])
+    finding = lab.trace("app", "nowhere.else").finding
+    assert finding is not None
+    assert finding.remarks[0].startswith("asked: A nowhere.else @127.0.0.11: NXDOMAIN; A nowhere.else.corp.example @")
+
+
+def test_a_remembered_address_of_a_container_that_is_gone() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    gone = _run(lab, "web", network="app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    gone.remove(force=True)
+    verdict, cause, _ = _finding(lab, "app", "172.18.0.2:80")
+    assert verdict is Verdict.UNREACHABLE
+    assert cause.endswith("nobody answered; no running container or host has that address")
+
+
+def test_a_published_port_passes_by_the_firewall_of_the_host() -> None:
+    lab = _lab()
+    _run(lab, "web", ports={"80/tcp": 8080})
+    lab.host("node1").iptables("-I INPUT -p tcp --dport 8080 -j DROP")
+    finding = lab.trace("client", "node1:8080").finding
+    assert finding is not None
+    assert finding.verdict is Verdict.ANSWERED
+    assert "nat PREROUTING → DOCKER" in finding.cause
+    assert finding.remarks == (
+        (
+            "-A INPUT -p tcp -m tcp --dport 8080 -j DROP on node1 was never visited: a published port goes through "
+            "FORWARD, not INPUT; filter it in DOCKER-USER, or publish it on 127.0.0.1"
+        ),
+    )
+
+
+def test_a_port_published_on_loopback_is_the_hosts_own() -> None:
+    lab = _lab()
+    _run(lab, "web", ports={"80/tcp": ("127.0.0.1", 8080)})
+    assert _finding(lab, "client", "node1:8080") == (
+        Verdict.REFUSED,
+        "nothing listens on 10.0.0.15:8080: port 8080 of node1 is published on 127.0.0.1 only",
+        "publish it without the address: -p 8080:80",
+    )
+    assert lab.trace("node1", "127.0.0.1:8080").verdict is Verdict.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("engine", "verdict", "rule"),
+    [
+        ("26.1.5", Verdict.TIMEOUT, "filter FORWARD"),
+        ("28.5.2", Verdict.TIMEOUT, "raw PREROUTING"),
+        ("29.7.2", Verdict.TIMEOUT, "raw PREROUTING"),
+    ],
+)
+def test_a_containers_own_address_is_closed_to_the_lan(engine: str, verdict: Verdict, rule: str) -> None:
+    lab = _lab(engine)
+    _run(lab, "web", ports={"81/tcp": 8081})
+    found, cause, _ = _finding(lab, "client", "172.17.0.2:80")
+    assert found is verdict
+    assert cause.startswith(f"dropped on node1 by {rule}")
+
+
+def test_ones_own_published_port_goes_by_the_proxy() -> None:
+    lab = _lab()
+    _run(lab, "web", ports={"80/tcp": 8080})
+    finding = lab.trace("web", "node1:8080").finding
+    assert finding is not None
+    assert finding.cause == (
+        "web answers at 172.17.0.2:80; docker-proxy on node1 carries it: a second connection starts there"
+    )
+    assert finding.remarks == ("web sees the client as 172.17.0.1, not as 172.17.0.2",)
+
+
+def test_ones_own_published_port_without_proxy_is_translated_back() -> None:
+    lab = _lab(userland_proxy=False)
+    _run(lab, "web", ports={"80/tcp": 8080})
+    finding = lab.trace("web", "node1:8080").finding
+    assert finding is not None
+    assert finding.verdict is Verdict.ANSWERED
+    assert "-j DNAT --to-destination 172.17.0.2:80" in finding.cause
+
+
+def test_containers_of_a_network_without_icc_do_not_talk() -> None:
+    lab = _lab()
+    _network(lab, "quiet", options={"com.docker.network.bridge.enable_icc": "false"})
+    _run(lab, "web", network="quiet")
+    _run(lab, "app", "alpine", "sleep 1d", network="quiet")
+    verdict, cause, fix = _finding(lab, "app", "web:80")
+    assert verdict is Verdict.TIMEOUT
+    assert cause.endswith("-j DROP; containers on quiet may not talk to each other (icc is false)")
+    assert "enable_icc=true" in fix
+
+
+def test_an_internal_network_leads_nowhere_and_its_gateway_still_answers() -> None:
+    lab = _lab()
+    _network(lab, "vault", internal=True)
+    _run(lab, "keys", "alpine", "sleep 1d", network="vault")
+    assert _finding(lab, "keys", "203.0.113.10:80") == (
+        Verdict.UNREACHABLE,
+        "keys has no default route: vault is internal and leads nowhere else",
+        "attach keys to a network without --internal as well",
+    )
+    assert _finding(lab, "keys", "www.example.com")[1] == (
+        "127.0.0.11 says SERVFAIL for www.example.com; it asked no other server, for no network of the container "
+        "leads out"
+    )
+    assert lab.trace("keys", "172.18.0.1").verdict is Verdict.ANSWERED
+
+
+def test_forwarding_switched_off_stops_before_every_chain() -> None:
+    lab = _lab()
+    _run(lab, "app", "alpine", "sleep 1d")
+    lab.host("node1").exec("sysctl -w net.ipv4.ip_forward=0")
+    assert _finding(lab, "app", "203.0.113.10")[1] == (
+        "it stops on node1: IP forwarding is disabled there (net.ipv4.ip_forward = 0), before any chain is asked"
+    )
+
+
+def test_a_container_that_has_ended_is_said_to_have() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "once", "alpine", "true", network="app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    assert _finding(lab, "app", "once:80")[1:] == (
+        "127.0.0.11 says NXDOMAIN for once: once is not running (exited)", "docker start once",
+    )  # fmt: skip
+
+
+def test_a_paused_container_takes_connections_and_answers_no_request() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    web = _run(lab, "web", network="app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    web.pause()
+    assert lab.trace("app", "web:80").verdict is Verdict.ANSWERED
+
+
+def test_an_explanation_says_what_held_by_name_and_by_address() -> None:
+    lab = _lab()
+    _network(lab, "front")
+    _network(lab, "back")
+    _run(lab, "web", network="front")
+    _run(lab, "db", "postgres", network="back")
+    answer = lab.explain("web", "db", "tcp/5432")
+    assert not answer.reachable
+    assert answer.verdict is Verdict.NAME_NOT_FOUND
+    assert answer.by_address is not None
+    assert answer.by_address.verdict is Verdict.TIMEOUT
+    assert answer.fix == "attach both to one network: docker network connect back web"
+    assert answer.facts == (
+        "web is on front 172.18.0.2", "db is on back 172.19.0.2", "they share no network",
+        "db listens on [::]:5432/tcp (service)",
+    )  # fmt: skip
+
+
+def test_the_matrix_holds_what_single_questions_say() -> None:
+    lab = _lab()
+    _network(lab, "front")
+    _network(lab, "back", internal=True)
+    _run(lab, "web", network="front")
+    _run(lab, "db", "postgres", network="back")
+    matrix = lab.reachability()
+    assert {key: trace.is_reachable for key, trace in matrix.cells.items()} == {
+        ("web", "web:80"): True, ("web", "db:5432"): False, ("db", "web:80"): False, ("db", "db:5432"): True,
+    }  # fmt: skip
+    assert str(matrix).splitlines()[0].split() == ["FROM", "\\", "TO", "db:5432", "web:80"]
