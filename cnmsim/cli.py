@@ -6,6 +6,7 @@ Exit status of `trace`: 0 if the destination was reached, 1 if not, 2 if the que
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -100,7 +101,7 @@ def _load(
                 raise FileError("a lab file takes no further files", path=str(files[1]))
             return Lab.from_file(files[0], engine=engine)
         options: dict[str, Any] = {"engine": engine} if engine else {}
-        return Lab.from_compose(files, project, profiles=profiles, env_files=env_files, **options)
+        return Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
 
 
 def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
