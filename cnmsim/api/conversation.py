@@ -91,7 +91,7 @@ async def converse(
         await duplex.gone()
 
     try:
-        with api.pacer.pull(lambda: outbox.has_room), contextlib.suppress(ConnectionError):
+        with api.pacer.pull(lambda: outbox.wants_more), contextlib.suppress(ConnectionError):
             api.pacer.kick()
             await first_of(send(), receive())
     finally:

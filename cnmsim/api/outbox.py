@@ -27,9 +27,9 @@ class Outbox:
         self._is_closed = False
 
     @property
-    def has_room(self) -> bool:
-        """Whether the client keeps up."""
-        return self._size < _ENOUGH
+    def wants_more(self) -> bool:
+        """Whether more is to come, and the client keeps up."""
+        return not self._is_closed and self._size < _ENOUGH
 
     def put(self, stream: str, data: bytes) -> None:
         """Add output of "stdout" or "stderr"."""

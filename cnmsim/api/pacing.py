@@ -71,7 +71,7 @@ class Pacer:
                 done.set_result(None)
 
         future.add_done_callback(tell)
-        with self.pull(wants):
+        with self.pull(lambda: not future.is_done and wants()):
             self.kick()
             await done
         return future.result()

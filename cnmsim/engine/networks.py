@@ -15,7 +15,7 @@ from cnmsim.engine.timestamps import parse_timestamp, rfc3339, unix_ns
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, format_mac
-from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.kernel.clock import NS, Clock
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.allocator import Ipam
@@ -167,7 +167,7 @@ class Networks:
                 continue
             if "label!" in wanted and wanted.match_labels(network.labels, "label!"):
                 continue
-            if until is not None and created_ns(network) > until:
+            if until is not None and created_ns(network, self.engine.clock) > until:
                 continue
             self.remove(network)
             deleted.append(network.name)
@@ -185,7 +185,7 @@ class Networks:
         head: dict[str, Any] = {
             "Name": network.name,
             "Id": network.id,
-            "Created": rfc3339(created_ns(network)),
+            "Created": rfc3339(created_ns(network, self.engine.clock)),
             "Scope": network.scope,
             "Driver": network.driver_name,
             **({"EnableIPv4": network.enable_ipv4} if profile.inspect_shows_enable_ipv4 else {}),
@@ -264,9 +264,9 @@ class Networks:
         return {"Subnets": subnets} if subnets else {}
 
 
-def created_ns(network: Network) -> int:
+def created_ns(network: Network, clock: Clock) -> int:
     """Give the moment a network was made, in nanoseconds since 1970."""
-    return EPOCH_S * NS + network.created_ns
+    return clock.epoch_s * NS + network.created_ns
 
 
 def _until(filters: Filters, now_ns: int) -> int | None:

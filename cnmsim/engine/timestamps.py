@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.kernel.clock import EPOCH_S, NS, Clock
+from cnmsim.kernel.clock import NS, Clock
 
 #: What Go prints for a moment that never was.
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -20,7 +20,7 @@ _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 def unix_ns(clock: Clock) -> int:
     """Give the virtual time of day in nanoseconds since 1970."""
-    return EPOCH_S * NS + clock.now_ns
+    return clock.epoch_s * NS + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:

@@ -46,14 +46,16 @@ class Clock:
     """The one clock of a lab.
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer on whose behalf
-    work is being done at this instant, or `None`: every decision point asks this one attribute.
+    work is being done at this instant, or `None`: every decision point asks this one attribute. `epoch_s` is the time of
+    day, in seconds since 1970, at which the lab began.
     """
 
-    __slots__ = ("_heap", "_ready", "_sequence", "context", "now_ns", "seed")
+    __slots__ = ("_heap", "_ready", "_sequence", "context", "epoch_s", "now_ns", "seed")
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.now_ns = 0
+        self.epoch_s = EPOCH_S
         self.context: Observer | None = None
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], Observer | None]] = deque()
         self._heap: list[tuple[int, int, Timer]] = []
@@ -67,7 +69,7 @@ class Clock:
     @property
     def wall_s(self) -> float:
         """Virtual time of day, in seconds since 1970."""
-        return EPOCH_S + self.now_ns / NS
+        return self.epoch_s + self.now_ns / NS
 
     def stream(self, name: str) -> random.Random:
         """Return a generator of its own for one owner, so that another owner's draws never shift it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import Options, UsageError, getopt
@@ -78,7 +78,7 @@ class _Capture:
         self.captured += 1
         if self.target is not None:
             seconds, nanos = divmod(time_ns, NS)
-            record = _RECORD.pack(EPOCH_S + seconds, nanos // 1000, len(frame), len(frame)) + frame
+            record = _RECORD.pack(self.process.clock.epoch_s + seconds, nanos // 1000, len(frame), len(frame)) + frame
             if self.target == "-":
                 self.process.write(record)
             else:
@@ -94,9 +94,9 @@ class _Capture:
         if count == 1:
             return ""
         if count == 2:
-            return f"{EPOCH_S + seconds}.{micros:06d} "
+            return f"{self.process.clock.epoch_s + seconds}.{micros:06d} "
         form = "%Y-%m-%d %H:%M:%S" if count >= 4 else "%H:%M:%S"
-        return f"{time.strftime(form, time.gmtime(EPOCH_S + seconds))}.{micros:06d} "
+        return f"{time.strftime(form, time.gmtime(self.process.clock.epoch_s + seconds))}.{micros:06d} "
 
 
 async def main(process: Process) -> int:

@@ -18,6 +18,7 @@ from cnmsim.engine.rest.containers import Attachment, LogReading
 from cnmsim.kernel.task import Future
 
 _STATS_PAUSE_S = 1.0
+_PATIENCE_S = 1.0
 
 
 @operation("GET", "/containers/json")
@@ -109,11 +110,23 @@ async def remove(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
 @operation("POST", "/containers/{id}/wait")
 async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
-    return Stream(_waited(api, api.rest.containers.wait(id, request.parameters)))
+    end = api.rest.containers.wait(id, request.parameters)
+    is_patient = request.text("condition") in ("next-exit", "removed")
+    return Stream(_waited(api, end, is_patient=is_patient))
 
 
-async def _waited(api: HostApi, end: Future[dict[str, Any]]) -> AsyncIterator[bytes]:
-    answer = await api.pacer.wait(end)
+async def _waited(api: HostApi, end: Future[dict[str, Any]], *, is_patient: bool) -> AsyncIterator[bytes]:
+    """Wait for an end. `docker run -d` waits too, for the moment of starting: that must not make time pass.
+
+    A fast clock therefore runs for a patient wait only once it has lasted.
+    """
+    loop = asyncio.get_running_loop()
+    begins = loop.time() + (_PATIENCE_S if is_patient else 0)
+    waking = loop.call_at(begins, api.pacer.kick)
+    try:
+        answer = await api.pacer.wait(end, lambda: loop.time() >= begins)
+    finally:
+        waking.cancel()
     yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
@@ -144,7 +157,7 @@ async def _followed(api: HostApi, reading: LogReading, outbox: Outbox) -> AsyncI
     stop_following = container.log.follow(take)
     container.when("not-running").add_done_callback(outbox.close)
     try:
-        with api.pacer.pull(lambda: outbox.has_room):
+        with api.pacer.pull(lambda: outbox.wants_more):
             api.pacer.kick()
             async for chunk in outbox.chunks():
                 yield chunk

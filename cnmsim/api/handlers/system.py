@@ -66,7 +66,7 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox, stop: obj
         timer = clock.call_later(left_s, outbox.close)
     try:
         # Without an end nobody waits for anything: a fast clock then moves only for others.
-        with api.pacer.pull(lambda: timer is not None and outbox.has_room):
+        with api.pacer.pull(lambda: timer is not None and outbox.wants_more):
             async for chunk in outbox.chunks():
                 yield chunk
     finally:
