@@ -122,9 +122,21 @@ def _internal(case: Case, loss: Hop) -> Advice:
         if item.is_internal
     ]
     network = names[0] if names else "the network"
+    source, target = case.source, case.destination
+    if target is not None and target.is_container and not shared_networks(source, target):
+        head = f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it"
+        if source.is_container:
+            return f"{head}, and {_stranger(source, target, network)} is not on it", (
+                f"attach both to one network: docker network connect {_join_network(source, target)}"
+            )
+        return head, f"attach {target.name} to a network without --internal and publish the port there"
     return f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it", (
         f"attach {case.source.name} to a network without --internal as well"
     )
+
+
+def _stranger(source: Station, target: Station, network: str) -> str:
+    return source.name if source.on_network(network) is None else target.name
 
 
 def _same_bridge(case: Case, loss: Hop) -> Advice:

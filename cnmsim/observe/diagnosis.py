@@ -341,6 +341,12 @@ def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
         by = f" by {loss.decision}" if loss.decision else ""
         cause = f"{servers} gave no answer: the question was lost on {loss.place}{by} ({reason})"
         return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(case), loss)
+    results = {query.result for query in case.outcome.queries}
+    if len(results) == 1 and not any(result.startswith("no answer") for result in results):
+        cause = f"{case.source.name} cannot ask its name server {servers}: {results.pop()}"
+        if case.source.is_container and not case.source.attachments:
+            return Finding(verdict, cause, f"docker network connect NETWORK {case.source.name}", (), hop)
+        return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(case), hop)
     return Finding(verdict, f"{servers} gave no answer", "name a server that can be reached (dns)", _asked(case), hop)
 
 

@@ -215,12 +215,12 @@ class Directory:
         return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
 
     def owner(self, address: Address) -> Station | None:
-        """Tell who has an address: of containers that share a host's stack, the host."""
-        return next((item for item in self.stations if address in item.addresses), None)
+        """Tell who has an address: of stations that share a network stack, the one it was made for."""
+        return _owner_of_stack(item for item in self.stations if address in item.addresses)
 
     def at(self, place: str) -> Station | None:
         """Tell whose namespace a trace calls `place`."""
-        return next((item for item in self.stations if item.namespace.name == place), None)
+        return _owner_of_stack(item for item in self.stations if item.namespace.name == place)
 
     def names(self) -> dict[Address, tuple[str, ...]]:
         """Give every address with the names of who has it, for captures."""
@@ -231,6 +231,11 @@ class Directory:
                 if station.name not in known:
                     known.append(station.name)
         return {address: tuple(names) for address, names in found.items()}
+
+
+def _owner_of_stack(stations: Iterable[Station]) -> Station | None:
+    found = list(stations)
+    return next((item for item in found if item.namespace.name == item.name), found[0] if found else None)
 
 
 def shared_networks(one: Station, other: Station) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from cnmsim.kernel.events import Step
 from cnmsim.observe.hops import Hop
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 HEADERS = ("TIME", "WHERE", "DEVICE", "WHAT", "DECIDED BY", "ADDRESSES")
 _GAP = 2
@@ -124,7 +124,7 @@ def _widths(rows: Sequence[Row], width: int) -> list[int]:
         room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
         # Addresses break between source and destination, and nowhere else if it can be helped.
         halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
-        addresses = min(halves, max(_MINIMUM[5], room * 2 // 5))
+        addresses = min(halves, max(_MINIMUM[5], room // 2))
         shares = [*_shares(wanted[:2], room - addresses), addresses]
         shares[2] += max(0, room - sum(shares))
         for column, share in zip(_FLEXIBLE, shares, strict=True):
@@ -159,44 +159,39 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (" " * _GAP).join([first, *rest]).rstrip()
 
 
-def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
-    """Draw the walk with plain characters, wrapped to `width` columns."""
+def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Lay the table out: each line with the style of its hop (for terminals that show colours)."""
     sections = sections_of(hops, verbose=verbose)
     widths = _widths([row for section in sections for row in section.rows], width)
     total = sum(widths) + _GAP * (len(widths) - 1)
-    lines = [_line(HEADERS, widths)]
+    yield _line(HEADERS, widths), "bold"
     for section in sections:
         title = textwrap.shorten(section.title, max(20, total - 8), placeholder=" …")
-        lines.append(f"── {title} ".ljust(total, "─"))
+        yield f"── {title} ".ljust(total, "─"), "blue"
         for row in section.rows:
             wrapped = [_wrap(cell, size) for cell, size in zip(row.cells, widths, strict=True)]
             for number in range(max(len(cell) for cell in wrapped)):
                 part = [cell[number] if number < len(cell) else "" for cell in wrapped]
-                lines.append(_line(part, widths))
-    return "\n".join(lines)
+                yield _line(part, widths), _STYLES.get(row.step, "")
 
 
-def rich_table(hops: Sequence[Hop], title: str = "", *, verbose: bool = False) -> Table:
-    """Give the walk as a rich table, which fits itself to the terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
+    """Draw the walk with plain characters, wrapped to `width` columns."""
+    return "\n".join(line for line, _ in _lines(hops, width, verbose=verbose))
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    for column, header in enumerate(HEADERS):
-        table.add_column(
-            header,
-            justify="right" if column == 0 else "left",
-            no_wrap=column == 0,
-            overflow="fold",
-            style="dim" if column == 0 else "",
-        )
-    for section in sections_of(hops, verbose=verbose):
-        table.add_row("", "", "", Text(section.title, style="bold blue"), "", "")
-        for row in section.rows:
-            table.add_row(*(Text(cell) for cell in row.cells), style=_STYLES.get(row.step, ""))
-        table.add_section()
-    return table
+
+@frozen
+class RichTable:
+    """The walk for a rich console: as wide as the console, coloured by what happened."""
+
+    hops: Sequence[Hop]
+    is_verbose: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        for line, style in _lines(self.hops, options.max_width, verbose=self.is_verbose):
+            yield Text(line, style=style, no_wrap=True)
 
 
 _CELL = "padding:2px 8px;text-align:left;vertical-align:top;font:12px ui-monospace,monospace"

@@ -19,7 +19,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import Event
 from cnmsim.observe.diagram import sequence_diagram
 from cnmsim.observe.hops import Hop, hops_of
-from cnmsim.observe.table import HEADERS, html_table, rich_table, text_table, what_of
+from cnmsim.observe.table import HEADERS, RichTable, html_table, text_table, what_of
 from cnmsim.observe.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ class Trace:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[RenderableType] = []
+        parts: list[RenderableType] = [Text(self.title, style="bold"), Text("")] if self.title else []
         shown = self.shown(verbose=verbose)
         if shown:
-            parts.append(rich_table(shown, self.title, verbose=verbose))
+            parts.append(RichTable(shown, verbose))
         left_out = self._left_out(verbose=verbose)
         if left_out:
-            parts += [Text(left_out, style="dim"), Text("")]
+            parts += [Text(f"({left_out})", style="dim"), Text("")]
         colour = "bold green" if self.is_reachable else "bold red"
         for number, line in enumerate(self._conclusion()):
             label, _, rest = line.partition(": ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,3 +266,79 @@ def test_the_matrix_holds_what_single_questions_say() -> None:
         ("web", "web:80"): True, ("web", "db:5432"): False, ("db", "web:80"): False, ("db", "db:5432"): True,
     }  # fmt: skip
     assert str(matrix).splitlines()[0].split() == ["FROM", "\\", "TO", "db:5432", "web:80"]
+
+
+def test_a_container_in_anothers_stack_is_told_from_its_owner() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "web", network="app")
+    _run(lab, "helper", "alpine", "sleep 1d", network="container:web")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    assert _finding(lab, "app", "web:80")[1] == "web answers at 172.18.0.2:80; both are on network app"
+    assert _finding(lab, "helper", "app")[1] == (
+        "app answers the echo request at 172.18.0.3; both are on network app"
+    )
+
+
+def test_a_container_without_network_cannot_ask_for_names() -> None:
+    lab = _lab()
+    _run(lab, "hermit", "alpine", "sleep 1d", network="none")
+    assert _finding(lab, "hermit", "www.example.com") == (
+        Verdict.NAME_NOT_FOUND,
+        "hermit cannot ask its name server 203.0.113.10: network is unreachable",
+        "docker network connect NETWORK hermit",
+    )
+
+
+def test_names_and_services_are_asked_over_ipv6_too() -> None:
+    lab = _lab()
+    _network(lab, "six", enable_ipv6=True)
+    _run(lab, "web", network="six")
+    _run(lab, "app", "alpine", "sleep 1d", network="six")
+    trace = lab.trace("app", "web:80", family=6)
+    assert trace.verdict is Verdict.ANSWERED
+    assert ":" in trace.to_json()["question"]["address"]
+    assert max(map(len, trace.text().splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("destination", "verdict"),
+    [("server:53/udp", Verdict.ANSWERED), ("server:54/udp", Verdict.REFUSED), ("server", Verdict.ANSWERED)],
+)
+def test_datagrams_and_echo_requests_have_verdicts_of_their_own(destination: str, verdict: Verdict) -> None:
+    lab = _lab()
+    _run(lab, "app", "alpine", "sleep 1d")
+    assert lab.trace("app", destination).verdict is verdict
+
+
+def test_a_datagram_that_is_taken_without_a_word_is_delivered() -> None:
+    lab = _lab()
+    lab.host("client").start("nc -u -l -p 9000")
+    lab.settle()
+    _run(lab, "app", "alpine", "sleep 1d")
+    assert _finding(lab, "app", "client:9000/udp")[:2] == (
+        Verdict.DELIVERED,
+        (
+            "client received the datagram at 10.0.0.50:9000 and, as UDP programs may, said nothing; node1 rewrote the "
+            "source by nat POSTROUTING: -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE"
+        ),
+    )
+
+
+def test_every_frame_of_a_capture_is_sound(tmp_path: Path) -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "web", network="app", ports={"80/tcp": 8080})
+    with lab.capture() as capture:
+        trace = lab.trace("client", "node1:8080")
+    path = capture.save(tmp_path / "walk.pcapng", trace)
+    assert {point.name for point in capture.points} >= {"client:eth0", "node1:eth0", "web:eth0"}
+    for packet in capture.packets():
+        rebuilt = type(packet)(bytes(packet))
+        for layer in ("IP", "TCP"):
+            if rebuilt.haslayer(layer):
+                del rebuilt[layer].chksum
+        assert bytes(rebuilt) == bytes(packet)
+    from scapy.utils import rdpcap
+
+    assert [bytes(packet) for packet in rdpcap(str(path))] == [frame.data for frame in capture.frames]
