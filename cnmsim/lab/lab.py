@@ -36,7 +36,8 @@ class Lab:
 
     `engine` is the release every Docker host runs unless it is told otherwise, `seed` decides everything random: two
     labs built alike with one seed behave alike, byte for byte. `nameserver` is the address in the resolv.conf of hosts
-    that are given none of their own, `latency_s` what a crossing of a segment takes unless told.
+    that are given none of their own, `latency_s` what a crossing of a segment takes unless told. `programs` are further
+    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit status.
 
     >>> lab = Lab()
     >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
@@ -49,7 +50,9 @@ class Lab:
         *,
         nameserver: str | None = None,
         latency_s: float = 0.0001,
+        programs: Mapping[str, Program] | None = None,
     ) -> None:
+        from cnmsim.engine.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
         _require_release(engine)
@@ -63,8 +66,11 @@ class Lab:
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
         self._by_subnet: dict[Prefix, Segment] = {}
-        self._host_programs: Mapping[str, Program] = HOST_PROGRAMS
-        self._container_programs: Mapping[str, Program] = CONTAINER_PROGRAMS
+        #: What image names mean to every engine of the lab; `images.add` teaches it one more.
+        self.images = ImageCatalogue()
+        own = dict(programs or {})
+        self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
+        self._container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
 
     def __repr__(self) -> str:
         return f"<Lab {', '.join(self.hosts)}>"
@@ -388,7 +394,9 @@ class Lab:
     def _engine(self, host: Host, release: str, config: DaemonConfig) -> Engine:
         from cnmsim.engine.engine import Engine
 
-        return Engine(host.machine, version=release, config=config, programs=self._container_programs)
+        return Engine(
+            host.machine, version=release, config=config, programs=self._container_programs, images=self.images
+        )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
         for words in routes:
