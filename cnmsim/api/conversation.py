@@ -68,11 +68,12 @@ async def converse(
     *,
     typist: Typist | None,
     ends_input: bool,
+    is_running: Callable[[], bool],
     stop_listening: Callable[[], None],
 ) -> None:
     """Talk until the process ends, the client detaches or goes away.
 
-    `typist` takes the client's input if there is to be any; `ends_input` hands its end on as well.
+    Time passes for it while `is_running()`: not while an attached container has yet to start. `typist` takes the client's input if there is to be any; `ends_input` hands its end on as well.
     """
     streams.ended.add_done_callback(outbox.close)
 
@@ -91,7 +92,7 @@ async def converse(
         await duplex.gone()
 
     try:
-        with api.pacer.pull(lambda: outbox.wants_more), contextlib.suppress(ConnectionError):
+        with api.pacer.pull(lambda: outbox.wants_more and is_running()), contextlib.suppress(ConnectionError):
             api.pacer.kick()
             await first_of(send(), receive())
     finally:

@@ -31,11 +31,22 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
         print(f"cnmsim: {directory}: no lab is served here: {error.strerror}", file=sys.stderr)
         return _UNREACHABLE
     with channel:
-        wish = {"verb": "exec", "host": host, "argv": argv}
-        channel.sendall(json.dumps(wish).encode() + b"\n")
+        wish = json.dumps({"verb": "exec", "host": host, "argv": argv}).encode() + b"\n"
+        reads_input = _has_input()
+        # In one piece: a program that has ended may have closed the connection before the next.
+        channel.sendall(wish if reads_input else wish + pack(Frame.STDIN, b""))
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda taken, _: channel.sendall(pack(Frame.SIGNAL, taken.to_bytes(1))))
-        return _Relay(channel).run()
+            signal.signal(number, lambda taken, _: _send(channel, pack(Frame.SIGNAL, taken.to_bytes(1))))
+        return _Relay(channel, reads_input).run()
+
+
+def _send(channel: socket.socket, data: bytes) -> bool:
+    """Send, or tell that the program has ended; its status is on the way."""
+    try:
+        channel.sendall(data)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _has_input() -> bool:
@@ -48,12 +59,10 @@ def _has_input() -> bool:
 class _Relay:
     """Carries bytes between the control socket and the three standard streams."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, reads_input: bool) -> None:
         self._channel = channel
         self._received = bytearray()
-        self._reads_input = _has_input()
-        if not self._reads_input:
-            channel.sendall(pack(Frame.STDIN, b""))
+        self._reads_input = reads_input
 
     def run(self) -> int:
         while True:
@@ -76,11 +85,7 @@ class _Relay:
             data = os.read(0, _READ)
         except OSError:
             data = b""
-        self._reads_input = bool(data)
-        try:
-            self._channel.sendall(pack(Frame.STDIN, data))
-        except BrokenPipeError:
-            self._reads_input = False  # the program has ended; its status is on the way
+        self._reads_input = _send(self._channel, pack(Frame.STDIN, data)) and bool(data)
 
     def _take_frames(self) -> int | None:
         while len(self._received) >= HEAD.size:

@@ -14,7 +14,7 @@ from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.logbook import LogLine
-from cnmsim.engine.rest.containers import Attachment, LogReading
+from cnmsim.engine.rest.containers import LogReading
 from cnmsim.kernel.task import Future
 
 _STATS_PAUSE_S = 1.0
@@ -182,28 +182,22 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
     stop_listening = attachment.streams.listen(take) if is_live else outbox.close
     if not is_live:
         outbox.close()
-    ends_input = attachment.stdin and api.rest.containers.find(id).config["StdinOnce"] and not attachment.is_raw
+    container = api.rest.containers.find(id)
 
     async def talk(duplex: Duplex) -> None:
-        await _talk(api, attachment, duplex, outbox, keys, ends_input, stop_listening)
+        await converse(
+            api,
+            duplex,
+            attachment.streams,
+            outbox,
+            typist=Typist(attachment.streams, keys) if attachment.stdin else None,
+            ends_input=attachment.stdin and container.config["StdinOnce"] and not attachment.is_raw,
+            is_running=lambda: container.is_running,
+            stop_listening=stop_listening,
+        )
 
     multiplexes = not attachment.is_raw and api.version(request).at_least("1.42")
     return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
-
-
-async def _talk(
-    api: HostApi, attachment: Attachment, duplex: Duplex, outbox: Outbox, keys: bytes, ends_input: bool,
-    stop_listening: Any,
-) -> None:  # fmt: skip
-    await converse(
-        api,
-        duplex,
-        attachment.streams,
-        outbox,
-        typist=Typist(attachment.streams, keys) if attachment.stdin else None,
-        ends_input=ends_input,
-        stop_listening=stop_listening,
-    )
 
 
 @operation("POST", "/containers/{id}/resize")

@@ -50,6 +50,7 @@ async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -
         outbox,
         typist=typist,
         ends_input=typist is not None and not streams.is_terminal,
+        is_running=lambda: execution.is_running,
         stop_listening=outbox.close,
     )
 
