@@ -1,0 +1,322 @@
+"""A Hypothesis state machine for the life of networks and containers on one Docker host.
+
+Its rules are what operators type; a model kept beside the engine, of nothing but names, states and who is on which
+network, says what must come of it. After every step the host's books are checked; every operation that an engine refuses
+must leave the host as it was; and when a run ends, everything is deleted and nothing may be left. Use it in a test by
+
+    TestDockerHost = DockerHostMachine.TestCase
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cnmsim.errors import EngineError
+from cnmsim.lab import Lab
+from cnmsim.observe.verdict import Verdict
+from cnmsim.testing.invariants import check_host
+from cnmsim.testing.prove import has_come_to, resolve
+from cnmsim.testing.snapshot import Snapshot
+from cnmsim.testing.strategies import (
+    CLIENT,
+    NODE,
+    ContainerSpec,
+    NetworkSpec,
+    container_specs,
+    networks,
+    published_ports,
+    releases,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.engine.client import Container
+    from cnmsim.engine.engine import Engine
+
+DEFAULT_NETWORK = "bridge"
+_HOST_ADDRESS = "10.0.0.15"
+_NETWORKS = ("front", "back", "data")
+_CONTAINERS = ("web", "db", "cache")
+_SERVED = "80/tcp"
+
+
+@define
+class ContainerModel:
+    """What must be true of a container: its name, whether it runs, its networks by name, and what it asked to publish."""
+
+    name: str
+    networks: set[str]
+    is_running: bool = False
+    ports: dict[str, int | None] = field(factory=dict)
+
+
+def _known(kind: str) -> st.SearchStrategy[str]:
+    """Draw the name of one of the things that exist when the rule runs."""
+    return st.runner().flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, kind))))
+
+
+class DockerHostMachine(RuleBasedStateMachine):
+    """One Docker host of any release, a client beside it, and an operator who does things in any order."""
+
+    lab: Lab
+    engine: Engine
+    fresh: Snapshot
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Networks that exist, by name: whether they are internal.
+        self.networks: dict[str, bool] = {}
+        self.containers: dict[str, ContainerModel] = {}
+
+    @initialize(release=releases(), has_proxy=st.booleans())
+    def begin(self, release: str, has_proxy: bool) -> None:
+        """Bring the host up."""
+        self.lab = Lab(release)
+        node = self.lab.add_host(NODE, f"{_HOST_ADDRESS}/24", docker=True if has_proxy else {"userland-proxy": False})
+        self.lab.add_host(CLIENT, "10.0.0.50/24")
+        assert node.docker is not None
+        self.engine = node.docker
+        self.networks = {DEFAULT_NETWORK: False}
+        self.fresh = self.snapshot()
+
+    # ---- what operators do
+
+    @rule(spec=networks(names=_NETWORKS))
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Do `docker network create`."""
+        if self.attempt(lambda: spec.create(self.engine)):
+            assert spec.name not in self.networks, f"there are two networks {spec.name}"
+            self.networks[spec.name] = spec.internal
+
+    @rule(name=_known("networks"))
+    @precondition(lambda self: self.networks)
+    def remove_network(self, name: str) -> None:
+        """Do `docker network rm`."""
+        is_used = any(each.is_running and name in each.networks for each in self.containers.values())
+        if self.attempt(lambda: self.engine.networks.get(name).remove()):
+            assert name != DEFAULT_NETWORK, "a predefined network was removed"
+            assert not is_used, f"network {name} was removed under a running container"
+            del self.networks[name]
+        else:
+            assert is_used or name == DEFAULT_NETWORK, f"network {name} could not be removed"
+
+    @rule(spec=container_specs(names=_CONTAINERS, networks=_NETWORKS, max_networks=1), starts=st.booleans())
+    def create_container(self, spec: ContainerSpec, starts: bool) -> None:
+        """Do `docker create`, and `docker start` unless told otherwise."""
+        network = (*spec.networks, DEFAULT_NETWORK)[0]
+
+        def create() -> None:
+            self.engine.containers.create(spec.image, name=spec.name, network=network, ports=spec.ports)
+
+        if not self.attempt(create):
+            return
+        assert spec.name not in self.containers, f"there are two containers {spec.name}"
+        self.containers[spec.name] = ContainerModel(spec.name, {network}, ports=spec.ports)
+        if starts:
+            self.start(spec.name)
+
+    @rule(name=_known("containers"))
+    @precondition(lambda self: self.containers)
+    def start(self, name: str) -> None:
+        """Do `docker start`."""
+        model = self.containers[name]
+        if self.attempt(self.container(name).start):
+            missing = model.networks - set(self.networks)
+            assert not missing, f"{name} was started on networks that are gone: {missing}"
+            model.is_running = True
+
+    @rule(name=_known("containers"))
+    @precondition(lambda self: self.containers)
+    def stop(self, name: str) -> None:
+        """Do `docker stop`."""
+        assert self.attempt(self.container(name).stop), f"{name} could not be stopped"
+        self.containers[name].is_running = False
+
+    @rule(name=_known("containers"))
+    @precondition(lambda self: self.containers)
+    def restart(self, name: str) -> None:
+        """Do `docker restart`; where it fails, the container has been stopped."""
+        model = self.containers[name]
+        try:
+            self.container(name).restart()
+            model.is_running = True
+        except EngineError:
+            model.is_running = False
+
+    @rule(name=_known("containers"), force=st.booleans())
+    @precondition(lambda self: self.containers)
+    def remove(self, name: str, force: bool) -> None:
+        """Do `docker rm`."""
+        is_running = self.containers[name].is_running
+        if self.attempt(lambda: self.container(name).remove(force=force)):
+            assert force or not is_running, f"{name} was removed while it ran"
+            del self.containers[name]
+        else:
+            assert is_running, f"{name} could not be removed"
+            assert not force, f"{name} could not be removed by force"
+
+    @rule(old=_known("containers"), new=st.sampled_from([*_CONTAINERS, "api"]))
+    @precondition(lambda self: self.containers)
+    def rename(self, old: str, new: str) -> None:
+        """Do `docker rename`."""
+        if self.attempt(lambda: self.container(old).rename(new)):
+            assert new not in self.containers, f"there are two containers {new}"
+            model = self.containers.pop(old)
+            model.name = new
+            self.containers[new] = model
+        else:
+            assert new in self.containers, f"{old} could not be renamed to {new}"
+
+    @rule(name=_known("containers"), network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]))
+    @precondition(lambda self: self.containers)
+    def connect(self, name: str, network: str) -> None:
+        """Do `docker network connect`."""
+        model = self.containers[name]
+        if self.attempt(lambda: self.engine.networks.get(network).connect(self.container(name))):
+            assert network in self.networks, f"{name} was connected to {network}, which is not there"
+            model.networks.add(network)
+
+    @rule(name=_known("containers"), network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]), force=st.booleans())
+    @precondition(lambda self: self.containers)
+    def disconnect(self, name: str, network: str, force: bool) -> None:
+        """Do `docker network disconnect`."""
+        model = self.containers[name]
+        if self.attempt(lambda: self.engine.networks.get(network).disconnect(self.container(name), force=force)):
+            assert network in model.networks, f"{name} was disconnected from {network}, which it was not on"
+            model.networks.discard(network)
+
+    @rule(name=_known("containers"), ports=published_ports(min_size=1))
+    @precondition(lambda self: self.containers)
+    def publish(self, name: str, ports: dict[str, int | None]) -> None:
+        """Make a container anew with other published ports, as Compose does."""
+        model = self.containers[name]
+        kept = sorted(model.networks & set(self.networks))
+        self.remove(name, force=True)
+        spec = ContainerSpec(name, tuple(kept[:1]), ports)
+        self.create_container(spec, starts=True)
+        for network in kept[1:]:
+            self.connect(name, network)
+
+    @rule(seconds=st.sampled_from([1, 60, 400]))
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.lab.run(seconds)
+
+    # ---- what is asked by packets
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.running())
+    def a_name_resolves_iff_there_is_a_common_network_with_names(self, data: st.DataObject) -> None:
+        """Ask a container's resolver for every name there is."""
+        asker = self.containers[data.draw(st.sampled_from(self.running()), label="asker")]
+        for asked in self.containers.values():
+            shared = (asker.networks & asked.networks) - {DEFAULT_NETWORK} if asked.is_running else set()
+            wanted = sorted(self.container(asked.name).ip(network) for network in shared)
+            found = resolve(self.lab, self.container(asker.name), asked.name)
+            assert found == wanted, f"{asker.name} resolves {asked.name} to {found}, not {wanted}"
+
+    @rule(data=st.data())
+    @precondition(lambda self: len(self.running()) > 1)
+    def packets_pass_iff_there_is_a_common_network(self, data: st.DataObject) -> None:
+        """Send from one container to every address of another."""
+        first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
+        source, target = self.containers[first], self.containers[second]
+        place = self.container(second).namespace.name
+        for network in sorted(target.networks):
+            address = self.container(second).ip(network)
+            walk = self.lab.trace(self.container(first), f"{address}:80", protocol="tcp", timeout_s=2)
+            if network in source.networks:
+                assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"
+            elif not source.networks & target.networks:
+                assert not has_come_to(walk, place), f"a packet of {first} came to {second} on {network}:\n{walk}"
+
+    @rule(port=st.sampled_from([8080, 8081, 80, 9999]))
+    def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
+        """Knock at a port of the host from the machine beside it."""
+        publishers = {
+            name: container_port
+            for name in self.running()
+            for container_port, bound in self.container(name).ports.items()
+            for binding in bound or ()
+            if binding["HostPort"] == str(port) and container_port.endswith("/tcp")
+        }
+        assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
+        walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
+        came_to = {name for name in self.running() if has_come_to(walk, self.container(name).namespace.name)}
+        assert came_to == set(publishers), f"port {port} leads to {came_to}, not {set(publishers)}:\n{walk}"
+        served = _SERVED in publishers.values()
+        assert (walk.verdict is Verdict.ANSWERED) == served, f"port {port}: {walk}"
+
+    # ---- what always holds
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        """Check who owns what on the host."""
+        check_host(self.lab.host(NODE))
+
+    @invariant()
+    def the_engine_tells_what_was_done(self) -> None:
+        """Compare the engine's lists with the model."""
+        assert {each.name for each in self.engine.networks.list()} == {*self.networks, "host", "none"}
+        listed = {each.name: each for each in self.engine.containers.list(all=True)}
+        assert set(listed) == set(self.containers)
+        for name, model in self.containers.items():
+            container = listed[name]
+            assert (container.status == "running") == model.is_running, f"{name} is {container.status}"
+            told = set(container.attrs["NetworkSettings"]["Networks"])
+            assert told == model.networks, f"{name} is on {told}, not {model.networks}"
+
+    @invariant()
+    def ports_are_published_as_asked(self) -> None:
+        """Check that a running container with a way out has each port it asked for, and a stopped one none."""
+        for name, model in self.containers.items():
+            bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
+            leads_out = any(not self.networks.get(network, True) for network in model.networks)
+            wanted = model.ports if model.is_running and leads_out else {}
+            assert set(bound) == set(wanted), f"{name} publishes {bound}, was asked for {wanted}"
+            for port, bindings in bound.items():
+                numbers = {int(binding["HostPort"]) for binding in bindings}
+                assert model.ports[port] is None or numbers == {model.ports[port]}, f"{name}: {port} is at {numbers}"
+
+    def teardown(self) -> None:
+        """Delete everything: nothing may be left."""
+        if not hasattr(self, "fresh"):
+            return
+        for name in list(self.containers):
+            self.container(name).remove(force=True)
+        for name in set(self.networks) - {DEFAULT_NETWORK}:
+            self.engine.networks.get(name).remove()
+        self.lab.run(1)
+        left = self.fresh.difference(self.snapshot())
+        assert not left, "left behind:\n" + "\n".join(left)
+
+    # ---- rooms of its own
+
+    def attempt(self, operation: Callable[[], Any]) -> bool:
+        """Do something; if the engine refuses, check that it changed nothing. Tells whether it was done."""
+        before = self.snapshot()
+        try:
+            operation()
+        except EngineError as refusal:
+            self.lab.clock.run_ready()
+            changes = before.difference(self.snapshot())
+            assert not changes, f"refused with {refusal.message!r}, yet it changed:\n" + "\n".join(changes)
+            return False
+        self.lab.clock.run_ready()
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """Take down what the host holds."""
+        return Snapshot.of(self.lab.host(NODE))
+
+    def container(self, name: str) -> Container:
+        """Give the engine's container of that name."""
+        return self.engine.containers.get(name)
+
+    def running(self) -> list[str]:
+        """Give the names of the containers that run."""
+        return sorted(name for name, model in self.containers.items() if model.is_running)

@@ -1,0 +1,96 @@
+"""Proofs about a lab, each by packets really sent: what reaches what, what does not, what a container can resolve.
+
+They are meant for `assert`-like use in tests; each raises `AssertionError` with the trace of what should not have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.events import Step
+from cnmsim.observe.asking import address_towards, ask, directory_of, station_of
+from cnmsim.observe.stations import Station
+from cnmsim.observe.target import Target
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.lab import Lab
+    from cnmsim.observe import Trace
+
+_RESOLVER = ("127.0.0.11", 53)
+_TIMEOUT_S = 2.0
+#: Services that are tried where none is named: an echo request, a connection and a datagram.
+_SERVICES = ("icmp", "tcp/80", "udp/53")
+
+
+def assert_isolated(
+    lab: Lab, sources: Iterable[object], destinations: Iterable[object], services: Iterable[str] = _SERVICES
+) -> None:
+    """Assert that nothing `sources` send to any address of `destinations` gets there.
+
+    All are names, hosts or containers; `services` are `icmp`, `tcp/PORT` or `udp/PORT`. More than a verdict is asked for:
+    no packet that the probe caused, answered or not, may have come to the other's devices.
+    """
+    for source, target in _pairs(lab, sources, destinations):
+        for address in target.addresses:
+            for service in services:
+                walk = _probe(lab, source, format_ip(address), service)
+                assert not walk.is_reachable and not has_come_to(walk, target.namespace.name), (
+                    f"{source.name} is not isolated from {target.name} by {service}:\n{walk}"
+                )
+
+
+def assert_reaches(
+    lab: Lab, sources: Iterable[object], destinations: Iterable[object], service: str = "icmp"
+) -> None:
+    """Assert that `sources` reach `destinations` by `service` (`tcp/80`), at the address that fits best."""
+    for source, target in _pairs(lab, sources, destinations):
+        walk = _probe(lab, source, format_ip(address_towards(source, target)), service)
+        assert walk.is_reachable, f"{source.name} does not reach {target.name} by {service}:\n{walk}"
+
+
+def has_come_to(walk: Trace, place: str) -> bool:
+    """Tell whether any packet of a walk came to a device of the namespace that traces call `place`."""
+    return any(event.place == place and event.step in {Step.RECEIVED, Step.DELIVERED} for event in walk.events)
+
+
+def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
+    """Ask the embedded resolver of a container for a name, by a DNS query over UDP; [] if it gives no address."""
+    from dns.message import from_wire, make_query
+
+    station = station_of(directory_of(lab), source)
+    kind = "A" if family == 4 else "AAAA"
+    question = make_query(f"{name}.", kind, id=1).to_wire()
+    answers: list[bytes] = []
+
+    async def query(process: Process) -> int:
+        socket = process.udp(4)
+        socket.connect(_RESOLVER)
+        try:
+            socket.send(question)
+            answers.append((await socket.recvfrom(timeout=30))[0])
+        except OSError:  # nobody is at that address, or silence (TimeoutError)
+            return 1
+        return 0
+
+    process = station.spawn(query, ["dig", name])
+    lab.clock.run_for(60, stop=lambda: not process.is_running)
+    return sorted(
+        item.to_text()
+        for answer in answers
+        for records in from_wire(answer).answer
+        if records.rdtype.name == kind
+        for item in records
+    )
+
+
+def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Station, Station]]:
+    directory = directory_of(lab)
+    targets = [station_of(directory, each) for each in destinations]
+    return [(station_of(directory, source), target) for source in sources for target in targets]
+
+
+def _probe(lab: Lab, source: Station, address: str, service: str) -> Trace:
+    return ask(directory_of(lab), source, Target.of_service(address, service), timeout_s=_TIMEOUT_S)

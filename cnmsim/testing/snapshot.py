@@ -1,0 +1,162 @@
+"""What a host holds at one moment, as a value that can be compared: the yardstick of "changes nothing" and "leaves nothing".
+
+Left out is what Linux and Docker keep on purpose or what only time brings: counters, conntrack entries, neighbours,
+learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port cursors and the
+policies of built-in chains (the first IPv6 network sets one for good).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import fields, frozen
+
+from cnmsim.kernel.address import format_ip, format_mac
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.lab import Host
+
+_Lines = tuple[str, ...]
+
+
+@frozen
+class Snapshot:
+    """The state of one host in words, a sorted tuple of lines for each kind of thing it holds.
+
+    `rules` are without order: what was taken away and put back stands elsewhere in its chain. `addresses` and `ports` are
+    what IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts and resolv.conf files.
+    """
+
+    devices: _Lines
+    routes: _Lines
+    rules: _Lines
+    sysctls: _Lines
+    sockets: _Lines
+    processes: _Lines
+    namespaces: _Lines
+    bridge_ports: _Lines
+    addresses: _Lines = ()
+    ports: _Lines = ()
+    networks: _Lines = ()
+    endpoints: _Lines = ()
+    names: _Lines = ()
+    sandboxes: _Lines = ()
+    files: _Lines = ()
+    containers: _Lines = ()
+
+    @classmethod
+    def of(cls, host: Host) -> Snapshot:
+        """Take down what `host` holds now."""
+        machine = host.machine
+        inside = [machine.root, *machine.namespaces.values()]
+        kernel = {
+            "devices": [line for space in inside for line in _devices(space)],
+            "routes": [line for space in inside for line in _routes(space)],
+            "rules": [line for space in inside for line in _rules(space)],
+            "sysctls": [f"ip_forward {machine.root.sysctl_get('net.ipv4.ip_forward')}"],
+            "sockets": [line for space in inside for line in _sockets(space)],
+            "processes": [" ".join(process.argv) for process in machine.processes.values()],
+            "namespaces": list(machine.namespaces),
+            "bridge_ports": list(_bridge_ports(machine.root)),
+        }
+        docker = _docker(host.docker) if host.docker is not None else {}
+        return cls(**{name: tuple(sorted(lines)) for name, lines in (kernel | docker).items()})
+
+    def difference(self, later: Snapshot) -> list[str]:
+        """List what `later` has lost (`-`) and won (`+`), each line headed by its kind; [] if nothing."""
+        changes: list[str] = []
+        for attribute in fields(Snapshot):
+            before, after = getattr(self, attribute.name), getattr(later, attribute.name)
+            changes += [f"- {attribute.name}: {line}" for line in _without(before, after)]
+            changes += [f"+ {attribute.name}: {line}" for line in _without(after, before)]
+        return changes
+
+
+def _without(lines: _Lines, others: _Lines) -> list[str]:
+    left = list(others)
+    missing = []
+    for line in lines:
+        if line in left:
+            left.remove(line)
+        else:
+            missing.append(line)
+    return missing
+
+
+def _devices(space: NetworkNamespace) -> Iterator[str]:
+    for device in space.devices.values():
+        addresses = ", ".join(str(each) for each in device.addresses if each.scope != "link")
+        state = "up" if device.is_up else "down"
+        yield f"{space.name}: {device.name} {device.kind} {state} {format_mac(device.mac)} mtu {device.mtu} [{addresses}]"
+
+
+def _routes(space: NetworkNamespace) -> Iterator[str]:
+    for table in (space.routes4, space.routes6):
+        for route in table.routes:
+            if not str(route).startswith("fe80:"):
+                yield f"{space.name}: {route}"
+
+
+def _rules(space: NetworkNamespace) -> Iterator[str]:
+    for family in (4, 6):
+        for table in space.netfilter.iptables(family).tables.values():
+            for chain in table.chains.values():
+                where = f"{space.name}: ipv{family} {table.name}"
+                if chain.policy is None:
+                    yield f"{where} :{chain.name}"
+                for entry in chain.rules:
+                    yield f"{where} -A {chain.name} {entry.rule}"
+
+
+def _sockets(space: NetworkNamespace) -> Iterator[str]:
+    for info in space.sockets.listeners():
+        yield f"{space.name}: {info.protocol} {format_ip(info.local)}:{info.local_port} {info.program}"
+
+
+def _bridge_ports(space: NetworkNamespace) -> Iterator[str]:
+    for device in space.devices.values():
+        if device.master is not None:
+            yield f"{device.name} of {device.master.name}"
+
+
+def _docker(engine: Engine) -> dict[str, list[str]]:
+    controller = engine.controller
+    return {
+        "addresses": list(_addresses(engine)),
+        "ports": list(_ports(engine)),
+        "networks": [f"{network.name} {network.id[:12]} {network.driver_name}" for network in controller.networks],
+        "endpoints": [
+            f"{endpoint.name} on {network.name}{'' if endpoint.sandbox is None else ' joined'}"
+            for network in controller.networks
+            for endpoint in network.endpoints.values()
+        ],
+        "names": [f"{name} on {network.name}" for network in controller.networks for name in network.records.names()],
+        "sandboxes": [sandbox.container_id[:12] for sandbox in controller.sandboxes],
+        "files": [
+            f"{sandbox.container_id[:12]} {file.content!r}"
+            for sandbox in controller.sandboxes
+            for file in (sandbox.hosts_file, sandbox.resolv_conf)
+        ],
+        "containers": [
+            f"{container.name} {container.status} on {', '.join(sorted(container.record.networks))}"
+            for container in engine.containers.list(all=True)
+        ],
+    }
+
+
+def _addresses(engine: Engine) -> Iterator[str]:
+    for ipam in engine.controller.ipams.values():
+        for space in getattr(ipam, "_spaces", {}).values():
+            for prefix, subnet in space.subnets.items():
+                taken = subnet.taken
+                runs = ",".join(f"{first}-{last}" for first, last in zip(taken._starts, taken._ends, strict=True))
+                yield f"{space.name} {prefix} {runs} of ranges {sorted(map(str, subnet.ranges))}"
+
+
+def _ports(engine: Engine) -> Iterator[str]:
+    for (protocol, address), table in engine.controller.allocator._tables.items():
+        for port in table.used:
+            yield f"{format_ip(address)}:{port}/{protocol}"

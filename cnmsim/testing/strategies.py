@@ -1,0 +1,356 @@
+"""Hypothesis strategies for networks, containers, whole labs, and what is sent through them.
+
+Each gives values that are printed as one would type them, and shrinks towards the smallest: one network, one container,
+nothing published, an empty payload. Bounds are keyword-only; impossible ones raise Hypothesis's `InvalidArgument`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from hypothesis.strategies import SearchStrategy
+
+from cnmsim.kernel.address import Address, Mac, Prefix, from_int
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.transport import ArpMessage, TcpSegment, icmp_message, icmpv6_message, udp_message
+from cnmsim.lab import Lab
+from cnmsim.libnetwork.profile import PROFILES
+
+if TYPE_CHECKING:
+    from cnmsim.engine.client import Container, Network
+    from cnmsim.engine.engine import Engine
+
+#: The releases, the newest first, so that examples shrink to it.
+RELEASES: tuple[str, ...] = tuple(sorted(PROFILES, reverse=True))
+
+#: What generated labs call their Docker host and the machine beside it.
+NODE, CLIENT = "node", "client"
+_LENGTHS = {4: 32, 6: 128}
+# 10/8 leaves 10.0.0.0/24 to the lab's hosts; fd00::/8 is free.
+_BASES = {4: Prefix.parse("10.0.0.0/8"), 6: Prefix.parse("fd00::/8")}
+_HOSTS = Prefix.parse("10.0.0.0/24")
+_BROADCAST = b"\xff" * 6
+_ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
+_FUZZED_BYTES = 8
+
+
+@frozen
+class NetworkSpec:
+    """A network to be made: what `docker network create` would be told."""
+
+    name: str
+    subnets: tuple[str, ...] = ()
+    internal: bool = False
+    driver_opts: dict[str, str] = field(factory=dict)
+
+    def create(self, engine: Engine) -> Network:
+        """Make it. Raises an `EngineError`."""
+        return engine.networks.create(
+            self.name,
+            subnet=self.subnets or None,
+            internal=self.internal,
+            enable_ipv6=any(":" in subnet for subnet in self.subnets),
+            options=self.driver_opts,
+        )
+
+
+@frozen
+class ContainerSpec:
+    """A container to be run: `networks` by name, none meaning the default bridge; `ports` as docker-py writes them."""
+
+    name: str
+    networks: tuple[str, ...] = ()
+    ports: dict[str, int | None] = field(factory=dict)
+    image: str = "nginx"
+
+    def run(self, engine: Engine) -> Container:
+        """Run it, detached, on all its networks. Raises an `EngineError`."""
+        first, *others = self.networks or ("bridge",)
+        container: Container = engine.containers.run(
+            self.image, name=self.name, network=first, ports=self.ports, detach=True
+        )
+        for network in others:
+            engine.networks.get(network).connect(container)
+        return container
+
+
+@frozen
+class LabSpec:
+    """A lab to be built: a Docker host `node` (10.0.0.15) with networks and containers, and `client` (10.0.0.50) beside it."""
+
+    release: str
+    networks: tuple[NetworkSpec, ...]
+    containers: tuple[ContainerSpec, ...]
+    userland_proxy: bool = True
+    seed: int = 0
+
+    def build(self) -> Lab:
+        """Build it, with everything running."""
+        lab = Lab(self.release, self.seed)
+        options = {} if self.userland_proxy else {"userland-proxy": False}
+        node = lab.add_host(NODE, "10.0.0.15/24", docker=options or True)
+        lab.add_host(CLIENT, "10.0.0.50/24")
+        assert node.docker is not None
+        for network in self.networks:
+            network.create(node.docker)
+        for container in self.containers:
+            container.run(node.docker)
+        lab.settle()
+        return lab
+
+
+def releases() -> SearchStrategy[str]:
+    """Releases that are simulated, such as `29.7.2`."""
+    return st.sampled_from(RELEASES)
+
+
+def subnets(*, family: int = 4, min_length: int | None = None, max_length: int | None = None) -> SearchStrategy[str]:
+    """Private subnets with prefix lengths from `min_length` (16, or 64) to `max_length` (29, or 64).
+
+    None overlaps the hosts of generated labs.
+    """
+    _require_family(family)
+    shortest, longest = (16, 29) if family == 4 else (64, 64)
+    low = shortest if min_length is None else min_length
+    high = max(longest, low) if max_length is None else max_length
+    base = _BASES[family]
+    _require_range("length", low, high, base.length + 1, _LENGTHS[family])
+
+    @st.composite
+    def subnet(draw: st.DrawFn) -> str:
+        length = draw(st.integers(low, high))
+        number = draw(st.integers(1, (1 << (length - base.length)) - 1))
+        network = from_int(base.first_int + (number << (_LENGTHS[family] - length)), family)
+        return str(Prefix(network, length))
+
+    return subnet().filter(lambda text: family == 6 or not Prefix.parse(text).overlaps(_HOSTS))
+
+
+def networks(
+    *, names: Sequence[str] = ("front", "back", "data"), allow_internal: bool = True, allow_ipv6: bool = True
+) -> SearchStrategy[NetworkSpec]:
+    """Bridge networks with a name out of `names`, with pools of the engine's choice or of their own."""
+    if not names:
+        raise InvalidArgument("names must not be empty")
+    choices: list[SearchStrategy[tuple[str, ...]]] = [st.just(()), st.tuples(subnets())]
+    if allow_ipv6:
+        choices.append(st.tuples(subnets(), subnets(family=6)))
+    return st.builds(
+        NetworkSpec,
+        st.sampled_from(list(names)),
+        st.one_of(choices),
+        st.booleans() if allow_internal else st.just(value=False),
+    )
+
+
+def published_ports(
+    *,
+    min_size: int = 0,
+    max_size: int = 2,
+    container_ports: Sequence[str] = ("80/tcp", "53/udp", "443/tcp"),
+    host_ports: Sequence[int | None] = (8080, 8081, None),
+) -> SearchStrategy[dict[str, int | None]]:
+    """Give published ports as docker-py writes them, `{"80/tcp": 8080}`; `None` leaves the host port to the engine.
+
+    With few `host_ports`, containers clash: that is meant.
+    """
+    _require_range("size", min_size, max_size, 0, len(container_ports))
+    if not host_ports:
+        raise InvalidArgument("host_ports must not be empty")
+    return st.dictionaries(
+        st.sampled_from(list(container_ports)),
+        st.sampled_from(list(host_ports)),
+        min_size=min_size,
+        max_size=max_size,
+    )
+
+
+def container_specs(
+    *,
+    names: Sequence[str] = ("web", "db", "cache"),
+    networks: Sequence[str] = (),
+    max_networks: int | None = None,
+    ports: SearchStrategy[dict[str, int | None]] | None = None,
+) -> SearchStrategy[ContainerSpec]:
+    """Containers with a name out of `names` on up to `max_networks` of `networks`, or on none of them: the default bridge."""
+    if not names:
+        raise InvalidArgument("names must not be empty")
+    limit = len(networks) if max_networks is None else max_networks
+    _require_range("networks", 0, limit, 0, len(networks))
+    chosen = st.lists(st.sampled_from(list(networks)), max_size=limit, unique=True) if networks else st.just([])
+    return st.builds(
+        ContainerSpec,
+        st.sampled_from(list(names)),
+        chosen.map(tuple),
+        published_ports() if ports is None else ports,
+    )
+
+
+def lab_specs(
+    *,
+    min_networks: int = 0,
+    max_networks: int = 3,
+    min_containers: int = 1,
+    max_containers: int = 3,
+    engines: Sequence[str] = RELEASES,
+    allow_internal: bool = True,
+    allow_ipv6: bool = True,
+    max_ports: int = 2,
+) -> SearchStrategy[LabSpec]:
+    """Labs with one Docker host, as values that print and can be built again; no two things in one clash."""
+    _require_range("networks", min_networks, max_networks, 0, 20)
+    _require_range("containers", min_containers, max_containers, 0, 50)
+    _require_range("ports", 0, max_ports, 0, 3)
+    if not engines or not set(engines) <= set(RELEASES):
+        raise InvalidArgument(f"engines must be some of {', '.join(RELEASES)}")
+
+    @st.composite
+    def lab_spec(draw: st.DrawFn) -> LabSpec:
+        made: list[NetworkSpec] = []
+        for number in range(draw(st.integers(min_networks, max_networks))):
+            spec = draw(networks(names=[f"net{number}"], allow_internal=allow_internal, allow_ipv6=allow_ipv6))
+            made.append(spec if not _overlaps(spec, made) else NetworkSpec(spec.name, (), spec.internal))
+        names = [spec.name for spec in made]
+        containers: list[ContainerSpec] = []
+        for number in range(draw(st.integers(min_containers, max_containers))):
+            first = 8080 + 10 * number
+            ports = published_ports(
+                max_size=max_ports, host_ports=(first, None), container_ports=("80/tcp", "53/udp")
+            )
+            containers.append(draw(container_specs(names=[f"box{number}"], networks=names, ports=ports)))
+        return LabSpec(draw(st.sampled_from(list(engines))), tuple(made), tuple(containers), draw(st.booleans()))
+
+    return lab_spec()
+
+
+def labs(
+    *,
+    min_networks: int = 0,
+    max_networks: int = 3,
+    min_containers: int = 1,
+    max_containers: int = 3,
+    engines: Sequence[str] = RELEASES,
+) -> SearchStrategy[Lab]:
+    """Build and run labs; see `lab_specs`, whose values print better."""
+    specs = lab_specs(
+        min_networks=min_networks,
+        max_networks=max_networks,
+        min_containers=min_containers,
+        max_containers=max_containers,
+        engines=engines,
+    )
+    return specs.map(lambda spec: spec.build())
+
+
+def addresses(*, family: int = 4) -> SearchStrategy[Address]:
+    """Addresses of either family, as wire bytes."""
+    _require_family(family)
+    return st.binary(min_size=_LENGTHS[family] // 8, max_size=_LENGTHS[family] // 8)
+
+
+def packets(
+    *,
+    family: int | None = None,
+    sources: SearchStrategy[Address] | None = None,
+    destinations: SearchStrategy[Address] | None = None,
+    max_payload: int = 64,
+) -> SearchStrategy[bytes]:
+    """Well-formed IP packets: UDP, TCP, ICMP echo, with right checksums. `sources` and `destinations` are of one family."""
+    if family is None:
+        if sources is not None or destinations is not None:
+            raise InvalidArgument("family must be given along with sources or destinations")
+        return st.one_of(packets(family=4, max_payload=max_payload), packets(family=6, max_payload=max_payload))
+    _require_family(family)
+    _require_range("payload", 0, max_payload, 0, 1400)
+    where_from = addresses(family=family) if sources is None else sources
+    where_to = addresses(family=family) if destinations is None else destinations
+
+    @st.composite
+    def packet(draw: st.DrawFn) -> bytes:
+        source, destination = draw(where_from), draw(where_to)
+        payload = draw(st.binary(max_size=max_payload))
+        kind = draw(st.sampled_from(["udp", "tcp", "icmp"]))
+        sport, dport = draw(_PORTS), draw(_PORTS)
+        if kind == "udp":
+            message, protocol = udp_message(source, destination, sport, dport, payload), 17
+        elif kind == "tcp":
+            segment = TcpSegment(
+                sport, dport, draw(_SEQUENCES), draw(_SEQUENCES), draw(st.integers(0, 63)), 65535, b"", payload
+            )
+            message, protocol = segment.to_wire(source, destination), 6
+        elif family == 4:
+            message, protocol = icmp_message(draw(st.sampled_from([8, 0])), 0, payload=payload), 1
+        else:
+            echo = draw(st.sampled_from([128, 129]))
+            message, protocol = icmpv6_message(source, destination, echo, 0, payload=payload), 58
+        return build_ip(protocol, source, destination, message, ttl=draw(st.integers(1, 64)))
+
+    return packet()
+
+
+def frames(
+    *,
+    family: int | None = None,
+    sources: SearchStrategy[Address] | None = None,
+    destinations: SearchStrategy[Address] | None = None,
+    macs: SearchStrategy[Mac] | None = None,
+) -> SearchStrategy[bytes]:
+    """Well-formed Ethernet frames around `packets`, or ARP requests; `macs` are destinations besides broadcast."""
+    to = st.binary(min_size=6, max_size=6) if macs is None else macs
+    head = st.tuples(to | st.just(_BROADCAST), st.just(b"\x02\x00\x00\x00\xee\xee"))
+    carried = packets(family=family, sources=sources, destinations=destinations)
+
+    def frame(ends: tuple[Mac, Mac], packet: bytes) -> bytes:
+        return b"".join(ends) + _ETHERTYPES[packet[0] >> 4] + packet
+
+    arp = st.builds(
+        lambda ends, asker, asked: (
+            b"".join(ends) + b"\x08\x06" + ArpMessage(1, ends[1], asker, bytes(6), asked).to_wire()
+        ),
+        head,
+        addresses(),
+        addresses() if destinations is None or family == 6 else destinations,
+    )
+    return st.builds(frame, head, carried) | arp
+
+
+def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
+    """Frames that are cut short, have bytes overwritten, or are noise; some are well-formed by chance."""
+    base = frames() if whole is None else whole
+
+    @st.composite
+    def malformed(draw: st.DrawFn) -> bytes:
+        data = bytearray(draw(base))
+        for _ in range(draw(st.integers(0, _FUZZED_BYTES))):
+            data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+        return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=8))
+
+    return malformed() | st.binary(max_size=80)
+
+
+_PORTS = st.sampled_from([80, 53, 8080, 1, 65535]) | st.integers(0, 65535)
+_SEQUENCES = st.integers(0, (1 << 32) - 1)
+
+
+def _overlaps(spec: NetworkSpec, others: Sequence[NetworkSpec]) -> bool:
+    held = [Prefix.parse(subnet) for other in others for subnet in other.subnets]
+    return any(Prefix.parse(subnet).overlaps(each) for subnet in spec.subnets for each in held)
+
+
+def _require_family(family: int) -> None:
+    if family not in _LENGTHS:
+        raise InvalidArgument(f"family must be 4 or 6, not {family!r}")
+
+
+def _require_range(what: str, low: int, high: int, least: int, most: int) -> None:
+    for name, value in ((f"min_{what}", low), (f"max_{what}", high)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidArgument(f"{name} must be a whole number, not {value!r}")
+        if not least <= value <= most:
+            raise InvalidArgument(f"{name}={value} is not within {least} to {most}")
+    if low > high:
+        raise InvalidArgument(f"min_{what}={low} is larger than max_{what}={high}")
