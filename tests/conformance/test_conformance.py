@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_every_step_prints_what_the_engine_printed(scenario, version):
         pytest.skip(reason=reason)
     want = json.loads((HERE / "recorded" / version / f"{scenario}.json").read_text())
     lab, steps = read_scenario(HERE / "scenarios" / f"{scenario}.scenario")
-    with SimLab(lab, version) as sim:
+    with SimLab(lab, version) as sim, closing(sim.log):
         got = play(sim, steps)
     assert [step["command"] for step in got] == [step["command"] for step in want]
     differing = [
