@@ -122,8 +122,6 @@ class Networking:
             container.config["Hostname"] = target.config["Hostname"]
             container.config["Domainname"] = target.config["Domainname"]
             return None
-        if not container.networks:
-            self.set_networks(container, {})
         sandbox = self.engine.controller.new_sandbox(container.id, options=self._sandbox_options(container))
         container.sandbox_id, container.sandbox_key = sandbox.id, sandbox.key
         return sandbox
