@@ -225,14 +225,14 @@ class DockerHostMachine(RuleBasedStateMachine):
         """Send from one container to every address of another."""
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
-        place = self.container(second).namespace.name
+        space = self.container(second).namespace
         for network in sorted(target.networks):
             address = self.container(second).ip(network)
             walk = self.lab.trace(self.container(first), f"{address}:80", protocol="tcp", timeout_s=2)
             if network in source.networks:
                 assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"
             elif not source.networks & target.networks:
-                assert not has_come_to(walk, place), f"a packet of {first} came to {second} on {network}:\n{walk}"
+                assert not has_come_to(walk, space), f"a packet of {first} came to {second} on {network}:\n{walk}"
 
     @rule(port=st.sampled_from([8080, 8081, 80, 9999]))
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
@@ -246,7 +246,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         }
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
-        came_to = {name for name in self.running() if has_come_to(walk, self.container(name).namespace.name)}
+        came_to = {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
         assert came_to == set(publishers), f"port {port} leads to {came_to}, not {set(publishers)}:\n{walk}"
         served = _SERVED in publishers.values()
         assert (walk.verdict is Verdict.ANSWERED) == served, f"port {port}: {walk}"

@@ -15,12 +15,14 @@ from cnmsim.observe.stations import Station
 from cnmsim.observe.target import Target
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.lab import Lab
     from cnmsim.observe import Trace
 
 _RESOLVER = ("127.0.0.11", 53)
 _TIMEOUT_S = 2.0
+_IP = (b"\x08\x00", b"\x86\xdd")
 #: Services that are tried where none is named: an echo request, a connection and a datagram.
 _SERVICES = ("icmp", "tcp/80", "udp/53")
 
@@ -37,7 +39,7 @@ def assert_isolated(
         for address in target.addresses:
             for service in services:
                 walk = _probe(lab, source, format_ip(address), service)
-                assert not walk.is_reachable and not has_come_to(walk, target.namespace.name), (
+                assert not walk.is_reachable and not has_come_to(walk, target.namespace), (
                     f"{source.name} is not isolated from {target.name} by {service}:\n{walk}"
                 )
 
@@ -51,9 +53,17 @@ def assert_reaches(
         assert walk.is_reachable, f"{source.name} does not reach {target.name} by {service}:\n{walk}"
 
 
-def has_come_to(walk: Trace, place: str) -> bool:
-    """Tell whether any packet of a walk came to a device of the namespace that traces call `place`."""
-    return any(event.place == place and event.step in {Step.RECEIVED, Step.DELIVERED} for event in walk.events)
+def has_come_to(walk: Trace, space: NetworkNamespace) -> bool:
+    """Tell whether any IP packet of a walk came to a device of `space`, meant for it: floods and ARP do not count."""
+    macs = {device.mac for device in space.devices.values()}
+    return any(
+        event.place == space.name
+        and event.step is Step.RECEIVED
+        and event.is_frame
+        and event.data[:6] in macs
+        and event.data[12:14] in _IP
+        for event in walk.events
+    )
 
 
 def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str]:
