@@ -23,7 +23,8 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.clock import NS, Timer
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.packet import CtState, MalformedPacketError, Packet, build_ip
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmpv6_message
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _QUEUE = 100
 _ARP = b"\x08\x06"
 _IPV6 = b"\x86\xdd"
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+_ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
 
 
 class NeighbourState(Enum):
@@ -188,9 +190,29 @@ class NeighbourTable:
         group = target if unicast else solicited_node(target)
         option = b"\x01\x01" + device.mac if any(src) else b""
         body = icmpv6_message(src, group, NEIGHBOUR_SOLICITATION, 0, bytes(4), target + option)
-        device.transmit(
-            (unicast or multicast_mac(group)) + device.mac + _IPV6 + build_ip(58, src, group, body, ttl=255)
-        )
+        self._send_nd(device, unicast or multicast_mac(group), src, group, body)
+
+    def _send_nd(self, device: Device, to_mac: Mac, src: Address, dst: Address, message: bytes) -> None:
+        """Send a neighbour message, past the packet filter like every packet of ours (ndisc_send_skb)."""
+        data = build_ip(58, src, dst, message, ttl=255)
+        netfilter = self._namespace.netfilter
+        if netfilter.is_active:
+            packet = Packet.outgoing(data, 58, src, dst, 255)
+            packet.outdev, packet.nexthop, packet.ct_state = device, dst, CtState.UNTRACKED
+            if not (netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)):
+                return
+        device.transmit(to_mac + device.mac + _IPV6 + data)
+
+    def announce(self, device: Device, address: Address) -> None:
+        """Tell all on the link, unasked, who has `address` (RFC 5227 §2.3, RFC 4861 §7.2.6)."""
+        if len(address) == 4:
+            message = ArpMessage(ARP_REQUEST, device.mac, address, MAC_ZERO, address)
+            device.transmit(MAC_BROADCAST + device.mac + _ARP + message.to_wire())
+            return
+        flags, option = b"\x20\0\0\0", b"\x02\x01" + device.mac
+        body = icmpv6_message(address, _ALL_NODES, NEIGHBOUR_ADVERTISEMENT, 0, flags, address + option)
+        ethernet = multicast_mac(_ALL_NODES) + device.mac + _IPV6
+        device.transmit(ethernet + build_ip(58, address, _ALL_NODES, body, ttl=255))
 
     def _failed(self, entry: Neighbour) -> None:
         entry._state = NeighbourState.FAILED
@@ -308,14 +330,14 @@ class NeighbourTable:
         src = packet.src
         if mac is not None and any(src):
             self._learnt(self._entries.setdefault((device, src), Neighbour(device, src)), mac)
-        dst = src if any(src) else b"\xff\x02" + bytes(13) + b"\x01"
+        dst = src if any(src) else _ALL_NODES
         flags = b"\x60\0\0\0" if any(src) else b"\x20\0\0\0"
         body = icmpv6_message(target, dst, NEIGHBOUR_ADVERTISEMENT, 0, flags, target + b"\x02\x01" + device.mac)
         if namespace.clock.context is not None:
             what = f"{format_ip(target)} is at {format_mac(device.mac)}"
             namespace.report(Step.NEIGHBOUR, what, packet, device=device.name)
         to_mac = mac or (multicast_mac(dst) if dst[0] == 0xFF else self.known_mac(device, dst) or MAC_BROADCAST)
-        device.transmit(to_mac + device.mac + _IPV6 + build_ip(58, target, dst, body, ttl=255))
+        self._send_nd(device, to_mac, target, dst, body)
 
     def advertised(self, packet: Packet, device: Device) -> None:
         """Take a neighbour advertisement (RFC 4861 §7.2.5)."""

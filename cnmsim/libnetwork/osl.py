@@ -21,6 +21,8 @@ from cnmsim.libnetwork.profile import Profile
 IPV4_DEFAULT = Prefix.parse("0.0.0.0/0")
 IPV6_DEFAULT = Prefix.parse("::/0")
 _IPV6_METRIC = 1024
+_ANNOUNCEMENTS = 3
+_ANNOUNCEMENT_PAUSE_S = 1.0
 
 
 @define(eq=False)
@@ -111,11 +113,27 @@ class OslNamespace:
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
         device.set_up()
+        self._announce(device, addresses)
         for static in info.static_routes:
             if not static.prefix.length:
                 # A default route is installed only for the endpoint that leads out.
                 continue
             interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
+
+    def _announce(self, device: Device, addresses: EndpointInterface) -> None:
+        """Tell the link whose addresses these are now, three times (moby `libnetwork/osl/interface_linux.go`)."""
+        if not self.profile.announces_addresses:
+            return
+        own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
+
+        def tell() -> None:
+            if device.namespace is self.namespace and device.is_up:
+                for address in own:
+                    self.namespace.neighbours.announce(device, address)
+
+        tell()
+        for count in range(1, _ANNOUNCEMENTS):
+            self.namespace.clock.call_later(count * _ANNOUNCEMENT_PAUSE_S, tell)
 
     def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
         scope = "link" if next_hop is None else "global"

@@ -73,6 +73,8 @@ class Profile:
     # ---- endpoints, sandboxes and their order
     #: MAC addresses on bridge and macvlan are made of the IPv4 address (`02:42:...`).
     mac_from_ip: bool
+    #: An interface that comes up tells the link its addresses (ARP announcements, unsolicited advertisements).
+    announces_addresses: bool
     #: The API version from which `network connect` honours a MAC address; "" where it never does.
     connect_mac_api_version: str
     #: `eth3` follows a removed `eth2`: the counter only grows.
@@ -269,6 +271,7 @@ _V26 = Profile(
     blank_id_text="invalid id: ",
     active_endpoints_lists_endpoints=False,
     mac_from_ip=True,
+    announces_addresses=False,
     connect_mac_api_version="",
     interface_counter_grows=True,
     start_plugs_in_gateway_order=True,
@@ -431,6 +434,7 @@ _V28 = evolve(
     blank_name_text="invalid name: name is empty",
     blank_id_text="invalid id: id is empty",
     active_endpoints_lists_endpoints=True,
+    announces_addresses=True,
     mac_from_ip=False,
     interface_counter_grows=False,
     start_plugs_in_gateway_order=False,
