@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cnmsim.errors import CnmsimError, NotFound, Unavailable
+from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -101,7 +101,13 @@ def ask(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     family: int = 0,
 ) -> Trace:
-    """Run one probe to its end and give its trace, diagnosed. `address` skips the search for the name."""
+    """Run one probe to its end and give its trace, diagnosed. `address` skips the search for the name.
+
+    Raises `InvalidParameter` for an address that is not of the `family` asked for.
+    """
+    wrong = {4: ":" in target.host, 6: target.host.replace(".", "").isdigit()}
+    if wrong.get(family):
+        raise InvalidParameter(f"{target.host} is no IPv{family} address")
     clock = source.machine.clock
     probe = Probe(target, timeout_s, address, family)
     walk = Trace(f"{source.name} → {target} ({target.protocol})", clock.now_ns)

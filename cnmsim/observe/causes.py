@@ -219,9 +219,7 @@ def no_route_from(case: Case) -> Advice:
     """Say why the source itself knows no way."""
     source = case.source
     if source.is_container and not source.attachments:
-        return f"{source.name} has no route to {case.address}: it is attached to no network", (
-            f"docker network connect NETWORK {source.name}"
-        )
+        return f"{source.name} has no route to {case.address}: it is attached to no network", join_a_network(source)
     family = "IPv6 " if ":" in case.address else ""
     if source.is_container and all(item.is_internal for item in source.attachments):
         return (
@@ -235,6 +233,19 @@ def no_route_from(case: Case) -> Advice:
     return (
         f"{source.name} has no {family}route to {case.address}",
         f"add a route or a default gateway on {source.name}",
+    )
+
+
+def join_a_network(source: Station) -> str:
+    """Say how a container without a network gets one: one that was started with `none` takes no other."""
+    if source.network_mode == "none":
+        return f"start {source.name} on a network instead of none: a container in network_mode none takes no other"
+    return f"docker network connect NETWORK {source.name}"
+
+
+def _route_says(case: Case, loss: Hop) -> Advice:
+    return f"{where_lost(case, loss)}: the route there is meant to refuse", (
+        f"delete it on {loss.place}: ip route del {loss.decision}"
     )
 
 
@@ -318,6 +329,9 @@ _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
     DropReason.NETFILTER_REJECT: _rejected,
     DropReason.NAT_EXHAUSTED: _nat_exhausted,
     DropReason.NO_ROUTE: _no_route,
+    DropReason.UNREACHABLE_ROUTE: _route_says,
+    DropReason.BLACKHOLE_ROUTE: _route_says,
+    DropReason.PROHIBIT_ROUTE: _route_says,
     DropReason.FORWARDING_DISABLED: _forwarding_off,
     DropReason.NEIGHBOUR_FAILED: _neighbour_failed,
     DropReason.REVERSE_PATH: _reverse_path,

@@ -10,13 +10,15 @@ import difflib
 import errno
 import re
 
+from attrs import evolve
+
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.case import Case, destination_of, port_of, source_of
-from cnmsim.observe.causes import advice_on, no_route_from
+from cnmsim.observe.causes import advice_on, join_a_network, no_route_from
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.probe import Ending
-from cnmsim.observe.stations import Station, shared_networks
+from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
 from cnmsim.observe.verdict import Finding, Verdict
 
 _REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT})
@@ -103,6 +105,8 @@ def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
         host = case.station(translation.place)
         if host is not None and "DNAT" in translation.decision and not host.is_container:
             remarks += _rules_never_visited(case, host, translation.decision)
+    if server is not None and server.is_paused and case.target.protocol == "tcp":
+        remarks.append(f"{server.name} is paused: its kernel takes connections, its program answers nothing")
     if len(case.outcome.queries) > 1:
         asked = "; ".join(str(query) for query in case.outcome.queries)
         remarks.append(f"the name took {len(case.outcome.queries)} questions: {asked}")
@@ -168,7 +172,9 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
         return _localhost(case, server, port)
     if same_port:
         heard = ", ".join(str(item) for item in same_port)
-        return f"{server.name} answers, but nothing listens on {goal} (only {heard} is)", f"ask {same_port[0]}"
+        return f"{server.name} answers, but nothing listens on {goal} (only {heard} is)", (
+            f"ask {_askable(server, same_port[0])}"
+        )
     if not server.is_container:
         return _host_port(case, server, port, goal)
     others = [item for item in server.services if not item.is_loopback_only]
@@ -177,6 +183,14 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
         heard = ", ".join(dict.fromkeys(f"{item.port}/{item.protocol}" for item in others))
         return f"{head}; it listens on {heard}", _other_port(case, server, others[0].port)
     return f"{head}, nor on any other port", f"start the program that is to listen in {server.name}"
+
+
+def _askable(server: Station, listener: Listener) -> str:
+    """Write where a listener can be asked: an address of its family in place of the wildcard."""
+    if any(listener.address):
+        return str(listener)
+    own = next((item for item in server.addresses if len(item) == len(listener.address)), listener.address)
+    return str(evolve(listener, address=own))
 
 
 def _other_port(case: Case, server: Station, port: int) -> str:
@@ -301,7 +315,8 @@ def _no_name(case: Case, verdict: Verdict) -> Finding:
         return _silent_resolver(case, verdict, hop)
     said = queries[-1]
     head = f"{said.server} says {said.result} for {said.name}"
-    if said.result in {"SERVFAIL", "REFUSED"} and not case.directory.matching(name):
+    is_known = case.directory.matching(name) or name in case.directory.stopped
+    if said.result in {"SERVFAIL", "REFUSED"} and not is_known:
         return Finding(verdict, head + _behind_resolver(case), _reach_a_server(source), _asked(case), hop)
     cause, fix = _why_unknown(case, source, name)
     return Finding(verdict, f"{head}: {cause}", fix, _asked(case), hop)
@@ -332,6 +347,10 @@ def _asked(case: Case) -> tuple[str, ...]:
 
 def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
     servers = ", ".join(dict.fromkeys(query.server for query in case.outcome.queries)) or "its name server"
+    source, name = case.source, case.target.host
+    if source.attachments and all(item.is_default for item in source.attachments) and case.directory.matching(name):
+        why, fix = _why_unknown(case, source, name)
+        return Finding(verdict, f"{servers} gave no answer, and know no container: {why}", fix, _asked(case), hop)
     if case.asking_losses:
         loss = case.asking_losses[-1]
         if loss.reason is DropReason.PORT_CLOSED:
@@ -345,7 +364,7 @@ def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
     if len(results) == 1 and not any(result.startswith("no answer") for result in results):
         cause = f"{case.source.name} cannot ask its name server {servers}: {results.pop()}"
         if case.source.is_container and not case.source.attachments:
-            return Finding(verdict, cause, f"docker network connect NETWORK {case.source.name}", (), hop)
+            return Finding(verdict, cause, join_a_network(case.source), (), hop)
         return Finding(verdict, cause, "name a server that can be reached (dns)", _asked(case), hop)
     return Finding(verdict, f"{servers} gave no answer", "name a server that can be reached (dns)", _asked(case), hop)
 
@@ -360,6 +379,11 @@ def _why_unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
     owner = owners[0]
     if not source.is_container:
         return f"a host's resolver knows no container names, and {name} is a container", _ask_published(case, owner)
+    keeper = stack_owner(owner, case.directory)
+    if keeper is not None:
+        return _lodger(owner, keeper)
+    if owner.is_container and not owner.attachments:
+        return f"{owner.name} has no network (network_mode none)", f"start {owner.name} on a network of {source.name}"
     if not source.attachments:
         return f"{source.name} uses no Docker network, so no resolver of Docker's", _ask_published(case, owner)
     if owner.is_container and all(item.is_default for item in source.attachments):
@@ -377,6 +401,17 @@ def _why_unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
             f"attach both to one network: docker network connect {network} {source.name}",
         )
     return f"{owner.label} exists, but not under that name on a network of {source.name}", f"use {owner.name}"
+
+
+def _lodger(owner: Station, keeper: Station) -> tuple[str, str]:
+    """Advise on the name of a container that lives in the network stack of `keeper`."""
+    if not keeper.is_container:
+        return f"{owner.name} uses the network stack of its host {keeper.name}, and has no name there", (
+            "give the asking container extra_hosts host.docker.internal:host-gateway, and ask host.docker.internal"
+        )
+    return f"{owner.name} uses the network stack of {keeper.name}, and has no name of its own", (
+        f"use {keeper.service or keeper.name}"
+    )
 
 
 def _ask_published(case: Case, owner: Station) -> str:

@@ -127,7 +127,7 @@ def _reading(index: int, event: Event) -> Reading:
     if event.data:
         return read(event.data, is_frame=event.is_frame)
     # A note about no packet in particular, such as that of a proxy: its own message.
-    return Reading(event.what.partition(":")[0], "", ("note", index), "note")
+    return Reading(event.what.partition(": ")[0], "", ("note", index), "note")
 
 
 def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], messages: list[_Message]) -> set[int]:

@@ -80,7 +80,10 @@ class Listener:
 
 @define(eq=False)
 class Station:
-    """A host or a container that packets can be sent from and to. `host` is the machine it runs on."""
+    """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
+
+    `service` and `replica` are its place in a Compose project.
+    """
 
     name: str
     host: str
@@ -93,9 +96,12 @@ class Station:
     attachments: tuple[Attachment, ...] = ()
     published: tuple[Published, ...] = ()
     service: str = ""
+    replica: int = 0
     aliases: tuple[str, ...] = ()
     id: str = ""
     image: str = ""
+    network_mode: str = ""
+    is_paused: bool = False
     programs: Mapping[str, Program] = field(factory=dict)
 
     def __repr__(self) -> str:
@@ -171,7 +177,8 @@ class Directory:
             found.append(_host_station(host, has_engine=engine is not None))
             if engine is not None:
                 networks = {network.name: network.attrs for network in engine.networks.list()}
-                for container in engine.containers.list(all=True):
+                # The engine lists the newest first, people think of the first one first.
+                for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
                         found.append(_station(host.name, host.machine, container, networks))
                     else:
@@ -181,7 +188,7 @@ class Directory:
         return cls(tuple(found), stopped)
 
     def find(self, text: str) -> Station:
-        """Find by container name, `host:name`, Compose service (its first replica), id prefix, or host name.
+        """Find by container name, `host:name`, Compose service (its first replica), `service-2`, id prefix, or host name.
 
         Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
         """
@@ -208,7 +215,10 @@ class Directory:
             return containers if len(by_name) > 1 and containers else by_name
         by_service = tuple(item for item in inside if item.service == name)
         if by_service:
-            return by_service[:1]
+            return (min(by_service, key=lambda item: item.replica),)
+        by_replica = tuple(item for item in inside if item.service and name == f"{item.service}-{item.replica}")
+        if by_replica:
+            return by_replica
         by_alias = tuple(item for item in inside if name in item.aliases)
         if by_alias:
             return by_alias
@@ -236,6 +246,16 @@ class Directory:
 def _owner_of_stack(stations: Iterable[Station]) -> Station | None:
     found = list(stations)
     return next((item for item in found if item.namespace.name == item.name), found[0] if found else None)
+
+
+def stack_owner(station: Station, directory: Directory) -> Station | None:
+    """Give the station in whose network stack a container lives (`network_mode: host` or `container:X`), if in another's."""
+    others = [item for item in directory.stations if item.namespace is station.namespace and item is not station]
+    if station.network_mode == "host":
+        return next((item for item in others if not item.is_container), None)
+    if station.network_mode.startswith("container:"):
+        return next((item for item in others if not item.network_mode.startswith("container:")), None)
+    return None
 
 
 def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
@@ -272,11 +292,14 @@ def _station(host: str, machine: Machine, container: Any, networks: Mapping[str,
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
         service=service,
+        replica=int(number) if (number := labels.get("com.docker.compose.container-number", "")).isdecimal() else 0,
         aliases=tuple(
             dict.fromkeys(alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ())
         ),
         id=container.id,
         image=attrs["Config"].get("Image", ""),
+        network_mode=attrs["HostConfig"].get("NetworkMode", ""),
+        is_paused=container.status == "paused",
         programs=container.programs,
     )  # fmt: skip
 

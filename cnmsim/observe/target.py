@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import parse_ip
 
 PROTOCOLS = ("tcp", "udp", "icmp")
 #: Ports a URL means when it names none (the services of the image catalogue and the web's).
@@ -15,6 +16,7 @@ SCHEME_PORTS = {
     "postgres": 5432, "postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "amqp": 5672,
     "mqtt": 1883, "nats": 4222, "smtp": 25, "dns": 53, "tcp": 0, "udp": 0,
 }  # fmt: skip
+_NEVER_IN_A_NAME = frozenset("/ \t\r\n")
 
 
 @frozen
@@ -28,6 +30,10 @@ class Target:
     def __attrs_post_init__(self) -> None:
         if not self.host:
             raise InvalidParameter("a destination needs a name or an address")
+        if set(self.host) & _NEVER_IN_A_NAME or (":" in self.host and not _is_address(self.host)):
+            raise InvalidParameter(
+                f"{self.host!r} is no name and no address: write db:5432, web:53/udp, [fd00::2]:80 or a URL"
+            )
         if self.protocol not in PROTOCOLS:
             raise InvalidParameter(f"unknown protocol {self.protocol!r}: tcp, udp or icmp")
         if self.protocol != "icmp" and not 0 < self.port < 65536:
@@ -82,6 +88,14 @@ class Target:
         elif second in PROTOCOLS and first.isdigit():
             return cls(host, _port(first, str(service)), second)
         raise InvalidParameter(f"invalid service {service!r}: write tcp/80, udp/53 or icmp")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_ip(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _split_port(text: str) -> tuple[str, str]:

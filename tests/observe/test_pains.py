@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
+from cnmsim.errors import InvalidParameter
 from cnmsim.observe import Verdict
 
 
@@ -265,7 +266,7 @@ def test_the_matrix_holds_what_single_questions_say() -> None:
     assert {key: trace.is_reachable for key, trace in matrix.cells.items()} == {
         ("web", "web:80"): True, ("web", "db:5432"): False, ("db", "web:80"): False, ("db", "db:5432"): True,
     }  # fmt: skip
-    assert str(matrix).splitlines()[0].split() == ["FROM", "\\", "TO", "db:5432", "web:80"]
+    assert str(matrix).splitlines()[0].split() == ["FROM", "\\", "TO", "web:80", "db:5432"]
 
 
 def test_a_container_in_anothers_stack_is_told_from_its_owner() -> None:
@@ -286,7 +287,7 @@ def test_a_container_without_network_cannot_ask_for_names() -> None:
     assert _finding(lab, "hermit", "www.example.com") == (
         Verdict.NAME_NOT_FOUND,
         "hermit cannot ask its name server 203.0.113.10: network is unreachable",
-        "docker network connect NETWORK hermit",
+        "start hermit on a network instead of none: a container in network_mode none takes no other",
     )
 
 
@@ -342,3 +343,116 @@ def test_every_frame_of_a_capture_is_sound(tmp_path: Path) -> None:
     from scapy.utils import rdpcap
 
     assert [bytes(packet) for packet in rdpcap(str(path))] == [frame.data for frame in capture.frames]
+
+
+def test_a_scaled_service_means_its_first_replica_and_each_goes_by_service_and_number(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(
+        "services:\n  app: {image: nginx, deploy: {replicas: 3}}\n  one: {image: alpine, command: sleep 1d}\n"
+    )
+    lab = Lab.from_compose(file, "shop")
+    assert lab.trace("app", "one").question["source"] == "docker:shop-app-1"
+    assert lab.trace("app-2", "one").question["source"] == "docker:shop-app-2"
+
+
+def test_a_stopped_container_is_called_stopped_even_where_the_upstream_server_fails() -> None:
+    lab = Lab(nameserver="203.0.113.10")
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    _network(lab, "app")
+    _run(lab, "web", network="app").stop()
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    assert _finding(lab, "app", "web:80") == (
+        Verdict.NAME_NOT_FOUND,
+        "127.0.0.11 says SERVFAIL for web: web is not running (exited)",
+        "docker start web",
+    )
+
+
+def test_a_paused_container_answers_by_its_kernel_alone() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "web", network="app").pause()
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    finding = lab.trace("app", "web:80").finding
+    assert finding is not None
+    assert finding.verdict is Verdict.ANSWERED
+    assert "web is paused: its kernel takes connections, its program answers nothing" in finding.remarks
+
+
+@pytest.mark.parametrize(
+    ("mode", "cause", "fix"),
+    [
+        ("container:web", "uses the network stack of web, and has no name of its own", "use web"),
+        ("host", "uses the network stack of its host node1, and has no name there", "host.docker.internal"),
+        ("none", "has no network (network_mode none)", "start lodger on a network of app"),
+    ],
+)
+def test_the_name_of_a_container_without_a_stack_of_its_own(mode: str, cause: str, fix: str) -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "web", network="app")
+    _run(lab, "app", "alpine", "sleep 1d", network="app")
+    _run(lab, "lodger", "alpine", "sleep 1d", network=mode)
+    verdict, said, advised = _finding(lab, "app", "lodger:80")
+    assert verdict is Verdict.NAME_NOT_FOUND
+    assert cause in said
+    assert fix in advised
+
+
+@pytest.mark.parametrize("target", ["192.0.2.9:80", "192.0.2.9:53/udp", "192.0.2.9", "[2001:db8::1]:80"])
+def test_a_source_that_knows_no_way_shows_it_in_the_walk(target: str) -> None:
+    lab = Lab()
+    lab.add_host("alone", "10.0.0.1/24")
+    walk = lab.trace("alone", target)
+    address = target.rpartition(":")[0].strip("[]") if target.count(":") else target
+    assert walk.verdict is Verdict.UNREACHABLE
+    assert [(hop.place, hop.what) for hop in walk.drops] == [
+        ("alone", f"no route to {address}: network is unreachable")
+    ]
+
+
+def test_a_blackhole_route_of_ones_own_is_named() -> None:
+    lab = _lab()
+    lab.host("client").exec("ip route add blackhole 192.0.2.0/24")
+    verdict, cause, fix = _finding(lab, "client", "192.0.2.1:80")
+    assert verdict is Verdict.UNREACHABLE
+    assert "blackhole 192.0.2.0/24" in cause
+    assert fix == "delete it on client: ip route del blackhole 192.0.2.0/24"
+
+
+def test_where_the_upstream_is_silent_the_default_bridge_is_still_the_cause() -> None:
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    _run(lab, "web")
+    _run(lab, "app", "alpine", "sleep 1d")
+    verdict, cause, fix = _finding(lab, "app", "web:80")
+    assert verdict is Verdict.NAME_NOT_FOUND
+    assert "the default bridge has no names" in cause
+    assert fix.startswith("attach both to a user-defined network")
+
+
+def test_a_listener_of_the_other_family_is_told_with_an_address_that_can_be_asked() -> None:
+    lab = Lab()
+    lab.add_host("client", "10.0.0.1/24", "fd00:a::1/64")
+    lab.add_host("server", "10.0.0.2/24", "fd00:a::2/64").start("nc -lk -s 0.0.0.0 -p 7000")
+    lab.settle()
+    assert _finding(lab, "client", "[fd00:a::2]:7000") == (
+        Verdict.REFUSED,
+        "server answers, but nothing listens on [fd00:a::2]:7000 (only 0.0.0.0:7000 is)",
+        "ask 10.0.0.2:7000",
+    )
+
+
+@pytest.mark.parametrize("target", ["web:http", "web:80/sctp", "two words:80", "fd00::zz", "a/b"])
+def test_what_is_no_destination_is_refused(target: str) -> None:
+    lab = Lab()
+    lab.add_host("client", "10.0.0.1/24")
+    with pytest.raises(InvalidParameter):
+        lab.trace("client", target)
+
+
+def test_an_address_of_the_other_family_than_was_asked_for_is_refused() -> None:
+    lab = Lab()
+    lab.add_host("client", "10.0.0.1/24")
+    with pytest.raises(InvalidParameter, match=r"10\.0\.0\.2 is no IPv6 address"):
+        lab.trace("client", "10.0.0.2:80", family=6)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip, is_multicast, parse_ip
+from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.task import Signal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.events import DropReason
+    from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.ports import PortSpace
@@ -28,6 +29,11 @@ SocketAddress = tuple[str | bytes, int]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 WILDCARDS = (IPV4_ANY, IPV6_ANY)
+_ROUTE_REASONS = {
+    "unreachable": DropReason.UNREACHABLE_ROUTE,
+    "prohibit": DropReason.PROHIBIT_ROUTE,
+    "blackhole": DropReason.BLACKHOLE_ROUTE,
+}
 
 
 def mapped(address: Address) -> Address:
@@ -109,6 +115,21 @@ class Socket(ABC):
     def _chosen_source(self) -> Address | None:
         # A socket bound to a group receives there, and sends from an address of its own.
         return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
+
+    def _route_to(self, dst: Address) -> Decision:
+        """Choose the way to `dst`. Raises `OSError` as `NetworkNamespace.route_output`, and tells an observer of it."""
+        namespace = self.namespace
+        try:
+            return namespace.route_output(dst, self._chosen_source, self._outdev)
+        except OSError as error:
+            if namespace.clock.context is not None:
+                route = namespace.routes(6 if len(dst) == 16 else 4).lookup(dst, self._outdev)
+                kind = "unicast" if route is None else route.kind
+                reason = _ROUTE_REASONS.get(kind, DropReason.NO_ROUTE)
+                what = f"{reason.value} to {format_ip(dst)}: {(error.strerror or str(error)).lower()}"
+                decision = "" if route is None else str(route)
+                namespace.report(Step.DROPPED, what, b"", decision=decision, reason=reason)
+            raise
 
     def _address_in(self, address: str | bytes, if_v6only: int = errno.ENETUNREACH) -> Address:
         given = parse_ip(address) if isinstance(address, str) else address

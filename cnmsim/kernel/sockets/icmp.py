@@ -57,7 +57,7 @@ class IcmpSocket(Socket):
         address = self._address_in(dst)
         if (len(address) == 16) != (self.family == 6):
             raise os_error(errno.EAFNOSUPPORT)
-        decision = namespace.route_output(address, self._chosen_source, self._outdev)
+        decision = self._route_to(address)
         rest = ident.to_bytes(2) + seq.to_bytes(2)
         self._idents.add(ident)
         if self.family == 6:

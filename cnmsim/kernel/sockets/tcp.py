@@ -173,7 +173,7 @@ class TcpSocket(Socket):
         if not any(remote):
             # Linux connects to the wildcard as to the local host.
             remote = b"\x7f\0\0\x01" if len(remote) == 4 else bytes(15) + b"\x01"
-        decision = namespace.route_output(remote, self._chosen_source, self._outdev)
+        decision = self._route_to(remote)
         local = decision.src if self.local in WILDCARDS else self.local
         local_port = self.local_port or table.tcp_ports.free_port((local,))
         if table.connection(local, local_port, remote, port) is not None:

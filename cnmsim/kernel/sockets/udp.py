@@ -68,7 +68,7 @@ class UdpSocket(Socket):
         """
         self._check_open()
         remote, port = self._address_in(address[0]), address[1]
-        decision = self.namespace.route_output(remote, self._chosen_source, self._outdev)
+        decision = self._route_to(remote)
         self._autobind()
         table = self.namespace.sockets
         table.remove_udp(self)
@@ -105,7 +105,7 @@ class UdpSocket(Socket):
             raise os_error(errno.EMSGSIZE)
         namespace = self.namespace
         self._autobind()
-        decision = namespace.route_output(dst, self._chosen_source, self._outdev)
+        decision = self._route_to(dst)
         message = udp_message(decision.src, dst, self.local_port, dport, data)
         dont_fragment = self.dont_fragment is not False
         if namespace.clock.context is not None:
