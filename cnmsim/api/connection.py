@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import re
 import select
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
@@ -22,6 +25,7 @@ MAX_BODY = 64 * 1024 * 1024
 REQUEST_TIMEOUT_S = 60.0
 _READ = 65536
 _GONE_POLL_S = 0.5
+_HEAD_POLL_S, _HEAD_POLLS = 0.0005, 200
 _VERSION = re.compile(r"^/v(\d+\.\d+)(?=/|$)")
 
 Dispatch = Callable[[Request], Awaitable[Answer]]
@@ -219,9 +223,27 @@ class Connection:
             lines += ["Connection: Upgrade", "Upgrade: tcp"]
         self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await self._writer.drain()
+        await self._head_is_read()
         early, ended = self._http.trailing_data
         duplex = _RawStream(self._reader, self._writer, early, is_ended=ended or self._client_is_gone)
         await hijack.talk(duplex)
+
+    async def _head_is_read(self) -> None:
+        """Wait a little for the client to take the head.
+
+        docker-py reads the head through a buffer and the stream from the socket below it: what came along with the
+        head is lost to it. A real engine takes its time before the first output.
+        """
+        channel = self._writer.get_extra_info("socket")
+        unread = bytearray(4)
+        for _ in range(_HEAD_POLLS):
+            try:
+                fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, unread)
+            except OSError:
+                return  # the socket is closed; the conversation will notice
+            if not int.from_bytes(unread, sys.byteorder):
+                return
+            await asyncio.sleep(_HEAD_POLL_S)
 
 
 class _RawStream:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import NotFound
+from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.files import Pipe
 from cnmsim.underlay import PlainHost
 
@@ -48,6 +50,8 @@ class Host:
     plain: PlainHost
     programs: Mapping[str, Program] = field(repr=False)
     docker: Engine | None = field(default=None, repr=False)
+    #: Where the Engine API of this host is open, while it is.
+    socket: Path | None = field(default=None, repr=False, init=False)
 
     @property
     def name(self) -> str:
@@ -109,6 +113,22 @@ class Host:
             raise NotFound(f"sh: {argv[0] if argv else ''}: not found")
         return self.machine.spawn(program, argv, stdin=stdin, stdout=stdout, stderr=stderr, programs=self.programs)
 
+    def docker_client(self, **options: Any) -> Any:
+        """Give a docker-py client of this host's engine, inside `with lab.serve():`; close it when done with it.
+
+        `options` are those of `docker.DockerClient`. Raises `InvalidParameter` if this host is not served, and
+        `ImportError` where docker-py is not installed.
+        """
+        if self.docker is None:
+            raise InvalidParameter(f"{self.name} runs no engine")
+        if self.socket is None:
+            raise InvalidParameter(f"{self.name} is not served: ask for its client inside `with lab.serve():`")
+        try:
+            docker = import_module("docker")
+        except ImportError:
+            raise ImportError("docker_client() needs docker-py: pip install docker") from None
+        return docker.DockerClient(**{"base_url": f"unix://{self.socket}", "version": "auto", **options})
+
     def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
         """Run `ping -c COUNT -W TIMEOUT TARGET`."""
         return self.exec(["ping", "-c", str(count), "-W", f"{timeout_s:g}", target])
@@ -118,10 +138,10 @@ class Host:
         return self.exec(["curl", "-s", "--max-time", f"{timeout_s:g}", url])
 
     def iptables(self, arguments: str) -> str:
-        """Run `iptables ARGUMENTS` and give what it prints. Raises `OSError` with its text if it fails."""
+        """Run `iptables ARGUMENTS` and give what it prints. Raises `InvalidParameter` with its text if it fails."""
         done = self.exec(["iptables", *shlex.split(arguments)])
         if not done.succeeded:
-            raise OSError(done.status, done.output.strip())
+            raise InvalidParameter(done.output.strip())
         return done.output
 
 

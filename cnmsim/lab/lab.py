@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cnmsim.underlay.interface import HostInterface, InterfaceSpec
 if TYPE_CHECKING:
     import networkx as nx
 
+    from cnmsim.api.inprocess import ServedLab
     from cnmsim.engine.client import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.process import Program
@@ -374,6 +376,19 @@ class Lab:
         self.project = project
         self.settle()
         return project
+
+    # ---- serving
+
+    def serve(self, directory: str | Path | None = None, *, fast: bool = True) -> AbstractContextManager[ServedLab]:
+        """Open the Docker Engine API of every Docker host for the length of a block, in this program.
+
+        The block gets a mapping from host to the path of its socket, in `directory` or in a temporary folder. With
+        `fast` virtual time jumps from event to event, without it keeps step with real time. The lab runs in a thread of
+        its own meanwhile: while a request is under way, use it through the mapping's `call` only.
+        """
+        from cnmsim.api.inprocess import serve
+
+        return serve(self, None if directory is None else Path(directory), fast=fast)
 
     # ---- rooms of its own
 

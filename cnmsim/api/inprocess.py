@@ -1,0 +1,118 @@
+"""The Engine API of a lab inside one Python program: sockets for as long as a block lasts.
+
+The server and the lab run in a thread of their own. Whoever wants to do more with the lab meanwhile than its sockets
+offer asks that thread to do it, with `ServedLab.call`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from cnmsim.api.server import ApiServer
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ServedLab(Mapping[str, Path]):
+    """The sockets of a served lab, by the names of its Docker hosts."""
+
+    def __init__(self, server: ApiServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+
+    def __getitem__(self, host: str) -> Path:
+        if host not in self._server.apis:
+            raise KeyError(host)
+        return self._server.socket_path(host)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._server.apis)
+
+    def __len__(self) -> int:
+        return len(self._server.apis)
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the sockets, as `cnmsim sh --dir` takes it."""
+        return self._server.directory
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function` in the server's thread, between two pieces of its work, and give its value or raise its error.
+
+        >>> sockets.call(lab.host("client").curl, "http://10.0.0.15:8080/")  # doctest: +SKIP
+        """
+
+        async def run() -> T:
+            return function(*args, **kwargs)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+
+@contextlib.contextmanager
+def serve(lab: Lab, directory: Path | None = None, *, fast: bool = True) -> Iterator[ServedLab]:
+    """Serve `lab` until the block ends, in `directory` or in a temporary one.
+
+    Raises `OSError` if a socket can't be opened, and at the end of the block what ended the simulation, if something
+    did.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            # The path of a Unix socket has some hundred characters at most: a short folder leaves room for the host's.
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
+        yield stack.enter_context(_running(lab, directory, fast=fast))
+
+
+@contextlib.contextmanager
+def _running(lab: Lab, directory: Path, *, fast: bool) -> Iterator[ServedLab]:
+    opened = threading.Event()
+    served: list[ServedLab] = []
+    errors: list[BaseException] = []
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        async with ApiServer(lab, directory, fast=fast) as server:
+            served.append(ServedLab(server, asyncio.get_running_loop()))
+            opened.set()
+            stopped = asyncio.ensure_future(stop.wait())
+            failed = asyncio.ensure_future(server.failed())
+            await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if failed.done():
+                failed.result()
+            failed.cancel()
+
+    def work() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that serves
+            errors.append(error)
+        finally:
+            opened.set()
+
+    thread = threading.Thread(target=work, name="cnmsim serve")
+    thread.start()
+    opened.wait()
+    try:
+        if served:
+            for name, path in served[0].items():
+                lab.host(name).socket = path
+            yield served[0]
+    finally:
+        for host in lab.hosts.values():
+            host.socket = None
+        if served and thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself meanwhile
+                served[0]._loop.call_soon_threadsafe(stop.set)
+        thread.join()
+    if errors:
+        raise errors[0]
