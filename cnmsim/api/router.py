@@ -25,13 +25,17 @@ Handler = Callable[..., Awaitable[Answer]]
 
 @frozen
 class Operation:
-    """One row of the table. `path` is as Docker's OpenAPI description writes it: `/containers/{id}/json`."""
+    """One row of the table. `path` is as Docker's OpenAPI description writes it: `/containers/{id}/json`.
+
+    `sentence` says why it is not simulated, if it is not.
+    """
 
     method: str
     path: str
     handler: Handler
     pattern: re.Pattern[str]
     is_simulated: bool = True
+    sentence: str = ""
 
 
 OPERATIONS: list[Operation] = []
@@ -60,7 +64,7 @@ def not_simulated(method: str, path: str, sentence: str) -> None:
     async def handler(_api: HostApi, _request: Request, **_: str) -> Answer:
         raise NotSimulated(sentence)
 
-    OPERATIONS.append(Operation(method, path, handler, _pattern(path), is_simulated=False))
+    OPERATIONS.append(Operation(method, path, handler, _pattern(path), is_simulated=False, sentence=sentence))
 
 
 def find(method: str, path: str) -> tuple[Operation, dict[str, str]] | None:

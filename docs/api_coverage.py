@@ -1,0 +1,104 @@
+"""Writes api-coverage.md: how much of Docker's API description is served.
+
+    python docs/api_coverage.py path/to/moby/api/swagger.yaml
+
+The description is moby's `api/swagger.yaml`; it is read, not kept here. Exits with 1 if an operation is missing.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnmsim.api import handlers
+from cnmsim.api.router import OPERATIONS, Operation
+
+PAGE = Path(__file__).with_name("api-coverage.md")
+#: What answers as an engine that is no manager of a swarm does, and is simulated in that sense only.
+SWARM_TAGS = frozenset({"Config", "Node", "Secret", "Service", "Swarm", "Task"})
+HEAD = """\
+# Coverage of the Engine API
+
+Counted by `docs/api_coverage.py` from Docker's description of its API, version {version}, against the table of operations
+in `cnmsim/api/handlers/`. *Simulated* operations do what the engine does. Those of a swarm are *no manager*: they
+answer as an engine answers that is in no swarm (503, `This node is not a swarm manager. …`). *Not simulated* ones answer
+501 with a sentence that says so. *Missing* ones would answer 404.
+
+| tag | operations | simulated | no manager | not simulated | missing |
+| --- | ---: | ---: | ---: | ---: | ---: |
+"""
+
+
+def normal(path: str) -> str:
+    """Give a path with its parameters' names left out: ours need not be Docker's."""
+    return re.sub(r"\{\w+\}", "{}", path)
+
+
+def served() -> dict[tuple[str, str], Operation]:
+    """Give what is registered, by method and path. HEAD is served where GET is."""
+    assert handlers.OPERATIONS is OPERATIONS
+    found = {(row.method, normal(row.path)): row for row in OPERATIONS}
+    heads = {("HEAD", path): row for (method, path), row in found.items() if method == "GET"}
+    return {**heads, **found}
+
+
+def described(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Give tag, method and path of every operation of the description."""
+    return [
+        (operation["tags"][0], method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    ]
+
+
+def verdict(tag: str, row: Operation | None) -> str:
+    """Tell how an operation is answered."""
+    if row is None:
+        return "missing"
+    if not row.is_simulated:
+        return "not simulated"
+    return "no manager" if tag in SWARM_TAGS else "simulated"
+
+
+def page(document: dict[str, Any]) -> tuple[str, int]:
+    """Give the page and the number of missing operations."""
+    rows = served()
+    kinds = ("simulated", "no manager", "not simulated", "missing")
+    counts: dict[str, Counter[str]] = {}
+    lists: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for tag, method, path in sorted(described(document)):
+        row = rows.get((method, normal(path)))
+        kind = verdict(tag, row)
+        counts.setdefault(tag, Counter())[kind] += 1
+        note = f": {row.sentence}" if row is not None and row.sentence else ""
+        lists[kind].append(f"- `{method} {path}`{note}")
+    total = sum(counts.values(), Counter())
+    text = HEAD.format(version=document["info"]["version"])
+    for tag, of_tag in [*counts.items(), ("**all**", total)]:
+        text += f"| {tag} | {of_tag.total()} | " + " | ".join(str(of_tag[kind]) for kind in kinds) + " |\n"
+    for kind in kinds[2:]:
+        if lists[kind]:
+            text += f"\n## {kind.capitalize()}\n\n" + "\n".join(lists[kind]) + "\n"
+    return text, total["missing"]
+
+
+def main() -> int:
+    """Read the description that the command line names, and write the page."""
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)  # noqa: T201
+        return 2
+    document = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    text, missing = page(document)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{PAGE}: {missing} operations missing")  # noqa: T201
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
