@@ -194,7 +194,13 @@ class Bridge(Device):
             netfilter = self.namespace.netfilter
             if not netfilter.run(Hook.FORWARD, packet) or not netfilter.run(Hook.POSTROUTING, packet):
                 return
-            frame = frame[:ETHERNET_HEADER] + packet.data
+            head = frame[:ETHERNET_HEADER]
+            if packet.frag_max_size and len(packet.data) > target.device.mtu:
+                # What was made whole for conntrack leaves in pieces again (br_nf_dev_queue_xmit).
+                for piece in self.namespace.ip.pieces(packet, target.device):
+                    self._send_to(target, head + piece)
+                return
+            frame = head + packet.data
         if self.clock.context is not None:
             self._report(Step.BRIDGED, frame, f"{source.device.name} → {target.device.name}")
         self._send_to(target, frame)
@@ -226,6 +232,10 @@ class Bridge(Device):
             self.drop(frame, DropReason.MALFORMED, str(error))
             return None, frame
         packet.physindev = device
+        whole = namespace.ip.defragment(packet)
+        if whole is None:
+            return None, frame
+        packet = whole
         dst = packet.dst
         if not namespace.netfilter.run(Hook.PREROUTING, packet):
             return None, frame

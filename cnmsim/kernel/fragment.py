@@ -58,6 +58,7 @@ def _fragment_ipv6(packet: Packet, mtu: int, identification: int) -> list[bytes]
 class _Queue:
     pieces: dict[int, bytes] = Factory(dict)
     total: int | None = None
+    longest: int = 0
     first: Packet | None = None
     timer: Timer | None = None
 
@@ -85,6 +86,7 @@ class Reassembly:
             queue = self._queues[key] = _Queue()
             queue.timer = self._clock.call_later(self.TIMEOUT_S, self._expire, key)
         queue.pieces[packet.fragment_offset] = packet.payload
+        queue.longest = max(queue.longest, len(packet.data))
         if not packet.fragment_offset:
             queue.first = packet
         if not packet.more_fragments:
@@ -95,7 +97,9 @@ class Reassembly:
         assert queue.timer is not None
         queue.timer.cancel()
         del self._queues[key]
-        return _rebuild(queue.first, whole, packet)
+        packet = _rebuild(queue.first, whole, packet)
+        packet.frag_max_size = queue.longest
+        return packet
 
     def _expire(self, key: tuple[Address, Address, int, int]) -> None:
         queue = self._queues.pop(key)

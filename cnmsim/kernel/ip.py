@@ -84,11 +84,10 @@ class IpLayer:
         device = packet.indev
         assert device is not None
         if netfilter.is_active and not prerouted:
-            if packet.more_fragments or packet.fragment_offset:
-                whole = self._reassemble(packet)
-                if whole is None:
-                    return
-                packet = whole
+            whole = self.defragment(packet)
+            if whole is None:
+                return
+            packet = whole
             if not netfilter.run(Hook.PREROUTING, packet):
                 return
         if namespace.generation != self._inputs_at:
@@ -150,6 +149,12 @@ class IpLayer:
         )  # fmt: skip
         return True
 
+    def defragment(self, packet: Packet) -> Packet | None:
+        """Make a packet whole before PREROUTING where conntrack needs it so (nf_defrag); `None` while parts lack."""
+        if not packet.more_fragments and not packet.fragment_offset:
+            return packet
+        return self._reassemble(packet) if self._namespace.netfilter.tracks(packet.family) else packet
+
     def _reassemble(self, packet: Packet) -> Packet | None:
         namespace = self._namespace
         whole = self.reassembly.add(packet)
@@ -189,13 +194,15 @@ class IpLayer:
     def _forward(self, packet: Packet) -> None:
         namespace = self._namespace
         family = packet.family
-        if not (namespace.forwards4 if family == 4 else namespace.forwards6):
-            key = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
-            namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision=f"{key} = 0")
+        if family == 4 and not namespace.forwards4:
+            namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv4.ip_forward = 0")
             return
         route = namespace.routes(family).lookup(packet.dst)
         if route is None or route.kind != "unicast":
             self._no_way(packet, route)
+            return
+        if family == 6 and not namespace.forwards6:  # asked only here: without a route Linux answers all the same
+            namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv6.conf.all.forwarding = 0")
             return
         if family == 6 and (is_link_local(packet.src) or is_link_local(packet.dst)):
             namespace.drop(packet, DropReason.MARTIAN, "link-local addresses are not forwarded")
@@ -207,7 +214,7 @@ class IpLayer:
             self.icmp.send_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
             return
         mtu = min(outdev.mtu, route.mtu or 65535)
-        if len(packet.data) > mtu and packet.dont_fragment:
+        if len(packet.data) > mtu and packet.dont_fragment and (packet.frag_max_size or 65536) > mtu:
             self._too_big(packet, mtu, outdev)
             return
         packet.set_ttl(packet.ttl - 1)
@@ -233,7 +240,7 @@ class IpLayer:
             return
         namespace.drop(packet, _ROUTE_DROPS[route.kind], decision=str(route))
         if route.kind == "unreachable":
-            self.icmp.send_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
+            self.icmp.send_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 0)))
         elif route.kind == "prohibit":
             self.icmp.send_error(packet, *((UNREACHABLE, 13) if family == 4 else (UNREACHABLE6, 1)))
 
@@ -341,6 +348,8 @@ class IpLayer:
         packet.outdev = decision.outdev
         packet.nexthop = decision.gateway or dst
         packet.mark = mark
+        if not fits:
+            packet.frag_max_size = decision.mtu
         clock = namespace.clock
         if clock.context is not None:
             namespace.report(
@@ -373,25 +382,27 @@ class IpLayer:
         outdev = packet.outdev
         assert outdev is not None
         data = packet.data
-        if len(data) <= outdev._mtu:
+        if len(data) <= (packet.frag_max_size or outdev._mtu) <= outdev._mtu:
             self._to_link(packet)
             return
-        namespace = self._namespace
-        if packet.family == 4 and data[6] & 0x40:
+        must_not = bool(data[6] & 0x40) if packet.family == 4 else packet.indev is not None and packet.l4 == 40
+        if must_not and (packet.frag_max_size or 65536) > outdev.mtu:
             self._too_big(packet, outdev.mtu, outdev)
             return
-        if packet.family == 6 and packet.indev is not None and packet.l4 == 40:
-            self._too_big(packet, outdev.mtu, outdev)
-            return
-        self._identification = (self._identification + 1) & 0xFFFF
-        pieces = fragment(packet, outdev.mtu, self._identification)
-        if namespace.clock.context is not None:
-            what = f"{len(data)} bytes in {len(pieces)} fragments, MTU {outdev.mtu}"
-            namespace.report(Step.FRAGMENTED, what, packet, device=outdev.name)
-        for piece in pieces:
+        for piece in self.pieces(packet, outdev):
             part = Packet(piece, packet.indev)
             part.outdev, part.nexthop, part.mark = outdev, packet.nexthop, packet.mark
             self._to_link(part)
+
+    def pieces(self, packet: Packet, outdev: Device) -> list[bytes]:
+        """Cut a packet into fragments for a device, none longer than those it came in."""
+        namespace = self._namespace
+        self._identification = (self._identification + 1) & 0xFFFF
+        pieces = fragment(packet, min(outdev.mtu, packet.frag_max_size or outdev.mtu), self._identification)
+        if namespace.clock.context is not None:
+            what = f"{len(packet.data)} bytes in {len(pieces)} fragments, MTU {outdev.mtu}"
+            namespace.report(Step.FRAGMENTED, what, packet, device=outdev.name)
+        return pieces
 
     def _to_link(self, packet: Packet) -> None:
         outdev = packet.outdev

@@ -67,12 +67,13 @@ class Packet:
 
     `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
     ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
-    the route chose (a gateway, or the destination itself).
+    the route chose (a gateway, or the destination itself). `frag_max_size`, unless 0, is how many bytes its fragments may
+    have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says).
     """
 
     __slots__ = (
-        "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "fragment_offset", "indev", "l4",
-        "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
+        "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
+        "indev", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
     )  # fmt: skip
 
     data: bytes
@@ -86,6 +87,7 @@ class Packet:
     dport: int
     fragment_offset: int
     more_fragments: bool
+    frag_max_size: int
     indev: Device | None
     outdev: Device | None
     nexthop: Address | None
@@ -103,7 +105,7 @@ class Packet:
         """
         self.indev = indev
         self.outdev = self.nexthop = self.physindev = self.physoutdev = None
-        self.mark = 0
+        self.mark = self.frag_max_size = 0
         self.connection = None
         self.ct_state = None
         self.ct_reply = False
@@ -131,7 +133,7 @@ class Packet:
         packet.fragment_offset = 0
         packet.more_fragments = False
         packet.indev = packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
-        packet.mark = 0
+        packet.mark = packet.frag_max_size = 0
         packet.connection = None
         packet.ct_state = None
         packet.ct_reply = False

@@ -26,7 +26,7 @@ def select_source(
         if dst in address.prefix and address.scope != "host":
             return address.address
     for address in own:
-        if address.scope != "host" or outdev.kind == "loopback":
+        if address.scope != "host":
             return address.address
     for device in devices:
         for address in device.addresses:

@@ -118,7 +118,7 @@ class Agent:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         sock.bind(("", probe["sport"]))
         sock.connect((probe["dst"], probe["port"]))
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         self.selector.register(sock, selectors.EVENT_READ, lambda: self.udp_answer(sock, probe))
         sock.send(payload_of(probe))
 
@@ -146,7 +146,7 @@ class Agent:
         sock = self.opened(probe, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", probe["sport"]))
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         number = sock.connect_ex((probe["dst"], probe["port"]))
         if number not in (0, errno.EINPROGRESS):
             raise OSError(number, "")
@@ -167,13 +167,14 @@ class Agent:
         if v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        sock.setblocking(False)  # noqa: FBT003
+        sock.setblocking(False)
         self.selector.register(sock, selectors.EVENT_READ, lambda: self.ping_answer(sock, probe))
         head = struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, probe["sport"], 1)
-        body = bytes(probe["size"])
+        body = b"01234567" * (probe["size"] // 8)
         if not v6:
             total = sum(struct.unpack(f"!{len(head + body) // 2}H", head + body))
-            total = (total & 0xFFFF) + (total >> 16)
+            while total >> 16:
+                total = (total & 0xFFFF) + (total >> 16)
             head = head[:2] + struct.pack("!H", ~total & 0xFFFF) + head[4:]
         sock.sendto(head + body, (probe["dst"], 0))
 
@@ -234,7 +235,7 @@ class Agent:
         return "ok"
 
     def main(self):
-        os.set_blocking(0, False)  # noqa: FBT003
+        os.set_blocking(0, False)
         self.selector.register(sys.stdin.buffer, selectors.EVENT_READ)
         waiting = b""
         while True:

@@ -72,7 +72,8 @@ SETUPS = {
     "masquerade": (*FORWARD, *MASQUERADE),
     "masquerade to random ports": (*FORWARD, "h: iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE --random"),
     "source translated": (
-        *FORWARD, "h: iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to-source 192.168.9.1:30000-30999",
+        *FORWARD, "h: iptables -t nat -A POSTROUTING -p udp -o eth0 -j SNAT --to-source 192.168.9.1:30000-30999",
+        "h: iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to-source 192.168.9.1",
         "h: ip6tables -t nat -A POSTROUTING -o eth0 -j SNAT --to-source fd09::1",
     ),
     "no way back for containers, masquerade": (
@@ -94,8 +95,8 @@ SETUPS = {
     ),
     "published to nobody's route": (
         *FORWARD, "h: ip route add unreachable 10.8.0.0/24", "h: ip -6 route add unreachable fd08::/64",
-        "h: iptables -t nat -A PREROUTING -p udp --dport 8080 -j DNAT --to-destination 10.8.0.2:80",
-        "h: iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.8.0.2:80",
+        "h: iptables -t nat -A PREROUTING -p udp --dport 8080 -d 192.168.9.1 -j DNAT --to-destination 10.8.0.2:80",
+        "h: iptables -t nat -A PREROUTING -p tcp --dport 8080 -d 192.168.9.1 -j DNAT --to-destination 10.8.0.2:80",
         "h: ip6tables -t nat -A PREROUTING -p udp --dport 8080 -j DNAT --to-destination [fd08::2]:80",
     ),
     "redirected": (
@@ -123,7 +124,7 @@ SETUPS = {
     "small MTU behind NAT": (
         *FORWARD, *MASQUERADE, *PUBLISH, "h: ip link set eth0 mtu 1400", "x: ip link set eth0 mtu 1400",
     ),
-    "route with an MTU": (*FORWARD, "h: ip route change 10.2.0.0/24 dev br2 mtu 1300",),
+    "route with an MTU": (*FORWARD, "h: ip route change 10.2.0.0/24 dev br2 mtu 1300"),
     "bridged traffic not filtered": (*FORWARD, *both("-P FORWARD DROP")),
     "icc off": (*FORWARD, *BRIDGE_NF, *both("-A FORWARD -i br1 -o br1 -j DROP")),
     "icc rejected": (*FORWARD, *BRIDGE_NF, *reject("FORWARD -i br1 -o br1")),

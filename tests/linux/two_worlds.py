@@ -10,18 +10,18 @@ with fd01::N, fd02::N and fd09::N beside the IPv4 addresses; all but h have defa
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 from attrs import asdict, frozen
 
-from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Veth
@@ -62,7 +62,7 @@ LINUX_SYSCTLS = (
     ("net.ipv4.ip_forward", "0"),
     ("net.ipv4.conf.all.send_redirects", "0"),
     ("net.ipv4.conf.default.send_redirects", "0"),
-    ("net.ipv4.icmp_ratelimit", "0"),
+    ("net.ipv4.icmp_ratemask", "0"),
     ("net.ipv4.icmp_msgs_per_sec", "100000"),
     ("net.ipv4.icmp_msgs_burst", "100000"),
     ("net.ipv6.icmp.ratelimit", "0"),
@@ -209,10 +209,10 @@ class LinuxWorld:
             )
             assert done.returncode == 0, (command, done.stderr)
 
-    def probe(self, probes):
+    def probe(self, probes, wait=WAIT_S):
         for name in NAMESPACES:
             mine = [probe.as_order() for probe in probes if probe.src == name]
-            self._order(name, {"probes": mine, "wait": WAIT_S})
+            self._order(name, {"probes": mine, "wait": wait})
         results = {}
         for name in NAMESPACES:
             results |= {int(number): tuple(result) for number, result in self._answer(name).items()}
@@ -324,7 +324,7 @@ class SimulatedWorld:
     async def _ping(self, namespace, probe):
         socket = IcmpSocket(namespace, probe.family)
         socket.dont_fragment = probe.df == "do"
-        socket.send_echo(probe.dst, probe.sport, 1, bytes(probe.size), ttl=probe.ttl)
+        socket.send_echo(probe.dst, probe.sport, 1, b"01234567" * (probe.size // 8), ttl=probe.ttl)
         packet = await socket.recv(timeout=WAIT_S)
         if packet.icmp_type in (0, 129):
             return ("reply", format_ip(packet.src), packet.ttl)
@@ -365,24 +365,14 @@ class _TtlNotingSocket(UdpSocket):
 
 
 def _errno_name(error):
-    import errno
-
     return errno.errorcode[error.errno]
 
 
 def outcomes(probes, results, seen):
     """Tell for each probe what its sender learnt and who received it, as `{probe: (result, receptions)}`."""
-    received = Counter()
     by_probe = {}
     for name, number, *what in seen:
-        received[number] += 1
         by_probe.setdefault(number, []).append((name, *what))
     return {
         probe: (results.get(probe.id, ("silence",)), tuple(sorted(by_probe.get(probe.id, ())))) for probe in probes
     }
-
-
-def address(text):
-    """Check that a literal of a table is an address."""
-    parse_ip(text)
-    return text

@@ -34,7 +34,7 @@ class Netfilter:
 
     __slots__ = (
         "_answered", "_families", "_is_stale", "_steps", "conntrack", "generation", "ip_sets", "is_active", "log",
-        "namespace", "nat", "random", "tracks_always",
+        "namespace", "nat", "random", "tracked_families", "tracks_always",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -47,6 +47,7 @@ class Netfilter:
         self.generation = 0
         self.is_active = False
         self.tracks_always = False
+        self.tracked_families: set[int] = set()
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
@@ -66,6 +67,12 @@ class Netfilter:
                 return False
         return True
 
+    def tracks(self, family: int) -> bool:
+        """Tell whether conntrack looks at the packets of a family."""
+        if self._is_stale:
+            self._rebuild()
+        return family in self.tracked_families
+
     def rules_changed(self) -> None:
         """Take note that rules, chains, policies or sets changed."""
         self.generation += 1
@@ -80,6 +87,7 @@ class Netfilter:
         self.rules_changed()
 
     def _rebuild(self) -> None:
+        self.tracked_families.clear()
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
         self._is_stale = False
 
@@ -87,6 +95,8 @@ class Netfilter:
         tables = self._families[family].tables
         has_nat = tables["nat"].has_effect
         tracks = self.tracks_always or has_nat or self._tracks(family)
+        if tracks:
+            self.tracked_families.add(family)
         steps: dict[Hook, list[HookStep]] = {}
         for hook in Hook:
             found: list[HookStep] = []

@@ -65,7 +65,8 @@ def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Act
         return reset
 
     def answer(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
-        with netfilter.answering(packet):
+        # A fragment's checksum can't be verified, so it gets no answer (nf_reject_verify_csum).
+        if not packet.is_fragment:
             netfilter.namespace.icmp_error(packet, icmp_type, code)
         return Verdict.REJECT
 
@@ -74,7 +75,7 @@ def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Act
 
 def _send_reset(packet: Packet, netfilter: Netfilter) -> None:
     """Answer a TCP segment with a RST as RFC 9293 §3.10.7.1 says, never one with a RST (nf_reject_ipv4)."""
-    if packet.protocol != 6 or packet.fragment_offset:
+    if packet.protocol != 6 or packet.is_fragment:
         return
     try:
         segment = TcpSegment.parse(packet.payload)
