@@ -98,7 +98,7 @@ class Connection:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    async def _next_event(self, timeout_s: float | None) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    async def _next_event(self, timeout_s: float | None) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
@@ -273,5 +273,5 @@ class _RawStream:
         # A half-closed socket tells of the rest only when asked: POLLHUP is both directions.
         poll = select.poll()
         poll.register(self._writer.get_extra_info("socket").fileno(), 0)
-        while not self._writer.is_closing() and not poll.poll(0):
+        while not self._writer.is_closing() and not poll.poll(0):  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(_GONE_POLL_S)

@@ -106,12 +106,12 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         row, parameters = found
         answer = await row.handler(api, request, **parameters)
         api.pacer.kick()
-        return answer
     except CnmsimError as error:
         return Response.error(error.status, error.message)
-    except Exception:
+    except Exception:  # noqa: BLE001 - an error of ours must not end the other clients' connections; it is logged
         _log.exception("%s %s", request.method, request.path)
         return Response.error(500, "internal error of the simulator; its log has the traceback")
+    return answer
 
 
 def table() -> list[dict[str, Any]]:

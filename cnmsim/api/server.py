@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
+from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
 from cnmsim.api.pacing import Pacer
-from cnmsim.api.handlers import dispatch
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
@@ -50,7 +50,7 @@ class ApiServer:
         """Give the path of a Docker host's socket."""
         return self.directory / host / "docker.sock"
 
-    async def __aenter__(self) -> ApiServer:
+    async def __aenter__(self) -> Self:
         try:
             await self._open()
         except BaseException:
@@ -78,7 +78,7 @@ class ApiServer:
         self._made.append(ready)
 
     async def _listen(self, path: Path, handler: StreamHandler) -> None:
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - a moment, once
         before = os.umask(0o177)
         try:
             server = await asyncio.start_unix_server(self._tracked(handler), path)

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -28,7 +29,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
     try:
         channel.connect(str(directory / "control.sock"))
     except OSError as error:
-        print(f"cnmsim: {directory}: no lab is served here: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"cnmsim: {directory}: no lab is served here: {error.strerror}\n")
         return _UNREACHABLE
     with channel:
         wish = json.dumps({"verb": "exec", "host": host, "argv": argv}).encode() + b"\n"
@@ -51,7 +52,7 @@ def _send(channel: socket.socket, data: bytes) -> bool:
 
 def _has_input() -> bool:
     try:
-        return os.fstat(0).st_rdev != os.stat(os.devnull).st_rdev
+        return os.fstat(0).st_rdev != Path(os.devnull).stat().st_rdev
     except OSError:
         return False
 
@@ -66,12 +67,12 @@ class _Relay:
 
     def run(self) -> int:
         while True:
-            wanted = [self._channel, 0] if self._reads_input else [self._channel]
-            ready, _, _ = select.select(wanted, [], [])
-            if self._channel in ready:
+            channel = self._channel.fileno()
+            ready, _, _ = select.select([channel, 0] if self._reads_input else [channel], [], [])
+            if channel in ready:
                 data = self._channel.recv(_READ)
                 if not data:
-                    print("cnmsim: the lab is gone", file=sys.stderr)
+                    sys.stderr.write("cnmsim: the lab is gone\n")
                     return _UNREACHABLE
                 self._received += data
                 status = self._take_frames()
@@ -137,7 +138,7 @@ def open_shell(directory: Path, host: str, programs: list[str]) -> int:
             "DOCKER_HOST": f"unix://{directory.resolve()}/{host}/docker.sock",
             "PS1": f"{host}# ",
         }
-        return os.waitstatus_to_exitcode(os.spawnvpe(os.P_WAIT, shell, [shell], environment) << 8)
+        return subprocess.run([shell], env=environment, check=False).returncode  # noqa: S603 - the user's own
 
 
 def _quoted(word: str) -> str:

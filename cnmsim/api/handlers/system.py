@@ -12,15 +12,14 @@ from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.eventlog import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
 from cnmsim.engine.timestamps import unix_ns
+from cnmsim.errors import NotFound
 from cnmsim.kernel.clock import NS
 
 
 @operation("GET", "/_ping")
 async def ping(api: HostApi, _request: Request) -> Answer:
     """Tell that the engine is there."""
-    return Response(
-        200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"}
-    )
+    return Response(200, b"OK", {**api.rest.system.ping_headers(), "Content-Type": "text/plain; charset=utf-8"})
 
 
 @operation("GET", "/version")
@@ -81,6 +80,12 @@ async def plugins(_api: HostApi, _request: Request) -> Answer:
     return Response.json([])
 
 
+@operation("GET", "/plugins/{name}/json")
+async def plugin_inspect(_api: HostApi, _request: Request, name: str) -> Answer:
+    """Inspect a managed plugin: none exists."""
+    raise NotFound(f'plugin "{name}" not found')
+
+
 _REGISTRY = "registries are not simulated: any image can be pulled without a login, and none pushed"
 not_simulated("POST", "/auth", _REGISTRY)
 not_simulated("GET", "/distribution/{name}/json", _REGISTRY)
@@ -89,7 +94,6 @@ not_simulated("POST", "/grpc", "building images is not simulated")
 for _method, _path in (
     ("GET", "/plugins/privileges"),
     ("POST", "/plugins/pull"),
-    ("GET", "/plugins/{name}/json"),
     ("DELETE", "/plugins/{name}"),
     ("POST", "/plugins/{name}/enable"),
     ("POST", "/plugins/{name}/disable"),
