@@ -11,7 +11,7 @@ from attrs import define, field
 
 from cnmsim.engine.container import Container
 from cnmsim.engine.names import hex_id
-from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program
+from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.state import ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
@@ -117,6 +117,7 @@ def start_exec(engine: Engine, execution: Exec) -> None:
     config = execution.config
     own = [*(container.config["Env"] or ()), *(config["Env"] or ())]
     env = engine.lifecycle.environment(container, own, has_terminal=config["Tty"])
+    env = in_directory(env, config["WorkingDir"])
     try:
         program, argv = find_program(execution.command, env, container.files, engine.programs)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:

@@ -11,13 +11,14 @@ from attrs import define
 
 from cnmsim.engine.container import Container
 from cnmsim.engine.health import HealthMonitor
-from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program
+from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.signals import parse_signal
 from cnmsim.engine.state import Change, ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import wait_for
@@ -163,8 +164,8 @@ class Lifecycle:
                 env[name] = value
             else:
                 env.pop(name, None)
-        env.setdefault("HOME", "/root")
-        return env
+        env.setdefault("HOME", _home_of_root(container.files))
+        return in_directory(env, container.config["WorkingDir"])
 
     def _bind_files(self, container: Container) -> None:
         sandbox = self.engine.networking.sandbox_of(container)
@@ -443,3 +444,13 @@ def _kill_descendants(process: Process) -> None:
     for child in tuple(process.children):
         _kill_descendants(child)
         child.kill(SIGKILL)
+
+
+def _home_of_root(files: FileSystem) -> str:
+    """Give root's home as /etc/passwd of the image tells it; without one runc takes the root directory."""
+    if files.exists("/etc/passwd"):
+        for line in files.read("/etc/passwd").decode(errors="replace").splitlines():
+            fields = line.split(":")
+            if len(fields) > 5 and fields[0] == "root":
+                return fields[5]
+    return "/"

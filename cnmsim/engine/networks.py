@@ -127,7 +127,9 @@ class Networks:
         is_predefined = network.name in PREDEFINED
         if "dangling" in filters:
             wants_dangling = filters.boolean("dangling", default=False)
-            if wants_dangling != (not is_predefined and not network.endpoints):
+            # Before 29 the list is filtered before it holds any container: every network of a user's counts.
+            is_used = bool(network.endpoints) and self.engine.profile.dangling_filter_sees_containers
+            if wants_dangling != (not is_predefined and not is_used):
                 return False
         for kind in filters.get("type"):
             if kind not in {"builtin", "custom"}:

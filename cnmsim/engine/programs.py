@@ -60,3 +60,8 @@ def _script(
     if interpreter not in programs:
         raise CommandNotExecutableError(f"exec {argv[0]}: exec format error")
     return programs[interpreter], [interpreter, *words[1:], path, *argv[1:]]
+
+
+def in_directory(env: dict[str, str], directory: str) -> dict[str, str]:
+    """Let a process begin in a directory other than the root: programs take theirs from PWD."""
+    return {**env, "PWD": directory} if directory else env

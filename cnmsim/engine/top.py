@@ -10,33 +10,65 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.engine.container import Container
 from cnmsim.engine.lifecycle import processes_of
 from cnmsim.engine.timestamps import rfc3339, unix_ns
-from cnmsim.errors import Conflict
+from cnmsim.errors import Conflict, SystemFault
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.process import Process
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
 
-_FULL = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-_USERS = ["USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]
+_FULL = ("uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd")
+_USERS = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "time", "args")
+# What ps(1) calls a column in -o, and what it prints above it.
+_TITLES = {
+    "uid": "UID", "user": "USER", "pid": "PID", "ppid": "PPID", "c": "C", "pcpu": "%CPU", "pmem": "%MEM",
+    "vsz": "VSZ", "rss": "RSS", "stime": "STIME", "start": "START", "tty": "TTY", "tt": "TT", "stat": "STAT", "s": "S",
+    "time": "TIME", "etime": "ELAPSED", "cmd": "CMD", "args": "COMMAND", "command": "COMMAND", "comm": "COMMAND",
+}  # fmt: skip
 
 
 def process_table(container: Container, arguments: str) -> dict[str, Any]:
-    """Give the processes as `ps` lists them, in the form of `ps -ef` or `ps aux`. Raises `Conflict`."""
+    """Give the processes as `ps` lists them: in the form of `-ef` or `aux`, or with the columns of `-o`.
+
+    Raises `Conflict` if the container does not run, `SystemFault` for a column `ps` does not know or if the process
+    id is not among them.
+    """
     if not container.is_running:
         raise Conflict(f"container {container.id} is not running")
-    has_users = "u" in arguments
+    columns = _columns(arguments)
+    if "pid" not in columns:
+        raise SystemFault("Couldn't find PID field in ps output")
     began = rfc3339(container.started_ns)[11:16]
-    rows = [_row(process, began, has_users=has_users) for process in processes_of(container)]
-    return {"Processes": rows, "Titles": list(_USERS if has_users else _FULL)}
+    rows = [[_value(process, column, began) for column in columns] for process in processes_of(container)]
+    return {"Processes": rows, "Titles": [_TITLES[column] for column in columns]}
 
 
-def _row(process: Process, began: str, *, has_users: bool) -> list[str]:
-    pid, command = str(process.pid), " ".join(process.argv)
-    parent = str(process.parent.pid if process.parent is not None else 1)
-    if has_users:
-        return ["root", pid, "0.0", "0.0", "1624", "4", "?", "Ss", began, "0:00", command]
-    return ["root", pid, parent, "0", began, "?", "00:00:00", command]
+def _columns(arguments: str) -> tuple[str, ...]:
+    words = arguments.split()
+    for number, word in enumerate(words):
+        if word.startswith("-o"):
+            wanted = word[2:] or "".join(words[number + 1 : number + 2])
+            columns = tuple(name.partition("=")[0].lower() for name in wanted.split(",") if name)
+            unknown = next((name for name in columns if name not in _TITLES), None)
+            if unknown is not None:
+                raise SystemFault(f'ps: error: unknown user-defined format specifier "{unknown}"')
+            return columns
+    return _USERS if "u" in arguments else _FULL
+
+
+def _value(process: Process, column: str, began: str) -> str:
+    fixed = {
+        "uid": "root", "user": "root", "c": "0", "pcpu": "0.0", "pmem": "0.0", "vsz": "1624", "rss": "4",
+        "stime": began, "start": began, "tty": "?", "tt": "?", "stat": "Ss", "s": "S", "time": "00:00:00",
+        "etime": "00:00",
+    }  # fmt: skip
+    if column in fixed:
+        return fixed[column]
+    if column == "pid":
+        return str(process.pid)
+    if column == "ppid":
+        return str(process.parent.pid if process.parent is not None else 1)
+    return process.name if column == "comm" else " ".join(process.argv)
 
 
 def statistics(engine: Engine, container: Container) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class Profile:
     sandbox_before_endpoints: bool
     allocates_before_task: bool
     start_error_prefix: str
+    dangling_filter_sees_containers: bool
     stopped_disconnect_events: int
     running_disconnect_events: int
     failed_connect_keeps_settings: bool
@@ -283,6 +284,7 @@ _V26 = Profile(
     sandbox_before_endpoints=False,
     allocates_before_task=True,
     start_error_prefix="",
+    dangling_filter_sees_containers=False,
     stopped_disconnect_events=1,
     running_disconnect_events=2,
     failed_connect_keeps_settings=True,
@@ -507,6 +509,42 @@ _V28 = evolve(
     stack_passes_driver_opts=True,
     stack_schema_default="3.13",
     swarm_ipv4_is_required=True,
+    create_body_struct="CreateRequest",
+    endpoint_fields=(
+        "IPAMConfig",
+        "Links",
+        "Aliases",
+        "MacAddress",
+        "DriverOpts",
+        "GwPriority",
+        "NetworkID",
+        "EndpointID",
+        "Gateway",
+        "IPAddress",
+        "IPPrefixLen",
+        "IPv6Gateway",
+        "GlobalIPv6Address",
+        "GlobalIPv6PrefixLen",
+        "DNSNames",
+    ),
+    stopped_keeps_sandbox_id=False,
+    container_mode_format_text="invalid network mode: invalid container format container:<name|id>",
+    runtime_error_detail="error during container init: ",
+    exec_not_found_status=127,
+    masked_paths=(
+        "/proc/asound",
+        "/proc/acpi",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+    ),
 )
 
 _V29 = evolve(
@@ -598,6 +636,7 @@ _V29 = evolve(
         "/sys/devices/virtual/powercap",
         "/sys/firmware",
     ),
+    dangling_filter_sees_containers=True,
 )
 
 PROFILES: dict[str, Profile] = {each.version: each for each in (_V26, _V28, _V29)}

@@ -298,8 +298,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
         (answer.additional, "additional"),
     ):
         if part and title in request.flags:
-            lines.append(f";; {title.upper()} SECTION:")
-            lines += [line for rrset in part for line in _record_lines(rrset)] + [""]
+            records = [line for rrset in part for line in _record_lines(rrset)]
+            if "comments" in request.flags:
+                records = [f";; {title.upper()} SECTION:", *records, ""]
+            lines += records
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -169,9 +169,10 @@ class _Download:
                 self.process.files.write(path, body)
             except OSError as error:
                 raise _Failure(f"can't open '{shown}': {strerror(error)}") from None
-        self.say(
-            f"\r{posixpath.basename(target or name):<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n"
-        )
+        # Only on a terminal does busybox go back to the line's beginning.
+        start = "\r" if "TERM" in self.process.env else ""
+        label = posixpath.basename(target or name)
+        self.say(f"{start}{label:<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n")
         self.say("written to stdout\n" if target == "-" else f"'{shown}' saved\n")
 
 
