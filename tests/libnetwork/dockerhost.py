@@ -99,7 +99,7 @@ class DockerHost:
         text = tables.save(table) or _untouched(table)
         for number, network in enumerate(self.networks):
             text = text.replace(f"br-{network.id[:12]}", f"br-<{number}>")
-        return re.sub(r"\[\d+:\d+\]", "[0:0]", text)  # what packets a policy met is another story
+        return _without_counters(text)
 
     def rules(self, chain: str, table: str = "filter", *, family: int = 4) -> list[str]:
         """The rules of one chain, as `iptables -S` lists them, without the chain's name."""
@@ -114,7 +114,7 @@ class DockerHost:
             name: [str(a) for a in device.addresses if a.scope != "link"] for name, device in root.devices.items()
         }
         rules = [
-            root.netfilter.iptables(family).save(table) or _untouched(table)
+            _without_counters(root.netfilter.iptables(family).save(table) or _untouched(table))
             for family in (4, 6)
             for table in ("raw", "mangle", "nat", "filter")
         ]
@@ -143,3 +143,8 @@ def _untouched(table: str) -> str:
         "filter": ["INPUT", "FORWARD", "OUTPUT"],
     }[table]
     return "".join([f"*{table}\n", *(f":{chain} ACCEPT [0:0]\n" for chain in chains), "COMMIT\n"])
+
+
+def _without_counters(text: str) -> str:
+    """Leave out what packets a policy met: that is another story."""
+    return re.sub(r"\[\d+:\d+\]", "[0:0]", text)
