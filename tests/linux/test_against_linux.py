@@ -1,6 +1,7 @@
 """The same set-up and the same packets in the Linux kernel and in the simulated one: the same comes of them."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -135,7 +136,7 @@ MATCHES = st.lists(
          "-m conntrack --ctdir REPLY", "-m addrtype --dst-type LOCAL", "-m addrtype ! --src-type LOCAL"]
     ),
     max_size=2,
-    unique_by=lambda match: match.split()[1 if match.startswith("-m") else 0] + match[:4],
+    unique_by=lambda match: re.findall(r"-i|-p|-m \w+", match)[0],
 ).map(lambda matches: " ".join(sorted(matches, key=lambda match: match.startswith("-m"))))  # fmt: skip
 FILTER = st.builds(
     "-A {} {} -j {}".format,
