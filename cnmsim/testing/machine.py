@@ -46,12 +46,27 @@ _SERVED = "80/tcp"
 
 @define
 class ContainerModel:
-    """What must be true of a container: its name, whether it runs, its networks by name, and what it asked to publish."""
+    """What must be true of a container: its name, whether it runs, its networks by name, and what it asked to publish.
+
+    `only_noted` are networks that it could not join while it ran, and will join when it starts again.
+    """
 
     name: str
     networks: set[str]
     is_running: bool = False
     ports: dict[str, int | None] = field(factory=dict)
+    only_noted: set[str] = field(factory=set)
+
+    @property
+    def joined(self) -> set[str]:
+        """The networks it has an interface on."""
+        return self.networks - self.only_noted if self.is_running else set()
+
+    def started(self) -> None:
+        """Take note that it was started: it is then on all its networks."""
+        if not self.is_running:
+            self.only_noted.clear()
+        self.is_running = True
 
 
 def _known(kind: str) -> st.SearchStrategy[str]:
@@ -108,7 +123,7 @@ class DockerHostMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.networks) > 1)
     def remove_network(self, name: str) -> None:
         """Do `docker network rm`."""
-        is_used = any(each.is_running and name in each.networks for each in self.containers.values())
+        is_used = any(name in each.joined for each in self.containers.values())
         if self.attempt(lambda: self.engine.networks.get(name).remove()):
             assert name != DEFAULT_NETWORK, "a predefined network was removed"
             assert not is_used, f"network {name} was removed under a running container"
@@ -140,8 +155,8 @@ class DockerHostMachine(RuleBasedStateMachine):
         model = self.containers[name]
         if self.attempt(self.container(name).start):
             missing = model.networks - set(self.networks)
-            assert not missing, f"{name} was started on networks that are gone: {missing}"
-            model.is_running = True
+            assert model.is_running or not missing, f"{name} was started on networks that are gone: {missing}"
+            model.started()
 
     @rule(name=_known("containers"))
     @precondition(lambda self: self.containers)
@@ -157,6 +172,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         model = self.containers[name]
         try:
             self.container(name).restart()
+            model.only_noted.clear()
             model.is_running = True
         except EngineError:
             model.is_running = False
@@ -197,9 +213,11 @@ class DockerHostMachine(RuleBasedStateMachine):
         ):
             assert network in self.networks, f"{name} was connected to {network}, which is not there"
             model.networks.add(network)
-        elif keeps and network in self.container(name).record.networks:
+            model.only_noted.discard(network)
+        elif keeps and network in set(self.container(name).record.networks) - model.networks:
             # Older daemons write the network into the container's settings first, and leave it there.
             model.networks.add(network)
+            model.only_noted.add(network)
 
     @rule(name=_known("containers"), network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]), force=st.booleans())
     @precondition(lambda self: self.containers)
@@ -235,7 +253,7 @@ class DockerHostMachine(RuleBasedStateMachine):
         """Ask a container's resolver for every name there is."""
         asker = self.containers[data.draw(st.sampled_from(self.running()), label="asker")]
         for asked in self.containers.values():
-            shared = (asker.networks & asked.networks) - {DEFAULT_NETWORK} if asked.is_running else set()
+            shared = (asker.joined & asked.joined) - {DEFAULT_NETWORK}
             # The resolver answers from the first network, in its own order, that knows the name.
             right = [self.container(asked.name).ip(network) for network in shared]
             found = resolve(self.lab, self.container(asker.name), asked.name)
@@ -249,12 +267,12 @@ class DockerHostMachine(RuleBasedStateMachine):
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
         space = self.container(second).namespace
-        for network in sorted(target.networks):
+        for network in sorted(target.joined):
             address = self.container(second).ip(network)
             walk = self.lab.trace(self.container(first), f"{address}:80", protocol="tcp", timeout_s=2)
-            if network in source.networks:
+            if network in source.joined:
                 assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"
-            elif not source.networks & target.networks:
+            elif not source.joined & target.joined:
                 assert not has_come_to(walk, space), f"a packet of {first} came to {second} on {network}:\n{walk}"
 
     @rule(port=st.sampled_from([8080, 8081, 80, 9999]))
@@ -299,8 +317,8 @@ class DockerHostMachine(RuleBasedStateMachine):
         """Check that a running container with a way out has each port it asked for, and a stopped one none."""
         for name, model in self.containers.items():
             bound = {port: bindings for port, bindings in self.container(name).ports.items() if bindings}
-            leads_out = any(not self.networks.get(network, True) for network in model.networks)
-            wanted = model.ports if model.is_running and leads_out else {}
+            leads_out = any(not self.networks.get(network, True) for network in model.joined)
+            wanted = model.ports if leads_out else {}
             assert set(bound) == set(wanted), f"{name} publishes {bound}, was asked for {wanted}"
             for port, bindings in bound.items():
                 numbers = {int(binding["HostPort"]) for binding in bindings}
