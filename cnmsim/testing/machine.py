@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cnmsim.errors import EngineError
+from cnmsim.kernel.address import format_ip, from_int
 from cnmsim.lab import Lab
 from cnmsim.observe.verdict import Verdict
 from cnmsim.testing.invariants import check_host
@@ -36,12 +37,14 @@ from cnmsim.testing.strategies import (
 if TYPE_CHECKING:
     from cnmsim.engine.client import Container
     from cnmsim.engine.engine import Engine
+    from cnmsim.observe import Trace
 
 DEFAULT_NETWORK = "bridge"
 _HOST_ADDRESS = "10.0.0.15"
 _NETWORKS = ("front", "back", "data")
 _CONTAINERS = ("web", "db", "cache")
 _SERVED = "80/tcp"
+_PORTS = st.sampled_from([8080, 8081, 80, 9999])
 
 
 @define
@@ -201,14 +204,19 @@ class DockerHostMachine(RuleBasedStateMachine):
         else:
             assert new in self.containers, f"{old} could not be renamed to {new}"
 
-    @rule(name=_known("containers"), network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]))
+    @rule(
+        name=_known("containers"),
+        network=st.sampled_from([*_NETWORKS, DEFAULT_NETWORK]),
+        number=st.sampled_from([0, 0, 1, 2, 3, 300]),
+    )
     @precondition(lambda self: self.containers)
-    def connect(self, name: str, network: str) -> None:
-        """Do `docker network connect`."""
+    def connect(self, name: str, network: str, number: int = 0) -> None:
+        """Do `docker network connect`, with `--ip` if `number` says which address of the first subnet."""
+        asked = self.address_of(network, number) if number else None
         model = self.containers[name]
         keeps = self.engine.profile.failed_connect_keeps_settings
         if self.attempt(
-            lambda: self.engine.networks.get(network).connect(self.container(name)),
+            lambda: self.engine.networks.get(network).connect(self.container(name), ipv4_address=asked),
             ignoring="containers" if keeps else "",
         ):
             assert network in self.networks, f"{name} was connected to {network}, which is not there"
@@ -267,31 +275,42 @@ class DockerHostMachine(RuleBasedStateMachine):
         first, second = data.draw(st.permutations(self.running()), label="from, to")[:2]
         source, target = self.containers[first], self.containers[second]
         space = self.container(second).namespace
-        for network in sorted(target.joined):
-            address = self.container(second).ip(network)
-            walk = self.lab.trace(self.container(first), f"{address}:80", protocol="tcp", timeout_s=2)
+        ways = [
+            (network, address)
+            for network in sorted(target.joined)
+            for family in (4, 6)
+            if (address := self.container(second).ip(network, family=family))
+        ]
+        for network, address in ways:
+            asked = f"[{address}]:80" if ":" in address else f"{address}:80"
+            walk = self.lab.trace(self.container(first), asked, protocol="tcp", timeout_s=2)
             if network in source.joined:
                 assert walk.verdict is Verdict.ANSWERED, f"{first} does not reach {second} on {network}:\n{walk}"
             elif not source.joined & target.joined:
                 assert not has_come_to(walk, space), f"a packet of {first} came to {second} on {network}:\n{walk}"
 
-    @rule(port=st.sampled_from([8080, 8081, 80, 9999]))
+    @rule(port=_PORTS)
     @precondition(lambda self: self.running())
     def a_host_port_leads_to_who_publishes_it_and_nowhere_else(self, port: int) -> None:
         """Knock at a port of the host from the machine beside it."""
-        publishers = {
-            name: container_port
-            for name in self.running()
-            for container_port, bound in self.container(name).ports.items()
-            for binding in bound or ()
-            if binding["HostPort"] == str(port) and container_port.endswith("/tcp")
-        }
+        publishers = self.publishers(port)
         assert len(publishers) <= 1, f"port {port} is published by {sorted(publishers)}"
         walk = self.lab.trace(CLIENT, f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
-        came_to = {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
+        came_to = self.reached_by(walk)
         assert came_to == set(publishers), f"port {port} leads to {came_to}, not {set(publishers)}:\n{walk}"
         served = _SERVED in publishers.values()
         assert (walk.verdict is Verdict.ANSWERED) == served, f"port {port}: {walk}"
+
+    @rule(data=st.data(), port=_PORTS)
+    @precondition(lambda self: len(self.running()) > 1)
+    def containers_reach_others_through_the_host_by_published_ports_only(
+        self, data: st.DataObject, port: int
+    ) -> None:
+        """Knock at a port of the host from a container."""
+        source = data.draw(st.sampled_from(self.running()), label="from")
+        walk = self.lab.trace(self.container(source), f"{_HOST_ADDRESS}:{port}", protocol="tcp", timeout_s=2)
+        others = self.reached_by(walk) - {source}
+        assert others <= set(self.publishers(port)), f"port {port} of the host leads {source} to {others}:\n{walk}"
 
     # ---- what always holds
 
@@ -361,6 +380,27 @@ class DockerHostMachine(RuleBasedStateMachine):
     def container(self, name: str) -> Container:
         """Give the engine's container of that name."""
         return self.engine.containers.get(name)
+
+    def address_of(self, network: str, number: int) -> str:
+        """Give an address by its number in the first subnet of a network; one of no network if there is no such network."""
+        if network not in self.networks:
+            return "192.0.2.1"
+        pool = self.engine.controller.find_network(network).ipam_pools(4)[0].pool
+        return format_ip(from_int(pool.first_int + number, 4))
+
+    def publishers(self, port: int) -> dict[str, str]:
+        """Give the running containers that publish a TCP port at this port of the host, and the port of theirs."""
+        return {
+            name: container_port
+            for name in self.running()
+            for container_port, bound in self.container(name).ports.items()
+            for binding in bound or ()
+            if binding["HostPort"] == str(port) and container_port.endswith("/tcp")
+        }
+
+    def reached_by(self, walk: Trace) -> set[str]:
+        """Give the running containers that any packet of a walk came to."""
+        return {name for name in self.running() if has_come_to(walk, self.container(name).namespace)}
 
     def running(self) -> list[str]:
         """Give the names of the containers that run."""
