@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
-    from cnmsim.lab.yamlfile import Map
     from cnmsim.observe import Capture, Explanation, Reachability, Trace
 
 #: The newest release that is simulated.
@@ -338,7 +337,7 @@ class Lab:
     @classmethod
     def from_compose(
         cls,
-        files: str | Path | Sequence[str | Path],
+        files: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]],
         project: str | None = None,
         env: Mapping[str, str] | None = None,
         profiles: Sequence[str] = (),
@@ -355,15 +354,19 @@ class Lab:
         documentation, so that no network of a Compose file overlaps them. A host whose name is also a service's is called
         `client-host` and so on.
 
-        `env` are the variables for `${…}`, on top of those in `.env` beside the first file or in `env_files`. Raises `FileError`
-        for a wrong file and, naming the line, for what the engine refuses.
+        `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`, on top
+        of those in `.env` beside the first file or in `env_files`. Raises `FileError` for a wrong file and, naming the line, for what the engine refuses.
         """
         from cnmsim.lab.compose.world import compose_lab
 
         return compose_lab(files, project, env, profiles, env_files=env_files, scale=scale, engine=engine, seed=seed)
 
     def up(
-        self, files: str | Path | Map | Sequence[str | Path], *, host: str | None = None, **options: Any
+        self,
+        files: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]],
+        *,
+        host: str | None = None,
+        **options: Any,
     ) -> Project:
         """Bring a Compose project up on one Docker host (the only one, unless named); options as `from_compose`."""
         from cnmsim.lab.compose import load_project

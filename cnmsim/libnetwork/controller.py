@@ -6,7 +6,7 @@ Source: moby `daemon/libnetwork/controller.go` (docker-v29.7.2), `libnetwork/con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from cnmsim.libnetwork.drivers.bridge.state import DEFAULT_GATEWAY4, DEFAULT_GAT
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.ipam.allocator import GLOBAL_SPACE, LOCAL_SPACE, Ipam
+from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.null import NullIpam
 from cnmsim.libnetwork.ipam.predefined import PoolBase
 from cnmsim.libnetwork.network import Network
@@ -334,14 +335,29 @@ class Controller:
             space = "null"
         is_local = network.scope != GLOBAL_SCOPE
         ipam = NetworkIpam(allocator, space)
-        ipam.allocate(
-            options.ipam_config,
-            enable_ipv4=options.enable_ipv4 or not self.profile.can_disable_ipv4,
-            enable_ipv6=options.enable_ipv6,
-            skip_gateway=skip,
-            excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
-        )
+        try:
+            ipam.allocate(
+                options.ipam_config,
+                enable_ipv4=options.enable_ipv4 or not self.profile.can_disable_ipv4,
+                enable_ipv6=options.enable_ipv6,
+                skip_gateway=skip,
+                excluded=excluded_prefixes(self.machine) if is_local else {4: [], 6: []},
+            )
+        except (PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound) as error:
+            # The engine does not say who is in the way; a note leaves its message as it is.
+            error.add_note(f"in use: {'; '.join(self._pools_in_the_way(options.ipam_config))}")
+            raise
         return ipam
+
+    def _pools_in_the_way(self, wanted: Sequence[IpamConfig]) -> list[str]:
+        """Name the pools that overlap the subnets asked for, or all where none was asked for, with their networks."""
+        subnets = [subnet for config in wanted if (subnet := _readable(config.subnet)) is not None]
+        return [
+            f"{info.pool} by network {network.name}"
+            for network in self.networks
+            for info in network.ipam_info
+            if not subnets or any(info.pool.overlaps(subnet) for subnet in subnets)
+        ]
 
     def find_network(self, term: str) -> Network:
         """Find a network by its id, its name, or the beginning of its id.
@@ -445,6 +461,13 @@ def _reserved_ports(text: str) -> frozenset[int]:
 
 def _network_of(interface: str) -> str:
     return str(Prefix.parse(interface, strict=False))
+
+
+def _readable(subnet: str) -> Prefix | None:
+    try:
+        return Prefix.parse(subnet, strict=False) if subnet else None
+    except ValueError:
+        return None
 
 
 def _address_of(address: InterfaceAddress) -> str:

@@ -12,11 +12,12 @@ import re
 
 from attrs import evolve
 
-from cnmsim.kernel.address import format_ip, is_loopback
+from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.case import Case, destination_of, port_of, source_of
 from cnmsim.observe.causes import advice_on, join_a_network, no_route_from
 from cnmsim.observe.hops import Hop
+from cnmsim.observe.lookup import Lookup
 from cnmsim.observe.probe import Ending
 from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
 from cnmsim.observe.verdict import Finding, Verdict
@@ -107,10 +108,28 @@ def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
             remarks += _rules_never_visited(case, host, translation.decision)
     if server is not None and server.is_paused and case.target.protocol == "tcp":
         remarks.append(f"{server.name} is paused: its kernel takes connections, its program answers nothing")
+    remarks += _rivals(case)
     if len(case.outcome.queries) > 1:
         asked = "; ".join(str(query) for query in case.outcome.queries)
         remarks.append(f"the name took {len(case.outcome.queries)} questions: {asked}")
     return remarks
+
+
+def _rivals(case: Case) -> list[str]:
+    """Tell of a name that several containers have which are no replicas of one service."""
+    lookup = case.outcome.lookup
+    owners = [case.directory.owner(address) for address in lookup.addresses] if lookup else []
+    found = list(dict.fromkeys(owner for owner in owners if owner is not None))
+    if len({(owner.project, owner.service or owner.name) for owner in found}) < 2:
+        return []
+    texts = [f"{owner.name} ({format_ip(address)})" for owner, address in _with_addresses(owners, lookup)]
+    who = f"{len(found)} containers answer to the name {case.target.host}: {', '.join(sorted(texts))}"
+    return [f"{who}; which of them is asked changes from one lookup to the next"]
+
+
+def _with_addresses(owners: list[Station | None], lookup: Lookup | None) -> list[tuple[Station, Address]]:
+    addresses = lookup.addresses if lookup else ()
+    return [(owner, address) for owner, address in zip(owners, addresses, strict=True) if owner is not None]
 
 
 def _rules_never_visited(case: Case, host: Station, rule: str) -> list[str]:

@@ -82,7 +82,7 @@ class Listener:
 class Station:
     """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
 
-    `service` and `replica` are its place in a Compose project.
+    `project`, `service` and `replica` are its place in a Compose project.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Station:
     hostname: str = ""
     attachments: tuple[Attachment, ...] = ()
     published: tuple[Published, ...] = ()
+    project: str = ""
     service: str = ""
     replica: int = 0
     aliases: tuple[str, ...] = ()
@@ -291,6 +292,7 @@ def _station(host: str, machine: Machine, container: Any, networks: Mapping[str,
             _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name not in {"none", "host"}
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
+        project=labels.get("com.docker.compose.project", ""),
         service=service,
         replica=int(number) if (number := labels.get("com.docker.compose.container-number", "")).isdecimal() else 0,
         aliases=tuple(

@@ -294,3 +294,26 @@ def test_two_projects_live_on_one_engine(tmp_path: Path) -> None:
 def test_older_engines_run_projects_too(tmp_path: Path, engine: str) -> None:
     lab = up(tmp_path, SHOP, engine=engine)
     assert lab.host("client").curl("http://198.51.100.15:8080/").output == "hello from the web server\n"
+
+
+@pytest.mark.parametrize(
+    "given", [SHOP, {"services": {"web": {"image": "nginx", "ports": ["8080:80"]}}}], ids=["text", "mapping"]
+)
+def test_a_project_may_be_given_as_text_or_as_plain_values(given: Any) -> None:
+    assert project_of(Lab.from_compose(given, "shop")).port("web", 80) == "0.0.0.0:8080"
+
+
+def test_what_is_wrong_in_a_text_is_told_with_its_line() -> None:
+    with pytest.raises(FileError, match=r"^\(text\):3: services\.web\.imagee: "):
+        Lab.from_compose("services:\n  web:\n    imagee: nginx\n", "shop")
+
+
+def test_a_network_without_a_pool_left_names_who_holds_the_one_in_the_way() -> None:
+    text = """\
+services: {web: {image: nginx, networks: [one, two]}}
+networks:
+  one: {ipam: {config: [{subnet: 10.8.0.0/24}]}}
+  two: {ipam: {config: [{subnet: 10.8.0.0/16}]}}
+"""
+    with pytest.raises(FileError, match=r"address space; in use: 10\.8\.0\.0/24 by network shop_one$"):
+        Lab.from_compose(text, "shop")

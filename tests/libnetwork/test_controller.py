@@ -322,3 +322,21 @@ def test_exhausted_ipv4_pool_of_a_single_address_still_makes_a_network() -> None
     assert refused.value.message == (
         f"no available IPv4 addresses on this network's address pools: tiny ({network.id})"
     )
+
+
+def test_a_refused_subnet_carries_a_note_of_who_is_in_the_way() -> None:
+    host = DockerHost()
+    for name, subnet in (("near", "10.1.0.0/16"), ("far", "10.2.0.0/16")):
+        host.controller.new_network(name, options=NetworkOptions(ipam_config=[IpamConfig(subnet)]))
+    with pytest.raises(Forbidden) as refused:
+        host.controller.new_network("new", options=NetworkOptions(ipam_config=[IpamConfig("10.1.7.0/24")]))
+    assert refused.value.message == "invalid pool request: Pool overlaps with other one on this address space"
+    assert refused.value.__notes__ == ["in use: 10.1.0.0/16 by network near"]
+
+
+def test_exhausted_default_pools_carry_a_note_of_who_holds_them() -> None:
+    host = DockerHost(default_address_pools=[AddressPool("10.200.0.0/23", 24)])
+    host.controller.new_network("one")
+    with pytest.raises(InvalidParameter) as refused:
+        host.controller.new_network("two")
+    assert refused.value.__notes__ == ["in use: 10.200.0.0/24 by network bridge; 10.200.1.0/24 by network one"]

@@ -456,3 +456,25 @@ def test_an_address_of_the_other_family_than_was_asked_for_is_refused() -> None:
     lab.add_host("client", "10.0.0.1/24")
     with pytest.raises(InvalidParameter, match=r"10\.0\.0\.2 is no IPv6 address"):
         lab.trace("client", "10.0.0.2:80", family=6)
+
+
+def test_a_name_that_two_containers_share_is_remarked_and_replicas_are_not() -> None:
+    lab = _lab()
+    _network(lab, "app")
+    engine = lab.host("node1").docker
+    assert engine is not None
+    for name in ("one", "two"):
+        container = engine.containers.create("nginx", name=name)
+        engine.networks.get("app").connect(container, aliases=["api"])
+        container.start()
+    _run(lab, "client1", "alpine", "sleep 1d", network="app")
+    finding = lab.trace("client1", "api:80").finding
+    assert finding is not None
+    assert [remark.partition("; ")[0] for remark in finding.remarks] == [
+        "2 containers answer to the name api: one (172.18.0.2), two (172.18.0.3)"
+    ]
+    ask = {"image": "alpine", "command": "sleep 1d"}
+    scaled = lab.up({"services": {"app": {"image": "nginx", "scale": 2}, "ask": ask}}, project="scaled")
+    finding = lab.trace(scaled.container("ask"), "app:80").finding
+    assert finding is not None
+    assert finding.remarks == ()

@@ -18,7 +18,7 @@ __all__ = ["ComposeProject", "load_project"]
 
 
 def load_project(
-    files: str | Path | Map | Sequence[str | Path | Map],
+    files: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]],
     project: str | None = None,
     env: Mapping[str, str] | None = None,
     profiles: Sequence[str] = (),
@@ -26,7 +26,9 @@ def load_project(
     env_files: Sequence[str | Path] = (),
     folder: Path | None = None,
 ) -> ComposeProject:
-    """Read the Compose files of a project; later files are laid on earlier ones, a folder stands for the file in it.
+    """Read the Compose files of a project; later files are laid on earlier ones.
+
+    A folder stands for the file in it, a text of several lines or a mapping for a file with that content.
 
     The project's name is `project`, or else `COMPOSE_PROJECT_NAME`, or what the files say as `name`, or the name of their folder. `env`
     and the files of variables say what `${…}` stands for. Raises `FileError` with file, line and key for whatever is wrong,

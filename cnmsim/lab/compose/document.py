@@ -14,7 +14,7 @@ from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.compose.merge import MergeError, merge, strip_tags, unique
 from cnmsim.lab.compose.schema import COMPOSE_SCHEMA
 from cnmsim.lab.schema import check
-from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, load_yaml, wrong
+from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, load_yaml, parse_yaml, wrong
 
 #: The names Compose looks for in a folder, in that order.
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -30,16 +30,19 @@ _MOST_FILES = 200
 File = Path | Map
 
 
-def project_files(given: str | Path | Map | Sequence[str | Path | Map]) -> list[File]:
+def project_files(given: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]) -> list[File]:
     """Give the files a user means; a folder stands for the Compose file in it, with its override file if there is one.
 
-    Raises `FileError` for a folder without one.
+    A text of several lines is read as a Compose file itself, a mapping as its content. Raises `FileError` for a folder
+    without one, and for content that is no YAML.
     """
-    several = [given] if isinstance(given, str | Path | Map) else list(given)
+    several = [given] if isinstance(given, str | Path | Mapping) else list(given)
     files: list[File] = []
     for each in several:
         if isinstance(each, Map):
             files.append(each)
+        elif isinstance(each, Mapping) or (isinstance(each, str) and "\n" in each):
+            files.append(_inline(each))
         elif Path(each).is_dir():
             files += _files_of_folder(Path(each))
         else:
@@ -47,6 +50,21 @@ def project_files(given: str | Path | Map | Sequence[str | Path | Map]) -> list[
     if not files:
         raise FileError("no configuration file provided: not found", path="compose.yaml")
     return files
+
+
+def _inline(given: str | Mapping[str, Any]) -> Map:
+    """Read a project that a program holds as text or as plain values."""
+    import yaml
+
+    name = "(text)" if isinstance(given, str) else "(mapping)"
+    try:
+        text = given if isinstance(given, str) else yaml.safe_dump(dict(given), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise FileError(f"yaml: {str(error).splitlines()[0]}", path=name) from None
+    read = parse_yaml(text, name)
+    if not isinstance(read, Map):
+        raise FileError("top-level object must be a mapping", path=name)
+    return read
 
 
 def _files_of_folder(folder: Path) -> list[File]:

@@ -131,6 +131,7 @@ class Project:
             identity = self.engine.rest.networks.create(network_body(self.model, network))["Id"]
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
+            text = "; ".join([text, *getattr(error, "__notes__", ())])
             raise self.model.error(text, *blame_network(self.model, network, error.message)) from None
         made.append(("network", identity))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnmsim.lab.compose import load_project
 from cnmsim.lab.compose.project import Project
@@ -16,7 +17,7 @@ NAMES = {"www.example.com": INTERNET, "api.example.com": INTERNET, "example.com"
 
 
 def compose_lab(
-    files: str | Path | Sequence[str | Path],
+    files: str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]],
     project: str | None = None,
     env: Mapping[str, str] | None = None,
     profiles: Sequence[str] = (),
