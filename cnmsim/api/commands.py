@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_STATE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 Load = Callable[[Path, str | None], "Lab"]
 
@@ -30,6 +33,9 @@ def _serve_command(load: Load) -> click.Command:
     @click.argument("file", type=_FILE)
     @click.option("--dir", "directory", type=_FOLDER, required=True, help="Where the sockets go.")
     @click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
+    @click.option(
+        "--state", type=_STATE, help="Restore the engines from this file if it is there, and save them at the end."
+    )
     @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
     @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
     @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
@@ -37,7 +43,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--tlscert", type=_FILE, help="The server's certificate.")
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
-        file: Path, directory: Path, engine: str | None, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
+        file: Path, directory: Path, engine: str | None, state: Path | None, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
         tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
@@ -47,11 +53,16 @@ def _serve_command(load: Load) -> click.Command:
             export DOCKER_HOST=unix:///tmp/lab/node1/docker.sock
         """  # noqa: D301 - click's own mark
         from cnmsim.errors import CnmsimError
+        from cnmsim.lab.statefile import save_state
 
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
         try:
             lab = load(file, engine)
+            if state is not None:
+                _restore(lab, state)
             asyncio.run(_serve(lab, directory, fast, tcp, certificates))
+            if state is not None:
+                save_state(lab, state, file)
         except CnmsimError as error:
             raise SystemExit(_complain(str(error))) from None
         except (OSError, ValueError) as error:
@@ -63,6 +74,16 @@ def _serve_command(load: Load) -> click.Command:
 def _complain(message: str) -> int:
     click.echo(f"cnmsim: {message}", err=True)
     return 2
+
+
+def _restore(lab: Lab, state: Path) -> None:
+    """Restore from a state file; if there is none, see to it that there can be one. Raises `FileError` or `OSError`."""
+    from cnmsim.lab.statefile import restore_state
+
+    if state.exists():
+        restore_state(lab, state, int(time.time() - lab.now))
+    elif not os.access(state.parent, os.W_OK):
+        raise FileNotFoundError(f"{state}: no folder to write a state file to")
 
 
 def _certificates(
