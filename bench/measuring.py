@@ -13,10 +13,10 @@ def best(call: Callable[[], None], times: int) -> float:
     """Give the seconds of one call: the best of several rounds of `times` calls each."""
     rounds = []
     for _ in range(ROUNDS):
-        begin = time.perf_counter()
+        begin = time.process_time()
         for _ in range(times):
             call()
-        rounds.append((time.perf_counter() - begin) / times)
+        rounds.append((time.process_time() - begin) / times)
     return min(rounds)
 
 
@@ -49,13 +49,9 @@ class Crossing:
     def go(self) -> None:
         """Send, and let it arrive."""
         self.sender.sendto(b"x" * 64, self.to)
-        while not self.receiver.pending:
-            due = self.lab.clock.next_event_ns()
-            if due is None:
-                self.lab.clock.run_ready()
-                assert self.receiver.pending, "the datagram did not arrive"
-            else:
-                self.lab.clock.run(stop=lambda: bool(self.receiver.pending))
+        step = self.lab.clock.step
+        while not self.receiver._queue:
+            assert step(), "the datagram did not arrive"
 
     def answer(self) -> object:
         """Take what arrived and let an answer go back, so that the flow counts as established."""

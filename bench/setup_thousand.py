@@ -25,7 +25,9 @@ def main():
     begin = time.perf_counter()
     lab = set_up()
     seconds = time.perf_counter() - begin
-    print(f"{CONTAINERS} containers on {NETWORKS} networks: {seconds:.1f} s, {seconds / CONTAINERS * 1e3:.1f} ms each")
+    print(
+        f"{CONTAINERS} containers on {NETWORKS} networks: {seconds:.1f} s, {seconds / CONTAINERS * 1e3:.1f} ms each"
+    )
     del lab
     gc.collect()
     tracemalloc.start()

@@ -58,6 +58,7 @@ TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
 _IPV4 = Struct("!BBHHHBBH4s4s")
 _IPV6 = Struct("!IHBB16s16s")
 _PORTS = Struct("!HH")
+_TTL = Struct("!BBH")
 _CHECKSUM_AT = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMPV6: 2}
 _IPV6_EXTENSIONS = (0, 43, 60)
 
@@ -252,8 +253,9 @@ class Packet:
         if self.family == 6:
             self.data = data[:7] + bytes((ttl,)) + data[8:]
         else:
-            sum_ = update(int.from_bytes(data[10:12]), data[8:10], bytes((ttl, data[9])))
-            self.data = data[:8] + bytes((ttl, data[9])) + sum_.to_bytes(2) + data[12:]
+            # RFC 1624 equation 3 for the one byte that changes, the high one of its word.
+            sum_ = ((data[10] << 8 | data[11]) + (data[8] - ttl << 8)) % 0xFFFF
+            self.data = data[:8] + _TTL.pack(ttl, data[9], sum_) + data[12:]
         self.ttl = ttl
 
     def translate(

@@ -36,17 +36,17 @@ def _why_not():
 WHY_NOT = _why_not()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
 
-NOWHERE = "10.9.0.5"
+NOWHERE = ("10.9.0.5", "fd99::5")
 DESTINATIONS = (
-    "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.2.0.1", "10.2.0.2", "192.168.9.1", "192.168.9.2", NOWHERE,
-    "fd01::1", "fd01::2", "fd01::3", "fd02::2", "fd09::1", "fd09::2", "fd99::5",
+    "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.2.0.1", "10.2.0.2", "192.168.9.1", "192.168.9.2", NOWHERE[0],
+    "fd01::1", "fd01::2", "fd01::3", "fd02::2", "fd09::1", "fd09::2", NOWHERE[1],
 )  # fmt: skip
 SILENCE = (("silence",), ())
 BIG = {"10.2.0.2": 1450, "192.168.9.2": 1450, "fd02::2": 1430, "fd09::2": 1430}
 
 
-def probes(sources="habcx", destinations=DESTINATIONS):
-    """Send every kind of packet from everywhere to everywhere, then packets that are too big or run out of hops."""
+def probes(sources="habcx", destinations=DESTINATIONS, *, tries_tcp_to_nowhere=False):
+    """Send every kind of packet from everywhere to everywhere."""
     found = []
 
     def add(*what, **more):
@@ -56,9 +56,10 @@ def probes(sources="habcx", destinations=DESTINATIONS):
         for dst in destinations:
             add(src, "ping", dst)
             # Linux answers a host five times at once that there is no route (ip_rt_error_burst).
-            for port in (5000,) if dst == NOWHERE else (5000, 80, 8080):
+            for port in (5000,) if dst in NOWHERE else (5000, 80, 8080):
                 add(src, "udp", dst, port)
-                add(src, "tcp", dst, port)
+                if dst not in NOWHERE or tries_tcp_to_nowhere:
+                    add(src, "tcp", dst, port)
     return found
 
 
@@ -115,7 +116,7 @@ def differences(commands, batches):
                 probe for probe in batch if probe.kind == "tcp" and expected[probe] == SILENCE != found[probe]
             ]
             if doubtful:
-                expected |= linux.probe(doubtful, wait=1.4)
+                expected |= linux.probe(doubtful, wait=1.2)
             lines += [
                 f"{probe}: Linux {expected[probe]}, simulated {found[probe]}"
                 for probe in batch
@@ -126,7 +127,9 @@ def differences(commands, batches):
 
 @pytest.mark.parametrize("name", SETUPS)
 def test_the_same_comes_of_every_packet(name):
-    assert differences(SETUPS[name], BATCHES) == []
+    # Whoever has no way answers a SYN so fast that it costs a second to see (see `differences`): only where it matters.
+    first = probes(tries_tcp_to_nowhere="unreachable" in name or "route" in name)
+    assert differences(SETUPS[name], [first, *BATCHES[1:]]) == []
 
 
 MATCHES = st.lists(

@@ -201,7 +201,10 @@ class Netfilter:
                 )
                 return False
             if reroute is None:
-                apply(packet, is_source=is_source)
+                if connection.has_source_nat or connection.has_destination_nat:
+                    apply(packet, is_source=is_source)
+                return True
+            if not (connection.has_source_nat or connection.has_destination_nat):
                 return True
             before = packet.dst
             apply(packet, is_source=is_source)
