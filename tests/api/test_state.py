@@ -1,0 +1,285 @@
+"""A lab is saved at the end of its serving and is the same at the next."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnmsim import FileError, Lab
+from cnmsim.lab.statefile import read_state, restore_state, save_state
+
+RELEASES = ("26.1.5", "28.5.2", "29.7.2")
+
+
+def make_lab(engine="29.7.2", seed=0):
+    lab = Lab(engine, seed)
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    lab.add_host("client", "10.0.0.50/24")
+    return lab
+
+
+def fill(lab):
+    """Make one of everything."""
+    docker = lab.host("node1").docker
+    rest = docker.rest
+    docker.networks.create("auto", labels={"a": "b"})
+    rest.networks.create(
+        {
+            "Name": "own",
+            "EnableIPv6": True,
+            "Options": {"com.docker.network.bridge.name": "br-own"},
+            "IPAM": {"Options": {"x": "y"}, "Config": [
+                {"Subnet": "10.11.0.0/16", "IPRange": "10.11.3.0/24", "Gateway": "10.11.0.254",
+                 "AuxiliaryAddresses": {"one": "10.11.3.1"}},
+                {"Subnet": "fd00:1::/64"},
+            ]},
+        }
+    )  # fmt: skip
+    docker.volumes.create("data")
+    docker.images.pull("redis", tag="7")
+    rest.images.tag("nginx", {"repo": "my/web", "tag": "1"})
+    web = docker.containers.run("my/web:1", name="web", network="auto", ports={"80/tcp": 8080}, detach=True)
+    rest.networks.connect(
+        "own", {"Container": web.id, "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.11.3.3"}}}
+    )
+    body = {
+        "Image": "redis:7",
+        "Env": ["A=b"],
+        "HostConfig": {"RestartPolicy": {"Name": "always"}, "Binds": ["data:/d"]},
+    }
+    rest.containers.create(body, {"name": "kept"})
+    docker.containers.run("alpine", "sh -c 'echo said; echo own > /etc/own; exit 3'", name="done", detach=True)
+    docker.containers.run("alpine", "sleep 1d", name="rm", remove=True, detach=True)
+    shares = {"Image": "alpine", "Cmd": ["sleep", "1d"], "HostConfig": {"NetworkMode": "container:web"}}
+    rest.containers.create(shares, {"name": "beside"})
+    rest.containers.start("beside")
+    lab.run(2)
+    return lab
+
+
+def view(lab):
+    """Tell what `docker inspect` tells of everything, without what a new start changes."""
+    rest = lab.host("node1").docker.rest
+    containers = {}
+    for each in rest.containers.list({"all": "1"}):
+        whole = rest.containers.inspect(each["Id"])
+        for key in ("StartedAt", "FinishedAt", "Pid"):
+            whole["State"].pop(key)
+        text = json.dumps({key: whole[key] for key in whole if key not in ("NetworkSettings", "ExecIDs")})
+        ports = whole["NetworkSettings"]["Ports"]
+        settings = whole["NetworkSettings"]["Networks"]
+        addresses = {name: (of["IPAddress"], of["NetworkID"]) for name, of in settings.items()}
+        containers[whole["Name"]] = (text, ports, addresses)
+    networks = [rest.networks.inspect(each["Id"]) for each in rest.networks.list()]
+    for each in networks:
+        each["Containers"] = {key: of["IPv4Address"] for key, of in each["Containers"].items()}
+        each.pop("Status", None)
+    return containers, networks, rest.volumes.list({}), rest.images.list({})
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_everything_comes_back_as_it_was(tmp_path, release):
+    lab = fill(make_lab(release))
+    lab.host("node1").docker.containers.get("rm").remove(force=True)
+    save_state(lab, tmp_path / "state")
+    again = make_lab(release)
+    restore_state(again, tmp_path / "state")
+    want, got = view(lab), view(again)
+    assert want[0].keys() == got[0].keys() == {"/web", "/kept", "/done", "/beside"}
+    assert want == got
+    assert again.now == lab.now
+
+
+def test_what_ran_runs_again_and_is_reached(tmp_path):
+    save_state(fill(make_lab()), tmp_path / "state")
+    lab = make_lab()
+    restore_state(lab, tmp_path / "state")
+    lab.run(1)
+    assert lab.host("client").curl("http://10.0.0.15:8080/").output == "hello from the web server\n"
+    states = {each.name: each.status for each in lab.host("node1").docker.containers.list(all=True)}
+    assert states == {"web": "running", "kept": "created", "done": "exited", "beside": "running"}
+
+
+def test_logs_and_files_of_a_container_are_kept(tmp_path):
+    save_state(fill(make_lab()), tmp_path / "state")
+    lab = make_lab()
+    restore_state(lab, tmp_path / "state")
+    done = lab.host("node1").docker.containers.get("done")
+    assert done.logs() == b"said\n"
+    assert lab.host("node1").docker.store.get("done").files.read("/etc/own") == b"own\n"
+
+
+def test_ids_are_never_given_out_again(tmp_path):
+    lab = make_lab()
+    for _ in range(3):
+        docker = lab.host("node1").docker
+        docker.networks.create(f"net{len(docker.networks.list())}")
+        docker.containers.create("alpine")
+        save_state(lab, tmp_path / "state")
+        lab = make_lab()
+        restore_state(lab, tmp_path / "state")
+    docker = lab.host("node1").docker
+    assert len({each.id for each in docker.containers.list(all=True)}) == 3
+    assert {"net3", "net4", "net5"} <= {each.name for each in docker.networks.list()}
+
+
+def test_saving_what_was_restored_gives_the_same_file(tmp_path):
+    lab = make_lab()
+    lab.host("node1").docker.networks.create("net")
+    lab.host("node1").docker.containers.create("alpine", network="net")
+    save_state(lab, tmp_path / "one")
+    again = make_lab()
+    restore_state(again, tmp_path / "one")
+    save_state(again, tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_what_the_new_lab_has_of_its_own_gives_way(tmp_path):
+    save_state(fill(make_lab()), tmp_path / "state")
+    lab = fill(make_lab())
+    restore_state(lab, tmp_path / "state")
+    assert len(lab.host("node1").docker.containers.list(all=True)) == 4
+
+
+@pytest.mark.parametrize(
+    ("lab", "text"),
+    [
+        (lambda: make_lab(seed=1), "its seed is 0, this lab's 1"),
+        (lambda: make_lab("28.5.2"), "node1 ran Docker 29.7.2 and runs 28.5.2 now"),
+        (Lab, "its Docker hosts are node1, this lab's none"),
+    ],
+)
+def test_the_state_of_another_lab_is_refused(tmp_path, lab, text):
+    save_state(make_lab(), tmp_path / "state")
+    with pytest.raises(FileError, match=text):
+        restore_state(lab(), tmp_path / "state")
+
+
+def test_a_network_the_host_has_no_room_for_any_more_is_named(tmp_path):
+    lab = make_lab()
+    lab.host("node1").docker.networks.create("auto")
+    save_state(lab, tmp_path / "state")
+    other = Lab()
+    other.add_host("node1", "10.0.0.15/24", docker={"bip": "172.18.0.1/16"})
+    with pytest.raises(FileError, match=r"cannot be restored on node1: .*overlaps"):
+        restore_state(other, tmp_path / "state")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("state") / "state"
+    save_state(fill(make_lab()), path)
+    return path, path.read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_with_what_is_wrong(saved, data):
+    path, whole = saved
+    kind = data.draw(st.sampled_from(["cut", "flip", "insert", "swap"]))
+    at = data.draw(st.integers(0, len(whole) - 2))
+    if kind == "cut":
+        damaged = whole[:at]
+    elif kind == "flip":
+        damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    elif kind == "insert":
+        damaged = whole[:at] + data.draw(st.binary(min_size=1, max_size=8)) + whole[at:]
+    else:
+        damaged = whole[:at] + whole[at : at + 2][::-1] + whole[at + 2 :]
+    other = path.with_name("damaged")
+    other.write_bytes(damaged)
+    try:
+        means_the_same = json.loads(damaged) == json.loads(whole)
+    except (ValueError, RecursionError):
+        means_the_same = False
+    if means_the_same:  # white space, or an escape written otherwise
+        assert read_state(other) == read_state(path)
+        return
+    with pytest.raises(FileError) as caught:
+        read_state(other)
+    assert str(caught.value).startswith(f"{other}: ")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    value=json_values
+    | st.fixed_dictionaries({"format": st.just("cnmsim state"), "version": json_values, "lab": json_values})
+)
+def test_a_foreign_file_is_refused(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "foreign"
+    path.write_text(json.dumps(value))
+    with pytest.raises(FileError):
+        read_state(path)
+
+
+LAB = """hosts:
+  node1: {addresses: [10.0.0.15/24], docker: true}
+"""
+
+
+def serve(tmp_path, lab_text=LAB):
+    (tmp_path / "lab.yml").write_text(lab_text)
+    command = [sys.executable, "-m", "cnmsim", "serve", "lab.yml", "--dir", "dir", "--state", "state", "--fast"]
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def until_ready(tmp_path, process):
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "dir" / "ready").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
+    docker = pytest.importorskip("docker")
+    ids = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = serve(tmp_path)
+        until_ready(tmp_path, process)
+        client = docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
+        if not ids:
+            client.containers.run("nginx", name="web", detach=True)
+        ids.append(client.containers.get("web").id)
+        assert client.containers.get("web").status == "running"
+        client.close()
+        process.send_signal(number)
+        assert (process.wait(20), process.communicate()[1]) == (0, "")
+    assert ids[0] == ids[1]
+
+
+def test_serve_refuses_a_file_that_is_no_state_and_leaves_it_alone(tmp_path):
+    (tmp_path / "state").write_text("my thesis")
+    process = serve(tmp_path)
+    assert process.wait(20) == 2
+    assert process.communicate()[1].startswith("cnmsim: state: damaged, or no state file: ")
+    assert (tmp_path / "state").read_text() == "my thesis"
+    assert not (tmp_path / "dir").exists()
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch):
+    save_state(make_lab(), tmp_path / "state")
+    before = (tmp_path / "state").read_bytes()
+
+    def fail(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_state(fill(make_lab()), tmp_path / "state")
+    assert (tmp_path / "state").read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]
