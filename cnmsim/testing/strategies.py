@@ -15,6 +15,7 @@ from hypothesis.errors import InvalidArgument
 from hypothesis.strategies import SearchStrategy
 
 from cnmsim.kernel.address import Address, Mac, Prefix, from_int
+from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.transport import ArpMessage, TcpSegment, icmp_message, icmpv6_message, udp_message
 from cnmsim.lab import Lab
@@ -319,7 +320,10 @@ def frames(
 
 
 def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStrategy[bytes]:
-    """Frames that are cut short, have bytes overwritten, or are noise; some are well-formed by chance."""
+    """Frames that are cut short, have bytes overwritten, or are noise; some are well-formed by chance.
+
+    Of those with bytes overwritten some have their checksums put right again, so that they get further.
+    """
     base = frames() if whole is None else whole
 
     @st.composite
@@ -327,9 +331,38 @@ def malformed_frames(*, whole: SearchStrategy[bytes] | None = None) -> SearchStr
         data = bytearray(draw(base))
         for _ in range(draw(st.integers(0, _FUZZED_BYTES))):
             data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+        if draw(st.booleans()):
+            _put_checksums_right(data)
+            return bytes(data)
         return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=8))
 
     return malformed() | st.binary(max_size=80)
+
+
+#: Where the checksum of a transport header is, by protocol number.
+_CHECKSUM_AT = {1: 2, 6: 16, 17: 6, 58: 2}
+
+
+def _put_checksums_right(frame: bytearray) -> None:
+    """Write the checksums that an IP frame ought to have, as far as its headers reach."""
+    ip = frame[14:]
+    if frame[12:14] == _ETHERTYPES[4] and len(ip) >= 20:
+        start = min((ip[0] & 15) * 4, len(ip))
+        ip[10:12] = bytes(2)
+        ip[10:12] = checksum(bytes(ip[:start])).to_bytes(2)
+        source, destination, protocol = bytes(ip[12:16]), bytes(ip[16:20]), ip[9]
+    elif frame[12:14] == _ETHERTYPES[6] and len(ip) >= 40:
+        start = 40
+        source, destination, protocol = bytes(ip[8:24]), bytes(ip[24:40]), ip[6]
+    else:
+        return
+    at = _CHECKSUM_AT.get(protocol)
+    if at is not None and len(ip) >= start + at + 2:
+        ip[start + at : start + at + 2] = bytes(2)
+        message = bytes(ip[start:])
+        sum_ = checksum(message) if protocol == 1 else transport_checksum(source, destination, protocol, message)
+        ip[start + at : start + at + 2] = sum_.to_bytes(2)
+    frame[14:] = ip
 
 
 _PORTS = st.sampled_from([80, 53, 8080, 1, 65535]) | st.integers(0, 65535)
