@@ -61,6 +61,7 @@ def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSoc
         return udp
     tcp = process.tcp(family)
     tcp.v6only = True
+    tcp.reuse_address = True  # as every listener of Go's net package: connections in TIME_WAIT do not hold the port
     try:
         tcp.bind((host, binding.host_port))
         tcp.listen(4096)
