@@ -51,6 +51,12 @@ def run_traffic(spec: LabSpec, limit: int = 14) -> tuple[Lab, Capture, list[str]
         f"{source} {target} {protocol}: {lab.trace(source, target, protocol=protocol, timeout_s=1).verdict}"
         for source, target, protocol in probes(spec, lab)[:limit]
     ]
+    for each in spec.containers:
+        # Fragments, and the ICMP errors that routers and closed ports send.
+        done = lab.container(each.name).exec(
+            "ping -c 1 -W 1 -s 3000 10.0.0.50; traceroute -n -q 1 -w 1 -m 3 10.0.0.50"
+        )
+        verdicts.append(f"{each.name}: {done.exit_code}")
     taps.stop()
     return lab, taps, verdicts
 
@@ -59,8 +65,9 @@ def wrong_checksums(frame: bytes) -> Iterator[str]:
     """Give the layers whose checksum scapy would have written otherwise."""
     packet = Ether(frame)
     layers = CHECKED6 if packet.haslayer(IPv6) and not packet.haslayer(IP) else CHECKED
+    is_fragment = packet.haslayer(IP) and (packet[IP].frag or packet[IP].flags.MF)
     for layer in layers:
-        if not packet.haslayer(layer):
+        if not packet.haslayer(layer) or (is_fragment and layer is not IP):
             continue
         name = "cksum" if layer in {ICMPv6EchoRequest, ICMPv6EchoReply} else "chksum"
         written = getattr(packet[layer], name)
