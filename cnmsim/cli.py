@@ -29,7 +29,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _WRONG = 2
 _PLAIN_WIDTH = 100
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, path_type=Path)
 
 
 def _fail(message: str) -> NoReturn:
@@ -74,9 +74,14 @@ def _progress(text: str) -> Iterator[None]:
 
 
 def _kind_of(path: Path) -> str:
-    """Tell a lab file ("lab") from a Compose file ("compose") by its top-level keys. Raises `FileError`."""
+    """Tell a lab file ("lab") from a Compose file ("compose") by its top-level keys; a folder holds a Compose file.
+
+    Raises `FileError`.
+    """
     import yaml
 
+    if path.is_dir():
+        return "compose"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -140,3 +140,12 @@ def test_two_runs_write_the_same_capture(lab_file: str, tmp_path: Path) -> None:
     for path in paths:
         _run("trace", lab_file, "client", "server", "--pcap", str(path))
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_folder_stands_for_the_compose_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {web: {image: nginx}, ask: {image: alpine, command: sleep 1d}}")
+    result = _run("trace", str(tmp_path), "ask", "web:80")
+    assert result.exit_code == 0, result.output
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert _run("trace", str(empty), "ask", "web:80").exit_code == 2

@@ -69,11 +69,13 @@ def address_towards(source: Station, target: Station, family: int = 0) -> Addres
     for address in target.addresses:
         if len(address) in size:
             return address
+    if family and target.addresses:
+        raise Unavailable(f"{target.label} has no IPv{family} address")
     raise Unavailable(f"{target.label} has no address: it is attached to no network")
 
 
 def aim(
-    directory: Directory, source: Station, text: str, protocol: str | None = None
+    directory: Directory, source: Station, text: str, protocol: str | None = None, family: int = 0
 ) -> tuple[Target, Address | None]:
     """Read a destination as people write it, and the address to use where its name is not to be looked up.
 
@@ -84,11 +86,11 @@ def aim(
     hosts = {station.name for station in directory.stations if not station.is_container}
     if head in hosts and rest and "//" not in rest and not rest.partition("/")[0].isdigit():
         target = Target.parse(rest, protocol)
-        return target, address_towards(source, directory.find(f"{head}:{target.host}"))
+        return target, address_towards(source, directory.find(f"{head}:{target.host}"), family)
     target = Target.parse(text, protocol)
     known = directory.matching(target.host)
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
-        return target, address_towards(source, known[0])
+        return target, address_towards(source, known[0], family)
     return target, None
 
 
@@ -146,7 +148,7 @@ def trace(
     """
     directory = directory_of(lab)
     station = station_of(directory, source)
-    target, address = aim(directory, station, destination, protocol)
+    target, address = aim(directory, station, destination, protocol, family)
     return ask(directory, station, target, address=address, timeout_s=timeout_s, family=family)
 
 

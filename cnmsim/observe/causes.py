@@ -220,6 +220,12 @@ def no_route_from(case: Case) -> Advice:
     source = case.source
     if source.is_container and not source.attachments:
         return f"{source.name} has no route to {case.address}: it is attached to no network", join_a_network(source)
+    target = case.destination
+    if not source.is_container and target is not None and target.is_container and target.host != source.name:
+        return (
+            f"{source.name} has no route to {case.address}: only {target.host} knows the network of {target.name}",
+            _publish(target, case.target.port),
+        )
     family = "IPv6 " if ":" in case.address else ""
     if source.is_container and all(item.is_internal for item in source.attachments):
         return (

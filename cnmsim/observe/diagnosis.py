@@ -367,7 +367,10 @@ def _asked(case: Case) -> tuple[str, ...]:
 def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
     servers = ", ".join(dict.fromkeys(query.server for query in case.outcome.queries)) or "its name server"
     source, name = case.source, case.target.host
-    if source.attachments and all(item.is_default for item in source.attachments) and case.directory.matching(name):
+    knows_none = not source.is_container or (
+        bool(source.attachments) and all(item.is_default for item in source.attachments)
+    )
+    if knows_none and any(item.is_container for item in case.directory.matching(name)):
         why, fix = _why_unknown(case, source, name)
         return Finding(verdict, f"{servers} gave no answer, and know no container: {why}", fix, _asked(case), hop)
     if case.asking_losses:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import InvalidParameter, Unavailable
 from cnmsim.observe import Verdict
 
 
@@ -478,3 +478,29 @@ def test_a_name_that_two_containers_share_is_remarked_and_replicas_are_not() -> 
     finding = lab.trace(scaled.container("ask"), "app:80").finding
     assert finding is not None
     assert finding.remarks == ()
+
+
+def test_a_host_is_asked_at_its_address_of_the_wanted_family() -> None:
+    lab = Lab()
+    lab.add_host("client", "10.0.0.1/24", "fd00:a::1/64")
+    lab.add_host("server", "10.0.0.2/24", "fd00:a::2/64")
+    assert lab.trace("client", "server", family=6).question["address"] == "fd00:a::2"
+    lab.add_host("old", "10.0.0.3/24")
+    with pytest.raises(Unavailable, match="old has no IPv6 address"):
+        lab.trace("client", "old", family=6)
+
+
+def test_a_host_without_name_server_is_told_of_the_published_port() -> None:
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    lab.add_host("client", "10.0.0.50/24")
+    _run(lab, "web", ports={"80/tcp": 8080})
+    verdict, cause, fix = _finding(lab, "client", "web:80")
+    assert verdict is Verdict.NAME_NOT_FOUND
+    assert cause.endswith("a host's resolver knows no container names, and web is a container")
+    assert fix == "use the published port node1:8080"
+    assert _finding(lab, "client", "node1:web:80") == (
+        Verdict.UNREACHABLE,
+        "client has no route to 172.17.0.2: only node1 knows the network of web",
+        "use the published port node1:8080",
+    )
