@@ -85,7 +85,8 @@ class ControlSocket:
         process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
         feeder = asyncio.create_task(self._feed(reader, stdin, process))
         try:
-            status = await self._pacer.wait(process.exited)
+            with self._pacer.stroll(lambda: stdin.is_awaited):
+                status = await self._pacer.wait(process.exited, lambda: not stdin.is_awaited)
         finally:
             feeder.cancel()
             process.kill()

@@ -77,6 +77,12 @@ async def converse(
     """
     streams.ended.add_done_callback(outbox.close)
 
+    def waits_for_client() -> bool:
+        return streams.stdin.is_awaited
+
+    def wants_time() -> bool:
+        return outbox.wants_more and is_running() and not waits_for_client()
+
     async def send() -> None:
         async for chunk in outbox.chunks():
             await duplex.write(chunk)
@@ -92,7 +98,7 @@ async def converse(
         await duplex.gone()
 
     try:
-        with api.pacer.pull(lambda: outbox.wants_more and is_running()), contextlib.suppress(ConnectionError):
+        with api.pacer.pull(wants_time), api.pacer.stroll(waits_for_client), contextlib.suppress(ConnectionError):
             api.pacer.kick()
             await first_of(send(), receive())
     finally:

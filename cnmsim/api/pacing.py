@@ -24,7 +24,7 @@ class Pacer:
     """Drives one clock.
 
     With `fast`, time stands still until somebody waits for something to happen in the lab, and then jumps from event
-    to event. Without, it keeps step with real time while `connections` is above zero.
+    to event; while a program waits for what its user types, it keeps step with real time. Without, it keeps step with real time while `connections` is above zero.
     """
 
     def __init__(self, clock: Clock, *, fast: bool) -> None:
@@ -32,6 +32,7 @@ class Pacer:
         self.fast = fast
         self.connections = 0
         self._pulls: dict[object, Callable[[], bool]] = {}
+        self._strolls: dict[object, Callable[[], bool]] = {}
         self._wake = asyncio.Event()
         self._anchor: tuple[float, int] | None = None
 
@@ -61,6 +62,17 @@ class Pacer:
             yield
         finally:
             del self._pulls[key]
+
+    @contextlib.contextmanager
+    def stroll(self, wants: Callable[[], bool]) -> Iterator[None]:
+        """Let a fast clock keep step with real time while `wants()` says so and nobody pulls."""
+        key = object()
+        self._strolls[key] = wants
+        self._wake.set()
+        try:
+            yield
+        finally:
+            del self._strolls[key]
 
     async def wait(self, future: Future[T], wants: Callable[[], bool] = lambda: True) -> T:
         """Wait, in real time, for something of the lab; give its value or raise its error."""
@@ -92,10 +104,14 @@ class Pacer:
         """Run events for one slice if somebody waits; tell how long to nap (`None`: until woken)."""
         deadline = time.monotonic() + _SLICE_S
         while any(wants() for wants in tuple(self._pulls.values())):
+            self._anchor = None
             if not self.clock.step():
                 return _LONGEST_NAP_S
             if time.monotonic() > deadline:
                 return 0
+        if any(wants() for wants in tuple(self._strolls.values())):
+            return self._advance_real()
+        self._anchor = None
         return None
 
     def _advance_real(self) -> float | None:

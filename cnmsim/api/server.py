@@ -22,6 +22,8 @@ from cnmsim.api.pacing import Pacer
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
+#: Clients that have yet to be taken on; as many as Go lets wait on Linux.
+_BACKLOG = 4096
 StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -81,7 +83,7 @@ class ApiServer:
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - a moment, once
         before = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(self._tracked(handler), path)
+            server = await asyncio.start_unix_server(self._tracked(handler), path, backlog=_BACKLOG)
         finally:
             os.umask(before)
         self._servers.append(server)

@@ -133,11 +133,12 @@ class FileSystem:
 class Pipe:
     """A stream of bytes from writers to readers. `on_data` holds callbacks that see every write as it happens."""
 
-    __slots__ = ("_buffer", "_changed", "is_closed", "is_reader_closed", "on_data")
+    __slots__ = ("_buffer", "_changed", "_waiting", "is_closed", "is_reader_closed", "on_data")
 
     def __init__(self, clock: Clock) -> None:
         self._buffer = bytearray()
         self._changed = Signal(clock)
+        self._waiting = 0
         self.is_closed = False
         self.is_reader_closed = False
         self.on_data: list[Callable[[bytes], None]] = []
@@ -155,10 +156,19 @@ class Pipe:
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
         """Take up to `n` bytes, waiting for the first; b"" at the end. Raises `TimeoutError`."""
-        await self._changed.wait_until(lambda: bool(self._buffer) or self.is_closed, timeout_s)
+        self._waiting += 1
+        try:
+            await self._changed.wait_until(lambda: bool(self._buffer) or self.is_closed, timeout_s)
+        finally:
+            self._waiting -= 1
         taken = bytes(self._buffer[:n])
         del self._buffer[:n]
         return taken
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a reader waits and there is nothing to read."""
+        return self._waiting > 0 and not self._buffer and not self.is_closed
 
     def getvalue(self) -> bytes:
         """Give all that is unread, and leave it there."""

@@ -119,7 +119,9 @@ def test_a_client_that_vanishes_leaves_the_process_alone(api):
 
 def test_wait_sends_its_headers_before_the_end(api):
     api.call("POST", "/containers/create?name=waited", {"Image": "alpine", "Cmd": ["sh", "-c", "exit 3"]})
-    sock = api.raw(b"POST /containers/waited/wait?condition=next-exit HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+    sock = api.raw(
+        b"POST /containers/waited/wait?condition=next-exit HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+    )
     assert sock.recv(15) == b"HTTP/1.1 200 \r\n"
     assert not select.select([sock], [], [], 0)[0] or b'"StatusCode"' not in sock.recv(65536)
     api.call("POST", "/containers/waited/start")

@@ -15,10 +15,11 @@ from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.rest.containers import LogReading
-from cnmsim.kernel.task import Future
+from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
 _PATIENCE_S = 1.0
+_HEALTH_STEP_S = 0.5
 
 
 @operation("GET", "/containers/json")
@@ -43,6 +44,10 @@ async def prune(api: HostApi, request: Request) -> Answer:
 @operation("GET", "/containers/{id}/json")
 async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
     """Describe a container."""
+    health = api.rest.containers.find(id).health
+    if api.pacer.fast and health is not None and health.status == "starting":
+        # Who asks again and again until it is healthy must see time pass.
+        await api.complete(sleep(api.engine.clock, _HEALTH_STEP_S))
     return Response.json(api.rest.containers.inspect(id, request.parameters, api.version(request)))
 
 
