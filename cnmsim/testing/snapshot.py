@@ -2,7 +2,9 @@
 
 Left out is what Linux and Docker keep on purpose or what only time brings: counters, conntrack entries, neighbours,
 learnt MAC addresses, link-local addresses (a bridge keeps its own once it had a carrier), ephemeral-port cursors and the
-policies of built-in chains (the first IPv6 network sets one for good).
+policies of built-in chains (the first IPv6 network sets one for good), and the embedded resolver with its rules and
+resolv.conf: a sandbox keeps it once a network wanted it, even one that it then failed to join (moby
+`Sandbox.populateNetworkResources`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from cnmsim.lab import Host
 
 _Lines = tuple[str, ...]
+_RESOLVER = "127.0.0.11"
+_RESOLVER_CHAINS = frozenset({"DOCKER_OUTPUT", "DOCKER_POSTROUTING"})
 
 
 @frozen
@@ -27,7 +31,7 @@ class Snapshot:
     """The state of one host in words, a sorted tuple of lines for each kind of thing it holds.
 
     `rules` are without order: what was taken away and put back stands elsewhere in its chain. `addresses` and `ports` are
-    what IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts and resolv.conf files.
+    what IPAM and the port allocator hold, `names` the name records of networks, `files` the hosts files.
     """
 
     devices: _Lines
@@ -105,15 +109,17 @@ def _rules(space: NetworkNamespace) -> Iterator[str]:
         for table in space.netfilter.iptables(family).tables.values():
             for chain in table.chains.values():
                 where = f"{space.name}: ipv{family} {table.name}"
-                if chain.policy is None:
+                if chain.policy is None and chain.name not in _RESOLVER_CHAINS:
                     yield f"{where} :{chain.name}"
                 for entry in chain.rules:
-                    yield f"{where} -A {chain.name} {entry.rule}"
+                    if _RESOLVER not in str(entry.rule):
+                        yield f"{where} -A {chain.name} {entry.rule}"
 
 
 def _sockets(space: NetworkNamespace) -> Iterator[str]:
     for info in space.sockets.listeners():
-        yield f"{space.name}: {info.protocol} {format_ip(info.local)}:{info.local_port} {info.program}"
+        if format_ip(info.local) != _RESOLVER:
+            yield f"{space.name}: {info.protocol} {format_ip(info.local)}:{info.local_port} {info.program}"
 
 
 def _bridge_ports(space: NetworkNamespace) -> Iterator[str]:
@@ -135,11 +141,7 @@ def _docker(engine: Engine) -> dict[str, list[str]]:
         ],
         "names": [f"{name} on {network.name}" for network in controller.networks for name in network.records.names()],
         "sandboxes": [sandbox.container_id[:12] for sandbox in controller.sandboxes],
-        "files": [
-            f"{sandbox.container_id[:12]} {file.content!r}"
-            for sandbox in controller.sandboxes
-            for file in (sandbox.hosts_file, sandbox.resolv_conf)
-        ],
+        "files": [f"{sandbox.container_id[:12]} {sandbox.hosts_file.content!r}" for sandbox in controller.sandboxes],
         "containers": [
             f"{container.name} {container.status} on {', '.join(sorted(container.record.networks))}"
             for container in engine.containers.list(all=True)
