@@ -212,6 +212,13 @@ def _no_route(case: Case, loss: Hop) -> Advice:
     station = case.station(loss.place)
     if station is not None and station is case.source:
         return no_route_from(case)
+    if case.is_answer(loss) and case.source.is_container and loss.place != case.source.host:
+        return (
+            f"the answer is lost: {loss.place} has no route to {destination_of(loss)}, "  # noqa: ISC004
+            f"and {case.source.host} let that address of {case.source.name} out untranslated",
+            f"let {case.source.host} masquerade it (daemon option iptables, or the network's enable_ip_masquerade), "  # noqa: ISC004
+            f"or add a route to it on {loss.place}",
+        )
     return f"{loss.place} has no route to {destination_of(loss)}", f"add a route on {loss.place}"
 
 

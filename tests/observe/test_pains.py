@@ -504,3 +504,14 @@ def test_a_host_without_name_server_is_told_of_the_published_port() -> None:
         "client has no route to 172.17.0.2: only node1 knows the network of web",
         "use the published port node1:8080",
     )
+
+
+def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
+    lab = _lab(iptables=False)
+    _run(lab, "app", "alpine", "sleep 1d")
+    verdict, cause, fix = _finding(lab, "app", "203.0.113.10:80")
+    assert verdict is Verdict.TIMEOUT
+    assert cause == (
+        "the answer is lost: router has no route to 172.17.0.2, and node1 let that address of app out untranslated"
+    )
+    assert fix.startswith("let node1 masquerade it (daemon option iptables")
