@@ -133,7 +133,7 @@ def objects_of(lab: Lab) -> dict[str, int]:
         "namespaces": len(machine.namespaces),
         "processes": len(machine.processes),
         "devices": len(machine.root.devices),
-        "timers": len(lab.clock._heap),
+        "timers": sum(timer.call is not None for _, _, timer in lab.clock._heap),
         "endpoints": sum(len(network.endpoints) for network in engine.controller.networks),
         "descriptors": len(os.listdir("/proc/self/fd")),
     }
@@ -168,9 +168,14 @@ def main() -> int:
         if options.where:
             for line in tracemalloc.take_snapshot().compare_to(snapshot, "lineno")[:25]:
                 print(line)
-    left = {name: f"{objects_before[name]} → {count}" for name, count in objects_after.items()
-            if count > objects_before[name] and name != "timers" or name == "timers" and count > 1000}  # fmt: skip
-    print(f"{options.clients} clients, {options.seconds:g} s: {counts['cycles']} containers, {counts['requests']} requests")
+    left = {
+        name: f"{objects_before[name]} → {count}"
+        for name, count in objects_after.items()
+        if count > objects_before[name]
+    }
+    print(
+        f"{options.clients} clients, {options.seconds:g} s: {counts['cycles']} containers, {counts['requests']} requests"
+    )
     print(f"requests per second: {rate / trivial:.3f} of /_ping's ({rate:.0f} to {trivial:.0f})")
     print(f"memory: {before} KiB before, {after} KiB after ({after - before:+d} KiB)")
     print(f"left behind: {left or 'nothing'}")

@@ -84,10 +84,11 @@ class IpLayer:
         device = packet.indev
         assert device is not None
         if netfilter.is_active and not prerouted:
-            whole = self.defragment(packet)
-            if whole is None:
-                return
-            packet = whole
+            if packet.more_fragments or packet.fragment_offset:
+                whole = self.defragment(packet)
+                if whole is None:
+                    return
+                packet = whole
             if not netfilter.run(Hook.PREROUTING, packet):
                 return
         if namespace.generation != self._inputs_at:
