@@ -96,7 +96,12 @@ def _kind_of(path: Path) -> str:
 
 
 def _load(
-    files: Sequence[Path], engine: str | None, project: str | None, profiles: Sequence[str], env_files: Sequence[Path]
+    files: Sequence[Path],
+    engine: str | None,
+    project: str | None,
+    profiles: Sequence[str],
+    env_files: Sequence[Path],
+    epoch_s: int | None = None,
 ) -> Lab:
     from cnmsim.lab import Lab
 
@@ -104,8 +109,9 @@ def _load(
         if _kind_of(files[0]) == "lab":
             if len(files) > 1:
                 raise FileError("a lab file takes no further files", path=str(files[1]))
-            return Lab.from_file(files[0], engine=engine)
+            return Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
         options: dict[str, Any] = {"engine": engine} if engine else {}
+        options["epoch_s"] = epoch_s
         return Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
 
 
@@ -253,7 +259,8 @@ def _find(lab: Lab, name: str) -> Station:
     return directory.find(name)
 
 
-add_commands(cli, lambda file, engine: _load((file,), engine, None, (), ()))
+# Clients of a served lab compare its time of day with their own.
+add_commands(cli, lambda file, engine: _load((file,), engine, None, (), (), int(time.time())))
 
 
 def main() -> None:

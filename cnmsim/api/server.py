@@ -64,8 +64,10 @@ class ApiServer:
         await self._close()
 
     async def _open(self) -> None:
-        # Clients compare times of day with their own.
-        self.lab.clock.epoch_s = int(time.time() - self.lab.clock.now)
+        # Clients compare times of day with their own: a lab that was not given one takes today's.
+        clock = self.lab.clock
+        if clock.epoch_s == EPOCH_S:
+            clock.epoch_s = int(time.time() - clock.now)
         self.pacer.kick()
         self._driver = asyncio.create_task(self.pacer.run())
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,8 @@ class Lab:
     `engine` is the release every Docker host runs unless it is told otherwise, `seed` decides everything random: two
     labs built alike with one seed behave alike, byte for byte. `nameserver` is the address in the resolv.conf of hosts
     that are given none of their own, `latency_s` what a crossing of a segment takes unless told. `programs` are further
-    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit status.
+    programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit status. `epoch_s` is the time of day, in
+    seconds since 1970, at which virtual time begins.
 
     >>> lab = Lab()
     >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
@@ -52,6 +53,7 @@ class Lab:
         nameserver: str | None = None,
         latency_s: float = 0.0001,
         programs: Mapping[str, Program] | None = None,
+        epoch_s: int | None = None,
     ) -> None:
         from cnmsim.engine.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
@@ -61,6 +63,8 @@ class Lab:
         self.nameserver = nameserver
         self.latency_s = latency_s
         self.clock = Clock(seed)
+        if epoch_s is not None:
+            self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
         self.segments: dict[str, Segment] = {}
         self.links: list[Trunk | Link] = []
@@ -328,11 +332,13 @@ class Lab:
     # ---- files
 
     @classmethod
-    def from_file(cls, path: str | Path, *, engine: str | None = None, seed: int = 0) -> Lab:
+    def from_file(
+        cls, path: str | Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None
+    ) -> Lab:
         """Build the lab that a lab file describes. Raises `FileError`, naming line and key."""
         from cnmsim.lab.labfile import load_lab
 
-        return load_lab(Path(path), engine=engine, seed=seed)
+        return load_lab(Path(path), engine=engine, seed=seed, epoch_s=epoch_s)
 
     @classmethod
     def from_compose(
@@ -346,6 +352,7 @@ class Lab:
         scale: Mapping[str, int] | None = None,
         engine: str = DEFAULT_RELEASE,
         seed: int = 0,
+        epoch_s: int | None = None,
     ) -> Lab:
         """Bring a Compose project up on a Docker host in a small world of its own.
 
@@ -359,7 +366,10 @@ class Lab:
         """
         from cnmsim.lab.compose.world import compose_lab
 
-        return compose_lab(files, project, env, profiles, env_files=env_files, scale=scale, engine=engine, seed=seed)
+        return compose_lab(
+            files, project, env, profiles,
+            env_files=env_files, scale=scale, engine=engine, seed=seed, epoch_s=epoch_s,
+        )  # fmt: skip
 
     def up(
         self,

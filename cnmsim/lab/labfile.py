@@ -122,14 +122,14 @@ def is_lab(document: Any) -> bool:
     return isinstance(document, dict) and "hosts" in document and "services" not in document
 
 
-def load_lab(path: Path, *, engine: str | None = None, seed: int = 0) -> Lab:
+def load_lab(path: Path, *, engine: str | None = None, seed: int = 0, epoch_s: int | None = None) -> Lab:
     """Build the lab that a file describes; `engine` overrides the release the file names.
 
     Raises `FileError` for whatever is wrong in the file, with its line and key.
     """
     document = load_yaml(path)
     check(document, LAB_SCHEMA, str(path))
-    return _Reader(path, document).lab(engine, seed)
+    return _Reader(path, document).lab(engine, seed, epoch_s)
 
 
 class _Reader:
@@ -145,12 +145,12 @@ class _Reader:
         text = error.message if isinstance(error, CnmsimError) else str(error)
         return wrong(self.document, keys, text, str(self.path))
 
-    def lab(self, engine: str | None, seed: int) -> Lab:
+    def lab(self, engine: str | None, seed: int, epoch_s: int | None) -> Lab:
         document = self.document
         nameserver = document.get("nameserver")
         try:
             release = engine or document.get("engine")
-            lab = Lab(release or DEFAULT_RELEASE, document.get("seed", seed), nameserver=nameserver)
+            lab = Lab(release or DEFAULT_RELEASE, document.get("seed", seed), nameserver=nameserver, epoch_s=epoch_s)
         except CnmsimError as error:
             raise self._error(("engine",), error) from None
         for name, options in document.get("segments", {}).items():

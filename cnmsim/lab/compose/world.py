@@ -26,10 +26,11 @@ def compose_lab(
     scale: Mapping[str, int] | None = None,
     engine: str = "29.7.2",
     seed: int = 0,
+    epoch_s: int | None = None,
 ) -> Lab:
     """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`."""
     model = load_project(files, project, env, profiles, env_files=env_files)
-    lab = Lab(engine=engine, seed=seed, nameserver=INTERNET)
+    lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     taken = {name for service in model.services.values() for name in (service.name, service.container_name)}
     lab.add_router(_free("router", taken), f"{ROUTER_INSIDE}/24", f"{ROUTER_OUTSIDE}/24")
     lab.add_host(_free("internet", taken), f"{INTERNET}/24", gateway=ROUTER_OUTSIDE, web=True, names=NAMES)
