@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import gc
 import json
-import os
 import resource
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
+from typing import Self
 
 from cnmsim import Lab
 
@@ -37,7 +37,7 @@ class Client:
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_unix_connection(self.path)
         return self
 
@@ -135,7 +135,7 @@ def objects_of(lab: Lab) -> dict[str, int]:
         "devices": len(machine.root.devices),
         "timers": sum(timer.call is not None for _, _, timer in lab.clock._heap),
         "endpoints": sum(len(network.endpoints) for network in engine.controller.networks),
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
     }
 
 

@@ -15,10 +15,15 @@ from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundErr
 from cnmsim.engine.state import ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.kernel.clock import NS
 from cnmsim.kernel.process import SIGKILL, Process
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
+
+_REMEMBERED_S = 300
+#: Execs from one sweep of those that ended to the next.
+_SWEEP = 64
 
 
 @define(eq=False)
@@ -33,6 +38,7 @@ class Exec:
     process: Process | None = None
     exit_code: int | None = None
     has_run: bool = field(default=False, init=False)
+    ended_ns: int | None = field(default=None, init=False)
 
     def container_ended(self) -> None:
         """End with the container's first process."""
@@ -76,12 +82,23 @@ def create_exec(engine: Engine, container: Container, config: dict[str, Any]) ->
     if not config["Cmd"]:
         raise InvalidParameter("No exec command specified")
     check_active(container)
+    _forget_ended(engine)
     streams = StandardStreams(engine.clock, has_stdin=config["AttachStdin"], is_terminal=config["Tty"])
     execution = Exec(hex_id(engine.random), container, list(config["Cmd"]), config, streams)
     container.execs[execution.id] = execution
     engine.execs[execution.id] = execution
     _log(engine, execution, f"exec_create: {_words(execution)}")
     return execution
+
+
+def _forget_ended(engine: Engine) -> None:
+    """Forget the execs that ended a while ago (moby `execCommandGC`), above all those of health checks."""
+    if len(engine.execs) % _SWEEP:
+        return
+    limit_ns = engine.clock.now_ns - _REMEMBERED_S * NS
+    for each in tuple(engine.execs.values()):
+        if each.ended_ns is not None and each.ended_ns <= limit_ns:
+            del engine.execs[each.id]
 
 
 def check_active(container: Container) -> None:
@@ -150,6 +167,7 @@ def start_exec(engine: Engine, execution: Exec) -> None:
 
 def _ended(engine: Engine, execution: Exec, process: Process) -> None:
     execution.exit_code = process.exit_status
+    execution.ended_ns = engine.clock.now_ns
     execution.container.execs.pop(execution.id, None)
     _log(engine, execution, "exec_die", {"exitCode": str(process.exit_status)})
     execution.streams.finish(process.exit_status or 0)

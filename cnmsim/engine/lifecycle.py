@@ -410,8 +410,8 @@ class Lifecycle:
             self.send_signal(container, SIGKILL)
         container.change(Change.REMOVE)
         engine = self.engine
-        for execution in tuple(container.execs.values()):
-            engine.execs.pop(execution.id, None)
+        for identity in [each.id for each in engine.execs.values() if each.container is container]:
+            del engine.execs[identity]
         engine.store.remove(container)
         self._drop_volumes(container, anonymous=volumes)
         engine.log_container(container, "destroy")

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
@@ -33,6 +34,7 @@ class NamespaceInterface:
     source_name: str
     created_here: bool
     routes: list[Route] = field(factory=list)
+    announcements: list[Timer] = field(factory=list)
 
 
 @define(eq=False)
@@ -113,17 +115,20 @@ class OslNamespace:
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
         device.set_up()
-        self._announce(device, addresses)
+        interface.announcements = self._announce(device, addresses)
         for static in info.static_routes:
             if not static.prefix.length:
                 # A default route is installed only for the endpoint that leads out.
                 continue
             interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
 
-    def _announce(self, device: Device, addresses: EndpointInterface) -> None:
-        """Tell the link whose addresses these are now, three times (moby `libnetwork/osl/interface_linux.go`)."""
+    def _announce(self, device: Device, addresses: EndpointInterface) -> list[Timer]:
+        """Tell the link whose addresses these are now, three times (moby `libnetwork/osl/interface_linux.go`).
+
+        Gives the later times.
+        """
         if not self.profile.announces_addresses:
-            return
+            return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
         def tell() -> None:
@@ -132,8 +137,8 @@ class OslNamespace:
                     self.namespace.neighbours.announce(device, address)
 
         tell()
-        for count in range(1, _ANNOUNCEMENTS):
-            self.namespace.clock.call_later(count * _ANNOUNCEMENT_PAUSE_S, tell)
+        clock = self.namespace.clock
+        return [clock.call_later(count * _ANNOUNCEMENT_PAUSE_S, tell) for count in range(1, _ANNOUNCEMENTS)]
 
     def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
         scope = "link" if next_hop is None else "global"
@@ -162,6 +167,8 @@ class OslNamespace:
         interface = self.interfaces.pop(key, None)
         if interface is None:
             return
+        for timer in interface.announcements:
+            timer.cancel()
         device = interface.device
         for family in [f for f, route in self._gateways.items() if route.device is device]:
             self.set_gateway(family, None, None)
