@@ -8,5 +8,5 @@ from cnmsim.testing.machine import DockerHostMachine
 
 TestDockerHost = DockerHostMachine.TestCase
 TestDockerHost.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
