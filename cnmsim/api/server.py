@@ -18,6 +18,7 @@ from cnmsim.api.control import ControlSocket
 from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
 from cnmsim.api.pacing import Pacer
+from cnmsim.kernel.clock import EPOCH_S
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
