@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
     from cnmsim.observe import Trace
 
-_LAB = "lab"
 #: Lines of a walk that a report shows at most.
 _LINES = 60
 
@@ -65,13 +64,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the walk to the report of a test that failed."""
+    """Add the walk to the report of a test that failed: of `lab`, and of whatever fixture called `keep_last_trace`."""
     report = yield
-    walk = last_trace(getattr(item, "funcargs", {}).get(_LAB))
-    if walk is not None and report.when == "call" and report.failed:
-        lines = str(walk).splitlines()
-        shown = lines if len(lines) <= _LINES else [*lines[: _LINES // 2], "…", *lines[-_LINES // 2 :]]
-        report.sections.append((f"cnmsim: {walk.title}", "\n".join(shown)))
-    if call.when == "teardown":
-        _LAST.pop(id(getattr(item, "funcargs", {}).get(_LAB)), None)
+    for value in getattr(item, "funcargs", {}).values():
+        walk = last_trace(value)
+        if walk is not None and report.when == "call" and report.failed:
+            report.sections.append((f"cnmsim: {walk.title}", _shortened(str(walk))))
+        if call.when == "teardown":
+            _LAST.pop(id(value), None)
     return report
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES // 2], "…", *lines[-_LINES // 2 :]]
+    return "\n".join(lines)
