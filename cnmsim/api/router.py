@@ -104,8 +104,11 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         if found is None:
             return Response.error(404, "page not found")
         row, parameters = found
-        answer = await row.handler(api, request, **parameters)
-        api.pacer.kick()
+        try:
+            answer = await row.handler(api, request, **parameters)
+        finally:
+            # What it set going begins at once, also where it failed.
+            api.pacer.kick()
     except CnmsimError as error:
         return Response.error(error.status, error.message)
     except Exception:  # noqa: BLE001 - an error of ours must not end the other clients' connections; it is logged
