@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from cnmsim import Lab
-from cnmsim.api.background import served
 
 
 class UnixHTTP(http.client.HTTPConnection):
@@ -69,7 +68,7 @@ def new_lab(version="29.7.2"):
 
 @pytest.fixture(scope="module")
 def sockets():
-    with served(new_lab()) as paths:
+    with new_lab().serve() as paths:
         yield paths
 
 
