@@ -448,7 +448,10 @@ class Lab:
         known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
         if len(known) > 1:
             names = ", ".join(sorted(segment.name for segment in known))
-            raise InvalidParameter(f"{', '.join(interface.subnets)} are on different segments: {names}")
+            raise InvalidParameter(
+                f"{', '.join(interface.subnets)} are on different segments: {names} "
+                "(an IPv6 address shares the interface of the address before it)"
+            )
         if known:
             return known.pop()
         name = interface.subnets[0]

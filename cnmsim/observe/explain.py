@@ -12,6 +12,7 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.asking import LabView, address_towards, ask, directory_of, station_of
 from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
+from cnmsim.observe.resolvconf import resolv_conf_facts
 from cnmsim.observe.stations import Directory, Station, shared_networks
 from cnmsim.observe.table import html_grid, plain_grid
 from cnmsim.observe.target import Target
@@ -105,10 +106,9 @@ def explain(
     goal = _goal(directory, destination)
     if goal is None:
         target = Target.of_service(str(destination), service)
-        return Explanation(
-            asker.name, target.host, _service(target), ask(directory, asker, target, timeout_s=timeout_s),
-            None, tuple(_facts(asker, None, target)),
-        )  # fmt: skip
+        walk = ask(directory, asker, target, timeout_s=timeout_s)
+        facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
+        return Explanation(asker.name, target.host, _service(target), walk, None, facts)
     name = destination if isinstance(destination, str) and ":" not in destination else goal.name
     target = Target.of_service(name, service)
     by_name = goal.is_container and goal.attachments
@@ -155,6 +155,12 @@ def _facts(source: Station, goal: Station | None, target: Target) -> list[str]:
         for item in goal.published
     ]
     return facts
+
+
+def _name_facts(source: Station, walk: Trace) -> tuple[str, ...]:
+    """Say why the source asks the name servers it asks, where that may be the trouble."""
+    is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
+    return resolv_conf_facts(source.files) if is_of_interest else ()
 
 
 def _networks_fact(station: Station) -> str:

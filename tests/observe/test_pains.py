@@ -515,3 +515,43 @@ def test_an_address_that_left_its_host_untranslated_gets_no_answer() -> None:
         "the answer is lost: router has no route to 172.17.0.2, and node1 let that address of app out untranslated"
     )
     assert fix.startswith("let node1 masquerade it (daemon option iptables")
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        (
+            {"network": "app"},
+            (
+                (
+                    "resolv.conf: nameserver 127.0.0.11 (the embedded resolver, which asks 203.0.113.10 from the host: "
+                    "from the host's /etc/resolv.conf)"
+                ),
+                "resolv.conf: options ndots:0 (from /etc/resolv.conf, and ndots:0 is the engine's own)",
+            ),
+        ),
+        (
+            {"dns": ["203.0.113.10"], "dns_search": ["corp.example"]},
+            (
+                "resolv.conf: nameserver 203.0.113.10 (given by dns)",
+                "resolv.conf: search corp.example (given by dns_search)",
+            ),
+        ),
+    ],
+)
+def test_each_line_of_resolv_conf_is_told_with_where_it_comes_from(
+    options: dict[str, Any], facts: tuple[str, ...]
+) -> None:
+    lab = _lab()
+    _network(lab, "app")
+    _run(lab, "app", "alpine", "sleep 1d", **options)
+    said = lab.explain("app", "nowhere.example", "tcp/80").facts
+    assert tuple(fact for fact in said if fact.startswith("resolv.conf")) == facts
+
+
+def test_the_engines_default_name_servers_are_told_as_such() -> None:
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    _run(lab, "app", "alpine", "sleep 1d")
+    said = lab.explain("app", "nowhere.example", "tcp/80").facts
+    assert "resolv.conf: nameserver 8.8.8.8 (the engine's default, as the host names none that can be used)" in said
