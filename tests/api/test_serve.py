@@ -1,0 +1,101 @@
+"""`cnmsim serve` and `cnmsim sh`, as a shell runs them."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+LAB = """
+hosts:
+  node1: {addresses: [10.0.0.15/24], docker: true}
+  client: {addresses: [10.0.0.50/24]}
+"""
+
+
+def cnmsim(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "cnmsim", *words], capture_output=True, text=True, timeout=30, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("lab")
+    (place / "lab.yml").write_text(LAB)
+    command = [sys.executable, "-m", "cnmsim", "serve", str(place / "lab.yml"), "--dir", str(place / "d"), "--fast"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        for _ in range(200):
+            if (place / "d/ready").exists():
+                break
+            time.sleep(0.05)
+        yield place / "d"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert not (place / "d/ready").exists()
+    assert not (place / "d/node1/docker.sock").exists()
+
+
+def test_sockets_are_their_owners_alone(folder):
+    for name in ("node1/docker.sock", "control.sock"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+
+
+def test_only_docker_hosts_have_an_engine(folder):
+    assert not (folder / "client").exists()
+
+
+def test_status_and_output_are_the_programs(folder):
+    done = cnmsim(
+        "sh", "--dir", str(folder), "client", "--", "ping", "-c", "1", "10.0.0.15", stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0
+    assert "1 packets transmitted, 1 received" in done.stdout
+    failed = cnmsim(
+        "sh", "--dir", str(folder), "client", "--", "ip", "link", "show", "eth7", stdin=subprocess.DEVNULL
+    )
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "does not exist" in failed.stderr
+
+
+def test_input_reaches_the_program(folder):
+    done = cnmsim("sh", "--dir", str(folder), "client", "--", "cat", input="one\ntwo\n")
+    assert (done.returncode, done.stdout) == (0, "one\ntwo\n")
+
+
+def test_an_unknown_program_is_127(folder):
+    done = cnmsim("sh", "--dir", str(folder), "client", "--", "nosuch", stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (127, "sh: nosuch: not found\n")
+
+
+def test_alone_it_opens_the_users_shell_with_the_hosts_programs(folder):
+    environment = {**os.environ, "SHELL": "/bin/sh", "PYTHONPATH": str(Path.cwd())}
+    done = cnmsim(
+        "sh", "--dir", str(folder), "client", input="ping -c 1 10.0.0.15 | grep -c received\n", env=environment
+    )
+    assert done.stdout == "1\n"
+
+
+def test_where_no_lab_is_served_it_says_so(tmp_path):
+    done = cnmsim("sh", "--dir", str(tmp_path), "client", "--", "true", stdin=subprocess.DEVNULL)
+    assert done.returncode == 125
+    assert "no lab is served here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--tcp", "0.0.0.0:0"], "refusing to listen on 0.0.0.0 without TLS"),
+        (["--tlsverify"], "--tlsverify needs --tlscacert, --tlscert and --tlskey"),
+        (["--engine", "1.2.3"], "no engine release 1.2.3"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(tmp_path, words, text):
+    (tmp_path / "lab.yml").write_text(LAB)
+    done = cnmsim("serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d"), *words)
+    assert done.returncode == 2
+    assert text in done.stderr
