@@ -126,7 +126,7 @@ class Host:
         try:
             docker = import_module("docker")
         except ImportError:
-            raise ImportError("docker_client() needs docker-py: pip install docker") from None
+            raise ImportError("docker_client() needs docker-py: pip install 'cnmsim[docker]', or docker") from None
         return docker.DockerClient(**{"base_url": f"unix://{self.socket}", "version": "auto", **options})
 
     def ping(self, target: str, *, count: int = 1, timeout_s: float = 2) -> ExecResult:
