@@ -17,6 +17,7 @@ from cnmsim.engine.state import Change, ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
+from cnmsim.kernel import procsys
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -173,6 +174,8 @@ class Lifecycle:
             container.files.bind("/etc/hosts", sandbox.hosts_file)
             container.files.bind("/etc/resolv.conf", sandbox.resolv_conf)
         container.files.write("/etc/hostname", f"{container.hostname}\n".encode())
+        is_privileged = bool(container.host_config.get("Privileged"))
+        procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
 
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.engine.networking.sandbox_of(container)

@@ -35,11 +35,12 @@ class FileSystem:
 
     _files: dict[str, File] = field(factory=dict, init=False)
     _directories: set[str] = field(factory=lambda: {"/", "/etc", "/tmp"}, init=False)  # noqa: S108
+    _mounts: dict[str, Callable[[str], File | None]] = field(factory=dict, init=False)
 
     def file(self, path: str) -> File:
         """Give the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
         path = _resolve(path)
-        found = self._files.get(path)
+        found = self._find(path)
         if found is not None:
             return found
         if path in self._directories:
@@ -73,10 +74,22 @@ class FileSystem:
         self.mkdir(posixpath.dirname(path))
         self._files[path] = file
 
+    def mount(self, path: str, find: Callable[[str], File | None]) -> None:
+        """Put files below `path` that `find` gives by their way from there, in place of what was mounted there."""
+        self._mounts[_resolve(path)] = find
+
+    def _find(self, path: str) -> File | None:
+        found = self._files.get(path)
+        if found is None:
+            for at, find in self._mounts.items():
+                if path.startswith(f"{at}/"):
+                    return find(path[len(at) + 1 :])
+        return found
+
     def exists(self, path: str) -> bool:
         """Tell whether a file or directory is there."""
         path = _resolve(path)
-        return path in self._files or path in self._directories
+        return self._find(path) is not None or path in self._directories
 
     def is_dir(self, path: str) -> bool:
         """Tell whether a directory is there."""
@@ -115,7 +128,7 @@ class FileSystem:
 
     def _open_for_writing(self, path: str) -> File:
         path = _resolve(path)
-        found = self._files.get(path)
+        found = self._find(path)
         if found is None:
             found = File()
             self.bind(path, found)

@@ -7,6 +7,7 @@ from random import Random
 
 from attrs import define, field
 
+from cnmsim.kernel import procsys
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -35,6 +36,7 @@ class Machine:
     def __attrs_post_init__(self) -> None:
         self.random = self.clock.stream(self.name)
         self.root = self.new_namespace(self.name)
+        procsys.mount(self.files, self.root)
 
     def new_namespace(self, name: str) -> NetworkNamespace:
         """Make a network namespace that traces call `name`; it has a loopback device that is down."""

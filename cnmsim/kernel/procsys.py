@@ -1,0 +1,54 @@
+"""/proc/sys/net: the sysctls of a network namespace as files."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.files import File
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+ROOT = "/proc/sys"
+
+
+class SysctlFile(File):
+    """One sysctl as a file: its content is the value and a newline, writing sets the value."""
+
+    def __init__(self, namespace: NetworkNamespace, key: str, *, is_read_only: bool = False) -> None:
+        self._namespace = namespace
+        self._key = key
+        self._is_read_only = is_read_only
+        self.mode = 0o644
+
+    @property
+    def content(self) -> bytes:
+        """The value as it is now."""
+        return f"{self._namespace.sysctl_get(self._key)}\n".encode()
+
+    @content.setter
+    def content(self, written: bytes) -> None:
+        # Opening for writing truncates and sets nothing; of several lines written the last one counts.
+        if self._is_read_only:
+            raise OSError(errno.EROFS, "Read-only file system")
+        lines = written.decode(errors="replace").split("\n")
+        value = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        if value and value != self._namespace.sysctl_get(self._key):
+            self._namespace.sysctl_set(self._key, value)
+
+
+def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
+    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges."""
+
+    def find(path: str) -> File | None:
+        # A dot in a path belongs to a device's name, and the sysctl has a dot in either place.
+        key = path.replace("/", ".")
+        try:
+            namespace.sysctl_get(key)
+        except OSError:
+            return None
+        return SysctlFile(namespace, key, is_read_only=is_read_only)
+
+    files.mount(ROOT, find)
