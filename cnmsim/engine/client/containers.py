@@ -49,6 +49,16 @@ class CommandOutput:
     text: str
     exit_code: int
 
+    @property
+    def output(self) -> str:
+        """The text, by the name it has in what a host's `exec` gives."""
+        return self.text
+
+    @property
+    def status(self) -> int:
+        """The exit status, by the name it has in what a host's `exec` gives."""
+        return self.exit_code
+
     def __str__(self) -> str:
         return self.text
 
