@@ -25,7 +25,7 @@ MAC_BROADCAST: Mac = b"\xff" * 6
 MAC_ZERO: Mac = bytes(6)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def parse_ip(text: str) -> Address:
     """Read an IPv4 or IPv6 address from text. Raises `ValueError` if it is neither."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
@@ -35,13 +35,13 @@ def parse_ip(text: str) -> Address:
         raise ValueError(f"invalid IP address: {text}") from None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def format_ip(address: Address) -> str:
     """Write an address as text, IPv6 in the form of RFC 5952."""
     return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def parse_mac(text: str) -> Mac:
     """Read `02:42:ac:11:00:02` (or with hyphens). Raises `ValueError` for anything else."""
     parts = text.replace("-", ":").split(":")
@@ -53,7 +53,7 @@ def parse_mac(text: str) -> Mac:
         raise ValueError(f"invalid MAC address: {text}") from None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def format_mac(mac: Mac) -> str:
     """Write a MAC address as `02:42:ac:11:00:02`."""
     return mac.hex(":")
