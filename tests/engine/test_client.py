@@ -109,7 +109,7 @@ def test_environment_is_the_images_the_users_and_the_engines():
     engine = new_engine()
     container = engine.containers.run("alpine", "sleep 1d", hostname="h", environment={"FOO": "bar"}, detach=True)
     assert container.exec("env").text == (
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=h\nFOO=bar\nHOME=/\n"
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=h\nFOO=bar\nHOME=/root\n"
     )
 
 
