@@ -148,7 +148,15 @@ def test_only_hard_errors_reach_a_connected_socket(
     client = UdpSocket(a)
     client.connect(("10.0.0.2", 53))
     error = IcmpErrorInfo(
-        4, 17, parse_ip("10.0.0.1"), parse_ip("10.0.0.2"), client.local_port, 53, icmp_type, code, parse_ip("10.0.0.9")
+        4,
+        17,
+        parse_ip("10.0.0.1"),
+        parse_ip("10.0.0.2"),
+        client.local_port,
+        53,
+        icmp_type,
+        code,
+        parse_ip("10.0.0.9"),
     )
     a.sockets.deliver_icmp_error(evolve(error, sport=client.local_port + 1))
     a.sockets.deliver_icmp_error(error)
