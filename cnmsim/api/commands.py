@@ -36,6 +36,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option(
         "--state", type=_STATE, help="Restore the engines from this file if it is there, and save them at the end."
     )
+    @click.option("--offline-images", is_flag=True, help="Let no image be pulled, as on a host without a registry.")
     @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
     @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
     @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
@@ -43,7 +44,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--tlscert", type=_FILE, help="The server's certificate.")
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
-        file: Path, directory: Path, engine: str | None, state: Path | None, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
+        file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
         tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
@@ -58,6 +59,7 @@ def _serve_command(load: Load) -> click.Command:
         certificates = _certificates(tlsverify, tlscacert, tlscert, tlskey)
         try:
             lab = load(file, engine)
+            lab.images.is_offline = offline_images
             if state is not None:
                 _restore(lab, state)
             asyncio.run(_serve(lab, directory, fast, tcp, certificates))

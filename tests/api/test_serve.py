@@ -1,7 +1,9 @@
 """`cnmsim serve` and `cnmsim sh`, as a shell runs them."""
 
+import http.client
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -99,3 +101,23 @@ def test_what_cannot_be_served_is_refused(tmp_path, words, text):
     done = cnmsim("serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d"), *words)
     assert done.returncode == 2
     assert text in done.stderr
+
+
+def test_offline_images_lets_nothing_be_pulled(tmp_path):
+    (tmp_path / "lab.yml").write_text(LAB)
+    command = [sys.executable, "-m", "cnmsim", "serve", str(tmp_path / "lab.yml"), "--dir", str(tmp_path / "d")]
+    with subprocess.Popen([*command, "--fast", "--offline-images"], stdout=subprocess.PIPE) as process:
+        for _ in range(200):
+            if (tmp_path / "d/ready").exists():
+                break
+            time.sleep(0.05)
+        client = http.client.HTTPConnection("docker")
+        client.sock = socket.socket(socket.AF_UNIX)
+        client.sock.connect(str(tmp_path / "d/node1/docker.sock"))
+        client.request("POST", "/images/create?fromImage=redis&tag=7")
+        answer = client.getresponse()
+        assert answer.status == 500
+        assert b"no such host" in answer.read()
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
