@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from cnmsim.api.commands import add_commands
+from cnmsim.api.commands import add_commands, trace_served
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
@@ -140,7 +140,18 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     return wrapped
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The verbs. `trace --dir` asks a lab that is being served, all else a file."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[:1] == ["trace"] and any(word.partition("=")[0] == "--dir" for word in args[1:]):
+            return "trace", trace_served, args[1:]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="cnmsim", message="%(prog)s %(version)s")
 def cli() -> None:
     """Docker networking without Docker: ask a Compose file who reaches whom, and see every packet."""
@@ -173,6 +184,7 @@ def trace(
         cnmsim trace compose.yml web db:5432
         cnmsim trace compose.yml client http://docker:8080/
         cnmsim trace lab.yml node1 server:53/udp --pcap dns.pcapng
+        cnmsim trace --dir DIR web db:5432    (in the lab that `cnmsim serve` serves there)
     """  # noqa: D301 - click's own mark
     from cnmsim import observe
 

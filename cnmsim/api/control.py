@@ -71,7 +71,7 @@ class ControlSocket:
             timeout_s=float(wish.get("timeout_s", 5.0)),
             family=int(wish.get("family", 0)),
         )
-        return walk.to_json()
+        return {"walk": walk.to_json(), "text": walk.text(verbose=bool(wish.get("verbose")))}
 
     async def _execute(
         self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -1,6 +1,7 @@
 """`cnmsim serve` and `cnmsim sh`, as a shell runs them."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -121,3 +122,16 @@ def test_offline_images_lets_nothing_be_pulled(tmp_path):
         client.close()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_trace_asks_the_served_lab_as_it_is_now(folder):
+    refused = cnmsim("trace", "--dir", str(folder), "client", "node1:8125")
+    assert refused.returncode == 1
+    assert "REFUSED" in refused.stdout
+    listener = cnmsim("sh", "--dir", str(folder), "node1", "--", "sh", "-c", "httpd -f -p 8125 -h /www &")
+    assert listener.returncode == 0, listener.stderr
+    reached = cnmsim("trace", "--dir", str(folder), "client", "node1:8125", "--json")
+    assert reached.returncode == 0
+    assert json.loads(reached.stdout)["verdict"] == "answered"
+    assert cnmsim("trace", "--dir", str(folder), "nobody", "node1").returncode == 2
+    assert "no lab is served here" in cnmsim("trace", "--dir", str(folder.parent / "none"), "a", "b").stderr
