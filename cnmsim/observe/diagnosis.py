@@ -372,7 +372,9 @@ def _silent_resolver(case: Case, verdict: Verdict, hop: Hop | None) -> Finding:
     )
     if knows_none and any(item.is_container for item in case.directory.matching(name)):
         why, fix = _why_unknown(case, source, name)
-        return Finding(verdict, f"{servers} gave no answer (and would know no container): {why}", fix, _asked(case), hop)
+        return Finding(
+            verdict, f"{servers} gave no answer (and would know no container): {why}", fix, _asked(case), hop
+        )
     if case.asking_losses:
         loss = case.asking_losses[-1]
         if loss.reason is DropReason.PORT_CLOSED:
