@@ -44,7 +44,7 @@ BUSYBOX = [
 @pytest.fixture(scope="module")
 def real():
     if subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, check=False).returncode:
-        pytest.skip("needs root")
+        pytest.skip(reason="needs root and ip netns")
     try:
         for line in SETUP:
             subprocess.run(["ip", "netns", "exec", NAMESPACE, *line.split()], check=True)
