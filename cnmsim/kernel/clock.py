@@ -17,6 +17,7 @@ from attrs import define
 
 if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
+    from cnmsim.kernel.sealed import SealedExchange
 
 NS = 1_000_000_000
 #: The moment, in seconds since 1970, that virtual time zero stands for: 2026-01-01T00:00:00Z.
@@ -52,7 +53,7 @@ class Clock:
     day, in seconds since 1970, at which the lab began.
     """
 
-    __slots__ = ("_heap", "_ready", "_sequence", "context", "epoch_s", "now_ns", "seed")
+    __slots__ = ("_heap", "_ready", "_sealed", "_sequence", "context", "epoch_s", "now_ns", "seed")
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -62,6 +63,16 @@ class Clock:
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], Observer | None]] = deque()
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
+        self._sealed: SealedExchange | None = None
+
+    @property
+    def sealed(self) -> SealedExchange:
+        """The contents of the encrypted payloads that are under way in this lab."""
+        if self._sealed is None:
+            from cnmsim.kernel.sealed import SealedExchange
+
+            self._sealed = SealedExchange(self)
+        return self._sealed
 
     @property
     def now(self) -> float:
