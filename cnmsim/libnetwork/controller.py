@@ -13,10 +13,11 @@ from typing import Protocol
 from attrs import define, evolve, field
 
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.device import InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
@@ -70,6 +71,7 @@ class Controller:
     engine_id: str = ""
     daemon_process: Callable[[], Process] | None = None
     cluster: Cluster | None = field(default=None, init=False)
+    agent: Agent | None = field(default=None, init=False, repr=False)
     networks: list[Network] = field(factory=list, init=False)
     sandboxes: list[Sandbox] = field(factory=list, init=False)
     log: list[str] = field(factory=list, init=False, repr=False)
@@ -398,6 +400,41 @@ class Controller:
             }
         )
         return self.new_network(GATEWAY_NETWORK, "bridge", options=options)
+
+    # --- the swarm's control plane -------------------------------------------------------------------------------
+
+    @property
+    def is_swarm_node(self) -> bool:
+        """Whether this host is a member of a swarm."""
+        return self.agent is not None or (self.cluster is not None and self.cluster.is_agent)
+
+    def agent_start(self, config: AgentConfig) -> Agent:
+        """Start the agent: gossip with the other nodes begins. Gives the one there is if there is one.
+
+        Raises `SystemFault` in libnetwork's words, with nothing started.
+        """
+        if self.agent is None:
+            check_keys(config.keys)
+            self.agent = Agent(self, config, list(config.keys))
+            self.agent.join(config.remotes)
+        return self.agent
+
+    def agent_join(self, remotes: Sequence[Address]) -> None:
+        """Let the agent, if there is one, join the gossip cluster of these addresses."""
+        if self.agent is not None:
+            self.agent.join(remotes)
+
+    def agent_stop(self) -> None:
+        """Leave the gossip cluster and stop the agent. Does nothing if there is none."""
+        agent, self.agent = self.agent, None
+        if agent is not None:
+            agent.stop()
+
+    def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
+        """Take the keys the manager gave out. Raises `SystemFault` for an incomplete set."""
+        check_keys(keys)
+        if self.agent is not None:
+            self.agent.keys = list(keys)
 
     # --- sandboxes -----------------------------------------------------------------------------------------------
 

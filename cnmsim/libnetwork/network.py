@@ -6,12 +6,13 @@ Source: moby `daemon/libnetwork/network.go` (docker-v29.7.2), `libnetwork/networ
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, format_ip, is_link_local
+from cnmsim.libnetwork.agent import PeerInfo
 from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest, is_special
 from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -128,6 +129,14 @@ class Network:
             internal=self.internal,
             ingress=self.ingress,
         )
+
+    def peers(self) -> list[PeerInfo]:
+        """Give the nodes of the swarm that have this network too."""
+        return []
+
+    def services(self) -> dict[str, Any]:
+        """Give the services and containers of this network on all nodes, by the service's name, as `inspect --verbose`."""
+        return {}
 
     def endpoint_by_name(self, name: str) -> Endpoint | None:
         """Give the endpoint of that name, or `None`."""

@@ -22,7 +22,11 @@ class IpamConfig:
 
 @define
 class NetworkOptions:
-    """What a new network is to be. `scope` is "" (the driver's own), "local", "swarm" or "global"."""
+    """What a new network is to be. `scope` is "" (the driver's own), "local", "swarm" or "global".
+
+    `load_balancer_ip` is this node's own address on a network of the swarm: with it the network gets a sandbox that
+    balances the load of its services.
+    """
 
     driver_opts: dict[str, str] = field(factory=dict)
     labels: dict[str, str] = field(factory=dict)
@@ -37,6 +41,33 @@ class NetworkOptions:
     scope: str = ""
     config_only: bool = False
     config_from: str = ""
+    load_balancer_ip: Address | None = None
+
+
+@frozen
+class PortConfig:
+    """A port a service publishes (SwarmKit `PortConfig`). `publish_mode` is "ingress" or "host"."""
+
+    name: str = ""
+    protocol: str = "tcp"
+    target_port: int = 0
+    published_port: int = 0
+    publish_mode: str = "ingress"
+
+
+@frozen
+class ServiceBinding:
+    """The service whose task an endpoint belongs to (moby `CreateOptionService`).
+
+    `aliases` are the service's names on that network beside its own, `virtual_ip` is `None` where its names stand for the
+    tasks themselves (endpoint mode dnsrr). `ports` counts on the ingress network alone.
+    """
+
+    id: str
+    name: str
+    aliases: tuple[str, ...] = ()
+    virtual_ip: Address | None = None
+    ports: tuple[PortConfig, ...] = ()
 
 
 @frozen
@@ -93,6 +124,8 @@ class EndpointOptions:
     port_bindings: list[PortBinding] = field(factory=list)
     disable_resolution: bool = False
     disable_ipv6: bool = False
+    is_load_balancer: bool = False
+    service: ServiceBinding | None = None
 
 
 @frozen
@@ -107,8 +140,10 @@ class LegacyLink:
 class SandboxOptions:
     """What a new sandbox is to be.
 
-    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is what traces call its namespace. With `use_external_key` the namespace is given later, by
-    `Sandbox.set_key` (the engine 26.1 creates endpoints before the container's namespace exists).
+    `extra_hosts` are further lines of /etc/hosts, as (names, address). `name` is what traces call its namespace. With
+    `use_external_key` the namespace is given later, by `Sandbox.set_key` (the engine 26.1 creates endpoints before the
+    container's namespace exists). `load_balancer_of` is the id of the network whose load the sandbox balances, `is_ingress`
+    marks the one of the ingress network.
     """
 
     name: str = ""
@@ -124,6 +159,8 @@ class SandboxOptions:
     port_bindings: list[PortBinding] = field(factory=list)
     legacy_links: list[LegacyLink] = field(factory=list)
     sysctls: dict[str, str] = field(factory=dict)
+    load_balancer_of: str = ""
+    is_ingress: bool = False
 
 
 def _bracketed(address: Address | None) -> str:

@@ -288,6 +288,14 @@ class Sandbox:
             endpoint.leave()
             endpoint.delete()
 
+    # --- services ------------------------------------------------------------------------------------------------
+
+    def enable_service(self) -> None:
+        """Tell the swarm of each endpoint by its names, and let it take its share of its service's load."""
+
+    def disable_service(self) -> None:
+        """Take each endpoint's share of the load and its names back; it can still be reached."""
+
     # --- names ---------------------------------------------------------------------------------------------------
 
     def resolve_name(self, name: str, family: int) -> list[Address] | None:
