@@ -1,0 +1,93 @@
+"""The cluster's certificate authority: mutual TLS identities and join tokens.
+
+A certificate says who a node is (CN, the node's id), what it may do (OU, its role) and where it belongs (O, the
+cluster's id). Source: moby/swarmkit `ca/{certificates,config,server}.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from attrs import frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.identity import base36
+
+WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
+#: How long a node's certificate is valid unless the cluster's spec says otherwise.
+DEFAULT_EXPIRY_S = 90 * 24 * 3600.0
+#: Certificates are backdated, for nodes whose clocks are behind.
+BACKDATE_S = 3600.0
+
+_DIGEST_LENGTH, _SECRET_LENGTH = 50, 25
+_TOKEN = re.compile(rf"SWMTKN-(1|2)-([0-9a-z]{{{_DIGEST_LENGTH}}})-([0-9a-z]{{{_SECRET_LENGTH}}})")
+
+
+@frozen
+class Certificate:
+    """An X.509 identity as the cluster's authority issues it. Times are seconds since 1970."""
+
+    node_id: str
+    role: str
+    organization: str
+    issuer_digest: str
+    serial: int
+    not_before_s: float
+    not_after_s: float
+
+    @property
+    def subject(self) -> str:
+        """The distinguished name."""
+        return f"O = {self.organization}, OU = {self.role}, CN = {self.node_id}"
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether it lets its owner act as a manager."""
+        return self.role == MANAGER_ROLE
+
+    def is_valid_at(self, wall_s: float) -> bool:
+        """Tell whether `wall_s` lies in its time."""
+        return self.not_before_s <= wall_s < self.not_after_s
+
+
+@frozen
+class RootCa:
+    """The authority of one cluster, known by the digest of its certificate (50 characters, base 36)."""
+
+    digest: str
+
+    @classmethod
+    def create(cls, random: Random) -> RootCa:
+        """Make the authority of a new cluster."""
+        return cls(base36(random.getrandbits(256), _DIGEST_LENGTH))
+
+    def issue(
+        self, random: Random, node_id: str, role: str, organization: str, wall_s: float, expiry_s: float
+    ) -> Certificate:
+        """Issue a certificate that is valid from an hour ago until `expiry_s` seconds after `wall_s`."""
+        return Certificate(
+            node_id, role, organization, self.digest, random.getrandbits(159), wall_s - BACKDATE_S, wall_s + expiry_s
+        )
+
+    def trusts(self, certificate: Certificate, wall_s: float) -> bool:
+        """Tell whether it issued a certificate and the certificate is in its time."""
+        return certificate.issuer_digest == self.digest and certificate.is_valid_at(wall_s)
+
+
+def new_secret(random: Random) -> str:
+    """Draw the secret part of a join token: 128 bits in base 36."""
+    return base36(random.getrandbits(128), _SECRET_LENGTH)
+
+
+def join_token(digest: str, secret: str) -> str:
+    """Give the text of a join token."""
+    return f"SWMTKN-1-{digest}-{secret}"
+
+
+def token_digest(token: str) -> str:
+    """Give the digest of the authority a join token names. Raises `InvalidParameter` for a text that is no token."""
+    found = _TOKEN.fullmatch(token)
+    if found is None:
+        raise InvalidParameter("invalid join token")
+    return found.group(2)

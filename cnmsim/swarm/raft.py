@@ -1,0 +1,290 @@
+"""Which manager leads: Raft's terms, votes and heartbeats between the managers of one swarm.
+
+The log's content is the one `Store` that all managers of a swarm share; what each member keeps for itself is how far it has come
+in it (`applied`). A manager that hears from no majority leads no more, and no manager without the newest entries is elected.
+Ticks and timeouts are SwarmKit's: a tick is a second, the leader's heartbeat one tick, an election 10 to 19 ticks of silence.
+Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", sections 5.2, 5.4.1 and 6; moby/swarmkit
+`manager/state/raft/raft.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock, Timer
+from cnmsim.kernel.task import Task
+
+TICK_S = 1.0
+ELECTION_TICKS = 10
+#: A leader that a majority answered within so many ticks may commit.
+_RECENT_TICKS = 3
+
+
+@frozen
+class Member:
+    """A manager as the others know it. `address` is where its RPCs are answered."""
+
+    raft_id: int
+    node_id: str
+    address: str
+
+
+@frozen
+class Membership:
+    """The members of one swarm; `version` grows with each change."""
+
+    members: tuple[Member, ...]
+    version: int = 0
+
+    def without(self, raft_id: int) -> Membership:
+        """Give it without one member."""
+        return Membership(tuple(each for each in self.members if each.raft_id != raft_id), self.version + 1)
+
+    def with_member(self, member: Member) -> Membership:
+        """Give it with one member more, or changed."""
+        others = tuple(each for each in self.members if each.raft_id != member.raft_id)
+        return Membership((*others, member), self.version + 1)
+
+    @property
+    def quorum(self) -> int:
+        """How many of them decide."""
+        return len(self.members) // 2 + 1
+
+
+@frozen
+class Heartbeat:
+    """What a leader tells its followers every tick."""
+
+    term: int
+    leader: int
+    applied: int
+    membership: Membership
+
+
+@frozen
+class VoteRequest:
+    """What a candidate asks."""
+
+    term: int
+    candidate: int
+    applied: int
+
+
+@frozen
+class Reply:
+    """The answer to either: the term of who answers, and whether it agreed."""
+
+    term: int
+    is_granted: bool
+
+
+Send = Callable[[Member, object], Coroutine[Any, Any, Reply]]
+
+
+@define(eq=False)
+class Raft:
+    """One member. `send` carries a message to another one and gives its reply; `store_index` tells how far the log goes.
+
+    `on_lead` and `on_resign` are called when this member begins and ceases to lead, `on_removed` when it is no member any more.
+    """
+
+    clock: Clock
+    random: Random
+    me: Member
+    membership: Membership
+    send: Send = field(repr=False)
+    store_index: Callable[[], int] = field(repr=False)
+    on_lead: Callable[[], None] = field(repr=False)
+    on_resign: Callable[[], None] = field(repr=False)
+    on_removed: Callable[[], None] = field(repr=False)
+    term: int = 0
+    leader_id: int | None = None
+    applied: int = 0
+    _voted_for: int | None = field(default=None, init=False)
+    _is_leading: bool = field(default=False, init=False)
+    _silent_ticks: int = field(default=0, init=False)
+    _limit_ticks: int = field(default=ELECTION_TICKS, init=False)
+    _answered_ns: dict[int, int] = field(factory=dict, init=False, repr=False)
+    _votes: set[int] = field(factory=set, init=False, repr=False)
+    _timer: Timer | None = field(default=None, init=False, repr=False)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take part. The only member of a new swarm leads at once."""
+        self._draw_limit()
+        self._timer = self.clock.call_later(TICK_S, self._tick)
+        if len(self.membership.members) == 1:
+            self._campaign()
+
+    def stop(self) -> None:
+        """Take part no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._step_down(self.term)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes part."""
+        return self._timer is not None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this member leads."""
+        return self._is_leading
+
+    @property
+    def leader(self) -> Member | None:
+        """The leader as far as this member knows."""
+        return next((each for each in self.membership.members if each.raft_id == self.leader_id), None)
+
+    def has_quorum(self) -> bool:
+        """Tell whether a majority answered this leader of late."""
+        return self._is_leading and self._count_answers(_RECENT_TICKS) >= self.membership.quorum
+
+    def is_reachable(self, raft_id: int) -> bool:
+        """Tell whether a member answered this leader of late."""
+        return raft_id == self.me.raft_id or self._has_answered(raft_id, _RECENT_TICKS)
+
+    def can_remove(self, raft_id: int) -> bool:
+        """Tell whether a quorum stays without a member (swarmkit `raft.CanRemoveMember`)."""
+        rest = [each for each in self.membership.members if each.raft_id != raft_id]
+        reachable = sum(self.is_reachable(each.raft_id) for each in rest)
+        return bool(rest) and reachable >= len(rest) // 2 + 1
+
+    def _has_answered(self, raft_id: int, ticks: int) -> bool:
+        answered = self._answered_ns.get(raft_id)
+        return answered is not None and self.clock.now_ns - answered <= ticks * TICK_S * 1e9
+
+    def _count_answers(self, ticks: int) -> int:
+        others = (each.raft_id for each in self.membership.members if each.raft_id != self.me.raft_id)
+        return 1 + sum(self._has_answered(each, ticks) for each in others)
+
+    # --- ticks ---------------------------------------------------------------------------------------------------
+
+    def _draw_limit(self) -> None:
+        self._limit_ticks = ELECTION_TICKS + self.random.randrange(ELECTION_TICKS)
+
+    def _tick(self) -> None:
+        self._timer = self.clock.call_later(TICK_S, self._tick)
+        if self._is_leading:
+            self.applied = self.store_index()
+            if self._silent_ticks >= ELECTION_TICKS and self._count_answers(ELECTION_TICKS) < self.membership.quorum:
+                self._step_down(self.term)
+                return
+            self._silent_ticks += 1
+            self.beat()
+            return
+        self._silent_ticks += 1
+        if self._silent_ticks >= self._limit_ticks:
+            self._campaign()
+
+    def beat(self) -> None:
+        """Send every follower a heartbeat now."""
+        self.applied = self.store_index()
+        message = Heartbeat(self.term, self.me.raft_id, self.applied, self.membership)
+        for member in self.membership.members:
+            if member.raft_id != self.me.raft_id:
+                Task(self.clock, self._ask(member, message))
+
+    async def _ask(self, member: Member, message: Heartbeat | VoteRequest) -> None:
+        try:
+            reply = await self.send(member, message)
+        except CnmsimError:
+            return  # it is not there now; silence is what Raft counts
+        if not self.is_running:
+            return
+        if reply.term > self.term:
+            self._step_down(reply.term)
+            return
+        if reply.term != self.term or message.term != self.term:
+            return
+        if isinstance(message, Heartbeat):
+            self._answered_ns[member.raft_id] = self.clock.now_ns
+        elif reply.is_granted and not self._is_leading and self._voted_for == self.me.raft_id:
+            self._votes.add(member.raft_id)
+            self._count_votes()
+
+    # --- elections -----------------------------------------------------------------------------------------------
+
+    def _campaign(self) -> None:
+        self.term += 1
+        self.leader_id = None
+        self._voted_for = self.me.raft_id
+        self._votes = {self.me.raft_id}
+        self._silent_ticks = 0
+        self._draw_limit()
+        self._count_votes()
+        if self._is_leading:
+            return
+        message = VoteRequest(self.term, self.me.raft_id, self.applied)
+        for member in self.membership.members:
+            if member.raft_id != self.me.raft_id:
+                Task(self.clock, self._ask(member, message))
+
+    def _count_votes(self) -> None:
+        if len(self._votes) < self.membership.quorum:
+            return
+        self._is_leading = True
+        self.leader_id = self.me.raft_id
+        self._silent_ticks = 0
+        now = self.clock.now_ns
+        self._answered_ns = {each: now for each in self._votes if each != self.me.raft_id}
+        self.beat()
+        self.on_lead()
+
+    def _step_down(self, term: int) -> None:
+        if term > self.term:
+            self.term = term
+            self._voted_for = None
+        if self._is_leading or self.leader_id == self.me.raft_id:
+            self.leader_id = None
+        self._silent_ticks = 0
+        if self._is_leading:
+            self._is_leading = False
+            self._answered_ns = {}
+            self.on_resign()
+
+    # --- what others say -----------------------------------------------------------------------------------------
+
+    def on_heartbeat(self, message: Heartbeat) -> Reply:
+        """Hear a leader."""
+        if message.term < self.term:
+            return Reply(self.term, is_granted=False)
+        if message.term > self.term or self._is_leading:
+            self._step_down(message.term)
+        self.leader_id = message.leader
+        self._silent_ticks = 0
+        self.applied = max(self.applied, message.applied)
+        if message.membership.version >= self.membership.version:
+            self.adopt(message.membership)
+        return Reply(self.term, is_granted=True)
+
+    def on_vote_request(self, message: VoteRequest) -> Reply:
+        """Hear a candidate. Nobody is elected away from a leader that is heard (swarmkit sets CheckQuorum)."""
+        if self.leader_id is not None and self._silent_ticks < ELECTION_TICKS and message.candidate != self.leader_id:
+            return Reply(self.term, is_granted=False)
+        if message.term < self.term:
+            return Reply(self.term, is_granted=False)
+        if message.term > self.term:
+            self._step_down(message.term)
+        is_granted = self._voted_for in {None, message.candidate} and message.applied >= self.applied
+        if is_granted:
+            self._voted_for = message.candidate
+            self._silent_ticks = 0
+        return Reply(self.term, is_granted=is_granted)
+
+    # --- membership ----------------------------------------------------------------------------------------------
+
+    def adopt(self, membership: Membership) -> None:
+        """Go by a changed membership; a leader tells the others with its next heartbeat."""
+        was_member = any(each.raft_id == self.me.raft_id for each in self.membership.members)
+        self.membership = membership
+        if was_member and all(each.raft_id != self.me.raft_id for each in membership.members):
+            self.on_removed()

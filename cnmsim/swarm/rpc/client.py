@@ -1,0 +1,178 @@
+"""The calling end of a connection between nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Future, wait_for
+from cnmsim.swarm.ca import Certificate
+from cnmsim.swarm.rpc.records import (
+    CALL_LENGTH,
+    CLIENT_FLIGHT,
+    Answer,
+    Call,
+    End,
+    Hello,
+    Push,
+    Records,
+    split_address,
+)
+from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, RpcError, Stream
+
+#: How long dialling may take, in seconds.
+DIAL_TIMEOUT_S = 10.0
+
+
+class Connection(Client):
+    """The calling end of a connection. `remote` is the certificate the other side showed."""
+
+    def __init__(self, clock: Clock, records: Records, remote: Certificate) -> None:
+        self._clock = clock
+        self._records = records
+        self.remote = remote
+        self._next_id = 0
+        self._calls: dict[int, Future[Any]] = {}
+        self._streams: dict[int, tuple[Stream, Callable[[Any], None]]] = {}
+        self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can still be made."""
+        return self._is_open
+
+    @property
+    def local_address(self) -> str:
+        """The address this end calls from."""
+        return format_ip(self._records.socket.local)
+
+    async def receive(self) -> None:
+        """Take in answers until the connection ends."""
+        reason = "connection closed"
+        try:
+            while True:
+                self._take(await self._records.receive())
+        except (EOFError, ValueError):
+            pass
+        except OSError as error:
+            reason = str(error.strerror or error)
+        self._fail(reason)
+
+    def _take(self, content: Any) -> None:
+        if isinstance(content, Answer):
+            waiting = self._calls.pop(content.id, None)
+            if waiting is None:
+                return
+            if content.error is not None:
+                waiting.set_exception(content.error)
+            else:
+                waiting.set_result(content.value)
+        elif isinstance(content, Push) and content.id in self._streams:
+            self._streams[content.id][1](content.message)
+        elif isinstance(content, End) and content.id in self._streams:
+            stream, _ = self._streams.pop(content.id)
+            if not stream.ended.is_done:
+                stream.ended.set_result(content.error)
+
+    async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Call and give the answer. Raises what the other side raised, or `RpcError`."""
+        call_id, answer = self._send(method, argument), Future[Any](self._clock)
+        self._calls[call_id] = answer
+        answer.add_done_callback(lambda _: None)
+        try:
+            return await wait_for(self._clock, answer, timeout_s)
+        except TimeoutError:
+            self._calls.pop(call_id, None)
+            self.close()
+            raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
+
+    def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
+        """Call, and have `on_message` called with each of the answers."""
+        call_id = self._send(method, argument)
+
+        def cancel() -> None:
+            self._streams.pop(call_id, None)
+            if self._is_open:
+                self._write(End(call_id), CALL_LENGTH)
+
+        stream = Stream(Future(self._clock), cancel)
+        self._streams[call_id] = (stream, on_message)
+        return stream
+
+    def _send(self, method: str, argument: Any) -> int:
+        if not self._is_open:
+            raise RpcError("rpc error: code = Unavailable desc = connection closed")
+        self._next_id += 1
+        self._write(Call(self._next_id, method, argument), CALL_LENGTH)
+        return self._next_id
+
+    def _write(self, content: object, length: int) -> None:
+        try:
+            self._records.send(content, length)
+        except OSError as error:
+            self._fail(str(error.strerror))
+            raise RpcError(f"rpc error: code = Unavailable desc = {error.strerror}") from None
+
+    def _fail(self, reason: str) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._records.socket.close()
+        error = RpcError(f"rpc error: code = Unavailable desc = {reason}")
+        calls, self._calls = self._calls, {}
+        streams, self._streams = self._streams, {}
+        for waiting in calls.values():
+            waiting.set_exception(error)
+        for stream, _ in streams.values():
+            if not stream.ended.is_done:
+                stream.ended.set_result(error)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._is_open:
+            self._records.socket.abort()
+            self._fail("connection closed")
+
+
+async def dial(
+    process: Process, remote: str, certificate: Certificate | None, *, timeout_s: float = DIAL_TIMEOUT_S
+) -> Connection:
+    """Connect to `remote` (`"172.31.1.5:2377"`) as the owner of `certificate`.
+
+    Raises `RpcError` if nobody is there, or does not want this caller.
+    """
+    address, port = split_address(remote)
+    socket = process.tcp(6 if len(address) == 16 else 4)
+    records = Records(process.clock, socket)
+
+    async def shake_hands() -> Certificate:
+        await socket.connect((address, port))
+        records.send(Hello(certificate), CLIENT_FLIGHT)
+        answer = await records.receive()
+        if not isinstance(answer, Hello) or answer.certificate is None:
+            raise ValueError("no certificate")
+        return answer.certificate
+
+    prefix = "rpc error: code = Unavailable desc = connection error: desc = "
+    try:
+        shown = await wait_for(process.clock, process.task(shake_hands()), timeout_s)
+    except TimeoutError:
+        socket.abort()
+        raise RpcError(
+            f'{prefix}"transport: Error while dialing: dial tcp {remote}: connect: connection timed out"'
+        ) from None
+    except (EOFError, ValueError):
+        socket.abort()
+        raise RpcError(
+            f'{prefix}"transport: authentication handshake failed: remote error: tls: bad certificate"'
+        ) from None
+    except OSError as error:
+        socket.abort()
+        text = str(error.strerror or error).lower()
+        raise RpcError(f'{prefix}"transport: Error while dialing: dial tcp {remote}: connect: {text}"') from None
+    connection = Connection(process.clock, records, shown)
+    process.task(connection.receive())
+    return connection

@@ -1,0 +1,71 @@
+"""Calls on a node's own manager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Future, wait_for
+from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, ServerStream, Service, Stream
+
+
+class LocalClient(Client):
+    """Calls on this node's own manager: its unix socket, no packets."""
+
+    def __init__(self, clock: Clock, service: Service, peer: Peer) -> None:
+        self._clock = clock
+        self._service = service
+        self._peer = peer
+        self._streams: list[tuple[ServerStream, Stream]] = []
+        self._is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can still be made."""
+        return self._is_open
+
+    async def call(self, method: str, argument: Any = None, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        """Call and give the answer. Raises what the other side raised, or `RpcError`."""
+        if not self._is_open:
+            raise RpcError("rpc error: code = Unavailable desc = the manager is stopped")
+        refusal = self._service.refusal(self._peer, method)
+        if refusal is not None:
+            raise refusal
+        answer = self._service.unary[method](self._peer, argument)
+        try:
+            return await wait_for(self._clock, answer, timeout_s)
+        except TimeoutError:
+            raise RpcError("rpc error: code = DeadlineExceeded desc = context deadline exceeded") from None
+
+    def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
+        """Call, and have `on_message` called with each of the answers."""
+        ended: Future[Exception | None] = Future(self._clock)
+
+        def deliver(message: Any) -> None:
+            if not ended.is_done:
+                on_message(message)
+
+        def end(error: Exception | None) -> None:
+            if not ended.is_done:
+                ended.set_result(error)
+
+        served = ServerStream(lambda message: self._clock.call_soon(deliver, message), end)
+        stream = Stream(ended, served.closed)
+        self._streams.append((served, stream))
+        try:
+            self._service.streams[method](self._peer, argument, served)
+        except CnmsimError as error:
+            served.closed()
+            end(error)
+        return stream
+
+    def close(self) -> None:
+        """Hang up."""
+        self._is_open = False
+        streams, self._streams = self._streams, []
+        for served, stream in streams:
+            served.closed()
+            if not stream.ended.is_done:
+                stream.ended.set_result(RpcError("rpc error: code = Unavailable desc = the manager is stopped"))

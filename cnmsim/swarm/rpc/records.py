@@ -1,0 +1,99 @@
+"""TLS records, and what calls put into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, parse_ip
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.swarm.ca import Certificate
+
+#: Lengths of records, in bytes: of the two flights of a handshake, of a call or answer, and of a message of a stream.
+CLIENT_FLIGHT, SERVER_FLIGHT = 1460, 1832
+CALL_LENGTH, PUSH_LENGTH = 180, 640
+
+_APPLICATION_DATA = b"\x17\x03\x03"
+_HEADER_LENGTH = 5
+#: Longer than TCP tries to send again.
+_LIFETIME_S = 1200.0
+
+
+@frozen
+class Hello:
+    """What each end shows first: its certificate, if it has one."""
+
+    certificate: Certificate | None
+
+
+@frozen
+class Call:
+    """A call, and its number on this connection."""
+
+    id: int
+    method: str
+    argument: Any
+
+
+@frozen
+class Answer:
+    """The answer to a call: a value or an error."""
+
+    id: int
+    value: Any = None
+    error: Exception | None = None
+
+
+@frozen
+class Push:
+    """One message of a stream of answers."""
+
+    id: int
+    message: Any
+
+
+@frozen
+class End:
+    """The end of a stream, from either side."""
+
+    id: int
+    error: Exception | None = None
+
+
+class Records:
+    """TLS records on one TCP connection."""
+
+    __slots__ = ("_buffer", "clock", "socket")
+
+    def __init__(self, clock: Clock, socket: TcpSocket) -> None:
+        self.clock = clock
+        self.socket = socket
+        self._buffer = b""
+
+    def send(self, content: object, length: int) -> None:
+        """Send one record of `length` bytes. Raises `OSError`."""
+        payload = self.clock.sealed.seal(content, length, lifetime_s=_LIFETIME_S)
+        self.socket.send(_APPLICATION_DATA + len(payload).to_bytes(2, "big") + payload)
+
+    async def receive(self) -> Any:
+        """Give the content of the next record. Raises `EOFError` at the end, `OSError`, `ValueError` for what is no record."""
+        while True:
+            length = int.from_bytes(self._buffer[3:5], "big")
+            if len(self._buffer) >= _HEADER_LENGTH + length and len(self._buffer) >= _HEADER_LENGTH:
+                break
+            data = await self.socket.recv()
+            if not data:
+                raise EOFError
+            self._buffer += data
+            if not self._buffer.startswith(_APPLICATION_DATA[: len(self._buffer)]):
+                raise ValueError("first record does not look like a TLS handshake")
+        record, self._buffer = self._buffer[: _HEADER_LENGTH + length], self._buffer[_HEADER_LENGTH + length :]
+        return self.clock.sealed.open(record[_HEADER_LENGTH:])
+
+
+def split_address(text: str) -> tuple[Address, int]:
+    """Split `172.31.1.5:2377` or `[fd00::5]:2377`. Raises `ValueError`."""
+    host, _, port = text.rpartition(":")
+    return parse_ip(host.strip("[]")), int(port)

@@ -1,0 +1,132 @@
+"""The called end: a manager's listener on port 2377."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.rpc.records import (
+    CALL_LENGTH,
+    PUSH_LENGTH,
+    SERVER_FLIGHT,
+    Answer,
+    Call,
+    End,
+    Hello,
+    Push,
+    Records,
+    split_address,
+)
+from cnmsim.swarm.rpc.service import Peer, ServerStream, Service
+
+
+class RpcServer:
+    """A manager's listener on port 2377."""
+
+    def __init__(
+        self, process: Process, service: Service, certificate: Callable[[], Certificate], root: Callable[[], RootCa]
+    ) -> None:
+        self._process = process
+        self._service = service
+        self._certificate = certificate
+        self._root = root
+        self._listener: TcpSocket | None = None
+        self._sockets: list[TcpSocket] = []
+
+    def listen(self, listen_address: str) -> None:
+        """Take calls at `listen_address` (`"0.0.0.0:2377"`). Raises `OSError` if it is taken."""
+        address, port = split_address(listen_address)
+        # Go's listener on the wildcard address takes both families.
+        is_wildcard = not any(address)
+        socket = self._process.tcp(6 if is_wildcard or len(address) == 16 else 4)
+        socket.reuse_address = True
+        try:
+            socket.bind((bytes(16) if is_wildcard else address, port))
+            socket.listen(4096)
+        except OSError:
+            socket.close()
+            raise
+        self._listener = socket
+        self._process.task(self._accept(socket))
+
+    async def _accept(self, listener: TcpSocket) -> None:
+        while not listener.is_closed:
+            try:
+                socket = await listener.accept()
+            except OSError:
+                return
+            self._sockets = [each for each in self._sockets if not each.is_closed]
+            self._sockets.append(socket)
+            self._process.task(self._serve(socket))
+
+    async def _serve(self, socket: TcpSocket) -> None:
+        clock = self._process.clock
+        records = Records(clock, socket)
+        streams: dict[int, ServerStream] = {}
+        try:
+            hello = await records.receive()
+            if not isinstance(hello, Hello):
+                return
+            shown = hello.certificate
+            if shown is not None and not self._root().trusts(shown, clock.wall_s):
+                return
+            records.send(Hello(self._certificate()), SERVER_FLIGHT)
+            peer = Peer(shown, format_ip(socket.getpeername()[0]))
+            while True:
+                content = await records.receive()
+                if isinstance(content, Call):
+                    self._take(records, peer, content, streams)
+                elif isinstance(content, End) and content.id in streams:
+                    streams.pop(content.id).closed()
+        except (OSError, EOFError, ValueError):
+            pass
+        finally:
+            socket.close()
+            for stream in tuple(streams.values()):
+                stream.closed()
+
+    def _take(self, records: Records, peer: Peer, call: Call, streams: dict[int, ServerStream]) -> None:
+        def write(content: object, length: int) -> None:
+            try:
+                records.send(content, length)
+            except OSError:
+                records.socket.close()
+
+        refusal = self._service.refusal(peer, call.method)
+        if call.method in self._service.streams:
+            if refusal is not None:
+                write(End(call.id, refusal), CALL_LENGTH)
+                return
+            stream = ServerStream(
+                lambda message: write(Push(call.id, message), PUSH_LENGTH),
+                lambda error: write(End(call.id, error), CALL_LENGTH),
+            )
+            streams[call.id] = stream
+            try:
+                self._service.streams[call.method](peer, call.argument, stream)
+            except CnmsimError as error:
+                stream.end(error)
+            return
+        if refusal is not None:
+            write(Answer(call.id, error=refusal), CALL_LENGTH)
+            return
+        self._process.task(self._answer(peer, call, write))
+
+    async def _answer(self, peer: Peer, call: Call, write: Callable[[object, int], None]) -> None:
+        try:
+            value = await self._service.unary[call.method](peer, call.argument)
+        except CnmsimError as error:
+            write(Answer(call.id, error=error), CALL_LENGTH)
+        else:
+            write(Answer(call.id, value), CALL_LENGTH)
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        if self._listener is not None:
+            self._listener.close()
+        for socket in self._sockets:
+            socket.abort()
