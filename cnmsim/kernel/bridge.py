@@ -67,8 +67,11 @@ class Bridge(Device):
         super().set_mtu(mtu)
 
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
-        """Enslave a device. Raises `OSError(EBUSY)` if it has a master, `OSError(ELOOP)` for a bridge."""
-        if device.master is not None:
+        """Enslave a device.
+
+        Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge.
+        """
+        if device.master is not None or (device.stack is not None and device.stack.port is not None):
             raise OSError(16, "Device or resource busy")
         if isinstance(device, Bridge):
             raise OSError(40, "Too many levels of symbolic links")
@@ -101,6 +104,7 @@ class Bridge(Device):
 
     def detach(self) -> None:
         """Release every port."""
+        super().detach()
         for device in list(self.ports):
             self.remove_port(device)
 
@@ -170,6 +174,8 @@ class Bridge(Device):
         if self.taps:
             for tap in self.taps:
                 tap(self.clock.now_ns, "in", frame)
+        if self.stack is not None and self.stack.input(frame):
+            return
         if self.namespace is not None:
             self.namespace.input(frame, self, packet)
 

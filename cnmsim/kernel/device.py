@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from attrs import frozen
 
-from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, format_ip
+from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, eui64_link_local, format_ip
 from cnmsim.kernel.events import DropReason, Event, Step
 
 if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.stacking import Stack
 
 #: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
 Tap = Callable[[int, str, bytes], None]
@@ -57,13 +58,14 @@ class InterfaceAddress:
 class Device:
     """What all network devices have in common (Linux: struct net_device).
 
-    `index` is the ifindex in its namespace (0 while in none), `master` the bridge it is a port of. `taps` are
-    captures; leave it an empty tuple and it costs one truth test a frame.
+    `index` is the ifindex in its namespace (0 while in none), `master` the bridge it is a port of, `stack` what
+    stands on it (VLANs, macvlan or ipvlan children). `taps` are captures; leave it an empty tuple and it costs one
+    truth test a frame.
     """
 
     __slots__ = (
         "_mtu", "addresses", "clock", "index", "is_up", "mac", "master", "name", "namespace", "rx_bytes",
-        "rx_dropped", "rx_packets", "taps", "tx_bytes", "tx_dropped", "tx_packets", "txqueuelen",
+        "rx_dropped", "rx_packets", "stack", "taps", "tx_bytes", "tx_dropped", "tx_packets", "txqueuelen",
     )  # fmt: skip
 
     kind: ClassVar[str] = "device"
@@ -77,6 +79,7 @@ class Device:
         self.is_up = False
         self.namespace: NetworkNamespace | None = None
         self.master: Bridge | None = None
+        self.stack: Stack | None = None
         self.addresses: list[InterfaceAddress] = []
         self.taps: tuple[Tap, ...] = ()
         self.txqueuelen = 1000
@@ -102,6 +105,15 @@ class Device:
         """The ifindex behind `@if`, for devices that come in pairs."""
         return None
 
+    @property
+    def no_arp(self) -> bool:
+        """Whether neighbours on it have no link-layer addresses to be asked for (`NOARP`)."""
+        return False
+
+    def link_local_address(self) -> Address:
+        """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
+        return eui64_link_local(self.mac)
+
     def set_up(self) -> None:
         """Do as `ip link set DEV up`."""
         if not self.is_up:
@@ -121,18 +133,24 @@ class Device:
         self._mtu = mtu
         if self.namespace is not None:
             self.namespace.topology_changed()
+        if self.stack is not None:
+            self.stack.mtu_changed()
 
     def set_mac(self, mac: Mac) -> None:
         """Set the Ethernet address."""
         self.mac = mac
         if self.namespace is not None:
             self.namespace.topology_changed()
+        if self.stack is not None:
+            self.stack.mac_changed()
 
     def _link_changed(self) -> None:
         if self.namespace is not None:
             self.namespace.link_changed(self)
         if self.master is not None:
             self.master.port_changed()
+        if self.stack is not None:
+            self.stack.link_changed()
 
     def transmit(self, frame: bytes) -> None:
         """Send a frame out of the device."""
@@ -166,6 +184,8 @@ class Device:
             return
         if self.clock.context is not None:
             self._report(Step.RECEIVED, frame)
+        if self.stack is not None and self.stack.input(frame):
+            return
         if self.master is not None:
             self.master.port_input(frame, self)
         elif self.namespace is not None:
@@ -175,6 +195,8 @@ class Device:
         """Let go of what the device holds outside its namespace, because it is being removed."""
         if self.master is not None:
             self.master.remove_port(self)
+        if self.stack is not None:
+            self.stack.remove_all()
 
     def drop(self, frame: bytes, reason: DropReason, what: str = "") -> None:
         """End a frame here, with a reason."""

@@ -63,6 +63,9 @@ class DropReason(Enum):
     IPV6_DISABLED = "IPv6 is disabled on the device"
     PORT_SECURITY = "the segment refuses this station's MAC"
     STRAY_SEGMENT = "segment of no connection"
+    NO_VLAN = "no port or interface in its VLAN"
+    KEPT_APART = "the device's mode keeps its siblings apart"
+    LAYER_3_ONLY = "the device carries unicast IP only"
 
 
 @frozen

@@ -178,6 +178,11 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(Hook.INPUT, packet):
             return
+        self.hand_up(packet)
+
+    def hand_up(self, packet: Packet) -> None:
+        """Give a whole packet that is for us, and past the packet filter, to its protocol."""
+        namespace = self._namespace
         protocol = packet.protocol
         if protocol == 17 or protocol == 6:  # noqa: PLR1714 - the hot path
             namespace.sockets.deliver(packet)

@@ -13,7 +13,6 @@ from cnmsim.kernel.address import (
     IPV6_LOOPBACK,
     Address,
     Prefix,
-    eui64_link_local,
     is_multicast,
     parse_interface,
 )
@@ -165,7 +164,7 @@ class NetworkNamespace:
             if not self.ipv6_disabled(device):
                 self._add_missing(device, IPV6_LOOPBACK, 128, "host")
         elif self._wants_link_local(device):
-            self._add_missing(device, eui64_link_local(device.mac), 64, "link")
+            self._add_missing(device, device.link_local_address(), 64, "link")
         self._rebuild_local()
         for address in device.addresses:
             self._add_connected(device, address)
@@ -405,6 +404,10 @@ class NetworkNamespace:
                 packet = Packet(frame[ETHERNET_HEADER:], device)
             except MalformedPacketError as error:
                 device.drop(frame, DropReason.MALFORMED, str(error))
+                return
+            if ethertype == b"\x81\x00":
+                vid = int.from_bytes(frame[14:16]) & 0xFFF
+                device.drop(frame, DropReason.NO_VLAN, f"{device.name} has no interface for VLAN {vid}")
                 return
         if (packet.family == 4) != (ethertype == b"\x08\x00"):
             device.drop(frame, DropReason.MALFORMED, "Ethernet type and IP version differ")

@@ -166,6 +166,10 @@ class NeighbourTable:
         entry.queue.append((packet, namespace.clock.context))
         if entry.timer is None:
             self._probe(entry, packet.src)
+        if device.no_arp:  # such neighbours have the device's own address (arp_constructor)
+            ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
+            device.transmit(device.mac + device.mac + ethertype + packet.data)
+            return
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
         entry.timer = None
@@ -301,6 +305,9 @@ class NeighbourTable:
             return
         known = self._entries.get((device, sender))
         if known is None or known._state is NeighbourState.PERMANENT:
+        if device.no_arp:
+            device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
+            return
             return
         if message.operation == ARP_REPLY and frame[:6] == device.mac:
             self._confirmed(known, mac)

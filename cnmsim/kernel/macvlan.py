@@ -1,0 +1,168 @@
+"""macvlan: further Ethernet stations, each with a MAC of its own, on one interface.
+
+Children and their parent never reach each other: a child's frames leave by the parent's wire, which does not bring
+them back. Source: drivers/net/macvlan.c of Linux 6.12. The mode `source` is not modelled.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+from cnmsim.kernel.address import Mac
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.events import Step
+from cnmsim.kernel.stacking import Upper, require_port_place, stack_of
+
+
+class MacvlanMode(Enum):
+    """How children of one parent deal with each other."""
+
+    PRIVATE = "private"  # not at all, not even where the switch reflects their frames
+    VEPA = "vepa"  # by way of a switch that reflects them
+    BRIDGE = "bridge"  # directly
+    PASSTHRU = "passthru"  # there is only one, with the parent's MAC
+
+
+_EVERY_MODE = frozenset(MacvlanMode)
+_REFLECTED_MODES = frozenset({MacvlanMode.VEPA})
+_VEPA_MODES = frozenset({MacvlanMode.VEPA, MacvlanMode.BRIDGE})
+_BRIDGE_MODES = frozenset({MacvlanMode.BRIDGE})
+
+
+class MacvlanPort:
+    """The children of one parent, and where a frame that the parent received goes among them."""
+
+    __slots__ = ("_children", "lower")
+
+    def __init__(self, lower: Device) -> None:
+        self.lower = lower
+        self._children: list[Macvlan] = []
+
+    @property
+    def children(self) -> list[Macvlan]:
+        """The children, oldest first."""
+        return self._children
+
+    @property
+    def is_passthru(self) -> bool:
+        """Whether its one child has taken the parent over."""
+        return bool(self._children) and self._children[0].mode is MacvlanMode.PASSTHRU
+
+    def active(self, mac: Mac) -> Macvlan | None:
+        """Give the child that is up and has this MAC (macvlan_hash_lookup)."""
+        return next((child for child in self._children if child.mac == mac and child.is_up), None)
+
+    def is_busy(self, mac: Mac) -> bool:
+        """Tell whether the parent or a child that is up has this MAC."""
+        return mac == self.lower.mac or self.active(mac) is not None
+
+    def input(self, frame: bytes) -> bool:
+        """Take what a child is to have; group frames are for the parent, too (macvlan_handle_frame)."""
+        if not frame[0] & 1:
+            child = self._children[0] if self.is_passthru else self.active(frame[:6])
+            if child is None:
+                return False
+            self._deliver(frame, child)
+            return True
+        source = self.active(frame[6:12])
+        if source is None:
+            self.broadcast(frame, None, _EVERY_MODE)
+        elif source.mode is MacvlanMode.VEPA:
+            self.broadcast(frame, source, _VEPA_MODES)
+        elif source.mode is MacvlanMode.BRIDGE:  # the others have had it on its way out
+            self.broadcast(frame, source, _REFLECTED_MODES)
+        else:
+            self._deliver(frame, source)
+            return True
+        return False
+
+    def broadcast(self, frame: bytes, source: Macvlan | None, modes: frozenset[MacvlanMode]) -> None:
+        """Give a group frame to every child of these modes but `source`."""
+        for child in self._children:
+            if child is not source and child.mode in modes and child.is_up:
+                self._deliver(frame, child)
+
+    def _deliver(self, frame: bytes, child: Macvlan) -> None:
+        if self.lower.clock.context is not None:
+            self.lower._report(Step.BRIDGED, frame, f"macvlan {child.mode.value} → {child.name}")
+        self.lower.clock.call_soon(child.receive, frame)
+
+    def mac_changed(self) -> None:
+        """Let the child of a passthru port follow its parent's MAC."""
+        if self.is_passthru:
+            Device.set_mac(self._children[0], self.lower.mac)
+
+
+class Macvlan(Upper):
+    """A child of `lower`; on another macvlan it becomes that one's sibling.
+
+    Raises `OSError`: EINVAL on a loopback, and beside or as a passthru child; EBUSY if a bridge or ipvlan has the parent.
+    """
+
+    __slots__ = ("_mode", "port")
+    kind = "macvlan"
+
+    def __init__(self, name: str, mac: Mac, lower: Device, mode: MacvlanMode = MacvlanMode.VEPA) -> None:
+        if isinstance(lower, Macvlan):
+            lower = lower.lower
+        stack = lower.stack
+        port = stack.port if stack is not None else None
+        if not isinstance(port, MacvlanPort):
+            require_port_place(lower)
+            port = MacvlanPort(lower)
+        if port.is_passthru or (mode is MacvlanMode.PASSTHRU and port.children):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        super().__init__(name, lower.mac if mode is MacvlanMode.PASSTHRU else mac, lower)
+        self._mode = mode
+        self.port = port
+        port.children.append(self)
+        stack_of(lower).port = port
+
+    @property
+    def mode(self) -> MacvlanMode:
+        """How it deals with its siblings."""
+        return self._mode
+
+    def set_mode(self, mode: MacvlanMode) -> None:
+        """Change the mode. Raises `OSError(EINVAL)` to or from passthru."""
+        if mode is not self._mode and MacvlanMode.PASSTHRU in (mode, self._mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        self._mode = mode
+
+    def set_up(self) -> None:
+        """Do as `ip link set DEV up`. Raises `OSError(EADDRINUSE)` if its MAC is the parent's or a sibling's."""
+        if not self.is_up and self._mode is not MacvlanMode.PASSTHRU and self.port.is_busy(self.mac):
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        super().set_up()
+
+    def set_mac(self, mac: Mac) -> None:
+        """Set the Ethernet address: in passthru mode the parent's, too.
+
+        Raises `OSError(EADDRINUSE)` if it is up and the address is the parent's or a sibling's.
+        """
+        if self._mode is MacvlanMode.PASSTHRU:
+            self.lower.set_mac(mac)
+            return
+        if self.is_up and mac != self.mac and self.port.is_busy(mac):
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        super().set_mac(mac)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        if self._mode is MacvlanMode.BRIDGE:
+            if frame[0] & 1:
+                self.port.broadcast(frame, self, _BRIDGE_MODES)
+            else:
+                sibling = self.port.active(frame[:6])
+                if sibling is not None and sibling.mode is MacvlanMode.BRIDGE:
+                    # By way of the parent's receiving side, where its captures see it (dev_forward_skb).
+                    self.clock.call_soon(self.lower.receive, frame)
+                    return
+        self.lower.transmit(frame)
+
+    def detach(self) -> None:
+        """Leave the parent, which has no port any more once the last child has left."""
+        super().detach()
+        self.port.children.remove(self)
+        if not self.port.children:
+            stack_of(self.lower).port = None

@@ -1,0 +1,138 @@
+"""What stands on a device: 802.1Q sub-interfaces, and macvlan or ipvlan children.
+
+A frame a device receives is offered to its VLANs first, then to its macvlan or ipvlan port, and only then to a bridge or
+to the namespace. Source: net/core/dev.c (__netif_receive_skb_core, rx handlers) of Linux 6.12.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from cnmsim.kernel.device import Device
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.vlan import Vlan
+
+#: The EtherType of an 802.1Q tag.
+VLAN_TAG = b"\x81\x00"
+
+
+class ChildPort(Protocol):
+    """The receiving side of macvlan or ipvlan on one lower device."""
+
+    @property
+    def children(self) -> Sequence[Device]:
+        """The devices made on it, oldest first."""
+
+    def input(self, frame: bytes) -> bool:
+        """Take a frame the lower device received; `False` leaves it to the lower device's own stack."""
+
+    def mac_changed(self) -> None:
+        """Take note that the lower device has another MAC."""
+
+
+class Stack:
+    """What stands on one device. `vlans` are by VLAN id; a device has at most one `port`, of one kind."""
+
+    __slots__ = ("_was_up", "lower", "port", "vlans")
+
+    def __init__(self, lower: Device) -> None:
+        self.lower = lower
+        self.vlans: dict[int, Vlan] = {}
+        self.port: ChildPort | None = None
+        self._was_up = lower.is_up
+
+    @property
+    def uppers(self) -> list[Device]:
+        """Everything that stands on the device."""
+        return [*self.vlans.values(), *(self.port.children if self.port is not None else ())]
+
+    def input(self, frame: bytes) -> bool:
+        """Offer a received frame to what stands on the device; `False` if nobody took it."""
+        if frame[12:14] == VLAN_TAG:
+            vlan = self.vlans.get(int.from_bytes(frame[14:16]) & 0xFFF)
+            if vlan is not None:
+                self.lower.clock.call_soon(vlan.receive, frame[:12] + frame[16:])
+                return True
+        return self.port is not None and self.port.input(frame)
+
+    def link_changed(self) -> None:
+        """Let VLANs go up and down with the device, and the others show its carrier."""
+        is_up, was_up = self.lower.is_up, self._was_up
+        self._was_up = is_up
+        if is_up is not was_up:
+            for vlan in self.vlans.values():
+                if is_up:
+                    vlan.set_up()
+                else:
+                    vlan.set_down()
+        for upper in self.uppers:
+            upper._link_changed()
+
+    def mtu_changed(self) -> None:
+        """Lower the MTU of what stands on the device to the device's own."""
+        for upper in self.uppers:
+            if upper.mtu > self.lower.mtu:
+                upper.set_mtu(self.lower.mtu)
+
+    def mac_changed(self) -> None:
+        """Pass a changed MAC on to those that share it."""
+        for vlan in self.vlans.values():
+            vlan.lower_mac_changed()
+        if self.port is not None:
+            self.port.mac_changed()
+
+    def remove_all(self) -> None:
+        """Delete everything on the device, wherever it was moved to, because the device itself goes."""
+        for upper in self.uppers:
+            if upper.namespace is not None:
+                upper.namespace.remove_device(upper)
+
+
+def stack_of(lower: Device) -> Stack:
+    """Give the stack of a device, made if it had none."""
+    if lower.stack is None:
+        lower.stack = Stack(lower)
+    return lower.stack
+
+
+def require_port_place(lower: Device) -> None:
+    """Refuse a device that can have no macvlan or ipvlan port.
+
+    Raises `OSError`: EINVAL for a loopback, EBUSY if a bridge or a port of another kind has it.
+    """
+    if lower.kind == "loopback":
+        raise OSError(errno.EINVAL, "Invalid argument")
+    if lower.master is not None or (lower.stack is not None and lower.stack.port is not None):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+
+class Upper(Device):
+    """A device that stands on another, its `lower`, which may be in another namespace."""
+
+    __slots__ = ("lower",)
+
+    def __init__(self, name: str, mac: bytes, lower: Device) -> None:
+        super().__init__(name, mac, lower.clock, lower.mtu)
+        self.lower = lower
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether it and the device it stands on are up and have one."""
+        return self.is_up and self.lower.has_carrier
+
+    @property
+    def peer_index(self) -> int | None:
+        """The lower device's index."""
+        return self.lower.index
+
+    def set_mtu(self, mtu: int) -> None:
+        """Set the MTU in bytes. Raises `OSError(EINVAL)` if it is larger than the lower device's."""
+        if mtu > self.lower.mtu:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        super().set_mtu(mtu)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        self.lower.transmit(frame)

@@ -1,0 +1,62 @@
+"""802.1Q sub-interfaces: one VLAN of a trunk as a device of its own (Linux: net/8021q)."""
+
+from __future__ import annotations
+
+import errno
+
+from cnmsim.kernel.address import Mac
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.stacking import VLAN_TAG, Upper, stack_of
+
+
+class Vlan(Upper):
+    """`eth0.10`: what it sends leaves `lower` with the tag of VLAN `vid`, and what comes with that tag is its own.
+
+    It has the lower device's MAC, and follows it, unless given one. Raises `OSError`: ERANGE for a `vid` that is not
+    between 0 and 4094, EEXIST if the lower device has one for it.
+    """
+
+    __slots__ = ("_has_own_mac", "_tag", "vid")
+    kind = "vlan"
+
+    def __init__(self, name: str, lower: Device, vid: int, mac: Mac | None = None) -> None:
+        if not 0 <= vid < 4095:
+            raise OSError(errno.ERANGE, "Numerical result out of range")
+        stack = stack_of(lower)
+        if vid in stack.vlans:
+            raise OSError(errno.EEXIST, "File exists")
+        super().__init__(name, mac or lower.mac, lower)
+        self.vid = vid
+        self._tag = VLAN_TAG + vid.to_bytes(2)
+        self._has_own_mac = mac is not None
+        stack.vlans[vid] = self
+
+    def set_up(self) -> None:
+        """Do as `ip link set DEV up`. Raises `OSError(ENETDOWN)` while the lower device is down."""
+        if not self.lower.is_up:
+            raise OSError(errno.ENETDOWN, "Network is down")
+        super().set_up()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Set the MTU in bytes. Raises `OSError(ERANGE)` if it is larger than the lower device's."""
+        if mtu > self.lower.mtu:
+            raise OSError(errno.ERANGE, "Numerical result out of range")
+        super().set_mtu(mtu)
+
+    def set_mac(self, mac: Mac) -> None:
+        """Set an Ethernet address of its own."""
+        self._has_own_mac = True
+        super().set_mac(mac)
+
+    def lower_mac_changed(self) -> None:
+        """Follow the lower device's address."""
+        if not self._has_own_mac:
+            super().set_mac(self.lower.mac)
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        self.lower.transmit(frame[:12] + self._tag + frame[12:])
+
+    def detach(self) -> None:
+        """Leave the lower device."""
+        super().detach()
+        stack_of(self.lower).vlans.pop(self.vid, None)
