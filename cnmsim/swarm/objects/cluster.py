@@ -1,0 +1,69 @@
+"""The cluster itself: its settings, its root certificate, its join tokens and the keys of its data plane."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from cnmsim.swarm.objects.base import Annotations, Driver, Meta
+
+SECOND_NS = 1_000_000_000
+
+
+@frozen
+class EncryptionKey:
+    """A key of one subsystem (`networking:gossip` or `networking:ipsec`); the Lamport time orders keys by age."""
+
+    subsystem: str
+    key: bytes
+    lamport_time: int
+    algorithm: int = 0
+
+
+@frozen
+class ClusterSpec:
+    """A cluster's settings, with the defaults of `swarm init` (moby/swarmkit `manager.defaultClusterObject`)."""
+
+    annotations: Annotations = field(factory=lambda: Annotations("default"))
+    task_history_retention_limit: int = 5
+    snapshot_interval: int = 10000
+    keep_old_snapshots: int = 0
+    log_entries_for_slow_followers: int = 500
+    heartbeat_tick: int = 1
+    election_tick: int = 10
+    heartbeat_period_ns: int = 5 * SECOND_NS
+    node_cert_expiry_ns: int = 90 * 24 * 3600 * SECOND_NS
+    external_cas: tuple[dict[str, object], ...] = ()
+    signing_ca_cert: str = ""
+    signing_ca_key: str = ""
+    force_rotate: int = 0
+    auto_lock_managers: bool = False
+    log_driver: Driver | None = None
+
+
+@frozen
+class RootCa:
+    """The root certificate (PEM), its key, the SHA-256 of the certificate (hexadecimal) and the join tokens."""
+
+    ca_cert: str = ""
+    ca_key: str = ""
+    digest: str = ""
+    worker_token: str = ""
+    manager_token: str = ""
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+
+
+@frozen(eq=False)
+class Cluster:
+    """The one cluster object of a store."""
+
+    id: str
+    spec: ClusterSpec = field(factory=ClusterSpec)
+    meta: Meta = field(factory=Meta)
+    root_ca: RootCa = field(factory=RootCa)
+    network_bootstrap_keys: tuple[EncryptionKey, ...] = ()
+    encryption_key_lamport_clock: int = 0
+    unlock_key: bytes = b""
+    default_address_pool: tuple[str, ...] = ()
+    subnet_size: int = 0
+    vxlan_udp_port: int = 0

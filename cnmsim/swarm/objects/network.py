@@ -1,0 +1,84 @@
+"""Networks of a cluster, and how tasks and nodes are attached to them."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from cnmsim.swarm.objects.base import Annotations, Driver, Labels, Meta
+
+
+@frozen
+class IpamConfig:
+    """One subnet: `subnet` and `range` as prefixes, `gateway` and the values of `reserved` as addresses, in text."""
+
+    subnet: str = ""
+    range: str = ""
+    gateway: str = ""
+    reserved: Labels = field(factory=dict)
+
+
+@frozen
+class IpamOptions:
+    """The IPAM driver of a network and its subnets."""
+
+    driver: Driver | None = None
+    configs: tuple[IpamConfig, ...] = ()
+
+
+@frozen
+class NetworkSpec:
+    """What was asked for."""
+
+    annotations: Annotations = field(factory=Annotations)
+    driver: Driver | None = None
+    ipv6_enabled: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    ipam: IpamOptions | None = None
+    config_from: str = ""
+
+
+@frozen(eq=False)
+class Network:
+    """A network of the cluster. `driver_state` and `ipam` are there once the allocator has seen to it."""
+
+    id: str
+    spec: NetworkSpec = field(factory=NetworkSpec)
+    meta: Meta = field(factory=Meta)
+    driver_state: Driver | None = None
+    ipam: IpamOptions | None = None
+    pending_delete: bool = False
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.spec.annotations.name
+
+    @property
+    def is_ingress(self) -> bool:
+        """Whether it is the routing mesh's network, by its flag or by the old label."""
+        annotations = self.spec.annotations
+        return self.spec.ingress or (
+            annotations.name == "ingress" and "com.docker.swarm.internal" in annotations.labels
+        )
+
+
+@frozen
+class NetworkAttachmentConfig:
+    """A network that a task wants: `target` is the network's id."""
+
+    target: str = ""
+    aliases: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    driver_opts: Labels | None = None
+
+
+@frozen(eq=False)
+class NetworkAttachment:
+    """A network that a task or a node has. `addresses` are in prefix form, as `10.0.1.3/24`."""
+
+    network: Network
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    driver_attachment_opts: Labels | None = None

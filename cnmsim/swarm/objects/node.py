@@ -1,0 +1,107 @@
+"""Nodes: the engines that are members of a cluster."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from cnmsim.swarm.objects.base import (
+    Annotations,
+    Availability,
+    Labels,
+    Membership,
+    Meta,
+    NodeRole,
+    NodeState,
+    Reachability,
+)
+from cnmsim.swarm.objects.network import NetworkAttachment
+from cnmsim.swarm.objects.service import Platform, Resources
+
+
+@frozen
+class EngineDescription:
+    """An engine: its labels are those of its daemon.json, `plugins` are pairs of (type, name)."""
+
+    engine_version: str = ""
+    labels: Labels = field(factory=dict)
+    plugins: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class TlsInfo:
+    """The root certificate a node trusts (PEM), and the issuer of its own."""
+
+    trust_root: str = ""
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+
+
+@frozen
+class NodeDescription:
+    """What an agent tells of its node."""
+
+    hostname: str = ""
+    platform: Platform = field(factory=Platform)
+    resources: Resources = field(factory=Resources)
+    engine: EngineDescription = field(factory=EngineDescription)
+    tls_info: TlsInfo | None = None
+
+
+@frozen
+class NodeStatus:
+    """What the dispatcher thinks of a node, and the address it was last heard from."""
+
+    state: NodeState = NodeState.UNKNOWN
+    message: str = ""
+    addr: str = ""
+
+
+@frozen
+class ManagerStatus:
+    """A manager's place among the raft members; `addr` is `host:port`."""
+
+    raft_id: int = 0
+    addr: str = ""
+    leader: bool = False
+    reachability: Reachability = Reachability.UNKNOWN
+
+
+@frozen
+class NodeSpec:
+    """What an administrator wants of a node."""
+
+    annotations: Annotations = field(factory=Annotations)
+    desired_role: NodeRole = NodeRole.WORKER
+    membership: Membership = Membership.ACCEPTED
+    availability: Availability = Availability.ACTIVE
+
+
+@frozen
+class Certificate:
+    """A node's certificate: `state` is one of `pending`, `issued`, `renew`, `rotate`, `failed`."""
+
+    role: NodeRole = NodeRole.WORKER
+    cn: str = ""
+    state: str = "issued"
+    pem: str = ""
+
+
+@frozen(eq=False)
+class Node:
+    """A node. `role` is what it is now; `attachments` are its load balancer's addresses, one a network."""
+
+    id: str
+    spec: NodeSpec = field(factory=NodeSpec)
+    meta: Meta = field(factory=Meta)
+    description: NodeDescription | None = None
+    status: NodeStatus = field(factory=NodeStatus)
+    manager_status: ManagerStatus | None = None
+    attachments: tuple[NetworkAttachment, ...] = ()
+    certificate: Certificate = field(factory=Certificate)
+    role: NodeRole = NodeRole.WORKER
+    vxlan_udp_port: int = 0
+
+    @property
+    def hostname(self) -> str:
+        """The node's host name, empty until it has told it."""
+        return self.description.hostname if self.description else ""

@@ -1,0 +1,68 @@
+"""Tasks: one container (or attachment) on one node, once."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from cnmsim.swarm.objects.base import Annotations, Meta, TaskState
+from cnmsim.swarm.objects.network import NetworkAttachment
+from cnmsim.swarm.objects.service import Endpoint, PortConfig, TaskSpec
+
+
+@frozen
+class ContainerStatus:
+    """What the agent knows of a task's container."""
+
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+
+
+@frozen
+class TaskStatus:
+    """What was last reported of a task. `port_status` are the host-mode ports as bound."""
+
+    state: TaskState = TaskState.NEW
+    timestamp_ns: int = 0
+    message: str = ""
+    err: str = ""
+    container: ContainerStatus | None = None
+    port_status: tuple[PortConfig, ...] | None = None
+    #: When the manager took the report, and on which node it was made.
+    applied_by: str = ""
+    applied_ns: int = 0
+
+
+@frozen(eq=False)
+class Task:
+    """A task. `slot` counts from 1 in replicated services, and is 0 in global ones."""
+
+    id: str
+    spec: TaskSpec = field(factory=TaskSpec)
+    meta: Meta = field(factory=Meta)
+    spec_version: int | None = None
+    service_id: str = ""
+    slot: int = 0
+    node_id: str = ""
+    annotations: Annotations = field(factory=Annotations)
+    service_annotations: Annotations = field(factory=Annotations)
+    status: TaskStatus = field(factory=TaskStatus)
+    desired_state: TaskState = TaskState.NEW
+    networks: tuple[NetworkAttachment, ...] = ()
+    endpoint: Endpoint | None = None
+    log_driver: str = ""
+    assigned_generic_resources: tuple[tuple[str, int | str], ...] = ()
+    job_iteration: int | None = None
+
+    @property
+    def state(self) -> TaskState:
+        """The state last reported."""
+        return self.status.state
+
+    @property
+    def name(self) -> str:
+        """The name of its container: `<service>.<slot>.<id>`, or `<service>.<node>.<id>` of a global service."""
+        if self.annotations.name:
+            return self.annotations.name
+        which = str(self.slot) if self.slot else self.node_id
+        return f"{self.service_annotations.name}.{which}.{self.id}"

@@ -1,0 +1,6 @@
+"""The cluster's store: tables of objects, transactions with a version, and watches (swarmkit `manager/state/store`)."""
+
+from cnmsim.swarm.store.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store.tables import Table, TaskTable
+
+__all__ = ["Event", "EventKind", "Store", "Table", "TaskTable", "Watch"]

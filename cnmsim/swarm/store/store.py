@@ -1,0 +1,189 @@
+"""The store itself: what a transaction does, and who hears of it.
+
+A transaction works on the tables and is undone as a whole if it, or the proposal of what it changed to the other
+managers, fails. Watchers hear of it at the same instant, after the work already waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, TypeAlias, TypeVar
+
+from attrs import define, evolve, field, frozen
+
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.swarm.errors import ObjectExists, ObjectNotFound, SequenceConflict
+from cnmsim.swarm.objects import Cluster, Config, Network, Node, Secret, Service, Task
+from cnmsim.swarm.store.tables import Table, TaskTable, network_table, service_table
+
+StoreObject: TypeAlias = Cluster | Node | Service | Task | Network | Secret | Config
+O = TypeVar("O", Cluster, Node, Service, Task, Network, Secret, Config)  # noqa: E741 - an object
+T = TypeVar("T")
+
+
+class EventKind(Enum):
+    """What happened to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@frozen(eq=False)
+class Event:
+    """One object's change; `old` is what it was before, if it was there."""
+
+    kind: EventKind
+    object: Any
+    old: Any = None
+
+
+@define(eq=False)
+class Watch:
+    """Someone who hears of changes of some kinds of objects, a transaction at a time; `cancel` ends it."""
+
+    call: Callable[[Sequence[Event]], None]
+    kinds: tuple[type, ...]
+    is_active: bool = True
+
+    def cancel(self) -> None:
+        """Hear nothing more, not even of what is already on its way."""
+        self.is_active = False
+
+
+#: Asks the other managers to agree to a transaction; raises to refuse it.
+Propose: TypeAlias = Callable[[Sequence[Event]], None]
+
+
+@define(eq=False)
+class Store:
+    """The objects of one cluster. `index` grows by one with each transaction that changed something.
+
+    `propose` may raise `NotLeader` or another `StoreError`; the transaction is then undone.
+    """
+
+    clock: Clock
+    propose: Propose | None = None
+    index: int = field(default=1, init=False)
+    clusters: Table[Cluster] = field(factory=lambda: Table(Cluster), init=False)
+    nodes: Table[Node] = field(factory=lambda: Table(Node), init=False)
+    services: Table[Service] = field(factory=service_table, init=False)
+    tasks: TaskTable = field(factory=TaskTable, init=False)
+    networks: Table[Network] = field(factory=network_table, init=False)
+    secrets: Table[Secret] = field(factory=lambda: Table(Secret, lambda each: each.name), init=False)
+    configs: Table[Config] = field(factory=lambda: Table(Config, lambda each: each.name), init=False)
+    _tables: dict[type, Table[Any]] = field(init=False)
+    _watches: list[Watch] = field(factory=list, init=False)
+    _changes: list[Event] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        tables: tuple[Table[Any], ...] = (
+            self.clusters,
+            self.nodes,
+            self.services,
+            self.tasks,
+            self.networks,
+            self.secrets,
+            self.configs,
+        )
+        self._tables = {table.kind: table for table in tables}
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster object. Raises `ObjectNotFound` before there is one."""
+        for each in self.clusters:
+            return each
+        raise ObjectNotFound
+
+    @property
+    def now_ns(self) -> int:
+        """The moment objects are stamped with, in nanoseconds since 1970."""
+        return self.clock.epoch_s * NS + self.clock.now_ns
+
+    def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
+        """Have `call` called with the changes of these kinds of objects (or all), once a transaction."""
+        watch = Watch(call, kinds or tuple(self._tables))
+        self._watches.append(watch)
+        return watch
+
+    def update(self, transaction: Callable[[Store], T]) -> T:
+        """Run a transaction, which may call `create`, `replace` and `delete`; give what it gives.
+
+        Nothing stays of it if it raises, or if the proposal does.
+        """
+        if self._changes is not None:
+            raise RuntimeError("transactions do not nest")
+        self._changes = changes = []
+        try:
+            result = transaction(self)
+            if changes and self.propose is not None:
+                self.propose(changes)
+        except BaseException:
+            self._undo(changes)
+            raise
+        finally:
+            self._changes = None
+        if changes:
+            self.index += 1
+            self._publish(changes)
+        return result
+
+    def create(self, new: O) -> O:
+        """Add an object and give it as stored. Raises `ObjectExists` or `NameConflict`."""
+        changes, table = self._open(new)
+        if new.id in table:
+            raise ObjectExists
+        now = self.now_ns
+        made = evolve(new, meta=evolve(new.meta, version=self.index, created_ns=now, updated_ns=now))
+        table.replace(new.id, made)
+        changes.append(Event(EventKind.CREATE, made))
+        return made
+
+    def replace(self, new: O) -> O:
+        """Change an object and give it as stored.
+
+        Raises `ObjectNotFound`, `NameConflict`, or `SequenceConflict` if it is not made from the one stored now.
+        """
+        changes, table = self._open(new)
+        old = table.get(new.id)
+        if old is None:
+            raise ObjectNotFound
+        if old.meta.version != new.meta.version:
+            raise SequenceConflict
+        made = evolve(new, meta=evolve(new.meta, version=self.index, updated_ns=self.now_ns))
+        table.replace(new.id, made)
+        changes.append(Event(EventKind.UPDATE, made, old))
+        return made
+
+    def delete(self, kind: type[O], object_id: str) -> None:
+        """Take an object out. Raises `ObjectNotFound`."""
+        if self._changes is None:
+            raise RuntimeError("no transaction")
+        old = self._tables[kind].replace(object_id, None)
+        if old is None:
+            raise ObjectNotFound
+        self._changes.append(Event(EventKind.DELETE, old, old))
+
+    def _open(self, each: StoreObject) -> tuple[list[Event], Table[Any]]:
+        if self._changes is None:
+            raise RuntimeError("no transaction")
+        return self._changes, self._tables[type(each)]
+
+    def _undo(self, changes: Sequence[Event]) -> None:
+        for event in reversed(changes):
+            self._tables[type(event.object)].replace(event.object.id, event.old)
+
+    def _publish(self, changes: Sequence[Event]) -> None:
+        kinds = {type(event.object) for event in changes}
+        self._watches = [watch for watch in self._watches if watch.is_active]
+        for watch in self._watches:
+            if kinds <= set(watch.kinds):
+                self.clock.call_soon(_tell, watch, changes)
+            elif not kinds.isdisjoint(watch.kinds):
+                self.clock.call_soon(_tell, watch, [each for each in changes if type(each.object) in watch.kinds])
+
+
+def _tell(watch: Watch, changes: Sequence[Event]) -> None:
+    if watch.is_active:
+        watch.call(changes)

@@ -1,0 +1,204 @@
+"""Tables of the store: objects by id in the order they were made, and indices kept with every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from cnmsim.swarm.errors import NameConflict
+from cnmsim.swarm.objects import Meta, Network, Service, Task
+
+
+class StoreObject(Protocol):
+    """What every object has."""
+
+    @property
+    def id(self) -> str:
+        """The identifier."""
+        ...
+
+    @property
+    def meta(self) -> Meta:
+        """The version."""
+        ...
+
+
+O = TypeVar("O", bound=StoreObject)  # noqa: E741 - an object
+Keys = Callable[[Any], tuple[object, ...]]
+
+
+class Index(Generic[O]):
+    """Which objects have a key; an object may have several, or none."""
+
+    __slots__ = ("_entries", "_keys")
+
+    def __init__(self, keys: Callable[[O], tuple[object, ...]]) -> None:
+        self._keys = keys
+        self._entries: dict[object, dict[str, O]] = {}
+
+    def replace(self, old: O | None, new: O | None) -> None:
+        """Follow a change of the table."""
+        old_keys = () if old is None else self._keys(old)
+        new_keys = () if new is None else self._keys(new)
+        if old is not None:
+            for key in old_keys:
+                if key not in new_keys:
+                    found = self._entries[key]
+                    del found[old.id]
+                    if not found:
+                        del self._entries[key]
+        if new is not None:
+            for key in new_keys:
+                self._entries.setdefault(key, {})[new.id] = new
+
+    def find(self, key: object) -> list[O]:
+        """Give the objects that have the key, oldest first."""
+        found = self._entries.get(key)
+        return list(found.values()) if found else []
+
+    def count(self, key: object) -> int:
+        """Tell how many objects have the key."""
+        return len(self._entries.get(key, ()))
+
+
+class Table(Generic[O]):
+    """All objects of one kind. `name_of` gives the name that must be unique, or nothing where names may repeat."""
+
+    def __init__(self, kind: type[O], name_of: Callable[[O], str] | None = None, **indices: Keys) -> None:
+        self.kind = kind
+        self._objects: dict[str, O] = {}
+        self._name_of = name_of
+        self._names: dict[str, str] = {}
+        self._indices: dict[str, Index[O]] = {name: Index(keys) for name, keys in indices.items()}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[O]:
+        return iter(list(self._objects.values()))
+
+    def __contains__(self, object_id: object) -> bool:
+        return object_id in self._objects
+
+    def get(self, object_id: str) -> O | None:
+        """Give the object with that id, or `None`."""
+        return self._objects.get(object_id)
+
+    def by_name(self, name: str) -> O | None:
+        """Give the object with that name (its case does not count), or `None`."""
+        found = self._names.get(name.lower())
+        return None if found is None else self._objects[found]
+
+    def by_id_prefix(self, prefix: str) -> list[O]:
+        """Give the objects whose ids begin so."""
+        exact = self._objects.get(prefix)
+        if exact is not None:
+            return [exact]
+        return [each for key, each in self._objects.items() if key.startswith(prefix)]
+
+    def find(self, index: str, key: object) -> list[O]:
+        """Give the objects that have `key` in an index, oldest first."""
+        return self._indices[index].find(key)
+
+    def count(self, index: str, key: object) -> int:
+        """Tell how many objects have `key` in an index."""
+        return self._indices[index].count(key)
+
+    def replace(self, object_id: str, new: O | None) -> O | None:
+        """Put an object in the place of the one with its id, or with `None` take that out; give what was there.
+
+        Raises `NameConflict` if another object has the name.
+        """
+        old = self._objects.get(object_id)
+        if self._name_of is not None:
+            self._rename(
+                None if old is None else self._name_of(old), None if new is None else self._name_of(new), new
+            )
+        if new is None:
+            self._objects.pop(object_id, None)
+        else:
+            self._objects[object_id] = new
+        for index in self._indices.values():
+            index.replace(old, new)
+        return old
+
+    def _rename(self, before: str | None, after: str | None, new: O | None) -> None:
+        if new is not None and after is not None:
+            holder = self._names.get(after.lower())
+            if holder is not None and holder != new.id:
+                raise NameConflict
+        if before is not None:
+            self._names.pop(before.lower(), None)
+        if new is not None and after is not None:
+            self._names[after.lower()] = new.id
+
+
+class TaskTable(Table[Task]):
+    """Tasks, by service, node, slot and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Task,
+            service=lambda task: (task.service_id,),
+            node=lambda task: (task.node_id,),
+            slot=lambda task: ((task.service_id, task.slot or task.node_id),),
+            network=_task_networks,
+            secret=_task_secrets,
+            config=_task_configs,
+        )
+
+    def by_service(self, service_id: str) -> list[Task]:
+        """Give a service's tasks, dead ones too, oldest first."""
+        return self.find("service", service_id)
+
+    def by_node(self, node_id: str) -> list[Task]:
+        """Give the tasks that were given to a node."""
+        return self.find("node", node_id)
+
+    def by_slot(self, service_id: str, slot: int | str) -> list[Task]:
+        """Give the tasks of one slot of a service: a number, or a node's id for a global service."""
+        return self.find("slot", (service_id, slot))
+
+    def by_network(self, network_id: str) -> list[Task]:
+        """Give the tasks that want or have a network."""
+        return self.find("network", network_id)
+
+
+def _task_networks(task: Task) -> tuple[object, ...]:
+    wanted = [each.target for each in task.spec.networks]
+    return tuple(dict.fromkeys(wanted + [each.network.id for each in task.networks]))
+
+
+def _task_secrets(task: Task) -> tuple[object, ...]:
+    container = task.spec.container
+    return () if container is None else tuple(dict.fromkeys(each.secret_id for each in container.secrets))
+
+
+def _task_configs(task: Task) -> tuple[object, ...]:
+    container = task.spec.container
+    return () if container is None else tuple(dict.fromkeys(each.config_id for each in container.configs))
+
+
+def service_table() -> Table[Service]:
+    """Make the table of services."""
+    return Table(
+        Service,
+        lambda service: service.name,
+        network=lambda service: tuple(dict.fromkeys(each.target for each in service.networks)),
+        secret=lambda service: _references(service, "secrets", "secret_id"),
+        config=lambda service: _references(service, "configs", "config_id"),
+        # Whether it publishes through the routing mesh: few of many do.
+        ingress=lambda service: (True,) if service.spec.endpoint and service.spec.endpoint.ports else (),
+    )
+
+
+def _references(service: Service, attribute: str, key: str) -> tuple[object, ...]:
+    container = service.spec.task.container
+    if container is None:
+        return ()
+    return tuple(dict.fromkeys(getattr(each, key) for each in getattr(container, attribute)))
+
+
+def network_table() -> Table[Network]:
+    """Make the table of networks."""
+    return Table(Network, lambda network: network.name, ingress=lambda network: (True,) if network.is_ingress else ())
