@@ -114,7 +114,8 @@ class Store:
         """
         if self._changes is not None:
             raise RuntimeError("transactions do not nest")
-        self._changes = changes = []
+        changes: list[Event] = []
+        self._changes = changes
         try:
             result = transaction(self)
             if changes and self.propose is not None:
