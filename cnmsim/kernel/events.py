@@ -24,6 +24,8 @@ class Step(Enum):
     NEIGHBOUR = "neighbour"  # a link-layer address was asked for or found
     FRAGMENTED = "fragmented"
     REASSEMBLED = "reassembled"
+    ENCAPSULATED = "encapsulated"  # a tunnel put a header of its own in front
+    DECAPSULATED = "decapsulated"  # a tunnel took its header off
     DELIVERED = "delivered"  # a socket (or the stack: echo request) took it
     DROPPED = "dropped"
     NOTE = "note"  # something an engineer would want to know at this point (a proxy opens a second connection)
@@ -63,6 +65,11 @@ class DropReason(Enum):
     IPV6_DISABLED = "IPv6 is disabled on the device"
     PORT_SECURITY = "the segment refuses this station's MAC"
     STRAY_SEGMENT = "segment of no connection"
+    NO_TUNNEL_ENDPOINT = "no tunnel endpoint is known for the destination MAC"
+    TUNNEL_ENDPOINT_MISMATCH = "source MAC is fixed behind another tunnel endpoint"
+    UNKNOWN_VNI = "no VXLAN device has this VNI"
+    PROXY_UNANSWERED = "the neighbour proxy knows no answer"
+    TUNNEL_LOOP = "the tunnel leads into itself"
     NO_VLAN = "no port or interface in its VLAN"
     KEPT_APART = "the device's mode keeps its siblings apart"
     LAYER_3_ONLY = "the device carries unicast IP only"

@@ -44,7 +44,7 @@ class NetworkNamespace:
         "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
-        "sysctl",
+        "sysctl", "tunnels",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Clock, machine: Machine | None = None) -> None:
@@ -64,6 +64,8 @@ class NetworkNamespace:
         self._broadcasts: set[Address] = set()
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
+        #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
+        self.tunnels: list[Device] = []
         self.neighbours = NeighbourTable(self)
         self.ip = IpLayer(self)
         self.send = self.ip.send
@@ -476,4 +478,7 @@ class NetworkNamespace:
         for device in list(self.devices.values()):
             if device is not self.loopback:
                 self.remove_device(device)
+        for tunnel in list(self.tunnels):
+            if tunnel.namespace is not None:
+                tunnel.namespace.remove_device(tunnel)
         self.loopback.set_down()

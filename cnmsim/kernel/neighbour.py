@@ -97,6 +97,10 @@ class NeighbourTable:
         """All entries, oldest first."""
         return list(self._entries.values())
 
+    def get(self, device: Device, address: Address) -> Neighbour | None:
+        """Give the entry of an address behind a device, if there is one."""
+        return self._entries.get((device, address))
+
     def known_mac(self, device: Device, address: Address) -> Mac | None:
         """Give the MAC known for an address, without asking for it."""
         entry = self._entries.get((device, address))

@@ -16,7 +16,7 @@ from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.observe.reading import Reading, read
 
 #: A flooded or promiscuous frame that a station rightly ignores is no loss.
-_HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT})
+_HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})

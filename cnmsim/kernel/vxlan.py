@@ -1,0 +1,372 @@
+"""VXLAN devices (RFC 7348): Ethernet frames in UDP, between hosts that know each other's addresses.
+
+Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1. The device may be moved to another namespace; its outer packets
+are sent and received where it was made. Groups as destinations, several VNIs per device and the extensions (GBP, GPE) are
+not modelled.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Address, Mac, format_ip, format_mac
+from cnmsim.kernel.checksum import transport_checksum
+from cnmsim.kernel.device import ETHERNET_HEADER, Device
+from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.sockets import UdpSocket
+from cnmsim.kernel.vxlan_fdb import VxlanFdb
+from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, header_tail, source_port
+from cnmsim.kernel.vxlan_replies import is_question, proxy_answer, too_big
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.packet import Packet
+
+#: The port IANA gave to VXLAN; Linux's own default is 8472.
+VXLAN_PORT = 4789
+_OVERHEAD = {4: 50, 6: 70}
+_LARGEST_VNI = (1 << 24) - 1
+_UDP_HEAD = Struct("!HHH")
+_IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
+# How deep a tunnel may lead through itself before the packet is dropped (Linux: XMIT_RECURSION_LIMIT).
+_DEPTH = 8
+
+
+class VxlanSocket(UdpSocket):
+    """The kernel's own socket that receives for all VXLAN devices of one namespace, family and port."""
+
+    __slots__ = ("devices",)
+
+    def __init__(self, namespace: NetworkNamespace, family: int) -> None:
+        super().__init__(namespace, family)
+        self.v6only = True
+        self.devices: dict[int, Vxlan] = {}
+
+    def deliver(self, packet: Packet, data: bytes) -> bool:
+        """Take a datagram off the tunnel and give its frame to the device of its VNI (vxlan_rcv)."""
+        namespace = self.namespace
+        if len(data) < VXLAN_LENGTH + ETHERNET_HEADER or data[:4] != b"\x08\0\0\0" or data[7]:
+            namespace.drop(packet, DropReason.MALFORMED, "no VXLAN header that is understood")
+            return False
+        vni = int.from_bytes(data[4:7])
+        device = self.devices.get(vni)
+        if device is None:
+            namespace.drop(packet, DropReason.UNKNOWN_VNI, f"{DropReason.UNKNOWN_VNI.value}: {vni}")
+            return False
+        return device.decapsulate(packet, data[VXLAN_LENGTH:])
+
+
+class Vxlan(Device):
+    """A tunnel device. Make one with `Vxlan.create`.
+
+    `link_namespace` is where it was made, `local` the fixed outer source (`None`: what routing selects), `underlay` the
+    device outer packets leave by (`None`: what routing selects), `ttl` 0 the system's default. With `proxy` ARP and
+    neighbour solicitations are answered from the device's permanent neighbours and never cross the tunnel;
+    `l2miss` and `l3miss` only ask the kernel to tell userland of misses, to which nobody listens here.
+    """
+
+    __slots__ = (
+        "_depth", "_port_range", "_port_range_at", "_socket", "_tail", "fdb", "l2miss", "l3miss", "learning",
+        "link_namespace", "local", "port", "proxy", "ttl", "udp_checksum", "underlay", "underlay_family", "vni",
+    )  # fmt: skip
+
+    kind = "vxlan"
+
+    def __init__(
+        self,
+        name: str,
+        mac: Mac,
+        clock: Clock,
+        link_namespace: NetworkNamespace,
+        vni: int,
+        *,
+        port: int = VXLAN_PORT,
+        learning: bool = True,
+        proxy: bool = False,
+        l2miss: bool = False,
+        l3miss: bool = False,
+        local: Address | None = None,
+        remote: Address | None = None,
+        underlay: Device | None = None,
+        ttl: int = 0,
+        family: int = 4,
+    ) -> None:
+        outer = local or remote
+        self.underlay_family = family if outer is None else 6 if len(outer) == 16 else 4
+        mtu = 1500 if underlay is None else underlay.mtu - _OVERHEAD[self.underlay_family]
+        super().__init__(name, mac, clock, mtu)
+        self.link_namespace = link_namespace
+        self.vni = vni
+        self.port = port
+        self.learning = learning
+        self.proxy = proxy
+        self.l2miss = l2miss
+        self.l3miss = l3miss
+        self.local = local
+        self.underlay = underlay
+        self.ttl = ttl
+        self.udp_checksum = True
+        self.fdb = VxlanFdb(clock)
+        if remote is not None:
+            self.fdb.add(MAC_ZERO, remote)
+        self._socket: VxlanSocket | None = None
+        self._tail = b""
+        self._port_range = (32768, 60999)
+        self._port_range_at = -1
+        self._depth = 0
+
+    @classmethod
+    def create(
+        cls,
+        namespace: NetworkNamespace,
+        name: str,
+        mac: Mac,
+        vni: int,
+        *,
+        port: int = VXLAN_PORT,
+        learning: bool = True,
+        proxy: bool = False,
+        l2miss: bool = False,
+        l3miss: bool = False,
+        local: Address | None = None,
+        remote: Address | None = None,
+        underlay: Device | None = None,
+        ttl: int = 0,
+        family: int = 4,
+    ) -> Vxlan:
+        """Make a device in `namespace`, which stays the namespace of its outer packets.
+
+        `family` (4 or 6) is that of the tunnel endpoints where neither `local` nor `remote` tells it.
+        Raises `OSError`: EEXIST if the name is taken or another device made there has the same VNI, port and family,
+        ERANGE for a VNI over 24 bits or a bad name, EINVAL if `local` and `remote` are of two families.
+        """
+        if not 0 <= vni <= _LARGEST_VNI:
+            raise OSError(errno.ERANGE, "Numerical result out of range")
+        if local is not None and remote is not None and len(local) != len(remote):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        device = cls(
+            name, mac, namespace.clock, namespace, vni, port=port, learning=learning, proxy=proxy, l2miss=l2miss,
+            l3miss=l3miss, local=local, remote=remote, underlay=underlay, ttl=ttl, family=family,
+        )  # fmt: skip
+        for other in namespace.tunnels:
+            if isinstance(other, Vxlan) and other.identity == device.identity:
+                raise OSError(errno.EEXIST, "A VXLAN device with the specified VNI already exists")
+        namespace.add_device(device)
+        namespace.tunnels.append(device)
+        return device
+
+    @property
+    def identity(self) -> tuple[int, int, int]:
+        """What must be unique in the namespace of the outer packets: VNI, port and family."""
+        return self.vni, self.port, self.underlay_family
+
+    @property
+    def remotes(self) -> dict[Mac, Address]:
+        """The VTEP of each MAC address (the first, where the default entry has several)."""
+        return {entry.mac: entry.remotes[0] for entry in self.fdb}
+
+    @property
+    def peer_index(self) -> int | None:
+        """Its own index, which Linux shows behind `@if` once it is away from where it was made."""
+        return self.index if self.namespace is not self.link_namespace else None
+
+    # --- up and down ---------------------------------------------------------------------------------------------
+
+    def set_up(self) -> None:
+        """Open the tunnel's UDP port, then go up. Raises `OSError(EADDRINUSE)` if another program holds the port."""
+        if self.is_up:
+            return
+        self._open()
+        super().set_up()
+
+    def set_down(self) -> None:
+        """Go down, forget what was learnt and give up the UDP port if no other device needs it."""
+        if not self.is_up:
+            return
+        super().set_down()
+        self.fdb.flush_learnt()
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            del socket.devices[self.vni]
+            if not socket.devices:
+                socket.close()
+
+    def _open(self) -> None:
+        namespace = self.link_namespace
+        for other in namespace.tunnels:
+            if isinstance(other, Vxlan) and other._socket is not None and other.identity[1:] == self.identity[1:]:
+                self._socket = other._socket
+                break
+        else:
+            socket = VxlanSocket(namespace, self.underlay_family)
+            socket.bind((bytes(16 if self.underlay_family == 6 else 4), self.port))
+            self._socket = socket
+        self._socket.devices[self.vni] = self
+        self._port_range_at = -1
+
+    def detach(self) -> None:
+        """Leave the bridge, and the namespace of the outer packets."""
+        super().detach()
+        if self in self.link_namespace.tunnels:
+            self.link_namespace.tunnels.remove(self)
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    def _put_on_wire(self, frame: bytes) -> None:
+        if self.proxy and is_question(frame):
+            self._answer(frame)
+            return
+        entry = self.fdb.find(frame[:6]) or self.fdb.find(MAC_ZERO)
+        if entry is None:
+            reason = DropReason.NO_TUNNEL_ENDPOINT
+            self.drop(frame, reason, f"no entry for {format_mac(frame[:6])}, and no default")
+            return
+        for vtep in entry.remotes:
+            self._encapsulate(frame, vtep, str(entry) if self.clock.context is not None else "")
+
+    def _answer(self, frame: bytes) -> None:
+        namespace = self.namespace
+        assert namespace is not None
+        answer = proxy_answer(frame, lambda address: namespace.neighbours.get(self, address))
+        if answer.reply is None:
+            if self.clock.context is not None:
+                # Not counted among the dropped: the kernel consumes it.
+                self._report(Step.DROPPED, frame, f"{self.name} keeps it: {answer.what}", DropReason.PROXY_UNANSWERED)
+            return
+        if self.clock.context is not None:
+            decision = str(answer.entry)
+            namespace.report(
+                Step.NEIGHBOUR, f"{self.name} answers: {answer.what}", frame,
+                device=self.name, decision=decision, is_frame=True,
+            )  # fmt: skip
+        self.clock.call_soon(self.receive, answer.reply)
+
+    def _encapsulate(self, frame: bytes, vtep: Address, entry: str) -> None:
+        """Send a frame to a VTEP (vxlan_xmit_one)."""
+        namespace = self.link_namespace
+        if len(vtep) != (16 if self.underlay_family == 6 else 4) or not any(vtep):
+            self.drop(frame, DropReason.NO_TUNNEL_ENDPOINT, f"no outer packet can go to {format_ip(vtep)}")
+            return
+        if self._depth >= _DEPTH:
+            self.drop(frame, DropReason.TUNNEL_LOOP)
+            return
+        try:
+            decision = namespace.ip.route_output(vtep, self.local, self.underlay)
+        except OSError as error:
+            what = f"no way to the tunnel endpoint {format_ip(vtep)}: {(error.strerror or str(error)).lower()}"
+            self.drop(frame, DropReason.NO_ROUTE, what)
+            return
+        if decision.outdev is self:
+            self.drop(frame, DropReason.TUNNEL_LOOP)
+            return
+        if decision.route.kind == "local":
+            self._bypass(frame)
+            return
+        if len(frame) - ETHERNET_HEADER > decision.mtu - _OVERHEAD[self.underlay_family] and self._tells_mtu(
+            frame, decision
+        ):
+            return
+        self._depth += 1
+        try:
+            self._send(frame, vtep, decision, entry)
+        finally:
+            self._depth -= 1
+
+    def _send(self, frame: bytes, vtep: Address, decision: Decision, entry: str) -> None:
+        namespace = self.link_namespace
+        if self._port_range_at != namespace.generation:
+            self._read_settings()
+        head = _UDP_HEAD.pack(source_port(frame, *self._port_range), self.port, 16 + len(frame))
+        message = head + self._tail + frame
+        if self.udp_checksum:
+            sum_ = transport_checksum(decision.src, vtep, 17, message) or 0xFFFF
+            message = head + sum_.to_bytes(2) + message[8:]
+        kind = frame[12:14]
+        # ECN goes with the outer header, the rest of the inner TOS does not (RFC 6040).
+        if kind == _IPV4:
+            ecn = frame[15] & 3
+        elif kind == _IPV6:
+            ecn = frame[15] >> 4 & 3
+        else:
+            ecn = 0
+        if ecn == 3:
+            ecn = 2
+        ttl = self.ttl or 64
+        if self.clock.context is not None:
+            what = f"VNI {self.vni} to {format_ip(vtep)}"
+            outer = build_ip(17, decision.src, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
+            self._tell(Step.ENCAPSULATED, what, entry, outer, is_frame=False)
+        try:
+            namespace.ip.send(17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
+        except OSError as error:
+            self.tx_dropped += 1
+            if error.errno != errno.EPERM:  # a packet filter tells of its drops itself
+                self.tx_dropped -= 1
+                self.drop(frame, DropReason.MTU_EXCEEDED, (error.strerror or str(error)).lower())
+
+    def _read_settings(self) -> None:
+        """Read what the system says of local ports; a change of any sysctl moves the generation."""
+        self._tail = header_tail(self.vni)
+        low, high = self.link_namespace.sysctl_get("net.ipv4.ip_local_port_range").split()
+        self._port_range = int(low), int(high)
+        self._port_range_at = self.link_namespace.generation
+
+    def _bypass(self, frame: bytes) -> None:
+        """Take a frame whose VTEP is this host straight in, without a header (encap_bypass_if_local)."""
+        mine = IPV4_LOOPBACK if self.underlay_family == 4 else IPV6_LOOPBACK
+        if self.learning:
+            self.fdb.learn(frame[6:12], mine)
+        self.clock.call_soon(self.receive, frame)
+
+    def _tells_mtu(self, frame: bytes, decision: Decision) -> bool:
+        """Tell a sender behind the bridge that the outer packet would not fit; `False` if it is to be sent all the same.
+
+        What the namespace itself sends or routes is not answered: the kernel only does so for bridged frames.
+        """
+        if self.master is None or frame[6:12] == self.master.mac:
+            return False
+        mtu = decision.mtu - _OVERHEAD[self.underlay_family]
+        error = too_big(frame, mtu)
+        if error is None:
+            return False
+        self.drop(frame, DropReason.FRAGMENTATION_NEEDED, f"{len(frame) - 14} bytes, the tunnel's path takes {mtu}")
+        self.clock.call_soon(self.receive, error)
+        return True
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def decapsulate(self, packet: Packet, frame: bytes) -> bool:
+        """Take an inner frame that came in `packet`; `False` if it is dropped (vxlan_set_mac, vxlan_snoop)."""
+        source = frame[6:12]
+        if source == self.mac:
+            return self._drop_inner(frame, DropReason.TUNNEL_LOOP, "the frame has this device's own source MAC")
+        if source[0] & 1 or source == MAC_ZERO:
+            return self._drop_inner(frame, DropReason.MALFORMED, "a group's or no source MAC")
+        if self.learning and not self.fdb.learn(source, packet.src):
+            known = self.fdb.peek(source)
+            what = f"{format_mac(source)} came from {format_ip(packet.src)}"
+            return self._drop_inner(frame, DropReason.TUNNEL_ENDPOINT_MISMATCH, what, str(known))
+        if self.clock.context is not None:
+            what = f"VNI {self.vni} from {format_ip(packet.src)}"
+            self._tell(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
+        self.clock._ready.append((self.receive, (frame,), self.clock.context))
+        return True
+
+    def _drop_inner(self, frame: bytes, reason: DropReason, what: str, decision: str = "") -> bool:
+        self.rx_dropped += 1
+        if self.clock.context is not None:
+            self._tell(Step.DROPPED, what, decision, frame, is_frame=True, reason=reason)
+        return False
+
+    def _tell(
+        self, step: Step, what: str, decision: str, data: bytes, *, is_frame: bool, reason: DropReason | None = None
+    ) -> None:
+        observer = self.clock.context
+        if observer is not None:
+            place = self.namespace.name if self.namespace else ""
+            observer.report(Event(self.clock.now_ns, place, self.name, step, what, decision, data, is_frame, reason))

@@ -1,0 +1,132 @@
+"""The forwarding table of a VXLAN device: behind which tunnel endpoint (VTEP) a MAC address is.
+
+Source: drivers/net/vxlan/vxlan_core.c of Linux 6.1 (vxlan_fdb_update, vxlan_fdb_delete, vxlan_snoop, vxlan_cleanup).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Literal
+
+from attrs import define
+
+from cnmsim.kernel.address import MAC_ZERO, Address, Mac, format_ip, format_mac
+from cnmsim.kernel.clock import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnmsim.kernel.clock import Clock
+
+#: How an entry is put: only if there is none, instead of what is there, or beside it.
+FdbMode = Literal["exclusive", "replace", "append"]
+
+
+@define(eq=False)
+class VxlanEntry:
+    """A MAC address and its VTEPs (several only for the default entry, 00:00:00:00:00:00, and groups).
+
+    `state` is as `bridge fdb` prints it: `permanent` or `static` for entries that stay, "" for one that ages.
+    """
+
+    mac: Mac
+    remotes: list[Address]
+    state: str
+    used_ns: int
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it neither ages nor moves."""
+        return bool(self.state)
+
+    def __str__(self) -> str:
+        """Write the entry as `bridge fdb` does."""
+        tail = f" {self.state}" if self.state else " "
+        return "\n".join(f"{format_mac(self.mac)} dst {format_ip(one)} self{tail}" for one in self.remotes)
+
+
+def _may_have_many(mac: Mac) -> bool:
+    return bool(mac[0] & 1) or mac == MAC_ZERO
+
+
+class VxlanFdb:
+    """The table of one device. `ageing_s` is how long a learnt entry outlives its last use, in seconds."""
+
+    __slots__ = ("_clock", "_entries", "ageing_s")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: dict[Mac, VxlanEntry] = {}
+        self.ageing_s = 300.0
+
+    def __iter__(self) -> Iterator[VxlanEntry]:
+        """Go through the entries that have not aged, oldest first."""
+        return iter([entry for entry in self._entries.values() if not self._is_over(entry)])
+
+    def _is_over(self, entry: VxlanEntry) -> bool:
+        return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS
+
+    def find(self, mac: Mac) -> VxlanEntry | None:
+        """Give the entry of a MAC address and note that it was used."""
+        entry = self._entries.get(mac)
+        if entry is None:
+            return None
+        if not entry.state:
+            if self._is_over(entry):
+                del self._entries[mac]
+                return None
+            entry.used_ns = self._clock.now_ns
+        return entry
+
+    def peek(self, mac: Mac) -> VxlanEntry | None:
+        """Give the entry of a MAC address without using it."""
+        entry = self._entries.get(mac)
+        return None if entry is None or self._is_over(entry) else entry
+
+    def add(self, mac: Mac, vtep: Address, *, mode: FdbMode = "exclusive", state: str = "permanent") -> None:
+        """Put a MAC address behind a VTEP.
+
+        Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learnt one counts), EOPNOTSUPP for
+        `replace` of a group's or the default entry.
+        """
+        entry = self.peek(mac)
+        if mode == "replace" and _may_have_many(mac):
+            raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
+        if entry is None:
+            self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns)
+            return
+        if mode == "exclusive":
+            raise OSError(errno.EEXIST, "File exists")
+        entry.state, entry.used_ns = state, self._clock.now_ns
+        if mode == "replace":
+            entry.remotes = [vtep]
+        elif _may_have_many(mac) and vtep not in entry.remotes:
+            entry.remotes.append(vtep)
+
+    def remove(self, mac: Mac, vtep: Address | None = None) -> None:
+        """Delete an entry, or one VTEP of several. Raises `OSError(ENOENT)` if there is none.
+
+        As in Linux it is no error that the entry has another VTEP: nothing happens then.
+        """
+        entry = self.peek(mac)
+        if entry is None:
+            raise OSError(errno.ENOENT, "No such file or directory")
+        if vtep in entry.remotes and len(entry.remotes) > 1:
+            entry.remotes.remove(vtep)
+        elif vtep is None or vtep in entry.remotes:
+            del self._entries[mac]
+
+    def flush_learnt(self) -> None:
+        """Forget what does not stay: the device went down."""
+        self._entries = {mac: entry for mac, entry in self._entries.items() if entry.state}
+
+    def learn(self, mac: Mac, vtep: Address) -> bool:
+        """Note behind which VTEP a source MAC was seen; `False` if a fixed entry says another one (vxlan_snoop)."""
+        entry = self.find(mac)
+        if entry is None:
+            self._entries[mac] = VxlanEntry(mac, [vtep], "", self._clock.now_ns)
+        elif entry.remotes[0] != vtep:
+            if entry.state:
+                return False
+            entry.remotes[0] = vtep
+        return True

@@ -1,0 +1,137 @@
+"""Frames a VXLAN device answers by itself: ARP and neighbour discovery as a proxy, and "too big" for the path.
+
+Source: drivers/net/vxlan/vxlan_core.c (arp_reduce, neigh_reduce, vxlan_na_create) and net/ipv4/ip_tunnel_core.c
+(iptunnel_pmtud_build_icmp, iptunnel_pmtud_build_icmpv6) of Linux 6.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.address import (
+    IPV4_ANY,
+    IPV4_BROADCAST,
+    IPV6_ANY,
+    Address,
+    Mac,
+    format_ip,
+    format_mac,
+    is_loopback,
+    is_multicast,
+)
+from cnmsim.kernel.neighbour import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NeighbourState
+from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmp_message, icmpv6_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnmsim.kernel.neighbour import Neighbour
+
+_ARP, _IPV6 = b"\x08\x06", b"\x86\xdd"
+#: Neighbour states that vouch for an address (Linux: NUD_CONNECTED).
+_CONNECTED = (NeighbourState.PERMANENT, NeighbourState.REACHABLE)
+_LEAST_MTU = {4: 576, 6: 1280}
+_LONGEST_ERROR = {4: 576, 6: 1280}
+_ICMP4_ERRORS = (3, 4, 5, 11, 12)
+
+
+@frozen
+class ProxyAnswer:
+    """What becomes of a question: the `reply` frame (`None`: the question ends here), in words, and the entry used."""
+
+    reply: bytes | None
+    what: str
+    entry: Neighbour | None = None
+
+
+def is_question(frame: bytes) -> bool:
+    """Tell whether the proxy takes the frame: any ARP, and neighbour solicitations."""
+    kind = frame[12:14]
+    if kind == _ARP:
+        return True
+    return (
+        kind == _IPV6 and len(frame) >= 78 and frame[20] == 58
+        and frame[54] == NEIGHBOUR_SOLICITATION and not frame[55]
+    )  # fmt: skip
+
+
+def proxy_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
+    """Answer a frame that `is_question`; `find` gives the neighbour entry of an address behind the device."""
+    return _arp_answer(frame, find) if frame[12:14] == _ARP else _nd_answer(frame, find)
+
+
+def _known(target: Address, find: Callable[[Address], Neighbour | None]) -> tuple[Neighbour | None, str]:
+    entry = find(target)
+    if entry is None:
+        return None, f"no neighbour entry for {format_ip(target)}"
+    if entry.mac is None or entry.state not in _CONNECTED:
+        return None, f"the neighbour entry is {entry.state.value}"
+    return entry, f"{format_ip(target)} is at {format_mac(entry.mac)}"
+
+
+def _arp_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
+    try:
+        message = ArpMessage.parse(frame[14:])
+    except MalformedPacketError as error:
+        return ProxyAnswer(None, str(error))
+    target = message.target_ip
+    if message.operation != ARP_REQUEST or is_loopback(target) or is_multicast(target):
+        return ProxyAnswer(None, "ARP that asks for nobody ends at the tunnel")
+    entry, what = _known(target, find)
+    if entry is None or entry.mac is None:
+        return ProxyAnswer(None, what)
+    asker = message.sender_mac
+    reply = ArpMessage(ARP_REPLY, entry.mac, target, asker, message.sender_ip)
+    return ProxyAnswer(asker + entry.mac + _ARP + reply.to_wire(), what, entry)
+
+
+def _nd_answer(frame: bytes, find: Callable[[Address], Neighbour | None]) -> ProxyAnswer:
+    source, target = frame[22:38], frame[62:78]
+    if is_loopback(frame[38:54]) or is_multicast(target):
+        return ProxyAnswer(None, "a solicitation for a group or the loopback ends at the tunnel")
+    entry, what = _known(target, find)
+    if entry is None or entry.mac is None:
+        return ProxyAnswer(None, what)
+    asker = _source_mac(frame[78:]) or frame[6:12]
+    # Override and solicited (RFC 4861 section 4.4).
+    body = icmpv6_message(target, source, NEIGHBOUR_ADVERTISEMENT, 0, b"\x60\0\0\0", target + b"\x02\x01" + entry.mac)
+    return ProxyAnswer(asker + entry.mac + _IPV6 + build_ip(58, target, source, body, ttl=255), what, entry)
+
+
+def _source_mac(options: bytes) -> Mac | None:
+    while len(options) >= 8 and options[1]:
+        if options[0] == 1:
+            return options[2:8]
+        options = options[options[1] * 8 :]
+    return None
+
+
+def too_big(frame: bytes, mtu: int) -> bytes | None:
+    """Make the frame that tells a sender behind the bridge the MTU of the tunnel, `mtu` bytes.
+
+    `None` where Linux sends none: IPv4 without DF, errors, groups, an MTU below what the family guarantees.
+    """
+    try:
+        packet = Packet(frame[14:])
+    except MalformedPacketError:
+        return None
+    family, src, dst = packet.family, packet.src, packet.dst
+    if mtu < _LEAST_MTU[family] or src in (IPV4_ANY, IPV6_ANY) or is_loopback(src) or is_multicast(src):
+        return None
+    if is_multicast(dst) or IPV4_BROADCAST in (src, dst):
+        return None
+    room = _LONGEST_ERROR[family]
+    if family == 4:
+        if frame[20:22] != b"\x40\x00" or (packet.protocol == 1 and packet.icmp_type in _ICMP4_ERRORS):
+            return None
+        body = icmp_message(3, 4, mtu.to_bytes(4), packet.data[: room - 28])
+        error = build_ip(1, dst, src, body, ttl=packet.ttl)
+    else:
+        if packet.protocol == 58 and packet.icmp_type < 128:
+            return None
+        body = icmpv6_message(dst, src, 2, 0, mtu.to_bytes(4), packet.data[: room - 48])
+        error = build_ip(58, dst, src, body, ttl=packet.ttl)
+    return frame[6:12] + frame[:6] + frame[12:14] + error
