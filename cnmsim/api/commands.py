@@ -38,14 +38,18 @@ def _serve_command(load: Load) -> click.Command:
     )
     @click.option("--offline-images", is_flag=True, help="Let no image be pulled, as on a host without a registry.")
     @click.option("--fast", is_flag=True, help="Let virtual time jump from event to event.")
+    @click.option(
+        "--expose-ports", is_flag=False, flag_value="", metavar="[=HOST]",
+        help="Open the ports that this Docker host publishes on this machine's loopback too.",
+    )  # fmt: skip
     @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
     @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
     @click.option("--tlscacert", type=_FILE, help="The CA's certificate.")
     @click.option("--tlscert", type=_FILE, help="The server's certificate.")
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
-        file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool, tcp: tuple[str, ...], tlsverify: bool,
-        tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
+        file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool,
+        expose_ports: str | None, tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
 
@@ -62,7 +66,7 @@ def _serve_command(load: Load) -> click.Command:
             lab.images.is_offline = offline_images
             if state is not None:
                 _restore(lab, state)
-            asyncio.run(_serve(lab, directory, fast, tcp, certificates))
+            asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates))
             if state is not None:
                 save_state(lab, state, file)
         except CnmsimError as error:
@@ -105,6 +109,10 @@ def trace_served(
     raise SystemExit(0 if walk["reachable"] else 1)
 
 
+def _tell(message: str) -> None:
+    click.echo(f"cnmsim: {message}", err=True)
+
+
 def _complain(message: str) -> int:
     click.echo(f"cnmsim: {message}", err=True)
     return 2
@@ -133,7 +141,12 @@ def _certificates(
 
 
 async def _serve(
-    lab: Lab, directory: Path, fast: bool, tcp: tuple[str, ...], certificates: tuple[Path, Path, Path] | None
+    lab: Lab,
+    directory: Path,
+    fast: bool,
+    expose_ports: str | None,
+    tcp: tuple[str, ...],
+    certificates: tuple[Path, Path, Path] | None,
 ) -> None:
     from cnmsim.api.server import mutual_tls, serving
 
@@ -142,7 +155,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(lab, directory, fast=fast) as server:
+    async with serving(lab, directory, fast=fast, expose_ports=expose_ports, announce=_tell) as server:
         for name in server.apis:
             click.echo(f"{name}: DOCKER_HOST=unix://{server.socket_path(name).resolve()}")
         for text in tcp:

@@ -46,6 +46,15 @@ class ServedLab(Mapping[str, Path]):
         """The folder of the sockets, as `cnmsim sh --dir` takes it."""
         return self._server.directory
 
+    @property
+    def ports(self) -> dict[str, tuple[str, int]]:
+        """Where the exposed ports are reached on this machine, by port and protocol: `{"8080/tcp": ("127.0.0.1", 8080)}`.
+
+        Empty unless the lab is served with `expose_ports`.
+        """
+        exposed = self._server.exposed
+        return self.call(lambda: exposed.table) if exposed is not None else {}
+
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in the server's thread, between two pieces of its work, and give its value or raise its error.
 
@@ -59,28 +68,31 @@ class ServedLab(Mapping[str, Path]):
 
 
 @contextlib.contextmanager
-def serve(lab: Lab, directory: Path | None = None, *, fast: bool = True) -> Iterator[ServedLab]:
+def serve(
+    lab: Lab, directory: Path | None = None, *, fast: bool = True, expose_ports: str | None = None
+) -> Iterator[ServedLab]:
     """Serve `lab` until the block ends, in `directory` or in a temporary one.
 
-    Raises `OSError` if a socket can't be opened, and at the end of the block what ended the simulation, if something
+    With `expose_ports` the ports that this Docker host publishes are open on this machine's loopback as well. Raises
+    `InvalidParameter` if there is no such Docker host, `OSError` if a socket can't be opened, and at the end of the block what ended the simulation, if something
     did.
     """
     with contextlib.ExitStack() as stack:
         if directory is None:
             # The path of a Unix socket has some hundred characters at most: a short folder leaves room for the host's.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
-        yield stack.enter_context(_running(lab, directory, fast=fast))
+        yield stack.enter_context(_running(lab, directory, fast=fast, expose_ports=expose_ports))
 
 
 @contextlib.contextmanager
-def _running(lab: Lab, directory: Path, *, fast: bool) -> Iterator[ServedLab]:
+def _running(lab: Lab, directory: Path, *, fast: bool, expose_ports: str | None) -> Iterator[ServedLab]:
     opened = threading.Event()
     served: list[ServedLab] = []
     errors: list[BaseException] = []
     stop = asyncio.Event()
 
     async def run() -> None:
-        async with ApiServer(lab, directory, fast=fast) as server:
+        async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports) as server:
             served.append(ServedLab(server, asyncio.get_running_loop()))
             opened.set()
             stopped = asyncio.ensure_future(stop.wait())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import ssl
 import time
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, Self
 
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
+from cnmsim.api.exposure import ExposedPorts
 from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
 from cnmsim.api.pacing import Pacer
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import EPOCH_S
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
+_log = logging.getLogger(__name__)
 #: Clients that have yet to be taken on; as many as Go lets wait on Linux.
 _BACKLOG = 4096
 StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -31,11 +35,22 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 class ApiServer:
     """Serves every Docker host of a lab: `DIR/<host>/docker.sock`, `DIR/control.sock`, and `DIR/ready` when open.
 
-    `fast` lets virtual time jump from event to event instead of keeping step with real time. Use it as an
-    asynchronous context manager.
+    `fast` lets virtual time jump from event to event instead of keeping step with real time. The ports that the Docker host
+    `expose_ports` publishes ("" for the only one) are open on this machine's loopback too; `announce` is told of one that
+    could not have its number. Use it as an asynchronous context manager.
+
+    Raises `InvalidParameter` for an `expose_ports` that is no Docker host.
     """
 
-    def __init__(self, lab: Lab, directory: Path, *, fast: bool = False) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        directory: Path,
+        *,
+        fast: bool = False,
+        expose_ports: str | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
         self.lab = lab
         self.directory = directory
         self.pacer = Pacer(lab.clock, fast=fast)
@@ -44,10 +59,24 @@ class ApiServer:
             for host in lab.hosts.values()
             if host.docker is not None
         }
+        self.exposed: ExposedPorts | None = None
+        if expose_ports is not None:
+            host = lab.host(self._docker_host(expose_ports))
+            self.exposed = ExposedPorts(lab, host, self.pacer, announce or _log.warning)
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._made: list[Path] = []
         self._driver: asyncio.Task[None] | None = None
+
+    def _docker_host(self, name: str) -> str:
+        if name in self.apis:
+            return name
+        there_are = f"there are: {', '.join(self.apis) or 'none'}"
+        if name:
+            raise InvalidParameter(f"no Docker host named {name} whose ports could be exposed; {there_are}")
+        if len(self.apis) != 1:
+            raise InvalidParameter(f"name the Docker host whose ports are to be exposed; {there_are}")
+        return next(iter(self.apis))
 
     def socket_path(self, host: str) -> Path:
         """Give the path of a Docker host's socket."""
@@ -76,6 +105,8 @@ class ApiServer:
             path = self.socket_path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             await self._listen(path, partial(self._serve_api, api, False))
+        if self.exposed is not None:
+            self.exposed.open()
         control = ControlSocket(self.lab, self.pacer)
         await self._listen(self.directory / "control.sock", control.serve)
         ready = self.directory / "ready"
@@ -131,6 +162,8 @@ class ApiServer:
         for task in list(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
+        if self.exposed is not None:
+            await self.exposed.close()
         if self._driver is not None:
             self._driver.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -154,7 +187,14 @@ def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def serving(lab: Lab, directory: Path, *, fast: bool = False) -> AsyncIterator[ApiServer]:
-    """Serve a lab for as long as the block lasts."""
-    async with ApiServer(lab, directory, fast=fast) as server:
+async def serving(
+    lab: Lab,
+    directory: Path,
+    *,
+    fast: bool = False,
+    expose_ports: str | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> AsyncIterator[ApiServer]:
+    """Serve a lab for as long as the block lasts; the options are those of `ApiServer`."""
+    async with ApiServer(lab, directory, fast=fast, expose_ports=expose_ports, announce=announce) as server:
         yield server

@@ -392,16 +392,21 @@ class Lab:
 
     # ---- serving
 
-    def serve(self, directory: str | Path | None = None, *, fast: bool = True) -> AbstractContextManager[ServedLab]:
+    def serve(
+        self, directory: str | Path | None = None, *, fast: bool = True, expose_ports: str | None = None
+    ) -> AbstractContextManager[ServedLab]:
         """Open the Docker Engine API of every Docker host for the length of a block, in this program.
 
         The block gets a mapping from host to the path of its socket, in `directory` or in a temporary folder. With
         `fast` virtual time jumps from event to event, without it keeps step with real time. The lab runs in a thread of
-        its own meanwhile: while a request is under way, use it through the mapping's `call` only.
+        its own meanwhile: while a request is under way, use it through the mapping's `call` only. The ports that the
+        Docker host `expose_ports` publishes are open on this machine's loopback too, under the same numbers; the mapping's
+        `ports` lists them.
         """
         from cnmsim.api.inprocess import serve
 
-        return serve(self, None if directory is None else Path(directory), fast=fast)
+        folder = None if directory is None else Path(directory)
+        return serve(self, folder, fast=fast, expose_ports=expose_ports)
 
     # ---- rooms of its own
 

@@ -7,13 +7,18 @@ Source: moby `libnetwork/portallocator/portallocator.go` (v26.1.5, v28.5.2),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.profile import Profile
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.options import PortBinding
 
 #: Linux's own net.ipv4.ip_local_port_range.
 EPHEMERAL_PORTS = (32768, 60999)
@@ -43,17 +48,33 @@ class _PortTable:
     cursors: dict[tuple[int, int], int] = field(factory=dict)
 
 
+def _nothing() -> None:
+    """Let go of nothing."""
+
+
+@define(eq=False)
+class BoundPort:
+    """A host port that is bound for a settled `binding`; `let_go` is called when it is bound no more."""
+
+    binding: PortBinding
+    let_go: Callable[[], None] = _nothing
+
+
 @define
 class PortAllocator:
     """The host ports of one daemon.
 
     `ephemeral` is the host's `net.ipv4.ip_local_port_range`, first and last port; `reserved` its
-    `net.ipv4.ip_local_reserved_ports`, which newer engines leave alone when any port will do.
+    `net.ipv4.ip_local_reserved_ports`, which newer engines leave alone when any port will do. `watcher`, if there is one, is
+    called with every binding whose port has been bound, and gives what is to be called when it is let go of; it refuses
+    the port with an `OSError`. `bound` are the ports bound now.
     """
 
     profile: Profile
     ephemeral: tuple[int, int] = EPHEMERAL_PORTS
     reserved: frozenset[int] = frozenset()
+    watcher: Callable[[PortBinding], Callable[[], None]] | None = field(default=None, init=False, repr=False)
+    bound: list[BoundPort] = field(factory=list, init=False, repr=False)
     _tables: dict[tuple[str, Address], _PortTable] = field(factory=dict, init=False)
 
     def request_ports(self, addresses: Sequence[Address], protocol: str, start: int = 0, end: int = 0) -> int:
@@ -83,6 +104,21 @@ class PortAllocator:
     def release_all(self) -> None:
         """Forget everything, as a restarted daemon has."""
         self._tables.clear()
+
+    def note_bound(self, binding: PortBinding) -> Callable[[], None]:
+        """Note that the host port of a settled `binding` is bound, and give what notes that it is no more.
+
+        Raises the `OSError` of a watcher that refuses it; it is not noted then.
+        """
+        port = BoundPort(binding)
+        if self.watcher is not None:
+            port.let_go = self.watcher(binding)
+        self.bound.append(port)
+        return partial(self._note_unbound, port)
+
+    def _note_unbound(self, port: BoundPort) -> None:
+        self.bound.remove(port)
+        port.let_go()
 
     def _table(self, address: Address, protocol: str) -> _PortTable:
         return self._tables.setdefault((protocol, address), _PortTable())

@@ -100,6 +100,7 @@ class PortMapper:
                 raise self._duplicate_error(settled)
             bound.add(settled.host_ip)
             undo.callback(self._hold(settled))
+            undo.callback(self.allocator.note_bound(settled))
             mappings.append(Mapping(settled, candidate.slot))
         return mappings
 

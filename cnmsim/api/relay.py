@@ -1,0 +1,177 @@
+"""Carries real bytes to simulated sockets and back: one real client, one simulated connection.
+
+What happens to one side happens to the other: its end of data, its reset, its refusal. A real client is reset where a
+simulated one would be refused, since its own connection is there before the simulated one is tried; so it is for
+a client of a real docker-proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnmsim.kernel.task import Task
+
+if TYPE_CHECKING:
+    from cnmsim.api.pacing import Pacer
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+    from cnmsim.kernel.sockets.udp import UdpSocket
+
+T = TypeVar("T")
+_CHUNK = 65536
+#: Seconds of silence after which a real UDP client is forgotten, as docker-proxy forgets its own.
+_UDP_IDLE_S = 90.0
+#: Seconds for which time goes on after a connection's end.
+_SETTLE_S = 1.0
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+async def relay_tcp(
+    pacer: Pacer,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    inner: TcpSocket,
+    address: tuple[Address, int],
+) -> None:
+    """Connect `inner` to the simulated `address` and carry bytes until both directions have ended.
+
+    Time passes at the pace of real time meanwhile; a fast clock runs while something is on its way.
+    """
+
+    async def wait(work: Coroutine[Any, Any, T], *, pulls: bool) -> T:
+        task = Task(pacer.clock, work)
+        try:
+            return await pacer.wait(task, lambda: pulls)
+        finally:
+            task.cancel()
+
+    async def upload() -> None:
+        while data := await reader.read(_CHUNK):
+            inner.send(data)
+            await wait(inner.drain(), pulls=True)
+        inner.shutdown_write()
+        pacer.kick()
+
+    async def download() -> None:
+        while data := await wait(inner.recv(_CHUNK), pulls=False):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+
+    with pacer.stroll(lambda: True):
+        try:
+            await wait(inner.connect(address), pulls=True)
+            await _both(upload(), download())
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        except OSError:
+            # Refused, unreachable, reset or timed out, on either side: the other learns of it as of a reset.
+            inner.abort()
+            _reset(writer)
+        finally:
+            inner.close()
+            pacer.kick()
+        # The last segments are still on their way.
+        await asyncio.sleep(_SETTLE_S)
+
+
+async def _both(*works: Coroutine[Any, Any, None]) -> None:
+    """Wait until all are done, or raise the first error and cancel the others."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    channel = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    writer.transport.abort()
+
+
+class UdpRelay:
+    """Gives every real client of the real UDP socket `outer` a simulated socket of its own, made by `open_inner`.
+
+    A client that is silent for 90 s of real time is forgotten. It works from its making until `close`, which closes `outer`.
+    """
+
+    def __init__(
+        self, pacer: Pacer, outer: socket.socket, open_inner: Callable[[], tuple[UdpSocket, tuple[Address, int]]]
+    ) -> None:
+        self._pacer = pacer
+        self._outer = outer
+        self._open_inner = open_inner
+        self._clients: dict[Any, UdpSocket] = {}
+        self._ends: dict[Any, asyncio.TimerHandle] = {}
+        self._open = contextlib.ExitStack()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(outer, self._receive)
+
+    def close(self) -> None:
+        """Forget every client and close the socket."""
+        for client in tuple(self._clients):
+            self._forget(client)
+        self._loop.remove_reader(self._outer)
+        self._outer.close()
+
+    def _receive(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    data, client = self._outer.recvfrom(_CHUNK)
+                except ConnectionError:
+                    continue  # a client that is gone is forgotten in its time
+                # A datagram that the simulated client cannot send is lost, as datagrams are.
+                with contextlib.suppress(OSError):
+                    self._send(data, client)
+        self._pacer.kick()
+
+    def _send(self, data: bytes, client: Any) -> None:
+        inner = self._clients.get(client) or self._begin(client)
+        if client in self._ends:
+            self._ends[client].cancel()
+        self._ends[client] = self._loop.call_later(_UDP_IDLE_S, self._forget, client)
+        inner.send(data)
+
+    def _begin(self, client: Any) -> UdpSocket:
+        inner, address = self._open_inner()
+        try:
+            inner.connect(address)
+        except OSError:
+            inner.close()
+            raise
+        if not self._clients:
+            # Answers come in their time, for as long as somebody may wait for one.
+            self._open.enter_context(self._pacer.connected())
+            self._open.enter_context(self._pacer.stroll(lambda: True))
+        self._clients[client] = inner
+        inner.on_readable = lambda _: self._answer(inner, client)
+        return inner
+
+    def _answer(self, inner: UdpSocket, client: Any) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                try:
+                    data, _ = inner.recvfrom_nowait()
+                except ConnectionError:
+                    continue  # an ICMP error: as of docker-proxy, the client hears nothing
+                self._outer.sendto(data, client)
+
+    def _forget(self, client: Any) -> None:
+        if client in self._ends:
+            self._ends.pop(client).cancel()
+        self._clients.pop(client).close()
+        if not self._clients:
+            self._open.close()
