@@ -1,0 +1,194 @@
+"""The agent of a node: its session with a manager, its heartbeats, its assignments, and the reports it makes.
+
+Source: moby/swarmkit `agent/{agent,session,reporter}.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Future, Queue, Task, sleep, wait_for
+from cnmsim.swarm.dispatcher.messages import SessionMessage
+from cnmsim.swarm.exec import Executor
+from cnmsim.swarm.objects import EncryptionKey, Node, TaskStatus
+from cnmsim.swarm.rpc import Client, RpcError, Stream
+from cnmsim.swarm.worker import Worker
+
+#: The first wait before a new session, and the longest, in seconds.
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
+_SESSION_TIMEOUT_S = 5.0
+#: Reports that came in within this time travel together.
+_REPORT_BATCH_S = 0.05
+
+
+@define(eq=False)
+class Agent:
+    """The agent of one node.
+
+    `connect` gives a connection to some manager, `on_session_message` hears what managers tell of the cluster once the executor
+    has taken note of it. `error` is why there is no session now, or "".
+    """
+
+    clock: Clock
+    random: Random = field(repr=False)
+    executor: Executor = field(repr=False)
+    connect: Callable[[], Coroutine[Any, Any, Client]] = field(repr=False)
+    on_session_message: Callable[[SessionMessage], None] = field(repr=False)
+    error: str = ""
+    worker: Worker = field(init=False, repr=False)
+    _task: Task[None] | None = field(default=None, init=False, repr=False)
+    _client: Client | None = field(default=None, init=False, repr=False)
+    _session_id: str = field(default="", init=False)
+    _unreported: dict[str, TaskStatus] = field(factory=dict, init=False, repr=False)
+    _reporting: Task[None] | None = field(default=None, init=False, repr=False)
+    _node: Node | None = field(default=None, init=False, repr=False)
+    _keys: tuple[EncryptionKey, ...] = field(default=(), init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.worker = Worker(self.clock, self.executor, self._report)
+
+    @property
+    def has_session(self) -> bool:
+        """Whether a manager knows of this node now."""
+        return bool(self._session_id)
+
+    def begin(self) -> None:
+        """Look for a manager."""
+        self._task = Task(self.clock, self._run())
+
+    async def stop(self) -> None:
+        """End the session and give up every task."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._reporting is not None:
+            self._reporting.cancel()
+        self._end_session()
+        await self.worker.stop()
+
+    def drop_session(self) -> None:
+        """Hang up on the present manager, so that another is looked for."""
+        client = self._client
+        if client is not None:
+            client.close()
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        backoff_s = 0.0
+        while True:
+            try:
+                if backoff_s:
+                    await sleep(self.clock, self.random.uniform(0, backoff_s))
+                client = await self.connect()
+                await self._session(client)
+                backoff_s = 0.0
+            except CnmsimError as error:
+                self.error = error.message
+                if self._session_id:
+                    backoff_s = 0.0
+            finally:
+                self._end_session()
+            backoff_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S + 2 * backoff_s)
+
+    def _end_session(self) -> None:
+        self._session_id = ""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def _session(self, client: Client) -> None:
+        self._client = client
+        messages: Queue[SessionMessage] = Queue(self.clock)
+        session = client.stream("dispatcher.session", self.executor.describe(), messages.put)
+        first = await _first(self.clock, messages, session)
+        self._session_id, self.error = first.session_id, ""
+        await self._take(first)
+        assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
+        heart = Task(self.clock, self._heartbeats(client))
+        listener = Task(self.clock, self._listen(messages))
+        over: Future[BaseException | None] = Future(self.clock)
+
+        def end(error: BaseException | None) -> None:
+            if not over.is_done:
+                over.set_result(error)
+
+        session.ended.add_done_callback(lambda each: end(each.result()))
+        assignments.ended.add_done_callback(lambda each: end(each.result()))
+        heart.add_done_callback(lambda each: end(each.error))
+        self._unreported = {**dict(self.worker.statuses()), **self._unreported}
+        self._report_soon()
+        try:
+            error = await over
+        finally:
+            heart.cancel()
+            listener.cancel()
+            session.close()
+            assignments.close()
+        raise error if isinstance(error, CnmsimError) else RpcError("session closed")
+
+    async def _heartbeats(self, client: Client) -> None:
+        while True:
+            period_s = await client.call("dispatcher.heartbeat", self._session_id)
+            await sleep(self.clock, period_s)
+
+    async def _listen(self, messages: Queue[SessionMessage]) -> None:
+        while True:
+            await self._take(await messages.get())
+
+    async def _take(self, message: SessionMessage) -> None:
+        if message.keys and message.keys != self._keys:
+            self._keys = message.keys
+            self.executor.set_network_bootstrap_keys(message.keys)
+        self.on_session_message(message)
+        if message.node is not None and message.node is not self._node:
+            self._node = message.node
+            await self.executor.configure(message.node)
+
+    # --- reports -------------------------------------------------------------------------------------------------
+
+    def _report(self, identity: str, status: TaskStatus) -> None:
+        self._unreported[identity] = status
+        self._report_soon()
+
+    def _report_soon(self) -> None:
+        if (self._reporting is None or self._reporting.is_done) and self._unreported and self._session_id:
+            self._reporting = Task(self.clock, self._send_reports())
+
+    async def _send_reports(self) -> None:
+        await sleep(self.clock, _REPORT_BATCH_S)
+        while self._unreported and self._session_id and self._client is not None:
+            reports, self._unreported = self._unreported, {}
+            try:
+                await self._client.call("dispatcher.update_task_status", (self._session_id, list(reports.items())))
+            except CnmsimError:
+                # The next session brings them all.
+                self._unreported = {**reports, **self._unreported}
+                return
+
+
+async def _first(clock: Clock, messages: Queue[SessionMessage], session: Stream) -> SessionMessage:
+    """Give the first message of a session. Raises why there is none."""
+    got = Task(clock, messages.get(_SESSION_TIMEOUT_S))
+    either: Future[None] = Future(clock)
+
+    def wake(_: object) -> None:
+        if not either.is_done:
+            either.set_result(None)
+
+    got.add_done_callback(wake)
+    session.ended.add_done_callback(wake)
+    await wait_for(clock, either, None)
+    if got.is_done and got.error is None:
+        return got.result()
+    if not got.is_done:
+        got.cancel()
+        error = session.ended.result()
+        raise error if error is not None else RpcError("session closed")
+    session.close()
+    raise RpcError("session initiation timed out")

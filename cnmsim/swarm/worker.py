@@ -1,0 +1,110 @@
+"""What a node does with its assignments: a task manager for each task, and the secrets and configs they were granted.
+
+Source: moby/swarmkit `agent/worker.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, evolve, field
+
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Task as Coroutine
+from cnmsim.swarm.dispatcher.messages import AssignmentsMessage
+from cnmsim.swarm.exec import Dependencies, Executor, TaskManager, resolve
+from cnmsim.swarm.objects import Config, Secret, Task, TaskStatus
+
+
+@define(eq=False)
+class Worker:
+    """The tasks of one node. `report` is called with the id and the new status of a task that changed."""
+
+    clock: Clock
+    executor: Executor = field(repr=False)
+    report: Callable[[str, TaskStatus], None] = field(repr=False)
+    _tasks: dict[str, Task] = field(factory=dict, init=False, repr=False)
+    _managers: dict[str, TaskManager] = field(factory=dict, init=False, repr=False)
+    _secrets: dict[str, Secret] = field(factory=dict, init=False, repr=False)
+    _configs: dict[str, Config] = field(factory=dict, init=False, repr=False)
+
+    def apply(self, message: AssignmentsMessage) -> None:
+        """Do what an assignments message says: all of it is this node's to do, or only what it changes."""
+        kept: set[str] = set()
+        removed: list[Task] = []
+        updated: list[Task] = []
+        for action, each in message.changes:
+            if isinstance(each, Task):
+                if action == "update":
+                    kept.add(each.id)
+                    updated.append(each)
+                else:
+                    removed.append(each)
+            elif isinstance(each, Secret):
+                _put(self._secrets, each, is_kept=action == "update")
+            else:
+                _put(self._configs, each, is_kept=action == "update")
+        if message.kind == "complete":
+            removed = [task for identity, task in self._tasks.items() if identity not in kept]
+        for task in removed:
+            self._remove(task.id)
+        for task in updated:
+            self._update(task)
+
+    def statuses(self) -> list[tuple[str, TaskStatus]]:
+        """Give the status of every task there is, for a manager that may have missed some."""
+        known = [(identity, manager.task.status) for identity, manager in self._managers.items()]
+        return known + [(each.id, each.status) for each in self._tasks.values() if each.id not in self._managers]
+
+    def _update(self, task: Task) -> None:
+        manager = self._managers.get(task.id)
+        if manager is not None:
+            self._tasks[task.id] = task
+            manager.update(task)
+            return
+        if task.id in self._tasks:
+            return  # its controller could not be had: that is final
+        self._tasks[task.id] = task
+        controller, status = resolve(self.clock, self.executor, task, self._dependencies(task))
+        if status != task.status:
+            task = self._tasks[task.id] = evolve(task, status=status)
+            self.report(task.id, status)
+        if controller is not None:
+            manager = self._managers[task.id] = TaskManager(self.clock, task, controller, self.report)
+            manager.begin()
+
+    def _dependencies(self, task: Task) -> Dependencies:
+        container = task.spec.container
+        if container is None:
+            return Dependencies()
+        secrets = [each.secret_id for each in container.secrets]
+        configs = [each.config_id for each in container.configs]
+        return Dependencies(
+            {each: self._secrets[each] for each in secrets if each in self._secrets},
+            {each: self._configs[each] for each in configs if each in self._configs},
+        )
+
+    def _remove(self, identity: str) -> None:
+        self._tasks.pop(identity, None)
+        manager = self._managers.pop(identity, None)
+        if manager is not None:
+            Coroutine(self.clock, _dismiss(manager))
+
+    async def stop(self) -> None:
+        """Give every task up: nothing of them stays on this node."""
+        managers, self._managers = list(self._managers.values()), {}
+        self._tasks.clear()
+        for manager in managers:
+            await _dismiss(manager)
+
+
+async def _dismiss(manager: TaskManager) -> None:
+    await manager.close()
+    await manager.controller.remove()
+
+
+def _put(table: dict[str, Secret] | dict[str, Config], each: Secret | Config, *, is_kept: bool) -> None:
+    if is_kept:
+        table[each.id] = each  # type: ignore[assignment]
+    else:
+        table.pop(each.id, None)
