@@ -94,7 +94,7 @@ class Controller:
             "null": NullIpam(),
         }
         self.drivers = DriverRegistry(
-            DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon)
+            DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon, self.log.append)
         )
 
     def new_id(self) -> str:

@@ -56,6 +56,10 @@ class Profile:
     drivers_skip_gateway: bool
     #: macvlan and ipvlan never get a gateway they did not ask for.
     macvlan_skips_gateway: bool
+    #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
+    macvlan_shares_parent: bool
+    #: A container on a macvlan or ipvlan network never needs docker_gwbridge for its sake.
+    macvlan_disables_gateway_service: bool
     inspect_shows_allocated_gateway: bool
     inspect_has_ipam_status: bool
     #: `network inspect` prints EnableIPv4.
@@ -257,6 +261,8 @@ _V26 = Profile(
     static_ip_on_automatic_subnet=False,
     drivers_skip_gateway=False,
     macvlan_skips_gateway=False,
+    macvlan_shares_parent=False,
+    macvlan_disables_gateway_service=False,
     inspect_shows_allocated_gateway=False,
     inspect_has_ipam_status=False,
     inspect_shows_enable_ipv4=False,
@@ -428,6 +434,7 @@ _V28 = evolve(
     ipv6_subnet_is_optional=True,
     validates_enable_driver_options=True,
     drivers_skip_gateway=True,
+    macvlan_shares_parent=True,
     inspect_shows_enable_ipv4=True,
     inspect_gateway6_has_length=False,
     refuses_multicast_subnet=True,
@@ -560,6 +567,7 @@ _V29 = evolve(
     echoes_unused_ipv6_config=False,
     static_ip_on_automatic_subnet=True,
     macvlan_skips_gateway=True,
+    macvlan_disables_gateway_service=True,
     inspect_shows_allocated_gateway=True,
     inspect_has_ipam_status=True,
     reload_overwrites_ipam_config=False,

@@ -189,6 +189,8 @@ def flags_of(device: Device, *, shows_peer: bool = True) -> str:
     if device.is_up and not device.has_carrier:
         flags.append("NO-CARRIER")
     flags += ["LOOPBACK"] if device.kind == "loopback" else ["BROADCAST", "MULTICAST"]
+    if device.no_arp:
+        flags = [flag for flag in flags if flag != "MULTICAST" or device.kind != "dummy"] + ["NOARP"]
     if device.is_up:
         flags.append("UP")
         flags += ["LOWER_UP"] if device.has_carrier else []
@@ -198,7 +200,7 @@ def flags_of(device: Device, *, shows_peer: bool = True) -> str:
 
 
 def _has_down_peer(device: Device) -> bool:
-    peer = getattr(device, "peer", None)
+    peer = getattr(device, "peer", None) or getattr(device, "lower", None)
     return isinstance(peer, Device) and peer.namespace is device.namespace and not peer.is_up
 
 
@@ -235,7 +237,7 @@ def qdisc_of(device: Device) -> str:
 
 def queue_length(device: Device) -> int:
     """Give the transmit queue length that is printed, 0 for none. Bridges and overlays have none."""
-    return 0 if device.kind in ("bridge", "vxlan", "macvlan", "ipvlan") else device.txqueuelen
+    return 0 if device.kind in ("bridge", "vxlan") else device.txqueuelen
 
 
 def select_routes(namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:

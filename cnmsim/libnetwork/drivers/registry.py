@@ -19,6 +19,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import Driver
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.host import HostDriver
+from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
 from cnmsim.libnetwork.drivers.null import NullDriver
 from cnmsim.libnetwork.portallocator import PortAllocator
 from cnmsim.libnetwork.profile import Profile
@@ -28,13 +29,17 @@ ENTRY_POINT_GROUP = "cnmsim.drivers"
 
 @frozen
 class DriverHost:
-    """What a driver is made with. `daemon` gives the daemon's process, which may own sockets."""
+    """What a driver is made with.
+
+    `daemon` gives the daemon's process, which may own sockets; `log` takes what a daemon logs.
+    """
 
     machine: Machine
     profile: Profile
     config: DaemonConfig
     allocator: PortAllocator
     daemon: Callable[[], Process]
+    log: Callable[[str], None]
 
 
 DriverFactory = Callable[[DriverHost], Driver]
@@ -47,6 +52,7 @@ def _bridge(host: DriverHost) -> Driver:
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),
+    "macvlan": lambda host: MacvlanDriver(host.machine, host.profile, host.log),
     "null": lambda _: NullDriver(),
 }
 
