@@ -111,7 +111,7 @@ class Vxlan(Device):
         self.underlay = underlay
         self.ttl = ttl
         self.udp_checksum = True
-        self.fdb = VxlanFdb(clock)
+        self.fdb = VxlanFdb(clock, self.underlay_family)
         if remote is not None:
             self.fdb.add(MAC_ZERO, remote)
         self._socket: VxlanSocket | None = None
@@ -249,7 +249,7 @@ class Vxlan(Device):
     def _encapsulate(self, frame: bytes, vtep: Address, entry: str) -> None:
         """Send a frame to a VTEP (vxlan_xmit_one)."""
         namespace = self.link_namespace
-        if len(vtep) != (16 if self.underlay_family == 6 else 4) or not any(vtep):
+        if not any(vtep):
             self.drop(frame, DropReason.NO_TUNNEL_ENDPOINT, f"no outer packet can go to {format_ip(vtep)}")
             return
         if self._depth >= _DEPTH:

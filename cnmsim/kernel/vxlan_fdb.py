@@ -50,12 +50,16 @@ def _may_have_many(mac: Mac) -> bool:
 
 
 class VxlanFdb:
-    """The table of one device. `ageing_s` is how long a learnt entry outlives its last use, in seconds."""
+    """The table of one device, whose VTEPs are all of one `family` (4 or 6).
 
-    __slots__ = ("_clock", "_entries", "ageing_s")
+    `ageing_s` is how long a learnt entry outlives its last use, in seconds.
+    """
 
-    def __init__(self, clock: Clock) -> None:
+    __slots__ = ("_clock", "_entries", "ageing_s", "family")
+
+    def __init__(self, clock: Clock, family: int = 4) -> None:
         self._clock = clock
+        self.family = family
         self._entries: dict[Mac, VxlanEntry] = {}
         self.ageing_s = 300.0
 
@@ -87,8 +91,10 @@ class VxlanFdb:
         """Put a MAC address behind a VTEP.
 
         Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learnt one counts), EOPNOTSUPP for
-        `replace` of a group's or the default entry.
+        `replace` of a group's or the default entry, EAFNOSUPPORT for a VTEP of the other family.
         """
+        if (len(vtep) == 16) != (self.family == 6):
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         entry = self.peek(mac)
         if mode == "replace" and _may_have_many(mac):
             raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")

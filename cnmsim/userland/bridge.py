@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import format_ip, format_mac, parse_mac
+from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac, parse_ip, parse_mac
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device
+from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.ip_config import NoDeviceFault, Words, device_named, flags_of, link_name
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
+    from cnmsim.kernel.vxlan_fdb import FdbMode
 
 _OBJECTS = ("link", "fdb", "vlan", "mdb")
+_MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace": "replace"}
 
 
 async def main(process: Process) -> int:
@@ -132,11 +136,21 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
             mark = " permanent" if entry.is_permanent else ""
             lines.append(f"{format_mac(mac)} dev {device.name} master {master.name}{mark}\n")
     # A VXLAN device's own table: where each MAC address is, and where floods go.
-    for mac, remote in getattr(device, "remotes", {}).items():
-        lines.append(f"{format_mac(mac)} dev {device.name} dst {format_ip(remote)} self permanent\n")
-    if device.kind != "loopback" and not isinstance(device, Bridge):
+    if isinstance(device, Vxlan):
+        lines += _vxlan_lines(device)
+    elif device.kind != "loopback" and not isinstance(device, Bridge):
         lines.append(f"33:33:00:00:00:01 dev {device.name} self permanent\n")
         lines.append(f"01:00:5e:00:00:01 dev {device.name} self permanent\n")
+    return lines
+
+
+def _vxlan_lines(device: Vxlan) -> list[str]:
+    lines = []
+    for entry in device.fdb:
+        texts = str(entry).split("\n")
+        if entry.mac == MAC_ZERO and device.underlay is not None:  # what `remote` and `dev` of the device itself say
+            texts[0] = texts[0].replace(" self", f" via {device.underlay.name} self")
+        lines += [f"{text}\n".replace(" dst ", f" dev {device.name} dst ", 1) for text in texts]
     return lines
 
 
@@ -146,11 +160,19 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
     except ValueError as error:
         process.error(f"Invalid mac address {str(error).rpartition(' ')[2]}\n")
         return 1
-    name = ""
+    name = target = ""
+    flags: set[str] = set()
     while words:
-        if words.take() == "dev" and words:
+        word = words.take()
+        if word == "dev" and words:
             name = words.take()
+        elif word in ("dst", "remote") and words:
+            target = words.take()
+        else:
+            flags.add(word)
     device = device_named(process.namespace, name)
+    if isinstance(device, Vxlan) and "master" not in flags:
+        return _vxlan_change(process, device, verb, mac, target, flags)
     if device.master is None:
         process.error("RTNETLINK answers: Operation not supported\n")
         return 2
@@ -160,6 +182,28 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
             return 2
         return 0
     device.master.add_fdb(mac, device)
+    return 0
+
+
+def _vxlan_change(process: Process, device: Vxlan, verb: str, mac: Mac, target: str, flags: set[str]) -> int:
+    """Change a VXLAN device's own table. `self` is what iproute2 takes if neither that nor `master` is said."""
+    try:
+        vtep = parse_ip(target) if target else None
+    except ValueError:
+        process.error(f'Error: any valid address is expected rather than "{target}".\n')
+        return 1
+    try:
+        if verb.startswith("del"):
+            device.fdb.remove(mac, vtep)
+        elif vtep is None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        else:
+            state = "static" if "static" in flags else "" if "dynamic" in flags else "permanent"
+            device.fdb.add(mac, vtep, mode=_MODES[verb], state=state)
+    except OSError as error:
+        is_explained = error.errno == errno.EOPNOTSUPP
+        process.error(f"Error: {error.strerror}.\n" if is_explained else f"RTNETLINK answers: {error.strerror}\n")
+        return 255
     return 0
 
 

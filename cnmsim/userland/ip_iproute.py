@@ -10,7 +10,9 @@ from attrs import define
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.errno_text import errno_of, strerror
+from cnmsim.userland.ip_children import details
 from cnmsim.userland.ip_config import (
     IpChanges,
     IpFault,
@@ -28,6 +30,7 @@ from cnmsim.userland.ip_config import (
     select_routes,
     state_of,
 )
+from cnmsim.userland.ip_vxlan import vxlan_text
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -246,8 +249,11 @@ class _Ip:
         broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
         line = f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
         peer = getattr(device, "peer", None)
-        if isinstance(peer, Device) and peer.namespace is not None and peer.namespace is not device.namespace:
-            line += f" link-netnsid {self._netns_id(peer.namespace)}"
+        home = peer.namespace if isinstance(peer, Device) else None
+        if isinstance(device, Vxlan):
+            home = device.link_namespace
+        if home is not None and home is not device.namespace:
+            line += f" link-netnsid {self._netns_id(home)}"
         return line
 
     def _netns_id(self, namespace: NetworkNamespace) -> int:
@@ -272,8 +278,10 @@ class _Ip:
             lines = [self._link_line(device, has_mode=True), self._hardware_line(device)]
             if self.style.has_details:
                 lines[-1] += " promiscuity 0 allmulti 0 minmtu 68 maxmtu 65535 "
-                if device.kind not in ("loopback", "nic"):
-                    lines.append(f"    {device.kind} ")
+                if isinstance(device, Vxlan):
+                    lines.append(f"    {vxlan_text(device)} ")
+                elif device.kind not in ("loopback", "nic"):
+                    lines.append(f"    {details(device)}")
             self._print(lines + (self._statistics_lines(device) if self.style.has_statistics else []))
 
     # --- addresses -----------------------------------------------------------------------------------------------
@@ -409,6 +417,8 @@ def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
         return "Error: Nexthop has invalid gateway."
     if name == "route" and number == errno.ENETDOWN:
         return "Error: Device for nexthop is not up."
+    if name == "link" and "VXLAN" in str(error):
+        return f"Error: {error.strerror}."
     if name == "link" and number == errno.EINVAL and is_mtu:
         return "Error: mtu less than device minimum."
     return f"RTNETLINK answers: {text}"

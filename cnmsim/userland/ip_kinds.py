@@ -9,6 +9,8 @@ from attrs import frozen
 
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
+from cnmsim.userland.ip_children import CHILD_KINDS
+from cnmsim.userland.ip_vxlan import make_vxlan
 
 if TYPE_CHECKING:
     from cnmsim.userland.ip_config import IpChanges, Words
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
 
 @frozen
 class LinkRequest:
-    """What stands before `type KIND`, the device it shall stand on (`link DEV`), and the words behind."""
+    """What stands before `type KIND`, the device it shall stand on (`link DEV`), and the words behind.
+
+    `mac` is the address to take; `has_mac` tells whether it was asked for.
+    """
 
     name: str
     mac: bytes
     lower: Device | None
     words: Words
+    has_mac: bool = False
 
 
 def _veth(changes: IpChanges, request: LinkRequest) -> Device:
@@ -63,4 +69,9 @@ def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
 
 
 #: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpFault`.
-LINK_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {"bridge": _bridge, "veth": _veth}
+LINK_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
+    "bridge": _bridge,
+    "veth": _veth,
+    "vxlan": make_vxlan,
+    **CHILD_KINDS,
+}
