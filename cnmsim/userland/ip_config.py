@@ -16,6 +16,7 @@ from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_i
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.route import Route
+from cnmsim.userland.ip_children import change as change_child
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -393,7 +394,9 @@ class IpChanges:
                 changes[word]()
             elif word in ("txqueuelen", "qlen", "txqlen"):
                 device.txqueuelen = self._integer(words.take())
-            elif word in ("arp", "multicast", "promisc", "allmulticast", "alias", "group", "type", "hairpin"):
+            elif word == "type":
+                change_child(device, words.take(), words)
+            elif word in ("arp", "multicast", "promisc", "allmulticast", "alias", "group", "hairpin"):
                 words.take()
             else:
                 raise IpFault(f'either "dev" is duplicate, or "{word}" is a garbage.', 255)
@@ -455,7 +458,7 @@ class IpChanges:
         if maker is None:
             raise IpFault("Error: Unknown device type.", 2)
         lower = device_named(self.namespace, parent) if parent else None
-        made = maker(self, LinkRequest(name, mac or self.new_mac(), lower, words))
+        made = maker(self, LinkRequest(name, mac or self.new_mac(), lower, words, has_mac=mac is not None))
         if mtu:
             made.set_mtu(mtu)
 

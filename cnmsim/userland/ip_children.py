@@ -1,0 +1,142 @@
+"""`ip link add link PARENT … type vlan|macvlan|ipvlan` and `type dummy`, and what `ip -d link` says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.dummy import Dummy
+from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
+from cnmsim.kernel.stacking import Upper
+from cnmsim.kernel.vlan import Vlan
+
+if TYPE_CHECKING:
+    from cnmsim.userland.ip_config import IpChanges, Words
+    from cnmsim.userland.ip_kinds import LinkRequest
+
+_LARGEST_TAG = 65535
+
+
+def _fault(text: str, status: int) -> Exception:
+    from cnmsim.userland.ip_config import IpFault
+
+    return IpFault(text, status)
+
+
+def _named(changes: IpChanges, request: LinkRequest, stem: str) -> str:
+    if request.name:
+        return request.name
+    number = 0
+    while f"{stem}{number}" in changes.namespace.devices:
+        number += 1
+    return f"{stem}{number}"
+
+
+def _place(changes: IpChanges, device: Upper) -> Device:
+    try:
+        changes.namespace.add_device(device)
+    except OSError:
+        device.detach()
+        raise
+    return device
+
+
+def _lower(request: LinkRequest) -> Device:
+    if request.lower is None:
+        raise OSError(22, "Invalid argument")
+    return request.lower
+
+
+def _require_free(changes: IpChanges, name: str) -> None:
+    if name in changes.namespace.devices:
+        raise FileExistsError(17, "File exists")
+
+
+def dummy(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type dummy`."""
+    device = Dummy(_named(changes, request, "dummy"), request.mac, changes.process.clock)
+    changes.namespace.add_device(device)
+    return device
+
+
+def vlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type vlan id N`."""
+    vid: int | None = None
+    while request.words:
+        word = request.words.take()
+        if word == "id":
+            text = request.words.take()
+            if not text.isdigit() or int(text) > _LARGEST_TAG:
+                raise _fault(f'argument "{text}" is wrong: id is invalid', 255)
+            vid = int(text)
+        elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
+            request.words.take()
+        else:
+            raise _fault(f'vlan: unknown command "{word}"?', 255)
+    if request.lower is None:
+        raise _fault("Error: 8021q: link not specified.", 2)
+    if vid is None:
+        raise _fault("Error: 8021q: VLAN properties not specified.", 2)
+    name = _named(changes, request, f"{request.lower.name}.")
+    _require_free(changes, name)
+    try:
+        device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
+    except FileExistsError:
+        raise _fault("Error: 8021q: VLAN device already exists.", 2) from None
+    except OSError:
+        raise _fault("Error: 8021q: Invalid VLAN id.", 2) from None
+    return _place(changes, device)
+
+
+def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type macvlan [mode private|vepa|bridge|passthru]`."""
+    mode = MacvlanMode.VEPA
+    while request.words:
+        word = request.words.take()
+        if word == "mode":
+            mode = _macvlan_mode(request.words.take())
+        elif word == "bcqueuelen":
+            request.words.take()
+        elif word != "nopromisc":
+            raise _fault(f'macvlan: unknown option "{word}"?', 255)
+    lower = _lower(request)
+    name = _named(changes, request, "macvlan")
+    _require_free(changes, name)
+    return _place(changes, Macvlan(name, request.mac, lower, mode))
+
+
+def _macvlan_mode(text: str) -> MacvlanMode:
+    try:
+        return MacvlanMode(text)
+    except ValueError:
+        choice = '"private", "vepa", "bridge", "passthru" or "source"'
+        raise _fault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
+
+
+def change(device: Device, kind: str, words: Words) -> None:
+    """Do the rest of `ip link set DEV type KIND …`."""
+    if kind != device.kind:
+        raise OSError(95, "Operation not supported")
+    while words:
+        word = words.take()
+        if word == "mode" and isinstance(device, Macvlan):
+            device.set_mode(_macvlan_mode(words.take()))
+        else:
+            raise _fault(f'{kind}: unknown option "{word}"?', 255)
+
+
+def details(device: Device) -> str:
+    """Give what `ip -d link` prints of a device's kind."""
+    if isinstance(device, Macvlan):
+        return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 "
+    if isinstance(device, Vlan):
+        return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> "
+    return f"{device.kind} "
+
+
+CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
+    "dummy": dummy,
+    "macvlan": macvlan,
+    "vlan": vlan,
+}
