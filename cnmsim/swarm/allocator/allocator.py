@@ -1,0 +1,407 @@
+"""The leader's allocator: gives new networks, services, tasks and nodes what they need, and takes it back.
+
+What cannot be had waits: it is tried again when something was given back, or else with the first change after five
+minutes. Source: moby/swarmkit `manager/allocator/network.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import evolve
+
+from cnmsim.kernel.clock import NS
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, driver_of, is_ingress_needed
+from cnmsim.swarm.allocator.numbers import NumberTaken
+from cnmsim.swarm.allocator.ports import PortAllocator
+from cnmsim.swarm.objects import (
+    Endpoint,
+    Network,
+    NetworkAttachment,
+    Node,
+    PublishMode,
+    Service,
+    Task,
+    TaskState,
+    TaskStatus,
+    VirtualIp,
+)
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+_RETRY_NS = 300 * NS
+ALLOCATED_MESSAGE = "pending task scheduling"
+
+
+class Allocator:
+    """The allocator of the manager that leads. `failures` says, by object id, why something waits."""
+
+    def __init__(self, store: Store, profile: Profile) -> None:
+        cluster = store.cluster
+        self._store = store
+        self._networks = NetworkAllocator(profile, cluster.default_address_pool, cluster.subnet_size)
+        self._ports = PortAllocator()
+        self._ingress: Network | None = None
+        self._waiting_networks: dict[str, None] = {}
+        self._waiting_services: dict[str, None] = {}
+        self._waiting_tasks: dict[str, None] = {}
+        self._last_retry_ns = store.now_ns
+        self._something_was_freed = False
+        self._watch: Watch | None = None
+        self.failures: dict[str, str] = {}
+
+    @property
+    def networks(self) -> NetworkAllocator:
+        """The addresses given out."""
+        return self._networks
+
+    @property
+    def ports(self) -> PortAllocator:
+        """The published ports given out."""
+        return self._ports
+
+    def start(self) -> None:
+        """Take note of all that is allocated, allocate what is not, and follow changes from here on."""
+        self._restore()
+        self._watch = self._store.watch(self._on_changes, Network, Service, Task, Node)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+    # ---- taking over
+
+    def _restore(self) -> None:
+        """Restore before allocating anew, so that nothing new gets what something old has; ingress goes first."""
+        store = self._store
+        ingress = next((each for each in store.networks if each.is_ingress), None)
+        if ingress is not None:
+            self._ingress = self._allocate_network(ingress) or ingress
+        for restoring in (True, False):
+            for network in store.networks:
+                has_state = network.driver_state is not None and network.ipam is not None
+                if not self._networks.is_allocated(network.id) and (has_state or not restoring):
+                    self._allocate_network(network)
+            self._update_nodes((node.id for node in store.nodes), restoring=restoring)
+            for service in store.services:
+                has_vips = service.endpoint is not None and bool(service.endpoint.virtual_ips)
+                if not self._is_service_allocated(service, restoring=True) and (has_vips or not restoring):
+                    self._allocate_service(service, restoring=restoring)
+            self._allocate_tasks(self._unfinished(restoring=restoring))
+
+    def _unfinished(self, *, restoring: bool) -> list[str]:
+        return [
+            task.id
+            for task in self._store.tasks
+            if task.state <= TaskState.RUNNING
+            and not self._networks.is_task_allocated(task)
+            and (not restoring or any(each.addresses for each in task.networks))
+            and (restoring or task.state < TaskState.PENDING)
+        ]
+
+    # ---- following changes
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        nodes: dict[str, None] = {}
+        tasks: dict[str, None] = {}
+        for event in events:
+            match event.object:
+                case Network():
+                    self._on_network(event)
+                case Service():
+                    self._on_service(event)
+                case Node():
+                    self._on_node(event, nodes)
+                case Task():
+                    self._on_task(event, nodes, tasks)
+        self._update_nodes(nodes)
+        self._allocate_tasks(tasks)
+        now = self._store.now_ns
+        if self._something_was_freed or now - self._last_retry_ns > _RETRY_NS:
+            self._last_retry_ns, self._something_was_freed = now, False
+            self._retry()
+
+    def _on_network(self, event: Event) -> None:
+        network: Network = event.object
+        if event.kind is EventKind.CREATE:
+            if self._networks.is_allocated(network.id):
+                return
+            if network.is_ingress and self._ingress is not None:
+                self.failures[network.id] = f"another ingress network is already present: {self._ingress.id}"
+                return
+            made = self._allocate_network(network)
+            if made is not None and network.is_ingress:
+                self._ingress = made
+                self._update_nodes(node.id for node in self._store.nodes)
+        elif event.kind is EventKind.DELETE:
+            if self._ingress is not None and self._ingress.id == network.id:
+                self._ingress = None
+            self._detach_nodes(network.id)
+            self._waiting_networks.pop(network.id, None)
+            self.failures.pop(network.id, None)
+            if self._networks.is_allocated(network.id):
+                self._networks.deallocate(network)
+                self._something_was_freed = True
+
+    def _on_service(self, event: Event) -> None:
+        if event.kind is EventKind.DELETE:
+            self._free_service(event.object)
+            self._something_was_freed = True
+            self._waiting_services.pop(event.object.id, None)
+            self.failures.pop(event.object.id, None)
+            return
+        service = self._store.services.get(event.object.id)
+        if service is None:
+            return
+        if not self._is_service_allocated(service):
+            self._allocate_service(service)
+        elif event.kind is EventKind.UPDATE and self._ports.host_ports_changed(service):
+            self._commit_service(_with_host_ports(service))
+
+    def _on_node(self, event: Event, nodes: dict[str, None]) -> None:
+        node: Node = event.object
+        if event.kind is EventKind.DELETE:
+            for attachment in node.attachments:
+                self._networks.detach_node(node.id, attachment)
+            self._something_was_freed = True
+            nodes.pop(node.id, None)
+        elif event.kind is EventKind.CREATE:
+            nodes[node.id] = None
+
+    def _on_task(self, event: Event, nodes: dict[str, None], tasks: dict[str, None]) -> None:
+        task: Task = event.object
+        old: Task | None = event.old
+        if event.kind is EventKind.DELETE or task.state > TaskState.RUNNING:
+            if self._networks.is_task_allocated(task):
+                self._networks.deallocate_task(task)
+                self._something_was_freed = True
+                if task.node_id:
+                    nodes[task.node_id] = None
+            tasks.pop(task.id, None)
+            self._waiting_tasks.pop(task.id, None)
+            self.failures.pop(task.id, None)
+            return
+        if task.node_id and (old is None or old.node_id != task.node_id or old.networks is not task.networks):
+            nodes[task.node_id] = None
+        if task.state < TaskState.PENDING:
+            tasks[task.id] = None
+
+    def _retry(self) -> None:
+        for waiting in list(self._waiting_networks):
+            network = self._store.networks.get(waiting)
+            if network is not None and not self._networks.is_allocated(waiting):
+                self._allocate_network(network)
+        for waiting in list(self._waiting_services):
+            service = self._store.services.get(waiting)
+            if service is not None and not self._is_service_allocated(service):
+                self._allocate_service(service)
+        if self._waiting_tasks:
+            self._allocate_tasks(list(self._waiting_tasks))
+
+    # ---- networks
+
+    def _allocate_network(self, network: Network) -> Network | None:
+        if self._networks.is_allocated(network.id):
+            return network
+        try:
+            made = self._networks.allocate(network)
+        except AllocationError as error:
+            self._waiting_networks[network.id] = None
+            self.failures[network.id] = str(error)
+            return None
+        self._waiting_networks.pop(network.id, None)
+        self.failures.pop(network.id, None)
+        if made.driver_state == network.driver_state and made.ipam == network.ipam:
+            return network
+        return self._store.update(lambda tx: tx.replace(made))
+
+    # ---- nodes
+
+    def _node_networks(self, node_id: str) -> dict[str, Network]:
+        """Give the networks a node needs its load balancer's address on."""
+        networks = {
+            each.network.id: each.network
+            for task in self._store.tasks.by_node(node_id)
+            if task.state <= TaskState.RUNNING
+            for each in task.networks
+            if driver_of(each.network) == "overlay"
+        }
+        if self._ingress is not None:
+            networks[self._ingress.id] = self._ingress
+        return networks
+
+    def _update_nodes(self, node_ids: Iterable[str], *, restoring: bool = False) -> None:
+        changed: list[Node] = []
+        for node_id in node_ids:
+            node = self._store.nodes.get(node_id)
+            if node is not None:
+                attachments = self._node_attachments(node, restoring=restoring)
+                if attachments is not None:
+                    changed.append(evolve(node, attachments=attachments))
+        if changed:
+            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+
+    def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
+        """Attach and detach a node; give its attachments, or `None` if they are as they were."""
+        networks = self._node_networks(node.id)
+        have = {each.network.id: each for each in node.attachments}
+        changed = False
+        for network_id, network in networks.items():
+            attachment = have.get(network_id)
+            if attachment is not None and self._networks.is_node_attached(node.id, attachment):
+                continue
+            if restoring and (attachment is None or not attachment.addresses):
+                continue
+            try:
+                have[network_id] = self._networks.attach_node(
+                    node.id, attachment or NetworkAttachment(self._store.networks.get(network_id) or network)
+                )
+            except AllocationError as error:
+                self.failures[node.id] = str(error)
+                continue
+            self.failures.pop(node.id, None)
+            changed = changed or attachment is not have[network_id]
+        if not restoring:
+            for network_id in [each for each in have if each not in networks]:
+                self._networks.detach_node(node.id, have.pop(network_id))
+                changed = self._something_was_freed = True
+        return tuple(have.values()) if changed else None
+
+    def _detach_nodes(self, network_id: str) -> None:
+        changed: list[Node] = []
+        for node in self._store.nodes:
+            for attachment in node.attachments:
+                if attachment.network.id == network_id:
+                    self._networks.detach_node(node.id, attachment)
+                    kept = tuple(each for each in node.attachments if each is not attachment)
+                    changed.append(evolve(node, attachments=kept))
+        if changed:
+            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+
+    # ---- services
+
+    def _is_service_allocated(self, service: Service, *, restoring: bool = False) -> bool:
+        if not self._networks.is_service_allocated(service):
+            return False
+        wants = service.spec.endpoint is not None and service.spec.endpoint.ports
+        has = service.endpoint is not None and service.endpoint.ports
+        return not (wants or has) or self._ports.is_allocated(service, restoring=restoring)
+
+    def _allocate_service(self, service: Service, *, restoring: bool = False) -> None:
+        try:
+            made = self._allocated(service, restoring=restoring)
+        except (AllocationError, NumberTaken) as error:
+            self._waiting_services[service.id] = None
+            self.failures[service.id] = str(error)
+            return
+        self._waiting_services.pop(service.id, None)
+        self.failures.pop(service.id, None)
+        self._commit_service(made)
+
+    def _allocated(self, service: Service, *, restoring: bool) -> Service:
+        endpoint = service.endpoint
+        vips = endpoint.virtual_ips if endpoint is not None else ()
+        if service.spec.endpoint is not None:
+            if is_ingress_needed(service):
+                if self._ingress is None:
+                    raise AllocationError("ingress network is missing")
+                if all(vip.network_id != self._ingress.id for vip in vips):
+                    vips = (*vips, VirtualIp(self._ingress.id))
+            ports = self._ports.allocate(service)
+        elif endpoint is not None and not restoring:
+            self._free_service(service)
+            self._something_was_freed = True
+            vips, ports = (), ()
+        else:
+            ports = endpoint.ports if endpoint is not None else ()
+        try:
+            given = self._networks.allocate_vips(service, vips)
+        except AllocationError:
+            self._ports.free_ports(ports)
+            raise
+        return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, given))
+
+    def _commit_service(self, made: Service) -> None:
+        current = self._store.services.get(made.id)
+        assert current is not None
+        if made.endpoint != current.endpoint:
+            self._store.update(lambda tx: tx.replace(evolve(current, endpoint=made.endpoint)))
+
+    def _free_service(self, service: Service) -> None:
+        if service.endpoint is not None:
+            self._networks.deallocate_vips(service.id, service.endpoint.virtual_ips)
+            self._ports.free(service)
+
+    # ---- tasks
+
+    def _allocate_tasks(self, task_ids: Iterable[str]) -> None:
+        made: list[Task] = []
+        for task_id in task_ids:
+            task = self._store.tasks.get(task_id)
+            if task is None or task.state > TaskState.RUNNING:
+                self._waiting_tasks.pop(task_id, None)
+                continue
+            try:
+                made.append(self._allocate_task(task))
+            except AllocationError as error:
+                self._waiting_tasks[task_id] = None
+                self.failures[task_id] = str(error)
+            else:
+                self._waiting_tasks.pop(task_id, None)
+                self.failures.pop(task_id, None)
+        changed = [each for each in made if self._store.tasks.get(each.id) is not each]
+        if changed:
+            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+
+    def _allocate_task(self, task: Task) -> Task:
+        service: Service | None = None
+        if task.service_id:
+            service = self._store.services.get(task.service_id)
+            if service is None:
+                raise AllocationError(f"could not find service {task.service_id} for task {task.id}")
+            if not self._is_service_allocated(service):
+                raise AllocationError(f"service {service.id} to which task {task.id} belongs has pending allocations")
+        given = self._networks.allocate_task(task, self._attachments(task, service))
+        endpoint = service.endpoint if service is not None and service.endpoint is not None else task.endpoint
+        status = task.status
+        if task.state < TaskState.PENDING:
+            status = TaskStatus(TaskState.PENDING, self._store.now_ns, ALLOCATED_MESSAGE)
+        elif given == task.networks:
+            return task
+        return evolve(task, networks=given, endpoint=endpoint, status=status)
+
+    def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
+        """List what a task is to be attached to: the ingress network first, if it publishes there."""
+        attachments = list(task.networks)
+        if not attachments:
+            if is_ingress_needed(service) and self._ingress is not None:
+                attachments.append(NetworkAttachment(self._ingress))
+            wanted = task.spec.networks or (service.spec.networks if service is not None else ())
+            attachments.extend(
+                NetworkAttachment(network, each.addresses, each.aliases, each.driver_opts)
+                for each in wanted
+                if (network := self._store.networks.get(each.target)) is not None
+            )
+        resolved: list[NetworkAttachment] = []
+        for attachment in attachments:
+            network_id = attachment.network.id
+            network = self._store.networks.get(network_id)
+            if network is None:
+                raise AllocationError(f"failed to retrieve network {network_id} while allocating task {task.id}")
+            if not self._networks.is_allocated(network_id):
+                raise AllocationError(f"network {network_id} attached to task {task.id} not allocated yet")
+            resolved.append(attachment if attachment.network is network else evolve(attachment, network=network))
+        return resolved
+
+
+def _with_host_ports(service: Service) -> Service:
+    """Give a service the host-mode ports of its spec; those of the routing mesh stay as they are."""
+    have = service.endpoint.ports if service.endpoint is not None else ()
+    wanted = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
+    ports = (
+        *(port for port in have if port.publish_mode is PublishMode.INGRESS),
+        *(port for port in wanted if port.publish_mode is PublishMode.HOST),
+    )
+    vips = service.endpoint.virtual_ips if service.endpoint is not None else ()
+    return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, vips))

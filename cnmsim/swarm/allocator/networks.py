@@ -1,0 +1,348 @@
+"""Subnets, VXLAN ids and addresses of a cluster's networks (moby `libnetwork/cnmallocator`, `overlay/ovmanager`).
+
+Nothing here is in the store: it is what the leader keeps in memory, and builds anew from the store when it takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.libnetwork.ipam import GLOBAL_SPACE, AddressOutOfRange, Ipam, NoAvailableAddresses, swarm_pools
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.allocator.numbers import NumberTaken, SerialNumbers
+from cnmsim.swarm.objects import (
+    Driver,
+    IpamConfig,
+    IpamOptions,
+    Network,
+    NetworkAttachment,
+    PublishMode,
+    ResolutionMode,
+    Service,
+    Task,
+    VirtualIp,
+)
+
+#: Drivers whose networks are the nodes' own business.
+LOCAL_DRIVERS = frozenset({"bridge", "host", "ipvlan", "macvlan"})
+GLOBAL_DRIVERS = frozenset({"overlay"})
+VXLAN_ID_LIST = "com.docker.network.driver.overlay.vxlanid_list"
+_FIRST_VNI = 4096
+_LAST_VNI = (1 << 24) - 1
+
+
+class AllocationError(Exception):
+    """Something could not be given; the manager logs it and tries again later."""
+
+
+@define
+class _Local:
+    """What the allocator knows of a network: its pools (an ordered map of subnet to pool id) and its addresses."""
+
+    network: Network
+    is_node_local: bool
+    pools: dict[str, str] = field(factory=dict)
+    endpoints: dict[str, str] = field(factory=dict)
+    vnis: tuple[int, ...] = ()
+
+
+def is_ingress_needed(service: Service | None) -> bool:
+    """Tell whether a service publishes a port through the routing mesh."""
+    if service is None or service.spec.endpoint is None:
+        return False
+    return any(port.publish_mode is PublishMode.INGRESS for port in service.spec.endpoint.ports)
+
+
+def driver_of(network: Network) -> str:
+    """Name the driver of a network."""
+    if network.driver_state is not None and network.driver_state.name:
+        return network.driver_state.name
+    return network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
+
+
+class NetworkAllocator:
+    """The addresses of one cluster. `pools` and `subnet_size` are those of `swarm init` (none and 0 for the defaults)."""
+
+    def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
+        self._ipam = Ipam(profile, global_pools=swarm_pools(pools, subnet_size))
+        self._vnis = SerialNumbers(0, _LAST_VNI, _FIRST_VNI)
+        self._networks: dict[str, _Local] = {}
+        self._services: set[str] = set()
+        self._tasks: set[str] = set()
+        self._nodes: set[tuple[str, str]] = set()
+
+    # ---- networks
+
+    def is_allocated(self, network_id: str) -> bool:
+        """Tell whether a network has its subnets."""
+        return network_id in self._networks
+
+    def addresses_in_use(self, network_id: str) -> int:
+        """Tell how many addresses of a network are given out, gateways not counted."""
+        return len(self._networks[network_id].endpoints)
+
+    def allocate(self, network: Network) -> Network:
+        """Give a network its subnets, gateways and VXLAN ids, or take note of those it has. Raises `AllocationError`."""
+        if network.id in self._networks:
+            raise AllocationError(f"network {network.id} already allocated")
+        name = network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
+        if name in LOCAL_DRIVERS:
+            made = evolve(network, driver_state=Driver(name), ipam=IpamOptions(Driver()))
+            self._networks[network.id] = _Local(made, is_node_local=True)
+            return made
+        if name not in GLOBAL_DRIVERS:
+            raise AllocationError(f"network driver {name} not found")
+        local = _Local(network, is_node_local=False)
+        try:
+            ipam = self._allocate_pools(network, local)
+        except CnmsimError as error:
+            self._free_pools(local, [])
+            raise AllocationError(
+                f"failed allocating pools and gateway IP for network {network.id}: {error.message}"
+            ) from None
+        try:
+            state = self._allocate_vnis(network, ipam, local)
+        except (NumberTaken, ValueError) as error:
+            self._free_pools(local, ipam.configs)
+            raise AllocationError(f"failed while allocating driver state for network {network.id}: {error}") from None
+        local.network = evolve(network, ipam=ipam, driver_state=Driver(name, state))
+        self._networks[network.id] = local
+        return local.network
+
+    def _allocate_pools(self, network: Network, local: _Local) -> IpamOptions:
+        spec = network.spec.ipam
+        wanted: Sequence[IpamConfig] = ()
+        if network.ipam is not None:
+            wanted = network.ipam.configs
+        elif spec is not None:
+            wanted = spec.configs
+        given: list[IpamConfig] = []
+        for config in wanted or (IpamConfig(),):
+            pool = self._ipam.request_pool(GLOBAL_SPACE, config.subnet, config.range)
+            local.pools[str(pool.prefix)] = pool.id
+            requested = parse_ip(config.gateway) if config.gateway else None
+            try:
+                gateway, _ = self._ipam.request_address(pool.id, requested, serial=True)
+            except CnmsimError:
+                self._free_pools(local, given)
+                raise
+            given.append(evolve(config, subnet=str(pool.prefix), gateway=format_ip(gateway)))
+        driver = spec.driver if spec is not None and spec.driver is not None and spec.driver.name else None
+        return IpamOptions(Driver("default", driver.options or None if driver else None), tuple(given))
+
+    def _allocate_vnis(self, network: Network, ipam: IpamOptions, local: _Local) -> dict[str, str]:
+        options: dict[str, str] = {}
+        for source in (network.spec.driver, network.driver_state):
+            if source is not None and source.options:
+                options.update(source.options)
+        wanted: list[int] = []
+        for text in filter(None, options.pop(VXLAN_ID_LIST, "").split(",")):
+            if not text.strip().isdigit():
+                raise ValueError(f'invalid vxlan id value "{text}" passed')
+            wanted.append(int(text))
+        given: list[int] = []
+        try:
+            for index, config in enumerate(ipam.configs):
+                given.append(self._take_vni(wanted[index] if index < len(wanted) else None, config.subnet))
+        except NumberTaken:
+            for vni in given:
+                self._vnis.release(vni)
+            raise
+        local.vnis = tuple(given)
+        options[VXLAN_ID_LIST] = ",".join(map(str, given))
+        return options
+
+    def _take_vni(self, wanted: int | None, subnet: str) -> int:
+        try:
+            if wanted is None:
+                return self._vnis.take_next()
+            self._vnis.take(wanted)
+        except NumberTaken as error:
+            if wanted is None:
+                raise NumberTaken(f"could not obtain vxlan id for pool {subnet}: {error}") from None
+            raise NumberTaken(f"could not assign vxlan id {wanted} to pool {subnet}: {error}") from None
+        return wanted
+
+    def deallocate(self, network: Network) -> None:
+        """Take a network's subnets and VXLAN ids back. Raises `AllocationError` if it has none."""
+        local = self._networks.pop(network.id, None)
+        if local is None:
+            raise AllocationError(f"could not get networker state for network {network.id}")
+        if local.is_node_local:
+            return
+        for vni in local.vnis:
+            self._vnis.release(vni)
+        self._free_pools(local, local.network.ipam.configs if local.network.ipam else ())
+
+    def _free_pools(self, local: _Local, configs: Sequence[IpamConfig]) -> None:
+        for config in configs:
+            self._ipam.release_address(local.pools[config.subnet], parse_ip(config.gateway))
+        for pool in local.pools.values():
+            self._ipam.release_pool(pool)
+        local.pools.clear()
+
+    # ---- addresses
+
+    def _request(self, network_id: str, wanted: str, what: str) -> str:
+        """Give an address in prefix form; a node's own network gives none. Raises `AllocationError`."""
+        local = self._networks.get(network_id)
+        if local is None:
+            raise AllocationError(f"could not find network allocator state for network {network_id}")
+        if local.is_node_local:
+            return ""
+        try:
+            address = parse_ip(wanted.partition("/")[0]) if wanted else None
+        except ValueError:
+            raise AllocationError(f"could not parse address string {wanted}") from None
+        for pool in local.pools.values():
+            try:
+                given, length = self._ipam.request_address(pool, address, serial=True)
+            except (NoAvailableAddresses, AddressOutOfRange):
+                continue
+            except CnmsimError as error:
+                raise AllocationError(f"could not allocate {what} from IPAM: {error.message}") from None
+            text = f"{format_ip(given)}/{length}"
+            local.endpoints[text] = pool
+            return text
+        raise AllocationError("could not find an available IP" + (" while allocating VIP" if what == "VIP" else ""))
+
+    def _release(self, network_id: str, address: str) -> None:
+        """Take an address back, if it is given out on a network that is still there."""
+        local = self._networks.get(network_id)
+        pool = local.endpoints.pop(address, None) if local is not None else None
+        if pool is not None:
+            self._ipam.release_address(pool, parse_ip(address.partition("/")[0]))
+
+    def _has(self, network_id: str, address: str) -> bool:
+        local = self._networks.get(network_id)
+        return local is not None and (local.is_node_local or address in local.endpoints)
+
+    # ---- services
+
+    def _is_on_ingress(self, vip: VirtualIp) -> bool:
+        local = self._networks.get(vip.network_id)
+        return local is not None and local.network.is_ingress
+
+    def is_service_allocated(self, service: Service) -> bool:
+        """Tell whether a service has a virtual address on each network it should, and on no other."""
+        endpoint, spec = service.endpoint, service.spec.endpoint
+        wanted = {each.target for each in service.networks}
+        vips = endpoint.virtual_ips if endpoint is not None else ()
+        if wanted and (spec is None or spec.mode is ResolutionMode.VIP):
+            if service.id not in self._services or not vips:
+                return False
+            if wanted - {vip.network_id for vip in vips}:
+                return False
+        for vip in vips:
+            if self._is_on_ingress(vip) and is_ingress_needed(service):
+                if service.id not in self._services:
+                    return False
+            elif vip.network_id not in wanted:
+                return False
+        return not (spec is not None and spec.mode is ResolutionMode.DNSRR and service.id in self._services)
+
+    def allocate_vips(self, service: Service, vips: Sequence[VirtualIp]) -> tuple[VirtualIp, ...]:
+        """Give a service its virtual addresses; `vips` are those it has, or should get.
+
+        Raises `AllocationError`; the service then has none.
+        """
+        if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
+            self.deallocate_vips(service.id, vips)
+            return ()
+        wanted = list(dict.fromkeys(each.target for each in service.networks))
+        given: list[VirtualIp] = []
+        try:
+            for vip in vips:
+                if (self._is_on_ingress(vip) and is_ingress_needed(service)) or vip.network_id in wanted:
+                    given.append(self._allocate_vip(vip))
+                else:
+                    self._release(vip.network_id, vip.addr)
+            have = {vip.network_id for vip in vips}
+            given.extend(self._allocate_vip(VirtualIp(network)) for network in wanted if network not in have)
+        except AllocationError:
+            self.deallocate_vips(service.id, (*vips, *given))
+            raise
+        if given:
+            self._services.add(service.id)
+        else:
+            self._services.discard(service.id)
+        return tuple(given)
+
+    def _allocate_vip(self, vip: VirtualIp) -> VirtualIp:
+        if vip.addr and self._has(vip.network_id, vip.addr):
+            return vip
+        return evolve(vip, addr=self._request(vip.network_id, vip.addr, "VIP"))
+
+    def deallocate_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
+        """Take a service's virtual addresses back."""
+        for vip in vips:
+            self._release(vip.network_id, vip.addr)
+        self._services.discard(service_id)
+
+    # ---- tasks
+
+    def is_task_allocated(self, task: Task) -> bool:
+        """Tell whether a task has an address on each of its networks, of which there must be one."""
+        if task.id not in self._tasks or not task.networks:
+            return False
+        return all(self._is_attached(each) for each in task.networks)
+
+    def _is_attached(self, attachment: NetworkAttachment) -> bool:
+        local = self._networks.get(attachment.network.id)
+        if local is None or local.is_node_local:
+            return local is not None
+        return bool(attachment.addresses) and attachment.addresses[0] in local.endpoints
+
+    def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
+        """Give a task an address on each of its networks, or on none. Raises `AllocationError`."""
+        given: list[NetworkAttachment] = []
+        try:
+            for attachment in attachments:
+                given.append(self._attach(attachment))  # noqa: PERF401 - what was given is taken back
+        except AllocationError as error:
+            self._detach(given)
+            network = attachments[len(given)].network.id
+            raise AllocationError(
+                f"failed to allocate network IP for task {task.id} network {network}: {error}"
+            ) from None
+        self._tasks.add(task.id)
+        return tuple(given)
+
+    def _attach(self, attachment: NetworkAttachment) -> NetworkAttachment:
+        local = self._networks.get(attachment.network.id)
+        if local is not None and local.is_node_local:
+            return attachment
+        wanted = attachment.addresses or ("",)
+        given = self._request(attachment.network.id, wanted[0], "IP")
+        return evolve(attachment, addresses=(given, *wanted[1:]))
+
+    def _detach(self, attachments: Sequence[NetworkAttachment]) -> None:
+        for attachment in attachments:
+            for address in attachment.addresses:
+                self._release(attachment.network.id, address)
+
+    def deallocate_task(self, task: Task) -> None:
+        """Take a task's addresses back."""
+        self._tasks.discard(task.id)
+        self._detach(task.networks)
+
+    # ---- nodes
+
+    def is_node_attached(self, node_id: str, attachment: NetworkAttachment) -> bool:
+        """Tell whether a node has its load balancer's address on a network."""
+        return (node_id, attachment.network.id) in self._nodes and self._is_attached(attachment)
+
+    def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
+        """Give a node its load balancer's address on a network. Raises `AllocationError`."""
+        made = self._attach(attachment)
+        self._nodes.add((node_id, attachment.network.id))
+        return made
+
+    def detach_node(self, node_id: str, attachment: NetworkAttachment) -> None:
+        """Take a node's load balancer's address back."""
+        self._nodes.discard((node_id, attachment.network.id))
+        self._detach((attachment,))

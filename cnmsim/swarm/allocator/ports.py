@@ -1,0 +1,154 @@
+"""Published ports of the routing mesh (moby/swarmkit `manager/allocator/portallocator.go`).
+
+Each protocol has its own space, the same on every node. A port that nobody chose comes from 30000-32767 and stays
+with its service across updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from cnmsim.swarm.allocator.numbers import NumberTaken, SerialNumbers
+from cnmsim.swarm.objects import PortConfig, PublishMode, Service
+
+DYNAMIC_FIRST = 30000
+DYNAMIC_LAST = 32767
+
+
+class _PortSpace:
+    """The ports of one protocol. Those of the dynamic range are counted twice: taking one there moves no cursor."""
+
+    def __init__(self) -> None:
+        self.all = SerialNumbers(1, 65535, 1)
+        self.dynamic = SerialNumbers(DYNAMIC_FIRST, DYNAMIC_LAST, DYNAMIC_FIRST)
+
+    def allocate(self, port: int) -> int:
+        if not port:
+            chosen = self.dynamic.take_next()
+            self.all.take(chosen)
+            return chosen
+        self.all.take(port)
+        if DYNAMIC_FIRST <= port <= DYNAMIC_LAST:
+            self.dynamic.take(port)
+        return port
+
+    def free(self, port: int) -> None:
+        self.dynamic.release(port)
+        self.all.release(port)
+
+
+class _Known:
+    """Ports as allocated before, to be matched with those of a spec by name, protocol and target."""
+
+    def __init__(self, ports: Iterable[PortConfig]) -> None:
+        self._ports: dict[tuple[str, str, int], dict[int, PortConfig]] = {}
+        for port in ports:
+            self._ports.setdefault(_key(port), {})[port.published_port] = port
+
+    def take(self, port: PortConfig) -> PortConfig | None:
+        """Give and forget the one that answers to a port of a spec."""
+        known = self._ports.get(_key(port), {})
+        if port.published_port:
+            return known.pop(port.published_port, None)
+        for published in known:
+            if published:
+                return known.pop(published)
+        return None
+
+
+def _key(port: PortConfig) -> tuple[str, str, int]:
+    return port.name, port.protocol, port.target_port
+
+
+def _of_mode(ports: Iterable[PortConfig], mode: PublishMode) -> list[PortConfig]:
+    return [port for port in ports if port.publish_mode is mode]
+
+
+class PortAllocator:
+    """The published ports of all services."""
+
+    def __init__(self) -> None:
+        self._spaces = {protocol: _PortSpace() for protocol in ("tcp", "udp", "sctp")}
+
+    @property
+    def in_use(self) -> int:
+        """How many ports are given out."""
+        return sum(len(space.all) for space in self._spaces.values())
+
+    def allocate(self, service: Service) -> tuple[PortConfig, ...]:
+        """Give a service the ports of its spec, keeping those it has where the spec leaves the choice.
+
+        Raises `NumberTaken`; the service then has none.
+        """
+        assert service.spec.endpoint is not None
+        wanted = self._reconcile(service)
+        self.free(service)
+        given: list[PortConfig] = []
+        for port in wanted:
+            if port.publish_mode is PublishMode.INGRESS:
+                try:
+                    published = self._spaces[port.protocol].allocate(port.published_port)
+                except NumberTaken:
+                    self.free_ports(given)
+                    raise
+                given.append(evolve(port, published_port=published))
+            else:
+                given.append(port)
+        return tuple(given)
+
+    @staticmethod
+    def _reconcile(service: Service) -> list[PortConfig]:
+        assert service.spec.endpoint is not None
+        wanted = service.spec.endpoint.ports
+        if service.endpoint is None or len(wanted) != len(service.endpoint.ports):
+            return list(wanted)
+        known = _Known(_of_mode(service.endpoint.ports, PublishMode.INGRESS))
+        chosen: list[PortConfig] = []
+        for port in wanted:
+            if port.publish_mode is PublishMode.HOST or port.published_port:
+                if port.publish_mode is PublishMode.INGRESS:
+                    known.take(port)
+                chosen.append(port)
+        chosen.extend(
+            known.take(port) or port for port in _of_mode(wanted, PublishMode.INGRESS) if not port.published_port
+        )
+        return chosen
+
+    def free(self, service: Service) -> None:
+        """Take back the ports a service has."""
+        if service.endpoint is not None:
+            self.free_ports(service.endpoint.ports)
+
+    def free_ports(self, ports: Iterable[PortConfig]) -> None:
+        """Take back ports."""
+        for port in _of_mode(ports, PublishMode.INGRESS):
+            self._spaces[port.protocol].free(port.published_port)
+
+    @staticmethod
+    def host_ports_changed(service: Service) -> bool:
+        """Tell whether the spec has a host-mode port that the endpoint has not."""
+        wanted = service.spec.endpoint.ports if service.spec.endpoint else ()
+        have = service.endpoint.ports if service.endpoint else ()
+        known = _Known(_of_mode(have, PublishMode.HOST))
+        return any(port.published_port and not known.take(port) for port in _of_mode(wanted, PublishMode.HOST))
+
+    @staticmethod
+    def is_allocated(service: Service, *, restoring: bool = False) -> bool:
+        """Tell whether a service's endpoint has the ports of its spec."""
+        spec, endpoint = service.spec.endpoint, service.endpoint
+        if spec is None or endpoint is None:
+            return spec is None and endpoint is None
+        if len(spec.ports) != len(endpoint.ports):
+            return False
+        known = _Known(_of_mode(endpoint.ports, PublishMode.INGRESS))
+        host_targets = {port.target_port for port in _of_mode(endpoint.ports, PublishMode.HOST)}
+        ingress = _of_mode(spec.ports, PublishMode.INGRESS)
+        fixed = [port for port in ingress if port.published_port]
+        free = [port for port in ingress if not port.published_port]
+        if any(known.take(port) is None for port in fixed):
+            return False
+        if any(known.take(port) is None or restoring for port in free):
+            return False
+        return all(port.target_port in host_targets for port in _of_mode(spec.ports, PublishMode.HOST))
