@@ -50,7 +50,7 @@ def test_a_datagram_crosses_and_is_the_same_frame_inside(family, to):
 
 
 def test_the_source_port_stays_with_a_flow_and_differs_between_flows(net):
-    first, second = net.pair()
+    first, _ = net.pair()
     wire = net.wire()
     for port in (1000, 1000, 1001, 1002, 1003):
         socket = UdpSocket(first)
