@@ -13,7 +13,6 @@ from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.ip_children import details
-from cnmsim.userland.ip_children import details
 from cnmsim.userland.ip_config import (
     IpChanges,
     IpFault,

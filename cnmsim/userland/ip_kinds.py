@@ -10,6 +10,7 @@ from attrs import frozen
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
 from cnmsim.userland.ip_children import CHILD_KINDS
+from cnmsim.userland.ip_vxlan import make_vxlan
 
 if TYPE_CHECKING:
     from cnmsim.userland.ip_config import IpChanges, Words
@@ -71,5 +72,6 @@ def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
 LINK_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
     "bridge": _bridge,
     "veth": _veth,
+    "vxlan": make_vxlan,
     **CHILD_KINDS,
 }
