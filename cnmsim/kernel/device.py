@@ -114,6 +114,9 @@ class Device:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
 
+    def refuse_address(self, address: Address) -> None:
+        """Raise `OSError` if the device's driver does not let it have this IP address."""
+
     def set_up(self) -> None:
         """Do as `ip link set DEV up`."""
         if not self.is_up:

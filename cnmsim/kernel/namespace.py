@@ -223,6 +223,7 @@ class NetworkNamespace:
         self.topology_changed()
 
     def remove_address(self, device: Device, address: str) -> None:
+        device.refuse_address(address.address)
         """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
         raw, length = parse_interface(address)
         found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.dummy import Dummy
+from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.stacking import Upper
 from cnmsim.kernel.vlan import Vlan
@@ -114,6 +115,35 @@ def _macvlan_mode(text: str) -> MacvlanMode:
         raise _fault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
 
 
+def ipvlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
+    mode, flag = IpvlanMode.L3, IpvlanFlag.BRIDGE
+    while request.words:
+        word = request.words.take()
+        if word == "mode":
+            mode = _ipvlan_mode(request.words.take())
+        else:
+            flag = _ipvlan_flag(word)
+    lower = _lower(request)
+    name = _named(changes, request, "ipvlan")
+    _require_free(changes, name)
+    return _place(changes, Ipvlan(name, lower, mode, flag))
+
+
+def _ipvlan_mode(text: str) -> IpvlanMode:
+    try:
+        return IpvlanMode(text)
+    except ValueError:
+        raise _fault('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
+
+
+def _ipvlan_flag(text: str) -> IpvlanFlag:
+    try:
+        return IpvlanFlag(text)
+    except ValueError:
+        raise _fault(f'ipvlan: unknown option "{text}"?', 255) from None
+
+
 def change(device: Device, kind: str, words: Words) -> None:
     """Do the rest of `ip link set DEV type KIND …`."""
     if kind != device.kind:
@@ -122,6 +152,10 @@ def change(device: Device, kind: str, words: Words) -> None:
         word = words.take()
         if word == "mode" and isinstance(device, Macvlan):
             device.set_mode(_macvlan_mode(words.take()))
+        elif word == "mode" and isinstance(device, Ipvlan):
+            device.port.mode = _ipvlan_mode(words.take())
+        elif isinstance(device, Ipvlan):
+            device.port.flag = _ipvlan_flag(word)
         else:
             raise _fault(f'{kind}: unknown option "{word}"?', 255)
 
@@ -130,6 +164,8 @@ def details(device: Device) -> str:
     """Give what `ip -d link` prints of a device's kind."""
     if isinstance(device, Macvlan):
         return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 "
+    if isinstance(device, Ipvlan):
+        return f"ipvlan  mode {device.mode.value} {device.flag.value} "
     if isinstance(device, Vlan):
         return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> "
     return f"{device.kind} "
@@ -137,6 +173,7 @@ def details(device: Device) -> str:
 
 CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
     "dummy": dummy,
+    "ipvlan": ipvlan,
     "macvlan": macvlan,
     "vlan": vlan,
 }

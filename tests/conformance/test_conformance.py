@@ -31,6 +31,10 @@ SINGLE_HOST = (
     "ports-allocation",
     "publish-variants",
 )
+PHYSICAL = (
+    "macvlan-basic",
+    "macvlan-vlan",
+)
 
 
 def why_not(scenario: str) -> str | None:
@@ -46,7 +50,7 @@ def why_not(scenario: str) -> str | None:
 
 RECORDED = [
     pytest.param(scenario, version, id=f"{scenario}-{version}")
-    for scenario in SINGLE_HOST
+    for scenario in (*SINGLE_HOST, *PHYSICAL)
     for version in VERSIONS
     if (HERE / "recorded" / version / f"{scenario}.json").exists()
 ]

@@ -288,7 +288,7 @@ def use_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_driver_of_an_installed_package_is_loaded_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     use_entry_point(monkeypatch)
     host = DockerHost()
-    assert host.controller.drivers.names() == ["bridge", "host", "null"]
+    assert "fabric" not in host.controller.drivers.names()
     network = host.network("net", driver="fabric")
     assert network.driver is host.controller.drivers.get("fabric")
     assert (network.scope, str(network.ipam_info[0].pool)) == ("global", "10.0.0.0/24")

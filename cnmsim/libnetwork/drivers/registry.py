@@ -19,6 +19,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import Driver
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.host import HostDriver
+from cnmsim.libnetwork.drivers.ipvlan import IpvlanDriver
 from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
 from cnmsim.libnetwork.drivers.null import NullDriver
 from cnmsim.libnetwork.portallocator import PortAllocator
@@ -52,6 +53,7 @@ def _bridge(host: DriverHost) -> Driver:
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),
+    "ipvlan": lambda host: IpvlanDriver(host.machine, host.profile, host.log),
     "macvlan": lambda host: MacvlanDriver(host.machine, host.profile, host.log),
     "null": lambda _: NullDriver(),
 }

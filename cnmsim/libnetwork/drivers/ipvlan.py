@@ -1,0 +1,93 @@
+"""The ipvlan driver: containers with addresses of their own behind the MAC of an interface of the host.
+
+Source: moby `daemon/libnetwork/drivers/ipvlan` (docker-v29.7.2), `libnetwork/drivers/ipvlan` of v26.1.5 and v28.5.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
+from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo, NetworkRequest, StaticRoute
+from cnmsim.libnetwork.drivers.childdriver import ChildDriver, ChildEndpoint, ChildNetwork
+from cnmsim.libnetwork.drivers.parentlink import dummy_name
+from cnmsim.libnetwork.osl import IPV4_DEFAULT, IPV6_DEFAULT
+
+PARENT, MODE, FLAG = "parent", "ipvlan_mode", "ipvlan_flag"
+_OLDEST_KERNEL = (4, 2)
+
+
+@frozen
+class IpvlanOptions:
+    """The options of an ipvlan network; all others are ignored."""
+
+    parent: str
+    mode: IpvlanMode
+    flag: IpvlanFlag
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether the host routes for the containers, in the modes l3 and l3s."""
+        return self.mode is not IpvlanMode.L2
+
+
+@define(eq=False)
+class IpvlanDriver(ChildDriver[IpvlanOptions]):
+    """The ipvlan driver of one machine."""
+
+    name: str = field(default="ipvlan", init=False)
+    dummy_prefix: str = field(default="di", init=False)
+
+    def create_network(self, request: NetworkRequest) -> None:
+        """Find or make the parent of a network. Raises an `EngineError` in the driver's words."""
+        version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
+        if version[:2] < _OLDEST_KERNEL:
+            found = ".".join(map(str, version))
+            raise SystemFault(
+                f"kernel version failed to meet the minimum ipvlan kernel requirement of 4.2, found {found}"
+            )
+        super().create_network(request)
+
+    def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
+        """Tell that routed and internal networks need no gateway, and from 29 on no network does."""
+        options, internal = self._settings(request)
+        skip = options.is_routed or internal or self.profile.macvlan_skips_gateway
+        return skip, skip
+
+    def _read(self, options: dict[str, str]) -> IpvlanOptions:
+        mode, flag = options.get(MODE, ""), options.get(FLAG, "")
+        if mode not in {"", *(each.value for each in IpvlanMode)}:
+            raise SystemFault(f"requested ipvlan mode '{mode}' is not valid, 'l2' mode is the ipvlan driver default")
+        if flag not in {"", *(each.value for each in IpvlanFlag)}:
+            raise SystemFault(f"requested ipvlan flag '{flag}' is not valid, 'bridge' is the ipvlan driver default")
+        return IpvlanOptions(options.get(PARENT, ""), IpvlanMode(mode or "l2"), IpvlanFlag(flag or "bridge"))
+
+    def _refuse_parent(self, network_id: str, parent: str, options: IpvlanOptions) -> None:
+        del network_id, options
+        for other in self._networks.values():
+            if other.parent == parent:
+                name = dummy_name(self.dummy_prefix, other.request.id)
+                raise SystemFault(f"network {name} is already using parent interface {parent}")
+
+    def _choose_mac(self, interface: EndpointInterface) -> None:
+        if interface.mac is not None:
+            raise SystemFault("ipvlan interfaces do not support custom mac address assignment")
+
+    def _make_child(self, name: str, parent: Device, options: IpvlanOptions) -> Device:
+        return Ipvlan(name, parent, options.mode, options.flag)
+
+    def _lead_out(self, network: ChildNetwork[IpvlanOptions], endpoint: ChildEndpoint, info: JoinInfo) -> None:
+        if network.options.is_routed:
+            info.disable_gateway_service = True
+            if endpoint.ipv4 is not None:
+                info.static_routes.append(StaticRoute(IPV4_DEFAULT))
+            if endpoint.ipv6 is not None:
+                info.static_routes.append(StaticRoute(IPV6_DEFAULT))
+            return
+        self._use_gateways(network, endpoint, info)
+        if self.profile.macvlan_disables_gateway_service:
+            info.disable_gateway_service = True
