@@ -11,11 +11,13 @@ import errno
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Address, Mac, format_ip, format_mac
-from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.vxlan_fdb import VxlanFdb
 from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, header_tail, source_port
@@ -26,15 +28,43 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.packet import Packet
+    from cnmsim.kernel.vxlan_fdb import VxlanEntry
 
 #: The port IANA gave to VXLAN; Linux's own default is 8472.
 VXLAN_PORT = 4789
 _OVERHEAD = {4: 50, 6: 70}
 _LARGEST_VNI = (1 << 24) - 1
 _UDP_HEAD = Struct("!HHH")
-_IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
+_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 # How deep a tunnel may lead through itself before the packet is dropped (Linux: XMIT_RECURSION_LIMIT).
 _DEPTH = 8
+
+
+def _outer_ecn(frame: bytes) -> int:
+    """Give the ECN field of the outer header: ECN goes with it, the rest of the inner TOS does not (RFC 6040)."""
+    kind = frame[12:14]
+    if len(frame) < 16 or (kind != _IPV4 and kind != _IPV6):  # noqa: PLR1714 - the hot path
+        return 0
+    ecn = frame[15] & 3 if kind == _IPV4 else frame[15] >> 4 & 3
+    return 2 if ecn == 3 else ecn
+
+
+@frozen
+class _Path:
+    """The way to one VTEP, right while the namespace's `generation` lasts.
+
+    `longest` is the longest frame that needs no fragments; `pseudo_sum` the addresses' and protocol's share of the UDP
+    checksum; `low` and `high` the local ports; `tail` the headers behind the UDP length.
+    """
+
+    generation: int
+    vtep: Address
+    decision: Decision
+    longest: int
+    pseudo_sum: int
+    low: int
+    high: int
+    tail: bytes
 
 
 class VxlanSocket(UdpSocket):
@@ -71,7 +101,7 @@ class Vxlan(Device):
     """
 
     __slots__ = (
-        "_depth", "_port_range", "_port_range_at", "_socket", "_tail", "fdb", "l2miss", "l3miss", "learning",
+        "_depth", "_paths", "_socket", "fdb", "l2miss", "l3miss", "learning",
         "link_namespace", "local", "port", "proxy", "ttl", "udp_checksum", "underlay", "underlay_family", "vni",
     )  # fmt: skip
 
@@ -115,9 +145,7 @@ class Vxlan(Device):
         if remote is not None:
             self.fdb.add(MAC_ZERO, remote)
         self._socket: VxlanSocket | None = None
-        self._tail = b""
-        self._port_range = (32768, 60999)
-        self._port_range_at = -1
+        self._paths: dict[Address, _Path] = {}
         self._depth = 0
 
     @classmethod
@@ -207,7 +235,6 @@ class Vxlan(Device):
             socket.bind((bytes(16 if self.underlay_family == 6 else 4), self.port))
             self._socket = socket
         self._socket.devices[self.vni] = self
-        self._port_range_at = -1
 
     def detach(self) -> None:
         """Leave the bridge, and the namespace of the outer packets."""
@@ -218,7 +245,7 @@ class Vxlan(Device):
     # --- out -----------------------------------------------------------------------------------------------------
 
     def _put_on_wire(self, frame: bytes) -> None:
-        if self.proxy and is_question(frame):
+        if self.proxy and frame[12:14] != _IPV4 and is_question(frame):
             self._answer(frame)
             return
         entry = self.fdb.find(frame[:6]) or self.fdb.find(MAC_ZERO)
@@ -226,8 +253,16 @@ class Vxlan(Device):
             reason = DropReason.NO_TUNNEL_ENDPOINT
             self.drop(frame, reason, f"no entry for {format_mac(frame[:6])}, and no default")
             return
+        generation = self.link_namespace.generation
         for vtep in entry.remotes:
-            self._encapsulate(frame, vtep, str(entry) if self.clock.context is not None else "")
+            path = self._paths.get(vtep)
+            if path is None or path.generation != generation:
+                path = self._find_path(frame, vtep)
+                if path is None:
+                    continue
+            if len(frame) > path.longest and self._tells_mtu(frame, path):
+                continue
+            self._send(frame, path, entry)
 
     def _answer(self, frame: bytes) -> None:
         namespace = self.namespace
@@ -246,75 +281,60 @@ class Vxlan(Device):
             )  # fmt: skip
         self.clock.call_soon(self.receive, answer.reply)
 
-    def _encapsulate(self, frame: bytes, vtep: Address, entry: str) -> None:
-        """Send a frame to a VTEP (vxlan_xmit_one)."""
+    def _find_path(self, frame: bytes, vtep: Address) -> _Path | None:
+        """Route to a VTEP; `None` if the frame goes no further, or has been taken in again (vxlan_xmit_one)."""
         namespace = self.link_namespace
         if not any(vtep):
             self.drop(frame, DropReason.NO_TUNNEL_ENDPOINT, f"no outer packet can go to {format_ip(vtep)}")
-            return
-        if self._depth >= _DEPTH:
-            self.drop(frame, DropReason.TUNNEL_LOOP)
-            return
+            return None
         try:
             decision = namespace.ip.route_output(vtep, self.local, self.underlay)
         except OSError as error:
             what = f"no way to the tunnel endpoint {format_ip(vtep)}: {(error.strerror or str(error)).lower()}"
             self.drop(frame, DropReason.NO_ROUTE, what)
-            return
+            return None
         if decision.outdev is self:
             self.drop(frame, DropReason.TUNNEL_LOOP)
-            return
+            return None
         if decision.route.kind == "local":
             self._bypass(frame)
-            return
-        if len(frame) - ETHERNET_HEADER > decision.mtu - _OVERHEAD[self.underlay_family] and self._tells_mtu(
-            frame, decision
-        ):
-            return
-        self._depth += 1
-        try:
-            self._send(frame, vtep, decision, entry)
-        finally:
-            self._depth -= 1
+            return None
+        low, high = namespace.sysctl_get("net.ipv4.ip_local_port_range").split()
+        path = _Path(
+            namespace.generation, vtep, decision, ETHERNET_HEADER + decision.mtu - _OVERHEAD[self.underlay_family],
+            int.from_bytes(decision.src + vtep) % 0xFFFF + 17, int(low), int(high), header_tail(self.vni),
+        )  # fmt: skip
+        if namespace.path_mtu.to(vtep) == UNKNOWN:  # what was learnt expires without a change of generation
+            self._paths[vtep] = path
+        return path
 
-    def _send(self, frame: bytes, vtep: Address, decision: Decision, entry: str) -> None:
-        namespace = self.link_namespace
-        if self._port_range_at != namespace.generation:
-            self._read_settings()
-        head = _UDP_HEAD.pack(source_port(frame, *self._port_range), self.port, 16 + len(frame))
-        message = head + self._tail + frame
+    def _send(self, frame: bytes, path: _Path, entry: VxlanEntry) -> None:
+        if self._depth >= _DEPTH:
+            self.drop(frame, DropReason.TUNNEL_LOOP)
+            return
+        size = 16 + len(frame)
+        message = _UDP_HEAD.pack(source_port(frame, path.low, path.high), self.port, size) + path.tail + frame
         if self.udp_checksum:
-            sum_ = transport_checksum(decision.src, vtep, 17, message) or 0xFFFF
-            message = head + sum_.to_bytes(2) + message[8:]
-        kind = frame[12:14]
-        # ECN goes with the outer header, the rest of the inner TOS does not (RFC 6040).
-        if kind == _IPV4:
-            ecn = frame[15] & 3
-        elif kind == _IPV6:
-            ecn = frame[15] >> 4 & 3
-        else:
-            ecn = 0
-        if ecn == 3:
-            ecn = 2
-        ttl = self.ttl or 64
+            # As transport_checksum has it, with the addresses summed already.
+            body = int.from_bytes(message) << 8 if size & 1 else int.from_bytes(message)
+            sum_ = 0xFFFF - ((path.pseudo_sum + size + body) % 0xFFFF or 0xFFFF) or 0xFFFF
+            message = message[:6] + sum_.to_bytes(2) + message[8:]
+        ecn = _outer_ecn(frame)
+        decision, vtep, ttl = path.decision, path.vtep, self.ttl or 64
         if self.clock.context is not None:
             what = f"VNI {self.vni} to {format_ip(vtep)}"
             outer = build_ip(17, decision.src, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
-            self._tell(Step.ENCAPSULATED, what, entry, outer, is_frame=False)
+            self._tell(Step.ENCAPSULATED, what, str(entry), outer, is_frame=False)
+        self._depth += 1
         try:
-            namespace.ip.send(17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
+            self.link_namespace.ip.send(17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
         except OSError as error:
-            self.tx_dropped += 1
-            if error.errno != errno.EPERM:  # a packet filter tells of its drops itself
-                self.tx_dropped -= 1
+            if error.errno == errno.EPERM:  # a packet filter tells of its drops itself
+                self.tx_dropped += 1
+            else:
                 self.drop(frame, DropReason.MTU_EXCEEDED, (error.strerror or str(error)).lower())
-
-    def _read_settings(self) -> None:
-        """Read what the system says of local ports; a change of any sysctl moves the generation."""
-        self._tail = header_tail(self.vni)
-        low, high = self.link_namespace.sysctl_get("net.ipv4.ip_local_port_range").split()
-        self._port_range = int(low), int(high)
-        self._port_range_at = self.link_namespace.generation
+        finally:
+            self._depth -= 1
 
     def _bypass(self, frame: bytes) -> None:
         """Take a frame whose VTEP is this host straight in, without a header (encap_bypass_if_local)."""
@@ -323,14 +343,14 @@ class Vxlan(Device):
             self.fdb.learn(frame[6:12], mine)
         self.clock.call_soon(self.receive, frame)
 
-    def _tells_mtu(self, frame: bytes, decision: Decision) -> bool:
+    def _tells_mtu(self, frame: bytes, path: _Path) -> bool:
         """Tell a sender behind the bridge that the outer packet would not fit; `False` if it is to be sent all the same.
 
         What the namespace itself sends or routes is not answered: the kernel only does so for bridged frames.
         """
         if self.master is None or frame[6:12] == self.master.mac:
             return False
-        mtu = decision.mtu - _OVERHEAD[self.underlay_family]
+        mtu = path.longest - ETHERNET_HEADER
         error = too_big(frame, mtu)
         if error is None:
             return False
@@ -354,7 +374,7 @@ class Vxlan(Device):
         if self.clock.context is not None:
             what = f"VNI {self.vni} from {format_ip(packet.src)}"
             self._tell(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
-        self.clock._ready.append((self.receive, (frame,), self.clock.context))
+        self.receive(frame)
         return True
 
     def _drop_inner(self, frame: bytes, reason: DropReason, what: str, decision: str = "") -> bool:
