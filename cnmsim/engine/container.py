@@ -20,6 +20,7 @@ from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future
 from cnmsim.libnetwork.endpointsettings import is_user_defined
+from cnmsim.libnetwork.options import ServiceBinding
 
 if TYPE_CHECKING:
     from cnmsim.engine.execs import Exec
@@ -138,6 +139,8 @@ class Container:
     restarts: RestartManager = field(init=False)
     health: HealthMonitor | None = None
     is_managed: bool = False
+    #: What its endpoints tell of the service it is a task of, by the network's id.
+    service_bindings: dict[str, ServiceBinding] = field(factory=dict)
     baseline: dict[str, bytes] = field(factory=dict)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_exited: list[Future[int]] = field(factory=list, init=False)

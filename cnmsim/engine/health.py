@@ -6,6 +6,7 @@ Source: moby `daemon/health.go`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.engine.execs import Exec, create_exec, start_exec
@@ -24,13 +25,24 @@ _KEPT_RESULTS, _KEPT_OUTPUT = 5, 4096
 
 
 class HealthMonitor:
-    """Watches one running container. `status` is "starting", "healthy" or "unhealthy"."""
+    """Watches one running container. `status` is "starting", "healthy" or "unhealthy"; `watchers` are called when it changes."""
 
-    __slots__ = ("_container", "_engine", "_is_over", "_options", "_timer", "failing_streak", "results", "status")
+    __slots__ = (
+        "_container",
+        "_engine",
+        "_is_over",
+        "_options",
+        "_timer",
+        "failing_streak",
+        "results",
+        "status",
+        "watchers",
+    )
 
     def __init__(self, engine: Engine, container: Container, options: dict[str, Any]) -> None:
         self._engine, self._container, self._options = engine, container, options
         self.status = "starting"
+        self.watchers: list[Callable[[], object]] = []
         self.failing_streak = 0
         self.results: deque[dict[str, Any]] = deque(maxlen=_KEPT_RESULTS)
         self._timer: Timer | None = None
@@ -119,4 +131,7 @@ class HealthMonitor:
                 self.status = "unhealthy"
         if self.status != before:
             self._engine.log_container(self._container, f"health_status: {self.status}")
+            watchers, self.watchers = self.watchers, []
+            for watcher in watchers:
+                watcher()
         self._plan()

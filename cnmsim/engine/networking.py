@@ -276,6 +276,7 @@ class Networking:
             exposed_ports=[] if network.internal else exposed,
             port_bindings=[] if network.internal else published,
             disable_resolution=not is_user_defined(network.name),
+            service=container.service_bindings.get(network.id),
         )
 
     def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:

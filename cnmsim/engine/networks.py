@@ -60,7 +60,7 @@ class Networks:
         network = engine.controller.new_network(name, driver, options=options)
         if body["IPAM"] and body["IPAM"]["Options"] is not None:
             self._with_ipam_options.add(network.id)
-        self._log(network, "create")
+        self.log(network, "create")
         return network
 
     def _is_manager(self) -> bool:
@@ -154,7 +154,7 @@ class Networks:
             network.delete()
         except EngineError as error:
             raise type(error)(f"error while removing network: {error.message}") from None
-        self._log(network, "destroy")
+        self.log(network, "destroy")
 
     def prune(self, filters: Filters | None = None) -> dict[str, Any]:
         """Remove every network of the user's that has no endpoint."""
@@ -176,7 +176,8 @@ class Networks:
         self.engine.events.log("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted or None}
 
-    def _log(self, network: Network, action: str) -> None:
+    def log(self, network: Network, action: str) -> None:
+        """Log an event of a network."""
         self.engine.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
 
     # --- views ---------------------------------------------------------------------------------------------------

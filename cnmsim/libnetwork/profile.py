@@ -144,6 +144,8 @@ class Profile:
     has_allow_direct_routing: bool
     has_bridge_accept_fwmark: bool
     has_firewall_backend: bool
+    #: Whether a task whose image cannot be pulled and is not there fails with the pull's error, not with the create's.
+    task_reports_pull_error: bool
     has_raw_env: bool
     sctp_checksum: str
     #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
@@ -329,6 +331,7 @@ _V26 = Profile(
     has_allow_direct_routing=False,
     has_bridge_accept_fwmark=False,
     has_firewall_backend=False,
+    task_reports_pull_error=False,
     has_raw_env=False,
     sctp_checksum="always",
     firewall_layout="26.1",
@@ -589,6 +592,7 @@ _V29 = evolve(
     shuffle_source="per-query",
     has_bridge_accept_fwmark=True,
     has_firewall_backend=True,
+    task_reports_pull_error=True,
     sctp_checksum="never",
     firewall_layout="29.7",
     has_isolation_chains=False,

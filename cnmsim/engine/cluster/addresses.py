@@ -1,0 +1,207 @@
+"""Which addresses a node listens on, tells the others, and sends its tunnels from.
+
+Source: moby `daemon/cluster/{listen_addr,listen_addr_linux,swarm}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+from cnmsim.errors import EngineError, InvalidParameter, SystemFault
+from cnmsim.kernel.address import Address, Prefix, format_ip, is_link_local, parse_ip
+from cnmsim.kernel.device import Device, Nic
+from cnmsim.kernel.namespace import NetworkNamespace
+
+DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
+_DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
+_DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
+_WHICH = "advertise address must be a non-zero IP address or network interface (with optional port number)"
+
+
+class _NoSuchInterfaceError(Exception):
+    """The word is no interface's name."""
+
+
+class _BadIdentifierError(Exception):
+    """The word is neither an interface nor an address."""
+
+
+@frozen
+class HostPort:
+    """An address and a port, both as text; `str` puts an IPv6 address in brackets."""
+
+    host: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _split(text: str) -> HostPort | None:
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        return None
+    return HostPort(host.strip("[]"), port)
+
+
+def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
+    """Give where to listen. Raises `InvalidParameter`."""
+    asked = _split(text)
+    if asked is None:
+        raise InvalidParameter(f"could not parse listen address {text}")
+    try:
+        return HostPort(format_ip(_identified(namespace, asked.host, zero_is_valid=True)), asked.port)
+    except _BadIdentifierError:
+        raise InvalidParameter(
+            "listen address must be an IP address or network interface (with optional port number)"
+        ) from None
+
+
+def advertise_address(
+    namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix]
+) -> HostPort:
+    """Give the address others are told; without `text` the machine's only one. Raises `InvalidParameter`."""
+    if text:
+        asked = _split(text) or HostPort(text, port)
+        try:
+            return HostPort(format_ip(_identified(namespace, asked.host)), asked.port)
+        except _BadIdentifierError:
+            raise InvalidParameter(_WHICH) from None
+    return HostPort(format_ip(system_address(namespace, docker_subnets)), port)
+
+
+def data_path_address(namespace: NetworkNamespace, text: str) -> str:
+    """Give the address of this node's tunnels, "" for the advertised one. Raises `InvalidParameter`."""
+    if not text:
+        return ""
+    try:
+        return format_ip(_identified(namespace, text))
+    except _BadIdentifierError:
+        raise InvalidParameter(
+            "data path address must be a non-zero IP address or network interface (without a port number)"
+        ) from None
+
+
+def local_address(
+    namespace: NetworkNamespace, listen: HostPort, advertise: HostPort, docker_subnets: Iterable[Prefix]
+) -> str:
+    """Give the address gossip is bound to. Raises `InvalidParameter` if it has to be told."""
+    if any(parse_ip(listen.host)):
+        return listen.host
+    wanted = parse_ip(advertise.host)
+    if any(a.address == wanted for device in namespace.devices.values() for a in device.addresses):
+        return advertise.host
+    try:
+        return format_ip(system_address(namespace, docker_subnets))
+    except EngineError:
+        raise InvalidParameter(
+            "must specify a listening address because the address to advertise is not recognized as a system address,"
+            " and a system's IP address to use could not be uniquely identified"
+        ) from None
+
+
+def system_address(namespace: NetworkNamespace, docker_subnets: Iterable[Prefix]) -> Address:
+    """Give the machine's one global address: that of its network cards, or else of what is not Docker's own.
+
+    Raises `InvalidParameter` if there is not exactly one.
+    """
+    devices = [each for each in namespace.devices.values() if each.is_up and each is not namespace.loopback]
+    cards = [each for each in devices if isinstance(each, Nic)]
+    subnets = list(docker_subnets)
+    others = [
+        each
+        for each in devices
+        if not any(a.address in subnet for a in each.addresses for subnet in subnets if a.family == 4)
+    ]
+    address = _only_address(cards) or _only_address(others)
+    if address is None:
+        raise InvalidParameter("could not find the system's IP address")
+    return address
+
+
+def _only_address(devices: Iterable[Device]) -> Address | None:
+    found: tuple[str, Address] | None = None
+    for device in devices:
+        usable = [a.address for a in device.addresses if _is_global(a.address)]
+        for family in (4, 16):
+            mine = [address for address in usable if len(address) == family]
+            if len(mine) > 1:
+                raise _several(device.name, mine[0], device.name, mine[1])
+        first = next(iter(sorted(usable, key=len)), None)
+        if first is None:
+            continue
+        if found is not None:
+            raise _several(found[0], found[1], device.name, first)
+        found = device.name, first
+    return found[1] if found is not None else None
+
+
+def _several(left: str, one: Address, right: str, other: Address) -> InvalidParameter:
+    if left == right:
+        where = f"multiple addresses on interface {left} ({format_ip(one)} and {format_ip(other)})"
+    else:
+        where = f"multiple addresses on different interfaces ({format_ip(one)} on {left} and {format_ip(other)} on {right})"
+    return InvalidParameter(f"could not choose an IP address to advertise since this system has {where}")
+
+
+def _is_global(address: Address) -> bool:
+    return any(address) and not is_link_local(address) and address[0] != 127 and address != bytes(15) + b"\x01"
+
+
+def _identified(namespace: NetworkNamespace, word: str, *, zero_is_valid: bool = False) -> Address:
+    """Give the address a word stands for: that of an interface, or itself."""
+    try:
+        return _of_interface(namespace.devices.get(word), word)
+    except _NoSuchInterfaceError:
+        pass
+    try:
+        address = parse_ip(word)
+    except ValueError:
+        raise _BadIdentifierError from None
+    if not any(address) and not zero_is_valid:
+        raise _BadIdentifierError
+    return address
+
+
+def _of_interface(device: Device | None, name: str) -> Address:
+    if device is None:
+        raise _NoSuchInterfaceError
+    by_family = {family: [a.address for a in device.addresses if a.family == family] for family in (4, 6)}
+    for family in (4, 6):
+        found = by_family[family]
+        if len(found) > 1:
+            raise InvalidParameter(
+                f"interface {name} has more than one IPv{family} address"
+                f" ({format_ip(found[0])} and {format_ip(found[1])})"
+            )
+    for family in (4, 6):
+        if by_family[family]:
+            return by_family[family][0]
+    raise InvalidParameter(f"interface {name} has no usable IPv4 or IPv6 address")
+
+
+def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
+    """Refuse pools that cannot be cut into subnets of that size. Raises `SystemFault` as the daemon does."""
+    if not pools:
+        return
+    size = subnet_size or _DEFAULT_SUBNET_SIZE
+    if size > _LARGEST_SUBNET_SIZE:
+        raise SystemFault(f"subnet size is out of range: {size}")
+    for pool in pools:
+        try:
+            prefix = Prefix.parse(pool, strict=False)
+        except ValueError:
+            raise SystemFault(f"invalid CIDR address: {pool}") from None
+        if size < prefix.length:
+            raise SystemFault(f'invalid CIDR: "{pool}". Subnet size is too small for pool: {size}')
+
+
+def data_path_port(number: int) -> int:
+    """Give the UDP port of the tunnels; 0 asks for the usual one. Raises `SystemFault`."""
+    if number == 0:
+        return _DEFAULT_DATA_PATH_PORT
+    if not _FIRST_PORT <= number <= _LAST_PORT:
+        raise SystemFault(f"Datapath port number is not in valid range ({_FIRST_PORT}-{_LAST_PORT}) : {number}")
+    return number

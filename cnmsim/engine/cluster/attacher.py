@@ -1,0 +1,160 @@
+"""Attachments of containers that are no tasks to networks of the cluster.
+
+A container of the user's that wants such a network asks the manager for a serviceless task, whose assignment to this node brings
+the addresses; the task lasts until the container leaves the network. Source: moby `daemon/cluster/networks.go`,
+`daemon/cluster/executor/container/attachment.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.cluster.taskbody import endpoint_settings
+from cnmsim.errors import CnmsimError, SystemFault
+from cnmsim.kernel.task import Future, wait_for
+from cnmsim.kernel.task import Task as Coro
+from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig, Task
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.executor import EngineExecutor
+
+_REQUEST_TIMEOUT_S = 20.0
+
+#: Ask a manager: the method and its argument.
+Ask = Callable[[str, Any], Coroutine[Any, Any, Any]]
+
+
+@define(eq=False)
+class _Attachment:
+    attached: Future[NetworkAttachment]
+    detached: Future[None]
+    task_id: str = ""
+    settings: dict[str, Any] | None = None
+
+
+@define(eq=False)
+class Attachers:
+    """The attachments of one engine's own containers, by network (name or id) and container."""
+
+    executor: EngineExecutor = field(repr=False)
+    ask: Ask = field(repr=False)
+    _known: dict[tuple[str, str], _Attachment] = field(factory=dict, init=False, repr=False)
+
+    async def attach(self, target: str, container_id: str, addresses: list[str]) -> dict[str, Any]:
+        """Get a container its address on a network of the cluster; gives the endpoint's settings.
+
+        Raises `SystemFault` in the daemon's words.
+        """
+        key, clock = (target, container_id), self.executor.engine.clock
+        known = self._known.get(key)
+        if known is not None and known.settings is not None:
+            return known.settings
+        attachment = self._known[key] = _Attachment(Future(clock), Future(clock))
+        try:
+            attachment.task_id = await self.ask("resource.attach", (container_id, target, addresses))
+        except CnmsimError as error:
+            del self._known[key]
+            raise SystemFault(f"Could not attach to network {target}: {error.message}") from None
+        try:
+            got = await wait_for(clock, attachment.attached, _REQUEST_TIMEOUT_S)
+        except TimeoutError:
+            del self._known[key]
+            await self._release(attachment.task_id)
+            raise SystemFault(
+                "attaching to network failed, make sure your network options are correct and check manager logs:"
+                " context deadline exceeded"
+            ) from None
+        attachment.settings = endpoint_settings(got)
+        return attachment.settings
+
+    async def _release(self, task_id: str) -> None:
+        try:
+            await self.ask("resource.detach", task_id)
+        except CnmsimError as error:
+            self.executor.engine.controller.log.append(f"Failed remove network attachment {task_id}: {error.message}")
+
+    def detach(self, target: str, container_id: str) -> None:
+        """Give an attachment back; nothing happens if there is none."""
+        attachment = self._known.pop((target, container_id), None)
+        if attachment is not None and not attachment.detached.is_done:
+            attachment.detached.set_result(None)
+
+    def allocated(self, target: str, container_id: str, attachment: NetworkAttachment) -> None:
+        """Take what the manager allocated. Raises `SystemFault` if nobody waits for it."""
+        known = self._known.get((target, container_id))
+        if known is None:
+            raise SystemFault(f"could not find attacher for container {container_id} to network {target}")
+        if not known.attached.is_done:
+            known.attached.set_result(attachment)
+
+    async def left(self, names: tuple[str, ...], container_id: str, task_id: str) -> None:
+        """Wait until a container leaves a network, then tell the manager."""
+        known = next(
+            (self._known[(each, container_id)] for each in names if (each, container_id) in self._known), None
+        )
+        if known is not None and known.task_id in {"", task_id}:
+            await known.detached
+        Coro(self.executor.engine.clock, self._release(task_id))
+
+
+@define(eq=False)
+class AttachmentController:
+    """Runs the task that an attachment is."""
+
+    executor: EngineExecutor = field(repr=False)
+    task: Task
+
+    @property
+    def _container_id(self) -> str:
+        attachment = self.task.spec.attachment
+        return attachment.container_id if attachment is not None else ""
+
+    @property
+    def _attachment(self) -> NetworkAttachment:
+        if not self.task.networks:
+            raise SystemFault("the attachment has no network")
+        return self.task.networks[0]
+
+    async def prepare(self) -> None:
+        """Make this node's copy of the network. Raises an `EngineError`."""
+        network = self._attachment.network
+        await self.executor.networks.wait_for_addresses((network,))
+        self.executor.networks.create(network)
+
+    async def start(self) -> None:
+        """Hand the addresses to the container that waits for them. Raises `SystemFault`."""
+        network = self._attachment.network
+        attachers, error = self.executor.attachers, None
+        for name in (network.name, network.id):
+            try:
+                attachers.allocated(name, self._container_id, self._attachment)
+            except SystemFault as fault:
+                error = fault
+            else:
+                return
+        assert error is not None
+        raise error
+
+    async def wait(self) -> None:
+        """Wait until the container leaves the network."""
+        network = self._attachment.network
+        await self.executor.attachers.left((network.name, network.id), self._container_id, self.task.id)
+
+    async def shutdown(self) -> None:
+        """There is nothing to stop."""
+
+    async def remove(self) -> None:
+        """Take this node's copy of the network away, if nothing uses it."""
+        for attachment in self.task.networks:
+            self.executor.networks.delete(attachment.network.id)
+
+    def container_status(self) -> ContainerStatus | None:
+        """Tell of no container: an attachment has none of its own."""
+        return None
+
+    def port_status(self) -> tuple[PortConfig, ...] | None:
+        """Tell of no ports."""
+        return None

@@ -1,0 +1,98 @@
+"""What this engine does for the agent of its node: it tells of itself, and turns tasks into containers.
+
+Source: moby `daemon/cluster/executor/container/executor.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.engine.cluster.attacher import Ask, Attachers, AttachmentController
+from cnmsim.engine.cluster.managednetworks import ManagedNetworks
+from cnmsim.engine.cluster.taskcontroller import ContainerController
+from cnmsim.engine.versions import ApiVersion
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.clock import NS
+from cnmsim.swarm.exec import Dependencies, TaskController
+from cnmsim.swarm.objects import (
+    EncryptionKey,
+    EngineDescription,
+    Node,
+    NodeDescription,
+    Platform,
+    Resources,
+    Task,
+)
+from cnmsim.swarm.template import expand_container
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define(eq=False)
+class EngineExecutor:
+    """One engine as an executor. `ask` reaches a manager, `on_keys` hears of new keys of gossip and encryption."""
+
+    engine: Engine = field(repr=False)
+    ask: Ask = field(repr=False)
+    on_keys: Callable[[tuple[EncryptionKey, ...]], None] = field(repr=False)
+    networks: ManagedNetworks = field(init=False, repr=False)
+    attachers: Attachers = field(init=False, repr=False)
+    _node: Node | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.networks = ManagedNetworks(self.engine)
+        self.attachers = Attachers(self, self.ask)
+
+    def describe(self) -> NodeDescription:
+        """Tell of this node what `docker node inspect` shows."""
+        info = self.engine.rest.system.info(ApiVersion.parse(self.engine.profile.api_version))
+        plugins = {
+            *(("Volume", name) for name in info["Plugins"]["Volume"]),
+            *(("Network", name) for name in ("overlay", *info["Plugins"]["Network"])),
+            *(("Log", name) for name in info["Plugins"]["Log"]),
+        }
+        labels = dict(label.partition("=")[::2] for label in info["Labels"])
+        return NodeDescription(
+            hostname=info["Name"],
+            platform=Platform(info["Architecture"], info["OSType"]),
+            resources=Resources(info["NCPU"] * NS, info["MemTotal"]),
+            engine=EngineDescription(info["ServerVersion"], labels, tuple(sorted(plugins))),
+        )
+
+    async def configure(self, node: Node) -> None:
+        """Take this node's addresses on the cluster's networks, and take part in the routing mesh."""
+        addresses = {each.network.id: each.addresses[0] for each in node.attachments if each.addresses}
+        before = self._node.attachments if self._node is not None else ()
+        gone = [
+            each.network.id
+            for each in before
+            if each.addresses and addresses.get(each.network.id) != each.addresses[0] and not each.network.is_ingress
+        ]
+        self._node = node
+        ingress = next((each for each in node.attachments if each.network.is_ingress and each.addresses), None)
+        if ingress is None:
+            self.networks.release_ingress()
+        else:
+            self.networks.set_up_ingress(ingress.network, ingress.addresses[0])
+        for network_id in gone:
+            self.networks.delete(network_id)
+        self.networks.reset(addresses)
+
+    def set_network_bootstrap_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
+        """Take the keys of gossip and of encrypted networks."""
+        self.on_keys(keys)
+
+    def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
+        """Give what runs a task. Raises `SystemFault` for a task that is neither a container nor an attachment."""
+        if task.spec.attachment is not None:
+            return AttachmentController(self, task)
+        if task.spec.container is None:
+            raise SystemFault("unsupported runtime: %!q(<nil>)")
+        if not task.spec.container.image:
+            raise SystemFault("dockerexec: image required")
+        spec = expand_container(task, self.describe())
+        return ContainerController(self, task, spec, dependencies)

@@ -1,0 +1,147 @@
+"""The cluster's networks on this node: made when a task needs them, gone when the last one leaves.
+
+Source: moby `daemon/network.go` (CreateManagedNetwork, DeleteManagedNetwork, SetupIngress), `daemon/cluster/executor/container/
+{adapter,container}.go`, `daemon/libnetwork/attachments` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, Forbidden, SystemFault
+from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.task import Signal
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+from cnmsim.swarm.objects import Network as SwarmNetwork
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_OVERLAY = "overlay"
+#: How long a task waits for the manager to give this node its addresses, in seconds.
+_ATTACHMENTS_TIMEOUT_S = 30.0
+_PREDEFINED_LABEL = "com.docker.swarm.predefined"
+
+
+@define(eq=False)
+class ManagedNetworks:
+    """What one engine keeps of the cluster's networks. `addresses` are this node's own on each, in prefix form, by id."""
+
+    engine: Engine = field(repr=False)
+    addresses: dict[str, str] = field(factory=dict)
+    _changed: Signal = field(init=False, repr=False)
+    _ingress: tuple[str, str] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._changed = Signal(self.engine.clock)
+
+    def reset(self, addresses: dict[str, str]) -> None:
+        """Take this node's addresses from the manager."""
+        self.addresses = addresses
+        self._changed.notify()
+
+    async def wait_for_addresses(self, networks: tuple[SwarmNetwork, ...]) -> None:
+        """Wait until this node has an address on each of these networks that needs one. Raises `SystemFault`."""
+        needed = [each.id for each in networks if driver_name(each) == _OVERLAY]
+        try:
+            await self._changed.wait_until(
+                lambda: all(each in self.addresses for each in needed), _ATTACHMENTS_TIMEOUT_S
+            )
+        except TimeoutError:
+            raise SystemFault("node is missing network attachments, ip addresses may be exhausted") from None
+
+    def local(self, network_id: str) -> Network | None:
+        """Give this node's copy of a network, or `None`."""
+        return next((each for each in self.engine.controller.networks if each.id == network_id), None)
+
+    def create(self, network: SwarmNetwork) -> None:
+        """Make this node's copy of a network, if there is none. Raises an `EngineError`."""
+        if is_predefined(network) or self.local(network.id) is not None:
+            return
+        stale = next((each for each in self.engine.controller.networks if each.name == network.name), None)
+        if stale is not None and stale.is_dynamic:
+            self.delete(stale.id)
+        options = network_options(network)
+        address = self.addresses.get(network.id, "")
+        if address:
+            options.load_balancer_ip = parse_ip(address.partition("/")[0])
+        created = self.engine.controller.new_network(
+            network.name, driver_name(network), id=network.id, options=options, is_dynamic=True
+        )
+        self.engine.network_store.log(created, "create")
+
+    def delete(self, network_id: str) -> None:
+        """Take this node's copy of a network away, unless something here still uses it."""
+        network = self.local(network_id)
+        if network is None:
+            return
+        try:
+            network.delete(force=network.ingress)
+        except Forbidden:
+            return  # still has active endpoints
+        self.engine.network_store.log(network, "destroy")
+
+    # --- ingress -------------------------------------------------------------------------------------------------
+
+    def set_up_ingress(self, network: SwarmNetwork, address: str) -> None:
+        """Let this node take part in the routing mesh, with `address` on its network. Raises an `EngineError`."""
+        if self._ingress == (network.id, address) and self.local(network.id) is not None:
+            return
+        self.release_ingress()
+        self.addresses = {**self.addresses, network.id: address}
+        self.create(network)
+        self._ingress = (network.id, address)
+
+    def release_ingress(self) -> None:
+        """Take no part in the routing mesh any more."""
+        present, self._ingress = self._ingress, None
+        if present is not None:
+            self.delete(present[0])
+
+    def forget(self) -> None:
+        """Take away every copy of a network of the cluster: the node has left it."""
+        self.release_ingress()
+        for network in [each for each in self.engine.controller.networks if each.is_dynamic]:
+            try:
+                network.delete(force=True)
+            except EngineError as error:
+                self.engine.controller.log.append(f"network {network.name} remove failed: {error.message}")
+                continue
+            self.engine.network_store.log(network, "destroy")
+        self.addresses = {}
+
+
+def driver_name(network: SwarmNetwork) -> str:
+    """Give the driver of a network as allocated."""
+    driver = network.driver_state or network.spec.driver
+    return driver.name if driver is not None and driver.name else _OVERLAY
+
+
+def is_predefined(network: SwarmNetwork) -> bool:
+    """Tell whether it stands for `bridge` or `host` of each node."""
+    return network.spec.annotations.labels.get(_PREDEFINED_LABEL) == "true"
+
+
+def network_options(network: SwarmNetwork) -> NetworkOptions:
+    """Give what this node's copy of a network is to be."""
+    spec = network.spec
+    ipam = network.ipam
+    driver = network.driver_state
+    configs = ipam.configs if ipam is not None else ()
+    ipam_driver = ipam.driver if ipam is not None else None
+    return NetworkOptions(
+        driver_opts=dict((driver.options if driver is not None else None) or {}),
+        labels=dict(spec.annotations.labels),
+        ipam_driver=(ipam_driver.name if ipam_driver is not None else "") or "default",
+        ipam_options=dict((ipam_driver.options if ipam_driver is not None else None) or {}),
+        ipam_config=[IpamConfig(each.subnet, each.range, each.gateway, dict(each.reserved)) for each in configs],
+        enable_ipv6=spec.ipv6_enabled,
+        internal=spec.internal,
+        attachable=spec.attachable,
+        ingress=network.is_ingress,
+        scope="swarm",
+        config_from=spec.config_from,
+    )

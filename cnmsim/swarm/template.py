@@ -1,0 +1,163 @@
+"""Templates in the spec of a task's container and in secrets and configs: `{{.Node.Hostname}}-{{.Task.Slot}}`.
+
+Of Go's text/template this reads what specs use: fields of the context, `index` of a map of labels, text in quotes, and in
+payloads `secret`, `config` and `env`. Source: moby/swarmkit `template/{context,expand,template,getter}.go`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve
+
+from cnmsim.errors import SystemFault
+from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
+
+_ACTION = re.compile(r"\{\{(-?)(.*?)(-?)\}\}", re.DOTALL)
+_WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`]+)')
+
+Function = Callable[[str], str]
+
+
+def context_of(task: Task, node: NodeDescription | None) -> dict[str, Any]:
+    """Give what templates of a task may refer to."""
+    platform = node.platform if node is not None else None
+    return {
+        "Service": {
+            "ID": task.service_id,
+            "Name": task.service_annotations.name,
+            "Labels": dict(task.service_annotations.labels),
+        },
+        "Node": {
+            "ID": task.node_id,
+            "Hostname": node.hostname if node is not None else "",
+            "Platform": {
+                "Architecture": platform.architecture if platform is not None else "",
+                "OS": platform.os if platform is not None else "",
+            },
+        },
+        "Task": {
+            "ID": task.id,
+            "Name": task.name,
+            # What stands for a slot in a global service is its node.
+            "Slot": str(task.slot) if task.slot else task.node_id,
+        },
+    }
+
+
+def expand(text: str, context: Mapping[str, Any], functions: Mapping[str, Function] | None = None) -> str:
+    """Fill in a template. Raises `SystemFault` in text/template's words for what it cannot evaluate."""
+    result: list[str] = []
+    position = 0
+    trims = False
+    for action in _ACTION.finditer(text):
+        before = text[position : action.start()]
+        before = before.lstrip() if trims else before
+        result.append(before.rstrip() if action[1] else before)
+        result.append(_evaluate(action[2].strip(), context, functions or {}))
+        position, trims = action.end(), bool(action[3])
+    rest = text[position:]
+    if "{{" in rest:
+        raise SystemFault("template: expansion:1: unclosed action")
+    result.append(rest.lstrip() if trims else rest)
+    return "".join(result)
+
+
+def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[str, Function]) -> str:
+    words = _WORD.findall(expression)
+    if not words:
+        raise SystemFault("template: expansion:1: missing value for command")
+    first, *arguments = words
+    if first == "index" and len(arguments) == 2:
+        return str(_field(arguments[0], context).get(_literal(arguments[1]), ""))
+    if first.startswith(".") and not arguments:
+        value = _field(first, context)
+        if isinstance(value, Mapping):
+            return "map[" + " ".join(f"{key}:{each}" for key, each in sorted(value.items())) + "]"
+        return str(value)
+    if first[0] in '"`' and not arguments:
+        return _literal(first)
+    if first in functions and len(arguments) == 1:
+        return functions[first](_literal(arguments[0]))
+    raise SystemFault(f'template: expansion:1: function "{first}" not defined')
+
+
+def _field(path: str, context: Mapping[str, Any]) -> Any:
+    value: Any = context
+    for name in path.strip(".").split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise SystemFault(
+                f'template: expansion:1:2: executing "expansion" at <{path}>: can\'t evaluate field {name} in type'
+                " template.Context"
+            )
+        value = value[name]
+    return value
+
+
+def _literal(word: str) -> str:
+    if word[0] == "`":
+        return word[1:-1]
+    if word[0] == '"':
+        return re.sub(r"\\(.)", r"\1", word[1:-1])
+    raise SystemFault(f"template: expansion:1: {word} is no text")
+
+
+def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
+    """Give a task's container spec with environment, mounts and host name filled in. Raises `SystemFault`."""
+    spec = task.spec.container
+    assert spec is not None
+    context = context_of(task, node)
+    env = tuple(_named("env", each, context) for each in spec.env)
+    mounts = tuple(
+        {
+            **mount,
+            **{key: _named("mounts", str(mount[key]), context) for key in ("Source", "Target") if mount.get(key)},
+        }
+        for mount in spec.mounts
+    )
+    hostname = _named("hostname", spec.hostname, context)
+    return evolve(spec, env=env, mounts=mounts, hostname=hostname)
+
+
+def _named(part: str, text: str, context: Mapping[str, Any]) -> str:
+    try:
+        return expand(text, context)
+    except SystemFault as error:
+        raise SystemFault(f"expanding {part} failed: {error.message}") from None
+
+
+def expand_payload(
+    data: bytes,
+    templating: Driver | None,
+    task: Task,
+    node: NodeDescription | None,
+    secrets: Mapping[str, bytes],
+    configs: Mapping[str, bytes],
+) -> bytes:
+    """Give the content of a secret or config for a task: as it is, or filled in if its driver is `golang`.
+
+    `secrets` and `configs` hold what the task was granted, by the names of their files. Raises `SystemFault`.
+    """
+    if templating is None or not templating.name:
+        return data
+    if templating.name != "golang":
+        raise SystemFault(f"unrecognized template type {templating.name}")
+    container = task.spec.container
+    env = dict(each.partition("=")[::2] for each in (container.env if container is not None else ()))
+
+    def look_up(kind: str, table: Mapping[str, bytes]) -> Function:
+        def find(name: str) -> str:
+            if name not in table:
+                raise SystemFault(f"{kind} target {name} not found")
+            return table[name].decode(errors="replace")
+
+        return find
+
+    functions = {
+        "secret": look_up("secret", secrets),
+        "config": look_up("config", configs),
+        "env": lambda name: env.get(name, ""),
+    }
+    return expand(data.decode(errors="replace"), context_of(task, node), functions).encode()
