@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import h11
 
-from cnmsim.api.message import Answer, Hijack, Request, Response, Stream
+from cnmsim.api.message import Answer, Client, Hijack, Request, Response, Stream
 
 MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
@@ -51,6 +51,7 @@ class Connection:
         self._writer = writer
         self._dispatch = dispatch
         self._headers = headers
+        self._client = Client()
         self._is_tcp = is_tcp
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
         self._client_is_gone = False
@@ -141,7 +142,7 @@ class Connection:
             path = path[found.end() :] or "/"
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
         method = event.method.decode("latin-1")
-        return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp)
+        return Request(method, path, version, Request.query_of(query), headers, body, self._is_tcp, self._client)
 
     # --- answering -----------------------------------------------------------------------------------------------
 

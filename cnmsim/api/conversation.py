@@ -69,19 +69,18 @@ async def converse(
     typist: Typist | None,
     ends_input: bool,
     is_running: Callable[[], bool],
+    waits_for_end: bool,
     stop_listening: Callable[[], None],
 ) -> None:
     """Talk until the process ends, the client detaches or goes away.
 
-    Time passes for it while `is_running()`: not while an attached container has yet to start. `typist` takes the client's input if there is to be any; `ends_input` hands its end on as well.
+    Time passes for it while `is_running()`: not while an attached container has yet to start. A fast clock jumps only if the
+    client `waits_for_end`. `typist` takes the client's input if there is to be any; `ends_input` hands its end on as well.
     """
     streams.ended.add_done_callback(outbox.close)
 
-    def waits_for_client() -> bool:
-        return streams.stdin.is_awaited
-
-    def wants_time() -> bool:
-        return outbox.wants_more and is_running() and not waits_for_client()
+    def may_jump() -> bool:
+        return waits_for_end and outbox.wants_more and is_running() and not streams.stdin.is_awaited
 
     async def send() -> None:
         async for chunk in outbox.chunks():
@@ -98,7 +97,7 @@ async def converse(
         await duplex.gone()
 
     try:
-        with api.pacer.pull(wants_time), api.pacer.stroll(waits_for_client), contextlib.suppress(ConnectionError):
+        with api.pacer.pull(may_jump), api.pacer.stroll(is_running), contextlib.suppress(ConnectionError):
             api.pacer.kick()
             await first_of(send(), receive())
     finally:

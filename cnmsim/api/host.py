@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnmsim.kernel.task import Task
+from cnmsim.api.attendance import Attendance
+from cnmsim.api.polling import STEP_S, Polling
+from cnmsim.kernel.task import Task, sleep
 
 if TYPE_CHECKING:
     from cnmsim.api.message import Request
@@ -26,6 +28,8 @@ class HostApi:
         self.name = name
         self.engine = engine
         self.pacer = pacer
+        self.polling = Polling()
+        self.attendance = Attendance()
         self.api_version = engine.profile.api_version
         self.min_api_version = engine.profile.min_api_version
 
@@ -43,6 +47,11 @@ class HostApi:
     def version(self, request: Request) -> ApiVersion:
         """Give the version of the API that a request speaks. Raises `InvalidParameter`."""
         return self.rest.system.negotiate(request.version)
+
+    async def let_time_pass(self, request: Request) -> None:
+        """Under a fast clock, let time pass before the answer to a client that polls."""
+        if self.pacer.fast and self.polling.is_repeated(request):
+            await self.complete(sleep(self.engine.clock, STEP_S))
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:
         """Let virtual time pass until something that takes time is done. Raises what it raises."""

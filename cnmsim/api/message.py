@@ -12,6 +12,13 @@ from attrs import define, field, frozen
 from cnmsim.errors import InvalidParameter
 
 
+@define(eq=False)
+class Client:
+    """Who sent a request: one connection. `started` is the container it started last, and when (virtual time)."""
+
+    started: tuple[str, int] | None = None
+
+
 @frozen
 class Request:
     """One request whose body has been read.
@@ -27,6 +34,7 @@ class Request:
     headers: dict[str, str]
     body: bytes = field(repr=False)
     is_tcp: bool = False
+    client: Client = field(factory=Client, repr=False)
 
     @classmethod
     def query_of(cls, text: str) -> dict[str, list[str]]:

@@ -104,6 +104,7 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
         if found is None:
             return Response.error(404, "page not found")
         row, parameters = found
+        await api.let_time_pass(request)
         try:
             answer = await row.handler(api, request, **parameters)
         finally:

@@ -93,7 +93,7 @@ def test_the_hosts_rules_decide(daemon):
         rule = next(line for line in packets.splitlines() if f"dpt:{port}" in line)
         assert int(rule.split()[0]) == 1
         sockets.call(lab.host("node1").iptables, "-I DOCKER-USER -p tcp -j REJECT --reject-with tcp-reset")
-        with connected(port) as sock, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connected(port) as sock:
             sock.recv(1)
 
 
@@ -150,7 +150,7 @@ def test_nobody_listens_in_the_container():
     port = free_port()
     with lab.serve(expose_ports="") as sockets:
         run(sockets, lab, "alpine", command=["sleep", "1d"], ports={"80/tcp": port})
-        with connected(port) as sock, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connected(port) as sock:
             sock.recv(1)
 
 
@@ -161,7 +161,7 @@ def test_a_dropped_connection_is_given_up_without_real_waiting_when_fast():
         run(sockets, lab, ports={"80/tcp": port})
         sockets.call(lab.host("node1").iptables, "-I DOCKER-USER -j DROP")
         began = time.monotonic()
-        with connected(port) as sock, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), connected(port) as sock:
             sock.recv(1)
         assert time.monotonic() - began < 10
 
@@ -190,8 +190,8 @@ def test_a_connection_ends_with_its_container():
     with lab.serve(expose_ports="") as sockets:
         one = start_listener(sockets, lab, ["nc", "-l", "-p", "7"], ports={"7/tcp": port})
         with connected(port) as sock:
-            sock.sendall(b"x")
-            printed(sockets, one, b"x")
+            sock.sendall(b"said\n")
+            printed(sockets, one, b"said")
             sockets.call(one.kill)
             try:
                 ended = sock.recv(1) == b""

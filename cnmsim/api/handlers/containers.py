@@ -13,12 +13,16 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
+from cnmsim.engine.container import Container
 from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.rest.containers import LogReading
+from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
-_PATIENCE_S = 1.0
+_PATIENCE_S, _SHORT_PATIENCE_S = 1.0, 0.3
+#: Seconds of virtual time without output for which the client that started a container and reads its log is waited for.
+_SILENCE_S = 60
 _HEALTH_STEP_S = 0.5
 
 
@@ -52,9 +56,12 @@ async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A
 
 
 @operation("POST", "/containers/{id}/start")
-async def start(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
+async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Start a container; 304 if it runs."""
-    return Response.empty(204 if api.rest.containers.start(id) else 304)
+    has_started = api.rest.containers.start(id)
+    if has_started:
+        request.client.started = (api.rest.containers.find(id).id, api.engine.clock.now_ns)
+    return Response.empty(204 if has_started else 304)
 
 
 @operation("POST", "/containers/{id}/stop")
@@ -116,20 +123,28 @@ async def remove(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
 async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
     end = api.rest.containers.wait(id, request.parameters)
-    is_patient = request.text("condition") in ("next-exit", "removed")
-    return Stream(_waited(api, end, is_patient=is_patient))
+    is_ahead = request.text("condition") in ("next-exit", "removed")
+    return Stream(_waited(api, api.rest.containers.find(id), end, _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S))
 
 
-async def _waited(api: HostApi, end: Future[dict[str, Any]], *, is_patient: bool) -> AsyncIterator[bytes]:
-    """Wait for an end. `docker run -d` waits too, for the moment of starting: that must not make time pass.
+async def _waited(
+    api: HostApi, container: Container, end: Future[dict[str, Any]], patience_s: float
+) -> AsyncIterator[bytes]:
+    """Wait for an end. `docker run -d` waits too, for the moment of starting, and `docker attach` before it attaches.
 
-    A fast clock therefore runs for a patient wait only once it has lasted.
+    A fast clock therefore jumps for a wait only once it has lasted for `patience_s` of real time, or if the client is known
+    to be the one that runs the container.
     """
     loop = asyncio.get_running_loop()
-    begins = loop.time() + (_PATIENCE_S if is_patient else 0)
+    begins = loop.time() + patience_s
     waking = loop.call_at(begins, api.pacer.kick)
+
+    def may_jump() -> bool:
+        return api.attendance.hurries(container, has_lasted=loop.time() >= begins)
+
     try:
-        answer = await api.pacer.wait(end, lambda: loop.time() >= begins)
+        with api.attendance.waiting(container):
+            answer = await api.pacer.wait(end, may_jump)
     finally:
         waking.cancel()
     yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
@@ -144,13 +159,20 @@ async def logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
         outbox.put(stream, data)
     multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
     headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
-    return Stream(_followed(api, reading, outbox), headers=headers)
+    # docker-py's `run` starts a container and then follows its log to the end: that is waiting, not looking on.
+    is_runner = request.client.started == (reading.container.id, api.engine.clock.now_ns)
+    return Stream(_followed(api, reading, outbox, waits_for_end=is_runner), headers=headers)
 
 
-async def _followed(api: HostApi, reading: LogReading, outbox: Outbox) -> AsyncIterator[bytes]:
-    container = reading.container
+async def _followed(
+    api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool
+) -> AsyncIterator[bytes]:
+    container, clock = reading.container, api.engine.clock
+    heard_ns = clock.now_ns
 
     def take(line: LogLine) -> None:
+        nonlocal heard_ns
+        heard_ns = clock.now_ns
         if line.stream in reading.streams:
             outbox.put(line.stream, line.rendered(timestamps=reading.timestamps))
 
@@ -161,8 +183,13 @@ async def _followed(api: HostApi, reading: LogReading, outbox: Outbox) -> AsyncI
         return
     stop_following = container.log.follow(take)
     container.when("not-running").add_done_callback(outbox.close)
+
+    def may_jump() -> bool:
+        due_ns = clock.next_event_ns() or clock.now_ns
+        return waits_for_end and outbox.wants_more and due_ns <= heard_ns + _SILENCE_S * NS
+
     try:
-        with api.pacer.pull(lambda: outbox.wants_more):
+        with api.pacer.pull(may_jump), api.pacer.stroll(lambda: container.is_running):
             api.pacer.kick()
             async for chunk in outbox.chunks():
                 yield chunk
@@ -190,16 +217,18 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
     container = api.rest.containers.find(id)
 
     async def talk(duplex: Duplex) -> None:
-        await converse(
-            api,
-            duplex,
-            attachment.streams,
-            outbox,
-            typist=Typist(attachment.streams, keys) if attachment.stdin else None,
-            ends_input=attachment.stdin and container.config["StdinOnce"] and not attachment.is_raw,
-            is_running=lambda: container.is_running,
-            stop_listening=stop_listening,
-        )
+        with api.attendance.attached(container, lambda: outbox.wants_more):
+            await converse(
+                api,
+                duplex,
+                attachment.streams,
+                outbox,
+                typist=Typist(attachment.streams, keys) if attachment.stdin else None,
+                ends_input=attachment.stdin and container.config["StdinOnce"] and not attachment.is_raw,
+                is_running=lambda: container.is_running,
+                waits_for_end=False,
+                stop_listening=stop_listening,
+            )
 
     multiplexes = not attachment.is_raw and api.version(request).at_least("1.42")
     return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
@@ -229,12 +258,13 @@ async def stats(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A00
 
 async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterator[bytes]:
     container = api.rest.containers.find(id_)
-    while True:
-        yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
-        await asyncio.sleep(_STATS_PAUSE_S)
-        if not container.is_running:
-            return
-        reading = api.rest.containers.stats(container.id)
+    with api.pacer.stroll(lambda: container.is_running):
+        while True:
+            yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
+            await asyncio.sleep(_STATS_PAUSE_S)
+            if not container.is_running:
+                return
+            reading = api.rest.containers.stats(container.id)
 
 
 @operation("GET", "/containers/{id}/changes")

@@ -51,6 +51,7 @@ async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -
         typist=typist,
         ends_input=typist is not None and not streams.is_terminal,
         is_running=lambda: execution.is_running,
+        waits_for_end=True,
         stop_listening=outbox.close,
     )
 
