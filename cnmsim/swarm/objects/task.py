@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from cnmsim.swarm.objects.base import Annotations, Meta, TaskState
+from cnmsim.swarm.objects.base import Annotations, Driver, Meta, TaskState
 from cnmsim.swarm.objects.network import NetworkAttachment
 from cnmsim.swarm.objects.service import Endpoint, PortConfig, TaskSpec
 
@@ -50,7 +50,7 @@ class Task:
     desired_state: TaskState = TaskState.NEW
     networks: tuple[NetworkAttachment, ...] = ()
     endpoint: Endpoint | None = None
-    log_driver: str = ""
+    log_driver: Driver | None = None
     assigned_generic_resources: tuple[tuple[str, int | str], ...] = ()
     job_iteration: int | None = None
 

@@ -6,14 +6,14 @@ managers, fails. Watchers hear of it at the same instant, after the work already
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.kernel.clock import NS, Clock
-from cnmsim.swarm.errors import ObjectExists, ObjectNotFound, SequenceConflict
+from cnmsim.kernel.clock import NS, Clock, Timer
+from cnmsim.swarm.errors import NotLeader, ObjectExists, ObjectNotFound, SequenceConflict
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, Secret, Service, Task
 from cnmsim.swarm.store.tables import Table, TaskTable, network_table, service_table
 
@@ -65,6 +65,8 @@ class Store:
 
     clock: Clock
     propose: Propose | None = None
+    #: Called when a loop of the leader is refused a transaction; without it the refusal is raised.
+    on_lost: Callable[[], None] | None = field(default=None, init=False)
     index: int = field(default=1, init=False)
     clusters: Table[Cluster] = field(factory=lambda: Table(Cluster), init=False)
     nodes: Table[Node] = field(factory=lambda: Table(Node), init=False)
@@ -103,9 +105,26 @@ class Store:
 
     def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
         """Have `call` called with the changes of these kinds of objects (or all), once a transaction."""
-        watch = Watch(call, kinds or tuple(self._tables))
+        watch = Watch(self.guarded(call), kinds or tuple(self._tables))
         self._watches.append(watch)
         return watch
+
+    def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
+        """Run a piece of a leader's loop later."""
+        return self.clock.call_later(delay_s, self.guarded(call), *args)
+
+    def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
+        """Wrap a piece of a leader's loop: what it is doing is given up when the store refuses its transactions."""
+
+        def run(*args: Any) -> None:
+            try:
+                call(*args)
+            except NotLeader:
+                if self.on_lost is None:
+                    raise
+                self.on_lost()
+
+        return run
 
     def update(self, transaction: Callable[[Store], T]) -> T:
         """Run a transaction, which may call `create`, `replace` and `delete`; give what it gives.
@@ -165,6 +184,11 @@ class Store:
         if old is None:
             raise ObjectNotFound
         self._changes.append(Event(EventKind.DELETE, old, old))
+
+    def delete_all(self, kind: type[O], object_ids: Iterable[str]) -> None:
+        """Take objects out. Raises `ObjectNotFound`."""
+        for object_id in object_ids:
+            self.delete(kind, object_id)
 
     def _open(self, each: StoreObject) -> tuple[list[Event], Table[Any]]:
         if self._changes is None:

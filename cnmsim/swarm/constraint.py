@@ -1,0 +1,87 @@
+"""Placement constraints: `node.labels.zone==east` and the like (moby/swarmkit `manager/constraint`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.swarm.errors import RpcUnknown
+from cnmsim.swarm.objects import Node
+
+_KEY = re.compile(r"(?i)[a-z_][a-z0-9\-_.]+")
+_VALUE = re.compile(r"(?i)[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+")
+_NODE_LABEL = "node.labels."
+_ENGINE_LABEL = "engine.labels."
+
+
+@frozen
+class Constraint:
+    """A condition on a node: `key` has (or, unless `is_equal`, has not) the value `expected`."""
+
+    key: str
+    is_equal: bool
+    expected: str
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read one constraint. Raises `RpcUnknown` with swarmkit's text if it cannot be read."""
+        for operator in ("==", "!="):
+            if operator in text:
+                key, expected = (part.strip() for part in text.split(operator, 1))
+                if not _KEY.fullmatch(key):
+                    raise RpcUnknown(f"key '{key}' is invalid")
+                if not _VALUE.fullmatch(expected):
+                    raise RpcUnknown(f"value '{expected}' is invalid")
+                return cls(key, operator == "==", expected)
+        raise RpcUnknown("constraint expected one operator from ==, !=")
+
+    @classmethod
+    def parse_all(cls, texts: Iterable[str]) -> tuple[Constraint, ...]:
+        """Read several constraints. Raises `RpcUnknown` at the first that cannot be read."""
+        return tuple(cls.parse(text) for text in texts)
+
+    def matches(self, node: Node) -> bool:
+        """Tell whether a node meets it. A key that does not exist is met by none, not even with `!=`."""
+        key = self.key.lower()
+        description = node.description
+        if key == "node.ip":
+            return self._matches_address(node.status.addr)
+        if key in _PLAIN:
+            return self._matches_value(_PLAIN[key](node))
+        if key.startswith(_NODE_LABEL) and key != _NODE_LABEL:
+            return self._matches_value(node.spec.annotations.labels.get(self.key[len(_NODE_LABEL) :], ""))
+        if key.startswith(_ENGINE_LABEL) and key != _ENGINE_LABEL:
+            labels = description.engine.labels if description is not None else {}
+            return self._matches_value(labels.get(self.key[len(_ENGINE_LABEL) :], ""))
+        return False
+
+    def _matches_value(self, value: str) -> bool:
+        return (self.expected.lower() == value.lower()) == self.is_equal
+
+    def _matches_address(self, address: str) -> bool:
+        try:
+            wanted = Prefix.parse(self.expected, strict=False)
+        except ValueError:
+            return False
+        try:
+            have = parse_ip(address)
+        except ValueError:
+            return not self.is_equal
+        return (len(wanted.network) == len(have) and have in wanted) == self.is_equal
+
+
+_PLAIN: dict[str, Callable[[Node], str]] = {
+    "node.id": lambda node: node.id,
+    "node.hostname": lambda node: node.hostname,
+    "node.role": lambda node: node.role.value,
+    "node.platform.os": lambda node: node.description.platform.os if node.description else "",
+    "node.platform.arch": lambda node: node.description.platform.architecture if node.description else "",
+}
+
+
+def node_matches(constraints: Iterable[Constraint], node: Node) -> bool:
+    """Tell whether a node meets all constraints."""
+    return all(each.matches(node) for each in constraints)

@@ -1,0 +1,226 @@
+"""The orchestrator of global services (moby/swarmkit `manager/orchestrator/global`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cnmsim.swarm.constraint import Constraint, node_matches
+from cnmsim.swarm.objects import Availability, Global, Node, Service, Task, TaskState
+from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.takeover import check_tasks
+from cnmsim.swarm.orchestrator.tasks import (
+    NewId,
+    Slot,
+    is_dirty,
+    is_invalid_node,
+    new_task,
+    remove_service_tasks,
+    set_desired_state,
+)
+from cnmsim.swarm.orchestrator.updater import UpdateSupervisor
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+
+class GlobalOrchestrator:
+    """Keeps one task of each global service on every node that fits."""
+
+    def __init__(self, store: Store, new_id: NewId) -> None:
+        self._store = store
+        self._new_id = new_id
+        self._restarts = RestartSupervisor(store, new_id)
+        self._updates = UpdateSupervisor(store, self._restarts, new_id)
+        self._services: dict[str, tuple[Constraint, ...]] = {}
+        #: The nodes that keep tasks: neither drained nor down.
+        self._nodes: dict[str, None] = {}
+        self._restart: dict[str, None] = {}
+        self._watch: Watch | None = None
+
+    def start(self) -> None:
+        """Look at all there is, and follow changes from here on."""
+        for node in self._store.nodes:
+            self._note_node(node)
+        for service in self._store.services:
+            if is_global(service):
+                self._note_service(service)
+        check_tasks(self._store, self._restarts, is_global, self._fix)
+        self._watch = self._store.watch(self._on_changes, Task, Service, Node)
+        self._tick()
+        for service_id in list(self._services):
+            self._reconcile_service(service_id)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._updates.cancel_all()
+        self._restarts.cancel_all()
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._restarts.on_event(event)
+            self._updates.on_event(event)
+            match event.object:
+                case Task():
+                    if event.kind is EventKind.DELETE:
+                        self._restarts.cancel(event.object.id)
+                    else:
+                        self._look_at_task(event.object)
+                case Service():
+                    self._on_service(event)
+                case Node():
+                    self._on_node(event)
+        self._tick()
+
+    def _note_node(self, node: Node) -> None:
+        if is_invalid_node(node):
+            self._nodes.pop(node.id, None)
+        else:
+            self._nodes[node.id] = None
+
+    def _note_service(self, service: Service) -> None:
+        placement = service.spec.task.placement
+        self._services[service.id] = Constraint.parse_all(placement.constraints if placement else ())
+
+    def _on_service(self, event: Event) -> None:
+        service: Service = event.object
+        if not is_global(service):
+            return
+        if event.kind is EventKind.DELETE:
+            remove_service_tasks(self._store, service)
+            self._services.pop(service.id, None)
+            self._restarts.forget_service(service.id)
+            self._updates.cancel(service.id)
+        else:
+            self._note_service(service)
+            self._reconcile_service(service.id)
+
+    def _on_node(self, event: Event) -> None:
+        node: Node = event.object
+        if event.kind is EventKind.DELETE:
+            self._nodes.pop(node.id, None)
+            doomed = [task for task in self._store.tasks.by_node(node.id) if task.service_id in self._services]
+            if doomed:
+                self._store.update(lambda tx: tx.delete_all(Task, [task.id for task in doomed]))
+            return
+        self._note_node(node)
+        if self._services and _matters(event.old, node):
+            self._reconcile_node(node)
+
+    def _fix(self, task: Task) -> None:
+        if task.desired_state > TaskState.RUNNING:
+            return
+        if not task.node_id or task.node_id not in self._nodes:
+            self._shut_down([task])
+        elif task.state > TaskState.RUNNING:
+            self._restart[task.id] = None
+
+    def _look_at_task(self, task: Task) -> None:
+        if (
+            task.state > TaskState.RUNNING
+            and task.desired_state <= TaskState.RUNNING
+            and task.service_id in self._services
+        ):
+            self._restart[task.id] = None
+
+    def _tick(self) -> None:
+        if self._restart:
+            restart, self._restart = self._restart, {}
+            self._store.update(lambda tx: self._restart_tasks(tx, restart))
+
+    def _restart_tasks(self, tx: Store, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            task = tx.tasks.get(task_id)
+            if task is None or task.desired_state > TaskState.RUNNING:
+                continue
+            service, node = tx.services.get(task.service_id), tx.nodes.get(task.node_id)
+            if service is None or node is None or node.id not in self._nodes or service.id not in self._services:
+                continue
+            is_paused = node.spec.availability is Availability.PAUSE
+            if is_paused or not node_matches(self._services[service.id], node):
+                set_desired_state(tx, [task], TaskState.SHUTDOWN)
+            else:
+                self._restarts.restart(service, task)
+
+    def _shut_down(self, tasks: Sequence[Task]) -> None:
+        if any(task.desired_state < TaskState.SHUTDOWN for task in tasks):
+            self._store.update(lambda tx: set_desired_state(tx, tasks, TaskState.SHUTDOWN))
+
+    def _updatable_by_node(self, service: Service) -> dict[str, Slot]:
+        slots: dict[str, Slot] = {}
+        for task in self._store.tasks.by_service(service.id):
+            slots.setdefault(task.node_id, []).append(task)
+        updatable = {node_id: self._restarts.updatable(slot, service) for node_id, slot in slots.items()}
+        return {node_id: slot for node_id, slot in updatable.items() if slot}
+
+    def _reconcile_service(self, service_id: str) -> None:
+        service = self._store.services.get(service_id)
+        if service is None:
+            return
+        slots = self._updatable_by_node(service)
+        update: list[Slot] = []
+        add: list[str] = []
+        end: Slot = []
+        for node_id in self._nodes:
+            node = self._store.nodes.get(node_id)
+            slot = slots.pop(node_id, [])
+            if node is None or not node_matches(self._services[service_id], node):
+                end.extend(slot)
+            elif node.spec.availability is Availability.PAUSE:
+                continue
+            elif slot:
+                update.append(slot)
+            else:
+                add.append(node_id)
+        for slot in slots.values():
+            end.extend(slot)
+        self._change(service, add, end)
+        if update:
+            self._updates.update(service, update)
+
+    def _change(self, service: Service, add: Sequence[str], end: Sequence[Task]) -> None:
+        """Add tasks on nodes, and end tasks, in one transaction."""
+
+        def change(tx: Store) -> None:
+            for node_id in add:
+                tx.create(new_task(tx, self._new_id, service, 0, node_id))
+            set_desired_state(tx, end, TaskState.SHUTDOWN)
+
+        if add or any(task.desired_state < TaskState.SHUTDOWN for task in end):
+            self._store.update(change)
+
+    def _reconcile_node(self, node: Node) -> None:
+        """See to one node. Out-of-date tasks are replaced at once: nothing that rolls is touched."""
+        on_node: dict[str, Slot] = {}
+        for task in self._store.tasks.by_node(node.id):
+            if task.service_id in self._services:
+                on_node.setdefault(task.service_id, []).append(task)
+        if is_invalid_node(node):
+            self._shut_down([task for slot in on_node.values() for task in slot])
+            return
+        if node.spec.availability is Availability.PAUSE:
+            return
+        for service_id, constraints in self._services.items():
+            service = self._store.services.get(service_id)
+            if service is None or not node_matches(constraints, node):
+                continue
+            updatable = self._restarts.updatable(on_node.get(service_id, []), service)
+            dirty = [task for task in updatable if is_dirty(service, task, node)]
+            clean = [task for task in updatable if task not in dirty]
+            self._change(service, [] if clean else [node.id], [*dirty, *clean[1:]])
+
+
+def is_global(service: Service) -> bool:
+    """Whether it is a global service, and no job."""
+    return isinstance(service.spec.mode, Global)
+
+
+def _matters(old: Node | None, new: Node) -> bool:
+    """Whether what decides on global tasks has changed: not an address or a heartbeat."""
+    return (
+        old is None
+        or old.spec != new.spec
+        or old.status.state is not new.status.state
+        or old.status.addr != new.status.addr
+        or old.role is not new.role
+        or old.description != new.description
+    )

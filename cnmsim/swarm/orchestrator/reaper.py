@@ -1,0 +1,109 @@
+"""The task reaper: deletes tasks that are history (moby/swarmkit `manager/orchestrator/taskreaper`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnmsim.kernel.clock import Timer
+from cnmsim.swarm.objects import Global, Replicated, Service, Task, TaskState
+from cnmsim.swarm.orchestrator.tasks import task_moment
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+_BATCH_S = 0.25
+_MAX_DIRTY = 1000
+
+
+class TaskReaper:
+    """Keeps the last few tasks of each slot, and none of slots that are gone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._dirty: dict[tuple[str, int, str], None] = {}
+        self._doomed: dict[str, None] = {}
+        self._timer: Timer | None = None
+        self._watch: Watch | None = None
+
+    def start(self) -> None:
+        """Delete what is left from before, and follow changes from here on."""
+        for task in self._store.tasks:
+            if (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task):
+                self._doomed[task.id] = None
+        self._tick()
+        self._watch = self._store.watch(self._on_changes, Task)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        for event in events:
+            task: Task = event.object
+            if event.kind is EventKind.CREATE:
+                self._dirty[task.service_id, task.slot, task.node_id] = None
+            elif event.kind is EventKind.UPDATE and (
+                (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task)
+            ):
+                self._doomed[task.id] = None
+        if len(self._dirty) + len(self._doomed) > _MAX_DIRTY:
+            self._tick()
+        elif (self._dirty or self._doomed) and (self._timer is None or not self._timer.is_pending):
+            self._timer = self._store.call_later(_BATCH_S, self._tick)
+
+    def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        doomed, self._doomed = self._doomed, {}
+        for slot in list(self._dirty):
+            if not self._reap_slot(slot, doomed):
+                del self._dirty[slot]
+        existing = [task_id for task_id in doomed if task_id in self._store.tasks]
+        if existing:
+            self._store.update(lambda tx: tx.delete_all(Task, existing))
+
+    def _reap_slot(self, slot: tuple[str, int, str], doomed: dict[str, None]) -> bool:
+        """Mark what is too old in a slot; tell whether to look at the slot again, as more than one task runs there."""
+        service = self._store.services.get(slot[0])
+        if service is None:
+            return False
+        limit = self._limit(service)
+        if limit < 0:
+            return False
+        historic = self._tasks_of(service, slot)
+        if len(historic) <= limit:
+            return False
+        surplus = len(historic) - limit
+        running = 0
+        for task in sorted(historic, key=task_moment):
+            will_never_run = task.state < TaskState.ASSIGNED and task.desired_state > TaskState.RUNNING
+            if task.state > TaskState.RUNNING or will_never_run:
+                doomed[task.id] = None
+                surplus -= 1
+                if surplus <= 0:
+                    break
+            else:
+                running += 1
+        return running > 1
+
+    def _limit(self, service: Service) -> int:
+        restart = service.spec.task.restart
+        if restart is not None and restart.max_attempts:
+            # A new leader counts the restarts by what is left of them.
+            return restart.max_attempts + 1
+        return self._store.cluster.spec.task_history_retention_limit
+
+    def _tasks_of(self, service: Service, slot: tuple[str, int, str]) -> list[Task]:
+        service_id, number, node_id = slot
+        if isinstance(service.spec.mode, Replicated):
+            return self._store.tasks.by_slot(service_id, number)
+        if isinstance(service.spec.mode, Global):
+            return self._store.tasks.by_slot(service_id, node_id)
+        return []
+
+
+def _is_removable(task: Task) -> bool:
+    return task.desired_state is TaskState.REMOVE and (
+        task.state < TaskState.ASSIGNED or task.state >= TaskState.COMPLETE
+    )

@@ -1,0 +1,197 @@
+"""The orchestrator of replicated services (moby/swarmkit `manager/orchestrator/replicated`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cnmsim.swarm.objects import Node, Replicated, Service, Task, TaskState
+from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.takeover import check_tasks
+from cnmsim.swarm.orchestrator.tasks import (
+    NewId,
+    Slot,
+    is_invalid_node,
+    new_task,
+    remove_service_tasks,
+    set_desired_state,
+)
+from cnmsim.swarm.orchestrator.updater import UpdateSupervisor
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+
+class ReplicatedOrchestrator:
+    """Keeps as many tasks of each replicated service as its spec says."""
+
+    def __init__(self, store: Store, new_id: NewId) -> None:
+        self._store = store
+        self._new_id = new_id
+        self._restarts = RestartSupervisor(store, new_id)
+        self._updates = UpdateSupervisor(store, self._restarts, new_id)
+        self._reconcile: dict[str, None] = {}
+        self._restart: dict[str, None] = {}
+        self._watch: Watch | None = None
+
+    def start(self) -> None:
+        """Look at all there is, and follow changes from here on."""
+        check_tasks(self._store, self._restarts, is_replicated, self._look_at_task)
+        self._reconcile.update((service.id, None) for service in self._store.services if is_replicated(service))
+        self._watch = self._store.watch(self._on_changes, Task, Service, Node)
+        self._tick()
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._updates.cancel_all()
+        self._restarts.cancel_all()
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._restarts.on_event(event)
+            self._updates.on_event(event)
+            match event.object:
+                case Task():
+                    self._on_task(event)
+                case Service():
+                    self._on_service(event)
+                case Node():
+                    if event.kind is EventKind.DELETE or is_invalid_node(event.object):
+                        self._on_lost_node(event.object.id)
+        self._tick()
+
+    def _on_service(self, event: Event) -> None:
+        service: Service = event.object
+        if not is_replicated(service):
+            return
+        if event.kind is EventKind.DELETE:
+            remove_service_tasks(self._store, service)
+            self._restarts.forget_service(service.id)
+            self._updates.cancel(service.id)
+            self._reconcile.pop(service.id, None)
+        else:
+            self._reconcile[service.id] = None
+
+    def _on_task(self, event: Event) -> None:
+        task: Task = event.object
+        if event.kind is not EventKind.DELETE:
+            self._look_at_task(task)
+            return
+        if task.desired_state <= TaskState.RUNNING:
+            service = self._store.services.get(task.service_id)
+            if service is not None and is_replicated(service):
+                self._reconcile[service.id] = None
+        self._restarts.cancel(task.id)
+
+    def _look_at_task(self, task: Task) -> None:
+        """Mark a task for replacement if it has ended, or its node must be left."""
+        if task.desired_state > TaskState.RUNNING:
+            return
+        if task.state <= TaskState.RUNNING and (
+            not task.node_id or not is_invalid_node(self._store.nodes.get(task.node_id))
+        ):
+            return
+        service = self._store.services.get(task.service_id)
+        if service is not None and is_replicated(service):
+            self._restart[task.id] = None
+
+    def _on_lost_node(self, node_id: str) -> None:
+        for task in self._store.tasks.by_node(node_id):
+            if task.desired_state <= TaskState.RUNNING:
+                service = self._store.services.get(task.service_id)
+                if service is not None and is_replicated(service):
+                    self._restart[task.id] = None
+
+    def _tick(self) -> None:
+        if self._restart:
+            restart, self._restart = self._restart, {}
+            self._store.update(lambda _: self._restart_tasks(restart))
+        if self._reconcile:
+            reconcile, self._reconcile = self._reconcile, {}
+            for service_id in reconcile:
+                service = self._store.services.get(service_id)
+                if service is not None:
+                    self._reconcile_service(service)
+
+    def _restart_tasks(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            task = self._store.tasks.get(task_id)
+            if task is None or task.desired_state > TaskState.RUNNING:
+                continue
+            service = self._store.services.get(task.service_id)
+            if service is not None and is_replicated(service):
+                self._restarts.restart(service, task)
+
+    def _reconcile_service(self, service: Service) -> None:
+        slots: dict[int, Slot] = {}
+        for task in self._store.tasks.by_service(service.id):
+            slots.setdefault(task.slot, []).append(task)
+        running: dict[int, Slot] = {}
+        dead: dict[int, Slot] = {}
+        for number, slot in slots.items():
+            updatable = self._restarts.updatable(slot, service)
+            if updatable:
+                running[number] = updatable
+            else:
+                dead[number] = slot
+        assert isinstance(service.spec.mode, Replicated)
+        wanted = service.spec.mode.replicas
+        if wanted > len(running):
+            self._updates.update(service, list(running.values()))
+            self._store.update(lambda tx: self._scale_up(tx, service, running, dead, wanted))
+        elif wanted < len(running):
+            in_order = _in_order_of_keeping(running.values())
+            self._updates.update(service, in_order[:wanted])
+            surplus = [task for slot in in_order[wanted:] for task in slot]
+            self._store.update(lambda tx: self._scale_down(tx, dead, surplus))
+        else:
+            if dead:
+                self._store.update(lambda tx: _delete(tx, dead))
+            self._updates.update(service, list(running.values()))
+
+    def _scale_up(
+        self, tx: Store, service: Service, running: dict[int, Slot], dead: dict[int, Slot], wanted: int
+    ) -> None:
+        number = 0
+        for _ in range(wanted - len(running)):
+            number += 1
+            while number in running:
+                number += 1
+            dead.pop(number, None)
+            tx.create(new_task(tx, self._new_id, service, number))
+        _delete(tx, dead)
+
+    @staticmethod
+    def _scale_down(tx: Store, dead: dict[int, Slot], surplus: Sequence[Task]) -> None:
+        _delete(tx, dead)
+        set_desired_state(tx, surplus, TaskState.REMOVE)
+
+
+def is_replicated(service: Service) -> bool:
+    """Whether it is a replicated service, and no job."""
+    return isinstance(service.spec.mode, Replicated)
+
+
+def _delete(tx: Store, slots: dict[int, Slot]) -> None:
+    for slot in slots.values():
+        for task in slot:
+            if task.id in tx.tasks:
+                tx.delete(Task, task.id)
+
+
+def _in_order_of_keeping(slots: Iterable[Slot]) -> list[Slot]:
+    """Order slots by which of its node's copies each is, then running ones first, then by number.
+
+    So a node that has many loses some before one that has few loses any; what is on no node goes first.
+    """
+    by_running = sorted(
+        slots, key=lambda slot: (all(task.state is not TaskState.RUNNING for task in slot), slot[0].slot)
+    )
+    copies: dict[str, int] = {}
+    numbered: list[tuple[float, Slot]] = []
+    for slot in by_running:
+        node_id = slot[0].node_id if len(slot) == 1 else ""
+        if node_id:
+            copies[node_id] = copies.get(node_id, 0) + 1
+        numbered.append((copies[node_id] if node_id else float("inf"), slot))
+    numbered.sort(key=lambda pair: pair[0])
+    return [slot for _, slot in numbered]

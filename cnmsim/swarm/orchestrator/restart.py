@@ -1,0 +1,251 @@
+"""The restart supervisor: replaces tasks that ended, not too soon and not too often (swarmkit `restart/restart.go`).
+
+A replacement is made at once, but held back (desired state READY) until the restart delay is over and the old task
+has stopped, for which it waits a minute at most.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from attrs import define, evolve, field
+
+from cnmsim.kernel.clock import NS, Timer
+from cnmsim.swarm.objects import (
+    Availability,
+    Node,
+    NodeState,
+    RestartCondition,
+    RestartPolicy,
+    Service,
+    Task,
+    TaskState,
+    UpdateState,
+)
+from cnmsim.swarm.objects.defaults import restart_delay_ns
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_global, is_job, new_task, newest
+from cnmsim.swarm.store import Event, EventKind, Store
+
+_OLD_TASK_TIMEOUT_S = 60.0
+#: A slot of a service: its number, or for global services the node's id.
+SlotKey: TypeAlias = tuple[str, int | str]
+
+
+@define
+class _History:
+    """How often a slot was restarted since its service's spec is what it is."""
+
+    spec_version: int | None = None
+    total: int = 0
+    moments: deque[int] = field(factory=deque)
+
+
+@define(eq=False)
+class _Delay:
+    """A replacement that is held back."""
+
+    task_id: str
+    old_task_id: str = ""
+    old_node_id: str = ""
+    is_delay_over: bool = False
+    waits_for_old: bool = False
+    timers: list[Timer] = field(factory=list)
+    #: The task itself ended while it was held back, and is to be replaced once the delay is over.
+    restart_after: bool = False
+    on_done: list[Callable[[], None]] = field(factory=list)
+
+
+class RestartSupervisor:
+    """Restarts the tasks of one orchestrator."""
+
+    def __init__(self, store: Store, new_id: NewId) -> None:
+        self._store = store
+        self._new_id = new_id
+        self._delays: dict[str, _Delay] = {}
+        self._by_old_task: dict[str, list[_Delay]] = {}
+        self._by_old_node: dict[str, list[_Delay]] = {}
+        self._history: dict[str, dict[SlotKey, _History]] = {}
+
+    def on_event(self, event: Event) -> None:
+        """Look whether something that replacements wait for has happened."""
+        if isinstance(event.object, Task):
+            if self._by_old_task and event.object.state > TaskState.RUNNING:
+                self._old_stopped(self._by_old_task.get(event.object.id, ()))
+        elif isinstance(event.object, Node) and (
+            event.kind is EventKind.DELETE or event.object.status.state is NodeState.DOWN
+        ):
+            self._old_stopped(self._by_old_node.get(event.object.id, ()))
+
+    def _old_stopped(self, delays: Sequence[_Delay]) -> None:
+        for delay in list(delays):
+            delay.waits_for_old = False
+            self._look(delay)
+
+    # ---- restarting
+
+    def restart(self, service: Service, task: Task) -> None:
+        """In a transaction, end a task and make its replacement, if the restart policy allows one."""
+        delay = self._delays.get(task.id)
+        if delay is not None:
+            # It ended before it was let go: wait, so that a task that always fails does not fail all the time.
+            delay.restart_after = True
+            return
+        store = self._store
+        old = store.replace(evolve(task, desired_state=TaskState.SHUTDOWN))
+        if not self.should_restart(old, service):
+            return
+        slot, node_id = (0, task.node_id) if is_global(service) else (task.slot, "")
+        made = evolve(new_task(store, self._new_id, service, slot, node_id), desired_state=TaskState.READY)
+        if is_job(service):
+            made = evolve(made, job_iteration=service.job_status.job_iteration if service.job_status else 0)
+        node = store.nodes.get(task.node_id)
+        is_drained = node is not None and node.spec.availability is Availability.DRAIN
+        delay_ns = 0 if is_drained else restart_delay_ns(task.spec)
+        is_down = node is not None and node.status.state is NodeState.DOWN
+        made = store.create(made)
+        self.record(made)
+        self.delay_start(old, made.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
+
+    def should_restart(self, task: Task, service: Service) -> bool:
+        """Tell whether the restart policy allows a replacement of a task."""
+        policy = task.spec.restart or RestartPolicy()
+        if policy.condition is RestartCondition.NONE:
+            return False
+        if task.state is TaskState.COMPLETE and (policy.condition is RestartCondition.ON_FAILURE or is_job(service)):
+            return False
+        if not policy.max_attempts:
+            return True
+        history = self._history.get(task.service_id, {}).get(_slot_key(task, by_node=is_global(service)))
+        if history is None or (task.spec_version is not None and task.spec_version != history.spec_version):
+            return True
+        if not policy.window_ns:
+            return history.total < policy.max_attempts
+        if not history.moments:
+            return True
+        moment = task.status.applied_ns or task.status.timestamp_ns
+        while history.moments and history.moments[0] <= moment - policy.window_ns:
+            history.moments.popleft()
+        return sum(each < moment for each in history.moments) < policy.max_attempts
+
+    def record(self, replacement: Task) -> None:
+        """Count a restart, where restarts are limited."""
+        policy = replacement.spec.restart
+        if policy is None or not policy.max_attempts:
+            return
+        by_slot = self._history.setdefault(replacement.service_id, {})
+        key = _slot_key(replacement, by_node=not replacement.slot)
+        history = by_slot.get(key)
+        if history is None or replacement.spec_version not in {None, history.spec_version}:
+            history = by_slot[key] = _History(replacement.spec_version)
+        history.total += 1
+        if policy.window_ns:
+            history.moments.append(replacement.meta.created_ns or self._store.now_ns)
+
+    def forget_service(self, service_id: str) -> None:
+        """Forget the restarts of a service that is gone."""
+        self._history.pop(service_id, None)
+
+    def updatable(self, slot: Slot, service: Service) -> Slot:
+        """Give the tasks of a slot that an update has to do with; none if the slot is dead.
+
+        Those are the ones that should run, or else the last one if the restart policy lets it rest. A rollback
+        leaves that one alone, so that it always ends in a state in which all tasks run.
+        """
+        wanted = [task for task in slot if task.desired_state <= TaskState.RUNNING]
+        if wanted or not slot:
+            return wanted
+        if service.update_status is not None and service.update_status.state is UpdateState.ROLLBACK_STARTED:
+            return []
+        last = newest(slot)
+        return [] if self.should_restart(last, service) else [last]
+
+    # ---- holding back
+
+    def delay_start(
+        self,
+        old: Task | None,
+        task_id: str,
+        delay_ns: int,
+        *,
+        wait_stop: bool,
+        on_done: Callable[[], None] | None = None,
+    ) -> None:
+        """Let a held-back task go after a delay, and after the old task has stopped if `wait_stop` is set."""
+        delay = _Delay(task_id)
+        previous = self._delays.get(task_id)
+        if previous is not None:
+            delay.restart_after = previous.restart_after
+            self.cancel(task_id)
+        if on_done is not None:
+            delay.on_done.append(on_done)
+        self._delays[task_id] = delay
+        if wait_stop and old is not None and old.state <= TaskState.RUNNING:
+            delay.waits_for_old, delay.old_task_id, delay.old_node_id = True, old.id, old.node_id
+            self._by_old_task.setdefault(old.id, []).append(delay)
+            self._by_old_node.setdefault(old.node_id, []).append(delay)
+            delay.timers.append(self._store.call_later(_OLD_TASK_TIMEOUT_S, self._old_stopped, [delay]))
+        delay.timers.append(self._store.call_later(delay_ns / NS, self._delay_is_over, delay))
+
+    def _delay_is_over(self, delay: _Delay) -> None:
+        delay.is_delay_over = True
+        self._look(delay)
+
+    def _look(self, delay: _Delay) -> None:
+        if self._delays.get(delay.task_id) is not delay or not delay.is_delay_over or delay.waits_for_old:
+            return
+        self._remove(delay)
+        task = self._store.tasks.get(delay.task_id)
+        if task is not None and task.desired_state < TaskState.RUNNING:
+            self._store.update(lambda _: self.start_now(delay.task_id))
+        for call in delay.on_done:
+            call()
+        if delay.restart_after:
+            self._restart_after(delay.task_id)
+
+    def _restart_after(self, task_id: str) -> None:
+        task = self._store.tasks.get(task_id)
+        service = self._store.services.get(task.service_id) if task is not None else None
+        if task is not None and service is not None and task.desired_state <= TaskState.COMPLETE:
+            self._store.update(lambda _: self.restart(service, task))
+
+    def start_now(self, task_id: str) -> None:
+        """In a transaction, let a held-back task go."""
+        task = self._store.tasks.get(task_id)
+        if task is not None and task.desired_state < TaskState.RUNNING:
+            state = TaskState.RUNNING if task.job_iteration is None else TaskState.COMPLETE
+            self._store.replace(evolve(task, desired_state=state))
+
+    def start_all(self, task_ids: Sequence[str]) -> None:
+        """In a transaction, let held-back tasks go."""
+        for task_id in task_ids:
+            self.start_now(task_id)
+
+    def _remove(self, delay: _Delay) -> None:
+        self._delays.pop(delay.task_id, None)
+        for timer in delay.timers:
+            timer.cancel()
+        for index, key in ((self._by_old_task, delay.old_task_id), (self._by_old_node, delay.old_node_id)):
+            waiting = index.get(key)
+            if waiting is not None and delay in waiting:
+                waiting.remove(delay)
+                if not waiting:
+                    del index[key]
+
+    def cancel(self, task_id: str) -> None:
+        """Let a task be that is held back; nothing happens if it is not."""
+        delay = self._delays.get(task_id)
+        if delay is not None:
+            self._remove(delay)
+            for call in delay.on_done:
+                call()
+
+    def cancel_all(self) -> None:
+        """Let all tasks be that are held back."""
+        for delay in list(self._delays.values()):
+            self._remove(delay)
+
+
+def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
+    return (task.service_id, task.node_id if by_node else task.slot)

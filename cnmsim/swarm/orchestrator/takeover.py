@@ -1,0 +1,55 @@
+"""What an orchestrator does with the tasks it finds when its manager takes the lead (swarmkit `taskinit/init.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cnmsim.swarm.objects import Service, Task, TaskState
+from cnmsim.swarm.objects.defaults import restart_delay_ns
+from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.tasks import is_global, task_moment
+from cnmsim.swarm.store import Store
+
+
+def check_tasks(
+    store: Store,
+    restarts: RestartSupervisor,
+    is_mine: Callable[[Service], bool],
+    fix: Callable[[Task], None],
+) -> None:
+    """Mend tasks with `fix`, go on holding back replacements, and count restarts anew.
+
+    Tasks whose service is gone are deleted.
+    """
+    instances: dict[tuple[str, int | str], list[Task]] = {}
+    gone: list[Task] = []
+    start: list[str] = []
+    for task in store.tasks:
+        if not task.service_id:
+            continue
+        service = store.services.get(task.service_id)
+        if service is None:
+            gone.append(task)
+            continue
+        if not is_mine(service):
+            continue
+        instances.setdefault((task.service_id, task.node_id if is_global(service) else task.slot), []).append(task)
+        fix(task)
+        if task.desired_state is not TaskState.READY or task.state > TaskState.COMPLETE:
+            continue
+        delay_ns = restart_delay_ns(task.spec)
+        left_ns = min(delay_ns, task_moment(task) + delay_ns - store.now_ns)
+        if delay_ns and left_ns > 0:
+            restarts.delay_start(None, task.id, left_ns, wait_stop=True)
+        else:
+            start.append(task.id)
+    if gone:
+        store.update(lambda tx: tx.delete_all(Task, [task.id for task in gone]))
+    if start:
+        store.update(lambda _: restarts.start_all(start))
+    for tasks in instances.values():
+        version = max(task.spec_version or 0 for task in tasks)
+        current = [task for task in tasks if task.spec_version is not None and task.spec_version == version]
+        current.sort(key=lambda task: task.meta.created_ns)
+        for task in current[1:]:
+            restarts.record(task)

@@ -1,0 +1,106 @@
+"""What the orchestrators share: making tasks, and telling which are out of date (swarmkit `orchestrator/task.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from attrs import evolve
+
+from cnmsim.swarm.constraint import Constraint
+from cnmsim.swarm.objects import (
+    Availability,
+    Endpoint,
+    Global,
+    GlobalJob,
+    Node,
+    NodeState,
+    ReplicatedJob,
+    Service,
+    Task,
+    TaskSpec,
+    TaskState,
+    TaskStatus,
+)
+from cnmsim.swarm.store import Store
+
+#: Draws the id of a new object.
+NewId: TypeAlias = Callable[[], str]
+#: The tasks of one slot of a service, oldest first.
+Slot: TypeAlias = list[Task]
+
+
+def is_global(service: Service) -> bool:
+    """Whether each node has a slot of the service, be it a job or not."""
+    return isinstance(service.spec.mode, Global | GlobalJob)
+
+
+def is_job(service: Service) -> bool:
+    """Whether the service's tasks are to complete."""
+    return isinstance(service.spec.mode, ReplicatedJob | GlobalJob)
+
+
+def new_task(store: Store, new_id: NewId, service: Service, slot: int, node_id: str = "") -> Task:
+    """Make a task of a service as it is now; a global service's has no slot but a node."""
+    return Task(
+        id=new_id(),
+        spec=service.spec.task,
+        spec_version=service.spec_version,
+        service_id=service.id,
+        slot=slot,
+        node_id=node_id,
+        service_annotations=service.spec.annotations,
+        status=TaskStatus(TaskState.NEW, store.now_ns, "created"),
+        desired_state=TaskState.RUNNING,
+        endpoint=Endpoint(service.spec.endpoint),
+        log_driver=service.spec.task.log_driver or store.cluster.spec.log_driver,
+    )
+
+
+def is_invalid_node(node: Node | None) -> bool:
+    """Tell whether tasks must leave a node."""
+    return node is None or node.status.state is NodeState.DOWN or node.spec.availability is Availability.DRAIN
+
+
+def is_dirty(service: Service, task: Task, node: Node | None) -> bool:
+    """Tell whether a task is not what the service's spec asks for.
+
+    A change of the constraints alone does not make it so, as long as its node meets them.
+    """
+    if task.spec_version is not None and task.spec_version == service.spec_version:
+        return False
+    wanted = service.spec.task
+    if _differs_in_placement_only(wanted, task.spec) and node is not None:
+        constraints = Constraint.parse_all(wanted.placement.constraints if wanted.placement else ())
+        if all(each.matches(node) for each in constraints):
+            return False
+    return wanted != task.spec or (task.endpoint is not None and service.spec.endpoint != task.endpoint.spec)
+
+
+def _differs_in_placement_only(wanted: TaskSpec, have: TaskSpec) -> bool:
+    return wanted.placement != have.placement and evolve(wanted, placement=have.placement) == have
+
+
+def task_moment(task: Task) -> int:
+    """When a task's status was taken down: by the manager if it was, else as the agent says."""
+    return task.status.applied_ns or task.status.timestamp_ns
+
+
+def newest(slot: Iterable[Task]) -> Task:
+    """Give the task of a slot whose status is the latest."""
+    return max(slot, key=task_moment)
+
+
+def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:
+    """In a transaction, ask for an end of tasks; those asked for a later one stay so."""
+    for task in tasks:
+        current = store.tasks.get(task.id)
+        if current is not None and current.desired_state < state:
+            store.replace(evolve(current, desired_state=state))
+
+
+def remove_service_tasks(store: Store, service: Service) -> None:
+    """Have all tasks of a service that is gone removed."""
+    tasks = store.tasks.by_service(service.id)
+    if tasks:
+        store.update(lambda tx: set_desired_state(tx, tasks, TaskState.REMOVE))

@@ -1,0 +1,333 @@
+"""Rolling updates: replaces the tasks of a service that are not what its spec asks for (swarmkit `update/updater.go`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.task import Cancelled, Future, Signal, sleep
+from cnmsim.kernel.task import Task as Coro
+from cnmsim.swarm.objects import (
+    FailureAction,
+    Service,
+    Task,
+    TaskState,
+    UpdateConfig,
+    UpdateOrder,
+    UpdateState,
+    UpdateStatus,
+    defaults,
+)
+from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_dirty, is_global, new_task
+from cnmsim.swarm.store import Event, Store
+
+_PAUSED = frozenset({UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED})
+_GOING_ON = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
+
+
+class UpdateSupervisor:
+    """The updates of one orchestrator's services, one a service at a time."""
+
+    def __init__(self, store: Store, restarts: RestartSupervisor, new_id: NewId) -> None:
+        self._store = store
+        self._restarts = restarts
+        self._new_id = new_id
+        self._updates: dict[str, Updater] = {}
+
+    def update(self, service: Service, slots: Sequence[Slot]) -> None:
+        """Begin to bring slots up to date; an update towards another spec is given up, one towards this goes on."""
+        current = self._updates.get(service.id)
+        if current is not None:
+            if current.service.spec == service.spec:
+                return
+            current.cancel()
+            del self._updates[service.id]
+        updater = Updater(self._store, self._restarts, self._new_id, service)
+        if updater.begin(slots):
+            self._updates[service.id] = updater
+            updater.ended.add_done_callback(lambda _: self._forget(service.id, updater))
+
+    def _forget(self, service_id: str, updater: Updater) -> None:
+        if self._updates.get(service_id) is updater:
+            del self._updates[service_id]
+
+    def on_event(self, event: Event) -> None:
+        """Tell the update of a task's service that the task has changed."""
+        if isinstance(event.object, Task) and self._updates:
+            updater = self._updates.get(event.object.service_id)
+            if updater is not None:
+                updater.on_task(event.object)
+
+    def cancel(self, service_id: str) -> None:
+        """Give up the update of a service that is gone."""
+        updater = self._updates.pop(service_id, None)
+        if updater is not None:
+            updater.cancel()
+
+    def cancel_all(self) -> None:
+        """Give up all updates."""
+        for service_id in list(self._updates):
+            self.cancel(service_id)
+
+
+class Updater:
+    """One update of one service."""
+
+    def __init__(self, store: Store, restarts: RestartSupervisor, new_id: NewId, service: Service) -> None:
+        self.service = service
+        self._store = store
+        self._restarts = restarts
+        self._new_id = new_id
+        self._changed = Signal(store.clock)
+        self._queue: deque[Slot] = deque()
+        self._dirty_count = 0
+        #: The tasks this update made, and when each came to run (`None` until it does).
+        self._made: dict[str, int | None] = {}
+        self._waiting: dict[str, Future[None]] = {}
+        self._ended_tasks: deque[Task] = deque()
+        self._failed: set[str] = set()
+        self._running: list[Coro[Any]] = []
+        self.ended: Future[None] = Future(store.clock)
+
+    @property
+    def _is_rollback(self) -> bool:
+        status = self.service.update_status
+        return status is not None and status.state is UpdateState.ROLLBACK_STARTED
+
+    @property
+    def _config(self) -> UpdateConfig:
+        spec = self.service.spec
+        return (spec.rollback if self._is_rollback else spec.update) or defaults.UPDATE
+
+    def begin(self, slots: Sequence[Slot]) -> bool:
+        """Start, unless there is nothing to do; tell whether it did."""
+        status = self.service.update_status
+        if status is not None and status.state in _PAUSED:
+            return False
+        dirty = [slot for slot in slots if len(slot) > 1 or (slot and self._is_dirty(slot[0]))]
+        if not dirty:
+            if status is not None and status.state in _GOING_ON:
+                self._complete()
+            return False
+        if status is None:
+            self._set_status(
+                None, lambda _: UpdateStatus(UpdateState.UPDATING, self._store.now_ns, None, "update in progress")
+            )
+        self._queue.extend(dirty)
+        self._dirty_count = len(dirty)
+        self._spawn(self._run())
+        return True
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> Coro[None]:
+        task = Coro(self._store.clock, coroutine)
+        task.add_done_callback(self._store.guarded(_raise_unless_cancelled))
+        self._running.append(task)
+        return task
+
+    def cancel(self) -> None:
+        """Give up. What is under way at the nodes goes on."""
+        self._queue.clear()
+        for task in self._running:
+            task.cancel()
+        if not self.ended.is_done:
+            self.ended.set_result(None)
+
+    def on_task(self, task: Task) -> None:
+        """Take note of a task's change."""
+        if task.id in self._made and self._made[task.id] is None and task.state >= TaskState.RUNNING:
+            self._made[task.id] = self._store.clock.now_ns
+            waiting = self._waiting.pop(task.id, None)
+            if waiting is not None:
+                waiting.set_result(None)
+        if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
+            self._ended_tasks.append(task)
+            self._changed.notify()
+
+    async def _run(self) -> None:
+        config = self._config
+        monitor_ns = defaults.MONITOR_NS if config.monitor_ns is None else config.monitor_ns
+        stopped = False
+        parallelism = min(config.parallelism or self._dirty_count, self._dirty_count)
+        workers = [self._spawn(self._work(config)) for _ in range(parallelism)]
+        while self._queue and not stopped:
+            await self._changed.wait_until(lambda: not self._queue or bool(self._ended_tasks))
+            stopped = self._look_at_failures(config, monitor_ns)
+            if stopped:
+                self._queue.clear()
+        for worker in workers:
+            await worker
+        if not stopped:
+            if config.delay_ns >= monitor_ns:
+                monitor_ns = config.delay_ns + NS
+            stopped = await self._monitor(config, monitor_ns)
+        if not stopped:
+            self._complete()
+        if not self.ended.is_done:
+            self.ended.set_result(None)
+
+    async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> bool:
+        """Watch for failures for some time more; tell whether the update was stopped by one."""
+        until_ns = self._store.clock.now_ns + monitor_ns
+        while not self._look_at_failures(config, monitor_ns):
+            left_s = (until_ns - self._store.clock.now_ns) / NS
+            try:
+                await self._changed.wait_until(lambda: bool(self._ended_tasks), left_s)
+            except TimeoutError:
+                return False
+        return True
+
+    def _look_at_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
+        while self._ended_tasks:
+            if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
+                task = self._ended_tasks.popleft()
+                self._failed.add(task.id)
+                if len(self._failed) / self._dirty_count > config.max_failure_ratio:
+                    self._act_on_failure(config, task)
+                    return True
+            else:
+                self._ended_tasks.popleft()
+        return False
+
+    def _counts_as_failure(self, task: Task, monitor_ns: int) -> bool:
+        if task.id in self._failed or task.id not in self._made:
+            return False
+        started_ns = self._made[task.id]
+        return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
+
+    def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
+        because = f"due to failure or early termination of task {task.id}"
+        if config.failure_action is FailureAction.PAUSE:
+            self._pause(f"update paused {because}")
+        elif self._is_rollback:
+            self._pause(f"rollback paused {because}")
+        else:
+            self._roll_back(f"update rolled back {because}")
+
+    # ---- one slot after the other
+
+    async def _work(self, config: UpdateConfig) -> None:
+        while self._queue:
+            slot = self._queue.popleft()
+            self._changed.notify()
+            clean = [task for task in slot if not self._is_dirty(task)]
+            existing = next((task for task in clean if task.desired_state is TaskState.RUNNING), None) or next(
+                (task for task in reversed(clean) if task.desired_state < TaskState.RUNNING), None
+            )
+            if existing is not None:
+                await self._use_existing(slot, existing)
+            else:
+                await self._replace(slot, config.order)
+            if config.delay_ns:
+                await sleep(self._store.clock, config.delay_ns / NS)
+
+    async def _replace(self, slot: Slot, order: UpdateOrder) -> None:
+        store = self._store
+        if self.service.id not in store.services:
+            return
+        node_id = slot[0].node_id if is_global(self.service) else ""
+        made = evolve(
+            new_task(store, self._new_id, self.service, slot[0].slot, node_id), desired_state=TaskState.READY
+        )
+        self._made[made.id] = None
+        self._waiting[made.id] = is_up = Future[None](store.clock)
+        let_go: Future[None] = Future(store.clock)
+        start_first = order is UpdateOrder.START_FIRST
+
+        def begin(tx: Store) -> None:
+            tx.create(made)
+            old = None if start_first else self._shut_down(slot)
+            self._restarts.delay_start(
+                old, made.id, 0, wait_stop=not start_first, on_done=lambda: let_go.set_result(None)
+            )
+
+        store.update(begin)
+        await let_go
+        await is_up
+        current = store.tasks.get(made.id)
+        if start_first and current is not None and current.state is TaskState.RUNNING:
+            store.update(lambda _: self._shut_down(slot))
+
+    async def _use_existing(self, slot: Slot, existing: Task) -> None:
+        others = [task for task in slot if task is not existing]
+        if not others and existing.desired_state is TaskState.RUNNING:
+            return
+        let_go: Future[None] = Future(self._store.clock)
+        is_held = existing.desired_state is not TaskState.RUNNING
+
+        def begin(_: Store) -> None:
+            old = self._shut_down(others)
+            if is_held:
+                self._restarts.delay_start(
+                    old, existing.id, 0, wait_stop=True, on_done=lambda: let_go.set_result(None)
+                )
+
+        self._store.update(begin)
+        if is_held:
+            await let_go
+
+    def _shut_down(self, tasks: Slot) -> Task | None:
+        """In a transaction, end tasks; give the last one that was not ended before."""
+        removed = None
+        for each in tasks:
+            task = self._store.tasks.get(each.id)
+            if task is not None and task.desired_state <= TaskState.RUNNING:
+                removed = self._store.replace(evolve(task, desired_state=TaskState.SHUTDOWN))
+        return removed
+
+    def _is_dirty(self, task: Task) -> bool:
+        return is_dirty(self.service, task, self._store.nodes.get(task.node_id))
+
+    # ---- the service's update status
+
+    def _set_status(self, before: object, change: Any) -> None:
+        """Change the status of the service, if the service is there and has one (or, with `None` before, has none)."""
+        service = self._store.services.get(self.service.id)
+        if service is None or (service.update_status is None) != (before is None):
+            return
+        status = change(service.update_status)
+        self._store.update(lambda tx: tx.replace(evolve(service, update_status=status)))
+
+    def _pause(self, message: str) -> None:
+        def paused(status: UpdateStatus) -> UpdateStatus:
+            is_rollback = status.state is UpdateState.ROLLBACK_STARTED
+            state = UpdateState.ROLLBACK_PAUSED if is_rollback else UpdateState.PAUSED
+            return evolve(status, state=state, message=message)
+
+        self._set_status(True, paused)
+
+    def _complete(self) -> None:
+        def completed(status: UpdateStatus) -> UpdateStatus:
+            is_rollback = status.state is UpdateState.ROLLBACK_STARTED
+            return evolve(
+                status,
+                state=UpdateState.ROLLBACK_COMPLETED if is_rollback else UpdateState.COMPLETED,
+                message="rollback completed" if is_rollback else "update completed",
+                completed_ns=self._store.now_ns,
+            )
+
+        self._set_status(True, completed)
+
+    def _roll_back(self, message: str) -> None:
+        service = self._store.services.get(self.service.id)
+        if service is None or service.update_status is None or service.previous_spec is None:
+            return
+        status = evolve(service.update_status, state=UpdateState.ROLLBACK_STARTED, message=message)
+        rolled_back = evolve(
+            service,
+            update_status=status,
+            spec=service.previous_spec,
+            spec_version=service.previous_spec_version,
+            previous_spec=None,
+            previous_spec_version=None,
+        )
+        self._store.update(lambda tx: tx.replace(rolled_back))
+
+
+def _raise_unless_cancelled(future: Future[Any]) -> None:
+    if future.error is not None and not isinstance(future.error, Cancelled):
+        raise future.error
