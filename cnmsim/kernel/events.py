@@ -70,6 +70,7 @@ class DropReason(Enum):
     UNKNOWN_VNI = "no VXLAN device has this VNI"
     PROXY_UNANSWERED = "the neighbour proxy knows no answer"
     TUNNEL_LOOP = "the tunnel leads into itself"
+    CONGESTION = "congested on the way, which the inner packet cannot say"
     NO_VLAN = "no port or interface in its VLAN"
     KEPT_APART = "the device's mode keeps its siblings apart"
     LAYER_3_ONLY = "the device carries unicast IP only"

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Address, Mac, format_ip, format_mac
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
+from cnmsim.kernel.ecn import decapsulated, outer_ecn
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
@@ -35,18 +36,9 @@ VXLAN_PORT = 4789
 _OVERHEAD = {4: 50, 6: 70}
 _LARGEST_VNI = (1 << 24) - 1
 _UDP_HEAD = Struct("!HHH")
-_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
+_IPV4 = b"\x08\x00"
 # How deep a tunnel may lead through itself before the packet is dropped (Linux: XMIT_RECURSION_LIMIT).
 _DEPTH = 8
-
-
-def _outer_ecn(frame: bytes) -> int:
-    """Give the ECN field of the outer header: ECN goes with it, the rest of the inner TOS does not (RFC 6040)."""
-    kind = frame[12:14]
-    if len(frame) < 16 or (kind != _IPV4 and kind != _IPV6):  # noqa: PLR1714 - the hot path
-        return 0
-    ecn = frame[15] & 3 if kind == _IPV4 else frame[15] >> 4 & 3
-    return 2 if ecn == 3 else ecn
 
 
 @frozen
@@ -319,7 +311,7 @@ class Vxlan(Device):
             body = int.from_bytes(message) << 8 if size & 1 else int.from_bytes(message)
             sum_ = 0xFFFF - ((path.pseudo_sum + size + body) % 0xFFFF or 0xFFFF) or 0xFFFF
             message = message[:6] + sum_.to_bytes(2) + message[8:]
-        ecn = _outer_ecn(frame)
+        ecn = outer_ecn(frame)
         decision, vtep, ttl = path.decision, path.vtep, self.ttl or 64
         if self.clock.context is not None:
             what = f"VNI {self.vni} to {format_ip(vtep)}"
@@ -327,12 +319,16 @@ class Vxlan(Device):
             self._tell(Step.ENCAPSULATED, what, str(entry), outer, is_frame=False)
         self._depth += 1
         try:
-            self.link_namespace.ip.send(17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
+            # Of IPv6 the kernel fragments only what a socket sent, not what a tunnel did.
+            self.link_namespace.ip.send(
+                17, decision, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False, may_fragment=len(vtep) == 4
+            )
         except OSError as error:
             if error.errno == errno.EPERM:  # a packet filter tells of its drops itself
                 self.tx_dropped += 1
             else:
-                self.drop(frame, DropReason.MTU_EXCEEDED, (error.strerror or str(error)).lower())
+                what = f"{len(frame) - 14} bytes, the tunnel's path takes {path.longest - 14}"
+                self.drop(frame, DropReason.MTU_EXCEEDED, what)
         finally:
             self._depth -= 1
 
@@ -371,6 +367,11 @@ class Vxlan(Device):
             known = self.fdb.peek(source)
             what = f"{format_mac(source)} came from {format_ip(packet.src)}"
             return self._drop_inner(frame, DropReason.TUNNEL_ENDPOINT_MISMATCH, what, str(known))
+        if packet.data[1] & (3 if packet.family == 4 else 0x30):
+            marked = decapsulated(frame, packet.data)
+            if marked is None:
+                return self._drop_inner(frame, DropReason.CONGESTION, DropReason.CONGESTION.value)
+            frame = marked
         if self.clock.context is not None:
             what = f"VNI {self.vni} from {format_ip(packet.src)}"
             self._tell(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
