@@ -73,6 +73,15 @@ class VoteRequest:
     term: int
     candidate: int
     applied: int
+    #: Whether the leader itself asked for this election.
+    is_transfer: bool = False
+
+
+@frozen
+class TimeoutNow:
+    """What a leader tells the one that is to take over."""
+
+    term: int
 
 
 @frozen
@@ -193,7 +202,7 @@ class Raft:
             if member.raft_id != self.me.raft_id:
                 Task(self.clock, self._ask(member, message))
 
-    async def _ask(self, member: Member, message: Heartbeat | VoteRequest) -> None:
+    async def _ask(self, member: Member, message: Heartbeat | VoteRequest | TimeoutNow) -> None:
         try:
             reply = await self.send(member, message)
         except CnmsimError:
@@ -207,13 +216,18 @@ class Raft:
             return
         if isinstance(message, Heartbeat):
             self._answered_ns[member.raft_id] = self.clock.now_ns
-        elif reply.is_granted and not self._is_leading and self._voted_for == self.me.raft_id:
+        elif (
+            isinstance(message, VoteRequest)
+            and reply.is_granted
+            and not self._is_leading
+            and self._voted_for == self.me.raft_id
+        ):
             self._votes.add(member.raft_id)
             self._count_votes()
 
     # --- elections -----------------------------------------------------------------------------------------------
 
-    def _campaign(self) -> None:
+    def _campaign(self, is_transfer: bool = False) -> None:
         self.term += 1
         self.leader_id = None
         self._voted_for = self.me.raft_id
@@ -223,7 +237,7 @@ class Raft:
         self._count_votes()
         if self._is_leading:
             return
-        message = VoteRequest(self.term, self.me.raft_id, self.applied)
+        message = VoteRequest(self.term, self.me.raft_id, self.applied, is_transfer)
         for member in self.membership.members:
             if member.raft_id != self.me.raft_id:
                 Task(self.clock, self._ask(member, message))
@@ -238,6 +252,21 @@ class Raft:
         self._answered_ns = {each: now for each in self._votes if each != self.me.raft_id}
         self.beat()
         self.on_lead()
+
+    def stand_down(self) -> None:
+        """Lead no more, and let the member that has heard most take over at once (`TimeoutNow` of Raft's section 3.10)."""
+        others = [each for each in self.membership.members if self._has_answered(each.raft_id, _RECENT_TICKS)]
+        if not self._is_leading or not others:
+            return
+        heir = max(others, key=lambda each: self._answered_ns[each.raft_id])
+        Task(self.clock, self._ask(heir, TimeoutNow(self.term)))
+        self._step_down(self.term)
+
+    def on_timeout_now(self, message: TimeoutNow) -> Reply:
+        """Stand for election without waiting."""
+        if message.term >= self.term:
+            self.clock.call_soon(self._campaign, True)
+        return Reply(self.term, is_granted=True)
 
     def _step_down(self, term: int) -> None:
         if term > self.term:
@@ -268,6 +297,8 @@ class Raft:
 
     def on_vote_request(self, message: VoteRequest) -> Reply:
         """Hear a candidate. Nobody is elected away from a leader that is heard (swarmkit sets CheckQuorum)."""
+        if message.is_transfer:
+            self.leader_id = None
         if self.leader_id is not None and self._silent_ticks < ELECTION_TICKS and message.candidate != self.leader_id:
             return Reply(self.term, is_granted=False)
         if message.term < self.term:

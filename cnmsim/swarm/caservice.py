@@ -1,0 +1,74 @@
+"""The certificate authority of the leading manager: it lets nodes in and renews their certificates.
+
+Source: moby/swarmkit `ca/server.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import hmac
+from random import Random
+
+from attrs import define, evolve, field, frozen
+
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
+from cnmsim.swarm.errors import RpcInvalidArgument, RpcPermissionDenied
+from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.objects import Availability, Node, NodeRole, NodeSpec
+from cnmsim.swarm.objects import Certificate as NodeCertificate
+from cnmsim.swarm.rpc import Peer
+from cnmsim.swarm.store import Store
+
+
+@frozen
+class IssueRequest:
+    """A node asks to be let in with a join token, or (without one) for its certificate to be renewed."""
+
+    token: str = ""
+    availability: Availability = Availability.ACTIVE
+
+
+@define(eq=False)
+class CaService:
+    """The authority of one cluster, as its leader runs it."""
+
+    clock: Clock
+    random: Random = field(repr=False)
+    store: Store = field(repr=False)
+    root: RootCa
+
+    def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
+        """Give a certificate. Raises `RpcInvalidArgument` for a wrong token, `RpcPermissionDenied` for a node that was removed."""
+        if peer.certificate is not None and not request.token:
+            return self._renew(peer.certificate)
+        role = self._role(request.token)
+        node_id = new_id(self.random)
+        certificate = self.sign(node_id, role)
+        spec = NodeSpec(desired_role=role, availability=request.availability)
+        node = Node(node_id, spec, role=role, certificate=NodeCertificate(role, node_id))
+        self.store.update(lambda tx: tx.create(node))
+        return certificate
+
+    def _role(self, token: str) -> NodeRole:
+        ca = self.store.cluster.root_ca
+        if hmac.compare_digest(token, ca.manager_token):
+            return NodeRole.MANAGER
+        if hmac.compare_digest(token, ca.worker_token):
+            return NodeRole.WORKER
+        raise RpcInvalidArgument("A valid join token is necessary to join this cluster")
+
+    def _renew(self, present: Certificate) -> Certificate:
+        node = self.store.nodes.get(present.node_id)
+        if node is None:
+            raise RpcPermissionDenied(f"Permission denied: node {present.node_id} was removed from the cluster")
+        certificate = evolve(node.certificate, role=node.role, state="issued")
+        if certificate != node.certificate:
+            self.store.update(lambda tx: tx.replace(evolve(node, certificate=certificate)))
+        return self.sign(present.node_id, node.role)
+
+    def sign(self, node_id: str, role: NodeRole) -> Certificate:
+        """Sign a certificate for as long as the cluster's spec says."""
+        cluster = self.store.cluster
+        unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
+        expiry_s = cluster.spec.node_cert_expiry_ns / NS
+        return self.root.issue(self.random, node_id, unit, cluster.id, self.clock.wall_s, expiry_s)

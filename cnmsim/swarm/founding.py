@@ -1,0 +1,82 @@
+"""What is in the store of a new swarm: the cluster, its first manager, and the networks every swarm has.
+
+Source: moby/swarmkit `manager/manager.go` (becomeLeader, defaultClusterObject, managerNode, newIngressNetwork), vendored by moby
+docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from cnmsim.swarm.ca import RootCa, join_token, new_secret
+from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.objects import (
+    Annotations,
+    Availability,
+    Certificate,
+    Cluster,
+    ClusterSpec,
+    Driver,
+    IpamOptions,
+    Network,
+    NetworkSpec,
+    Node,
+    NodeRole,
+    NodeSpec,
+)
+from cnmsim.swarm.objects import RootCa as RootCaObject
+from cnmsim.swarm.store import Store
+
+INGRESS_NAME = "ingress"
+PREDEFINED_LABEL = "com.docker.swarm.predefined"
+#: Networks of each node itself that services may use (moby `libnetwork/cnmallocator/drivers_network_linux.go`).
+PREDEFINED = (("bridge", "bridge"), ("host", "host"))
+
+
+def found_cluster(
+    store: Store,
+    random: Random,
+    root: RootCa,
+    spec: ClusterSpec,
+    *,
+    pools: tuple[str, ...],
+    subnet_size: int,
+    data_path_port: int,
+    availability: Availability,
+) -> str:
+    """Fill the store of a new swarm; gives the id of its first node, which is a manager."""
+    node_id = new_id(random)
+    cluster = Cluster(
+        new_id(random),
+        spec,
+        root_ca=RootCaObject(
+            digest=root.digest,
+            worker_token=join_token(root.digest, new_secret(random)),
+            manager_token=join_token(root.digest, new_secret(random)),
+        ),
+        default_address_pool=pools,
+        subnet_size=subnet_size,
+        vxlan_udp_port=data_path_port,
+    )
+    node = Node(
+        node_id,
+        NodeSpec(desired_role=NodeRole.MANAGER, availability=availability),
+        role=NodeRole.MANAGER,
+        certificate=Certificate(NodeRole.MANAGER, node_id),
+        vxlan_udp_port=data_path_port,
+    )
+    ingress = Network(
+        new_id(random),
+        NetworkSpec(Annotations(INGRESS_NAME), driver=Driver(), ingress=True, ipam=IpamOptions(driver=Driver())),
+    )
+
+    def fill(transaction: Store) -> None:
+        transaction.create(cluster)
+        transaction.create(node)
+        transaction.create(ingress)
+        for name, driver in PREDEFINED:
+            labels = {PREDEFINED_LABEL: "true"}
+            transaction.create(Network(new_id(random), NetworkSpec(Annotations(name, labels), driver=Driver(driver))))
+
+    store.update(fill)
+    return node_id

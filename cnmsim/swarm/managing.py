@@ -1,0 +1,358 @@
+"""The manager in a node: its RPC server, its place among the Raft members, and what it does while it leads.
+
+A manager that does not lead passes on what agents and clients ask of it. Source: moby/swarmkit `manager/manager.go`,
+`manager/state/raft/raft.go`, and the generated `RaftProxy` servers of `api/*.pb.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.process import Process
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.broker import Broker
+from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
+from cnmsim.swarm.caservice import CaService
+from cnmsim.swarm.errors import RpcFailedPrecondition, RpcUnavailable, RpcUnknown
+from cnmsim.swarm.manager import Manager
+from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
+from cnmsim.swarm.rolemanager import RoleManager
+from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, ServerStream, Service, split_address
+from cnmsim.swarm.store import Store
+
+_RAFT_TIMEOUT_S = 2.0
+_FORWARD_TIMEOUT_S = 20.0
+NO_LEADER = (
+    "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the"
+    " managers are online."
+)
+_ANY_NODE = frozenset({WORKER_ROLE, MANAGER_ROLE})
+_MANAGERS = frozenset({MANAGER_ROLE})
+
+
+@frozen
+class Forwarded:
+    """A call that a manager passes on to the leader, with who made it."""
+
+    peer: Peer
+    method: str
+    argument: Any
+
+
+@frozen
+class ControlCall:
+    """An operation of the control API, by its name, with its arguments."""
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@frozen
+class JoinRaft:
+    """A node asks to become a member of Raft; its RPCs are answered at `address`."""
+
+    address: str
+
+
+@frozen(eq=False)
+class JoinedRaft:
+    """What a new member gets: its number, who the others are, and the log."""
+
+    member: Member
+    membership: Membership
+    store: Store
+    term: int
+
+
+@define(eq=False)
+class ManagerNode:
+    """The manager of one node. `certificate` gives the node's own, `on_removed` is called when it is a manager no more."""
+
+    clock: Clock = field(repr=False)
+    random: Random = field(repr=False)
+    process: Callable[[], Process] = field(repr=False)
+    profile: Profile = field(repr=False)
+    store: Store = field(repr=False)
+    root: RootCa
+    member: Member
+    certificate: Callable[[], Certificate] = field(repr=False)
+    broker: Broker = field(repr=False)
+    on_removed: Callable[[], None] = field(repr=False)
+    advertise_host: str = ""
+    manager: Manager = field(init=False, repr=False)
+    raft: Raft = field(init=False, repr=False)
+    service: Service = field(init=False, repr=False)
+    ca: CaService = field(init=False, repr=False)
+    _server: RpcServer = field(init=False, repr=False)
+    _roles: RoleManager = field(init=False, repr=False)
+    _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
+    _local: LocalClient | None = field(default=None, init=False, repr=False)
+    _led_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.manager = Manager(self.clock, self.random, self.store, self.profile)
+        self.manager.control.raft = self
+        self.raft = Raft(
+            self.clock,
+            self.random,
+            self.member,
+            Membership((self.member,)),
+            self._send,
+            lambda: self.store.index,
+            self._lead,
+            self._resign,
+            self.on_removed,
+        )
+        self.ca = CaService(self.clock, self.random, self.store, self.root)
+        self._roles = RoleManager(self.store, self)
+        self.service = self._make_service()
+        self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.root)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self, listen_address: str, joined: JoinedRaft | None = None) -> None:
+        """Answer at `listen_address` and take part. Raises `OSError` if the port is taken."""
+        self._server.listen(listen_address)
+        if joined is not None:
+            self.raft.membership = joined.membership
+            self.raft.term = joined.term
+        self.raft.begin()
+
+    def stop(self) -> None:
+        """Manage no more."""
+        self.raft.stop()
+        self._server.close()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        if self._local is not None:
+            self._local.close()
+            self._local = None
+
+    def client(self) -> LocalClient:
+        """Give this node's own way to its manager."""
+        if self._local is None or not self._local.is_open:
+            self._local = LocalClient(self.clock, self.service, Peer(self.certificate(), self.advertise_host))
+        return self._local
+
+    def _lead(self) -> None:
+        self.manager.lead()
+        self._roles.begin()
+
+    def _resign(self) -> None:
+        self._roles.end()
+        self.manager.resign()
+        streams, self._led_streams = self._led_streams, []
+        for stream in streams:
+            stream.end(RpcError("rpc error: code = Unavailable desc = the manager does not lead any more"))
+
+    # --- what others may call ------------------------------------------------------------------------------------
+
+    def _make_service(self) -> Service:
+        dispatcher = self.manager.dispatcher
+        led: dict[str, Callable[[Peer, Any], Any]] = {
+            "ca.issue": self.ca.issue,
+            "dispatcher.heartbeat": lambda peer, session: dispatcher.heartbeat(_node_id(peer), session),
+            "dispatcher.update_task_status": lambda peer, argument: dispatcher.update_task_status(
+                _node_id(peer), argument[0], argument[1]
+            ),
+            "resource.attach": lambda peer, argument: self.manager.control.attach_network(_node_id(peer), *argument),
+            "resource.detach": lambda peer, task_id: self.manager.control.detach_network(_node_id(peer), task_id),
+            "control": self._control,
+            "raft.join": self._join,
+        }
+        service = Service()
+        for method, handler in led.items():
+            service.unary[method] = self._leading(method, handler)
+            service.roles[method] = _ANY_NODE
+        for method, stream in (
+            ("dispatcher.session", self._session),
+            ("dispatcher.assignments", self._assignments),
+        ):
+            service.streams[method] = self._leading_stream(method, stream)
+            service.roles[method] = _ANY_NODE
+        service.roles.pop("ca.issue")
+        service.unary["ca.root"] = self._root_certificate
+        service.unary["raft.message"] = self._hear
+        service.unary["forward"] = self._take_forwarded
+        service.streams["forward"] = self._take_forwarded_stream
+        for method in ("raft.message", "raft.join", "forward", "control"):
+            service.roles[method] = _MANAGERS
+        return service
+
+    def _leading(
+        self, method: str, handler: Callable[[Peer, Any], Any]
+    ) -> Callable[[Peer, Any], Coroutine[Any, Any, Any]]:
+        async def answer(peer: Peer, argument: Any) -> Any:
+            if self.raft.is_leading:
+                return handler(peer, argument)
+            client = await self._leader_client()
+            return await client.call("forward", Forwarded(peer, method, argument), timeout_s=_FORWARD_TIMEOUT_S)
+
+        return answer
+
+    def _leading_stream(
+        self, method: str, handler: Callable[[Peer, Any, ServerStream], None]
+    ) -> Callable[[Peer, Any, ServerStream], None]:
+        def answer(peer: Peer, argument: Any, stream: ServerStream) -> None:
+            if self.raft.is_leading:
+                self._led_streams = [each for each in self._led_streams if each.is_open]
+                self._led_streams.append(stream)
+                handler(peer, argument, stream)
+            else:
+                self.process().task(self._relay(Forwarded(peer, method, argument), stream))
+
+        return answer
+
+    async def _relay(self, call: Forwarded, stream: ServerStream) -> None:
+        try:
+            client = await self._leader_client()
+            relayed = client.stream("forward", call, stream.push)
+        except CnmsimError as error:
+            stream.end(error)
+            return
+        stream.on_close = relayed.close
+        stream.end(await relayed.ended)
+
+    async def _take_forwarded(self, _peer: Peer, call: Forwarded) -> Any:
+        if not self.raft.is_leading:
+            raise RpcUnavailable(NO_LEADER)
+        return await self.service.unary[call.method](call.peer, call.argument)
+
+    def _take_forwarded_stream(self, _peer: Peer, call: Forwarded, stream: ServerStream) -> None:
+        if not self.raft.is_leading:
+            raise RpcUnavailable(NO_LEADER)
+        self.service.streams[call.method](call.peer, call.argument, stream)
+
+    async def _leader_client(self) -> Client:
+        leader = self.raft.leader
+        if leader is None:
+            raise RpcUnknown(NO_LEADER)
+        if leader.raft_id == self.member.raft_id:
+            return self.client()
+        return await self._client_of(leader.address)
+
+    async def _client_of(self, address: str) -> Client:
+        client = self._clients.get(address)
+        if client is None or not client.is_open:
+            client = self._clients[address] = await self.broker.dial(address)
+        return client
+
+    async def _root_certificate(self, _peer: Peer, _argument: Any) -> RootCa:
+        return self.root
+
+    # --- agents --------------------------------------------------------------------------------------------------
+
+    def _session(self, peer: Peer, description: Any, stream: ServerStream) -> None:
+        dispatcher, node_id = self.manager.dispatcher, _node_id(peer)
+        session_id = dispatcher.register(node_id, description, peer.address)
+        dispatcher.open_session(node_id, session_id, stream.push)
+        stream.on_close = lambda: dispatcher.leave(node_id, session_id)
+
+    def _assignments(self, peer: Peer, session_id: str, stream: ServerStream) -> None:
+        self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push)
+
+    # --- the control API -----------------------------------------------------------------------------------------
+
+    def _control(self, _peer: Peer, call: ControlCall) -> Any:
+        self.require_quorum()
+        return getattr(self.manager.control, call.name)(*call.arguments, **dict(call.options))
+
+    async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Do an operation of the control API, here or on the leader. Raises what it raises."""
+        call = ControlCall(name, arguments, tuple(options.items()))
+        return await self.service.unary["control"](Peer(self.certificate(), self.advertise_host), call)
+
+    def require_quorum(self) -> None:
+        """Refuse to change anything while no majority of managers is heard. Raises `RpcUnknown`."""
+        if not self.raft.has_quorum():
+            raise RpcUnknown(NO_LEADER)
+
+    # --- Raft ----------------------------------------------------------------------------------------------------
+
+    async def _send(self, member: Member, message: object) -> Reply:
+        client = await self._client_of(member.address)
+        reply = await client.call("raft.message", message, timeout_s=_RAFT_TIMEOUT_S)
+        assert isinstance(reply, Reply)
+        return reply
+
+    async def _hear(self, _peer: Peer, message: Heartbeat | VoteRequest | TimeoutNow) -> Reply:
+        if isinstance(message, Heartbeat):
+            return self.raft.on_heartbeat(message)
+        if isinstance(message, TimeoutNow):
+            return self.raft.on_timeout_now(message)
+        return self.raft.on_vote_request(message)
+
+    def _join(self, peer: Peer, request: JoinRaft) -> JoinedRaft:
+        self.require_quorum()
+        node_id = _node_id(peer)
+        host, port = split_address(request.address)
+        address = request.address if any(host) else _host_port(peer.address, port)
+        known = next((each for each in self.raft.membership.members if each.node_id == node_id), None)
+        member = evolve(known, address=address) if known else Member(self.random.getrandbits(63), node_id, address)
+        self.raft.adopt(self.raft.membership.with_member(member))
+        self.raft.beat()
+        return JoinedRaft(member, self.raft.membership, self.store, self.raft.term)
+
+    # --- what the control API asks of Raft -----------------------------------------------------------------------
+
+    def members(self) -> tuple[Member, ...]:
+        """Give the members."""
+        return self.raft.membership.members
+
+    def is_leader(self, member: Member) -> bool:
+        """Tell whether a member leads."""
+        return self.raft.leader_id == member.raft_id
+
+    def is_reachable(self, member: Member) -> bool:
+        """Tell whether a member is heard."""
+        return self.raft.is_reachable(member.raft_id)
+
+    def check_removal(self, node_id: str) -> None:
+        """Refuse to lose the last manager or the quorum. Raises `RpcFailedPrecondition`."""
+        member = next((each for each in self.members() if each.node_id == node_id), None)
+        if member is None:
+            return
+        if len(self.members()) == 1:
+            raise RpcFailedPrecondition("attempting to demote the last manager of the swarm")
+        if not self.raft.can_remove(member.raft_id):
+            raise RpcFailedPrecondition("can't remove member from the raft: this would result in a loss of quorum")
+
+    def remove_member(self, node_id: str) -> None:
+        """Take a node off the members. Raises as `check_removal`."""
+        self.check_removal(node_id)
+        for member in self.members():
+            if member.node_id == node_id:
+                # It hears of this with the heartbeat that goes to all present members.
+                membership = self.raft.membership.without(member.raft_id)
+                message = Heartbeat(self.raft.term, self.member.raft_id, self.store.index, membership)
+                self.process().task(self._tell_removed(member, message))
+                self.raft.adopt(membership)
+                self.raft.beat()
+
+    async def _tell_removed(self, member: Member, message: Heartbeat) -> None:
+        if member.raft_id == self.member.raft_id:
+            return
+        try:
+            await self._send(member, message)
+        except CnmsimError:
+            return  # it is not there; it learns of it when it asks
+
+    def transfer_leadership(self) -> None:
+        """Let another member lead."""
+        self.raft.stand_down()
+
+
+def _node_id(peer: Peer) -> str:
+    return peer.certificate.node_id if peer.certificate is not None else ""
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

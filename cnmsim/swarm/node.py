@@ -1,0 +1,331 @@
+"""A node of a swarm: how it gets its identity, its agent, and the manager in it while it is one.
+
+Source: moby/swarmkit `node/node.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/noderunner.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import CnmsimError, SystemFault
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Future, Task, sleep
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.agent import Agent
+from cnmsim.swarm.broker import Broker
+from cnmsim.swarm.ca import MANAGER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.caservice import CaService, IssueRequest
+from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
+from cnmsim.swarm.exec import Executor
+from cnmsim.swarm.founding import found_cluster
+from cnmsim.swarm.managing import JoinedRaft, JoinRaft, ManagerNode
+from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
+from cnmsim.swarm.raft import Member
+from cnmsim.swarm.rpc import Client, LocalClient, RpcError
+from cnmsim.swarm.store import Store
+
+_TRIES, _RETRY_S = 5, 2.0
+#: A certificate is renewed when so much of its life has passed.
+_RENEW_AT = (0.5, 0.8)
+_ROLE_RETRY_S = 1.0
+
+
+@frozen
+class NodeConfig:
+    """With what a node starts. Addresses are texts: `listen` and `advertise` with a port, `advertise` "" to be found out.
+
+    With `join_address` and `join_token` it joins a swarm, else it makes one with `spec`, `pools`, `subnet_size` and `data_path_port`.
+    """
+
+    listen: str
+    advertise: str = ""
+    availability: Availability = Availability.ACTIVE
+    join_address: str = ""
+    join_token: str = ""
+    spec: ClusterSpec = field(factory=ClusterSpec)
+    pools: tuple[str, ...] = ()
+    subnet_size: int = 24
+    data_path_port: int = 4789
+
+
+@define(eq=False)
+class SwarmNode:
+    """One node. `ready` is done once it has joined: with its id, or with why it could not.
+
+    `on_change` is called when what the node knows of the cluster changes: its managers, its role, its data path port.
+    """
+
+    clock: Clock = field(repr=False)
+    random: Random = field(repr=False)
+    process: Callable[[], Process] = field(repr=False)
+    profile: Profile = field(repr=False)
+    executor: Executor = field(repr=False)
+    config: NodeConfig
+    on_change: Callable[[], None] = field(repr=False)
+    certificate: Certificate | None = None
+    root: RootCa | None = None
+    managers: tuple[ManagerPeer, ...] = ()
+    data_path_port: int = 0
+    managing: ManagerNode | None = None
+    agent: Agent = field(init=False, repr=False)
+    ready: Future[str] = field(init=False, repr=False)
+    _broker: Broker = field(init=False, repr=False)
+    _tasks: list[Task[Any]] = field(factory=list, init=False, repr=False)
+    _role: NodeRole = field(default=NodeRole.WORKER, init=False)
+    _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
+    _is_stopped: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ready = Future(self.clock)
+        self._broker = Broker(
+            self.process, self.random, lambda: self.certificate, lambda: self.root, self._own_manager
+        )
+        self.agent = Agent(self.clock, self.random, self.executor, self._broker.connect, self._on_session_message)
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The node's id, "" before it has one."""
+        return self.certificate.node_id if self.certificate is not None else ""
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether it manages now."""
+        return self.managing is not None
+
+    @property
+    def error(self) -> str:
+        """Why it has no session with a manager, or ""."""
+        return self.agent.error
+
+    def _own_manager(self) -> LocalClient | None:
+        return self.managing.client() if self.managing is not None else None
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Make or join a swarm."""
+        self._spawn(self._begin())
+
+    def _spawn(self, coroutine: Any) -> None:
+        self._tasks = [each for each in self._tasks if not each.is_done]
+        self._tasks.append(Task(self.clock, coroutine))
+
+    async def _begin(self) -> None:
+        try:
+            if self.config.join_address:
+                await self._join()
+            else:
+                self._found()
+        except CnmsimError as error:
+            self._fail(error)
+            return
+        except OSError as error:
+            text = (error.strerror or str(error)).lower()
+            self._fail(
+                SystemFault(f"failed to listen on remote API address: listen tcp {self.config.listen}: bind: {text}")
+            )
+            return
+        self.agent.begin()
+        self._spawn(self._keep_certificate())
+
+    def _fail(self, error: CnmsimError) -> None:
+        self.agent.error = error.message
+        if self.managing is not None:
+            self.managing.stop()
+            self.managing = None
+        if not self.ready.is_done:
+            self.ready.set_exception(error)
+        self.on_change()
+
+    async def stop(self) -> None:
+        """Be a node no more: every task ends, the manager stops."""
+        self._is_stopped = True
+        for task in self._tasks:
+            task.cancel()
+        await self.agent.stop()
+        if self.managing is not None:
+            if self.managing.raft.is_leading:
+                self.managing.transfer_leadership()
+            self.managing.stop()
+            self.managing = None
+
+    # --- a new swarm ---------------------------------------------------------------------------------------------
+
+    def _found(self) -> None:
+        config, random = self.config, self.random
+        self.root = RootCa.create(random)
+        store = Store(self.clock)
+        node_id = found_cluster(
+            store,
+            random,
+            self.root,
+            config.spec,
+            pools=config.pools,
+            subnet_size=config.subnet_size,
+            data_path_port=config.data_path_port,
+            availability=config.availability,
+        )
+        ca = CaService(self.clock, random, store, self.root)
+        self.certificate = ca.sign(node_id, NodeRole.MANAGER)
+        self._role = NodeRole.MANAGER
+        self.data_path_port = config.data_path_port
+        member = Member(random.getrandbits(63), node_id, config.advertise)
+        self._manage(store, member, None)
+
+    def _manage(self, store: Store, member: Member, joined: JoinedRaft | None) -> None:
+        assert self.root is not None
+        managing = ManagerNode(
+            self.clock,
+            self.random,
+            self.process,
+            self.profile,
+            store,
+            self.root,
+            member,
+            self._present_certificate,
+            self._broker,
+            self._removed,
+            advertise_host=member.address.rpartition(":")[0].strip("[]"),
+        )
+        managing.begin(self.config.listen, joined)
+        self.managing = managing
+        self.on_change()
+
+    def _present_certificate(self) -> Certificate:
+        assert self.certificate is not None
+        return self.certificate
+
+    # --- joining one ---------------------------------------------------------------------------------------------
+
+    async def _join(self) -> None:
+        config = self.config
+        digest = token_digest(config.join_token)
+        self._broker.set_managers([config.join_address])
+        root = await self._fetch_root(digest)
+        client = await self._broker.dial(config.join_address)
+        try:
+            request = IssueRequest(config.join_token, config.availability)
+            self.certificate = await client.call("ca.issue", request)
+        finally:
+            client.close()
+        self.root = root
+        if self._present_certificate().role == MANAGER_ROLE:
+            self._role = NodeRole.MANAGER
+            await self._join_raft(config.join_address)
+
+    async def _fetch_root(self, digest: str) -> RootCa:
+        """Get the authority's certificate and compare it with the token's digest. Raises why that is not to be had."""
+        error: CnmsimError = RpcError("")
+        for _ in range(_TRIES):
+            try:
+                client = await self._broker.dial(self.config.join_address)
+                try:
+                    root = await client.call("ca.root")
+                finally:
+                    client.close()
+                assert isinstance(root, RootCa)
+                if root.digest != digest:
+                    raise SystemFault(f"remote CA does not match fingerprint. Expected: {int(digest, 36):064x}")
+            except CnmsimError as failure:
+                error = failure
+                await sleep(self.clock, _RETRY_S)
+                continue
+            return root
+        raise error
+
+    async def _join_raft(self, remote: str = "") -> None:
+        client: Client = await (self._broker.dial(remote) if remote else self._broker.connect())
+        try:
+            advertise = self.config.advertise or f"0.0.0.0:{self.config.listen.rpartition(':')[2]}"
+            joined = await client.call("raft.join", JoinRaft(advertise), timeout_s=20.0)
+        finally:
+            client.close()
+        assert isinstance(joined, JoinedRaft)
+        self._manage(joined.store, joined.member, joined)
+
+    # --- what managers tell --------------------------------------------------------------------------------------
+
+    def _on_session_message(self, message: SessionMessage) -> None:
+        self.managers = message.managers
+        self._broker.set_managers([each.addr for each in message.managers])
+        node = message.node
+        if node is not None:
+            if node.vxlan_udp_port:
+                self.data_path_port = node.vxlan_udp_port
+            if node.role is not self._role:
+                self._role = node.role
+                self._change_role()
+        if not self.ready.is_done:
+            self.ready.set_result(self.id)
+        self.on_change()
+
+    def _change_role(self) -> None:
+        if self._changing_role is None or self._changing_role.is_done:
+            self._changing_role = Task(self.clock, self._follow_role())
+            self._tasks.append(self._changing_role)
+
+    async def _follow_role(self) -> None:
+        """Get a certificate for the new role, then manage, or cease to."""
+        while not self._is_stopped:
+            wanted = self._role
+            try:
+                if self._present_certificate().is_manager is not (wanted is NodeRole.MANAGER):
+                    await self._renew()
+                if wanted is NodeRole.MANAGER and self.managing is None:
+                    await self._join_raft()
+                elif wanted is NodeRole.WORKER and self.managing is not None:
+                    self._cease_managing()
+            except CnmsimError as error:
+                self.agent.error = error.message
+                await sleep(self.clock, _ROLE_RETRY_S)
+                continue
+            if wanted is self._role:
+                self.agent.drop_session()
+                self.on_change()
+                return
+
+    def _removed(self) -> None:
+        """Hear from the other managers that this one is none any more."""
+        self.clock.call_soon(self._cease_managing)
+
+    def _cease_managing(self) -> None:
+        managing, self.managing = self.managing, None
+        if managing is None:
+            return
+        own = managing.member.raft_id
+        others = [each.address for each in managing.members() if each.raft_id != own]
+        if others:
+            self._broker.set_managers(others)
+        managing.stop()
+        self._role = NodeRole.WORKER
+        self._change_role()
+        self.on_change()
+
+    # --- its certificate -----------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        client = await self._broker.connect()
+        try:
+            self.certificate = await client.call("ca.issue", IssueRequest())
+        finally:
+            if not isinstance(client, LocalClient):
+                client.close()
+
+    async def _keep_certificate(self) -> None:
+        """Renew the certificate somewhere between a half and four fifths of its life."""
+        while True:
+            certificate = self._present_certificate()
+            life_s = certificate.not_after_s - certificate.not_before_s
+            due_s = certificate.not_before_s + life_s * self.random.uniform(*_RENEW_AT)
+            await sleep(self.clock, max(_RETRY_S, due_s - self.clock.wall_s))
+            try:
+                await self._renew()
+            except CnmsimError as error:
+                self.agent.error = error.message

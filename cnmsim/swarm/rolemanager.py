@@ -1,0 +1,78 @@
+"""Bringing nodes' roles to what their specs say: promotion at once, demotion once Raft can do without the member.
+
+Source: moby/swarmkit `manager/role_manager.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field
+
+from cnmsim.errors import EngineError
+from cnmsim.kernel.clock import Timer
+from cnmsim.swarm.objects import Node, NodeRole
+from cnmsim.swarm.store import Event, Store, Watch
+
+if TYPE_CHECKING:
+    from cnmsim.swarm.managing import ManagerNode
+
+_RETRY_S = 16.0
+
+
+@define(eq=False)
+class RoleManager:
+    """The role manager of the manager that leads."""
+
+    store: Store = field(repr=False)
+    managing: ManagerNode = field(repr=False)
+    _watch: Watch | None = field(default=None, init=False, repr=False)
+    _retry: Timer | None = field(default=None, init=False, repr=False)
+
+    def begin(self) -> None:
+        """See to all nodes, and to each that changes."""
+        self._watch = self.store.watch(self._on_changes, Node)
+        self._reconcile_all()
+
+    def end(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        if any(event.object.spec.desired_role is not event.object.role for event in events):
+            self._reconcile_all()
+
+    def _reconcile_all(self) -> None:
+        if not self.managing.raft.is_leading:
+            return
+        for node in self.store.nodes:
+            if node.spec.desired_role is not node.role:
+                self._reconcile(node)
+        members = {each.node_id for each in self.managing.members()}
+        for node_id in sorted(members):
+            if node_id not in self.store.nodes:
+                self._remove(node_id)
+
+    def _reconcile(self, node: Node) -> None:
+        if node.spec.desired_role is NodeRole.WORKER:
+            if node.id == self.managing.member.node_id and len(self.managing.members()) > 1:
+                # A leader that is to be demoted lets another lead first, which then does it.
+                self.managing.transfer_leadership()
+                return
+            if not self._remove(node.id):
+                return
+        self.store.update(lambda tx: tx.replace(evolve(node, role=node.spec.desired_role)))
+
+    def _remove(self, node_id: str) -> bool:
+        try:
+            self.managing.remove_member(node_id)
+        except EngineError:
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = self.store.clock.call_later(_RETRY_S, self._reconcile_all)
+            return False
+        return True
