@@ -1,0 +1,5 @@
+"""The scheduler: gives tasks to nodes (moby/swarmkit `manager/scheduler`)."""
+
+from cnmsim.swarm.scheduler.scheduler import Scheduler
+
+__all__ = ["Scheduler"]

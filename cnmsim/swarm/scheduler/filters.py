@@ -1,0 +1,137 @@
+"""What makes a node fit for a task, and how the lack of one that fits is explained (swarmkit `scheduler/filter.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from cnmsim.swarm.constraint import Constraint, node_matches
+from cnmsim.swarm.errors import RpcUnknown
+from cnmsim.swarm.objects import Availability, NodeState, Platform, Task
+from cnmsim.swarm.scheduler.nodeinfo import NodeInfo, host_ports, reservations
+
+Check: TypeAlias = Callable[[NodeInfo], bool]
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def _ready(_: Task) -> Check | None:
+    return lambda info: (
+        info.node.status.state is NodeState.READY and info.node.spec.availability is Availability.ACTIVE
+    )
+
+
+def _resources(task: Task) -> Check | None:
+    kept = reservations(task)
+    if not (kept.nano_cpus or kept.memory_bytes or kept.generic):
+        return None
+    return lambda info: (
+        kept.nano_cpus <= info.cpus and kept.memory_bytes <= info.memory and info.generic.has(kept.generic)
+    )
+
+
+def _plugins(task: Task) -> Check | None:
+    wanted: list[tuple[str, str]] = []
+    for mount in task.spec.container.mounts if task.spec.container is not None else ():
+        driver = ((mount.get("VolumeOptions") or {}).get("DriverConfig") or {}).get("Name", "")
+        if mount.get("Type") == "volume" and driver not in {"", "local"}:
+            wanted.append(("Volume", driver))
+    for attachment in task.networks:
+        state = attachment.network.driver_state
+        if state is not None and state.name:
+            wanted.append(("Network", state.name))
+    log = task.spec.log_driver
+    log_name = log.name if log is not None and log.name != "none" else ""
+    if not wanted and not log_name:
+        return None
+
+    def has_plugins(info: NodeInfo) -> bool:
+        if info.node.description is None:
+            return True
+        plugins = info.node.description.engine.plugins
+        if not all((kind, name) in plugins or (kind, f"{name}:latest") in plugins for kind, name in wanted):
+            return False
+        # An engine that tells of no log drivers is too old to do so, and may have it.
+        has_log = not log_name or ("Log", log_name) in plugins or ("Log", f"{log_name}:latest") in plugins
+        return has_log or all(kind != "Log" for kind, _ in plugins)
+
+    return has_plugins
+
+
+def _constraints(task: Task) -> Check | None:
+    if task.spec.placement is None or not task.spec.placement.constraints:
+        return None
+    try:
+        constraints = Constraint.parse_all(task.spec.placement.constraints)
+    except RpcUnknown:
+        return None
+    return lambda info: node_matches(constraints, info.node)
+
+
+def _platform(task: Task) -> Check | None:
+    platforms = task.spec.placement.platforms if task.spec.placement is not None else ()
+    if not platforms:
+        return None
+    return lambda info: (
+        info.node.description is not None
+        and any(_fits(platform, info.node.description.platform) for platform in platforms)
+    )
+
+
+def _fits(image: Platform, node: Platform) -> bool:
+    wanted = _ARCHITECTURES.get(image.architecture, image.architecture)
+    has = _ARCHITECTURES.get(node.architecture, node.architecture)
+    return wanted in {"", has} and image.os in {"", node.os}
+
+
+def _host_ports(task: Task) -> Check | None:
+    ports = host_ports(task)
+    return (lambda info: info.ports.isdisjoint(ports)) if ports else None
+
+
+def _max_replicas(task: Task) -> Check | None:
+    limit = task.spec.placement.max_replicas if task.spec.placement is not None else 0
+    if not limit:
+        return None
+    return lambda info: info.active_by_service.get(task.service_id, 0) < limit
+
+
+def _plural(text: str) -> Callable[[int], str]:
+    return lambda count: text.format(f"{count} node" if count == 1 else f"{count} nodes")
+
+
+#: In the order in which they are asked, each with the explanation of its failures.
+_FILTERS: tuple[tuple[Callable[[Task], Check | None], Callable[[int], str]], ...] = (
+    (_ready, _plural("{} not available for new tasks")),
+    (_resources, _plural("insufficient resources on {}")),
+    (_plugins, _plural("missing plugin on {}")),
+    (_constraints, _plural("scheduling constraints not satisfied on {}")),
+    (_platform, _plural("unsupported platform on {}")),
+    (_host_ports, _plural("host-mode port already in use on {}")),
+    (_max_replicas, lambda _: "max replicas per node limit exceed"),
+)
+
+
+class Pipeline:
+    """All filters, set for one task."""
+
+    def __init__(self, task: Task) -> None:
+        self._checks = [
+            (index, check) for index, (make, _) in enumerate(_FILTERS) if (check := make(task)) is not None
+        ]
+        self._failures = [0] * len(_FILTERS)
+
+    def fits(self, info: NodeInfo) -> bool:
+        """Tell whether a node fits. One that does makes those before it that did not be forgotten."""
+        for index, check in self._checks:
+            if not check(info):
+                self._failures[index] += 1
+                return False
+        self._failures = [0] * len(_FILTERS)
+        return True
+
+    def explain(self) -> str:
+        """Say why no node fitted, the commonest reason first."""
+        reasons = sorted(
+            (index for index, count in enumerate(self._failures) if count), key=lambda index: -self._failures[index]
+        )
+        return "; ".join(_FILTERS[index][1](self._failures[index]) for index in reasons)

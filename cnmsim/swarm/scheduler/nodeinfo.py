@@ -1,0 +1,119 @@
+"""What the scheduler knows of a node: its tasks, what is left of its resources, its ports, its recent failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cnmsim.kernel.clock import NS
+from cnmsim.swarm.objects import Node, PublishMode, Resources, Task, TaskState
+from cnmsim.swarm.scheduler.generic import Generic, GenericResources
+
+MAX_FAILURES = 5
+_MONITOR_FAILURES_NS = 300 * NS
+_NOTHING = Resources()
+
+
+def reservations(task: Task) -> Resources:
+    """Give what is kept for a task."""
+    resources = task.spec.resources
+    return resources.reservations or _NOTHING if resources is not None else _NOTHING
+
+
+def host_ports(task: Task) -> tuple[tuple[str, int], ...]:
+    """Give the ports a task needs on its node: (protocol, port)."""
+    if task.endpoint is None or not task.endpoint.ports:
+        return ()
+    return tuple(
+        (port.protocol, port.published_port)
+        for port in task.endpoint.ports
+        if port.publish_mode is PublishMode.HOST and port.published_port
+    )
+
+
+class NodeInfo:
+    """A node as the scheduler sees it. `active_count` counts the tasks that are to run or complete."""
+
+    def __init__(self, node: Node, tasks: Iterable[Task] = ()) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.active_count = 0
+        self.active_by_service: dict[str, int] = {}
+        self.ports: set[tuple[str, int]] = set()
+        self._given: dict[str, tuple[Generic, ...]] = {}
+        self._failures: dict[tuple[str, int | None], list[int]] = {}
+        self.set_node(node)
+        for task in tasks:
+            self.add(task)
+
+    def set_node(self, node: Node) -> None:
+        """Take the node as it is now."""
+        self.node = node
+        resources = node.description.resources if node.description is not None else _NOTHING
+        self.cpus, self.memory = resources.nano_cpus, resources.memory_bytes
+        self.generic = GenericResources(resources.generic)
+        for task in self.tasks.values():
+            kept = reservations(task)
+            self.cpus -= kept.nano_cpus
+            self.memory -= kept.memory_bytes
+            self._given[task.id] = self.generic.claim(kept.generic)
+
+    def add(self, task: Task) -> None:
+        """Count a task in, or follow a change of what is wanted of it."""
+        old = self.tasks.get(task.id)
+        is_active = task.desired_state <= TaskState.COMPLETE
+        if old is not None:
+            if is_active != (old.desired_state <= TaskState.COMPLETE):
+                self.tasks[task.id] = task
+                self._count(task.service_id, 1 if is_active else -1)
+            return
+        self.tasks[task.id] = task
+        kept = reservations(task)
+        self.cpus -= kept.nano_cpus
+        self.memory -= kept.memory_bytes
+        self._given[task.id] = self.generic.claim(kept.generic)
+        self.ports.update(host_ports(task))
+        if is_active:
+            self._count(task.service_id, 1)
+
+    def remove(self, task: Task) -> bool:
+        """Count a task out; tell whether it was in."""
+        old = self.tasks.pop(task.id, None)
+        if old is None:
+            return False
+        if old.desired_state <= TaskState.COMPLETE:
+            self._count(old.service_id, -1)
+        self.ports.difference_update(host_ports(old))
+        kept = reservations(old)
+        self.cpus += kept.nano_cpus
+        self.memory += kept.memory_bytes
+        self.generic.reclaim(self._given.pop(task.id, ()))
+        return True
+
+    def given_generic(self, task_id: str) -> tuple[Generic, ...]:
+        """Give the user-defined resources a task holds here."""
+        return self._given.get(task_id, ())
+
+    def _count(self, service_id: str, change: int) -> None:
+        self.active_count += change
+        self.active_by_service[service_id] = self.active_by_service.get(service_id, 0) + change
+
+    def note_failure(self, task: Task, now_ns: int) -> None:
+        """Remember that a task failed here."""
+        key = (task.service_id, task.spec_version)
+        recent = [each for each in self._failures.get(key, ()) if now_ns - each < _MONITOR_FAILURES_NS]
+        self._failures[key] = [*recent, now_ns]
+
+    def recent_failures(self, task: Task, now_ns: int) -> int:
+        """Tell how many tasks of the same service, made by the same spec, failed here of late."""
+        if not self._failures:
+            return 0
+        failures = self._failures.get((task.service_id, task.spec_version), ())
+        return sum(now_ns - each <= _MONITOR_FAILURES_NS for each in failures)
+
+    def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
+        """Say how good a choice it is for a task; less is better."""
+        failures = self.recent_failures(task, now_ns)
+        return (
+            failures if failures >= MAX_FAILURES else 0,
+            self.active_by_service.get(task.service_id, 0),
+            self.active_count,
+        )

@@ -1,0 +1,286 @@
+"""The scheduler's loop: what it hears of tasks and nodes, and what it decides a moment after the last change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import evolve, frozen
+
+from cnmsim.kernel.clock import NS, Timer
+from cnmsim.swarm.objects import Node, Task, TaskState, TaskStatus
+from cnmsim.swarm.scheduler.filters import Pipeline
+from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
+from cnmsim.swarm.scheduler.spread import Spreader, make_tree
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+_DEBOUNCE_S = 0.05
+_MAX_LATENCY_NS = NS
+_ENDED_BADLY = frozenset({TaskState.FAILED, TaskState.REJECTED})
+
+
+@frozen(eq=False)
+class _Decision:
+    """A task as it was when it was decided on, and the status and node it is to get."""
+
+    old: Task
+    status: TaskStatus
+    node_id: str
+
+
+class Scheduler:
+    """Assigns pending tasks to nodes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._nodes: dict[str, NodeInfo] = {}
+        self._tasks: dict[str, Task] = {}
+        self._unassigned: dict[str, Task] = {}
+        #: Tasks that came with a node, of global services and attachments, and those of them still to be looked at.
+        self._preassigned: set[str] = set()
+        self._pending_preassigned: dict[str, Task] = {}
+        self._is_tick_required = False
+        self._timer: Timer | None = None
+        self._debouncing_since_ns = 0
+        self._watch: Watch | None = None
+
+    def start(self) -> None:
+        """Look at all there is, decide, and follow changes from here on."""
+        by_node: dict[str, list[Task]] = {}
+        for task in self._store.tasks:
+            if not TaskState.PENDING <= task.state <= TaskState.RUNNING:
+                continue
+            if task.state is TaskState.PENDING and task.desired_state > TaskState.COMPLETE:
+                continue
+            self._tasks[task.id] = task
+            if not task.node_id:
+                self._unassigned[task.id] = task
+            elif task.state is TaskState.PENDING:
+                self._preassigned.add(task.id)
+                self._pending_preassigned[task.id] = task
+            else:
+                by_node.setdefault(task.node_id, []).append(task)
+        for node in self._store.nodes:
+            self._nodes[node.id] = NodeInfo(node, by_node.get(node.id, ()))
+        self._watch = self._store.watch(self._on_changes)
+        self._schedule_preassigned()
+        self._schedule()
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ---- following changes
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event.object, Task):
+                self._on_task(event)
+            elif isinstance(event.object, Node):
+                self._on_node(event)
+        self._debounce()
+
+    def _debounce(self) -> None:
+        now = self._store.clock.now_ns
+        if self._timer is None:
+            self._debouncing_since_ns = now
+        else:
+            self._timer.cancel()
+            if now - self._debouncing_since_ns > _MAX_LATENCY_NS:
+                self._decide()
+                return
+        self._timer = self._store.call_later(_DEBOUNCE_S, self._decide)
+
+    def _decide(self) -> None:
+        self._timer = None
+        if self._pending_preassigned:
+            self._schedule_preassigned()
+        if self._is_tick_required:
+            self._is_tick_required = False
+            self._schedule()
+
+    def _on_node(self, event: Event) -> None:
+        node: Node = event.object
+        if event.kind is EventKind.DELETE:
+            self._nodes.pop(node.id, None)
+            return
+        info = self._nodes.get(node.id)
+        if info is None:
+            self._nodes[node.id] = NodeInfo(node)
+        else:
+            info.set_node(node)
+        self._is_tick_required = True
+
+    def _on_task(self, event: Event) -> None:
+        task: Task = event.object
+        if event.kind is EventKind.DELETE:
+            if self._forget(task):
+                self._is_tick_required = True
+        elif task.state > TaskState.RUNNING:
+            self._on_ended(task)
+        elif task.state >= TaskState.PENDING:
+            self._on_live(task)
+
+    def _on_ended(self, task: Task) -> None:
+        old = self._tasks.get(task.id)
+        if old is None:
+            return
+        # Of a task that came with its node a failure says nothing about the choice of the node.
+        if old.state is not task.state and task.state in _ENDED_BADLY and task.id not in self._preassigned:
+            info = self._nodes.get(task.node_id)
+            if info is not None:
+                info.note_failure(task, self._store.clock.now_ns)
+        self._forget(old)
+        self._is_tick_required = True
+
+    def _on_live(self, task: Task) -> None:
+        old = self._tasks.get(task.id)
+        if not task.node_id or task.state is TaskState.PENDING:
+            if old is not None:
+                self._forget(old)
+            self._tasks[task.id] = task
+            if not task.node_id:
+                self._unassigned[task.id] = task
+                self._is_tick_required = True
+            else:
+                self._preassigned.add(task.id)
+                self._pending_preassigned[task.id] = task
+            return
+        self._tasks[task.id] = task
+        info = self._nodes.get(task.node_id)
+        if info is not None:
+            info.add(task)
+
+    def _forget(self, task: Task) -> bool:
+        known = self._tasks.pop(task.id, None)
+        self._preassigned.discard(task.id)
+        self._pending_preassigned.pop(task.id, None)
+        info = self._nodes.get(task.node_id or (known.node_id if known is not None else ""))
+        return info is not None and info.remove(task)
+
+    # ---- deciding
+
+    def _schedule_preassigned(self) -> None:
+        now = self._store.now_ns
+        decisions: list[_Decision] = []
+        for task in self._pending_preassigned.values():
+            info = self._nodes.get(task.node_id)
+            if info is None:
+                continue
+            pipeline = Pipeline(task)
+            if pipeline.fits(info):
+                message = "scheduler confirmed task can run on preassigned node"
+                decisions.append(self._assignment(task, info, message))
+            else:
+                status = evolve(task.status, timestamp_ns=now, err=pipeline.explain())
+                decisions.append(_Decision(task, status, task.node_id))
+        for decision in self._apply(decisions):
+            if decision.status.state is TaskState.ASSIGNED:
+                self._pending_preassigned.pop(decision.old.id, None)
+
+    def _schedule(self) -> None:
+        groups: dict[object, list[Task]] = {}
+        for task in self._unassigned.values():
+            if not task.node_id:
+                key = task.id if task.spec_version is None else (task.service_id, task.spec_version)
+                groups.setdefault(key, []).append(task)
+        self._unassigned = {}
+        decisions: list[_Decision] = []
+        for group in groups.values():
+            self._schedule_group(group, decisions)
+        done = set(self._apply(decisions))
+        for decision in decisions:
+            if decision not in done and decision.old.id in self._store.tasks:
+                self._unassigned[decision.old.id] = self._tasks[decision.old.id] = decision.old
+
+    def _schedule_group(self, group: list[Task], decisions: list[_Decision]) -> None:
+        """Place tasks of one service and spec; for those without a place say why."""
+        pipeline = Pipeline(group[0])
+        tree = make_tree(self._nodes.values(), group[0], pipeline.fits)
+
+        def assign(task: Task, info: NodeInfo) -> None:
+            decisions.append(self._assignment(task, info, "scheduler assigned task to node"))
+
+        spreader = Spreader(group, pipeline, self._store.clock.now_ns, assign)
+        spreader.spread(len(group), tree)
+        explanation = pipeline.explain()
+        for task in group:
+            decision = self._without_place(task, explanation)
+            if decision is not None:
+                decisions.append(decision)
+
+    def _assignment(self, task: Task, info: NodeInfo, message: str) -> _Decision:
+        status = TaskStatus(TaskState.ASSIGNED, self._store.now_ns, message)
+        assigned = evolve(task, node_id=info.node.id, status=status)
+        self._tasks[task.id] = assigned
+        info.add(assigned)
+        return _Decision(task, status, info.node.id)
+
+    def _without_place(self, task: Task, explanation: str) -> _Decision | None:
+        service = self._store.services.get(task.service_id)
+        if service is None:
+            return None
+        status = evolve(task.status, timestamp_ns=self._store.now_ns)
+        if (service.spec_version or 0) > (task.spec_version or 0) and task.spec_version is not None:
+            if task.state is TaskState.PENDING and task.desired_state >= TaskState.SHUTDOWN:
+                status = evolve(status, state=TaskState.SHUTDOWN, err="")
+        else:
+            status = evolve(status, err=f"no suitable node ({explanation})" if explanation else "no suitable node")
+            self._unassigned[task.id] = task
+        return _Decision(task, status, "")
+
+    # ---- committing
+
+    def _apply(self, decisions: Sequence[_Decision]) -> list[_Decision]:
+        """Write decisions to the store; give those that needed nothing or were written. The rest is undone."""
+        done: list[_Decision] = []
+        changes: list[Task] = []
+        for decision in decisions:
+            current = self._store.tasks.get(decision.old.id)
+            if current is None:
+                self._undo(decision)
+            elif _is_same(current.status, decision.status):
+                done.append(decision)
+            elif current.meta.version != decision.old.meta.version:
+                self._undo(decision)
+            else:
+                done.append(decision)
+                changes.append(self._changed(current, decision))
+        if changes:
+            stored = self._store.update(_replace_all(changes))
+            for task in stored:
+                self._remember(task)
+        return done
+
+    def _remember(self, task: Task) -> None:
+        """Know a task as it is now stored, so that its own event, yet to come, changes nothing."""
+        self._tasks[task.id] = task
+        if task.id in self._unassigned:
+            self._unassigned[task.id] = task
+        if task.id in self._pending_preassigned:
+            self._pending_preassigned[task.id] = task
+
+    def _changed(self, current: Task, decision: _Decision) -> Task:
+        info = self._nodes.get(decision.node_id)
+        generic = info.given_generic(current.id) if info is not None else ()
+        return evolve(
+            current,
+            status=decision.status,
+            node_id=decision.node_id or current.node_id,
+            assigned_generic_resources=generic,
+        )
+
+    def _undo(self, decision: _Decision) -> None:
+        info = self._nodes.get(decision.node_id)
+        if info is not None and decision.status.state is TaskState.ASSIGNED:
+            info.remove(decision.old)
+
+
+def _is_same(one: TaskStatus, other: TaskStatus) -> bool:
+    return one.state is other.state and one.message == other.message and one.err == other.err
+
+
+def _replace_all(tasks: Iterable[Task]) -> Callable[[Store], list[Task]]:
+    return lambda tx: [tx.replace(task) for task in tasks]

@@ -1,0 +1,122 @@
+"""How many tasks are spread over nodes: evenly over the branches of the placement preferences, then over the nodes.
+
+Source: moby/swarmkit `scheduler/{scheduler,nodeset,decision_tree}.go`. Where the engine's order is that of a Go map,
+nodes come in the order in which they joined, and tasks in the order in which they were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import define, field
+
+from cnmsim.swarm.objects import Node, Task
+from cnmsim.swarm.scheduler.filters import Pipeline
+from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
+
+_NODE_LABEL = "node.labels."
+_ENGINE_LABEL = "engine.labels."
+
+
+@define(eq=False)
+class Branch:
+    """The nodes that have the same value of a preference: how many of the service's tasks they have, and which they are."""
+
+    tasks: int = 0
+    branches: dict[str, Branch] = field(factory=dict)
+    nodes: list[NodeInfo] = field(factory=list)
+
+
+def _value(node: Node, descriptor: str) -> str | None:
+    """Give a node's value of a preference; `None` if the preference is of no known kind."""
+    lowered = descriptor.lower()
+    if lowered.startswith(_NODE_LABEL) and lowered != _NODE_LABEL:
+        return node.spec.annotations.labels.get(descriptor[len(_NODE_LABEL) :], "")
+    if lowered.startswith(_ENGINE_LABEL) and lowered != _ENGINE_LABEL:
+        labels = node.description.engine.labels if node.description is not None else {}
+        return labels.get(descriptor[len(_ENGINE_LABEL) :], "")
+    return None
+
+
+def make_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> Branch:
+    """Sort the nodes that fit a task into the branches of its placement preferences."""
+    root = Branch()
+    preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
+    for info in nodes:
+        count = info.active_by_service.get(task.service_id, 0)
+        branch = root
+        for descriptor in preferences:
+            value = _value(info.node, descriptor)
+            if value is not None:
+                branch.tasks += count
+                branch = branch.branches.setdefault(value, Branch())
+        branch.tasks += count
+        if fits(info):
+            branch.nodes.append(info)
+    return root
+
+
+@define(eq=False)
+class Spreader:
+    """Spreads tasks that are alike. `waiting` are those left; `assign` is told of each choice."""
+
+    waiting: list[Task]
+    pipeline: Pipeline
+    now_ns: int
+    assign: Callable[[Task, NodeInfo], None]
+
+    def spread(self, count: int, branch: Branch) -> int:
+        """Place up to `count` tasks in a branch; tell how many found a place."""
+        if not branch.branches:
+            return self._spread_on_nodes(count, branch.nodes)
+        placed = 0
+        in_usable = branch.tasks
+        full: set[int] = set()
+        is_converging = True
+        while placed != count and len(full) != len(branch.branches) and is_converging:
+            share, remainder = divmod(in_usable + count - placed, len(branch.branches) - len(full))
+            is_converging = False
+            for each in branch.branches.values():
+                if id(each) in full or not (each.tasks < share or (each.tasks == share and remainder > 0)):
+                    continue
+                is_converging = True
+                wanted = share - each.tasks + (remainder > 0)
+                got = self.spread(wanted, each)
+                if got < wanted:
+                    full.add(id(each))
+                    in_usable -= each.tasks
+                elif remainder > 0:
+                    remainder -= 1
+                placed += got
+        return placed
+
+    def _spread_on_nodes(self, count: int, candidates: Sequence[NodeInfo]) -> int:
+        if not self.waiting or not candidates:
+            return 0
+        sample = self.waiting[0]
+        nodes = sorted(
+            (info for info in candidates if self.pipeline.fits(info)), key=lambda info: info.rank(sample, self.now_ns)
+        )[: len(self.waiting)]
+        if not nodes:
+            return 0
+        placed = at = 0
+        unfit: set[int] = set()
+        while self.waiting and placed < count:
+            info = nodes[at % len(nodes)]
+            self.assign(self.waiting.pop(0), info)
+            placed += 1
+            if placed == count or not self.waiting:
+                break
+            if at + 1 < len(nodes):
+                # First the nodes are levelled: the next one only when it has become the better choice.
+                if nodes[at + 1].rank(sample, self.now_ns) < info.rank(sample, self.now_ns):
+                    at += 1
+            else:
+                at += 1
+            began = at
+            while at % len(nodes) in unfit or not self.pipeline.fits(nodes[at % len(nodes)]):
+                unfit.add(at % len(nodes))
+                at += 1
+                if at - began == len(nodes):
+                    return placed
+        return placed
