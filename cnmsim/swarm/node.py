@@ -30,6 +30,7 @@ from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 from cnmsim.swarm.store import Store
 
 _TRIES, _RETRY_S = 5, 2.0
+_CALL_TIMEOUT_S = 20.0
 #: A certificate is renewed when so much of its life has passed.
 _RENEW_AT = (0.5, 0.8)
 _ROLE_RETRY_S = 1.0
@@ -103,6 +104,15 @@ class SwarmNode:
     def error(self) -> str:
         """Why it has no session with a manager, or ""."""
         return self.agent.error
+
+    async def call(self, method: str, argument: Any) -> Any:
+        """Ask a manager something. Raises what it raises, or `RpcError`."""
+        client = await self._broker.connect()
+        try:
+            return await client.call(method, argument, timeout_s=_CALL_TIMEOUT_S)
+        finally:
+            if not isinstance(client, LocalClient):
+                client.close()
 
     def _own_manager(self) -> LocalClient | None:
         return self.managing.client() if self.managing is not None else None

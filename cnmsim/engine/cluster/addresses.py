@@ -15,7 +15,7 @@ from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.namespace import NetworkNamespace
 
 DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
-_DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
+DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
 _DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
 _WHICH = "advertise address must be a non-zero IP address or network interface (with optional port number)"
 
@@ -186,7 +186,7 @@ def check_address_pools(pools: Sequence[str], subnet_size: int) -> None:
     """Refuse pools that cannot be cut into subnets of that size. Raises `SystemFault` as the daemon does."""
     if not pools:
         return
-    size = subnet_size or _DEFAULT_SUBNET_SIZE
+    size = subnet_size or DEFAULT_SUBNET_SIZE
     if size > _LARGEST_SUBNET_SIZE:
         raise SystemFault(f"subnet size is out of range: {size}")
     for pool in pools:

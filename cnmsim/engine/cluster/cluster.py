@@ -1,0 +1,319 @@
+"""The swarm side of a daemon: making, joining and leaving a swarm, and the way to its managers.
+
+Source: moby `daemon/cluster/{cluster,swarm,errors,noderunner}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.cluster import addresses
+from cnmsim.engine.cluster.executor import EngineExecutor
+from cnmsim.errors import CnmsimError, EngineError, SystemFault, Unavailable
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.kernel.task import wait_for
+from cnmsim.libnetwork.agent import AgentConfig
+from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
+from cnmsim.swarm.managing import ManagerNode
+from cnmsim.swarm.node import NodeConfig, SwarmNode
+from cnmsim.swarm.objects import Availability, ClusterSpec, EncryptionKey
+from cnmsim.swarm.store import Store
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_JOIN_TIMEOUT_S = 20.0
+_SWARM_EXISTS = (
+    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+)
+_NO_SWARM = "This node is not part of a swarm"
+_INACTIVE = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and'
+    " try again."
+)
+_WORKER = (
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this"
+    " command on a manager node or promote the current node to a manager."
+)
+_JOIN_TIMED_OUT = (
+    "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the"
+    ' "docker info" command to see the current swarm status of your node.'
+)
+_LEAVING = "You are attempting to leave the swarm on a node that is participating as a manager. "
+_RESTORE = (
+    "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use"
+    " `--force` to suppress this message."
+)
+
+
+@frozen
+class _Addresses:
+    """What this node was told or found out: all hosts without ports."""
+
+    local: str
+    advertise: str
+    data_path: str
+
+
+@define(eq=False)
+class Cluster:
+    """One engine's part in a swarm; libnetwork asks it too. `node` is `None` outside of any."""
+
+    engine: Engine = field(repr=False)
+    node: SwarmNode | None = None
+    executor: EngineExecutor = field(init=False, repr=False)
+    _addresses: _Addresses | None = field(default=None, init=False)
+    _keys: tuple[AgentKey, ...] = field(default=(), init=False, repr=False)
+    _is_leaving: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.executor = EngineExecutor(self.engine, self.ask, self._take_keys)
+
+    # --- what libnetwork asks ------------------------------------------------------------------------------------
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether this host manages a swarm."""
+        return self.node is not None and self.node.is_manager
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether this host is a member of a swarm."""
+        return self.state == "active"
+
+    @property
+    def state(self) -> str:
+        """What `docker info` says: inactive, pending, active or error."""
+        if self.node is None:
+            return "inactive"
+        if not self.node.ready.is_done:
+            return "pending"
+        return "error" if self.node.ready.error is not None else "active"
+
+    # --- init, join, leave ---------------------------------------------------------------------------------------
+
+    async def init(
+        self,
+        *,
+        listen: str,
+        advertise: str = "",
+        data_path: str = "",
+        data_path_port: int = 0,
+        pools: tuple[str, ...] = (),
+        subnet_size: int = 0,
+        spec: ClusterSpec,
+        availability: Availability = Availability.ACTIVE,
+        force_new_cluster: bool = False,
+    ) -> str:
+        """Make a swarm of one manager, this node; gives the node's id. Raises an `EngineError`."""
+        if self.node is not None:
+            if not force_new_cluster:
+                raise Unavailable(_SWARM_EXISTS)
+            raise SystemFault("--force-new-cluster is not simulated: the managers of a lab keep their state")
+        root, subnets = self.engine.machine.root, self._docker_subnets()
+        listening = addresses.listen_address(root, listen)
+        advertised = addresses.advertise_address(root, advertise, listening.port, subnets)
+        tunnels = addresses.data_path_address(root, data_path)
+        local = addresses.local_address(root, listening, advertised, subnets)
+        addresses.check_address_pools(pools, subnet_size)
+        port = addresses.data_path_port(data_path_port)
+        config = NodeConfig(
+            str(listening),
+            str(advertised),
+            availability,
+            spec=spec,
+            pools=pools,
+            subnet_size=subnet_size or addresses.DEFAULT_SUBNET_SIZE,
+            data_path_port=port,
+        )
+        node = self._start(config, _Addresses(local, advertised.host, tunnels))
+        try:
+            return await node.ready
+        except CnmsimError:
+            await self._end()
+            raise
+
+    async def join(
+        self,
+        *,
+        remotes: list[str],
+        token: str,
+        listen: str,
+        advertise: str = "",
+        data_path: str = "",
+        availability: Availability = Availability.ACTIVE,
+    ) -> None:
+        """Join the swarm of a manager at the first of `remotes`. Raises an `EngineError`; `Unavailable` after 20 seconds."""
+        if self.node is not None:
+            raise Unavailable(_SWARM_EXISTS)
+        root = self.engine.machine.root
+        listening = addresses.listen_address(root, listen)
+        advertised = ""
+        if advertise:
+            try:
+                advertised = str(addresses.advertise_address(root, advertise, listening.port, ()))
+            except EngineError:
+                advertised = ""  # the manager sees from where this node calls
+        tunnels = addresses.data_path_address(root, data_path)
+        local = listening.host if any(parse_ip(listening.host)) else self._address_towards(remotes[0])
+        host = advertised.rpartition(":")[0].strip("[]")
+        config = NodeConfig(str(listening), advertised, availability, join_address=remotes[0], join_token=token)
+        node = self._start(config, _Addresses(local, host or local, tunnels))
+        try:
+            await wait_for(self.engine.clock, node.ready, _JOIN_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable(_JOIN_TIMED_OUT) from None
+        except CnmsimError:
+            await self._end()
+            raise
+
+    def _start(self, config: NodeConfig, known: _Addresses) -> SwarmNode:
+        engine = self.engine
+        random = engine.clock.stream(f"{engine.machine.name}/swarm/{engine.random.random()}")
+        self._addresses = known
+        node = SwarmNode(
+            engine.clock, random, engine.controller.daemon, engine.profile, self.executor, config, self._on_change
+        )
+        self.node = node
+        engine.controller.cluster = self
+        node.begin()
+        return node
+
+    async def leave(self, *, force: bool) -> None:
+        """Leave the swarm, with every container of its services. Raises `Unavailable`."""
+        node = self.node
+        if node is None or self._is_leaving:
+            raise Unavailable(_NO_SWARM)
+        if node.is_manager and not force:
+            raise Unavailable(_LEAVING + self._consequence())
+        self._is_leaving = True
+        try:
+            await self._end()
+        finally:
+            self._is_leaving = False
+
+    def _consequence(self) -> str:
+        managing = self.managing
+        if managing is None:
+            return _RESTORE
+        if managing.raft.leader is None:
+            return "Doing so may lose the consensus of your cluster. " + _RESTORE
+        members = managing.members()
+        reachable = sum(managing.is_reachable(each) for each in members) if managing.raft.is_leading else len(members)
+        unreachable = len(members) - reachable
+        if reachable - 2 >= unreachable:
+            return _RESTORE
+        if reachable == 1 and unreachable == 0:
+            return "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
+        return (
+            f"Removing this node leaves {reachable - 1} managers out of {reachable + unreachable}. Without a Raft quorum"
+            f" your swarm will be inaccessible. {_RESTORE}"
+        )
+
+    async def _end(self) -> None:
+        node = self.node
+        if node is None:
+            return
+        node_id = node.id
+        await node.stop()
+        self.node = None
+        engine = self.engine
+        if node_id:
+            for container in list(engine.store):
+                if (container.config["Labels"] or {}).get("com.docker.swarm.node.id") == node_id:
+                    engine.lifecycle.remove(container, force=True)
+        self.executor.networks.forget()
+        engine.controller.agent_stop()
+        engine.controller.cluster = None
+        self.executor = EngineExecutor(engine, self.ask, self._take_keys)
+        self._addresses, self._keys = None, ()
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def _docker_subnets(self) -> list[Prefix]:
+        return [
+            info.pool
+            for network in self.engine.controller.networks
+            if network.scope == "local"
+            for info in network.ipam_info
+        ]
+
+    def _address_towards(self, remote: str) -> str:
+        host, _, port = remote.rpartition(":")
+        address = parse_ip(host.strip("[]"))
+        socket = self.engine.controller.daemon().udp(6 if len(address) == 16 else 4)
+        try:
+            socket.connect((address, int(port)))
+            return format_ip(socket.local)
+        except OSError as error:
+            text = (error.strerror or "").lower()
+            raise SystemFault(f"could not find local IP address: dial udp {remote}: connect: {text}") from None
+        finally:
+            socket.close()
+
+    @property
+    def advertise_host(self) -> str:
+        """The address the others reach this node by, "" outside of a swarm."""
+        return self._addresses.advertise if self._addresses is not None else ""
+
+    # --- the gossip agent ----------------------------------------------------------------------------------------
+
+    def _take_keys(self, keys: tuple[EncryptionKey, ...]) -> None:
+        self._keys = tuple(AgentKey(each.subsystem, each.algorithm, each.key, each.lamport_time) for each in keys)
+        if self.engine.controller.agent is not None:
+            self.engine.controller.set_keys(self._keys)
+
+    def _on_change(self) -> None:
+        """Start gossip once there are keys and the node knows its managers."""
+        node, known = self.node, self._addresses
+        if node is None or known is None:
+            return
+        if not self._keys or not node.id or self.engine.controller.agent is not None:
+            return
+        config = AgentConfig(
+            bind_addr=parse_ip(known.local),
+            advertise_addr=parse_ip(known.advertise),
+            data_path_addr=parse_ip(known.data_path) if known.data_path else None,
+            data_path_port=node.data_path_port,
+            node_id=node.id,
+            keys=self._keys,
+            remotes=self._remote_addresses(),
+        )
+        self.engine.controller.agent_start(config)
+
+    def _remote_addresses(self) -> list[Address]:
+        assert self.node is not None
+        others = [each.addr for each in self.node.managers if each.node_id != self.node.id]
+        return [parse_ip(each.rpartition(":")[0].strip("[]")) for each in others]
+
+    # --- the way to the managers ---------------------------------------------------------------------------------
+
+    @property
+    def managing(self) -> ManagerNode | None:
+        """The manager in this node, or `None`."""
+        return self.node.managing if self.node is not None else None
+
+    def manager(self) -> ManagerNode:
+        """Give the manager in this node. Raises `Unavailable` in the daemon's words if there is none."""
+        managing = self.managing
+        if managing is not None:
+            return managing
+        if self.node is None or not self.node.ready.is_done:
+            raise Unavailable(_INACTIVE)
+        raise Unavailable(_WORKER)
+
+    async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Do an operation of the swarm's control API. Raises `Unavailable` on a node that manages nothing."""
+        return await self.manager().control(name, *arguments, **options)
+
+    async def ask(self, method: str, argument: Any) -> Any:
+        """Ask some manager something, as the agent of this node does. Raises an `EngineError`."""
+        if self.node is None:
+            raise SystemFault("invalid cluster node while attaching to network")
+        return await self.node.call(method, argument)
+
+    def store(self) -> Store:
+        """Give the cluster's objects as this manager has them. Raises `Unavailable`."""
+        return self.manager().store
