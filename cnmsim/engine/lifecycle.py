@@ -115,7 +115,14 @@ class Lifecycle:
         try:
             sandbox.set_key()
         except EngineError as error:
-            raise self._as_runtime_error(error) from None
+            if error.message.startswith("open /proc/sys/"):
+                raise self._as_runtime_error(error) from None
+            # The task's pre-start hook plugs the interfaces in (26.1), and runc reports what it says.
+            raise SystemFault(
+                f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
+                f"error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
+                f"{self.engine.profile.runtime_error_suffix}"
+            ) from None
 
     def _as_runtime_error(self, error: EngineError) -> EngineError:
         """Let runc report a sysctl that the kernel does not have or does not take; other errors stay."""

@@ -139,12 +139,12 @@ class Macvlan(Upper):
     def set_mac(self, mac: Mac) -> None:
         """Set the Ethernet address: in passthru mode the parent's, too.
 
-        Raises `OSError(EADDRINUSE)` if it is up and the address is the parent's or a sibling's.
+        Raises `OSError(EADDRINUSE)` if the address is the parent's or that of a sibling that is up.
         """
         if self._mode is MacvlanMode.PASSTHRU:
             self.lower.set_mac(mac)
             return
-        if self.is_up and mac != self.mac and self.port.is_busy(mac):
+        if mac != self.mac and self.port.is_busy(mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_mac(mac)
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from attrs import define, field
 
 from cnmsim.errors import SystemFault
-from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac
 from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -102,7 +102,7 @@ class OslNamespace:
     ) -> None:
         device, namespace = interface.device, self.namespace
         if addresses.mac is not None:
-            device.set_mac(addresses.mac)
+            self._set_mac(device, info, addresses.mac)
         disabled = "0" if addresses.ipv6 is not None else "1"
         namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
         if addresses.ipv4 is not None:
@@ -117,10 +117,21 @@ class OslNamespace:
         device.set_up()
         interface.announcements = self._announce(device, addresses)
         for static in info.static_routes:
-            if not static.prefix.length:
+            if not static.prefix.length and not self.profile.static_default_routes:
                 # A default route is installed only for the endpoint that leads out.
                 continue
             interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
+
+    @staticmethod
+    def _set_mac(device: Device, info: JoinInfo, mac: Mac) -> None:
+        try:
+            device.set_mac(mac)
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise SystemFault(
+                f"failed to add interface {info.source_name} to sandbox: error setting interface "
+                f'"{info.source_name}" MAC to "{format_mac(mac)}": {cause}'
+            ) from None
 
     def _announce(self, device: Device, addresses: EndpointInterface) -> list[Timer]:
         """Tell the link whose addresses these are now, three times (moby `libnetwork/osl/interface_linux.go`).

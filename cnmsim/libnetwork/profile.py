@@ -92,6 +92,8 @@ class Profile:
     gateway_score_by_family: bool
     #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
     gateway_choice: str
+    #: A driver's route to everywhere is installed like any other of its routes, whoever leads out.
+    static_default_routes: bool
     sandbox_before_endpoints: bool
     allocates_before_task: bool
     start_error_prefix: str
@@ -298,6 +300,7 @@ _V26 = Profile(
     failed_connect_keeps_settings=True,
     ipv6_gateway_needs_address=False,
     sysctl_disabled_ipv6_is_released=False,
+    static_default_routes=True,
     gwbridge_accepts_ipv6_gateway=False,
     default_bridge_ipv6_from_mac=True,
     default_bridge_ipv6_needs_subnet=True,
@@ -464,6 +467,7 @@ _V28 = evolve(
     gwbridge_accepts_ipv6_gateway=True,
     default_bridge_ipv6_from_mac=False,
     default_bridge_ipv6_needs_subnet=False,
+    static_default_routes=False,
     has_bip6=True,
     host_connect_text=("cannot connect container to host network - container must be created in host network mode"),
     host_disconnect_text=(

@@ -34,6 +34,9 @@ async def main(process: Process) -> int:
     device = process.namespace.devices.get(name)
     if device is None:
         return complain(process, f"SIOCGIFINDEX: No such device\narping: interface {name} not found")
+    if device.no_arp or device.kind == "loopback":
+        complain(process, f"interface {name} is not ARPable")
+        return 0 if "D" in options else 2
     source = parse_ip(options.get("s") or "") if options.get("s") else select_source(target, device, [device])
     source = IPV4_ANY if source is None or "D" in options else source
     heard: Queue[tuple[int, ArpMessage]] = Queue(process.clock)

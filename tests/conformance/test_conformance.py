@@ -32,7 +32,13 @@ SINGLE_HOST = (
     "publish-variants",
 )
 PHYSICAL = (
+    "config-networks",
+    "ipvlan-l2",
+    "ipvlan-l3",
+    "ipvlan-l3s",
+    "ipvlan-modes",
     "macvlan-basic",
+    "macvlan-modes",
     "macvlan-vlan",
 )
 
