@@ -47,6 +47,7 @@ class DropReason(Enum):
     NETFILTER_REJECT = "rejected by a packet filter rule"
     CONNTRACK_INVALID = "conntrack could not place it"
     NAT_EXHAUSTED = "no free port for address translation"
+    NO_DESTINATION = "no destination of the virtual service"
     NO_ROUTE = "no route"
     UNREACHABLE_ROUTE = "route says unreachable"
     BLACKHOLE_ROUTE = "route says blackhole"

@@ -154,7 +154,8 @@ class IpLayer:
         """Make a packet whole before PREROUTING where conntrack needs it so (nf_defrag); `None` while parts lack."""
         if not packet.more_fragments and not packet.fragment_offset:
             return packet
-        return self._reassemble(packet) if self._namespace.netfilter.tracks(packet.family) else packet
+        netfilter = self._namespace.netfilter
+        return self._reassemble(packet) if netfilter.ipvs or netfilter.tracks(packet.family) else packet
 
     def _reassemble(self, packet: Packet) -> Packet | None:
         namespace = self._namespace
@@ -365,10 +366,18 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active:
             if not netfilter.run(Hook.OUTPUT, packet):
+                if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
+                    return
                 raise OSError(errno.EPERM, "Operation not permitted")
             if not netfilter.run(Hook.POSTROUTING, packet):
                 return
         self._finish(packet)
+
+    def output(self, packet: Packet) -> None:
+        """Send a packet that has its route by OUTPUT and POSTROUTING, as `dst_output` after NF_INET_LOCAL_OUT."""
+        netfilter = self._namespace.netfilter
+        if netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet):
+            self._finish(packet)
 
     def reroute(self, packet: Packet) -> bool:
         """Route a packet anew after OUTPUT changed its destination; its source stays (ip_route_me_harder)."""

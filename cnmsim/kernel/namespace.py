@@ -19,6 +19,7 @@ from cnmsim.kernel.address import (
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.ip import IpLayer
+from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
 from cnmsim.kernel.packet import MalformedPacketError, Packet
@@ -40,7 +41,7 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_broadcasts", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
+        "_broadcasts", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
         "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
@@ -73,11 +74,19 @@ class NetworkNamespace:
         self.reroute = self.ip.reroute
         self.netfilter = Netfilter(self)
         self.sockets = SocketTable(self)
+        self._ipvs: Ipvs | None = None
         self.loopback = Loopback(clock)
         self.add_device(self.loopback)
 
     def __repr__(self) -> str:
         return f"<NetworkNamespace {self.name}>"
+
+    @property
+    def ipvs(self) -> Ipvs:
+        """The load balancer; asking for it the first time loads it, and its sysctls appear."""
+        if self._ipvs is None:
+            self._ipvs = Ipvs(self)
+        return self._ipvs
 
     def routes(self, family: int) -> RoutingTable:
         """Give the routing table of family 4 or 6."""

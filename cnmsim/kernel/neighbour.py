@@ -189,7 +189,9 @@ class NeighbourTable:
     def _ask(self, entry: Neighbour, hint: Address | None, unicast: Mac | None) -> None:
         device, target = entry.device, entry.address
         namespace = self._namespace
-        src = hint if hint is not None and namespace.has_address(hint) else namespace.select_source(target, device)
+        if hint is not None and (not namespace.has_address(hint) or self._must_not_announce(hint, target, device)):
+            hint = None
+        src = namespace.select_source(target, device) if hint is None else hint
         if len(target) == 4:
             message = ArpMessage(ARP_REQUEST, device.mac, src or bytes(4), MAC_ZERO, target)
             device.transmit((unicast or MAC_BROADCAST) + device.mac + _ARP + message.to_wire())
@@ -199,6 +201,15 @@ class NeighbourTable:
         option = b"\x01\x01" + device.mac if any(src) else b""
         body = icmpv6_message(src, group, NEIGHBOUR_SOLICITATION, 0, bytes(4), target + option)
         self._send_nd(device, unicast or multicast_mac(group), src, group, body)
+
+    def _must_not_announce(self, hint: Address, target: Address, device: Device) -> bool:
+        """Tell whether arp_announce forbids asking in the name of `hint`: 1, unless it shares the target's subnet; 2."""
+        if len(target) != 4:
+            return False
+        mode = self._arp_mode("arp_announce", device)
+        if mode != 1:
+            return mode == 2
+        return not any(item.address == hint and target in item.prefix for item in device.addresses)
 
     def _send_nd(self, device: Device, to_mac: Mac, src: Address, dst: Address, message: bytes) -> None:
         """Send a neighbour message, past the packet filter like every packet of ours (ndisc_send_skb)."""
@@ -321,11 +332,27 @@ class NeighbourTable:
     def _answers_arp(self, target: Address, sender: Address, device: Device) -> bool:
         namespace = self._namespace
         if namespace.is_local(target):
-            return target[0] != 127
+            return target[0] != 127 and not self._ignores_arp(target, sender, device)
         if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
             route = namespace.routes4.lookup(target)
             return route is not None and route.device not in (None, device) and sender != target
         return False
+
+    def _ignores_arp(self, target: Address, sender: Address, device: Device) -> bool:
+        """Tell whether arp_ignore forbids the answer: 1, unless the device has the address; 2, and the sender's subnet."""
+        mode = self._arp_mode("arp_ignore", device)
+        if not mode:
+            return False
+        if mode >= 8:
+            return True
+        own = [item for item in device.addresses if item.address == target]
+        return not own or (mode == 2 and not any(sender in item.prefix for item in own))
+
+    def _arp_mode(self, name: str, device: Device) -> int:
+        namespace = self._namespace
+        return max(
+            int(namespace.sysctl_get(f"net.ipv4.conf.all.{name}")), int(namespace.sysctl_device(device, 4, name))
+        )
 
     def solicited(self, packet: Packet, device: Device) -> None:
         """Take a neighbour solicitation (RFC 4861 §7.2.3)."""

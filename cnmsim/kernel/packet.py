@@ -68,13 +68,13 @@ class Packet:
 
     `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
     ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
-    the route chose (a gateway, or the destination itself). `frag_max_size`, unless 0, is how many bytes its fragments may
+    the route chose (a gateway, or the destination itself). `is_ipvs` tells that IPVS has dealt with it. `frag_max_size`, unless 0, is how many bytes its fragments may
     have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says).
     """
 
     __slots__ = (
         "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
-        "indev", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
+        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
     )  # fmt: skip
 
     data: bytes
@@ -95,6 +95,7 @@ class Packet:
     physindev: Device | None
     physoutdev: Device | None
     mark: int
+    is_ipvs: bool
     connection: Connection | None
     ct_state: CtState | None
     ct_reply: bool
@@ -109,7 +110,7 @@ class Packet:
         self.mark = self.frag_max_size = 0
         self.connection = None
         self.ct_state = None
-        self.ct_reply = False
+        self.ct_reply = self.is_ipvs = False
         if not data:
             raise MalformedPacketError("empty packet")
         version = data[0] >> 4
@@ -137,7 +138,7 @@ class Packet:
         packet.mark = packet.frag_max_size = 0
         packet.connection = None
         packet.ct_state = None
-        packet.ct_reply = False
+        packet.ct_reply = packet.is_ipvs = False
         packet._read_ports()
         return packet
 

@@ -7,6 +7,7 @@ family's `default`. A key nobody knows is an error, as it is for sysctl(8).
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 
 _DEFAULTS: dict[str, str] = {
     "net.ipv4.ip_forward": "0",
@@ -86,6 +87,10 @@ class Sysctl:
         self._values[key] = "\t".join(text.split()) if "\t" in old else text
         if key == "net.ipv4.conf.all.forwarding":
             self._values["net.ipv4.ip_forward"] = text
+
+    def declare(self, defaults: Mapping[str, str]) -> None:
+        """Add sysctls with the values they begin with, as a module does when it is loaded."""
+        self._values = {**defaults, **self._values}
 
     def device(self, family: int, device: str, name: str) -> str:
         """Give the value that counts for a device: `default` or its own."""

@@ -308,6 +308,11 @@ class Conntrack:
 
     # --- for NAT -------------------------------------------------------------------------------------------------
 
+    def find(self, key: Tuple) -> Connection | None:
+        """Give the live connection that has a tuple in one of its directions."""
+        found = self._live(key)
+        return None if found is None else found[0]
+
     def is_taken(self, key: Tuple, ignoring: Connection) -> bool:
         """Tell whether another live connection has that tuple in one of its directions."""
         found = self._live(key)

@@ -251,7 +251,7 @@ def _translate_error(packet: Packet, connection: Connection, other: Tuple, *, is
     # What the error quotes went the other way: where the error's destination changes, the quoted source does.
     address = other[1] if not is_source else other[2]
     number = other[3] if not is_source or connection.protocol in {1, 58} else other[4]
-    inner = _quoted_with(packet.family, quoted, header, address, number, is_source=not is_source)
+    inner = quoted_with(packet.family, quoted, header, address, number, is_source=not is_source)
     is_same = inner == quoted and (packet.src if is_source else packet.dst) == address
     if is_same:
         return False
@@ -265,7 +265,7 @@ def _translate_error(packet: Packet, connection: Connection, other: Tuple, *, is
     return True
 
 
-def _quoted_with(
+def quoted_with(
     family: int,
     quoted: bytes,
     header: tuple[int, int, Address, Address],

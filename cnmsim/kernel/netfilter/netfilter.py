@@ -19,6 +19,7 @@ from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
 from cnmsim.kernel.packet import CtState, Packet
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.ipvs import Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
 
 #: One thing a hook does to a packet; `False` ends the packet.
@@ -29,11 +30,12 @@ class Netfilter:
     """The packet filter of one namespace.
 
     `is_active` is `False` as long as nothing here could touch a packet: the stack then need not call `run`.
-    `generation` moves with every change of rules. `log` holds the lines of the LOG target.
+    `generation` moves with every change of rules. `ipvs` is the load balancer while it has
+    anything to do. `log` holds the lines of the LOG target.
     """
 
     __slots__ = (
-        "_answered", "_families", "_is_stale", "_steps", "conntrack", "generation", "ip_sets", "is_active", "log",
+        "_answered", "_families", "_is_stale", "_steps", "conntrack", "generation", "ip_sets", "ipvs", "is_active", "log",
         "namespace", "nat", "random", "tracked_families", "tracks_always",
     )  # fmt: skip
 
@@ -42,6 +44,7 @@ class Netfilter:
         self.conntrack = Conntrack(namespace)
         self.nat = Nat(namespace, self.conntrack)
         self.ip_sets: dict[str, IpSet] = {}
+        self.ipvs: Ipvs | None = None
         self.log: list[str] = []
         self.random = namespace.clock.stream(f"{namespace.name}/netfilter")
         self.generation = 0
@@ -77,8 +80,10 @@ class Netfilter:
         """Take note that rules, chains, policies or sets changed."""
         self.generation += 1
         self._is_stale = True
-        self.is_active = self.tracks_always or any(
-            table.has_effect for tables in self._families.values() for table in tables.tables.values()
+        self.is_active = (
+            self.tracks_always
+            or self.ipvs is not None
+            or any(table.has_effect for tables in self._families.values() for table in tables.tables.values())
         )
 
     def track_always(self, enabled: bool = True) -> None:
@@ -109,8 +114,12 @@ class Netfilter:
             found += [self._rerouting(step) for step in mangle] if hook is Hook.OUTPUT else mangle
             if at_entry and has_nat:
                 found.append(self._nat_step(family, hook, is_source=False))
+            if hook is Hook.OUTPUT and self.ipvs is not None:
+                found += [self.ipvs.reply, self.ipvs.request]
             found += self._chain_steps(family, "filter", hook)
             found += self._chain_steps(family, "security", hook)
+            if self.ipvs is not None:
+                found += self._balancing(self.ipvs, hook)
             if hook in (Hook.INPUT, Hook.POSTROUTING):
                 if has_nat:
                     found.append(self._nat_step(family, hook, is_source=True))
@@ -118,6 +127,13 @@ class Netfilter:
                     found.append(self._confirm)
             steps[hook] = found
         return steps
+
+    @staticmethod
+    def _balancing(ipvs: Ipvs, hook: Hook) -> list[HookStep]:
+        """Give what IPVS does after the filter at a hook (ip_vs_ops4)."""
+        if hook is Hook.INPUT:
+            return [ipvs.reply, ipvs.request]
+        return [ipvs.forward_error, ipvs.reply] if hook is Hook.FORWARD else []
 
     def _tracks(self, family: int) -> bool:
         return any(

@@ -17,7 +17,17 @@ from cnmsim.kernel.netfilter.extension import Extension
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.interface import interface_test
 from cnmsim.kernel.netfilter.matches import MATCHES, Test
-from cnmsim.kernel.netfilter.matches.kind import CONNMARK, LENGTH, STATEFUL, TCP_FLAGS, TTL, always, invert_if, negate
+from cnmsim.kernel.netfilter.matches.kind import (
+    CONNMARK,
+    IPVS,
+    LENGTH,
+    STATEFUL,
+    TCP_FLAGS,
+    TTL,
+    always,
+    invert_if,
+    negate,
+)
 from cnmsim.kernel.netfilter.rule import HostMatch, Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
 from cnmsim.kernel.packet import CtState, Packet
@@ -300,6 +310,7 @@ _EXTRAS: dict[str, Callable[[Packet], int]] = {
     LENGTH: lambda packet: len(packet.data),
     TTL: lambda packet: packet.ttl,
     CONNMARK: _connection_mark,
+    IPVS: lambda packet: packet.is_ipvs,
 }
 
 

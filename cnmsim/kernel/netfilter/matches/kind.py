@@ -18,7 +18,7 @@ Test = Callable[[Packet], bool]
 
 #: What a test reads beside the packet's devices, addresses, protocol, ports, ICMP type, mark and connection state.
 #: Names stand for packet fields a flow cache can put into its key; `STATEFUL` forbids caching.
-TCP_FLAGS, LENGTH, TTL, CONNMARK, STATEFUL = "tcp_flags", "length", "ttl", "connmark", "stateful"
+TCP_FLAGS, LENGTH, TTL, CONNMARK, IPVS, STATEFUL = "tcp_flags", "length", "ttl", "connmark", "ipvs", "stateful"
 
 
 @frozen

@@ -1,0 +1,10 @@
+"""IPVS, the load balancer in Linux' kernel (net/netfilter/ipvs): virtual services, their destinations, connections."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.ipvs.connection import IpvsConnection
+from cnmsim.kernel.ipvs.ipvs import Ipvs
+from cnmsim.kernel.ipvs.service import Counters, Destination, Method, Service
+from cnmsim.kernel.ipvs.state import IpvsState
+
+__all__ = ["Counters", "Destination", "Ipvs", "IpvsConnection", "IpvsState", "Method", "Service"]

@@ -1,0 +1,147 @@
+"""The connection table of IPVS (ip_vs_conn.c): which destination serves which client.
+
+Expiry is checked when an entry is met, in virtual time: no timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.ipvs.service import Destination, Method
+from cnmsim.kernel.ipvs.state import ACTIVE, REPLY, REQUEST, REQUEST_ONLY, IpvsState, next_state
+from cnmsim.kernel.netfilter.tuples import Tuple
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.packet import Packet
+
+_PURGE_AT_LEAST = 1024
+
+
+@define(eq=False)
+class IpvsConnection:
+    """One balanced flow: client, virtual and real endpoint.
+
+    `uses_conntrack` is what `net.ipv4.vs.conntrack` said when it began. `sees_replies` is false as long as no answer
+    of a destination that answers its clients directly was seen here.
+    """
+
+    protocol: int
+    client: Address
+    client_port: int
+    virtual: Address
+    virtual_port: int
+    real: Address
+    real_port: int
+    destination: Destination
+    method: Method
+    uses_conntrack: bool
+    state: IpvsState
+    expires_ns: int = 0
+    is_active: bool = False
+    sees_replies: bool = True
+    is_dead: bool = False
+
+    @property
+    def request_key(self) -> Tuple:
+        """The tuple of what the client sends."""
+        return self.protocol, self.client, self.virtual, self.client_port, self.virtual_port
+
+    @property
+    def reply_key(self) -> Tuple:
+        """The tuple of what the destination answers."""
+        return self.protocol, self.real, self.client, self.real_port, self.client_port
+
+    def follow(self, packet: Packet, *, is_reply: bool) -> None:
+        """Move the TCP state by a segment, and the destination's count of active connections with it."""
+        if self.protocol != 6:
+            return
+        if is_reply:
+            self.sees_replies = True
+            table = REPLY
+        else:
+            table = REQUEST if self.sees_replies else REQUEST_ONLY
+        self.state = next_state(self.state, packet.tcp_flags, table)
+        is_active = self.state in ACTIVE
+        if is_active is not self.is_active:
+            step = 1 if is_active else -1
+            self.destination.active += step
+            self.destination.inactive -= step
+            self.is_active = is_active
+
+
+class ConnectionTable:
+    """The balanced connections of one namespace. `on_expire` is told of each that ends."""
+
+    __slots__ = ("_clock", "_on_expire", "_purge_at", "_replies", "_requests")
+
+    def __init__(self, clock: Clock, on_expire: Callable[[IpvsConnection], None]) -> None:
+        self._clock = clock
+        self._on_expire = on_expire
+        self._requests: dict[Tuple, IpvsConnection] = {}
+        # Two virtual services may send one client's port to one destination: the newest is found first.
+        self._replies: dict[Tuple, list[IpvsConnection]] = {}
+        self._purge_at = _PURGE_AT_LEAST
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def of_request(self, key: Tuple) -> IpvsConnection | None:
+        """Give the live connection a client's packet belongs to."""
+        return self._live(self._requests.get(key))
+
+    def of_reply(self, key: Tuple) -> IpvsConnection | None:
+        """Give the live connection a destination's packet belongs to."""
+        while True:
+            found = self._replies.get(key)
+            if not found:
+                return None
+            connection = self._live(found[-1])
+            if connection is not None:
+                return connection
+
+    def _live(self, connection: IpvsConnection | None) -> IpvsConnection | None:
+        if connection is not None and connection.expires_ns <= self._clock.now_ns:
+            self.expire(connection)
+            return None
+        return connection
+
+    def add(self, connection: IpvsConnection) -> None:
+        """Take in a new connection; its destination counts it as inactive until its state says otherwise."""
+        self._requests[connection.request_key] = connection
+        self._replies.setdefault(connection.reply_key, []).append(connection)
+        connection.destination.inactive += 1
+        if len(self._requests) > self._purge_at:
+            self.purge()
+            self._purge_at = max(_PURGE_AT_LEAST, 2 * len(self._requests))
+
+    def expire(self, connection: IpvsConnection) -> None:
+        """End a connection now."""
+        if connection.is_dead:
+            return
+        connection.is_dead = True
+        del self._requests[connection.request_key]
+        others = self._replies[connection.reply_key]
+        others.remove(connection)
+        if not others:
+            del self._replies[connection.reply_key]
+        if connection.is_active:
+            connection.destination.active -= 1
+        else:
+            connection.destination.inactive -= 1
+        self._on_expire(connection)
+
+    def purge(self) -> None:
+        """End what has timed out."""
+        now = self._clock.now_ns
+        for connection in [entry for entry in self._requests.values() if entry.expires_ns <= now]:
+            self.expire(connection)
+
+    def entries(self) -> list[IpvsConnection]:
+        """Give the live connections, oldest first."""
+        self.purge()
+        return list(self._requests.values())

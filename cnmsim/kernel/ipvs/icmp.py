@@ -1,0 +1,32 @@
+"""ICMP errors about balanced packets: the packet they quote is translated with them (ip_vs_nat_icmp)."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.checksum import checksum, transport_checksum
+from cnmsim.kernel.netfilter.nat import quoted_with
+from cnmsim.kernel.netfilter.tuples import quoted_header
+from cnmsim.kernel.packet import Packet
+
+#: Destination unreachable, source quench, time exceeded; in ICMPv6 unreachable, too big, time exceeded.
+ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}
+
+
+def translate_error(packet: Packet, address: Address, port: int, *, to_client: bool) -> None:
+    """Give an error that goes to the client the virtual endpoint, one that goes to a destination the real one.
+
+    Towards the client the error's source and the quoted destination change; the other way round its destination and
+    the quoted source do.
+    """
+    message = packet.payload
+    quoted = message[8:]
+    header = quoted_header(packet.family, quoted)
+    assert header is not None  # it was read to find the connection
+    inner = quoted_with(packet.family, quoted, header, address, port, is_source=not to_client)
+    if to_client:
+        packet.translate(src=address)
+    else:
+        packet.translate(dst=address)
+    body = message[:2] + b"\0\0" + message[4:8] + inner
+    total = checksum(body) if packet.family == 4 else transport_checksum(packet.src, packet.dst, 58, body)
+    packet.replace_payload(body[:2] + total.to_bytes(2) + body[4:])

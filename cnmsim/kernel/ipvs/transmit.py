@@ -1,0 +1,174 @@
+"""Sending a balanced packet to its destination: masquerading, direct routing, tunneling (ip_vs_xmit.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, is_loopback
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6
+from cnmsim.kernel.ipvs.icmp import translate_error
+from cnmsim.kernel.ipvs.service import Method
+from cnmsim.kernel.netfilter.tuples import invert
+from cnmsim.kernel.packet import CtState, Packet, build_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.ipvs.connection import IpvsConnection
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_IPIP = {4: 4, 6: 41}
+
+
+class Transmitter:
+    """Brings requests of one namespace to their destinations.
+
+    Its methods answer what a netfilter step does: `True`, the packet goes on here; `False`, it is on its way or gone.
+    """
+
+    __slots__ = ("_namespace",)
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+
+    def send(self, packet: Packet, connection: IpvsConnection) -> bool:
+        """Send a client's packet to the connection's destination."""
+        if connection.method is Method.TUNNELING:
+            return self._tunnel(packet, connection)
+        is_here = self._namespace.is_local(connection.real)
+        if not is_here and not self._route(packet, connection):
+            return False
+        if connection.method is Method.MASQUERADING:
+            before = packet.summary() if self._namespace.clock.context is not None else ""
+            packet.translate(dst=connection.real, dport=connection.real_port)
+            if before:
+                self._translated(packet, connection, before, "destination")
+        self._hand_over(packet, connection)
+        if is_here:
+            return True
+        self._namespace.ip.output(packet)
+        return False
+
+    def send_error(self, packet: Packet, connection: IpvsConnection) -> bool:
+        """Send a client's ICMP error, about what it got from the virtual endpoint, to the destination."""
+        if connection.method is not Method.MASQUERADING:
+            return self.send(packet, connection)
+        is_here = self._namespace.is_local(connection.real)
+        if not is_here and not self._route(packet, connection):
+            return False
+        before = packet.summary() if self._namespace.clock.context is not None else ""
+        translate_error(packet, connection.real, connection.real_port, to_client=False)
+        if before:
+            self._translated(packet, connection, before, "destination")
+        self._mark(packet, connection)
+        if is_here:
+            return True
+        self._namespace.ip.output(packet)
+        return False
+
+    def answer(self, packet: Packet, connection: IpvsConnection) -> None:
+        """Give a destination's packet the virtual endpoint as its source; it then goes on as it was going."""
+        if connection.method is Method.MASQUERADING:
+            before = packet.summary() if self._namespace.clock.context is not None else ""
+            packet.translate(src=connection.virtual, sport=connection.virtual_port)
+            if before:
+                self._translated(packet, connection, before, "source")
+        self._mark(packet, connection)
+
+    def answer_error(self, packet: Packet, connection: IpvsConnection) -> None:
+        """Let an ICMP error about a packet to the destination come from the virtual endpoint."""
+        if connection.method is Method.MASQUERADING:
+            before = packet.summary() if self._namespace.clock.context is not None else ""
+            translate_error(packet, connection.virtual, connection.virtual_port, to_client=True)
+            if before:
+                self._translated(packet, connection, before, "source")
+        self._mark(packet, connection)
+
+    def _translated(self, packet: Packet, connection: IpvsConnection, before: str, which: str) -> None:
+        self._namespace.report(
+            Step.TRANSLATED, f"{which} translated by IPVS, {connection.destination.service}", packet,
+            decision=f"{before} → {packet.summary()}",
+        )  # fmt: skip
+
+    # --- routes --------------------------------------------------------------------------------------------------
+
+    def _route(self, packet: Packet, connection: IpvsConnection, overhead: int = 0) -> bool:
+        """Route a packet to the real server, as a router does: `False` if it ended here (__ip_vs_get_out_rt)."""
+        namespace = self._namespace
+        family = packet.family
+        route = namespace.routes(family).lookup(connection.real)
+        outdev = None if route is None or route.kind != "unicast" else route.device
+        if route is None or outdev is None:
+            namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(connection.real)}, chosen by IPVS")
+            namespace.icmp_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
+            return False
+        if is_loopback(packet.src):
+            namespace.drop(packet, DropReason.MARTIAN, "IPVS sends no loopback source to another host")
+            return False
+        if packet.ttl <= 1:
+            namespace.drop(packet, DropReason.TTL_EXCEEDED)
+            namespace.icmp_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
+            return False
+        mtu = min(outdev.mtu, route.mtu or 65535) - overhead
+        if len(packet.data) > mtu and packet.dont_fragment:
+            what = f"{len(packet.data)} bytes, MTU to {format_ip(connection.real)} is {mtu}"
+            namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name)
+            namespace.icmp_error(packet, *((UNREACHABLE, 4) if family == 4 else (TOO_BIG6, 0)), mtu)
+            return False
+        packet.set_ttl(packet.ttl - 1)
+        packet.outdev = outdev
+        packet.nexthop = route.gateway or connection.real
+        if namespace.clock.context is not None:
+            namespace.report(
+                Step.ROUTED, f"IPVS sends it by {outdev.name}", packet, device=outdev.name, decision=str(route)
+            )
+        return True
+
+    def _tunnel(self, packet: Packet, connection: IpvsConnection) -> bool:
+        """Send a packet inside another IP packet to the real server (RFC 2003, RFC 2473)."""
+        namespace = self._namespace
+        if namespace.is_local(connection.real):
+            self._hand_over(packet, connection)
+            return True
+        size = 20 if len(connection.real) == 4 else 40
+        if not self._route(packet, connection, size):
+            return False
+        outdev = packet.outdev
+        assert outdev is not None
+        assert packet.nexthop is not None
+        src = namespace.select_source(packet.nexthop, outdev, connection.real)
+        if src is None:
+            namespace.drop(packet, DropReason.NO_ROUTE, "no source address for the tunnel")
+            return False
+        protocol = _IPIP[packet.family]
+        data = build_ip(
+            protocol, src, connection.real, packet.data, ttl=packet.ttl, dont_fragment=packet.dont_fragment
+        )
+        outer = Packet.outgoing(data, protocol, src, connection.real, packet.ttl)
+        outer.outdev, outer.nexthop, outer.mark = outdev, packet.nexthop, packet.mark
+        outer.is_ipvs = True
+        namespace.ip.output(outer)
+        return False
+
+    # --- conntrack -----------------------------------------------------------------------------------------------
+
+    def _hand_over(self, packet: Packet, connection: IpvsConnection) -> None:
+        """Mark a request as balanced, and let conntrack expect the destination's answer (ip_vs_update_conntrack)."""
+        self._mark(packet, connection)
+        tracked = packet.connection
+        if (
+            tracked is None
+            or tracked.is_confirmed
+            or tracked.is_dying
+            or packet.ct_reply
+            or connection.method is not Method.MASQUERADING
+        ):
+            return
+        protocol, src, _, sport, _ = invert(tracked.reply)
+        tracked.reply = invert((protocol, src, connection.real, sport, connection.real_port))
+
+    @staticmethod
+    def _mark(packet: Packet, connection: IpvsConnection) -> None:
+        packet.is_ipvs = True
+        if not connection.uses_conntrack:
+            packet.connection = None
+            packet.ct_state = CtState.UNTRACKED

@@ -1,0 +1,123 @@
+"""The match on what IPVS knows of a packet (xt_ipvs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.matches.kind import (
+    IPVS,
+    STATEFUL,
+    MatchKind,
+    Test,
+    invert_if,
+    options_listing,
+)
+from cnmsim.kernel.netfilter.names import host_mask_text, parse_host_mask, parse_port, parse_protocol
+from cnmsim.kernel.packet import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.ipvs import IpvsConnection
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (str(parse_protocol(words[0])),)
+
+
+def _address(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    address, mask = parse_host_mask(words[0], context.family)
+    return (host_mask_text(address, mask, always_length=False),)
+
+
+def _port(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    return (str(parse_port(words[0])),)
+
+
+def _one_of(option: str, *names: str) -> Canonical:
+    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+        if words[0].upper() not in names:
+            raise ParameterProblemError(f'ipvs: Bad value for "--{option}" option: "{words[0]}"')
+        return (words[0].upper(),)
+
+    return canonical
+
+
+def _finish(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("IPVS: At least one option is required")
+    if len(settings) > 1:
+        settings.pop("ipvs", None)  # what else is asked says it already
+
+
+def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bool]:
+    """Give what one option reads of a connection."""
+    if name == "vproto":
+        protocol = int(value)
+        return lambda connection: connection.protocol == protocol
+    if name == "vaddr":
+        address, mask = parse_host_mask(value, family)
+        wanted = int.from_bytes(address)
+        return lambda connection: int.from_bytes(connection.virtual) & mask == wanted
+    if name == "vport":
+        port = int(value)
+        return lambda connection: connection.virtual_port == port
+    if name == "vmethod":
+        return lambda connection: connection.method.match_name == value
+    return lambda connection: False  # noqa: ARG005 - vportctl: no connection here is controlled by another
+
+
+def _compile(match: Extension, family: int, netfilter: Netfilter) -> Test:
+    alone = match.get("ipvs")
+    if alone is not None:
+        return invert_if(alone.is_inverted, lambda packet: packet.is_ipvs)
+    direction = match.get("vdir")
+    readers = [
+        (_reader(setting.name, setting.value, family), setting.is_inverted)
+        for setting in match.settings
+        if setting.name != "vdir"
+    ]
+
+    def test(packet: Packet) -> bool:
+        ipvs = netfilter.ipvs
+        if not packet.is_ipvs or ipvs is None:
+            return False
+        connection = ipvs.connection_of(packet)
+        if connection is None:
+            return False
+        if direction is not None and (
+            packet.connection is None or packet.ct_reply is not (direction.value == "REPLY")
+        ):
+            return False
+        return all(reads(connection) is not is_inverted for reads, is_inverted in readers)
+
+    return test
+
+
+def _describe(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return options_listing("", [(s.name, s.values[0] if s.values else "", s.is_inverted) for s in match.settings])
+
+
+KINDS = (
+    MatchKind(
+        "ipvs",
+        (
+            Option("ipvs", words=0),
+            Option("vproto", _protocol),
+            Option("vaddr", _address),
+            Option("vport", _port),
+            Option("vdir", _one_of("vdir", "ORIGINAL", "REPLY"), can_invert=False),
+            Option("vmethod", _one_of("vmethod", "GATE", "IPIP", "MASQ")),
+            Option("vportctl", _port),
+        ),
+        _compile,
+        _describe,
+        _finish,
+        depends={
+            "": IPVS,
+            **dict.fromkeys(("vproto", "vaddr", "vport", "vdir", "vmethod", "vportctl"), STATEFUL),
+        },
+    ),
+)

@@ -1,0 +1,159 @@
+"""What ipvsadm 1.31 prints of virtual services, destinations and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.ipvs import Counters, Destination, Ipvs, IpvsConnection, Service
+from cnmsim.kernel.ipvs.service import PROTOCOL_NAMES
+from cnmsim.kernel.netfilter.names import port_text
+
+BANNER = "IP Virtual Server version 1.2.1 (size=4096)\n"
+_METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}
+
+
+@frozen
+class Format:
+    """How to print: ports by number or name, in order of addresses or of the kernel, large numbers in full."""
+
+    is_numeric: bool = False
+    is_sorted: bool = True
+    is_exact: bool = False
+
+
+def _endpoint(address: Address, port: int, style: Format) -> str:
+    host = format_ip(address)
+    return f"[{host}]:{_port(port, style)}" if len(address) == 16 else f"{host}:{_port(port, style)}"
+
+
+def _port(port: int, style: Format) -> str:
+    return port_text(port, is_numeric=style.is_numeric)
+
+
+def ordered_services(services: Iterable[Service], style: Format) -> list[Service]:
+    """Give services in the order they are printed."""
+    found = list(services)
+    if not style.is_sorted:
+        # The kernel walks two hash tables, that of services by address first.
+        return sorted(found, key=lambda service: bool(service.fwmark))
+    return sorted(found, key=lambda s: (s.fwmark, s.family, s.protocol, s.address, s.port))
+
+
+def _ordered(destinations: Iterable[Destination], style: Format) -> list[Destination]:
+    found = list(destinations)
+    return sorted(found, key=lambda d: (d.address, d.port)) if style.is_sorted else found
+
+
+def _name(service: Service, style: Format) -> str:
+    if service.fwmark:
+        return f"FWM  {service.fwmark}{' IPv6' if service.family == 6 else ''}"
+    return f"{PROTOCOL_NAMES[service.protocol]}  {_endpoint(service.address, service.port, style)}"
+
+
+def _number(value: int, style: Format) -> str:
+    """Write a counter in nine columns, in thousands, millions and so on where it is longer."""
+    if style.is_exact:
+        return f"{value:>{max(9, len(str(value)) + 2)}}"
+    if value < 100_000_000:
+        return f"{value:>9}"
+    for unit, divisor, limit in (("K", 10**3, 10**9), ("M", 10**6, 10**11), ("G", 10**9, 10**14)):
+        if value < limit:
+            return f"{value // divisor:>8}{unit}"
+    return f"{value // 10**12:>8}T"
+
+
+def _plain(destination: Destination, style: Format) -> str:
+    name = _endpoint(destination.address, destination.port, style)
+    return (
+        f"  -> {name:<28} {destination.method.title:<7} {destination.weight:<6} "
+        f"{destination.active:<10} {destination.inactive:<10}\n"
+    )
+
+
+def _thresholds(destination: Destination, style: Format) -> str:
+    name = _endpoint(destination.address, destination.port, style)
+    return f"  -> {name:<28} {0:<10} {0:<10} {destination.active:<10} {destination.inactive:<10}\n"
+
+
+def _persistent(destination: Destination, style: Format) -> str:
+    name = _endpoint(destination.address, destination.port, style)
+    return f"  -> {name:<28} {destination.weight:<9} {0:<11} {destination.active:<10} {destination.inactive:<10}\n"
+
+
+_COLUMNS = "Prot LocalAddress:Port "
+_ARROW = "  -> RemoteAddress:Port"
+_HEADERS = {
+    "": f"{_COLUMNS}Scheduler Flags\n{_ARROW}           Forward Weight ActiveConn InActConn\n",
+    "stats": f"{_COLUMNS}              Conns   InPkts  OutPkts  InBytes OutBytes\n{_ARROW}\n",
+    "thresholds": f"{_COLUMNS}           Uthreshold Lthreshold ActiveConn InActConn \n{_ARROW}\n",
+    "persistent-conn": f"{_COLUMNS}           Weight    PersistConn ActiveConn InActConn \n{_ARROW}\n",
+}
+_ROWS: dict[str, Callable[[Destination, Format], str]] = {
+    "": _plain,
+    "thresholds": _thresholds,
+    "persistent-conn": _persistent,
+}
+
+
+def header(kind: str) -> str:
+    """Give the lines above a listing: of kind "" (plain), stats, thresholds or persistent-conn."""
+    return _HEADERS[kind]
+
+
+def service_text(service: Service, kind: str, style: Format) -> str:
+    """Give a service and its destinations."""
+    name = _name(service, style)
+    if kind == "stats":
+        rows = [_counters(name, service.counters, style)]
+        for destination in _ordered(service.destinations, style):
+            remote = f"  -> {_endpoint(destination.address, destination.port, style)}"
+            rows.append(_counters(remote, destination.counters, style))
+        return "".join(rows)
+    row = _ROWS[kind]
+    rows = [row(destination, style) for destination in _ordered(service.destinations, style)]
+    return "".join([f"{name} {service.scheduler.name}\n", *rows])
+
+
+def _counters(name: str, counters: Counters, style: Format) -> str:
+    values = (
+        counters.connections, counters.in_packets, counters.out_packets, counters.in_bytes, counters.out_bytes,
+    )  # fmt: skip
+    return f"{name:<33}{''.join(_number(value, style) for value in values)}\n"
+
+
+def connections_text(ipvs: Ipvs, style: Format) -> str:
+    """Give what `ipvsadm -Lc` prints, connections in the order they began."""
+    rows = ["IPVS connection entries\npro expire state       source             virtual            destination\n"]
+    rows += [_connection(ipvs, connection, style) for connection in ipvs.connections.entries()]
+    return "".join(rows)
+
+
+def _connection(ipvs: Ipvs, connection: IpvsConnection, style: Format) -> str:
+    minutes, seconds = divmod(ipvs.remaining_s(connection), 60)
+    source = _endpoint(connection.client, connection.client_port, style)
+    virtual = _endpoint(connection.virtual, connection.virtual_port, style)
+    real = _endpoint(connection.real, connection.real_port, style)
+    protocol = PROTOCOL_NAMES[connection.protocol]
+    return f"{protocol} {minutes:02}:{seconds:02}  {connection.state.name:<11} {source:<18} {virtual:<18} {real}\n"
+
+
+def rules_text(services: Iterable[Service], style: Format) -> str:
+    """Give what `ipvsadm -S` prints: options that make the same services again."""
+    rows = []
+    for service in ordered_services(services, style):
+        if service.fwmark:
+            name = f"-f {service.fwmark}{' -6' if service.family == 6 else ''}"
+        else:
+            option = PROTOCOL_NAMES[service.protocol][0].lower()
+            name = f"-{option} {_endpoint(service.address, service.port, style)}"
+        rows.append(f"-A {name} -s {service.scheduler.name}\n")
+        for destination in _ordered(service.destinations, style):
+            real = _endpoint(destination.address, destination.port, style)
+            tunnel = " --tun-type ipip" if destination.method.value == "tunnel" else ""
+            rows.append(
+                f"-a {name} -r {real} {_METHOD_OPTIONS[destination.method.value]} -w {destination.weight}{tunnel}\n"
+            )
+    return "".join(rows)
