@@ -50,10 +50,10 @@ class Clock:
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer on whose behalf
     work is being done at this instant, or `None`: every decision point asks this one attribute. `epoch_s` is the time of
-    day, in seconds since 1970, at which the lab began.
+    day, in seconds since 1970, at which the lab began. `commons` holds what the parts of one lab keep together, by name.
     """
 
-    __slots__ = ("_heap", "_ready", "_sealed", "_sequence", "context", "epoch_s", "now_ns", "seed")
+    __slots__ = ("_heap", "_ready", "_sealed", "_sequence", "commons", "context", "epoch_s", "now_ns", "seed")
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -64,6 +64,7 @@ class Clock:
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
         self._sealed: SealedExchange | None = None
+        self.commons: dict[str, Any] = {}
 
     @property
     def sealed(self) -> SealedExchange:

@@ -199,7 +199,16 @@ class Profile:
     ingress_rule_if_absent: bool
     tolerates_stale_vip: bool
     alias_vip_reference_counted: bool
+    #: A changed entry reaches drivers and service discovery as the old value and the new one; before, as its deletion.
     table_updates_are_replaced: bool
+    #: NetworkDB: the deletion of an entry it never heard of is remembered even if it came by gossip.
+    networkdb_keeps_unknown_deletions: bool = False
+    #: NetworkDB: the entries of a node that left a network are deleted but remembered for half an hour.
+    networkdb_buries_entries_of_leavers: bool = True
+    #: NetworkDB: entries of others are relayed when there is room after the node's own.
+    networkdb_relays_last: bool = False
+    #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its answer.
+    networkdb_acknowledges_by_time: bool = False
     enforcer_counts_completed_tasks: bool
     image_pull_error_is_reported: bool
     stack_passes_driver_opts: bool
@@ -291,6 +300,7 @@ _V26 = Profile(
     has_gateway_priority=False,
     gateway_score_by_family=False,
     gateway_choice="single",
+    static_default_routes=True,
     sandbox_before_endpoints=False,
     allocates_before_task=True,
     start_error_prefix="",
@@ -300,7 +310,6 @@ _V26 = Profile(
     failed_connect_keeps_settings=True,
     ipv6_gateway_needs_address=False,
     sysctl_disabled_ipv6_is_released=False,
-    static_default_routes=True,
     gwbridge_accepts_ipv6_gateway=False,
     default_bridge_ipv6_from_mac=True,
     default_bridge_ipv6_needs_subnet=True,
@@ -458,6 +467,7 @@ _V28 = evolve(
     has_gateway_priority=True,
     gateway_score_by_family=True,
     gateway_choice="dual-stack-first",
+    static_default_routes=False,
     sandbox_before_endpoints=True,
     allocates_before_task=False,
     start_error_prefix="failed to set up container networking: ",
@@ -467,7 +477,6 @@ _V28 = evolve(
     gwbridge_accepts_ipv6_gateway=True,
     default_bridge_ipv6_from_mac=False,
     default_bridge_ipv6_needs_subnet=False,
-    static_default_routes=False,
     has_bip6=True,
     host_connect_text=("cannot connect container to host network - container must be created in host network mode"),
     host_disconnect_text=(
@@ -615,6 +624,10 @@ _V29 = evolve(
     tolerates_stale_vip=True,
     alias_vip_reference_counted=True,
     table_updates_are_replaced=True,
+    networkdb_keeps_unknown_deletions=True,
+    networkdb_buries_entries_of_leavers=False,
+    networkdb_relays_last=True,
+    networkdb_acknowledges_by_time=True,
     enforcer_counts_completed_tasks=False,
     image_pull_error_is_reported=True,
     create_fills_maps=True,

@@ -1,0 +1,17 @@
+"""NetworkDB: what the nodes of a swarm tell each other about their networks, by gossip on port 7946."""
+
+from cnmsim.libnetwork.networkdb.convergence import first_difference, is_converged
+from cnmsim.libnetwork.networkdb.messages import TableOperation
+from cnmsim.libnetwork.networkdb.networkdb import NetworkDB, NetworkDBConfig
+from cnmsim.libnetwork.networkdb.store import store_of
+from cnmsim.libnetwork.networkdb.tables import WatchEvent
+
+__all__ = [
+    "NetworkDB",
+    "NetworkDBConfig",
+    "TableOperation",
+    "WatchEvent",
+    "first_difference",
+    "is_converged",
+    "store_of",
+]

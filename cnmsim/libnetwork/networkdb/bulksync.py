@@ -1,0 +1,162 @@
+"""Bulk syncs: all entries of the networks two nodes have in common, sent both ways over TCP.
+
+Source: moby `libnetwork/networkdb/cluster.go` (bulkSyncTables, bulkSync, bulkSyncNode), docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.task import Future, wait_for
+from cnmsim.libnetwork.networkdb.messages import BulkSync, TableEvent, TableOperation, table_event_size
+from cnmsim.libnetwork.networkdb.suspicion import PUSH_PULL_INTERVAL_S
+from cnmsim.libnetwork.networkdb.ticker import Ticker
+from cnmsim.libnetwork.networkdb.transport import LONGEST_STREAM
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+
+#: How long the answer to a bulk sync is waited for, in seconds.
+ANSWER_TIMEOUT_S = 30.0
+
+
+@define(eq=False)
+class BulkSynchronizer:
+    """The bulk syncs of one node. `timeouts` counts those that were never answered."""
+
+    db: NetworkDB
+    timeouts: int = field(default=0, init=False)
+    _ticker: Ticker = field(init=False)
+    _waiting: dict[str, list[tuple[int, Future[None]]]] = field(factory=dict, init=False)
+    _is_running: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ticker = Ticker(self.db.clock, self.db.random, PUSH_PULL_INTERVAL_S, self._tick)
+
+    def start(self) -> None:
+        """Begin with the periodic ones."""
+        self._ticker.arm()
+
+    def stop(self) -> None:
+        """Make no more of them."""
+        self._ticker.stop()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._waiting)
+
+    def _tick(self) -> None:
+        self._ticker.arm()
+        if self._is_running or self.db.members.is_paused:
+            return
+        if any(len(tables.nodes) > 1 for tables in self.db.networks.values() if not tables.is_leaving):
+            self._is_running = True
+            self.db.process.task(self._sync_all())
+
+    async def _sync_all(self) -> None:
+        try:
+            networks = [network for network, tables in self.db.networks.items() if not tables.is_leaving]
+            while networks:
+                tables = self.db.networks.get(networks.pop(0))
+                if tables is None:
+                    continue
+                done = await self.sync(list(tables.nodes), every=False)
+                networks = [network for network in networks if network not in done]
+        finally:
+            self._is_running = False
+
+    async def sync(self, nodes: Iterable[str], *, every: bool) -> list[str]:
+        """Sync with every one of the nodes in turn, or with one of them chosen at random, a second one if that fails.
+
+        Gives the networks that were synced with the last one.
+        """
+        partners = list(nodes) if every else self.db.sample(2, nodes)
+        done: list[str] = []
+        for node in partners:
+            if node == self.db.name or self.db.is_stopped:
+                continue
+            networks = self.db.common_networks(node)
+            try:
+                await self._sync_with(node, networks)
+            except OSError:
+                continue
+            done = networks
+            if not every:
+                break
+        return done
+
+    async def _sync_with(self, node: str, networks: list[str]) -> None:
+        if node not in self.db.nodes.active:
+            return
+        message = self._message(networks, is_unsolicited=True)
+        answered: Future[None] = Future(self.db.clock)
+        entry = (message.ltime, answered)
+        self._waiting.setdefault(node, []).append(entry)
+        try:
+            await self.db.members.send_reliably(message, self.db.nodes.active[node])
+            await wait_for(self.db.clock, answered, ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            if not answered.is_done:
+                self.timeouts += 1
+        finally:
+            waiting = self._waiting.get(node, [])
+            if entry in waiting:
+                waiting.remove(entry)
+            if not waiting:
+                self._waiting.pop(node, None)
+
+    def _message(self, networks: Iterable[str], *, is_unsolicited: bool) -> BulkSync:
+        db = self.db
+        if db.config.profile.networkdb_acknowledges_by_time:
+            db.table_clock += 1
+        known = {network: db.networks[network] for network in networks if network in db.networks}
+        message = BulkSync(
+            db.table_clock,
+            is_unsolicited,
+            db.name,
+            {network: tables.view.snapshot() for network, tables in known.items()},
+            {network: tables.residuals() for network, tables in known.items()},
+        )
+        for network, tables in known.items():
+            # Entries are alike: one of them stands for the size of all.
+            first = next(iter(tables.view), None)
+            each = table_event_size(network, first) if first is not None else 0
+            message.size = min(LONGEST_STREAM, message.size + len(network) + 2 + each * len(tables.view))
+        message.size += 20 + len(db.name)
+        return message
+
+    def receive(self, message: BulkSync) -> None:
+        """Take what another node knows, and answer if it asks for that."""
+        db = self.db
+        db.table_clock = max(db.table_clock, message.ltime + 1)
+        for network, snapshot in message.entries.items():
+            tables = db.networks.get(network)
+            if tables is None:
+                continue
+            residuals = message.residuals[network]
+            for version in tables.view.newer_in(snapshot):
+                operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
+                event = TableEvent(operation, network, version, residuals.get(version.slot.number, 0))
+                db.handle_table_event(event, is_bulk=True)
+        self._acknowledge(message)
+        member = db.nodes.active.get(message.name)
+        if message.is_unsolicited and member is not None:
+            answer = self._message(message.entries, is_unsolicited=False)
+            db.process.task(self._answer(answer, message.name))
+
+    async def _answer(self, answer: BulkSync, node: str) -> None:
+        try:
+            await self.db.members.send_reliably(answer, self.db.nodes.active[node])
+        except (OSError, KeyError):
+            return  # the other side waits in vain, and asks again
+
+    def _acknowledge(self, message: BulkSync) -> None:
+        by_time = self.db.config.profile.networkdb_acknowledges_by_time
+        for ltime, answered in self._waiting.get(message.name, []):
+            is_answer = message.ltime > ltime if by_time else not message.is_unsolicited
+            if is_answer and not answered.is_done:
+                answered.set_result(None)

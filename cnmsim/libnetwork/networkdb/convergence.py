@@ -1,0 +1,98 @@
+"""Whether the nodes of a lab agree: on who is there, on who is attached to what, and on every entry.
+
+What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.clock import Clock
+from cnmsim.libnetwork.networkdb.store import Key, store_of
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+    from cnmsim.libnetwork.networkdb.tables import NetworkTables
+
+
+def is_converged(clock: Clock) -> bool:
+    """Tell whether all nodes of a lab that take part in gossip have the same view, and have nothing more to say.
+
+    Nodes that cannot reach each other never agree: give whoever waits for this a limit.
+    """
+    databases = store_of(clock).databases
+    return not any(_is_busy(db) for db in databases) and first_difference(databases) == ""
+
+
+def _is_busy(db: NetworkDB) -> bool:
+    members = db.members
+    if members.queue or db.network_queue or db.node_queue or members.suspicions:
+        return True
+    if db.bulk.is_waiting or db.rejoiner.joining:
+        return True
+    return any(
+        tables.own or tables.relayed or not (tables.is_in_sync or tables.is_leaving)
+        for tables in db.networks.values()
+    )
+
+
+def first_difference(databases: Iterable[NetworkDB]) -> str:
+    """Say in what two nodes differ, or "" if they agree.
+
+    The nodes compared are those that some chain of common members joins: two clusters of one lab need not agree.
+    """
+    for cluster in _clusters(list(databases)):
+        names = {db.name for db in cluster}
+        for db in cluster:
+            active = set(db.nodes.active)
+            if active != names:
+                wrong = ", ".join(sorted(active ^ names))
+                return f"{db.name} on {db.process.machine.name} differs from the others about node {wrong}"
+        difference = _difference_in_networks(cluster)
+        if difference:
+            return difference
+    return ""
+
+
+def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
+    by_name = {db.name: db for db in databases}
+    left = dict(by_name)
+    found: list[list[NetworkDB]] = []
+    while left:
+        name, db = next(iter(left.items()))
+        cluster, todo = {name: db}, [db]
+        while todo:
+            known = todo.pop()
+            for other in (*known.nodes.active, *known.nodes.failed):
+                if other in by_name and other not in cluster:
+                    cluster[other] = by_name[other]
+                    todo.append(by_name[other])
+        for each in cluster:
+            left.pop(each, None)
+        found.append([db for db in databases if db.name in cluster])
+    return found
+
+
+def _difference_in_networks(cluster: list[NetworkDB]) -> str:
+    attached: dict[str, list[tuple[NetworkDB, NetworkTables]]] = {}
+    for db in cluster:
+        for network, tables in db.networks.items():
+            if not tables.is_leaving:
+                attached.setdefault(network, []).append((db, tables))
+    for network, nodes in attached.items():
+        names = {db.name for db, _ in nodes}
+        first: set[tuple[Key, int]] | None = None
+        first_codes = None
+        for db, tables in nodes:
+            if set(tables.nodes) != names:
+                wrong = ", ".join(sorted(set(tables.nodes) ^ names))
+                return f"{db.name} differs from the others about {wrong} on network {network}"
+            if first_codes is not None and tables.view.codes == first_codes:
+                continue
+            entries = {(v.slot.key, v.ltime) for v in tables.view if not v.is_deleted}
+            if first is None:
+                first, first_codes = entries, tables.view.codes
+            elif entries != first:
+                return f"{db.name} differs from {nodes[0][0].name} about {len(entries ^ first)} entries of {network}"
+    return ""

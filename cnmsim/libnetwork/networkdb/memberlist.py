@@ -1,0 +1,426 @@
+"""Membership by SWIM: who is in the gossip cluster, as one node sees it.
+
+Members are probed, suspected, declared dead and heard of again; the news travel by gossip, and everything is exchanged
+over TCP now and then. Source: memberlist `state.go`, `net.go`, `memberlist.go` (v0.5.4), with `DefaultLANConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from random import Random
+from typing import Any, Protocol
+
+from attrs import define, evolve, field
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Task
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
+from cnmsim.libnetwork.networkdb.messages import (
+    COMPOUND_HEADER,
+    COMPOUND_OVERHEAD,
+    ENCRYPTION_OVERHEAD,
+    Ack,
+    Compound,
+    Dead,
+    IndirectPing,
+    Member,
+    Nack,
+    NetworkState,
+    Ping,
+    PushPull,
+    State,
+    Suspect,
+)
+from cnmsim.libnetwork.networkdb.probe import Prober
+from cnmsim.libnetwork.networkdb.suspicion import (
+    SUSPICION_MAX_MULT,
+    SUSPICION_MULT,
+    Suspicion,
+    push_pull_interval_s,
+    suspicion_timeout_s,
+)
+from cnmsim.libnetwork.networkdb.ticker import Ticker
+from cnmsim.libnetwork.networkdb.transport import Keyring, SocketAddress, Stream, Transport
+
+GOSSIP_INTERVAL_S = 0.2
+GOSSIP_NODES = 3
+#: For so long a dead member still gets gossip, in seconds: it may be alive and object.
+GOSSIP_TO_THE_DEAD_S = 30.0
+
+
+class Delegate(Protocol):
+    """The layer above: it has broadcasts of its own, a part in each push/pull, and wants to know of members."""
+
+    @property
+    def queues(self) -> list[BroadcastQueue]:
+        """What it has to gossip to the whole cluster."""
+
+    def receive(self, message: Any) -> None:
+        """Take one of its messages."""
+
+    def receive_stream(self, message: Any) -> None:
+        """Take one of its messages that came over TCP."""
+
+    def local_state(self, *, is_join: bool) -> NetworkState:
+        """Give its part of a push/pull."""
+
+    def merge_state(self, state: NetworkState) -> None:
+        """Take the other side's part."""
+
+    def joined(self, member: Member) -> None:
+        """Take note that a member is there."""
+
+    def left(self, member: Member) -> None:
+        """Take note that a member is gone."""
+
+
+@define(eq=False)
+class Memberlist:
+    """The members of the cluster as one node sees them. `ring` is the order in which they are probed."""
+
+    process: Process
+    name: str
+    bind: Address
+    advertised: SocketAddress
+    keyring: Keyring
+    random: Random
+    delegate: Delegate
+    packet_size: int
+    members: dict[str, Member] = field(factory=dict, init=False)
+    ring: list[str] = field(factory=list, init=False)
+    is_leaving: bool = field(default=False, init=False)
+    is_stopped: bool = field(default=False, init=False)
+    queue: BroadcastQueue = field(init=False)
+    transport: Transport = field(init=False)
+    prober: Prober = field(init=False)
+    suspicions: dict[str, Suspicion] = field(factory=dict, init=False)
+    _changed_ns: dict[str, int] = field(factory=dict, init=False)
+    _gossip: Ticker = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.queue = BroadcastQueue(lambda: len(self.members), self.wake)
+        self.transport = Transport(
+            self.process, self.bind, self.advertised[1], self.keyring, self._packet, self._stream
+        )
+        self.prober = Prober(self)
+        self._gossip = Ticker(self.clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tick)
+        self.alive(Member(self.name, *self.advertised, 1), is_bootstrap=True)
+        self.prober.start()
+        self._schedule_push_pull(self.random.random() * push_pull_interval_s(1))
+
+    @property
+    def clock(self) -> Clock:
+        """The lab's clock."""
+        return self.process.clock
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the daemon stands still."""
+        return self.process.is_paused
+
+    @property
+    def me(self) -> Member:
+        """Its own node."""
+        return self.members[self.name]
+
+    def task(self, coroutine: Coroutine[Any, Any, Any]) -> Task[Any]:
+        """Run a conversation."""
+        return self.process.task(coroutine)
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        return self.packet_size - COMPOUND_HEADER - ENCRYPTION_OVERHEAD
+
+    def _pending(self, used: int) -> list[Any]:
+        return take_from([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._room - used)
+
+    def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
+        """Send a packet, and gossip with it if there is some. `False` if it could not leave this host."""
+        if carries_gossip and (extra := self._pending(COMPOUND_OVERHEAD + message.size)):
+            message = Compound((message, *extra))
+        try:
+            self.transport.send(message, to)
+        except OSError:
+            return False
+        return True
+
+    def wake(self) -> None:
+        """Gossip at the next tick: there is something to tell."""
+        if not self.is_stopped:
+            self._gossip.arm()
+
+    def _gossip_tick(self) -> None:
+        if self.is_paused:
+            self._gossip.arm()
+            return
+        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS)
+
+        def may_hear(member: Member) -> bool:
+            if member.state is State.DEAD:
+                return self._changed_ns.get(member.name, 0) >= horizon_ns
+            return member.state is not State.LEFT
+
+        for member in self.choose(GOSSIP_NODES, may_hear):
+            messages = self._pending(0)
+            if not messages:
+                break
+            message = messages[0] if len(messages) == 1 else Compound(tuple(messages))
+            self.send(message, (member.address, member.port), carries_gossip=False)
+        if self.queue or any(self.delegate.queues):
+            self._gossip.arm()
+
+    def choose(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
+        """Choose up to `count` other members at random of those that fit."""
+        ring, members, size = self.ring, self.members, len(self.ring)
+        chosen: list[Member] = []
+        numbers: Iterable[int]
+        if size < 3 * count:
+            numbers = self.random.sample(range(size), size)
+        else:
+            numbers = (int(self.random.random() * size) for _ in range(3 * size))
+        for number in numbers:
+            member = members[ring[number]]
+            if member.name != self.name and member not in chosen and fits(member):
+                chosen.append(member)
+                if len(chosen) == count:
+                    break
+        return chosen
+
+    # --- receiving -----------------------------------------------------------------------------------------------
+
+    def _packet(self, message: Any, sender: SocketAddress) -> None:
+        match message:
+            case Ping():
+                self.prober.ping(message)
+            case Ack():
+                self.prober.ack(message)
+            case Nack():
+                self.prober.nack(message)
+            case IndirectPing():
+                self.prober.indirect_ping(message, sender)
+            case Member():
+                self.alive(message)
+            case Suspect():
+                self.suspect(message)
+            case Dead():
+                self.dead(message)
+            case Compound(parts=parts, is_user=False):
+                for part in parts:
+                    self._packet(part, sender)
+            case _:
+                self.delegate.receive(message)
+
+    async def _stream(self, stream: Stream) -> None:
+        message = await stream.recv()
+        match message:
+            case Ping():
+                await self.prober.answer_stream(stream, message)
+            case PushPull():
+                stream.send(self._push_pull(is_join=message.is_join))
+                self._merge(message)
+            case _:
+                self.delegate.receive_stream(message)
+
+    # --- what is known of members --------------------------------------------------------------------------------
+
+    def alive(self, member: Member, *, is_bootstrap: bool = False) -> None:
+        """Take the news that a member is there."""
+        is_me = member.name == self.name
+        if self.is_leaving and is_me:
+            return
+        known = self.members.get(member.name)
+        if known is not None:
+            if (known.address, known.port) != (member.address, member.port) and known.state is not State.LEFT:
+                return
+            if is_me:
+                if member.incarnation > known.incarnation:
+                    self._refute(known, member.incarnation)
+                return
+            if member.incarnation <= known.incarnation:
+                return
+        else:
+            self.members[member.name] = member
+            self._insert(member.name)
+        self._forgive(member.name)
+        self.members[member.name] = member
+        if not is_bootstrap:
+            self.queue.queue(member, member.name)
+        if known is None or known.is_gone:
+            self.delegate.joined(member)
+
+    def _insert(self, name: str) -> None:
+        # A random place in the order of probing keeps the time until it is probed short on average.
+        ring = self.ring
+        ring.append(name)
+        place = int(self.random.random() * len(ring))
+        ring[place], ring[-1] = ring[-1], ring[place]
+
+    def _forgive(self, name: str) -> None:
+        suspicion = self.suspicions.pop(name, None)
+        if suspicion is not None:
+            suspicion.cancel()
+
+    def _refute(self, me: Member, incarnation: int) -> None:
+        mine = max(me.incarnation, incarnation) + 1
+        self.members[self.name] = member = evolve(me, incarnation=mine)
+        self.prober.awareness.apply(1)
+        self.queue.queue(member, self.name)
+
+    def suspect(self, message: Suspect) -> None:
+        """Take the news that a member does not answer."""
+        name = message.name
+        known = self.members.get(name)
+        if known is None or message.incarnation < known.incarnation:
+            return
+        suspicion = self.suspicions.get(name)
+        if suspicion is not None:
+            if suspicion.confirm(message.sender):
+                self.queue.queue(message, name)
+            return
+        if known.state is not State.ALIVE:
+            return
+        if name == self.name:
+            self._refute(known, message.incarnation)
+            return
+        self.queue.queue(message, name)
+        self._change(evolve(known, incarnation=message.incarnation, state=State.SUSPECT))
+        wanted = SUSPICION_MULT - 2
+        count = len(self.members)
+        if count - 2 < wanted:
+            wanted = 0
+        shortest_s = suspicion_timeout_s(count)
+
+        def expired() -> None:
+            suspected = self.members.get(name)
+            if suspected is not None and suspected.state is State.SUSPECT:
+                self.dead(Dead(name, suspected.incarnation, self.name))
+
+        self.suspicions[name] = Suspicion(
+            self.clock, message.sender, wanted, shortest_s, shortest_s * SUSPICION_MAX_MULT, expired
+        )
+
+    def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:
+        """Take the news that a member is gone."""
+        name = message.name
+        known = self.members.get(name)
+        if known is None or message.incarnation < known.incarnation:
+            return
+        self._forgive(name)
+        if known.is_gone:
+            return
+        if name == self.name and not self.is_leaving:
+            self._refute(known, message.incarnation)
+            return
+        self.queue.queue(message, name, on_sent)
+        state = State.LEFT if message.sender == name else State.DEAD
+        gone = evolve(known, incarnation=message.incarnation, state=state)
+        self._change(gone)
+        self.delegate.left(gone)
+
+    def _change(self, member: Member) -> None:
+        self.members[member.name] = member
+        self._changed_ns[member.name] = self.clock.now_ns
+
+    def reset(self) -> None:
+        """Forget members that are gone for long, and shuffle the order of probing."""
+        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS)
+        for name, changed_ns in list(self._changed_ns.items()):
+            if not self.members[name].is_gone:
+                if self.members[name].state is State.ALIVE:
+                    del self._changed_ns[name]
+            elif changed_ns < horizon_ns and name != self.name:
+                del self._changed_ns[name], self.members[name]
+                self.ring.remove(name)
+        self.random.shuffle(self.ring)
+
+    # --- everything at once --------------------------------------------------------------------------------------
+
+    def _schedule_push_pull(self, delay_s: float) -> None:
+        self.clock.call_later(delay_s + push_pull_interval_s(len(self.members)), self._push_pull_tick)
+
+    def _push_pull_tick(self) -> None:
+        if self.is_stopped:
+            return
+        partners = self.choose(1, lambda member: member.state is State.ALIVE)
+        if partners and not self.is_paused:
+            self.task(self._try_push_pull((partners[0].address, partners[0].port)))
+        self._schedule_push_pull(0.0)
+
+    async def _try_push_pull(self, to: SocketAddress) -> None:
+        try:
+            await self.push_pull(to, is_join=False)
+        except OSError:
+            return  # the next one is with another
+
+    async def push_pull(self, to: SocketAddress, *, is_join: bool) -> None:
+        """Exchange all that is known with the node at an address. Raises `OSError` if it cannot be reached."""
+        stream = await self.transport.dial(to)
+        try:
+            stream.send(self._push_pull(is_join=is_join))
+            answer = await stream.recv()
+        finally:
+            stream.close()
+        if isinstance(answer, PushPull):
+            self._merge(answer)
+
+    def _push_pull(self, *, is_join: bool) -> PushPull:
+        state = self.delegate.local_state(is_join=is_join)
+        return PushPull(is_join, tuple(self.members.values()), state)
+
+    def _merge(self, message: PushPull) -> None:
+        members = self.members
+        for member in message.members:
+            if members.get(member.name) is member:
+                continue
+            if member.state is State.ALIVE:
+                self.alive(member)
+            elif member.state is State.LEFT:
+                self.dead(Dead(member.name, member.incarnation, member.name))
+            else:
+                # Another's word that a member is dead is not enough: it becomes a suspicion.
+                self.suspect(Suspect(member.name, member.incarnation, self.name))
+        self.delegate.merge_state(message.state)
+
+    async def join(self, addresses: Iterable[SocketAddress]) -> int:
+        """Exchange all that is known with the nodes at these addresses; tells how many of them answered."""
+        count = 0
+        for address in addresses:
+            try:
+                await self.push_pull(address, is_join=True)
+            except OSError:
+                continue
+            count += 1
+        return count
+
+    def send_user(self, message: Any, member: Member) -> None:
+        """Send a packet of the layer above to one member."""
+        self.send(message, (member.address, member.port), carries_gossip=False)
+
+    async def send_reliably(self, message: Any, member: Member) -> None:
+        """Send a message of the layer above over TCP. Raises `OSError`."""
+        stream = await self.transport.dial((member.address, member.port))
+        try:
+            stream.send(message)
+        finally:
+            stream.close()
+
+    def leave(self, on_sent: Callable[[], None]) -> bool:
+        """Tell the others that this node leaves; `on_sent` is called when that has gone out. `False` if nobody is there."""
+        self.is_leaving = True
+        self.dead(Dead(self.name, self.me.incarnation, self.name), on_sent)
+        return any(not member.is_gone and member.name != self.name for member in self.members.values())
+
+    def stop(self) -> None:
+        """Stop at once, without a word."""
+        if self.is_stopped:
+            return
+        self.is_stopped = True
+        self.prober.stop()
+        self._gossip.stop()
+        for suspicion in self.suspicions.values():
+            suspicion.cancel()
+        self.transport.close()

@@ -1,0 +1,251 @@
+"""What the members of a gossip cluster tell each other, and how many bytes each message takes on the wire.
+
+The sizes are those of memberlist's msgpack and of NetworkDB's protobuf encodings (`networkdb.proto`), to a few bytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.libnetwork.networkdb.store import Version
+
+#: What a compound message adds as a whole and for each part, in bytes (memberlist `compoundHeaderOverhead`).
+COMPOUND_HEADER = 2
+COMPOUND_OVERHEAD = 2
+#: Version, nonce and authentication tag around each packet (memberlist `encryptOverhead`, encryption version 1).
+ENCRYPTION_OVERHEAD = 29
+#: The type byte in front of a message for the layer above memberlist.
+USER_OVERHEAD = 1
+
+
+class State(IntEnum):
+    """What is thought of a member."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+
+@frozen
+class Member:
+    """A member of the cluster, as some node knows it; while it is alive, also the message that says so."""
+
+    name: str
+    address: Address
+    port: int
+    incarnation: int
+    state: State = State.ALIVE
+
+    @property
+    def size(self) -> int:
+        """Its length as an `alive` message, in bytes."""
+        return 64 + len(self.name) + len(self.address)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is dead or has left."""
+        return self.state >= State.DEAD
+
+    def __str__(self) -> str:
+        return f"{self.name}/{format_ip(self.address)}"
+
+
+@frozen
+class Ping:
+    """Are you there? Answered by an `Ack` to `source`, only by the member of that name."""
+
+    seq: int
+    name: str
+    source: tuple[Address, int]
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 67 + len(self.name) * 2 + len(self.source[0])
+
+
+@frozen
+class IndirectPing:
+    """Ask that member for me. Answered by the `Ack` that came, or after a while by a `Nack`."""
+
+    seq: int
+    target: Member
+    source: tuple[Address, int]
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 88 + len(self.target.name) * 2 + len(self.source[0]) * 2
+
+
+@frozen
+class Ack:
+    """I am here."""
+
+    seq: int
+    size = 22
+
+
+@frozen
+class Nack:
+    """I heard nothing from the member you asked about."""
+
+    seq: int
+    size = 13
+
+
+@frozen
+class Suspect:
+    """`name` does not answer, says `sender`."""
+
+    name: str
+    incarnation: int
+    sender: str
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 31 + len(self.name) + len(self.sender)
+
+
+@frozen
+class Dead:
+    """`name` is gone, says `sender`; it left by itself if it says so itself."""
+
+    name: str
+    incarnation: int
+    sender: str
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 31 + len(self.name) + len(self.sender)
+
+
+@frozen
+class NodeEvent:
+    """A node joined the cluster of databases, or is about to leave it."""
+
+    ltime: int
+    name: str
+    is_join: bool
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 9 + len(self.name)
+
+
+@frozen
+class NetworkEvent:
+    """A node joined or left a network. The version's key is (node, network); it is deleted when the node left."""
+
+    version: Version
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        node, network = self.version.slot.key
+        return 11 + len(node) + len(network)
+
+
+class TableOperation(IntEnum):
+    """What happened to an entry (networkdb.proto `TableEvent.Type`)."""
+
+    CREATE = 1
+    UPDATE = 2
+    DELETE = 3
+
+
+@frozen
+class TableEvent:
+    """An entry of a network's table has a new version. `residual_s`: how long a deleted entry is to be remembered."""
+
+    operation: TableOperation
+    network: str
+    version: Version
+    residual_s: int = 0
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return table_event_size(self.network, self.version)
+
+
+def table_event_size(network: str, version: Version) -> int:
+    """Tell how many bytes the event of a version takes."""
+    table, key = version.slot.key
+    return 24 + len(version.owner) + len(network) + len(table) + len(key) + value_size(version.value)
+
+
+def value_size(value: Any) -> int:
+    """Tell how many bytes a value takes: its length if it has one, else that of its text."""
+    return len(value) if hasattr(value, "__len__") else len(str(value))
+
+
+@frozen
+class Compound:
+    """Several messages in one packet."""
+
+    parts: tuple[Any, ...]
+    is_user: bool = False
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        total: int = COMPOUND_HEADER + self.is_user
+        for part in self.parts:
+            total += COMPOUND_OVERHEAD + part.size
+        return total
+
+
+@frozen
+class NetworkState:
+    """The layer above's part of a push/pull: who is attached to which network (networkdb.proto `NetworkPushPull`)."""
+
+    ltime: int
+    name: str
+    attachments: array[int]
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 12 + len(self.name) + 52 * self.count
+
+
+@frozen
+class PushPull:
+    """All that a node knows of the members, and the layer above's part; answered by the same from the other side."""
+
+    is_join: bool
+    members: tuple[Member, ...]
+    state: NetworkState
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return 20 + 80 * len(self.members) + self.state.size
+
+
+@define
+class BulkSync:
+    """All entries of some networks. An unsolicited one is answered by the same from the other side.
+
+    `entries` holds a snapshot for each network, `residuals` for how long each deleted entry is to be remembered still,
+    by its slot, in seconds.
+    """
+
+    ltime: int
+    is_unsolicited: bool
+    name: str
+    entries: Mapping[str, array[int]]
+    residuals: Mapping[str, Mapping[int, int]]
+    size: int = field(default=0)

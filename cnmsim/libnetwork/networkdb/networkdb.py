@@ -1,0 +1,509 @@
+"""NetworkDB: the tables of a swarm's networks, kept alike on all nodes by gossip.
+
+A node tells the others what it creates, changes and deletes; news are ordered by Lamport time; whoever missed some gets
+them by the next bulk sync. Only nodes attached to a network hear of its entries. Source: moby
+`libnetwork/networkdb/*.go` (docker-v29.7.2, v28.5.2), `docs/networkdb.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from random import Random
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import NotFound, SystemFault
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Future
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
+from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
+from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
+from cnmsim.libnetwork.networkdb.messages import (
+    COMPOUND_HEADER,
+    COMPOUND_OVERHEAD,
+    BulkSync,
+    Compound,
+    Member,
+    NetworkEvent,
+    NetworkState,
+    NodeEvent,
+    TableEvent,
+    TableOperation,
+)
+from cnmsim.libnetwork.networkdb.nodes import Nodes
+from cnmsim.libnetwork.networkdb.rejoin import Rejoiner, complete
+from cnmsim.libnetwork.networkdb.store import SharedStore, Version, View, store_of
+from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REAP_PERIOD_S, NetworkTables, WatchEvent
+from cnmsim.libnetwork.networkdb.ticker import Ticker
+from cnmsim.libnetwork.networkdb.transport import Keyring
+from cnmsim.libnetwork.profile import Profile
+
+GOSSIP_PORT = 7946
+#: Nothing heard in a bulk sync is relayed while more than so many messages wait to be.
+LONGEST_QUEUE_ON_SYNC = 500
+
+
+@define
+class NetworkDBConfig:
+    """How one node takes part. `name` identifies it; `packet_size` is what a datagram carries at most, in bytes."""
+
+    name: str
+    bind_addr: Address
+    advertise_addr: Address
+    profile: Profile
+    port: int = GOSSIP_PORT
+    keys: list[bytes] = field(factory=list)
+    packet_size: int = 1400
+
+
+@define(eq=False)
+class NetworkDB:
+    """The database of one node, whose sockets `process` owns. Raises `OSError` if its port is taken.
+
+    `on_node` is called with the address of each node that came (`True`) or went.
+    """
+
+    process: Process
+    random: Random
+    config: NetworkDBConfig
+    on_node: Callable[[Address, bool], None] | None = None
+    nodes: Nodes = field(init=False)
+    networks: dict[str, NetworkTables] = field(factory=dict, init=False)
+    network_clock: int = field(default=0, init=False)
+    table_clock: int = field(default=0, init=False)
+    members: Memberlist = field(init=False)
+    is_stopped: bool = field(default=False, init=False)
+    bulk: BulkSynchronizer = field(init=False)
+    rejoiner: Rejoiner = field(init=False)
+    network_queue: BroadcastQueue = field(init=False)
+    node_queue: BroadcastQueue = field(init=False)
+    _attachments: View = field(init=False)
+    _attachment_reaps: dict[int, int] = field(factory=dict, init=False)
+    _watchers: list[tuple[str, str, Callable[[WatchEvent], None]]] = field(factory=list, init=False)
+    _gossip: Ticker = field(init=False)
+    _reap: Ticker = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        clock, config = self.clock, self.config
+        self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
+        self._attachments = View(self.store.attachments)
+        self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
+        self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
+        self._gossip = Ticker(clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tables)
+        self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
+        self.bulk = BulkSynchronizer(self)
+        self.rejoiner = Rejoiner(self)
+        self.members = Memberlist(
+            self.process,
+            config.name,
+            config.bind_addr,
+            (config.advertise_addr, config.port),
+            Keyring(list(config.keys)),
+            self.random,
+            self,
+            config.packet_size,
+        )
+        self.bulk.start()
+        self.rejoiner.start()
+        self.store.databases.append(self)
+        self.process.exited.add_done_callback(lambda _: self.stop())
+
+    @property
+    def clock(self) -> Clock:
+        """The lab's clock."""
+        return self.process.clock
+
+    @property
+    def store(self) -> SharedStore:
+        """What is known anywhere in the lab."""
+        return store_of(self.clock)
+
+    @property
+    def name(self) -> str:
+        """Its node's name in the cluster."""
+        return self.config.name
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys it talks with."""
+        return self.members.keyring
+
+    # --- the cluster ---------------------------------------------------------------------------------------------
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something that takes its time, as a thread of the daemon, from this instant on."""
+        # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
+        self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
+
+    def join(self, addresses: Iterable[Address]) -> None:
+        """Join the cluster of nodes at these addresses, and try these again whenever none of them is a member."""
+        self.rejoiner.join([(address, self.config.port) for address in addresses])
+
+    def close(self, on_closed: Callable[[], None] | None = None) -> None:
+        """Tell the others goodbye, then stop; `on_closed` is called after that."""
+        self.start(lambda: self.rejoiner.leave(on_closed))
+
+    def stop(self) -> None:
+        """Stop at once, without a word, as a crash does."""
+        if self.is_stopped:
+            return
+        self.is_stopped = True
+        self.bulk.stop()
+        self.rejoiner.stop()
+        self._gossip.stop()
+        self._reap.stop()
+        self.members.stop()
+        for tables in self.networks.values():
+            tables.view.clear()
+        self._attachments.clear()
+        self.store.databases.remove(self)
+
+    def send_node_event(self, *, is_join: bool) -> Future[None]:
+        """Tell all that this node joined or is about to leave; done when that was said often enough, or nobody is there."""
+        self.network_clock += 1
+        said: Future[None] = Future(self.clock)
+        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), None, lambda: complete(said))
+        if len(self.nodes.active) <= 1:
+            complete(said)
+        return said
+
+    # --- tables --------------------------------------------------------------------------------------------------
+
+    def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
+        """Call `callback` with every change others make to a table, of one network or of any (""); gives what ends that."""
+        watcher = (table, network, callback)
+        self._watchers.append(watcher)
+        if self.config.profile.table_updates_are_replaced and network in self.networks:
+            for version in list(self.networks[network].view):
+                name, key = version.slot.key
+                if name == table and version.owner != self.name and not version.is_deleted:
+                    event = WatchEvent(network, table, key, TableOperation.CREATE, None, version.value, version.value)
+                    self.clock.call_soon(callback, event)
+        return lambda: self._watchers.remove(watcher)
+
+    def _notify(self, event: WatchEvent) -> None:
+        for watcher in self._watchers:
+            if watcher[0] == event.table and watcher[1] in {"", event.network}:
+                self.clock.call_soon(self._deliver, watcher, event)
+
+    def _deliver(self, watcher: tuple[str, str, Callable[[WatchEvent], None]], event: WatchEvent) -> None:
+        if watcher in self._watchers:
+            watcher[2](event)
+
+    def get_entry(self, table: str, network: str, key: str) -> Any:
+        """Give the value of an entry. Raises `NotFound`."""
+        version = self._entry(table, network, key)
+        if version is None:
+            raise NotFound(f"could not get entry in table {table} with network id {network} and key {key}")
+        if version.is_deleted:
+            raise NotFound(
+                f"entry in table {table} network id {network} and key {key} deleted and pending garbage collection"
+            )
+        return version.value
+
+    def entries(self, table: str, network: str) -> dict[str, Any]:
+        """Give the entries of a network's table as this node knows them, by key."""
+        tables = self.networks.get(network)
+        found: dict[str, Any] = {}
+        for version in tables.view if tables is not None else ():
+            name, key = version.slot.key
+            if name == table and not version.is_deleted:
+                found[key] = version.value
+        return found
+
+    def _entry(self, table: str, network: str, key: str) -> Version | None:
+        tables = self.networks.get(network)
+        return None if tables is None else tables.view.get((table, key))
+
+    def create_entry(self, table: str, network: str, key: str, value: Any) -> None:
+        """Make an entry and tell the others. Raises `SystemFault` if there is one, deleted or not."""
+        if self._entry(table, network, key) is not None:
+            raise SystemFault(
+                f"cannot create entry in table {table} with network id {network} and key {key}, already exists"
+            )
+        self._write(TableOperation.CREATE, table, network, key, value)
+
+    def update_entry(self, table: str, network: str, key: str, value: Any) -> None:
+        """Change an entry and tell the others. Raises `SystemFault` if there is none."""
+        if self._entry(table, network, key) is None:
+            raise SystemFault(
+                f"cannot update entry as the entry in table {table} with network id {network} and key {key} "
+                "does not exist"
+            )
+        self._write(TableOperation.UPDATE, table, network, key, value)
+
+    def delete_entry(self, table: str, network: str, key: str) -> None:
+        """Delete an entry and tell the others. Raises `SystemFault` if there is none."""
+        version = self._entry(table, network, key)
+        if version is None or version.is_deleted:
+            raise SystemFault(
+                f"cannot delete entry {table} with network id {network} and key {key} "
+                "does not exist or is already being deleted"
+            )
+        self._write(TableOperation.DELETE, table, network, key, version.value)
+
+    def _write(self, operation: TableOperation, table: str, network: str, key: str, value: Any) -> None:
+        tables = self.networks.get(network) or self._tables(network)
+        self.table_clock += 1
+        is_deleted = operation is TableOperation.DELETE
+        version = tables.view.space.version((table, key), self.table_clock, self.name, value, is_deleted=is_deleted)
+        tables.put(version)
+        if is_deleted:
+            self._reap.arm()
+        residual_s = int(REAP_ENTRY_S) if is_deleted else 0
+        tables.own.queue(TableEvent(operation, network, version, residual_s), (table, key))
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
+    def _tables(self, network: str) -> NetworkTables:
+        profile = self.config.profile
+        nodes: dict[str, None] = {}
+        own = BroadcastQueue(lambda: len(nodes), self._wake_gossip)
+        relayed = BroadcastQueue(lambda: len(nodes), self._wake_gossip) if profile.networkdb_relays_last else own
+        view = View(self.store.network(network))
+        tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._notify, nodes)
+        self.networks[network] = tables
+        return tables
+
+    def join_network(self, network: str) -> None:
+        """Attach this node to a network: its tables are fetched from every node that is attached, one after the other.
+
+        Raises `SystemFault` if it is attached already (29.x).
+        """
+        tables = self.networks.get(network)
+        if tables is not None and not tables.is_leaving and self.config.profile.networkdb_keeps_unknown_deletions:
+            raise SystemFault(f"networkdb: network {network} is already joined")
+        tables = tables or self._tables(network)
+        tables.is_leaving = tables.is_in_sync = False
+        tables.nodes.clear()
+        for number in self._attachments.space.group(network):
+            version = self._attachments.at(number)
+            if version is not None and not version.is_deleted and version.owner != self.name:
+                tables.nodes[version.owner] = None
+        tables.nodes[self.name] = None
+        self._attach(network, is_leaving=False)
+        self.start(lambda: self._fetch(tables))
+
+    async def _fetch(self, tables: NetworkTables) -> None:
+        await self.bulk.sync(list(tables.nodes), every=True)
+        tables.is_in_sync = True
+
+    def leave_network(self, network: str) -> None:
+        """Detach this node from a network. Raises `SystemFault` if it is not attached."""
+        tables = self.networks.get(network)
+        if tables is None:
+            raise SystemFault(f"could not find network {network} while trying to leave")
+        self._attach(network, is_leaving=True)
+        tables.nodes.pop(self.name, None)
+        for version in list(tables.view):
+            if version.owner != self.name:
+                tables.drop(version.slot.number)
+            elif not version.is_deleted:
+                # Newer than what the others have, so that they delete it if this node is back before they hear it left.
+                self.table_clock += 1
+                tables.put(tables.tombstone_of(version, self.table_clock))
+            tables.withdraw(version)
+        tables.is_leaving = True
+        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
+        self._reap.arm()
+
+    def _attach(self, network: str, *, is_leaving: bool) -> None:
+        self.network_clock += 1
+        version = self._attachments.space.version(
+            (self.name, network), self.network_clock, self.name, None, is_deleted=is_leaving
+        )
+        self._attachments.put(version)
+        self.network_queue.queue(NetworkEvent(version), (self.name, network))
+
+    def peers(self, network: str) -> list[Member]:
+        """Give the nodes attached to a network, this one included."""
+        tables = self.networks.get(network)
+        found = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
+        return [member for member in found if member is not None]
+
+    def common_networks(self, node: str) -> list[str]:
+        """Give the networks that both this node and another are attached to."""
+        return [network for network, tables in self.networks.items() if node in tables.nodes]
+
+    # --- gossip --------------------------------------------------------------------------------------------------
+
+    def _wake_members(self) -> None:
+        self.members.wake()
+
+    def _wake_gossip(self) -> None:
+        if not self.is_stopped:
+            self._gossip.arm()
+
+    def _gossip_tables(self) -> None:
+        if self.members.is_paused:
+            self._gossip.arm()
+            return
+        room = self.config.packet_size - COMPOUND_HEADER
+        is_pending = False
+        for tables in self.networks.values():
+            queues = [tables.own] if tables.relayed is tables.own else [tables.own, tables.relayed]
+            messages = take_from(queues, COMPOUND_OVERHEAD, room)
+            is_pending = is_pending or any(queues)
+            if not messages:
+                continue
+            compound = Compound(tuple(messages), is_user=True)
+            for name in self.sample(GOSSIP_NODES, tables.nodes):
+                member = self.nodes.active.get(name)
+                if member is None:
+                    break
+                self.members.send_user(compound, member)
+        if is_pending:
+            self._gossip.arm()
+
+    def sample(self, count: int, names: Iterable[str]) -> list[str]:
+        """Choose up to `count` nodes other than this one at random, in random order."""
+        others = [name for name in names if name != self.name]
+        return self.random.sample(others, min(count, len(others)))
+
+    # --- what memberlist asks ------------------------------------------------------------------------------------
+
+    @property
+    def queues(self) -> list[BroadcastQueue]:
+        """What there is to gossip to the whole cluster."""
+        return [self.network_queue, self.node_queue]
+
+    def receive(self, message: Any) -> None:
+        """Take a message that came by gossip."""
+        match message:
+            case Compound(parts=parts):
+                for part in parts:
+                    self.receive(part)
+            case TableEvent():
+                self.handle_table_event(message, is_bulk=False)
+            case NetworkEvent():
+                if self._handle_network_event(message.version):
+                    self.network_queue.queue(message, message.version.slot.key)
+            case NodeEvent():
+                if self._handle_node_event(message):
+                    self.node_queue.queue(message)
+
+    def receive_stream(self, message: Any) -> None:
+        """Take a message that came over TCP."""
+        if isinstance(message, BulkSync):
+            self.bulk.receive(message)
+        else:
+            self.receive(message)
+
+    def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
+        """Take the news of an entry, and relay them where that helps."""
+        version = event.version
+        if version.owner == self.name:
+            return
+        self.table_clock = max(self.table_clock, version.ltime + 1)
+        tables = self.networks.get(event.network)
+        if tables is None:
+            return
+        is_relayed = tables.apply(event, is_bulk=is_bulk)
+        if version.is_deleted:
+            self._reap.arm()
+        if is_relayed and not (is_bulk and len(tables.relayed) > LONGEST_QUEUE_ON_SYNC):
+            tables.relayed.queue(event, version.slot.key)
+
+    def _handle_node_event(self, event: NodeEvent) -> bool:
+        self.network_clock = max(self.network_clock, event.ltime + 1)
+        nodes = self.nodes
+        if nodes.find(event.name) is None or nodes.ltimes.get(event.name, 0) >= event.ltime:
+            return False
+        nodes.ltimes[event.name] = event.ltime
+        if event.name not in nodes.active:
+            return False
+        return nodes.activate(event.name) if event.is_join else self._retire(event.name)
+
+    def _retire(self, name: str) -> bool:
+        return self.nodes.retire(name)
+
+    def _handle_network_event(self, version: Version) -> bool:
+        self.network_clock = max(self.network_clock, version.ltime + 1)
+        node, network = version.slot.key
+        if node == self.name:
+            return False
+        known = self._attachments.at(version.slot.number)
+        if known is not None and known.ltime >= version.ltime:
+            return False
+        if known is None and (version.is_deleted or node not in self.nodes.active):
+            return False
+        self._attachments.put(version)
+        tables = self.networks.get(network)
+        if version.is_deleted:
+            self._attachment_reaps[version.slot.number] = self.clock.now_ns + round(REAP_NETWORK_S * NS)
+            self._reap.arm()
+            if tables is not None:
+                tables.nodes.pop(node, None)
+                if self.config.profile.networkdb_buries_entries_of_leavers:
+                    tables.bury_of(node)
+                else:
+                    tables.delete_of(node)
+        else:
+            self._attachment_reaps.pop(version.slot.number, None)
+            if tables is not None and not tables.is_leaving:
+                tables.nodes[node] = None
+        return True
+
+    def local_state(self, *, is_join: bool) -> NetworkState:
+        """Give this node's part of a push/pull. On a join its own attachments get a new time, to win over older news."""
+        if is_join:
+            self.network_clock += 1
+            for network, tables in self.networks.items():
+                version = self._attachments.space.version(
+                    (self.name, network), self.network_clock, self.name, None, is_deleted=tables.is_leaving
+                )
+                self._attachments.put(version)
+        snapshot = self._attachments.snapshot()
+        return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0))
+
+    def merge_state(self, state: NetworkState) -> None:
+        """Take the other side's part of a push/pull."""
+        self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
+        for version in self._attachments.newer_in(state.attachments):
+            self._handle_network_event(version)
+
+    def joined(self, member: Member) -> None:
+        """Take note that a member is there."""
+        self.nodes.joined(member)
+        if self.on_node is not None:
+            self.clock.call_soon(self.on_node, member.address, True)
+
+    def left(self, member: Member) -> None:
+        """Take note that a member is gone: it failed, unless it had said that it would leave."""
+        if self.on_node is not None:
+            self.clock.call_soon(self.on_node, member.address, False)
+        if member.name in self.nodes.active:
+            self.nodes.fail(member.name)
+            self.rejoiner.wake()
+
+    def _node_gone(self, name: str) -> None:
+        for number in self._attachments.space.owned_by(name):
+            self._attachments.drop(number)
+            self._attachment_reaps.pop(number, None)
+        for tables in self.networks.values():
+            tables.nodes.pop(name, None)
+            tables.delete_of(name)
+
+    # --- forgetting ----------------------------------------------------------------------------------------------
+
+    def _reap_tick(self) -> None:
+        for network, tables in list(self.networks.items()):
+            tables.reap()
+            if tables.is_leaving and tables.reap_ns <= self.clock.now_ns:
+                tables.view.clear()
+                del self.networks[network]
+                self._drop_attachment(network)
+        for number, until_ns in list(self._attachment_reaps.items()):
+            if until_ns <= self.clock.now_ns:
+                del self._attachment_reaps[number]
+                self._attachments.drop(number)
+        if self._attachment_reaps or any(tables.next_reap_ns() is not None for tables in self.networks.values()):
+            self._reap.arm()
+
+    def _drop_attachment(self, network: str) -> None:
+        slot = self._attachments.space.find((self.name, network))
+        if slot is not None:
+            self._attachments.drop(slot.number)

@@ -1,0 +1,97 @@
+"""The nodes of the cluster of databases: those that are there, those that failed and those that left.
+
+Source: moby `libnetwork/networkdb/nodemgmt.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.libnetwork.networkdb.messages import Member
+
+#: For so long a node that is gone is remembered, and tried again if it failed, in seconds.
+NODE_REAP_S = 24 * 3600.0
+
+
+@define(eq=False)
+class Nodes:
+    """The nodes as one database knows them. `on_gone` is called with the name of each that failed or left.
+
+    `own` is the name, the address and the port of the node itself.
+    """
+
+    clock: Clock
+    own: tuple[str, Address, int]
+    on_gone: Callable[[str], None]
+    active: dict[str, Member] = field(factory=dict, init=False)
+    failed: dict[str, Member] = field(factory=dict, init=False)
+    departed: dict[str, Member] = field(factory=dict, init=False)
+    ltimes: dict[str, int] = field(factory=dict, init=False)
+    _gone_ns: dict[str, int] = field(factory=dict, init=False)
+
+    def find(self, name: str) -> Member | None:
+        """Give a node, wherever it stands, or `None`."""
+        return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
+
+    def joined(self, member: Member) -> None:
+        """Take note that a node is there: again, or in the place of an earlier incarnation at its address."""
+        if self.find(member.name) is not None:
+            self.activate(member.name)
+            return
+        name, *place = self.own
+        if member.name != name and [member.address, member.port] == place:
+            # This node as it was before its daemon started anew; the others have not noticed yet.
+            self.departed[member.name] = member
+            return
+        self._retire_earlier(member)
+        self.active[member.name] = member
+
+    def _retire_earlier(self, member: Member) -> None:
+        for nodes in (self.active, self.failed):
+            for name, other in nodes.items():
+                if (other.address, other.port) == (member.address, member.port) and name != member.name:
+                    self.retire(name)
+                    return
+
+    def activate(self, name: str) -> bool:
+        """Move a node to those that are there; `False` if it is there already."""
+        return self._move(name, self.active)
+
+    def fail(self, name: str) -> bool:
+        """Move a node to those that failed."""
+        return self._move(name, self.failed)
+
+    def retire(self, name: str) -> bool:
+        """Move a node to those that left."""
+        return self._move(name, self.departed)
+
+    def _move(self, name: str, target: dict[str, Member]) -> bool:
+        if name in target:
+            return False
+        for nodes in (self.active, self.failed, self.departed):
+            member = nodes.pop(name, None)
+            if member is not None:
+                break
+        else:
+            return False
+        target[name] = member
+        if target is self.active:
+            self._gone_ns.pop(name, None)
+            return True
+        self._gone_ns.setdefault(name, self.clock.now_ns)
+        self.on_gone(name)
+        return True
+
+    def reap(self) -> None:
+        """Forget those that are gone for a day."""
+        horizon_ns = self.clock.now_ns - round(NODE_REAP_S * NS)
+        for name, gone_ns in list(self._gone_ns.items()):
+            if gone_ns < horizon_ns:
+                del self._gone_ns[name]
+                self.failed.pop(name, None)
+                self.departed.pop(name, None)
+                self.ltimes.pop(name, None)

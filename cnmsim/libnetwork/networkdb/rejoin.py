@@ -1,0 +1,159 @@
+"""Joining the cluster, coming back to nodes that failed, and leaving.
+
+Source: moby `libnetwork/networkdb/cluster.go` (clusterJoin, reconnectNode, rejoinClusterBootStrap, clusterLeave),
+docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.task import Future, sleep, wait_for
+from cnmsim.libnetwork.networkdb.ticker import Ticker
+from cnmsim.libnetwork.networkdb.transport import SocketAddress
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+
+RETRY_INTERVAL_S = 1.0
+REJOIN_INTERVAL_S = 60.0
+REJOIN_DURATION_S = 10.0
+NODE_EVENT_TIMEOUT_S = 5.0
+LEAVE_TIMEOUT_S = 1.0
+
+
+@define(eq=False)
+class Rejoiner:
+    """What keeps one node in the cluster. `bootstrap` are the addresses it was told to join by.
+
+    `joining` is how many calls of `join` have not ended.
+    """
+
+    db: NetworkDB
+    bootstrap: list[SocketAddress] = field(factory=list, init=False)
+    joining: int = field(default=0, init=False)
+    _retry: Ticker = field(init=False)
+    _rejoin: Ticker = field(init=False)
+    _is_retrying: bool = field(default=False, init=False)
+    _is_rejoining: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        clock, random = self.db.clock, self.db.random
+        self._retry = Ticker(clock, random, RETRY_INTERVAL_S, self._retry_tick)
+        self._rejoin = Ticker(clock, random, REJOIN_INTERVAL_S, self._rejoin_tick)
+
+    def start(self) -> None:
+        """Begin to look after the bootstrap nodes."""
+        self._rejoin.arm()
+
+    def stop(self) -> None:
+        """Look after nothing any more."""
+        self._retry.stop()
+        self._rejoin.stop()
+
+    def wake(self) -> None:
+        """Try to reach a node that has failed, from the next second on."""
+        if not self.db.is_stopped:
+            self._retry.arm()
+
+    def join(self, addresses: Sequence[SocketAddress]) -> None:
+        """Join by these addresses. If none of them answers that is tried again later."""
+        self.bootstrap = list(addresses)
+        if addresses:
+            self.joining += 1
+            self.db.start(lambda: self._join_first(addresses))
+
+    async def _join_first(self, addresses: Sequence[SocketAddress]) -> None:
+        try:
+            await self._join(addresses)
+        finally:
+            self.joining -= 1
+
+    async def _join(self, addresses: Sequence[SocketAddress]) -> bool:
+        if not await self.db.members.join(addresses) or self.db.is_stopped:
+            return False
+        return await self._said(is_join=True)
+
+    async def _said(self, *, is_join: bool) -> bool:
+        try:
+            await wait_for(self.db.clock, self.db.send_node_event(is_join=is_join), NODE_EVENT_TIMEOUT_S)
+        except TimeoutError:
+            return False
+        return True
+
+    # --- nodes that failed ---------------------------------------------------------------------------------------
+
+    def _retry_tick(self) -> None:
+        nodes = self.db.nodes
+        nodes.reap()
+        if not nodes.failed:
+            return
+        self._retry.arm()
+        if not self._is_retrying and not self.db.members.is_paused:
+            self._is_retrying = True
+            self.db.process.task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        db = self.db
+        try:
+            name = db.random.choice(list(db.nodes.failed))
+            member = db.nodes.failed[name]
+            if await self._join([(member.address, member.port)]):
+                await db.bulk.sync([name], every=True)
+        finally:
+            self._is_retrying = False
+
+    # --- bootstrap nodes -----------------------------------------------------------------------------------------
+
+    def _rejoin_tick(self) -> None:
+        self._rejoin.arm()
+        if self.bootstrap and not self._is_rejoining and not self._has_bootstrap():
+            self._is_rejoining = True
+            self.db.process.task(self._rejoin_bootstrap())
+
+    def _has_bootstrap(self) -> bool:
+        wanted = set(self.bootstrap)
+        return any(
+            (member.address, member.port) in wanted
+            for member in self.db.nodes.active.values()
+            if member.name != self.db.name
+        )
+
+    async def _rejoin_bootstrap(self) -> None:
+        clock = self.db.clock
+        until_s = clock.now + REJOIN_DURATION_S
+        try:
+            while clock.now < until_s and not self.db.is_stopped:
+                await sleep(clock, RETRY_INTERVAL_S)
+                if await self._join(self.bootstrap):
+                    return
+        finally:
+            self._is_rejoining = False
+
+    # --- leaving -------------------------------------------------------------------------------------------------
+
+    async def leave(self, on_left: Callable[[], None] | None = None) -> None:
+        """Say goodbye, then stop; `on_left` is called after that."""
+        db = self.db
+        if db.is_stopped:
+            return
+        self.stop()
+        await self._said(is_join=False)
+        gone: Future[None] = Future(db.clock)
+        if not db.is_stopped and db.members.leave(lambda: complete(gone)):
+            # Where that does not get out the others find out by themselves.
+            with suppress(TimeoutError):
+                await wait_for(db.clock, gone, LEAVE_TIMEOUT_S)
+        db.stop()
+        if on_left is not None:
+            on_left()
+
+
+def complete(future: Future[None]) -> None:
+    """Complete a future, unless it is."""
+    if not future.is_done:
+        future.set_result(None)

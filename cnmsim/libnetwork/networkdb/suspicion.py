@@ -1,0 +1,91 @@
+"""How long a member that does not answer is suspected before it counts as dead, and how healthy a node thinks itself.
+
+Source: memberlist `suspicion.go`, `awareness.go`, `util.go` (v0.5.4); Dadgar, Phillips, Currey: "Lifeguard", 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, floor, log, log2, log10
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import Clock, Timer
+
+PROBE_INTERVAL_S = 1.0
+PROBE_TIMEOUT_S = 0.5
+INDIRECT_CHECKS = 3
+SUSPICION_MULT = 4
+SUSPICION_MAX_MULT = 6
+PUSH_PULL_INTERVAL_S = 30.0
+_PUSH_PULL_THRESHOLD = 32
+_WORST_HEALTH = 7
+
+
+def suspicion_timeout_s(nodes: int) -> float:
+    """Tell the shortest suspicion in a cluster of so many nodes, in seconds."""
+    return SUSPICION_MULT * floor(max(1.0, log10(max(1.0, nodes))) * 1000) / 1000 * PROBE_INTERVAL_S
+
+
+def push_pull_interval_s(nodes: int) -> float:
+    """Tell how often a node of a cluster of so many exchanges all it knows with another, in seconds."""
+    if nodes <= _PUSH_PULL_THRESHOLD:
+        return PUSH_PULL_INTERVAL_S
+    return (ceil(log2(nodes) - log2(_PUSH_PULL_THRESHOLD)) + 1) * PUSH_PULL_INTERVAL_S
+
+
+@define(eq=False)
+class Suspicion:
+    """One member under suspicion. `sender` began it; `wanted` confirmations by others bring it to its shortest time.
+
+    `expired` is called when the time is over.
+    """
+
+    clock: Clock
+    sender: str
+    wanted: int
+    shortest_s: float
+    longest_s: float
+    expired: Callable[[], None]
+    _confirmed: set[str] = field(init=False)
+    _count: int = field(default=0, init=False)
+    _start_s: float = field(init=False)
+    _timer: Timer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._confirmed = {self.sender}
+        self._start_s = self.clock.now
+        first = self.longest_s if self.wanted > 0 else self.shortest_s
+        self._timer = self.clock.call_later(first, self.expired)
+
+    def confirm(self, sender: str) -> bool:
+        """Take note that another suspects the member too; `False` if that is no news."""
+        if self._count >= self.wanted or sender in self._confirmed:
+            return False
+        self._confirmed.add(sender)
+        self._count += 1
+        share = log(self._count + 1) / log(self.wanted + 1)
+        total = floor(1000 * (self.longest_s - share * (self.longest_s - self.shortest_s))) / 1000
+        left = max(total, self.shortest_s) - (self.clock.now - self._start_s)
+        self._timer.cancel()
+        self._timer = self.clock.call_later(max(0.0, left), self.expired)
+        return True
+
+    def cancel(self) -> None:
+        """End the suspicion."""
+        self._timer.cancel()
+
+
+@define
+class Awareness:
+    """A node's idea of its own health: 0 is best. Each point makes its probes one interval longer."""
+
+    score: int = 0
+
+    def apply(self, delta: int) -> None:
+        """Get worse or better by so many points."""
+        self.score = min(_WORST_HEALTH, max(0, self.score + delta))
+
+    def scale(self, seconds: float) -> float:
+        """Stretch a time."""
+        return seconds * (self.score + 1)

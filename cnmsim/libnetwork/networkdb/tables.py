@@ -1,0 +1,157 @@
+"""One network's tables as one node has them: the entries, what is deleted but still remembered, what is to be gossiped.
+
+Source: moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
+from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
+from cnmsim.libnetwork.networkdb.store import Version, View
+from cnmsim.libnetwork.profile import Profile
+
+#: For so long a deleted entry is remembered, in seconds.
+REAP_ENTRY_S = 1800.0
+#: How often deleted entries are looked through, in seconds.
+REAP_PERIOD_S = 5.0
+#: For so long an attachment to a network that was left is remembered: five rounds longer than the entries.
+REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
+
+
+@frozen
+class WatchEvent:
+    """A change of an entry, for those who watch its table. `previous` and `value` are `None` where there is none.
+
+    `operation` is what the message said: with it comes the value of the message, for a deleted entry too.
+    """
+
+    network: str
+    table: str
+    key: str
+    operation: TableOperation
+    previous: Any
+    value: Any
+    message_value: Any = None
+
+
+@define(eq=False)
+class NetworkTables:
+    """The tables of a network that this node is attached to, or was until lately (`is_leaving`).
+
+    `nodes` are the names of those attached to it, this one included. Entries of others are relayed once `is_in_sync`.
+    """
+
+    id: str
+    clock: Clock
+    profile: Profile
+    view: View
+    own: BroadcastQueue
+    relayed: BroadcastQueue
+    notify: Callable[[WatchEvent], None]
+    nodes: dict[str, None] = field(factory=dict)
+    is_in_sync: bool = False
+    is_leaving: bool = False
+    reap_ns: int = 0
+    _tombstones: dict[int, int] = field(factory=dict)
+
+    def put(self, version: Version, residual_s: float = REAP_ENTRY_S) -> None:
+        """Take a version in; one that is deleted is remembered for `residual_s` seconds."""
+        number = version.slot.number
+        if version.is_deleted:
+            self._tombstones[number] = self.clock.now_ns + round(residual_s * NS)
+        else:
+            self._tombstones.pop(number, None)
+        self.view.put(version)
+
+    def drop(self, number: int) -> None:
+        """Forget an entry."""
+        self._tombstones.pop(number, None)
+        self.view.drop(number)
+
+    def residual_s(self, number: int) -> int:
+        """Tell how long a deleted entry is to be remembered still, in whole seconds."""
+        return max(1, (self._tombstones[number] - self.clock.now_ns) // NS)
+
+    def residuals(self) -> Mapping[int, int]:
+        """Tell that of every deleted entry."""
+        return {number: self.residual_s(number) for number in self._tombstones}
+
+    def apply(self, event: TableEvent, *, is_bulk: bool) -> bool:
+        """Take the news of an entry in, if they are news; tells whether others should hear of it from this node."""
+        version = event.version
+        if self.is_leaving or version.owner not in self.nodes:
+            return False
+        previous = self.view.at(version.slot.number)
+        if previous is not None and previous.ltime >= version.ltime:
+            return False
+        is_deletion = event.operation is TableOperation.DELETE
+        if previous is None and is_deletion and not is_bulk and not self.profile.networkdb_keeps_unknown_deletions:
+            return False
+        self.put(version, event.residual_s or REAP_ENTRY_S)
+        if previous is None and is_deletion:
+            return is_bulk and self.is_in_sync and event.residual_s > REAP_ENTRY_S / 6
+        self._tell(version, previous, event.operation)
+        return self.is_in_sync
+
+    def _tell(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
+        before = previous.value if previous is not None and not previous.is_deleted else None
+        value = None if operation is TableOperation.DELETE else version.value
+        if value is None and before is None and self.profile.table_updates_are_replaced:
+            return
+        table, key = _key_of(version)
+        self.notify(WatchEvent(self.id, table, key, operation, before, value, version.value))
+
+    def withdraw(self, version: Version) -> None:
+        """Tell the watchers that an entry is gone which no message said was deleted."""
+        if not version.is_deleted:
+            table, key = _key_of(version)
+            self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
+
+    def owned_by(self, owner: str) -> list[Version]:
+        """Give the entries of one node."""
+        versions = (self.view.at(number) for number in self.view.space.owned_by(owner))
+        return [version for version in versions if version is not None and version.owner == owner]
+
+    def delete_of(self, owner: str) -> None:
+        """Delete every entry of a node that is gone, without remembering them."""
+        for version in self.owned_by(owner):
+            self.drop(version.slot.number)
+            self.withdraw(version)
+
+    def bury_of(self, owner: str) -> None:
+        """Delete every entry of a node that left the network, and remember that (26.1, 28.5)."""
+        for version in self.owned_by(owner):
+            if not version.is_deleted:
+                self.put(self.tombstone_of(version, version.ltime))
+            self.withdraw(version)
+
+    def tombstone_of(self, version: Version, ltime: int) -> Version:
+        """Give the version of an entry that says it is deleted: the one another node made, if there is one."""
+        for made in version.slot.versions.values():
+            if made.is_deleted and made.ltime == ltime and made.owner == version.owner:
+                return made
+        return self.view.space.version(version.slot.key, ltime, version.owner, version.value, is_deleted=True)
+
+    def next_reap_ns(self) -> int | None:
+        """Tell when the first deleted entry may be forgotten, or this attachment itself."""
+        moments = list(self._tombstones.values())
+        if self.is_leaving:
+            moments.append(self.reap_ns)
+        return min(moments, default=None)
+
+    def reap(self) -> None:
+        """Forget deleted entries whose time is over at the next round."""
+        horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS)
+        for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
+            self.drop(number)
+
+
+def _key_of(version: Version) -> tuple[str, str]:
+    table, key = version.slot.key
+    return table, key

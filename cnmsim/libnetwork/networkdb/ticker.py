@@ -1,0 +1,44 @@
+"""Periodic jobs of a node. A job that has nothing to do costs nothing: it is armed only while it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from cnmsim.kernel.clock import NS, Clock, Timer
+
+
+class Ticker:
+    """Calls `job` every `interval_s` seconds, from a random moment within the first interval on, while it is armed.
+
+    The moments stay the same whether it is armed or not, as those of a clock that nobody looks at.
+    """
+
+    __slots__ = ("_clock", "_interval_ns", "_job", "_phase_ns", "_timer")
+
+    def __init__(self, clock: Clock, random: Random, interval_s: float, job: Callable[[], None]) -> None:
+        self._clock = clock
+        self._interval_ns = round(interval_s * NS)
+        self._phase_ns = clock.now_ns + random.randrange(self._interval_ns)
+        self._job = job
+        self._timer: Timer | None = None
+
+    def arm(self) -> None:
+        """Have the job called at the next tick, once. Does nothing if that is so already."""
+        if self._timer is not None:
+            return
+        now_ns, interval_ns = self._clock.now_ns, self._interval_ns
+        ticks = max(0, (now_ns - self._phase_ns) // interval_ns + 1)
+        before, self._clock.context = self._clock.context, None
+        self._timer = self._clock.call_at_ns(self._phase_ns + ticks * interval_ns, self._tick)
+        self._clock.context = before
+
+    def stop(self) -> None:
+        """Call the job no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._job()

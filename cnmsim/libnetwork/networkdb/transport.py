@@ -1,0 +1,187 @@
+"""How gossip travels: encrypted datagrams and streams on port 7946, of sockets of the daemon's process.
+
+Packets hold bytes of the right length that tell nothing; the content is in the lab's sealed exchange. A receiver that does
+not have the key drops the packet, as one that cannot decrypt it. Source: memberlist `net.go`, `security.go` (v0.5.4).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
+
+#: What a stream waits for, in seconds (memberlist `TCPTimeout`).
+TCP_TIMEOUT_S = 10.0
+#: No message of a stream takes more bytes of wire than this: its content is whole, its length is not.
+LONGEST_STREAM = 65_536
+_VERSION = b"\x01"
+_ENCRYPTED = b"\x0a"
+_HEADER = 5
+_STREAM_LIFETIME_S = 30.0
+
+SocketAddress = tuple[Address, int]
+
+
+@define
+class Keyring:
+    """The keys a node can decrypt with; it encrypts with the first. Without keys nothing is encrypted."""
+
+    keys: list[bytes] = field(factory=list)
+
+    def add(self, key: bytes) -> None:
+        """Install a key."""
+        if key not in self.keys:
+            self.keys.append(key)
+
+    def use(self, key: bytes) -> None:
+        """Encrypt with this key from now on, if it is installed."""
+        if key in self.keys:
+            self.keys.remove(key)
+            self.keys.insert(0, key)
+
+    def remove(self, key: bytes) -> None:
+        """Remove a key; the one encrypted with stays."""
+        if key in self.keys[1:]:
+            self.keys.remove(key)
+
+    @property
+    def primary(self) -> bytes:
+        """The key encrypted with, or b""."""
+        return self.keys[0] if self.keys else b""
+
+    def accepts(self, key: bytes) -> bool:
+        """Tell whether what was encrypted with `key` can be decrypted."""
+        return key in self.keys if self.keys else not key
+
+
+class Stream:
+    """One conversation over TCP."""
+
+    __slots__ = ("_transport", "socket")
+
+    def __init__(self, transport: Transport, socket: TcpSocket) -> None:
+        self._transport = transport
+        self.socket = socket
+
+    def send(self, message: Any) -> None:
+        """Send a message. Raises `OSError` if the connection is gone."""
+        length = min(LONGEST_STREAM, message.size + ENCRYPTION_OVERHEAD)
+        sealed = self._transport.seal(message, length, lifetime_s=_STREAM_LIFETIME_S)
+        self.socket.send(_ENCRYPTED + len(sealed).to_bytes(4) + sealed)
+
+    async def recv(self, timeout_s: float = TCP_TIMEOUT_S) -> Any:
+        """Wait for a message. Raises `OSError` (`TimeoutError` after that time), also for what cannot be decrypted."""
+        header = await self._read(_HEADER, timeout_s)
+        return self._transport.open(await self._read(int.from_bytes(header[1:]), timeout_s))
+
+    async def _read(self, count: int, timeout_s: float) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = await self.socket.recv(count - len(data), timeout_s)
+            if not piece:
+                raise OSError(errno.ECONNRESET, "EOF")
+            data += piece
+        return data
+
+    def close(self) -> None:
+        """End the conversation."""
+        self.socket.close()
+
+
+@define(eq=False)
+class Transport:
+    """The gossip sockets of one node. `on_packet` gets each message and its sender, `on_stream` runs for each connection."""
+
+    process: Process
+    bind: Address
+    port: int
+    keyring: Keyring
+    on_packet: Callable[[Any, SocketAddress], None]
+    on_stream: Callable[[Stream], Awaitable[None]]
+    _udp: UdpSocket = field(init=False)
+    _listener: TcpSocket = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        family = 6 if len(self.bind) == 16 else 4
+        self._listener = self.process.tcp(family)
+        self._listener.reuse_address = True
+        self._udp = self.process.udp(family)
+        try:
+            self._listener.bind((self.bind, self.port))
+            self._listener.listen()
+            self._udp.bind((self.bind, self.port))
+        except OSError:
+            self.close()
+            raise
+        self._listener.on_accept = self._accepted
+        self._udp.on_readable = self._readable
+
+    def seal(self, message: Any, length: int, *, lifetime_s: float = 10.0) -> bytes:
+        """Give the bytes that stand for a message on the wire."""
+        content = (self.keyring.primary, message)
+        return self.process.clock.sealed.seal(content, length, lifetime_s=lifetime_s)
+
+    def open(self, payload: bytes) -> Any:
+        """Give the message of such bytes. Raises `OSError` (EBADMSG) if they are none, or their key is not installed."""
+        try:
+            key, message = self.process.clock.sealed.open(payload)
+        except ValueError as error:
+            raise OSError(errno.EBADMSG, str(error)) from None
+        if not self.keyring.accepts(key):
+            raise OSError(errno.EBADMSG, "no installed keys could decrypt the message")
+        return message
+
+    def send(self, message: Any, to: SocketAddress) -> None:
+        """Send a datagram. Raises `OSError` if it cannot leave this host."""
+        self._udp.sendto(_VERSION + self.seal(message, message.size + ENCRYPTION_OVERHEAD - 1), to)
+
+    async def dial(self, to: SocketAddress, timeout_s: float = TCP_TIMEOUT_S) -> Stream:
+        """Connect to a node. Raises `OSError`."""
+        socket = self.process.tcp(6 if len(to[0]) == 16 else 4)
+        try:
+            await socket.connect(to, timeout_s)
+        except OSError:
+            socket.close()
+            raise
+        return Stream(self, socket)
+
+    def close(self) -> None:
+        """Close the sockets nodes are met at."""
+        self._udp.close()
+        self._listener.close()
+
+    def _readable(self, _: object) -> None:
+        if not self.process.is_paused:
+            self.receive()
+
+    def receive(self) -> None:
+        """Take what datagrams wait."""
+        udp = self._udp
+        while udp.pending and not udp.is_closed:
+            try:
+                payload, sender = udp.recvfrom_nowait()
+                message = self.open(payload[1:])
+            except OSError:
+                # What cannot be decrypted is dropped, and an ICMP error tells memberlist nothing.
+                continue
+            self.on_packet(message, sender)
+
+    def _accepted(self, socket: TcpSocket) -> None:
+        self.process.task(self._converse(socket))
+
+    async def _converse(self, socket: TcpSocket) -> None:
+        stream = Stream(self, socket)
+        try:
+            await self.on_stream(stream)
+        except OSError:
+            pass  # the other side tries again
+        finally:
+            stream.close()
