@@ -179,6 +179,8 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(Hook.INPUT, packet):
             return
+        if packet.recording is not None:
+            namespace.flows.keep(packet)
         self.hand_up(packet)
 
     def hand_up(self, packet: Packet) -> None:
@@ -351,13 +353,21 @@ class IpLayer:
             protocol, decision.src, dst, message,
             ttl=ttl, tos=tos, identification=identification, dont_fragment=keep_df,
         )  # fmt: skip
+        clock = namespace.clock
+        flow_key = None
+        if clock.context is None and fits and not mark and namespace.netfilter.answered is None:
+            flow_key = (protocol, decision.src, dst, message[:4])
+            flow = namespace.flows.sent.get(flow_key)
+            if flow is not None and flow.decision is decision and flow.send(data):
+                return
         packet = Packet.outgoing(data, protocol, decision.src, dst, ttl)
         packet.outdev = decision.outdev
         packet.nexthop = decision.gateway or dst
         packet.mark = mark
         if not fits:
             packet.frag_max_size = decision.mtu
-        clock = namespace.clock
+        if flow_key is not None:
+            namespace.flows.record_sent(packet, flow_key, decision)
         if clock.context is not None:
             namespace.report(
                 Step.ROUTED, f"sent by {decision.outdev.name}", packet,
@@ -430,6 +440,8 @@ class IpLayer:
         elif packet.family == 4 and (dst == IPV4_BROADCAST or self._namespace.is_broadcast(dst)):
             mac = MAC_BROADCAST
         else:
+            if packet.recording is not None:
+                self._namespace.flows.keep(packet)
             self._namespace.neighbours.output(packet)
             return
         ethertype = b"\x08\x00" if packet.family == 4 else b"\x86\xdd"

@@ -18,6 +18,7 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.flow import FlowCache
 from cnmsim.kernel.ip import IpLayer
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.neighbour import NeighbourTable
@@ -42,7 +43,7 @@ class NetworkNamespace:
 
     __slots__ = (
         "_broadcasts", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
-        "clock", "devices", "filters_reverse_path", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
+        "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
         "sysctl", "tunnels",
@@ -75,6 +76,7 @@ class NetworkNamespace:
         self.netfilter = Netfilter(self)
         self.sockets = SocketTable(self)
         self._ipvs: Ipvs | None = None
+        self.flows = FlowCache(self)
         self.loopback = Loopback(clock)
         self.add_device(self.loopback)
 
@@ -221,6 +223,7 @@ class NetworkNamespace:
             raise OSError(errno.EEXIST, "File exists")
         if address.family == 6 and self.ipv6_disabled(device):
             raise OSError(errno.EACCES, "Permission denied")
+        device.refuse_address(address.address)
         # Linux lists IPv6 addresses of wider scope first.
         at = len(device.addresses)
         if address.family == 6 and address.scope == "global":
@@ -232,7 +235,6 @@ class NetworkNamespace:
         self.topology_changed()
 
     def remove_address(self, device: Device, address: str) -> None:
-        device.refuse_address(address.address)
         """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
         raw, length = parse_interface(address)
         found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
@@ -398,6 +400,11 @@ class NetworkNamespace:
 
     def input(self, frame: bytes, device: Device, packet: Packet | None = None) -> None:
         """Take a frame a device received. `packet` is its IP packet if the bridge ran PREROUTING on it already."""
+        is_unseen = packet is None and self.clock.context is None
+        if is_unseen:
+            flow = self.flows.received.get((device, frame[26:38]))
+            if flow is not None and flow.receive(frame, device):
+                return
         dst = frame[:6]
         if dst != device.mac and not dst[0] & 1 and device is not self.loopback:
             device.drop(frame, DropReason.NOT_FOR_US)
@@ -408,6 +415,10 @@ class NetworkNamespace:
                 self.neighbours.arp_input(frame, device)
             return
         if ethertype != b"\x08\x00" and ethertype != b"\x86\xdd":  # noqa: PLR1714 - the hot path
+            if ethertype == b"\x81\x00":
+                vid = int.from_bytes(frame[14:16]) & 0xFFF
+                device.drop(frame, DropReason.NO_VLAN, f"{device.name} has no interface for VLAN {vid}")
+                return
             device.drop(frame, DropReason.NO_PROTOCOL, f"Ethernet type 0x{ethertype.hex()}")
             return
         prerouted = packet is not None
@@ -417,10 +428,8 @@ class NetworkNamespace:
             except MalformedPacketError as error:
                 device.drop(frame, DropReason.MALFORMED, str(error))
                 return
-            if ethertype == b"\x81\x00":
-                vid = int.from_bytes(frame[14:16]) & 0xFFF
-                device.drop(frame, DropReason.NO_VLAN, f"{device.name} has no interface for VLAN {vid}")
-                return
+            if is_unseen:
+                self.flows.record_received(frame, packet, device)
         if (packet.family == 4) != (ethertype == b"\x08\x00"):
             device.drop(frame, DropReason.MALFORMED, "Ethernet type and IP version differ")
             return

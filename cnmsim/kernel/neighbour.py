@@ -55,6 +55,10 @@ class NeighbourState(Enum):
     PERMANENT = "PERMANENT"
 
 
+_REACHABLE = NeighbourState.REACHABLE
+_USED_AS_IT_IS = (NeighbourState.DELAY, NeighbourState.PROBE, NeighbourState.PERMANENT)
+
+
 @define(eq=False)
 class Neighbour:
     """One entry: `mac` is `None` until the first answer; `queue` holds packets that wait for it."""
@@ -84,10 +88,11 @@ class Neighbour:
 class NeighbourTable:
     """The neighbour entries of one namespace, both families."""
 
-    __slots__ = ("_entries", "_namespace")
+    __slots__ = ("_clock", "_entries", "_namespace")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
+        self._clock = namespace.clock
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
 
     def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
@@ -150,8 +155,22 @@ class NeighbourTable:
                 return
         self._resolve(device, nexthop, packet)
 
+    def ready(self, hop: tuple[Device, Address]) -> Mac | None:
+        """Give the MAC of a next hop that can be sent to with nothing else to do."""
+        entry = self._entries.get(hop)
+        if entry is None:
+            return None
+        state = entry._state
+        if state is _REACHABLE:
+            return entry.mac if self._clock.now_ns - entry.confirmed_ns <= _REACHABLE_NS else None
+        return entry.mac if state in _USED_AS_IT_IS else None
+
     def _resolve(self, device: Device, nexthop: Address, packet: Packet) -> None:
         namespace = self._namespace
+        if device.no_arp:  # such neighbours have the device's own address (arp_constructor)
+            ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
+            device.transmit(device.mac + device.mac + ethertype + packet.data)
+            return
         entry = self._entries.get((device, nexthop))
         if entry is None or entry._state is NeighbourState.FAILED:
             if entry is None:
@@ -170,10 +189,6 @@ class NeighbourTable:
         entry.queue.append((packet, namespace.clock.context))
         if entry.timer is None:
             self._probe(entry, packet.src)
-        if device.no_arp:  # such neighbours have the device's own address (arp_constructor)
-            ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
-            device.transmit(device.mac + device.mac + ethertype + packet.data)
-            return
 
     def _probe(self, entry: Neighbour, hint: Address | None = None) -> None:
         entry.timer = None
@@ -302,6 +317,9 @@ class NeighbourTable:
         except MalformedPacketError as error:
             device.drop(frame, DropReason.MALFORMED, str(error))
             return
+        if device.no_arp:
+            device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
+            return
         sender, mac = message.sender_ip, message.sender_mac
         if message.operation == ARP_REQUEST and self._answers_arp(message.target_ip, sender, device):
             if any(sender):
@@ -320,9 +338,6 @@ class NeighbourTable:
             return
         known = self._entries.get((device, sender))
         if known is None or known._state is NeighbourState.PERMANENT:
-        if device.no_arp:
-            device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
-            return
             return
         if message.operation == ARP_REPLY and frame[:6] == device.mac:
             self._confirmed(known, mac)

@@ -16,6 +16,7 @@ from cnmsim.kernel.checksum import checksum, update
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
+    from cnmsim.kernel.flow import Recording
     from cnmsim.kernel.netfilter.conntrack import Connection
 
 
@@ -58,6 +59,7 @@ TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
 _IPV4 = Struct("!BBHHHBBH4s4s")
 _IPV6 = Struct("!IHBB16s16s")
 _PORTS = Struct("!HH")
+_PLAIN = Struct("!8xBB2x4s4sHH")
 _TTL = Struct("!BBH")
 _CHECKSUM_AT = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMPV6: 2}
 _IPV6_EXTENSIONS = (0, 43, 60)
@@ -69,12 +71,15 @@ class Packet:
     `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
     ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
     the route chose (a gateway, or the destination itself). `is_ipvs` tells that IPVS has dealt with it. `frag_max_size`, unless 0, is how many bytes its fragments may
-    have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says).
+    have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says). `recording` is
+    where its way is written down for the flow cache; whoever decides by something else than headers and tables that count
+    their changes, or does more than decide, sets it to `None`.
     """
 
     __slots__ = (
         "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
-        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "sport", "src", "ttl",
+        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "recording", "sport",
+        "src", "ttl",
     )  # fmt: skip
 
     data: bytes
@@ -99,6 +104,7 @@ class Packet:
     connection: Connection | None
     ct_state: CtState | None
     ct_reply: bool
+    recording: Recording | None
 
     def __init__(self, data: bytes, indev: Device | None = None) -> None:
         """Read the headers of `data`, which begins at the IP header; link-layer padding is cut off.
@@ -109,7 +115,7 @@ class Packet:
         self.outdev = self.nexthop = self.physindev = self.physoutdev = None
         self.mark = self.frag_max_size = 0
         self.connection = None
-        self.ct_state = None
+        self.ct_state = self.recording = None
         self.ct_reply = self.is_ipvs = False
         if not data:
             raise MalformedPacketError("empty packet")
@@ -137,9 +143,23 @@ class Packet:
         packet.indev = packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
         packet.mark = packet.frag_max_size = 0
         packet.connection = None
-        packet.ct_state = None
+        packet.ct_state = packet.recording = None
         packet.ct_reply = packet.is_ipvs = False
         packet._read_ports()
+        return packet
+
+    @classmethod
+    def plain(cls, data: bytes, indev: Device) -> Packet:
+        """Wrap what is known to be a whole and right TCP or UDP packet over IPv4 without options."""
+        packet = object.__new__(cls)
+        packet.data = data
+        packet.indev = indev
+        packet.ttl, packet.protocol, packet.src, packet.dst, packet.sport, packet.dport = _PLAIN.unpack_from(data)
+        packet.family, packet.l4 = 4, 20
+        packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
+        packet.mark = packet.frag_max_size = packet.fragment_offset = 0
+        packet.connection = packet.ct_state = packet.recording = None
+        packet.more_fragments = packet.ct_reply = packet.is_ipvs = False
         return packet
 
     def _read_ipv4(self, data: bytes) -> None:
@@ -246,6 +266,7 @@ class Packet:
         twin = object.__new__(Packet)
         for name in Packet.__slots__:
             setattr(twin, name, getattr(self, name))
+        twin.recording = None
         return twin
 
     def set_ttl(self, ttl: int) -> None:

@@ -34,7 +34,7 @@ _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 33
 _NEW, _ESTABLISHED, _RELATED = CtState.NEW, CtState.ESTABLISHED, CtState.RELATED
 
 #: A UDP flow is a stream, with the longer timeout, once it has lasted this long both ways.
-_STREAM_AFTER_NS = 2 * NS
+STREAM_AFTER_NS = 2 * NS
 #: Not all kernels' timeouts are sysctls every namespace lists.
 _UNACK_S = 300
 
@@ -172,6 +172,7 @@ class Conntrack:
         return True
 
     def _begin(self, packet: Packet, key: Tuple) -> bool:
+        packet.recording = None
         protocol = packet.protocol
         state = 0
         if protocol == 6:
@@ -226,7 +227,7 @@ class Conntrack:
         now = self._namespace.clock.now_ns
         self._refresh_timeouts()
         short, long = self._udp
-        if (connection.seen_reply or is_reply) and now - connection.began_ns > _STREAM_AFTER_NS:
+        if (connection.seen_reply or is_reply) and now - connection.began_ns > STREAM_AFTER_NS:
             connection.expires_ns = now + long
             connection.is_assured = True
         else:
@@ -350,6 +351,11 @@ class Conntrack:
         if found is None:
             found = self._timeouts[name] = self._seconds(name, default)
         return found
+
+    def flow_timeouts(self, protocol: int) -> tuple[int, int]:
+        """Give the timeouts of a flow and of one that lasts, in nanoseconds: for UDP, else for established TCP."""
+        self._refresh_timeouts()
+        return self._udp if protocol == 17 else (0, self._timeout(6, TcpState.ESTABLISHED))
 
     def _maximum(self) -> int:
         self._refresh_timeouts()

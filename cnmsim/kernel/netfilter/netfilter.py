@@ -26,16 +26,27 @@ if TYPE_CHECKING:
 HookStep = Callable[[Packet], bool]
 
 
+def _once(step: HookStep) -> HookStep:
+    """Keep the flows of packets that pass a step out of the flow cache, which does not know what the step does."""
+
+    def run(packet: Packet) -> bool:
+        packet.recording = None
+        return step(packet)
+
+    return run
+
+
 class Netfilter:
     """The packet filter of one namespace.
 
     `is_active` is `False` as long as nothing here could touch a packet: the stack then need not call `run`.
-    `generation` moves with every change of rules. `ipvs` is the load balancer while it has
+    `generation` moves with every change of rules. `answered` is the packet that what is sent at this moment answers.
+    `ipvs` is the load balancer while it has
     anything to do. `log` holds the lines of the LOG target.
     """
 
     __slots__ = (
-        "_answered", "_families", "_is_stale", "_steps", "conntrack", "generation", "ip_sets", "ipvs", "is_active", "log",
+        "_families", "_is_stale", "_repeatable", "_steps", "answered", "conntrack", "generation", "ip_sets", "ipvs", "is_active", "log",
         "namespace", "nat", "random", "tracked_families", "tracks_always",
     )  # fmt: skip
 
@@ -54,7 +65,9 @@ class Netfilter:
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
-        self._answered: Packet | None = None
+        # Steps that the flow cache may leave out, because it does the same itself.
+        self._repeatable: set[HookStep] = set()
+        self.answered: Packet | None = None
 
     # --- the packet path -----------------------------------------------------------------------------------------
 
@@ -93,6 +106,7 @@ class Netfilter:
 
     def _rebuild(self) -> None:
         self.tracked_families.clear()
+        self._repeatable = {self._attach_and_track, self._confirm}
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
         self._is_stale = False
 
@@ -125,7 +139,9 @@ class Netfilter:
                     found.append(self._nat_step(family, hook, is_source=True))
                 if tracks:
                     found.append(self._confirm)
-            steps[hook] = found
+            steps[hook] = [
+                step if step in self._repeatable or isinstance(step, ChainWalk) else _once(step) for step in found
+            ]
         return steps
 
     @staticmethod
@@ -151,7 +167,7 @@ class Netfilter:
         return [ChainWalk(table, chain, hook, self)]
 
     def _attach_and_track(self, packet: Packet) -> bool:
-        answered = self._answered
+        answered = self.answered
         if answered is not None and packet.indev is None:
             self._attach(packet, answered)
         if self.conntrack.track(packet):
@@ -183,6 +199,7 @@ class Netfilter:
                 return False
             return before == (packet.dst, packet.src, packet.mark) or reroute(packet)
 
+        self._repeatable.add(run)
         return run
 
     def _nat_step(self, family: int, hook: Hook, *, is_source: bool) -> HookStep:
@@ -226,6 +243,7 @@ class Netfilter:
             apply(packet, is_source=is_source)
             return packet.dst == before or reroute(packet)
 
+        self._repeatable.add(run)
         return run
 
     # --- what the stack and targets send in answer ---------------------------------------------------------------
@@ -233,11 +251,11 @@ class Netfilter:
     @contextmanager
     def answering(self, packet: Packet) -> Iterator[None]:
         """Let what is sent meanwhile belong to the connection of `packet` (nf_ct_attach)."""
-        before, self._answered = self._answered, packet
+        before, self.answered = self.answered, packet
         try:
             yield
         finally:
-            self._answered = before
+            self.answered = before
 
     @staticmethod
     def _attach(packet: Packet, answered: Packet) -> None:

@@ -166,6 +166,7 @@ class ChainWalk:
         stamp = netfilter.generation + netfilter.namespace.generation
         if connection is not None:
             if not connection.is_confirmed or packet.ct_state is CtState.RELATED:
+                packet.recording = None
                 return self._finish(self._walk(packet), packet)
             flows: dict[tuple[Any, ...], Any] = connection.flows
             key: tuple[Any, ...] = (
@@ -174,6 +175,7 @@ class ChainWalk:
             )  # fmt: skip
         else:
             if packet.fragment_offset or packet.more_fragments:
+                packet.recording = None
                 return self._finish(self._walk(packet), packet)
             flows = self._flows
             key = (
@@ -182,10 +184,12 @@ class ChainWalk:
                 packet.icmp_type, packet.icmp_code,
             )  # fmt: skip
         if self._extras:
+            packet.recording = None
             key += tuple([reads(packet) for reads in self._extras])
         known = flows.get(key)
         if known is not None and known[0] == stamp:
             _, verdict, counters, actions = known
+            self._record(packet, counters, actions)
             size = len(packet.data)
             for counter in counters:
                 counter.packets += 1
@@ -198,7 +202,18 @@ class ChainWalk:
             if len(flows) >= _MOST_FLOWS:
                 flows.clear()
             flows[key] = (stamp, walked.verdict, walked.counters, walked.actions)
+            self._record(packet, walked.counters, walked.actions)
+        else:
+            packet.recording = None
         return self._finish(walked, packet)
+
+    @staticmethod
+    def _record(packet: Packet, counters: list[RuleEntry | Chain], actions: list[Action]) -> None:
+        if packet.recording is not None:
+            if actions:
+                packet.recording = None
+            else:
+                packet.recording.counters += counters
 
     @staticmethod
     def _finish(walked: Walked, packet: Packet) -> bool:  # noqa: ARG004

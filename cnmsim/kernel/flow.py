@@ -1,0 +1,261 @@
+"""The flow cache of one namespace: what the stack did to one packet of a flow, done again to the next.
+
+Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables that count
+their changes. The full walk of a packet that came through is written down as a `Recording` and kept as a `Flow`; the next
+packet with the same addresses and ports, as long as no table has changed, has the same counters bumped, its connection
+refreshed and its header rewritten, and goes the same way. Whatever is out of the ordinary takes the full walk: packets
+that somebody observes, fragments, IP options, a TTL that runs out, what does not fit the MTU, flags that move a TCP
+connection, neighbours that must be asked for; likewise flows for which a rule reads more than the headers or does more
+than decide. (Linux has the same idea in nf_flow_table and in Open vSwitch; here even the rules' counters go on.)
+
+Only unicast TCP and UDP over IPv4 are remembered.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.conntrack import STREAM_AFTER_NS
+from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, TcpState
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address, Mac
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.table import Chain, RuleEntry
+
+_MOST = 16384
+#: Station, Ethernet type with version and header length, total length, flags and offset, TTL, protocol, checksum.
+_FRAME = Struct("!6s6x3sxHxxHBBH")
+_TTL = Struct("!BBH")
+_PLAIN_IPV4 = b"\x08\x00\x45"
+_IPV4 = b"\x08\x00"
+_LEAST = {17: 28, 6: 40}
+_ESTABLISHED = CtState.ESTABLISHED
+_NEW = CtState.NEW
+
+Received = tuple["Device", bytes]
+Sent = tuple[int, "Address", "Address", bytes]
+
+
+class Recording:
+    """What the full walk of one packet has met so far; whatever can't be repeated takes it off the packet.
+
+    `counters` are those of the rules and policies it passed; `kind` is what must not change on the way (protocol and
+    length), `ends` what may: the addresses and ports.
+    """
+
+    __slots__ = ("counters", "decision", "ends", "kind", "mac", "received", "sent")
+
+    def __init__(
+        self,
+        packet: Packet,
+        received: Received | None = None,
+        mac: Mac = b"",
+        sent: Sent | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        self.received = received
+        self.mac = mac
+        self.sent = sent
+        self.decision = decision
+        self.counters: list[RuleEntry | Chain] = []
+        self.kind = packet.protocol, len(packet.data)
+        self.ends = packet.data[12:24]
+
+
+class FlowCache:
+    """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end."""
+
+    __slots__ = ("_namespace", "is_enabled", "received", "sent")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self.is_enabled = True
+        self.received: dict[Received, Flow] = {}
+        self.sent: dict[Sent, Flow] = {}
+
+    def disable(self) -> None:
+        """Take the full walk with every packet from now on."""
+        self.is_enabled = False
+        self.received.clear()
+        self.sent.clear()
+
+    def record_received(self, frame: bytes, packet: Packet, device: Device) -> None:
+        """Write down what becomes of a packet that came in, if it is of a kind that can be repeated."""
+        if (
+            self.is_enabled
+            and packet.protocol in _LEAST
+            and packet.l4 == 20
+            and packet.family == 4
+            and not packet.fragment_offset
+            and not packet.more_fragments
+            and len(packet.data) >= _LEAST[packet.protocol]
+            and device.kind != "loopback"
+        ):
+            packet.recording = Recording(packet, received=(device, frame[26:38]), mac=frame[:6])
+
+    def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
+        """Write down what becomes of a packet that starts here."""
+        if self.is_enabled and packet.protocol in _LEAST and packet.family == 4:
+            packet.recording = Recording(packet, sent=key, decision=decision)
+
+    def keep(self, packet: Packet) -> None:
+        """Remember what was recorded of a packet that came through: up to its next hop, or to the sockets here."""
+        recording, packet.recording = packet.recording, None
+        if recording is None or packet.frag_max_size:
+            return
+        if recording.kind != (packet.protocol, len(packet.data)):
+            return
+        connection = packet.connection
+        if connection is None:
+            if packet.ct_state is not None:
+                return
+        elif packet.ct_state not in (_NEW, _ESTABLISHED) or (packet.protocol == 6 and not connection.seen_reply):
+            return
+        flow = Flow(self._namespace, packet, recording)
+        if flow.translates and (flow.is_delivered or recording.sent is not None):
+            return
+        if recording.received is not None:
+            if len(self.received) >= _MOST:
+                self.received.clear()
+            self.received[recording.received] = flow
+        elif recording.sent is not None:
+            if len(self.sent) >= _MOST:
+                self.sent.clear()
+            self.sent[recording.sent] = flow
+
+
+class Flow:
+    """The way of one flow in one direction through one namespace.
+
+    `decision` is the route an outgoing flow was recorded for; `translates` tells that addresses or ports are rewritten.
+    """
+
+    __slots__ = (
+        "_addresses", "_clock", "_connection", "_counters", "_hop", "_is_reply", "_is_two_way", "_least", "_link", "_long_ns",
+        "_mac", "_most", "_namespace", "_neighbours", "_outdev", "_protocol", "_short_ns", "_stamp", "_sum_shift",
+        "_transport_shift", "decision", "is_delivered", "translates",
+    )  # fmt: skip
+
+    def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
+        self._namespace = namespace
+        self._clock = namespace.clock
+        self._stamp = namespace.generation + namespace.netfilter.generation
+        self._counters = tuple(recording.counters)
+        self._protocol = packet.protocol
+        self._mac = recording.mac
+        self._least = _LEAST[packet.protocol]
+        self.decision = recording.decision
+        self._note_connection(packet)
+        self._note_way(packet)
+        before, after = recording.ends, packet.data[12:24]
+        self.translates = before != after
+        self._addresses = after
+        # How far rewriting moves the checksums, which are numbers modulo 65535 (RFC 1624); the TTL counts 256.
+        self._transport_shift = (int.from_bytes(before) - int.from_bytes(after)) % 0xFFFF
+        self._sum_shift = (int.from_bytes(before[:8]) - int.from_bytes(after[:8]) + 256) % 0xFFFF
+
+    def _note_connection(self, packet: Packet) -> None:
+        connection = self._connection = packet.connection
+        self._is_reply = packet.ct_reply
+        self._is_two_way = connection is not None and connection.seen_reply
+        if connection is not None:
+            self._short_ns, self._long_ns = self._namespace.netfilter.conntrack.flow_timeouts(packet.protocol)
+
+    def _note_way(self, packet: Packet) -> None:
+        outdev = self._outdev = packet.outdev
+        self.is_delivered = outdev is None
+        self._most = 65535
+        if outdev is None:
+            return
+        self._neighbours = self._namespace.neighbours
+        route = self._namespace.routes4.lookup(packet.dst)
+        self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
+        self._hop = (outdev, packet.nexthop or packet.dst)
+        self._link = outdev.mac + _IPV4
+
+    def receive(self, frame: bytes, device: Device) -> bool:
+        """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
+        mac, kind, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
+        if (
+            kind != _PLAIN_IPV4
+            or mac != self._mac
+            or protocol != self._protocol
+            or fragment & 0x3FFF
+            or total != len(frame) - 14
+            or not self._least <= total <= self._most
+            or int.from_bytes(frame[14:34]) % 0xFFFF
+        ):
+            return False
+        outdev = self._outdev
+        if outdev is None:
+            return self._deliver(frame, device)
+        hop = self._neighbours.ready(self._hop) if ttl > 1 else None
+        if hop is None or not self._pass_hooks(total, frame[47] if protocol == 6 else 0):
+            return False
+        head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
+        if self.translates:
+            outdev.transmit(hop + self._link + head + self._addresses + self._translated(frame))
+        else:
+            outdev.transmit(hop + self._link + head + frame[26:])
+        return True
+
+    def _translated(self, frame: bytes) -> bytes:
+        """Give what follows the ports, with the right checksum."""
+        at = 40 if self._protocol == 17 else 50
+        sum_ = int.from_bytes(frame[at : at + 2])
+        if self._protocol == 6:
+            sum_ = (sum_ + self._transport_shift) % 0xFFFF
+        elif sum_:  # 0: the sender made none
+            sum_ = (sum_ + self._transport_shift) % 0xFFFF or 0xFFFF
+        return frame[38:at] + sum_.to_bytes(2) + frame[at + 2 :]
+
+    def _deliver(self, frame: bytes, device: Device) -> bool:
+        if not self._pass_hooks(len(frame) - 14, frame[47] if self._protocol == 6 else 0):
+            return False
+        packet = Packet.plain(frame[14:], device)
+        connection = packet.connection = self._connection
+        if connection is not None:
+            packet.ct_reply = self._is_reply
+            packet.ct_state = _ESTABLISHED if self._is_two_way else _NEW
+        self._namespace.ip.hand_up(packet)
+        return True
+
+    def send(self, data: bytes) -> bool:
+        """Send a packet that starts here the way the first went. `False`: nothing was done."""
+        size = len(data)
+        if not self._least <= size <= self._most:
+            return False
+        hop = self._neighbours.ready(self._hop)
+        if hop is None or not self._pass_hooks(size, data[33] if self._protocol == 6 else 0):
+            return False
+        self._hop[0].transmit(hop + self._link + data)
+        return True
+
+    def _pass_hooks(self, size: int, flags: int) -> bool:
+        """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
+        namespace = self._namespace
+        if self._stamp != namespace.generation + namespace.netfilter.generation:
+            return False
+        connection = self._connection
+        if connection is not None:
+            now = self._clock.now_ns
+            if connection.is_dying or connection.expires_ns <= now or connection.seen_reply is not self._is_two_way:
+                return False
+            if self._protocol == 6:
+                if connection.tcp_state != TcpState.ESTABLISHED or FLAG_KIND[flags] != ACK:
+                    return False
+                connection.expires_ns = now + self._long_ns
+            elif self._is_two_way and now - connection.began_ns > STREAM_AFTER_NS:
+                connection.expires_ns = now + self._long_ns
+                connection.is_assured = True
+            else:
+                connection.expires_ns = now + self._short_ns
+        for counter in self._counters:
+            counter.packets += 1
+            counter.bytes += size
+        return True
