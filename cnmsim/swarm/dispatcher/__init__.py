@@ -1,5 +1,7 @@
 """The dispatcher: sessions of agents, and what each node is to do (moby/swarmkit `manager/dispatcher`)."""
 
+from cnmsim.swarm.dispatcher.dispatcher import Dispatcher
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage
+from cnmsim.swarm.dispatcher.sessions import Stream
 
-__all__ = ["AssignmentsMessage", "ManagerPeer", "SessionMessage"]
+__all__ = ["AssignmentsMessage", "Dispatcher", "ManagerPeer", "SessionMessage", "Stream"]

@@ -1,0 +1,420 @@
+"""The dispatcher of the manager that leads: it gives nodes their tasks and takes their reports.
+
+Reports are written to the store ten times a second, assignments go out a tenth of a second after the last change of a
+node's tasks. A node that is not heard from for three heartbeats is down, and after a day its tasks are orphaned.
+Source: moby/swarmkit `manager/dispatcher/dispatcher.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import TypeVar
+
+from attrs import define, evolve, field
+
+from cnmsim.kernel.clock import NS, Timer
+from cnmsim.swarm.dispatcher.assignments import AssignmentSet
+from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage
+from cnmsim.swarm.dispatcher.sessions import Session, Sessions, Stream
+from cnmsim.swarm.errors import NodeNotRegistered, RpcAborted, RpcPermissionDenied, RpcUnknown, SwarmError
+from cnmsim.swarm.objects import Cluster, Node, NodeDescription, NodeState, Task, TaskState, TaskStatus
+from cnmsim.swarm.store import Event, EventKind, Store, Watch
+
+_BATCH_NS = NS // 10
+_BATCH_S = 0.1
+_BATCH_LIMIT = 100
+_ORPHAN_S = 24 * 3600.0
+_UNKNOWN_MESSAGE = 'Node moved to "unknown" state due to leadership change in cluster'
+
+OnClosed = Callable[[SwarmError], None]
+
+
+@define(eq=False)
+class _NodeUpdate:
+    """A node's new status, and its description where it told one."""
+
+    state: NodeState
+    message: str = ""
+    addr: str = ""
+    description: NodeDescription | None = None
+
+
+@define(eq=False)
+class _Assignments:
+    """The assignment stream of a node."""
+
+    node_id: str
+    set: AssignmentSet
+    stream: Stream
+    send: Callable[[AssignmentsMessage], None]
+    sequence: int = 0
+    modifications: int = 0
+    timer: Timer | None = None
+
+    def cancel(self) -> None:
+        """Send nothing more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+@define(eq=False)
+class _SessionStream:
+    """The session stream of a node; it opens with the first message after the node's registration was written."""
+
+    session: Session
+    stream: Stream
+    send: Callable[[SessionMessage], None]
+    is_waiting: bool
+
+    def cancel(self) -> None:
+        """Send nothing more; nothing is under way."""
+
+
+_Opened = TypeVar("_Opened", _Assignments, _SessionStream)
+
+
+@define(eq=False)
+class Dispatcher:
+    """Speaks with agents. `manager_id` is the node that applies reports: the leader."""
+
+    store: Store
+    random: Random
+    new_id: Callable[[], str]
+    manager_id: str = ""
+    _sessions: Sessions = field(init=False)
+    _is_running: bool = field(default=False, init=False)
+    _started_ns: int = field(default=0, init=False)
+    _watch: Watch | None = field(default=None, init=False)
+    _timer: Timer | None = field(default=None, init=False)
+    _task_updates: dict[str, TaskStatus] = field(factory=dict, init=False)
+    _node_updates: dict[str, _NodeUpdate] = field(factory=dict, init=False)
+    _down: dict[str, Timer] = field(factory=dict, init=False)
+    _assignments: dict[str, _Assignments] = field(factory=dict, init=False)
+    _session_streams: dict[str, _SessionStream] = field(factory=dict, init=False)
+    _managers: tuple[ManagerPeer, ...] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sessions = Sessions(self.store, self.random, self.new_id)
+
+    # ---- leading
+
+    def start(self) -> None:
+        """Take over: what nodes are doing is unknown until they register here."""
+        self._is_running = True
+        self._started_ns = self.store.clock.now_ns
+        unknown: list[Node] = []
+        for node in self.store.nodes:
+            if node.status.state is NodeState.DOWN:
+                self._add_down(node.id)
+                continue
+            self._sessions.add_unknown(
+                node.id, self._expirer(node.id, 'heartbeat failure for node in "unknown" state')
+            )
+            unknown.append(node)
+        if unknown:
+            self.store.update(lambda tx: [tx.replace(_unknown(node)) for node in unknown])
+        self._watch = self.store.watch(self._on_changes, Task, Node, Cluster)
+
+    def stop(self) -> None:
+        """End all sessions; agents will look for the new leader."""
+        if not self._is_running:
+            return
+        self._is_running = False
+        if self._watch is not None:
+            self._watch.cancel()
+        for timer in (self._timer, *self._down.values()):
+            if timer is not None:
+                timer.cancel()
+        self._timer = None
+        self._down.clear()
+        self._task_updates.clear()
+        self._node_updates.clear()
+        self._sessions.clear(RpcAborted("node must disconnect"))
+
+    def set_managers(self, managers: Iterable[ManagerPeer]) -> None:
+        """Say where managers are; agents are told. Until this is called it is taken from the nodes in the store."""
+        self._managers = tuple(managers)
+        self._tell_all()
+
+    @property
+    def managers(self) -> tuple[ManagerPeer, ...]:
+        """The managers agents may turn to."""
+        if self._managers is not None:
+            return self._managers
+        return tuple(
+            ManagerPeer(node.id, node.manager_status.addr)
+            for node in self.store.nodes
+            if node.manager_status is not None
+        )
+
+    def _check_running(self) -> None:
+        if not self._is_running:
+            raise RpcAborted("dispatcher is stopped")
+
+    # ---- what agents call
+
+    def register(self, node_id: str, description: NodeDescription, address: str) -> str:
+        """Begin a session of a node that calls from `address` (without port); it becomes ready. Give the session's id.
+
+        Raises `RpcAborted` on a manager that does not lead, `RpcUnknown` for a node that is no member, and
+        `RpcUnavailable` if the node does so too often.
+        """
+        self._check_running()
+        if node_id not in self.store.nodes:
+            raise RpcUnknown("node not found")
+        session = self._sessions.add(node_id, self._expirer(node_id, "heartbeat failure"))
+        timer = self._down.pop(node_id, None)
+        if timer is not None:
+            timer.cancel()
+        self._node_updates[node_id] = _NodeUpdate(NodeState.READY, "", address, description)
+        self._arm()
+        return session.id
+
+    def update_description(self, node_id: str, session_id: str, description: NodeDescription, address: str) -> None:
+        """Take a node's description anew, within a session that goes on. Raises as `heartbeat`."""
+        self._check_running()
+        self._sessions.get(node_id, session_id)
+        self._node_updates[node_id] = _NodeUpdate(NodeState.READY, "", address, description)
+        self._arm()
+
+    def heartbeat(self, node_id: str, session_id: str) -> float:
+        """Take a heartbeat; give the seconds until the next one is expected.
+
+        Raises `RpcAborted`, `NodeNotRegistered` or `InvalidSession`.
+        """
+        self._check_running()
+        return self._sessions.beat(node_id, session_id, self._expirer(node_id, "heartbeat failure"))
+
+    def open_session(
+        self,
+        node_id: str,
+        session_id: str,
+        on_message: Callable[[SessionMessage], None],
+        on_closed: OnClosed | None = None,
+    ) -> Stream:
+        """Tell how the cluster stands, once the node is marked ready and with every change. Raises as `heartbeat`."""
+        self._check_running()
+        session = self._sessions.get(node_id, session_id)
+        opened = _SessionStream(
+            session, Stream(on_message, on_closed), on_message, is_waiting=node_id in self._node_updates
+        )
+        self._keep(session, opened.stream, self._session_streams, opened)
+        if not opened.is_waiting:
+            self._tell(opened)
+        return opened.stream
+
+    def open_assignments(
+        self,
+        node_id: str,
+        session_id: str,
+        on_message: Callable[[AssignmentsMessage], None],
+        on_closed: OnClosed | None = None,
+    ) -> Stream:
+        """Tell what the node is to do: all of it at once, then every change. Raises as `heartbeat`."""
+        self._check_running()
+        session = self._sessions.get(node_id, session_id)
+        opened = _Assignments(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
+        for task in self.store.tasks.by_node(node_id):
+            opened.set.put(task)
+        self._keep(session, opened.stream, self._assignments, opened)
+        self._send(opened, is_complete=True)
+        return opened.stream
+
+    def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
+        """Take reports of tasks: pairs of a task's id and its status.
+
+        Raises as `heartbeat`, and `RpcPermissionDenied` for a task of another node.
+        """
+        self._check_running()
+        self._sessions.get(node_id, session_id)
+        known = [(task, status) for task_id, status in updates if (task := self.store.tasks.get(task_id)) is not None]
+        if any(task.node_id != node_id for task, _ in known):
+            raise RpcPermissionDenied("cannot update a task not assigned this node")
+        if known:
+            self._task_updates.update((task.id, status) for task, status in known)
+            self._arm()
+
+    def leave(self, node_id: str, session_id: str) -> None:
+        """End the streams of a session, as when its connection breaks. The node is down when its time is over."""
+        session = self._sessions.find(node_id)
+        if session is not None and session.id == session_id:
+            for stream in list(session.streams):
+                stream.close()
+
+    @staticmethod
+    def _keep(session: Session, stream: Stream, streams: dict[str, _Opened], opened: _Opened) -> None:
+        """Remember a stream for as long as it is open; one of the same kind there was is over."""
+
+        def end() -> None:
+            if stream in session.streams:
+                session.streams.remove(stream)
+            if streams.get(session.node_id) is opened:
+                del streams[session.node_id]
+            opened.cancel()
+
+        stream.on_end = end
+        session.streams.append(stream)
+        streams[session.node_id] = opened
+
+    # ---- reports
+
+    def _arm(self) -> None:
+        if self._timer is None or not self._timer.is_pending:
+            since = (self.store.clock.now_ns - self._started_ns) % _BATCH_NS
+            self._timer = self.store.call_later((_BATCH_NS - since) / NS, self._write_updates)
+
+    def _write_updates(self) -> None:
+        tasks, self._task_updates = self._task_updates, {}
+        nodes, self._node_updates = self._node_updates, {}
+        changed_tasks = [task for each in tasks.items() if (task := self._reported(*each)) is not None]
+        changed_nodes = [node for each in nodes.items() if (node := self._updated(*each)) is not None]
+        if changed_tasks or changed_nodes:
+            self.store.update(lambda tx: _replace_all(tx, changed_tasks, changed_nodes))
+        for node_id in nodes:
+            opened = self._session_streams.get(node_id)
+            if opened is not None and opened.is_waiting:
+                opened.is_waiting = False
+                self._tell(opened)
+
+    def _reported(self, task_id: str, status: TaskStatus) -> Task | None:
+        task = self.store.tasks.get(task_id)
+        if task is None or task.state > status.state:
+            return None
+        applied = evolve(status, applied_by=self.manager_id, applied_ns=self.store.now_ns)
+        return evolve(task, status=applied)
+
+    def _updated(self, node_id: str, update: _NodeUpdate) -> Node | None:
+        node = self.store.nodes.get(node_id)
+        if node is None:
+            return None
+        status = evolve(node.status, state=update.state, message=update.message, addr=update.addr or node.status.addr)
+        description = update.description or node.description
+        if status == node.status and description == node.description:
+            return None
+        return evolve(node, status=status, description=description)
+
+    # ---- nodes that are not heard from
+
+    def _expirer(self, node_id: str, message: str) -> Callable[[], None]:
+        return lambda: self._mark_down(node_id, message)
+
+    def _mark_down(self, node_id: str, message: str) -> None:
+        if node_id in self.store.nodes:
+            self._add_down(node_id)
+            before = self._node_updates.get(node_id)
+            description = before.description if before is not None else None
+            self._node_updates[node_id] = _NodeUpdate(NodeState.DOWN, message, "", description)
+            self._arm()
+        self._sessions.remove(node_id)
+
+    def _add_down(self, node_id: str) -> None:
+        old = self._down.get(node_id)
+        if old is not None:
+            old.cancel()
+        self._down[node_id] = self.store.call_later(_ORPHAN_S, self._orphan, node_id)
+
+    def _orphan(self, node_id: str) -> None:
+        self._down.pop(node_id, None)
+        orphans = [
+            evolve(task, status=evolve(task.status, state=TaskState.ORPHANED))
+            for task in self.store.tasks.by_node(node_id)
+            if TaskState.ASSIGNED <= task.state <= TaskState.RUNNING
+        ]
+        if orphans:
+            self.store.update(lambda tx: [tx.replace(task) for task in orphans])
+
+    # ---- telling agents
+
+    def _on_changes(self, events: Sequence[Event]) -> None:
+        managers_changed = False
+        for event in events:
+            match event.object:
+                case Task():
+                    self._on_task(event)
+                case Node():
+                    managers_changed |= self._on_node(event)
+                case Cluster():
+                    managers_changed |= (
+                        event.old is None
+                        or event.object.network_bootstrap_keys != event.old.network_bootstrap_keys
+                        or event.object.root_ca.digest != event.old.root_ca.digest
+                    )
+        if managers_changed:
+            self._tell_all()
+
+    def _on_node(self, event: Event) -> bool:
+        """Follow a node's change; tell whether all agents are to know."""
+        node: Node = event.object
+        if event.kind is EventKind.DELETE:
+            self._sessions.remove(node.id)
+            timer = self._down.pop(node.id, None)
+            if timer is not None:
+                timer.cancel()
+        elif event.kind is EventKind.UPDATE:
+            opened = self._session_streams.get(node.id)
+            if opened is not None and not opened.is_waiting:
+                self._tell(opened)
+        if self._managers is not None:
+            return False
+        old_addr = event.old.manager_status.addr if event.old is not None and event.old.manager_status else ""
+        new_addr = node.manager_status.addr if node.manager_status and event.kind is not EventKind.DELETE else ""
+        return old_addr != new_addr
+
+    def _on_task(self, event: Event) -> None:
+        task: Task = event.object
+        opened = self._assignments.get(task.node_id)
+        if opened is None or event.kind is EventKind.CREATE:
+            return
+        is_modified = opened.set.remove(task) if event.kind is EventKind.DELETE else opened.set.put(task)
+        if not is_modified:
+            return
+        opened.modifications += 1
+        if opened.timer is not None:
+            opened.timer.cancel()
+        if opened.modifications >= _BATCH_LIMIT:
+            self._send(opened)
+        else:
+            opened.timer = self.store.call_later(_BATCH_S, self._send, opened)
+
+    def _send(self, opened: _Assignments, *, is_complete: bool = False) -> None:
+        opened.modifications = 0
+        opened.timer = None
+        applies_to = str(opened.sequence) if opened.sequence else ""
+        opened.sequence += 1
+        opened.send(
+            AssignmentsMessage(
+                "complete" if is_complete else "incremental",
+                applies_to,
+                str(opened.sequence),
+                opened.set.take_changes(),
+            )
+        )
+
+    def _tell_all(self) -> None:
+        for opened in list(self._session_streams.values()):
+            if not opened.is_waiting:
+                self._tell(opened)
+
+    def _tell(self, opened: _SessionStream) -> None:
+        node = self.store.nodes.get(opened.session.node_id)
+        if node is None:
+            opened.stream.fail(NodeNotRegistered())
+            return
+        cluster = self.store.cluster
+        opened.send(
+            SessionMessage(
+                opened.session.id, node, self.managers, cluster.network_bootstrap_keys, cluster.root_ca.digest
+            )
+        )
+
+
+def _unknown(node: Node) -> Node:
+    return evolve(node, status=evolve(node.status, state=NodeState.UNKNOWN, message=_UNKNOWN_MESSAGE))
+
+
+def _replace_all(tx: Store, tasks: Iterable[Task], nodes: Iterable[Node]) -> None:
+    for task in tasks:
+        tx.replace(task)
+    for node in nodes:
+        tx.replace(node)

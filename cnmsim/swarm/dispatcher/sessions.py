@@ -1,0 +1,135 @@
+"""The nodes that have a session, and whether they are heard from (moby/swarmkit `dispatcher/{nodes,period}.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import NS, Timer
+from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, SessionMessage
+from cnmsim.swarm.errors import InvalidSession, NodeNotRegistered, RpcUnavailable, SwarmError
+from cnmsim.swarm.store import Store
+
+_EPSILON_S = 0.5
+_GRACE = 3
+_RATE_LIMIT_NS = 8 * NS
+_RATE_LIMIT_COUNT = 3
+
+
+@define(eq=False)
+class Stream:
+    """One of the two streams of a session. `close` ends it from the agent's side."""
+
+    on_message: Callable[[SessionMessage], None] | Callable[[AssignmentsMessage], None]
+    on_closed: Callable[[SwarmError], None] | None
+    is_open: bool = True
+    #: What to do for the dispatcher when it ends.
+    on_end: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """End it; the node's heartbeat is not stopped by that."""
+        if self.is_open:
+            self.is_open = False
+            if self.on_end is not None:
+                self.on_end()
+
+    def fail(self, error: SwarmError) -> None:
+        """End it from the dispatcher's side."""
+        if self.is_open:
+            self.close()
+            if self.on_closed is not None:
+                self.on_closed(error)
+
+
+@define(eq=False)
+class Session:
+    """A registered node; one of unknown state has no session id."""
+
+    node_id: str
+    id: str
+    timer: Timer
+    registered_ns: int
+    attempts: int = 0
+    streams: list[Stream] = field(factory=list)
+
+
+class Sessions:
+    """All registered nodes."""
+
+    def __init__(self, store: Store, random: Random, new_id: Callable[[], str]) -> None:
+        self._store = store
+        self._random = random
+        self._new_id = new_id
+        self._sessions: dict[str, Session] = {}
+
+    def _period_s(self) -> float:
+        base = self._store.cluster.spec.heartbeat_period_ns / NS
+        return base + self._random.uniform(-_EPSILON_S, _EPSILON_S)
+
+    def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
+        """Wait for a node to register that was there before this manager led; it has twice the time."""
+        timer = self._store.call_later(self._period_s() * _GRACE * 2, on_expired)
+        self._sessions[node_id] = Session(node_id, "", timer, 0)
+
+    def add(self, node_id: str, on_expired: Callable[[], None]) -> Session:
+        """Begin a session; one there was is over. Raises `RpcUnavailable` if a node does so too often."""
+        now = self._store.clock.now_ns
+        old = self._sessions.get(node_id)
+        attempts, registered_ns = 0, now
+        if old is not None:
+            attempts = old.attempts + 1 if now - old.registered_ns <= _RATE_LIMIT_NS else 1
+            old.attempts, old.registered_ns = attempts, now
+            if attempts > _RATE_LIMIT_COUNT:
+                raise RpcUnavailable(f"node {node_id} exceeded rate limit count of registrations")
+            self._end(old)
+        timer = self._store.call_later(self._period_s() * _GRACE, on_expired)
+        session = Session(node_id, self._new_id(), timer, registered_ns, attempts)
+        self._sessions[node_id] = session
+        return session
+
+    def get(self, node_id: str, session_id: str) -> Session:
+        """Give a node's session. Raises `NodeNotRegistered` or `InvalidSession`."""
+        session = self._sessions.get(node_id)
+        if session is None:
+            raise NodeNotRegistered
+        if not session_id or session.id != session_id:
+            raise InvalidSession
+        return session
+
+    def find(self, node_id: str) -> Session | None:
+        """Give a node's session, if it is registered."""
+        return self._sessions.get(node_id)
+
+    def all(self) -> list[Session]:
+        """Give all sessions."""
+        return list(self._sessions.values())
+
+    def beat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:
+        """Take a heartbeat; give the seconds until the next one is expected."""
+        session = self.get(node_id, session_id)
+        period = self._period_s()
+        session.timer.cancel()
+        session.timer = self._store.call_later(period * _GRACE, on_expired)
+        return period
+
+    def remove(self, node_id: str) -> None:
+        """End a node's session, if it has one."""
+        session = self._sessions.pop(node_id, None)
+        if session is not None:
+            self._end(session)
+
+    @staticmethod
+    def _end(session: Session) -> None:
+        session.timer.cancel()
+        for stream in list(session.streams):
+            stream.fail(NodeNotRegistered())
+
+    def clear(self, error: SwarmError) -> None:
+        """End all sessions."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.timer.cancel()
+            for stream in list(session.streams):
+                stream.fail(error)

@@ -1,0 +1,72 @@
+"""The keys of the data plane: three each for gossip and for IPsec, one replaced every twelve hours.
+
+Source: moby/swarmkit `manager/keymanager/keymanager.go`.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from attrs import evolve
+
+from cnmsim.kernel.clock import Timer
+from cnmsim.swarm.objects import EncryptionKey
+from cnmsim.swarm.store import Store
+
+GOSSIP = "networking:gossip"
+IPSEC = "networking:ipsec"
+_KEY_BYTES = 16
+_RING_SIZE = 3
+_ROTATION_S = 12 * 3600.0
+
+
+class KeyManager:
+    """Keeps the cluster's keys fresh. A leader that takes over goes on with those it finds."""
+
+    def __init__(self, store: Store, random: Random) -> None:
+        self._store = store
+        self._random = random
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Make the first keys if there are none, and replace one of each subsystem from time to time."""
+        if not self._store.cluster.network_bootstrap_keys:
+            lamport = self._random.getrandbits(16)
+            keys: list[EncryptionKey] = []
+            for subsystem in (GOSSIP, IPSEC):
+                for _ in range(_RING_SIZE):
+                    lamport += 1
+                    keys.append(self._make(subsystem, lamport))
+            self._write(keys, lamport)
+        self._timer = self._store.call_later(_ROTATION_S, self._tick)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = self._store.call_later(_ROTATION_S, self._tick)
+        self.rotate()
+
+    def rotate(self) -> None:
+        """Replace the oldest key of each subsystem."""
+        cluster = self._store.cluster
+        lamport = cluster.encryption_key_lamport_clock
+        keys: list[EncryptionKey] = []
+        for subsystem in dict.fromkeys(key.subsystem for key in cluster.network_bootstrap_keys):
+            ring = [key for key in cluster.network_bootstrap_keys if key.subsystem == subsystem]
+            if len(ring) == _RING_SIZE:
+                ring.remove(min(ring, key=lambda key: key.lamport_time))
+            lamport += 1
+            keys.extend((*ring, self._make(subsystem, lamport)))
+        self._write(keys, lamport)
+
+    def _make(self, subsystem: str, lamport: int) -> EncryptionKey:
+        return EncryptionKey(subsystem, self._random.randbytes(_KEY_BYTES), lamport)
+
+    def _write(self, keys: list[EncryptionKey], lamport: int) -> None:
+        cluster = evolve(
+            self._store.cluster, network_bootstrap_keys=tuple(keys), encryption_key_lamport_clock=lamport
+        )
+        self._store.update(lambda tx: tx.replace(cluster))
