@@ -53,6 +53,8 @@ class EndpointSettings:
     global_ipv6_address: str = ""
     global_ipv6_prefix_len: int = 0
     dns_names: list[str] | None = None
+    #: Whether `ipam_config` is what a swarm's manager allocated, for as long as the container runs.
+    ipam_is_operational: bool = False
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> EndpointSettings:
@@ -72,6 +74,8 @@ class EndpointSettings:
         self.endpoint_id = self.gateway = self.ip_address = self.ipv6_gateway = self.global_ipv6_address = ""
         self.mac_address = ""
         self.ip_prefix_len = self.global_ipv6_prefix_len = 0
+        if self.ipam_is_operational:
+            self.ipam_config, self.ipam_is_operational = None, False
 
     def static_address(self, family: int) -> str:
         """Give the address asked for in family 4 or 6, or ""."""
@@ -141,6 +145,8 @@ class Container:
     is_managed: bool = False
     #: What its endpoints tell of the service it is a task of, by the network's id.
     service_bindings: dict[str, ServiceBinding] = field(factory=dict)
+    #: What a swarm's manager allocated for it, by the network's name: settings of an endpoint as the API has them.
+    attachments: dict[str, dict[str, Any]] = field(factory=dict)
     baseline: dict[str, bytes] = field(factory=dict)
     _when_stopped: list[Future[int]] = field(factory=list, init=False)
     _when_exited: list[Future[int]] = field(factory=list, init=False)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,7 @@ from cnmsim.libnetwork.controller import Controller
 
 if TYPE_CHECKING:
     from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
+    from cnmsim.engine.cluster.cluster import Cluster
     from cnmsim.engine.execs import Exec
     from cnmsim.engine.rest import Rest
 
@@ -84,6 +86,13 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self.profile.version} on {self.machine.name}>"
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Its part in a swarm: to make, join and leave one, and to reach its managers."""
+        from cnmsim.engine.cluster.cluster import Cluster
+
+        return Cluster(self)
 
     @property
     def api_version(self) -> ApiVersion:

@@ -22,7 +22,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
-from cnmsim.kernel.task import wait_for
+from cnmsim.kernel.task import Task, wait_for
 from cnmsim.libnetwork.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -298,6 +298,22 @@ class Lifecycle:
         if container.was_stopped:
             self._give_up_restart(container)
             return
+        if self.engine.networking.unattached(container):
+            Task(self.engine.clock, self._restart_attached(container))
+        else:
+            self._start_again(container)
+
+    async def _restart_attached(self, container: Container) -> None:
+        try:
+            await self.engine.networking.attach(container)
+        except EngineError as error:
+            container.error = error.message
+            self._give_up_restart(container)
+            return
+        if container.state is ContainerState.RESTARTING:
+            self._start_again(container)
+
+    def _start_again(self, container: Container) -> None:
         try:
             self._start(container)
         except EngineError:
@@ -369,6 +385,7 @@ class Lifecycle:
         container.is_restarted_by_hand = True
         try:
             await self.stop(container, signal=signal, timeout_s=timeout_s)
+            await self.engine.networking.attach(container)
             self.start(container)
         finally:
             container.is_restarted_by_hand = False

@@ -136,6 +136,57 @@ class Networking:
             settings.clean()
             self._connect(container, sandbox, name, settings)
 
+    # --- networks of a swarm -------------------------------------------------------------------------------------
+
+    def unattached(self, container: Container) -> list[str]:
+        """Name the networks for which a manager has to be asked before a container that is no task can start."""
+        if container.is_managed or container.joined_container or self.engine.controller.cluster is None:
+            return []
+        return [
+            name
+            for name, settings in container.networks.items()
+            if name not in container.attachments and self._needs_attachment(name, settings)
+        ]
+
+    def _needs_attachment(self, name: str, settings: EndpointSettings) -> bool:
+        network = self._find_or_none(name, settings)
+        return network is None or network.is_dynamic
+
+    async def attach(self, container: Container) -> None:
+        """Ask a manager for the addresses a container needs before it starts. Raises an `EngineError`."""
+        for name in self.unattached(container):
+            await self._attach(container, name, container.networks[name])
+
+    async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
+        """Ask a manager for the address that a running container needs to be connected. Raises an `EngineError`."""
+        if not container.is_running or container.is_managed or self.engine.controller.cluster is None:
+            return
+        network = self._find_or_none(term, settings)
+        if network is not None and not network.is_dynamic:
+            return
+        if (
+            network is not None
+            and network.name in container.networks
+            and container.networks[network.name].endpoint_id
+        ):
+            raise Conflict(f"{container.name} is already attached to network {network.name}")
+        await self._attach(container, term, settings)
+
+    async def _attach(self, container: Container, term: str, settings: EndpointSettings) -> None:
+        wanted = [address for address in (settings.static_address(4), settings.static_address(6)) if address]
+        attachers = self.engine.cluster.executor.attachers
+        answer = await attachers.attach(term, container.id, wanted)
+        network = self._find_or_none(term)
+        if network is None:
+            attachers.detach(term, container.id)
+            raise NotFound(f"could not find network {term} after successful attachment")
+        container.attachments[network.name] = {**answer, "Target": term}
+
+    def _detach(self, container: Container, name: str) -> None:
+        attachment = container.attachments.pop(name, None)
+        if attachment is not None:
+            self.engine.cluster.executor.attachers.detach(attachment["Target"], container.id)
+
     def networked_container(self, container: Container) -> Container:
         """Give the container whose network `container` shares. Raises in the daemon's words if it does not run."""
         profile = self.engine.profile
@@ -235,6 +286,10 @@ class Networking:
 
     def _connect(self, container: Container, sandbox: Sandbox, term: str, settings: EndpointSettings) -> None:
         network = self.find(settings.network_id or term)
+        attachment = container.attachments.get(network.name)
+        if attachment is not None:
+            settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
+            settings.ipam_config = dict(attachment["IPAMConfig"])
         self._accept(container, network, settings)
         with ExitStack() as undo:
             endpoint = network.create_endpoint(
@@ -311,6 +366,7 @@ class Networking:
         if sandbox is not None:
             container.ports = port_map(sandbox)
         container.networks.pop(network.name, None)
+        self._detach(container, network.name)
         for _ in range(self.engine.profile.running_disconnect_events):
             self._log(network, "disconnect", container)
 
@@ -343,6 +399,8 @@ class Networking:
             container.sandbox_id = container.sandbox_key = ""
         for network in networks:
             self._log(network, "disconnect", container)
+        for name in list(container.attachments):
+            self._detach(container, name)
 
     def rename(self, container: Container) -> None:
         """Let the networks of a running container know its new name."""

@@ -166,8 +166,12 @@ class Container(Model):
 
     def start(self) -> None:
         """Start it; its first process has then done what it does at once. Raises an `EngineError`."""
-        self._engine.rest.containers.start(self.id)
-        self._engine.clock.run_ready()
+        engine = self._engine
+        if engine.networking.unattached(self.record):
+            engine.complete(engine.rest.containers.start_attached(self.id))
+        else:
+            engine.rest.containers.start(self.id)
+        engine.clock.run_ready()
 
     def stop(self, *, timeout: int | None = None, signal: str = "") -> None:
         """Stop it: SIGTERM, and SIGKILL after `timeout` (10) seconds."""

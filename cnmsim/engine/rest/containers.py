@@ -100,6 +100,13 @@ class ContainerApi:
         """POST /containers/{id}/start; `False` (304) if it runs already."""
         return self.engine.lifecycle.start(self.find(id_))
 
+    async def start_attached(self, id_: str) -> bool:
+        """POST /containers/{id}/start where a swarm's manager has to give the container an address first."""
+        container = self.find(id_)
+        if not container.is_running:
+            await self.engine.networking.attach(container)
+        return self.engine.lifecycle.start(container)
+
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop; `False` (304) if it does not run."""
         container = self.find(id_)

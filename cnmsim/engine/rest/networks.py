@@ -68,6 +68,15 @@ class NetworkApi:
         container = engine.store.get(asked["Container"])
         engine.networking.connect(container, id_, settings)
 
+    async def connect_attached(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
+        """POST /networks/{id}/connect where a swarm's manager has to give the container an address first."""
+        asked = bodies.read(bodies.NETWORK_CONNECT, "ConnectRequest", body)
+        settings = EndpointSettings()
+        if asked["EndpointConfig"] is not None:
+            settings = EndpointSettings.from_body(asked["EndpointConfig"])
+        await self.engine.networking.attach_to(self.engine.store.get(asked["Container"]), id_, settings)
+        self.connect(id_, body, api)
+
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """POST /networks/{id}/disconnect."""
         asked = bodies.read(bodies.NETWORK_DISCONNECT, "DisconnectRequest", body)
