@@ -4,5 +4,17 @@ from cnmsim.underlay.host import HostSpec, PlainHost
 from cnmsim.underlay.nameserver import Zone, name_server
 from cnmsim.underlay.segment import Attachment, CableOptions, Segment
 from cnmsim.underlay.trunk import Link, Trunk
+from cnmsim.underlay.vlans import PortVlans
 
-__all__ = ["Attachment", "CableOptions", "HostSpec", "Link", "PlainHost", "Segment", "Trunk", "Zone", "name_server"]
+__all__ = [
+    "Attachment",
+    "CableOptions",
+    "HostSpec",
+    "Link",
+    "PlainHost",
+    "PortVlans",
+    "Segment",
+    "Trunk",
+    "Zone",
+    "name_server",
+]

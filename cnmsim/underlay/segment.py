@@ -1,7 +1,8 @@
 """Ethernet segments: a learning switch with one cable to each station, or a hub, with the faults a user sets.
 
 A switch learns source addresses and floods what it does not know (IEEE 802.1D §7.8, §7.9); a hub repeats every frame
-to all. Spanning tree is not modelled: a trunk that would close a loop is refused.
+to all. A switch one of whose ports is told its VLANs keeps VLANs apart on all of them (IEEE 802.1Q). Spanning tree is not
+modelled: a trunk that would close a loop is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from attrs import define, evolve, field, frozen, validators
 from cnmsim.kernel.address import Mac, format_mac
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.underlay.vlans import PortVlans
 
 #: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
 AGEING_S = 300
@@ -36,6 +38,10 @@ class Station(Protocol):
 
     name: str
     mac: Mac
+
+    @property
+    def carries_vlans(self) -> bool:
+        """Whether a port to it is a trunk unless told otherwise: it is the end of a cable to another switch."""
 
     @property
     def medium(self) -> Any:
@@ -87,11 +93,17 @@ class _Lane:
 
 @define(eq=False)
 class Attachment:
-    """A station's cable into a segment."""
+    """A station's cable into a segment.
+
+    `vlans` is what the port was told of VLANs, `None` for nothing. With `refuses_unknown_macs` it lets frames in only from
+    `known_mac`, the address the station had when it was plugged in, and out only to that address and to groups.
+    """
 
     station: Station
     options: CableOptions
     known_mac: Mac
+    vlans: PortVlans | None = None
+    refuses_unknown_macs: bool = False
     _up: _Lane = field(factory=_Lane)
     _down: _Lane = field(factory=_Lane)
 
@@ -129,7 +141,9 @@ class Segment:
         self._options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
-        self._learnt: dict[Mac, tuple[Attachment, int]] = {}
+        #: By VLAN (0 where the switch knows of none) and address.
+        self._learnt: dict[tuple[int, Mac], tuple[Attachment, int]] = {}
+        self._has_vlans = False
 
     def __repr__(self) -> str:
         return f"<Segment {self.name}: {', '.join(station.name for station in self._attachments)}>"
@@ -143,6 +157,27 @@ class Segment:
     def stations(self) -> tuple[Station, ...]:
         """Who is attached, in order."""
         return tuple(self._attachments)
+
+    @property
+    def has_vlans(self) -> bool:
+        """Whether it keeps VLANs apart; else tags are nothing to it."""
+        return self._has_vlans
+
+    def set_vlans(self, station: Station, vlans: PortVlans | None) -> None:
+        """Tell the port of an attached station its VLANs, `None` for the usual: trunk to a switch, else access to VLAN 1.
+
+        From the first port that is told any, the segment is a switch with VLANs.
+        """
+        self._attachments[station].vlans = vlans
+        self._has_vlans = self._has_vlans or vlans is not None
+        self._learnt.clear()
+
+    def vlans_of(self, station: Station) -> PortVlans:
+        """Give the VLANs of the port of an attached station."""
+        told = self._attachments[station].vlans
+        if told is not None:
+            return told
+        return PortVlans.trunk() if station.carries_vlans else PortVlans()
 
     def configure(
         self,
@@ -165,17 +200,25 @@ class Segment:
         latency_s: float = 0.0,
         bandwidth_bps: float | None = None,
         loss: float = 0.0,
+        vlans: PortVlans | None = None,
+        refuse_unknown_macs: bool | None = None,
     ) -> Attachment:
-        """Plug a station in, by a cable with these options on top of the segment's.
+        """Plug a station in, by a cable with these options on top of the segment's; `vlans` as in `set_vlans`.
 
-        Raises `ValueError` if the station is plugged in somewhere already.
+        `refuse_unknown_macs` sets the port's security otherwise than the segment's. Raises `ValueError` if the station is plugged
+        in somewhere already, or for VLANs on a hub.
         """
+        if vlans is not None and self.is_hub:
+            raise ValueError(f"{self.name} is a hub, which knows no VLANs")
         if station.medium is not None:
             raise ValueError(f"{station.name} is plugged in already")
         limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
-        attachment = Attachment(station, CableOptions(latency_s, limit, loss), station.mac)
+        is_strict = self.refuse_unknown_macs if refuse_unknown_macs is None else refuse_unknown_macs
+        attachment = Attachment(station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict)
         self._attachments[station] = attachment
         station.plug(self)
+        if vlans is not None:
+            self.set_vlans(station, vlans)
         return attachment
 
     def detach(self, station: Station) -> None:
@@ -183,7 +226,7 @@ class Segment:
         if self._attachments.pop(station, None) is None:
             raise ValueError(f"{station.name} is not attached to {self.name}")
         station.plug(None)
-        self._learnt = {mac: entry for mac, entry in self._learnt.items() if entry[0].station is not station}
+        self._learnt = {key: entry for key, entry in self._learnt.items() if entry[0].station is not station}
 
     def carry(self, frame: bytes, sender: Station) -> None:
         """Take a frame from an attached station and bring it to those it is for."""
@@ -196,7 +239,7 @@ class Segment:
             text = f"{len(frame) - overhead} bytes, the segment carries {self.mtu}"
             self._dropped(frame, sender, DropReason.MTU_EXCEEDED, text)
             return
-        if self.refuse_unknown_macs and frame[6:12] != source.known_mac:
+        if source.refuses_unknown_macs and frame[6:12] != source.known_mac:
             text = f"{sender.name} may send from {format_mac(source.known_mac)} only, not {format_mac(frame[6:12])}"
             self._dropped(frame, sender, DropReason.PORT_SECURITY, text)
             return
@@ -207,29 +250,39 @@ class Segment:
         if wait_ns is None:
             self._dropped(frame, sender, DropReason.LINK_LOSS, f"the queue into {self.name} is full")
             return
-        self._learn(frame[6:12], source)
+        vlan = 0
+        if self._has_vlans:
+            admitted = self.vlans_of(sender).admit(frame)
+            if admitted is None:
+                text = f"the port of {sender.name} is {self.vlans_of(sender)}"
+                self._dropped(frame, sender, DropReason.NO_VLAN, text)
+                return
+            vlan, frame = admitted
+        self._learn(frame[6:12], source, vlan)
         delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS)
-        receivers = self._receivers(frame, source)
+        receivers = self._receivers(frame, source, vlan)
         if not receivers and self.clock.context is not None:
             self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station is to have it")
         for receiver in receivers:
-            self._send_down(frame, receiver, delay_ns)
+            out = self.vlans_of(receiver.station).emit(vlan, frame) if vlan else frame
+            self._send_down(out, receiver, delay_ns)
 
-    def _learn(self, mac: Mac, source: Attachment) -> None:
+    def _learn(self, mac: Mac, source: Attachment, vlan: int) -> None:
         if not self.is_hub and not mac[0] & 1:
-            self._learnt[mac] = (source, self.clock.now_ns)
+            self._learnt[vlan, mac] = (source, self.clock.now_ns)
 
-    def _receivers(self, frame: bytes, source: Attachment) -> list[Attachment]:
+    def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""
         target = frame[:6]
         others = [attachment for attachment in self._attachments.values() if attachment is not source]
-        if target[0] & 1 or self.is_hub:
+        if vlan:
+            others = [each for each in others if self.vlans_of(each.station).carries(vlan)]
+        if target[0] & 1:
             return others
-        if self.refuse_unknown_macs:
-            return [attachment for attachment in others if attachment.known_mac == target]
-        learnt = self._learnt.get(target)
+        others = [each for each in others if not each.refuses_unknown_macs or each.known_mac == target]
+        learnt = None if self.is_hub else self._learnt.get((vlan, target))
         if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
-            return [learnt[0]] if learnt[0] is not source else []
+            return [learnt[0]] if learnt[0] in others else []
         return others
 
     def _send_down(self, frame: bytes, receiver: Attachment, delay_ns: int) -> None:

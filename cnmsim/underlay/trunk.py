@@ -5,10 +5,13 @@ from __future__ import annotations
 from cnmsim.kernel.address import MAC_ZERO, Mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.underlay.segment import Carrier, Segment, Station
+from cnmsim.underlay.vlans import PortVlans
 
 
 class TrunkEnd:
     """One end of a trunk, a station of the switch it is plugged into: what it hears comes out of the other end."""
+
+    carries_vlans = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,6 +32,8 @@ class TrunkEnd:
 class Trunk:
     """A cable between two switches. `latency_s`, `bandwidth_bps` and `loss` are the cable's, either way.
 
+    `vlans` is what its ports are told of VLANs on switches that have some; they carry all unless told.
+
     Raises `ValueError` if the two are joined already, directly or through others: the frames would circle for ever.
     """
 
@@ -40,6 +45,7 @@ class Trunk:
         latency_s: float = 0.0,
         bandwidth_bps: float | None = None,
         loss: float = 0.0,
+        vlans: PortVlans | None = None,
     ) -> None:
         if right in reachable(left):
             raise ValueError(f"{left.name} and {right.name} are joined already: a second trunk would close a loop")
@@ -48,8 +54,8 @@ class Trunk:
         self.left, self.right = left, right
         self._ends = (TrunkEnd(f"trunk to {right.name}"), TrunkEnd(f"trunk to {left.name}"))
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
-        left.attach(self._ends[0], latency_s=latency_s, bandwidth_bps=bandwidth_bps, loss=loss)
-        right.attach(self._ends[1])
+        left.attach(self._ends[0], latency_s=latency_s, bandwidth_bps=bandwidth_bps, loss=loss, vlans=vlans)
+        right.attach(self._ends[1], vlans=vlans)
 
     def unplug(self) -> None:
         """Take the cable away."""

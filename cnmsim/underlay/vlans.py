@@ -1,0 +1,80 @@
+"""VLANs of a switch: which of them a port carries, and which of them untagged there (IEEE 802.1Q-2022 §8.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+_TAG = b"\x81\x00"
+#: The VLAN of a port that nobody set up, and of untagged frames on a trunk.
+DEFAULT_VLAN = 1
+_LAST_VLAN = 4094
+
+
+def _vlan_id(_owner: object, _attribute: object, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not 1 <= value <= _LAST_VLAN):
+        raise ValueError(f"a VLAN id is between 1 and {_LAST_VLAN}: {value}")
+
+
+def _vlan_ids(value: Iterable[int] | None) -> frozenset[int] | None:
+    if value is None:
+        return None
+    ids = frozenset(value)
+    for each in ids:
+        _vlan_id(None, None, each)
+    return ids
+
+
+@frozen
+class PortVlans:
+    """The VLANs of one port. Raises `ValueError` for an impossible id.
+
+    `native` is the VLAN of untagged frames, either way (`None`: there are none); `tagged` are those whose frames have a tag
+    on the wire (`None`: all the others).
+    """
+
+    native: int | None = field(default=DEFAULT_VLAN, validator=_vlan_id)
+    tagged: frozenset[int] | None = field(default=frozenset(), converter=_vlan_ids)
+
+    @classmethod
+    def access(cls, vlan: int) -> PortVlans:
+        """Give a port for one machine that knows nothing of VLANs."""
+        return cls(vlan)
+
+    @classmethod
+    def trunk(cls, vlans: Iterable[int] | None = None, native: int | None = DEFAULT_VLAN) -> PortVlans:
+        """Give a port that carries several VLANs, all unless told."""
+        return cls(native, None if vlans is None else frozenset(vlans))
+
+    @property
+    def is_trunk(self) -> bool:
+        """Whether it carries tagged frames."""
+        return self.tagged is None or bool(self.tagged)
+
+    def has_tagged(self, vlan: int) -> bool:
+        """Tell whether frames of a VLAN have a tag here."""
+        return vlan != self.native and (self.tagged is None or vlan in self.tagged)
+
+    def carries(self, vlan: int) -> bool:
+        """Tell whether a VLAN is on this port."""
+        return vlan == self.native or self.has_tagged(vlan)
+
+    def admit(self, frame: bytes) -> tuple[int, bytes] | None:
+        """Give the VLAN of a frame that came in and the frame without its tag; `None` if it may not come in."""
+        if frame[12:14] != _TAG:
+            return None if self.native is None else (self.native, frame)
+        vlan = int.from_bytes(frame[14:16]) & 0xFFF
+        if not vlan:  # a tag that tells the priority only
+            return None if self.native is None else (self.native, frame[:12] + frame[16:])
+        return (vlan, frame[:12] + frame[16:]) if self.carries(vlan) else None
+
+    def emit(self, vlan: int, frame: bytes) -> bytes:
+        """Give the frame of a VLAN as it goes out of this port, which carries it."""
+        return frame if vlan == self.native else frame[:12] + _TAG + vlan.to_bytes(2) + frame[12:]
+
+    def __str__(self) -> str:
+        if not self.is_trunk:
+            return f"access to VLAN {self.native}"
+        listed = "all VLANs" if self.tagged is None else f"VLAN {', '.join(map(str, sorted(self.tagged)))}"
+        return f"trunk for {listed}" + (f", {self.native} untagged" if self.native is not None else "")
