@@ -1,6 +1,6 @@
-"""The shell command: `cnmsim trace`, `ls`, `exec` and `iptables` on a Compose file or a lab file.
+"""The shell command: `cnmsim trace`, `explain`, `ls`, `exec` and `iptables` on a Compose file or a lab file.
 
-Exit status of `trace`: 0 if the destination was reached, 1 if not, 2 if the question or a file is wrong.
+Exit status of `trace` and `explain`: 0 if the destination was reached, 1 if not, 2 if the question or a file is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from cnmsim.api.commands import add_commands, trace_served
+from cnmsim.api.commands import add_commands
+from cnmsim.api.questions import explain_served, trace_served
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
@@ -140,14 +141,17 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     return wrapped
 
 
+_SERVED = {"trace": trace_served, "explain": explain_served}
+
+
 class _Commands(click.Group):
-    """The verbs. `trace --dir` asks a lab that is being served, all else a file."""
+    """The verbs. With `--dir`, `trace` and `explain` ask a lab that is being served instead of a file."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[:1] == ["trace"] and any(word.partition("=")[0] == "--dir" for word in args[1:]):
-            return "trace", trace_served, args[1:]
+        if args and args[0] in _SERVED and any(word.partition("=")[0] == "--dir" for word in args[1:]):
+            return args[0], _SERVED[args[0]], args[1:]
         return super().resolve_command(ctx, args)
 
 
@@ -212,6 +216,25 @@ def _show(walk: Trace, *, verbose: bool) -> None:
     from rich.console import Console
 
     Console().print(walk.rich(verbose=verbose))
+
+
+@cli.command()
+@_lab_options
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST[:PORT]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def explain(context: click.Context, lab: Lab, source: str, destination: str, as_json: bool) -> None:
+    """Tell whether SRC reaches DST, and the one thing that decides it. Exits as `trace` does.
+
+    \b
+        cnmsim explain compose.yml web db:5432
+        cnmsim explain --dir DIR web db:5432    (in the lab that `cnmsim serve` serves there)
+    """  # noqa: D301 - click's own mark
+    with _progress(f"{source} → {destination}"):
+        found = lab.explain(source, destination)
+    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
+    context.exit(0 if found.reachable else 1)
 
 
 @cli.command("ls")

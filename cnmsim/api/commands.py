@@ -1,4 +1,4 @@
-"""The commands `cnmsim serve` and `cnmsim sh`."""
+"""The commands `cnmsim serve` and `cnmsim sh`; those that ask a served lab are in `questions`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cnmsim.api.questions import capture
+
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
 
@@ -23,9 +25,10 @@ Load = Callable[[Path, str | None], "Lab"]
 
 
 def add_commands(group: click.Group, load: Load) -> None:
-    """Add both commands to `group`; `load(file, engine)` builds the lab of a lab file or Compose file."""
+    """Add the commands to `group`; `load(file, engine)` builds the lab of a lab file or Compose file."""
     group.add_command(_serve_command(load))
     group.add_command(shell)
+    group.add_command(capture)
 
 
 def _serve_command(load: Load) -> click.Command:
@@ -77,38 +80,6 @@ def _serve_command(load: Load) -> click.Command:
     return serve
 
 
-@click.command()
-@click.option("--dir", "directory", type=_FOLDER, required=True, help="The folder of the served lab.")
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT]")
-@click.option("--tcp", "protocol", flag_value="tcp", help="Connect by TCP (the default with a port).")
-@click.option("--udp", "protocol", flag_value="udp", help="Send a UDP datagram.")
-@click.option("--icmp", "protocol", flag_value="icmp", help="Send an echo request (the default without a port).")
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=5.0, show_default=True, help="Seconds to wait.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON (trace.schema.json in the package).")
-@click.option("-v", "--verbose", is_flag=True, help="Show every step.")
-def trace_served(
-    directory: Path, source: str, destination: str, protocol: str | None, timeout: float, as_json: bool, verbose: bool
-) -> None:
-    """Send real packets from SRC to DST in a lab that is being served, as it is now, and show their walk."""
-    import json
-
-    from cnmsim.api.asking import ask
-    from cnmsim.errors import CnmsimError
-
-    wish = {
-        "verb": "trace", "source": source, "destination": destination, "protocol": protocol, "timeout_s": timeout,
-        "verbose": verbose,
-    }  # fmt: skip
-    try:
-        answer = ask(directory, wish)
-    except CnmsimError as error:
-        raise SystemExit(_complain(error.message)) from None
-    walk = answer["walk"]
-    click.echo(json.dumps(walk, indent=2, ensure_ascii=False) if as_json else answer["text"])
-    raise SystemExit(0 if walk["reachable"] else 1)
-
-
 def _tell(message: str) -> None:
     click.echo(f"cnmsim: {message}", err=True)
 
@@ -148,7 +119,8 @@ async def _serve(
     tcp: tuple[str, ...],
     certificates: tuple[Path, Path, Path] | None,
 ) -> None:
-    from cnmsim.api.server import mutual_tls, serving
+    from cnmsim.api.server import serving
+    from cnmsim.api.tls import mutual_tls
 
     tls = mutual_tls(*certificates) if certificates else None
     stop = asyncio.Event()

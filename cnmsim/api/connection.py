@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import h11
 
 from cnmsim.api.message import Answer, Client, Hijack, Request, Response, Stream
+from cnmsim.api.tls import Reader, Writer
 
 MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024 * 1024
@@ -40,12 +41,13 @@ class Connection:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        reader: Reader,
+        writer: Writer,
         dispatch: Dispatch,
         headers: dict[str, str],
         *,
         is_tcp: bool = False,
+        is_tls: bool = False,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -53,6 +55,7 @@ class Connection:
         self._headers = headers
         self._client = Client()
         self._is_tcp = is_tcp
+        self._is_tls = is_tls
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADERS)
         self._client_is_gone = False
 
@@ -226,7 +229,8 @@ class Connection:
         await self._writer.drain()
         await self._head_is_read()
         early, ended = self._http.trailing_data
-        duplex = _RawStream(self._reader, self._writer, early, is_ended=ended or self._client_is_gone)
+        is_ended = ended or self._client_is_gone
+        duplex = _RawStream(self._reader, self._writer, early, is_ended=is_ended, is_tls=self._is_tls)
         await hijack.talk(duplex)
 
     async def _head_is_read(self) -> None:
@@ -250,13 +254,12 @@ class Connection:
 class _RawStream:
     """What is left of a connection once HTTP has left it."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes, *, is_ended: bool
-    ) -> None:
+    def __init__(self, reader: Reader, writer: Writer, early: bytes, *, is_ended: bool, is_tls: bool) -> None:
         self._reader = reader
         self._writer = writer
         self._early = early
         self._is_ended = is_ended
+        self._is_tls = is_tls
 
     async def read(self) -> bytes:
         if self._early:
@@ -271,8 +274,9 @@ class _RawStream:
         await self._writer.drain()
 
     async def gone(self) -> None:
-        # A half-closed socket tells of the rest only when asked: POLLHUP is both directions.
+        # A half-closed socket tells of the rest only when asked: POLLHUP is both directions. TLS ends one direction by
+        # a message of its own, and the connection below it only as a whole.
         poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket").fileno(), 0)
+        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLRDHUP if self._is_tls else 0)
         while not self._writer.is_closing() and not poll.poll(0):  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(_GONE_POLL_S)

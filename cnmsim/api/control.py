@@ -1,4 +1,4 @@
-"""The control socket of a served lab: runs a program on one of its hosts, with its streams and exit status.
+"""The control socket of a served lab: runs a program on one of its hosts, traces, explains and captures.
 
 A client sends one line of JSON (the verb and its arguments) and then frames; the server answers with frames: one
 byte of kind, four of length, the content. Kinds are those of `Frame`.
@@ -11,7 +11,9 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from cnmsim.api.capturing import LiveCapture
 from cnmsim.api.frames import HEAD, Frame, pack
+from cnmsim.api.pacing import first_of
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.files import Pipe
 
@@ -60,6 +62,10 @@ class ControlSocket:
             await self._execute(wish, reader, writer)
         elif verb == "trace":
             writer.write(pack(Frame.RESULT, json.dumps(self._trace(wish)).encode()))
+        elif verb == "explain":
+            writer.write(pack(Frame.RESULT, json.dumps(self._explain(wish)).encode()))
+        elif verb == "capture":
+            await self._capture(wish, reader, writer)
         else:
             raise ValueError(f"unknown verb {verb!r}")
 
@@ -72,6 +78,42 @@ class ControlSocket:
             family=int(wish.get("family", 0)),
         )
         return {"walk": walk.to_json(), "text": walk.text(verbose=bool(wish.get("verbose")))}
+
+    def _explain(self, wish: dict[str, Any]) -> dict[str, Any]:
+        service = wish.get("service")
+        found = self._lab.explain(
+            str(wish["source"]), str(wish["destination"]), None if service is None else str(service)
+        )
+        return {"explanation": found.to_json(), "text": str(found)}
+
+    async def _capture(
+        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Capture until it is over or the client sends a signal; STDERR tells where, STDOUT each frame, RESULT the file."""
+        patterns = tuple(str(pattern) for pattern in wish["devices"])
+        count, duration_s = wish.get("count"), wish.get("duration_s")
+        live = LiveCapture(
+            self._lab,
+            self._pacer,
+            patterns,
+            None if count is None else int(count),
+            None if duration_s is None else float(duration_s),
+        )
+        writer.write(pack(Frame.STDERR, f"capturing at {', '.join(live.devices)}\n".encode()))
+
+        async def tell(lines: str) -> None:
+            writer.write(pack(Frame.STDOUT, lines.encode()))
+            await writer.drain()
+
+        async def watch() -> None:
+            if await read_frame(reader) is None:
+                raise ConnectionResetError("client is gone")
+            live.stop()
+            await asyncio.Event().wait()
+
+        await first_of(live.run(None if wish.get("as_file") else tell), watch())
+        writer.write(pack(Frame.STDERR, f"{live.size} frames captured\n".encode()))
+        writer.write(pack(Frame.RESULT, live.to_pcapng() if wish.get("as_file") else b""))
 
     async def _execute(
         self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _SLICE_S = 0.01
 _LONGEST_NAP_S = 0.25
+_AHEAD_NS = 1_000_000
 
 
 class Pacer:
@@ -122,6 +123,9 @@ class Pacer:
         if self._anchor is None:
             self._anchor = (now, self.clock.now_ns)
         started, started_ns = self._anchor
+        if self.clock.now_ns > started_ns + int((now - started) * 1e9) + _AHEAD_NS:
+            # Somebody let time pass by other means; it does not stand still until real time has caught up.
+            self._anchor = started, started_ns = now, self.clock.now_ns
         target_ns = started_ns + int((now - started) * 1e9)
         deadline = now + _SLICE_S
         late = False

@@ -20,6 +20,7 @@ from cnmsim.api.exposure import ExposedPorts
 from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
 from cnmsim.api.pacing import Pacer
+from cnmsim.api.tls import Reader, TlsConnection, Writer
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import EPOCH_S
 
@@ -104,7 +105,7 @@ class ApiServer:
         for name, api in self.apis.items():
             path = self.socket_path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            await self._listen(path, partial(self._serve_api, api, False))
+            await self._listen(path, partial(self._serve_api, api))
         if self.exposed is not None:
             self.exposed.open()
         control = ControlSocket(self.lab, self.pacer)
@@ -130,8 +131,8 @@ class ApiServer:
         """
         if tls is None and address not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(f"refusing to listen on {address} without TLS: only loopback is served in the clear")
-        handler = partial(self._serve_api, self.apis[host], True)
-        server = await asyncio.start_server(self._tracked(handler), address, port, ssl=tls)
+        handler = partial(self._serve_tcp, self.apis[host], tls)
+        server = await asyncio.start_server(self._tracked(handler), address, port, backlog=_BACKLOG)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
@@ -150,11 +151,26 @@ class ApiServer:
 
         return serve
 
+    async def _serve_tcp(
+        self, api: HostApi, tls: ssl.SSLContext | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if tls is None:
+            await self._serve_api(api, reader, writer, is_tcp=True)
+            return
+        secured = TlsConnection(reader, writer, tls)
+        try:
+            await secured.handshake()
+        except (OSError, TimeoutError) as error:
+            _log.info("TLS handshake error from %s: %s", writer.get_extra_info("peername"), error)
+            writer.close()
+            return
+        await self._serve_api(api, secured, secured, is_tcp=True, is_tls=True)
+
     async def _serve_api(
-        self, api: HostApi, is_tcp: bool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, api: HostApi, reader: Reader, writer: Writer, *, is_tcp: bool = False, is_tls: bool = False
     ) -> None:
         headers = {**api.headers, "Date": formatdate(self.lab.clock.wall_s, usegmt=True)}
-        await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp).serve()
+        await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp, is_tls=is_tls).serve()
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -175,15 +191,6 @@ class ApiServer:
         """Return, or raise, when the simulation itself has ended; it does so only through an error."""
         if self._driver is not None:
             await asyncio.shield(self._driver)
-
-
-def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Make the context of `dockerd --tlsverify`: clients must show a certificate of `ca`."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
-    context.load_cert_chain(certificate, key)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 @contextlib.asynccontextmanager

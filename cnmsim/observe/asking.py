@@ -172,4 +172,4 @@ def capture(lab: LabView, *patterns: str) -> Capture:
 
     if not any(stacks()):
         raise NotFound("the lab has no hosts")
-    return Capture(patterns or ("*:[!l]*",), stacks, names)
+    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s)

@@ -31,12 +31,13 @@ class Capture:
     """Frames taken down at some devices, from its making until `stop` (or the end of its `with` block).
 
     `namespaces` gives the network stacks of the lab; `names` the names of addresses for the file, asked when it is
-    written. Devices that come up later are found by `refresh`. Raises `NotFound` if no device fits any pattern.
+    written. `epoch_s` is the time of day at which the lab began. Devices that come up later are found by `refresh`. Raises `NotFound` if no device fits any pattern.
     """
 
     patterns: tuple[str, ...]
     namespaces: Callable[[], Iterable[NetworkNamespace]]
     names: Callable[[], Mapping[Address, Sequence[str]]] = dict
+    epoch_s: int = EPOCH_S
     points: list[CapturePoint] = field(factory=list)
     frames: list[CapturedFrame] = field(factory=list)
     _taps: dict[Device, Any] = field(factory=dict)
@@ -103,7 +104,7 @@ class Capture:
         packets = []
         for frame in self.frames:
             packet = Ether(frame.data)
-            packet.time = EPOCH_S + frame.time_ns / NS
+            packet.time = self.epoch_s + frame.time_ns / NS
             packet.sniffed_on = self.points[frame.point].name
             packets.append(packet)
         return packets
@@ -112,7 +113,7 @@ class Capture:
         """Give a pcapng file; with a trace its verdict and its losses become comments."""
         frames = commented(self.frames, trace) if trace is not None else self.frames
         comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
-        return to_pcapng(self.points, frames, names=self.names(), comment=comment)
+        return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
 
     def save(self, path: str | Path, trace: Trace | None = None) -> Path:
         """Write the pcapng file. Raises `OSError` as any write."""

@@ -94,8 +94,8 @@ def _names(names: Mapping[Address, Sequence[str]]) -> bytes:
     return _block(_NAMES, records + pack("<HH", 0, 0)) if records else b""
 
 
-def _packet(frame: CapturedFrame) -> bytes:
-    stamp = EPOCH_S * NS + frame.time_ns
+def _packet(frame: CapturedFrame, epoch_s: int) -> bytes:
+    stamp = epoch_s * NS + frame.time_ns
     size = len(frame.data)
     options = _options(
         *(_text_option(_OPT_COMMENT, comment) for comment in frame.comments),
@@ -112,13 +112,17 @@ def to_pcapng(
     names: Mapping[Address, Sequence[str]] | None = None,
     comment: str = "",
     application: str = "cnmsim",
+    epoch_s: int = EPOCH_S,
 ) -> bytes:
-    """Give the bytes of a pcapng file: one section, `points` as its interfaces, `frames` in the order given."""
+    """Give the bytes of a pcapng file: one section, `points` as its interfaces, `frames` in the order given.
+
+    `epoch_s` is the time of day, in seconds since 1970, at which the lab began.
+    """
     return b"".join(
         [
             _section(application, comment),
             *(_interface(point) for point in points),
             _names(names or {}),
-            *(_packet(frame) for frame in frames),
+            *(_packet(frame, epoch_s) for frame in frames),
         ]
     )

@@ -1,0 +1,147 @@
+"""Mutual TLS for the API over TCP, as `dockerd --tlsverify`.
+
+The standard library's TLS over memory buffers, not asyncio's transport: that one takes the end of the client's data
+(close_notify) for the end of the connection, where attach and exec go on to send (RFC 8446 §6.1), and it sends a refused
+client no alert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from pathlib import Path
+from typing import Any, Protocol
+
+_CHUNK = 65536
+_HANDSHAKE_TIMEOUT_S = 10.0
+
+
+class Reader(Protocol):
+    """What a connection reads from; an `asyncio.StreamReader` is one."""
+
+    async def read(self, n: int = -1, /) -> bytes:
+        """Give what there is, up to `n` bytes, waiting for some; b"" at the end."""
+
+
+class Writer(Protocol):
+    """What a connection writes to; an `asyncio.StreamWriter` is one."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send `data`."""
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough. Raises `ConnectionError`."""
+
+    def close(self) -> None:
+        """Close the connection once all is sent."""
+
+    def is_closing(self) -> bool:
+        """Tell whether it is closed, or about to be."""
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+
+    def get_extra_info(self, name: str, /) -> Any:
+        """Give what asyncio knows of the transport: its "socket"."""
+
+
+def mutual_tls(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Make the context of `dockerd --tlsverify`: clients must show a certificate of `ca`.
+
+    Raises `ssl.SSLError`, an `OSError`, for files that are no certificates or do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class TlsConnection:
+    """A server's end of TLS over a plain connection; after `handshake` a `Reader` and a `Writer`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def handshake(self) -> None:
+        """Agree on keys and see the client's certificate.
+
+        Raises `ssl.SSLError` once the client has been told why it is refused, `TimeoutError` after 10 s.
+        """
+        async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
+            while True:
+                try:
+                    self._tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    await self._receive()
+                except ssl.SSLError:
+                    await self._flush()
+                    raise
+                else:
+                    await self._flush()
+                    return
+
+    async def read(self, n: int = _CHUNK, /) -> bytes:
+        """Give what there is, up to `n` bytes, waiting for some; b"" at the end of the client's data."""
+        while True:
+            try:
+                data = self._tls.read(n)
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive()
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLEOFError:
+                return b""  # cut off: whoever needs more than this notices
+            except ssl.SSLError as error:
+                raise ConnectionResetError(str(error)) from None
+            else:
+                return data
+
+    async def _receive(self) -> None:
+        data = await self._reader.read(_CHUNK)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def write(self, data: bytes, /) -> None:
+        """Send `data`."""
+        if data:
+            self._tls.write(data)
+            self._writer.write(self._outgoing.read())
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._writer.write(self._outgoing.read())
+        await self._writer.drain()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough. Raises `ConnectionError`."""
+        await self._writer.drain()
+
+    def close(self) -> None:
+        """Say that no more follows, and close the connection once all is sent."""
+        if not self._writer.is_closing():
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()
+            if self._outgoing.pending:
+                self._writer.write(self._outgoing.read())
+        self._writer.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether it is closed, or about to be."""
+        return self._writer.is_closing()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        await self._writer.wait_closed()
+
+    def get_extra_info(self, name: str, /) -> Any:
+        """Give what asyncio knows of the transport: its "socket"."""
+        return self._writer.get_extra_info(name)
