@@ -29,6 +29,7 @@ from cnmsim.kernel.process import Program
 from cnmsim.kernel.task import Future, run_until
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
+from cnmsim.libnetwork.plugins.store import PluginStore
 
 if TYPE_CHECKING:
     from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
@@ -42,7 +43,8 @@ T = TypeVar("T")
 class Engine:
     """A Docker Engine of the release `version` on `machine`.
 
-    `programs` are the commands that containers can run, by name; `images` says what image names mean. It is running
+    `programs` are the commands that containers can run, by name; `images` says what image names mean; `plugins` is where
+    network and IPAM plugins are found. It is running
     once constructed: its firewall chains, docker0 and the default networks are there.
 
     `swarm_info` gives the `Swarm` part of `docker info` once a swarm layer sets it. Raises `InvalidParameter` for a
@@ -56,6 +58,7 @@ class Engine:
         config: DaemonConfig | None = None,
         programs: Mapping[str, Program] | None = None,
         images: ImageCatalogue | None = None,
+        plugins: PluginStore | None = None,
     ) -> None:
         from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
         from cnmsim.engine.rest import Rest
@@ -76,7 +79,9 @@ class Engine:
         self.network_store = Networks(self)
         self.lifecycle = Lifecycle(self)
         self.swarm_info: Callable[[], dict[str, Any]] | None = None
-        self.controller = Controller(machine, self.profile, self.config, engine_id=self.id)
+        self.controller = Controller(
+            machine, self.profile, self.config, engine_id=self.id, plugins=plugins or PluginStore()
+        )
         self.controller.start()
         self.rest: Rest = Rest(self)
         self.containers: ContainerCollection = ContainerCollection(self)
@@ -140,8 +145,9 @@ class Engine:
         return namespace
 
     def network_driver_names(self) -> list[str]:
-        """Give the network drivers it has built in, by name."""
-        return ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"]
+        """Give the network drivers it has built in, and those of plugins and packages that a network uses, by name."""
+        in_use = {network.driver_name for network in self.controller.networks}
+        return sorted({"bridge", "host", "ipvlan", "macvlan", "null", "overlay"} | in_use)
 
 
 def _uuid(random: Random) -> str:

@@ -293,7 +293,7 @@ class Networking:
         self._accept(container, network, settings)
         with ExitStack() as undo:
             endpoint = network.create_endpoint(
-                container.name, options=self._endpoint_options(container, network, settings)
+                container.name, options=self._endpoint_options(container, sandbox, network, settings)
             )
             undo.callback(endpoint.delete, force=True)
             for key in (network.id, term):
@@ -303,17 +303,27 @@ class Networking:
             self._take_over(settings, endpoint)
             links = dict(_swapped(parse_link(link)) for link in settings.links or ())
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
+            ports = port_map(sandbox)
+            self._require_info(endpoint)
             undo.pop_all()
         self._take_over(settings, endpoint)
         settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
         settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
-        container.ports = port_map(sandbox)
+        container.ports = ports
         if network.name == DEFAULT_NETWORK:
             self.links.tell_parents(container, settings, self.sandbox_of)
         self._log(network, "connect", container)
 
+    def _require_info(self, endpoint: Endpoint) -> None:
+        """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""
+        if self.engine.profile.plugin_must_tell_endpoint_info:
+            try:
+                endpoint.driver_info()
+            except EngineError as error:
+                raise SystemFault(f"Updating join info failed: {error.message}") from None
+
     def _endpoint_options(
-        self, container: Container, network: Network, settings: EndpointSettings
+        self, container: Container, sandbox: Sandbox, network: Network, settings: EndpointSettings
     ) -> EndpointOptions:
         ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
         link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
@@ -332,6 +342,8 @@ class Networking:
             port_bindings=[] if network.internal else published,
             disable_resolution=not is_user_defined(network.name),
             service=container.service_bindings.get(network.id),
+            # A container's ports are those of its first network that takes any.
+            says_no_ports=network.internal or bool(port_map(sandbox)),
         )
 
     def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
@@ -433,7 +445,10 @@ def port_map(sandbox: Sandbox) -> PortMap:
     """Give what is exposed and published on all endpoints of a sandbox, as inspect prints it."""
     found: PortMap = {}
     for endpoint in sandbox.endpoints:
-        info = endpoint.driver_info()
+        try:
+            info = endpoint.driver_info()
+        except EngineError:
+            continue  # a plugin that does not say has published nothing
         for port in info.get("exposed_ports", ()):
             found.setdefault(format_port(port), None)
         for binding in info.get("port_map", ()):

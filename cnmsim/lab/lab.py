@@ -12,8 +12,12 @@ from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
 from cnmsim.lab.host import ExecResult, Host
+from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
-from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
+from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.libnetwork.plugins.policy import PluginPolicy
+from cnmsim.libnetwork.plugins.store import PluginStore
+from cnmsim.underlay import HostSpec, Link, PlainHost, PortVlans, Segment, Trunk
 from cnmsim.underlay.interface import HostInterface, InterfaceSpec
 
 if TYPE_CHECKING:
@@ -39,7 +43,8 @@ class Lab:
     labs built alike with one seed behave alike, byte for byte. `nameserver` is the address in the resolv.conf of hosts
     that are given none of their own, `latency_s` what a crossing of a segment takes unless told. `programs` are further
     programs of hosts and containers by name, each an `async def` that takes its `Process` and returns the exit status. `epoch_s` is the time of day, in
-    seconds since 1970, at which virtual time begins.
+    seconds since 1970, at which virtual time begins. `plugin_dirs` are folders in which the engines look for network and
+    IPAM plugins (sockets, `.spec` and `.json` files), and `plugin_policy` how long they bear with one.
 
     >>> lab = Lab()
     >>> node = lab.add_host("node1", "10.0.0.15/24", docker=True)
@@ -54,6 +59,8 @@ class Lab:
         latency_s: float = 0.0001,
         programs: Mapping[str, Program] | None = None,
         epoch_s: int | None = None,
+        plugin_dirs: Iterable[str | Path] = (),
+        plugin_policy: PluginPolicy | None = None,
     ) -> None:
         from cnmsim.engine.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
@@ -63,6 +70,11 @@ class Lab:
         self.nameserver = nameserver
         self.latency_s = latency_s
         self.clock = Clock(seed)
+        #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
+        self.plugin_dirs = [Path(each) for each in plugin_dirs]
+        self.plugin_policy = plugin_policy or PluginPolicy()
+        #: What the lab's thread does while an engine waits for a plugin.
+        self.errands = Errands()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
@@ -71,6 +83,7 @@ class Lab:
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
         self._by_subnet: dict[Prefix, Segment] = {}
+        self._vlan_of: dict[Prefix, int] = {}
         #: What image names mean to every engine of the lab; `images.add` teaches it one more.
         self.images = ImageCatalogue()
         own = dict(programs or {})
@@ -95,13 +108,15 @@ class Lab:
         router: bool = False,
         routes: Iterable[str] = (),
         mtu: int = 1500,
+        plugin_dirs: Iterable[str | Path] | None = None,
     ) -> Host:
         """Add a host with `addresses` such as `"10.0.0.15/24"`, and plug it in.
 
         Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is made
         if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an engine there:
         `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release `engine`. `names` makes
-        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`.
+        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`. `plugin_dirs`
+        are the folders of this engine's plugins, in place of the lab's.
 
         Raises `InvalidParameter` for impossible values and `Conflict` for a name or address that is taken; the lab is
         then as it was.
@@ -125,12 +140,13 @@ class Lab:
         try:
             for interface, segment, wanted in zip(host.interfaces, segments, spec.interfaces, strict=True):
                 self._remember(segment, wanted)
-                segment.attach(interface)
+                segment.attach(interface, vlans=self._port_vlans(wanted))
                 plugged.append((segment, interface))
             host.plain.bring_up()
             self._add_routes(host, routes)
             if config is not None:
-                host.docker = self._engine(host, release, config)
+                folders = self.plugin_dirs if plugin_dirs is None else [Path(each) for each in plugin_dirs]
+                host.docker = self._engine(host, release, config, folders)
         except BaseException:
             for segment, interface in plugged:
                 segment.detach(interface)
@@ -143,17 +159,29 @@ class Lab:
         """Add a host that forwards between its networks; `options` are those of `add_host`."""
         return self.add_host(name, *addresses, router=True, **options)
 
-    def add_segment(self, name: str, *subnets: str, latency_s: float | None = None, **options: Any) -> Segment:
+    def add_segment(
+        self,
+        name: str,
+        *subnets: str,
+        latency_s: float | None = None,
+        vlans: Mapping[int, str | Iterable[str]] | None = None,
+        **options: Any,
+    ) -> Segment:
         """Add an Ethernet segment for the hosts of `subnets`; `options` are those of `Segment`.
 
-        Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for impossible values.
+        `vlans` makes it a switch with VLANs: `{100: "10.0.0.0/24", 200: "192.168.3.0/24"}` plugs the hosts of these subnets
+        into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for
+        impossible values.
         """
         if not _is_subnet(name):
             _require_name(name)
         if name in self.segments or name in self.hosts:
             raise Conflict(f"the name {name} is taken")
         try:
-            prefixes = [Prefix.parse(text, strict=False) for text in subnets]
+            by_vlan = subnet_vlans(vlans or {})
+            prefixes = [*(Prefix.parse(text, strict=False) for text in subnets), *by_vlan]
+            if by_vlan and options.get("is_hub"):
+                raise ValueError("a hub knows no VLANs")
             segment = Segment(
                 name, self.clock, latency_s=self.latency_s if latency_s is None else latency_s, **options
             )
@@ -163,6 +191,7 @@ class Lab:
             if prefix in self._by_subnet:
                 raise Conflict(f"the subnet {prefix} has the segment {self._by_subnet[prefix].name}")
         self._by_subnet.update(dict.fromkeys(prefixes, segment))
+        self._vlan_of.update(by_vlan)
         self.segments[name] = segment
         return segment
 
@@ -174,23 +203,26 @@ class Lab:
         """Run a cable between two interfaces (`"node1:eth1"`), two switches, or one of each.
 
         A cable replaces the one that was in an interface. `options` are `latency_s`, `bandwidth_bps`, `loss` and, between two
-        interfaces, `mtu`. Raises `NotFound` for an unknown end, `InvalidParameter` for a loop of switches.
+        interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with the untagged VLAN
+        `native` (1 unless told, `None` for none), and `refuse_unknown_macs`. Raises `NotFound` for an unknown end, `InvalidParameter`
+        for a loop of switches and for VLANs where there is no switch.
         """
         ends: list[Any] = [self._end(left), self._end(right)]
         try:
+            vlans = take_port_vlans(options)
             if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
-                trunk = Trunk(ends[0], ends[1], **options)
+                trunk = Trunk(ends[0], ends[1], vlans=vlans, **options)
                 self.links.append(trunk)
                 return trunk
+            if vlans is not None and not any(isinstance(end, Segment) for end in ends):
+                raise ValueError("VLANs are a matter of a switch's ports, and this cable is in none")
             for end in ends:
                 if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
                     end.medium.detach(end)
-            if isinstance(ends[0], Segment):
-                ends[0].attach(ends[1], **options)
-                return ends[0]
-            if isinstance(ends[1], Segment):
-                ends[1].attach(ends[0], **options)
-                return ends[1]
+            switch: Segment | None = next((end for end in ends if isinstance(end, Segment)), None)
+            if switch is not None:
+                switch.attach(ends[ends[0] is switch], vlans=vlans, **options)
+                return switch
             link = Link(f"{left}--{right}", self.clock, *ends, **{"latency_s": self.latency_s, **options})
         except (ValueError, TypeError) as wrong:
             raise InvalidParameter(f"link {left} {right}: {wrong}") from None
@@ -424,11 +456,16 @@ class Lab:
             raise InvalidParameter(f"the lab has {len(engines)} Docker hosts: name one")
         return engines[0]
 
-    def _engine(self, host: Host, release: str, config: DaemonConfig) -> Engine:
+    def _engine(self, host: Host, release: str, config: DaemonConfig, plugin_dirs: list[Path]) -> Engine:
         from cnmsim.engine.engine import Engine
 
         return Engine(
-            host.machine, version=release, config=config, programs=self._container_programs, images=self.images
+            host.machine,
+            version=release,
+            config=config,
+            programs=self._container_programs,
+            images=self.images,
+            plugins=PluginStore(plugin_dirs, self.plugin_policy, self.errands),
         )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
@@ -466,6 +503,14 @@ class Lab:
         self.segments.setdefault(segment.name, segment)
         for address in interface.addresses:
             self._by_subnet.setdefault(address.prefix, segment)
+
+    def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
+        """Give what the port of an interface is told of VLANs: access to that of its subnet."""
+        found = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
+        if len(found) > 1:
+            listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(found))
+            raise InvalidParameter(f"{', '.join(interface.subnets)} are in {listed}")
+        return PortVlans.access(found.pop()) if found else None
 
     def _end(self, text: str) -> Segment | HostInterface:
         if text in self.segments:

@@ -25,13 +25,16 @@ from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.bridge.state import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
-from cnmsim.libnetwork.ipam.allocator import GLOBAL_SPACE, LOCAL_SPACE, Ipam
+from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.null import NullIpam
 from cnmsim.libnetwork.ipam.predefined import PoolBase
+from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.networkipam import Allocator, NetworkIpam, excluded_prefixes
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions, SandboxOptions
+from cnmsim.libnetwork.plugins.client import PluginClient
+from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, PluginStore
 from cnmsim.libnetwork.portallocator import EPHEMERAL_PORTS, PortAllocator
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -62,7 +65,7 @@ class Cluster(Protocol):
 class Controller:
     """The libnetwork of one daemon on one machine. Call `start` before anything else.
 
-    `log` holds what a daemon logs of errors that no caller is told. `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
+    `plugins` is where drivers of other processes are found; `log` holds what a daemon logs of errors that no caller is told. `cluster` is set while the swarm layer wants to be asked; `engine_id` goes into the IPv6 default pool.
     """
 
     machine: Machine
@@ -70,6 +73,7 @@ class Controller:
     config: DaemonConfig = field(factory=DaemonConfig)
     engine_id: str = ""
     daemon_process: Callable[[], Process] | None = None
+    plugins: PluginStore = field(factory=PluginStore, repr=False)
     cluster: Cluster | None = field(default=None, init=False)
     agent: Agent | None = field(default=None, init=False, repr=False)
     networks: list[Network] = field(factory=list, init=False)
@@ -93,9 +97,12 @@ class Controller:
             "default": Ipam(self.profile, default_pools=pools or None, engine_id=self.engine_id),
             "null": NullIpam(),
         }
+        self.plugins.log = self.log
         self.drivers = DriverRegistry(
-            DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon, self.log.append)
+            DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon, self.log.append),
+            self.plugins,
         )
+        self.plugins.handle(IPAM_DRIVER, self._register_ipam)
 
     def new_id(self) -> str:
         """Draw an id of 64 hex digits."""
@@ -317,7 +324,7 @@ class Controller:
                 network.ipam = self._allocate(network, driver)
                 undo.callback(network.ipam.release)
             driver.create_network(network.request())
-            undo.callback(driver.delete_network, network.id)
+            undo.callback(network.delete_from_driver)
             if self.profile.docker_user_is_retopped:
                 self.bridge_driver.set_up_user_chain()
             undo.pop_all()
@@ -325,18 +332,13 @@ class Controller:
 
     def _allocate(self, network: Network, driver: Driver) -> NetworkIpam:
         options = network.options
-        allocator = self.ipams.get(options.ipam_driver or "default")
-        if allocator is None:
-            raise NotFound(f'plugin "{options.ipam_driver}" not found')
+        allocator = self._ipam_driver(options.ipam_driver or "default")
         skip = (False, False)
         chooser = gateway_allocation(driver)
         if self.profile.drivers_skip_gateway and chooser is not None:
             skip = chooser.skip_gateway_allocation(network.request())
-        space = GLOBAL_SPACE if network.scope == GLOBAL_SCOPE else LOCAL_SPACE
-        if options.ipam_driver == "null":
-            space = "null"
         is_local = network.scope != GLOBAL_SCOPE
-        ipam = NetworkIpam(allocator, space)
+        ipam = NetworkIpam(allocator, allocator.default_spaces()[not is_local], options.ipam_options, self.log)
         try:
             ipam.allocate(
                 options.ipam_config,
@@ -350,6 +352,18 @@ class Controller:
             error.add_note(f"in use: {'; '.join(self._pools_in_the_way(options.ipam_config))}")
             raise
         return ipam
+
+    def _ipam_driver(self, name: str) -> Allocator:
+        """Give an IPAM driver, that of a plugin if need be. Raises `NotFound`, or what its activation raises."""
+        if name not in self.ipams:
+            self.plugins.require(name, IPAM_DRIVER)
+        if name not in self.ipams:
+            raise InvalidParameter(f'invalid ipam driver: "{name}"')
+        return self.ipams[name]
+
+    def _register_ipam(self, name: str, client: PluginClient) -> None:
+        if name not in self.ipams:
+            self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
 
     def _pools_in_the_way(self, wanted: Sequence[IpamConfig]) -> list[str]:
         """Name the pools that overlap the subnets asked for, or all where none was asked for, with their networks."""

@@ -36,13 +36,17 @@ class Capability:
 
 @frozen
 class IpamInfo:
-    """One allocated pool of a network: its prefix, its gateway address if it has one, and reserved addresses."""
+    """One allocated pool of a network: its prefix, its gateway address if it has one, and reserved addresses.
+
+    `space` is the address space it is of.
+    """
 
     pool_id: str
     pool: Prefix
     gateway: Address | None = None
     ip_range: Prefix | None = None
     aux_addresses: dict[str, Address] = field(factory=dict, hash=False)
+    space: str = ""
 
     @property
     def gateway_interface(self) -> str:
@@ -86,6 +90,15 @@ class StaticRoute:
     next_hop: Address | None = None
 
 
+@frozen
+class TableEntry:
+    """An entry of a cluster-wide table that a driver wants to be made while an endpoint is joined."""
+
+    table: str
+    key: str
+    value: Any
+
+
 @define
 class JoinInfo:
     """What a driver answers to a join: which device to move into the sandbox, its name there, and its gateways.
@@ -104,6 +117,7 @@ class JoinInfo:
     disable_gateway_service: bool = False
     force_gateway4: bool = False
     force_gateway6: bool = False
+    table_entries: list[TableEntry] = field(factory=list)
 
 
 @define
@@ -190,6 +204,38 @@ class NodeDiscovery(Protocol):
 
     def node_left(self, address: Address) -> None:
         """Take note that it is gone."""
+
+
+@runtime_checkable
+class TableWatcher(Protocol):
+    """A driver that keeps a table with its like on other nodes (moby `driverapi.TableWatcher`).
+
+    `tables` are their names. Entries are put by way of `JoinInfo.table_entries`.
+    """
+
+    tables: tuple[str, ...]
+
+    def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
+        """Take note of an entry of another node: a new `value`, in place of `previous`; `None` where there is none."""
+
+    def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
+        """Give the id of the endpoint an entry is about, and what of it is shown to users."""
+
+
+@runtime_checkable
+class DataPath(Protocol):
+    """A driver that carries traffic between hosts, and may encrypt it. Keys come as pairs of key and Lamport time."""
+
+    def data_path_set(self, address: Address, bind: Address, port: int) -> None:
+        """Take note of the address of this host's tunnels, of the one the swarm binds, and of the tunnels' UDP port."""
+
+    def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
+        """Take these keys and no others; the first is the one to encrypt with."""
+
+    def keys_updated(
+        self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
+    ) -> None:
+        """Take a key in, encrypt with another, give one up. Raises `SystemFault` if these do not fit what there is."""
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:

@@ -126,7 +126,7 @@ class Endpoint:
             self.priority = gw_priority if profile.has_gateway_priority else 0
             self.links = dict(links or {})
             driver.join(network.id, self.id, sandbox.context(), info)
-            undo.callback(driver.leave, network.id, self.id)
+            undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
             # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
@@ -153,9 +153,7 @@ class Endpoint:
         if sandbox is not None and sandbox is not joined:
             raise Forbidden(f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}")
         joined.remove(self)
-        driver = self.network.driver
-        assert driver is not None
-        driver.leave(self.network.id, self.id)
+        self.network.leave_driver(self.id)
         self._forget_join()
         joined.endpoint_left(self)
 

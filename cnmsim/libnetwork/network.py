@@ -5,15 +5,17 @@ Source: moby `daemon/libnetwork/network.go` (docker-v29.7.2), `libnetwork/networ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
-from cnmsim.kernel.address import Address, format_ip, is_link_local
+from cnmsim.kernel.address import Address, format_ip, format_mac, is_link_local
 from cnmsim.libnetwork.agent import PeerInfo
 from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest, is_special
+from cnmsim.libnetwork.drivers.bridge.device import random_mac
 from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
@@ -24,6 +26,8 @@ from cnmsim.libnetwork.records import NameRecords
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
 
+#: The option that tells an IPAM driver an endpoint's MAC address.
+MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
 _LINK_LOCAL_LENGTH = {4: 16, 6: 64}
 
 
@@ -196,7 +200,9 @@ class Network:
             if wanted is not None and wanted not in info.pool:
                 continue
             try:
-                address = self.ipam.allocator.request_address(info.pool_id, wanted)
+                address = self.ipam.allocator.request_address(
+                    info.pool_id, wanted, options=self._mac_option(endpoint)
+                )
             except NoAvailableAddresses:
                 if wanted is not None:
                     raise
@@ -212,16 +218,25 @@ class Network:
             f"no available IPv{family} addresses on this network's address pools: {self.name} ({self.id})"
         )
 
+    def _mac_option(self, endpoint: Endpoint) -> dict[str, str] | None:
+        """Give what an IPAM driver that wants MAC addresses is told with each request; the MAC address is drawn if need be."""
+        assert self.ipam is not None
+        if not getattr(self.ipam.allocator, "requires_mac", False):
+            return None
+        if endpoint.interface.mac is None:
+            endpoint.interface.mac = random_mac(self.controller.machine.random)
+        return {MAC_ADDRESS: format_mac(endpoint.interface.mac)}
+
     def _create_with_driver(self, endpoint: Endpoint) -> None:
         assert self.driver is not None
-        had_ipv6 = endpoint.interface.ipv6 is not None
+        follows_mac = endpoint.interface.ipv6 is None and self._ipv6_follows_mac(endpoint.options)
         try:
             self.driver.create_endpoint(self.id, endpoint.id, endpoint.interface, endpoint.options)
         except EngineError as error:
             raise SystemFault(
                 f"failed to create endpoint {endpoint.name} on network {self.name}: {error.message}"
             ) from error
-        if endpoint.interface.ipv6 is None or had_ipv6 or self.ipam is None:
+        if endpoint.interface.ipv6 is None or not follows_mac or self.ipam is None:
             return
         try:
             self._allocate(endpoint, 6, endpoint.interface.ipv6[0])
@@ -236,14 +251,33 @@ class Network:
         for family, assigned in ((4, endpoint.interface.ipv4), (6, endpoint.interface.ipv6)):
             pool_id = endpoint.pool_ids.pop(family, None)
             if assigned is not None and pool_id is not None:
-                self.ipam.allocator.release_address(pool_id, assigned[0])
+                self._tell(self.ipam.allocator.release_address, pool_id, assigned[0])
+
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        """Tell a driver of an end. What it has against it is only logged, unless it forbids it."""
+        try:
+            call(*arguments)
+        except Forbidden:
+            raise
+        except EngineError as error:
+            self.controller.log.append(error.message)
+
+    def leave_driver(self, endpoint_id: str) -> None:
+        """Have the driver unplug an endpoint; what goes wrong is only logged."""
+        assert self.driver is not None
+        self._tell(self.driver.leave, self.id, endpoint_id)
+
+    def delete_from_driver(self) -> None:
+        """Have the driver unmake the network; what goes wrong is only logged, unless it is forbidden."""
+        if self.driver is not None:
+            self._tell(self.driver.delete_network, self.id)
 
     def forget_endpoint(self, endpoint: Endpoint) -> None:
         """Take an endpoint off: its names, its driver's side, its addresses. `Endpoint.delete` calls this."""
         self.remove_records(endpoint)
         del self.endpoints[endpoint.id]
         if self.driver is not None:
-            self.driver.delete_endpoint(self.id, endpoint.id)
+            self._tell(self.driver.delete_endpoint, self.id, endpoint.id)
         self._release_addresses(endpoint)
 
     # --- names ---------------------------------------------------------------------------------------------------
@@ -272,10 +306,10 @@ class Network:
             raise Forbidden(f'configuration network "{self.name}" is in use')
         if self.endpoints or (self.ingress and not force):
             raise Forbidden(self._active_endpoints_text())
-        if self.driver is not None and not self.config_only:
-            self.driver.delete_network(self.id)
         if self.ipam is not None:
             self.ipam.release()
+        if not self.config_only:
+            self.delete_from_driver()
         self.controller.forget_network(self)
 
     def _active_endpoints_text(self) -> str:

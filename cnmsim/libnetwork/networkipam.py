@@ -5,11 +5,11 @@ Source: moby `daemon/libnetwork/network.go` (ipamAllocate, ipamRelease), docker-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
@@ -19,19 +19,35 @@ from cnmsim.libnetwork.ipam.allocator import Pool
 from cnmsim.libnetwork.ipam.predefined import host_exclusions
 from cnmsim.libnetwork.options import IpamConfig
 
+_GATEWAY = "com.docker.network.gateway"
+#: What goes with the request for a gateway's address (moby `ipamapi.RequestAddressType`).
+_FOR_GATEWAY = {"RequestAddressType": _GATEWAY}
+
 
 class Allocator(Protocol):
     """An IPAM driver, as networks use it."""
 
+    def default_spaces(self) -> tuple[str, str]:
+        """Give the names of the address spaces of local and of global networks."""
+
     def request_pool(
-        self, space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Sequence[Prefix] = ()
+        self,
+        space: str,
+        pool: str = "",
+        sub_pool: str = "",
+        *,
+        v6: bool = False,
+        exclude: Sequence[Prefix] = (),
+        options: Mapping[str, str] | None = None,
     ) -> Pool:
         """Give out a pool."""
 
     def release_pool(self, pool_id: str) -> None:
         """Take it back."""
 
-    def request_address(self, pool_id: str, address: Address | None = None) -> tuple[Address, int] | None:
+    def request_address(
+        self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
+    ) -> tuple[Address, int] | None:
         """Give out an address; a driver without addresses gives `None`."""
 
     def release_address(self, pool_id: str, address: Address) -> None:
@@ -40,10 +56,15 @@ class Allocator(Protocol):
 
 @define
 class NetworkIpam:
-    """What IPAM gave one network. `space` is the address space all of it is in."""
+    """What IPAM gave one network. `space` is the address space all of it is in.
+
+    `options` go with each request for a pool; `log` takes what cannot be given back.
+    """
 
     allocator: Allocator
     space: str
+    options: Mapping[str, str] = field(factory=dict)
+    log: list[str] = field(factory=list, repr=False)
     pools4: list[IpamInfo] = field(factory=list)
     pools6: list[IpamInfo] = field(factory=list)
 
@@ -78,18 +99,18 @@ class NetworkIpam:
         self, config: IpamConfig, family: int, skip_gateway: bool, excluded: list[Prefix], pools: list[IpamInfo]
     ) -> None:
         pool = self.allocator.request_pool(
-            self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded
+            self.space, config.subnet, config.ip_range, v6=family == 6, exclude=excluded, options=self.options
         )
         # Noted before its addresses are asked for, so that `release` gives all of it back.
-        pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range))
-        gateway = None
-        if config.gateway or not skip_gateway:
+        pools.append(IpamInfo(pool.id, pool.prefix, None, pool.ip_range, space=self.space))
+        gateway = None if config.gateway else _gateway_of(pool)
+        if config.gateway or (gateway is None and not skip_gateway):
             gateway = self._allocate_gateway(pool, config.gateway)
-        pools[-1] = IpamInfo(pool.id, pool.prefix, gateway, pool.ip_range)
+        pools[-1] = evolve(pools[-1], gateway=gateway)
         auxiliary: dict[str, Address] = {}
         for key, text in config.aux_addresses.items():
             auxiliary[key] = self._allocate_auxiliary(pool, key, text)
-            pools[-1] = IpamInfo(pool.id, pool.prefix, gateway, pool.ip_range, dict(auxiliary))
+            pools[-1] = evolve(pools[-1], aux_addresses=dict(auxiliary))
 
     def _allocate_gateway(self, pool: Pool, text: str) -> Address | None:
         wanted = None
@@ -99,7 +120,7 @@ class NetworkIpam:
             except ValueError:
                 raise InvalidParameter(f"invalid gateway address {text} in Ipam configuration") from None
         try:
-            given = self.allocator.request_address(pool.id, wanted)
+            given = self.allocator.request_address(pool.id, wanted, options=_FOR_GATEWAY)
         except EngineError as error:
             raise SystemFault(f"failed to allocate gateway ({text}): {error.message}") from None
         return given[0] if given is not None else None
@@ -122,9 +143,32 @@ class NetworkIpam:
             for info in pools:
                 for address in (info.gateway, *info.aux_addresses.values()):
                     if address is not None:
-                        self.allocator.release_address(info.pool_id, address)
-                self.allocator.release_pool(info.pool_id)
+                        self._try(self.allocator.release_address, info.pool_id, address)
+                self._try(self.allocator.release_pool, info.pool_id)
             pools.clear()
+
+    def _try(self, release: Callable[..., None], *arguments: object) -> None:
+        """Release something; what a plugin has against it is only logged."""
+        try:
+            release(*arguments)
+        except EngineError as error:
+            self.log.append(f"Failed to release {arguments[0]}: {error.message}")
+
+
+def _gateway_of(pool: Pool) -> Address | None:
+    """Give the gateway that an IPAM plugin set apart itself, if it did. Raises `InvalidParameter` if it is unreadable."""
+    text = pool.data.get(_GATEWAY)
+    if text is None:
+        return None
+    address, slash, length = text.partition("/")
+    try:
+        if slash and length.isascii() and length.isdigit():
+            return parse_ip(address)
+    except ValueError:
+        pass
+    raise InvalidParameter(
+        f"failed to parse gateway address ({text}) returned by ipam driver: invalid CIDR address: {text}"
+    )
 
 
 def _family(config: IpamConfig) -> int:

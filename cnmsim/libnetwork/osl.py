@@ -69,7 +69,12 @@ class OslNamespace:
         it came from.
         """
         source = self.namespace if info.created_in_sandbox else self.host
-        device = source.devices[info.source_name]
+        device = source.devices.get(info.source_name)
+        if device is None:
+            raise SystemFault(
+                f"failed to add interface {info.source_name} to sandbox: failed to get link by name "
+                f'"{info.source_name}": Link not found'
+            )
         with ExitStack() as undo:
             try:
                 name = info.destination_name or self.interface_name(info.destination_prefix)

@@ -54,6 +54,17 @@ class Profile:
     static_ip_on_automatic_subnet: bool
     #: The driver may ask for no gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
     drivers_skip_gateway: bool
+    #: What a network plugin answers and the engine cannot use is undone at the plugin, whatever it is.
+    plugin_answers_are_rolled_back: bool = True
+    #: A network plugin is told of an endpoint that leads out for each family apart, on internal networks too.
+    plugin_publishes_by_family: bool = False
+    #: A network plugin is always told whether another endpoint deals with IPv6, even if none does.
+    plugin_always_told_of_proxy: bool = False
+    #: A container's start asks a plugin twice what it did, and fails if the plugin does not say.
+    plugin_must_tell_endpoint_info: bool = False
+    #: An IPAM plugin is asked for its address spaces with every pool.
+    remote_ipam_looks_up_spaces: bool = True
+    remote_pool_text: str = 'netip.ParsePrefix("{pool}"): {cause}'
     #: macvlan and ipvlan never get a gateway they did not ask for.
     macvlan_skips_gateway: bool
     #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
@@ -273,6 +284,10 @@ _V26 = Profile(
     validates_enable_driver_options=False,
     static_ip_on_automatic_subnet=False,
     drivers_skip_gateway=False,
+    plugin_answers_are_rolled_back=False,
+    plugin_must_tell_endpoint_info=True,
+    remote_ipam_looks_up_spaces=False,
+    remote_pool_text="invalid CIDR address: {pool}",
     macvlan_skips_gateway=False,
     macvlan_shares_parent=False,
     macvlan_disables_gateway_service=False,
@@ -430,6 +445,11 @@ _V26 = Profile(
 
 _V28 = evolve(
     _V26,
+    plugin_answers_are_rolled_back=True,
+    plugin_always_told_of_proxy=True,
+    plugin_must_tell_endpoint_info=False,
+    remote_ipam_looks_up_spaces=True,
+    remote_pool_text='netip.ParsePrefix("{pool}"): {cause}',
     version="28.5.2",
     api_version="1.51",
     git_commit="89c5e8f",
@@ -572,6 +592,8 @@ _V28 = evolve(
 
 _V29 = evolve(
     _V28,
+    plugin_always_told_of_proxy=False,
+    plugin_publishes_by_family=True,
     version="29.7.2",
     api_version="1.55",
     min_api_version="1.40",

@@ -199,7 +199,10 @@ class Sandbox:
         self.endpoints.remove(endpoint)
         driver = publisher(endpoint.network.driver)
         if driver is not None:
-            driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
+            try:
+                driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
+            except EngineError as error:
+                self.controller.log.append(error.message)
         if self.osl is not None:
             self.osl.remove_interface(endpoint.id)
         self._update_gateways()

@@ -1,8 +1,8 @@
-"""Which network drivers there are: the built-in ones, and those installed packages bring.
+"""Which network drivers there are: the built-in ones, those installed packages bring, and plugins.
 
 A package brings a driver by an entry point of the group `cnmsim.drivers`: its name is the driver's, and it is called with
-a `DriverHost`. It is looked for when a network first asks for that name, as a daemon looks for a plugin. To add a
-built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
+a `DriverHost`. It is looked for when a network first asks for that name, and after it a plugin process of that name. To
+add a built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/drivers_linux.go` (docker-v29.7.2).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import NotFound
+from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.config import DaemonConfig
@@ -22,6 +22,9 @@ from cnmsim.libnetwork.drivers.host import HostDriver
 from cnmsim.libnetwork.drivers.ipvlan import IpvlanDriver
 from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
 from cnmsim.libnetwork.drivers.null import NullDriver
+from cnmsim.libnetwork.drivers.remote import RemoteDriver
+from cnmsim.libnetwork.plugins.client import PluginClient
+from cnmsim.libnetwork.plugins.store import NETWORK_DRIVER, PluginStore
 from cnmsim.libnetwork.portallocator import PortAllocator
 from cnmsim.libnetwork.profile import Profile
 
@@ -61,14 +64,24 @@ BUILT_IN: Mapping[str, DriverFactory] = {
 
 @define
 class DriverRegistry:
-    """The drivers of one daemon, by name."""
+    """The drivers of one daemon, by name. `plugins` is where those of other processes are found."""
 
     host: DriverHost
+    plugins: PluginStore = field(factory=PluginStore, repr=False)
     _drivers: dict[str, Driver] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, factory in BUILT_IN.items():
             self.register(name, factory(self.host))
+        self.plugins.handle(NETWORK_DRIVER, self._register_remote)
+
+    def _register_remote(self, name: str, client: PluginClient) -> None:
+        if name in self._drivers:
+            return
+        try:
+            self.register(name, RemoteDriver.connect(name, client, self.host.profile))
+        except EngineError as error:
+            self.host.log(f"error getting capability for {name} due to {error.message}")
 
     def register(self, name: str, driver: Driver) -> None:
         """Make a driver known under a name, in place of one that had it."""
@@ -79,7 +92,10 @@ class DriverRegistry:
         return list(self._drivers)
 
     def get(self, name: str) -> Driver:
-        """Give the driver of that name, loaded from its package if need be. Raises `NotFound`."""
+        """Give the driver of that name, loaded if need be.
+
+        Raises `NotFound`, or `SystemFault` for a plugin that does not do what it should.
+        """
         known = self._drivers.get(name)
         if known is None:
             known = self._drivers[name] = self._load(name)
@@ -89,4 +105,8 @@ class DriverRegistry:
         for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
             factory: DriverFactory = entry_point.load()
             return factory(self.host)
-        raise NotFound(f'plugin "{name}" not found')
+        self.plugins.require(name, NETWORK_DRIVER)
+        found = self._drivers.get(name)
+        if found is None:
+            raise SystemFault(f"could not resolve driver {name} in registry")
+        return found

@@ -6,7 +6,7 @@ All ip-ranges of one subnet share one set of addresses. Source: moby `libnetwork
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -31,11 +31,15 @@ _UINT64_MAX = (1 << 64) - 1
 
 @frozen
 class Pool:
-    """A subnet given out, or the ip-range of one; `id` names it in later calls."""
+    """A subnet given out, or the ip-range of one; `id` names it in later calls.
+
+    `data` is what an IPAM plugin says besides.
+    """
 
     id: str
     prefix: Prefix
     ip_range: Prefix | None = None
+    data: Mapping[str, str] = field(factory=dict, hash=False)
 
 
 @frozen
@@ -108,14 +112,27 @@ class Ipam:
             for name, pools in ((LOCAL_SPACE, local), (GLOBAL_SPACE, world))
         }
 
+    @staticmethod
+    def default_spaces() -> tuple[str, str]:
+        """Give the names of the address spaces of local and of global networks."""
+        return LOCAL_SPACE, GLOBAL_SPACE
+
     def request_pool(
-        self, space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Iterable[Prefix] = ()
+        self,
+        space: str,
+        pool: str = "",
+        sub_pool: str = "",
+        *,
+        v6: bool = False,
+        exclude: Iterable[Prefix] = (),
+        options: Mapping[str, str] | None = None,
     ) -> Pool:
         """Give out the subnet `pool` (restricted to the ip-range `sub_pool`), or one of the defaults.
 
         `exclude` holds what a default must stay clear of; a subnet the user names is not compared with it. Raises
         `PoolOverlap`, `PoolsExhausted` or, for what cannot be read, `SystemFault`.
         """
+        del options  # there are none that it knows
         where = self._space(space)
         if not pool and sub_pool:
             raise errors.bad_pool_request(space, pool, sub_pool, "invalid address subpool")
@@ -217,7 +234,12 @@ class Ipam:
             del where.subnets[prefix]
 
     def request_address(
-        self, pool_id: str, address: Address | None = None, *, serial: bool = False
+        self,
+        pool_id: str,
+        address: Address | None = None,
+        *,
+        serial: bool = False,
+        options: Mapping[str, str] | None = None,
     ) -> tuple[Address, int]:
         """Give out an address and the length of its subnet's prefix.
 
@@ -225,6 +247,7 @@ class Ipam:
         (or the subnet), or with `serial` the next free one after the last given out so. Raises
         `AddressOutOfRange`, `AddressInUse` or `NoAvailableAddresses`.
         """
+        del options
         subnet, ip_range = self._find(pool_id)
         if address is not None and address not in subnet.prefix:
             raise errors.address_out_of_range()

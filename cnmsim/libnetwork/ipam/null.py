@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix
@@ -15,11 +15,22 @@ class NullIpam:
     """Gives out one pool without addresses."""
 
     @staticmethod
+    def default_spaces() -> tuple[str, str]:
+        """Give the name of its address space, twice."""
+        return "null", "null"
+
+    @staticmethod
     def request_pool(
-        space: str, pool: str = "", sub_pool: str = "", *, v6: bool = False, exclude: Iterable[Prefix] = ()
+        space: str,
+        pool: str = "",
+        sub_pool: str = "",
+        *,
+        v6: bool = False,
+        exclude: Iterable[Prefix] = (),
+        options: Mapping[str, str] | None = None,
     ) -> Pool:
         """Give out the pool. Raises `InvalidParameter` for a particular subnet, ip-range, space or IPv6."""
-        del exclude
+        del exclude, options
         if space != "null":
             raise InvalidParameter(f"unknown address space: {space}")
         if pool:
@@ -36,9 +47,11 @@ class NullIpam:
         _check(pool_id)
 
     @staticmethod
-    def request_address(pool_id: str, address: Address | None = None) -> None:
+    def request_address(
+        pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
+    ) -> None:
         """Give out no address."""
-        del address
+        del address, options
         _check(pool_id)
 
     @staticmethod

@@ -1,0 +1,439 @@
+"""A network driver that is a plugin: every call goes to another process and back.
+
+Source: moby `daemon/libnetwork/drivers/remote/driver.go` and `api/api.go` (docker-v29.7.2), `libnetwork/drivers/remote` (v26.1.5,
+v28.5.2), and what plugins were asked by a 26.1.5.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, SystemFault
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.libnetwork.driver import (
+    GLOBAL_SCOPE,
+    LOCAL_SCOPE,
+    Capability,
+    EndpointInterface,
+    IpamInfo,
+    JoinInfo,
+    NetworkRequest,
+    SandboxContext,
+    StaticRoute,
+)
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
+from cnmsim.libnetwork.plugins.client import PluginClient, PluginFault
+from cnmsim.libnetwork.plugins.gojson import Kind, Shape
+from cnmsim.libnetwork.profile import Profile
+
+_GENERIC = "com.docker.network.generic"
+_ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"
+_INTERNAL = "com.docker.network.internal"
+_PORT_MAP, _EXPOSED_PORTS = "com.docker.network.portmap", "com.docker.network.endpoint.exposedports"
+_MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
+_NO_PROXY_6_TO_4 = "com.docker.network.driver.private.no_proxy_6to4"
+_NODE_DISCOVERY = 1
+_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
+_CONNECTED = 1
+
+_ERR: Mapping[str, Kind] = {"Err": "string"}
+_INTERFACE = Shape("EndpointInterface", {"Address": "string", "AddressIPv6": "string", "MacAddress": "string"})
+_NAMES = Shape("InterfaceName", {"SrcName": "string", "DstName": "string", "DstPrefix": "string"})
+_ROUTE = Shape("StaticRoute", {"Destination": "string", "RouteType": "int", "NextHop": "string"})
+
+
+def _answer(name: str, **fields: Kind) -> Shape:
+    return Shape(name, fields, embedded=_ERR)
+
+
+_ANSWERS = {
+    "GetCapabilities": _answer(
+        "GetCapabilityResponse", Scope="string", ConnectivityScope="string", GwAllocChecker="bool"
+    ),
+    "AllocateNetwork": _answer("AllocateNetworkResponse", Options="strings"),
+    "FreeNetwork": _answer("FreeNetworkResponse"),
+    "GwAllocCheck": _answer("GwAllocCheckerResponse", SkipIPv4="bool", SkipIPv6="bool"),
+    "CreateNetwork": _answer("CreateNetworkResponse"),
+    "DeleteNetwork": _answer("DeleteNetworkResponse"),
+    "CreateEndpoint": _answer("CreateEndpointResponse", Interface=_INTERFACE),
+    "DeleteEndpoint": _answer("DeleteEndpointResponse"),
+    "EndpointOperInfo": _answer("EndpointInfoResponse", Value="map"),
+    "Join": _answer(
+        "JoinResponse",
+        InterfaceName=_NAMES,
+        Gateway="string",
+        GatewayIPv6="string",
+        StaticRoutes=(_ROUTE,),
+        DisableGatewayService="bool",
+    ),
+    "Leave": _answer("LeaveResponse"),
+    "ProgramExternalConnectivity": _answer("ProgramExternalConnectivityResponse"),
+    "RevokeExternalConnectivity": _answer("RevokeExternalConnectivityResponse"),
+    "DiscoverNew": _answer("DiscoveryResponse"),
+    "DiscoverDelete": _answer("DiscoveryResponse"),
+}
+
+
+@define
+class _JoinedEndpoint:
+    """What is remembered of an endpoint while it is joined: its sandbox's options, and for which families it leads out."""
+
+    options: dict[str, Any]
+    is_internal: bool
+    leads_out: tuple[bool, bool] = (False, False)
+
+
+@define(eq=False)
+class RemoteDriver:
+    """The driver that a plugin is. Made by `connect`, when its plugin has said what it can do."""
+
+    name: str
+    client: PluginClient
+    profile: Profile
+    capability: Capability
+    checks_gateways: bool = False
+    _internal: set[str] = field(factory=set, init=False)
+    _joined: dict[str, _JoinedEndpoint] = field(factory=dict, init=False)
+
+    @classmethod
+    def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteDriver:
+        """Ask a plugin what it can do. Raises `SystemFault` if it does not say, or says what makes no sense."""
+        told = _call(client, "GetCapabilities", None)
+        scope, connectivity = told.get("Scope", ""), told.get("ConnectivityScope", "")
+        if scope not in {LOCAL_SCOPE, GLOBAL_SCOPE} or connectivity not in {"", LOCAL_SCOPE, GLOBAL_SCOPE}:
+            raise SystemFault(f"invalid capability: expecting 'local' or 'global', got {scope}")
+        return cls(name, client, profile, Capability(scope, connectivity or scope), told.get("GwAllocChecker", False))
+
+    def _call(self, method: str, **argument: Any) -> dict[str, Any]:
+        return _call(self.client, method, argument)
+
+    # --- networks
+
+    def skip_gateway_allocation(self, request: NetworkRequest) -> tuple[bool, bool]:
+        """Ask the plugin whether it can do without gateway addresses, if it wants to be asked."""
+        if not self.checks_gateways:
+            return False, False
+        told = self._call("GwAllocCheck", Options=self._network_options(request))
+        return told.get("SkipIPv4", False), told.get("SkipIPv6", False)
+
+    def create_network(self, request: NetworkRequest) -> None:
+        """Have the plugin make a network."""
+        self._call(
+            "CreateNetwork",
+            NetworkID=request.id,
+            Options=self._network_options(request),
+            IPv4Data=_ipam_data(request.ipv4),
+            IPv6Data=_ipam_data(request.ipv6),
+        )
+        if request.internal:
+            self._internal.add(request.id)
+
+    def _network_options(self, request: NetworkRequest) -> dict[str, Any]:
+        return {
+            **({_ENABLE_IPV4: request.enable_ipv4} if self.profile.can_disable_ipv4 else {}),
+            _ENABLE_IPV6: request.enable_ipv6,
+            _GENERIC: dict(sorted(request.options.items())),
+            **({_INTERNAL: True} if request.internal else {}),
+        }
+
+    def delete_network(self, network_id: str) -> None:
+        """Have the plugin unmake it."""
+        self._internal.discard(network_id)
+        self._call("DeleteNetwork", NetworkID=network_id)
+
+    def allocate_network(
+        self, network_id: str, options: Mapping[str, str], ipv4: Sequence[IpamInfo], ipv6: Sequence[IpamInfo]
+    ) -> dict[str, str]:
+        """Have the plugin of a swarm's manager set a network apart; gives the options the nodes' plugins are to have."""
+        told = self._call(
+            "AllocateNetwork",
+            NetworkID=network_id,
+            Options=dict(sorted(options.items())),
+            IPv4Data=_ipam_data(ipv4),
+            IPv6Data=_ipam_data(ipv6),
+        )
+        return dict(told.get("Options", {}))
+
+    def free_network(self, network_id: str) -> None:
+        """Have the plugin of a swarm's manager forget a network."""
+        self._call("FreeNetwork", NetworkID=network_id)
+
+    # --- endpoints
+
+    def create_endpoint(
+        self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
+    ) -> None:
+        """Have the plugin make an endpoint. It may give a MAC address and addresses where there are none yet."""
+        told = self._call(
+            "CreateEndpoint",
+            NetworkID=network_id,
+            EndpointID=endpoint_id,
+            Interface={
+                "Address": _with_length(interface.ipv4),
+                "AddressIPv6": _with_length(interface.ipv6),
+                "MacAddress": format_mac(interface.mac) if interface.mac is not None else "",
+            },
+            Options=_endpoint_options(options),
+        )
+        before = interface.mac, interface.ipv4, interface.ipv6
+        try:
+            mac, addresses = self._parse_interface(network_id, endpoint_id, told.get("Interface"))
+            _take_over(interface, mac, addresses)
+        except _Modified as error:
+            interface.mac, interface.ipv4, interface.ipv6 = before
+            self._roll_back(str(error), "DeleteEndpoint", network_id, endpoint_id)
+
+    def _parse_interface(
+        self, network_id: str, endpoint_id: str, told: dict[str, str] | None
+    ) -> tuple[Mac | None, list[tuple[Address, int]]]:
+        told = told or {}
+        try:
+            addresses = [_parse_cidr(text) for key in ("Address", "AddressIPv6") if (text := told.get(key))]
+            mac = told.get("MacAddress")
+            return _parse_mac(mac) if mac else None, addresses
+        except ValueError as error:
+            if self.profile.plugin_answers_are_rolled_back:
+                self._roll_back(str(error), "DeleteEndpoint", network_id, endpoint_id)
+            raise SystemFault(str(error)) from None
+
+    def _roll_back(self, text: str, method: str, network_id: str, endpoint_id: str) -> NoReturn:
+        try:
+            self._call(method, NetworkID=network_id, EndpointID=endpoint_id)
+        except EngineError as error:
+            if self.profile.plugin_answers_are_rolled_back:
+                raise SystemFault(f"{error.message}; failed to roll back: {text}") from None
+            raise SystemFault(f"{text}; failed to roll back: {error.message}") from None
+        raise SystemFault(f"{text}; rolled back")
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        """Have the plugin unmake an endpoint."""
+        self._call("DeleteEndpoint", NetworkID=network_id, EndpointID=endpoint_id)
+
+    def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
+        """Give what the plugin tells of an endpoint, as `value`: none of it means anything to the engine."""
+        told = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
+        return {"value": told.get("Value", {})}
+
+    # --- joining and leaving
+
+    def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
+        """Have the plugin plug an endpoint in: it names a device of the host, gateways and routes."""
+        options = _ports(sandbox.exposed_ports, sandbox.port_bindings)
+        told = self._call(
+            "Join", NetworkID=network_id, EndpointID=endpoint_id, SandboxKey=sandbox.key, Options=options
+        )
+        try:
+            _read_join(told, info)
+        except ValueError as error:
+            if self.profile.plugin_answers_are_rolled_back:
+                self._roll_back(str(error), "Leave", network_id, endpoint_id)
+            raise SystemFault(str(error)) from None
+        self._joined[endpoint_id] = _JoinedEndpoint(options, network_id in self._internal)
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """Have the plugin unplug it."""
+        self._joined.pop(endpoint_id, None)
+        self._call("Leave", NetworkID=network_id, EndpointID=endpoint_id)
+
+    # --- published ports
+
+    def program_external_connectivity(
+        self, network_id: str, endpoint_id: str, sandbox: SandboxContext, *, gateway4: str, gateway6: str
+    ) -> None:
+        """Tell the plugin if the endpoint has become one that leads out of its sandbox, or no longer is one."""
+        del sandbox
+        joined = self._joined.get(endpoint_id)
+        if joined is None:
+            raise SystemFault(f"remote network driver: endpoint {endpoint_id} not found")
+        leads_out = gateway4 == endpoint_id, gateway6 == endpoint_id
+        if not self.profile.plugin_publishes_by_family:
+            leads_out = any(leads_out), any(leads_out)
+        if leads_out == joined.leads_out:
+            return
+        if not any(leads_out):
+            self.revoke_external_connectivity(network_id, endpoint_id)
+            return
+        joined.leads_out = leads_out
+        if joined.is_internal and not self.profile.plugin_publishes_by_family:
+            return
+        options = joined.options
+        is_other_for_ipv6 = bool(gateway6) and gateway6 != endpoint_id
+        if self.profile.plugin_always_told_of_proxy:
+            other = bool(gateway4 and gateway6) and gateway4 != gateway6
+            options = dict(sorted({**options, _NO_PROXY_6_TO_4: other}.items()))
+        elif self.profile.plugin_publishes_by_family and is_other_for_ipv6:
+            options = dict(sorted({**options, _NO_PROXY_6_TO_4: True}.items()))
+        self._tell("ProgramExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id, Options=options)
+
+    def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
+        """Tell the plugin that the endpoint does not lead out any more, if it was told that it does."""
+        joined = self._joined.get(endpoint_id)
+        if joined is None or not any(joined.leads_out):
+            return
+        joined.leads_out = (False, False)
+        self._tell("RevokeExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id)
+
+    def _tell(self, method: str, **argument: Any) -> None:
+        try:
+            self._call(method, **argument)
+        except PluginFault as fault:
+            if not fault.is_not_implemented:
+                raise
+
+    # --- nodes of a cluster
+
+    def node_joined(self, address: Address, *, is_self: bool) -> None:
+        """Tell the plugin of a node, if its networks reach further than this host."""
+        self._discover("DiscoverNew", address, is_self=is_self)
+
+    def node_left(self, address: Address) -> None:
+        """Tell the plugin that a node has gone."""
+        self._discover("DiscoverDelete", address, is_self=False)
+
+    def _discover(self, method: str, address: Address, *, is_self: bool) -> None:
+        if self.capability.connectivity_scope != GLOBAL_SCOPE:
+            return
+        text = format_ip(address)
+        data = {"Address": text, "BindAddress": text if is_self else "", "Self": is_self}
+        # What a plugin has against it is only logged.
+        try:
+            self._call(method, DiscoveryType=_NODE_DISCOVERY, DiscoveryData=data)
+        except EngineError as error:
+            self.client.log.append(f"discovery notification error: {error.message}")
+
+
+class _Modified(ValueError):
+    """The plugin changed what was given."""
+
+
+def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
+    told = client.call(f"NetworkDriver.{method}", argument, _ANSWERS[method])
+    if told.get("Err"):
+        raise SystemFault(f"remote: {told['Err']}")
+    return told
+
+
+def _ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
+    found = []
+    for info in infos:
+        length = info.pool.length
+        entry: dict[str, Any] = {"AddressSpace": info.space}
+        if info.aux_addresses:
+            entry["AuxAddresses"] = {
+                key: f"{format_ip(address)}/{length}" for key, address in sorted(info.aux_addresses.items())
+            }
+        if info.gateway is not None:
+            entry["Gateway"] = info.gateway_interface
+        entry["Pool"] = str(info.pool)
+        found.append(entry)
+    return found
+
+
+def _ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
+    return {
+        _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(each.protocol, 0), "Port": each.port} for each in exposed],
+        _PORT_MAP: [
+            {
+                "Proto": _PROTOCOLS.get(each.protocol, 0),
+                "IP": "",
+                "Port": each.container_port,
+                "HostIP": format_ip(each.host_ip) if each.host_ip is not None else "",
+                "HostPort": each.host_port,
+                "HostPortEnd": each.last_host_port,
+            }
+            for each in bindings
+        ],
+    }
+
+
+def _endpoint_options(options: EndpointOptions) -> dict[str, Any]:
+    ports = {} if options.says_no_ports else _ports(options.exposed_ports, options.port_bindings)
+    mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
+    return dict(sorted({**options.driver_opts, **ports, **mac}.items()))
+
+
+def _with_length(assigned: tuple[Address, int] | None) -> str:
+    return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
+
+
+def _take_over(interface: EndpointInterface, mac: Mac | None, addresses: Sequence[tuple[Address, int]]) -> None:
+    if mac is not None:
+        if interface.mac is not None:
+            present = format_mac(interface.mac)
+            raise _Modified(
+                f"driver modified interface MAC address: endpoint interface MAC address present ({present}). "
+                f"Cannot be modified with {format_mac(mac)}."
+            )
+        interface.mac = mac
+    for assigned in addresses:
+        attribute = "ipv4" if len(assigned[0]) == 4 else "ipv6"
+        present = _with_length(getattr(interface, attribute))
+        if present:
+            raise _Modified(
+                f"driver modified interface address: endpoint interface IP present ({present}). "
+                f"Cannot be modified with ({_with_length(assigned)})."
+            )
+        setattr(interface, attribute, assigned)
+
+
+def _read_join(told: dict[str, Any], info: JoinInfo) -> None:
+    names = told.get("InterfaceName") or {}
+    info.source_name = names.get("SrcName", "")
+    info.destination_prefix = names.get("DstPrefix", "")
+    for key, family in (("Gateway", 4), ("GatewayIPv6", 6)):
+        text = told.get(key)
+        if not text:
+            continue
+        gateway = _parse_ip(text)
+        if gateway is None:
+            raise ValueError(f'unable to parse {key} "{text}"')
+        if (6 if len(gateway) == 16 else 4) != family:
+            raise ValueError(
+                f"failed to set gateway while updating gateway: route for the gateway {text} could not be found: "
+                "network is unreachable"
+            )
+        setattr(info, f"gateway{family}", gateway)
+    info.static_routes = [_read_route(route) for route in told.get("StaticRoutes", ())]
+    info.disable_gateway_service = told.get("DisableGatewayService", False)
+
+
+def _read_route(told: dict[str, Any]) -> StaticRoute:
+    destination = told.get("Destination", "")
+    cidr = _parse_cidr(destination) if destination else None
+    text = told.get("NextHop", "")
+    next_hop = _parse_ip(text) if text else None
+    if text and next_hop is None:
+        raise ValueError(f"failed to parse nexthop IP {text}")
+    if cidr is None:
+        cidr = (bytes(len(next_hop or bytes(4))), 0)
+    if told.get("RouteType", 0) == _CONNECTED:
+        next_hop = None
+    return StaticRoute(Prefix.of(*cidr), next_hop)
+
+
+def _parse_ip(text: str) -> Address | None:
+    with suppress(ValueError):
+        return parse_ip(text)
+    return None
+
+
+def _parse_cidr(text: str) -> tuple[Address, int]:
+    address, slash, length = text.partition("/")
+    parsed = _parse_ip(address)
+    fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
+    if not fits:
+        raise ValueError(f"invalid CIDR address: {text}")
+    assert parsed is not None
+    return parsed, int(length)
+
+
+def _parse_mac(text: str) -> Mac:
+    try:
+        return parse_mac(text)
+    except ValueError:
+        raise ValueError(f"address {text}: invalid MAC address") from None

@@ -1,0 +1,196 @@
+"""An IPAM driver that is a plugin: pools and addresses come from another process.
+
+Source: moby `daemon/libnetwork/ipams/remote/{remote.go,api/api.go}` (docker-v29.7.2), `libnetwork/ipams/remote` and
+`libnetwork/network.go` (v26.1.5), and what plugins were asked by a 26.1.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import define
+
+from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.libnetwork.ipam.allocator import Pool
+from cnmsim.libnetwork.plugins.client import PluginClient
+from cnmsim.libnetwork.plugins.gojson import Kind, Shape
+from cnmsim.libnetwork.profile import Profile
+
+_ERROR: Mapping[str, Kind] = {"Error": "string"}
+
+
+def _answer(name: str, **fields: Kind) -> Shape:
+    return Shape(name, fields, embedded=_ERROR)
+
+
+_ANSWERS = {
+    "GetCapabilities": _answer("GetCapabilityResponse", RequiresMACAddress="bool", RequiresRequestReplay="bool"),
+    "GetDefaultAddressSpaces": _answer(
+        "GetAddressSpacesResponse", LocalDefaultAddressSpace="string", GlobalDefaultAddressSpace="string"
+    ),
+    "RequestPool": _answer("RequestPoolResponse", PoolID="string", Pool="string", Data="strings"),
+    "ReleasePool": _answer("ReleasePoolResponse"),
+    "RequestAddress": _answer("RequestAddressResponse", Address="string", Data="strings"),
+    "ReleaseAddress": _answer("ReleaseAddressResponse"),
+}
+
+
+@define(eq=False)
+class RemoteIpam:
+    """The IPAM driver that a plugin is. Made by `connect`.
+
+    `requires_mac` tells that the plugin wants an endpoint's MAC address with each request for its address.
+    """
+
+    name: str
+    client: PluginClient
+    profile: Profile
+    requires_mac: bool = False
+    requires_replay: bool = False
+
+    @classmethod
+    def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
+        """Ask a plugin what it needs. One that does not say needs nothing."""
+        try:
+            told = _call(client, "GetCapabilities", None)
+        except EngineError as error:
+            client.log.append(f"remote ipam driver {name} does not support capabilities: {error.message}")
+            return cls(name, client, profile)
+        return cls(
+            name, client, profile, told.get("RequiresMACAddress", False), told.get("RequiresRequestReplay", False)
+        )
+
+    def default_spaces(self) -> tuple[str, str]:
+        """Give the names of the plugin's address spaces, for local and for global networks. Raises `NotFound`."""
+        try:
+            return self._spaces()
+        except EngineError as error:
+            raise NotFound(f"failed to get default address space: {error.message}") from None
+
+    def _spaces(self) -> tuple[str, str]:
+        told = _call(self.client, "GetDefaultAddressSpaces", None)
+        return told.get("LocalDefaultAddressSpace", ""), told.get("GlobalDefaultAddressSpace", "")
+
+    def request_pool(
+        self,
+        space: str,
+        pool: str = "",
+        sub_pool: str = "",
+        *,
+        v6: bool = False,
+        exclude: Iterable[Prefix] = (),
+        options: Mapping[str, str] | None = None,
+    ) -> Pool:
+        """Request a pool; of its own choice one that is clear of `exclude`.
+
+        Those that are not are held until there is one, so that they are not given again, and then released.
+        """
+        # Without looking: the caller excludes nothing for a network of global scope.
+        is_global = self.profile.remote_ipam_looks_up_spaces and self._spaces()[1] == space
+        barred = tuple(exclude)
+        held: list[str] = []
+        try:
+            while True:
+                given = self._request(space, pool, sub_pool, v6=v6, options=options)
+                if pool or is_global or not given.prefix.length or not any(given.prefix.overlaps(e) for e in barred):
+                    return given
+                if given.id in held:
+                    # An engine asks for ever.
+                    raise SystemFault(
+                        f"remote: {self.name} gives the pool {given.prefix} again and again, which overlaps a network "
+                        "of the host"
+                    )
+                held.append(given.id)
+        finally:
+            for pool_id in held:
+                try:
+                    self.release_pool(pool_id)
+                except EngineError:
+                    self.client.log.append("Failed to release overlapping pool")
+
+    def _request(self, space: str, pool: str, sub_pool: str, *, v6: bool, options: Mapping[str, str] | None) -> Pool:
+        told = _call(
+            self.client,
+            "RequestPool",
+            {
+                "AddressSpace": space,
+                "Pool": pool,
+                "SubPool": sub_pool,
+                "Options": dict(sorted((options or {}).items())),
+                "V6": v6,
+            },
+        )
+        text = told.get("Pool", "")
+        prefix = _parse_prefix(text)
+        if prefix is None:
+            raise SystemFault(self.profile.remote_pool_text.format(pool=text, cause=_prefix_fault(text)))
+        return Pool(told.get("PoolID", ""), prefix, data=told.get("Data", {}))
+
+    def release_pool(self, pool_id: str) -> None:
+        """Release a pool."""
+        _call(self.client, "ReleasePool", {"PoolID": pool_id})
+
+    def request_address(
+        self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
+    ) -> tuple[Address, int]:
+        """Request an address, or a particular one. `options` go with the request."""
+        told = _call(
+            self.client,
+            "RequestAddress",
+            {
+                "PoolID": pool_id,
+                "Address": format_ip(address) if address is not None else "",
+                "Options": dict(sorted(options.items())) if options is not None else None,
+            },
+        )
+        text = told.get("Address", "")
+        if not text:
+            raise Unavailable("no address returned")
+        given = parse_cidr(text)
+        if given is None:
+            raise SystemFault(f"invalid CIDR address: {text}")
+        return given
+
+    def release_address(self, pool_id: str, address: Address) -> None:
+        """Release an address."""
+        _call(self.client, "ReleaseAddress", {"PoolID": pool_id, "Address": format_ip(address)})
+
+
+def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
+    told = client.call(f"IpamDriver.{method}", argument, _ANSWERS[method])
+    if told.get("Error"):
+        raise SystemFault(f"remote: {told['Error']}")
+    return told
+
+
+def parse_cidr(text: str) -> tuple[Address, int] | None:
+    """Read `10.0.0.1/24` into the address and the length of the prefix; `None` if it is not of that form."""
+    address, slash, length = text.partition("/")
+    try:
+        parsed = parse_ip(address)
+    except ValueError:
+        return None
+    if not slash or not (length.isascii() and length.isdigit()) or int(length) > len(parsed) * 8:
+        return None
+    return parsed, int(length)
+
+
+def _parse_prefix(text: str) -> Prefix | None:
+    cidr = parse_cidr(text)
+    return None if cidr is None else Prefix.of(*cidr)
+
+
+def _prefix_fault(text: str) -> str:
+    """Say what Go's `netip.ParsePrefix` says."""
+    address, slash, length = text.rpartition("/")
+    if not slash:
+        return "no '/'"
+    try:
+        parsed = parse_ip(address)
+    except ValueError:
+        return f'ParseAddr("{address}"): unable to parse IP'
+    if not (length.isascii() and length.isdigit()):
+        return f'bad bits after slash: "{length}"'
+    return "prefix length out of range" if int(length) > len(parsed) * 8 else ""

@@ -1,0 +1,87 @@
+"""Calls of a plugin: JSON there and back, tried again as Docker does.
+
+Source: moby `pkg/plugins/{client,errors}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.libnetwork.plugins.discovery import PluginAddress, dump
+from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.libnetwork.plugins.gojson import GoJsonError, Shape, decode
+from cnmsim.libnetwork.plugins.policy import PluginPolicy
+
+_NOT_FOUND = 404
+_OK = 200
+
+
+class PluginFault(SystemFault):
+    """A plugin answered with an HTTP status other than 200, which is `plugin_status`."""
+
+    def __init__(self, message: str, plugin_status: int) -> None:
+        super().__init__(message)
+        self.plugin_status = plugin_status
+
+    @property
+    def is_not_implemented(self) -> bool:
+        """Whether the plugin does not know the method."""
+        return self.plugin_status == _NOT_FOUND
+
+
+@define
+class PluginClient:
+    """Calls one plugin. While it waits for the answer it does `errands`."""
+
+    address: PluginAddress
+    policy: PluginPolicy
+    errands: Errands = field(repr=False)
+    log: list[str] = field(repr=False)
+
+    def call(self, method: str, argument: Any, shape: Shape) -> dict[str, Any]:
+        """Call `Service.Method` with a JSON argument (`None`: an empty body) and read the answer as `shape`.
+
+        Raises `PluginFault` for an HTTP error, `SystemFault` for whatever else went wrong, in the engine's words.
+        """
+        body = b"" if argument is None else dump(argument)
+        content = self._call_with_retry(method, body)
+        try:
+            return decode(content, shape)
+        except GoJsonError as error:
+            self.log.append(f"{method}: error reading plugin resp: {error}")
+            if len(content) > self.policy.reply_limit:
+                raise SystemFault(f"{method}: the answer has more than {self.policy.reply_limit} bytes") from None
+            raise SystemFault(str(error)) from None
+
+    def _call_with_retry(self, method: str, body: bytes) -> bytes:
+        from cnmsim.libnetwork.plugins.exchange import Exchange, ExchangeError
+
+        pauses = self.policy.pauses()
+        while True:
+            exchange = Exchange(self.address, self.policy, method, body)
+            try:
+                status, content = self.errands.wait(exchange.run)
+            except ExchangeError as error:
+                pause = next(pauses, None)
+                if pause is None:
+                    raise SystemFault(str(error)) from None
+                # The engine reads the body from a buffer, which is empty once it was sent: a second try says nothing.
+                body = b"" if error.is_sent else body
+                self.log.append(f"Unable to connect to plugin: {method}: {error}, retrying in {pause:g}s")
+                self.policy.pause(pause, self.errands.wait)
+                continue
+            if status != _OK:
+                raise PluginFault(f"{method}: {_reason(content)}", status)
+            return content
+
+
+def _reason(content: bytes) -> str:
+    """Give the `Err` of an answer, or all of it."""
+    try:
+        said: str = decode(content, Shape("responseErr", {"Err": "string"}, "plugins")).get("Err", "")
+    except GoJsonError:
+        said = ""
+    return said or content.decode(errors="replace")

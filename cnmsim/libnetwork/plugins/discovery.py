@@ -1,0 +1,136 @@
+"""Where plugins are: sockets, `.spec` files and `.json` files in folders.
+
+The folders are those the caller names. A real engine's are `SYSTEM_FOLDERS`; nothing looks there unless it is told to.
+Source: moby `pkg/plugins/{discovery,plugins}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from cnmsim.errors import SystemFault
+
+#: Where a real engine looks: the folder of sockets, and the folders of `.spec` and `.json` files.
+SYSTEM_FOLDERS = ("/run/docker/plugins", "/etc/docker/plugins", "/usr/lib/docker/plugins")
+
+
+@frozen
+class TlsFiles:
+    """The `TLSConfig` of a `.json` file: the CA, and the client's certificate and key, all optional."""
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    skip_verify: bool = False
+
+
+@frozen
+class PluginAddress:
+    """How a plugin is reached: a URL (`unix:///run/x.sock`, `tcp://127.0.0.1:8080`, `https://…`) and its TLS files."""
+
+    name: str
+    url: str
+    tls: TlsFiles | None = None
+
+
+def find_plugin(name: str, folders: Sequence[Path]) -> PluginAddress | None:
+    """Find a plugin by its name: any socket, then folder by folder its `.spec` and its `.json`; `None` if there is none.
+
+    Each may stand in the folder itself or in one of the plugin's name. Raises `SystemFault` for a file that cannot be read.
+    """
+    for path in _candidates(folders, name, ".sock"):
+        if _is_socket(path):
+            return PluginAddress(name, f"unix://{path}", TlsFiles(skip_verify=True))
+    for folder in folders:
+        for suffix, read in ((".spec", _read_spec), (".json", _read_json)):
+            for path in _candidates([folder], name, suffix):
+                if path.exists():
+                    return read(name, path)
+    return None
+
+
+def _candidates(folders: Iterable[Path], name: str, suffix: str) -> Iterator[Path]:
+    if not name or "/" in name or name in {".", ".."}:
+        return
+    for folder in folders:
+        yield folder / f"{name}{suffix}"
+        yield folder / name / f"{name}{suffix}"
+
+
+def scan_plugins(folders: Sequence[Path]) -> list[str]:
+    """List the names of all plugins that can be found, sorted."""
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            entries = [(entry.name, Path(entry.path)) for entry in os.scandir(folder)]
+        except OSError:
+            continue
+        for name, path in entries:
+            inside = [path / f"{name}{suffix}" for suffix in (".sock", ".spec", ".json")] if path.is_dir() else [path]
+            if any(_is_socket(each) if each.suffix == ".sock" else each.is_file() for each in inside if each.suffix):
+                plugin = name if path.is_dir() else path.stem
+                if path.is_dir() or path.suffix in {".sock", ".spec", ".json"}:
+                    found.add(plugin)
+    return sorted(found)
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _read_spec(name: str, path: Path) -> PluginAddress:
+    try:
+        url = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemFault(_unreadable(path, error)) from None
+    if not urlsplit(url).scheme:
+        raise SystemFault("Unknown protocol")
+    return PluginAddress(name, url, TlsFiles(skip_verify=True))
+
+
+def _read_json(name: str, path: Path) -> PluginAddress:
+    from cnmsim.libnetwork.plugins.gojson import GoJsonError, Shape, decode
+
+    tls_shape = Shape(
+        "Options", {"InsecureSkipVerify": "bool", "CAFile": "string", "CertFile": "string", "KeyFile": "string"}
+    )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SystemFault(_unreadable(path, error)) from None
+    try:
+        read: dict[str, Any] = decode(content, Shape("Plugin", {"Addr": "string", "TLSConfig": tls_shape}, "plugins"))
+    except GoJsonError as error:
+        raise SystemFault(str(error)) from None
+    asked = read.get("TLSConfig")
+    if asked is None:
+        return PluginAddress(name, read.get("Addr", ""))
+    ca = asked.get("CAFile", "")
+    skips = asked.get("InsecureSkipVerify", False) or not ca
+    return PluginAddress(
+        name, read.get("Addr", ""), TlsFiles(ca, asked.get("CertFile", ""), asked.get("KeyFile", ""), skips)
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    cause = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    return f"open {path}: {cause}"
+
+
+def dump(body: object) -> bytes:
+    """Write a request as Go's encoder does: compact, the keys of options sorted by whoever made them, a newline last."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    for character, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(character, escaped)
+    return text.encode() + b"\n"

@@ -1,0 +1,88 @@
+"""What the thread of a lab does while an engine waits for a plugin: whatever the plugin wants done on the host.
+
+A real plugin makes devices while the engine waits for its answer. A simulated host belongs to one thread, and that
+thread is the one that waits. So it waits here, and does errands for others meanwhile.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Errand(Generic[T]):
+    """A piece of work that one thread asks another to do."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._done = threading.Event()
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was done, well or not."""
+        return self._done.is_set()
+
+    def run(self) -> None:
+        """Do it, and let whoever waits for `result` go on."""
+        try:
+            self._outcome.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            self._error = error
+        finally:
+            self._done.set()
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait until it is done, and give what it gave. Raises what it raised, or `TimeoutError`."""
+        if not self._done.wait(timeout_s):
+            raise TimeoutError
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+
+class Errands:
+    """The errands of one lab. `is_waiting` tells whether its thread is waiting for a plugin just now."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Errand[Any] | None] = queue.SimpleQueue()
+        self._waits = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the lab's thread is waiting for a plugin, and does errands."""
+        return self._waits > 0
+
+    def ask(self, call: Callable[[], T]) -> Errand[T]:
+        """Have `call` done in the lab's thread, the next time that it waits for a plugin. For other threads."""
+        errand = Errand(call)
+        self._queue.put(errand)
+        return errand
+
+    def wait(self, work: Callable[[], T]) -> T:
+        """Do `work`, which takes real time and touches nothing of the lab, in a thread of its own, and errands here.
+
+        Gives what it gives, or raises what it raises.
+        """
+        outcome = Errand(work)
+
+        def run() -> None:
+            outcome.run()
+            self._queue.put(None)
+
+        self._waits += 1
+        try:
+            threading.Thread(target=run, name="cnmsim plugin call", daemon=True).start()
+            while not outcome.is_done:
+                # `None` tells that some work is done: this, or that of a call that was left by an exception.
+                errand = self._queue.get()
+                if errand is not None:
+                    errand.run()
+        finally:
+            self._waits -= 1
+        return outcome.result()

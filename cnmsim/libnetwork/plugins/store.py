@@ -1,0 +1,99 @@
+"""The plugins an engine knows: each is found by its name, activated once, and registered for what it implements.
+
+Source: moby `pkg/plugins/plugins.go`, `daemon/pkg/plugin/store.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+from cnmsim.errors import EngineError, NotFound, SystemFault
+from cnmsim.libnetwork.plugins.client import PluginClient
+from cnmsim.libnetwork.plugins.discovery import find_plugin, scan_plugins
+from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.libnetwork.plugins.gojson import Kind, Shape
+from cnmsim.libnetwork.plugins.policy import PluginPolicy
+
+NETWORK_DRIVER = "NetworkDriver"
+IPAM_DRIVER = "IpamDriver"
+
+Handler = Callable[[str, PluginClient], None]
+
+
+@define
+class PluginStore:
+    """The plugins that can be found in `folders`, none of them looked for before somebody asks.
+
+    `errands` is what its lab's thread does while it waits for one; `log` what the engine logs of them.
+    """
+
+    folders: Sequence[Path] = ()
+    policy: PluginPolicy = field(factory=PluginPolicy)
+    errands: Errands = field(factory=Errands, repr=False)
+    log: list[str] = field(factory=list, repr=False)
+    _handlers: dict[str, list[Handler]] = field(factory=dict, init=False, repr=False)
+    #: What each activated plugin implements.
+    _implements: dict[str, list[str]] = field(factory=dict, init=False)
+
+    def handle(self, kind: str, handler: Handler) -> None:
+        """Call `handler` with the name and the client of each plugin of this kind, as it is activated."""
+        self._handlers.setdefault(kind, []).append(handler)
+
+    def names(self) -> list[str]:
+        """List the plugins that can be found now, activated or not."""
+        return scan_plugins(self.folders)
+
+    def require(self, name: str, kind: str) -> None:
+        """See to it that a plugin is activated and of this kind.
+
+        Raises `NotFound` if there is none, `SystemFault` if it cannot be activated or is not of this kind.
+        """
+        try:
+            implements = self._implements.get(name)
+            if implements is None:
+                implements = self._load(name)
+            if kind not in implements:
+                raise SystemFault(
+                    "Plugin does not implement the requested driver: "
+                    f'plugin="{name}", requested implementation="{kind}"'
+                )
+        except NotFound:
+            raise
+        except EngineError as error:
+            raise SystemFault(f"legacy plugin: {error.message}") from None
+
+    def _load(self, name: str) -> list[str]:
+        if not self.folders:
+            raise NotFound(f'plugin "{name}" not found')
+        pauses = self.policy.pauses()
+        while True:
+            # An unreadable file is tried again too: it may be in the making.
+            try:
+                address = find_plugin(name, self.folders)
+                fault: EngineError = NotFound(f'plugin "{name}" not found')
+            except SystemFault as error:
+                address, fault = None, error
+            if address is not None:
+                break
+            pause = next(pauses, None)
+            if pause is None:
+                raise fault
+            self.log.append(f"Unable to locate plugin: {name}, retrying in {pause:g}s")
+            self.policy.pause(pause, self.errands.wait)
+        return self._activate(name, PluginClient(address, self.policy, self.errands, self.log))
+
+    def _activate(self, name: str, client: PluginClient) -> list[str]:
+        manifest = client.call("Plugin.Activate", None, _MANIFEST)
+        implements = [str(kind) for kind in manifest.get("Implements", ())]
+        self._implements[name] = implements
+        for kind in implements:
+            for handler in self._handlers.get(kind, ()):
+                handler(name, client)
+        return implements
+
+
+_IMPLEMENTS: Kind = "list"
+_MANIFEST = Shape("Manifest", {"Implements": _IMPLEMENTS}, "plugins")
