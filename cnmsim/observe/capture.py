@@ -99,6 +99,12 @@ class Capture:
 
     def packets(self) -> list[Any]:
         """Give the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
+        # A layer is only dissected once its module is loaded.
+        import scapy.layers.dhcp
+        import scapy.layers.dns
+        import scapy.layers.inet
+        import scapy.layers.inet6
+        import scapy.layers.vxlan  # noqa: F401
         from scapy.layers.l2 import Ether
 
         packets = []

@@ -19,6 +19,7 @@ from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.broker import Broker
 from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.caservice import CaService
+from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.errors import RpcFailedPrecondition, RpcUnavailable, RpcUnknown
 from cnmsim.swarm.manager import Manager
 from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
@@ -144,6 +145,7 @@ class ManagerNode:
 
     def _lead(self) -> None:
         self.manager.lead()
+        self._members_changed()
         self._roles.begin()
 
     def _resign(self) -> None:
@@ -253,11 +255,11 @@ class ManagerNode:
     def _session(self, peer: Peer, description: Any, stream: ServerStream) -> None:
         dispatcher, node_id = self.manager.dispatcher, _node_id(peer)
         session_id = dispatcher.register(node_id, description, peer.address)
-        dispatcher.open_session(node_id, session_id, stream.push)
+        dispatcher.open_session(node_id, session_id, stream.push, stream.end)
         stream.on_close = lambda: dispatcher.leave(node_id, session_id)
 
     def _assignments(self, peer: Peer, session_id: str, stream: ServerStream) -> None:
-        self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push)
+        self.manager.dispatcher.open_assignments(_node_id(peer), session_id, stream.push, stream.end)
 
     # --- the control API -----------------------------------------------------------------------------------------
 
@@ -298,7 +300,7 @@ class ManagerNode:
         known = next((each for each in self.raft.membership.members if each.node_id == node_id), None)
         member = evolve(known, address=address) if known else Member(self.random.getrandbits(63), node_id, address)
         self.raft.adopt(self.raft.membership.with_member(member))
-        self.raft.beat()
+        self._members_changed()
         return JoinedRaft(member, self.raft.membership, self.store, self.raft.term)
 
     # --- what the control API asks of Raft -----------------------------------------------------------------------
@@ -335,7 +337,11 @@ class ManagerNode:
                 message = Heartbeat(self.raft.term, self.member.raft_id, self.store.index, membership)
                 self.process().task(self._tell_removed(member, message))
                 self.raft.adopt(membership)
-                self.raft.beat()
+                self._members_changed()
+
+    def _members_changed(self) -> None:
+        self.raft.beat()
+        self.manager.dispatcher.set_managers(ManagerPeer(each.node_id, each.address) for each in self.members())
 
     async def _tell_removed(self, member: Member, message: Heartbeat) -> None:
         if member.raft_id == self.member.raft_id:

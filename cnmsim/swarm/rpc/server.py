@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.process import Process
+from cnmsim.kernel.sockets.base import unmapped
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.swarm.ca import Certificate, RootCa
 from cnmsim.swarm.rpc.records import (
@@ -75,7 +76,7 @@ class RpcServer:
             if shown is not None and not self._root().trusts(shown, clock.wall_s):
                 return
             records.send(Hello(self._certificate()), SERVER_FLIGHT)
-            peer = Peer(shown, format_ip(socket.getpeername()[0]))
+            peer = Peer(shown, format_ip(unmapped(socket.getpeername()[0])))
             while True:
                 content = await records.receive()
                 if isinstance(content, Call):
