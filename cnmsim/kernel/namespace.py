@@ -417,7 +417,8 @@ class NetworkNamespace:
         if ethertype != b"\x08\x00" and ethertype != b"\x86\xdd":  # noqa: PLR1714 - the hot path
             if ethertype == b"\x81\x00":
                 vid = int.from_bytes(frame[14:16]) & 0xFFF
-                device.drop(frame, DropReason.NO_VLAN, f"{device.name} has no interface for VLAN {vid}")
+                reason = DropReason.NOT_FOR_US if dst[0] & 1 else DropReason.NO_VLAN
+                device.drop(frame, reason, f"{device.name} has no interface for VLAN {vid}")
                 return
             device.drop(frame, DropReason.NO_PROTOCOL, f"Ethernet type 0x{ethertype.hex()}")
             return

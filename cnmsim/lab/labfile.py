@@ -49,6 +49,7 @@ _CABLE: dict[str, Schema] = {
     "bandwidth": _RATE,
     "loss": {"type": "number", "minimum": 0, "maximum": 1},
 }
+_VLAN: Schema = {"type": "integer", "minimum": 1, "maximum": 4094}
 _MTU: Schema = {"type": "integer", "minimum": 68, "maximum": 65535}
 
 _HOST: Schema = {
@@ -93,6 +94,12 @@ LAB_SCHEMA: Schema = {
                     "mtu": _MTU,
                     "hub": {"type": "boolean"},
                     "refuse-unknown-macs": {"type": "boolean"},
+                    "vlans": {
+                        "type": "object",
+                        "patternProperties": {r"^\d+$": _TEXTS},
+                        "additionalProperties": False,
+                        "minProperties": 1,
+                    },
                 },
             },
         },
@@ -106,6 +113,10 @@ LAB_SCHEMA: Schema = {
                     **_CABLE,
                     "between": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
                     "mtu": _MTU,
+                    "access": _VLAN,
+                    "trunk": {"anyOf": [{"enum": ["all"]}, {"type": "array", "items": _VLAN, "minItems": 1}]},
+                    "native": {"anyOf": [_VLAN, {"type": "null"}]},
+                    "refuse-unknown-macs": {"type": "boolean"},
                 },
             },
         },
@@ -114,7 +125,15 @@ LAB_SCHEMA: Schema = {
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _UNITS_BPS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
-_OPTION_NAMES = {"hub": "is_hub", "refuse-unknown-macs": "refuse_unknown_macs", "mtu": "mtu", "loss": "loss"}
+_OPTION_NAMES = {
+    "hub": "is_hub",
+    "refuse-unknown-macs": "refuse_unknown_macs",
+    "mtu": "mtu",
+    "loss": "loss",
+    "access": "access",
+    "trunk": "trunk",
+    "native": "native",
+}
 
 
 def is_lab(document: Any) -> bool:
@@ -168,7 +187,8 @@ class _Reader:
         subnets = options.get("subnets", [name] if "/" in name else [])
         try:
             own = _segment_name(name)
-            lab.add_segment(own, *subnets, **_cable_options(options))
+            vlans = {int(vlan): texts for vlan, texts in options.get("vlans", {}).items()}
+            lab.add_segment(own, *subnets, vlans=vlans, **_cable_options(options))
         except (CnmsimError, ValueError) as error:
             raise self._error(("segments", name), error) from None
 

@@ -19,7 +19,6 @@ class HostInterface(Nic):
     """
 
     __slots__ = ("port",)
-    carries_vlans = False
 
     def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
         super().__init__(name, mac, clock, mtu)

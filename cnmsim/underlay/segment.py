@@ -40,10 +40,6 @@ class Station(Protocol):
     mac: Mac
 
     @property
-    def carries_vlans(self) -> bool:
-        """Whether a port to it is a trunk unless told otherwise: it is the end of a cable to another switch."""
-
-    @property
     def medium(self) -> Any:
         """What it is plugged into, or `None`."""
 
@@ -97,6 +93,7 @@ class Attachment:
 
     `vlans` is what the port was told of VLANs, `None` for nothing. With `refuses_unknown_macs` it lets frames in only from
     `known_mac`, the address the station had when it was plugged in, and out only to that address and to groups.
+    `leads_to_switch` marks a cable to another switch.
     """
 
     station: Station
@@ -104,6 +101,7 @@ class Attachment:
     known_mac: Mac
     vlans: PortVlans | None = None
     refuses_unknown_macs: bool = False
+    leads_to_switch: bool = False
     _up: _Lane = field(factory=_Lane)
     _down: _Lane = field(factory=_Lane)
 
@@ -177,7 +175,7 @@ class Segment:
         told = self._attachments[station].vlans
         if told is not None:
             return told
-        return PortVlans.trunk() if station.carries_vlans else PortVlans()
+        return PortVlans.trunk() if self._attachments[station].leads_to_switch else PortVlans()
 
     def configure(
         self,
@@ -202,6 +200,7 @@ class Segment:
         loss: float = 0.0,
         vlans: PortVlans | None = None,
         refuse_unknown_macs: bool | None = None,
+        leads_to_switch: bool = False,
     ) -> Attachment:
         """Plug a station in, by a cable with these options on top of the segment's; `vlans` as in `set_vlans`.
 
@@ -214,7 +213,9 @@ class Segment:
             raise ValueError(f"{station.name} is plugged in already")
         limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
         is_strict = self.refuse_unknown_macs if refuse_unknown_macs is None else refuse_unknown_macs
-        attachment = Attachment(station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict)
+        attachment = Attachment(
+            station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch
+        )
         self._attachments[station] = attachment
         station.plug(self)
         if vlans is not None:

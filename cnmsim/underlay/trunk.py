@@ -11,8 +11,6 @@ from cnmsim.underlay.vlans import PortVlans
 class TrunkEnd:
     """One end of a trunk, a station of the switch it is plugged into: what it hears comes out of the other end."""
 
-    carries_vlans = True
-
     def __init__(self, name: str) -> None:
         self.name = name
         self.mac: Mac = MAC_ZERO
@@ -54,8 +52,15 @@ class Trunk:
         self.left, self.right = left, right
         self._ends = (TrunkEnd(f"trunk to {right.name}"), TrunkEnd(f"trunk to {left.name}"))
         self._ends[0].other, self._ends[1].other = self._ends[1], self._ends[0]
-        left.attach(self._ends[0], latency_s=latency_s, bandwidth_bps=bandwidth_bps, loss=loss, vlans=vlans)
-        right.attach(self._ends[1], vlans=vlans)
+        left.attach(
+            self._ends[0],
+            latency_s=latency_s,
+            bandwidth_bps=bandwidth_bps,
+            loss=loss,
+            vlans=vlans,
+            leads_to_switch=True,
+        )
+        right.attach(self._ends[1], vlans=vlans, leads_to_switch=True)
 
     def unplug(self) -> None:
         """Take the cable away."""

@@ -24,7 +24,6 @@ class Station:
     mac: bytes
     medium: Any = None
     heard: list[tuple[int, bytes]] = field(factory=list)
-    carries_vlans: bool = False
 
     def plug(self, medium: Any) -> None:
         self.medium = medium
