@@ -64,6 +64,9 @@ class DropReason(Enum):
     PORT_CLOSED = "no socket listens there"
     SOCKET_BUFFER_FULL = "socket buffer is full"
     IPV6_DISABLED = "IPv6 is disabled on the device"
+    NO_VLAN = "no port or interface in its VLAN"
+    KEPT_APART = "the device's mode keeps its siblings apart"
+    LAYER_3_ONLY = "the device carries unicast IP only"
     PORT_SECURITY = "the segment refuses this station's MAC"
     STRAY_SEGMENT = "segment of no connection"
     NO_TUNNEL_ENDPOINT = "no tunnel endpoint is known for the destination MAC"
@@ -72,9 +75,12 @@ class DropReason(Enum):
     PROXY_UNANSWERED = "the neighbour proxy knows no answer"
     TUNNEL_LOOP = "the tunnel leads into itself"
     CONGESTION = "congested on the way, which the inner packet cannot say"
-    NO_VLAN = "no port or interface in its VLAN"
-    KEPT_APART = "the device's mode keeps its siblings apart"
-    LAYER_3_ONLY = "the device carries unicast IP only"
+    NO_STATE = "no IPsec state for it"
+    INTEGRITY = "integrity check failed"
+    SEQUENCE = "sequence number replayed, too old or used up"
+    STATE_EXPIRED = "the IPsec state has expired"
+    POLICY_BLOCK = "blocked by an IPsec policy"
+    POLICY_MISMATCH = "not protected as an IPsec policy asks"
 
 
 @frozen

@@ -179,6 +179,8 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(Hook.INPUT, packet):
             return
+        if namespace.xfrm is not None and not namespace.xfrm.admits(packet):
+            return
         if packet.recording is not None:
             namespace.flows.keep(packet)
         self.hand_up(packet)
@@ -379,8 +381,10 @@ class IpLayer:
                 if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
                     return
                 raise OSError(errno.EPERM, "Operation not permitted")
-            if not netfilter.run(Hook.POSTROUTING, packet):
-                return
+        if namespace.xfrm is not None and namespace.xfrm.takes(packet):
+            return
+        if netfilter.is_active and not netfilter.run(Hook.POSTROUTING, packet):
+            return
         self._finish(packet)
 
     def output(self, packet: Packet) -> None:

@@ -33,6 +33,7 @@ from cnmsim.kernel.sysctl import Sysctl
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.xfrm import Xfrm
 
 
 class NetworkNamespace:
@@ -46,7 +47,7 @@ class NetworkNamespace:
         "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
-        "sysctl", "tunnels",
+        "sysctl", "tunnels", "xfrm",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Clock, machine: Machine | None = None) -> None:
@@ -68,6 +69,8 @@ class NetworkNamespace:
         self.on_destroy: list[Callable[[], None]] = []
         #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
         self.tunnels: list[Device] = []
+        #: IPsec, where it is used (`xfrm_of` makes it).
+        self.xfrm: Xfrm | None = None
         self.neighbours = NeighbourTable(self)
         self.ip = IpLayer(self)
         self.send = self.ip.send

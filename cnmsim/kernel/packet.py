@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.flow import Recording
     from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.xfrm.state import XfrmState
 
 
 class Protocol(IntEnum):
@@ -70,7 +71,7 @@ class Packet:
 
     `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
     ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
-    the route chose (a gateway, or the destination itself). `is_ipvs` tells that IPVS has dealt with it. `frag_max_size`, unless 0, is how many bytes its fragments may
+    the route chose (a gateway, or the destination itself). `secpath` are the IPsec states it came through. `is_ipvs` tells that IPVS has dealt with it. `frag_max_size`, unless 0, is how many bytes its fragments may
     have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says). `recording` is
     where its way is written down for the flow cache; whoever decides by something else than headers and tables that count
     their changes, or does more than decide, sets it to `None`.
@@ -78,7 +79,7 @@ class Packet:
 
     __slots__ = (
         "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
-        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "recording", "sport",
+        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "recording", "secpath", "sport",
         "src", "ttl",
     )  # fmt: skip
 
@@ -105,6 +106,7 @@ class Packet:
     ct_state: CtState | None
     ct_reply: bool
     recording: Recording | None
+    secpath: tuple[XfrmState, ...]
 
     def __init__(self, data: bytes, indev: Device | None = None) -> None:
         """Read the headers of `data`, which begins at the IP header; link-layer padding is cut off.
@@ -115,6 +117,7 @@ class Packet:
         self.outdev = self.nexthop = self.physindev = self.physoutdev = None
         self.mark = self.frag_max_size = 0
         self.connection = None
+        self.secpath = ()
         self.ct_state = self.recording = None
         self.ct_reply = self.is_ipvs = False
         if not data:
@@ -143,6 +146,7 @@ class Packet:
         packet.indev = packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
         packet.mark = packet.frag_max_size = 0
         packet.connection = None
+        packet.secpath = ()
         packet.ct_state = packet.recording = None
         packet.ct_reply = packet.is_ipvs = False
         packet._read_ports()
@@ -159,6 +163,7 @@ class Packet:
         packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
         packet.mark = packet.frag_max_size = packet.fragment_offset = 0
         packet.connection = packet.ct_state = packet.recording = None
+        packet.secpath = ()
         packet.more_fragments = packet.ct_reply = packet.is_ipvs = False
         return packet
 

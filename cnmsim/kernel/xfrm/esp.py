@@ -1,0 +1,109 @@
+"""ESP with AES-GCM (RFC 4303, RFC 4106): sealing and opening the payload of one packet.
+
+The cipher is that of the `cryptography` package, which is needed only where encryption is used.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import cache
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+SALT_LENGTH = 4
+IV_LENGTH = 8
+HEADER_LENGTH = 8
+#: What ESP with a 64-bit check value adds to a payload, without padding: SPI, sequence, IV, pad length, next header, ICV.
+OVERHEAD = HEADER_LENGTH + IV_LENGTH + 2 + 8
+
+_HEADER = Struct("!II")
+_KEY_LENGTHS = (16, 24, 32)
+ICV_LENGTHS = (8, 12, 16)
+
+
+class IntegrityError(ValueError):
+    """The check value does not fit: another key, or the packet was altered."""
+
+
+@cache
+def _package() -> Any:
+    try:
+        from cryptography.hazmat.primitives import ciphers
+        from cryptography.hazmat.primitives.ciphers import aead, algorithms, modes
+    except ImportError:
+        return None
+    return ciphers, aead, algorithms, modes
+
+
+def is_available() -> bool:
+    """Tell whether this machine can encrypt: whether the `cryptography` package is installed."""
+    return _package() is not None
+
+
+class Cipher:
+    """AES-GCM under one key: 16, 24 or 32 bytes and 4 bytes of salt; `icv_length` is 8, 12 or 16 bytes.
+
+    Raises `OSError`: EINVAL for other lengths, ENOSYS where the `cryptography` package is missing.
+    """
+
+    __slots__ = ("_aead", "_key", "_salt", "icv_length")
+
+    def __init__(self, material: bytes, icv_length: int) -> None:
+        key, salt = material[:-SALT_LENGTH], material[-SALT_LENGTH:]
+        if len(key) not in _KEY_LENGTHS or icv_length not in ICV_LENGTHS:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if not is_available():
+            raise OSError(
+                errno.ENOSYS,
+                "Encryption needs the cryptography package, which is not installed (pip install cryptography)",
+            )
+        self._aead: AESGCM = _package()[1].AESGCM(key)
+        self._key = key
+        self._salt = salt
+        self.icv_length = icv_length
+
+    def seal(self, spi: int, sequence: int, iv: bytes, payload: bytes, next_header: int) -> bytes:
+        """Make an ESP packet's payload around `payload`, padded to whole words (RFC 4303 section 2.4)."""
+        pad = -(len(payload) + 2) % 4
+        plain = payload + bytes(range(1, pad + 1)) + bytes((pad, next_header))
+        header = _HEADER.pack(spi, sequence)
+        sealed = self._aead.encrypt(self._salt + iv, plain, header)
+        return header + iv + sealed[: len(plain) + self.icv_length]
+
+    def open(self, message: bytes) -> tuple[bytes, int]:
+        """Give the payload inside an ESP payload, and its protocol.
+
+        Raises `IntegrityError` if the check value is wrong, `ValueError` if it is too short or wrongly padded.
+        """
+        if len(message) < HEADER_LENGTH + IV_LENGTH + 2 + self.icv_length:
+            raise ValueError("truncated ESP packet")
+        header, iv = message[:HEADER_LENGTH], message[HEADER_LENGTH : HEADER_LENGTH + IV_LENGTH]
+        sealed, icv = message[HEADER_LENGTH + IV_LENGTH : -self.icv_length], message[-self.icv_length :]
+        plain = self._decrypt(header, self._salt + iv, sealed, icv)
+        pad, next_header = plain[-2], plain[-1]
+        if pad + 2 > len(plain):
+            raise ValueError("ESP padding longer than the packet")
+        return plain[: len(plain) - pad - 2], next_header
+
+    def _decrypt(self, header: bytes, nonce: bytes, sealed: bytes, icv: bytes) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        ciphers, _, algorithms, modes = _package()
+        mode = modes.GCM(nonce, icv, min_tag_length=self.icv_length)
+        decryptor = ciphers.Cipher(algorithms.AES(self._key), mode).decryptor()
+        decryptor.authenticate_additional_data(header)
+        plain: bytes = decryptor.update(sealed)
+        try:
+            decryptor.finalize()
+        except InvalidTag:
+            raise IntegrityError("integrity check failed") from None
+        return plain
+
+
+def header_of(message: bytes) -> tuple[int, int]:
+    """Give SPI and sequence number of an ESP payload of at least 8 bytes."""
+    spi, sequence = _HEADER.unpack_from(message)
+    return spi, sequence

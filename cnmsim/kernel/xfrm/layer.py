@@ -1,0 +1,330 @@
+"""IPsec in the way of packets: which policy and state a packet meets, and what becomes of it.
+
+Source: net/xfrm/xfrm_{policy,input,output}.c and net/ipv4/xfrm4_{input,output}.c of Linux 6.1. A packet that starts here
+meets the policies with the mark that OUTPUT gave it; it passes POSTROUTING, is sealed, and passes OUTPUT and POSTROUTING
+again as ESP. A packet that comes in passes INPUT as ESP, is opened, and passes PREROUTING and INPUT as what was inside.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.checksum import update
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.packet import Packet, Protocol
+from cnmsim.kernel.xfrm.esp import HEADER_LENGTH, IntegrityError, header_of
+from cnmsim.kernel.xfrm.policy import Mark, Selector, Template, XfrmPolicy
+from cnmsim.kernel.xfrm.state import XfrmState
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+#: The counters of /proc/net/xfrm_stat, in its order.
+COUNTERS = (
+    "XfrmInError", "XfrmInBufferError", "XfrmInHdrError", "XfrmInNoStates", "XfrmInStateProtoError",
+    "XfrmInStateModeError", "XfrmInStateSeqError", "XfrmInStateExpired", "XfrmInStateMismatch", "XfrmInStateInvalid",
+    "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolBlock", "XfrmInPolError", "XfrmOutError", "XfrmOutBundleGenError",
+    "XfrmOutBundleCheckError", "XfrmOutNoStates", "XfrmOutStateProtoError", "XfrmOutStateModeError",
+    "XfrmOutStateSeqError", "XfrmOutStateExpired", "XfrmOutPolBlock", "XfrmOutPolDead", "XfrmOutPolError",
+    "XfrmFwdHdrError", "XfrmOutStateInvalid", "XfrmAcquireError",
+)  # fmt: skip
+
+_DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
+
+
+def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
+    """Give the IPsec of a namespace, which begins to speak ESP when it is first asked for."""
+    if namespace.xfrm is None:
+        namespace.xfrm = Xfrm(namespace)
+    return namespace.xfrm
+
+
+class Xfrm:
+    """States and policies of one namespace. `counters` are those of /proc/net/xfrm_stat."""
+
+    __slots__ = ("_namespace", "_next_index", "_random", "counters", "policies", "states")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._random = namespace.clock.stream(f"{namespace.name}/xfrm")
+        self._next_index = 0
+        #: Newest first, as the kernel lists them.
+        self.states: list[XfrmState] = []
+        #: Newest first.
+        self.policies: list[XfrmPolicy] = []
+        self.counters = dict.fromkeys(COUNTERS, 0)
+        namespace.register_protocol(Protocol.ESP, self.input)
+
+    # --- what is configured --------------------------------------------------------------------------------------
+
+    def add_state(self, state: XfrmState, *, update: bool = False) -> None:
+        """Add a state, or with `update` put it in the place of the one with its identity.
+
+        Raises `OSError`: EEXIST if there is one, ESRCH if there is none to update.
+        """
+        old = next((one for one in self.states if one.identity == state.identity), None)
+        if update and old is None:
+            raise OSError(errno.ESRCH, "No such process")
+        if not update and old is not None:
+            raise OSError(errno.EEXIST, "File exists")
+        state.added_ns = self._namespace.clock.now_ns
+        state.salt = self._random.randbytes(8)
+        if old is None:
+            self.states.insert(0, state)
+        else:
+            self.states[self.states.index(old)] = state
+
+    def remove_state(self, dst: Address, spi: int, mark: Mark | None = None) -> None:
+        """Delete a state. Raises `OSError(ESRCH)` if there is none."""
+        self.states.remove(self.get_state(dst, spi, mark))
+
+    def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
+        """Give a state by its identity. Raises `OSError(ESRCH)` if there is none."""
+        for state in self.states:
+            if state.identity == (dst, spi, mark or Mark()):
+                return state
+        raise OSError(errno.ESRCH, "No such process")
+
+    def flush_states(self) -> None:
+        """Delete all states."""
+        self.states.clear()
+
+    def add_policy(self, policy: XfrmPolicy, *, update: bool = False) -> None:
+        """Add a policy, or with `update` add it or put it in the place of the one with its identity.
+
+        Raises `OSError(EEXIST)` if there is one and it is not to be replaced.
+        """
+        old = next((one for one in self.policies if one.identity == policy.identity), None)
+        if old is not None:
+            if not update:
+                raise OSError(errno.EEXIST, "File exists")
+            self.policies.remove(old)
+        policy.added_ns = self._namespace.clock.now_ns
+        if old is not None:
+            policy.index = old.index
+        else:
+            policy.index = self._next_index | _DIRECTIONS[policy.direction] or 8
+            self._next_index += 8
+        self.policies.insert(0, policy)
+        self._changed()
+
+    def remove_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> None:
+        """Delete a policy. Raises `OSError(ENOENT)` if there is none."""
+        self.policies.remove(self.get_policy(direction, selector, mark))
+        self._changed()
+
+    def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
+        """Give a policy by its identity. Raises `OSError(ENOENT)` if there is none."""
+        for policy in self.policies:
+            if policy.identity == (direction, selector, mark or Mark()):
+                return policy
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    def flush_policies(self) -> None:
+        """Delete all policies."""
+        self.policies.clear()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Let flows that were remembered be looked at anew."""
+        self._namespace.topology_changed()
+
+    def policy_for(self, direction: str, packet: Packet) -> XfrmPolicy | None:
+        """Give the policy a packet meets: of those that fit the one with the least priority, the oldest first."""
+        best: XfrmPolicy | None = None
+        for policy in self.policies:  # newest first
+            if (
+                policy.direction == direction
+                and (best is None or policy.priority <= best.priority)
+                and policy.fits(packet)
+            ):
+                best = policy
+        return best
+
+    # --- out -----------------------------------------------------------------------------------------------------
+
+    def bundle(self, packet: Packet) -> tuple[XfrmState, ...]:
+        """Give the states that would protect a packet that leaves: none if no policy asks for it."""
+        policy = self.policy_for("out", packet) if packet.protocol != Protocol.ESP else None
+        if policy is None or policy.action != "allow":
+            return ()
+        return tuple(state for one in policy.templates if (state := self._state_for(one, packet)) is not None)
+
+    def _state_for(self, template: Template, packet: Packet) -> XfrmState | None:
+        """Give the newest state a template names (xfrm_state_find)."""
+        src = template.src if any(template.src) else packet.src
+        dst = template.dst if any(template.dst) else packet.dst
+        for state in self.states:
+            if (
+                state.dst == dst
+                and state.src == src
+                and state.reqid == template.reqid
+                and (not template.spi or state.spi == template.spi)
+                and state.mark.fits(packet.mark)
+                and (state.selector is None or state.selector.fits(packet))
+            ):
+                return state
+        return None
+
+    def takes(self, packet: Packet) -> bool:
+        """Protect a packet that is on its way out, and send it on; `False` if no policy asks for that.
+
+        Raises `OSError`: EPERM if a policy blocks it, EREMOTE without a state, as the sender of the packet is told.
+        """
+        policy = self.policy_for("out", packet)
+        if policy is None:
+            return False
+        if policy.action == "block":
+            self._drop(packet, "XfrmOutPolBlock", DropReason.POLICY_BLOCK, decision=_line(policy))
+            raise OSError(errno.EPERM, "Operation not permitted")
+        if not policy.templates:
+            return False
+        packet.recording = None
+        namespace = self._namespace
+        states: list[XfrmState] = []
+        for template in policy.templates:
+            state = self._state_for(template, packet)
+            if state is None:
+                self._drop(packet, "XfrmOutNoStates", DropReason.NO_STATE, decision=_line(policy))
+                raise OSError(errno.EREMOTE, "Object is remote")
+            states.append(state)
+        if namespace.netfilter.is_active and not namespace.netfilter.run(Hook.POSTROUTING, packet):
+            return True
+        for state in states:
+            sealed = self._sealed(packet, state)
+            if sealed is None:
+                return True
+            packet = sealed
+        netfilter = namespace.netfilter
+        if not netfilter.is_active or (
+            netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)
+        ):
+            namespace.ip._finish(packet)
+        return True
+
+    def _sealed(self, packet: Packet, state: XfrmState) -> Packet | None:
+        namespace = self._namespace
+        if state.is_over(namespace.clock.now_ns):
+            self.states.remove(state)
+            self._drop(packet, "XfrmOutStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
+            return None
+        try:
+            payload = state.seal(packet.payload, packet.protocol)
+        except OverflowError as error:
+            self._drop(packet, "XfrmOutStateSeqError", DropReason.SEQUENCE, str(error), decision=_name(state))
+            return None
+        data = _with_payload(packet, payload, Protocol.ESP)
+        sealed = Packet.outgoing(data, Protocol.ESP, packet.src, packet.dst, packet.ttl)
+        sealed.outdev, sealed.nexthop, sealed.mark = packet.outdev, packet.nexthop, packet.mark
+        sealed.frag_max_size = packet.frag_max_size
+        if not sealed.frag_max_size:
+            longest = namespace.path_mtu.to(packet.dst)
+            if len(data) > longest:
+                sealed.frag_max_size = longest
+        if namespace.clock.context is not None:
+            what = f"ESP SPI 0x{state.spi:08x} number {state.sequence_out}"
+            namespace.report(Step.ENCAPSULATED, what, sealed, decision=_name(state))
+        return sealed
+
+    # --- in ------------------------------------------------------------------------------------------------------
+
+    def input(self, packet: Packet) -> None:
+        """Take an ESP packet for this namespace (xfrm_input)."""
+        message = packet.payload
+        if len(message) < HEADER_LENGTH:
+            self._drop(packet, "XfrmInHdrError", DropReason.MALFORMED, "truncated ESP header")
+            return
+        spi, sequence = header_of(message)
+        state = next(
+            (one for one in self.states if one.spi == spi and one.dst == packet.dst and one.mark.fits(packet.mark)),
+            None,
+        )
+        if state is None:
+            what = f"no state for SPI 0x{spi:08x} to {format_ip(packet.dst)}"
+            self._drop(packet, "XfrmInNoStates", DropReason.NO_STATE, what)
+            return
+        if state.is_over(self._namespace.clock.now_ns):
+            self.states.remove(state)
+            self._drop(packet, "XfrmInStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
+            return
+        if state.is_replay(sequence):
+            state.replay_failures += 1
+            what = f"number {sequence} came before, or too late"
+            self._drop(packet, "XfrmInStateSeqError", DropReason.SEQUENCE, what, decision=_name(state))
+            return
+        try:
+            payload, protocol = state.open(message)
+        except IntegrityError:
+            state.integrity_failures += 1
+            self._drop(packet, "XfrmInStateProtoError", DropReason.INTEGRITY, decision=_name(state))
+            return
+        except ValueError as error:
+            self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_name(state))
+            return
+        state.note_sequence(sequence)
+        self._resume(packet, payload, protocol, state, sequence)
+
+    def _resume(self, packet: Packet, payload: bytes, protocol: int, state: XfrmState, sequence: int) -> None:
+        namespace = self._namespace
+        opened = Packet(_with_payload(packet, payload, protocol), packet.indev)
+        opened.mark = packet.mark
+        opened.secpath = (*packet.secpath, state)
+        if namespace.clock.context is not None:
+            what = f"ESP SPI 0x{state.spi:08x} number {sequence}"
+            namespace.report(Step.DECAPSULATED, what, opened, decision=_name(state))
+        namespace.ip.input(opened)
+
+    def admits(self, packet: Packet) -> bool:
+        """Tell whether the policies let a packet in that is for this namespace; it is dropped if not."""
+        if packet.protocol == Protocol.ESP:
+            return True
+        policy = self.policy_for("in", packet)
+        if policy is None:
+            return True
+        if policy.action == "block":
+            self._drop(packet, "XfrmInPolBlock", DropReason.POLICY_BLOCK, decision=_line(policy))
+            return False
+        if len(packet.secpath) < len(policy.templates) or not all(
+            _satisfies(state, template) for state, template in zip(packet.secpath, policy.templates, strict=False)
+        ):
+            self._drop(packet, "XfrmInTmplMismatch", DropReason.POLICY_MISMATCH, decision=_line(policy))
+            return False
+        return True
+
+    def _drop(self, packet: Packet, counter: str, reason: DropReason, what: str = "", *, decision: str = "") -> None:
+        self.counters[counter] += 1
+        packet.recording = None
+        self._namespace.drop(packet, reason, what or f"{reason.value} ({counter})", decision=decision)
+
+
+def _satisfies(state: XfrmState, template: Template) -> bool:
+    return (not template.spi or state.spi == template.spi) and (not template.reqid or state.reqid == template.reqid)
+
+
+def _with_payload(packet: Packet, payload: bytes, protocol: int) -> bytes:
+    """Give a packet's IP header with another payload and protocol behind it."""
+    data = packet.data
+    if packet.family == 6:
+        return (
+            data[:4]
+            + (packet.l4 - 40 + len(payload)).to_bytes(2)
+            + bytes((protocol,))
+            + data[7 : packet.l4]
+            + payload
+        )
+    total = (packet.l4 + len(payload)).to_bytes(2)
+    before, after = data[2:4] + data[8:10], total + data[8:9] + bytes((protocol,))
+    sum_ = update(int.from_bytes(data[10:12]), before, after)
+    return data[:2] + total + data[4:8] + after[2:] + sum_.to_bytes(2) + data[12 : packet.l4] + payload
+
+
+def _name(state: XfrmState) -> str:
+    return f"state {format_ip(state.src)} > {format_ip(state.dst)} esp spi 0x{state.spi:08x} reqid {state.reqid}"
+
+
+def _line(policy: XfrmPolicy) -> str:
+    """Write a policy in one line."""
+    return " ".join(str(policy).split())

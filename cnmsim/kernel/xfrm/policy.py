@@ -1,0 +1,127 @@
+"""Policies: which packets are to be protected, and how (RFC 4301 section 4.4.1; Linux: net/xfrm/xfrm_policy.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, format_ip
+from cnmsim.kernel.packet import Protocol
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.packet import Packet
+
+_NAMES = {
+    Protocol.TCP: "tcp",
+    Protocol.UDP: "udp",
+    Protocol.ICMP: "icmp",
+    Protocol.ICMPV6: "ipv6-icmp",
+    Protocol.SCTP: "sctp",
+}
+PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
+
+
+@frozen
+class Mark:
+    """A packet mark to look for: `value` under `mask`. The default fits every packet."""
+
+    value: int = 0
+    mask: int = 0
+
+    def fits(self, mark: int) -> bool:
+        """Tell whether a packet with `mark` is meant."""
+        return mark & self.mask == self.value
+
+    def __str__(self) -> str:
+        return f"mark {self.value:#x}/{self.mask:#x} "
+
+
+@frozen
+class Selector:
+    """Packets by addresses, protocol (0: any) and ports (0: any)."""
+
+    src: Prefix
+    dst: Prefix
+    protocol: int = 0
+    sport: int = 0
+    dport: int = 0
+
+    @classmethod
+    def anything(cls, family: int = 4) -> Selector:
+        """Give the selector of every packet of a family."""
+        everywhere = Prefix(IPV4_ANY if family == 4 else IPV6_ANY, 0)
+        return cls(everywhere, everywhere)
+
+    def fits(self, packet: Packet) -> bool:
+        """Tell whether a packet is meant."""
+        if self.protocol and packet.protocol != self.protocol:
+            return False
+        if (self.sport and packet.sport != self.sport) or (self.dport and packet.dport != self.dport):
+            return False
+        return len(packet.src) == len(self.src.network) and packet.src in self.src and packet.dst in self.dst
+
+    def __str__(self) -> str:
+        """Write it as `ip xfrm` does."""
+        words = [f"src {self.src} dst {self.dst}"]
+        if self.protocol:
+            words.append(
+                f"proto {_NAMES.get(Protocol(self.protocol), self.protocol) if self.protocol in _NAMES else self.protocol}"
+            )
+        words += [f"{name} {port}" for name, port in (("sport", self.sport), ("dport", self.dport)) if port]
+        return " ".join(words) + " "
+
+
+@frozen
+class Template:
+    """How packets are to be protected: by an ESP state between these addresses; `spi` and `reqid` 0 mean any."""
+
+    src: Address = IPV4_ANY
+    dst: Address = IPV4_ANY
+    spi: int = 0
+    reqid: int = 0
+    protocol: int = Protocol.ESP
+    mode: str = "transport"
+
+    def __str__(self) -> str:
+        """Write it as `ip xfrm policy` does, in two lines."""
+        spi = f"spi 0x{self.spi:08x} " if self.spi else ""
+        return (
+            f"\ttmpl src {format_ip(self.src)} dst {format_ip(self.dst)}\n"
+            f"\t\tproto esp {spi}reqid {self.reqid} mode {self.mode}\n"
+        )
+
+
+@define(eq=False)
+class XfrmPolicy:
+    """A policy. `direction` is `out`, `in` or `fwd`, `action` `allow` or `block`; `index` and `bytes` are the kernel's."""
+
+    direction: str
+    selector: Selector
+    templates: tuple[Template, ...] = ()
+    mark: Mark = field(factory=Mark)
+    priority: int = 0
+    action: str = "allow"
+    index: int = 0
+    added_ns: int = 0
+
+    @property
+    def identity(self) -> tuple[str, Selector, Mark]:
+        """What must be unique: direction, selector and mark."""
+        return self.direction, self.selector, self.mark
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if len(self.selector.src.network) == 16 else 4
+
+    def fits(self, packet: Packet) -> bool:
+        """Tell whether the policy is about a packet."""
+        return self.mark.fits(packet.mark) and self.selector.fits(packet)
+
+    def __str__(self) -> str:
+        """Write it as `ip xfrm policy` does."""
+        action = "" if self.action == "allow" else f"action {self.action} "
+        mark = f"\t{self.mark}\n" if self.mark.mask else ""
+        head = f"{self.selector}\n\tdir {self.direction} {action}priority {self.priority} ptype main \n{mark}"
+        return head + "".join(str(template) for template in self.templates)

@@ -1,0 +1,132 @@
+"""States, as Linux calls security associations (RFC 4301 section 4.4.2; Linux: net/xfrm/xfrm_state.c, xfrm_replay.c)."""
+
+from __future__ import annotations
+
+import errno
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.xfrm.esp import Cipher
+from cnmsim.kernel.xfrm.policy import Mark, Selector
+
+_LAST_SEQUENCE = 0xFFFFFFFF
+_WIDEST_WINDOW = 32
+ALGORITHM = "rfc4106(gcm(aes))"
+
+
+@frozen
+class Limits:
+    """After how many bytes (`size`), packets or seconds a state is over (its hard limits); 0 is never."""
+
+    size: int = 0
+    packets: int = 0
+    seconds: float = 0.0
+
+
+@define(eq=False)
+class XfrmState:
+    """An ESP state in transport mode, for packets from `src` to `dst`.
+
+    `key` is AES key and 4 bytes of salt, `icv_bits` 64, 96 or 128, `reqid` ties it to templates, `replay_window` is how
+    many packets (at most 32) may come late, 0 for no check. `sequence_out` is the last number sent, `sequence_in` the highest
+    received, `bitmap` tells which of the 32 up to that came. Raises `OSError`: EINVAL for impossible values, ENOSYS without
+    the `cryptography` package.
+    """
+
+    src: Address
+    dst: Address
+    spi: int
+    key: bytes = field(repr=False)
+    icv_bits: int = 64
+    reqid: int = 0
+    replay_window: int = 0
+    mark: Mark = field(factory=Mark)
+    limits: Limits = field(factory=Limits)
+    algorithm: str = ALGORITHM
+    selector: Selector | None = None
+    sequence_out: int = 0
+    sequence_in: int = 0
+    bitmap: int = 0
+    used_bytes: int = 0
+    used_packets: int = 0
+    replay_failures: int = 0
+    integrity_failures: int = 0
+    added_ns: int = 0
+    salt: bytes = bytes(8)
+    cipher: Cipher = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.algorithm != ALGORITHM:
+            raise OSError(errno.ENOSYS, "Requested AEAD algorithm not found")
+        if not 0 <= self.replay_window <= _WIDEST_WINDOW or self.icv_bits % 8 or len(self.src) != len(self.dst):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        self.cipher = Cipher(self.key, self.icv_bits // 8)
+
+    @property
+    def identity(self) -> tuple[Address, int, Mark]:
+        """What must be unique: destination, SPI and mark (the protocol is always ESP)."""
+        return self.dst, self.spi, self.mark
+
+    def is_over(self, now_ns: int) -> bool:
+        """Tell whether a hard limit has been reached at virtual time `now_ns`."""
+        limits = self.limits
+        return bool(
+            (limits.size and self.used_bytes >= limits.size)
+            or (limits.packets and self.used_packets >= limits.packets)
+            or (limits.seconds and now_ns - self.added_ns >= limits.seconds * NS)
+        )
+
+    def seal(self, payload: bytes, next_header: int) -> bytes:
+        """Give the ESP payload around a packet's payload. Raises `OverflowError` when the sequence numbers are used up."""
+        if self.sequence_out >= _LAST_SEQUENCE:
+            raise OverflowError("the sequence numbers are used up")
+        self.sequence_out += 1
+        self._count(len(payload))
+        # The kernel's IV generator: the sequence number under a secret of the state (crypto/seqiv.c).
+        iv = bytes(a ^ b for a, b in zip(self.sequence_out.to_bytes(8), self.salt, strict=True))
+        return self.cipher.seal(self.spi, self.sequence_out, iv, payload, next_header)
+
+    def open(self, message: bytes) -> tuple[bytes, int]:
+        """Give payload and protocol inside an ESP payload. Raises as `Cipher.open`."""
+        payload, next_header = self.cipher.open(message)
+        self._count(len(payload))
+        return payload, next_header
+
+    def _count(self, size: int) -> None:
+        self.used_bytes += size
+        self.used_packets += 1
+
+    def is_replay(self, sequence: int) -> bool:
+        """Tell whether a packet with this number was there before, or is too late to tell (RFC 4303 section 3.4.3)."""
+        if not self.replay_window:
+            return False
+        if not sequence:
+            return True
+        late = self.sequence_in - sequence
+        return late >= 0 and (late >= self.replay_window or bool(self.bitmap >> late & 1))
+
+    def note_sequence(self, sequence: int) -> None:
+        """Note that the packet with this number came and was right."""
+        if not self.replay_window:
+            return
+        ahead = sequence - self.sequence_in
+        if ahead > 0:
+            self.bitmap = (self.bitmap << ahead | 1) & _LAST_SEQUENCE if ahead < _WIDEST_WINDOW else 1
+            self.sequence_in = sequence
+        else:
+            self.bitmap |= 1 << -ahead
+
+    def __str__(self) -> str:
+        """Write it as `ip xfrm state` does."""
+        family = 4 if len(self.src) == 4 else 6
+        mark = f"\t{self.mark}\n" if self.mark.mask else ""
+        return (
+            f"src {format_ip(self.src)} dst {format_ip(self.dst)}\n"
+            f"\tproto esp spi 0x{self.spi:08x} reqid {self.reqid} mode transport\n"
+            f"\treplay-window {self.replay_window} \n{mark}"
+            f"\taead {self.algorithm} 0x{self.key.hex()} {self.icv_bits}\n"
+            f"\tanti-replay context: seq 0x{self.sequence_in:x}, oseq 0x{self.sequence_out:x}, bitmap 0x{self.bitmap:08x}\n"
+            f"\tsel {self.selector or Selector.anything(family)}\n"
+        )
