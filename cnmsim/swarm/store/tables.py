@@ -187,9 +187,15 @@ def service_table() -> Table[Service]:
         network=lambda service: tuple(dict.fromkeys(each.target for each in service.networks)),
         secret=lambda service: _references(service, "secrets", "secret_id"),
         config=lambda service: _references(service, "configs", "config_id"),
-        # Whether it publishes through the routing mesh: few of many do.
-        ingress=lambda service: (True,) if service.spec.endpoint and service.spec.endpoint.ports else (),
+        # Whether it has published ports: few of many do.
+        published=_has_ports,
     )
+
+
+def _has_ports(service: Service) -> tuple[object, ...]:
+    wants = service.spec.endpoint is not None and service.spec.endpoint.ports
+    has = service.endpoint is not None and service.endpoint.ports
+    return (True,) if wants or has else ()
 
 
 def _references(service: Service, attribute: str, key: str) -> tuple[object, ...]:

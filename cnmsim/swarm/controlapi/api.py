@@ -1,0 +1,22 @@
+"""The control API as one object."""
+
+from __future__ import annotations
+
+from cnmsim.swarm.controlapi.cluster import ClusterOperations
+from cnmsim.swarm.controlapi.networks import NetworkOperations
+from cnmsim.swarm.controlapi.nodes import NodeOperations
+from cnmsim.swarm.controlapi.secrets import ConfigOperations, SecretOperations
+from cnmsim.swarm.controlapi.services import ServiceOperations
+from cnmsim.swarm.controlapi.tasks import TaskOperations
+
+
+class ControlApi(
+    ClusterOperations,
+    NodeOperations,
+    ServiceOperations,
+    TaskOperations,
+    NetworkOperations,
+    SecretOperations,
+    ConfigOperations,
+):
+    """All operations. They read the store as it is now; a refused one has changed nothing."""

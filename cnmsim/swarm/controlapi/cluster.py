@@ -1,0 +1,83 @@
+"""Operations on the cluster itself (moby/swarmkit `manager/controlapi/cluster.go`)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from attrs import evolve
+
+from cnmsim.swarm.controlapi.common import Operations, require, rpc
+from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
+from cnmsim.swarm.identity import join_token
+from cnmsim.swarm.objects import Cluster, ClusterSpec
+
+_MIN_CERT_EXPIRY_NS = 3600 * 1_000_000_000
+_DEFAULT_POOL = ("10.0.0.0/8",)
+_DEFAULT_SUBNET_SIZE = 24
+_DEFAULT_VXLAN_PORT = 4789
+_UNLOCK_KEY_BYTES = 32
+
+
+class ClusterOperations(Operations):
+    """Reading and changing the cluster's settings and tokens."""
+
+    def get_cluster(self) -> Cluster:
+        """Give the cluster object with what an administrator may see, defaults filled in. Raises `RpcNotFound`."""
+        for cluster in self.store.clusters:
+            return _redacted(cluster)
+        raise RpcNotFound("cluster default not found")
+
+    @rpc
+    def update_cluster(
+        self,
+        version: int,
+        spec: ClusterSpec,
+        *,
+        rotate_worker_token: bool = False,
+        rotate_manager_token: bool = False,
+        rotate_manager_unlock_key: bool = False,
+    ) -> Cluster:
+        """Change the settings, and make new join tokens or a new unlock key. Raises a `SwarmError`."""
+
+        _check(spec)
+        cluster = self.store.cluster
+        root = cluster.root_ca
+        if rotate_worker_token:
+            root = evolve(root, worker_token=join_token(self.random, root.digest))
+        if rotate_manager_token:
+            root = evolve(root, manager_token=join_token(self.random, root.digest))
+        unlock_key = cluster.unlock_key if spec.auto_lock_managers else b""
+        if spec.auto_lock_managers and (rotate_manager_unlock_key or not unlock_key):
+            unlock_key = self.random.randbytes(_UNLOCK_KEY_BYTES)
+        changed = evolve(
+            cluster, meta=evolve(cluster.meta, version=version), spec=spec, root_ca=root, unlock_key=unlock_key
+        )
+        return _redacted(self.store.update(lambda tx: tx.replace(changed)))
+
+    def get_unlock_key(self) -> str:
+        """Give the key that managers are unlocked with; empty where they lock themselves not."""
+        key = self.store.cluster.unlock_key
+        return "SWMKEY-1-" + b64encode(key, b"+/").decode().rstrip("=") if key else ""
+
+
+def _check(spec: ClusterSpec) -> None:
+    if spec.node_cert_expiry_ns < _MIN_CERT_EXPIRY_NS:
+        raise RpcInvalidArgument("minimum certificate expiry time is: 1h0m0s")
+    if spec.heartbeat_period_ns < 0:
+        raise RpcInvalidArgument("heartbeat time period cannot be a negative duration")
+    if spec.annotations.name != "default":
+        raise RpcInvalidArgument("modification of cluster name is not allowed")
+
+
+def _redacted(cluster: Cluster) -> Cluster:
+    pool = cluster.default_address_pool
+    return evolve(
+        cluster,
+        spec=evolve(cluster.spec, signing_ca_cert="", signing_ca_key=""),
+        root_ca=evolve(cluster.root_ca, ca_key=""),
+        unlock_key=b"",
+        network_bootstrap_keys=(),
+        default_address_pool=pool or _DEFAULT_POOL,
+        subnet_size=cluster.subnet_size if pool else _DEFAULT_SUBNET_SIZE,
+        vxlan_udp_port=cluster.vxlan_udp_port or _DEFAULT_VXLAN_PORT,
+    )

@@ -1,0 +1,179 @@
+"""What the operations of the control API share: names, filters, and what they ask of Raft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import wraps
+from random import Random
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.errors import NotLeader, RpcInvalidArgument, RpcUnknown, StoreError
+from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.objects import Annotations, Labels, Membership, NodeRole, TaskState
+from cnmsim.swarm.store import Store
+
+_DNS_NAME = re.compile(r"[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*")
+_SECRET_NAME = re.compile(r"[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?")
+INVALID_ARGUMENT = "invalid argument"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RaftMember(Protocol):
+    """A manager among the members of Raft."""
+
+    @property
+    def raft_id(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def node_id(self) -> str:
+        """Its node."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it answers, `host:port`."""
+        ...
+
+
+class RaftView(Protocol):
+    """What the control API asks of Raft."""
+
+    def members(self) -> Iterable[RaftMember]:
+        """Give the members."""
+        ...
+
+    def is_leader(self, member: Any) -> bool:
+        """Tell whether a member leads."""
+        ...
+
+    def is_reachable(self, member: Any) -> bool:
+        """Tell whether a member is heard."""
+        ...
+
+    def check_removal(self, node_id: str) -> None:
+        """Refuse to lose the last manager or the quorum. Raises `RpcFailedPrecondition`."""
+        ...
+
+
+@frozen
+class Filters:
+    """What is to be listed. Values of one field are alternatives; an empty field lets all pass."""
+
+    names: tuple[str, ...] = ()
+    name_prefixes: tuple[str, ...] = ()
+    id_prefixes: tuple[str, ...] = ()
+    labels: Labels = field(factory=dict)
+    node_labels: Labels = field(factory=dict)
+    service_ids: tuple[str, ...] = ()
+    node_ids: tuple[str, ...] = ()
+    desired_states: tuple[TaskState, ...] = ()
+    roles: tuple[NodeRole, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    up_to_date: bool = False
+
+    def passes(self, object_id: str, name: str, labels: Labels) -> bool:
+        """Tell whether an object with that id, name and labels is to be listed."""
+        return (
+            (not self.names or name in self.names)
+            and has_prefix(name, self.name_prefixes)
+            and has_prefix(object_id, self.id_prefixes)
+            and has_labels(labels, self.labels)
+        )
+
+    def passes_any(self, object_id: str, name: str, labels: Labels) -> bool:
+        """As `passes`, but names, name prefixes and id prefixes are alternatives of each other too."""
+        is_open = not (self.names or self.name_prefixes or self.id_prefixes)
+        return has_labels(labels, self.labels) and (
+            is_open
+            or name.lower() in {each.lower() for each in self.names}
+            or any(name.startswith(each) for each in self.name_prefixes)
+            or any(object_id.startswith(each) for each in self.id_prefixes)
+        )
+
+
+def has_prefix(text: str, prefixes: tuple[str, ...]) -> bool:
+    """Tell whether a text begins with one of several prefixes, if there are any."""
+    return not prefixes or text.startswith(prefixes)
+
+
+def has_labels(labels: Labels, wanted: Labels) -> bool:
+    """Tell whether all wanted labels are there; one that is wanted empty may have any value."""
+    return all(key in labels and value in {"", labels[key]} for key, value in wanted.items())
+
+
+def check_annotations(annotations: Annotations) -> None:
+    """Refuse a name no service or network may have. Raises `RpcInvalidArgument`."""
+    if not annotations.name:
+        raise RpcInvalidArgument("meta: name must be provided")
+    if not _DNS_NAME.fullmatch(annotations.name):
+        raise RpcInvalidArgument("name must be valid as a DNS name component")
+    if len(annotations.name) > 63:
+        raise RpcInvalidArgument("name must be 63 characters or fewer")
+
+
+def check_secret_annotations(annotations: Annotations) -> None:
+    """Refuse a name no secret or config may have. Raises `RpcInvalidArgument`."""
+    if not annotations.name:
+        raise RpcInvalidArgument("name must be provided")
+    if len(annotations.name) > 64 or not _SECRET_NAME.fullmatch(annotations.name):
+        raise RpcInvalidArgument(
+            "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be"
+            " [a-zA-Z0-9]"
+        )
+
+
+def require(*arguments: object) -> None:
+    """Refuse arguments that are empty. Raises `RpcInvalidArgument`."""
+    if not all(arguments):
+        raise RpcInvalidArgument(INVALID_ARGUMENT)
+
+
+def rpc(call: Callable[P, T]) -> Callable[P, T]:
+    """Make a store's refusal that the operation says nothing about an error without a code, as gRPC does."""
+
+    @wraps(call)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except NotLeader:
+            raise
+        except StoreError as error:
+            raise RpcUnknown(error.message) from None
+
+    return answer
+
+
+def one_of(found: list[T], kind: str, reference: str) -> T:
+    """Give what a reference stands for, in the engine's words if it is none or several.
+
+    Raises `NotFound` or `InvalidParameter`. Source: moby `daemon/cluster/helpers.go`.
+    """
+    if not found:
+        raise NotFound(f"{kind} {reference} not found")
+    if len(found) > 1:
+        raise InvalidParameter(f"{kind} {reference} is ambiguous ({len(found)} matches found)")
+    return found[0]
+
+
+@define(eq=False)
+class Operations:
+    """What a group of operations works with."""
+
+    store: Store
+    random: Random
+    profile: Profile
+    #: Set by who runs Raft; without it the managers are those of the store.
+    raft: RaftView | None = None
+
+    def new_id(self) -> str:
+        """Draw the id of a new object."""
+        return new_id(self.random)

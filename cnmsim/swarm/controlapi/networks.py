@@ -1,0 +1,144 @@
+"""Operations on networks (moby/swarmkit `manager/controlapi/network.go`, moby `libnetwork/cnmallocator/provider.go`)."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.swarm.allocator import is_ingress_needed
+from cnmsim.swarm.allocator.networks import GLOBAL_DRIVERS, LOCAL_DRIVERS
+from cnmsim.swarm.controlapi.common import Filters, Operations, check_annotations, one_of, require, rpc
+from cnmsim.swarm.errors import (
+    RpcAlreadyExists,
+    RpcFailedPrecondition,
+    RpcInvalidArgument,
+    RpcNotFound,
+    RpcPermissionDenied,
+    RpcUnimplemented,
+)
+from cnmsim.swarm.objects import Driver, IpamConfig, IpamOptions, Network, NetworkSpec, TaskState
+
+PREDEFINED_LABEL = "com.docker.swarm.predefined"
+
+
+class NetworkOperations(Operations):
+    """Making, listing and removing networks."""
+
+    @rpc
+    def create_network(self, spec: NetworkSpec) -> Network:
+        """Make a network; the allocator sees to its subnets afterwards. Raises a `SwarmError`."""
+        _check(spec)
+        network = Network(self.new_id(), spec)
+        if spec.ingress:
+            for present in self.store.networks.find("ingress", True):
+                raise RpcAlreadyExists(f"ingress network ({present.id}) is already present")
+        return self.store.update(lambda tx: tx.create(network))
+
+    @rpc
+    def get_network(self, network_id: str) -> Network:
+        """Give a network. Raises `RpcNotFound`."""
+        require(network_id)
+        network = self.store.networks.get(network_id)
+        if network is None:
+            raise RpcNotFound(f"network {network_id} not found")
+        return network
+
+    def find_network(self, reference: str) -> Network:
+        """Give a network by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        network = self.store.networks.get(reference)
+        found = [network] if network is not None else self.list_networks(Filters(names=(reference,)))
+        return one_of(found or self.list_networks(Filters(id_prefixes=(reference,))), "network", reference)
+
+    def list_networks(self, filters: Filters | None = None) -> list[Network]:
+        """List networks in the order in which they were made."""
+        chosen = filters or Filters()
+        return [
+            network
+            for network in self.store.networks
+            if chosen.passes(network.id, network.name, network.spec.annotations.labels)
+        ]
+
+    @rpc
+    def remove_network(self, network_id: str) -> None:
+        """Remove a network that nothing uses. Raises a `SwarmError`."""
+        network = self.get_network(network_id)
+        if network.spec.annotations.labels.get(PREDEFINED_LABEL) == "true":
+            raise RpcFailedPrecondition(
+                f"network {network_id} ({network.name}) is a swarm predefined network and cannot be removed"
+            )
+        if network.is_ingress:
+            self._check_ingress_is_unused()
+        else:
+            self._check_is_unused(network_id)
+        self.store.update(lambda tx: tx.delete(Network, network_id))
+
+    def _check_is_unused(self, network_id: str) -> None:
+        for service in self.store.services.find("network", network_id):
+            raise RpcFailedPrecondition(f"network {network_id} is in use by service {service.id}")
+        for task in self.store.tasks.by_network(network_id):
+            if task.desired_state <= TaskState.RUNNING and task.state <= TaskState.RUNNING:
+                raise RpcFailedPrecondition(f"network {network_id} is in use by task {task.id}")
+
+    def _check_ingress_is_unused(self) -> None:
+        for service in self.store.services:
+            if is_ingress_needed(service):
+                raise RpcFailedPrecondition(
+                    f"ingress network cannot be removed because service {service.id} depends on it"
+                )
+
+
+def _check(spec: NetworkSpec) -> None:
+    if spec.attachable and spec.ingress:
+        raise RpcInvalidArgument("ingress network cannot be attachable")
+    check_annotations(spec.annotations)
+    if PREDEFINED_LABEL in spec.annotations.labels:
+        raise RpcPermissionDenied(
+            f"label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"
+        )
+    if spec.ingress and spec.driver is not None and spec.driver.name != "overlay":
+        raise RpcUnimplemented("only overlay driver is currently supported for ingress network")
+    _check_driver(spec.driver, LOCAL_DRIVERS | GLOBAL_DRIVERS)
+    if spec.ipam is not None:
+        _check_ipam(spec.ipam)
+
+
+def _check_driver(driver: Driver | None, known: frozenset[str]) -> None:
+    if driver is None:
+        return
+    if not driver.name:
+        raise RpcInvalidArgument("driver name: if driver is specified name is required")
+    if driver.name.lower() not in known:
+        raise RpcInvalidArgument(f"error during lookup of plugin {driver.name}")
+
+
+def _check_ipam(ipam: IpamOptions) -> None:
+    _check_driver(ipam.driver, frozenset({"default"}))
+    for config in ipam.configs:
+        _check_ipam_config(config)
+
+
+def _check_ipam_config(config: IpamConfig) -> None:
+    try:
+        subnet = _parse_prefix(config.subnet)
+    except ValueError:
+        raise RpcInvalidArgument(f"ipam configuration: invalid subnet {config.subnet}") from None
+    if config.range:
+        try:
+            within = _parse_prefix(config.range)
+        except ValueError:
+            raise RpcInvalidArgument(f"ipam configuration: invalid range {config.range}") from None
+        if parse_ip(config.range.partition("/")[0]) not in subnet:
+            raise RpcInvalidArgument(f"ipam configuration: subnet {config.subnet} does not contain range {within}")
+    if config.gateway:
+        try:
+            gateway = parse_ip(config.gateway)
+        except ValueError:
+            raise RpcInvalidArgument(f"ipam configuration: invalid gateway {config.gateway}") from None
+        if len(gateway) != len(subnet.network) or gateway not in subnet:
+            raise RpcInvalidArgument(
+                f"ipam configuration: subnet {config.subnet} does not contain gateway {config.gateway}"
+            )
+
+
+def _parse_prefix(text: str) -> Prefix:
+    if "/" not in text:
+        raise ValueError(text)
+    return Prefix.parse(text, strict=False)

@@ -1,0 +1,121 @@
+"""Operations on nodes (moby/swarmkit `manager/controlapi/node.go`)."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from cnmsim.swarm.controlapi.common import Filters, Operations, has_labels, has_prefix, one_of, require, rpc
+from cnmsim.swarm.errors import RpcFailedPrecondition, RpcNotFound
+from cnmsim.swarm.objects import (
+    ManagerStatus,
+    Node,
+    NodeRole,
+    NodeSpec,
+    NodeState,
+    Reachability,
+    TaskState,
+    TaskStatus,
+)
+from cnmsim.swarm.store import Store
+
+_DELETED = "Task belonged to a node that has been deleted"
+
+
+class NodeOperations(Operations):
+    """Listing, changing and removing nodes."""
+
+    def _with_status(self, node: Node) -> Node:
+        """Give a node with its place among the managers as it is now."""
+        if self.raft is None:
+            return node
+        for member in self.raft.members():
+            if member.node_id == node.id:
+                is_reachable = self.raft.is_reachable(member)
+                status = ManagerStatus(
+                    member.raft_id,
+                    member.address,
+                    self.raft.is_leader(member),
+                    Reachability.REACHABLE if is_reachable else Reachability.UNREACHABLE,
+                )
+                return evolve(node, manager_status=status)
+        return evolve(node, manager_status=None)
+
+    @rpc
+    def get_node(self, node_id: str) -> Node:
+        """Give a node. Raises `RpcNotFound`."""
+        require(node_id)
+        node = self.store.nodes.get(node_id)
+        if node is None:
+            raise RpcNotFound(f"node {node_id} not found")
+        return self._with_status(node)
+
+    def find_node(self, reference: str) -> Node:
+        """Give a node by its id, host name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        node = self.store.nodes.get(reference)
+        found = [node] if node is not None else self.list_nodes(Filters(names=(reference,)))
+        found = found or self.list_nodes(Filters(id_prefixes=(reference,)))
+        return self._with_status(one_of(found, "node", reference))
+
+    def list_nodes(self, filters: Filters | None = None) -> list[Node]:
+        """List nodes in the order in which they joined."""
+        chosen = filters or Filters()
+        return [self._with_status(node) for node in self.store.nodes if _passes(chosen, node)]
+
+    @rpc
+    def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
+        """Change what is wanted of a node. Raises a `SwarmError`, also if it is the last manager, or too few are left."""
+        require(node_id)
+        node = self.store.nodes.get(node_id)
+        if node is None:
+            raise RpcNotFound(f"node {node_id} not found")
+        if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
+            managers = [each for each in self.store.nodes if each.role is NodeRole.MANAGER]
+            if [each.id for each in managers] == [node_id]:
+                raise RpcFailedPrecondition("attempting to demote the last manager of the swarm")
+            if self.raft is not None:
+                if all(member.node_id != node_id for member in self.raft.members()):
+                    raise RpcNotFound("can't find manager in raft memberlist")
+                self.raft.check_removal(node_id)
+        changed = evolve(node, meta=evolve(node.meta, version=version), spec=spec)
+        return self._with_status(self.store.update(lambda tx: tx.replace(changed)))
+
+    @rpc
+    def remove_node(self, node_id: str, *, force: bool = False) -> None:
+        """Take a node off the cluster; its tasks are orphaned. Raises a `SwarmError` for a manager or a ready node."""
+        require(node_id)
+        node = self.store.nodes.get(node_id)
+        if node is None:
+            raise RpcNotFound(f"node {node_id} not found")
+        if node.spec.desired_role is NodeRole.MANAGER and self._is_member(node):
+            raise RpcFailedPrecondition(
+                f"node {node_id} is a cluster manager and is a member of the raft cluster. It must be demoted to"
+                " worker before removal"
+            )
+        if not force and node.status.state is NodeState.READY:
+            raise RpcFailedPrecondition(f"node {node_id} is not down and can't be removed")
+        self.store.update(lambda tx: _remove(tx, node_id))
+
+    def _is_member(self, node: Node) -> bool:
+        if self.raft is None:
+            return node.role is NodeRole.MANAGER
+        return any(member.node_id == node.id for member in self.raft.members())
+
+
+def _passes(filters: Filters, node: Node) -> bool:
+    engine_labels = node.description.engine.labels if node.description is not None else {}
+    return (
+        (not filters.names or node.hostname in filters.names)
+        and has_prefix(node.hostname, filters.name_prefixes)
+        and has_prefix(node.id, filters.id_prefixes)
+        and has_labels(engine_labels, filters.labels)
+        and has_labels(node.spec.annotations.labels, filters.node_labels)
+        and (not filters.roles or node.role in filters.roles)
+        and (not filters.memberships or node.spec.membership in filters.memberships)
+    )
+
+
+def _remove(tx: Store, node_id: str) -> None:
+    for task in tx.tasks.by_node(node_id):
+        if task.state < TaskState.COMPLETE:
+            tx.replace(evolve(task, status=TaskStatus(TaskState.ORPHANED, tx.now_ns, _DELETED)))
+    tx.delete(Node, node_id)

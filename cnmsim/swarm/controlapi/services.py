@@ -1,0 +1,237 @@
+"""Operations on services (moby/swarmkit `manager/controlapi/service.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import evolve, frozen
+
+from cnmsim.swarm.allocator import is_ingress_needed
+from cnmsim.swarm.controlapi.common import Filters, Operations, one_of, require, rpc
+from cnmsim.swarm.controlapi.servicespec import check_service_spec, is_job
+from cnmsim.swarm.errors import (
+    NameConflict,
+    RpcAlreadyExists,
+    RpcFailedPrecondition,
+    RpcInvalidArgument,
+    RpcNotFound,
+    RpcUnimplemented,
+)
+from cnmsim.swarm.objects import (
+    Global,
+    GlobalJob,
+    JobStatus,
+    PortConfig,
+    PublishMode,
+    Replicated,
+    ReplicatedJob,
+    Service,
+    ServiceSpec,
+    TaskState,
+    UpdateState,
+    UpdateStatus,
+)
+from cnmsim.swarm.objects.defaults import interpolate
+
+
+@frozen
+class ServiceStatus:
+    """How many tasks of a service run, should run, and (of a job) have completed."""
+
+    service_id: str
+    running: int = 0
+    desired: int = 0
+    completed: int = 0
+
+
+class ServiceOperations(Operations):
+    """Making, changing, listing and removing services."""
+
+    @rpc
+    def create_service(self, spec: ServiceSpec) -> Service:
+        """Make a service. Raises a `SwarmError`; nothing has changed then."""
+        check_service_spec(spec)
+        self._check_networks(spec)
+        self._check_ports(spec, "")
+        now = self.store.now_ns
+        job_status = JobStatus(last_execution_ns=now) if is_job(spec) else None
+        service = Service(self.new_id(), spec, spec_version=0, job_status=job_status)
+        self._check_ingress(service)
+        self._check_references(spec)
+        try:
+            return self.store.update(lambda tx: tx.create(service))
+        except NameConflict as error:
+            raise RpcAlreadyExists(f"{error.message}: service {spec.annotations.name} already exists") from None
+
+    @rpc
+    def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
+        """Give a service, with `insert_defaults` with every value of its spec filled in. Raises `RpcNotFound`."""
+        require(service_id)
+        service = self.store.services.get(service_id)
+        if service is None:
+            raise RpcNotFound(f"service {service_id} not found")
+        return evolve(service, spec=interpolate(service.spec)) if insert_defaults else service
+
+    def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
+        """Give a service by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        service = self.store.services.get(reference)
+        found = [service] if service is not None else self.list_services(Filters(names=(reference,)))
+        service = one_of(found or self.list_services(Filters(id_prefixes=(reference,))), "service", reference)
+        return self.get_service(service.id, insert_defaults=insert_defaults)
+
+    @rpc
+    def update_service(self, service_id: str, version: int, spec: ServiceSpec, *, rollback: bool = False) -> Service:
+        """Change a service's spec, or with `rollback` go back to the one before (`spec` is then only checked).
+
+        Raises a `SwarmError`, also if the service has changed since `version`.
+        """
+        require(service_id)
+        check_service_spec(spec)
+        self._check_networks(spec)
+        service = self.get_service(service_id)
+        if spec.endpoint is not None and spec.endpoint != service.spec.endpoint:
+            self._check_ports(spec, service_id)
+        if (
+            spec.networks != service.spec.networks
+            and (spec.networks or service.spec.networks)
+            and spec.task.networks == service.spec.task.networks
+        ):
+            raise RpcUnimplemented("networks must be migrated to TaskSpec before being changed")
+        self._check_references(spec)
+        if type(service.spec.mode) is not type(spec.mode):
+            raise RpcUnimplemented("service mode change is not allowed")
+        if service.name != spec.annotations.name:
+            raise RpcUnimplemented("renaming services is not supported")
+        changed = evolve(service, meta=evolve(service.meta, version=version))
+        if service.job_status is not None:
+            iteration = service.job_status.job_iteration + 1
+            changed = evolve(changed, job_status=JobStatus(iteration, self.store.now_ns))
+        changed = self._rolled_back(changed) if rollback else _respecified(changed, spec)
+        self._check_ingress(changed)
+        return self.store.update(lambda tx: tx.replace(changed))
+
+    def _rolled_back(self, service: Service) -> Service:
+        if service.previous_spec is None:
+            raise RpcFailedPrecondition(f"service {service.id} does not have a previous spec")
+        return evolve(
+            service,
+            spec=service.previous_spec,
+            spec_version=service.previous_spec_version,
+            previous_spec=service.spec,
+            previous_spec_version=service.spec_version,
+            update_status=UpdateStatus(
+                UpdateState.ROLLBACK_STARTED, self.store.now_ns, None, "manually requested rollback"
+            ),
+        )
+
+    @rpc
+    def remove_service(self, service_id: str) -> None:
+        """Remove a service; its tasks follow. Raises `RpcNotFound`."""
+        self.get_service(service_id)
+        self.store.update(lambda tx: tx.delete(Service, service_id))
+
+    def list_services(self, filters: Filters | None = None) -> list[Service]:
+        """List services in the order in which they were made."""
+        chosen = filters or Filters()
+        return [
+            service
+            for service in self.store.services
+            if chosen.passes(service.id, service.name, service.spec.annotations.labels)
+        ]
+
+    def service_statuses(self, service_ids: Iterable[str]) -> list[ServiceStatus]:
+        """Count the tasks of services; one that is gone may still have some."""
+        return [self._status(service_id) for service_id in service_ids]
+
+    def _status(self, service_id: str) -> ServiceStatus:
+        service = self.store.services.get(service_id)
+        mode = service.spec.mode if service is not None else None
+        iteration = service.job_status.job_iteration if service is not None and service.job_status else None
+        running = completed = desired = 0
+        if isinstance(mode, Replicated):
+            desired = mode.replicas
+        elif isinstance(mode, ReplicatedJob):
+            desired = mode.max_concurrent
+        counts_tasks = isinstance(mode, Global | GlobalJob)
+        for task in self.store.tasks.by_service(service_id):
+            if iteration is not None:
+                if task.job_iteration != iteration:
+                    continue
+                completed += task.state is TaskState.COMPLETE
+            running += task.state is TaskState.RUNNING
+            if counts_tasks:
+                is_unfinished = task.desired_state is TaskState.COMPLETE and task.state is not TaskState.COMPLETE
+                desired += task.desired_state is TaskState.RUNNING or is_unfinished
+        return ServiceStatus(service_id, running, desired, completed)
+
+    # ---- checks against what there is
+
+    def _check_networks(self, spec: ServiceSpec) -> None:
+        for attachment in spec.task.networks:
+            network = self.store.networks.get(attachment.target)
+            if network is not None and network.is_ingress:
+                raise RpcInvalidArgument(
+                    f'Service cannot be explicitly attached to the ingress network "{network.name}"'
+                )
+
+    def _check_ingress(self, service: Service) -> None:
+        if is_ingress_needed(service) and not self.store.networks.count("ingress", True):
+            raise RpcFailedPrecondition("service needs ingress network, but no ingress network is present")
+
+    def _check_ports(self, spec: ServiceSpec, service_id: str) -> None:
+        """Refuse a published port that another service has."""
+        wanted = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
+        if not wanted:
+            return
+        ingress = {_place(port) for port in wanted if port.publish_mode is PublishMode.INGRESS}
+        host = {_place(port) for port in wanted if port.publish_mode is PublishMode.HOST}
+        for service in self.store.services.find("published", True):
+            if service.id == service_id:
+                continue
+            for endpoint in (service.spec.endpoint, service.endpoint):
+                for port in endpoint.ports if endpoint is not None else ():
+                    _check_port(port, service, ingress, host)
+
+    def _check_references(self, spec: ServiceSpec) -> None:
+        """Refuse references to secrets and configs that are not there, or have other names."""
+        container = spec.task.container
+        if container is None:
+            return
+        secrets = [(each.secret_name, self.store.secrets.get(each.secret_id)) for each in container.secrets]
+        _refuse_missing("secret", [name for name, found in secrets if found is None or found.name != name])
+        configs = [(each.config_name, self.store.configs.get(each.config_id)) for each in container.configs]
+        _refuse_missing("config", [name for name, found in configs if found is None or found.name != name])
+
+
+def _respecified(service: Service, spec: ServiceSpec) -> Service:
+    return evolve(
+        service,
+        previous_spec=service.spec,
+        previous_spec_version=service.spec_version,
+        spec=spec,
+        spec_version=service.meta.version,
+        update_status=None,
+    )
+
+
+def _place(port: PortConfig) -> tuple[str, int]:
+    return port.protocol, port.published_port
+
+
+def _check_port(
+    port: PortConfig, service: Service, ingress: set[tuple[str, int]], host: set[tuple[str, int]]
+) -> None:
+    place = _place(port)
+    if not port.published_port:
+        return
+    in_use = f"port '{port.published_port}' is already in use by service '{service.name}' ({service.id})"
+    if port.publish_mode is PublishMode.HOST:
+        if place in ingress:
+            raise RpcInvalidArgument(f"{in_use} as a host-published port")
+    elif place in ingress or place in host:
+        raise RpcInvalidArgument(f"{in_use} as an ingress port")
+
+
+def _refuse_missing(kind: str, names: list[str]) -> None:
+    if names:
+        raise RpcInvalidArgument(f"{kind}{'s' if len(names) > 1 else ''} not found: {', '.join(names)}")

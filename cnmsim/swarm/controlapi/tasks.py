@@ -1,0 +1,107 @@
+"""Operations on tasks, and attachments of unmanaged containers (swarmkit `controlapi/task.go`, `resourceapi`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cnmsim.swarm.controlapi.common import Filters, Operations, has_labels, has_prefix, one_of, require, rpc
+from cnmsim.swarm.errors import RpcNotFound, RpcPermissionDenied
+from cnmsim.swarm.objects import (
+    AttachmentSpec,
+    NetworkAttachmentConfig,
+    Task,
+    TaskSpec,
+    TaskState,
+    TaskStatus,
+)
+from cnmsim.swarm.orchestrator.tasks import is_dirty
+
+
+class TaskOperations(Operations):
+    """Listing and removing tasks, and attaching containers to networks."""
+
+    @rpc
+    def get_task(self, task_id: str) -> Task:
+        """Give a task. Raises `RpcNotFound`."""
+        require(task_id)
+        task = self.store.tasks.get(task_id)
+        if task is None:
+            raise RpcNotFound(f"task {task_id} not found")
+        return task
+
+    def find_task(self, reference: str) -> Task:
+        """Give a task by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
+        task = self.store.tasks.get(reference)
+        found = [task] if task is not None else self.list_tasks(Filters(names=(reference,)))
+        return one_of(found or self.list_tasks(Filters(id_prefixes=(reference,))), "task", reference)
+
+    def list_tasks(self, filters: Filters | None = None) -> list[Task]:
+        """List tasks in the order in which they were made."""
+        chosen = filters or Filters()
+        return [task for task in self._candidates(chosen) if self._passes(chosen, task)]
+
+    def _candidates(self, filters: Filters) -> Iterable[Task]:
+        if filters.service_ids:
+            return [task for each in filters.service_ids for task in self.store.tasks.by_service(each)]
+        if filters.node_ids:
+            return [task for each in filters.node_ids for task in self.store.tasks.by_node(each)]
+        return self.store.tasks
+
+    def _passes(self, filters: Filters, task: Task) -> bool:
+        return (
+            (not filters.names or task.name in filters.names)
+            and has_prefix(task.name, filters.name_prefixes)
+            and has_prefix(task.id, filters.id_prefixes)
+            and has_labels(task.service_annotations.labels, filters.labels)
+            and (not filters.service_ids or task.service_id in filters.service_ids)
+            and (not filters.node_ids or task.node_id in filters.node_ids)
+            and (not filters.desired_states or task.desired_state in filters.desired_states)
+            and (not filters.up_to_date or self._is_up_to_date(task))
+        )
+
+    def _is_up_to_date(self, task: Task) -> bool:
+        service = self.store.services.get(task.service_id)
+        return service is not None and not is_dirty(service, task, self.store.nodes.get(task.node_id))
+
+    @rpc
+    def remove_task(self, task_id: str) -> None:
+        """Delete a task. Raises `RpcNotFound`."""
+        self.get_task(task_id)
+        self.store.update(lambda tx: tx.delete(Task, task_id))
+
+    # ---- what agents ask for
+
+    @rpc
+    def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
+        """Have a node's own container attached to a network, by the network's id or name; give the attachment's id.
+
+        Raises `RpcNotFound`, or `RpcPermissionDenied` if the network is not attachable.
+        """
+        network = self.store.networks.get(target) or self.store.networks.by_name(target)
+        if network is None:
+            raise RpcNotFound(f"network {target} not found")
+        if not network.spec.attachable:
+            raise RpcPermissionDenied(f"network {target} not manually attachable")
+        task = Task(
+            id=self.new_id(),
+            node_id=node_id,
+            spec=TaskSpec(
+                attachment=AttachmentSpec(container_id),
+                networks=(NetworkAttachmentConfig(network.id, addresses=tuple(addresses)),),
+            ),
+            status=TaskStatus(TaskState.NEW, self.store.now_ns, "created"),
+            desired_state=TaskState.RUNNING,
+        )
+        self.store.update(lambda tx: tx.create(task))
+        return task.id
+
+    @rpc
+    def detach_network(self, node_id: str, attachment_id: str) -> None:
+        """Give an attachment up. Raises `RpcNotFound`, or `RpcPermissionDenied` if it is another node's."""
+        require(attachment_id)
+        task = self.store.tasks.get(attachment_id)
+        if task is None:
+            raise RpcNotFound(f"attachment {attachment_id} not found")
+        if task.node_id != node_id:
+            raise RpcPermissionDenied(f"attachment {attachment_id} doesn't belong to this node")
+        self.store.update(lambda tx: tx.delete(Task, attachment_id))
