@@ -45,6 +45,11 @@ def _serve_command(load: Load) -> click.Command:
         "--expose-ports", is_flag=False, flag_value="", metavar="[=HOST]",
         help="Open the ports that this Docker host publishes on this machine's loopback too.",
     )  # fmt: skip
+    @click.option("--plugin-dir", multiple=True, type=_FOLDER, help="Look for network and IPAM plugins here.")
+    @click.option(
+        "--plugin-wait", type=click.FloatRange(min=0), metavar="SECONDS",
+        help="For how long to look for a plugin, and to try one that does not answer (30).",
+    )  # fmt: skip
     @click.option("--tcp", multiple=True, metavar="[NODE=]ADDRESS:PORT", help="Serve a Docker host over TCP too.")
     @click.option("--tlsverify", is_flag=True, help="Take only TCP clients with a certificate of the CA.")
     @click.option("--tlscacert", type=_FILE, help="The CA's certificate.")
@@ -52,7 +57,7 @@ def _serve_command(load: Load) -> click.Command:
     @click.option("--tlskey", type=_FILE, help="The server's key.")
     def serve(
         file: Path, directory: Path, engine: str | None, state: Path | None, offline_images: bool, fast: bool,
-        expose_ports: str | None, tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
+        expose_ports: str | None, plugin_dir: tuple[Path, ...], plugin_wait: float | None, tcp: tuple[str, ...], tlsverify: bool, tlscacert: Path | None, tlscert: Path | None, tlskey: Path | None,
     ) -> None:  # fmt: skip
         """Open a Docker Engine API socket for every Docker host of FILE, until SIGINT or SIGTERM.
 
@@ -67,6 +72,7 @@ def _serve_command(load: Load) -> click.Command:
         try:
             lab = load(file, engine)
             lab.images.is_offline = offline_images
+            lab.look_for_plugins(*plugin_dir, give_up_s=plugin_wait)
             if state is not None:
                 _restore(lab, state)
             asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates))
@@ -150,20 +156,22 @@ async def _serve(
 
 @click.command("sh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--dir", "directory", type=_FOLDER, required=True, help="The folder of `cnmsim serve`.")
+@click.option("--own", is_flag=True, help="Run a program of this machine, to which HOST's programs are its own.")
 @click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[PROGRAM ARGUMENT…]")
-def shell(directory: Path, host: str, command: tuple[str, ...]) -> None:
+def shell(directory: Path, own: bool, host: str, command: tuple[str, ...]) -> None:
     """Run a program on HOST of a served lab; alone, open your shell with HOST's programs first in PATH.
 
     \b
         cnmsim sh --dir /tmp/lab client -- ping -c 1 10.0.0.15
+        cnmsim sh --dir /tmp/lab --own node1 -- python3 my_plugin.py
         cnmsim sh --dir /tmp/lab node1
     """  # noqa: D301 - click's own mark
     from cnmsim.api.shell import open_shell, run_program
 
-    if command:
-        words = list(command[1:] if command[0] == "--" else command)
+    words = list(command[1:] if command and command[0] == "--" else command)
+    if words and not own:
         raise SystemExit(run_program(directory, host, words))
     from cnmsim.userland import HOST_PROGRAMS
 
-    raise SystemExit(open_shell(directory, host, list(HOST_PROGRAMS)))
+    raise SystemExit(open_shell(directory, host, list(HOST_PROGRAMS), words))

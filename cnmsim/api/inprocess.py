@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from cnmsim.api.door import Door as Door  # noqa: PLC0414 - `Lab` takes it from here
+from cnmsim.api.door import open_door as open_door  # noqa: PLC0414
 from cnmsim.api.server import ApiServer
 
 if TYPE_CHECKING:

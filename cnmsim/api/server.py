@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
+from cnmsim.api.door import Door
 from cnmsim.api.exposure import ExposedPorts
 from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
@@ -68,6 +69,7 @@ class ApiServer:
         self._clients: set[asyncio.Task[None]] = set()
         self._made: list[Path] = []
         self._driver: asyncio.Task[None] | None = None
+        self.door: Door | None = None
 
     def _docker_host(self, name: str) -> str:
         if name in self.apis:
@@ -109,7 +111,14 @@ class ApiServer:
         if self.exposed is not None:
             self.exposed.open()
         control = ControlSocket(self.lab, self.pacer)
-        await self._listen(self.directory / "control.sock", control.serve)
+        if self.lab.has_plugins:
+            # Plugins act on their hosts while the loop waits for them: a door that never waits stands before it.
+            inner = self.directory / "control-inner.sock"
+            await self._listen(inner, control.serve)
+            self.door = Door(self.lab, self.directory, inner)
+            self.door.open()
+        else:
+            await self._listen(self.directory / "control.sock", control.serve)
         ready = self.directory / "ready"
         ready.write_text("\n".join(str(self.socket_path(name)) for name in self.apis) + "\n", encoding="utf-8")
         self._made.append(ready)
@@ -173,6 +182,8 @@ class ApiServer:
         await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp, is_tls=is_tls).serve()
 
     async def _close(self) -> None:
+        if self.door is not None:
+            self.door.close()
         for server in self._servers:
             server.close()
         for task in list(self._clients):

@@ -121,24 +121,39 @@ class _Relay:
         return None
 
 
-def open_shell(directory: Path, host: str, programs: list[str]) -> int:
-    """Open the user's own shell with `programs` of the host first in PATH, and give its exit status."""
+def open_shell(directory: Path, host: str, programs: list[str], command: list[str] | None = None) -> int:
+    """Open the user's own shell, or run their own `command`, with `programs` of the host first in PATH.
+
+    Gives the exit status.
+    """
     with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
-        for program in programs:
-            if program in _NOT_PROGRAMS:
-                continue
-            shim = Path(folder) / program
-            python, place, name = (_quoted(word) for word in (sys.executable, str(directory.resolve()), host))
-            shim.write_text(f'#!/bin/sh\nexec {python} -m cnmsim sh --dir {place} {name} -- {program} "$@"\n')
-            shim.chmod(0o755)
-        shell = os.environ.get("SHELL", "/bin/sh")
-        environment = {
-            **os.environ,
-            "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "DOCKER_HOST": f"unix://{directory.resolve()}/{host}/docker.sock",
-            "PS1": f"{host}# ",
-        }
-        return subprocess.run([shell], env=environment, check=False).returncode  # noqa: S603 - the user's own
+        environment = host_environment(directory, host, programs, Path(folder))
+        words = command or [os.environ.get("SHELL", "/bin/sh")]
+        try:
+            return subprocess.run(words, env=environment, check=False).returncode  # noqa: S603 - the user's own
+        except FileNotFoundError:
+            sys.stderr.write(f"cnmsim: {words[0]}: not found\n")
+            return _NOT_FOUND
+
+
+def host_environment(directory: Path, host: str, programs: list[str], folder: Path) -> dict[str, str]:
+    """Give this process's environment with `programs` of a host of the lab served in `directory` first in PATH.
+
+    `folder` is where the scripts go that lead there.
+    """
+    python, place, name = (_quoted(word) for word in (sys.executable, str(directory.resolve()), host))
+    for program in programs:
+        if program in _NOT_PROGRAMS:
+            continue
+        shim = folder / program
+        shim.write_text(f'#!/bin/sh\nexec {python} -m cnmsim sh --dir {place} {name} -- {program} "$@"\n')
+        shim.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "DOCKER_HOST": f"unix://{directory.resolve()}/{host}/docker.sock",
+        "PS1": f"{host}# ",
+    }
 
 
 def _quoted(word: str) -> str:

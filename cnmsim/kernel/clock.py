@@ -11,7 +11,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
     from cnmsim.kernel.sealed import SealedExchange
 
+T = TypeVar("T")
 NS = 1_000_000_000
 #: The moment, in seconds since 1970, that virtual time zero stands for: 2026-01-01T00:00:00Z.
 EPOCH_S = 1_767_225_600
@@ -126,6 +127,22 @@ class Clock:
                 call(*args)
         finally:
             self.context = before
+
+    def apart(self, call: Callable[[], T]) -> T:
+        """Do `call()`, and the work of this instant that it asks for, while whatever else waits goes on waiting.
+
+        It may be called from within a piece of work. Time does not pass.
+        """
+        waiting, self._ready = self._ready, deque()
+        before, self.context = self.context, None
+        try:
+            result = call()
+            self.run_ready()
+        finally:
+            waiting.extend(self._ready)
+            self._ready = waiting
+            self.context = before
+        return result
 
     def run(self, until_s: float | None = None, *, stop: Callable[[], bool] | None = None) -> None:
         """Let time pass.

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
@@ -23,9 +25,10 @@ from cnmsim.underlay.interface import HostInterface, InterfaceSpec
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.api.inprocess import ServedLab
+    from cnmsim.api.inprocess import Door, ServedLab
     from cnmsim.engine.client import Container
     from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.notices import Notice
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Explanation, Reachability, Trace
@@ -303,6 +306,12 @@ class Lab:
 
     # ---- looking
 
+    @property
+    def events(self) -> list[Notice]:
+        """What went wrong on links without anyone being told, such as two stations with one address; oldest first."""
+        found = [notice for host in self.hosts.values() for notice in host.machine.notices.notices]
+        return sorted(found, key=lambda notice: notice.time_ns)
+
     def topology(self) -> nx.Graph[str]:
         """Give hosts, segments, containers and networks as a networkx graph; its edges are devices."""
         from cnmsim.lab.topology import topology
@@ -439,6 +448,35 @@ class Lab:
 
         folder = None if directory is None else Path(directory)
         return serve(self, folder, fast=fast, expose_ports=expose_ports)
+
+    def open_door(self, directory: str | Path | None = None) -> AbstractContextManager[Door]:
+        """Let plugin processes run programs on the hosts, for the length of a block.
+
+        `door.environment(host, folder)` is the environment to start a plugin in whose `ip` is to be that of a host. Programs are
+        run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` has a door of its own.
+        """
+        from cnmsim.api.inprocess import open_door
+
+        return open_door(self, None if directory is None else Path(directory))
+
+    def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
+        """Let every engine that there is now look for plugins in `folders` too.
+
+        `give_up_s` is for how many seconds of real time they keep looking for one, and keep trying one that does not answer.
+        """
+        if give_up_s is not None:
+            self.plugin_policy = evolve(self.plugin_policy, give_up_s=give_up_s)
+        more = [Path(each) for each in folders]
+        self.plugin_dirs += more
+        for engine in self._engines():
+            store = engine.controller.plugins
+            store.folders = [*store.folders, *more]
+            store.policy = self.plugin_policy
+
+    @property
+    def has_plugins(self) -> bool:
+        """Whether any of the engines looks for plugins."""
+        return any(engine.controller.plugins.folders for engine in self._engines())
 
     # ---- rooms of its own
 

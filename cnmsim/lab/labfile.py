@@ -18,6 +18,7 @@ hosts:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ _HOST: Schema = {
         "compose": {"anyOf": [*_TEXTS["anyOf"], {"type": "object"}]},
         "project": {"type": "string"},
         "run": _TEXTS,
+        "plugin-dirs": {"type": "array", "items": {"type": "string"}},
     },
 }
 
@@ -82,6 +84,7 @@ LAB_SCHEMA: Schema = {
         "engine": {"type": "string"},
         "seed": {"type": "integer"},
         "nameserver": {"type": "string"},
+        "plugin-dirs": {"type": "array", "items": {"type": "string"}},
         "hosts": {"type": "object", "minProperties": 1, "additionalProperties": _HOST},
         "segments": {
             "type": "object",
@@ -169,7 +172,13 @@ class _Reader:
         nameserver = document.get("nameserver")
         try:
             release = engine or document.get("engine")
-            lab = Lab(release or DEFAULT_RELEASE, document.get("seed", seed), nameserver=nameserver, epoch_s=epoch_s)
+            lab = Lab(
+                release or DEFAULT_RELEASE,
+                document.get("seed", seed),
+                nameserver=nameserver,
+                epoch_s=epoch_s,
+                plugin_dirs=self._beside(document.get("plugin-dirs", ())),
+            )
         except CnmsimError as error:
             raise self._error(("engine",), error) from None
         for name, options in document.get("segments", {}).items():
@@ -183,6 +192,10 @@ class _Reader:
             self._furnish(lab, name, options)
         return lab
 
+    def _beside(self, folders: Iterable[str]) -> list[Path]:
+        """Give folders as seen from where the file is."""
+        return [self.path.parent / folder for folder in folders]
+
     def _add_segment(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
         subnets = options.get("subnets", [name] if "/" in name else [])
         try:
@@ -194,6 +207,8 @@ class _Reader:
 
     def _add_host(self, lab: Lab, name: str, options: dict[str, Any]) -> None:
         taken = {key: options[key] for key in _HOST_OPTIONS if key in options}
+        if "plugin-dirs" in options:
+            taken["plugin_dirs"] = self._beside(options["plugin-dirs"])
         try:
             lab.add_host(name, *options["addresses"], **taken)
         except CnmsimError as error:

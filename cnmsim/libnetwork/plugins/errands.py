@@ -19,6 +19,7 @@ class Errand(Generic[T]):
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
+        self._begun = threading.Lock()
         self._done = threading.Event()
         self._outcome: list[T] = []
         self._error: BaseException | None = None
@@ -29,13 +30,19 @@ class Errand(Generic[T]):
         return self._done.is_set()
 
     def run(self) -> None:
-        """Do it, and let whoever waits for `result` go on."""
+        """Do it, unless it was cancelled, and let whoever waits for `result` go on."""
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._outcome.append(self._call())
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
             self._error = error
         finally:
             self._done.set()
+
+    def cancel(self) -> bool:
+        """Take it back; `False` if it has begun."""
+        return self._begun.acquire(blocking=False)
 
     def result(self, timeout_s: float | None = None) -> T:
         """Wait until it is done, and give what it gave. Raises what it raised, or `TimeoutError`."""
