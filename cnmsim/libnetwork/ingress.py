@@ -1,0 +1,226 @@
+"""Ports of the routing mesh: what a host does for them, and what the sandbox of a task that serves them does.
+
+Every node sends what comes to a published port into `ingress_sbox`, whose address on docker_gwbridge is given here; the
+load balancer in it does the rest. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
+(docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.netfilter.errors import IptablesError
+from cnmsim.kernel.sockets import TcpSocket, UdpSocket
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.iptables import IpTables
+    from cnmsim.kernel.process import Process
+    from cnmsim.libnetwork.options import PortConfig
+    from cnmsim.libnetwork.profile import Profile
+
+CHAIN = "DOCKER-INGRESS"
+_USER_CHAIN = "DOCKER-USER"
+_TO_HERE = "-m addrtype --dst-type LOCAL"
+
+
+def _unheard(warning: str) -> None:
+    """Let a warning pass."""
+
+
+@define(eq=False)
+class Ingress:
+    """The published ports of one daemon's ingress network, in its host's namespace.
+
+    `owner` is the daemon's process, to which the sockets belong that keep others from the ports; `warn` takes what the
+    daemon logs when one cannot be bound. A port is programmed with its first reference and taken out with its last.
+    """
+
+    host: NetworkNamespace
+    profile: Profile
+    owner: Process | None = None
+    warn: Callable[[str], None] = _unheard
+    _references: dict[PortConfig, int] = field(factory=dict, init=False)
+    _listeners: dict[tuple[int, str], TcpSocket | UdpSocket] = field(factory=dict, init=False)
+    _is_flushed: bool = field(default=False, init=False)
+
+    @property
+    def ports(self) -> tuple[PortConfig, ...]:
+        """The ports that are programmed, oldest first."""
+        return tuple(self._references)
+
+    def add_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
+        """Send what comes to `ports` to `gateway`, the ingress sandbox's address on docker_gwbridge.
+
+        Raises `SystemFault` in libnetwork's words if a rule can't be written; no port is added then.
+        """
+        try:
+            self._prepare(gateway)
+        except (IptablesError, OSError) as error:
+            raise SystemFault(f"Failed to add ingress: {_reason(error)}") from None
+        asked = list(ports)
+        new = [port for port in dict.fromkeys(asked) if port not in self._references]
+        try:
+            for port in new:
+                self._program(gateway, port)
+        except IptablesError as error:
+            for port in new:
+                self._withdraw(gateway, port)
+            raise SystemFault(
+                f"Failed to add ingress: failed to program ingress ports: set up rule failed, {_reason(error)}"
+            ) from None
+        for port in asked:
+            self._references[port] = self._references.get(port, 0) + 1
+        for port in new:
+            self._reserve(port)
+
+    def remove_ports(self, gateway: Address, ports: Iterable[PortConfig]) -> None:
+        """Give back one reference to each of `ports`. Chains and jumps stay."""
+        for port in ports:
+            count = self._references.get(port, 0)
+            if count > 1:
+                self._references[port] = count - 1
+            elif count:
+                del self._references[port]
+                self._withdraw(gateway, port)
+                listener = self._listeners.pop((port.published_port, port.protocol), None)
+                if listener is not None:
+                    listener.close()
+
+    # --- chains and jumps ----------------------------------------------------------------------------------------
+
+    @property
+    def _tables(self) -> IpTables:
+        return self.host.netfilter.iptables(4)
+
+    def _prepare(self, gateway: Address) -> None:
+        """Make the chains, the jumps to them and the masquerading towards the sandbox."""
+        tables = self._tables
+        for table in ("nat", "filter"):
+            if not tables.has_chain(table, CHAIN):
+                tables.new_chain(table, CHAIN)
+            elif not self._is_flushed:  # rules of an earlier life of the daemon
+                tables.flush_chain(table, CHAIN)
+            if not tables.exists(table, CHAIN, "-j RETURN"):
+                tables.append(table, CHAIN, "-j RETURN")
+        self._is_flushed = True
+        for chain in ("OUTPUT", "PREROUTING"):
+            self._jump("nat", chain, f"{_TO_HERE} -j {CHAIN}")
+        self._jump_from_forward()
+        device = self._device_to(gateway)
+        self.host.sysctl_set(f"net.ipv4.conf.{device}.route_localnet", "1")
+        masquerade = f"-o {device} -m addrtype --src-type LOCAL -j MASQUERADE"
+        if not tables.exists("nat", "POSTROUTING", masquerade):
+            tables.insert("nat", "POSTROUTING", masquerade)
+
+    def _jump(self, table: str, chain: str, rule: str) -> None:
+        """Put a jump in front; newer engines bring one that is there already to the front."""
+        if self._tables.exists(table, chain, rule):
+            if not self.profile.has_forward_chain:
+                return
+            self._tables.delete(table, chain, rule)
+        self._tables.insert(table, chain, rule)
+
+    def _jump_from_forward(self) -> None:
+        """Let forwarded packets pass the filter's chain, after what users filter themselves."""
+        tables, base = self._tables, self.profile.ingress_jump_chain
+        jump = f"-j {CHAIN}"
+        if base != "FORWARD" and tables.exists("filter", "FORWARD", jump):
+            tables.delete("filter", "FORWARD", jump)
+        is_there = tables.exists("filter", base, jump)
+        self._jump("filter", base, jump)
+        user = f"-j {_USER_CHAIN}"
+        if base == "FORWARD" and not is_there and tables.exists("filter", base, user):
+            tables.delete("filter", base, user)
+            tables.insert("filter", base, user)
+
+    def _device_to(self, gateway: Address) -> str:
+        route = self.host.routes(4).lookup(gateway)
+        if route is None or route.device is None:
+            raise SystemFault(
+                f"Failed to add ingress: failed to find gateway bridge interface name for {format_ip(gateway)}: "
+                "network is unreachable"
+            )
+        return route.device.name
+
+    # --- ports ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _rules(gateway: Address, port: PortConfig) -> tuple[tuple[str, str], ...]:
+        """Give the rules of one port with their tables, in the order they are inserted."""
+        number, protocol = port.published_port, f"-p {port.protocol}"
+        return (
+            ("nat", f"{protocol} --dport {number} -j DNAT --to-destination {format_ip(gateway)}:{number}"),
+            ("filter", f"{protocol} --sport {number} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"),
+            ("filter", f"{protocol} --dport {number} -j ACCEPT"),
+        )
+
+    def _program(self, gateway: Address, port: PortConfig) -> None:
+        for table, rule in self._rules(gateway, port):
+            if not (self.profile.ingress_rule_if_absent and self._tables.exists(table, CHAIN, rule)):
+                self._tables.insert(table, CHAIN, rule)
+
+    def _withdraw(self, gateway: Address, port: PortConfig) -> None:
+        for table, rule in self._rules(gateway, port):
+            if self._tables.has_chain(table, CHAIN) and self._tables.exists(table, CHAIN, rule):
+                self._tables.delete(table, CHAIN, rule)
+
+    def _reserve(self, port: PortConfig) -> None:
+        """Bind the port so that nobody else does. Nobody accepts there: IPv4 never arrives, IPv6 waits in vain."""
+        key = (port.published_port, port.protocol)
+        if key in self._listeners or port.protocol not in {"tcp", "udp"}:  # this kernel has no SCTP sockets
+            return
+        made = (UdpSocket if port.protocol == "udp" else TcpSocket)(self.host, 6, self.owner)
+        try:
+            made.bind(("::", port.published_port))
+            if isinstance(made, TcpSocket):
+                made.listen()
+        except OSError as error:
+            made.close()
+            spec = f"{port.published_port}/{port.protocol}"
+            self.warn(
+                f"failed to create proxy for port {spec}: listen {port.protocol} :{port.published_port}: bind: "
+                f"{_reason(error).lower()}"
+            )
+            return
+        self._listeners[key] = made
+
+
+def _reason(error: IptablesError | OSError) -> str:
+    return error.text.strip() if isinstance(error, IptablesError) else error.strerror or str(error)
+
+
+def add_redirect_rules(namespace: NetworkNamespace, address: Address, ports: Iterable[PortConfig]) -> None:
+    """Let a task take its published ports on its ingress address, and nothing else there (moby `addRedirectRules`).
+
+    Does nothing without ports. The rules go with the sandbox.
+    """
+    tables = namespace.netfilter.iptables(4)
+    own = format_ip(address)
+    served = list(ports)
+    for port in served:
+        protocol, target = port.protocol, port.target_port
+        tables.append(
+            "nat", "PREROUTING",
+            f"-d {own} -p {protocol} --dport {port.published_port} -j REDIRECT --to-ports {target}",
+        )  # fmt: skip
+        tables.insert(
+            "filter", "INPUT",
+            f"-d {own} -p {protocol} --dport {target} -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+        )  # fmt: skip
+        tables.insert(
+            "filter", "OUTPUT",
+            f"-s {own} -p {protocol} --sport {target} -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+        )  # fmt: skip
+    if not served:
+        return
+    for protocol in ("sctp", "udp", "tcp"):
+        for chain, option in (("INPUT", "-d"), ("OUTPUT", "-s")):
+            rule = f"{option} {own} -p {protocol} -j DROP"
+            if not tables.exists("filter", chain, rule):
+                tables.append("filter", chain, rule)

@@ -1,0 +1,222 @@
+"""Programming a load-balancer sandbox: marks, the virtual service, its destinations, the alias of the virtual address.
+
+A network of a swarm has one such sandbox a node; on the ingress network it is `ingress_sbox`. What is in its namespace is
+what the kernel balances by. IPv4 only, as in the engine. Source: moby `daemon/libnetwork/service_linux.go`
+(docker-v29.7.2), `libnetwork/service_linux.go` (v26.1.5, v28.5.2); `osl/namespace_linux.go` for the sysctls.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.netfilter.errors import IptablesError
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.ipvs import Ipvs, Service
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.iptables import IpTables
+    from cnmsim.libnetwork.ingress import Ingress
+    from cnmsim.libnetwork.options import PortConfig
+    from cnmsim.libnetwork.profile import Profile
+
+#: What libnetwork sets once IPVS is there (`ipvsTweaks`).
+_SYSCTLS = (
+    ("net.ipv4.vs.expire_nodest_conn", "1"),
+    ("net.ipv4.vs.expire_quiescent_template", "1"),
+    ("net.ipv4.vs.conn_reuse_mode", "0"),
+)
+
+
+@frozen
+class LoadBalancer:
+    """What is balanced: a service on one network, known to the packet filter by its mark.
+
+    `ports` are the service's published ports on the ingress network, else none.
+    """
+
+    virtual_ip: Address
+    fwmark: int
+    ports: tuple[PortConfig, ...] = ()
+
+
+@define(eq=False)
+class LoadBalancerSandbox:
+    """The sandbox that balances one network's services on one node.
+
+    `interface` is its device on the network, `address` its own address there with the length of the prefix. `is_dsr`
+    makes destinations answer their clients directly. For the ingress network `ingress` and the sandbox's address on
+    docker_gwbridge, `gateway_address`, are given.
+    """
+
+    namespace: NetworkNamespace
+    interface: str
+    address: tuple[Address, int]
+    profile: Profile
+    is_dsr: bool = False
+    ingress: Ingress | None = None
+    gateway_address: Address | None = None
+
+    def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
+        """Let a service be balanced over one more task; the first one makes the service (moby `addLBBackend`).
+
+        A backend that was disabled gets its weight back only by being removed first. Raises `SystemFault` in
+        libnetwork's words with nothing changed.
+        """
+        service = self._find(balancer)
+        if service is None:
+            service = self._new_service(balancer)
+        try:
+            self._ipvs.add_destination(service, format_ip(backend), method=self._method)
+        except OSError as error:
+            if error.errno != errno.EEXIST:
+                raise SystemFault(
+                    f"Failed to create real server {format_ip(backend)} for {_name(balancer)}: {_reason(error)}"
+                ) from None
+        for key, value in _SYSCTLS:
+            self.namespace.sysctl_set(key, value)
+
+    def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
+        """Give a task no new connections; those it has go on. One that is not there is no error."""
+        service = self._find(balancer)
+        if service is not None and service.find(backend, 0) is not None:
+            self._ipvs.update_destination(service, format_ip(backend), weight=0, method=self._method)
+
+    def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
+        """Remove a task, and with the last one the service: its ports, its marks and its address (moby `rmLBBackend`).
+
+        The SNAT rule of the subnet stays.
+        """
+        service = self._find(balancer)
+        if service is not None:
+            if service.find(backend, 0) is not None:
+                self._ipvs.remove_destination(service, format_ip(backend))
+            if is_last:
+                self._ipvs.remove_service(service)
+        if is_last:
+            if self.ingress is not None and service is not None:
+                self.ingress.remove_ports(self._gateway, balancer.ports)
+            self._unmark(balancer)
+            self._remove_alias(balancer.virtual_ip)
+
+    # --- the service ---------------------------------------------------------------------------------------------
+
+    @property
+    def _ipvs(self) -> Ipvs:
+        return self.namespace.ipvs
+
+    @property
+    def _tables(self) -> IpTables:
+        return self.namespace.netfilter.iptables(4)
+
+    @property
+    def _method(self) -> str:
+        return "dr" if self.is_dsr else "masq"
+
+    @property
+    def _gateway(self) -> Address:
+        if self.gateway_address is None:
+            raise SystemFault("Failed to add ingress: the sandbox has no address on docker_gwbridge")
+        return self.gateway_address
+
+    def _find(self, balancer: LoadBalancer) -> Service | None:
+        try:
+            return self._ipvs.find_service(fwmark=balancer.fwmark)
+        except OSError:
+            return None
+
+    def _new_service(self, balancer: LoadBalancer) -> Service:
+        has_alias = self._add_alias(balancer.virtual_ip)
+        try:
+            if self.ingress is not None:
+                self.ingress.add_ports(self._gateway, balancer.ports)
+            try:
+                self._mark(balancer)
+            except IptablesError as error:
+                self._unmark(balancer)
+                if self.ingress is not None:
+                    self.ingress.remove_ports(self._gateway, balancer.ports)
+                raise SystemFault(f"Failed to add firewall mark rule: {error.text}") from None
+        except SystemFault:
+            if has_alias:
+                self._remove_alias(balancer.virtual_ip)
+            raise
+        return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr")
+
+    def _add_alias(self, address: Address) -> bool:
+        """Give the interface the virtual address; tell whether it had it not. One left behind is an error up to 28.5."""
+        device = self.namespace.devices[self.interface]
+        try:
+            self.namespace.add_address(device, f"{format_ip(address)}/32")
+        except OSError as error:
+            if error.errno == errno.EEXIST and self.profile.tolerates_stale_vip:
+                return False
+            raise SystemFault(
+                f"Failed add IP alias {format_ip(address)} to LB endpoint interface {self.interface}: {_reason(error)}"
+            ) from None
+        return True
+
+    def _remove_alias(self, address: Address) -> None:
+        device = self.namespace.devices.get(self.interface)
+        if device is not None and any(item.address == address for item in device.addresses):
+            self.namespace.remove_address(device, f"{format_ip(address)}/32")
+
+    # --- marks ---------------------------------------------------------------------------------------------------
+
+    def _mark(self, balancer: LoadBalancer) -> None:
+        """Mark what is for the service, and let masqueraded requests come from this node (moby `configureFWMark`)."""
+        port_rules, address_rule = _mark_rules(balancer)
+        for rule in port_rules:
+            self._tables.append("mangle", "PREROUTING", rule)
+        if not self.is_dsr:
+            own, length = self.address
+            rule = f"-d {Prefix.of(own, length)} -m ipvs --ipvs -j SNAT --to-source {format_ip(own)}"
+            if not self._tables.exists("nat", "POSTROUTING", rule):
+                self.namespace.sysctl_set("net.ipv4.vs.conntrack", "1")
+                self._tables.append("nat", "POSTROUTING", rule)
+        self._tables.append("mangle", "INPUT", address_rule)
+
+    def _unmark(self, balancer: LoadBalancer) -> None:
+        port_rules, address_rule = _mark_rules(balancer)
+        for chain, rule in (*(("PREROUTING", rule) for rule in port_rules), ("INPUT", address_rule)):
+            if self._tables.exists("mangle", chain, rule):
+                self._tables.delete("mangle", chain, rule)
+
+
+def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
+    """Give the rules that mark by published port, and the one that marks by virtual address."""
+    mark = f"-j MARK --set-mark {balancer.fwmark}"
+    ports = [f"-p {port.protocol} --dport {port.published_port} {mark}" for port in balancer.ports]
+    return ports, f"-d {format_ip(balancer.virtual_ip)}/32 {mark}"
+
+
+def _name(balancer: LoadBalancer) -> str:
+    return f"vip {format_ip(balancer.virtual_ip)} fwmark {balancer.fwmark}"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+# --- direct server return, in the sandbox of a task --------------------------------------------------------------------
+
+
+def hold_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
+    """Let a task of a `dsr` network take what is sent to its service's address, without answering ARP for it.
+
+    Its interface there asks and answers with addresses of its own only (moby `DisableARPForVIP`).
+    """
+    namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_ignore", "1")
+    namespace.sysctl_set(f"net.ipv4.conf.{interface}.arp_announce", "2")
+    if not any(item.address == virtual_ip for item in namespace.loopback.addresses):
+        namespace.add_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")
+
+
+def release_virtual_ip(namespace: NetworkNamespace, virtual_ip: Address) -> None:
+    """Take the service's address from a task that leaves a `dsr` network."""
+    if any(item.address == virtual_ip for item in namespace.loopback.addresses):
+        namespace.remove_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")
