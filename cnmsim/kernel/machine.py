@@ -11,6 +11,7 @@ from cnmsim.kernel import procsys
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.notices import NoticeLog
 from cnmsim.kernel.process import Process, Program
 
 # The kernel's own threads come first on a real machine.
@@ -21,7 +22,7 @@ _FIRST_PID = 1000
 class Machine:
     """One Linux machine. `name` is its host name, and the name of its root network namespace in traces.
 
-    `namespaces` holds the named ones, by the path of the file that holds them open.
+    `namespaces` holds the named ones, by the path of the file that holds them open, `notices` what went wrong on links.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Machine:
     files: FileSystem = field(factory=FileSystem, init=False)
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
+    notices: NoticeLog = field(factory=NoticeLog, init=False, repr=False)
     random: Random = field(init=False, repr=False)
     _next_pid: int = field(default=_FIRST_PID, init=False)
 

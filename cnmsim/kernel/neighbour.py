@@ -24,6 +24,7 @@ from cnmsim.kernel.address import (
 from cnmsim.kernel.clock import NS, Timer
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.notices import duplicate_address
 from cnmsim.kernel.packet import CtState, MalformedPacketError, Packet, build_ip
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmpv6_message
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _REACHABLE_NS = 30 * NS
 _DELAY_S = 5.0
+_LOCKTIME_NS = 1 * NS
 _RETRANS_S = 1.0
 _PROBES = 3
 _QUEUE = 100
@@ -68,6 +70,7 @@ class Neighbour:
     mac: Mac | None = None
     _state: NeighbourState = NeighbourState.INCOMPLETE
     confirmed_ns: int = 0
+    updated_ns: int = 0
     probes: int = 0
     timer: Timer | None = None
     queue: list[tuple[Packet, Observer | None]] = Factory(list)
@@ -280,6 +283,8 @@ class NeighbourTable:
 
     def _confirmed(self, entry: Neighbour, mac: Mac) -> None:
         self._stop(entry)
+        if entry.mac != mac:
+            entry.updated_ns = self._namespace.clock.now_ns
         entry.mac = mac
         entry._state = NeighbourState.REACHABLE
         entry.confirmed_ns = self._namespace.clock.now_ns
@@ -292,6 +297,7 @@ class NeighbourTable:
         if entry.mac != mac or entry.state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED):
             self._stop(entry)
             entry.mac = mac
+            entry.updated_ns = self._namespace.clock.now_ns
             entry._state = NeighbourState.STALE
             self._flush_queue(entry)
 
@@ -321,6 +327,8 @@ class NeighbourTable:
             device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
             return
         sender, mac = message.sender_ip, message.sender_mac
+        if self._is_claimed(sender, mac, device, frame):
+            return
         if message.operation == ARP_REQUEST and self._answers_arp(message.target_ip, sender, device):
             if any(sender):
                 entry = self._entries.setdefault((device, sender), Neighbour(device, sender))
@@ -343,6 +351,27 @@ class NeighbourTable:
             self._confirmed(known, mac)
         else:
             self._learnt(known, mac)
+
+    def _is_claimed(self, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
+        """Take note of a second station with an address: our own, or one that was answered for just now.
+
+        `True` if the message is to be ignored: Linux holds on to the first of two answers for a second (arp_process,
+        locktime), unless the other announces itself.
+        """
+        namespace = self._namespace
+        if namespace.has_address(sender):  # RFC 5227 §2.4
+            if not any(own.mac == mac for own in namespace.devices.values()):
+                duplicate_address(device, sender, device.mac, mac, frame)
+            return False
+        known = self._entries.get((device, sender))
+        if known is None or known.mac in (None, mac) or known._state is NeighbourState.PERMANENT:
+            return False
+        is_announcement = frame[28:32] == frame[38:42]  # it may well be the address's next owner
+        if is_announcement or namespace.clock.now_ns - known.updated_ns > _LOCKTIME_NS:
+            return False
+        assert known.mac is not None
+        duplicate_address(device, sender, known.mac, mac, frame)
+        return True
 
     def _answers_arp(self, target: Address, sender: Address, device: Device) -> bool:
         namespace = self._namespace
@@ -397,6 +426,12 @@ class NeighbourTable:
         message = packet.payload
         if len(message) < 24 or packet.ttl != 255:
             self._namespace.drop(packet, DropReason.MALFORMED, "neighbour advertisement", device=device.name)
+            return
+        claimed = _link_layer_option(message[24:], 2)
+        if claimed is not None and self._namespace.has_address(message[8:24]):
+            if not any(own.mac == claimed for own in self._namespace.devices.values()):
+                head = device.mac + claimed + _IPV6
+                duplicate_address(device, message[8:24], device.mac, claimed, head + packet.data)
             return
         entry = self._entries.get((device, message[8:24]))
         if entry is None or entry._state is NeighbourState.PERMANENT:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
+from cnmsim.observe import wires
 from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station, shared_networks
@@ -209,6 +210,9 @@ def _rejected(case: Case, loss: Hop) -> Advice:
 
 
 def _no_route(case: Case, loss: Hop) -> Advice:
+    child = wires.no_way_to_child(case, loss)
+    if child is not None:
+        return child
     station = case.station(loss.place)
     if station is not None and station is case.source:
         return no_route_from(case)
@@ -272,6 +276,9 @@ def _forwarding_off(case: Case, loss: Hop) -> Advice:
 
 
 def _neighbour_failed(case: Case, loss: Hop) -> Advice:
+    wire = wires.unanswered(case, loss)
+    if wire is not None:
+        return wire
     address = destination_of(loss)
     who = case.directory.owner(address_at(loss) or b"")
     if who is None:
@@ -356,4 +363,7 @@ _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
     DropReason.NO_CARRIER: _link,
     DropReason.LINK_LOSS: _link_loss,
     DropReason.IPV6_DISABLED: _ipv6_disabled,
+    DropReason.PORT_SECURITY: wires.port_security,
+    DropReason.NO_VLAN: wires.no_vlan,
+    DropReason.KEPT_APART: wires.kept_apart,
 }

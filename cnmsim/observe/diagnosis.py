@@ -21,6 +21,7 @@ from cnmsim.observe.lookup import Lookup
 from cnmsim.observe.probe import Ending
 from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
 from cnmsim.observe.verdict import Finding, Verdict
+from cnmsim.observe.wires import clashes
 
 _REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT})
 
@@ -28,7 +29,7 @@ _REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT})
 def diagnose(case: Case) -> Finding:
     """Give the finding on a probe that has ended."""
     verdict = verdict_of(case)
-    return {
+    finding = {
         Verdict.ANSWERED: _arrived,
         Verdict.DELIVERED: _arrived,
         Verdict.REFUSED: _refused,
@@ -36,6 +37,7 @@ def diagnose(case: Case) -> Finding:
         Verdict.TIMEOUT: _timed_out,
         Verdict.NAME_NOT_FOUND: _no_name,
     }[verdict](case, verdict)
+    return evolve(finding, remarks=(*finding.remarks, *clashes(case)))
 
 
 def verdict_of(case: Case) -> Verdict:

@@ -140,7 +140,7 @@ def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], message
         index
         for index, event in enumerate(events)
         # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
-        if (readings[index].is_link and not _is_loss(event))
+        if (readings[index].is_link and event.step is not Step.NOTE and not _is_loss(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain

@@ -1,0 +1,82 @@
+"""What goes wrong on a machine's links without any program being told, kept for whoever looks after the lab."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import Step
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+
+#: A clash that goes on is told of again after this long.
+_AGAIN_NS = 60 * NS
+_KEPT = 1000
+
+
+class NoticeKind(Enum):
+    """What a notice is about."""
+
+    DUPLICATE_ADDRESS = "duplicate-address"
+
+
+@frozen
+class Notice:
+    """One thing that happened on a link.
+
+    `place` is the namespace that noticed (a host or a container), `device` its interface, `address` the IP address
+    that two stations claim, `macs` the two. `time_ns` is virtual time.
+    """
+
+    time_ns: int
+    kind: NoticeKind
+    place: str
+    device: str
+    address: Address
+    macs: tuple[Mac, Mac]
+
+    @property
+    def text(self) -> str:
+        """The notice in one sentence."""
+        one, other = map(format_mac, self.macs)
+        return f"duplicate address {format_ip(self.address)}: {one} and {other} both claim it"
+
+    def __str__(self) -> str:
+        return f"{self.time_ns / NS:.6f} {self.place} {self.device}: {self.text}"
+
+
+@define
+class NoticeLog:
+    """The last notices of one machine, oldest first."""
+
+    notices: list[Notice] = field(factory=list)
+
+    def add(self, notice: Notice) -> bool:
+        """Keep a notice, unless its like was kept in the last minute."""
+        for other in reversed(self.notices):
+            if notice.time_ns - other.time_ns > _AGAIN_NS:
+                break
+            if (other.place, other.address, set(other.macs)) == (notice.place, notice.address, set(notice.macs)):
+                return False
+        self.notices.append(notice)
+        del self.notices[:-_KEPT]
+        return True
+
+
+def duplicate_address(device: Device, address: Address, one: Mac, other: Mac, frame: bytes) -> None:
+    """Note that two stations claim an address, as a station behind `device` sees it; `frame` shows it."""
+    namespace = device.namespace
+    if namespace is None:
+        return
+    notice = Notice(
+        device.clock.now_ns, NoticeKind.DUPLICATE_ADDRESS, namespace.name, device.name, address, (one, other)
+    )
+    if namespace.machine is not None:
+        namespace.machine.notices.add(notice)
+    if device.clock.context is not None:
+        namespace.report(Step.NOTE, notice.text, frame, device=device.name, is_frame=True)
