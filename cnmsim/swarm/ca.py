@@ -6,22 +6,18 @@ cluster's id). Source: moby/swarmkit `ca/{certificates,config,server}.go` (vendo
 
 from __future__ import annotations
 
-import re
 from random import Random
 
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.identity import base36
+from cnmsim.swarm.identity import parse_join_token
 
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
 #: How long a node's certificate is valid unless the cluster's spec says otherwise.
 DEFAULT_EXPIRY_S = 90 * 24 * 3600.0
 #: Certificates are backdated, for nodes whose clocks are behind.
 BACKDATE_S = 3600.0
-
-_DIGEST_LENGTH, _SECRET_LENGTH = 50, 25
-_TOKEN = re.compile(rf"SWMTKN-(1|2)-([0-9a-z]{{{_DIGEST_LENGTH}}})-([0-9a-z]{{{_SECRET_LENGTH}}})")
 
 
 @frozen
@@ -53,14 +49,14 @@ class Certificate:
 
 @frozen
 class RootCa:
-    """The authority of one cluster, known by the digest of its certificate (50 characters, base 36)."""
+    """The authority of one cluster, known by the SHA-256 of its certificate, in hexadecimal."""
 
     digest: str
 
     @classmethod
     def create(cls, random: Random) -> RootCa:
         """Make the authority of a new cluster."""
-        return cls(base36(random.getrandbits(256), _DIGEST_LENGTH))
+        return cls(f"{random.getrandbits(256):064x}")
 
     def issue(
         self, random: Random, node_id: str, role: str, organization: str, wall_s: float, expiry_s: float
@@ -75,19 +71,9 @@ class RootCa:
         return certificate.issuer_digest == self.digest and certificate.is_valid_at(wall_s)
 
 
-def new_secret(random: Random) -> str:
-    """Draw the secret part of a join token: 128 bits in base 36."""
-    return base36(random.getrandbits(128), _SECRET_LENGTH)
-
-
-def join_token(digest: str, secret: str) -> str:
-    """Give the text of a join token."""
-    return f"SWMTKN-1-{digest}-{secret}"
-
-
 def token_digest(token: str) -> str:
     """Give the digest of the authority a join token names. Raises `InvalidParameter` for a text that is no token."""
-    found = _TOKEN.fullmatch(token)
-    if found is None:
-        raise InvalidParameter("invalid join token")
-    return found.group(2)
+    try:
+        return parse_join_token(token)[0]
+    except ValueError as error:
+        raise InvalidParameter(str(error)) from None

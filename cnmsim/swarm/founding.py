@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from random import Random
 
-from cnmsim.swarm.ca import RootCa, join_token, new_secret
-from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.ca import RootCa
+from cnmsim.swarm.identity import join_token, new_id
 from cnmsim.swarm.objects import (
     Annotations,
     Availability,
@@ -51,8 +51,8 @@ def found_cluster(
         spec,
         root_ca=RootCaObject(
             digest=root.digest,
-            worker_token=join_token(root.digest, new_secret(random)),
-            manager_token=join_token(root.digest, new_secret(random)),
+            worker_token=join_token(random, root.digest),
+            manager_token=join_token(random, root.digest),
         ),
         default_address_pool=pools,
         subnet_size=subnet_size,

@@ -20,7 +20,7 @@ from cnmsim.swarm.broker import Broker
 from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.caservice import CaService
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
-from cnmsim.swarm.errors import RpcFailedPrecondition, RpcUnavailable, RpcUnknown
+from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcUnavailable, RpcUnknown
 from cnmsim.swarm.manager import Manager
 from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rolemanager import RoleManager
@@ -98,7 +98,7 @@ class ManagerNode:
     _led_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.manager = Manager(self.clock, self.random, self.store, self.profile)
+        self.manager = Manager(self.clock, self.random, self.store, self.profile, self.member.node_id)
         self.manager.control.raft = self
         self.raft = Raft(
             self.clock,
@@ -144,9 +144,14 @@ class ManagerNode:
         return self._local
 
     def _lead(self) -> None:
+        self.store.propose = self._propose
         self.manager.lead()
         self._members_changed()
         self._roles.begin()
+
+    def _propose(self, _changes: object) -> None:
+        if not self.raft.has_quorum():
+            raise NotLeader
 
     def _resign(self) -> None:
         self._roles.end()
@@ -165,7 +170,9 @@ class ManagerNode:
             "dispatcher.update_task_status": lambda peer, argument: dispatcher.update_task_status(
                 _node_id(peer), argument[0], argument[1]
             ),
-            "resource.attach": lambda peer, argument: self.manager.control.attach_network(_node_id(peer), *argument),
+            "resource.attach": lambda peer, argument: self.manager.control.attach_network(
+                _node_id(peer), argument[1], argument[0], argument[2]
+            ),
             "resource.detach": lambda peer, task_id: self.manager.control.detach_network(_node_id(peer), task_id),
             "control": self._control,
             "raft.join": self._join,

@@ -242,7 +242,7 @@ class SwarmNode:
                     client.close()
                 assert isinstance(root, RootCa)
                 if root.digest != digest:
-                    raise SystemFault(f"remote CA does not match fingerprint. Expected: {int(digest, 36):064x}")
+                    raise SystemFault(f"remote CA does not match fingerprint. Expected: {digest}")
             except CnmsimError as failure:
                 error = failure
                 await sleep(self.clock, _RETRY_S)

@@ -10,7 +10,8 @@ from cnmsim import Lab
 from cnmsim.errors import NotFound
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import run_until
-from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, join_token, new_secret, token_digest
+from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.identity import join_token
 from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, ServerStream, Service, dial
 
 
@@ -157,6 +158,6 @@ def test_a_call_nobody_answers_takes_its_connection_with_it() -> None:
 def test_join_tokens_name_their_authority() -> None:
     random = Lab().clock.stream("tokens")
     root = RootCa.create(random)
-    token = join_token(root.digest, new_secret(random))
+    token = join_token(random, root.digest)
     assert token.startswith("SWMTKN-1-")
     assert token_digest(token) == root.digest
