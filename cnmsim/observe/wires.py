@@ -194,10 +194,11 @@ def port_security(case: Case, loss: Hop) -> tuple[str, str]:
 
 def no_vlan(case: Case, loss: Hop) -> tuple[str, str]:
     """Explain a frame of a VLAN that a port or a machine does not have."""
-    del case
+    if case.station(loss.place) is not None:
+        return f"lost on {loss.where}: {loss.what}", "make an interface for that VLAN there, or use another parent"
     return (
-        f"lost at {loss.where}: {loss.decision or loss.what}",
-        "let the trunk carry that VLAN, or use another parent",
+        f"lost at {loss.place}: {loss.decision or loss.what}",
+        "let that port carry the VLAN, or use another parent",
     )
 
 
