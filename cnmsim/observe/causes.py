@@ -331,6 +331,13 @@ def _nat_exhausted(case: Case, loss: Hop) -> Advice:
     )
 
 
+def _no_destination(case: Case, loss: Hop) -> Advice:
+    return (
+        f"{where_lost(case, loss, 'refused')}: {loss.what}",
+        f"look at `ipvsadm -Ln` on {loss.place}: give the service a real server whose weight is not 0",
+    )
+
+
 def _ipv6_disabled(case: Case, loss: Hop) -> Advice:
     return (
         f"{where_lost(case, loss)}: IPv6 is disabled on {loss.device}",
@@ -348,6 +355,7 @@ _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
     DropReason.NETFILTER_POLICY: _policy,
     DropReason.NETFILTER_REJECT: _rejected,
     DropReason.NAT_EXHAUSTED: _nat_exhausted,
+    DropReason.NO_DESTINATION: _no_destination,
     DropReason.NO_ROUTE: _no_route,
     DropReason.UNREACHABLE_ROUTE: _route_says,
     DropReason.BLACKHOLE_ROUTE: _route_says,

@@ -23,7 +23,7 @@ from cnmsim.observe.stations import Listener, Station, shared_networks, stack_ow
 from cnmsim.observe.verdict import Finding, Verdict
 from cnmsim.observe.wires import clashes
 
-_REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT})
+_REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
 
 
 def diagnose(case: Case) -> Finding:
@@ -159,7 +159,7 @@ def _refused(case: Case, verdict: Verdict) -> Finding:
     if not losses:
         return Finding(verdict, f"{case.goal} answered with a refusal", "start a program that listens there")
     loss = losses[-1]
-    if loss.reason is DropReason.NETFILTER_REJECT:
+    if loss.reason is not DropReason.PORT_CLOSED:
         cause, fix = advice_on(case, loss)
         return Finding(verdict, cause, fix, (), loss)
     server = case.station(loss.place)

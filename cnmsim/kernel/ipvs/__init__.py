@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cnmsim.kernel.ipvs.connection import IpvsConnection
+from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.ipvs import Ipvs
 from cnmsim.kernel.ipvs.service import Counters, Destination, Method, Service
 from cnmsim.kernel.ipvs.state import IpvsState
 
-__all__ = ["Counters", "Destination", "Ipvs", "IpvsConnection", "IpvsState", "Method", "Service"]
+__all__ = ["Counters", "Destination", "Hooks", "Ipvs", "IpvsConnection", "IpvsState", "Method", "Service"]

@@ -19,7 +19,7 @@ from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
 from cnmsim.kernel.packet import CtState, Packet
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.ipvs import Ipvs
+    from cnmsim.kernel.ipvs import Hooks, Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
 
 #: One thing a hook does to a packet; `False` ends the packet.
@@ -129,11 +129,11 @@ class Netfilter:
             if at_entry and has_nat:
                 found.append(self._nat_step(family, hook, is_source=False))
             if hook is Hook.OUTPUT and self.ipvs is not None:
-                found += [self.ipvs.reply, self.ipvs.request]
+                found += [self.ipvs.hooks.reply, self.ipvs.hooks.request]
             found += self._chain_steps(family, "filter", hook)
             found += self._chain_steps(family, "security", hook)
             if self.ipvs is not None:
-                found += self._balancing(self.ipvs, hook)
+                found += self._balancing(self.ipvs.hooks, hook)
             if hook in (Hook.INPUT, Hook.POSTROUTING):
                 if has_nat:
                     found.append(self._nat_step(family, hook, is_source=True))
@@ -145,7 +145,7 @@ class Netfilter:
         return steps
 
     @staticmethod
-    def _balancing(ipvs: Ipvs, hook: Hook) -> list[HookStep]:
+    def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
         """Give what IPVS does after the filter at a hook (ip_vs_ops4)."""
         if hook is Hook.INPUT:
             return [ipvs.reply, ipvs.request]

@@ -84,7 +84,7 @@ def _compile(match: Extension, family: int, netfilter: Netfilter) -> Test:
         ipvs = netfilter.ipvs
         if not packet.is_ipvs or ipvs is None:
             return False
-        connection = ipvs.connection_of(packet)
+        connection = ipvs.hooks.connection_of(packet)
         if connection is None:
             return False
         if direction is not None and (

@@ -1,0 +1,211 @@
+"""What IPVS does to packets at netfilter's hooks (ip_vs_core.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import IPV4_BROADCAST, format_ip, is_multicast
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.icmp import UNREACHABLE, UNREACHABLE6
+from cnmsim.kernel.ipvs.connection import IpvsConnection
+from cnmsim.kernel.ipvs.icmp import ERRORS
+from cnmsim.kernel.ipvs.service import Method, Service, endpoint_text
+from cnmsim.kernel.ipvs.state import IpvsState
+from cnmsim.kernel.ipvs.sysctls import PREFIX
+from cnmsim.kernel.ipvs.transmit import Transmitter
+from cnmsim.kernel.netfilter.tuples import invert, quoted_tuple
+from cnmsim.kernel.packet import TCP_RST, TCP_SYN, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.ipvs.ipvs import Ipvs
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_BALANCED = frozenset({6, 17})
+_ICMP = frozenset({1, 58})
+
+
+class Hooks:
+    """The steps of one namespace's packet path that are IPVS's. Each answers whether the packet goes on here."""
+
+    __slots__ = ("_connections", "_ipvs", "_namespace", "_transmitter")
+
+    def __init__(self, ipvs: Ipvs, namespace: NetworkNamespace) -> None:
+        self._ipvs = ipvs
+        self._namespace = namespace
+        self._connections = ipvs.connections
+        self._transmitter = Transmitter(namespace)
+
+    def request(self, packet: Packet) -> bool:
+        """Take what a client sends, at INPUT and OUTPUT (ip_vs_in_hook). `False`: it went another way, or ended."""
+        if packet.is_ipvs or self._ipvs.switch("backup_only"):
+            return True
+        protocol = packet.protocol
+        if protocol in _ICMP:
+            return self.forward_error(packet)
+        if protocol not in _BALANCED or packet.fragment_offset:
+            return True
+        key = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
+        connection = self._connections.of_request(key)
+        if connection is not None and protocol == 6 and packet.tcp_flags & TCP_SYN and self._begins_anew(connection):
+            if self._end(connection, packet):
+                return False
+            connection = None
+        if connection is not None and not connection.destination.is_available:
+            if not self._ipvs.switch("expire_nodest_conn"):
+                self._drop_orphan(packet, connection)
+                return False
+            if self._end(connection, packet):
+                return False
+            connection = None
+        if connection is None:
+            service = self._service_of(packet)
+            if service is None:
+                return True
+            connection = self._schedule(packet, service)
+            if connection is None:
+                return False
+        self._count(packet, connection, is_reply=False)
+        return self._transmitter.send(packet, connection)
+
+    def reply(self, packet: Packet) -> bool:
+        """Take what a destination answers, at INPUT, FORWARD and OUTPUT (ip_vs_out_hook)."""
+        if packet.is_ipvs:
+            return True
+        protocol = packet.protocol
+        if protocol in _ICMP:
+            return self._reply_error(packet)
+        if protocol not in _BALANCED or packet.fragment_offset:
+            return True
+        connection = self._connections.of_reply((protocol, packet.src, packet.dst, packet.sport, packet.dport))
+        if connection is not None:
+            self._count(packet, connection, is_reply=True)
+            self._transmitter.answer(packet, connection)
+        return True
+
+    def forward_error(self, packet: Packet) -> bool:
+        """Take a client's ICMP error, at INPUT, OUTPUT and FORWARD (ip_vs_in_icmp)."""
+        if packet.is_ipvs or packet.icmp_type not in ERRORS[packet.family]:
+            return True
+        quoted = quoted_tuple(packet)
+        connection = None if quoted is None else self._connections.of_request(invert(quoted))
+        if connection is None:
+            return True
+        self._count(packet, connection, is_reply=False)
+        return self._transmitter.send_error(packet, connection)
+
+    def _reply_error(self, packet: Packet) -> bool:
+        """Take an ICMP error about a packet to a destination (ip_vs_out_icmp)."""
+        if packet.icmp_type not in ERRORS[packet.family]:
+            return True
+        quoted = quoted_tuple(packet)
+        connection = None if quoted is None else self._connections.of_reply(invert(quoted))
+        if connection is not None:
+            self._count(packet, connection, is_reply=True)
+            self._transmitter.answer_error(packet, connection)
+        return True
+
+    def connection_of(self, packet: Packet) -> IpvsConnection | None:
+        """Give the connection of a balanced request on its way to the destination, as xt_ipvs looks it up."""
+        return self._connections.of_reply((packet.protocol, packet.dst, packet.src, packet.dport, packet.sport))
+
+    # --- connections ---------------------------------------------------------------------------------------------
+
+    def _service_of(self, packet: Packet) -> Service | None:
+        """Find the service a new flow is for: by mark first, then by address (ip_vs_service_find)."""
+        dst = packet.dst
+        flags = packet.tcp_flags
+        if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.switch("sloppy_tcp"))):
+            return None
+        if is_multicast(dst) or dst == IPV4_BROADCAST or self._namespace.is_broadcast(dst):
+            return None
+        found = None
+        for service in self._ipvs.services:
+            if service.family != packet.family:
+                continue
+            if service.fwmark:
+                if service.fwmark == packet.mark:
+                    return service
+            elif (service.protocol, service.address, service.port) == (packet.protocol, dst, packet.dport):
+                found = service
+        return found
+
+    def _schedule(self, packet: Packet, service: Service) -> IpvsConnection | None:
+        """Choose a destination for a new flow; without one its sender is told (ip_vs_schedule, ip_vs_leave)."""
+        destination = service.scheduler.choose(service.destinations)
+        if destination is None:
+            self._refuse(packet, service)
+            return None
+        is_tcp = packet.protocol == 6
+        connection = IpvsConnection(
+            packet.protocol, packet.src, packet.sport, packet.dst, packet.dport,
+            destination.address, destination.port or packet.dport, destination, destination.method,
+            uses_conntrack=bool(self._ipvs.switch("conntrack")),
+            state=IpvsState.NONE if is_tcp else IpvsState.UDP,
+            sees_replies=destination.method is Method.MASQUERADING,
+            expires_ns=self._namespace.clock.now_ns + NS,
+        )  # fmt: skip
+        self._connections.add(connection)
+        service.counters.connections += 1
+        destination.counters.connections += 1
+        if self._namespace.clock.context is not None:
+            self._namespace.report(
+                Step.NOTE, f"IPVS chooses {endpoint_text(connection.real, connection.real_port)}", packet,
+                decision=f"{service} -> {destination}",
+            )  # fmt: skip
+        return connection
+
+    def _refuse(self, packet: Packet, service: Service) -> None:
+        namespace = self._namespace
+        count = len(service.destinations)
+        why = (
+            (f"all {count} have weight 0" if count > 1 else "the only one has weight 0") if count else "there is none"
+        )
+        namespace.drop(
+            packet, DropReason.NO_DESTINATION, f"IPVS has no destination to choose: {why}", decision=str(service)
+        )
+        namespace.icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
+
+    def _begins_anew(self, connection: IpvsConnection) -> bool:
+        """Tell whether a SYN on a known flow is to be scheduled again (is_new_conn_expected)."""
+        if self._ipvs.switch("expire_nodest_conn") and not connection.destination.weight:
+            return True
+        mode = self._ipvs.switch("conn_reuse_mode")
+        return bool(mode) and (
+            connection.state in (IpvsState.TIME_WAIT, IpvsState.CLOSE)
+            or (mode & 2 != 0 and connection.state is IpvsState.FIN_WAIT and not connection.sees_replies)
+        )
+
+    def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
+        """End a connection so that its packet begins another. `True`: conntrack holds the old way, so it is dropped."""
+        tracked = packet.connection
+        is_bound = connection.uses_conntrack and tracked is not None and tracked.is_confirmed
+        connection.uses_conntrack = is_bound
+        self._connections.expire(connection)
+        if is_bound:
+            self._namespace.drop(
+                packet, DropReason.NO_DESTINATION, "its IPVS connection ended with this packet",
+                decision=str(connection.destination.service),
+            )  # fmt: skip
+        return is_bound
+
+    def _drop_orphan(self, packet: Packet, connection: IpvsConnection) -> None:
+        self._namespace.drop(
+            packet, DropReason.NO_DESTINATION, f"destination {format_ip(connection.real)} was removed from IPVS",
+            decision=f"{PREFIX}expire_nodest_conn = 0",
+        )  # fmt: skip
+
+    def _count(self, packet: Packet, connection: IpvsConnection, *, is_reply: bool) -> None:
+        """Count a packet, and let its connection live on from now."""
+        destination = connection.destination
+        size = len(packet.data)
+        for counters in (destination.counters, destination.service.counters):
+            if is_reply:
+                counters.out_packets += 1
+                counters.out_bytes += size
+            else:
+                counters.in_packets += 1
+                counters.in_bytes += size
+        if packet.protocol == connection.protocol:
+            connection.follow(packet, is_reply=is_reply)
+        connection.expires_ns = self._namespace.clock.now_ns + self._ipvs.lifetime_s(connection.state) * NS
