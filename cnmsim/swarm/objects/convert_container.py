@@ -1,0 +1,209 @@
+"""A task's container, from and to the Engine API's JSON (moby `daemon/cluster/convert/container.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.objects.json import mapping, omit_empty, pointer, texts
+from cnmsim.swarm.objects.service import ConfigReference, ContainerSpec, FileTarget, SecretReference
+
+_MOUNT_TYPES = {"bind", "volume", "tmpfs", "npipe", "cluster"}
+_PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
+
+
+def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
+    """Read `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` in the daemon's words."""
+    health = spec.get("Healthcheck")
+    dns = spec.get("DNSConfig")
+    return ContainerSpec(
+        image=spec.get("Image") or "",
+        labels=spec.get("Labels"),
+        command=texts(spec.get("Command")),
+        args=texts(spec.get("Args")),
+        hostname=spec.get("Hostname") or "",
+        env=texts(spec.get("Env")),
+        dir=spec.get("Dir") or "",
+        user=spec.get("User") or "",
+        groups=texts(spec.get("Groups")),
+        privileges=_privileges(spec.get("Privileges")),
+        init=spec.get("Init"),
+        stop_signal=spec.get("StopSignal") or "",
+        tty=bool(spec.get("TTY")),
+        open_stdin=bool(spec.get("OpenStdin")),
+        read_only=bool(spec.get("ReadOnly")),
+        mounts=tuple(_mount(each) for each in spec.get("Mounts") or ()),
+        stop_grace_period_ns=spec.get("StopGracePeriod"),
+        healthcheck=None if health is None else _health(health),
+        hosts=texts(spec.get("Hosts")),
+        dns_config=None if dns is None else omit_empty(*((key, dns.get(key)) for key in _DNS_FIELDS)),
+        secrets=tuple(_secret(each) for each in spec.get("Secrets") or ()),
+        configs=tuple(_config(each) for each in spec.get("Configs") or ()),
+        isolation=_isolation(spec.get("Isolation") or ""),
+        sysctls=spec.get("Sysctls"),
+        capability_add=texts(spec.get("CapabilityAdd")),
+        capability_drop=texts(spec.get("CapabilityDrop")),
+        ulimits=tuple({key: each.get(key) for key in ("Name", "Hard", "Soft")} for each in spec.get("Ulimits") or ()),
+        oom_score_adj=spec.get("OomScoreAdj") or 0,
+        pids_limit=pids_limit,
+    )
+
+
+_DNS_FIELDS = ("Nameservers", "Search", "Options")
+_HEALTH_FIELDS = ("Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
+
+
+def _health(health: Mapping[str, Any]) -> dict[str, Any]:
+    return omit_empty(*((key, health.get(key)) for key in _HEALTH_FIELDS))
+
+
+def _isolation(name: str) -> str:
+    lowered = name.lower()
+    return lowered if lowered in {"hyperv", "process"} else "default"
+
+
+def _privileges(privileges: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if privileges is None:
+        return None
+    credential, selinux = privileges.get("CredentialSpec"), privileges.get("SELinuxContext")
+    if credential is not None:
+        credential = _credential(credential)
+    if selinux is not None:
+        text = {key: selinux.get(key) or "" for key in ("User", "Role", "Type", "Level")}
+        selinux = {"Disable": bool(selinux.get("Disable")), **text}
+    seccomp, apparmor = privileges.get("Seccomp"), privileges.get("AppArmor")
+    return {
+        "CredentialSpec": credential,
+        "SELinuxContext": selinux,
+        **pointer("Seccomp", None if seccomp is None else {"Mode": "default", **seccomp}),
+        **pointer("AppArmor", None if apparmor is None else {"Mode": "default", **apparmor}),
+        "NoNewPrivileges": bool(privileges.get("NoNewPrivileges")),
+    }
+
+
+def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
+    given = [f'"{key.lower()}"' for key in ("Config", "File", "Registry") if credential.get(key)]
+    if not given:
+        text = 'must either provide "file", "registry", or "config" for credential spec'
+        raise InvalidParameter(f"invalid CredentialSpec: {text}")
+    if len(given) == 2:
+        raise InvalidParameter(
+            f"invalid CredentialSpec: cannot specify both {given[0]} and {given[1]} credential specs"
+        )
+    if len(given) > 2:
+        text = f"cannot specify both {', '.join(given[:-1])}, and {given[-1]} credential specs"
+        raise InvalidParameter(f"invalid CredentialSpec: {text}")
+    return {key: credential.get(key) or "" for key in ("Config", "File", "Registry")}
+
+
+def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a mount, keeping what swarm keeps of it."""
+    kind = mount.get("Type") or ""
+    if kind and kind.lower() not in _MOUNT_TYPES:
+        raise InvalidParameter(f'invalid MountType: "{kind}"')
+    bind = mount.get("BindOptions")
+    if bind is not None:
+        propagation = bind.get("Propagation") or ""
+        if propagation and propagation.lower() not in _PROPAGATIONS:
+            raise InvalidParameter(f'invalid MountPropagation: "{propagation}"')
+        is_kept = propagation or bind.get("NonRecursive")
+        bind = (
+            omit_empty(("Propagation", propagation.lower() or "rprivate"), ("NonRecursive", bind.get("NonRecursive")))
+            if is_kept
+            else None
+        )
+    return {
+        **omit_empty(
+            ("Type", kind.lower() or "bind"),
+            ("Source", mount.get("Source")),
+            ("Target", mount.get("Target")),
+            ("ReadOnly", mount.get("ReadOnly")),
+        ),
+        **pointer("BindOptions", bind),
+        **pointer("VolumeOptions", mount.get("VolumeOptions")),
+        **pointer("TmpfsOptions", mount.get("TmpfsOptions")),
+    }
+
+
+def _file(target: Mapping[str, Any] | None) -> FileTarget | None:
+    if target is None:
+        return None
+    return FileTarget(
+        target.get("Name") or "", target.get("UID") or "", target.get("GID") or "", target.get("Mode") or 0
+    )
+
+
+def _secret(reference: Mapping[str, Any]) -> SecretReference:
+    return SecretReference(
+        reference.get("SecretID") or "", reference.get("SecretName") or "", _file(reference.get("File"))
+    )
+
+
+def _config(reference: Mapping[str, Any]) -> ConfigReference:
+    file, runtime = reference.get("File"), reference.get("Runtime")
+    if file is None and runtime is None:
+        raise InvalidParameter("invalid Config: either File or Runtime should be set")
+    if file is not None and runtime is not None:
+        raise InvalidParameter("invalid Config: cannot specify both File and Runtime")
+    return ConfigReference(
+        reference.get("ConfigID") or "", reference.get("ConfigName") or "", _file(file), runtime is not None
+    )
+
+
+def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
+    """Print `TaskTemplate.ContainerSpec`."""
+    return {
+        **omit_empty(
+            ("Image", spec.image),
+            ("Labels", mapping(spec.labels)),
+            ("Command", list(spec.command)),
+            ("Args", list(spec.args)),
+            ("Hostname", spec.hostname),
+            ("Env", list(spec.env)),
+            ("Dir", spec.dir),
+            ("User", spec.user),
+            ("Groups", list(spec.groups)),
+        ),
+        **pointer("Privileges", spec.privileges),
+        **pointer("Init", spec.init),
+        **omit_empty(
+            ("StopSignal", spec.stop_signal),
+            ("TTY", spec.tty),
+            ("OpenStdin", spec.open_stdin),
+            ("ReadOnly", spec.read_only),
+            ("Mounts", list(spec.mounts)),
+        ),
+        **pointer("StopGracePeriod", spec.stop_grace_period_ns),
+        **pointer("Healthcheck", spec.healthcheck),
+        **omit_empty(("Hosts", list(spec.hosts))),
+        **pointer("DNSConfig", spec.dns_config),
+        **omit_empty(
+            ("Secrets", [_secret_to_api(each) for each in spec.secrets if each.file is not None]),
+            ("Configs", [_config_to_api(each) for each in spec.configs]),
+            ("Isolation", spec.isolation or "default"),
+            ("Sysctls", mapping(spec.sysctls)),
+            ("CapabilityAdd", list(spec.capability_add)),
+            ("CapabilityDrop", list(spec.capability_drop)),
+            ("Ulimits", list(spec.ulimits)),
+            ("OomScoreAdj", spec.oom_score_adj),
+        ),
+    }
+
+
+def _file_to_api(file: FileTarget) -> dict[str, Any]:
+    return {"Name": file.name, "UID": file.uid, "GID": file.gid, "Mode": file.mode}
+
+
+def _secret_to_api(reference: SecretReference) -> dict[str, Any]:
+    assert reference.file is not None
+    return {
+        "File": _file_to_api(reference.file),
+        "SecretID": reference.secret_id,
+        "SecretName": reference.secret_name,
+    }
+
+
+def _config_to_api(reference: ConfigReference) -> dict[str, Any]:
+    target = {"Runtime": {}} if reference.file is None else {"File": _file_to_api(reference.file)}
+    return {**target, "ConfigID": reference.config_id, "ConfigName": reference.config_name}
