@@ -362,3 +362,31 @@ def test_wireshark_decrypts_a_capture(tmp_path):
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert found.startswith("42\t")
     assert found.rstrip().endswith(b"between us".hex())
+
+
+def bytecode(vni):
+    return (
+        f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
+    )  # fmt: skip
+
+
+def test_only_the_encrypted_network_is_sealed_and_only_it_refuses_clear_packets(net):
+    encrypt(net)
+    pairs = {vni: net.pair(vni) for vni in (42, 43)}
+    for host in net.hosts.values():
+        tables = host.netfilter.iptables(net.family)
+        tables.flush_chain("mangle", "OUTPUT")
+        matching = f"-p udp --dport 4789 -m bpf --bytecode '{bytecode(42)}'"
+        tables.append("mangle", "OUTPUT", f"{matching} -j MARK --set-mark {MARK}")
+        tables.insert("filter", "INPUT", f"-m policy --dir in --pol none {matching} -j DROP")
+    wire = net.wire()
+    for traced in (True, False, False):
+        for vni, (first, second) in pairs.items():
+            wire.clear()
+            assert net.send(first, second, "10.0.1.3", traced=traced) == [b"hello"], vni
+            assert bool(esp_packets(wire)) is (vni == 42)
+    # A sender that forgets to encrypt is not heard; the other network is.
+    net.hosts["a"].netfilter.iptables(net.family).flush_chain("mangle", "OUTPUT")
+    for vni, (first, second) in pairs.items():
+        assert net.send(first, second, "10.0.1.3", traced=vni == 42) == ([] if vni == 42 else [b"hello"])
+    assert ("b", DropReason.NETFILTER_DROP) in net.witness.drops

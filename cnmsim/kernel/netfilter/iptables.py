@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnmsim.kernel.netfilter import listing, save
+from cnmsim.kernel.netfilter.bpf import is_valid
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError, kernel_refusal, plain_failure
 from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, VERSION, program_name
+from cnmsim.kernel.netfilter.matches.ipsec import program_of
 from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
 from cnmsim.kernel.netfilter.rule import Rule
@@ -378,5 +380,11 @@ def _is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
             if match.get("limit-iface-out") is not None and chain.name in {"PREROUTING", "INPUT"}:
                 return True
             if match.get("limit-iface-in") is not None and chain.name in {"POSTROUTING", "OUTPUT"}:
+                return True
+        if match.name == "bpf" and not is_valid(program_of(match)):
+            return True
+        if match.name == "policy" and chain.policy is not None:
+            wrong = {"in": {"POSTROUTING", "OUTPUT"}, "out": {"PREROUTING", "INPUT"}}
+            if chain.name in wrong[match.settings[0].value]:
                 return True
     return False

@@ -79,7 +79,7 @@ def _rule_line(entry: RuleEntry, number: int, options: set[str], family: int) ->
         text += f"{'!' if is_inverted else ' '}{_host(host, family, is_numeric):<19} "
     if rule.is_goto:
         text += "[goto] "
-    return text + "".join(f" {word}" for word in _extension_words(rule, is_numeric))
+    return text + _extension_text(rule, is_numeric)
 
 
 def _fragment(rule: Rule) -> str:
@@ -103,11 +103,16 @@ def _host(match: HostMatch | None, family: int, is_numeric: bool) -> str:
     return text if name is None else name + text[len(format_ip(match.address)) :]
 
 
-def _extension_words(rule: Rule, is_numeric: bool) -> list[str]:
-    words = [MATCHES[match.name].describe(match, is_numeric) for match in rule.matches]
+def _extension_text(rule: Rule, is_numeric: bool) -> str:
+    text = ""
+    for match in rule.matches:
+        kind = MATCHES[match.name]
+        word = kind.describe(match, is_numeric)
+        text += word if kind.is_glued or not word else f" {word}"
     if rule.target is not None and rule.target.name in TARGETS and not rule.is_goto:
-        words.append(TARGETS[rule.target.name].describe(rule.target, is_numeric))
-    return [word for word in words if word]
+        word = TARGETS[rule.target.name].describe(rule.target, is_numeric)
+        text += f" {word}" if word else ""
+    return text
 
 
 def echo_line(rule: Rule, family: int) -> str:
@@ -119,7 +124,7 @@ def echo_line(rule: Rule, family: int) -> str:
     for host, arrow in ((rule.source, " "), (rule.destination, "-> ")):
         mark = "!" if host is not None and host.is_inverted else ""
         text += f"{arrow}{mark}{_host(host, family, True)}  "
-    return text + "".join(f" {word}" for word in _extension_words(rule, True)) + "\n"
+    return text + _extension_text(rule, True) + "\n"
 
 
 def usage(family: int) -> str:

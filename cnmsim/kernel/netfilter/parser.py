@@ -121,7 +121,9 @@ class _Parser:
         name, equals, value = text.partition("=")
         given = [value] if equals else []
         option = _BY_NAME.get(name)
-        if option is None and self._extension(name, given, inverted):
+        # A loaded extension's own option goes before: `--proto` of the policy match.
+        is_shadowed = any(name == own.name for draft in self.matches for own in draft.options)
+        if (option is None or is_shadowed) and self._extension(name, given, inverted):
             return
         if option is None:
             found = {o.letter: o for n, o in _BY_NAME.items() if n.startswith(name)}

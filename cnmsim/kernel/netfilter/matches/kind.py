@@ -27,7 +27,7 @@ class MatchKind:
 
     `compile` makes the test for one setting of the match in one namespace; `describe` gives the text of a listing
     (`iptables -L`), numeric or with names; `depends` tells for which option ("" for any use) the test reads
-    something beyond the flow cache's key.
+    something beyond the flow cache's key; `is_glued` that a listing puts no blank before its text.
     """
 
     name: str
@@ -39,6 +39,7 @@ class MatchKind:
     families: tuple[int, ...] = (4, 6)
     aliases: tuple[str, ...] = ()
     needs_conntrack: bool = False
+    is_glued: bool = False
 
     def dependencies(self, match: Extension) -> set[str]:
         """Give what this use of the match reads beyond the flow cache's key."""
