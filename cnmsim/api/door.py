@@ -104,7 +104,7 @@ class Door:
         if wish["verb"] != "exec" or not (errands.is_waiting or self._inner is None):
             return False
         host, argv = str(wish["host"]), [str(word) for word in wish["argv"]]
-        errand = errands.ask(lambda: _run_program(self._lab, host, argv))
+        errand = errands.ask(lambda: run_at_once(self._lab, host, argv))
         while True:
             try:
                 status, printed, complaints = errand.result(_LOOK_S)
@@ -146,8 +146,11 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def _run_program(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
-    """Run a program on a host within this instant; gives its status and what it printed."""
+def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
+    """Run a program on a host within this instant; gives its status and what it printed on stdout and on stderr.
+
+    Raises `NotFound` if there is none, `Unavailable` if it would take time. For the thread of the lab.
+    """
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
     stdin.close()

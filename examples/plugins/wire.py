@@ -157,7 +157,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status, reply = self.answer(self.path.removeprefix("/"), asked)
         if self.log_file:
             with open(self.log_file, "a", encoding="utf-8") as log:
-                log.write(json.dumps({"call": self.path[1:], "headers": dict(self.headers), "body": asked, "reply": reply}) + "\n")
+                log.write(
+                    json.dumps({"call": self.path[1:], "headers": dict(self.headers), "body": asked, "reply": reply})
+                    + "\n"
+                )
         content = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/vnd.docker.plugins.v1.2+json")

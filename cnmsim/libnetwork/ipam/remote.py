@@ -65,11 +65,11 @@ class RemoteIpam:
     def default_spaces(self) -> tuple[str, str]:
         """Give the names of the plugin's address spaces, for local and for global networks. Raises `NotFound`."""
         try:
-            return self._spaces()
+            return self._ask_spaces()
         except EngineError as error:
             raise NotFound(f"failed to get default address space: {error.message}") from None
 
-    def _spaces(self) -> tuple[str, str]:
+    def _ask_spaces(self) -> tuple[str, str]:
         told = _call(self.client, "GetDefaultAddressSpaces", None)
         return told.get("LocalDefaultAddressSpace", ""), told.get("GlobalDefaultAddressSpace", "")
 
@@ -88,7 +88,7 @@ class RemoteIpam:
         Those that are not are held until there is one, so that they are not given again, and then released.
         """
         # Without looking: the caller excludes nothing for a network of global scope.
-        is_global = self.profile.remote_ipam_looks_up_spaces and self._spaces()[1] == space
+        is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
         barred = tuple(exclude)
         held: list[str] = []
         try:

@@ -22,7 +22,7 @@ _OK = 200
 class PluginFault(SystemFault):
     """A plugin answered with an HTTP status other than 200, which is `plugin_status`."""
 
-    def __init__(self, message: str, plugin_status: int) -> None:
+    def __init__(self, message: str, plugin_status: int = 500) -> None:
         super().__init__(message)
         self.plugin_status = plugin_status
 

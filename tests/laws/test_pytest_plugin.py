@@ -9,7 +9,7 @@ from pathlib import Path
 
 INNER = """
 import pytest
-from cnmsim.testing.plugin import last_trace
+from cnmsim.testing.pytest_plugin import last_trace
 
 def two_hosts(lab):
     lab.add_host("one", "10.0.0.1/24")
@@ -33,7 +33,7 @@ def test_a_connection_to_a_closed_port(lab):
 
 def pytest_run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (directory / "test_it.py").write_text(INNER, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "cnmsim.testing.plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-p", "cnmsim.testing.pytest_plugin", "-p", "no:cacheprovider"]
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": root}
     return subprocess.run(
@@ -56,7 +56,7 @@ def test_a_failed_test_reports_the_walk_of_its_last_probe(tmp_path):
 
 def test_the_plugin_alone_imports_nothing_heavy():
     code = (
-        "import sys, cnmsim.testing.plugin\n"
+        "import sys, cnmsim.testing.pytest_plugin\n"
         "print([name for name in ('scapy', 'networkx', 'hypothesis', 'dns', 'rich') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
