@@ -11,6 +11,7 @@ from attrs import define
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.ip_children import details
 from cnmsim.userland.ip_config import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.route import Route
 
-_OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "help")
+_OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "xfrm", "help")
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 _LIFETIME = "       valid_lft forever preferred_lft forever"
 
@@ -186,6 +187,8 @@ class _Ip:
 
     def run(self, name: str, words: Words) -> int:
         """Find the command and run it."""
+        if name == "xfrm":
+            return xfrm.run(self.process, self.namespace, words)
         changes = self.changes
         commands: dict[str, dict[str, Callable[[Words], None]]] = {
             "address": {
@@ -417,7 +420,7 @@ def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
         return "Error: Nexthop has invalid gateway."
     if name == "route" and number == errno.ENETDOWN:
         return "Error: Device for nexthop is not up."
-    if name == "link" and "VXLAN" in str(error):
+    if (name == "link" and "VXLAN" in str(error)) or (name == "xfrm" and number == errno.ENOSYS):
         return f"Error: {error.strerror}."
     if name == "link" and number == errno.EINVAL and is_mtu:
         return "Error: mtu less than device minimum."
