@@ -54,7 +54,11 @@ class FileSystem:
         return self.file(path).content
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file's content, or make the file. Raises `IsADirectoryError` or `NotADirectoryError`."""
+        """Replace a file's content, or make the file.
+
+        Raises `IsADirectoryError`, `NotADirectoryError`, and what a mounted file refuses (`OSError`); nobody makes files
+        below what is mounted (`FileNotFoundError`).
+        """
         self._open_for_writing(path).content = content
 
     def append(self, path: str, content: bytes) -> None:
@@ -78,6 +82,13 @@ class FileSystem:
         """Put files below `path` that `find` gives by their way from there, in place of what was mounted there."""
         self._mounts[_resolve(path)] = find
 
+    def mounted(self, path: str) -> Callable[[str], File | None] | None:
+        """Give what was mounted at `path`, if anything was."""
+        return self._mounts.get(_resolve(path))
+
+    def _is_mounted(self, path: str) -> bool:
+        return any(path.startswith(f"{at}/") for at in self._mounts)
+
     def _find(self, path: str) -> File | None:
         found = self._files.get(path)
         if found is None:
@@ -100,6 +111,8 @@ class FileSystem:
         path = _resolve(path)
         if path in self._files:
             raise FileExistsError(errno.EEXIST, "File exists", path)
+        if self._is_mounted(path):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         if self._file_above(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
         while path not in self._directories:
@@ -107,10 +120,15 @@ class FileSystem:
             path = posixpath.dirname(path)
 
     def remove(self, path: str) -> None:
-        """Remove a file or an empty directory. Raises `FileNotFoundError`, or `OSError` (ENOTEMPTY)."""
+        """Remove a file or an empty directory.
+
+        Raises `FileNotFoundError`, `PermissionError` for a mounted file, or `OSError` (ENOTEMPTY).
+        """
         path = _resolve(path)
         if path not in self._directories:
             self.file(path)
+            if path not in self._files:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
             del self._files[path]
             return
         if self.listdir(path):
@@ -130,6 +148,8 @@ class FileSystem:
         path = _resolve(path)
         found = self._find(path)
         if found is None:
+            if self._is_mounted(path):
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
             found = File()
             self.bind(path, found)
         return found

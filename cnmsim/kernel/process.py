@@ -150,6 +150,15 @@ class Process:
         }  # fmt: skip
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
+    def daemonise(self, program: Program, *sockets: Socket) -> Process:
+        """Go on with `program` in the background, as daemon(3): in a child without streams, which holds `sockets` now."""
+        child = self.start(program, list(self.argv), stdin=None, stdout=None, stderr=None)
+        for socket in sockets:
+            self.sockets.remove(socket)
+            socket.owner = child
+            child.sockets.append(socket)
+        return child
+
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of virtual time."""
         await sleep(self.clock, seconds)
@@ -169,7 +178,12 @@ class Process:
         if pipe.is_closed or pipe.is_reader_closed:
             self.kill(SIGPIPE)
             return
-        pipe.write(data.encode() if isinstance(data, str) else data)
+        try:
+            pipe.write(data.encode() if isinstance(data, str) else data)
+        except OSError as error:  # a file that stdout was redirected to takes not everything: a sysctl
+            if pipe is not self.stderr:
+                self.error(f"{self.name}: write error: {error.strerror}\n")
+            self.exit(1)
 
     def udp(self, family: int = 4) -> UdpSocket:
         """Open a UDP socket of family 4 or 6."""
@@ -228,11 +242,19 @@ class Process:
         self.machine.processes.pop(self.pid, None)
         if self.parent is not None:
             self.parent.children.remove(self)
-        for child in self.children:
-            child.parent = None
+        self._orphan_children()
         self.exited.set_result(status)
         if self.on_exit is not None:
             self.on_exit(self)
+
+    def _orphan_children(self) -> None:
+        """Give the children to the first process of the PID namespace, if there is one (find_new_reaper)."""
+        processes = self.machine.processes.values()
+        init = next((other for other in processes if other.is_init and other.files is self.files), None)
+        for child in self.children:
+            child.parent = init
+            if init is not None:
+                init.children.append(child)
 
 
 Program = Callable[[Process], Coroutine[Any, Any, int]]

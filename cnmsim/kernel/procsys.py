@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from cnmsim.kernel.files import File
 
 if TYPE_CHECKING:
@@ -39,16 +41,36 @@ class SysctlFile(File):
             self._namespace.sysctl_set(self._key, value)
 
 
-def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
-    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges."""
+@frozen
+class ProcSys:
+    """The sysctls of a namespace as a tree of files."""
 
-    def find(path: str) -> File | None:
+    namespace: NetworkNamespace
+    is_read_only: bool
+
+    def __call__(self, path: str) -> File | None:
+        """Give the file of a sysctl, if there is such a one."""
         # A dot in a path belongs to a device's name, and the sysctl has a dot in either place.
         key = path.replace("/", ".")
         try:
-            namespace.sysctl_get(key)
+            self.namespace.sysctl_get(key)
         except OSError:
             return None
-        return SysctlFile(namespace, key, is_read_only=is_read_only)
+        return SysctlFile(self.namespace, key, is_read_only=self.is_read_only)
 
-    files.mount(ROOT, find)
+
+def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
+    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges."""
+    files.mount(ROOT, ProcSys(namespace, is_read_only))
+
+
+def write(files: FileSystem, namespace: NetworkNamespace, key: str, value: str) -> None:
+    """Set a sysctl as a program does that has these files mounted and is in this namespace (which nsenter may choose).
+
+    Raises `OSError`: ENOENT for a key nobody knows, EROFS where /proc/sys is mounted read-only, EINVAL for a bad value.
+    """
+    namespace.sysctl_get(key)
+    mounted = files.mounted(ROOT)
+    if isinstance(mounted, ProcSys) and mounted.is_read_only:
+        raise OSError(errno.EROFS, "Read-only file system")
+    namespace.sysctl_set(key, value)

@@ -99,6 +99,7 @@ _CONTAINER = {
     "nslookup": "nslookup",
     "ping": "ping",
     "ping6": "ping",
+    "sysctl": "sysctl:busybox",
     "curl": "curl",
     "dig": "dig",
 }

@@ -19,6 +19,7 @@ _TEXTS = {
     errno.ENOTDIR: "Not a directory",
     errno.EISDIR: "Is a directory",
     errno.EINVAL: "Invalid argument",
+    errno.EROFS: "Read-only file system",
     errno.EPIPE: "Broken pipe",
     errno.ERANGE: "Numerical result out of range",
     errno.ENOTEMPTY: "Directory not empty",

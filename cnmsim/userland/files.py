@@ -208,8 +208,8 @@ async def rm(process: Process) -> int:
                 _remove_tree(process.files, place)
             else:
                 process.files.remove(place)
-        except FileNotFoundError as error:
-            if "f" not in options:
+        except OSError as error:
+            if "f" not in options or not isinstance(error, FileNotFoundError):
                 status = complain(process, f"can't remove '{operand}': {strerror(error)}")
     return status
 
@@ -248,11 +248,19 @@ async def touch(process: Process) -> int:
         return 1
     if not options.operands:
         return show_usage(process, "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE...")
+    status = 0
     for operand in options.operands:
         place = path_of(process, operand)
-        if not process.files.exists(place) and "c" not in options:
-            process.files.write(place, b"")
-    return 0
+        try:
+            if process.files.exists(place):
+                process.files.append(place, b"")
+            elif "c" not in options:
+                process.files.write(place, b"")
+        except IsADirectoryError:
+            continue
+        except OSError as error:
+            status = complain(process, f"{operand}: {strerror(error)}")
+    return status
 
 
 async def pwd(process: Process) -> int:

@@ -149,7 +149,7 @@ class _Server:
 
 
 async def main(process: Process) -> int:
-    """Run `httpd -f [-p [IP:]PORT] [-h FOLDER]`; it stays in the foreground in any case."""
+    """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it goes on in the background once it has its port."""
     try:
         options = getopt(process.argv[1:], "fivp:u:h:c:r:e:d:m:")
     except UsageError as error:
@@ -168,4 +168,11 @@ async def main(process: Process) -> int:
     except (OSError, ValueError) as error:
         text = strerror(error) if isinstance(error, OSError) else f"bad address '{address}'"
         return complain(process, f"bind: {text}" if isinstance(error, OSError) else text)
-    return await _Server(process, home, address, int(port)).serve(listener)
+
+    async def serve(server: Process) -> int:
+        return await _Server(server, home, address, int(port)).serve(listener)
+
+    if "f" in options:
+        return await serve(process)
+    process.daemonise(serve, listener)
+    return 0

@@ -1,4 +1,4 @@
-"""sysctl (procps): reads and writes the network keys of the namespace."""
+"""sysctl: reads and writes the network keys of the namespace; procps', as hosts have it, and busybox'."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import errno
 import re
 from typing import TYPE_CHECKING
 
-from cnmsim.userland.errno_text import errno_of
-from cnmsim.userland.options import UsageError, getopt
+from cnmsim.kernel import procsys
+from cnmsim.userland.applet import complain, show_usage
+from cnmsim.userland.errno_text import errno_of, strerror
+from cnmsim.userland.options import Options, UsageError, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -45,7 +47,7 @@ async def main(process: Process) -> int:
         key = _key(key.strip())
         try:
             if equals:
-                namespace.sysctl_set(key, value.strip())
+                procsys.write(process.files, namespace, key, value.strip())
                 if "q" not in options:
                     process.write(_line(key, namespace.sysctl_get(key), is_bare="n" in options))
             elif "w" in options:
@@ -60,6 +62,8 @@ async def main(process: Process) -> int:
             path = "/proc/sys/" + key.replace(".", "\0").replace("/", ".").replace("\0", "/")
             if errno_of(error) == errno.ENOENT:
                 process.error(f"sysctl: cannot stat {path}: No such file or directory\n")
+            elif errno_of(error) == errno.EROFS:
+                process.error(f'sysctl: permission denied on key "{key}"\n')
             else:
                 process.error(f'sysctl: setting key "{key}": Invalid argument\n')
     return status
@@ -67,3 +71,49 @@ async def main(process: Process) -> int:
 
 def _line(key: str, value: str, *, is_bare: bool) -> str:
     return f"{value}\n" if is_bare else f"{key} = {value}\n"
+
+
+async def busybox(process: Process) -> int:
+    """Run busybox `sysctl [-enqw] [KEY[=VALUE]]… | -a`."""
+    try:
+        options = getopt(process.argv[1:], "neAaqw")
+    except UsageError as error:
+        return show_usage(process, "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }", str(error))
+    if "a" in options or "A" in options:
+        for key, value in process.namespace.sysctl.items():
+            process.write(_line(key, value, is_bare="n" in options))
+        return 0
+    status = 0
+    for operand in options.operands:
+        try:
+            _act_on(process, operand, options)
+        except OSError as error:
+            key = operand.partition("=")[0].replace("/", ".")
+            status = 1
+            if errno_of(error) == errno.ENOENT:
+                if "e" not in options:
+                    complain(process, f"error: '{key}' is an unknown key")
+            elif errno_of(error) == errno.EROFS:
+                complain(process, f"error setting key '{key}': {strerror(error)}")
+            else:  # the file was opened, its content refused: xwrite gives the program up
+                return complain(process, f"write error: {strerror(error)}")
+        except ValueError as error:
+            status = complain(process, f"error: {error}")
+    return status
+
+
+def _act_on(process: Process, operand: str, options: Options) -> None:
+    """Show or set one key. Raises `OSError` as the files do, `ValueError` for what is no setting."""
+    name, equals, value = operand.partition("=")
+    key = name.replace("/", ".")
+    if "w" in options and not equals:
+        raise ValueError(f"'{key}' must be of the form name=value")
+    if not equals:
+        process.write(_line(key, process.namespace.sysctl_get(key), is_bare="n" in options))
+        return
+    if not name:
+        raise ValueError(f"malformed setting '{operand}'")
+    # Writing nothing sets nothing, but opening the file can fail.
+    procsys.write(process.files, process.namespace, key, value.strip() or process.namespace.sysctl_get(key))
+    if "q" not in options:
+        process.write(_line(key, value, is_bare="n" in options))

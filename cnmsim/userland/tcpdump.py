@@ -12,6 +12,7 @@ from attrs import define, field
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
+from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.packet_filter import FilterFault, Seen, Test, compile_filter
 from cnmsim.userland.packet_text import Printer
@@ -132,7 +133,11 @@ async def main(process: Process) -> int:
     target = options.get("w")
     if target is not None and target != "-":
         target = path_of(process, target)
-        process.files.write(target, _FILE_HEADER)
+        try:
+            process.files.write(target, _FILE_HEADER)
+        except OSError as error:
+            process.error(f"tcpdump: {options.get('w')}: {strerror(error)}\n")
+            return 1
     elif target == "-":
         process.write(_FILE_HEADER)
     printer = Printer(options.count("n") > 0, "e" in options, options.count("v"))

@@ -503,13 +503,25 @@ async def tee(process: Process) -> int:
     if options is None:
         return 1
     paths = [path_of(process, operand) for operand in options.operands]
-    for path in paths if "a" not in options else []:
-        process.files.write(path, b"")
+    status = 0
+    for path, operand in list(zip(paths, options.operands, strict=True)):
+        try:
+            if "a" in options:
+                process.files.append(path, b"")
+            else:
+                process.files.write(path, b"")
+        except OSError as error:
+            status = complain(process, f"{operand}: {strerror(error)}")
+            paths.remove(path)
     while chunk := await process.stdin.read():
         process.write(chunk)
-        for path in paths:
-            process.files.append(path, chunk)
-    return 0
+        for path in list(paths):
+            try:
+                process.files.append(path, chunk)
+            except OSError:
+                status = complain(process, f"{path}: I/O error")
+                paths.remove(path)
+    return status
 
 
 async def seq(process: Process) -> int:

@@ -185,6 +185,33 @@ def test_the_sockets_of_a_process_end_with_it(machine: Machine) -> None:
         run_until(machine.clock, TcpSocket(machine.root).connect(("127.0.0.1", 80)))
 
 
+def test_a_daemon_goes_on_with_the_sockets_below_the_first_process(machine: Machine) -> None:
+    async def wait(process: Process) -> int:
+        await process.sleep(60)
+        return 0
+
+    async def begin(process: Process) -> int:
+        listener = process.tcp()
+        listener.bind(("127.0.0.1", 80))
+        listener.listen()
+        process.daemonise(wait, listener)
+        return 0
+
+    init = machine.spawn(wait, ["init"], is_init=True)
+    begun = machine.spawn(begin, ["daemon", "-x"])
+    machine.clock.run(1)
+    assert begun.exit_status == 0
+    (daemon,) = init.children
+    assert (daemon.argv, daemon.parent, [socket.owner for socket in daemon.sockets]) == (
+        ["daemon", "-x"],
+        init,
+        [daemon],
+    )
+    assert [each.pid for each in machine.root.sockets.listeners()] == [daemon.pid]
+    daemon.kill()
+    assert (machine.root.sockets.listeners(), init.children) == ([], [])
+
+
 def test_children_outlive_their_parent_and_inherit_from_it(machine: Machine) -> None:
     started: list[Process] = []
 

@@ -33,3 +33,56 @@ def test_a_container_sets_its_own_sysctls_only_with_privileges(is_privileged: bo
     assert ("Read-only file system" in said) is not is_privileged
     assert str(container.exec(f"cat {key}")) == value
     assert container.namespace.sysctl_get("net.ipv4.conf.eth0.proxy_arp") == value.strip()
+
+
+PROC = "/proc/sys/net/ipv4/ip_forward"
+REFUSED_INSIDE = [
+    ("sysctl -w net.ipv4.ip_forward=1", "sysctl: error setting key 'net.ipv4.ip_forward': Read-only file system\n"),
+    ("sysctl net.ipv4.ip_forward=", "sysctl: error setting key 'net.ipv4.ip_forward': Read-only file system\n"),
+    ("sysctl -w net/ipv4/ip_forward", "sysctl: error: 'net.ipv4.ip_forward' must be of the form name=value\n"),
+    ("sysctl net.nope", "sysctl: error: 'net.nope' is an unknown key\n"),
+    (f"sh -c 'echo 1 > {PROC}'", f"sh: can't create {PROC}: Read-only file system\n"),
+    (f"sh -c 'echo 1 | tee {PROC} > /dev/null'", f"tee: {PROC}: Read-only file system\n"),
+    (f"touch {PROC}", f"touch: {PROC}: Read-only file system\n"),
+    ("touch /proc/sys/net/nope", "touch: /proc/sys/net/nope: No such file or directory\n"),
+    (f"rm {PROC}", f"rm: can't remove '{PROC}': Permission denied\n"),
+    ("mkdir /proc/sys/net/x", "mkdir: can't create directory '/proc/sys/net/x': No such file or directory\n"),
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    lab = Lab()
+    engine = lab.add_host("node", "10.0.0.1/24", docker=True).docker
+    assert engine is not None
+    engine.containers.run("alpine", "sleep 1d", name="box", detach=True)
+    engine.containers.run("alpine", "sleep 1d", name="free", privileged=True, detach=True)
+    engine.containers.run("alpine", "sleep 1d", name="asked", sysctls={"net.ipv4.ip_forward": "0"}, detach=True)
+    return lab
+
+
+@pytest.mark.parametrize(("line", "said"), REFUSED_INSIDE, ids=[line for line, _ in REFUSED_INSIDE])
+def test_a_container_without_privileges_is_refused_in_the_programs_words(lab: Lab, line: str, said: str) -> None:
+    result = lab.container("box").exec(line)
+    assert (result.exit_code, result.output) == (1, said)
+    assert not lab.container("box").namespace.forwards4
+
+
+def test_sysctl_is_set_by_privileges_and_when_the_container_is_made(lab: Lab) -> None:
+    free = lab.container("free")
+    assert str(free.exec("sysctl -w net.ipv4.conf.eth0.proxy_arp=1")) == "net.ipv4.conf.eth0.proxy_arp = 1\n"
+    assert str(free.exec("sysctl -n net.ipv4.conf.eth0.proxy_arp")) == "1\n"
+    assert str(free.exec("sysctl -qw net.ipv4.conf.eth0.proxy_arp=0")) == ""
+    refused = free.exec("sysctl -w net.ipv4.ip_forward=x")
+    assert (refused.exit_code, refused.output) == (1, "sysctl: write error: Invalid argument\n")
+    assert str(lab.container("asked").exec("sysctl net.ipv4.ip_forward")) == "net.ipv4.ip_forward = 0\n"
+
+
+def test_a_value_a_sysctl_does_not_take_is_a_write_error(lab: Lab) -> None:
+    free = lab.container("free")
+    refused = free.exec(f"sh -c 'echo x > {PROC}'")
+    assert (refused.exit_code, refused.output) == (1, "sh: write error: Invalid argument\n")
+    refused = free.exec(f"sh -c 'echo x | cat > {PROC}'")
+    assert (refused.exit_code, refused.output) == (1, "cat: write error: Invalid argument\n")
+    refused = free.exec("sh -c 'echo 1 > /proc/sys/net/nope'")
+    assert (refused.exit_code, refused.output) == (1, "sh: can't create /proc/sys/net/nope: nonexistent directory\n")

@@ -77,6 +77,17 @@ def test_second_httpd_finds_its_port_taken(world):
     assert (result.status, result.err) == (1, "httpd: bind: Address already in use\n")
 
 
+def test_httpd_goes_into_the_background_once_it_has_its_port(world):
+    first = world.run("httpd -p 8080 -h /www", machine=world.two)
+    assert (first.status, first.out, first.err) == (0, "", "")
+    assert world.run("wget -qO- http://10.0.0.2:8080/").out == "hello from the web server\n"
+    second = world.run("httpd -p 8080 -h /www", machine=world.two)
+    assert (second.status, second.err) == (1, "httpd: bind: Address already in use\n")
+    assert world.run("killall httpd", machine=world.two).status == 0
+    refused = "wget: can't connect to remote host (10.0.0.2): Connection refused\n"
+    assert world.run("wget -qO- http://10.0.0.2:8080/").err == refused
+
+
 def test_httpd_answers_as_busybox_does(world):
     result = world.run("nc 10.0.0.2 80", stdin=b"POST / HTTP/1.0\r\n\r\n")
     assert result.out.startswith("HTTP/1.1 501 Not Implemented\r\nDate: ")

@@ -370,7 +370,8 @@ class Shell:
                 table[redirection.fd] = self._open(redirection, text, table)
             except OSError as error:
                 verb = "open" if redirection.op == "<" else "create"
-                reason = strerror(error) if verb == "create" else "no such file"
+                absent = "nonexistent directory" if verb == "create" else "no such file"
+                reason = absent if isinstance(error, FileNotFoundError) or verb == "open" else strerror(error)
                 self.complain(streams, f"can't {verb} {text}: {reason}")
                 return None
         return Streams(table[0], table[1], table[2])
@@ -430,7 +431,14 @@ class Shell:
         if builtin is not None:
             if assigned:
                 self.variables.update(assigned)
-            return await builtin(self, words, streams)
+            try:
+                return await builtin(self, words, streams)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                if name == "echo":  # printf fails without a word
+                    self.complain(streams, f"write error: {strerror(error)}")
+                return 1
         program = self.find(name)
         if program is None:
             return self._not_found(name, streams)
