@@ -21,13 +21,13 @@ from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
 
-RUN = settings(max_examples=200, suppress_health_check=list(HealthCheck))
+RUN = settings(max_examples=300, suppress_health_check=list(HealthCheck))
 
 WHO = ("web", "db", "outside", "node1")
 
 TESTS = (
-    "-p udp", "-p tcp -m tcp --dport 5000", "-p udp -m udp --dport 5000", "-m conntrack --ctstate ESTABLISHED", "-i br-app",
-    "-m conntrack --ctstate NEW", "-o eth0", "-m mark --mark 0x7", "-m length --length 100:400", "-m ttl --ttl-lt 63",
+    "-p udp", "-p udp", "-p tcp", "-p udp -m udp --dport 5000", "-m conntrack --ctstate ESTABLISHED", "-i br-app",
+    "-m conntrack --ctstate NEW", "-o eth0", "-m mark --mark 0x7", "-m length --length 200:400", "-m ttl --ttl-lt 63",
     "-p tcp -m tcp --tcp-flags ACK ACK", "-m connmark --mark 0x5", "-m limit --limit 3/sec --limit-burst 2",
     "-m statistic --mode random --probability 0.4", "-m statistic --mode nth --every 3 --packet 0", "-m addrtype --dst-type LOCAL",
     "-m conntrack --ctstatus ASSURED", "-m conntrack --ctexpire 0:100", "-s 10.0.0.99", "-m pkttype --pkt-type unicast",
@@ -47,7 +47,7 @@ def filter_rules(draw: st.DrawFn) -> str:
 
 @st.composite
 def mangle_rules(draw: st.DrawFn) -> str:
-    chain = draw(st.sampled_from(["PREROUTING", "FORWARD", "POSTROUTING", "OUTPUT", "INPUT"]))
+    chain = draw(st.sampled_from(["PREROUTING", "FORWARD", "POSTROUTING", "OUTPUT"]))
     return f"-t mangle -A {chain} {draw(st.sampled_from(TESTS))} -j {draw(st.sampled_from(ACTIONS))}"
 
 
@@ -58,10 +58,16 @@ NAT_RULES = (
     "-t nat -F POSTROUTING", "-t nat -A POSTROUTING -j MASQUERADE",
     "-t raw -A PREROUTING -p udp -m udp --dport 5000 -j NOTRACK", "-t raw -F PREROUTING",
 )  # fmt: skip
+POLICIES = (
+    "-t filter -F FORWARD",
+    "-t filter -P FORWARD ACCEPT",
+    "-t filter -P FORWARD DROP",
+    "-t filter -Z",
+    "-t mangle -F",
+)
 RULES = st.one_of(
-    filter_rules(), mangle_rules(), st.sampled_from(NAT_RULES),
-    st.sampled_from(["-t filter -F FORWARD", "-t filter -P FORWARD ACCEPT", "-t filter -P FORWARD DROP", "-t filter -Z", "-t mangle -F"]),
-)  # fmt: skip
+    filter_rules(), mangle_rules(), mangle_rules(), st.sampled_from(NAT_RULES), st.sampled_from(POLICIES)
+)
 CONVERSATIONS = st.tuples(
     st.sampled_from(["udp", "udp", "udp", "tcp", "segments", "marked"]),
     st.sampled_from([
@@ -99,7 +105,7 @@ ROUNDS = st.lists(st.tuples(st.one_of(st.none(), st.none(), CHANGES), st.integer
 def scripts(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     """Some rules; then a few conversations that go on, with something changing between their rounds."""
     script: list[tuple[Any, ...]] = [
-        ("iptables", draw(st.sampled_from(["node1", "node1", "web"])), rule)
+        ("iptables", draw(st.sampled_from(["node1", "node1", "node1", "web"])), rule)
         for rule in draw(st.lists(RULES, max_size=4))
     ]
     if draw(st.booleans()):

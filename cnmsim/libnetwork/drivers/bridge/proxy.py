@@ -147,7 +147,11 @@ async def _serve_udp(process: Process, listener: UdpSocket, address: Address, po
             except OSError:
                 # Connection refused comes back from a closed port; the proxy waits on.
                 continue
-            listener.sendto(data, client)
+            try:
+                listener.sendto(data, client)
+            except OSError:  # a packet filter, or no way back: the proxy gives the client up
+                forget(client)
+                return
             touch(client)
 
     while True:
@@ -156,7 +160,11 @@ async def _serve_udp(process: Process, listener: UdpSocket, address: Address, po
         if backend is None:
             _note(process, address, port)
             backend = process.udp(6 if len(address) == 16 else 4)
-            backend.connect((address, port))
+            try:
+                backend.connect((address, port))
+            except OSError:
+                backend.close()
+                continue
             backends[client] = backend
             process.task(answer(client, backend))
         touch(client)
