@@ -16,6 +16,7 @@ from cnmsim.kernel.process import Process, Program
 
 # The kernel's own threads come first on a real machine.
 _FIRST_PID = 1000
+_INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.default.")
 
 
 @define(eq=False)
@@ -37,12 +38,19 @@ class Machine:
 
     def __attrs_post_init__(self) -> None:
         self.random = self.clock.stream(self.name)
-        self.root = self.new_namespace(self.name)
+        self.root = NetworkNamespace(self.name, self.clock, self)
         procsys.mount(self.files, self.root)
 
     def new_namespace(self, name: str) -> NetworkNamespace:
-        """Make a network namespace that traces call `name`; it has a loopback device that is down."""
-        return NetworkNamespace(name, self.clock, self)
+        """Make a network namespace that traces call `name`; it has a loopback device that is down.
+
+        It begins with the IPv4 settings of the machine's first one (net.core.devconf_inherit_init_net = 0).
+        """
+        made = NetworkNamespace(name, self.clock, self)
+        for key, value in self.root.sysctl.items():
+            if key.startswith(_INHERITED):
+                made.sysctl_set(key, value)
+        return made
 
     def spawn(
         self,

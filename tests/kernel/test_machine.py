@@ -57,3 +57,16 @@ def test_randomness_is_the_machines_own_and_seeded(name: str) -> None:
     first, second = Machine(name, Clock(7)), Machine(name, Clock(7))
     assert first.random.random() == second.random.random()
     assert Machine("other", Clock(7)).random.random() != first.random.random()
+
+
+def test_a_namespace_begins_with_the_ipv4_settings_of_the_first():
+    machine = Machine("host", Clock())
+    machine.root.sysctl_set("net.ipv4.ip_forward", "1")
+    machine.root.sysctl_set("net.ipv4.conf.default.rp_filter", "2")
+    machine.root.sysctl_set("net.ipv6.conf.all.forwarding", "1")
+    machine.root.sysctl_set("net.ipv4.ip_default_ttl", "32")
+    made = machine.new_namespace("made")
+    assert made.forwards4
+    assert made.sysctl_get("net.ipv4.conf.default.rp_filter") == "2"
+    assert not made.forwards6
+    assert made.sysctl_get("net.ipv4.ip_default_ttl") == "64"
