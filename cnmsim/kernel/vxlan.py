@@ -21,7 +21,7 @@ from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.vxlan_fdb import VxlanFdb
-from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, header_tail, source_port
+from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, source_port, vxlan_header
 from cnmsim.kernel.vxlan_replies import is_question, proxy_answer, too_big
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 VXLAN_PORT = 4789
 _OVERHEAD = {4: 50, 6: 70}
 _LARGEST_VNI = (1 << 24) - 1
-_UDP_HEAD = Struct("!HHH")
+_UDP_HEADER = Struct("!HHHH")
 _IPV4 = b"\x08\x00"
 # How deep a tunnel may lead through itself before the packet is dropped (Linux: XMIT_RECURSION_LIMIT).
 _DEPTH = 8
@@ -45,18 +45,18 @@ _DEPTH = 8
 class _Path:
     """The way to one VTEP, right while the namespace's `generation` lasts.
 
-    `longest` is the longest frame that needs no fragments; `pseudo_sum` the addresses' and protocol's share of the UDP
-    checksum; `low` and `high` the local ports; `tail` the headers behind the UDP length.
+    `longest` is the longest frame that needs no fragments; `sum` what addresses, protocol, port and VXLAN header add to the
+    UDP checksum; `low` and `high` bound the local ports; `header` is the VXLAN header.
     """
 
     generation: int
     vtep: Address
     decision: Decision
     longest: int
-    pseudo_sum: int
+    sum: int
     low: int
     high: int
-    tail: bytes
+    header: bytes
 
 
 class VxlanSocket(UdpSocket):
@@ -292,9 +292,10 @@ class Vxlan(Device):
             self._bypass(frame)
             return None
         low, high = namespace.sysctl_get("net.ipv4.ip_local_port_range").split()
+        header = vxlan_header(self.vni)
         path = _Path(
             namespace.generation, vtep, decision, ETHERNET_HEADER + decision.mtu - _OVERHEAD[self.underlay_family],
-            int.from_bytes(decision.src + vtep) % 0xFFFF + 17, int(low), int(high), header_tail(self.vni),
+            int.from_bytes(decision.src + vtep + header) % 0xFFFF + 17 + self.port, int(low), int(high), header,
         )  # fmt: skip
         if namespace.path_mtu.to(vtep) == UNKNOWN:  # what was learnt expires without a change of generation
             self._paths[vtep] = path
@@ -304,13 +305,15 @@ class Vxlan(Device):
         if self._depth >= _DEPTH:
             self.drop(frame, DropReason.TUNNEL_LOOP)
             return
-        size = 16 + len(frame)
-        message = _UDP_HEAD.pack(source_port(frame, path.low, path.high), self.port, size) + path.tail + frame
+        length = len(frame)
+        size = 16 + length
+        port = source_port(frame, path.low, path.high)
+        sum_ = 0
         if self.udp_checksum:
-            # As transport_checksum has it, with the addresses summed already.
-            body = int.from_bytes(message) << 8 if size & 1 else int.from_bytes(message)
-            sum_ = 0xFFFF - ((path.pseudo_sum + size + body) % 0xFFFF or 0xFFFF) or 0xFFFF
-            message = message[:6] + sum_.to_bytes(2) + message[8:]
+            # As transport_checksum has it; what is the same for every frame of the path is summed already.
+            body = int.from_bytes(frame) << 8 if length & 1 else int.from_bytes(frame)
+            sum_ = 0xFFFF - ((path.sum + port + 2 * size + body) % 0xFFFF or 0xFFFF) or 0xFFFF
+        message = _UDP_HEADER.pack(port, self.port, size, sum_) + path.header + frame
         ecn = outer_ecn(frame)
         decision, vtep, ttl = path.decision, path.vtep, self.ttl or 64
         if self.clock.context is not None:

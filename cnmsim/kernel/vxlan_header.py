@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from struct import Struct
 from zlib import crc32
 
 #: Length of the VXLAN header, in bytes.
 VXLAN_LENGTH = 8
-#: UDP and VXLAN header with port, length, checksum and VNI zero and the VNI flag set; used where scapy is missing.
+#: UDP and VXLAN header with everything zero but the VNI flag; used where scapy is missing.
 PLAIN_TEMPLATE = bytes(8) + b"\x08" + bytes(7)
 
-_PORTS = Struct("!HH")
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _WITH_PORTS = (6, 17, 132)
 
@@ -31,10 +29,10 @@ def template() -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def header_tail(vni: int) -> bytes:
-    """Give what follows the UDP length of every datagram of one network: no checksum yet, flags and VNI."""
+def vxlan_header(vni: int) -> bytes:
+    """Give the VXLAN header of every frame of one network: the template's flags, and its VNI."""
     head = template()
-    return head[6:12] + vni.to_bytes(3) + head[15:]
+    return head[8:12] + vni.to_bytes(3) + head[15:]
 
 
 def source_port(frame: bytes, low: int, high: int) -> int:
@@ -44,12 +42,12 @@ def source_port(frame: bytes, low: int, high: int) -> int:
     """
     ethertype = frame[12:14]
     if ethertype == _IPV4 and len(frame) >= 38:
-        if frame[14] == 0x45 and frame[23] in _WITH_PORTS and not (frame[20] & 0x3F or frame[21]):
-            flow = frame[26:38] + frame[23:24]
-        else:
-            flow = frame[26:34] + frame[23:24]
+        protocol = frame[23]
+        has_ports = frame[14] == 0x45 and protocol in _WITH_PORTS and not (frame[20] & 0x3F or frame[21])
+        hashed = crc32(frame[26:38] if has_ports else frame[26:34], protocol)
     elif ethertype == _IPV6 and len(frame) >= 58:
-        flow = frame[22:58] + frame[20:21] if frame[20] in _WITH_PORTS else frame[22:54] + frame[20:21]
+        protocol = frame[20]
+        hashed = crc32(frame[22:58] if protocol in _WITH_PORTS else frame[22:54], protocol)
     else:
-        flow = frame[:14]
-    return low + (crc32(flow) * (high - low) >> 32)
+        hashed = crc32(frame[:14])
+    return low + (hashed * (high - low) >> 32)

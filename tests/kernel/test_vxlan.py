@@ -341,4 +341,4 @@ def test_the_header_is_scapys_with_and_without_scapy(monkeypatch):
     assert vxlan_header.template() is vxlan_header.PLAIN_TEMPLATE
     vxlan_header.template.cache_clear()
     for vni in (0, 1, 4097, (1 << 24) - 1):
-        assert vxlan_header.header_tail(vni)[2:] == bytes(VXLAN(flags=8, vni=vni))
+        assert vxlan_header.vxlan_header(vni) == bytes(VXLAN(flags=8, vni=vni))
