@@ -130,7 +130,7 @@ class Endpoint:
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
             # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
-            undo.callback(setattr, sandbox.hosts_file, "content", sandbox.hosts_file.content)
+            undo.callback(sandbox.dns.give_back())
             undo.callback(sandbox.remove, self)
             sandbox.add(self)
             undo.pop_all()

@@ -125,6 +125,15 @@ class Resolver:
                 socket.close()
         self._udp = self._tcp = None
 
+    def withdraw(self) -> None:
+        """Stop, and take the rules back too: what it was started for has failed."""
+        self.stop()
+        tables = self.namespace.netfilter.iptables(4)
+        for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):
+            tables.delete("nat", hook, f"-d {_SERVER} -j {chain}")
+            tables.flush_chain("nat", chain)
+            tables.delete_chain("nat", chain)
+
     def _redirect(self, udp_port: int, tcp_port: int) -> None:
         tables = self.namespace.netfilter.iptables(4)
         for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):

@@ -5,7 +5,8 @@ Source: moby `daemon/libnetwork/{sandbox_dns_unix,sandbox}.go` (docker-v29.7.2),
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import copy
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -130,6 +131,21 @@ class SandboxDns:
         except OSError as error:
             raise SystemFault(f"failed to start the embedded resolver: {error.strerror}") from None
         self.resolver = resolver
+
+    def give_back(self) -> Callable[[], None]:
+        """Give what puts files and resolver back as they are now, should a join fail."""
+        files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
+        guard, resolver = copy(self._guard), self.resolver
+
+        def undo() -> None:
+            if resolver is None and self.resolver is not None:
+                self.resolver.withdraw()
+                self.resolver = None
+            self._guard = guard
+            for file, content in files:
+                file.content = content
+
+        return undo
 
     def stop(self) -> None:
         """Stop the resolver."""
