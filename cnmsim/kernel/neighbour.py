@@ -398,20 +398,6 @@ class NeighbourTable:
             int(namespace.sysctl_get(f"net.ipv4.conf.all.{name}")), int(namespace.sysctl_device(device, 4, name))
         )
 
-    def _ignores_arp(self, target: Address, sender: Address, device: Device) -> bool:
-        """Tell whether `arp_ignore` forbids to answer for an own address on this interface (Linux: arp_ignore)."""
-        namespace = self._namespace
-        mode = max(
-            int(namespace.sysctl_get("net.ipv4.conf.all.arp_ignore")),
-            int(namespace.sysctl_device(device, 4, "arp_ignore")),
-        )
-        if mode in {1, 2}:
-            here = [own for own in device.addresses if own.address == target]
-            return not here or (mode == 2 and sender not in here[0].prefix)
-        if mode == 3:
-            return any(own.address == target and own.scope == "host" for own in device.addresses)
-        return mode == 8
-
     def solicited(self, packet: Packet, device: Device) -> None:
         """Take a neighbour solicitation (RFC 4861 §7.2.3)."""
         namespace = self._namespace
