@@ -20,6 +20,8 @@ from cnmsim.swarm.objects import (
     Driver,
     EndpointSpec,
     EngineDescription,
+    IpamConfig,
+    IpamOptions,
     Network,
     NetworkAttachmentConfig,
     NetworkSpec,
@@ -43,7 +45,13 @@ from cnmsim.swarm.objects import (
 )
 from cnmsim.swarm.store import Store
 
-_PLUGINS = (("Network", "bridge"), ("Network", "host"), ("Network", "overlay"), ("Volume", "local"), ("Log", "json-file"))
+_PLUGINS = (
+    ("Network", "bridge"),
+    ("Network", "host"),
+    ("Network", "overlay"),
+    ("Volume", "local"),
+    ("Log", "json-file"),
+)
 
 
 @define(eq=False)
@@ -190,7 +198,12 @@ class FakeCluster:
         self.manager.lead()
 
     def add_nodes(
-        self, count: int, *, labels: dict[str, str] | None = None, resources: Resources | None = None, **options: object
+        self,
+        count: int,
+        *,
+        labels: dict[str, str] | None = None,
+        resources: Resources | None = None,
+        **options: object,
     ) -> list[FakeAgent]:
         """Let nodes join: node1, node2 and so on, at 192.0.2.1 and up. The first of all is a manager."""
         return [self._add_node(labels or {}, resources or Resources(), options) for _ in range(count)]
@@ -215,7 +228,8 @@ class FakeCluster:
 
     def network(self, name: str, subnet: str = "", **options: object) -> Network:
         """Make an overlay network, and let it be allocated."""
-        spec = NetworkSpec(Annotations(name), Driver("overlay"), **options)
+        ipam = IpamOptions(Driver("default"), (IpamConfig(subnet),)) if subnet else None
+        spec = NetworkSpec(Annotations(name), Driver("overlay"), ipam=ipam, **options)
         made = self.manager.control.create_network(spec)
         self.run(0.0)
         return self.manager.control.get_network(made.id)
@@ -227,9 +241,7 @@ class FakeCluster:
     def update(self, service_id: str, **changes: object) -> Service:
         """Change fields of a service's spec."""
         current = self.manager.control.get_service(service_id)
-        return self.manager.control.update_service(
-            service_id, current.meta.version, evolve(current.spec, **changes)
-        )
+        return self.manager.control.update_service(service_id, current.meta.version, evolve(current.spec, **changes))
 
     def scale(self, service_id: str, replicas: int) -> None:
         """Change how many tasks a service has."""

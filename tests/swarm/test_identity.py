@@ -1,0 +1,37 @@
+"""Identifiers and join tokens."""
+
+import re
+from random import Random
+
+import pytest
+
+from cnmsim.swarm.identity import join_token, new_id, parse_join_token
+
+
+def test_ids_have_25_digits_of_base_36_and_differ():
+    random = Random(1)
+    ids = {new_id(random) for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[0-9a-z]{25}", each) for each in ids)
+
+
+def test_ids_follow_from_the_seed():
+    assert new_id(Random(7)) == new_id(Random(7))
+
+
+def test_a_join_token_gives_back_the_digest():
+    token = join_token(Random(1), "00ff" + "5a" * 30)
+    assert re.fullmatch("SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}", token)
+    digest, secret = parse_join_token(token)
+    assert digest == "00ff" + "5a" * 30
+    assert token.endswith(secret)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "SWMTKN-1-nonsense", "SWMTKN-3-" + "0" * 50 + "-" + "0" * 25, "SWMTKN-1-" + "0" * 49 + "-" + "0" * 25,
+     "SWMTKN-2-9-" + "0" * 50 + "-" + "0" * 25, "SWMTKN-1-" + "!" * 50 + "-" + "0" * 25],
+)  # fmt: skip
+def test_what_is_no_join_token_is_refused(token):
+    with pytest.raises(ValueError, match="invalid join token"):
+        parse_join_token(token)
