@@ -317,7 +317,7 @@ class Vxlan(Device):
         ecn = outer_ecn(frame)
         decision, vtep, ttl = path.decision, path.vtep, self.ttl or 64
         if self.clock.context is not None:
-            what = f"VNI {self.vni} to {format_ip(vtep)}"
+            what = f"into VNI {self.vni}, to {format_ip(vtep)}"
             outer = build_ip(17, decision.src, vtep, message, ttl=ttl, tos=ecn, dont_fragment=False)
             self._tell(Step.ENCAPSULATED, what, str(entry), outer, is_frame=False)
         self._depth += 1
@@ -376,7 +376,7 @@ class Vxlan(Device):
                 return self._drop_inner(frame, DropReason.CONGESTION, DropReason.CONGESTION.value)
             frame = marked
         if self.clock.context is not None:
-            what = f"VNI {self.vni} from {format_ip(packet.src)}"
+            what = f"out of VNI {self.vni}, from {format_ip(packet.src)}"
             self._tell(Step.DECAPSULATED, what, f"VNI {self.vni} is {self.name}", frame, is_frame=True)
         self.receive(frame)
         return True

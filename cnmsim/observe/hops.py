@@ -72,6 +72,9 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     again: set[int] = set()
     count = 0
     for index, (event, reading) in enumerate(zip(events, readings, strict=True)):
+        if event.step is Step.ENCAPSULATED and index and reading.walk not in messages:
+            # What a tunnel makes of a message is still that message, even if its bytes do not tell (ESP).
+            messages[reading.walk] = everything[number_of[-1] - 1]
         message = messages.get(reading.walk)
         if message is None or _is_passed_on(events, message, event):
             count += 1

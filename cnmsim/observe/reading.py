@@ -21,6 +21,7 @@ _ICMP4_ERRORS = frozenset({3, 4, 5, 11, 12})
 _ICMP6_ERRORS = frozenset({1, 2, 3, 4})
 _DNS_PORT = 53
 _VXLAN_PORT = 4789
+_ESP = 50
 _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
 
@@ -101,6 +102,10 @@ def _read_packet(data: bytes) -> Reading:
         return _read_udp(packet)
     if packet.icmp_type >= 0:
         return _read_icmp(packet)
+    if packet.protocol == _ESP and len(packet.payload) >= 8:
+        spi, number = int.from_bytes(packet.payload[:4]), int.from_bytes(packet.payload[4:8])
+        walk = ("esp", packet.dst, spi, number)
+        return Reading(f"ESP 0x{spi:08x} number {number}", f"{src} > {dst}", walk, "esp", packet.src, packet.dst)
     walk = ("ip", packet.protocol, packet.payload)
     return Reading(f"IP protocol {packet.protocol}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst)
 
@@ -130,8 +135,10 @@ def _transport(packet: Packet, label: str, walk: Hashable, protocol: str) -> Rea
 def _read_udp(packet: Packet) -> Reading:
     payload = packet.payload[8:]
     if packet.dport == _VXLAN_PORT and len(payload) > 22 and payload[0] & 0x08:
-        inner = _read_frame(payload[8:])
         vni = int.from_bytes(payload[4:7])
+        if packet.more_fragments:
+            return _transport(packet, f"VXLAN {vni}, first fragment", ("vxlan", payload), "udp")
+        inner = _read_frame(payload[8:])
         return _transport(packet, f"VXLAN {vni} | {inner.label}", inner.walk, inner.protocol)
     if _DNS_PORT in (packet.sport, packet.dport) or _EMBEDDED_RESOLVER in (packet.src, packet.dst):
         label = dns_label(payload)

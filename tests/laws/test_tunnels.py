@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import UDP
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 from tunnels import Tunnels
 
 from cnmsim.kernel.vxlan_header import source_port
+from cnmsim.kernel.xfrm import XfrmState
+from cnmsim.kernel.xfrm.esp import IntegrityError
 
 STATIONS = {vni: (bytes((2, vni, 0, 0, 0, 1)), bytes((2, vni, 0, 0, 0, 2))) for vni in (5, 6, 7)}
 
@@ -86,3 +89,34 @@ def test_source_ports_are_in_the_range_and_the_same_each_time(frame, low, size):
     port = source_port(frame, low, low + size)
     assert low <= port < low + size
     assert port == source_port(frame, low, low + size)
+
+
+@given(
+    payload=st.binary(max_size=300),
+    protocol=st.integers(0, 255),
+    key=st.binary(min_size=20, max_size=20),
+    icv_bits=st.sampled_from([64, 96, 128]),
+    at=st.integers(0),
+)
+@settings(deadline=None)
+def test_what_is_sealed_is_opened_and_any_changed_byte_is_noticed(payload, protocol, key, icv_bits, at):
+    state = XfrmState(bytes(4), bytes(4), 7, key, icv_bits)
+    sealed = state.seal(payload, protocol)
+    assert state.open(sealed) == (payload, protocol)
+    assert len(sealed) % 4 == 0
+    assert len(sealed) - len(payload) in range(18 + icv_bits // 8, 22 + icv_bits // 8)
+    at %= len(sealed)
+    with pytest.raises(IntegrityError):
+        state.open(sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :])
+
+
+@given(st.lists(st.integers(0, 80), max_size=60), st.integers(1, 32))
+def test_no_number_is_taken_twice_and_none_in_the_window_is_refused(numbers, window):
+    state = XfrmState(bytes(4), bytes(4), 7, bytes(20), replay_window=window)
+    taken = set()
+    for number in numbers:
+        in_time = number > max(taken, default=0) - window and number > 0
+        assert state.is_replay(number) is (number in taken or not in_time)
+        if not state.is_replay(number):
+            state.note_sequence(number)
+            taken.add(number)
