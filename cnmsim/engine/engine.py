@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,7 +47,7 @@ class Engine:
     network and IPAM plugins are found. It is running
     once constructed: its firewall chains, docker0 and the default networks are there.
 
-    `swarm_info` gives the `Swarm` part of `docker info` once a swarm layer sets it. Raises `InvalidParameter` for a
+    Raises `InvalidParameter` for a
     configuration no daemon starts with, `ValueError` for an unknown release.
     """
 
@@ -78,7 +78,6 @@ class Engine:
         self.networking = Networking(self)
         self.network_store = Networks(self)
         self.lifecycle = Lifecycle(self)
-        self.swarm_info: Callable[[], dict[str, Any]] | None = None
         self.controller = Controller(
             machine, self.profile, self.config, engine_id=self.id, plugins=plugins or PluginStore()
         )

@@ -163,7 +163,7 @@ class Networks:
         until = _until(wanted, unix_ns(self.engine.clock))
         deleted: list[str] = []
         for network in list(self.engine.controller.networks):
-            if network.config_only or network.name in PREDEFINED or network.endpoints:
+            if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
                 continue
             if not wanted.match_labels(network.labels):
                 continue
@@ -182,7 +182,9 @@ class Networks:
 
     # --- views ---------------------------------------------------------------------------------------------------
 
-    def view(self, network: Network, api: ApiVersion, *, is_summary: bool = False) -> dict[str, Any]:
+    def view(
+        self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False
+    ) -> dict[str, Any]:
         """Give a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
         profile = self.engine.profile
         head: dict[str, Any] = {
@@ -202,8 +204,12 @@ class Networks:
         }
         asked = {"Options": dict(sorted(network.driver_opts.items())), "Labels": dict(sorted(network.labels.items()))}
         containers = {"Containers": {} if is_summary else self._containers(network)}
+        if network.is_dynamic and not is_summary:
+            asked |= _peers_view(network)
+            containers |= {"Services": _services_view(network)} if is_verbose else {}
         if profile.network_containers_first:
-            return {**head, **containers, **asked}
+            services = {"Services": containers.pop("Services")} if "Services" in containers else {}
+            return {**head, **containers, **asked, **services}
         if is_summary:
             return {**head, **asked}
         status = {}
@@ -265,6 +271,15 @@ class Networks:
                 "DynamicIPsAvailable": status.dynamic_ips_available,
             }
         return {"Subnets": subnets} if subnets else {}
+
+
+def _peers_view(network: Network) -> dict[str, Any]:
+    peers = [{"Name": each.name, "IP": format_ip(each.ip)} for each in network.peers()]
+    return {"Peers": peers} if peers else {}
+
+
+def _services_view(network: Network) -> dict[str, Any]:
+    return network.services()
 
 
 def created_ns(network: Network, clock: Clock) -> int:

@@ -55,9 +55,11 @@ def version_view(engine: Engine) -> dict[str, Any]:
 
 
 def swarm_view(engine: Engine) -> dict[str, Any]:
-    """Give the `Swarm` part of `GET /info`: that of the swarm layer if there is one, else that of an inactive node."""
-    if engine.swarm_info is not None:
-        return engine.swarm_info()
+    """Give the `Swarm` part of `GET /info`."""
+    if engine.controller.cluster is not None:
+        from cnmsim.engine.cluster.info import swarm_info
+
+        return swarm_info(engine.cluster)
     return {
         "NodeID": "",
         "NodeAddr": "",

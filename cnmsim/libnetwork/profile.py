@@ -159,6 +159,8 @@ class Profile:
     has_firewall_backend: bool
     #: Whether a task whose image cannot be pulled and is not there fails with the pull's error, not with the create's.
     task_reports_pull_error: bool
+    #: Whether `service inspect` repeats the networks of the task template in the service's own spec.
+    service_prints_old_networks: bool
     has_raw_env: bool
     sctp_checksum: str
     #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
@@ -212,6 +214,8 @@ class Profile:
     alias_vip_reference_counted: bool
     #: A changed entry reaches drivers and service discovery as the old value and the new one; before, as its deletion.
     table_updates_are_replaced: bool
+    #: The overlay driver keeps its peers by address alone; before, by address and MAC.
+    overlay_peers_by_address: bool = False
     #: NetworkDB: the deletion of an entry it never heard of is remembered even if it came by gossip.
     networkdb_keeps_unknown_deletions: bool = False
     #: NetworkDB: the entries of a node that left a network are deleted but remembered for half an hour.
@@ -359,6 +363,7 @@ _V26 = Profile(
     has_bridge_accept_fwmark=False,
     has_firewall_backend=False,
     task_reports_pull_error=False,
+    service_prints_old_networks=True,
     has_raw_env=False,
     sctp_checksum="always",
     firewall_layout="26.1",
@@ -628,6 +633,7 @@ _V29 = evolve(
     has_bridge_accept_fwmark=True,
     has_firewall_backend=True,
     task_reports_pull_error=True,
+    service_prints_old_networks=False,
     sctp_checksum="never",
     firewall_layout="29.7",
     has_isolation_chains=False,
@@ -646,6 +652,7 @@ _V29 = evolve(
     tolerates_stale_vip=True,
     alias_vip_reference_counted=True,
     table_updates_are_replaced=True,
+    overlay_peers_by_address=True,
     networkdb_keeps_unknown_deletions=True,
     networkdb_buries_entries_of_leavers=False,
     networkdb_relays_last=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.api.handlers import containers, execs, images, networks, swarm, system, volumes
+from cnmsim.api.handlers import containers, execs, images, networks, secrets, services, swarm, system, volumes
 from cnmsim.api.router import OPERATIONS, dispatch
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "execs",
     "images",
     "networks",
+    "secrets",
+    "services",
     "swarm",
     "system",
     "volumes",

@@ -16,13 +16,14 @@ async def list_networks(api: HostApi, request: Request) -> Answer:
 @operation("POST", "/networks/create")
 async def create(api: HostApi, request: Request) -> Answer:
     """Make a network."""
-    return Response.json(api.rest.networks.create(request.json(), api.version(request)), 201)
+    body = request.json()
+    return Response.json(await api.complete(api.rest.networks.create_anywhere(body, api.version(request))), 201)
 
 
 @operation("POST", "/networks/prune")
 async def prune(api: HostApi, request: Request) -> Answer:
     """Remove what no container uses."""
-    return Response.json(api.rest.networks.prune(request.parameters))
+    return Response.json(await api.complete(api.rest.networks.prune_anywhere(request.parameters)))
 
 
 @operation("GET", "/networks/{id}")
@@ -34,14 +35,14 @@ async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A
 @operation("DELETE", "/networks/{id}")
 async def remove(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002
     """Remove a network."""
-    api.rest.networks.remove(id)
+    await api.complete(api.rest.networks.remove_anywhere(id))
     return Response.empty()
 
 
 @operation("POST", "/networks/{id}/connect")
 async def connect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Connect a container."""
-    api.rest.networks.connect(id, request.json(), api.version(request))
+    await api.complete(api.rest.networks.connect_attached(id, request.json(), api.version(request)))
     return Response.empty(200)
 
 

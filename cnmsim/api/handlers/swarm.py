@@ -1,59 +1,79 @@
-"""Swarm operations on an engine that is in no swarm (moby `daemon/cluster`, `errNoSwarm`)."""
+"""`/swarm` and `/nodes`."""
 
 from __future__ import annotations
 
 from cnmsim.api.host import HostApi
-from cnmsim.api.message import Answer, Request
-from cnmsim.api.router import not_simulated, operation
-from cnmsim.errors import Unavailable
-
-_NO_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
-    " swarm and try again."
-)
-_OPERATIONS = (
-    ("GET", "/swarm"),
-    ("POST", "/swarm/update"),
-    ("GET", "/swarm/unlockkey"),
-    ("GET", "/nodes"),
-    ("GET", "/nodes/{id}"),
-    ("DELETE", "/nodes/{id}"),
-    ("POST", "/nodes/{id}/update"),
-    ("GET", "/services"),
-    ("POST", "/services/create"),
-    ("GET", "/services/{id}"),
-    ("DELETE", "/services/{id}"),
-    ("POST", "/services/{id}/update"),
-    ("GET", "/services/{id}/logs"),
-    ("GET", "/tasks"),
-    ("GET", "/tasks/{id}"),
-    ("GET", "/tasks/{id}/logs"),
-    ("GET", "/secrets"),
-    ("POST", "/secrets/create"),
-    ("GET", "/secrets/{id}"),
-    ("DELETE", "/secrets/{id}"),
-    ("POST", "/secrets/{id}/update"),
-    ("GET", "/configs"),
-    ("POST", "/configs/create"),
-    ("GET", "/configs/{id}"),
-    ("DELETE", "/configs/{id}"),
-    ("POST", "/configs/{id}/update"),
-)
+from cnmsim.api.message import Answer, Request, Response
+from cnmsim.api.router import operation
 
 
-async def _refuse(_api: HostApi, _request: Request, **_: str) -> Answer:
-    raise Unavailable(_NO_MANAGER)
+@operation("POST", "/swarm/init")
+async def init(api: HostApi, request: Request) -> Answer:
+    """Make a swarm."""
+    return Response.json(await api.complete(api.rest.swarm.init(request.json())))
 
 
-for _method, _path in _OPERATIONS:
-    operation(_method, _path)(_refuse)
+@operation("POST", "/swarm/join")
+async def join(api: HostApi, request: Request) -> Answer:
+    """Join a swarm."""
+    await api.complete(api.rest.swarm.join(request.json()))
+    return Response.empty(200)
 
 
 @operation("POST", "/swarm/leave")
-async def leave(_api: HostApi, _request: Request) -> Answer:
-    """Leave the swarm this node is not in."""
-    raise Unavailable("This node is not part of a swarm")
+async def leave(api: HostApi, request: Request) -> Answer:
+    """Leave the swarm."""
+    await api.complete(api.rest.swarm.leave(request.parameters))
+    return Response.empty(200)
 
 
-for _path in ("/swarm/init", "/swarm/join", "/swarm/unlock"):
-    not_simulated("POST", _path, "swarm mode is not simulated through the API")
+@operation("GET", "/swarm")
+async def inspect(api: HostApi, _request: Request) -> Answer:
+    """Describe the swarm."""
+    return Response.json(await api.complete(api.rest.swarm.inspect()))
+
+
+@operation("POST", "/swarm/update")
+async def update(api: HostApi, request: Request) -> Answer:
+    """Change the swarm's settings, or its tokens."""
+    await api.complete(api.rest.swarm.update(request.json(), request.parameters))
+    return Response.empty(200)
+
+
+@operation("GET", "/swarm/unlockkey")
+async def unlock_key(api: HostApi, _request: Request) -> Answer:
+    """Tell the key that locked managers need."""
+    return Response.json(await api.complete(api.rest.swarm.unlock_key()))
+
+
+@operation("POST", "/swarm/unlock")
+async def unlock(api: HostApi, request: Request) -> Answer:
+    """Unlock a manager."""
+    await api.complete(api.rest.swarm.unlock(request.json()))
+    return Response.empty(200)
+
+
+@operation("GET", "/nodes")
+async def list_nodes(api: HostApi, request: Request) -> Answer:
+    """List nodes."""
+    return Response.json(await api.complete(api.rest.nodes.list(request.parameters)))
+
+
+@operation("GET", "/nodes/{id}")
+async def inspect_node(api: HostApi, _request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
+    """Describe a node."""
+    return Response.json(await api.complete(api.rest.nodes.inspect(id)))
+
+
+@operation("POST", "/nodes/{id}/update")
+async def update_node(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Change a node's role, availability or labels."""
+    await api.complete(api.rest.nodes.update(id, request.json(), request.parameters))
+    return Response.empty(200)
+
+
+@operation("DELETE", "/nodes/{id}")
+async def remove_node(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Take a node out of the swarm."""
+    await api.complete(api.rest.nodes.remove(id, request.parameters))
+    return Response.empty(200)

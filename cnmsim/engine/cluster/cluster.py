@@ -135,6 +135,11 @@ class Cluster:
             await self._end()
             raise
 
+    def refuse_second(self) -> None:
+        """Raise `Unavailable` on a node that is in a swarm already."""
+        if self.node is not None:
+            raise Unavailable(_SWARM_EXISTS)
+
     async def join(
         self,
         *,
@@ -146,8 +151,7 @@ class Cluster:
         availability: Availability = Availability.ACTIVE,
     ) -> None:
         """Join the swarm of a manager at the first of `remotes`. Raises an `EngineError`; `Unavailable` after 20 seconds."""
-        if self.node is not None:
-            raise Unavailable(_SWARM_EXISTS)
+        self.refuse_second()
         root = self.engine.machine.root
         listening = addresses.listen_address(root, listen)
         advertised = ""

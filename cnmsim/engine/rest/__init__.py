@@ -13,13 +13,19 @@ from cnmsim.engine.rest.containers import ContainerApi
 from cnmsim.engine.rest.execs import ExecApi
 from cnmsim.engine.rest.images import ImageApi
 from cnmsim.engine.rest.networks import NetworkApi
+from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+from cnmsim.engine.rest.services import ServiceApi, TaskApi
+from cnmsim.engine.rest.swarm import NodeApi, SwarmApi
 from cnmsim.engine.rest.system import SystemApi
 from cnmsim.engine.rest.volumes import VolumeApi
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
 
-__all__ = ["ContainerApi", "ExecApi", "ImageApi", "NetworkApi", "Rest", "SystemApi", "VolumeApi"]
+__all__ = [
+    "ConfigApi", "ContainerApi", "ExecApi", "ImageApi", "NetworkApi", "NodeApi", "Rest", "SecretApi", "ServiceApi", "SwarmApi",
+    "SystemApi", "TaskApi", "VolumeApi",
+]  # fmt: skip
 
 
 class Rest:
@@ -30,5 +36,11 @@ class Rest:
         self.execs = ExecApi(engine)
         self.images = ImageApi(engine)
         self.networks = NetworkApi(engine)
+        self.swarm = SwarmApi(engine)
+        self.nodes = NodeApi(engine)
+        self.services = ServiceApi(engine)
+        self.tasks = TaskApi(engine)
+        self.secrets = SecretApi(engine)
+        self.configs = ConfigApi(engine)
         self.system = SystemApi(engine)
         self.volumes = VolumeApi(engine)

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.engine import bodies
+from cnmsim.engine.cluster.clusternetworks import ClusterNetworks
 from cnmsim.engine.container import EndpointSettings
 from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query
+from cnmsim.engine.query import NO_QUERY, Query, truth
 from cnmsim.engine.validate import check_mac_address
 from cnmsim.engine.versions import ApiVersion
-from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.libnetwork.controller import ManagerRedirect
+from cnmsim.libnetwork.network import Network
+from cnmsim.swarm.objects import Network as ClusterNetwork
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -30,17 +34,33 @@ class NetworkApi:
     def _api(self, api: ApiVersion | None) -> ApiVersion:
         return api or self.engine.api_version
 
+    @property
+    def _cluster(self) -> ClusterNetworks:
+        return ClusterNetworks(self.engine)
+
     def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
-        """GET /networks."""
-        store = self.engine.network_store
-        networks = store.list(Filters.parse(query.get("filters")))
-        return [store.view(network, self._api(api), is_summary=True) for network in networks]
+        """GET /networks: those of the cluster first, on a manager."""
+        store, filters = self.engine.network_store, Filters.parse(query.get("filters"))
+        networks = store.list(filters)
+        of_cluster = self._cluster.views(filters)
+        known = {each["Id"] for each in of_cluster}
+        local = [store.view(each, self._api(api), is_summary=True) for each in networks if each.id not in known]
+        return [*of_cluster, *local]
 
     def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
-        """POST /networks/create."""
+        """POST /networks/create. Raises `ManagerRedirect` for a network that has to be the whole cluster's."""
         asked = bodies.read(bodies.NETWORK_CREATE, "CreateRequest", body)
+        if self._cluster.has(asked["Name"]):
+            raise Conflict(f"network with name {asked['Name']} already exists")
         network = self.engine.network_store.create(asked, self._api(api))
         return {"Id": network.id, "Warning": ""}
+
+    async def create_anywhere(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
+        """POST /networks/create, by way of a manager where the network is to be the whole cluster's."""
+        try:
+            return self.create(body, api)
+        except ManagerRedirect:
+            return {"Id": await self._cluster.create(body), "Warning": ""}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
@@ -49,10 +69,39 @@ class NetworkApi:
             raise InvalidParameter(
                 f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
             )
-        network = self.engine.network_store.find(id_)
-        if query.get("scope") and query["scope"] != network.scope:
-            raise NotFound(f"network {id_} not found")
-        return self.engine.network_store.view(network, self._api(api))
+        scope = query.get("scope") or ""
+        found = self._find(id_, scope)
+        if isinstance(found, Network):
+            return self.engine.network_store.view(found, self._api(api), is_verbose=truth(query, "verbose"))
+        return self._cluster.view(found)
+
+    def _find(self, term: str, scope: str = "", *, for_removal: bool = False) -> Network | ClusterNetwork:
+        """Find a network, here or of the cluster; one that is both is the one here."""
+        store = self.engine.network_store
+        of_cluster = self._cluster.all()
+        if not of_cluster:
+            local = store.find(term, for_removal=for_removal)
+            if scope and scope != local.scope:
+                raise NotFound(f"network {term} not found")
+            return local
+        every: dict[str, Network | ClusterNetwork] = {each.id: each for each in of_cluster}
+        every.update((each.id, each) for each in self.engine.controller.networks)
+        if scope:
+            every = {
+                key: each
+                for key, each in every.items()
+                if scope == (each.scope if isinstance(each, Network) else "swarm")
+            }
+        if term in every:
+            return every[term]
+        prefixed = [each for key, each in every.items() if term and key.startswith(term)]
+        named = [each for each in every.values() if each.name == term]
+        for kind, found in (("name", named), ("ID prefix", prefixed)):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise InvalidParameter(f"{len(found)} matches found based on {kind}: network {term} is ambiguous")
+        raise NotFound(f"network {term} not found")
 
     def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
         """POST /networks/{id}/connect."""
@@ -96,10 +145,28 @@ class NetworkApi:
         endpoint.delete(force=True)
 
     def remove(self, id_: str) -> None:
-        """DELETE /networks/{id}."""
+        """DELETE /networks/{id}, of this engine's own networks."""
         store = self.engine.network_store
         store.remove(store.find(id_, for_removal=True))
 
+    async def remove_anywhere(self, id_: str) -> None:
+        """DELETE /networks/{id}, by way of a manager where the network is the whole cluster's."""
+        found = self._find(id_, for_removal=True)
+        if isinstance(found, Network) and found.scope != "swarm":
+            self.engine.network_store.remove(found)
+            return
+        await self._cluster.remove(found.id)
+        if isinstance(found, Network) and not found.endpoints:
+            self.engine.network_store.remove(found)
+
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
-        """POST /networks/prune."""
+        """POST /networks/prune, of this engine's own networks."""
         return self.engine.network_store.prune(Filters.parse(query.get("filters")))
+
+    async def prune_anywhere(self, query: Query = NO_QUERY) -> dict[str, Any]:
+        """POST /networks/prune, with those of the cluster on a manager."""
+        answer = self.prune(query)
+        removed = await self._cluster.prune(Filters.parse(query.get("filters")))
+        if removed:
+            answer["NetworksDeleted"] = [*removed, *(answer["NetworksDeleted"] or ())]
+        return answer

@@ -1,0 +1,97 @@
+"""The cluster's networks as a manager lists, makes and removes them.
+
+Source: moby `daemon/cluster/networks.go`, `daemon/server/router/network/network_routes.go`, `daemon/prune.go`
+(docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine.cluster.managednetworks import is_predefined
+from cnmsim.engine.filters import Filters
+from cnmsim.errors import EngineError, Forbidden
+from cnmsim.swarm.objects import Network
+from cnmsim.swarm.objects.convert import network_resource, network_spec_from_api
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
+
+
+@define
+class ClusterNetworks:
+    """The networks of the swarm an engine manages; there are none on any other engine."""
+
+    engine: Engine
+
+    def all(self) -> list[Network]:
+        """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
+        if self.engine.controller.cluster is None:
+            return []
+        managing = self.engine.cluster.managing
+        if managing is None or managing.raft.leader is None:
+            return []
+        return [each for each in managing.store.networks if not is_predefined(each)]
+
+    def views(self, filters: Filters) -> list[dict[str, Any]]:
+        """Give what passes the filters of `docker network ls`, as its entries."""
+        return [self.view(each) for each in self.all() if _matches(each, filters)]
+
+    def view(self, network: Network) -> dict[str, Any]:
+        """Give a network as `docker network inspect` has it on a node that does not use it."""
+        return network_resource(network, shows_enable_ipv4=self.engine.profile.inspect_shows_enable_ipv4)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a network of the cluster has that name."""
+        return any(each.name == name for each in self.all())
+
+    async def create(self, body: Mapping[str, Any]) -> str:
+        """Make a network of the cluster; gives its id. Raises an `EngineError`."""
+        name = str(body.get("Name") or "")
+        if name in {"bridge", "host", "none", "default"}:
+            raise Forbidden(f"{name} is a pre-defined network and cannot be created")
+        network = await self.engine.cluster.control("create_network", network_spec_from_api(body))
+        return str(network.id)
+
+    async def remove(self, network_id: str) -> None:
+        """Remove a network of the cluster. Raises an `EngineError`."""
+        await self.engine.cluster.control("remove_network", network_id)
+
+    async def prune(self, filters: Filters) -> list[str]:
+        """Remove the networks of the cluster that nothing uses; gives their names."""
+        removed = []
+        for network in self.all():
+            labels = network.spec.annotations.labels
+            if network.is_ingress or not filters.match_labels(labels):
+                continue
+            if "label!" in filters and filters.match_labels(labels, "label!"):
+                continue
+            try:
+                await self.remove(network.id)
+            except EngineError as error:
+                if _IN_USE.search(error.message):
+                    continue
+                raise
+            removed.append(network.name)
+        return removed
+
+
+def _matches(network: Network, filters: Filters) -> bool:
+    driver = network.driver_state.name if network.driver_state is not None else ""
+    types = filters.get("type")
+    if "dangling" in filters and not filters.boolean("dangling", default=False):
+        return False
+    return (
+        filters.exact_match("driver", driver)
+        and filters.match("name", network.name)
+        and filters.match("id", network.id)
+        and filters.match_labels(network.spec.annotations.labels)
+        and filters.exact_match("scope", "swarm")
+        and (not types or "custom" in types)
+    )

@@ -1,0 +1,47 @@
+"""The `Swarm` part of `docker info` (moby `daemon/cluster/cluster.go`, Info)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.errors import EngineError
+from cnmsim.swarm.managing import NO_LEADER
+from cnmsim.swarm.objects.convert import cluster_to_api
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.cluster import Cluster
+
+_TWO_MANAGERS = (
+    "WARNING: Running Swarm in a two-manager configuration. This configuration provides\n"
+    "         no fault tolerance, and poses a high risk to lose control over the cluster.\n"
+    "         Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the\n"
+    "         Swarm for fault-tolerance."
+)
+
+
+def swarm_info(cluster: Cluster) -> dict[str, Any]:
+    """Tell of the swarm what `GET /info` does."""
+    node, managing = cluster.node, cluster.managing
+    info: dict[str, Any] = {
+        "NodeID": node.id if node is not None else "",
+        "NodeAddr": cluster.advertise_host,
+        "LocalNodeState": cluster.state,
+        "ControlAvailable": managing is not None,
+        "Error": node.error if node is not None else "",
+        "RemoteManagers": None,
+    }
+    if node is not None and node.managers:
+        info["RemoteManagers"] = [{"NodeID": each.node_id, "Addr": each.addr} for each in node.managers]
+    if managing is None:
+        return info
+    if managing.raft.leader is None:
+        return {**info, "Error": f"rpc error: code = Unknown desc = {NO_LEADER}", "Cluster": None}
+    store = managing.store
+    try:
+        view = cluster_to_api(managing.manager.control.get_cluster())
+    except EngineError as error:
+        return {**info, "Error": error.message}
+    managers = len(managing.members())
+    counts = {"Nodes": len(store.nodes), "Managers": managers}
+    warnings = {"Warnings": [_TWO_MANAGERS]} if managers == 2 else {}
+    return {**info, **counts, "Cluster": view, **warnings}

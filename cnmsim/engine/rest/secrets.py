@@ -1,0 +1,89 @@
+"""`/secrets` and `/configs` (moby `daemon/cluster/{secrets,configs}.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine.cluster.filters import config_filters, secret_filters
+from cnmsim.engine.cluster.reading import reading, version_of
+from cnmsim.engine.filters import Filters
+from cnmsim.engine.query import NO_QUERY, Query
+from cnmsim.swarm.objects.convert import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@define
+class SecretApi:
+    """The secrets of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+
+    engine: Engine
+
+    async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
+        """GET /secrets."""
+        filters = secret_filters(Filters.parse(query.get("filters")))
+        return [secret_to_api(each) for each in await self.engine.cluster.control("list_secrets", filters)]
+
+    async def inspect(self, id_: str) -> dict[str, Any]:
+        """GET /secrets/{id}."""
+        return secret_to_api(await self.engine.cluster.control("find_secret", id_))
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /secrets/create."""
+        self.engine.cluster.manager()
+        with reading("SecretSpec"):
+            spec = secret_spec_from_api(body)
+        return {"ID": (await self.engine.cluster.control("create_secret", spec)).id}
+
+    async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
+        """POST /secrets/{id}/update."""
+        version = version_of(query, "secret")
+        secret = await self.engine.cluster.control("find_secret", id_)
+        with reading("SecretSpec"):
+            spec = secret_spec_from_api(body)
+        await self.engine.cluster.control("update_secret", secret.id, version, spec)
+
+    async def remove(self, id_: str) -> None:
+        """DELETE /secrets/{id}."""
+        secret = await self.engine.cluster.control("find_secret", id_)
+        await self.engine.cluster.control("remove_secret", secret.id)
+
+
+@define
+class ConfigApi:
+    """The configs of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+
+    engine: Engine
+
+    async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
+        """GET /configs."""
+        filters = config_filters(Filters.parse(query.get("filters")))
+        return [config_to_api(each) for each in await self.engine.cluster.control("list_configs", filters)]
+
+    async def inspect(self, id_: str) -> dict[str, Any]:
+        """GET /configs/{id}."""
+        return config_to_api(await self.engine.cluster.control("find_config", id_))
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /configs/create."""
+        self.engine.cluster.manager()
+        with reading("ConfigSpec"):
+            spec = config_spec_from_api(body)
+        return {"ID": (await self.engine.cluster.control("create_config", spec)).id}
+
+    async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
+        """POST /configs/{id}/update."""
+        version = version_of(query, "config")
+        config = await self.engine.cluster.control("find_config", id_)
+        with reading("ConfigSpec"):
+            spec = config_spec_from_api(body)
+        await self.engine.cluster.control("update_config", config.id, version, spec)
+
+    async def remove(self, id_: str) -> None:
+        """DELETE /configs/{id}."""
+        config = await self.engine.cluster.control("find_config", id_)
+        await self.engine.cluster.control("remove_config", config.id)

@@ -1,0 +1,135 @@
+"""`/services` and `/tasks` (moby `daemon/cluster/{services,tasks,networks}.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve
+
+from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_filters
+from cnmsim.engine.cluster.reading import reading, version_of
+from cnmsim.engine.filters import Filters
+from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.versions import ApiVersion
+from cnmsim.errors import Forbidden, NotFound
+from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
+from cnmsim.swarm.objects.convert import task_to_api
+from cnmsim.swarm.objects.convert_service import service_spec_from_api, service_to_api
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_MODES = {Global: "global", Replicated: "replicated", ReplicatedJob: "replicated-job", GlobalJob: "global-job"}
+
+
+@define
+class ServiceApi:
+    """The services of a swarm, as the API has them. `id_` is an id, a name or the beginning of an id."""
+
+    engine: Engine
+
+    async def list(self, query: Query = NO_QUERY, api: ApiVersion | None = None) -> list[dict[str, Any]]:
+        """GET /services."""
+        filters = Filters.parse(query.get("filters"))
+        chosen = service_filters(filters)
+        found = await self.engine.cluster.control("list_services", chosen)
+        services = [each for each in found if filters.exact_match("mode", _MODES[type(each.spec.mode)])]
+        views = [self._view(each) for each in services]
+        if truth(query, "status") and (api or self.engine.api_version).at_least("1.41"):
+            statuses = await self.engine.cluster.control("service_statuses", [each.id for each in services])
+            for view, status in zip(views, statuses, strict=True):
+                view["ServiceStatus"] = {
+                    "RunningTasks": status.running_tasks,
+                    "DesiredTasks": status.desired_tasks,
+                    "CompletedTasks": status.completed_tasks,
+                }
+        return views
+
+    def _view(self, service: Service) -> dict[str, Any]:
+        return service_to_api(service, prints_old_networks=self.engine.profile.service_prints_old_networks)
+
+    async def inspect(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
+        """GET /services/{id}."""
+        return self._view(
+            await self.engine.cluster.control("find_service", id_, insert_defaults=truth(query, "insertDefaults"))
+        )
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /services/create."""
+        self.engine.cluster.manager()
+        spec = await self._spec(body)
+        service = await self.engine.cluster.control("create_service", spec)
+        return {"ID": service.id}
+
+    async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
+        """POST /services/{id}/update."""
+        cluster = self.engine.cluster
+        version = version_of(query, "service")
+        cluster.manager()
+        spec = await self._spec(body)
+        service = await cluster.control("find_service", id_)
+        rollback = str(query.get("rollback", "")) == "previous"
+        await cluster.control("update_service", service.id, version, spec, rollback=rollback)
+        return {"Warnings": None}
+
+    async def remove(self, id_: str) -> None:
+        """DELETE /services/{id}."""
+        service = await self.engine.cluster.control("find_service", id_)
+        await self.engine.cluster.control("remove_service", service.id)
+
+    async def _spec(self, body: Mapping[str, Any]) -> ServiceSpec:
+        with reading("ServiceSpec"):
+            spec = service_spec_from_api(body, self._random_name())
+        networks = [
+            evolve(each, target=await self._network_id(each.target)) for each in spec.task.networks or spec.networks
+        ]
+        return evolve(spec, networks=(), task=evolve(spec.task, networks=tuple(networks)))
+
+    def _random_name(self) -> str:
+        return self.engine.store.free_name("")
+
+    async def _network_id(self, target: str) -> str:
+        """Give the id of a network a service may use, by its name or id (populateNetworkID)."""
+        cluster = self.engine.cluster
+        try:
+            found = await cluster.control("find_network", target)
+        except NotFound:
+            local = next((each for each in self.engine.controller.networks if target in {each.name, each.id}), None)
+            if local is None:
+                raise
+            if local.name in {"bridge", "host", "none"}:
+                found = await cluster.control("find_network", local.name)
+            elif not local.is_dynamic:
+                raise Forbidden(
+                    f"The network {local.name} cannot be used with services. Only networks scoped to the swarm can be"
+                    " used, such as those created with the overlay driver."
+                ) from None
+            else:
+                raise
+        return str(found.id)
+
+
+@define
+class TaskApi:
+    """The tasks of a swarm, as the API has them."""
+
+    engine: Engine
+
+    async def list(self, query: Query = NO_QUERY) -> list[dict[str, Any]]:
+        """GET /tasks."""
+        cluster = self.engine.cluster
+        cluster.manager()
+        filters = Filters.parse(query.get("filters"))
+        filters.validate(TASK_FILTERS)
+        services = [(await cluster.control("find_service", each)).id for each in filters.get("service")]
+        nodes = [(await cluster.control("find_node", each)).id for each in filters.get("node")]
+        tasks = await cluster.control("list_tasks", task_filters(filters, services, nodes))
+        return [self._view(each) for each in tasks if each.spec.container is not None]
+
+    def _view(self, task: Task) -> dict[str, Any]:
+        return task_to_api(task)
+
+    async def inspect(self, id_: str) -> dict[str, Any]:
+        """GET /tasks/{id}."""
+        return self._view(await self.engine.cluster.control("find_task", id_))
