@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
+    from cnmsim.kernel.sockets.table import SocketInfo
 
 
 @frozen
@@ -141,16 +142,20 @@ class Station:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """What listens here, in the order of ports."""
-        found = {
-            Listener(item.protocol, item.local, item.local_port, item.program)
-            for item in self.namespace.sockets.listeners()
-        }
-        return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
+        return _listeners(self.namespace.sockets.listeners())
 
     @property
     def services(self) -> tuple[Listener, ...]:
-        """What its own programs listen on: without the embedded resolver that dockerd keeps in every sandbox."""
-        return tuple(item for item in self.listeners if not (self.is_container and item.program == "dockerd"))
+        """What it serves: what listens in its stack, without the embedded resolver that dockerd keeps in every sandbox.
+
+        A container that lives in the stack of the host (where docker-proxy listens) or of another container serves what
+        its own programs listen on.
+        """
+        found = self.namespace.sockets.listeners()
+        if self.network_mode == "host" or self.network_mode.startswith("container:"):
+            own = {process.pid for process in self.machine.processes.values() if process.files is self.files}
+            return _listeners(item for item in found if item.pid in own)
+        return _listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
 
     def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
         """Give the sockets that listen on that port."""
@@ -159,6 +164,11 @@ class Station:
     def on_network(self, name: str) -> Attachment | None:
         """Give its place on a network, or `None`."""
         return next((item for item in self.attachments if item.network == name), None)
+
+
+def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
+    found = {Listener(item.protocol, item.local, item.local_port, item.program) for item in infos}
+    return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
 
 
 @define(eq=False)
