@@ -266,6 +266,8 @@ class _Policies:
                 continue
             words.take()
             if word == "dir":
+                if direction:
+                    raise IpFault('Error: duplicate "dir": "dir" is the second value.', 255)
                 direction = words.take()
                 if direction not in ("in", "out", "fwd"):
                     raise _wrong(direction, "DIR")

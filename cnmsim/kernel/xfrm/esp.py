@@ -58,7 +58,7 @@ class Cipher:
         if not is_available():
             raise OSError(
                 errno.ENOSYS,
-                "Encryption needs the cryptography package, which is not installed (pip install cryptography)",
+                "Encryption needs the cryptography package, which is not installed (pip install cnmsim[encryption])",
             )
         self._aead: AESGCM = _package()[1].AESGCM(key)
         self._key = key
