@@ -136,6 +136,9 @@ class IpvlanPort:
             packet.outdev, packet.nexthop = namespace.loopback, packet.dst
         else:
             route = namespace.routes(packet.family).lookup(packet.dst, lower)
+            if route is None and packet.family == 4:
+                # With a device given and no route out of it, IPv4 takes the destination to be on the link.
+                route = namespace.link_route(packet.dst, lower)
             if route is None or route.kind != "unicast":
                 namespace.drop(packet, DropReason.NO_ROUTE, f"{namespace.name} has no route for it by {lower.name}")
                 return

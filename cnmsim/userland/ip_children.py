@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from cnmsim.userland.ip_kinds import LinkRequest
 
 _LARGEST_TAG = 65535
+_QUEUES = (
+    "addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size 524280 tso_max_segs 65535 "
+    "gro_max_size 65536 gso_ipv4_max_size 65536 gro_ipv4_max_size 65536 "
+)
+_IPVLAN_USAGE = (
+    "Usage: ... ipvlan [ mode MODE ] [ FLAGS ]\n\nMODE: l3 | l3s | l2\nFLAGS: bridge | private | vepa\n"
+    "(first values are the defaults if nothing is specified)."
+)
 
 
 def _fault(text: str, status: int) -> Exception:
@@ -69,7 +77,7 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         if word == "id":
             text = request.words.take()
             if not text.isdigit() or int(text) > _LARGEST_TAG:
-                raise _fault(f'argument "{text}" is wrong: id is invalid', 255)
+                raise _fault(f'Error: argument "{text}" is wrong: id is invalid', 255)
             vid = int(text)
         elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
             request.words.take()
@@ -141,7 +149,7 @@ def _ipvlan_flag(text: str) -> IpvlanFlag:
     try:
         return IpvlanFlag(text)
     except ValueError:
-        raise _fault(f'ipvlan: unknown option "{text}"?', 255) from None
+        raise _fault(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
 
 
 def change(device: Device, kind: str, words: Words) -> None:
@@ -160,15 +168,21 @@ def change(device: Device, kind: str, words: Words) -> None:
             raise _fault(f'{kind}: unknown option "{word}"?', 255)
 
 
+def mtu_limits(device: Device) -> str:
+    """Give the bounds of a device's MTU as `ip -d link` prints them; 0 is none."""
+    lowest = 0 if isinstance(device, Dummy | Vlan) else 68
+    return f"minmtu {lowest} maxmtu {0 if isinstance(device, Dummy) else 65535}"
+
+
 def details(device: Device) -> str:
     """Give what `ip -d link` prints of a device's kind."""
     if isinstance(device, Macvlan):
-        return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 "
+        return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 {_QUEUES}"
     if isinstance(device, Ipvlan):
-        return f"ipvlan  mode {device.mode.value} {device.flag.value} "
+        return f"ipvlan  mode {device.mode.value} {device.flag.value} {_QUEUES}"
     if isinstance(device, Vlan):
-        return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> "
-    return f"{device.kind} "
+        return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> {_QUEUES}"
+    return f"dummy {_QUEUES}" if isinstance(device, Dummy) else f"{device.kind} "
 
 
 CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {

@@ -224,6 +224,8 @@ def state_of(device: Device) -> str:
     """Give the operational state as iproute2 names it."""
     if device.kind in ("loopback", "vxlan", "dummy"):
         return "UNKNOWN" if device.is_up else "DOWN"
+    if device.kind == "ipvlan" and device.has_carrier:
+        return "UNKNOWN"
     if not device.is_up:
         return "DOWN"
     if device.has_carrier:

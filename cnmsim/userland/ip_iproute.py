@@ -13,7 +13,7 @@ from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.errno_text import errno_of, strerror
-from cnmsim.userland.ip_children import details
+from cnmsim.userland.ip_children import details, mtu_limits
 from cnmsim.userland.ip_config import (
     IpChanges,
     IpFault,
@@ -280,7 +280,7 @@ class _Ip:
                 continue
             lines = [self._link_line(device, has_mode=True), self._hardware_line(device)]
             if self.style.has_details:
-                lines[-1] += " promiscuity 0 allmulti 0 minmtu 68 maxmtu 65535 "
+                lines[-1] += f" promiscuity 0 allmulti 0 {mtu_limits(device)} "
                 if isinstance(device, Vxlan):
                     lines.append(f"    {vxlan_text(device)} ")
                 elif device.kind not in ("loopback", "nic"):
@@ -412,6 +412,8 @@ def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
     text = strerror(error)
     if name == "address" and number == errno.EEXIST:
         return "Error: ipv4: Address already assigned."
+    if name == "address" and number == errno.EADDRINUSE:
+        return "Error: Address already assigned to an ipvlan device."
     if name == "address" and number == errno.EADDRNOTAVAIL:
         return "Error: ipv4: Address not found."
     if name == "address" and number == errno.EACCES:

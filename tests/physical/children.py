@@ -139,8 +139,6 @@ class Topology:
             # A passthru child takes everything that comes in for the host's own address.
             device = self.own.get(host)
             return not any(p.device == device and "passthru" in p.modes for p in self.parents.get(host, ()))
-        if station.parent.is_routed:  # the host needs a way out of that interface
-            return self.own[host] == station.parent.device
         return True
 
 
@@ -161,8 +159,11 @@ def parents(draw: st.DrawFn, device: str) -> Parent | None:
 
 
 @st.composite
-def topologies(draw: st.DrawFn, devices: tuple[str, ...] = ("eth0", TAGGED)) -> Topology:
-    """Draw a topology that keeps to what Linux allows: one kind a parent, one mode an ipvlan parent."""
+def topologies(draw: st.DrawFn, devices: tuple[str, ...] = ("eth0", TAGGED), *, any_own: bool = False) -> Topology:
+    """Draw a topology that keeps to what Linux allows: one kind a parent, one mode an ipvlan parent.
+
+    With `any_own` a host may have its own address on another interface than its routed children have for a parent.
+    """
     found: dict[str, tuple[Parent, ...]] = {}
     for host in HOSTS:
         drawn = [draw(parents(device)) for device in devices]
@@ -174,7 +175,10 @@ def topologies(draw: st.DrawFn, devices: tuple[str, ...] = ("eth0", TAGGED)) -> 
             routed = routed or parent.is_routed
             kept.append(parent)
         found[host] = tuple(kept)
-    return Topology(found, {host: draw(st.sampled_from(devices)) for host in HOSTS})
+    own = {host: draw(st.sampled_from(devices)) for host in HOSTS}
+    if not any_own:
+        own |= {host: parent.device for host in HOSTS for parent in found[host] if parent.is_routed}
+    return Topology(found, own)
 
 
 def simulated(topology: Topology, *, has_vlan_switch: bool = False) -> Lab:
@@ -201,7 +205,12 @@ def simulated(topology: Topology, *, has_vlan_switch: bool = False) -> Lab:
 
 
 def simulated_pings(topology: Topology, lab: Lab) -> set[tuple[str, str]]:
-    """Ping everyone from everyone; the pairs that worked."""
+    """Ping everyone from everyone, twice; the pairs that worked when all knew their neighbours."""
+    _ping_all(topology, lab)
+    return _ping_all(topology, lab)
+
+
+def _ping_all(topology: Topology, lab: Lab) -> set[tuple[str, str]]:
     found = set()
     for one, other in itertools.permutations(topology.stations, 2):
         inside = f"ip netns exec {one.name} " if one.parent is not None else ""
@@ -254,7 +263,11 @@ class Linux:
             subprocess.run(["ip", "netns", "del", self.prefix + name], check=False, capture_output=True)
 
     def pings(self) -> set[tuple[str, str]]:
-        """Ping everyone from everyone, all at once; the pairs that worked."""
+        """Ping everyone from everyone, twice; the pairs that worked when all knew their neighbours."""
+        self._ping_all()
+        return self._ping_all()
+
+    def _ping_all(self) -> set[tuple[str, str]]:
         running = {
             (one.name, other.name): subprocess.Popen(
                 [

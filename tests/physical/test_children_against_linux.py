@@ -62,7 +62,7 @@ def test_macvlan_modes_are_linux_s(modes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.root
-@given(topologies())
+@given(topologies(any_own=True))
 @settings(
     max_examples=12,
     phases=[Phase.explicit, Phase.generate],
