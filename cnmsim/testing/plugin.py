@@ -170,20 +170,21 @@ def _snake(method: str) -> str:
 
 @define
 class _Devices:
-    """Runs `ip` on the host, in the lab's thread."""
+    """Runs programs on the host, in the lab's thread."""
 
     host: Host | None
     lab: Lab | None
 
     def ip(self, words: str) -> None:
+        self.run(f"ip {words}")
+
+    def run(self, words: str) -> None:
         if self.host is None or self.lab is None:
             return
         lab, name = self.lab, self.host.name
-        status, printed, complaint = lab.errands.ask(lambda: run_at_once(lab, name, ["ip", *words.split()])).result(
-            10
-        )
+        status, printed, complaint = lab.errands.ask(lambda: run_at_once(lab, name, words.split())).result(10)
         if status:
-            raise Refusal(f"ip {words}: {(complaint or printed).decode().strip()}")
+            raise Refusal(f"{words}: {(complaint or printed).decode().strip()}")
 
 
 @define
@@ -198,11 +199,15 @@ class _Network:
         if gateway:
             ip(f"addr add {gateway} dev {bridge}")
         ip(f"link set {bridge} up")
+        # FORWARD drops what nobody accepts, and br_netfilter sends what is bridged through it.
+        self.devices.run(f"iptables -I FORWARD -i {bridge} -o {bridge} -j ACCEPT")
         self.gateways[asked["NetworkID"]] = gateway.partition("/")[0]
 
     def delete_network(self, asked: dict[str, Any]) -> None:
         self.gateways.pop(asked["NetworkID"], None)
-        self.devices.ip(f"link del tp-{asked['NetworkID'][:8]}")
+        bridge = f"tp-{asked['NetworkID'][:8]}"
+        self.devices.run(f"iptables -D FORWARD -i {bridge} -o {bridge} -j ACCEPT")
+        self.devices.ip(f"link del {bridge}")
 
     def create_endpoint(self, asked: dict[str, Any]) -> dict[str, Any]:
         near, far, ip = f"tn{asked['EndpointID'][:7]}", f"tf{asked['EndpointID'][:7]}", self.devices.ip

@@ -2,7 +2,7 @@
 """A Docker network plugin and IPAM plugin, in nothing but Python's standard library.
 
 A network is a Linux bridge that this plugin makes with `ip`, an endpoint a veth cable with one end in that bridge; Docker moves
-the other end into the container. Address pools are 10.77.0.0/24, 10.77.1.0/24, …
+the other end into the container. What crosses the bridge is accepted with `iptables`. Address pools are 10.77.0.0/24, 10.77.1.0/24, …
 
 It neither knows nor cares whether a real engine asks it or a simulated one. For a real one, as root:
 
@@ -31,10 +31,19 @@ class Refused(Exception):
     """What the plugin answers instead: its text becomes the `Err` or `Error` of the reply."""
 
 
-def ip(*words):
-    done = subprocess.run(["ip", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def run(program, *words):
+    done = subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        raise Refused(f"ip {' '.join(words)}: {done.stdout.strip()}")
+        raise Refused(f"{program} {' '.join(words)}: {done.stdout.strip()}")
+
+
+def ip(*words):
+    run("ip", *words)
+
+
+def accept(change, bridge):
+    """Docker lets FORWARD drop what nobody accepts, and br_netfilter sends what is bridged through it."""
+    run("iptables", change, "FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT")
 
 
 class NetworkDriver:
@@ -54,11 +63,14 @@ class NetworkDriver:
         if gateway:
             ip("addr", "add", gateway, "dev", bridge)
         ip("link", "set", bridge, "up")
+        accept("-I", bridge)
         self.networks[asked["NetworkID"]] = bridge
         self.gateways[asked["NetworkID"]] = gateway.partition("/")[0]
 
     def delete_network(self, asked):
-        ip("link", "del", self.networks.pop(asked["NetworkID"]))
+        bridge = self.networks.pop(asked["NetworkID"])
+        accept("-D", bridge)
+        ip("link", "del", bridge)
 
     def create_endpoint(self, asked):
         near, far = self.cable(asked)
