@@ -6,16 +6,23 @@ Source: moby `daemon/libnetwork/agent.go` (docker-v29.7.2), `libnetwork/agent.go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from cnmsim.errors import SystemFault
-from cnmsim.kernel.address import Address
+from cnmsim.errors import NotFound, SystemFault
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.sockets.base import address_text
+from cnmsim.libnetwork.driver import DataPath, NodeDiscovery, TableWatcher, table_watcher
+from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
+from cnmsim.libnetwork.options import PortConfig
+from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord, ingress_ports
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.endpoint import Endpoint
+    from cnmsim.libnetwork.network import Network
 
 GOSSIP = "networking:gossip"
 IPSEC = "networking:ipsec"
@@ -40,7 +47,8 @@ class AgentConfig:
     """What the agent of one node is started with.
 
     `bind_addr` is the address gossip listens on (all zeros: any), `advertise_addr` the one others reach it by,
-    `data_path_addr` the one of its VXLAN tunnels (`None`: the advertised one). `remotes` are the addresses of managers.
+    `data_path_addr` the one of its VXLAN tunnels (`None`: the advertised one), `local` the one encrypted tunnels begin at
+    (`None`: the advertised one). `remotes` are the addresses of managers.
     """
 
     bind_addr: Address
@@ -50,11 +58,17 @@ class AgentConfig:
     node_id: str = ""
     keys: Sequence[EncryptionKey] = ()
     remotes: Sequence[Address] = ()
+    local: Address | None = None
 
     @property
     def tunnel_addr(self) -> Address:
         """The address its tunnels end at."""
         return self.data_path_addr or self.advertise_addr
+
+    @property
+    def local_addr(self) -> Address:
+        """The address of this node that its encryption is set up with."""
+        return self.local or self.advertise_addr
 
 
 @frozen
@@ -65,19 +79,274 @@ class PeerInfo:
     ip: Address
 
 
+@frozen
+class TaskInfo:
+    """An endpoint of a service as `network inspect --verbose` shows it; `info` is what its driver tells of it."""
+
+    name: str
+    endpoint_id: str
+    endpoint_ip: Address
+    info: dict[str, str] = field(factory=dict, hash=False)
+
+
+@define
+class ServiceInfo:
+    """A service as `network inspect --verbose` shows it; containers that are no tasks are under the name ""."""
+
+    virtual_ip: Address | None
+    local_lb_index: int
+    ports: list[PortConfig] = field(factory=list)
+    tasks: list[TaskInfo] = field(factory=list)
+
+
 @define(eq=False)
 class Agent:
-    """The agent of one controller, made by `Controller.agent_start`."""
+    """The agent of one controller, made by `Controller.agent_start`. Raises `SystemFault` if its port is taken."""
 
     controller: Controller = field(repr=False)
     config: AgentConfig
     keys: list[EncryptionKey] = field(factory=list, repr=False)
+    db: NetworkDB = field(init=False, repr=False)
+    _watches: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        controller, config = self.controller, self.config
+        random = controller.machine.random
+        name = random.randbytes(6).hex()
+        gossip = NetworkDBConfig(
+            name,
+            config.bind_addr,
+            config.advertise_addr,
+            controller.profile,
+            keys=[key.key for key in keys_of(self.keys, GOSSIP)],
+        )
+        stream = controller.machine.clock.stream(f"networkdb/{controller.machine.name}/{name}")
+        try:
+            self.db = NetworkDB(controller.daemon(), stream, gossip, self._node_changed)
+        except OSError as error:
+            address = address_text(config.bind_addr, gossip.port)
+            raise SystemFault(
+                "failed to create memberlist: Could not set up network transport: failed to obtain an address: "
+                f'Failed to start TCP listener on "{format_ip(config.bind_addr)}" port {gossip.port}: '
+                f"listen tcp {address}: bind: {(error.strerror or str(error)).lower()}"
+            ) from None
+        self.db.watch(ENDPOINT_TABLE, "", self._endpoint_changed)
+        for driver in self._data_paths():
+            driver.data_path_set(config.tunnel_addr, config.local_addr, config.data_path_port)
+            driver.keys_set(_pairs(keys_of(self.keys, IPSEC)))
+        for network in controller.networks:
+            self.join_network(network)
+
+    def _data_paths(self) -> list[DataPath]:
+        return [driver for driver in self.controller.drivers if isinstance(driver, DataPath)]
 
     def join(self, remotes: Sequence[Address]) -> None:
-        """Join the gossip cluster of `remotes`."""
+        """Join the gossip cluster of `remotes`. What fails is tried again every minute."""
+        self.db.join(remotes)
 
     def stop(self) -> None:
-        """Leave the gossip cluster."""
+        """Leave the gossip cluster, and forget the services of the swarm's networks."""
+        for cancels in self._watches.values():
+            for cancel in cancels:
+                cancel()
+        self._watches.clear()
+        self.controller.discovery.clear()
+        self.db.close()
+
+    # --- keys and nodes ------------------------------------------------------------------------------------------
+
+    def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
+        """Take the keys of a rotation: the new one in, another to encrypt with, the oldest out (moby `handleKeyChange`)."""
+        times = {key.lamport_time for key in keys}
+        before = {key.lamport_time for key in self.keys}
+        gone = [key for key in self.keys if key.lamport_time not in times]
+        new = [key for key in keys if key.lamport_time not in before]
+        self.keys = [key for key in self.keys if key.lamport_time in times] + new
+        ring = self.db.keyring
+        for key in new:
+            if key.subsystem == GOSSIP:
+                ring.add(key.key)
+        ring.use(keys_of(self.keys, GOSSIP)[0].key)
+        for key in gone:
+            if key.subsystem == GOSSIP:
+                ring.remove(key.key)
+        ipsec = keys_of(self.keys, IPSEC)
+        for driver in self._data_paths():
+            try:
+                driver.keys_updated(_last_pair(new), _pairs(ipsec[:1])[0] if ipsec else None, _last_pair(gone))
+            except SystemFault as error:
+                self.controller.log.append(
+                    f"Failed to update datapath keys; resetting datapath keys: {error.message}"
+                )
+                driver.keys_set(_pairs(ipsec))
+
+    def _node_changed(self, address: Address, is_there: bool) -> None:
+        for driver in self.controller.drivers:
+            if isinstance(driver, NodeDiscovery):
+                if is_there:
+                    driver.node_joined(address, is_self=address == self.config.advertise_addr)
+                else:
+                    driver.node_left(address)
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
+    def join_network(self, network: Network) -> None:
+        """Begin to gossip about a network, if it is one of the swarm (moby `joinCluster`)."""
+        if not network.is_gossiped:
+            return
+        self.db.join_network(network.id)
+        watcher = table_watcher(network.driver)
+        if watcher is None:
+            return
+        self._watches[network.id] = [
+            self.db.watch(table, network.id, lambda event: self._driver_entry_changed(watcher, event))
+            for table in watcher.tables
+        ]
+
+    def leave_network(self, network: Network) -> None:
+        """Gossip about a network no more."""
+        for cancel in self._watches.pop(network.id, []):
+            cancel()
+        if network.id in self.db.networks:
+            self.db.leave_network(network.id)
+
+    def _driver_entry_changed(self, driver: TableWatcher, event: WatchEvent) -> None:
+        if self.controller.profile.table_updates_are_replaced:
+            driver.table_changed(event.network, event.table, event.key, event.previous, event.value)
+        elif event.operation is TableOperation.CREATE:
+            driver.table_changed(event.network, event.table, event.key, None, event.message_value)
+        else:
+            # Up to 28.5 a change reached the driver as the deletion of the new value.
+            driver.table_changed(event.network, event.table, event.key, event.message_value, None)
+
+    def peers(self, network: Network) -> list[PeerInfo]:
+        """Give the nodes that have a network."""
+        return [PeerInfo(member.name, member.address) for member in self.db.peers(network.id)]
+
+    def services(self, network: Network) -> dict[str, ServiceInfo]:
+        """Give the services and containers of a network on all nodes, by the service's name."""
+        infos: dict[str, dict[str, str]] = {}
+        driver = table_watcher(network.driver)
+        if driver is not None:
+            for table in driver.tables:
+                for key, value in self.db.entries(table, network.id).items():
+                    endpoint_id, info = driver.decode_table_entry(table, key, value)
+                    infos[endpoint_id] = info
+        found: dict[str, ServiceInfo] = {}
+        for endpoint_id, record in self.db.entries(ENDPOINT_TABLE, network.id).items():
+            service = found.get(record.service_name)
+            if service is None:
+                mark = self.controller.discovery.mark_of(record.service_id, network.id, record.ports)
+                service = found[record.service_name] = ServiceInfo(record.virtual_ip, mark, list(record.ports))
+            service.tasks.append(TaskInfo(record.name, endpoint_id, record.endpoint_ip, infos.get(endpoint_id, {})))
+        return found
+
+    # --- endpoints of this node ----------------------------------------------------------------------------------
+
+    def add_driver_entries(self, endpoint: Endpoint) -> None:
+        """Put what the endpoint's driver wants others to know."""
+        for entry in endpoint.join_info.table_entries:
+            self.db.create_entry(entry.table, endpoint.network.id, entry.key, entry.value)
+
+    def delete_driver_entries(self, endpoint: Endpoint) -> None:
+        """Take that back. What goes wrong is only logged."""
+        for entry in endpoint.join_info.table_entries:
+            try:
+                self.db.delete_entry(entry.table, endpoint.network.id, entry.key)
+            except SystemFault as error:
+                self.controller.log.append(error.message)
+
+    def add_service_info(self, endpoint: Endpoint) -> None:
+        """Let an endpoint be found, here and on all nodes. Raises `SystemFault` if it is to be found already."""
+        record = record_of(endpoint)
+        if record is None:
+            return
+        self.controller.discovery.add(endpoint.network, endpoint.id, record)
+        self.db.create_entry(ENDPOINT_TABLE, endpoint.network.id, endpoint.id, record)
+
+    def delete_service_info(self, endpoint: Endpoint, *, fully: bool) -> None:
+        """Let an endpoint be found no more; unless `fully` it still serves the connections it has."""
+        record = record_of(endpoint)
+        if record is None:
+            return
+        network_id = endpoint.network.id
+        try:
+            if fully:
+                self.db.delete_entry(ENDPOINT_TABLE, network_id, endpoint.id)
+            else:
+                known: EndpointRecord = self.db.get_entry(ENDPOINT_TABLE, network_id, endpoint.id)
+                self.db.update_entry(ENDPOINT_TABLE, network_id, endpoint.id, evolve(known, is_disabled=True))
+        except (SystemFault, NotFound) as error:
+            self.controller.log.append(error.message)
+        self.controller.discovery.remove(network_id, endpoint.id, record, fully=fully)
+
+    # --- endpoints of other nodes --------------------------------------------------------------------------------
+
+    def _endpoint_changed(self, event: WatchEvent) -> None:
+        network = next((each for each in self.controller.networks if each.id == event.network), None)
+        if self.controller.profile.table_updates_are_replaced:
+            self._replace_record(network, event)
+        else:
+            self._apply_message(network, event)
+
+    def _apply_message(self, network: Network | None, event: WatchEvent) -> None:
+        """Do as the message says, whatever was known before (26.1, 28.5)."""
+        record: EndpointRecord = event.message_value
+        discovery = self.controller.discovery
+        if event.operation is TableOperation.CREATE:
+            if network is not None:
+                discovery.add(network, event.key, record)
+        elif event.operation is TableOperation.DELETE:
+            discovery.remove(event.network, event.key, record, fully=True)
+        elif record.service_id and record.is_disabled:
+            discovery.remove(event.network, event.key, record, fully=False)
+
+    def _replace_record(self, network: Network | None, event: WatchEvent) -> None:
+        """Put a record in the place of the one before (29.x)."""
+        before: EndpointRecord | None = event.previous
+        now: EndpointRecord | None = event.value
+        is_same = before is not None and now is not None and before.is_equivalent(now)
+        discovery = self.controller.discovery
+        if before is not None and now is not None and is_same:
+            if before.is_disabled == now.is_disabled:
+                return
+            if now.is_disabled:
+                discovery.remove(event.network, event.key, now, fully=not now.service_id)
+                return
+        elif before is not None and (before.service_id or not before.is_disabled):
+            discovery.remove(event.network, event.key, before, fully=True)
+        if now is not None and not now.is_disabled and network is not None:
+            discovery.add(network, event.key, now)
+
+
+def record_of(endpoint: Endpoint) -> EndpointRecord | None:
+    """Give what others are told of an endpoint; `None` if it has no names or no address. Ports count on ingress alone."""
+    if not endpoint.dns_names or endpoint.ipv4 is None:
+        return None
+    service = endpoint.options.service
+    name, *others = endpoint.dns_names
+    if service is None:
+        return EndpointRecord(name, "", "", None, endpoint.ipv4[0], task_aliases=tuple(others))
+    ports = ingress_ports(service) if endpoint.network.ingress else ()
+    return EndpointRecord(
+        name,
+        service.name,
+        service.id,
+        service.virtual_ip,
+        endpoint.ipv4[0],
+        ports,
+        tuple(service.aliases),
+        tuple(others),
+    )
+
+
+def _pairs(keys: Sequence[EncryptionKey]) -> list[tuple[bytes, int]]:
+    return [(key.key, key.lamport_time) for key in keys]
+
+
+def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
+    found = _pairs([key for key in keys if key.subsystem == IPSEC])
+    return found[-1] if found else None
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:

@@ -17,6 +17,7 @@ from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.device import InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
+from cnmsim.libnetwork import lbsandbox
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
@@ -25,6 +26,7 @@ from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.bridge.state import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.libnetwork.ingress import Ingress
 from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
 from cnmsim.libnetwork.ipam.null import NullIpam
@@ -38,6 +40,7 @@ from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, PluginStore
 from cnmsim.libnetwork.portallocator import EPHEMERAL_PORTS, PortAllocator
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
+from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
 
 PREDEFINED_NETWORKS = ("bridge", "host", "none")
 
@@ -76,6 +79,8 @@ class Controller:
     plugins: PluginStore = field(factory=PluginStore, repr=False)
     cluster: Cluster | None = field(default=None, init=False)
     agent: Agent | None = field(default=None, init=False, repr=False)
+    discovery: ServiceDiscovery = field(init=False, repr=False)
+    ingress: Ingress = field(init=False, repr=False)
     networks: list[Network] = field(factory=list, init=False)
     sandboxes: list[Sandbox] = field(factory=list, init=False)
     log: list[str] = field(factory=list, init=False, repr=False)
@@ -83,6 +88,7 @@ class Controller:
     ipams: dict[str, Allocator] = field(init=False, repr=False)
     allocator: PortAllocator = field(init=False, repr=False)
     _daemon: Process | None = field(default=None, init=False, repr=False)
+    _leaving: Agent | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.config.validate()
@@ -97,6 +103,7 @@ class Controller:
             "default": Ipam(self.profile, default_pools=pools or None, engine_id=self.engine_id),
             "null": NullIpam(),
         }
+        self.discovery = ServiceDiscovery(self)
         self.plugins.log = self.log
         self.drivers = DriverRegistry(
             DriverHost(self.machine, self.profile, self.config, self.allocator, self.daemon, self.log.append),
@@ -325,10 +332,21 @@ class Controller:
                 undo.callback(network.ipam.release)
             driver.create_network(network.request())
             undo.callback(network.delete_from_driver)
+            self.networks.append(network)
+            undo.callback(self.networks.remove, network)
+            self._join_cluster(network, undo)
             if self.profile.docker_user_is_retopped:
                 self.bridge_driver.set_up_user_chain()
             undo.pop_all()
-        self.networks.append(network)
+
+    def _join_cluster(self, network: Network, undo: ExitStack) -> None:
+        """Let a network of the swarm meet its copies on other nodes, and balance the load of its services here."""
+        agent = network.cluster_agent
+        if agent is not None:
+            agent.join_network(network)
+            undo.callback(agent.leave_network, network)
+        if network.has_load_balancer:
+            lbsandbox.create(network)
 
     def _allocate(self, network: Network, driver: Driver) -> NetworkIpam:
         options = network.options
@@ -338,7 +356,8 @@ class Controller:
         if self.profile.drivers_skip_gateway and chooser is not None:
             skip = chooser.skip_gateway_allocation(network.request())
         is_local = network.scope != GLOBAL_SCOPE
-        ipam = NetworkIpam(allocator, allocator.default_spaces()[not is_local], options.ipam_options, self.log)
+        space = allocator.default_spaces()[not is_local]
+        ipam = NetworkIpam(allocator, space, options.ipam_options, self.log, network.name)
         try:
             ipam.allocate(
                 options.ipam_config,
@@ -429,6 +448,10 @@ class Controller:
         """
         if self.agent is None:
             check_keys(config.keys)
+            if self._leaving is not None:
+                # It has no time to say goodbye: its successor needs the port.
+                self._leaving.db.stop()
+            self.ingress = Ingress(self.machine.root, self.profile, self.daemon(), self.log.append)
             self.agent = Agent(self, config, list(config.keys))
             self.agent.join(config.remotes)
         return self.agent
@@ -442,13 +465,14 @@ class Controller:
         """Leave the gossip cluster and stop the agent. Does nothing if there is none."""
         agent, self.agent = self.agent, None
         if agent is not None:
+            self._leaving = agent
             agent.stop()
 
     def set_keys(self, keys: Sequence[EncryptionKey]) -> None:
         """Take the keys the manager gave out. Raises `SystemFault` for an incomplete set."""
         check_keys(keys)
         if self.agent is not None:
-            self.agent.keys = list(keys)
+            self.agent.set_keys(keys)
 
     # --- sandboxes -----------------------------------------------------------------------------------------------
 
@@ -462,6 +486,8 @@ class Controller:
         """Make the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
         if not container_id:
             raise InvalidParameter("invalid container ID")
+        if options is not None and options.is_ingress and any(each.options.is_ingress for each in self.sandboxes):
+            raise Forbidden("ingress sandbox already present")
         for present in self.sandboxes:
             if present.container_id == container_id:
                 raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")

@@ -243,6 +243,11 @@ def publisher(driver: object) -> ExternalConnectivity | None:
     return driver if isinstance(driver, ExternalConnectivity) else None
 
 
+def table_watcher(driver: object) -> TableWatcher | None:
+    """Give the driver if it keeps a table with its like on other nodes, else `None`."""
+    return driver if isinstance(driver, TableWatcher) else None
+
+
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
     """Give the driver if it has a say about gateway addresses, else `None`."""
     return driver if isinstance(driver, GatewayAllocation) else None

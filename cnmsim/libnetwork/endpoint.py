@@ -44,6 +44,7 @@ class Endpoint:
     links: dict[str, str] = field(factory=dict)
     interface_name: str = ""
     pool_ids: dict[int, str] = field(factory=dict, repr=False)
+    is_service_enabled: bool = field(default=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         names = [*self.options.dns_names, *self.options.aliases]
@@ -132,6 +133,10 @@ class Endpoint:
             # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
             undo.callback(sandbox.dns.give_back())
             undo.callback(sandbox.remove, self)
+            agent = network.cluster_agent
+            if agent is not None:
+                agent.add_driver_entries(self)
+                undo.callback(agent.delete_driver_entries, self)
             sandbox.add(self)
             undo.pop_all()
 
@@ -152,8 +157,15 @@ class Endpoint:
             raise InvalidParameter(f"invalid Sandbox passed to endpoint leave: {sandbox}")
         if sandbox is not None and sandbox is not joined:
             raise Forbidden(f"unexpected sandbox ID in leave request. Expected {joined.id}. Got {sandbox.id}")
+        agent = self.network.cluster_agent
+        if agent is not None:
+            # Its names are told whether or not its service was enabled: it may have been disabled before.
+            agent.delete_service_info(self, fully=True)
+        self.is_service_enabled = False
         joined.remove(self)
         self.network.leave_driver(self.id)
+        if agent is not None:
+            agent.delete_driver_entries(self)
         self._forget_join()
         joined.endpoint_left(self)
 
@@ -167,6 +179,9 @@ class Endpoint:
 
     def rename(self, name: str, dns_names: list[str]) -> None:
         """Take other names, as `docker rename` of a running container has it."""
+        if self.network.controller.is_swarm_node:
+            self._rename_in_swarm(name, dns_names)
+            return
         had_records = self.id in self.network.endpoints and bool(self.dns_names)
         if had_records:
             self.network.remove_records(self)
@@ -174,3 +189,13 @@ class Endpoint:
         self.dns_names = list(dict.fromkeys([*dns_names, *self.options.aliases]))
         if had_records:
             self.network.add_records(self)
+
+    def _rename_in_swarm(self, name: str, dns_names: list[str]) -> None:
+        # A member of a swarm tells the others; names on networks of its own it leaves as they are (UpdateDNSNames).
+        agent = self.network.cluster_agent
+        if agent is not None:
+            agent.delete_service_info(self, fully=True)
+        self.name = name
+        self.dns_names = list(dict.fromkeys([*dns_names, *self.options.aliases]))
+        if agent is not None:
+            agent.add_service_info(self)

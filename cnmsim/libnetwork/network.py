@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, format_ip, format_mac, is_link_local
-from cnmsim.libnetwork.agent import PeerInfo
-from cnmsim.libnetwork.driver import Driver, EndpointInterface, IpamInfo, NetworkRequest, is_special
+from cnmsim.libnetwork import lbsandbox
+from cnmsim.libnetwork.agent import Agent, PeerInfo, ServiceInfo
+from cnmsim.libnetwork.driver import (
+    GLOBAL_SCOPE,
+    SWARM_SCOPE,
+    Driver,
+    EndpointInterface,
+    IpamInfo,
+    NetworkRequest,
+    is_special,
+)
 from cnmsim.libnetwork.drivers.bridge.device import random_mac
 from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
+from cnmsim.libnetwork.loadbalancer import LoadBalancerSandbox
 from cnmsim.libnetwork.networkipam import NetworkIpam
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
 from cnmsim.libnetwork.records import NameRecords
@@ -50,6 +60,7 @@ class Network:
     ipam: NetworkIpam | None = field(default=None, repr=False)
     endpoints: dict[str, Endpoint] = field(factory=dict, init=False, repr=False)
     records: NameRecords = field(factory=NameRecords, init=False, repr=False)
+    balancer: LoadBalancerSandbox | None = field(default=None, init=False, repr=False)
     is_dynamic: bool = False
 
     # --- what it is ----------------------------------------------------------------------------------------------
@@ -120,6 +131,23 @@ class Network:
         """Whether its driver does without addresses: `host` and `null`."""
         return self.config_only or is_special(self.driver)
 
+    @property
+    def has_load_balancer(self) -> bool:
+        """Whether it has a sandbox of its own on this node, which balances the load of its services."""
+        return self.options.load_balancer_ip is not None
+
+    @property
+    def is_gossiped(self) -> bool:
+        """Whether its endpoints are known on all nodes of the swarm, by gossip."""
+        if self.scope != SWARM_SCOPE or not self.controller.is_swarm_node or self.driver is None:
+            return False
+        return self.driver.capability.connectivity_scope == GLOBAL_SCOPE
+
+    @property
+    def cluster_agent(self) -> Agent | None:
+        """The agent that tells other nodes of it, if there is one and they are to be told."""
+        return self.controller.agent if self.is_gossiped else None
+
     def request(self) -> NetworkRequest:
         """Give the network as its driver is told of it."""
         return NetworkRequest(
@@ -136,11 +164,13 @@ class Network:
 
     def peers(self) -> list[PeerInfo]:
         """Give the nodes of the swarm that have this network too."""
-        return []
+        agent = self.cluster_agent
+        return [] if agent is None else agent.peers(self)
 
-    def services(self) -> dict[str, Any]:
+    def services(self) -> dict[str, ServiceInfo]:
         """Give the services and containers of this network on all nodes, by the service's name, as `inspect --verbose`."""
-        return {}
+        agent = self.cluster_agent
+        return {} if agent is None else agent.services(self)
 
     def endpoint_by_name(self, name: str) -> Endpoint | None:
         """Give the endpoint of that name, or `None`."""
@@ -283,8 +313,11 @@ class Network:
     # --- names ---------------------------------------------------------------------------------------------------
 
     def add_records(self, endpoint: Endpoint) -> None:
-        """Let the others on this network find an endpoint by its names. Ingress keeps no names."""
-        if self.ingress:
+        """Let the others on this network find an endpoint by its names.
+
+        Ingress keeps no names, and those of the swarm's networks come by gossip.
+        """
+        if self.ingress or self.is_gossiped:
             return
         for number, name in enumerate(endpoint.dns_names):
             for assigned in (endpoint.interface.ipv4, endpoint.interface.ipv6):
@@ -293,19 +326,29 @@ class Network:
 
     def remove_records(self, endpoint: Endpoint) -> None:
         """Let an endpoint be found no more."""
+        if self.is_gossiped:
+            return
         self.records.remove_owner(endpoint.id)
 
     # --- its end -------------------------------------------------------------------------------------------------
 
-    def delete(self, *, force: bool = False) -> None:
+    def delete(self, *, force: bool = False, remove_load_balancer: bool = False) -> None:
         """Delete the network. Raises `Forbidden` while it has endpoints, or is in use as configuration.
 
-        The ingress network goes only with `force`.
+        Its own load-balancer endpoint does not count. The ingress network goes only with `force`, or with
+        `remove_load_balancer`.
         """
         if self.config_only and self.controller.networks_configured_from(self.name):
             raise Forbidden(f'configuration network "{self.name}" is in use')
-        if self.endpoints or (self.ingress and not force):
+        others = [endpoint for endpoint in self.endpoints.values() if not endpoint.options.is_load_balancer]
+        if others or (self.ingress and not (force or remove_load_balancer)):
             raise Forbidden(self._active_endpoints_text())
+        if self.has_load_balancer:
+            lbsandbox.delete(self)
+        agent = self.cluster_agent
+        if agent is not None:
+            agent.leave_network(self)
+            self.controller.discovery.forget_network(self)
         if self.ipam is not None:
             self.ipam.release()
         if not self.config_only:

@@ -44,6 +44,11 @@ class NameRecords:
         _put(self._by_name, name.lower(), kept)
         _put(self._by_address, address, [e for e in self._by_address.get(address, []) if e != (name, owner)])
 
+    def clear(self) -> None:
+        """Remove everything."""
+        self._by_name.clear()
+        self._by_address.clear()
+
     def lookup(self, name: str) -> list[Address] | None:
         """Give the addresses of a name, of both families, without repetition; `None` if it is not known."""
         entries = self._by_name.get(name.lower())

@@ -25,9 +25,13 @@ from cnmsim.libnetwork.gateway import (
     needs_gateway_network,
     order_key,
 )
+from cnmsim.libnetwork.ingress import add_redirect_rules
+from cnmsim.libnetwork.lbsandbox import DSR_OPTION
+from cnmsim.libnetwork.loadbalancer import hold_virtual_ip
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
 from cnmsim.libnetwork.osl import OslNamespace
 from cnmsim.libnetwork.sandboxdns import SandboxDns
+from cnmsim.libnetwork.servicerecords import ingress_ports
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
@@ -167,6 +171,17 @@ class Sandbox:
             endpoint.interface_name = osl.add_interface(
                 endpoint.id, endpoint.join_info, endpoint.interface, endpoint.sysctls
             )
+            self._serve(endpoint)
+
+    def _serve(self, endpoint: Endpoint) -> None:
+        """Prepare for what comes to the endpoint as a task of a service: published ports, its virtual address."""
+        service, namespace = endpoint.options.service, self.namespace
+        if service is None or endpoint.ipv4 is None or namespace is None:
+            return
+        if endpoint.network.ingress:
+            add_redirect_rules(namespace, endpoint.ipv4[0], ingress_ports(service))
+        if service.virtual_ip is not None and DSR_OPTION in endpoint.network.driver_opts:
+            hold_virtual_ip(namespace, endpoint.interface_name, service.virtual_ip)
 
     # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
 
@@ -179,6 +194,9 @@ class Sandbox:
         self._update_gateways()
         if profile.dns_records_at == "join":
             endpoint.network.add_records(endpoint)
+        if endpoint.options.is_load_balancer and not self.options.is_ingress:
+            # It never leads out, nor changes what does.
+            return
         if endpoint.network.name == GATEWAY_NETWORK:
             self._program_ports()
             return
@@ -216,6 +234,8 @@ class Sandbox:
         What goes wrong now is only logged: the endpoint has left (moby `Endpoint.sbLeave`).
         """
         if self.is_deleting or endpoint.network.name == GATEWAY_NETWORK:
+            return
+        if endpoint.options.is_load_balancer and not self.options.is_ingress:
             return
         try:
             if needs_gateway_network(self.endpoints, self.controller.profile):
@@ -294,10 +314,33 @@ class Sandbox:
     # --- services ------------------------------------------------------------------------------------------------
 
     def enable_service(self) -> None:
-        """Tell the swarm of each endpoint by its names, and let it take its share of its service's load."""
+        """Tell the swarm of each endpoint by its names, and let it take its share of its service's load.
+
+        Raises `SystemFault` in libnetwork's words; the sandbox is then disabled.
+        """
+        for endpoint in list(self.endpoints):
+            agent = endpoint.network.cluster_agent
+            if endpoint.is_service_enabled:
+                continue
+            try:
+                if agent is not None:
+                    agent.add_service_info(endpoint)
+            except SystemFault as error:
+                self.disable_service()
+                raise SystemFault(
+                    f"could not update state for endpoint {endpoint.name} into cluster: {error.message}"
+                ) from error
+            endpoint.is_service_enabled = True
 
     def disable_service(self) -> None:
         """Take each endpoint's share of the load and its names back; it can still be reached."""
+        for endpoint in self.endpoints:
+            if not endpoint.is_service_enabled:
+                continue
+            agent = endpoint.network.cluster_agent
+            if agent is not None:
+                agent.delete_service_info(endpoint, fully=False)
+            endpoint.is_service_enabled = False
 
     # --- names ---------------------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class SandboxDns:
 
     def _look_up(self, name: str, network_name: str, family: int, *, through_links: bool) -> list[Address] | None:
         profile = self.sandbox.controller.profile
-        for endpoint in self.sandbox.endpoints:
+        for endpoint in self._in_order():
             network = endpoint.network
             if network_name and network.name != network_name:
                 continue
@@ -189,6 +189,13 @@ class SandboxDns:
             if family == 6 and not network.enable_ipv6:
                 return []
         return None
+
+    def _in_order(self) -> list[Endpoint]:
+        """Give the endpoints in the order names are looked up: on a node of a swarm its networks first, then ingress."""
+        endpoints = self.sandbox.endpoints
+        if not self.sandbox.controller.is_swarm_node:
+            return endpoints
+        return sorted(endpoints, key=lambda each: 1 if each.network.ingress else 0 if each.network.is_dynamic else 2)
 
     def resolve_address(self, address: Address) -> str | None:
         """Give the name of an address, `<name>.<network>`, from the first network that knows it."""

@@ -7,7 +7,7 @@ add a built-in driver, add it to `BUILT_IN`. Source: moby `daemon/libnetwork/dri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 
 from attrs import define, field, frozen
@@ -22,6 +22,7 @@ from cnmsim.libnetwork.drivers.host import HostDriver
 from cnmsim.libnetwork.drivers.ipvlan import IpvlanDriver
 from cnmsim.libnetwork.drivers.macvlan import MacvlanDriver
 from cnmsim.libnetwork.drivers.null import NullDriver
+from cnmsim.libnetwork.drivers.overlay.driver import OverlayDriver
 from cnmsim.libnetwork.drivers.remote import RemoteDriver
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.store import NETWORK_DRIVER, PluginStore
@@ -59,6 +60,7 @@ BUILT_IN: Mapping[str, DriverFactory] = {
     "ipvlan": lambda host: IpvlanDriver(host.machine, host.profile, host.log),
     "macvlan": lambda host: MacvlanDriver(host.machine, host.profile, host.log),
     "null": lambda _: NullDriver(),
+    "overlay": lambda host: OverlayDriver(host.machine, host.profile, host.log),
 }
 
 
@@ -90,6 +92,9 @@ class DriverRegistry:
     def names(self) -> list[str]:
         """Give the names known by now, in the order of registration."""
         return list(self._drivers)
+
+    def __iter__(self) -> Iterator[Driver]:
+        return iter(list(self._drivers.values()))
 
     def get(self, name: str) -> Driver:
         """Give the driver of that name, loaded if need be.

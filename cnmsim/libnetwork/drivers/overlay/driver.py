@@ -1,0 +1,297 @@
+"""The overlay driver: what a swarm's nodes do so that containers on several hosts share an Ethernet.
+
+Source: moby `daemon/libnetwork/drivers/overlay/{overlay,ov_network,ov_endpoint,joinleave}.go` (docker-v29.7.2),
+`libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.vxlan import VXLAN_PORT, Vxlan
+from cnmsim.libnetwork.driver import (
+    GLOBAL_SCOPE,
+    Capability,
+    EndpointInterface,
+    JoinInfo,
+    NetworkRequest,
+    SandboxContext,
+    StaticRoute,
+    TableEntry,
+)
+from cnmsim.libnetwork.drivers.bridge.labels import DRIVER_MTU, ENDPOINT_IFNAME
+from cnmsim.libnetwork.drivers.overlay.network import OverlayEndpoint, OverlayNetwork, Subnet, overlay_namespaces
+from cnmsim.libnetwork.drivers.overlay.peers import Peer, PeerDatabase, PeersByAddress, PeersByPair
+from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
+from cnmsim.libnetwork.options import EndpointOptions
+from cnmsim.libnetwork.profile import Profile
+
+VXLAN_ID_LIST = "com.docker.network.driver.overlay.vxlanid_list"
+ENCRYPTED = "encrypted"
+_GC_THRESHOLDS = {"gc_thresh1": 8192, "gc_thresh2": 49152, "gc_thresh3": 65536}
+
+
+@define(eq=False)
+class _Tunnels:
+    """A network as its peer database sees it."""
+
+    driver: OverlayDriver
+    network: OverlayNetwork
+
+    def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
+        """Give the VXLAN device of an address's subnet, made if need be; `None` while there is no namespace."""
+        if self.network.namespace is None:
+            return None
+        subnet = self.network.subnet_of(address, length)
+        if subnet is None:
+            raise SystemFault(
+                f'couldn\'t find the subnet "{format_ip(address)}/{length}" in network "{self.network.id}"'
+            )
+        self.driver.open(self.network, subnet)
+        return subnet.vxlan
+
+    def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
+        """Give the VXLAN device of an address's subnet if there is one."""
+        subnet = self.network.subnet_of(address, length)
+        return None if subnet is None else subnet.vxlan
+
+    def secure(self, vtep: Address) -> None:
+        """Begin to encrypt what goes to a VTEP, if the network is encrypted."""
+
+    def release(self, vtep: Address) -> None:
+        """Take note that a peer behind that VTEP is gone."""
+
+
+@define(eq=False)
+class OverlayDriver:
+    """The driver on one machine. `log` is told what a daemon only logs."""
+
+    machine: Machine
+    profile: Profile
+    log: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    name: str = field(default="overlay", init=False)
+    capability: Capability = field(default=Capability(GLOBAL_SCOPE, GLOBAL_SCOPE), init=False)
+    tables: tuple[str, ...] = field(default=(PEER_TABLE,), init=False)
+    networks: dict[str, OverlayNetwork] = field(factory=dict, init=False, repr=False)
+    address: Address | None = field(default=None, init=False)
+    bind: Address | None = field(default=None, init=False)
+    port: int = field(default=VXLAN_PORT, init=False)
+    keys: list[tuple[bytes, int]] = field(factory=list, init=False, repr=False)
+    _left_over: dict[int, str] | None = field(default=None, init=False, repr=False)
+    _peers: dict[str, PeerDatabase] = field(factory=dict, init=False, repr=False)
+
+    # --- what the swarm tells ------------------------------------------------------------------------------------
+
+    def data_path_set(self, address: Address, bind: Address, port: int) -> None:
+        """Take note of the address of this host's tunnels, of the one the swarm binds, and of the tunnels' UDP port."""
+        self.address, self.bind, self.port = address, bind, port
+
+    def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
+        """Take these keys and no others; the first is the one to encrypt with."""
+        self.keys = list(keys)
+
+    def keys_updated(
+        self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
+    ) -> None:
+        """Take a key in, encrypt with another, give one up. Raises `SystemFault` if these do not fit what there is."""
+        del new, primary, pruned
+
+    # --- networks ------------------------------------------------------------------------------------------------
+
+    def create_network(self, request: NetworkRequest) -> None:
+        """Take note of a network; devices are made when an endpoint joins. Raises `SystemFault` in the driver's words."""
+        if not request.id:
+            raise SystemFault("invalid network id")
+        if not request.ipv4 or str(request.ipv4[0].pool) == "0.0.0.0/0":
+            raise InvalidParameter("ipv4 pool is empty")
+        vnis = self._vnis(request)
+        mtu = _mtu(request.options.get(DRIVER_MTU))
+        if len(vnis) < len(request.ipv4):
+            raise SystemFault(f"insufficient vnis({len(vnis)}) passed to overlay")
+        if request.id in self.networks:
+            raise SystemFault(f"attempt to create overlay network {request.id} that already exists")
+        self._raise_thresholds()
+        subnets = [Subnet(vni, info.pool, info.gateway) for vni, info in zip(vnis, request.ipv4, strict=False)]
+        network = OverlayNetwork(
+            self.machine, self.machine.random, request.id, request.name, subnets, mtu, ENCRYPTED in request.options
+        )
+        self.networks[request.id] = network
+        tunnels = _Tunnels(self, network)
+        by_address = self.profile.overlay_peers_by_address
+        self._peers[request.id] = PeersByAddress(tunnels, self.log) if by_address else PeersByPair(tunnels, self.log)
+
+    def _vnis(self, request: NetworkRequest) -> list[int]:
+        text = request.options.get(VXLAN_ID_LIST)
+        if text is None:
+            raise SystemFault("no VNI provided")
+        vnis: list[int] = []
+        for word in text.split(","):
+            if not (word.isascii() and word.isdigit()):
+                raise SystemFault(f'invalid vxlan id value "{word}" passed')
+            vnis.append(int(word))
+        return vnis
+
+    def _raise_thresholds(self) -> None:
+        """Make room for the neighbours of large networks, as the driver does once on each host."""
+        root = self.machine.root
+        for name, least in _GC_THRESHOLDS.items():
+            key = f"net.ipv4.neigh.default.{name}"
+            if int(root.sysctl_get(key)) < least:
+                root.sysctl_set(key, str(least))
+
+    def delete_network(self, network_id: str) -> None:
+        """Forget a network. Raises `SystemFault` if it is not known."""
+        network = self._network(network_id)
+        for endpoint in network.endpoints.values():
+            network.unplug(endpoint)
+        network.close()
+        del self.networks[network_id], self._peers[network_id]
+
+    def _network(self, network_id: str) -> OverlayNetwork:
+        network = self.networks.get(network_id)
+        if network is None:
+            raise SystemFault(f'network "{network_id}" not found')
+        return network
+
+    def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
+        """Make what is missing of the devices of a network's subnet, and tell them of the peers."""
+        if subnet.vxlan is None:
+            self._reclaim(subnet.vni)
+        family = 6 if self.address is not None and len(self.address) == 16 else 4
+        if network.open(subnet, family=family, port=self.port):
+            self._peers[network.id].forget_kernel()
+            self._peers[network.id].program_all()
+
+    def _reclaim(self, vni: int) -> None:
+        """Free a VNI that an earlier life of the daemon left in a namespace. What there is of that is looked for once."""
+        if self._left_over is None:
+            self._left_over = {
+                device.vni: path
+                for path, namespace in overlay_namespaces(self.machine)
+                for device in namespace.devices.values()
+                if isinstance(device, Vxlan)
+            }
+        namespace = self.machine.namespaces.pop(self._left_over.pop(vni, ""), None)
+        if namespace is not None:
+            namespace.destroy()
+
+    # --- endpoints -----------------------------------------------------------------------------------------------
+
+    def create_endpoint(
+        self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
+    ) -> None:
+        """Take note of an endpoint, whose MAC is made of its address unless one was asked for."""
+        network = self._network(network_id)
+        if interface.ipv4 is None:
+            raise SystemFault("create endpoint was not passed interface IP address")
+        address, length = interface.ipv4
+        if network.subnet_of(address, length) is None:
+            raise SystemFault(f'no matching subnet for IP "{format_ip(address)}/{length}" in network "{network_id}"')
+        if interface.mac is None:
+            interface.mac = b"\x02\x42" + address[-4:]
+        wanted = options.driver_opts.get(ENDPOINT_IFNAME, "") if self.profile.has_endpoint_ifname else ""
+        network.endpoints[endpoint_id] = OverlayEndpoint(endpoint_id, address, length, interface.mac, wanted)
+
+    def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
+        """Forget an endpoint, and remove its cable."""
+        network = self._network(network_id)
+        endpoint = self._endpoint(network, endpoint_id)
+        del network.endpoints[endpoint_id]
+        network.unplug(endpoint)
+
+    def _endpoint(self, network: OverlayNetwork, endpoint_id: str) -> OverlayEndpoint:
+        endpoint = network.endpoints.get(endpoint_id)
+        if endpoint is None:
+            raise SystemFault(f'endpoint id "{endpoint_id}" not found')
+        return endpoint
+
+    def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
+        """Tell nothing, as the driver does."""
+        self._endpoint(self._network(network_id), endpoint_id)
+        return {}
+
+    def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
+        """Lead a cable to the sandbox, and tell the other nodes where this endpoint is."""
+        del sandbox  # its interface is moved there by whoever called
+        network = self._network(network_id)
+        endpoint = network.endpoints.get(endpoint_id)
+        if endpoint is None:
+            raise SystemFault(f"could not find endpoint with id {endpoint_id}")
+        if network.is_encrypted and not self.keys:
+            raise SystemFault("cannot join secure network: encryption keys not present")
+        subnet = network.subnet_of(endpoint.address, endpoint.length)
+        if subnet is None:
+            raise SystemFault(f"could not find subnet for endpoint {endpoint_id}")
+        if self.address is None:
+            raise SystemFault("overlay: the local data-plane address is not currently known")
+        try:
+            self.open(network, subnet)
+        except SystemFault as error:
+            raise SystemFault(f"network sandbox join failed: {error.message}") from error
+        network.join_count += 1
+        network.plug(endpoint, subnet)
+        info.source_name = endpoint.interface_name
+        info.destination_name = endpoint.wanted_name
+        assert subnet.gateway is not None
+        for other in network.subnets:
+            if other is not subnet:
+                info.static_routes.append(StaticRoute(other.pool, subnet.gateway))
+        self._peers[network_id].add(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
+        record = PeerRecord(endpoint.address, endpoint.length, endpoint.mac, self.address)
+        info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, record))
+
+    def leave(self, network_id: str, endpoint_id: str) -> None:
+        """Take the endpoint's share of the namespace back, which goes with the last one."""
+        network = self._network(network_id)
+        endpoint = self._endpoint(network, endpoint_id)
+        self._peers[network_id].delete(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
+        network.join_count -= 1
+        if network.join_count <= 0:
+            network.join_count = 0
+            network.close()
+            self._peers[network_id].forget_kernel()
+
+    # --- peers on other nodes ------------------------------------------------------------------------------------
+
+    def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
+        """Program a peer of another node, or take it out. This node's own records are nothing new to it."""
+        if table != PEER_TABLE:
+            self.log(f"Unexpected table notification for table {table} received")
+            return
+        old, new = self._peer(key, previous), self._peer(key, value)
+        if old == new or network_id not in self.networks:
+            return
+        if old is not None:
+            self._peers[network_id].delete(old)
+        if new is not None:
+            self._peers[network_id].add(new)
+
+    def _peer(self, key: str, record: Any) -> Peer | None:
+        if not isinstance(record, PeerRecord) or record.vtep == self.address:
+            return None
+        return Peer(key, record.address, record.length, record.mac, record.vtep)
+
+    def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
+        """Give the endpoint's id and the address of the host it is on."""
+        if table != PEER_TABLE or not isinstance(value, PeerRecord):
+            self.log(f"DecodeTableEntry: unexpected table name {table}")
+            return "", {}
+        return key, {"Host IP": format_ip(value.vtep)}
+
+
+def _mtu(text: str | None) -> int:
+    if text is None:
+        return 0
+    try:
+        mtu = int(text)
+    except ValueError:
+        raise SystemFault(f'failed to parse {text}: strconv.Atoi: parsing "{text}": invalid syntax') from None
+    if mtu < 0:
+        raise SystemFault(f"invalid MTU value: {mtu}")
+    return mtu

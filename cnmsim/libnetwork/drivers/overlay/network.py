@@ -1,0 +1,234 @@
+"""An overlay network on one node: a namespace with a bridge and a VXLAN device for each subnet in use.
+
+The namespace is there while some endpoint of this node is joined. Source: moby
+`daemon/libnetwork/drivers/overlay/{ov_network,ov_utils}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Device, Veth
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.libnetwork.drivers.bridge.device import random_mac, veth_name
+
+NETNS_FOLDER = "/var/run/docker/netns"
+DEFAULT_MTU = 1500
+#: Inner Ethernet 14, outer IPv4 20, UDP 8, VXLAN 8.
+VXLAN_OVERHEAD = 50
+#: SPI 4, sequence number 4, IV 8, pad length 1, next header 1, ICV 8.
+ESP_OVERHEAD = 26
+_KEY_LENGTH = 12
+_ID_IN_NAME = 5
+
+
+@define(eq=False)
+class Subnet:
+    """One subnet of a network, and its devices while it is in use on this node."""
+
+    vni: int
+    pool: Prefix
+    gateway: Address | None
+    bridge: Bridge | None = None
+    vxlan: Vxlan | None = None
+
+
+@define(eq=False)
+class OverlayEndpoint:
+    """An endpoint of this node: `inside` is the end of its cable that a sandbox gets, there named `wanted_name` if given."""
+
+    id: str
+    address: Address
+    length: int
+    mac: Mac
+    wanted_name: str = ""
+    interface_name: str = ""
+    inside: Veth | None = None
+
+
+@define(eq=False)
+class OverlayNetwork:
+    """A network of the driver. `path_mtu` is the MTU of the network below, `join_count` how many endpoints are joined."""
+
+    machine: Machine
+    random: Random
+    id: str
+    name: str
+    subnets: list[Subnet]
+    path_mtu: int = 0
+    is_encrypted: bool = False
+    endpoints: dict[str, OverlayEndpoint] = field(factory=dict, init=False)
+    namespace: NetworkNamespace | None = field(default=None, init=False)
+    join_count: int = field(default=0, init=False)
+    _epoch: int = field(default=0, init=False)
+    _counters: dict[str, int] = field(factory=dict, init=False)
+
+    @property
+    def mtu(self) -> int:
+        """The MTU of its containers: what a tunnel leaves of the network below."""
+        mtu = (self.path_mtu or DEFAULT_MTU) - VXLAN_OVERHEAD
+        if self.is_encrypted:
+            mtu -= ESP_OVERHEAD
+            mtu -= mtu % 4
+        return mtu
+
+    @property
+    def key(self) -> str:
+        """The path of the file that holds its namespace open."""
+        return f"{NETNS_FOLDER}/{f'{self._epoch}-{self.id}'[:_KEY_LENGTH]}"
+
+    def subnet_of(self, address: Address, length: int) -> Subnet | None:
+        """Give the subnet of an address, whose prefix must have the same length, or `None`."""
+        for subnet in self.subnets:
+            if subnet.pool.length == length and address in subnet.pool:
+                return subnet
+        return None
+
+    # --- the namespace -------------------------------------------------------------------------------------------
+
+    def open(self, subnet: Subnet, *, family: int, port: int) -> bool:
+        """Make the namespace and the devices of a subnet, as far as they are not there; `True` if the namespace is new.
+
+        `family` and `port` are those of the tunnels. Raises `SystemFault`, with what was there before.
+        """
+        is_new = self.namespace is None
+        if is_new:
+            self._make_namespace()
+        if subnet.vxlan is None:
+            try:
+                self._make_devices(subnet, family, port)
+            except SystemFault as error:
+                if is_new:
+                    self.close()
+                raise SystemFault(f'subnet sandbox join failed for "{subnet.pool}": {error.message}') from error
+        return is_new
+
+    def _make_namespace(self) -> None:
+        self._epoch += 1
+        self._remove_stale()
+        namespace = self.machine.new_namespace(f"{self.machine.name}: overlay {self.name}")
+        # A new namespace starts out with the first one's settings (net.core.devconf_inherit_init_net).
+        namespace.sysctl_set("net.ipv4.ip_forward", self.machine.root.sysctl_get("net.ipv4.ip_forward"))
+        namespace.loopback.set_up()
+        self.machine.namespaces[self.key] = namespace
+        self.namespace = namespace
+
+    def _remove_stale(self) -> None:
+        """Remove namespaces that an earlier life of the daemon left of this network."""
+        for path, namespace in overlay_namespaces(self.machine):
+            if path.rpartition("-")[2] in self.id:
+                del self.machine.namespaces[path]
+                namespace.destroy()
+
+    def _make_devices(self, subnet: Subnet, family: int, port: int) -> None:
+        root, namespace = self.machine.root, self.namespace
+        assert namespace is not None
+        tail = self.id[:_ID_IN_NAME]
+        bridge = Bridge(f"ov-{subnet.vni:06x}-{tail}", random_mac(self.random), root.clock)
+        self._add(bridge, "br")
+        try:
+            if subnet.gateway is not None:
+                address = f"{format_ip(subnet.gateway)}/{subnet.pool.length}"
+                namespace.add_address(bridge, address, broadcast=subnet.pool.broadcast)
+            bridge.set_up()
+            subnet.vxlan = self._make_vxlan(subnet, bridge, family, port)
+        except (OSError, SystemFault) as error:
+            namespace.remove_device(bridge)
+            if isinstance(error, SystemFault):
+                raise
+            raise SystemFault(
+                f'bridge creation in sandbox failed for subnet "{subnet.pool}": {_cause(error)}'
+            ) from None
+        subnet.bridge = bridge
+
+    def _make_vxlan(self, subnet: Subnet, bridge: Bridge, family: int, port: int) -> Vxlan:
+        root, namespace = self.machine.root, self.namespace
+        assert namespace is not None
+        name = f"vx-{subnet.vni:06x}-{self.id[:_ID_IN_NAME]}"
+        try:
+            vxlan = Vxlan.create(
+                root, name, random_mac(self.random), subnet.vni,
+                port=port, proxy=True, l2miss=True, l3miss=True, family=family,
+            )  # fmt: skip
+        except OSError as error:
+            raise SystemFault(f"error creating vxlan interface: {_cause(error, 'file exists')}") from None
+        try:
+            vxlan.set_mtu(self.mtu)
+            root.move_device(vxlan, namespace, self._next_name("vxlan"))
+            namespace.sysctl_set(f"net.ipv6.conf.{vxlan.name}.disable_ipv6", "1")
+            bridge.add_port(vxlan)
+            vxlan.set_up()
+        except OSError as error:
+            if vxlan.namespace is not None:
+                vxlan.namespace.remove_device(vxlan)
+            text = (
+                f'vxlan interface creation failed for subnet "{subnet.pool}": failed to set link up: {_cause(error)}'
+            )
+            raise SystemFault(text) from None
+        return vxlan
+
+    def _next_name(self, prefix: str) -> str:
+        # No release gives a number again: the records of interfaces stay until the namespace goes.
+        number = self._counters.get(prefix, 0)
+        self._counters[prefix] = number + 1
+        return f"{prefix}{number}"
+
+    def _add(self, device: Device, prefix: str) -> None:
+        namespace = self.namespace
+        assert namespace is not None
+        namespace.add_device(device, self._next_name(prefix))
+        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
+
+    def close(self) -> None:
+        """Destroy the namespace and all that is in it."""
+        namespace, self.namespace = self.namespace, None
+        if namespace is None:
+            return
+        for subnet in self.subnets:
+            if subnet.vxlan is not None and subnet.vxlan.namespace is not None:
+                subnet.vxlan.namespace.remove_device(subnet.vxlan)
+            subnet.bridge = subnet.vxlan = None
+        self._counters.clear()
+        self.machine.namespaces.pop(self.key, None)
+        namespace.destroy()
+
+    # --- cables --------------------------------------------------------------------------------------------------
+
+    def plug(self, endpoint: OverlayEndpoint, subnet: Subnet) -> Veth:
+        """Lead a cable from the subnet's bridge to the host, where the sandbox's end waits; gives that end."""
+        root, bridge = self.machine.root, subnet.bridge
+        assert bridge is not None
+        outside_name, inside_name = veth_name(self.random, root), veth_name(self.random, root)
+        outside, inside = Veth.pair(root.clock, outside_name, inside_name, random_mac(self.random), endpoint.mac)
+        for end in (outside, inside):
+            end.txqueuelen = 0
+            end.set_mtu(self.mtu)
+        root.add_device(inside)
+        self._add(outside, "veth")
+        bridge.add_port(outside)
+        outside.set_up()
+        endpoint.inside, endpoint.interface_name = inside, inside_name
+        return inside
+
+    def unplug(self, endpoint: OverlayEndpoint) -> None:
+        """Remove an endpoint's cable."""
+        inside, endpoint.inside = endpoint.inside, None
+        if inside is not None and inside.namespace is not None:
+            inside.namespace.remove_device(inside)
+
+
+def overlay_namespaces(machine: Machine) -> list[tuple[str, NetworkNamespace]]:
+    """Give the namespaces of overlay networks on a machine, with the paths of their files."""
+    found = list(machine.namespaces.items())
+    return [(path, namespace) for path, namespace in found if "-" in path.rpartition("/")[2]]
+
+
+def _cause(error: OSError, instead: str = "") -> str:
+    return instead or (error.strerror or str(error)).lower()

@@ -1,0 +1,238 @@
+"""Which peers a network has behind its tunnels, and what of that is in the kernel, by release.
+
+Two peers may have one address for a while: a container has moved, and the news of its two ends cross. Then one of them is
+programmed, and the other when that one goes. Source: moby `drivers/overlay/peerdb.go` (v28.5.2, docker-v29.7.2),
+`osl/neigh_linux.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address, Mac
+from cnmsim.kernel.vxlan import Vxlan
+
+
+@frozen
+class Peer:
+    """An endpoint of the network; one of this node has no `vtep`."""
+
+    endpoint_id: str
+    address: Address
+    length: int
+    mac: Mac
+    vtep: Address | None
+
+
+class Tunnels(Protocol):
+    """The network the peers are of."""
+
+    def tunnel_to(self, address: Address, length: int) -> Vxlan | None:
+        """Give the VXLAN device of an address's subnet, made if need be; `None` while there is no namespace.
+
+        Raises `SystemFault` if the address is of none of the subnets, or its devices cannot be made.
+        """
+
+    def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
+        """Give the VXLAN device of an address's subnet if there is one."""
+
+    def secure(self, vtep: Address) -> None:
+        """Begin to encrypt what goes to a VTEP, if the network is encrypted."""
+
+    def release(self, vtep: Address) -> None:
+        """Take note that a peer behind that VTEP is gone."""
+
+
+class PeerDatabase(Protocol):
+    """The peers of one network."""
+
+    def add(self, peer: Peer) -> None:
+        """Take a peer in, and program it."""
+
+    def delete(self, peer: Peer) -> None:
+        """Forget a peer, and program another in its place if there is one."""
+
+    def program_all(self) -> None:
+        """Program all peers: the namespace is new."""
+
+    def forget_kernel(self) -> None:
+        """Take note that the namespace is gone, and all that was programmed with it."""
+
+
+@define(eq=False)
+class PeersByPair:
+    """Peers by address and MAC, with a record of what was written to the kernel (26.1, 28.5)."""
+
+    tunnels: Tunnels
+    log: Callable[[str], None]
+    _peers: dict[tuple[Address, Mac], list[Peer]] = field(factory=dict, init=False)
+    _written: set[tuple[Address, Mac]] = field(factory=set, init=False)
+
+    def add(self, peer: Peer) -> None:
+        """Take a peer in, and program it unless one with the same address and MAC is."""
+        known = self._peers.setdefault((peer.address, peer.mac), [])
+        if peer not in known:
+            known.append(peer)
+        self._try(self._program, peer)
+
+    def _program(self, peer: Peer) -> None:
+        if peer.vtep is None:
+            return
+        tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
+        if tunnel is None:
+            return
+        assert tunnel.namespace is not None
+        self.tunnels.secure(peer.vtep)
+        if (peer.address, peer.mac) in self._written:
+            return
+        tunnel.namespace.neighbours.set_permanent(tunnel, peer.address, peer.mac)
+        self._written.add((peer.address, peer.mac))
+        if (peer.vtep, peer.mac) in self._written:
+            raise SystemFault(f"could not add fdb entry for eid:{peer.endpoint_id} into the sandbox")
+        tunnel.fdb.add(peer.mac, peer.vtep, mode="replace")
+        self._written.add((peer.vtep, peer.mac))
+
+    def delete(self, peer: Peer) -> None:
+        """Forget a peer. The neighbour goes by its address alone, even if another peer wrote it last."""
+        known = self._peers.get((peer.address, peer.mac), [])
+        if peer in known:
+            known.remove(peer)
+        if not known:
+            self._peers.pop((peer.address, peer.mac), None)
+        self._try(self._withdraw, peer)
+
+    def _withdraw(self, peer: Peer) -> None:
+        if peer.vtep is not None:
+            tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
+            if tunnel is None or (peer.vtep, peer.mac) not in self._written:
+                return
+            assert tunnel.namespace is not None
+            self._written.discard((peer.vtep, peer.mac))
+            _delete_quietly(lambda: tunnel.fdb.remove(peer.mac, peer.vtep))
+            if tunnel.master is not None:
+                tunnel.master.fdb.pop(peer.mac, None)
+            if (peer.address, peer.mac) in self._written:
+                self._written.discard((peer.address, peer.mac))
+                namespace = tunnel.namespace
+                _delete_quietly(lambda: namespace.neighbours.remove(tunnel, peer.address))
+        if self._peers.get((peer.address, peer.mac)):
+            other = next(peers[0] for (address, _), peers in self._peers.items() if address == peer.address)
+            self._program(other)
+
+    def _try(self, work: Callable[[Peer], None], peer: Peer) -> None:
+        try:
+            work(peer)
+        except (SystemFault, OSError) as error:
+            self.log(f"Peer operation failed: {error}")
+
+    def program_all(self) -> None:
+        """Program one peer of each address and MAC."""
+        for peers in list(self._peers.values()):
+            self._try(self._program, peers[0])
+
+    def forget_kernel(self) -> None:
+        """Start the record of what was written anew."""
+        self._written.clear()
+
+
+@define(eq=False)
+class PeersByAddress:
+    """Peers by address; entries are written only where the kernel has none, and FDB entries are counted (29.x)."""
+
+    tunnels: Tunnels
+    log: Callable[[str], None]
+    _peers: dict[tuple[Address, int], list[Peer]] = field(factory=dict, init=False)
+    _fdb_count: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
+
+    def add(self, peer: Peer) -> None:
+        """Take a peer in, and program it unless another has its address."""
+        known = self._peers.setdefault((peer.address, peer.length), [])
+        if peer not in known:
+            known.append(peer)
+        try:
+            self._program(peer)
+        except FileExistsError as error:
+            if len(known) <= 1:
+                self.log(f"overlay: failed to add peer entry: {error.strerror}")
+        except SystemFault as error:
+            self.log(f"overlay: failed to add peer entry: {error.message}")
+
+    def _program(self, peer: Peer) -> None:
+        """Write the neighbour, then the FDB entry. Raises `FileExistsError` if the kernel has one already."""
+        if peer.vtep is None:
+            return
+        tunnel = self.tunnels.tunnel_to(peer.address, peer.length)
+        if tunnel is None:
+            return
+        assert tunnel.namespace is not None
+        self.tunnels.secure(peer.vtep)
+        neighbours = tunnel.namespace.neighbours
+        if neighbours.get(tunnel, peer.address) is not None:
+            raise FileExistsError(17, "could not add neighbor entry into the sandbox")
+        neighbours.set_permanent(tunnel, peer.address, peer.mac)
+        if self._count(peer.vtep, peer.mac, 1) == 1:
+            tunnel.fdb.add(peer.mac, peer.vtep)
+
+    def _count(self, vtep: Address, mac: Mac, change: int) -> int:
+        # A peer that was never programmed counts down all the same when it goes: below zero, as in the driver.
+        count = self._fdb_count.pop((vtep, mac), 0) + change
+        if count:
+            self._fdb_count[vtep, mac] = count
+        return count
+
+    def delete(self, peer: Peer) -> None:
+        """Forget a peer, and program another that has its address."""
+        known = self._peers.get((peer.address, peer.length), [])
+        if peer in known:
+            known.remove(peer)
+        if not known:
+            self._peers.pop((peer.address, peer.length), None)
+        try:
+            self._withdraw(peer)
+        except FileNotFoundError as error:
+            if known:
+                # It was the other one that is programmed.
+                return
+            self.log(f"Peer delete operation failed: {error.strerror}")
+        if known:
+            try:
+                self._program(known[0])
+            except (FileExistsError, SystemFault) as error:
+                self.log(f"peer delete operation failed: {error}")
+
+    def _withdraw(self, peer: Peer) -> None:
+        """Take a peer out of the kernel. Raises `FileNotFoundError` for what is not there."""
+        tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
+        if tunnel is None or peer.vtep is None:
+            return
+        assert tunnel.namespace is not None
+        self.tunnels.release(peer.vtep)
+        if self._count(peer.vtep, peer.mac, -1) == 0:
+            tunnel.fdb.remove(peer.mac, peer.vtep)
+            if tunnel.master is not None:
+                tunnel.master.fdb.pop(peer.mac, None)
+        tunnel.namespace.neighbours.remove(tunnel, peer.address)
+
+    def program_all(self) -> None:
+        """Program one peer of each address."""
+        for peers in list(self._peers.values()):
+            try:
+                self._program(peers[0])
+            except (FileExistsError, SystemFault) as error:
+                self.log(f"failed to initialize network peer database: {error}")
+
+    def forget_kernel(self) -> None:
+        """Start the counts anew."""
+        self._fdb_count.clear()
+
+
+def _delete_quietly(delete: Callable[[], None]) -> None:
+    """Delete an entry of the kernel that may have gone by itself."""
+    try:
+        delete()
+    except FileNotFoundError:
+        return

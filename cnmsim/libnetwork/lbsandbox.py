@@ -1,0 +1,73 @@
+"""The sandbox that balances the load of one network's services on one node, made and deleted with the network.
+
+On the ingress network it is `ingress_sbox`, which alone of them has a way out, over docker_gwbridge. Source: moby
+`daemon/libnetwork/network.go` (createLoadBalancerSandbox, deleteLoadBalancerSandbox), docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.libnetwork.loadbalancer import LoadBalancerSandbox
+from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.network import Network
+
+INGRESS_ID = "ingress_sbox"
+#: With this option of a network's driver, whatever its value, tasks answer their clients directly.
+DSR_OPTION = "dsr"
+
+
+def sandbox_name(network: Network) -> str:
+    """Give the name by which the network's sandbox is known as a container."""
+    return f"{network.name}-sbox" if network.ingress else f"lb-{network.name}"
+
+
+def sandbox_id(network_id: str, *, is_ingress: bool) -> str:
+    """Give the id of the sandbox of a network."""
+    return INGRESS_ID if is_ingress else f"lb_{network_id}"
+
+
+def create(network: Network) -> None:
+    """Make the sandbox and join it to the network. Raises an `EngineError`, with nothing left behind."""
+    controller = network.controller
+    name = sandbox_name(network)
+    with ExitStack() as undo:
+        options = SandboxOptions(name=name, load_balancer_of=network.id, is_ingress=network.ingress)
+        identity = sandbox_id(network.id, is_ingress=network.ingress)
+        sandbox = controller.new_sandbox(name, options=options, id=identity)
+        undo.callback(sandbox.delete)
+        wanted = EndpointOptions(ipv4=network.options.load_balancer_ip, is_load_balancer=True)
+        endpoint = network.create_endpoint(f"{network.name}-endpoint", options=wanted)
+        undo.callback(endpoint.delete, force=True)
+        endpoint.join(sandbox)
+        sandbox.enable_service()
+        undo.pop_all()
+    assert sandbox.namespace is not None
+    assert endpoint.ipv4 is not None
+    way_out = next((each.ipv4 for each in sandbox.endpoints if each.network.name == GATEWAY_NETWORK), None)
+    network.balancer = LoadBalancerSandbox(
+        sandbox.namespace,
+        endpoint.interface_name,
+        endpoint.ipv4,
+        controller.profile,
+        is_dsr=DSR_OPTION in network.driver_opts,
+        ingress=controller.ingress if network.ingress else None,
+        gateway_address=way_out[0] if way_out is not None else None,
+    )
+
+
+def delete(network: Network) -> None:
+    """Delete the sandbox, and its endpoint on the network."""
+    network.balancer = None
+    endpoint = next((each for each in network.endpoints.values() if each.options.is_load_balancer), None)
+    sandbox = endpoint.sandbox if endpoint is not None else None
+    if sandbox is not None:
+        sandbox.disable_service()
+    if endpoint is not None:
+        endpoint.delete(force=True)
+    if sandbox is not None:
+        sandbox.delete()

@@ -1,0 +1,267 @@
+"""Service discovery on one node: which names stand for the tasks of services, and which tasks share their load.
+
+Every node that has a network keeps the names of all its endpoints, on all nodes. Source: moby
+`daemon/libnetwork/{service,service_common}.go` (docker-v29.7.2), `libnetwork/` of v26.1.5 and v28.5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address
+from cnmsim.libnetwork.loadbalancer import LoadBalancer, LoadBalancerSandbox
+from cnmsim.libnetwork.options import PortConfig
+from cnmsim.libnetwork.servicerecords import EndpointRecord
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.controller import Controller
+    from cnmsim.libnetwork.network import Network
+
+#: The first firewall mark of a daemon's load balancers (moby `fwMarkCtr`).
+FIRST_MARK = 256
+
+
+@define(eq=False)
+class Backend:
+    """One endpoint that shares a service's load."""
+
+    ip: Address
+    aliases: tuple[str, ...] = ()
+    is_disabled: bool = False
+
+
+@define(eq=False)
+class ServiceOnNetwork:
+    """A service on one network: where its load goes. `mark` is the firewall mark of packets to it."""
+
+    service: Service
+    virtual_ip: Address | None
+    mark: int
+    backends: dict[str, Backend] = field(factory=dict, init=False)
+    alias_counts: dict[str, int] = field(factory=dict, init=False)
+
+    @property
+    def load_balancer(self) -> LoadBalancer | None:
+        """What the network's load-balancer sandbox is to balance; nothing without a virtual address."""
+        vip = self.virtual_ip
+        return None if vip is None else LoadBalancer(vip, self.mark, self.service.ports)
+
+
+@define(eq=False)
+class Service:
+    """A service as this node knows it; its tasks with other ports on the ingress network count as another one."""
+
+    id: str
+    name: str
+    ports: tuple[PortConfig, ...]
+    networks: dict[str, ServiceOnNetwork] = field(factory=dict, init=False)
+    endpoints_at: dict[Address, set[str]] = field(factory=dict, init=False)
+
+
+@define(eq=False)
+class ServiceDiscovery:
+    """The services that one controller's networks know."""
+
+    controller: Controller = field(repr=False)
+    services: dict[tuple[str, tuple[PortConfig, ...]], Service] = field(factory=dict, init=False)
+    _next_mark: int = field(default=FIRST_MARK, init=False)
+
+    def mark_of(self, service_id: str, network_id: str, ports: tuple[PortConfig, ...]) -> int:
+        """Give the mark of a service's load balancer on a network, 0 if there is none (`LocalLBIndex`)."""
+        service = self.services.get((service_id, ports))
+        binding = service.networks.get(network_id) if service is not None else None
+        return binding.mark if binding is not None else 0
+
+    # --- endpoints -----------------------------------------------------------------------------------------------
+
+    def add(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+        """Let an endpoint be found, and give it its share of its service's load."""
+        if record.service_id:
+            self._add_binding(network, endpoint_id, record)
+        else:
+            _name_container(network, endpoint_id, record)
+
+    def remove(self, network_id: str, endpoint_id: str, record: EndpointRecord, *, fully: bool) -> None:
+        """Let an endpoint be found no more. Unless `fully`, it still serves the connections it has.
+
+        Its network may be gone already.
+        """
+        network = next((each for each in self.controller.networks if each.id == network_id), None)
+        if record.service_id:
+            self._remove_binding(network_id, network, endpoint_id, record, fully=fully)
+        elif network is not None:
+            _unname_container(network, endpoint_id, record)
+
+    def forget_network(self, network: Network) -> None:
+        """Drop the names of a network that is deleted."""
+        network.records.clear()
+
+    def clear(self) -> None:
+        """Drop every service and all names of the swarm's networks: this node leaves the swarm."""
+        for service in list(self.services.values()):
+            for network_id, binding in list(service.networks.items()):
+                for endpoint_id, backend in list(binding.backends.items()):
+                    record = EndpointRecord(
+                        "", service.name, service.id, binding.virtual_ip, backend.ip, service.ports, backend.aliases
+                    )
+                    self.remove(network_id, endpoint_id, record, fully=True)
+        for network in self.controller.networks:
+            if network.is_gossiped:
+                network.records.clear()
+
+    # --- bindings ------------------------------------------------------------------------------------------------
+
+    def _add_binding(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+        service = self.services.get((record.service_id, record.ports))
+        if service is None:
+            service = Service(record.service_id, record.service_name, record.ports)
+            self.services[record.service_id, record.ports] = service
+        binding = service.networks.get(network.id)
+        is_new = binding is None
+        if binding is None:
+            binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark)
+            self._next_mark += 1
+            service.networks[network.id] = binding
+        counts_aliases = self.controller.profile.alias_vip_reference_counted
+        if counts_aliases:
+            _count_aliases(network, binding, endpoint_id, record.aliases)
+        binding.backends[endpoint_id] = Backend(record.endpoint_ip, record.aliases)
+        service.endpoints_at.setdefault(record.endpoint_ip, set()).add(endpoint_id)
+        self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
+        _name_container(network, endpoint_id, record)
+        for name in _names_of_task(record):
+            _name(network, name, record.endpoint_ip, record.service_id)
+        if is_new and record.virtual_ip is not None:
+            _name(network, record.service_name, record.virtual_ip, record.service_id)
+            for alias in () if counts_aliases else record.aliases:
+                _name(network, alias, record.virtual_ip, record.service_id)
+
+    def _remove_binding(
+        self, network_id: str, network: Network | None, endpoint_id: str, record: EndpointRecord, *, fully: bool
+    ) -> None:
+        service = self.services.get((record.service_id, record.ports))
+        binding = service.networks.get(network_id) if service is not None else None
+        backend = binding.backends.get(endpoint_id) if binding is not None else None
+        if service is None or binding is None or backend is None:
+            return
+        if fully:
+            if self.controller.profile.alias_vip_reference_counted:
+                _count_aliases(network, binding, endpoint_id, ())
+            del binding.backends[endpoint_id]
+        else:
+            backend.is_disabled = True
+        is_last = not binding.backends
+        if is_last:
+            del service.networks[network_id]
+        others = service.endpoints_at.get(record.endpoint_ip, set())
+        others.discard(endpoint_id)
+        if not others:
+            service.endpoints_at.pop(record.endpoint_ip, None)
+            # While another endpoint has the address, it is that one's share.
+            self._unbalance(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
+        if network is not None:
+            self._remove_names(network, endpoint_id, record, with_service=is_last, is_shared=bool(others))
+        if not service.networks:
+            self.services.pop((record.service_id, record.ports), None)
+
+    def _remove_names(
+        self, network: Network, endpoint_id: str, record: EndpointRecord, *, with_service: bool, is_shared: bool
+    ) -> None:
+        _unname_container(network, endpoint_id, record)
+        if is_shared:
+            return
+        for name in _names_of_task(record):
+            _unname(network, name, record.endpoint_ip, record.service_id)
+        if with_service and record.virtual_ip is not None:
+            counts_aliases = self.controller.profile.alias_vip_reference_counted
+            for name in (record.service_name, *(() if counts_aliases else record.aliases)):
+                _unname(network, name, record.virtual_ip, record.service_id)
+
+    # --- load ----------------------------------------------------------------------------------------------------
+
+    def _unbalance(
+        self, network: Network | None, binding: ServiceOnNetwork, ip: Address, *, is_last: bool, fully: bool
+    ) -> None:
+        if network is None:
+            return
+        if fully:
+            self._balance(
+                network, binding, lambda sandbox, balancer: sandbox.remove_backend(balancer, ip, is_last=is_last)
+            )
+        else:
+            self._balance(network, binding, lambda sandbox, balancer: sandbox.disable_backend(balancer, ip))
+
+    def _balance(
+        self,
+        network: Network,
+        binding: ServiceOnNetwork,
+        change: Callable[[LoadBalancerSandbox, LoadBalancer], None],
+    ) -> None:
+        """Change what the network's load-balancer sandbox does. What goes wrong there is only logged, as in the daemon."""
+        sandbox, balancer = network.balancer, binding.load_balancer
+        if sandbox is None or balancer is None:
+            return
+        try:
+            change(sandbox, balancer)
+        except SystemFault as error:
+            self.controller.log.append(error.message)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _name_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+    _name(network, record.name, record.endpoint_ip, endpoint_id, reverse=True)
+    for alias in record.task_aliases:
+        _name(network, alias, record.endpoint_ip, endpoint_id)
+
+
+def _unname_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+    for name in (record.name, *record.task_aliases):
+        _unname(network, name, record.endpoint_ip, endpoint_id)
+
+
+def _names_of_task(record: EndpointRecord) -> list[str]:
+    """Give the names a service's task shares with the others; without a virtual address the service's own are among them."""
+    names = [record.service_name, *record.aliases]
+    with_prefix = [f"tasks.{name}" for name in names]
+    return with_prefix if record.virtual_ip is not None else with_prefix + names
+
+
+def _count_aliases(
+    network: Network | None, binding: ServiceOnNetwork, endpoint_id: str, aliases: tuple[str, ...]
+) -> None:
+    """Keep an alias of the virtual address as long as some backend claims it."""
+    vip = binding.virtual_ip
+    if vip is None:
+        return
+    known = binding.backends.get(endpoint_id)
+    before = known.aliases if known is not None else ()
+    counts = binding.alias_counts
+    for alias in aliases:
+        if alias not in before:
+            counts[alias] = counts.get(alias, 0) + 1
+            if counts[alias] == 1 and network is not None:
+                _name(network, alias, vip, binding.service.id)
+    for alias in before:
+        if alias not in aliases:
+            counts[alias] -= 1
+            if not counts[alias]:
+                del counts[alias]
+                if network is not None:
+                    _unname(network, alias, vip, binding.service.id)
+
+
+def _name(network: Network, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
+    """Add a name to a network's records. Ingress keeps no names."""
+    if not network.ingress:
+        network.records.add(name, address, owner, reverse=reverse)
+
+
+def _unname(network: Network, name: str, address: Address, owner: str) -> None:
+    if not network.ingress:
+        network.records.remove(name, address, owner)
