@@ -120,3 +120,12 @@ def test_what_makes_no_sense_is_refused(world, words, status, complaint):
     result = world.host(f"ip xfrm {words}")
     assert (result.status, result.err) == (status, complaint)
     assert world.host("ip xfrm state").out == world.host("ip xfrm policy").out == ""
+
+
+def test_what_is_stopped_is_counted(world):
+    world.host("ip xfrm policy add dst 10.0.0.2/32 proto udp dport 53 dir out action block")
+    assert "XfrmOutPolBlock         \t0\n" in world.host("cat /proc/net/xfrm_stat").out
+    world.run("nslookup two")
+    lines = dict(line.split() for line in world.host("cat /proc/net/xfrm_stat").out.splitlines())
+    assert int(lines["XfrmOutPolBlock"]) > 0
+    assert len(lines) == 28

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.files import File
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.packet import Packet, Protocol
 from cnmsim.kernel.xfrm.esp import HEADER_LENGTH, IntegrityError, header_of
@@ -35,10 +36,30 @@ COUNTERS = (
 _DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 
 
+class StatisticsFile(File):
+    """/proc/net/xfrm_stat of one namespace."""
+
+    def __init__(self, xfrm: Xfrm) -> None:
+        self._xfrm = xfrm
+        self.mode = 0o444
+
+    @property
+    def content(self) -> bytes:
+        """The counters as they are now, a line each."""
+        return "".join(f"{name:<24}\t{value}\n" for name, value in self._xfrm.counters.items()).encode()
+
+    @content.setter
+    def content(self, written: bytes) -> None:  # noqa: ARG002 - a file nobody writes
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
     """Give the IPsec of a namespace, which begins to speak ESP when it is first asked for."""
     if namespace.xfrm is None:
         namespace.xfrm = Xfrm(namespace)
+        machine = namespace.machine
+        if machine is not None and namespace is machine.root:
+            machine.files.bind("/proc/net/xfrm_stat", StatisticsFile(namespace.xfrm))
     return namespace.xfrm
 
 
