@@ -80,6 +80,7 @@ class SwarmNode:
     _role: NodeRole = field(default=NodeRole.WORKER, init=False)
     _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopped: bool = field(default=False, init=False)
+    _was_removed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = Future(self.clock)
@@ -269,7 +270,10 @@ class SwarmNode:
         if node is not None:
             if node.vxlan_udp_port:
                 self.data_path_port = node.vxlan_udp_port
-            if node.role is not self._role:
+            if node.role is NodeRole.WORKER:
+                self._was_removed = False
+            # A member that Raft removed hears of its new role a moment later.
+            if node.role is not self._role and not self._was_removed:
                 self._role = node.role
                 self._change_role()
         if not self.ready.is_done:
@@ -314,7 +318,7 @@ class SwarmNode:
         if others:
             self._broker.set_managers(others)
         managing.stop()
-        self._role = NodeRole.WORKER
+        self._role, self._was_removed = NodeRole.WORKER, True
         self._change_role()
         self.on_change()
 

@@ -52,10 +52,10 @@ class RoleManager:
         for node in self.store.nodes:
             if node.spec.desired_role is not node.role:
                 self._reconcile(node)
-        members = {each.node_id for each in self.managing.members()}
-        for node_id in sorted(members):
-            if node_id not in self.store.nodes:
-                self._remove(node_id)
+        for member in self.managing.members():
+            node = self.store.nodes.get(member.node_id)
+            if node is None or node.role is NodeRole.WORKER:
+                self._remove(member.node_id)
 
     def _reconcile(self, node: Node) -> None:
         if node.spec.desired_role is NodeRole.WORKER:

@@ -91,7 +91,7 @@ class Connection(Client):
 
     def stream(self, method: str, argument: Any, on_message: Callable[[Any], None]) -> Stream:
         """Call, and have `on_message` called with each of the answers."""
-        call_id = self._send(method, argument)
+        call_id = self._send(method, argument, is_stream=True)
 
         def cancel() -> None:
             self._streams.pop(call_id, None)
@@ -102,11 +102,11 @@ class Connection(Client):
         self._streams[call_id] = (stream, on_message)
         return stream
 
-    def _send(self, method: str, argument: Any) -> int:
+    def _send(self, method: str, argument: Any, *, is_stream: bool = False) -> int:
         if not self._is_open:
             raise RpcError("rpc error: code = Unavailable desc = connection closed")
         self._next_id += 1
-        self._write(Call(self._next_id, method, argument), CALL_LENGTH)
+        self._write(Call(self._next_id, method, argument, is_stream), CALL_LENGTH)
         return self._next_id
 
     def _write(self, content: object, length: int) -> None:

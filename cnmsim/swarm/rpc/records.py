@@ -30,11 +30,12 @@ class Hello:
 
 @frozen
 class Call:
-    """A call, and its number on this connection."""
+    """A call, its number on this connection, and whether a stream of answers is wanted."""
 
     id: int
     method: str
     argument: Any
+    is_stream: bool = False
 
 
 @frozen

@@ -98,7 +98,7 @@ class RpcServer:
                 records.socket.close()
 
         refusal = self._service.refusal(peer, call.method)
-        if call.method in self._service.streams:
+        if call.is_stream:
             if refusal is not None:
                 write(End(call.id, refusal), CALL_LENGTH)
                 return
