@@ -403,6 +403,35 @@ def test_what_is_unlike_the_flow_takes_the_full_walk(kind: str, who: str, how: s
     assert cached.frames == full.frames
 
 
+CUTS: dict[str, list[tuple[Any, ...]]] = {
+    "the connection expires": [("sysctl", ("net.netfilter.nf_conntrack_udp_timeout", "7")), ("wait", 8.0)],
+    "the connection lasts": [("wait", 2.5)],
+    "the neighbour gets stale": [("wait", 31.0)],
+    "the connection is deleted": [("conntrack",)],
+    "the link goes": [("link", False), ("link", True)],
+    "the route goes": [("route", "unreachable")],
+    "a rule counts": [("iptables", "node1", "-t mangle -A FORWARD -p udp")],
+    "a rule drops": [("iptables", "node1", "-t filter -I FORWARD -p udp -j DROP")],
+    "a rule acts": [("iptables", "node1", "-t mangle -A PREROUTING -p udp -j TTL --ttl-dec 1")],
+    "a rule reads the length": [("iptables", "node1", "-t filter -I FORWARD -m length --length 200:400 -j DROP")],
+    "counters are zeroed": [("iptables", "node1", "-t filter -Z")],
+    "forwarding ends": [("sysctl", ("net.ipv4.ip_forward", "0"))],
+    "the MTU shrinks": [("mtu", 600)],
+    "the TTL runs out": [("ttl", "web", 2), ("ttl", "outside", 1)],
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("size", [300, 1000])
+def test_flow_that_is_cut_goes_on_as_without_the_cache(cut: str, size: int) -> None:
+    talk = ("exchange", "udp", ("web", "outside"), size, True, 5)
+    script = [talk, *CUTS[cut], talk, ("wait", 3.0), talk]
+    cached, states = played(script, is_cached=True)
+    full, full_states = played(script, is_cached=False)
+    assert states == full_states
+    assert cached.frames == full.frames
+
+
 def test_translated_udp_checksum_that_comes_to_zero_is_sent_as_all_ones() -> None:
     """RFC 768: all zeros would say that the sender made no checksum."""
     world = World(is_cached=True)
