@@ -1,0 +1,317 @@
+"""What every network driver has to do: a test class that the author of one subclasses. Needs pytest.
+
+    from cnmsim.testing.drivers import DriverConformance
+
+    class TestSwitchDriver(DriverConformance):
+        driver = "switch"
+
+That runs each test under every release. `docs/drivers.md` has the contract that the tests hold a driver to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from cnmsim.errors import EngineError, Forbidden
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.lab import Lab
+from cnmsim.libnetwork.driver import Capability, Driver, EndpointInterface, NetworkRequest, SandboxContext
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
+from cnmsim.libnetwork.profile import PROFILES
+from cnmsim.testing.snapshot import Snapshot
+
+_MAC = "02:00:00:00:00:99"
+_UNKNOWN = "0" * 64
+
+
+class _Bench:
+    """A lab with a Docker host and a machine beside it, for the tests below."""
+
+    #: The driver's name, as `docker network create -d` has it.
+    driver: ClassVar[str] = ""
+
+    @pytest.fixture(params=list(PROFILES))
+    def release(self, request: pytest.FixtureRequest) -> str:
+        """Give each release in turn."""
+        return str(request.param)
+
+    @pytest.fixture
+    def lab(self, release: str) -> Iterator[Lab]:
+        """Make the lab. To be overridden by a driver that needs more of it: it must have a Docker host `node1`."""
+        made = Lab(engine=release)
+        made.add_host("node1", "10.0.0.15/24", docker=True)
+        made.add_host("beside", "10.0.0.50/24", web=True)
+        yield made
+
+    def engine_of(self, lab: Lab) -> Any:
+        """Give the engine of `node1`."""
+        return lab.host("node1").docker
+
+    def driver_of(self, lab: Lab) -> Driver:
+        """Give the driver itself."""
+        found: Driver = self.engine_of(lab).controller.drivers.get(self.driver)
+        return found
+
+    def run(self, lab: Lab, name: str, network: str, image: str = "alpine", **options: Any) -> Any:
+        """Run a container that stays."""
+        command = "sleep 1d" if image == "alpine" else None
+        container = self.engine_of(lab).containers.run(
+            image, command, name=name, network=network, detach=True, **options
+        )
+        lab.settle()
+        return container
+
+
+class DriverConformance(_Bench):
+    """The tests of a driver that makes networks. A subclass names it by `driver`, and says how its networks are asked for."""
+
+    #: The options (`-o`) of every network.
+    options: ClassVar[dict[str, str]] = {}
+    #: The subnet of the network that most tests use.
+    subnet: ClassVar[str] = "10.91.0.0/24"
+    #: Options that the driver has to refuse, or `None` if it takes any.
+    refused_options: ClassVar[dict[str, str] | None] = None
+    #: Whether an endpoint may be given a MAC address.
+    takes_mac: ClassVar[bool] = True
+    #: Whether two containers of one network reach each other.
+    connects: ClassVar[bool] = True
+    #: What the names of its interfaces in a container begin with.
+    interface_prefix: ClassVar[str] = "eth"
+
+    def network(self, lab: Lab, name: str = "net-a", subnet: str = "", **options: Any) -> Any:
+        """Make a network of the driver by the engine."""
+        ipam = {"Config": [{"Subnet": subnet or self.subnet}]}
+        return self.engine_of(lab).networks.create(
+            name, driver=self.driver, options=dict(self.options), ipam=ipam, **options
+        )
+
+    def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
+        """It has every method of the contract, its own name, and a reach that there is."""
+        driver = self.driver_of(lab)
+        assert isinstance(driver, Driver), "a method or attribute of cnmsim.libnetwork.driver.Driver is missing"
+        assert driver.name == self.driver
+        assert isinstance(driver.capability, Capability)
+        assert {driver.capability.data_scope, driver.capability.connectivity_scope} <= {"local", "global"}
+
+    def test_a_network_leaves_nothing(self, lab: Lab) -> None:
+        """A network that is made and removed leaves its host as it was."""
+        # What a driver makes once for all its networks may stay.
+        self.network(lab).remove()
+        before = Snapshot.of(lab.host("node1"))
+        network = self.network(lab)
+        assert network.attrs["Driver"] == self.driver
+        network.remove()
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+
+    def test_a_container_leaves_nothing(self, lab: Lab) -> None:
+        """A container that runs, stops and is removed leaves its host as it was."""
+        self.network(lab)
+        self.run(lab, "first", "net-a").remove(force=True)
+        before = Snapshot.of(lab.host("node1"))
+        container = self.run(lab, "c1", "net-a")
+        container.stop()
+        container.start()
+        container.remove(force=True)
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+
+    def test_connect_and_disconnect_leave_nothing(self, lab: Lab) -> None:
+        """A running container that joins and leaves is as it was, three times over."""
+        network = self.network(lab)
+        container = self.run(lab, "c1", "bridge")
+        host = lab.host("node1")
+        network.connect("c1")
+        network.disconnect("c1")
+        lab.settle()
+        before, devices = Snapshot.of(host), _device_names(container)
+        for _ in range(3):
+            network.connect("c1")
+            assert len(_device_names(container)) > len(devices)
+            network.disconnect("c1")
+            lab.settle()
+        assert before.difference(Snapshot.of(host)) == []
+        assert _device_names(container) == devices
+
+    def test_the_interface_has_the_addresses_of_the_endpoint(self, lab: Lab) -> None:
+        """What inspect shows is what the interface in the container has."""
+        self.network(lab)
+        container = self.run(lab, "c1", "net-a")
+        settings = container.attrs["NetworkSettings"]["Networks"]["net-a"]
+        shown = container.exec("ip addr").output
+        assert f"inet {settings['IPAddress']}/{settings['IPPrefixLen']}" in shown
+        if settings["MacAddress"]:
+            assert settings["MacAddress"] in shown
+        assert any(name.startswith(self.interface_prefix) for name in _device_names(container))
+
+    def test_what_is_asked_for_is_kept(self, lab: Lab) -> None:
+        """The driver fills in what an endpoint lacks; it leaves alone what the user asked for."""
+        network = self._libnetwork(lab)
+        mac = parse_mac(_MAC) if self.takes_mac else None
+        wanted = parse_ip(self.subnet.partition("/")[0])[:3] + b"\x42"
+        endpoint = network.create_endpoint("wanted", options=EndpointOptions(ipv4=wanted, mac=mac))
+        assert endpoint.ipv4 is not None and format_ip(endpoint.ipv4[0]) == format_ip(wanted)
+        if mac is not None:
+            assert endpoint.mac is not None and format_mac(endpoint.mac) == _MAC
+        other = network.create_endpoint("other")
+        if self.takes_mac:
+            assert other.mac is not None and other.mac != endpoint.mac, "two endpoints have one MAC address"
+        for each in (endpoint, other):
+            each.delete()
+        network.delete()
+
+    def test_an_endpoint_may_be_deleted_before_it_joins(self, lab: Lab) -> None:
+        """Endpoints that never join leave nothing."""
+        network = self._libnetwork(lab)
+        network.create_endpoint("first").delete()
+        before = Snapshot.of(lab.host("node1"))
+        network.create_endpoint("second").delete()
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+        network.delete()
+
+    def test_it_tells_what_it_did(self, lab: Lab) -> None:
+        """`operational_info` answers for an endpoint from its making to its end."""
+        network = self._libnetwork(lab)
+        endpoint: Endpoint = network.create_endpoint("ep")
+        assert isinstance(endpoint.driver_info(), dict)
+        sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
+        endpoint.join(sandbox)
+        assert isinstance(endpoint.driver_info(), dict)
+        sandbox.delete()
+        network.delete()
+
+    def test_containers_reach_each_other_by_name(self, lab: Lab) -> None:
+        """Two containers of a network exchange packets, and leave the network as it was."""
+        if not self.connects:
+            pytest.skip(f"the networks of {self.driver} connect nothing")
+        self.network(lab)
+        self.run(lab, "web", "net-a", "nginx")
+        client = self.run(lab, "client", "net-a")
+        assert client.exec("wget -qO- -T 3 http://web/").output == "hello from the web server\n"
+        assert client.exec("ping -c 1 -W 2 web").exit_code == 0
+
+    def test_an_internal_network_leads_nowhere(self, lab: Lab) -> None:
+        """From an internal network nothing of the outside is reached."""
+        self.network(lab, internal=True)
+        client = self.run(lab, "client", "net-a")
+        assert client.exec("wget -qO- -T 2 http://10.0.0.50/").exit_code != 0
+
+    def test_a_refused_network_changes_nothing(self, lab: Lab) -> None:
+        """What the driver cannot make raises an `EngineError`, and changes nothing."""
+        if self.refused_options is None:
+            pytest.skip(f"{self.driver} refuses no options")
+        before = Snapshot.of(lab.host("node1"))
+        ipam = {"Config": [{"Subnet": self.subnet}]}
+        with pytest.raises(EngineError):
+            self.engine_of(lab).networks.create(
+                "wrong", driver=self.driver, options={**self.options, **self.refused_options}, ipam=ipam
+            )
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+
+    def test_a_start_that_fails_leaves_nothing(self, lab: Lab) -> None:
+        """An endpoint whose sandbox cannot be plugged in is taken back: its address is in use there already."""
+        network = self._libnetwork(lab)
+        sandbox = self.engine_of(lab).controller.new_sandbox("c" * 64)
+        network.create_endpoint("first").join(sandbox)
+        lab.settle()
+        before = Snapshot.of(lab.host("node1"))
+        second = network.create_endpoint("second")
+        # Two interfaces of one subnet: the second one's route conflicts with the first one's.
+        with pytest.raises(EngineError, match="conflicts with existing route"):
+            second.join(sandbox)
+        assert second.sandbox is None
+        second.delete()
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+        sandbox.delete()
+        network.delete()
+
+    def test_what_it_does_not_know_is_an_engine_error_or_nothing(self, lab: Lab) -> None:
+        """Calls about networks and endpoints that there are not end well, or with an `EngineError`: never otherwise."""
+        driver = self.driver_of(lab)
+        context = SandboxContext("s", "/var/run/docker/netns/s", None)
+        calls: list[Any] = [
+            lambda: driver.delete_network(_UNKNOWN),
+            lambda: driver.create_endpoint(_UNKNOWN, _UNKNOWN, EndpointInterface(), EndpointOptions()),
+            lambda: driver.delete_endpoint(_UNKNOWN, _UNKNOWN),
+            lambda: driver.join(_UNKNOWN, _UNKNOWN, context, _join_info()),
+            lambda: driver.leave(_UNKNOWN, _UNKNOWN),
+        ]
+        before = Snapshot.of(lab.host("node1"))
+        for call in calls:
+            try:
+                call()
+            except EngineError as error:
+                assert error.message
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+
+    def test_two_labs_alike_behave_alike(self, lab: Lab, release: str) -> None:
+        """Whatever a driver draws, it draws from the machine's seeded stream."""
+        del release
+        network = self._libnetwork(lab)
+        twice = []
+        for _ in range(2):
+            lab.host("node1").machine.random.seed(7)
+            endpoint = network.create_endpoint("ep")
+            twice.append((endpoint.mac, endpoint.ipv4))
+            endpoint.delete()
+        assert twice[0] == twice[1]
+        network.delete()
+
+    def _libnetwork(self, lab: Lab) -> Network:
+        """Make a network below the engine."""
+        options = NetworkOptions(driver_opts=dict(self.options), ipam_config=[IpamConfig(self.subnet)])
+        network: Network = self.engine_of(lab).controller.new_network("net-a", self.driver, options=options)
+        return network
+
+
+class SpecialDriverConformance(_Bench):
+    """The tests of a driver with one network that is there from the start and stays: `host` and `null`."""
+
+    #: The name of that network.
+    network_name: ClassVar[str] = ""
+
+    def test_it_keeps_to_the_protocol(self, lab: Lab) -> None:
+        """It has every method of the contract, and says that it does without addresses."""
+        driver = self.driver_of(lab)
+        assert isinstance(driver, Driver)
+        assert driver.name == self.driver
+        assert self.engine_of(lab).controller.find_network(self.network_name).is_special
+
+    def test_there_is_one_network_and_it_stays(self, lab: Lab) -> None:
+        """A second network is refused, and so is the removal of the first."""
+        driver = self.driver_of(lab)
+        with pytest.raises(Forbidden):
+            driver.create_network(NetworkRequest("1" * 64, "second", {}, [], []))
+        with pytest.raises(Forbidden):
+            driver.delete_network(_UNKNOWN)
+        with pytest.raises(Forbidden):
+            self.engine_of(lab).networks.get(self.network_name).remove()
+
+    def test_a_container_leaves_nothing(self, lab: Lab) -> None:
+        """A container that runs, stops and is removed leaves its host as it was."""
+        self.run(lab, "first", self.network_name).remove(force=True)
+        before = Snapshot.of(lab.host("node1"))
+        container = self.run(lab, "c1", self.network_name)
+        settings = container.attrs["NetworkSettings"]["Networks"][self.network_name]
+        assert (settings["IPAddress"], settings["MacAddress"]) == ("", "")
+        container.remove(force=True)
+        lab.settle()
+        assert before.difference(Snapshot.of(lab.host("node1"))) == []
+
+
+def _device_names(container: Any) -> list[str]:
+    return [line.split(":")[1].strip() for line in container.exec("ip -o link").output.splitlines()]
+
+
+def _join_info() -> Any:
+    from cnmsim.libnetwork.driver import JoinInfo
+
+    return JoinInfo()
