@@ -1,6 +1,6 @@
 """NetworkDB: what the nodes of a swarm tell each other about their networks, by gossip on port 7946."""
 
-from cnmsim.libnetwork.networkdb.convergence import first_difference, is_converged
+from cnmsim.libnetwork.networkdb.convergence import converge, first_difference, is_converged
 from cnmsim.libnetwork.networkdb.messages import TableOperation
 from cnmsim.libnetwork.networkdb.networkdb import NetworkDB, NetworkDBConfig
 from cnmsim.libnetwork.networkdb.store import store_of
@@ -11,6 +11,7 @@ __all__ = [
     "NetworkDBConfig",
     "TableOperation",
     "WatchEvent",
+    "converge",
     "first_difference",
     "is_converged",
     "store_of",

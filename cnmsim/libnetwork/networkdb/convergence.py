@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
     from cnmsim.libnetwork.networkdb.tables import NetworkTables
 
+_LOOK_INTERVAL_S = 0.1
+
 
 def is_converged(clock: Clock) -> bool:
     """Tell whether all nodes of a lab that take part in gossip have the same view, and have nothing more to say.
@@ -25,9 +27,26 @@ def is_converged(clock: Clock) -> bool:
     return not any(_is_busy(db) for db in databases) and first_difference(databases) == ""
 
 
+def converge(clock: Clock, limit_s: float = 120.0) -> float:
+    """Let time pass until all nodes agree, and tell how many seconds of virtual time that took, to a tenth of one.
+
+    Raises `TimeoutError`, which says in what they differ, if they do not after `limit_s` seconds.
+    """
+    begun_s = clock.now
+    clock.run_ready()
+    while not is_converged(clock):
+        if clock.now - begun_s >= limit_s:
+            difference = first_difference(store_of(clock).databases)
+            raise TimeoutError(difference or "there is still something to be told")
+        clock.run_for(_LOOK_INTERVAL_S)
+    return clock.now - begun_s
+
+
 def _is_busy(db: NetworkDB) -> bool:
     members = db.members
-    if members.queue or db.network_queue or db.node_queue or members.suspicions:
+    if members.suspicions:
+        return True
+    if (members.queue or db.network_queue or db.node_queue) and not members.is_alone:
         return True
     if db.bulk.is_waiting or db.rejoiner.joining:
         return True

@@ -121,6 +121,11 @@ class Memberlist:
         return self.process.is_paused
 
     @property
+    def is_alone(self) -> bool:
+        """Whether no other member is thought to be there."""
+        return all(member.is_gone or member.name == self.name for member in self.members.values())
+
+    @property
     def me(self) -> Member:
         """Its own node."""
         return self.members[self.name]
@@ -164,13 +169,15 @@ class Memberlist:
                 return self._changed_ns.get(member.name, 0) >= horizon_ns
             return member.state is not State.LEFT
 
-        for member in self.choose(GOSSIP_NODES, may_hear):
+        chosen = self.choose(GOSSIP_NODES, may_hear)
+        for member in chosen:
             messages = self._pending(0)
             if not messages:
                 break
             message = messages[0] if len(messages) == 1 else Compound(tuple(messages))
             self.send(message, (member.address, member.port), carries_gossip=False)
-        if self.queue or any(self.delegate.queues):
+        # With nobody to hear it the news wait until somebody comes, which is news itself.
+        if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
 
     def choose(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
@@ -412,7 +419,7 @@ class Memberlist:
         """Tell the others that this node leaves; `on_sent` is called when that has gone out. `False` if nobody is there."""
         self.is_leaving = True
         self.dead(Dead(self.name, self.me.incarnation, self.name), on_sent)
-        return any(not member.is_gone and member.name != self.name for member in self.members.values())
+        return not self.is_alone
 
     def stop(self) -> None:
         """Stop at once, without a word."""

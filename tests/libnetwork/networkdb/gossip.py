@@ -7,7 +7,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
-from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, WatchEvent, first_difference, is_converged
+from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, WatchEvent, converge
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.underlay.segment import Segment
 
@@ -76,11 +76,7 @@ class Cluster:
 
     def settle(self, limit_s: float = 120) -> float:
         """Let time pass until all agree; the seconds that took."""
-        begun = self.clock.now
-        self.clock.run_ready()
-        self.clock.run(begun + limit_s, stop=lambda: is_converged(self.clock))
-        assert is_converged(self.clock), first_difference(self.dbs) or "busy"
-        return self.clock.now - begun
+        return converge(self.clock, limit_s)
 
     def run(self, seconds: float) -> None:
         self.clock.run_for(seconds)

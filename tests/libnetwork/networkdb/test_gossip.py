@@ -160,7 +160,7 @@ def test_a_quiet_cluster_sends_probes_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     actions=st.lists(
         st.tuples(

@@ -16,7 +16,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.network import Network
-from cnmsim.libnetwork.networkdb import first_difference, is_converged, store_of
+from cnmsim.libnetwork.networkdb import converge
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions, SandboxOptions, ServiceBinding
 from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.libnetwork.sandbox import Sandbox
@@ -80,7 +80,7 @@ class Node:
             self.connect(name, attachment, service=service)
         sandbox.enable_service()
         self.swarm.clock.run_ready()
-        return sandbox.endpoint_on(self.swarm.networks[attachments[0].partition("=")[0]][0])  # type: ignore[return-value]
+        return sandbox.endpoints[0]
 
     def connect(
         self, name: str, attachment: str, *, service: ServiceBinding | None = None, **options: Any
@@ -141,12 +141,9 @@ class Swarm:
         self.networks[name] = (identity, with_gateways, listed, options)
 
     def settle(self, limit_s: float = 120) -> float:
-        begun = self.clock.now
+        took = converge(self.clock, limit_s)
         self.clock.run_ready()
-        self.clock.run(begun + limit_s, stop=lambda: is_converged(self.clock))
-        assert is_converged(self.clock), first_difference(store_of(self.clock).databases) or "busy"
-        self.clock.run_ready()
-        return self.clock.now - begun
+        return took
 
     def iptables(self, number: int, arguments: str) -> None:
         self.nodes[number].machine.root.netfilter.iptables(4).execute(arguments.split())
@@ -204,7 +201,7 @@ def ask(source: NetworkNamespace, address: str, port: int) -> str:
     async def client(process: Process) -> int:
         stream = process.tcp(4)
         try:
-            await stream.connect((address, port), timeout=2)
+            await stream.connect((address, port), timeout=5)
             outcome.append((await stream.recv(timeout=2)).decode())
         except TimeoutError:
             outcome.append("timeout")
@@ -216,5 +213,5 @@ def ask(source: NetworkNamespace, address: str, port: int) -> str:
 
     assert source.machine is not None
     source.machine.spawn(client, ["client"], namespace=source)
-    source.clock.run_for(6, stop=lambda: bool(outcome))
+    source.clock.run_for(9, stop=lambda: bool(outcome))
     return outcome[0]
