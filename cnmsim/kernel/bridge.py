@@ -159,6 +159,9 @@ class Bridge(Device):
             self._pass_up(frame, packet)
             return
         entry = self._lookup(dst)
+        if self.stack is not None and self.stack.port is not None and (entry is None or entry.port is not None):
+            # Children with addresses of their own make a bridge promiscuous (__dev_set_rx_mode).
+            self._pass_up(frame, packet.copy() if packet is not None else None)
         if entry is None:
             self._flood(frame, port, packet)
         elif entry.port is None:
