@@ -132,6 +132,9 @@ class FakeAgent:
             else:
                 known.pop(each.id, None)
                 self.states.pop(each.id, None)
+        if message.kind == "complete":
+            # What the manager has not heard of yet, because the session was gone, it hears now.
+            self._report_all()
         wanted = [(task.id, state) for task in self.tasks.values() if (state := self._wanted(task)) is not None]
         if wanted:
             self.clock.call_later(self.latency_s, self.report, wanted)

@@ -180,7 +180,7 @@ def test_finding_by_id_name_or_beginning(cluster):
     web, shop = cluster.service("web"), cluster.service("shop")
     find = cluster.manager.control.find_service
     assert find(web.id).id == find("web").id == find(web.id[:12]).id == web.id
-    with pytest.raises(NotFound, match="^service nothing not found$"):
+    with pytest.raises(NotFound, match=r"^service nothing not found$"):
         find("nothing")
     with pytest.raises(InvalidParameter, match=r"^service  is ambiguous \(2 matches found\)$"):
         find("")
@@ -340,8 +340,8 @@ def test_secrets(cluster):
     control = cluster.manager.control
     for spec, text in (
         (SecretSpec(Annotations(""), b"x"), "name must be provided"),
-        (SecretSpec(Annotations("-a"), b"x"), "invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start"
-         " and end character must be [a-zA-Z0-9]"),
+        (SecretSpec(Annotations("-a"), b"x"), ("invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start"
+         " and end character must be [a-zA-Z0-9]")),
         (SecretSpec(Annotations("a"), b""), "secret data must be larger than 0 and less than 512000 bytes"),
         (SecretSpec(Annotations("a"), bytes(512000)), "secret data must be larger than 0 and less than 512000 bytes"),
     ):  # fmt: skip
@@ -350,7 +350,7 @@ def test_secrets(cluster):
         assert refusal.value.message == f"rpc error: code = InvalidArgument desc = {text}"
     secret = control.create_secret(SecretSpec(Annotations("key.pem"), b"hush"))
     assert secret.spec.data == b""
-    with pytest.raises(Conflict, match="secret key.pem already exists"):
+    with pytest.raises(Conflict, match=r"secret key\.pem already exists"):
         control.create_secret(SecretSpec(Annotations("key.pem"), b"other"))
     relabelled = control.update_secret(
         secret.id, secret.meta.version, SecretSpec(Annotations("key.pem", {"a": "b"}), b"hush")

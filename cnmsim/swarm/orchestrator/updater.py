@@ -139,14 +139,15 @@ class Updater:
 
     def on_task(self, task: Task) -> None:
         """Take note of a task's change."""
+        if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
+            # Before the worker hears of it: a failure stops the update ahead of the next slot.
+            self._ended_tasks.append(task)
+            self._changed.notify()
         if task.id in self._made and self._made[task.id] is None and task.state >= TaskState.RUNNING:
             self._made[task.id] = self._store.clock.now_ns
             waiting = self._waiting.pop(task.id, None)
             if waiting is not None:
                 waiting.set_result(None)
-        if task.state > TaskState.RUNNING and self._config.failure_action is not FailureAction.CONTINUE:
-            self._ended_tasks.append(task)
-            self._changed.notify()
 
     async def _run(self) -> None:
         config = self._config
