@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
 
+_ON_PARENT = frozenset({"ipvlan", "macvlan"})
+
 
 def topology(lab: Lab) -> nx.Graph[str]:
     """Give the graph of a lab as it is now.
 
     Nodes are hosts (`kind="host"`, `"router"` or `"docker"`), segments, networks (`"HOST/NETWORK"`, with `driver`, `subnets`,
     `internal`) and containers (`"HOST/CONTAINER"`, with `image`, `status`). Each edge has `device`: the interface it is. A network's
-    edge to its host is the bridge.
+    edge to its host is the bridge or, for macvlan and ipvlan (`kind="parent"`), the parent interface.
     """
     import networkx as nx
 
@@ -43,8 +45,12 @@ def _add_engine(graph: nx.Graph[str], host: str, engine: Engine) -> None:
         node = f"{host}/{network.name}"
         graph.add_node(node, kind="network", driver=attrs["Driver"], subnets=subnets, internal=attrs["Internal"])
         options = attrs["Options"] or {}
-        bridge = options.get("com.docker.network.bridge.name", f"br-{network.id[:12]}")
-        graph.add_edge(host, node, device=bridge if attrs["Driver"] == "bridge" else "", kind="bridge")
+        device = {
+            "bridge": options.get("com.docker.network.bridge.name", f"br-{network.id[:12]}"),
+            "ipvlan": options.get("parent", f"di-{network.id[:12]}"),
+            "macvlan": options.get("parent", f"dm-{network.id[:12]}"),
+        }.get(attrs["Driver"], "")
+        graph.add_edge(host, node, device=device, kind="parent" if attrs["Driver"] in _ON_PARENT else "bridge")
     for container in engine.containers.list(all=True):
         node = f"{host}/{container.name}"
         graph.add_node(node, kind="container", image=container.attrs["Config"]["Image"], status=container.status)

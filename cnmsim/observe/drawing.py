@@ -7,7 +7,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.observe.asking import LabView, directory_of
 from cnmsim.observe.diagram import mermaid_text
-from cnmsim.observe.stations import Directory, Station
+from cnmsim.observe.stations import Attachment, Directory, Station
 
 
 @frozen
@@ -42,10 +42,20 @@ def _plan(directory: Directory) -> _Plan:
                     subnet = ", ".join(map(str, item.subnets))
                     label = f"{item.network} {subnet}".strip() + (" (internal)" if item.is_internal else "")
                     hosts[station.host].append((number(key), label, "network"))
-                    if not item.is_internal:
-                        edges.append((number(key), number(f"host {station.host}"), ""))
+                    edges += _ways_out(item, number(key), number(f"host {station.host}"), segments)
                 edges.append((own, number(key), ", ".join(map(format_ip, item.addresses))))
     return _Plan(hosts, [(name, str(prefix)) for prefix, name in segments.items()], edges)
+
+
+def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
+    """Draw what a network hangs on: its host or, where it is one of the wire's own networks, that segment."""
+    parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
+    on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]
+    if on_wire:
+        return on_wire
+    if item.driver in {"macvlan", "ipvlan"}:
+        return [(own, host, parent)] if parent else []
+    return [] if item.is_internal else [(own, host, "")]
 
 
 def _draw_wires(station: Station, segments: dict[Prefix, str], edges: list[tuple[str, str, str]], own: str) -> None:

@@ -150,3 +150,11 @@ def test_a_lab_file_names_what_is_wrong_with_its_vlans(tmp_path: Path, text: str
     path.write_text(text)
     with pytest.raises(FileError, match=words):
         Lab.from_file(path)
+
+
+def test_pictures_hang_a_network_of_the_wire_on_its_segment(lab: Lab) -> None:
+    drawn = lab.to_mermaid()
+    for parent in ("eth0.100", "eth0.200"):
+        assert f'---|"{parent}"| s' in drawn
+    edge = lab.topology().edges["node1", "node1/vlan100"]
+    assert (edge["device"], edge["kind"]) == ("eth0.100", "parent")
