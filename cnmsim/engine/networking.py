@@ -305,6 +305,8 @@ class Networking:
             endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
             ports = port_map(sandbox)
             self._require_info(endpoint)
+            if not container.is_managed:
+                self._let_be_found(container, sandbox)
             undo.pop_all()
         self._take_over(settings, endpoint)
         settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
@@ -313,6 +315,16 @@ class Networking:
         if network.name == DEFAULT_NETWORK:
             self.links.tell_parents(container, settings, self.sandbox_of)
         self._log(network, "connect", container)
+
+    @staticmethod
+    def _let_be_found(container: Container, sandbox: Sandbox) -> None:
+        """Tell a swarm of a container that is no task; of tasks it hears once they are healthy. Raises `SystemFault`."""
+        try:
+            sandbox.enable_service()
+        except EngineError as error:
+            raise SystemFault(
+                f"Activate container service binding for {container.name} failed: {error.message}"
+            ) from None
 
     def _require_info(self, endpoint: Endpoint) -> None:
         """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""

@@ -16,6 +16,7 @@ from cnmsim.engine.versions import ApiVersion
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.clock import NS, Clock
+from cnmsim.libnetwork.agent import ServiceInfo
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.allocator import Ipam
@@ -279,7 +280,24 @@ def _peers_view(network: Network) -> dict[str, Any]:
 
 
 def _services_view(network: Network) -> dict[str, Any]:
-    return network.services()
+    return {name: _service_view(service) for name, service in network.services().items()}
+
+
+def _service_view(service: ServiceInfo) -> dict[str, Any]:
+    return {
+        "VIP": format_ip(service.virtual_ip) if service.virtual_ip is not None else "<nil>",
+        "Ports": [f"Target: {port.target_port}, Publish: {port.published_port}" for port in service.ports],
+        "LocalLBIndex": service.local_lb_index,
+        "Tasks": [
+            {
+                "Name": task.name,
+                "EndpointID": task.endpoint_id,
+                "EndpointIP": format_ip(task.endpoint_ip),
+                "Info": dict(task.info),
+            }
+            for task in service.tasks
+        ],
+    }
 
 
 def created_ns(network: Network, clock: Clock) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import NotFound, SystemFault
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
 from cnmsim.kernel.sockets.base import address_text
 from cnmsim.libnetwork.driver import DataPath, NodeDiscovery, TableWatcher, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
@@ -46,9 +46,9 @@ class EncryptionKey:
 class AgentConfig:
     """What the agent of one node is started with.
 
-    `bind_addr` is the address gossip listens on (all zeros: any), `advertise_addr` the one others reach it by,
-    `data_path_addr` the one of its VXLAN tunnels (`None`: the advertised one), `local` the one encrypted tunnels begin at
-    (`None`: the advertised one). `remotes` are the addresses of managers.
+    `bind_addr` is this node's own address in the swarm, which encryption is set up with, `advertise_addr` the one others
+    reach it by, `data_path_addr` the one of its VXLAN tunnels (`None`: the advertised one), `listen_addr` the one gossip
+    listens on (`None`: any). `remotes` are the addresses of managers.
     """
 
     bind_addr: Address
@@ -58,17 +58,12 @@ class AgentConfig:
     node_id: str = ""
     keys: Sequence[EncryptionKey] = ()
     remotes: Sequence[Address] = ()
-    local: Address | None = None
+    listen_addr: Address | None = None
 
     @property
     def tunnel_addr(self) -> Address:
         """The address its tunnels end at."""
         return self.data_path_addr or self.advertise_addr
-
-    @property
-    def local_addr(self) -> Address:
-        """The address of this node that its encryption is set up with."""
-        return self.local or self.advertise_addr
 
 
 @frozen
@@ -115,7 +110,7 @@ class Agent:
         name = random.randbytes(6).hex()
         gossip = NetworkDBConfig(
             name,
-            config.bind_addr,
+            _listened_on(config.listen_addr),
             config.advertise_addr,
             controller.profile,
             keys=[key.key for key in keys_of(self.keys, GOSSIP)],
@@ -124,15 +119,15 @@ class Agent:
         try:
             self.db = NetworkDB(controller.daemon(), stream, gossip, self._node_changed)
         except OSError as error:
-            address = address_text(config.bind_addr, gossip.port)
+            listened_on = config.listen_addr or IPV4_ANY
             raise SystemFault(
                 "failed to create memberlist: Could not set up network transport: failed to obtain an address: "
-                f'Failed to start TCP listener on "{format_ip(config.bind_addr)}" port {gossip.port}: '
-                f"listen tcp {address}: bind: {(error.strerror or str(error)).lower()}"
+                f'Failed to start TCP listener on "{format_ip(listened_on)}" port {gossip.port}: '
+                f"listen tcp {address_text(listened_on, gossip.port)}: bind: {(error.strerror or str(error)).lower()}"
             ) from None
         self.db.watch(ENDPOINT_TABLE, "", self._endpoint_changed)
         for driver in self._data_paths():
-            driver.data_path_set(config.tunnel_addr, config.local_addr, config.data_path_port)
+            driver.data_path_set(config.tunnel_addr, config.bind_addr, config.data_path_port)
             driver.keys_set(_pairs(keys_of(self.keys, IPSEC)))
         for network in controller.networks:
             self.join_network(network)
@@ -338,6 +333,11 @@ def record_of(endpoint: Endpoint) -> EndpointRecord | None:
         tuple(service.aliases),
         tuple(others),
     )
+
+
+def _listened_on(address: Address | None) -> Address:
+    """Give the address to bind: for any address, one socket takes both families, as listeners of Go's net package do."""
+    return IPV6_ANY if address is None or not any(address) else address
 
 
 def _pairs(keys: Sequence[EncryptionKey]) -> list[tuple[bytes, int]]:

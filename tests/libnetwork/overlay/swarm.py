@@ -54,7 +54,7 @@ class Node:
     def start_agent(self, remotes: list[str], **options: Any) -> None:
         address = parse_ip(self.address)
         config = AgentConfig(
-            bytes(4), address, keys=keys(), remotes=[parse_ip(remote) for remote in remotes], **options
+            address, address, keys=keys(), remotes=[parse_ip(remote) for remote in remotes], **options
         )
         self.controller.agent_start(config)
 
