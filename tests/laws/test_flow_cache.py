@@ -375,7 +375,8 @@ def played(script: list[tuple[Any, ...]], *, is_cached: bool) -> tuple[World, li
     states = []
     for step in script:
         world.do(step)
-        states.append(world.state())
+        if step[0] != "wait":  # listing connections takes those away that expired meanwhile
+            states.append(world.state())
     world.wait(20.0)
     states.append(world.state())
     return world, states
@@ -404,7 +405,7 @@ def test_what_is_unlike_the_flow_takes_the_full_walk(kind: str, who: str, how: s
 
 
 CUTS: dict[str, list[tuple[Any, ...]]] = {
-    "the connection expires": [("sysctl", ("net.netfilter.nf_conntrack_udp_timeout", "7")), ("wait", 8.0)],
+    "the connection expires": [("wait", 8.0)],
     "the connection lasts": [("wait", 2.5)],
     "the neighbour gets stale": [("wait", 31.0)],
     "the connection is deleted": [("conntrack",)],
@@ -425,7 +426,8 @@ CUTS: dict[str, list[tuple[Any, ...]]] = {
 @pytest.mark.parametrize("size", [300, 1000])
 def test_flow_that_is_cut_goes_on_as_without_the_cache(cut: str, size: int) -> None:
     talk = ("exchange", "udp", ("web", "outside"), size, True, 5)
-    script = [talk, *CUTS[cut], talk, ("wait", 3.0), talk]
+    short = ("sysctl", ("net.netfilter.nf_conntrack_udp_timeout", "7"))
+    script = [short, talk, *CUTS[cut], talk, ("wait", 3.0), talk]
     cached, states = played(script, is_cached=True)
     full, full_states = played(script, is_cached=False)
     assert states == full_states
