@@ -73,6 +73,17 @@ def test_the_lab_of_two_sites() -> None:
         ),
         ("published_port", ("172.17.0.2:80", "client=[::ffff:10.0.0.50]", "-j DNAT --to-destination")),
         ("segmentation", ("segmentation holds",)),
+        (
+            "two_vlans",
+            (
+                "hello from the web server",
+                "eth0.200@eth0",
+                "by: mactainer1, node1, router, database",
+                "a macvlan child of node1's eth0.100",
+                "duplicate-address, noticed by laptop",
+                "two stations claim 10.0.0.66: laptop",
+            ),
+        ),
     ],
 )
 def test_a_script_runs_and_prints_its_point(

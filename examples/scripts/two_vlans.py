@@ -1,0 +1,32 @@
+"""Containers on the VLANs of an office: who hears whom, and what happens when an address is given out twice."""
+
+from pathlib import Path
+
+from cnmsim import Lab
+
+lab = Lab.from_file(Path(__file__).parents[1] / "labs" / "two-vlans.yml")
+node1 = lab.host("node1")
+
+# A machine of the office and a container are neighbours on VLAN 100 ...
+print(lab.host("app-server").curl("http://10.0.0.64/").output, end="")
+print(node1.exec("ip -br link show type vlan").output, end="")
+
+# ... VLAN 200 is reached by the router only ...
+walk = lab.trace("mactainer1", "192.168.3.10:80")
+print(
+    "from VLAN 100 to VLAN 200 by:",
+    ", ".join(dict.fromkeys(hop.place for hop in walk.hops if hop.packet == "TCP SYN")),
+)
+
+# ... and the Docker host is a stranger to its own containers.
+node1.exec("ip addr add 10.0.0.15/24 dev eth0.100")
+print(lab.explain("node1", "10.0.0.65").decided_by)
+
+# The DHCP server of the office does not know which addresses Docker gives out.
+lab.add_host("laptop", "10.0.0.66/24")
+node1.docker.containers.run("nginx", name="web", network="vlan100", detach=True)
+lab.settle(5)
+for event in lab.events:
+    print(f"{event.kind.value}, noticed by {event.place}")
+found = lab.explain("app-server", "10.0.0.66", "tcp/80")
+print(found.verdict.value, "-", found.trace.finding.remarks[-1])
