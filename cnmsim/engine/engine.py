@@ -32,7 +32,17 @@ from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.plugins.store import PluginStore
 
 if TYPE_CHECKING:
-    from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
+    from cnmsim.engine.client import (
+        ConfigCollection,
+        ContainerCollection,
+        ImageCollection,
+        NetworkCollection,
+        NodeCollection,
+        SecretCollection,
+        ServiceCollection,
+        Swarm,
+        VolumeCollection,
+    )
     from cnmsim.engine.cluster.cluster import Cluster
     from cnmsim.engine.execs import Exec
     from cnmsim.engine.rest import Rest
@@ -60,7 +70,17 @@ class Engine:
         images: ImageCatalogue | None = None,
         plugins: PluginStore | None = None,
     ) -> None:
-        from cnmsim.engine.client import ContainerCollection, ImageCollection, NetworkCollection, VolumeCollection
+        from cnmsim.engine.client import (
+            ConfigCollection,
+            ContainerCollection,
+            ImageCollection,
+            NetworkCollection,
+            NodeCollection,
+            SecretCollection,
+            ServiceCollection,
+            Swarm,
+            VolumeCollection,
+        )
         from cnmsim.engine.rest import Rest
 
         self.machine = machine
@@ -87,6 +107,11 @@ class Engine:
         self.networks: NetworkCollection = NetworkCollection(self)
         self.images: ImageCollection = ImageCollection(self)
         self.volumes: VolumeCollection = VolumeCollection(self)
+        self.swarm: Swarm = Swarm(self)
+        self.nodes: NodeCollection = NodeCollection(self)
+        self.services: ServiceCollection = ServiceCollection(self)
+        self.secrets: SecretCollection = SecretCollection(self)
+        self.configs: ConfigCollection = ConfigCollection(self)
 
     def __repr__(self) -> str:
         return f"<Engine {self.profile.version} on {self.machine.name}>"

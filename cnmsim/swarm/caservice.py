@@ -45,7 +45,8 @@ class CaService:
         node_id = new_id(self.random)
         certificate = self.sign(node_id, role)
         spec = NodeSpec(desired_role=role, availability=request.availability)
-        node = Node(node_id, spec, role=role, certificate=NodeCertificate(role, node_id))
+        port = self.store.cluster.vxlan_udp_port
+        node = Node(node_id, spec, role=role, certificate=NodeCertificate(role, node_id), vxlan_udp_port=port)
         self.store.update(lambda tx: tx.create(node))
         return certificate
 

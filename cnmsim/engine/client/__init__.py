@@ -16,18 +16,39 @@ from cnmsim.engine.client.containers import (
 )
 from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.networks import Network, NetworkCollection
+from cnmsim.engine.client.services import Service, ServiceCollection
+from cnmsim.engine.client.swarm import (
+    Config,
+    ConfigCollection,
+    JoinTokens,
+    Node,
+    NodeCollection,
+    Secret,
+    SecretCollection,
+    Swarm,
+)
 from cnmsim.engine.client.volumes import Volume, VolumeCollection
 
 __all__ = [
     "CommandOutput",
+    "Config",
+    "ConfigCollection",
     "Container",
     "ContainerCollection",
     "ContainerError",
     "ExecResult",
     "Image",
     "ImageCollection",
+    "JoinTokens",
     "Network",
     "NetworkCollection",
+    "Node",
+    "NodeCollection",
+    "Secret",
+    "SecretCollection",
+    "Service",
+    "ServiceCollection",
+    "Swarm",
     "Volume",
     "VolumeCollection",
 ]

@@ -1,0 +1,262 @@
+"""Services in docker-py's words (`docker/models/services.py`)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_CONTAINER_KEYS = {
+    "env": "Env",
+    "hostname": "Hostname",
+    "init": "Init",
+    "user": "User",
+    "workdir": "Dir",
+    "tty": "TTY",
+    "open_stdin": "OpenStdin",
+    "read_only": "ReadOnly",
+    "stop_grace_period": "StopGracePeriod",
+    "stop_signal": "StopSignal",
+    "healthcheck": "Healthcheck",
+    "dns_config": "DNSConfig",
+    "mounts": "Mounts",
+    "secrets": "Secrets",
+    "configs": "Configs",
+    "groups": "Groups",
+    "cap_add": "CapabilityAdd",
+    "cap_drop": "CapabilityDrop",
+    "sysctls": "Sysctls",
+    "privileges": "Privileges",
+}
+_TASK_KEYS = {"resources": "Resources", "restart_policy": "RestartPolicy", "log_driver": "LogDriver"}
+
+
+@define(eq=False, repr=False)
+class Service(Model):
+    """A service of the swarm, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        return f"<Service: {self.short_id}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker service inspect` prints."""
+        return self._engine.complete(self._engine.rest.services.inspect(self.id))
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.attrs["Spec"]["Name"])
+
+    @property
+    def version(self) -> int:
+        """The version that an update is made from."""
+        return int(self.attrs["Version"]["Index"])
+
+    def tasks(self, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """List its tasks as `docker service ps` knows them, dead ones too."""
+        wanted = {**(filters_of(filters) or {}), "service": [self.id]}
+        return self._engine.complete(self._engine.rest.tasks.list(query_of(filters=wanted)))
+
+    def scale(self, replicas: int) -> bool:
+        """Want so many tasks. Raises an `EngineError`; `ValueError` for a service that is not replicated."""
+        mode = self.attrs["Spec"]["Mode"]
+        if "Replicated" in mode:
+            wanted: dict[str, Any] = {"Replicated": {"Replicas": replicas}}
+        elif "ReplicatedJob" in mode:
+            wanted = {"ReplicatedJob": {**mode["ReplicatedJob"], "TotalCompletions": replicas}}
+        else:
+            raise ValueError("Cannot scale a container that is not a replicated service")
+        return self._update({"Mode": wanted})
+
+    def update(self, **options: Any) -> bool:
+        """Change what is named, as of `create`; the rest stays. Raises an `EngineError`."""
+        spec = self.attrs["Spec"]
+        changes = _spec(spec, options)
+        return self._update(changes)
+
+    def force_update(self) -> bool:
+        """Replace its tasks though nothing changed."""
+        template = self.attrs["Spec"]["TaskTemplate"]
+        return self._update({"TaskTemplate": {**template, "ForceUpdate": template.get("ForceUpdate", 0) + 1}})
+
+    def rollback(self) -> bool:
+        """Go back to the spec before the present one. Raises an `EngineError`."""
+        attrs = self.attrs
+        query = query_of(version=attrs["Version"]["Index"], rollback="previous")
+        self._engine.complete(self._engine.rest.services.update(self.id, attrs["Spec"], query))
+        return True
+
+    def _update(self, changes: Mapping[str, Any]) -> bool:
+        attrs = self.attrs
+        query = query_of(version=attrs["Version"]["Index"])
+        self._engine.complete(self._engine.rest.services.update(self.id, {**attrs["Spec"], **changes}, query))
+        return True
+
+    def remove(self) -> bool:
+        """Remove it."""
+        self._engine.complete(self._engine.rest.services.remove(self.id))
+        return True
+
+
+@define
+class ServiceCollection:
+    """The services of the swarm an engine manages."""
+
+    _engine: Engine = field(repr=False)
+
+    def create(self, image: str, command: str | Sequence[str] | None = None, **options: Any) -> Service:
+        """Make a service.
+
+        `options` are docker-py's: `name`, `args`, `replicas` or `mode` ("global", "replicated", or the API's object),
+        `networks` (names), `ports` (`{published: target}`, `{published: (target, protocol, mode)}`), `endpoint_mode`, `env`
+        (list or mapping), `hostname`, `constraints`, `preferences`, `labels`, `container_labels`, `hosts`, `healthcheck`,
+        `update_config`, `rollback_config`, `restart_policy`, `resources`, `mounts`, `secrets` and `configs` (names, or the API's references),
+        `stop_grace_period` in nanoseconds, and the other fields of the API's ContainerSpec by docker-py's names. Mappings
+        are the API's objects. Raises an `EngineError`, and `TypeError` for an option that is none.
+        """
+        options = {**options, "image": image}
+        if command is not None:
+            options["command"] = command
+        if "secrets" in options:
+            options["secrets"] = [self._reference(each, "secret") for each in options["secrets"]]
+        if "configs" in options:
+            options["configs"] = [self._reference(each, "config") for each in options["configs"]]
+        body = _spec({}, options)
+        answer = self._engine.complete(self._engine.rest.services.create(body))
+        return Service(self._engine, answer["ID"])
+
+    def _reference(self, wanted: Any, kind: str) -> dict[str, Any]:
+        if isinstance(wanted, Mapping):
+            return dict(wanted)
+        rest = self._engine.rest.secrets if kind == "secret" else self._engine.rest.configs
+        name = wanted if isinstance(wanted, str) else wanted.name
+        found = self._engine.complete(rest.inspect(name))
+        target = name if kind == "secret" else f"/{name}"
+        title = kind.capitalize()
+        return {
+            f"{title}ID": found["ID"],
+            f"{title}Name": found["Spec"]["Name"],
+            "File": {"Name": target, "UID": "0", "GID": "0", "Mode": 0o444},
+        }
+
+    def get(self, service_id: str) -> Service:
+        """Find a service by its name or id. Raises `NotFound`."""
+        found = self._engine.complete(self._engine.rest.services.inspect(service_id))
+        return Service(self._engine, found["ID"])
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[Service]:
+        """List the services."""
+        found = self._engine.complete(self._engine.rest.services.list(query_of(filters=filters_of(filters))))
+        return [Service(self._engine, each["ID"]) for each in found]
+
+
+def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the API's spec with what `options` name changed."""
+    asked = dict(options)
+    template = dict(present.get("TaskTemplate") or {})
+    container = dict(template.get("ContainerSpec") or {})
+    placement = dict(template.get("Placement") or {})
+    spec = dict(present)
+    if "image" in asked:
+        container["Image"] = asked.pop("image")
+    for name, key in (("command", "Command"), ("args", "Args")):
+        if name in asked:
+            words = asked.pop(name)
+            container[key] = shlex.split(words) if isinstance(words, str) else list(words or ())
+    # What docker-py calls the command is what follows the image on a command line.
+    if "command" in options and "args" not in options and "Command" in container:
+        container["Args"] = container.pop("Command")
+    if isinstance(asked.get("env"), Mapping):
+        asked["env"] = [f"{key}={value}" for key, value in asked["env"].items()]
+    if "hosts" in asked:
+        hosts = asked.pop("hosts")
+        pairs = hosts.items() if isinstance(hosts, Mapping) else (each.split(":", 1) for each in hosts)
+        container["Hosts"] = [f"{address} {name}" for name, address in pairs]
+    if "container_labels" in asked:
+        container["Labels"] = dict(asked.pop("container_labels"))
+    for name, key in _CONTAINER_KEYS.items():
+        if name in asked:
+            container[key] = asked.pop(name)
+    for name, key in _TASK_KEYS.items():
+        if name in asked:
+            template[key] = asked.pop(name)
+    if "constraints" in asked:
+        placement["Constraints"] = list(asked.pop("constraints"))
+    if "preferences" in asked:
+        placement["Preferences"] = [
+            {"Spread": {"SpreadDescriptor": each[1] if isinstance(each, tuple) else each}}
+            for each in asked.pop("preferences")
+        ]
+    if "maxreplicas" in asked:
+        placement["MaxReplicas"] = asked.pop("maxreplicas")
+    if "networks" in asked:
+        template["Networks"] = [_network(each) for each in asked.pop("networks")]
+    if "force_update" in asked:
+        template["ForceUpdate"] = asked.pop("force_update")
+    if placement:
+        template["Placement"] = placement
+    spec["TaskTemplate"] = {**template, "ContainerSpec": container}
+    if "name" in asked:
+        spec["Name"] = asked.pop("name")
+    if "labels" in asked:
+        spec["Labels"] = dict(asked.pop("labels"))
+    mode = _mode(asked)
+    if mode is not None:
+        spec["Mode"] = mode
+    endpoint = _endpoint(asked)
+    if endpoint is not None:
+        spec["EndpointSpec"] = {**(spec.get("EndpointSpec") or {}), **endpoint}
+    for name, key in (("update_config", "UpdateConfig"), ("rollback_config", "RollbackConfig")):
+        if name in asked:
+            spec[key] = asked.pop(name)
+    if asked:
+        raise TypeError(f"services have no option {next(iter(asked))!r}")
+    return spec
+
+
+def _network(wanted: Any) -> dict[str, Any]:
+    if isinstance(wanted, Mapping):
+        return dict(wanted)
+    return {"Target": wanted if isinstance(wanted, str) else wanted.id}
+
+
+def _mode(asked: dict[str, Any]) -> dict[str, Any] | None:
+    mode, replicas = asked.pop("mode", None), asked.pop("replicas", None)
+    if mode is None and replicas is None:
+        return None
+    if isinstance(mode, Mapping):
+        return dict(mode)
+    if mode in {None, "replicated"}:
+        return {"Replicated": {"Replicas": 1 if replicas is None else replicas}}
+    if mode == "global":
+        return {"Global": {}}
+    if mode == "replicated-job":
+        count = 1 if replicas is None else replicas
+        return {"ReplicatedJob": {"MaxConcurrent": count, "TotalCompletions": count}}
+    if mode == "global-job":
+        return {"GlobalJob": {}}
+    raise TypeError(f"a service's mode is global, replicated, global-job or replicated-job, not {mode!r}")
+
+
+def _endpoint(asked: dict[str, Any]) -> dict[str, Any] | None:
+    spec = dict(asked.pop("endpoint_spec", None) or {})
+    mode, ports = asked.pop("endpoint_mode", None), asked.pop("ports", None)
+    if mode is not None:
+        spec["Mode"] = mode
+    if ports is not None:
+        spec["Ports"] = [_port(published, target) for published, target in dict(ports).items()]
+    return spec or None
+
+
+def _port(published: int, target: Any) -> dict[str, Any]:
+    given = target if isinstance(target, tuple) else (target,)
+    number, protocol, mode = list(given) + ["", "tcp", "ingress"][len(given) :]
+    return {"Protocol": protocol, "TargetPort": number, "PublishedPort": published, "PublishMode": mode}

@@ -1,0 +1,303 @@
+"""The swarm in docker-py's words: `docker.swarm`, `docker.nodes`, `docker.secrets`, `docker.configs`.
+
+Names and arguments are docker-py's (`docker/models/{swarm,nodes,secrets,configs}.py`). What blocks lets virtual time pass.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+@frozen
+class JoinTokens:
+    """The join tokens of a swarm."""
+
+    worker: str = field(repr=False)
+    manager: str = field(repr=False)
+
+
+@define
+class Swarm:
+    """The swarm an engine is in."""
+
+    _engine: Engine = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Swarm of {self._engine.machine.name}: {self._engine.cluster.state}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker swarm` knows of it. Raises `Unavailable` on a node that manages nothing."""
+        return self._engine.complete(self._engine.rest.swarm.inspect())
+
+    @property
+    def version(self) -> int:
+        """The version that an update is made from."""
+        return int(self.attrs["Version"]["Index"])
+
+    @property
+    def id(self) -> str:
+        """The cluster's id."""
+        return str(self.attrs["ID"])
+
+    @property
+    def node_id(self) -> str:
+        """The id of the engine's own node, "" outside of a swarm."""
+        node = self._engine.cluster.node
+        return node.id if node is not None else ""
+
+    @property
+    def tokens(self) -> JoinTokens:
+        """The join tokens."""
+        found = self.attrs["JoinTokens"]
+        return JoinTokens(found["Worker"], found["Manager"])
+
+    def init(
+        self,
+        advertise_addr: str = "",
+        listen_addr: str = "0.0.0.0:2377",
+        *,
+        default_addr_pool: Sequence[str] | None = None,
+        subnet_size: int = 0,
+        data_path_addr: str = "",
+        data_path_port: int = 0,
+        availability: str = "active",
+        task_history_retention_limit: int | None = None,
+        node_cert_expiry: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Swarm:
+        """Make a swarm with this node as its first manager. Raises an `EngineError`."""
+        spec: dict[str, Any] = {"Labels": dict(labels or {})}
+        if task_history_retention_limit is not None:
+            spec["Orchestration"] = {"TaskHistoryRetentionLimit": task_history_retention_limit}
+        if node_cert_expiry is not None:
+            spec["CAConfig"] = {"NodeCertExpiry": node_cert_expiry}
+        body = {
+            "ListenAddr": listen_addr,
+            "AdvertiseAddr": advertise_addr,
+            "DataPathAddr": data_path_addr,
+            "DataPathPort": data_path_port,
+            "DefaultAddrPool": list(default_addr_pool or ()),
+            "SubnetSize": subnet_size,
+            "Availability": availability,
+            "Spec": spec,
+        }
+        self._engine.complete(self._engine.rest.swarm.init(body))
+        return self
+
+    def join(
+        self,
+        join_token: str,
+        remote_addrs: str | Sequence[str],
+        *,
+        listen_addr: str = "0.0.0.0:2377",
+        advertise_addr: str = "",
+        data_path_addr: str = "",
+        availability: str = "active",
+    ) -> bool:
+        """Join the swarm of a manager at `remote_addrs`. Raises an `EngineError`."""
+        body = {
+            "ListenAddr": listen_addr,
+            "AdvertiseAddr": advertise_addr,
+            "DataPathAddr": data_path_addr,
+            "RemoteAddrs": [remote_addrs] if isinstance(remote_addrs, str) else list(remote_addrs),
+            "JoinToken": join_token,
+            "Availability": availability,
+        }
+        self._engine.complete(self._engine.rest.swarm.join(body))
+        return True
+
+    def leave(self, *, force: bool = False) -> bool:
+        """Leave it. Raises `Unavailable`."""
+        self._engine.complete(self._engine.rest.swarm.leave(query_of(force=force)))
+        return True
+
+    def update(self, *, rotate_worker_token: bool = False, rotate_manager_token: bool = False, **spec: Any) -> bool:
+        """Change settings (keys of the API's SwarmSpec), or make new join tokens. Raises an `EngineError`."""
+        attrs = self.attrs
+        query = query_of(
+            version=attrs["Version"]["Index"],
+            rotateWorkerToken=rotate_worker_token,
+            rotateManagerToken=rotate_manager_token,
+        )
+        self._engine.complete(self._engine.rest.swarm.update({**attrs["Spec"], **spec}, query))
+        return True
+
+
+@define(eq=False, repr=False)
+class Node(Model):
+    """A node of the swarm, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        return f"<Node: {self.short_id}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker node inspect` prints."""
+        return self._engine.complete(self._engine.rest.nodes.inspect(self.id))
+
+    @property
+    def version(self) -> int:
+        """The version that an update is made from."""
+        return int(self.attrs["Version"]["Index"])
+
+    @property
+    def hostname(self) -> str:
+        """Its host name."""
+        return str(self.attrs["Description"].get("Hostname", ""))
+
+    @property
+    def status(self) -> str:
+        """What the managers think of it: ready, down, unknown or disconnected."""
+        return str(self.attrs["Status"].get("State", "unknown"))
+
+    def update(self, node_spec: Mapping[str, Any] | None = None, **changes: Any) -> bool:
+        """Change its spec: `node_spec` instead of it, or single keys (`Availability="drain"`, `Role=`, `Labels=`)."""
+        attrs = self.attrs
+        spec = dict(node_spec) if node_spec is not None else {**attrs["Spec"], **changes}
+        query = query_of(version=attrs["Version"]["Index"])
+        self._engine.complete(self._engine.rest.nodes.update(self.id, spec, query))
+        return True
+
+    def remove(self, *, force: bool = False) -> bool:
+        """Take it out of the swarm. Raises an `EngineError`."""
+        self._engine.complete(self._engine.rest.nodes.remove(self.id, query_of(force=force)))
+        return True
+
+
+@define
+class NodeCollection:
+    """The nodes of the swarm an engine manages."""
+
+    _engine: Engine = field(repr=False)
+
+    def get(self, node_id: str) -> Node:
+        """Find a node by its name or id; `self` is this one. Raises `NotFound`."""
+        found = self._engine.complete(self._engine.rest.nodes.inspect(node_id))
+        return Node(self._engine, found["ID"])
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[Node]:
+        """List the nodes."""
+        found = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
+        return [Node(self._engine, each["ID"]) for each in found]
+
+
+@define(eq=False, repr=False)
+class Secret(Model):
+    """A secret of the swarm, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        return f"<Secret: {self.name!r}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker secret inspect` prints: never the content."""
+        return self._engine.complete(self._engine.rest.secrets.inspect(self.id))
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.attrs["Spec"]["Name"])
+
+    def remove(self) -> bool:
+        """Remove it. Raises an `EngineError` while a service uses it."""
+        self._engine.complete(self._engine.rest.secrets.remove(self.id))
+        return True
+
+
+@define
+class SecretCollection:
+    """The secrets of the swarm an engine manages."""
+
+    _engine: Engine = field(repr=False)
+
+    def create(
+        self,
+        name: str,
+        data: bytes | str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        templating: Mapping[str, Any] | None = None,
+    ) -> Secret:
+        """Make a secret. Raises an `EngineError`."""
+        body = {"Name": name, "Data": _encoded(data), "Labels": dict(labels or {})}
+        if templating:
+            body["Templating"] = dict(templating)
+        return Secret(self._engine, self._engine.complete(self._engine.rest.secrets.create(body))["ID"])
+
+    def get(self, secret_id: str) -> Secret:
+        """Find a secret by its name or id. Raises `NotFound`."""
+        found = self._engine.complete(self._engine.rest.secrets.inspect(secret_id))
+        return Secret(self._engine, found["ID"])
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[Secret]:
+        """List the secrets."""
+        found = self._engine.complete(self._engine.rest.secrets.list(query_of(filters=filters_of(filters))))
+        return [Secret(self._engine, each["ID"]) for each in found]
+
+
+@define(eq=False, repr=False)
+class Config(Model):
+    """A config of the swarm, in docker-py's words."""
+
+    def __repr__(self) -> str:
+        return f"<Config: {self.name!r}>"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker config inspect` prints."""
+        return self._engine.complete(self._engine.rest.configs.inspect(self.id))
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.attrs["Spec"]["Name"])
+
+    def remove(self) -> bool:
+        """Remove it. Raises an `EngineError` while a service uses it."""
+        self._engine.complete(self._engine.rest.configs.remove(self.id))
+        return True
+
+
+@define
+class ConfigCollection:
+    """The configs of the swarm an engine manages."""
+
+    _engine: Engine = field(repr=False)
+
+    def create(
+        self,
+        name: str,
+        data: bytes | str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        templating: Mapping[str, Any] | None = None,
+    ) -> Config:
+        """Make a config. Raises an `EngineError`."""
+        body = {"Name": name, "Data": _encoded(data), "Labels": dict(labels or {})}
+        if templating:
+            body["Templating"] = dict(templating)
+        return Config(self._engine, self._engine.complete(self._engine.rest.configs.create(body))["ID"])
+
+    def get(self, config_id: str) -> Config:
+        """Find a config by its name or id. Raises `NotFound`."""
+        found = self._engine.complete(self._engine.rest.configs.inspect(config_id))
+        return Config(self._engine, found["ID"])
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[Config]:
+        """List the configs."""
+        found = self._engine.complete(self._engine.rest.configs.list(query_of(filters=filters_of(filters))))
+        return [Config(self._engine, each["ID"]) for each in found]
+
+
+def _encoded(data: bytes | str) -> str:
+    return b64encode(data.encode() if isinstance(data, str) else data).decode()
