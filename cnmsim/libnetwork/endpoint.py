@@ -14,6 +14,7 @@ from attrs import define, field
 from cnmsim.errors import Forbidden, InvalidParameter
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
+from cnmsim.libnetwork.drivers.remote import RemoteDriver
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class Endpoint:
             self.sandbox, self.join_info = sandbox, info
             self.priority = gw_priority if profile.has_gateway_priority else 0
             self.links = dict(links or {})
+            if profile.failed_join_is_left and isinstance(driver, RemoteDriver):
+                undo.callback(network.leave_driver, self.id)
             driver.join(network.id, self.id, sandbox.context(), info)
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
@@ -162,8 +165,7 @@ class Endpoint:
             # Its names are told whether or not its service was enabled: it may have been disabled before.
             agent.delete_service_info(self, fully=True)
         self.is_service_enabled = False
-        joined.remove(self)
-        self.network.leave_driver(self.id)
+        joined.remove(self, leaves=True)
         if agent is not None:
             agent.delete_driver_entries(self)
         self._forget_join()

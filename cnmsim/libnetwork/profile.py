@@ -56,6 +56,8 @@ class Profile:
     drivers_skip_gateway: bool
     #: What a network plugin answers and the engine cannot use is undone at the plugin, whatever it is.
     plugin_answers_are_rolled_back: bool = True
+    #: A network plugin is told to leave what it refused to join, and twice what could not be plugged in after it had.
+    failed_join_is_left: bool = False
     #: A network plugin is told of an endpoint that leads out for each family apart, on internal networks too.
     plugin_publishes_by_family: bool = False
     #: A network plugin is always told whether another endpoint deals with IPv6, even if none does.
@@ -599,6 +601,7 @@ _V29 = evolve(
     _V28,
     plugin_always_told_of_proxy=False,
     plugin_publishes_by_family=True,
+    failed_join_is_left=True,
     version="29.7.2",
     api_version="1.55",
     min_api_version="1.40",

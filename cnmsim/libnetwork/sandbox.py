@@ -210,8 +210,8 @@ class Sandbox:
         profile = self.controller.profile
         insort(self.endpoints, endpoint, key=lambda each: order_key(each, profile))
 
-    def remove(self, endpoint: Endpoint) -> None:
-        """Take an endpoint out, as far as it is in."""
+    def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
+        """Take an endpoint out, as far as it is in; with `leaves` its driver is told before its interface goes."""
         if endpoint not in self.endpoints:
             return
         self.endpoints.remove(endpoint)
@@ -221,6 +221,8 @@ class Sandbox:
                 driver.revoke_external_connectivity(endpoint.network.id, endpoint.id)
             except EngineError as error:
                 self.controller.log.append(error.message)
+        if leaves:
+            endpoint.network.leave_driver(endpoint.id)
         if self.osl is not None:
             self.osl.remove_interface(endpoint.id)
         self._update_gateways()

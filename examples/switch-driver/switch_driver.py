@@ -101,7 +101,7 @@ class SwitchDriver:
         info.disable_gateway_service = True
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
-        """Pull the near end out. The far end is in the host again by then."""
+        """Pull the near end out. libnetwork brings the far end back into the host."""
         near, _ = self._cable(network_id, endpoint_id)
         self._switch(network_id).bridge.remove_port(near)
 

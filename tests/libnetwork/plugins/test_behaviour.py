@@ -61,6 +61,21 @@ def test_an_interface_is_named_by_the_prefix_alone(stage: Stage) -> None:
     assert "default via 10.78.0.1 dev wan0" in container.exec("ip route").output
 
 
+def test_a_plugin_is_told_to_leave_while_its_device_is_in_the_container(stage: Stage) -> None:
+    stage.network()
+    container: Any = stage.run()
+    on_host: list[list[str]] = []
+
+    def look(_: object) -> dict[str, Any]:
+        on_host.append([name for name in stage.host.namespace.devices if name.startswith("tf")])
+        return {}
+
+    for method in ("Leave", "DeleteEndpoint"):
+        stage.plugin.replies[f"NetworkDriver.{method}"] = look
+    container.remove(force=True)
+    assert [len(names) for names in on_host] == [0, 1]
+
+
 def test_static_routes_next_hop_and_connected(stage: Stage) -> None:
     stage.network()
     routes = [
