@@ -176,8 +176,12 @@ class Allocator:
             if self._networks.is_task_allocated(task):
                 self._networks.deallocate_task(task)
                 self._something_was_freed = True
-                if task.node_id:
-                    nodes[task.node_id] = None
+            if (
+                task.node_id
+                and task.networks
+                and (old is None or event.kind is EventKind.DELETE or old.state <= TaskState.RUNNING)
+            ):
+                nodes[task.node_id] = None
             tasks.pop(task.id, None)
             self._waiting_tasks.pop(task.id, None)
             self.failures.pop(task.id, None)

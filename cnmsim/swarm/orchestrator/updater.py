@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -47,14 +47,13 @@ class UpdateSupervisor:
                 return
             current.cancel()
             del self._updates[service.id]
-        updater = Updater(self._store, self._restarts, self._new_id, service)
+        updater = Updater(self._store, self._restarts, self._new_id, service, self._forget)
         if updater.begin(slots):
             self._updates[service.id] = updater
-            updater.ended.add_done_callback(lambda _: self._forget(service.id, updater))
 
-    def _forget(self, service_id: str, updater: Updater) -> None:
-        if self._updates.get(service_id) is updater:
-            del self._updates[service_id]
+    def _forget(self, updater: Updater) -> None:
+        if self._updates.get(updater.service.id) is updater:
+            del self._updates[updater.service.id]
 
     def on_event(self, event: Event) -> None:
         """Tell the update of a task's service that the task has changed."""
@@ -78,7 +77,14 @@ class UpdateSupervisor:
 class Updater:
     """One update of one service."""
 
-    def __init__(self, store: Store, restarts: RestartSupervisor, new_id: NewId, service: Service) -> None:
+    def __init__(
+        self,
+        store: Store,
+        restarts: RestartSupervisor,
+        new_id: NewId,
+        service: Service,
+        on_end: Callable[[Updater], None],
+    ) -> None:
         self.service = service
         self._store = store
         self._restarts = restarts
@@ -92,7 +98,7 @@ class Updater:
         self._ended_tasks: deque[Task] = deque()
         self._failed: set[str] = set()
         self._running: list[Coro[Any]] = []
-        self.ended: Future[None] = Future(store.clock)
+        self._on_end = on_end
 
     @property
     def _is_rollback(self) -> bool:
@@ -134,8 +140,6 @@ class Updater:
         self._queue.clear()
         for task in self._running:
             task.cancel()
-        if not self.ended.is_done:
-            self.ended.set_result(None)
 
     def on_task(self, task: Task) -> None:
         """Take note of a task's change."""
@@ -168,8 +172,8 @@ class Updater:
             stopped = await self._monitor(config, monitor_ns)
         if not stopped:
             self._complete()
-        if not self.ended.is_done:
-            self.ended.set_result(None)
+        # Before the change of the status is heard of: what is then found out of date is a new update's business.
+        self._on_end(self)
 
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> bool:
         """Watch for failures for some time more; tell whether the update was stopped by one."""
