@@ -300,9 +300,24 @@ class Lab:
         """Let time pass until nothing is left to happen, at most `limit_s` seconds of it."""
         self.clock.run(self.clock.now + limit_s, stop=lambda: self.clock.next_event_ns() is None)
 
-    def settle(self, seconds: float = 1.0) -> None:
-        """Let what was just started come up: programs bind their ports, addresses become valid."""
+    def settle(self, seconds: float = 1.0, *, limit_s: float = 180.0) -> float:
+        """Let what was just started come up, and give the seconds of virtual time it took.
+
+        `seconds` pass in any case: programs bind their ports, addresses become valid. In a swarm it goes on until every task is as
+        it is wanted to be, and all nodes know the same of each other. Raises `TimeoutError`, which says what is on its way
+        still, after `limit_s` seconds.
+        """
+        begun_s = self.clock.now
         self.run(seconds)
+        if not any(engine.controller.cluster is not None for engine in self._engines()):
+            return self.clock.now - begun_s
+        from cnmsim.lab.settling import what_is_unsettled
+
+        while unsettled := what_is_unsettled(self._engines()):
+            if self.clock.now - begun_s >= limit_s:
+                raise TimeoutError(f"not settled after {limit_s:g} s: {unsettled}")
+            self.run(0.1)
+        return self.clock.now - begun_s
 
     # ---- looking
 
