@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.errors import NotFound, SystemFault
+from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
 from cnmsim.kernel.sockets.base import address_text
 from cnmsim.libnetwork.driver import DataPath, NodeDiscovery, TableWatcher, table_watcher
@@ -169,7 +169,7 @@ class Agent:
         for driver in self._data_paths():
             try:
                 driver.keys_updated(_last_pair(new), _pairs(ipsec[:1])[0] if ipsec else None, _last_pair(gone))
-            except SystemFault as error:
+            except EngineError as error:
                 self.controller.log.append(
                     f"Failed to update datapath keys; resetting datapath keys: {error.message}"
                 )

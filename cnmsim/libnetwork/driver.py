@@ -235,7 +235,10 @@ class DataPath(Protocol):
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Take a key in, encrypt with another, give one up. Raises `SystemFault` if these do not fit what there is."""
+        """Take a key in, encrypt with another, give one up.
+
+        Raises `InvalidParameter` if these do not fit what there is.
+        """
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:

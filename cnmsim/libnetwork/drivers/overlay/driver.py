@@ -14,7 +14,9 @@ from attrs import define, field
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.vxlan import VXLAN_PORT, Vxlan
+from cnmsim.kernel.xfrm import is_available
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
     Capability,
@@ -26,6 +28,7 @@ from cnmsim.libnetwork.driver import (
     TableEntry,
 )
 from cnmsim.libnetwork.drivers.bridge.labels import DRIVER_MTU, ENDPOINT_IFNAME
+from cnmsim.libnetwork.drivers.overlay.encryption import Encryption, Key
 from cnmsim.libnetwork.drivers.overlay.network import OverlayEndpoint, OverlayNetwork, Subnet, overlay_namespaces
 from cnmsim.libnetwork.drivers.overlay.peers import Peer, PeerDatabase, PeersByAddress, PeersByPair
 from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
@@ -63,9 +66,13 @@ class _Tunnels:
 
     def secure(self, vtep: Address) -> None:
         """Begin to encrypt what goes to a VTEP, if the network is encrypted."""
+        if self.network.is_encrypted:
+            self.driver.encryption.secure(vtep)
 
     def release(self, vtep: Address) -> None:
         """Take note that a peer behind that VTEP is gone."""
+        if self.network.is_encrypted:
+            self.driver.encryption.release(vtep)
 
 
 @define(eq=False)
@@ -80,27 +87,30 @@ class OverlayDriver:
     tables: tuple[str, ...] = field(default=(PEER_TABLE,), init=False)
     networks: dict[str, OverlayNetwork] = field(factory=dict, init=False, repr=False)
     address: Address | None = field(default=None, init=False)
-    bind: Address | None = field(default=None, init=False)
     port: int = field(default=VXLAN_PORT, init=False)
-    keys: list[tuple[bytes, int]] = field(factory=list, init=False, repr=False)
+    encryption: Encryption = field(init=False, repr=False)
     _left_over: dict[int, str] | None = field(default=None, init=False, repr=False)
     _peers: dict[str, PeerDatabase] = field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.encryption = Encryption(self.machine.root, self.log, self.profile.overlay_peers_by_address)
 
     # --- what the swarm tells ------------------------------------------------------------------------------------
 
     def data_path_set(self, address: Address, bind: Address, port: int) -> None:
         """Take note of the address of this host's tunnels, of the one the swarm binds, and of the tunnels' UDP port."""
-        self.address, self.bind, self.port = address, bind, port
+        self.address, self.port = address, port
+        self.encryption.vtep, self.encryption.bind, self.encryption.port = address, bind, port
 
     def keys_set(self, keys: Sequence[tuple[bytes, int]]) -> None:
         """Take these keys and no others; the first is the one to encrypt with."""
-        self.keys = list(keys)
+        self.encryption.set_keys([Key(*pair) for pair in keys])
 
     def keys_updated(
         self, new: tuple[bytes, int] | None, primary: tuple[bytes, int] | None, pruned: tuple[bytes, int] | None
     ) -> None:
-        """Take a key in, encrypt with another, give one up. Raises `SystemFault` if these do not fit what there is."""
-        del new, primary, pruned
+        """Take a key in, encrypt with another, give one up. Raises `InvalidParameter` if these do not fit what there is."""
+        self.encryption.update_keys(*(None if pair is None else Key(*pair) for pair in (new, primary, pruned)))
 
     # --- networks ------------------------------------------------------------------------------------------------
 
@@ -122,6 +132,10 @@ class OverlayDriver:
             self.machine, self.machine.random, request.id, request.name, subnets, mtu, ENCRYPTED in request.options
         )
         self.networks[request.id] = network
+        if not network.is_encrypted:
+            # Rules an encrypted network with the same VNI left behind would cut it off.
+            for vni in vnis:
+                self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
         by_address = self.profile.overlay_peers_by_address
         self._peers[request.id] = PeersByAddress(tunnels, self.log) if by_address else PeersByPair(tunnels, self.log)
@@ -151,6 +165,9 @@ class OverlayDriver:
         for endpoint in network.endpoints.values():
             network.unplug(endpoint)
         network.close()
+        if network.is_encrypted:
+            for subnet in network.subnets:
+                self.encryption.remove_rules(subnet.vni)
         del self.networks[network_id], self._peers[network_id]
 
     def _network(self, network_id: str) -> OverlayNetwork:
@@ -163,10 +180,21 @@ class OverlayDriver:
         """Make what is missing of the devices of a network's subnet, and tell them of the peers."""
         if subnet.vxlan is None:
             self._reclaim(subnet.vni)
+            self._guard(network, subnet.vni)
         family = 6 if self.address is not None and len(self.address) == 16 else 4
         if network.open(subnet, family=family, port=self.port):
             self._peers[network.id].forget_kernel()
             self._peers[network.id].program_all()
+
+    def _guard(self, network: OverlayNetwork, vni: int) -> None:
+        """Let nothing of an encrypted network be sent or taken in clear. Raises `SystemFault` if that fails."""
+        if not network.is_encrypted:
+            self.encryption.remove_rules(vni)
+            return
+        try:
+            self.encryption.program_rules(vni)
+        except IptablesError as error:
+            raise SystemFault(f"could not install mangle rule: {error.text.strip()}") from None
 
     def _reclaim(self, vni: int) -> None:
         """Free a VNI that an earlier life of the daemon left in a namespace. What there is of that is looked for once."""
@@ -223,8 +251,12 @@ class OverlayDriver:
         endpoint = network.endpoints.get(endpoint_id)
         if endpoint is None:
             raise SystemFault(f"could not find endpoint with id {endpoint_id}")
-        if network.is_encrypted and not self.keys:
+        if network.is_encrypted and not self.encryption.keys:
             raise SystemFault("cannot join secure network: encryption keys not present")
+        if network.is_encrypted and not is_available():
+            raise SystemFault(
+                "cannot join secure network: required modules to install IPSEC rules are missing on host"
+            )
         subnet = network.subnet_of(endpoint.address, endpoint.length)
         if subnet is None:
             raise SystemFault(f"could not find subnet for endpoint {endpoint_id}")
@@ -243,6 +275,10 @@ class OverlayDriver:
             if other is not subnet:
                 info.static_routes.append(StaticRoute(other.pool, subnet.gateway))
         self._peers[network_id].add(Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, None))
+        if network.is_encrypted and not self.profile.overlay_peers_by_address:
+            # New keys may have swept the states of peers away; the next join brings them back.
+            for vtep in self._peers[network_id].vteps():
+                self.encryption.secure(vtep)
         record = PeerRecord(endpoint.address, endpoint.length, endpoint.mac, self.address)
         info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, record))
 

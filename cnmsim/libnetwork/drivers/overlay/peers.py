@@ -7,7 +7,7 @@ programmed, and the other when that one goes. Source: moby `drivers/overlay/peer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from attrs import define, field, frozen
@@ -61,6 +61,9 @@ class PeerDatabase(Protocol):
 
     def forget_kernel(self) -> None:
         """Take note that the namespace is gone, and all that was programmed with it."""
+
+    def vteps(self) -> list[Address]:
+        """Give the tunnel endpoints that peers are behind, each once."""
 
 
 @define(eq=False)
@@ -137,6 +140,10 @@ class PeersByPair:
     def forget_kernel(self) -> None:
         """Start the record of what was written anew."""
         self._written.clear()
+
+    def vteps(self) -> list[Address]:
+        """Give the tunnel endpoints that peers are behind, each once."""
+        return _vteps(self._peers.values())
 
 
 @define(eq=False)
@@ -228,6 +235,14 @@ class PeersByAddress:
     def forget_kernel(self) -> None:
         """Start the counts anew."""
         self._fdb_count.clear()
+
+    def vteps(self) -> list[Address]:
+        """Give the tunnel endpoints that peers are behind, each once."""
+        return _vteps(self._peers.values())
+
+
+def _vteps(peers: Iterable[list[Peer]]) -> list[Address]:
+    return list(dict.fromkeys(peer.vtep for found in peers for peer in found if peer.vtep is not None))
 
 
 def _delete_quietly(delete: Callable[[], None]) -> None:

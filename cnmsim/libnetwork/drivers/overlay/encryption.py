@@ -1,0 +1,241 @@
+"""Encryption of overlay networks: IPsec between the tunnel endpoints, for the VNIs of encrypted networks alone.
+
+Of three keys each packet is sealed with the primary one and opened with any, so that a rotation loses none. Source: moby
+`daemon/libnetwork/drivers/overlay/{encryption,bpf}.go` (docker-v29.7.2), `libnetwork/drivers/overlay` (v26.1.5, v28.5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.iptables import IpTables
+    from cnmsim.kernel.xfrm import Xfrm
+
+_T = TypeVar("_T")
+
+#: Marks packets to be encrypted, and the states and policies that are this driver's.
+MARK = 0xD0C4E3
+_SECURITY_MARK = Mark(MARK, 0xFFFFFFFF)
+_ICV_BITS = 64
+_UDP = 17
+_FNV_OFFSET = 2166136261
+_FNV_PRIME = 16777619
+
+
+def build_spi(src: Address, dst: Address, tag: int) -> int:
+    """Give the SPI of packets between two tunnel endpoints under the key of a tag: an FNV-1a hash of all three."""
+    value = _FNV_OFFSET
+    for byte in _as16(src) + (tag & 0xFFFFFFFF).to_bytes(4) + _as16(dst):
+        value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
+    return value
+
+
+def _as16(address: Address) -> bytes:
+    return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
+
+
+def vni_match(port: int, vni: int) -> str:
+    """Give the match for VXLAN packets of a VNI: a filter program looks into the header, for want of another match."""
+    program = f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
+    return f'-p udp --dport {port} -m bpf --bytecode "{program}"'
+
+
+@frozen
+class Key:
+    """A key; `tag` is the low half of its Lamport time."""
+
+    value: bytes = field(repr=False)
+    tag: int
+
+
+@frozen
+class Spis:
+    """The SPIs of one key towards one peer, and from it."""
+
+    forward: int
+    reverse: int
+
+
+@define(eq=False)
+class _Peer:
+    spis: list[Spis]
+    count: int = 0
+
+
+@define(eq=False)
+class Encryption:
+    """The IPsec of one host's overlay networks. `bind` is the local side of its states, `vtep` this host's tunnel endpoint.
+
+    With `counts_peers` (29.x) the states of a peer go with the last endpoint behind it; before they stay until new keys come.
+    """
+
+    namespace: NetworkNamespace
+    log: Callable[[str], None]
+    counts_peers: bool
+    bind: Address = b""
+    vtep: Address = b""
+    port: int = 4789
+    keys: list[Key] = field(factory=list, init=False)
+    _peers: dict[Address, _Peer] = field(factory=dict, init=False)
+
+    @property
+    def _xfrm(self) -> Xfrm:
+        return xfrm_of(self.namespace)
+
+    @property
+    def _tables(self) -> IpTables:
+        return self.namespace.netfilter.iptables(6 if len(self.vtep) == 16 else 4)
+
+    # --- rules ---------------------------------------------------------------------------------------------------
+
+    def program_rules(self, vni: int) -> None:
+        """Have packets of a VNI marked for encryption, and those that come in clear dropped. Raises `IptablesError`."""
+        match = vni_match(self.port, vni)
+        tables = self._tables
+        mangle, drop = f"{match} -j MARK --set-mark {MARK}", f"-m policy --dir in --pol none {match} -j DROP"
+        if not tables.exists("mangle", "OUTPUT", mangle):
+            tables.append("mangle", "OUTPUT", mangle)
+        if not tables.exists("filter", "INPUT", drop):
+            tables.insert("filter", "INPUT", drop)
+
+    def remove_rules(self, vni: int) -> None:
+        """Take the rules of a VNI away, if there are any."""
+        match = vni_match(self.port, vni)
+        tables = self._tables
+        for table, chain, rule in (
+            ("mangle", "OUTPUT", f"{match} -j MARK --set-mark {MARK}"),
+            ("filter", "INPUT", f"-m policy --dir in --pol none {match} -j DROP"),
+        ):
+            if tables.exists(table, chain, rule):
+                tables.delete(table, chain, rule)
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    def set_keys(self, keys: list[Key]) -> None:
+        """Take these keys, and forget every state and policy of this driver."""
+        if self.namespace.xfrm is not None:
+            self._clear()
+        self._peers.clear()
+        self.keys = list(keys)
+
+    def _clear(self) -> None:
+        xfrm = self._xfrm
+        for policy in [each for each in xfrm.policies if each.mark == _SECURITY_MARK]:
+            xfrm.remove_policy(policy.direction, policy.selector, policy.mark)
+        for state in [each for each in xfrm.states if each.reqid == MARK]:
+            xfrm.remove_state(state.dst, state.spi, state.mark)
+
+    def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
+        """Rotate: take a key in, encrypt with another, give one up, towards every peer.
+
+        Raises `InvalidParameter` if these do not fit the keys there are; the new one is then taken in all the same.
+        """
+        if new is not None:
+            self.keys.append(new)
+        at_new = len(self.keys) - 1 if new is not None else -1
+        at_primary = self._index(primary)
+        at_pruned = self._index(pruned)
+        if (primary is not None and at_primary == -1) or (pruned is not None and at_pruned == -1):
+            raise InvalidParameter(
+                "cannot find proper key indices while processing key update:"
+                f"(newIdx,priIdx,delIdx):({at_new}, {at_primary}, {at_pruned})"
+            )
+        if at_primary != -1 and at_primary == at_pruned:
+            raise InvalidParameter(f"attempting to both make a key (index {at_primary}) primary and delete it")
+        for remote, peer in self._peers.items():
+            self._rotate(remote, peer, at_new, at_primary, at_pruned)
+        _rearrange(self.keys, at_primary, at_pruned)
+
+    def _index(self, key: Key | None) -> int:
+        found = [index for index, known in enumerate(self.keys) if key is not None and known.tag == key.tag]
+        return found[-1] if found else -1
+
+    def _rotate(self, remote: Address, peer: _Peer, at_new: int, at_primary: int, at_pruned: int) -> None:
+        spis, keys = peer.spis, self.keys
+        if at_new != -1:
+            spis.append(self._spis(remote, keys[at_new]))
+        if at_pruned != -1:
+            self._remove_state(self.bind, spis[at_pruned].reverse)
+        if at_new != -1:
+            self._add_state(remote, self.bind, spis[at_new].reverse, keys[at_new])
+        if at_primary > 0:
+            self._add_state(self.bind, remote, spis[at_primary].forward, keys[at_primary])
+            self._xfrm.add_policy(self._policy(remote, spis[at_primary].forward), update=True)
+            self._remove_state(remote, spis[0].forward)
+        _rearrange(spis, at_primary if at_primary > 0 else -1, at_pruned)
+
+    # --- peers ---------------------------------------------------------------------------------------------------
+
+    def secure(self, remote: Address) -> None:
+        """Set up encryption between this host and another tunnel endpoint, as far as it is not."""
+        if not self.keys:
+            self.log("encryption key is not present")
+            return
+        spis = [self._spis(remote, key) for key in self.keys]
+        for number, (key, spi) in enumerate(zip(self.keys, spis, strict=True)):
+            self._add_state(remote, self.bind, spi.reverse, key)
+            if number == 0:
+                self._add_state(self.bind, remote, spi.forward, key)
+                policy = self._policy(remote, spi.forward)
+                if all(each.identity != policy.identity for each in self._xfrm.policies):
+                    self._xfrm.add_policy(policy)
+        peer = self._peers.setdefault(remote, _Peer(spis))
+        peer.spis = spis
+        peer.count += 1
+
+    def release(self, remote: Address) -> None:
+        """Take note that an endpoint behind a tunnel endpoint is gone."""
+        peer = self._peers.get(remote)
+        if peer is None or not self.counts_peers:
+            return
+        peer.count -= 1
+        if peer.count:
+            return
+        del self._peers[remote]
+        for number, spi in enumerate(peer.spis):
+            self._remove_state(self.bind, spi.reverse)
+            if number == 0:
+                self._remove_state(remote, spi.forward)
+                policy = self._policy(remote, spi.forward)
+                if any(each.identity == policy.identity for each in self._xfrm.policies):
+                    self._xfrm.remove_policy("out", policy.selector, policy.mark)
+
+    def _spis(self, remote: Address, key: Key) -> Spis:
+        return Spis(build_spi(self.vtep, remote, key.tag), build_spi(remote, self.vtep, key.tag))
+
+    def _policy(self, remote: Address, spi: int) -> XfrmPolicy:
+        length = len(remote) * 8
+        selector = Selector(Prefix(self.bind, length), Prefix(remote, length), _UDP, dport=self.port)
+        template = Template(self.bind, remote, spi, MARK)
+        return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
+
+    def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> None:
+        try:
+            self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
+        except FileExistsError:
+            return
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            self.log(f"Failed Adding SA {format_ip(src)} > {format_ip(dst)} 0x{spi:x}: {cause}")
+
+    def _remove_state(self, dst: Address, spi: int) -> None:
+        xfrm = self._xfrm
+        if any(state.identity == (dst, spi, Mark()) for state in xfrm.states):
+            xfrm.remove_state(dst, spi)
+
+
+def _rearrange(items: list[_T], at_primary: int, at_pruned: int) -> None:
+    """Put the primary one first, then take the pruned one out."""
+    if at_primary != -1:
+        items[0], items[at_primary] = items[at_primary], items[0]
+    if at_pruned != -1:
+        del items[at_primary if at_pruned == 0 else at_pruned]
