@@ -39,7 +39,7 @@ class Allocator:
     def __init__(self, store: Store, profile: Profile) -> None:
         cluster = store.cluster
         self._store = store
-        self._networks = NetworkAllocator(profile, cluster.default_address_pool, cluster.subnet_size)
+        self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
         self._ports = PortAllocator()
         self._ingress: Network | None = None
         self._waiting_networks: dict[str, None] = {}
@@ -85,20 +85,36 @@ class Allocator:
                     self._allocate_network(network)
             self._update_nodes((node.id for node in store.nodes), restoring=restoring)
             for service in store.services:
-                has_vips = service.endpoint is not None and bool(service.endpoint.virtual_ips)
-                if not self._is_service_allocated(service, restoring=True) and (has_vips or not restoring):
-                    self._allocate_service(service, restoring=restoring)
-            self._allocate_tasks(self._unfinished(restoring=restoring))
+                if restoring:
+                    self._restore_service(service)
+                elif not self._is_service_allocated(service):
+                    self._allocate_service(service)
+            if restoring:
+                self._restore_tasks()
+        self._allocate_tasks([task.id for task in store.tasks if task.state < TaskState.PENDING])
 
-    def _unfinished(self, *, restoring: bool) -> list[str]:
-        return [
-            task.id
-            for task in self._store.tasks
-            if task.state <= TaskState.RUNNING
-            and not self._networks.is_task_allocated(task)
-            and (not restoring or any(each.addresses for each in task.networks))
-            and (restoring or task.state < TaskState.PENDING)
-        ]
+    def _restore_service(self, service: Service) -> None:
+        """Take note of what a service has, be it what its spec asks for or not."""
+        if service.endpoint is None:
+            return
+        try:
+            self._ports.restore(service.endpoint.ports)
+        except NumberTaken as error:
+            self.failures[service.id] = str(error)
+            return
+        try:
+            self._networks.restore_vips(service.id, service.endpoint.virtual_ips)
+        except AllocationError as error:
+            self._ports.free(service)
+            self.failures[service.id] = str(error)
+
+    def _restore_tasks(self) -> None:
+        for task in self._store.tasks:
+            if task.state <= TaskState.RUNNING and any(each.addresses for each in task.networks):
+                try:
+                    self._networks.allocate_task(task, task.networks)
+                except AllocationError as error:
+                    self.failures[task.id] = str(error)
 
     # ---- following changes
 
@@ -285,16 +301,16 @@ class Allocator:
 
     # ---- services
 
-    def _is_service_allocated(self, service: Service, *, restoring: bool = False) -> bool:
+    def _is_service_allocated(self, service: Service) -> bool:
         if not self._networks.is_service_allocated(service):
             return False
         wants = service.spec.endpoint is not None and service.spec.endpoint.ports
         has = service.endpoint is not None and service.endpoint.ports
-        return not (wants or has) or self._ports.is_allocated(service, restoring=restoring)
+        return not (wants or has) or self._ports.is_allocated(service)
 
-    def _allocate_service(self, service: Service, *, restoring: bool = False) -> None:
+    def _allocate_service(self, service: Service) -> None:
         try:
-            made = self._allocated(service, restoring=restoring)
+            made = self._allocated(service)
         except (AllocationError, NumberTaken) as error:
             self._waiting_services[service.id] = None
             self.failures[service.id] = str(error)
@@ -303,7 +319,7 @@ class Allocator:
         self.failures.pop(service.id, None)
         self._commit_service(made)
 
-    def _allocated(self, service: Service, *, restoring: bool) -> Service:
+    def _allocated(self, service: Service) -> Service:
         endpoint = service.endpoint
         vips = endpoint.virtual_ips if endpoint is not None else ()
         if service.spec.endpoint is not None:
@@ -313,12 +329,12 @@ class Allocator:
                 if all(vip.network_id != self._ingress.id for vip in vips):
                     vips = (*vips, VirtualIp(self._ingress.id))
             ports = self._ports.allocate(service)
-        elif endpoint is not None and not restoring:
+        elif endpoint is not None:
             self._free_service(service)
             self._something_was_freed = True
             vips, ports = (), ()
         else:
-            ports = endpoint.ports if endpoint is not None else ()
+            ports = ()
         try:
             given = self._networks.allocate_vips(service, vips)
         except AllocationError:

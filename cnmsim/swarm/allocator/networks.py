@@ -272,6 +272,21 @@ class NetworkAllocator:
             self._services.discard(service.id)
         return tuple(given)
 
+    def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
+        """Take the virtual addresses that a service was given by a former leader.
+
+        Raises `AllocationError`; the service then has none.
+        """
+        given: list[VirtualIp] = []
+        try:
+            for vip in vips:
+                given.append(self._allocate_vip(vip))  # noqa: PERF401 - what was given is taken back
+        except AllocationError:
+            self.deallocate_vips(service_id, given)
+            raise
+        if given:
+            self._services.add(service_id)
+
     def _allocate_vip(self, vip: VirtualIp) -> VirtualIp:
         if vip.addr and self._has(vip.network_id, vip.addr):
             return vip

@@ -98,6 +98,17 @@ class PortAllocator:
                 given.append(port)
         return tuple(given)
 
+    def restore(self, ports: Iterable[PortConfig]) -> None:
+        """Take ports that a service was given by a former leader. Raises `NumberTaken`; it then has none of them."""
+        taken: list[PortConfig] = []
+        for port in _of_mode(ports, PublishMode.INGRESS):
+            try:
+                self._spaces[port.protocol].allocate(port.published_port)
+            except NumberTaken:
+                self.free_ports(taken)
+                raise
+            taken.append(port)
+
     @staticmethod
     def _reconcile(service: Service) -> list[PortConfig]:
         assert service.spec.endpoint is not None
@@ -135,7 +146,7 @@ class PortAllocator:
         return any(port.published_port and not known.take(port) for port in _of_mode(wanted, PublishMode.HOST))
 
     @staticmethod
-    def is_allocated(service: Service, *, restoring: bool = False) -> bool:
+    def is_allocated(service: Service) -> bool:
         """Tell whether a service's endpoint has the ports of its spec."""
         spec, endpoint = service.spec.endpoint, service.endpoint
         if spec is None or endpoint is None:
@@ -149,6 +160,6 @@ class PortAllocator:
         free = [port for port in ingress if not port.published_port]
         if any(known.take(port) is None for port in fixed):
             return False
-        if any(known.take(port) is None or restoring for port in free):
+        if any(known.take(port) is None for port in free):
             return False
         return all(port.target_port in host_targets for port in _of_mode(spec.ports, PublishMode.HOST))
