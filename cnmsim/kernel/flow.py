@@ -8,7 +8,7 @@ that somebody observes, fragments, IP options, a TTL that runs out, what does no
 connection, neighbours that must be asked for; likewise flows for which a rule reads more than the headers or does more
 than decide. (Linux has the same idea in nf_flow_table and in Open vSwitch; here even the rules' counters go on.)
 
-Only unicast TCP and UDP over IPv4 are remembered.
+Only TCP and UDP are remembered.
 """
 
 from __future__ import annotations
@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 _MOST = 16384
 #: Station, Ethernet type with version and header length, total length, flags and offset, TTL, protocol, checksum.
 _FRAME = Struct("!6s6x3sxHxxHBBH")
+#: Station, Ethernet type, version and half of the class, payload length, next header, hop limit.
+_FRAME6 = Struct("!6s6x2sB3xHBB")
 _TTL = Struct("!BBH")
 _PLAIN_IPV4 = b"\x08\x00\x45"
-_IPV4 = b"\x08\x00"
-_LEAST = {17: 28, 6: 40}
+_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
+#: How long the transport header of a protocol is at least.
+_LEAST = {17: 8, 6: 20}
+#: Where the header of a family without options ends, and where addresses and ports lie in the packet.
+_HEADER = {4: 20, 6: 40}
+_ENDS = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
 _NEW = CtState.NEW
 
@@ -64,7 +70,12 @@ class Recording:
         self.decision = decision
         self.counters: list[RuleEntry | Chain] = []
         self.kind = packet.protocol, len(packet.data)
-        self.ends = packet.data[12:24]
+        self.ends = packet.data[_ENDS[packet.family]]
+
+
+def received_key(frame: bytes, device: Device) -> Received:
+    """Give the key of a frame's flow among those received: device, addresses and ports where they usually are."""
+    return device, frame[26:38] if frame[12] == 8 else frame[22:58]
 
 
 class FlowCache:
@@ -89,18 +100,17 @@ class FlowCache:
         if (
             self.is_enabled
             and packet.protocol in _LEAST
-            and packet.l4 == 20
-            and packet.family == 4
+            and packet.l4 == _HEADER[packet.family]
             and not packet.fragment_offset
             and not packet.more_fragments
-            and len(packet.data) >= _LEAST[packet.protocol]
+            and len(packet.data) >= packet.l4 + _LEAST[packet.protocol]
             and device.kind != "loopback"
         ):
-            packet.recording = Recording(packet, received=(device, frame[26:38]), mac=frame[:6])
+            packet.recording = Recording(packet, received=received_key(frame, device), mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
         """Write down what becomes of a packet that starts here."""
-        if self.is_enabled and packet.protocol in _LEAST and packet.family == 4:
+        if self.is_enabled and packet.protocol in _LEAST:
             packet.recording = Recording(packet, sent=key, decision=decision)
 
     def keep(self, packet: Packet) -> None:
@@ -116,7 +126,7 @@ class FlowCache:
                 return
         elif packet.ct_state not in (_NEW, _ESTABLISHED) or (packet.protocol == 6 and not connection.seen_reply):
             return
-        flow = Flow(self._namespace, packet, recording)
+        flow = (Flow if packet.family == 4 else Flow6)(self._namespace, packet, recording)
         if flow.translates and (flow.is_delivered or recording.sent is not None):
             return
         if recording.received is not None:
@@ -136,8 +146,8 @@ class Flow:
     """
 
     __slots__ = (
-        "_addresses", "_clock", "_connection", "_counters", "_hop", "_is_reply", "_is_two_way", "_least", "_link", "_long_ns",
-        "_mac", "_most", "_namespace", "_neighbours", "_outdev", "_protocol", "_short_ns", "_stamp", "_sum_shift",
+        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_link", "_long_ns",
+        "_mac", "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
         "_transport_shift", "decision", "is_delivered", "translates",
     )  # fmt: skip
 
@@ -148,11 +158,15 @@ class Flow:
         self._counters = tuple(recording.counters)
         self._protocol = packet.protocol
         self._mac = recording.mac
-        self._least = _LEAST[packet.protocol]
+        header = _HEADER[packet.family]
+        self._least = header + _LEAST[packet.protocol]
+        self._flags_at = header + 13 if packet.protocol == 6 else 0
+        self._ports_end = 14 + header + 4
+        self._sum_at = 14 + header + (6 if packet.protocol == 17 else 16)
         self.decision = recording.decision
         self._note_connection(packet)
         self._note_way(packet)
-        before, after = recording.ends, packet.data[12:24]
+        before, after = recording.ends, packet.data[_ENDS[packet.family]]
         self.translates = before != after
         self._addresses = after
         # How far rewriting moves the checksums, which are numbers modulo 65535 (RFC 1624); the TTL counts 256.
@@ -173,10 +187,10 @@ class Flow:
         if outdev is None:
             return
         self._neighbours = self._namespace.neighbours
-        route = self._namespace.routes4.lookup(packet.dst)
+        route = self._namespace.routes(packet.family).lookup(packet.dst)
         self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
         self._hop = (outdev, packet.nexthop or packet.dst)
-        self._link = outdev.mac + _IPV4
+        self._link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
 
     def receive(self, frame: bytes, device: Device) -> bool:
         """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
@@ -195,7 +209,7 @@ class Flow:
         if outdev is None:
             return self._deliver(frame, device)
         hop = self._neighbours.ready(self._hop) if ttl > 1 else None
-        if hop is None or not self._pass_hooks(total, frame[47] if protocol == 6 else 0):
+        if hop is None or not self._pass_hooks(total, frame[14 + self._flags_at]):
             return False
         head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
         if self.translates:
@@ -206,18 +220,21 @@ class Flow:
 
     def _translated(self, frame: bytes) -> bytes:
         """Give what follows the ports, with the right checksum."""
-        at = 40 if self._protocol == 17 else 50
+        at = self._sum_at
         sum_ = int.from_bytes(frame[at : at + 2])
         if self._protocol == 6:
             sum_ = (sum_ + self._transport_shift) % 0xFFFF
-        elif sum_:  # 0: the sender made none
+        elif sum_ or self._ports_end > 38:  # 0: the sender made none, which only IPv4 allows
             sum_ = (sum_ + self._transport_shift) % 0xFFFF or 0xFFFF
-        return frame[38:at] + sum_.to_bytes(2) + frame[at + 2 :]
+        return frame[self._ports_end : at] + sum_.to_bytes(2) + frame[at + 2 :]
+
+    def _packet(self, data: bytes, device: Device) -> Packet:
+        return Packet.plain(data, device)
 
     def _deliver(self, frame: bytes, device: Device) -> bool:
-        if not self._pass_hooks(len(frame) - 14, frame[47] if self._protocol == 6 else 0):
+        if not self._pass_hooks(len(frame) - 14, frame[14 + self._flags_at]):
             return False
-        packet = Packet.plain(frame[14:], device)
+        packet = self._packet(frame[14:], device)
         connection = packet.connection = self._connection
         if connection is not None:
             packet.ct_reply = self._is_reply
@@ -231,7 +248,7 @@ class Flow:
         if not self._least <= size <= self._most:
             return False
         hop = self._neighbours.ready(self._hop)
-        if hop is None or not self._pass_hooks(size, data[33] if self._protocol == 6 else 0):
+        if hop is None or not self._pass_hooks(size, data[self._flags_at]):
             return False
         self._hop[0].transmit(hop + self._link + data)
         return True
@@ -259,3 +276,38 @@ class Flow:
             counter.packets += 1
             counter.bytes += size
         return True
+
+
+class Flow6(Flow):
+    """The way of one flow over IPv6, in packets without extension headers."""
+
+    __slots__ = ()
+
+    def receive(self, frame: bytes, device: Device) -> bool:
+        """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
+        mac, kind, first, length, protocol, hops = _FRAME6.unpack_from(frame)
+        total = length + 40
+        if (
+            kind != _IPV6
+            or first >> 4 != 6
+            or mac != self._mac
+            or protocol != self._protocol
+            or total != len(frame) - 14
+            or not self._least <= total <= self._most
+        ):
+            return False
+        outdev = self._outdev
+        if outdev is None:
+            return self._deliver(frame, device)
+        hop = self._neighbours.ready(self._hop) if hops > 1 else None
+        if hop is None or not self._pass_hooks(total, frame[14 + self._flags_at]):
+            return False
+        head = hop + self._link + frame[14:21] + (hops - 1).to_bytes(1)
+        if self.translates:
+            outdev.transmit(head + self._addresses + self._translated(frame))
+        else:
+            outdev.transmit(head + frame[22:])
+        return True
+
+    def _packet(self, data: bytes, device: Device) -> Packet:
+        return Packet(data, device)

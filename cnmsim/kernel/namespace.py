@@ -405,7 +405,10 @@ class NetworkNamespace:
         """Take a frame a device received. `packet` is its IP packet if the bridge ran PREROUTING on it already."""
         is_unseen = packet is None and self.clock.context is None
         if is_unseen:
-            flow = self.flows.received.get((device, frame[26:38]))
+            known = self.flows.received
+            flow = known.get((device, frame[26:38])) or (
+                known.get((device, frame[22:58])) if frame[12] == 0x86 else None
+            )
             if flow is not None and flow.receive(frame, device):
                 return
         dst = frame[:6]

@@ -72,7 +72,8 @@ CONVERSATIONS = st.tuples(
     st.sampled_from(["udp", "udp", "udp", "tcp", "segments", "marked"]),
     st.sampled_from([
         ("web", "outside"), ("web", "outside"), ("outside", "published"), ("web", "published"), ("node1", "outside"), ("web", "db"),
-        ("node1", "web"), ("web", "nobody"), ("web", "closed"),
+        ("node1", "web"), ("web", "nobody"), ("web", "closed"), ("web", "outside6"), ("outside", "published6"), ("node1", "outside6"),
+        ("web", "db6"), ("web", "nobody6"),
     ]),
     st.sampled_from([1, 100, 301, 1000, 1472, 1473]),
     st.sampled_from([True, True, False]),
@@ -84,6 +85,7 @@ ALTERATIONS = (
 CHANGES = st.one_of(
     st.tuples(st.just("iptables"), st.just("node1"), RULES),
     st.tuples(st.just("iptables"), st.sampled_from(["web", "outside", "node1"]), RULES),
+    st.tuples(st.just("ip6tables"), st.sampled_from(["web", "node1"]), RULES),
     st.tuples(st.just("ttl"), st.sampled_from(WHO), st.sampled_from([1, 2, 3, 64])),
     st.tuples(st.just("wait"), st.sampled_from([0.5, 2.5, 8.0, 12.0, 31.0, 125.0])),
     st.tuples(st.just("sysctl"), st.sampled_from([
@@ -105,7 +107,11 @@ ROUNDS = st.lists(st.tuples(st.one_of(st.none(), st.none(), CHANGES), st.integer
 def scripts(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     """Some rules; then a few conversations that go on, with something changing between their rounds."""
     script: list[tuple[Any, ...]] = [
-        ("iptables", draw(st.sampled_from(["node1", "node1", "node1", "web"])), rule)
+        (
+            draw(st.sampled_from(["iptables", "iptables", "ip6tables"])),
+            draw(st.sampled_from(["node1", "node1", "node1", "web"])),
+            rule,
+        )
         for rule in draw(st.lists(RULES, max_size=4))
     ]
     if draw(st.booleans()):
@@ -117,8 +123,17 @@ def scripts(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     return script
 
 
+def is_ours(frame: bytes) -> bool:
+    """Whether it is TCP or UDP."""
+    return (frame[12:14] == b"\x08\x00" and frame[23] in {6, 17}) or (
+        frame[12:14] == b"\x86\xdd" and frame[20] in {6, 17}
+    )
+
+
 def altered(frame: bytes, how: str) -> bytes:
     """Make a frame of the same flow that is not like the others."""
+    if frame[12:14] == b"\x86\xdd":
+        return altered6(frame, how)
     head, rest = bytearray(frame[14:34]), frame[34:]
     if how == "station":
         return b"\2\0\0\0\x0e\x0e" + frame[6:]
@@ -148,14 +163,42 @@ def altered(frame: bytes, how: str) -> bytes:
     return frame[:14] + bytes(head) + rest
 
 
+def altered6(frame: bytes, how: str) -> bytes:
+    head, rest = bytearray(frame[14:54]), frame[54:]
+    if how == "station":
+        return b"\2\0\0\0\x0e\x0e" + frame[6:]
+    if how == "padded":
+        return frame + bytes(18)
+    if how == "short":
+        rest = rest[:6]
+    if how == "no checksum" and head[6] == 17:
+        return frame[:60] + b"\0\0" + frame[62:]
+    if how in {"options", "fragment", "first fragment"}:
+        offset = {"fragment": 16, "first fragment": 1}.get(how, 0)
+        rest = (
+            bytes((head[6], 0)) + (b"\1\4\0\0\0\0" if how == "options" else offset.to_bytes(2) + b"\0\0\0\7") + rest
+        )
+        head[6] = 60 if how == "options" else 44
+    if how == "ttl":
+        head[7] = 1
+    if how == "tos":
+        head[0:2] = b"\x6a\xb0"
+    if how == "protocol":
+        head[6] ^= 6 ^ 17
+    if how == "no df":
+        head[0] = 0x40
+    head[4:6] = (len(rest) + (how == "length") * 4).to_bytes(2)
+    return frame[:14] + bytes(head) + rest
+
+
 class World:
     """A Docker host with two containers and a published port, and a machine beside it; it notes every frame."""
 
     def __init__(self, *, is_cached: bool) -> None:
         lab = self.lab = Lab()
-        node = lab.add_host("node1", "10.0.0.15/24", docker=True)
-        outside = lab.add_host("outside", "10.0.0.99/24")
-        node.docker.networks.create("app", options={"com.docker.network.bridge.name": "br-app"})
+        node = lab.add_host("node1", "10.0.0.15/24", "fd0a::15/64", docker=True)
+        outside = lab.add_host("outside", "10.0.0.99/24", "fd0a::99/64")
+        node.docker.networks.create("app", enable_ipv6=True, options={"com.docker.network.bridge.name": "br-app"})
         for name, ports in (("web", {"80/udp": 8080}), ("db", {})):
             node.docker.containers.run("alpine", "sleep infinity", name=name, network="app", ports=ports, detach=True)
         self.spaces: dict[str, NetworkNamespace] = {
@@ -163,7 +206,8 @@ class World:
             "node1": node.namespace,
         }  # fmt: skip
         for name in ("node1", "web", "outside"):
-            self.tables(name).new_chain("filter", "EXTRA")
+            for family in (4, 6):
+                self.tables(name, family).new_chain("filter", "EXTRA")
         self.frames: list[tuple[int, str, str, str, bytes]] = []
         for name, space in self.spaces.items():
             if not is_cached:
@@ -173,32 +217,33 @@ class World:
         self.addresses = {
             "outside": ("10.0.0.99", 5000), "web": (self.ip("web"), 80), "db": (self.ip("db"), 5000),
             "published": ("10.0.0.15", 8080), "closed": ("10.0.0.99", 9), "nobody": ("10.0.0.77", 5000),
+            "outside6": ("fd0a::99", 5000), "db6": (self.ip("db", 6), 5000), "published6": ("fd0a::15", 8080), "nobody6": ("fd0a::77", 5000),
         }  # fmt: skip
         self.talkers: dict[str, UdpSocket] = {}
         for name, port in (("web", 80), ("db", 5000), ("outside", 5000), ("node1", 6000)):
-            self.talkers[name] = UdpSocket(self.spaces[name])
-            self.talkers[name].bind(("0.0.0.0", port))
-        self.server = TcpSocket(outside.namespace)
-        self.server.bind(("0.0.0.0", 7000))
+            self.talkers[name] = UdpSocket(self.spaces[name], 6)
+            self.talkers[name].bind(("::", port))
+        self.server = TcpSocket(outside.namespace, 6)
+        self.server.bind(("::", 7000))
         self.server.listen()
         self.heard: list[object] = []
         self.last: dict[str, bytes] = {}
-        self.clients: dict[str, TcpSocket] = {}
+        self.clients: dict[tuple[str, str], TcpSocket] = {}
         self.served: list[TcpSocket] = []
         self.segments = 0
 
     def _note(self, place: str, device: str) -> Callable[[int, str, bytes], None]:
         def note(time_ns: int, way: str, frame: bytes) -> None:
             self.frames.append((time_ns, place, device, way, frame))
-            if device == "eth0" and way == "out" and frame[12:14] == b"\x08\x00" and frame[23] in {6, 17}:
+            if device == "eth0" and way == "out" and is_ours(frame):
                 self.last[place] = frame
 
         return note
 
-    def tables(self, name: str) -> Any:
-        return self.spaces[name].netfilter.iptables(4)
+    def tables(self, name: str, family: int = 4) -> Any:
+        return self.spaces[name].netfilter.iptables(family)
 
-    def ip(self, name: str) -> str:
+    def ip(self, name: str, family: int = 4) -> str:
         return next(
             str(each).partition("/")[0] for each in self.spaces[name].devices["eth0"].addresses if each.family == 4
         )
@@ -246,11 +291,11 @@ class World:
         space.send(6, decision, parse_ip(address), segment.to_wire(decision.src, parse_ip(address)))
 
     def _tcp(self, who: str, to: str, size: int) -> None:
-        del to
-        client = self.clients.get(who)
+        address = "fd0a::99" if to.endswith("6") else "10.0.0.99"
+        client = self.clients.get((who, address))
         if client is None:
-            client = self.clients[who] = TcpSocket(self.spaces[who])
-            client.start_connect(("10.0.0.99", 7000))
+            client = self.clients[who, address] = TcpSocket(self.spaces[who], 6)
+            client.start_connect((address, 7000))
             self.lab.clock.run_for(0.02)
         try:
             client.send(b"d" * size)
@@ -260,7 +305,7 @@ class World:
             pass
         except OSError:
             client.close()
-            del self.clients[who]
+            del self.clients[who, address]
             raise
 
     def answer(self, who: str) -> None:
@@ -310,6 +355,12 @@ class World:
         except IptablesError as error:
             self.heard.append(str(error))
 
+    def ip6tables(self, who: str, line: str) -> None:
+        try:
+            self.tables(who, 6).execute(line.split())
+        except IptablesError as error:
+            self.heard.append(str(error))
+
     def sysctl(self, change: tuple[str, str]) -> None:
         self.spaces["node1"].sysctl_set(*change)
 
@@ -350,8 +401,8 @@ class World:
         for name, space in self.spaces.items():
             netfilter = space.netfilter
             seen[name] = [
-                netfilter.iptables(4).save(counters=True).splitlines(),
-                netfilter.conntrack.listing(4).splitlines(),
+                *(netfilter.iptables(family).save(counters=True).splitlines() for family in (4, 6)),
+                *(netfilter.conntrack.listing(family).splitlines() for family in (4, 6)),
                 netfilter.log,
                 [str(entry) for entry in space.neighbours.entries()],
                 [
@@ -394,9 +445,10 @@ def test_cached_walk_equals_the_full_walk(script: list[tuple[Any, ...]]) -> None
 
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
 @pytest.mark.parametrize("who", ["web", "outside"])
+@pytest.mark.parametrize("to", ["outside", "outside6"])
 @pytest.mark.parametrize("how", ALTERATIONS)
-def test_what_is_unlike_the_flow_takes_the_full_walk(kind: str, who: str, how: str) -> None:
-    talk = ("exchange", kind, ("web", "outside"), 300, True, 5)
+def test_what_is_unlike_the_flow_takes_the_full_walk(kind: str, who: str, to: str, how: str) -> None:
+    talk = ("exchange", kind, ("web", to), 300, True, 5)
     cached, states = played([talk, ("alter", who, how), talk], is_cached=True)
     full, full_states = played([talk, ("alter", who, how), talk], is_cached=False)
     assert cached.spaces["node1"].flows.received
@@ -414,6 +466,7 @@ CUTS: dict[str, list[tuple[Any, ...]]] = {
     "a rule counts": [("iptables", "node1", "-t mangle -A FORWARD -p udp")],
     "a rule drops": [("iptables", "node1", "-t filter -I FORWARD -p udp -j DROP")],
     "a rule acts": [("iptables", "node1", "-t mangle -A PREROUTING -p udp -j TTL --ttl-dec 1")],
+    "forwarding of IPv6 ends": [("sysctl", ("net.ipv6.conf.all.forwarding", "0"))],
     "a rule reads the length": [("iptables", "node1", "-t filter -I FORWARD -m length --length 200:400 -j DROP")],
     "counters are zeroed": [("iptables", "node1", "-t filter -Z")],
     "forwarding ends": [("sysctl", ("net.ipv4.ip_forward", "0"))],
@@ -423,11 +476,16 @@ CUTS: dict[str, list[tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("to", ["outside", "outside6"])
 @pytest.mark.parametrize("size", [300, 1000])
-def test_flow_that_is_cut_goes_on_as_without_the_cache(cut: str, size: int) -> None:
-    talk = ("exchange", "udp", ("web", "outside"), size, True, 5)
+def test_flow_that_is_cut_goes_on_as_without_the_cache(cut: str, to: str, size: int) -> None:
+    talk = ("exchange", "udp", ("web", to), size, True, 5)
     short = ("sysctl", ("net.netfilter.nf_conntrack_udp_timeout", "7"))
-    script = [short, talk, *CUTS[cut], talk, ("wait", 3.0), talk]
+    cuts = [("ip6tables", *step[1:]) if step[0] == "iptables" and to == "outside6" else step for step in CUTS[cut]]
+    script = [short, talk, *cuts, talk, ("wait", 3.0), talk]
+    script = [
+        (*step[:2], step[2].replace("TTL --ttl", "HL --hl")) if step[0] == "ip6tables" else step for step in script
+    ]
     cached, states = played(script, is_cached=True)
     full, full_states = played(script, is_cached=False)
     assert states == full_states
