@@ -25,7 +25,7 @@ from cnmsim.swarm.objects import (
 from cnmsim.swarm.orchestrator.tasks import is_dirty
 from cnmsim.swarm.store import EventKind
 
-_PAUSED = {UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED}
+_UNDER_WAY = {UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED}
 _S = 1_000_000_000
 
 
@@ -213,6 +213,11 @@ class ClusterMachine(RuleBasedStateMachine):
             service = store.services.get(service_id)
             wanted = [task for task in store.tasks.by_service(service_id) if task.desired_state <= TaskState.RUNNING]
             running = [task for task in wanted if task.state is TaskState.RUNNING]
+            status = service.update_status
+            if status is not None and status.state in _UNDER_WAY:
+                # An update does not end while it waits for a task that no node can take.
+                self.check_while_updating(service, eligible, wanted)
+                continue
             assert not any(is_dirty(service, task, store.nodes.get(task.node_id)) for task in running)
             if isinstance(service.spec.mode, Global):
                 assert {node.id for node in eligible} <= {task.node_id for task in running}
@@ -226,6 +231,12 @@ class ClusterMachine(RuleBasedStateMachine):
                     if task.state is TaskState.PENDING and task.spec_version < service.spec_version
                 ]
                 assert not eligible or len(running) + len(forgotten) == service.spec.mode.replicas
+
+    def check_while_updating(self, service, eligible, wanted):
+        if isinstance(service.spec.mode, Global):
+            assert {node.id for node in eligible} <= {task.node_id for task in wanted}
+        else:
+            assert {task.slot for task in wanted} == set(range(1, service.spec.mode.replicas + 1))
 
     def give_everything_back(self):
         cluster = self.cluster
