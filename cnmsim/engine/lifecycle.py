@@ -61,6 +61,20 @@ class Lifecycle:
         self._start(container)
         return True
 
+    async def start_attached(self, container: Container) -> bool:
+        """As `start`, once a swarm's manager has given the container its addresses on networks of the cluster."""
+        if container.state is not ContainerState.PAUSED and not container.is_running:
+            try:
+                await self.engine.networking.attach(container)
+            except EngineError as error:
+                profile = self.engine.profile
+                prefix = "" if profile.allocates_before_task else profile.start_error_prefix
+                failure = type(error)(prefix + error.message)
+                container.exit_code = container.exit_code or _UNKNOWN
+                self._fail(container, failure)
+                raise failure from None
+        return self.start(container)
+
     def _start(self, container: Container) -> None:
         if container.state in {ContainerState.REMOVING, ContainerState.DEAD}:
             raise Conflict("container is marked for removal and cannot be started")
@@ -385,8 +399,7 @@ class Lifecycle:
         container.is_restarted_by_hand = True
         try:
             await self.stop(container, signal=signal, timeout_s=timeout_s)
-            await self.engine.networking.attach(container)
-            self.start(container)
+            await self.start_attached(container)
         finally:
             container.is_restarted_by_hand = False
         self.engine.log_container(container, "restart")

@@ -39,7 +39,7 @@ def found_cluster(
     root: RootCa,
     spec: ClusterSpec,
     *,
-    pools: tuple[str, ...],
+    pools: tuple[str, ...] | None,
     subnet_size: int,
     data_path_port: int,
     availability: Availability,

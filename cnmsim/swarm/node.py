@@ -49,7 +49,7 @@ class NodeConfig:
     join_address: str = ""
     join_token: str = ""
     spec: ClusterSpec = field(factory=ClusterSpec)
-    pools: tuple[str, ...] = ()
+    pools: tuple[str, ...] | None = None
     subnet_size: int = 24
     data_path_port: int = 4789
 

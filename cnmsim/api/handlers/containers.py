@@ -58,7 +58,7 @@ async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A
 @operation("POST", "/containers/{id}/start")
 async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Start a container; 304 if it runs."""
-    has_started = api.rest.containers.start(id)
+    has_started = await api.complete(api.rest.containers.start_attached(id))
     if has_started:
         request.client.started = (api.rest.containers.find(id).id, api.engine.clock.now_ns)
     return Response.empty(204 if has_started else 304)
@@ -124,7 +124,8 @@ async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Wait for its end. The headers go out at once: by them a client knows that waiting has begun."""
     end = api.rest.containers.wait(id, request.parameters)
     is_ahead = request.text("condition") in ("next-exit", "removed")
-    return Stream(_waited(api, api.rest.containers.find(id), end, _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S))
+    patience_s = _PATIENCE_S if is_ahead else _SHORT_PATIENCE_S
+    return Stream(_waited(api, api.rest.containers.find(id), end, patience_s), end=end.give_up)
 
 
 async def _waited(
@@ -161,40 +162,47 @@ async def logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
     # docker-py's `run` starts a container and then follows its log to the end: that is waiting, not looking on.
     is_runner = request.client.started == (reading.container.id, api.engine.clock.now_ns)
-    return Stream(_followed(api, reading, outbox, waits_for_end=is_runner), headers=headers)
-
-
-async def _followed(
-    api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool
-) -> AsyncIterator[bytes]:
-    container, clock = reading.container, api.engine.clock
-    heard_ns = clock.now_ns
-
-    def take(line: LogLine) -> None:
-        nonlocal heard_ns
-        heard_ns = clock.now_ns
-        if line.stream in reading.streams:
-            outbox.put(line.stream, line.rendered(timestamps=reading.timestamps))
-
     if not reading.is_followed:
         outbox.close()
-        async for chunk in outbox.chunks():
-            yield chunk
-        return
-    stop_following = container.log.follow(take)
-    container.when("not-running").add_done_callback(outbox.close)
+        return Stream(outbox.chunks(), headers=headers)
+    follower = Follower(api, reading, outbox, waits_for_end=is_runner)
+    return Stream(follower.chunks(), headers=headers, end=follower.end)
 
-    def may_jump() -> bool:
-        due_ns = clock.next_event_ns() or clock.now_ns
-        return waits_for_end and outbox.wants_more and due_ns <= heard_ns + _SILENCE_S * NS
 
-    try:
-        with api.pacer.pull(may_jump), api.pacer.stroll(lambda: container.is_running):
-            api.pacer.kick()
-            async for chunk in outbox.chunks():
+class Follower:
+    """Follows the log of a container for a client, from its making until `end`."""
+
+    def __init__(self, api: HostApi, reading: LogReading, outbox: Outbox, *, waits_for_end: bool) -> None:
+        self._api, self._reading, self._outbox = api, reading, outbox
+        self._waits_for_end = waits_for_end
+        self._clock = api.engine.clock
+        self._heard_ns = self._clock.now_ns
+        container = reading.container
+        self._stop_following = container.log.follow(self._take)
+        self._stopped = container.when("not-running")
+        self._stopped.add_done_callback(outbox.close)
+
+    def end(self) -> None:
+        """Follow no more."""
+        self._stop_following()
+        self._reading.container.forget(self._stopped)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give what it prints until it stops, at the pace of real time."""
+        pacer, container = self._api.pacer, self._reading.container
+        with pacer.pull(self._may_jump), pacer.stroll(lambda: container.is_running):
+            pacer.kick()
+            async for chunk in self._outbox.chunks():
                 yield chunk
-    finally:
-        stop_following()
+
+    def _take(self, line: LogLine) -> None:
+        self._heard_ns = self._clock.now_ns
+        if line.stream in self._reading.streams:
+            self._outbox.put(line.stream, line.rendered(timestamps=self._reading.timestamps))
+
+    def _may_jump(self) -> bool:
+        due_ns = self._clock.next_event_ns() or self._clock.now_ns
+        return self._waits_for_end and self._outbox.wants_more and due_ns <= self._heard_ns + _SILENCE_S * NS
 
 
 @operation("POST", "/containers/{id}/attach")
@@ -231,7 +239,7 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
             )
 
     multiplexes = not attachment.is_raw and api.version(request).at_least("1.42")
-    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM)
+    return Hijack(talk, MULTIPLEXED_STREAM if multiplexes else RAW_STREAM, end=stop_listening)
 
 
 @operation("POST", "/containers/{id}/resize")

@@ -101,7 +101,7 @@ class Cluster:
         advertise: str = "",
         data_path: str = "",
         data_path_port: int = 0,
-        pools: tuple[str, ...] = (),
+        pools: tuple[str, ...] | None = None,
         subnet_size: int = 0,
         spec: ClusterSpec,
         availability: Availability = Availability.ACTIVE,
@@ -117,7 +117,7 @@ class Cluster:
         advertised = addresses.advertise_address(root, advertise, listening.port, subnets)
         tunnels = addresses.data_path_address(root, data_path)
         local = addresses.local_address(root, listening, advertised, subnets)
-        addresses.check_address_pools(pools, subnet_size)
+        addresses.check_address_pools(pools or (), subnet_size)
         port = addresses.data_path_port(data_path_port)
         config = NodeConfig(
             str(listening),

@@ -32,20 +32,41 @@ class ClusterNetworks:
 
     def all(self) -> list[Network]:
         """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
+        return [each for each in self._every() if not is_predefined(each)]
+
+    def _every(self) -> list[Network]:
         if self.engine.controller.cluster is None:
             return []
         managing = self.engine.cluster.managing
         if managing is None or managing.raft.leader is None:
             return []
-        return [each for each in managing.store.networks if not is_predefined(each)]
+        return list(managing.store.networks)
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
         """Give what passes the filters of `docker network ls`, as its entries."""
-        return [self.view(each) for each in self.all() if _matches(each, filters)]
+        return [self.view(each, is_summary=True) for each in self.all() if _matches(each, filters)]
 
-    def view(self, network: Network) -> dict[str, Any]:
-        """Give a network as `docker network inspect` has it on a node that does not use it."""
-        return network_resource(network, shows_enable_ipv4=self.engine.profile.inspect_shows_enable_ipv4)
+    def find(self, term: str) -> Network | None:
+        """Find one network by its id, its name or the beginning of its id; those that stand for a node's own count too."""
+        every = self._every()
+        for matches in (
+            [each for each in every if each.id == term],
+            [each for each in every if each.name == term],
+            [each for each in every if each.id.startswith(term)],
+        ):
+            if matches:
+                return matches[0] if len(matches) == 1 else None
+        return None
+
+    def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
+        """Give a network as `docker network inspect` has it on a node that does not use it, or as `docker network ls`."""
+        profile = self.engine.profile
+        view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
+        if not profile.network_containers_first:
+            del view["Containers"]
+            if not is_summary:
+                view["Containers"] = {}
+        return view
 
     def has(self, name: str) -> bool:
         """Tell whether a network of the cluster has that name."""

@@ -220,9 +220,11 @@ class ContainerController:
         for port in self.task.endpoint.ports if self.task.endpoint is not None else ():
             if port.publish_mode is not PublishMode.HOST:
                 continue
+            # One for each address it is bound to, so as a rule one for IPv4 and one for IPv6.
             bound = container.ports.get(f"{port.target_port}/{port.protocol}") or ()
-            numbers = dict.fromkeys(int(each["HostPort"]) for each in bound if each["HostPort"])
-            found += [evolve(port, published_port=number, name="") for number in numbers]
+            found += [
+                evolve(port, published_port=int(each["HostPort"]), name="") for each in bound if each["HostPort"]
+            ]
         return tuple(found)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -20,6 +21,7 @@ from cnmsim.engine.validate import check_restart_policy
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.engine.views import container_summary, inspect_container
 from cnmsim.errors import Conflict, InvalidParameter
+from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future
 
 if TYPE_CHECKING:
@@ -45,6 +47,16 @@ class LogReading:
     def chunks(self) -> list[tuple[str, bytes]]:
         """Give stream and bytes of every line that is there."""
         return [(line.stream, line.rendered(timestamps=self.timestamps)) for line in self.past]
+
+
+class ExitAnswer(Future[dict[str, Any]]):
+    """What is answered when a container ends; `give_up` says that nobody waits for it any more."""
+
+    __slots__ = ("give_up",)
+
+    def __init__(self, clock: Clock, give_up: Callable[[], None]) -> None:
+        super().__init__(clock)
+        self.give_up = give_up
 
 
 @define
@@ -102,10 +114,7 @@ class ContainerApi:
 
     async def start_attached(self, id_: str) -> bool:
         """POST /containers/{id}/start where a swarm's manager has to give the container an address first."""
-        container = self.find(id_)
-        if not container.is_running:
-            await self.engine.networking.attach(container)
-        return self.engine.lifecycle.start(container)
+        return await self.engine.lifecycle.start_attached(self.find(id_))
 
     async def stop(self, id_: str, query: Query = NO_QUERY) -> bool:
         """POST /containers/{id}/stop; `False` (304) if it does not run."""
@@ -178,13 +187,14 @@ class ContainerApi:
         """POST /containers/prune."""
         return prune_containers(self.engine, Filters.parse(query.get("filters")))
 
-    def wait(self, id_: str, query: Query = NO_QUERY) -> Future[dict[str, Any]]:
-        """POST /containers/{id}/wait: waiting has begun when this returns."""
+    def wait(self, id_: str, query: Query = NO_QUERY) -> ExitAnswer:
+        """POST /containers/{id}/wait: waiting has begun when this returns, and ends with `give_up` or the answer."""
         condition = query.get("condition") or "not-running"
         if condition not in _CONDITIONS:
             raise InvalidParameter(f'invalid condition: "{condition}"')
-        answer: Future[dict[str, Any]] = Future(self.engine.clock)
-        exited = self.find(id_).when(condition)
+        container = self.find(id_)
+        exited = container.when(condition)
+        answer = ExitAnswer(self.engine.clock, partial(container.forget, exited))
         exited.add_done_callback(lambda future: answer.set_result({"StatusCode": future.result()}))
         return answer
 

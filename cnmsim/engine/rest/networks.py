@@ -70,15 +70,23 @@ class NetworkApi:
                 f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
             )
         scope = query.get("scope") or ""
-        found = self._find(id_, scope)
+        found = self._find(id_, scope, prefers_cluster=True)
         if isinstance(found, Network):
             return self.engine.network_store.view(found, self._api(api), is_verbose=truth(query, "verbose"))
         return self._cluster.view(found)
 
-    def _find(self, term: str, scope: str = "", *, for_removal: bool = False) -> Network | ClusterNetwork:
-        """Find a network, here or of the cluster; one that is both is the one here."""
+    def _find(
+        self, term: str, scope: str = "", *, for_removal: bool = False, prefers_cluster: bool = False
+    ) -> Network | ClusterNetwork:
+        """Find a network, here or of the cluster; one that is both is the one here.
+
+        With `prefers_cluster` the cluster's own is given at once where the id or the scope says that it is meant.
+        """
         store = self.engine.network_store
         of_cluster = self._cluster.all()
+        own = self._cluster.find(term) if prefers_cluster else None
+        if own is not None and (own.id.startswith(term) or scope == "swarm"):
+            return next((each for each in self.engine.controller.networks if each.id == own.id), own)
         if not of_cluster:
             local = store.find(term, for_removal=for_removal)
             if scope and scope != local.scope:

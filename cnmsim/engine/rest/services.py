@@ -40,9 +40,9 @@ class ServiceApi:
             statuses = await self.engine.cluster.control("service_statuses", [each.id for each in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {
-                    "RunningTasks": status.running_tasks,
-                    "DesiredTasks": status.desired_tasks,
-                    "CompletedTasks": status.completed_tasks,
+                    "RunningTasks": status.running,
+                    "DesiredTasks": status.desired,
+                    "CompletedTasks": status.completed,
                 }
         return views
 

@@ -39,7 +39,8 @@ class SwarmApi:
             name = spec_body.get("Name") or "default"
             spec = cluster_spec_from_api(spec_body)
             listen = _listen_address(body)
-            pools = tuple(str(each) for each in body.get("DefaultAddrPool") or ())
+            asked_pools = body.get("DefaultAddrPool")
+            pools = None if asked_pools is None else tuple(str(each) for each in asked_pools)
             size, port = int(body.get("SubnetSize") or 0), int(body.get("DataPathPort") or 0)
             availability = availability_of(body.get("Availability") or "")
         if name != "default":

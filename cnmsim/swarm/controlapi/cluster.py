@@ -70,14 +70,14 @@ def _check(spec: ClusterSpec) -> None:
 
 
 def _redacted(cluster: Cluster) -> Cluster:
-    pool = cluster.default_address_pool
+    has_no_pools = cluster.default_address_pool is None
     return evolve(
         cluster,
         spec=evolve(cluster.spec, signing_ca_cert="", signing_ca_key=""),
         root_ca=evolve(cluster.root_ca, ca_key=""),
         unlock_key=b"",
         network_bootstrap_keys=(),
-        default_address_pool=pool or _DEFAULT_POOL,
-        subnet_size=cluster.subnet_size if pool else _DEFAULT_SUBNET_SIZE,
+        default_address_pool=_DEFAULT_POOL if has_no_pools else cluster.default_address_pool,
+        subnet_size=_DEFAULT_SUBNET_SIZE if has_no_pools else cluster.subnet_size,
         vxlan_udp_port=cluster.vxlan_udp_port or _DEFAULT_VXLAN_PORT,
     )

@@ -64,6 +64,7 @@ class Cluster:
     network_bootstrap_keys: tuple[EncryptionKey, ...] = ()
     encryption_key_lamport_clock: int = 0
     unlock_key: bytes = b""
-    default_address_pool: tuple[str, ...] = ()
+    #: `None` where nobody spoke of pools, which is not the same as an empty list: this shows only in what is printed.
+    default_address_pool: tuple[str, ...] | None = None
     subnet_size: int = 0
     vxlan_udp_port: int = 0

@@ -355,7 +355,7 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
         },
         "TLSInfo": _tls_to_api(root.ca_cert, root.issuer_subject, root.issuer_public_key),
         "RootRotationInProgress": False,
-        "DefaultAddrPool": list(cluster.default_address_pool),
+        "DefaultAddrPool": list(cluster.default_address_pool or ()) or None,
         "SubnetSize": cluster.subnet_size,
         "DataPathPort": cluster.vxlan_udp_port,
     }
