@@ -21,7 +21,7 @@ from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
 
-RUN = settings(max_examples=300, suppress_health_check=list(HealthCheck))
+RUN = settings(max_examples=200, suppress_health_check=list(HealthCheck))
 
 WHO = ("web", "db", "outside", "node1")
 
@@ -80,7 +80,7 @@ CONVERSATIONS = st.tuples(
 )  # fmt: skip
 ALTERATIONS = (
     "fragment", "first fragment", "checksum", "no checksum", "station", "padded", "ttl", "tos", "options", "no df", "protocol",
-    "short", "length",
+    "short", "length", "type",
 )  # fmt: skip
 CHANGES = st.one_of(
     st.tuples(st.just("iptables"), st.just("node1"), RULES),
@@ -132,6 +132,8 @@ def is_ours(frame: bytes) -> bool:
 
 def altered(frame: bytes, how: str) -> bytes:
     """Make a frame of the same flow that is not like the others."""
+    if how == "type":
+        return frame[:13] + b"\xff" + frame[14:]
     if frame[12:14] == b"\x86\xdd":
         return altered6(frame, how)
     head, rest = bytearray(frame[14:34]), frame[34:]
