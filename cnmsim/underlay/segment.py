@@ -275,16 +275,19 @@ class Segment:
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""
         target = frame[:6]
-        others = [attachment for attachment in self._attachments.values() if attachment is not source]
-        if vlan:
-            others = [each for each in others if self.vlans_of(each.station).carries(vlan)]
-        if target[0] & 1:
-            return others
-        others = [each for each in others if not each.refuses_unknown_macs or each.known_mac == target]
-        learnt = None if self.is_hub else self._learnt.get((vlan, target))
-        if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
-            return [learnt[0]] if learnt[0] in others else []
-        return others
+        if not (self.is_hub or target[0] & 1):
+            learnt = self._learnt.get((vlan, target))
+            if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
+                found = learnt[0]
+                return [found] if found is not source and self._may_hear(found, target, vlan) else []
+        return [
+            each for each in self._attachments.values() if each is not source and self._may_hear(each, target, vlan)
+        ]
+
+    def _may_hear(self, attachment: Attachment, target: Mac, vlan: int) -> bool:
+        if vlan and not self.vlans_of(attachment.station).carries(vlan):
+            return False
+        return not attachment.refuses_unknown_macs or attachment.known_mac == target or bool(target[0] & 1)
 
     def _send_down(self, frame: bytes, receiver: Attachment, delay_ns: int) -> None:
         options = receiver.options
