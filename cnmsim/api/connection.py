@@ -85,13 +85,16 @@ class Connection:
         answer = await self._answer_unless_gone(request)
         if answer is None:
             return False
-        if isinstance(answer, Hijack):
-            await self._hijack(request, answer)
-            return False
-        if isinstance(answer, Stream):
-            await self._send_stream(request, answer)
-        else:
+        if isinstance(answer, Response):
             await self._send_response(request, answer)
+        else:
+            try:
+                if isinstance(answer, Hijack):
+                    await self._hijack(request, answer)
+                    return False
+                await self._send_stream(request, answer)
+            finally:
+                answer.end()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     async def _refuse(self, status: int, message: str) -> None:
@@ -167,10 +170,15 @@ class Connection:
                 work.cancel()
 
     async def _watch(self) -> None:
-        """Return when the client has hung up; keep what it pipelines, or says too early, for later."""
+        """Return when the client has hung up; keep what it pipelines, or says too early, for later.
+
+        One that merely sends no more still reads the answer; over TCP the two look the same (moby takes it for the end).
+        """
         while data := await self._reader.read(_READ):
             self._http.receive_data(data)
         self._client_is_gone = True
+        if not self._is_tcp:
+            await _hung_up(self._writer, 0)
 
     async def _stop(self, watch: asyncio.Future[None]) -> None:
         watch.cancel()
@@ -244,8 +252,8 @@ class Connection:
         for _ in range(_HEAD_POLLS):
             try:
                 fcntl.ioctl(channel.fileno(), termios.TIOCOUTQ, unread)
-            except OSError:
-                return  # the socket is closed; the conversation will notice
+            except (OSError, ValueError):
+                return  # the socket is closed, and has no descriptor any more; the conversation will notice
             if not int.from_bytes(unread, sys.byteorder):
                 return
             await asyncio.sleep(_HEAD_POLL_S)
@@ -274,9 +282,17 @@ class _RawStream:
         await self._writer.drain()
 
     async def gone(self) -> None:
-        # A half-closed socket tells of the rest only when asked: POLLHUP is both directions. TLS ends one direction by
-        # a message of its own, and the connection below it only as a whole.
-        poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket").fileno(), select.POLLRDHUP if self._is_tls else 0)
-        while not self._writer.is_closing() and not poll.poll(0):  # noqa: ASYNC110 - the kernel sends no event
-            await asyncio.sleep(_GONE_POLL_S)
+        # TLS ends one direction by a message of its own, and the connection below it only as a whole.
+        await _hung_up(self._writer, select.POLLRDHUP if self._is_tls else 0)
+
+
+async def _hung_up(writer: Writer, mask: int) -> None:
+    """Wait until a client has closed both directions (POLLHUP), or what `mask` says."""
+    # A half-closed socket tells of the rest only when asked.
+    poll = select.poll()
+    descriptor = writer.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return
+    poll.register(descriptor, mask)
+    while not writer.is_closing() and not poll.poll(0):  # noqa: ASYNC110 - the kernel sends no event
+        await asyncio.sleep(_GONE_POLL_S)

@@ -147,13 +147,21 @@ class Response:
         return cls(status)
 
 
+def _nothing() -> None:
+    """Let go of nothing."""
+
+
 @define
 class Stream:
-    """A response whose body comes bit by bit; the headers go out at once."""
+    """A response whose body comes bit by bit; the headers go out at once.
+
+    `end` is called once it is over, also where it never began: it lets go of what the handler took hold of.
+    """
 
     chunks: AsyncIterator[bytes]
     status: int = 200
     headers: dict[str, str] = field(factory=lambda: {"Content-Type": "application/json"})
+    end: Callable[[], object] = _nothing
 
 
 class Duplex(Protocol):
@@ -171,10 +179,11 @@ class Duplex(Protocol):
 
 @define
 class Hijack:
-    """Take the connection over: `talk` runs on it, and when it returns the connection is closed."""
+    """Take the connection over: `talk` runs on it, and when it returns the connection is closed; `end` as of `Stream`."""
 
     talk: Callable[[Duplex], Awaitable[None]]
     content_type: str = "application/vnd.docker.raw-stream"
+    end: Callable[[], object] = _nothing
 
 
 Answer = Response | Stream | Hijack

@@ -220,6 +220,12 @@ class Container:
             waiting[condition].append(future)
         return future
 
+    def forget(self, future: Future[int]) -> None:
+        """Take back a future that `when` gave, for one who waits no longer."""
+        for waiting in (self._when_exited, self._when_stopped, self._when_removed):
+            if future in waiting:
+                waiting.remove(future)
+
     def announce_exit(self, *, is_final: bool) -> None:
         """Tell those who wait that the process ended, and if `is_final` that it is not to be restarted."""
         _complete(self._when_exited, self.exit_code)

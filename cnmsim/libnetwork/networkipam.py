@@ -58,13 +58,14 @@ class Allocator(Protocol):
 class NetworkIpam:
     """What IPAM gave one network. `space` is the address space all of it is in.
 
-    `options` go with each request for a pool; `log` takes what cannot be given back.
+    `options` go with each request for a pool; `log` takes what cannot be given back; `network` is its name, for errors.
     """
 
     allocator: Allocator
     space: str
     options: Mapping[str, str] = field(factory=dict)
     log: list[str] = field(factory=list, repr=False)
+    network: str = ""
     pools4: list[IpamInfo] = field(factory=list)
     pools6: list[IpamInfo] = field(factory=list)
 
@@ -126,7 +127,12 @@ class NetworkIpam:
         return given[0] if given is not None else None
 
     def _allocate_auxiliary(self, pool: Pool, key: str, text: str) -> Address:
-        address = parse_ip(text)
+        try:
+            address = parse_ip(text)
+        except ValueError:
+            raise InvalidParameter(
+                f"non parsable secondary ip address ({key}:{text}) passed for network {self.network}"
+            ) from None
         if address not in pool.prefix:
             raise Forbidden(f"auxiliary address: ({key}:{text}) must belong to the master pool: {pool.prefix}")
         try:

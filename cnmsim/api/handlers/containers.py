@@ -58,9 +58,10 @@ async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A
 @operation("POST", "/containers/{id}/start")
 async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Start a container; 304 if it runs."""
+    container = api.rest.containers.find(id)  # a short one with --rm is gone by the time the call is over
     has_started = await api.complete(api.rest.containers.start_attached(id))
     if has_started:
-        request.client.started = (api.rest.containers.find(id).id, api.engine.clock.now_ns)
+        request.client.started = (container.id, api.engine.clock.now_ns)
     return Response.empty(204 if has_started else 304)
 
 

@@ -53,11 +53,10 @@ async def events(api: HostApi, request: Request) -> Answer:
     for event in reading.past:
         tell(event)
     stop = api.engine.events.subscribe(tell, reading.filters)
-    return Stream(_events(api, reading, outbox, stop))
+    return Stream(_events(api, reading, outbox), end=stop)
 
 
-async def _events(api: HostApi, reading: EventReading, outbox: Outbox, stop: object) -> AsyncIterator[bytes]:
-    assert callable(stop)
+async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncIterator[bytes]:
     clock = api.engine.clock
     timer = None
     if reading.until_ns is not None:
@@ -69,7 +68,6 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox, stop: obj
             async for chunk in outbox.chunks():
                 yield chunk
     finally:
-        stop()
         if timer is not None:
             timer.cancel()
 
