@@ -218,7 +218,8 @@ class OslNamespace:
             self.namespace.add_route(route)
         except OSError as error:
             cause = (error.strerror or str(error)).lower()
-            raise SystemFault(f"failed to set gateway: {cause}") from None
+            label = "IPv6 " if family == 6 else ""
+            raise SystemFault(self.profile.gateway_error_text.format(family=label, error=cause)) from None
         self._gateways[family] = route
 
 

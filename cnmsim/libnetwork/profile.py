@@ -107,6 +107,8 @@ class Profile:
     gateway_choice: str
     #: A driver's route to everywhere is installed like any other of its routes, whoever leads out.
     static_default_routes: bool
+    #: With `{family}` ("" or "IPv6 ") and `{error}`.
+    gateway_error_text: str
     sandbox_before_endpoints: bool
     allocates_before_task: bool
     start_error_prefix: str
@@ -322,6 +324,7 @@ _V26 = Profile(
     gateway_score_by_family=False,
     gateway_choice="single",
     static_default_routes=True,
+    gateway_error_text="failed to set {family}gateway while updating gateway: {error}",
     sandbox_before_endpoints=False,
     allocates_before_task=True,
     start_error_prefix="",
@@ -495,6 +498,7 @@ _V28 = evolve(
     gateway_score_by_family=True,
     gateway_choice="dual-stack-first",
     static_default_routes=False,
+    gateway_error_text="failed to set {family}gateway: {error}",
     sandbox_before_endpoints=True,
     allocates_before_task=False,
     start_error_prefix="failed to set up container networking: ",

@@ -38,6 +38,7 @@ PHYSICAL = (
     "ipvlan-l3s",
     "ipvlan-modes",
     "macvlan-basic",
+    "macvlan-mixed",
     "macvlan-modes",
     "macvlan-vlan",
 )

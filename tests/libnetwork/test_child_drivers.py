@@ -360,3 +360,19 @@ def test_an_interface_name_that_was_asked_for_is_given_from_28_on(version: str) 
     host.sandbox("c1")
     asked = {"com.docker.network.endpoint.ifname": "lan0"}
     assert host.connect("c1", "net", driver_opts=asked).interface_name == ("eth0" if version == "26.1.5" else "lan0")
+
+
+def test_a_way_out_beside_a_routed_one_is_refused_in_26_and_chosen_by_order_later() -> None:
+    host = DockerHost("26.1.5")
+    make(host, "l3", "ipvlan", parent="eth0", ipvlan_mode="l3")
+    host.run("c1", "l3")
+    before = host.snapshot()
+    with pytest.raises(EngineError, match=r"^failed to set gateway while updating gateway: file exists$"):
+        host.connect("c1", "bridge")
+    assert host.snapshot() == before
+    for version in LATER:
+        host = DockerHost(version)
+        make(host, "l3", "ipvlan", parent="eth0", ipvlan_mode="l3")
+        routed = host.run("c1", "l3")
+        host.connect("c1", "bridge")
+        assert routes_of(routed) == ["default via 172.17.0.1 dev eth1"]
