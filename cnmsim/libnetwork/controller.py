@@ -234,7 +234,6 @@ class Controller:
             )
         network_id = id or self.new_id()
         if options.config_only:
-            options.scope = LOCAL_SCOPE
             network = self._network(network_id, name, "null", LOCAL_SCOPE, options, None)
             self.networks.append(network)
             return network
