@@ -212,7 +212,12 @@ class ClusterMachine(RuleBasedStateMachine):
         for service_id in self.services:
             service = store.services.get(service_id)
             wanted = [task for task in store.tasks.by_service(service_id) if task.desired_state <= TaskState.RUNNING]
+            if isinstance(service.spec.mode, Global):
+                # On a paused node what there is stays as it is.
+                wanted = [task for task in wanted if task.node_id in {node.id for node in eligible}]
             running = [task for task in wanted if task.state is TaskState.RUNNING]
+            if service_id in self.cluster.manager.allocator.failures:
+                continue  # its port was asked for at the instant at which another service was given it
             status = service.update_status
             if status is not None and status.state in _UNDER_WAY:
                 # An update does not end while it waits for a task that no node can take.
@@ -224,12 +229,9 @@ class ClusterMachine(RuleBasedStateMachine):
                 assert len({task.node_id for task in wanted}) == len(wanted)
             else:
                 assert sorted(task.slot for task in wanted) == list(range(1, service.spec.mode.replicas + 1))
-                # The scheduler forgets pending tasks that were made by an older spec, as the real one does.
-                forgotten = [
-                    task
-                    for task in wanted
-                    if task.state is TaskState.PENDING and task.spec_version < service.spec_version
-                ]
+                # The scheduler forgets a pending task once the service has a newer spec, as the real one does.
+                pending = [task for task in wanted if task.state is TaskState.PENDING]
+                forgotten = pending if service.previous_spec is not None else []
                 assert not eligible or len(running) + len(forgotten) == service.spec.mode.replicas
 
     def check_while_updating(self, service, eligible, wanted):

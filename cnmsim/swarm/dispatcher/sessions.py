@@ -80,7 +80,7 @@ class Sessions:
         attempts, registered_ns = 0, now
         if old is not None:
             attempts = old.attempts + 1 if now - old.registered_ns <= _RATE_LIMIT_NS else 1
-            old.attempts, old.registered_ns = attempts, now
+            old.attempts = attempts
             if attempts > _RATE_LIMIT_COUNT:
                 raise RpcUnavailable(f"node {node_id} exceeded rate limit count of registrations")
             self._end(old)
