@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.task import Future, Task, sleep
+from cnmsim.kernel.task import Future, Signal, Task, sleep
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent import Agent
 from cnmsim.swarm.broker import Broker
@@ -75,6 +75,7 @@ class SwarmNode:
     managing: ManagerNode | None = None
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
+    _renewed: Signal = field(init=False, repr=False)
     _broker: Broker = field(init=False, repr=False)
     _tasks: list[Task[Any]] = field(factory=list, init=False, repr=False)
     _role: NodeRole = field(default=NodeRole.WORKER, init=False)
@@ -84,6 +85,7 @@ class SwarmNode:
 
     def __attrs_post_init__(self) -> None:
         self.ready = Future(self.clock)
+        self._renewed = Signal(self.clock)
         self._broker = Broker(
             self.process, self.random, lambda: self.certificate, lambda: self.root, self._own_manager
         )
@@ -324,6 +326,11 @@ class SwarmNode:
 
     # --- its certificate -----------------------------------------------------------------------------------------
 
+    async def renew_certificate(self) -> Certificate:
+        """Get a new certificate now, and give it. Raises an `EngineError`."""
+        await self._renew()
+        return self._present_certificate()
+
     async def _renew(self) -> None:
         client = await self._broker.connect()
         try:
@@ -331,6 +338,7 @@ class SwarmNode:
         finally:
             if not isinstance(client, LocalClient):
                 client.close()
+        self._renewed.notify()
 
     async def _keep_certificate(self) -> None:
         """Renew the certificate somewhere between a half and four fifths of its life."""
@@ -338,8 +346,16 @@ class SwarmNode:
             certificate = self._present_certificate()
             life_s = certificate.not_after_s - certificate.not_before_s
             due_s = certificate.not_before_s + life_s * self.random.uniform(*_RENEW_AT)
-            await sleep(self.clock, max(_RETRY_S, due_s - self.clock.wall_s))
             try:
-                await self._renew()
-            except CnmsimError as error:
-                self.agent.error = error.message
+                await self._renewed.wait_until(
+                    lambda known=certificate: self.certificate is not known,  # type: ignore[misc]
+                    max(_RETRY_S, due_s - self.clock.wall_s),
+                )
+            except TimeoutError:
+                await self._renew_or_note()
+
+    async def _renew_or_note(self) -> None:
+        try:
+            await self._renew()
+        except CnmsimError as error:
+            self.agent.error = error.message

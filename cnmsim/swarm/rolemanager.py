@@ -53,8 +53,8 @@ class RoleManager:
             if node.spec.desired_role is not node.role:
                 self._reconcile(node)
         for member in self.managing.members():
-            node = self.store.nodes.get(member.node_id)
-            if node is None or node.role is NodeRole.WORKER:
+            known = self.store.nodes.get(member.node_id)
+            if known is None or known.role is NodeRole.WORKER:
                 self._remove(member.node_id)
 
     def _reconcile(self, node: Node) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import CnmsimError
+from cnmsim.errors import Unavailable
 from cnmsim.kernel.task import Future
 from cnmsim.swarm.ca import Certificate
 
@@ -15,10 +15,8 @@ from cnmsim.swarm.ca import Certificate
 CALL_TIMEOUT_S = 5.0
 
 
-class RpcError(CnmsimError):
+class RpcError(Unavailable):
     """A call did not get through: the connection could not be made, broke, or nobody answered in time."""
-
-    status = 503
 
 
 @frozen

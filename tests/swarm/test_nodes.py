@@ -1,0 +1,233 @@
+"""Nodes of a swarm over real wires: joining, roles, leaders, quorum, and what each is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.errors import EngineError, InvalidParameter, SystemFault, Unavailable
+from cnmsim.lab.host import Host
+
+
+class Cluster:
+    """Docker hosts on one segment, the first of them the manager of a swarm."""
+
+    def __init__(self, count: int, *, managers: int = 1, engine: str = "29.7.2") -> None:
+        self.lab = Lab(engine=engine)
+        self.hosts = [
+            self.lab.add_host(f"node{number}", f"10.9.0.{number}/24", docker=True) for number in range(1, count + 1)
+        ]
+        first = self.docker(1)
+        first.swarm.init(advertise_addr="10.9.0.1")
+        tokens = first.swarm.tokens
+        for number in range(2, count + 1):
+            self.docker(number).swarm.join(tokens.manager if number <= managers else tokens.worker, "10.9.0.1:2377")
+
+    def docker(self, number: int):
+        engine = self.hosts[number - 1].docker
+        assert engine is not None
+        return engine
+
+    def isolate(self, host: Host) -> None:
+        host.exec("iptables -I INPUT -i eth0 -j DROP; iptables -I OUTPUT -o eth0 -j DROP")
+
+    def rejoin(self, host: Host) -> None:
+        host.exec("iptables -D INPUT -i eth0 -j DROP; iptables -D OUTPUT -o eth0 -j DROP")
+
+    def leaders(self) -> list[str]:
+        found = []
+        for host in self.hosts:
+            managing = host.docker.cluster.managing if host.docker is not None else None
+            if managing is not None and managing.raft.is_leading:
+                found.append(host.name)
+        return found
+
+
+def test_a_worker_joins_with_the_workers_token_and_may_change_nothing() -> None:
+    cluster = Cluster(2)
+    assert {node.hostname: node.status for node in cluster.docker(1).nodes.list()} == {
+        "node1": "ready",
+        "node2": "ready",
+    }
+    with pytest.raises(Unavailable, match="Worker nodes can't be used to view or modify cluster state"):
+        cluster.docker(2).nodes.list()
+    with pytest.raises(Unavailable, match="already part of a swarm"):
+        cluster.docker(2).swarm.init()
+
+
+def test_what_a_join_is_refused_for() -> None:
+    lab = Lab()
+    node1 = lab.add_host("node1", "10.9.0.1/24", docker=True).docker
+    node2 = lab.add_host("node2", "10.9.0.2/24", docker=True).docker
+    assert node1 is not None
+    assert node2 is not None
+    token = node1.swarm.init().tokens.worker
+    head, _, secret = token.rpartition("-")
+    with pytest.raises(InvalidParameter, match=r"^invalid join token$"):
+        node2.swarm.join("SWMTKN-1-nonsense", "10.9.0.1:2377")
+    with pytest.raises(EngineError, match="A valid join token is necessary to join this cluster"):
+        node2.swarm.join(f"{head}-{'0' * len(secret)}", "10.9.0.1:2377")
+    with pytest.raises(SystemFault, match=r"remote CA does not match fingerprint. Expected: [0-9a-f]{64}"):
+        node2.swarm.join(f"SWMTKN-1-{'1' * 50}-{secret}", "10.9.0.1:2377")
+    assert node2.cluster.state == "inactive"
+    with pytest.raises(EngineError, match="connection refused"):
+        node2.swarm.join(token, "10.9.0.1:2378")
+    node1.swarm.update(rotate_worker_token=True)
+    with pytest.raises(EngineError, match="A valid join token is necessary"):
+        node2.swarm.join(token, "10.9.0.1:2377")
+    node2.swarm.join(node1.swarm.tokens.worker, "10.9.0.1:2377")
+    assert node2.cluster.state == "active"
+
+
+def test_a_join_through_a_closed_port_times_out_and_goes_on_in_the_background() -> None:
+    lab = Lab()
+    host = lab.add_host("node1", "10.9.0.1/24", docker=True)
+    node2 = lab.add_host("node2", "10.9.0.2/24", docker=True).docker
+    assert host.docker is not None
+    assert node2 is not None
+    token = host.docker.swarm.init().tokens.worker
+    host.exec("iptables -I INPUT -p tcp --dport 2377 -j DROP")
+    began = lab.now
+    with pytest.raises(Unavailable, match="Timeout was reached"):
+        node2.swarm.join(token, "10.9.0.1:2377")
+    assert lab.now - began == pytest.approx(20, abs=0.1)
+    assert node2.cluster.state == "pending"
+    host.exec("iptables -D INPUT -p tcp --dport 2377 -j DROP")
+    lab.run(30)
+    assert node2.cluster.state == "active"
+
+
+def test_promotion_and_demotion_change_who_manages() -> None:
+    cluster = Cluster(3)
+    one, two = cluster.docker(1), cluster.docker(2)
+    one.nodes.get("node2").update(Role="manager")
+    cluster.lab.run(5)
+    assert {node.hostname for node in two.nodes.list()} == {"node1", "node2", "node3"}
+    assert two.info()["Swarm"]["ControlAvailable"] is True
+    assert two.info()["Swarm"]["Warnings"][0].startswith("WARNING: Running Swarm in a two-manager configuration")
+    two.networks.create("made-by-two", driver="overlay")
+    assert "made-by-two" in {network.name for network in one.networks.list()}
+    one.nodes.get("node2").update(Role="worker")
+    cluster.lab.run(5)
+    with pytest.raises(Unavailable, match="Worker nodes"):
+        two.nodes.list()
+    with pytest.raises(EngineError, match="attempting to demote the last manager of the swarm"):
+        one.nodes.get("node1").update(Role="worker")
+
+
+def test_the_leader_demotes_itself_by_letting_another_lead() -> None:
+    cluster = Cluster(3, managers=3)
+    cluster.lab.run(5)
+    assert cluster.leaders() == ["node1"]
+    cluster.docker(1).nodes.get("node1").update(Role="worker")
+    cluster.lab.run(30)
+    assert len(cluster.leaders()) == 1
+    assert cluster.leaders() != ["node1"]
+    roles = {node.hostname: node.attrs["Spec"]["Role"] for node in cluster.docker(2).nodes.list()}
+    assert roles == {"node1": "worker", "node2": "manager", "node3": "manager"}
+    assert cluster.docker(1).cluster.managing is None
+
+
+def test_a_leader_that_is_cut_off_is_replaced_and_comes_back_as_a_follower() -> None:
+    cluster = Cluster(3, managers=3)
+    cluster.lab.run(5)
+    cluster.isolate(cluster.hosts[0])
+    cluster.lab.run(5)
+    with pytest.raises(EngineError, match="The swarm does not have a leader"):
+        cluster.docker(1).nodes.list()
+    cluster.lab.run(60)
+    assert len(cluster.leaders()) == 1
+    (leader,) = cluster.leaders()
+    assert leader != "node1"
+    number = int(leader[-1])
+    states = {node.hostname: node.status for node in cluster.docker(number).nodes.list()}
+    assert states["node1"] == "down"
+    cluster.docker(number).networks.create("made-meanwhile", driver="overlay")
+    cluster.rejoin(cluster.hosts[0])
+    cluster.lab.run(60)
+    assert cluster.leaders() == [leader]
+    assert "made-meanwhile" in {network.name for network in cluster.docker(1).networks.list()}
+    assert {node.hostname: node.status for node in cluster.docker(1).nodes.list()}["node1"] == "ready"
+
+
+def test_without_a_quorum_nothing_can_be_changed_but_tasks_run_on() -> None:
+    cluster = Cluster(3, managers=3)
+    docker = cluster.docker(1)
+    docker.networks.create("net", driver="overlay")
+    docker.services.create("alpine", "sleep 1d", name="job", networks=["net"], mode="global")
+    cluster.lab.settle()
+    for host in cluster.hosts[1:]:
+        cluster.isolate(host)
+    cluster.lab.run(40)
+    assert cluster.leaders() == []
+    with pytest.raises(EngineError, match=r"The swarm does not have a leader\. It's possible that too few managers"):
+        docker.services.get("job").scale(1)
+    assert [container.status for container in docker.containers.list()] == ["running"]
+    for host in cluster.hosts[1:]:
+        cluster.rejoin(host)
+    cluster.lab.run(90)
+    assert len(cluster.leaders()) == 1
+    assert docker.services.get("job").name == "job"
+
+
+def test_leaving_takes_tasks_and_networks_along() -> None:
+    cluster = Cluster(2)
+    one, two = cluster.docker(1), cluster.docker(2)
+    one.services.create("nginx", name="web", replicas=2, ports={8080: 80})
+    cluster.lab.settle()
+    assert len(two.containers.list()) == 1
+    two.swarm.leave()
+    assert two.containers.list(all=True) == []
+    assert {network.name for network in two.networks.list()} == {"bridge", "host", "none", "docker_gwbridge"}
+    assert two.info()["Swarm"]["LocalNodeState"] == "inactive"
+    cluster.lab.run(40)
+    assert {node.hostname: node.status for node in one.nodes.list()} == {"node1": "ready", "node2": "down"}
+    one.nodes.get("node2").remove()
+    with pytest.raises(Unavailable, match="Removing the last manager erases all current state of the swarm"):
+        one.swarm.leave()
+    one.swarm.leave(force=True)
+    assert one.containers.list(all=True) == []
+    one.swarm.init()
+    assert len(one.nodes.list()) == 1
+
+
+def test_a_node_that_is_cut_off_is_down_after_three_heartbeats_and_its_tasks_move() -> None:
+    cluster = Cluster(3)
+    docker = cluster.docker(1)
+    docker.nodes.get("node1").update(Availability="drain")
+    service = docker.services.create("alpine", "sleep 1d", name="job", replicas=1)
+    cluster.lab.settle()
+    (task,) = [each for each in service.tasks() if each["DesiredState"] == "running"]
+    home = docker.nodes.get(task["NodeID"])
+    host = cluster.lab.host(home.hostname)
+    cluster.isolate(host)
+    began = cluster.lab.now
+    while home.status == "ready":
+        cluster.lab.run(0.5)
+    assert 8 <= cluster.lab.now - began <= 17
+    cluster.lab.run(10)
+    (moved,) = [
+        each for each in service.tasks() if each["DesiredState"] == "running" and each["Status"]["State"] == "running"
+    ]
+    assert moved["NodeID"] != task["NodeID"]
+    cluster.rejoin(host)
+    cluster.lab.run(40)
+    assert home.status == "ready"
+    assert host.docker is not None
+    assert host.docker.containers.list() == []
+
+
+def test_certificates_are_renewed_before_they_expire() -> None:
+    cluster = Cluster(2)
+    docker = cluster.docker(1)
+    docker.swarm.update(CAConfig={"NodeCertExpiry": 3600 * 10**9})
+    node = cluster.docker(2).cluster.node
+    assert node is not None
+    cluster.lab.run(1)
+    client = cluster.docker(2).complete(node.renew_certificate())
+    assert client.not_after_s - cluster.lab.clock.wall_s == pytest.approx(3600, abs=1)
+    for _ in range(4):
+        cluster.lab.run(1500)
+        assert node.certificate is not None
+        assert node.certificate.is_valid_at(cluster.lab.clock.wall_s)
+    assert {each.status for each in docker.nodes.list()} == {"ready"}
