@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from cnmsim.api.inprocess import Door, ServedLab
-    from cnmsim.engine.client import Container
+    from cnmsim.engine.client import Container, StackDescription
+    from cnmsim.engine.client.stacks import StackFiles
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.notices import Notice
     from cnmsim.kernel.process import Program
@@ -512,13 +513,13 @@ class Lab:
     def _engine(self, host: Host, release: str, config: DaemonConfig, plugin_dirs: list[Path]) -> Engine:
         from cnmsim.engine.engine import Engine
 
-        return Engine(
+        engine = Engine(
             host.machine,
             version=release,
             config=config,
             programs=self._container_programs,
             images=self.images,
-            plugins=PluginStore(plugin_dirs, self.plugin_policy, self.errands),
+            plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.errands),
         )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
