@@ -97,7 +97,8 @@ class IpvlanPort:
     def deliver(self, frame: bytes, child: Ipvlan) -> None:
         """Let a child receive a frame."""
         if self.lower.clock.context is not None:
-            self.lower._report(Step.BRIDGED, frame, f"ipvlan {self.mode.value} → {child.name}")
+            place = child.namespace.name if child.namespace is not None else ""
+            self.lower._report(Step.BRIDGED, frame, f"ipvlan ({self.mode.value}) → {place} {child.name}")
         self.lower.clock.call_soon(child.receive, frame)
 
     def _input_filtered(self, frame: bytes) -> bool:

@@ -85,7 +85,8 @@ class MacvlanPort:
 
     def _deliver(self, frame: bytes, child: Macvlan) -> None:
         if self.lower.clock.context is not None:
-            self.lower._report(Step.BRIDGED, frame, f"macvlan {child.mode.value} → {child.name}")
+            place = child.namespace.name if child.namespace is not None else ""
+            self.lower._report(Step.BRIDGED, frame, f"macvlan ({child.mode.value}) → {place} {child.name}")
         self.lower.clock.call_soon(child.receive, frame)
 
     def mac_changed(self) -> None:

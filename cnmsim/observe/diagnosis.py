@@ -92,7 +92,8 @@ def _way(case: Case, server: Station | None) -> str:
     masked = [hop for hop in case.translations() if "MASQUERADE" in hop.decision or "SNAT" in hop.decision]
     if masked:
         return f"; {masked[-1].place} rewrote the source by {masked[-1].decision}"
-    return "; routed all the way"
+    is_routed = any(hop.step is Step.ROUTED and not hop.what.startswith("sent by") for hop in case.knocking)
+    return "; routed all the way" if is_routed else "; they are neighbours on one wire"
 
 
 def _proxy_note(case: Case) -> Hop | None:
