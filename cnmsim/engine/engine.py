@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         NodeCollection,
         SecretCollection,
         ServiceCollection,
+        StackCollection,
         Swarm,
         VolumeCollection,
     )
@@ -78,6 +79,7 @@ class Engine:
             NodeCollection,
             SecretCollection,
             ServiceCollection,
+            StackCollection,
             Swarm,
             VolumeCollection,
         )
@@ -112,6 +114,7 @@ class Engine:
         self.services: ServiceCollection = ServiceCollection(self)
         self.secrets: SecretCollection = SecretCollection(self)
         self.configs: ConfigCollection = ConfigCollection(self)
+        self.stacks: StackCollection = StackCollection(self)
 
     def __repr__(self) -> str:
         return f"<Engine {self.profile.version} on {self.machine.name}>"

@@ -521,6 +521,13 @@ class Lab:
             images=self.images,
             plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.errands),
         )
+        engine.stacks.reader = self._read_stack
+        return engine
+
+    def _read_stack(self, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
+        from cnmsim.lab.stack import read_stack
+
+        return read_stack(name, files, env, programs=self._container_programs, images=self.images)
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
         for words in routes:

@@ -17,6 +17,7 @@ from cnmsim.engine.client.containers import (
 from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.networks import Network, NetworkCollection
 from cnmsim.engine.client.services import Service, ServiceCollection
+from cnmsim.engine.client.stacks import Stack, StackCollection, StackDescription
 from cnmsim.engine.client.swarm import (
     Config,
     ConfigCollection,
@@ -48,6 +49,9 @@ __all__ = [
     "SecretCollection",
     "Service",
     "ServiceCollection",
+    "Stack",
+    "StackCollection",
+    "StackDescription",
     "Swarm",
     "Volume",
     "VolumeCollection",

@@ -14,7 +14,7 @@ def blame_network(project: ComposeProject, network: Network, message: str) -> tu
     given = (project.document.get("networks") or {}).get(network.key)
     if not isinstance(given, dict):
         return at
-    exact = _holding(given, message, at)
+    exact = holding(given, message, at)
     if exact is not None:
         return exact
     if "pool" in message.lower() or "subnet" in message.lower() or "overlap" in message.lower():
@@ -34,7 +34,7 @@ def blame_service(project: ComposeProject, service: Service, message: str) -> tu
             return (*at, "ports", number)
     if "port" in message and "ports" in given and "allocated" in message:
         return (*at, "ports")
-    exact = _holding({key: value for key, value in given.items() if key not in {"image", "ports"}}, message, at)
+    exact = holding({key: value for key, value in given.items() if key not in {"image", "ports"}}, message, at)
     if exact is not None:
         return exact
     words = {"image": "image", "address": "networks", "network": "networks", "link": "links", "alias": "networks"}
@@ -44,16 +44,16 @@ def blame_service(project: ComposeProject, service: Service, message: str) -> tu
     return at
 
 
-def _holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
+def holding(value: Any, message: str, at: tuple[Key, ...]) -> tuple[Key, ...] | None:
     """Find the value that a message quotes."""
     if isinstance(value, dict):
         for key, each in value.items():
-            found = _holding(each, message, (*at, key))
+            found = holding(each, message, (*at, key))
             if found is not None:
                 return found
     elif isinstance(value, list):
         for number, each in enumerate(value):
-            found = _holding(each, message, (*at, number))
+            found = holding(each, message, (*at, number))
             if found is not None:
                 return found
     elif isinstance(value, str) and len(value) > 3 and value in message:

@@ -1,0 +1,302 @@
+"""Stacks, as `docker stack deploy`, `ls`, `ps`, `services` and `rm` handle them: `engine.stacks.deploy("shop", "stack.yml")`.
+
+docker-py has no stacks; what is here goes through `Engine.rest` as the docker command does (docker/cli
+`cli/command/stack`, v29.7.2). What a stack file says is read elsewhere and comes as a `StackDescription`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.client.services import Service
+from cnmsim.engine.client.swarm import Config, Secret
+from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from cnmsim.engine.client.networks import Network
+    from cnmsim.engine.engine import Engine
+
+LABEL = "com.docker.stack.namespace"
+_LABEL_IMAGE = "com.docker.stack.image"
+_RESOLVING = ("always", "changed", "never")
+_PREDEFINED = frozenset({"default", "bridge", "host", "none"})
+
+Body = dict[str, Any]
+StackFiles = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]
+
+
+@frozen
+class StackDescription:
+    """What a stack is to be: the bodies the API takes, services, networks, secrets and configs by name.
+
+    Services refer to secrets and configs by name. `external_networks` have to be there already, `notices` are what was ignored,
+    `stand_ins` the commands that stand in for programs that are not simulated, by service. `blame` makes the error that the engine
+    refused what a file says: it takes "service", "network", "secret" or "config", its name, the whole message and the engine's.
+    """
+
+    services: Mapping[str, Body]
+    networks: Mapping[str, Body]
+    external_networks: Sequence[str]
+    secrets: Sequence[Body]
+    configs: Sequence[Body]
+    blame: Callable[[str, str, str, str], Exception] = field(repr=False)
+    notices: tuple[str, ...] = ()
+    stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+
+#: Reads the files of the stack of that name, with the variables that `${…}` may stand for.
+StackReader = Callable[[str, StackFiles, Mapping[str, str]], StackDescription]
+
+
+@frozen
+class Stack:
+    """A stack of the swarm. `notices` and `stand_ins` are those of the deployment that gave it."""
+
+    _engine: Engine = field(repr=False, eq=False)
+    name: str
+    notices: tuple[str, ...] = field(default=(), eq=False, repr=False)
+    stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def _filter(self) -> dict[str, Any]:
+        return {"filters": {"label": [f"{LABEL}={self.name}"]}}
+
+    def services(self) -> list[Service]:
+        """List its services by name, as `docker stack services`."""
+        return [Service(self._engine, each["ID"]) for each in self._services()]
+
+    def service(self, name: str) -> Service:
+        """Give one service, by its name in the file or in the swarm. Raises `NotFound`."""
+        for each in self._services():
+            if each["Spec"]["Name"] in {name, f"{self.name}_{name}"}:
+                return Service(self._engine, each["ID"])
+        raise NotFound(f"no such service: {self.name}_{name}")
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """List its tasks as the API has them, dead ones too, as `docker stack ps`."""
+        return self._engine.complete(self._engine.rest.tasks.list(self._filter))
+
+    def networks(self) -> list[Network]:
+        """List its networks."""
+        return self._engine.networks.list(filters={"label": f"{LABEL}={self.name}"})
+
+    def secrets(self) -> list[Secret]:
+        """List its secrets."""
+        return self._engine.secrets.list(filters={"label": f"{LABEL}={self.name}"})
+
+    def configs(self) -> list[Config]:
+        """List its configs."""
+        return self._engine.configs.list(filters={"label": f"{LABEL}={self.name}"})
+
+    def _services(self) -> list[dict[str, Any]]:
+        found = self._engine.complete(self._engine.rest.services.list(self._filter))
+        return sorted(found, key=lambda each: str(each["Spec"]["Name"]))
+
+    def remove(self) -> None:
+        """Remove its services, secrets, configs and networks, in this order, as `docker stack rm`; volumes stay.
+
+        Raises `NotFound` if there is nothing of it, and `Conflict` that lists what could not be removed after all else was.
+        """
+        services, networks = self.services(), self.networks()
+        kinds: list[tuple[str, Iterable[Any]]] = [
+            ("service", services), ("secret", self.secrets()), ("config", self.configs()), ("network", networks),
+        ]  # fmt: skip
+        if not any(found for _, found in kinds):
+            raise NotFound(f"nothing found in stack: {self.name}")
+        failures = []
+        for kind, found in kinds:
+            for each in found:
+                try:
+                    each.remove()
+                except EngineError as error:
+                    failures.append(f"Failed to remove {kind} {each.id}: {error.message}")
+        if failures:
+            failures.append(f"failed to remove some resources from stack: {self.name}")
+            raise Conflict("\n".join(failures))
+
+
+@define
+class StackCollection:
+    """The stacks of the swarm an engine manages. `reader` reads stack files."""
+
+    _engine: Engine = field(repr=False)
+    reader: StackReader | None = field(default=None, repr=False)
+
+    def deploy(
+        self,
+        name: str,
+        files: StackFiles | StackDescription,
+        *,
+        prune: bool = False,
+        resolve_image: str = "always",
+        env: Mapping[str, str] | None = None,
+    ) -> Stack:
+        """Make what a stack file describes, or bring what there is of it in line with the file.
+
+        `files` are paths, or content as a text of several lines or a mapping, later ones laid on earlier; `env` is what `${…}` stands
+        for. Services whose spec did not change are left alone; `prune` removes those no longer in the file. `resolve_image` is "always",
+        "changed" or "never": with the last two a service keeps its present image while the file's image is the same. Tasks
+        start in the background: `lab.settle()` waits for them.
+
+        Raises `FileError` for a wrong file, before anything is made, and for what the engine refuses; what was made until then
+        stays, as with the docker command. Raises `Unavailable` on an engine that manages no swarm.
+        """
+        if not name.strip(" \t\n\r\"'"):
+            raise InvalidParameter(f'invalid stack name: "{name}"')
+        if resolve_image not in _RESOLVING:
+            raise InvalidParameter(f"invalid option {resolve_image} for flag --resolve-image")
+        description = files if isinstance(files, StackDescription) else self._read(name, files, env or {})
+        if not self._engine.info()["Swarm"]["ControlAvailable"]:
+            raise Unavailable(
+                'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
+                " swarm and try again"
+            )
+        stack = Stack(self._engine, name, description.notices, description.stand_ins)
+        _Deployment(self._engine, stack, description, resolve_image).run(prune=prune)
+        return stack
+
+    def _read(self, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
+        if self.reader is None:
+            raise InvalidParameter("this engine was given no reader of stack files: deploy a StackDescription")
+        return self.reader(name, files, env)
+
+    def list(self) -> list[Stack]:
+        """List the stacks that have services, by name."""
+        services = self._engine.complete(self._engine.rest.services.list({"filters": {"label": [LABEL]}}))
+        names = {each["Spec"]["Labels"][LABEL] for each in services}
+        return [Stack(self._engine, name) for name in sorted(names)]
+
+    def get(self, name: str) -> Stack:
+        """Give the stack of that name. Raises `NotFound` if it has no service."""
+        for stack in self.list():
+            if stack.name == name:
+                return stack
+        raise NotFound(f"nothing found in stack: {name}")
+
+
+@define
+class _Deployment:
+    """One run of `docker stack deploy`."""
+
+    engine: Engine
+    stack: Stack
+    wanted: StackDescription
+    resolve_image: str
+
+    def run(self, *, prune: bool) -> None:
+        if prune:
+            for service in self.stack.services():
+                if service.name not in self.wanted.services:
+                    service.remove()
+        for name in self.wanted.external_networks:
+            self._require_network(name)
+        present = {each.name for each in self.stack.networks()}
+        for name, body in self.wanted.networks.items():
+            if name not in present:
+                self._create_network(name, body)
+        for body in self.wanted.secrets:
+            self._ensure_content("secret", body)
+        for body in self.wanted.configs:
+            self._ensure_content("config", body)
+        specs = {name: self._with_ids(name, spec) for name, spec in self.wanted.services.items()}
+        there = {each["Spec"]["Name"]: each for each in self.stack._services()}
+        for name, spec in specs.items():
+            self._ensure_service(name, spec, there.get(name))
+
+    def _refused(self, kind: str, name: str, text: str, error: EngineError) -> Exception:
+        return self.wanted.blame(kind, name, f"{text}: {error.message}", error.message)
+
+    # ---- networks
+
+    def _require_network(self, name: str) -> None:
+        if name in _PREDEFINED:
+            return
+        text = f'network "{name}" is declared as external, but '
+        try:
+            scope = self.engine.rest.networks.inspect(name)["Scope"]
+        except NotFound:
+            text += "could not be found. You need to create a swarm-scoped network before the stack is deployed"
+            raise self.wanted.blame("network", name, text, "") from None
+        if scope != "swarm":
+            text += f'it is not in the right scope: "{scope}" instead of "swarm"'
+            raise self.wanted.blame("network", name, text, "")
+
+    def _create_network(self, name: str, body: Body) -> None:
+        try:
+            self.engine.complete(self.engine.rest.networks.create_anywhere(body))
+        except EngineError as error:
+            raise self._refused("network", name, f"failed to create network {name}", error) from error
+
+    # ---- secrets and configs
+
+    def _ensure_content(self, kind: str, body: Body) -> None:
+        rest: Any = getattr(self.engine.rest, f"{kind}s")
+        name, doing = body["Name"], "create"
+        try:
+            try:
+                found = self.engine.complete(rest.inspect(name))
+            except NotFound:
+                self.engine.complete(rest.create(body))
+            else:
+                doing = "update"
+                self.engine.complete(rest.update(found["ID"], body, {"version": str(found["Version"]["Index"])}))
+        except EngineError as error:
+            raise self._refused(kind, name, f"failed to {doing} {kind} {name}", error) from error
+
+    def _with_ids(self, name: str, spec: Body) -> Body:
+        """Give a service's spec with the ids of the secrets and configs it names."""
+        template = spec["TaskTemplate"]
+        container = dict(template["ContainerSpec"])
+        for kind in ("secret", "config"):
+            title = kind.capitalize()
+            if container.get(f"{title}s"):
+                known = {each["Spec"]["Name"]: each["ID"] for each in self._all(kind)}
+                container[f"{title}s"] = [
+                    {**each, f"{title}ID": self._id_in(known, kind, each[f"{title}Name"], name)}
+                    for each in container[f"{title}s"]
+                ]
+        credential = container.get("Privileges", {}).get("CredentialSpec")
+        if credential and credential.get("Config"):
+            runtime = next(each for each in container["Configs"] if "Runtime" in each)
+            container["Privileges"] = {**container["Privileges"], "CredentialSpec": {"Config": runtime["ConfigID"]}}
+        return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        rest: Any = getattr(self.engine.rest, f"{kind}s")
+        found: list[dict[str, Any]] = self.engine.complete(rest.list())
+        return found
+
+    def _id_in(self, known: Mapping[str, str], kind: str, wanted: str, service: str) -> str:
+        if wanted not in known:
+            short = service.removeprefix(f"{self.stack.name}_")
+            text = f"{kind} not found: {wanted}"
+            raise self.wanted.blame("service", service, f"service {short}: {text}", text)
+        return known[wanted]
+
+    # ---- services
+
+    def _ensure_service(self, name: str, spec: Body, present: dict[str, Any] | None) -> None:
+        rest = self.engine.rest.services
+        doing = "create" if present is None else "update"
+        try:
+            if present is None:
+                self.engine.complete(rest.create(spec))
+            else:
+                version = {"version": str(present["Version"]["Index"])}
+                self.engine.complete(rest.update(present["ID"], self._kept(spec, present["Spec"]), version))
+        except EngineError as error:
+            raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
+
+    def _kept(self, spec: Body, present: Body) -> Body:
+        """Give a spec with what an update is not to change: forced updates so far, and an image the file did not change."""
+        template = spec["TaskTemplate"]
+        container = dict(template["ContainerSpec"])
+        is_same = container["Image"] == present["Labels"].get(_LABEL_IMAGE)
+        if self.resolve_image != "always" and is_same:
+            container["Image"] = present["TaskTemplate"]["ContainerSpec"]["Image"]
+        forced = present["TaskTemplate"].get("ForceUpdate", 0)
+        return {**spec, "TaskTemplate": {**template, "ContainerSpec": container, "ForceUpdate": forced}}

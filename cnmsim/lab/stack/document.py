@@ -1,0 +1,269 @@
+"""Reading the files of a stack into one checked document, by the rules of `docker stack deploy`.
+
+Source: docker/cli `cli/compose/{loader,interpolation,template,schema}`, `cli/command/stack/loader.go` (v29.7.2).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cnmsim.errors import FileError
+from cnmsim.lab.compose.document import File
+from cnmsim.lab.compose.interpolate import Variables, interpolate
+from cnmsim.lab.compose.merge import MergeError, merge, unique
+from cnmsim.lab.schema import check
+from cnmsim.lab.stack.schema import SINCE, STACK_SCHEMA, VERSIONS
+from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
+
+_UNSUPPORTED = (
+    "build", "cgroup_parent", "cgroupns_mode", "devices", "domainname", "external_links", "ipc", "links", "mac_address",
+    "network_mode", "pid", "privileged", "restart", "security_opt", "shm_size", "userns_mode",
+)  # fmt: skip
+_DEPRECATED = {
+    "container_name": "Setting the container name is not supported.",
+    "expose": "Exposing ports is unnecessary - services on the same network can access each other's containers on any port.",
+}
+_RESOURCES = "Set resource limits using deploy.resources"
+_FORBIDDEN = {
+    "extends": "Support for `extends` is not implemented yet.",
+    "volume_driver": "Instead of setting the volume driver on the service, define a volume using the top-level `volumes` option and"
+    " specify the driver there.",
+    "volumes_from": "To share a volume between services, define it using the top-level `volumes` option and reference it from each"
+    " service that shares it using the service-level `volumes` option.",
+    **dict.fromkeys(("cpu_quota", "cpu_shares", "cpuset", "mem_limit", "memswap_limit"), _RESOURCES),
+}
+_WHOLE, _RATIO, _TRUTH = "int", "float", "bool"
+#: What a value that a variable made is turned into, by the way to it.
+_CASTS = {
+    "services.*.configs.*.mode": _WHOLE,
+    "services.*.secrets.*.mode": _WHOLE,
+    "services.*.healthcheck.retries": _WHOLE,
+    "services.*.healthcheck.disable": _TRUTH,
+    "services.*.deploy.replicas": _WHOLE,
+    "services.*.deploy.update_config.parallelism": _WHOLE,
+    "services.*.deploy.update_config.max_failure_ratio": _RATIO,
+    "services.*.deploy.rollback_config.parallelism": _WHOLE,
+    "services.*.deploy.rollback_config.max_failure_ratio": _RATIO,
+    "services.*.deploy.restart_policy.max_attempts": _WHOLE,
+    "services.*.deploy.placement.max_replicas_per_node": _WHOLE,
+    "services.*.ports.*.target": _WHOLE,
+    "services.*.ports.*.published": _WHOLE,
+    "services.*.ulimits.*": _WHOLE,
+    "services.*.ulimits.*.hard": _WHOLE,
+    "services.*.ulimits.*.soft": _WHOLE,
+    "services.*.oom_score_adj": _WHOLE,
+    "services.*.volumes.*.volume.nocopy": _TRUTH,
+    "services.*.volumes.*.read_only": _TRUTH,
+    **dict.fromkeys((f"services.*.{key}" for key in ("privileged", "read_only", "stdin_open", "tty")), _TRUTH),
+    **dict.fromkeys((f"networks.*.{key}" for key in ("external", "internal", "attachable")), _TRUTH),
+    **dict.fromkeys((f"{kind}.*.external" for kind in ("volumes", "secrets", "configs")), _TRUTH),
+}
+_TRUTHS = {**dict.fromkeys(("y", "yes", "true", "on"), True), **dict.fromkeys(("n", "no", "false", "off"), False)}
+_SUBSTITUTION = r"[_a-z][_a-z0-9]*(?::?[-?][^}]*)?"
+_VARIABLE = re.compile(
+    rf"\$(?:(?P<escaped>\$)|(?P<named>{_SUBSTITUTION})|{{(?P<braced>{_SUBSTITUTION})}}|)", re.IGNORECASE
+)
+_SEPARATORS = (":-", "-", ":?", "?")
+
+
+class StackVariables(Variables):
+    """What `${…}` stands for in a stack file: fewer forms than in Compose (docker/cli `template.go`)."""
+
+    def substitute(self, template: str) -> str:
+        """Replace every variable in a text. Raises `ValueError` in the docker command's words."""
+        return _VARIABLE.sub(lambda found: self._value(found, template), template)
+
+    def _value(self, found: re.Match[str], template: str) -> str:
+        if found["escaped"]:
+            return "$"
+        wanted = found["named"] or found["braced"]
+        if not wanted:
+            raise ValueError(_invalid(template))
+        separator = next((each for each in _SEPARATORS if each in wanted), "")
+        if not separator:
+            return self.values.get(wanted, "")
+        name, _, argument = wanted.partition(separator)
+        value = self.values.get(name)
+        if value is not None and (value or not separator.startswith(":")):
+            return value
+        if separator.endswith("-"):
+            return argument
+        raise ValueError(_invalid(f"required variable {name} is missing a value: {argument}"))
+
+
+def _invalid(template: str) -> str:
+    quoted = json.dumps(template, ensure_ascii=False)
+    return f"invalid interpolation format: {quoted}; you may need to escape any $ with another $"
+
+
+@frozen
+class StackDocument:
+    """A stack's files, read and checked as one; `notices` are what the docker command says on the way."""
+
+    root: Map
+    path: str
+    notices: tuple[str, ...] = ()
+
+    def error(self, message: str, *keys: Key) -> FileError:
+        """Make the error that the value at `keys` is wrong."""
+        return wrong(self.root, keys, message, self.path)
+
+    def section(self, name: str) -> Map:
+        """Give the mapping under a top-level key, empty if there is none."""
+        found = self.root.get(name)
+        return found if isinstance(found, Map) else Map(Place(self.path, 1))
+
+
+def read_document(files: Sequence[File], variables: Variables, latest: str) -> StackDocument:
+    """Read the files of a stack, later ones laid on earlier; `latest` is the format's newest version that is known.
+
+    Raises `FileError`.
+    """
+    raw = [_raw(each) for each in files]
+    version = _version(raw[0][0], latest)
+    merged = Map(Place(raw[0][1], 1))
+    for document, name in raw:
+        merged = _laid_on(merged, _checked(document, name, variables, version, latest))
+    document = unique(merged)
+    assert isinstance(document, Map)
+    return StackDocument(document, raw[0][1], tuple(_notices([each for each, _ in raw])))
+
+
+def _raw(file: File) -> tuple[Map, str]:
+    name = file.place.path if isinstance(file, Map) else str(file)
+    document = load_yaml(file) if isinstance(file, Path) else file
+    if not isinstance(document, Map):
+        raise FileError("top-level object must be a mapping", path=name, line=1)
+    return document, name
+
+
+def _version(document: Map, latest: str) -> str:
+    stated = document.get("version", "")
+    return latest if str(stated) in {"", "3"} else str(stated)
+
+
+def _checked(document: Map, name: str, variables: Variables, version: str, latest: str) -> Map:
+    own = _version(document, latest)
+    if own != version:
+        text = f"version mismatched between two composefiles : {version} and {own}"
+        raise wrong(document, ("version",), text, name)
+    _refuse_forbidden(document, name)
+    try:
+        read = interpolate(document, variables, name)
+    except FileError as error:
+        dotted = re.sub(r"\[\d+\]", ".[]", error.key)
+        text = error.message.replace("interpolation format", f"interpolation format for {dotted}", 1)
+        raise FileError(text, path=error.path, line=error.line, key=error.key) from None
+    _cast(document, read, (), read, name)
+    if version not in VERSIONS or VERSIONS.index(version) > VERSIONS.index(latest):
+        raise wrong(document, ("version",), f"unsupported Compose file version: {version}", name)
+    check(read, STACK_SCHEMA, name)
+    _refuse_newer(read, version, name)
+    assert isinstance(read, Map)
+    return read
+
+
+def _laid_on(base: Map, over: Map) -> Map:
+    try:
+        merged = merge(base, over)
+    except MergeError as error:
+        raise error.place.error(str(error), error.key) from None
+    assert isinstance(merged, Map)
+    return merged
+
+
+def _services(document: Map) -> Iterator[tuple[str, Map]]:
+    services = document.get("services")
+    for name, service in services.items() if isinstance(services, Map) else ():
+        if isinstance(service, Map):
+            yield name, service
+
+
+def _refuse_forbidden(document: Map, path: str) -> None:
+    found = {key: name for name, service in _services(document) for key in _FORBIDDEN if key in service}
+    if found:
+        listed = "\n\n".join(f"{key}: {_FORBIDDEN[key]}" for key in sorted(found))
+        first = min(found)
+        text = f"compose file contains unsupported options:\n\n{listed}\n"
+        raise wrong(document, ("services", found[first], first), text, path)
+
+
+def _notices(documents: Sequence[Map]) -> Iterator[str]:
+    used = {key for document in documents for _, service in _services(document) for key in service}
+    unsupported = [key for key in _UNSUPPORTED if key in used]
+    if unsupported:
+        yield f"Ignoring unsupported options: {', '.join(unsupported)}"
+    deprecated = [f"{key}: {text}" for key, text in _DEPRECATED.items() if key in used]
+    if deprecated:
+        yield "Ignoring deprecated options:\n\n" + "\n\n".join(deprecated)
+
+
+def _refuse_newer(document: Any, version: str, path: str) -> None:
+    """Refuse keys that the file's version of the format does not have."""
+    if version == VERSIONS[-1]:
+        return
+    number = VERSIONS.index(version)
+    for pattern, since in SINCE.items():
+        if VERSIONS.index(since) <= number:
+            continue
+        for keys in _ways(document, pattern.split("."), ()):
+            text = f"additional property {keys[-1]} is not allowed in version {version}: it came with {since}"
+            raise wrong(document, keys, text, path)
+
+
+def _ways(value: Any, pattern: Sequence[str], keys: tuple[Key, ...]) -> Iterator[tuple[Key, ...]]:
+    if not pattern:
+        yield keys
+        return
+    inside: Mapping[Any, Any] = value if isinstance(value, Map) else {}
+    if isinstance(value, Seq):
+        inside = dict(enumerate(value))
+    wanted = list(inside) if pattern[0] == "*" else [key for key in inside if key == pattern[0]]
+    for key in wanted:
+        yield from _ways(inside[key], pattern[1:], (*keys, key))
+
+
+def _cast(before: Any, after: Any, keys: tuple[Key, ...], root: Any, path: str) -> None:
+    """Turn texts that variables changed into the numbers and truth values that stand in their places."""
+    if not isinstance(after, Map | Seq):
+        return
+    items: list[tuple[Any, Any]] = list(after.items()) if isinstance(after, Map) else list(enumerate(after))
+    for key, value in items:
+        way = (*keys, key)
+        if isinstance(value, str) and value != before[key]:
+            kind = _kind_of(way)
+            if kind:
+                after[key] = _casted(value, kind, root, way, path)
+        else:
+            _cast(before[key], value, way, root, path)
+
+
+def _kind_of(keys: tuple[Key, ...]) -> str:
+    for pattern, kind in _CASTS.items():
+        parts = pattern.split(".")
+        if len(parts) == len(keys) and all(part in {"*", key} for part, key in zip(parts, keys, strict=True)):
+            return kind
+    return ""
+
+
+def _casted(value: str, kind: str, root: Any, keys: tuple[Key, ...], path: str) -> Any:
+    try:
+        if kind == _TRUTH:
+            return _TRUTHS[value.lower()]
+        return int(value) if kind == _WHOLE else float(value)
+    except (ValueError, KeyError):
+        parse = {_WHOLE: "strconv.Atoi", _RATIO: "strconv.ParseFloat"}
+        why = (
+            f"invalid boolean: {value}"
+            if kind == _TRUTH
+            else f"{parse[kind]}: parsing {json.dumps(value, ensure_ascii=False)}: invalid syntax"
+        )
+        dotted = ".".join("[]" if isinstance(key, int) else key for key in keys)
+        text = f"error while interpolating {dotted}: failed to cast to expected type: {why}"
+        raise wrong(root, keys, text, path) from None
