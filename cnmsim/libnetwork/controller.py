@@ -19,6 +19,7 @@ from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork import lbsandbox
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
+from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
@@ -255,6 +256,8 @@ class Controller:
                 "[ ingress | internal | attachable | scope ] are not supported."
             )
         if not options.config_from:
+            if self.profile.announces_addresses:
+                Announcing.of(options.driver_opts)
             return
         if options.config_only:
             raise Forbidden("a configuration network cannot depend on another configuration network")

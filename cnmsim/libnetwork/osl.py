@@ -16,14 +16,13 @@ from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
+from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
 from cnmsim.libnetwork.profile import Profile
 
 IPV4_DEFAULT = Prefix.parse("0.0.0.0/0")
 IPV6_DEFAULT = Prefix.parse("::/0")
 _IPV6_METRIC = 1024
-_ANNOUNCEMENTS = 3
-_ANNOUNCEMENT_PAUSE_S = 1.0
 
 
 @define(eq=False)
@@ -61,11 +60,17 @@ class OslNamespace:
         return f"{prefix}{number}"
 
     def add_interface(
-        self, key: str, info: JoinInfo, addresses: EndpointInterface, sysctls: Mapping[str, str] | None = None
+        self,
+        key: str,
+        info: JoinInfo,
+        addresses: EndpointInterface,
+        sysctls: Mapping[str, str] | None = None,
+        *,
+        announcing: Announcing | None = None,
     ) -> str:
         """Bring the device of a join in, address it and set it up; returns its name.
 
-        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name. Raises `SystemFault` in libnetwork's words, with the device back where
+        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name; `announcing` says how its addresses are announced, if at all. Raises `SystemFault` in libnetwork's words, with the device back where
         it came from.
         """
         source = self.namespace if info.created_in_sandbox else self.host
@@ -81,6 +86,8 @@ class OslNamespace:
                 self._bring_in(device, name, info, undo)
                 interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
                 self._configure(interface, info, addresses, sysctls or {})
+                if announcing is not None:
+                    interface.announcements = self._announce(device, addresses, announcing)
             except OSError as error:
                 cause = (error.strerror or str(error)).lower()
                 raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
@@ -120,7 +127,6 @@ class OslNamespace:
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
         device.set_up()
-        interface.announcements = self._announce(device, addresses)
         for static in info.static_routes:
             if not static.prefix.length and not self.profile.static_default_routes:
                 # A default route is installed only for the endpoint that leads out.
@@ -138,12 +144,9 @@ class OslNamespace:
                 f'"{info.source_name}" MAC to "{format_mac(mac)}": {cause}'
             ) from None
 
-    def _announce(self, device: Device, addresses: EndpointInterface) -> list[Timer]:
-        """Tell the link whose addresses these are now, three times (moby `libnetwork/osl/interface_linux.go`).
-
-        Gives the later times.
-        """
-        if not self.profile.announces_addresses:
+    def _announce(self, device: Device, addresses: EndpointInterface, announcing: Announcing) -> list[Timer]:
+        """Tell the link whose addresses these are now. Gives the later times (moby `libnetwork/osl/interface_linux.go`)."""
+        if not announcing.count:
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
@@ -154,7 +157,7 @@ class OslNamespace:
 
         tell()
         clock = self.namespace.clock
-        return [clock.call_later(count * _ANNOUNCEMENT_PAUSE_S, tell) for count in range(1, _ANNOUNCEMENTS)]
+        return [clock.call_later(count * announcing.pause_s, tell) for count in range(1, announcing.count)]
 
     def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
         scope = "link" if next_hop is None else "global"

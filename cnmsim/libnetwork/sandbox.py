@@ -16,6 +16,7 @@ from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.driver import SandboxContext, publisher
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.gateway import (
@@ -169,7 +170,11 @@ class Sandbox:
             self.dns.start_resolver()
         if endpoint.join_info.source_name:
             endpoint.interface_name = osl.add_interface(
-                endpoint.id, endpoint.join_info, endpoint.interface, endpoint.sysctls
+                endpoint.id,
+                endpoint.join_info,
+                endpoint.interface,
+                endpoint.sysctls,
+                announcing=Announcing.of(endpoint.network.driver_opts) if osl.profile.announces_addresses else None,
             )
             self._serve(endpoint)
 

@@ -1,0 +1,47 @@
+"""How often a new interface tells its link whose addresses these are now, by the options of its network.
+
+Source: moby `daemon/libnetwork/{network,network_unix}.go`, `daemon/libnetwork/osl/interface_linux.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from cnmsim.errors import SystemFault
+
+COUNT_OPTION = "com.docker.network.advertise_addr_nmsgs"
+PAUSE_OPTION = "com.docker.network.advertise_addr_ms"
+_COUNTS = (0, 3)
+_PAUSES_MS = (100, 2000)
+#: What Go's strconv.Atoi reads.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+@frozen
+class Announcing:
+    """`count` announcements, `pause_s` seconds apart (RFC 5227 §2.3 and RFC 4861 §7.2.6, as many)."""
+
+    count: int = 3
+    pause_s: float = 1.0
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Announcing:
+        """Read the driver options of a network. Raises `SystemFault` with a line for each that is wrong."""
+        faults: list[str] = []
+        count, pause_ms = 3, 1000
+        if (text := options.get(COUNT_OPTION)) is not None:
+            if not _INTEGER.fullmatch(text):
+                faults.append(f'value for option {COUNT_OPTION} "{text}" must be an integer')
+            elif not _COUNTS[0] <= (count := int(text)) <= _COUNTS[1]:
+                faults.append(f"{COUNT_OPTION} must be in the range {_COUNTS[0]} to {_COUNTS[1]}")
+        if (text := options.get(PAUSE_OPTION)) is not None:
+            if not _INTEGER.fullmatch(text):
+                faults.append(f'value for option {PAUSE_OPTION} "{text}" must be integer milliseconds')
+            elif not _PAUSES_MS[0] <= (pause_ms := int(text)) <= _PAUSES_MS[1]:
+                faults.append(f"{PAUSE_OPTION} must be in the range {_PAUSES_MS[0]} to {_PAUSES_MS[1]}")
+        if faults:
+            raise SystemFault("\n".join(faults))
+        return cls(count, pause_ms / 1000)
