@@ -33,11 +33,12 @@ _BRIDGE_MODES = frozenset({MacvlanMode.BRIDGE})
 class MacvlanPort:
     """The children of one parent, and where a frame that the parent received goes among them."""
 
-    __slots__ = ("_children", "lower")
+    __slots__ = ("_active", "_children", "lower")
 
     def __init__(self, lower: Device) -> None:
         self.lower = lower
         self._children: list[Macvlan] = []
+        self._active: dict[Mac, Macvlan] = {}
 
     @property
     def children(self) -> list[Macvlan]:
@@ -51,7 +52,11 @@ class MacvlanPort:
 
     def active(self, mac: Mac) -> Macvlan | None:
         """Give the child that is up and has this MAC (macvlan_hash_lookup)."""
-        return next((child for child in self._children if child.mac == mac and child.is_up), None)
+        return self._active.get(mac)
+
+    def child_changed(self) -> None:
+        """Take note that a child came, went, went up or down, or has another MAC."""
+        self._active = {child.mac: child for child in self._children if child.is_up}
 
     def is_busy(self, mac: Mac) -> bool:
         """Tell whether the parent or a child that is up has this MAC."""
@@ -93,6 +98,7 @@ class MacvlanPort:
         """Let the child of a passthru port follow its parent's MAC."""
         if self.is_passthru:
             Device.set_mac(self._children[0], self.lower.mac)
+            self.child_changed()
 
 
 class Macvlan(Upper):
@@ -148,6 +154,11 @@ class Macvlan(Upper):
         if mac != self.mac and self.port.is_busy(mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_mac(mac)
+        self.port.child_changed()
+
+    def _link_changed(self) -> None:
+        self.port.child_changed()
+        super()._link_changed()
 
     def _put_on_wire(self, frame: bytes) -> None:
         if self._mode is MacvlanMode.BRIDGE:
@@ -165,5 +176,6 @@ class Macvlan(Upper):
         """Leave the parent, which has no port any more once the last child has left."""
         super().detach()
         self.port.children.remove(self)
+        self.port.child_changed()
         if not self.port.children:
             stack_of(self.lower).port = None
