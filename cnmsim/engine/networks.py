@@ -235,7 +235,7 @@ class Networks:
             if pools and asked:
                 shown = zip(asked, [*pools, *[None] * len(asked)], strict=False)
                 configs += [self._asked_view(config, pool) for config, pool in shown]
-            elif asked and self.engine.profile.echoes_unused_ipv6_config:
+            elif asked and (network.config_only or self.engine.profile.echoes_unused_ipv6_config):
                 configs += [self._asked_view(config, None) for config in asked]
             else:
                 missing += pools

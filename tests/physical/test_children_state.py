@@ -73,4 +73,10 @@ def test_a_configuration_is_used_again_after_a_restart(tmp_path: Path, release: 
     rest = again.host("node1").docker.rest  # type: ignore[union-attr]
     shown = rest.networks.inspect("lan")
     assert (shown["ConfigFrom"], shown["Options"]) == ({"Network": "conf"}, {"parent": "eth0"})
-    assert rest.networks.inspect("conf")["ConfigOnly"]
+    kept = rest.networks.inspect("conf")
+    assert (kept["ConfigOnly"], kept["Driver"], kept["Scope"], kept["IPAM"]["Config"]) == (
+        True,
+        "null",
+        "local",
+        [pool],
+    )
