@@ -6,15 +6,13 @@ v28.5.2), and what plugins were asked by a 26.1.5.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from attrs import define, field
 
 from cnmsim.errors import EngineError, SystemFault
-from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
     LOCAL_SCOPE,
@@ -24,59 +22,26 @@ from cnmsim.libnetwork.driver import (
     JoinInfo,
     NetworkRequest,
     SandboxContext,
-    StaticRoute,
 )
-from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
+from cnmsim.libnetwork.drivers.remoteapi import (
+    ANSWERS,
+    endpoint_options,
+    ipam_data,
+    parse_cidr,
+    parse_mac_address,
+    ports,
+    read_join,
+    with_length,
+)
+from cnmsim.libnetwork.options import EndpointOptions
 from cnmsim.libnetwork.plugins.client import PluginClient, PluginFault
-from cnmsim.libnetwork.plugins.gojson import Kind, Shape
 from cnmsim.libnetwork.profile import Profile
 
 _GENERIC = "com.docker.network.generic"
 _ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"
 _INTERNAL = "com.docker.network.internal"
-_PORT_MAP, _EXPOSED_PORTS = "com.docker.network.portmap", "com.docker.network.endpoint.exposedports"
-_MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
 _NO_PROXY_6_TO_4 = "com.docker.network.driver.private.no_proxy_6to4"
 _NODE_DISCOVERY = 1
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
-_CONNECTED = 1
-
-_ERR: Mapping[str, Kind] = {"Err": "string"}
-_INTERFACE = Shape("EndpointInterface", {"Address": "string", "AddressIPv6": "string", "MacAddress": "string"})
-_NAMES = Shape("InterfaceName", {"SrcName": "string", "DstName": "string", "DstPrefix": "string"})
-_ROUTE = Shape("StaticRoute", {"Destination": "string", "RouteType": "int", "NextHop": "string"})
-
-
-def _answer(name: str, **fields: Kind) -> Shape:
-    return Shape(name, fields, embedded=_ERR)
-
-
-_ANSWERS = {
-    "GetCapabilities": _answer(
-        "GetCapabilityResponse", Scope="string", ConnectivityScope="string", GwAllocChecker="bool"
-    ),
-    "AllocateNetwork": _answer("AllocateNetworkResponse", Options="strings"),
-    "FreeNetwork": _answer("FreeNetworkResponse"),
-    "GwAllocCheck": _answer("GwAllocCheckerResponse", SkipIPv4="bool", SkipIPv6="bool"),
-    "CreateNetwork": _answer("CreateNetworkResponse"),
-    "DeleteNetwork": _answer("DeleteNetworkResponse"),
-    "CreateEndpoint": _answer("CreateEndpointResponse", Interface=_INTERFACE),
-    "DeleteEndpoint": _answer("DeleteEndpointResponse"),
-    "EndpointOperInfo": _answer("EndpointInfoResponse", Value="map"),
-    "Join": _answer(
-        "JoinResponse",
-        InterfaceName=_NAMES,
-        Gateway="string",
-        GatewayIPv6="string",
-        StaticRoutes=(_ROUTE,),
-        DisableGatewayService="bool",
-    ),
-    "Leave": _answer("LeaveResponse"),
-    "ProgramExternalConnectivity": _answer("ProgramExternalConnectivityResponse"),
-    "RevokeExternalConnectivity": _answer("RevokeExternalConnectivityResponse"),
-    "DiscoverNew": _answer("DiscoveryResponse"),
-    "DiscoverDelete": _answer("DiscoveryResponse"),
-}
 
 
 @define
@@ -127,8 +92,8 @@ class RemoteDriver:
             "CreateNetwork",
             NetworkID=request.id,
             Options=self._network_options(request),
-            IPv4Data=_ipam_data(request.ipv4),
-            IPv6Data=_ipam_data(request.ipv6),
+            IPv4Data=ipam_data(request.ipv4),
+            IPv6Data=ipam_data(request.ipv6),
         )
         if request.internal:
             self._internal.add(request.id)
@@ -154,8 +119,8 @@ class RemoteDriver:
             "AllocateNetwork",
             NetworkID=network_id,
             Options=dict(sorted(options.items())),
-            IPv4Data=_ipam_data(ipv4),
-            IPv6Data=_ipam_data(ipv6),
+            IPv4Data=ipam_data(ipv4),
+            IPv6Data=ipam_data(ipv6),
         )
         return dict(told.get("Options", {}))
 
@@ -174,11 +139,11 @@ class RemoteDriver:
             NetworkID=network_id,
             EndpointID=endpoint_id,
             Interface={
-                "Address": _with_length(interface.ipv4),
-                "AddressIPv6": _with_length(interface.ipv6),
+                "Address": with_length(interface.ipv4),
+                "AddressIPv6": with_length(interface.ipv6),
                 "MacAddress": format_mac(interface.mac) if interface.mac is not None else "",
             },
-            Options=_endpoint_options(options),
+            Options=endpoint_options(options),
         )
         before = interface.mac, interface.ipv4, interface.ipv6
         try:
@@ -193,9 +158,9 @@ class RemoteDriver:
     ) -> tuple[Mac | None, list[tuple[Address, int]]]:
         told = told or {}
         try:
-            addresses = [_parse_cidr(text) for key in ("Address", "AddressIPv6") if (text := told.get(key))]
+            addresses = [parse_cidr(text) for key in ("Address", "AddressIPv6") if (text := told.get(key))]
             mac = told.get("MacAddress")
-            return _parse_mac(mac) if mac else None, addresses
+            return parse_mac_address(mac) if mac else None, addresses
         except ValueError as error:
             if self.profile.plugin_answers_are_rolled_back:
                 self._roll_back(str(error), "DeleteEndpoint", network_id, endpoint_id)
@@ -223,12 +188,12 @@ class RemoteDriver:
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Have the plugin plug an endpoint in: it names a device of the host, gateways and routes."""
-        options = _ports(sandbox.exposed_ports, sandbox.port_bindings)
+        options = ports(sandbox.exposed_ports, sandbox.port_bindings)
         told = self._call(
             "Join", NetworkID=network_id, EndpointID=endpoint_id, SandboxKey=sandbox.key, Options=options
         )
         try:
-            _read_join(told, info)
+            read_join(told, info)
         except ValueError as error:
             if self.profile.plugin_answers_are_rolled_back:
                 self._roll_back(str(error), "Leave", network_id, endpoint_id)
@@ -312,53 +277,10 @@ class _Modified(ValueError):
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
-    told = client.call(f"NetworkDriver.{method}", argument, _ANSWERS[method])
+    told = client.call(f"NetworkDriver.{method}", argument, ANSWERS[method])
     if told.get("Err"):
         raise SystemFault(f"remote: {told['Err']}")
     return told
-
-
-def _ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
-    found = []
-    for info in infos:
-        length = info.pool.length
-        entry: dict[str, Any] = {"AddressSpace": info.space}
-        if info.aux_addresses:
-            entry["AuxAddresses"] = {
-                key: f"{format_ip(address)}/{length}" for key, address in sorted(info.aux_addresses.items())
-            }
-        if info.gateway is not None:
-            entry["Gateway"] = info.gateway_interface
-        entry["Pool"] = str(info.pool)
-        found.append(entry)
-    return found
-
-
-def _ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
-    return {
-        _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(each.protocol, 0), "Port": each.port} for each in exposed],
-        _PORT_MAP: [
-            {
-                "Proto": _PROTOCOLS.get(each.protocol, 0),
-                "IP": "",
-                "Port": each.container_port,
-                "HostIP": format_ip(each.host_ip) if each.host_ip is not None else "",
-                "HostPort": each.host_port,
-                "HostPortEnd": each.last_host_port,
-            }
-            for each in bindings
-        ],
-    }
-
-
-def _endpoint_options(options: EndpointOptions) -> dict[str, Any]:
-    ports = {} if options.says_no_ports else _ports(options.exposed_ports, options.port_bindings)
-    mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
-    return dict(sorted({**options.driver_opts, **ports, **mac}.items()))
-
-
-def _with_length(assigned: tuple[Address, int] | None) -> str:
-    return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
 
 
 def _take_over(interface: EndpointInterface, mac: Mac | None, addresses: Sequence[tuple[Address, int]]) -> None:
@@ -372,68 +294,10 @@ def _take_over(interface: EndpointInterface, mac: Mac | None, addresses: Sequenc
         interface.mac = mac
     for assigned in addresses:
         attribute = "ipv4" if len(assigned[0]) == 4 else "ipv6"
-        present = _with_length(getattr(interface, attribute))
+        present = with_length(getattr(interface, attribute))
         if present:
             raise _Modified(
                 f"driver modified interface address: endpoint interface IP present ({present}). "
-                f"Cannot be modified with ({_with_length(assigned)})."
+                f"Cannot be modified with ({with_length(assigned)})."
             )
         setattr(interface, attribute, assigned)
-
-
-def _read_join(told: dict[str, Any], info: JoinInfo) -> None:
-    names = told.get("InterfaceName") or {}
-    info.source_name = names.get("SrcName", "")
-    info.destination_prefix = names.get("DstPrefix", "")
-    for key, family in (("Gateway", 4), ("GatewayIPv6", 6)):
-        text = told.get(key)
-        if not text:
-            continue
-        gateway = _parse_ip(text)
-        if gateway is None:
-            raise ValueError(f'unable to parse {key} "{text}"')
-        if (6 if len(gateway) == 16 else 4) != family:
-            raise ValueError(
-                f"failed to set gateway while updating gateway: route for the gateway {text} could not be found: "
-                "network is unreachable"
-            )
-        setattr(info, f"gateway{family}", gateway)
-    info.static_routes = [_read_route(route) for route in told.get("StaticRoutes", ())]
-    info.disable_gateway_service = told.get("DisableGatewayService", False)
-
-
-def _read_route(told: dict[str, Any]) -> StaticRoute:
-    destination = told.get("Destination", "")
-    cidr = _parse_cidr(destination) if destination else None
-    text = told.get("NextHop", "")
-    next_hop = _parse_ip(text) if text else None
-    if text and next_hop is None:
-        raise ValueError(f"failed to parse nexthop IP {text}")
-    if cidr is None:
-        cidr = (bytes(len(next_hop or bytes(4))), 0)
-    if told.get("RouteType", 0) == _CONNECTED:
-        next_hop = None
-    return StaticRoute(Prefix.of(*cidr), next_hop)
-
-
-def _parse_ip(text: str) -> Address | None:
-    with suppress(ValueError):
-        return parse_ip(text)
-    return None
-
-
-def _parse_cidr(text: str) -> tuple[Address, int]:
-    address, slash, length = text.partition("/")
-    parsed = _parse_ip(address)
-    fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
-    if not fits:
-        raise ValueError(f"invalid CIDR address: {text}")
-    assert parsed is not None
-    return parsed, int(length)
-
-
-def _parse_mac(text: str) -> Mac:
-    try:
-        return parse_mac(text)
-    except ValueError:
-        raise ValueError(f"address {text}: invalid MAC address") from None

@@ -1,0 +1,166 @@
+"""The bodies of `NetworkDriver` calls: what is sent, and how answers are read.
+
+Source: moby `daemon/libnetwork/drivers/remote/api/api.go`, `driverapi/ipamdata.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, parse_ip, parse_mac
+from cnmsim.libnetwork.driver import IpamInfo, JoinInfo, StaticRoute
+from cnmsim.libnetwork.options import EndpointOptions, PortBinding, TransportPort
+from cnmsim.libnetwork.plugins.gojson import Kind, Shape
+
+_PORT_MAP, _EXPOSED_PORTS = "com.docker.network.portmap", "com.docker.network.endpoint.exposedports"
+_MAC_ADDRESS = "com.docker.network.endpoint.macaddress"
+_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}
+_CONNECTED = 1
+
+_ERR: Mapping[str, Kind] = {"Err": "string"}
+_INTERFACE = Shape("EndpointInterface", {"Address": "string", "AddressIPv6": "string", "MacAddress": "string"})
+_NAMES = Shape("InterfaceName", {"SrcName": "string", "DstName": "string", "DstPrefix": "string"})
+_ROUTE = Shape("StaticRoute", {"Destination": "string", "RouteType": "int", "NextHop": "string"})
+
+
+def _answer(name: str, **fields: Kind) -> Shape:
+    return Shape(name, fields, embedded=_ERR)
+
+
+ANSWERS = {
+    "GetCapabilities": _answer(
+        "GetCapabilityResponse", Scope="string", ConnectivityScope="string", GwAllocChecker="bool"
+    ),
+    "AllocateNetwork": _answer("AllocateNetworkResponse", Options="strings"),
+    "FreeNetwork": _answer("FreeNetworkResponse"),
+    "GwAllocCheck": _answer("GwAllocCheckerResponse", SkipIPv4="bool", SkipIPv6="bool"),
+    "CreateNetwork": _answer("CreateNetworkResponse"),
+    "DeleteNetwork": _answer("DeleteNetworkResponse"),
+    "CreateEndpoint": _answer("CreateEndpointResponse", Interface=_INTERFACE),
+    "DeleteEndpoint": _answer("DeleteEndpointResponse"),
+    "EndpointOperInfo": _answer("EndpointInfoResponse", Value="map"),
+    "Join": _answer(
+        "JoinResponse",
+        InterfaceName=_NAMES,
+        Gateway="string",
+        GatewayIPv6="string",
+        StaticRoutes=(_ROUTE,),
+        DisableGatewayService="bool",
+    ),
+    "Leave": _answer("LeaveResponse"),
+    "ProgramExternalConnectivity": _answer("ProgramExternalConnectivityResponse"),
+    "RevokeExternalConnectivity": _answer("RevokeExternalConnectivityResponse"),
+    "DiscoverNew": _answer("DiscoveryResponse"),
+    "DiscoverDelete": _answer("DiscoveryResponse"),
+}
+
+
+def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
+    """Write pools as a plugin is told of them."""
+    found = []
+    for info in infos:
+        length = info.pool.length
+        entry: dict[str, Any] = {"AddressSpace": info.space}
+        if info.aux_addresses:
+            entry["AuxAddresses"] = {
+                key: f"{format_ip(address)}/{length}" for key, address in sorted(info.aux_addresses.items())
+            }
+        if info.gateway is not None:
+            entry["Gateway"] = info.gateway_interface
+        entry["Pool"] = str(info.pool)
+        found.append(entry)
+    return found
+
+
+def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
+    """Write exposed and published ports as options."""
+    return {
+        _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(each.protocol, 0), "Port": each.port} for each in exposed],
+        _PORT_MAP: [
+            {
+                "Proto": _PROTOCOLS.get(each.protocol, 0),
+                "IP": "",
+                "Port": each.container_port,
+                "HostIP": format_ip(each.host_ip) if each.host_ip is not None else "",
+                "HostPort": each.host_port,
+                "HostPortEnd": each.last_host_port,
+            }
+            for each in bindings
+        ],
+    }
+
+
+def endpoint_options(options: EndpointOptions) -> dict[str, Any]:
+    """Write what an endpoint is to be."""
+    told = {} if options.says_no_ports else ports(options.exposed_ports, options.port_bindings)
+    mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
+    return dict(sorted({**options.driver_opts, **told, **mac}.items()))
+
+
+def with_length(assigned: tuple[Address, int] | None) -> str:
+    """Write an address with the length of its prefix; "" for none."""
+    return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
+
+
+def read_join(told: dict[str, Any], info: JoinInfo) -> None:
+    """Read the answer to a join into `info`. Raises `ValueError` in the engine's words."""
+    names = told.get("InterfaceName") or {}
+    info.source_name = names.get("SrcName", "")
+    info.destination_prefix = names.get("DstPrefix", "")
+    for key, family in (("Gateway", 4), ("GatewayIPv6", 6)):
+        text = told.get(key)
+        if not text:
+            continue
+        gateway = _parse_ip(text)
+        if gateway is None:
+            raise ValueError(f'unable to parse {key} "{text}"')
+        if (6 if len(gateway) == 16 else 4) != family:
+            raise ValueError(
+                f"failed to set gateway while updating gateway: route for the gateway {text} could not be found: "
+                "network is unreachable"
+            )
+        setattr(info, f"gateway{family}", gateway)
+    info.static_routes = [_read_route(route) for route in told.get("StaticRoutes", ())]
+    info.disable_gateway_service = told.get("DisableGatewayService", False)
+
+
+def _read_route(told: dict[str, Any]) -> StaticRoute:
+    destination = told.get("Destination", "")
+    cidr = parse_cidr(destination) if destination else None
+    text = told.get("NextHop", "")
+    next_hop = _parse_ip(text) if text else None
+    if text and next_hop is None:
+        raise ValueError(f"failed to parse nexthop IP {text}")
+    if cidr is None:
+        cidr = (bytes(len(next_hop or bytes(4))), 0)
+    if told.get("RouteType", 0) == _CONNECTED:
+        next_hop = None
+    return StaticRoute(Prefix.of(*cidr), next_hop)
+
+
+def _parse_ip(text: str) -> Address | None:
+    with suppress(ValueError):
+        return parse_ip(text)
+    return None
+
+
+def parse_cidr(text: str) -> tuple[Address, int]:
+    """Read an address with the length of its prefix. Raises `ValueError` in Go's words."""
+    address, slash, length = text.partition("/")
+    parsed = _parse_ip(address)
+    fits = slash and length.isascii() and length.isdigit() and parsed and int(length) <= len(parsed) * 8
+    if not fits:
+        raise ValueError(f"invalid CIDR address: {text}")
+    assert parsed is not None
+    return parsed, int(length)
+
+
+def parse_mac_address(text: str) -> Mac:
+    """Read a MAC address. Raises `ValueError` in Go's words."""
+    try:
+        return parse_mac(text)
+    except ValueError:
+        raise ValueError(f"address {text}: invalid MAC address") from None
