@@ -177,7 +177,7 @@ class FakeCluster:
     clock: Clock = field(factory=Clock)
     version: str = "29.7.2"
     has_ingress: bool = True
-    pools: tuple[str, ...] = ()
+    pools: tuple[str, ...] | None = None
     subnet_size: int = 0
     store: Store = field(init=False)
     random: Random = field(init=False)

@@ -228,7 +228,7 @@ class ClusterMachine(RuleBasedStateMachine):
                 assert {node.id for node in eligible} <= {task.node_id for task in running}
                 assert len({task.node_id for task in wanted}) == len(wanted)
             else:
-                assert sorted(task.slot for task in wanted) == list(range(1, service.spec.mode.replicas + 1))
+                assert len({task.slot for task in wanted}) == len(wanted) == service.spec.mode.replicas
                 # The scheduler forgets a pending task once the service has a newer spec, as the real one does.
                 pending = [task for task in wanted if task.state is TaskState.PENDING]
                 forgotten = pending if service.previous_spec is not None else []
@@ -238,7 +238,7 @@ class ClusterMachine(RuleBasedStateMachine):
         if isinstance(service.spec.mode, Global):
             assert {node.id for node in eligible} <= {task.node_id for task in wanted}
         else:
-            assert {task.slot for task in wanted} == set(range(1, service.spec.mode.replicas + 1))
+            assert len({task.slot for task in wanted}) == service.spec.mode.replicas
 
     def give_everything_back(self):
         cluster = self.cluster

@@ -1,0 +1,267 @@
+"""Objects as the Engine API prints and reads them."""
+
+import json
+
+import pytest
+from attrs import evolve
+from fakes import FakeCluster
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.objects import (
+    Annotations,
+    Cluster,
+    ConfigSpec,
+    Global,
+    GlobalJob,
+    Replicated,
+    ReplicatedJob,
+    Secret,
+    SecretSpec,
+    TaskState,
+)
+from cnmsim.swarm.objects.convert import (
+    cluster_spec_from_api,
+    config_spec_from_api,
+    network_resource,
+    network_spec_from_api,
+    node_spec_from_api,
+    node_to_api,
+    secret_spec_from_api,
+    secret_to_api,
+    swarm_to_api,
+    task_to_api,
+)
+from cnmsim.swarm.objects.convert_service import service_spec_from_api, service_spec_to_api, service_to_api
+from cnmsim.swarm.objects.defaults import interpolate
+from cnmsim.swarm.objects.json import moment
+
+#: What `docker service create --name web --publish 8080:80 --replicas 2 --network … nginx` sends.
+SENT = {
+    "Name": "web",
+    "Labels": {},
+    "TaskTemplate": {
+        "ContainerSpec": {
+            "Image": "nginx:latest",
+            "Env": ["A=1"],
+            "DNSConfig": {},
+            "Secrets": [
+                {
+                    "File": {"Name": "key", "UID": "0", "GID": "0", "Mode": 292},
+                    "SecretID": "secretid",
+                    "SecretName": "key",
+                }
+            ],
+            "Mounts": [{"Type": "volume", "Source": "data", "Target": "/data"}],
+        },
+        "Resources": {"Limits": {"Pids": 5}, "Reservations": {"MemoryBytes": 4194304}},
+        "RestartPolicy": {"Condition": "on-failure", "Delay": 1000000000},
+        "Placement": {
+            "Constraints": ["node.role==worker"],
+            "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.zone"}}],
+            "MaxReplicas": 2,
+        },
+        "Networks": [{"Target": "netid", "Aliases": ["front"]}],
+        "ForceUpdate": 0,
+    },
+    "Mode": {"Replicated": {"Replicas": 2}},
+    "UpdateConfig": {"Parallelism": 2, "MaxFailureRatio": 0.25, "Order": "start-first", "FailureAction": "rollback"},
+    "EndpointSpec": {
+        "Mode": "vip",
+        "Ports": [{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "ingress"}],
+    },
+}
+
+
+def test_a_spec_is_printed_as_it_was_sent_in_the_order_of_the_engine():
+    printed = service_spec_to_api(service_spec_from_api(SENT))
+    expected = {
+        "Name": "web",
+        "Labels": {},
+        "TaskTemplate": {
+            "ContainerSpec": {
+                "Image": "nginx:latest",
+                "Env": ["A=1"],
+                "Mounts": [{"Type": "volume", "Source": "data", "Target": "/data"}],
+                "DNSConfig": {},
+                "Secrets": SENT["TaskTemplate"]["ContainerSpec"]["Secrets"],
+                "Isolation": "default",
+            },
+            "Resources": {"Limits": {"Pids": 5}, "Reservations": {"MemoryBytes": 4194304}},
+            "RestartPolicy": {"Condition": "on-failure", "Delay": 1000000000, "MaxAttempts": 0},
+            "Placement": SENT["TaskTemplate"]["Placement"],
+            "Networks": [{"Target": "netid", "Aliases": ["front"]}],
+            "ForceUpdate": 0,
+            "Runtime": "container",
+        },
+        "Mode": {"Replicated": {"Replicas": 2}},
+        "UpdateConfig": {
+            "Parallelism": 2,
+            "FailureAction": "rollback",
+            "MaxFailureRatio": 0.25,
+            "Order": "start-first",
+        },
+        "EndpointSpec": SENT["EndpointSpec"],
+    }
+    assert json.dumps(printed) == json.dumps(expected)
+
+
+def test_what_is_printed_is_read_as_the_same_spec():
+    spec = service_spec_from_api(SENT)
+    assert service_spec_from_api(service_spec_to_api(spec)) == spec
+    full = interpolate(spec)
+    assert service_spec_from_api(service_spec_to_api(full)) == full
+
+
+def test_defaults_are_filled_in_where_asked_for():
+    spec = interpolate(service_spec_from_api({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}))
+    printed = service_spec_to_api(spec)
+    update = {
+        "Parallelism": 1,
+        "FailureAction": "pause",
+        "Monitor": 5000000000,
+        "MaxFailureRatio": 0,
+        "Order": "stop-first",
+    }
+    assert printed["UpdateConfig"] == printed["RollbackConfig"] == update
+    assert printed["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] == 10_000_000_000
+    assert printed["TaskTemplate"]["RestartPolicy"] == {"Condition": "any", "Delay": 5_000_000_000, "MaxAttempts": 0}
+    assert printed["TaskTemplate"]["Resources"] == printed["TaskTemplate"]["Placement"] == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ({}, Replicated(1)),
+        ({"Replicated": {}}, Replicated(1)),
+        ({"Replicated": {"Replicas": 0}}, Replicated(0)),
+        ({"Global": {}}, Global()),
+        ({"GlobalJob": {}}, GlobalJob()),
+        ({"ReplicatedJob": {"MaxConcurrent": 3}}, ReplicatedJob(3, 3)),
+        ({"ReplicatedJob": {"TotalCompletions": 5}}, ReplicatedJob(1, 5)),
+    ],
+)
+def test_modes(mode, expected):
+    assert service_spec_from_api({**SENT, "Mode": mode}).mode == expected
+
+
+def changed(**template):
+    return {**SENT, "TaskTemplate": {**SENT["TaskTemplate"], **template}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ({**SENT, "Mode": {"Global": {}, "Replicated": {}}}, "must specify only one service mode"),
+        ({**SENT, "EndpointSpec": {"Mode": "roundrobin"}}, 'invalid resolution mode: "roundrobin"'),
+        ({**SENT, "UpdateConfig": {"FailureAction": "stop"}}, "unrecognized update failure action stop"),
+        ({**SENT, "UpdateConfig": {"Order": "last"}}, "unrecognized update order last"),
+        (changed(RestartPolicy={"Condition": "often"}), 'invalid RestartCondition: "often"'),
+        (changed(Runtime="wasm"), "unsupported runtime"),
+        (changed(ContainerSpec=None), "mismatched Runtime and *Spec fields"),
+        (changed(ContainerSpec={"Mounts": [{"Type": "nfs"}]}), 'invalid MountType: "nfs"'),
+        (changed(ContainerSpec={"Configs": [{"ConfigID": "x"}]}), "invalid Config: either File or Runtime should be set"),
+        (changed(Resources={"SwapBytes": 1}), "memory swap provided, but no memory-limit was set"),
+    ],
+)  # fmt: skip
+def test_specs_that_cannot_be_read(sent, text):
+    with pytest.raises(InvalidParameter) as refusal:
+        service_spec_from_api(sent)
+    assert refusal.value.message == text
+
+
+def test_node_specs():
+    spec = node_spec_from_api({"Role": "Manager", "Availability": "drain", "Labels": {"a": "b"}})
+    assert (spec.desired_role.value, spec.availability.value, spec.annotations.labels) == (
+        "manager",
+        "drain",
+        {"a": "b"},
+    )
+    with pytest.raises(InvalidParameter, match=r'^invalid Role: "boss"$'):
+        node_spec_from_api({"Role": "boss", "Availability": "active"})
+    with pytest.raises(InvalidParameter, match=r'^invalid Availability: "asleep"$'):
+        node_spec_from_api({"Role": "worker", "Availability": "asleep"})
+
+
+def test_a_cluster_in_full():
+    cluster = FakeCluster()
+    cluster.add_nodes(1, labels={"zone": "east"})
+    cluster.run(1)
+    network = cluster.manager.control.create_network(
+        network_spec_from_api({"Name": "net", "Driver": "overlay", "Attachable": True, "Labels": {"a": "b"}})
+    )
+    cluster.run(0)
+    template = {"ContainerSpec": {"Image": "nginx"}, "Networks": [{"Target": network.id}]}
+    made = cluster.manager.control.create_service(service_spec_from_api({**SENT, "TaskTemplate": template}))
+    cluster.run(2)
+    service = service_to_api(cluster.store.services.get(made.id))
+    assert list(service) == ["ID", "Version", "CreatedAt", "UpdatedAt", "Spec", "Endpoint"]
+    assert service["CreatedAt"] == "2026-01-01T00:00:01Z"
+    ingress = cluster.manager.control.find_network("ingress")
+    assert service["Endpoint"] == {
+        "Spec": SENT["EndpointSpec"],
+        "Ports": SENT["EndpointSpec"]["Ports"],
+        "VirtualIPs": [
+            {"NetworkID": ingress.id, "Addr": "10.0.0.3/24"},
+            {"NetworkID": network.id, "Addr": "10.0.1.2/24"},
+        ],
+    }
+    task = task_to_api(cluster.tasks(made.id)[0])
+    assert list(task) == [
+        "ID", "Version", "CreatedAt", "UpdatedAt", "Labels", "Spec", "ServiceID", "Slot", "NodeID", "Status",
+        "DesiredState", "NetworksAttachments", "Volumes",
+    ]  # fmt: skip
+    assert (task["DesiredState"], task["Status"]["State"], task["Status"]["PortStatus"]) == ("running", "running", {})
+    attached = task["NetworksAttachments"][1]
+    assert attached["Addresses"] == ["10.0.1.3/24"]
+    assert attached["Network"]["IPAMOptions"] == {
+        "Driver": {"Name": "default"},
+        "Configs": [{"Subnet": "10.0.1.0/24", "Gateway": "10.0.1.1"}],
+    }
+    assert attached["Network"]["Spec"] == {
+        "Name": "net",
+        "Labels": {"a": "b"},
+        "DriverConfiguration": {"Name": "overlay"},
+        "Attachable": True,
+        "Scope": "swarm",
+    }
+    node = node_to_api(cluster.manager.control.list_nodes()[0])
+    assert node["Spec"] == {"Labels": {"zone": "east"}, "Role": "manager", "Availability": "active"}
+    assert node["Status"] == {"State": "ready", "Addr": "192.0.2.1"}
+    assert node["Description"]["Engine"]["Plugins"][0] == {"Type": "Network", "Name": "bridge"}
+    resource = network_resource(cluster.manager.control.get_network(network.id))
+    assert resource["Options"] == {"com.docker.network.driver.overlay.vxlanid_list": "4097"}
+    assert resource["IPAM"] == {
+        "Driver": "default",
+        "Options": None,
+        "Config": [{"Subnet": "10.0.1.0/24", "Gateway": "10.0.1.1"}],
+    }
+    swarm = swarm_to_api(cluster.manager.control.get_cluster())
+    assert swarm["Spec"]["Orchestration"] == {"TaskHistoryRetentionLimit": 5}
+    assert swarm["Spec"]["CAConfig"] == {"NodeCertExpiry": 7776000000000000}
+    assert swarm["JoinTokens"] == {"Worker": "worker", "Manager": "manager"}
+    assert (swarm["DefaultAddrPool"], swarm["SubnetSize"], swarm["DataPathPort"]) == (["10.0.0.0/8"], 24, 4789)
+    assert json.dumps([service, task, node, resource, swarm])
+
+
+def test_secrets_and_configs_hold_bytes():
+    spec = secret_spec_from_api({"Name": "key", "Data": "aHVzaA=="})
+    assert spec == SecretSpec(Annotations("key"), b"hush")
+    assert secret_to_api(Secret("id", spec))["Spec"] == {"Name": "key", "Labels": {}, "Data": "aHVzaA=="}
+    assert config_spec_from_api({"Name": "c", "Data": ""}) == ConfigSpec(Annotations("c"))
+    with pytest.raises(ValueError, match="base64"):
+        secret_spec_from_api({"Name": "key", "Data": "a!"})
+
+
+def test_settings_that_are_not_given_stay():
+    current = evolve(Cluster("id").spec, task_history_retention_limit=9)
+    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}}, current)
+    assert (changed.task_history_retention_limit, changed.heartbeat_period_ns) == (9, 7)
+    assert (
+        cluster_spec_from_api({"Orchestration": {"TaskHistoryRetentionLimit": 0}}).task_history_retention_limit == 0
+    )
+
+
+def test_moments_are_printed_as_go_prints_them():
+    assert moment(0) == "1970-01-01T00:00:00Z"
+    assert moment(1_767_225_600_120_000_000) == "2026-01-01T00:00:00.12Z"
+    assert TaskState.RUNNING == 512
