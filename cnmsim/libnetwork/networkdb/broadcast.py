@@ -32,10 +32,9 @@ class Broadcast:
     transmits: int = 0
     id: int = 0
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """Its place among those transmitted as often."""
-        return -self.size, -self.id
+    def __lt__(self, other: Broadcast) -> bool:
+        """Tell whether it goes before another that was transmitted as often."""
+        return self.size > other.size or (self.size == other.size and self.id > other.id)
 
 
 @define(eq=False)
@@ -47,6 +46,7 @@ class BroadcastQueue:
     _tiers: dict[int, list[Broadcast]] = field(factory=dict, init=False)
     _named: dict[Hashable, Broadcast] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
+    _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
 
     def __len__(self) -> int:
         return sum(len(tier) for tier in self._tiers.values())
@@ -71,12 +71,13 @@ class BroadcastQueue:
         """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size."""
         if not self._tiers:
             return []
-        most = retransmit_limit(self.count_nodes())
+        most = self._limit()
         used = 0
         taken: list[Broadcast] = []
         for transmits in sorted(self._tiers):
             while (tier := self._tiers.get(transmits)) and (free := limit - used - overhead) > 0:
-                at = bisect_left(tier, -free, key=lambda each: -each.size)
+                # Entries of one network are alike in size: most often the first one fits.
+                at = 0 if tier[0].size <= free else bisect_left(tier, -free, key=_negative_size)
                 if at == len(tier):
                     break
                 broadcast = tier.pop(at)
@@ -94,14 +95,24 @@ class BroadcastQueue:
             _finish(broadcast)
         return [broadcast.message for broadcast in taken]
 
+    def _limit(self) -> int:
+        nodes = self.count_nodes()
+        if nodes != self._limited_for[0]:
+            self._limited_for = (nodes, retransmit_limit(nodes))
+        return self._limited_for[1]
+
     def _insert(self, broadcast: Broadcast) -> None:
-        insort(self._tiers.setdefault(broadcast.transmits, []), broadcast, key=lambda each: each.order)
+        insort(self._tiers.setdefault(broadcast.transmits, []), broadcast)
 
     def _remove(self, broadcast: Broadcast) -> None:
         tier = self._tiers[broadcast.transmits]
         tier.remove(broadcast)
         if not tier:
             del self._tiers[broadcast.transmits]
+
+
+def _negative_size(broadcast: Broadcast) -> int:
+    return -broadcast.size
 
 
 def _finish(broadcast: Broadcast) -> None:

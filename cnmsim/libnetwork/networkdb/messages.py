@@ -6,11 +6,11 @@ The sizes are those of memberlist's msgpack and of NetworkDB's protobuf encoding
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.networkdb.store import Version
@@ -172,17 +172,24 @@ class TableEvent:
     network: str
     version: Version
     residual_s: int = 0
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return table_event_size(self.network, self.version)
+    #: Length in bytes.
+    size: int = field(
+        init=False, default=Factory(lambda self: table_event_size(self.network, self.version), takes_self=True)
+    )
 
 
 def table_event_size(network: str, version: Version) -> int:
     """Tell how many bytes the event of a version takes."""
     table, key = version.slot.key
     return 24 + len(version.owner) + len(network) + len(table) + len(key) + value_size(version.value)
+
+
+def compound_size(parts: Iterable[Any]) -> int:
+    """Tell how many bytes messages take together."""
+    total = COMPOUND_HEADER
+    for part in parts:
+        total += COMPOUND_OVERHEAD + part.size
+    return total
 
 
 def value_size(value: Any) -> int:
@@ -196,14 +203,10 @@ class Compound:
 
     parts: tuple[Any, ...]
     is_user: bool = False
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        total: int = COMPOUND_HEADER + self.is_user
-        for part in self.parts:
-            total += COMPOUND_OVERHEAD + part.size
-        return total
+    #: Length in bytes.
+    size: int = field(
+        init=False, default=Factory(lambda self: compound_size(self.parts) + self.is_user, takes_self=True)
+    )
 
 
 @frozen

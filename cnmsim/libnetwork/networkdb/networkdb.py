@@ -373,11 +373,11 @@ class NetworkDB:
     def receive(self, message: Any) -> None:
         """Take a message that came by gossip."""
         match message:
+            case TableEvent():
+                self.handle_table_event(message, is_bulk=False)
             case Compound(parts=parts):
                 for part in parts:
                     self.receive(part)
-            case TableEvent():
-                self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
                 if self._handle_network_event(message.version):
                     self.network_queue.queue(message, message.version.slot.key)
@@ -399,7 +399,7 @@ class NetworkDB:
             return
         self.table_clock = max(self.table_clock, version.ltime + 1)
         tables = self.networks.get(event.network)
-        if tables is None:
+        if tables is None or tables.has(version):
             return
         is_relayed = tables.apply(event, is_bulk=is_bulk)
         if version.is_deleted:

@@ -69,6 +69,11 @@ class NetworkTables:
             self._tombstones.pop(number, None)
         self.view.put(version)
 
+    def has(self, version: Version) -> bool:
+        """Tell whether this is the version there is: what gossip tells most often is no news."""
+        codes, number = self.view.codes, version.slot.number
+        return version.code != 0 and number < len(codes) and codes[number] == version.code
+
     def drop(self, number: int) -> None:
         """Forget an entry."""
         self._tombstones.pop(number, None)
