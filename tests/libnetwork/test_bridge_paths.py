@@ -73,6 +73,17 @@ def test_proxy_accepts_and_then_closes_when_the_container_refuses(version: str) 
     assert ask(host, HOST, 8080, source=remote.root) == REFUSED
 
 
+def test_a_proxy_that_may_not_answer_gives_the_client_up() -> None:
+    host = DockerHost()
+    host.run("dns", "bridge", "5353:53/udp")
+    serve(host, "dns", 53, udp=True)
+    tables = host.machine.root.netfilter.iptables(4)
+    tables.append("filter", "OUTPUT", "-o lo -p udp --sport 5353 -j DROP")
+    assert ask(host, "127.0.0.1", 5353, udp=True) == TIMEOUT
+    tables.delete("filter", "OUTPUT", "-o lo -p udp --sport 5353 -j DROP")
+    assert ask(host, "127.0.0.1", 5353, udp=True) == DOCKER0
+
+
 @pytest.mark.parametrize(
     ("version", "mode", "published", "unpublished"),
     [
