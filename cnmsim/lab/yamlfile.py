@@ -262,9 +262,14 @@ class _Builder:
             raise self._error(node, f"cannot read {text[:40]!r} as {kind}") from None
 
 
+_OLD_OCTAL = re.compile("0[0-7]+")
+
+
 def _int(text: str) -> int:
     sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))
     base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
+    if _OLD_OCTAL.fullmatch(digits):  # go-yaml still reads YAML 1.1's octal numbers, as file modes are written
+        return sign * int(digits, 8)
     return sign * int(digits[2:] if base != 10 else digits, base)
 
 

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.client.swarm import Config, Secret
+from cnmsim.engine.cluster.taskbody import image_name
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -284,10 +285,10 @@ class _Deployment:
         doing = "create" if present is None else "update"
         try:
             if present is None:
-                self.engine.complete(rest.create(spec))
+                self.engine.complete(rest.create(_tagged(spec)))
             else:
                 version = {"version": str(present["Version"]["Index"])}
-                self.engine.complete(rest.update(present["ID"], self._kept(spec, present["Spec"]), version))
+                self.engine.complete(rest.update(present["ID"], _tagged(self._kept(spec, present["Spec"])), version))
         except EngineError as error:
             raise self._refused("service", name, f"failed to {doing} service {name}", error) from error
 
@@ -300,3 +301,10 @@ class _Deployment:
             container["Image"] = present["TaskTemplate"]["ContainerSpec"]["Image"]
         forced = present["TaskTemplate"].get("ForceUpdate", 0)
         return {**spec, "TaskTemplate": {**template, "ContainerSpec": container, "ForceUpdate": forced}}
+
+
+def _tagged(spec: Body) -> Body:
+    """Give a spec whose image has its familiar name with a tag, as the API's client sends it (`imageWithTagString`)."""
+    template = spec["TaskTemplate"]
+    container = {**template["ContainerSpec"], "Image": image_name(template["ContainerSpec"]["Image"])}
+    return {**spec, "TaskTemplate": {**template, "ContainerSpec": container}}

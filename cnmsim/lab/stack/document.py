@@ -158,7 +158,8 @@ def _checked(document: Map, name: str, variables: Variables, version: str, lates
         read = interpolate(document, variables, name)
     except FileError as error:
         dotted = re.sub(r"\[\d+\]", ".[]", error.key)
-        text = error.message.replace("interpolation format", f"interpolation format for {dotted}", 1)
+        text = error.message.removeprefix(f"{error.path}:{error.line}: {error.key}: ")
+        text = text.replace("interpolation format", f"interpolation format for {dotted}", 1)
         raise FileError(text, path=error.path, line=error.line, key=error.key) from None
     _cast(document, read, (), read, name)
     if version not in VERSIONS or VERSIONS.index(version) > VERSIONS.index(latest):

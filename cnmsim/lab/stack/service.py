@@ -155,7 +155,8 @@ class ServiceReader:
             try:
                 read = dict(read_variables(path))
             except FileError as error:
-                raise self._error(f"open {path}: {error.message.lower()}", *at) from None
+                reason = error.message.removeprefix(f"{path}: ").lower()
+                raise self._error(f"open {path}: {reason}", *at) from None
             except ValueError as error:
                 raise self._error(f"invalid env file ({path}): {error}", *at) from None
             found |= {
@@ -328,9 +329,11 @@ class ServiceReader:
     def _networks(self) -> list[dict[str, Any]]:
         declared = self.objects.document.section("networks")
         found = []
+        given = self.given.get("networks")
         for key, use in networks_of(self.given).items():
             if key not in declared and key != DEFAULT_NETWORK:
-                keys = ("services", self.name, "networks", key)
+                place: Key = key if isinstance(given, Mapping) else list(given or ()).index(key)
+                keys: tuple[Key, ...] = ("services", self.name, "networks", place)
                 raise undefined(self.objects.document, "networks", key, self.name, *keys)
             target = self.objects.name_of("networks", key)
             aliases = list(use.get("aliases", ()))
