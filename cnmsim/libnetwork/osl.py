@@ -146,7 +146,7 @@ class OslNamespace:
 
     def _announce(self, device: Device, addresses: EndpointInterface, announcing: Announcing) -> list[Timer]:
         """Tell the link whose addresses these are now. Gives the later times (moby `libnetwork/osl/interface_linux.go`)."""
-        if not announcing.count:
+        if not announcing.count or addresses.mac is None:  # ipvlan's endpoints have no MAC to be told of
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 

@@ -376,3 +376,20 @@ def test_a_way_out_beside_a_routed_one_is_refused_in_26_and_chosen_by_order_late
         routed = host.run("c1", "l3")
         host.connect("c1", "bridge")
         assert routes_of(routed) == ["default via 172.17.0.1 dev eth1"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_what_has_a_mac_of_its_own_announces_itself(version: str) -> None:
+    for driver in ("macvlan", "ipvlan"):
+        host = DockerHost(version)
+        make(host, "net", driver, parent="eth0")
+        frames: list[bytes] = []
+        nic = host.machine.root.devices["eth0"]
+        nic.taps += (
+            lambda _time, direction, frame, heard=frames: heard.append(frame) if direction == "out" else None,
+        )
+        endpoint = host.run("c1", "net")
+        host.clock.run_for(5)
+        announced = [frame for frame in frames if frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42]]
+        assert len(announced) == (3 if driver == "macvlan" and version != "26.1.5" else 0)
+        assert all(frame[6:12] == endpoint.mac for frame in announced)
