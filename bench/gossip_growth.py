@@ -107,9 +107,11 @@ def views(endpoints=100_000, nodes=20):
         for number in range(endpoints)
         for table in TABLES
     ]
+    known = [View(space) for _ in range(nodes + 1)]
+    for version in versions:
+        known[0].put(version)
     shared = memory()
-    known = [View(space) for _ in range(nodes)]
-    for view in known:
+    for view in known[1:]:
         for version in versions:
             view.put(version)
     each = (memory() - shared) / nodes / endpoints

@@ -140,7 +140,7 @@ class View:
         slot, codes = version.slot, self.codes
         number = slot.number
         if number >= len(codes):
-            codes.extend([0] * (max(number + 1, min(len(self.space.slots), 2 * number + 8)) - len(codes)))
+            codes.frombytes(bytes((len(self.space.slots) - len(codes)) * codes.itemsize))
         old = codes[number]
         version.holders += 1
         codes[number] = slot.code_of(version)
