@@ -9,6 +9,7 @@ from cnmsim.swarm.errors import RpcUnknown
 from cnmsim.swarm.objects import (
     Annotations,
     Availability,
+    ContainerSpec,
     EngineDescription,
     Node,
     NodeDescription,
@@ -158,11 +159,13 @@ def test_explanations():
     far = cluster.service("far", 1, placement=Placement(("node.labels.zone==moon",)))
     arm = cluster.service("arm", 1, placement=Placement(platforms=(Platform("arm64", "linux"),)))
     few = cluster.service("few", 4, placement=Placement(max_replicas=1))
+    csi = cluster.service("csi", 1, container=ContainerSpec("a", mounts=({"Type": "cluster", "Target": "/d"},)))
     cluster.run(1)
     assert error(cluster, big) == {"no suitable node (insufficient resources on 3 nodes)"}
     assert error(cluster, far) == {"no suitable node (scheduling constraints not satisfied on 3 nodes)"}
     assert error(cluster, arm) == {"no suitable node (unsupported platform on 3 nodes)"}
     assert error(cluster, few) == {"no suitable node (max replicas per node limit exceed)"}
+    assert error(cluster, csi) == {"no suitable node (cannot fulfill requested CSI volume mounts on 3 nodes)"}
     for agent in agents[1:]:
         cluster.set_node(agent, availability=Availability.PAUSE)
     cluster.run(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.errors import InvalidParameter
+from cnmsim.errors import InvalidParameter, NotSimulated
 from cnmsim.swarm.objects.base import (
     Annotations,
     Driver,
@@ -61,11 +61,13 @@ def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> Se
 
 
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
-    """Read a task template. Raises `InvalidParameter` for one without a container."""
+    """Read a task template. Raises `InvalidParameter` for one without a container, `NotSimulated` for a plugin's."""
     runtime = template.get("Runtime") or "container"
     if runtime not in {"container", "plugin"}:
         raise InvalidParameter("unsupported runtime")
     container = template.get("ContainerSpec")
+    if runtime == "plugin" and template.get("PluginSpec") is not None:
+        raise NotSimulated("services that install plugins are not simulated")
     if runtime == "plugin" or container is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
     resources = template.get("Resources")

@@ -95,6 +95,12 @@ def _max_replicas(task: Task) -> Check | None:
     return lambda info: info.active_by_service.get(task.service_id, 0) < limit
 
 
+def _volumes(task: Task) -> Check | None:
+    mounts = task.spec.container.mounts if task.spec.container is not None else ()
+    # There are no cluster volumes that could be available anywhere: no CSI plugin makes any.
+    return (lambda _: False) if any(mount.get("Type") == "cluster" for mount in mounts) else None
+
+
 def _plural(text: str) -> Callable[[int], str]:
     return lambda count: text.format(f"{count} node" if count == 1 else f"{count} nodes")
 
@@ -108,6 +114,7 @@ _FILTERS: tuple[tuple[Callable[[Task], Check | None], Callable[[int], str]], ...
     (_platform, _plural("unsupported platform on {}")),
     (_host_ports, _plural("host-mode port already in use on {}")),
     (_max_replicas, lambda _: "max replicas per node limit exceed"),
+    (_volumes, _plural("cannot fulfill requested CSI volume mounts on {}")),
 )
 
 

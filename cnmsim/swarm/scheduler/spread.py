@@ -66,7 +66,10 @@ class Spreader:
     assign: Callable[[Task, NodeInfo], None]
 
     def spread(self, count: int, branch: Branch) -> int:
-        """Place up to `count` tasks in a branch; tell how many found a place."""
+        """Place up to `count` tasks in a branch; tell how many found a place.
+
+        It ends when no branch can be levelled any further, which up to 28.2 the engine's never did.
+        """
         if not branch.branches:
             return self._spread_on_nodes(count, branch.nodes)
         placed = 0
