@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,8 @@ class Lab:
         self.errands = Errands()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
+        #: Where relative paths in stacks that are given as text are seen from.
+        self.folder: Path | None = None
         self.hosts: dict[str, Host] = {}
         self.segments: dict[str, Segment] = {}
         self.links: list[Trunk | Link] = []
@@ -521,13 +524,15 @@ class Lab:
             images=self.images,
             plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.errands),
         )
-        engine.stacks.reader = self._read_stack
+        engine.stacks.reader = partial(self._read_stack, engine.profile.stack_file_version)
         return engine
 
-    def _read_stack(self, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
+    def _read_stack(self, latest: str, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
         from cnmsim.lab.stack import read_stack
 
-        return read_stack(name, files, env, programs=self._container_programs, images=self.images)
+        return read_stack(
+            name, files, env, latest=latest, programs=self._container_programs, images=self.images, folder=self.folder
+        )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:
         for words in routes:

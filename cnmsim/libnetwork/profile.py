@@ -165,6 +165,8 @@ class Profile:
     task_reports_pull_error: bool
     #: Whether `service inspect` repeats the networks of the task template in the service's own spec.
     service_prints_old_networks: bool
+    #: The newest version of the stack file format that the docker command of that release knows.
+    stack_file_version: str
     has_raw_env: bool
     sctp_checksum: str
     #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
@@ -369,6 +371,7 @@ _V26 = Profile(
     has_firewall_backend=False,
     task_reports_pull_error=False,
     service_prints_old_networks=True,
+    stack_file_version="3.12",
     has_raw_env=False,
     sctp_checksum="always",
     firewall_layout="26.1",
@@ -455,6 +458,7 @@ _V26 = Profile(
 
 _V28 = evolve(
     _V26,
+    stack_file_version="3.13",
     plugin_answers_are_rolled_back=True,
     plugin_always_told_of_proxy=True,
     plugin_must_tell_endpoint_info=False,

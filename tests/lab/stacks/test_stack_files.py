@@ -234,3 +234,10 @@ def test_sizes_and_shares() -> None:
     for wrong, read_one in (("half", nano_cpus), ("0.0000000001", nano_cpus), ("5x", size_bytes), ("5", duration_ns)):
         with pytest.raises(ValueError, match=r"."):
             read_one(wrong)
+
+
+def test_the_newest_version_is_that_of_the_release() -> None:
+    text = "services:\n  web: {image: nginx, networks: {n: {driver_opts: {a: b}}}}\nnetworks: {n: {}}\n"
+    assert read(text).services["shop_web"]["TaskTemplate"]["Networks"][0]["DriverOpts"] == {"a": "b"}
+    with pytest.raises(FileError, match=r"driver_opts is not allowed in version 3\.12: it came with 3\.13"):
+        read(text, latest="3.12")
