@@ -6,7 +6,7 @@ from base64 import b64encode
 
 from attrs import evolve
 
-from cnmsim.swarm.controlapi.common import Operations, require, rpc
+from cnmsim.swarm.controlapi.common import Operations, rpc
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
 from cnmsim.swarm.identity import join_token
 from cnmsim.swarm.objects import Cluster, ClusterSpec
@@ -38,7 +38,6 @@ class ClusterOperations(Operations):
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
         """Change the settings, and make new join tokens or a new unlock key. Raises a `SwarmError`."""
-
         _check(spec)
         cluster = self.store.cluster
         root = cluster.root_ca
