@@ -42,12 +42,19 @@ class Seen:
         return cls(frame, ethertype, None)
 
     @property
+    def payload(self) -> bytes:
+        """What follows the Ethernet type, and the VLAN tag if there is one."""
+        return self.frame[18 if self.frame[12:14] == _VLAN_TAG else 14 :]
+
+    @property
     def arp_addresses(self) -> tuple[bytes, bytes]:
         """Sender and target of an ARP message."""
-        return self.frame[28:32], self.frame[38:42]
+        message = self.payload
+        return message[14:18], message[24:28]
 
 
 Test = Callable[[Seen], bool]
+_VLAN_TAG = b"\x81\x00"
 
 
 @define
@@ -102,6 +109,9 @@ class _Parser:
             protocol = _protocol(name)
             if name == "ether":
                 return self.ether()
+            if name == "vlan" and self.token.isdigit():
+                vlan = int(self.take())
+                return lambda seen: protocol(seen) and int.from_bytes(seen.frame[14:16]) & 0xFFF == vlan
             if self.token not in ("src", "dst", "host", "net", "port", "portrange", "proto"):
                 return protocol
         side = self.take() if self.token in ("src", "dst") else ""
@@ -178,7 +188,7 @@ def _protocol(name: str) -> Test:
     if name == "multicast":
         return lambda seen: bool(seen.frame[0] & 1)
     if name == "vlan":
-        return lambda seen: seen.frame[12:14] == b"\x81\0"
+        return lambda seen: seen.frame[12:14] == _VLAN_TAG
     ethertype = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806}.get(name, 0)
     return lambda seen: seen.ethertype == ethertype
 

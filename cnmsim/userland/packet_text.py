@@ -53,9 +53,9 @@ class Printer:
 
     def _network(self, seen: Seen) -> str:
         if seen.ethertype == 0x0806:
-            return self._arp(seen.frame[14:])
+            return self._arp(seen.payload)
         if seen.packet is None:
-            return f"ethertype {_ETHERTYPES.get(seen.ethertype, f'Unknown (0x{seen.ethertype:04x})')}, length {len(seen.frame) - 14}"
+            return f"ethertype {_ETHERTYPES.get(seen.ethertype, f'Unknown (0x{seen.ethertype:04x})')}, length {len(seen.payload)}"
         return self.packet(seen.packet)
 
     def _arp(self, message: bytes) -> str:

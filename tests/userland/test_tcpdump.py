@@ -95,3 +95,38 @@ def test_filter_chooses(expression, is_through):
 def test_filter_that_makes_no_sense_is_refused(expression):
     with pytest.raises(FilterFault):
         compile_filter(expression)
+
+
+def tagged(expression):
+    """What a capture at the trunk shows of a ping on VLAN 10 and one without a tag."""
+    world = World()
+    for machine, number in ((world.one, 1), (world.two, 2)):
+        for line in (
+            "ip link add link eth0 name eth0.10 type vlan id 10",
+            "ip link set eth0.10 up",
+            f"ip addr add 10.10.0.{number}/24 dev eth0.10",
+        ):
+            process = world.start(machine, line, HOST_PROGRAMS)
+            world.clock.run_ready()
+            assert process.exit_status == 0
+    dump = world.start(world.two, f"tcpdump -t -nn -e -i eth0 {expression}", HOST_PROGRAMS)
+    for address in ("10.10.0.2", "10.0.0.2"):
+        world.run(f"ping -c 1 {address}")
+    dump.kill(2)
+    return dump.stdout.getvalue().decode().splitlines()
+
+
+def test_tags_are_shown_and_what_is_behind_them():
+    lines = tagged("vlan 10")
+    head = "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype 802.1Q (0x8100), length 46: vlan 10, p 0, ethertype ARP (0x0806)"
+    assert lines[0] == f"{head}, Request who-has 10.10.0.2 tell 10.10.0.1, length 28"
+    assert "vlan 10, p 0, ethertype IPv4 (0x0800), 10.10.0.1 > 10.10.0.2: ICMP echo request" in lines[2]
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [("vlan", 4), ("vlan 20", 0), ("not vlan", 4), ("vlan 10 and icmp", 2), ("arp host 10.10.0.2", 2)],
+)
+def test_filters_know_vlans(expression, count):
+    assert len(tagged(expression)) == count
