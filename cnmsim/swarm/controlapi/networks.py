@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.kernel.address import Prefix, parse_ip
+from cnmsim.kernel.address import Address, Prefix, parse_ip
 from cnmsim.swarm.allocator import is_ingress_needed
 from cnmsim.swarm.allocator.networks import GLOBAL_DRIVERS, LOCAL_DRIVERS
 from cnmsim.swarm.controlapi.common import Filters, Operations, check_annotations, one_of, require, rpc
@@ -122,20 +122,26 @@ def _check_ipam_config(config: IpamConfig) -> None:
         raise RpcInvalidArgument(f"ipam configuration: invalid subnet {config.subnet}") from None
     if config.range:
         try:
-            within = _parse_prefix(config.range)
+            _parse_prefix(config.range)
         except ValueError:
             raise RpcInvalidArgument(f"ipam configuration: invalid range {config.range}") from None
-        if parse_ip(config.range.partition("/")[0]) not in subnet:
-            raise RpcInvalidArgument(f"ipam configuration: subnet {config.subnet} does not contain range {within}")
+        if not _holds(subnet, parse_ip(config.range.partition("/")[0])):
+            raise RpcInvalidArgument(
+                f"ipam configuration: subnet {config.subnet} does not contain range {config.range}"
+            )
     if config.gateway:
         try:
             gateway = parse_ip(config.gateway)
         except ValueError:
             raise RpcInvalidArgument(f"ipam configuration: invalid gateway {config.gateway}") from None
-        if len(gateway) != len(subnet.network) or gateway not in subnet:
+        if not _holds(subnet, gateway):
             raise RpcInvalidArgument(
                 f"ipam configuration: subnet {config.subnet} does not contain gateway {config.gateway}"
             )
+
+
+def _holds(subnet: Prefix, address: Address) -> bool:
+    return len(address) == len(subnet.network) and address in subnet
 
 
 def _parse_prefix(text: str) -> Prefix:
