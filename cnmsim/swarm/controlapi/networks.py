@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.kernel.address import Address, Prefix, parse_ip
+from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.swarm.allocator import is_ingress_needed
 from cnmsim.swarm.allocator.networks import GLOBAL_DRIVERS, LOCAL_DRIVERS
 from cnmsim.swarm.controlapi.common import Filters, Operations, check_annotations, one_of, require, rpc
@@ -125,7 +125,7 @@ def _check_ipam_config(config: IpamConfig) -> None:
             _parse_prefix(config.range)
         except ValueError:
             raise RpcInvalidArgument(f"ipam configuration: invalid range {config.range}") from None
-        if not _holds(subnet, parse_ip(config.range.partition("/")[0])):
+        if parse_ip(config.range.partition("/")[0]) not in subnet:
             raise RpcInvalidArgument(
                 f"ipam configuration: subnet {config.subnet} does not contain range {config.range}"
             )
@@ -134,14 +134,10 @@ def _check_ipam_config(config: IpamConfig) -> None:
             gateway = parse_ip(config.gateway)
         except ValueError:
             raise RpcInvalidArgument(f"ipam configuration: invalid gateway {config.gateway}") from None
-        if not _holds(subnet, gateway):
+        if gateway not in subnet:
             raise RpcInvalidArgument(
                 f"ipam configuration: subnet {config.subnet} does not contain gateway {config.gateway}"
             )
-
-
-def _holds(subnet: Prefix, address: Address) -> bool:
-    return len(address) == len(subnet.network) and address in subnet
 
 
 def _parse_prefix(text: str) -> Prefix:
