@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe import wires
+from cnmsim.observe import services, wires
 from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station, shared_networks
+from cnmsim.observe.tunnels import advice_in_tunnel
 
 #: A cause and its fix.
 Advice = tuple[str, str]
@@ -28,6 +29,9 @@ _SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
 def advice_on(case: Case, loss: Hop) -> Advice:
     """Say why the packet was lost there, in one sentence, and give one fix."""
     assert loss.reason is not None
+    in_tunnel = advice_in_tunnel(case, loss)
+    if in_tunnel is not None:
+        return in_tunnel
     explain = _BY_REASON.get(loss.reason, _plain)
     return explain(case, loss)
 
@@ -332,6 +336,9 @@ def _nat_exhausted(case: Case, loss: Hop) -> Advice:
 
 
 def _no_destination(case: Case, loss: Hop) -> Advice:
+    of_swarm = services.no_destination(case, loss)
+    if of_swarm is not None:
+        return of_swarm
     return (
         f"{where_lost(case, loss, 'refused')}: {loss.what}",
         f"look at `ipvsadm -Ln` on {loss.place}: give the service a real server whose weight is not 0",

@@ -19,7 +19,9 @@ from cnmsim.observe.causes import advice_on, join_a_network, no_route_from
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.lookup import Lookup
 from cnmsim.observe.probe import Ending
+from cnmsim.observe.services import down_remarks, forgotten, refused_port, service_remarks, unknown_service
 from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
+from cnmsim.observe.tunnels import mtu_remarks
 from cnmsim.observe.verdict import Finding, Verdict
 from cnmsim.observe.wires import clashes
 
@@ -37,7 +39,7 @@ def diagnose(case: Case) -> Finding:
         Verdict.TIMEOUT: _timed_out,
         Verdict.NAME_NOT_FOUND: _no_name,
     }[verdict](case, verdict)
-    return evolve(finding, remarks=(*finding.remarks, *clashes(case)))
+    return evolve(finding, remarks=(*finding.remarks, *clashes(case), *down_remarks(case)))
 
 
 def verdict_of(case: Case) -> Verdict:
@@ -111,7 +113,7 @@ def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
             remarks += _rules_never_visited(case, host, translation.decision)
     if server is not None and server.is_paused and case.target.protocol == "tcp":
         remarks.append(f"{server.name} is paused: its kernel takes connections, its program answers nothing")
-    remarks += _rivals(case)
+    remarks += [*_rivals(case), *service_remarks(case), *mtu_remarks(case)]
     if len(case.outcome.queries) > 1:
         asked = "; ".join(str(query) for query in case.outcome.queries)
         remarks.append(f"the name took {len(case.outcome.queries)} questions: {asked}")
@@ -178,12 +180,15 @@ def _through(case: Case, server: Station) -> tuple[str, ...]:
 
 
 def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
+    old = forgotten(case, loss)
+    if old is not None:
+        return old
     port, protocol = port_of(loss), case.target.protocol
     goal = loss.addresses.partition(" > ")[2] or case.goal
     same_port = server.listening_on(protocol, port)
     alone = [item for item in same_port if item.is_loopback_only]
     if not server.is_container and any(_is_kept_to_itself(item, port) for item in _containers_on(case, server)):
-        return _host_port(case, server, port, goal)
+        return _host_port(case, loss, server, port, goal)
     if alone and len(alone) == len(same_port):
         return (
             f"{server.name} answers, but nothing listens on {goal} (only {alone[0]} is listened on)",
@@ -198,7 +203,7 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
             f"ask {_askable(server, same_port[0])}"
         )
     if not server.is_container:
-        return _host_port(case, server, port, goal)
+        return _host_port(case, loss, server, port, goal)
     others = [item for item in server.services if not item.is_loopback_only]
     head = f"{server.name} answers, but nothing listens on {goal}"
     if others:
@@ -248,7 +253,10 @@ def _is_kept_to_itself(station: Station, port: int) -> bool:
     return bool(bindings) and all(item.is_loopback_only for item in bindings)
 
 
-def _host_port(case: Case, server: Station, port: int, goal: str) -> tuple[str, str]:
+def _host_port(case: Case, loss: Hop, server: Station, port: int, goal: str) -> tuple[str, str]:
+    of_swarm = refused_port(case, loss, server)
+    if of_swarm is not None:
+        return of_swarm
     containers = _containers_on(case, server)
     for item in containers:
         for binding in item.published:
@@ -336,6 +344,10 @@ def _no_name(case: Case, verdict: Verdict) -> Finding:
     if lookup is None or lookup.is_silent:
         return _silent_resolver(case, verdict, hop)
     said = queries[-1]
+    of_swarm = unknown_service(case, name)
+    if of_swarm is not None:
+        cause = f"{said.server} says {said.result} for {said.name}: {of_swarm[0]}"
+        return Finding(verdict, cause, of_swarm[1], _asked(case), hop)
     head = f"{said.server} says {said.result} for {said.name}"
     is_known = case.directory.matching(name) or name in case.directory.stopped
     if said.result in {"SERVFAIL", "REFUSED"} and not is_known:

@@ -19,6 +19,8 @@ from cnmsim.observe.reading import Reading, read
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
 _BY_CONNTRACK = "conntrack: known connection"
+#: Of a question for a neighbour, what a tunnel device answers by its own table is part of the way.
+_TELLING = frozenset({Step.NOTE, Step.NEIGHBOUR})
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 
@@ -143,7 +145,7 @@ def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], message
         index
         for index, event in enumerate(events)
         # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
-        if (readings[index].is_link and event.step is not Step.NOTE and not _is_loss(event))
+        if (readings[index].is_link and event.step not in _TELLING and not _is_loss(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
     from cnmsim.kernel.sockets.table import SocketInfo
+    from cnmsim.observe.swarms import SwarmView
 
 
 @frozen
@@ -83,7 +84,7 @@ class Listener:
 class Station:
     """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
 
-    `project`, `service` and `replica` are its place in a Compose project.
+    `project`, `service` and `replica` are its place in a Compose project, or in a swarm's stack, where `task` is the task's name.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Station:
     project: str = ""
     service: str = ""
     replica: int = 0
+    task: str = ""
     aliases: tuple[str, ...] = ()
     id: str = ""
     image: str = ""
@@ -108,6 +110,20 @@ class Station:
 
     def __repr__(self) -> str:
         return f"<Station {self.label}>"
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """What its service is called: of a stack's service also the name without the stack's."""
+        own = self.service.removeprefix(f"{self.project}_")
+        return (self.service,) if own == self.service else (self.service, own)
+
+    @property
+    def replica_names(self) -> tuple[str, ...]:
+        """What it is called among its service's replicas: `web-2`, and as a task `shop_web.2`, `web.2`."""
+        if not self.task:
+            return (f"{self.service}-{self.replica}",)
+        number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
+        return tuple(f"{name}.{number}" for name in self.service_names)
 
     @property
     def label(self) -> str:
@@ -173,20 +189,28 @@ def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
 
 @define(eq=False)
 class Directory:
-    """All stations of a lab, found by what people call them. `stopped` tells the state of containers that are none."""
+    """All stations of a lab, found by what people call them.
+
+    `stopped` tells the state of containers that are none, `swarms` what the lab's swarms know.
+    """
 
     stations: tuple[Station, ...]
     stopped: Mapping[str, str] = field(factory=dict)
+    swarms: tuple[SwarmView, ...] = ()
 
     @classmethod
     def of(cls, hosts: Iterable[Any]) -> Directory:
         """Look around in a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
+        from cnmsim.observe.swarms import swarms_of
+
         found: list[Station] = []
+        engines = []
         stopped: dict[str, str] = {}
         for host in hosts:
             engine = getattr(host, "docker", None)
             found.append(_host_station(host, has_engine=engine is not None))
             if engine is not None:
+                engines.append(engine)
                 networks = {network.name: network.attrs for network in engine.networks.list()}
                 # The engine lists the newest first, people think of the first one first.
                 for container in reversed(engine.containers.list(all=True)):
@@ -196,10 +220,10 @@ class Directory:
                         service = container.labels.get("com.docker.compose.service", container.name)
                         stopped |= {container.name: container.status, service: container.status}
         _share_attachments(found)
-        return cls(tuple(found), stopped)
+        return cls(tuple(found), stopped, swarms_of(engines))
 
     def find(self, text: str) -> Station:
-        """Find by container name, `host:name`, Compose service (its first replica), `service-2`, id prefix, or host name.
+        """Find by container name, `host:name`, service (its first replica), `service-2`, task `service.2`, id prefix, or host name.
 
         Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
         """
@@ -224,10 +248,10 @@ class Directory:
         if by_name:
             containers = tuple(item for item in by_name if item.is_container)
             return containers if len(by_name) > 1 and containers else by_name
-        by_service = tuple(item for item in inside if item.service == name)
+        by_service = tuple(item for item in inside if item.service and name in item.service_names)
         if by_service:
             return (min(by_service, key=lambda item: item.replica),)
-        by_replica = tuple(item for item in inside if item.service and name == f"{item.service}-{item.replica}")
+        by_replica = tuple(item for item in inside if item.service and name in item.replica_names)
         if by_replica:
             return by_replica
         by_alias = tuple(item for item in inside if name in item.aliases)
@@ -302,9 +326,10 @@ def _station(host: str, machine: Machine, container: Any, networks: Mapping[str,
             _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name not in {"none", "host"}
         ),
         published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
-        project=labels.get("com.docker.compose.project", ""),
+        project=labels.get("com.docker.compose.project") or labels.get("com.docker.stack.namespace") or "",
         service=service,
-        replica=int(number) if (number := labels.get("com.docker.compose.container-number", "")).isdecimal() else 0,
+        replica=_number(labels, service),
+        task=labels.get("com.docker.swarm.task.name", ""),
         aliases=tuple(
             dict.fromkeys(alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ())
         ),
@@ -314,6 +339,13 @@ def _station(host: str, machine: Machine, container: Any, networks: Mapping[str,
         is_paused=container.status == "paused",
         programs=container.programs,
     )  # fmt: skip
+
+
+def _number(labels: Mapping[str, str], service: str) -> int:
+    """Tell which replica of its service a container is, 0 for one that has no number."""
+    task = labels.get("com.docker.swarm.task.name", "").removeprefix(f"{service}.").partition(".")[0]
+    number = labels.get("com.docker.compose.container-number") or task
+    return int(number) if number.isdecimal() else 0
 
 
 def _share_attachments(stations: list[Station]) -> None:
