@@ -93,6 +93,9 @@ class BroadcastQueue:
             if broadcast.name is not None and self._named.get(broadcast.name) is broadcast:
                 del self._named[broadcast.name]
             _finish(broadcast)
+        if not self._tiers:
+            # A dict that was large stays so: after a storm a new one is smaller.
+            self._named = {}
         return [broadcast.message for broadcast in taken]
 
     def _limit(self) -> int:
