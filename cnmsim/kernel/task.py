@@ -135,6 +135,9 @@ class Task(Future[T]):
             self.clock.call_soon(self.cancel)
             return
         self._awaited = None
+        if getattr(self._coroutine, "cr_frame", self) is None:  # closed already, as a forgotten lab's tasks are
+            self.set_exception(Cancelled())
+            return
         self._step(Cancelled())
 
     def _wake(self, woken_by: Future[Any] | None) -> None:

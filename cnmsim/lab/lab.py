@@ -82,8 +82,6 @@ class Lab:
         self.errands = Errands()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
-        #: Where relative paths in stacks that are given as text are seen from.
-        self.folder: Path | None = None
         self.hosts: dict[str, Host] = {}
         self.segments: dict[str, Segment] = {}
         self.links: list[Trunk | Link] = []
@@ -211,7 +209,7 @@ class Lab:
 
         A cable replaces the one that was in an interface. `options` are `latency_s`, `bandwidth_bps`, `loss` and, between two
         interfaces, `mtu`. For the port of a switch: `access=100`, or `trunk=[100, 200]` (or `"all"`) with the untagged VLAN
-        `native` (1 unless told, `None` for none), and `refuse_unknown_macs`. Raises `NotFound` for an unknown end, `InvalidParameter`
+        `native` (1 unless told, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises `NotFound` for an unknown end, `InvalidParameter`
         for a loop of switches and for VLANs where there is no switch.
         """
         ends: list[Any] = [self._end(left), self._end(right)]
@@ -260,9 +258,9 @@ class Lab:
         raise NotFound(f"no segment carries {name}")
 
     def container(self, name: str) -> Container:
-        """Give the container of that name on whichever engine runs it; of a Compose project, also by its service's name.
+        """Give the container of that name on whichever engine runs it.
 
-        Raises `NotFound`, or `Conflict` if several engines have one.
+        In a Compose project or a swarm a service's name stands for its first container, `service.2` for a task. Raises `NotFound`, or `Conflict` if several engines have one.
         """
         found = [
             container
@@ -273,10 +271,20 @@ class Lab:
         if not found and self.project is not None:
             found = self.project.containers(name)[:1]
         if not found:
+            found = self._tasks(name)
+        if not found:
             raise NotFound(f"No such container: {name}")
         if len(found) > 1:
             raise Conflict(f"several hosts have a container {name}: ask one host's engine")
         return found[0]
+
+    def _tasks(self, name: str) -> list[Container]:
+        """Give the containers of a swarm's tasks that a name may mean."""
+        from cnmsim.observe import directory_of
+
+        stations = [each for each in directory_of(self).matching(name) if each.task]
+        engines = [(self.hosts[each.host].docker, each.id) for each in stations]
+        return [engine.containers.get(identity) for engine, identity in engines if engine is not None]
 
     def __getitem__(self, name: str) -> Host | Container:
         """Give the host or else the container of that name. Raises `NotFound`."""
@@ -527,11 +535,13 @@ class Lab:
         engine.stacks.reader = partial(self._read_stack, engine.profile.stack_file_version)
         return engine
 
-    def _read_stack(self, latest: str, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
+    def _read_stack(
+        self, latest: str, name: str, files: StackFiles, env: Mapping[str, str], folder: Path | None
+    ) -> StackDescription:
         from cnmsim.lab.stack import read_stack
 
         return read_stack(
-            name, files, env, latest=latest, programs=self._container_programs, images=self.images, folder=self.folder
+            name, files, env, latest=latest, programs=self._container_programs, images=self.images, folder=folder
         )
 
     def _add_routes(self, host: Host, routes: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from cnmsim.errors import CnmsimError, FileError
 from cnmsim.kernel.address import Prefix
 from cnmsim.lab.lab import DEFAULT_RELEASE, Lab
 from cnmsim.lab.schema import Schema, check
+from cnmsim.lab.swarmfile import SWARM_KEYS, SwarmReader
 from cnmsim.lab.yamlfile import Key, Map, load_yaml, wrong
 
 _TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -86,6 +87,7 @@ LAB_SCHEMA: Schema = {
         "nameserver": {"type": "string"},
         "plugin-dirs": {"type": "array", "items": {"type": "string"}},
         "hosts": {"type": "object", "minProperties": 1, "additionalProperties": _HOST},
+        **SWARM_KEYS,
         "segments": {
             "type": "object",
             "additionalProperties": {
@@ -120,6 +122,7 @@ LAB_SCHEMA: Schema = {
                     "trunk": {"anyOf": [{"enum": ["all"]}, {"type": "array", "items": _VLAN, "minItems": 1}]},
                     "native": {"anyOf": [_VLAN, {"type": "null"}]},
                     "refuse-unknown-macs": {"type": "boolean"},
+                    "hairpin": {"type": "boolean"},
                 },
             },
         },
@@ -136,6 +139,7 @@ _OPTION_NAMES = {
     "access": "access",
     "trunk": "trunk",
     "native": "native",
+    "hairpin": "hairpin",
 }
 
 
@@ -188,6 +192,7 @@ class _Reader:
         for number, options in enumerate(document.get("links", ())):
             self._add_link(lab, number, options)
         lab.settle()
+        SwarmReader(lab, document, self.path.parent, self._error).bring_up()
         for name, options in document["hosts"].items():
             self._furnish(lab, name, options)
         return lab

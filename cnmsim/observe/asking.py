@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from attrs import evolve
+
 from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
 from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
@@ -79,7 +81,8 @@ def aim(
 ) -> tuple[Target, Address | None]:
     """Read a destination as people write it, and the address to use where its name is not to be looked up.
 
-    Container and service names are looked up by the source's own resolver, as its programs would; names of hosts of
+    Container and service names are looked up by the source's own resolver, as its programs would (tasks by their whole
+    name, for which `service.1` stands); names of hosts of
     the lab, and `host:container`, say which machine is meant, and go by address. Raises `InvalidParameter`.
     """
     head, _, rest = text.partition(":")
@@ -91,6 +94,9 @@ def aim(
     known = directory.matching(target.host)
     if len(known) == 1 and not known[0].is_container and source is not known[0]:
         return target, address_towards(source, known[0], family)
+    if len(known) == 1 and known[0].task and target.host in known[0].replica_names:
+        # The resolver knows a task by its whole name, which ends in the task's id.
+        return evolve(target, host=known[0].name), None
     return target, None
 
 

@@ -7,17 +7,19 @@ from typing import Any
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.asking import LabView, directory_of
 from cnmsim.observe.stations import Station
+from cnmsim.observe.swarminventory import swarms, swarms_text
 from cnmsim.observe.table import plain_grid
 
 
 def inventory(lab: LabView) -> dict[str, Any]:
-    """List everything as plain values: `hosts`, `networks`, `containers`."""
+    """List everything as plain values: `hosts`, `networks`, `containers`, `swarms`."""
     directory = directory_of(lab)
     return {
         "hosts": [_host(lab, station) for station in directory.stations if not station.is_container],
         "networks": [network for host in lab.hosts.values() for network in _networks(host)],
         "containers": [_container(station) for station in directory.stations if station.is_container],
         "stopped": dict(directory.stopped),
+        "swarms": swarms(lab),
     }
 
 
@@ -71,7 +73,7 @@ def _container(station: Station) -> dict[str, Any]:
 
 
 def inventory_text(lab: LabView) -> str:
-    """List everything for people: three small tables."""
+    """List everything for people, in small tables."""
     found = inventory(lab)
     hosts = [(host["name"], ", ".join(host["addresses"]), _role(host)) for host in found["hosts"]]
     networks = [
@@ -95,6 +97,7 @@ def inventory_text(lab: LabView) -> str:
     if containers:
         header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
         parts.append(plain_grid(header, containers))
+    parts += swarms_text(found["swarms"])
     if found["stopped"]:
         parts.append(plain_grid(("NOT RUNNING", "STATE"), list(found["stopped"].items())))
     return "\n\n".join(parts)

@@ -49,8 +49,8 @@ class StackDescription:
     stand_ins: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
 
-#: Reads the files of the stack of that name, with the variables that `${…}` may stand for.
-StackReader = Callable[[str, StackFiles, Mapping[str, str]], StackDescription]
+#: Reads the files of the stack of that name, with the variables that `${…}` may stand for and the folder that content is seen from.
+StackReader = Callable[[str, StackFiles, Mapping[str, str], Path | None], StackDescription]
 
 
 @frozen
@@ -135,11 +135,12 @@ class StackCollection:
         prune: bool = False,
         resolve_image: str = "always",
         env: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
     ) -> Stack:
         """Make what a stack file describes, or bring what there is of it in line with the file.
 
         `files` are paths, or content as a text of several lines or a mapping, later ones laid on earlier; `env` is what `${…}` stands
-        for. Services whose spec did not change are left alone; `prune` removes those no longer in the file. `resolve_image` is "always",
+        for. Paths in files are seen from the first one, those in content from `folder`. Services whose spec did not change are left alone; `prune` removes those no longer in the file. `resolve_image` is "always",
         "changed" or "never": with the last two a service keeps its present image while the file's image is the same. Tasks
         start in the background: `lab.settle()` waits for them.
 
@@ -150,7 +151,7 @@ class StackCollection:
             raise InvalidParameter(f'invalid stack name: "{name}"')
         if resolve_image not in _RESOLVING:
             raise InvalidParameter(f"invalid option {resolve_image} for flag --resolve-image")
-        description = files if isinstance(files, StackDescription) else self._read(name, files, env or {})
+        description = files if isinstance(files, StackDescription) else self._read(name, files, env or {}, folder)
         if not self._engine.info()["Swarm"]["ControlAvailable"]:
             raise Unavailable(
                 'this node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to'
@@ -160,10 +161,12 @@ class StackCollection:
         _Deployment(self._engine, stack, description, resolve_image).run(prune=prune)
         return stack
 
-    def _read(self, name: str, files: StackFiles, env: Mapping[str, str]) -> StackDescription:
+    def _read(
+        self, name: str, files: StackFiles, env: Mapping[str, str], folder: str | Path | None
+    ) -> StackDescription:
         if self.reader is None:
             raise InvalidParameter("this engine was given no reader of stack files: deploy a StackDescription")
-        return self.reader(name, files, env)
+        return self.reader(name, files, env, None if folder is None else Path(folder))
 
     def list(self) -> list[Stack]:
         """List the stacks that have services, by name."""

@@ -128,7 +128,8 @@ class Project:
                 raise self.model.error(text, "networks", network.key)
             return
         try:
-            identity = self.engine.rest.networks.create(network_body(self.model, network))["Id"]
+            making = self.engine.rest.networks.create_anywhere(network_body(self.model, network))
+            identity = self.engine.complete(making)["Id"]
         except EngineError as error:
             text = f"failed to create network {network.name}: {error.message}"
             text = "; ".join([text, *getattr(error, "__notes__", ())])

@@ -1,0 +1,220 @@
+"""The swarm of a lab file: `swarm`, and the `networks`, `secrets`, `configs` and `stacks` in it.
+
+swarm:
+  managers: [node1]
+  workers: [node2, node3]
+  default-addr-pool: 10.20.0.0/16
+  nodes:
+    node2: {labels: {zone: a}, availability: drain}
+networks:
+  uber-net: {attachable: true, driver_opts: {encrypted: ""}}
+secrets:
+  db_password: {file: password.txt}
+stacks:
+  shop: stack.yml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.errors import CnmsimError
+from cnmsim.lab.schema import Schema
+from cnmsim.lab.stack.objects import network_body
+from cnmsim.lab.stack.schema import NETWORK
+from cnmsim.lab.stack.values import pairs
+from cnmsim.lab.yamlfile import Key, Map
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.lab.lab import Lab
+
+_TEXT: Schema = {"type": "string"}
+_NAMES: Schema = {"type": "array", "items": _TEXT, "uniqueItems": True}
+_NODE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "labels": NETWORK["properties"]["labels"],
+        "availability": {"enum": ["active", "pause", "drain"]},
+        "advertise-addr": _TEXT,
+        "data-path-addr": _TEXT,
+    },
+}
+_SWARM: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["managers"],
+    "properties": {
+        "managers": {**_NAMES, "minItems": 1},
+        "workers": _NAMES,
+        "default-addr-pool": {"anyOf": [_TEXT, _NAMES]},
+        "subnet-size": {"type": "integer"},
+        "data-path-port": {"type": "integer"},
+        "nodes": {"type": "object", "additionalProperties": _NODE},
+    },
+}
+_CONTENT: Schema = {
+    "anyOf": [
+        _TEXT,
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["file"],
+            "properties": {"file": _TEXT, "labels": NETWORK["properties"]["labels"]},
+        },
+    ]
+}
+_OWN_NETWORK: Schema = {
+    **NETWORK,
+    "properties": {key: each for key, each in NETWORK["properties"].items() if key not in {"external", "name"}},
+}
+#: The keys of a lab file that are about its swarm.
+SWARM_KEYS: dict[str, Schema] = {
+    "swarm": _SWARM,
+    "networks": {"type": "object", "additionalProperties": _OWN_NETWORK},
+    "secrets": {"type": "object", "additionalProperties": _CONTENT},
+    "configs": {"type": "object", "additionalProperties": _CONTENT},
+    "stacks": {
+        "type": "object",
+        "additionalProperties": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}, {"type": "object"}]},
+    },
+}
+
+
+@define
+class SwarmReader:
+    """Brings up the swarm of a checked lab file; `wrong` makes the error that something at a place of the file is wrong."""
+
+    lab: Lab
+    document: Map
+    folder: Path
+    wrong: Callable[[tuple[Key, ...], Exception], CnmsimError]
+
+    def bring_up(self) -> None:
+        """Make the swarm and what is in it, and wait until it has come to rest. Raises `FileError`."""
+        if "swarm" not in self.document:
+            for key in SWARM_KEYS:
+                if key in self.document:
+                    raise self.wrong(
+                        (key,), ValueError("there is no swarm to put it in: say swarm: {managers: [HOST]}")
+                    )
+            return
+        engine = self._nodes()
+        for name, given in self.document.get("networks", {}).items():
+            body = network_body(name, given or {}, {})
+            self._at(("networks", name), partial(_make_network, engine, body))
+        for section in ("secrets", "configs"):
+            for name, given in self.document.get(section, {}).items():
+                self._content(engine, section, name, given)
+        for name, given in self.document.get("stacks", {}).items():
+            self._stack(engine, name, given)
+        try:
+            self.lab.settle()
+        except TimeoutError as late:
+            raise self.wrong(("swarm",), late) from None
+
+    def _at(self, keys: tuple[Key, ...], act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except (CnmsimError, ValueError) as error:
+            raise self.wrong(keys, error) from None
+
+    # ---- nodes
+
+    def _nodes(self) -> Engine:
+        """Make the swarm of its nodes, and give the engine of its first manager."""
+        swarm = self.document["swarm"]
+        places = list(self._places())
+        engines = {name: self._engine(name, keys) for name, keys in places}
+        for name in swarm.get("nodes", {}):
+            if name not in engines:
+                raise self.wrong(("swarm", "nodes", name), ValueError(f"{name} is no node of the swarm"))
+        if len(places) != len(engines):
+            names = [name for name, _ in places]
+            twice = next(place for place in reversed(places) if names.count(place[0]) > 1)
+            raise self.wrong(twice[1], ValueError(f"{twice[0]} is listed twice"))
+        (first, at), *others = places
+        leader = engines[first]
+        self._at(at, partial(leader.swarm.init, **self._options(), **self._addresses(first)))
+        remote = f"{self._addresses(first)['advertise_addr']}:2377"
+        for name, keys in others:
+            tokens = leader.swarm.tokens
+            token = tokens.manager if "managers" in keys else tokens.worker
+            joining = partial(engines[name].swarm.join, token, remote, **self._addresses(name))
+            self._at(keys, joining)
+        self._at(("swarm",), self.lab.settle)
+        for name, given in swarm.get("nodes", {}).items():
+            self._at(("swarm", "nodes", name), partial(_tell, leader, engines[name], given))
+        return leader
+
+    def _places(self) -> Iterator[tuple[str, tuple[Key, ...]]]:
+        for role in ("managers", "workers"):
+            for number, name in enumerate(self.document["swarm"].get(role, ())):
+                yield name, ("swarm", role, number)
+
+    def _engine(self, name: str, keys: tuple[Key, ...]) -> Engine:
+        engine = self._at(keys, lambda: self.lab.host(name)).docker
+        if engine is None:
+            raise self.wrong(keys, ValueError(f"{name} runs no engine: set docker: true"))
+        found: Engine = engine
+        return found
+
+    def _addresses(self, name: str) -> dict[str, Any]:
+        given = self.document["swarm"].get("nodes", {}).get(name, {})
+        return {
+            "advertise_addr": given.get("advertise-addr", self.lab.host(name).address),
+            "data_path_addr": given.get("data-path-addr", ""),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        swarm = self.document["swarm"]
+        pools = swarm.get("default-addr-pool", [])
+        return {
+            "default_addr_pool": [pools] if isinstance(pools, str) else list(pools),
+            "subnet_size": swarm.get("subnet-size", 0),
+            "data_path_port": swarm.get("data-path-port", 0),
+        }
+
+    # ---- what is in it
+
+    def _content(self, engine: Engine, section: str, name: str, given: Any) -> None:
+        keys: tuple[Key, ...] = (section, name)
+        if isinstance(given, str):
+            data, labels = given.encode(), {}
+        else:
+            try:
+                data = (self.folder / given["file"]).read_bytes()
+            except OSError as failed:
+                raise self.wrong((*keys, "file"), ValueError(failed.strerror or str(failed))) from None
+            labels = pairs(given.get("labels"))
+        collection = engine.secrets if section == "secrets" else engine.configs
+        self._at(keys, lambda: collection.create(name, data, labels))
+
+    def _stack(self, engine: Engine, name: str, given: Any) -> None:
+        files: Any = given
+        if isinstance(given, str):
+            files = self.folder / given
+        elif isinstance(given, list):
+            files = [self.folder / each for each in given]
+        self._at(("stacks", name), lambda: engine.stacks.deploy(name, files, folder=self.folder))
+
+
+def _make_network(engine: Engine, body: dict[str, Any]) -> None:
+    engine.complete(engine.rest.networks.create_anywhere(body))
+
+
+def _tell(leader: Engine, engine: Engine, given: Map) -> None:
+    """Set a node's labels and availability."""
+    changes: dict[str, Any] = {}
+    if "labels" in given:
+        changes["Labels"] = pairs(given["labels"])
+    if "availability" in given:
+        changes["Availability"] = given["availability"]
+    if changes:
+        leader.nodes.get(engine.swarm.node_id).update(**changes)
