@@ -19,8 +19,6 @@ from cnmsim.observe.reading import Reading, read
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
 _BY_CONNTRACK = "conntrack: known connection"
-#: Of a question for a neighbour, what a tunnel device answers by its own table is part of the way.
-_TELLING = frozenset({Step.NOTE, Step.NEIGHBOUR})
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
 
@@ -145,10 +143,15 @@ def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], message
         index
         for index, event in enumerate(events)
         # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
-        if (readings[index].is_link and event.step not in _TELLING and not _is_loss(event))
+        if (readings[index].is_link and not _is_telling(event) and not _is_loss(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain
+
+
+def _is_telling(event: Event) -> bool:
+    """Tell whether something of a question for a neighbour is part of the way: what a tunnel device answers by its own table."""
+    return event.step is Step.NOTE or (event.step is Step.NEIGHBOUR and event.is_frame and bool(event.decision))
 
 
 def _is_loss(event: Event) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import is_loopback
 from cnmsim.observe.case import Case, address_at, port_of
 from cnmsim.observe.hops import Hop
-from cnmsim.observe.swarms import IDLE_S, SwarmView, ports_of
+from cnmsim.observe.swarms import IDLE_S, SwarmView, ports_of, rule_against_managers
 from cnmsim.observe.tunnels import towards, unheard
 from cnmsim.swarm.objects import PublishMode
 
@@ -155,7 +155,7 @@ def service_remarks(case: Case) -> list[str]:
     service = swarm.service_of_address(address) if swarm is not None and address is not None else None
     if swarm is None or service is None:
         return []
-    count = len(swarm.running(service))
+    count = swarm.backends(case.source.host, service)
     return [
         f"{case.address} is the virtual address of service {service.name}, balanced over {count} "  # noqa: ISC004
         f"task{'s' * (count != 1)}; a connection idle for {IDLE_S} s is forgotten"
@@ -164,10 +164,13 @@ def service_remarks(case: Case) -> list[str]:
 
 def down_remarks(case: Case) -> list[str]:
     """Tell of a node in the way of an answer that the managers take for down."""
-    swarm = towards(case)
-    hosts = [station.host for station in (case.source, case.destination) if station is not None]
+    swarm, taken = towards(case), case.taken
+    server = case.station(taken.place) if taken is not None else None
+    hosts = [station.host for station in (case.source, case.destination, server) if station is not None]
+    culprit = rule_against_managers(case.directory.stations) if swarm is not None else None
+    why = f" ({culprit[1]} on {culprit[0].name})" if culprit is not None else ""
     return [
-        f"the managers take {host} for down: no heartbeat of it comes through to port 2377"
+        f"the managers take {host} for down: no heartbeat of it comes through to port 2377{why}"
         for host in dict.fromkeys(hosts)
         if swarm is not None and swarm.is_down(host)
     ]

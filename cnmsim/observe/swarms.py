@@ -120,7 +120,7 @@ class SwarmView:
             why = task.status.err or "it waits for a node"
             fix = f"let a node satisfy its constraints (docker node update), or change them: {details}"
             idle = [n.hostname for n in self.store.nodes if n.spec.availability is not Availability.ACTIVE]
-            if idle and "constraint" not in why:
+            if idle and "not available" in why:
                 fix = f"docker node update --availability active {idle[0]}"
             return f"service {name} has no running task: its task is pending ({why})", fix
         if self._is_down(task) and task.node_id:
@@ -130,6 +130,18 @@ class SwarmView:
             )
         why = f" ({task.status.err})" if task.status.err else ""
         return f"service {name} has no running task: its task is {task.state.name.lower()}{why}", details
+
+    def backends(self, host: str, service: Service) -> int:
+        """Count the tasks that a host's load balancers know of a service, on the network where they know most."""
+        agent = self.agents.get(host)
+        known = agent.controller.discovery.services.items() if agent is not None else ()
+        counts = [
+            sum(not backend.is_disabled for backend in binding.backends.values())
+            for (service_id, _ports), each in known
+            if service_id == service.id
+            for binding in each.networks.values()
+        ]
+        return max(counts, default=0)
 
     # ---- nodes
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.case import Case, address_at, destination_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station
 from cnmsim.observe.swarms import SwarmView, rule_against_gossip
+from cnmsim.underlay.segment import Segment
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -195,6 +197,9 @@ def smallest_mtu(case: Case, upto: Hop | None = None) -> tuple[int, str]:
             device = _device(case, hop)
             if device is not None:
                 found.append((device.mtu, hop.where))
+            medium = device.medium if isinstance(device, Nic) else None
+            if isinstance(medium, Segment):
+                found.append((medium.mtu, f"segment {medium.name}"))
     return min(found, default=(0, ""))
 
 
@@ -217,9 +222,11 @@ def mtu_remarks(case: Case) -> list[str]:
     header = VXLAN_BYTES + (ESP_BYTES if is_encrypted else 0)
     if not mtu or not inner or inner + header <= mtu:
         return []
+    # Outer packets may be fragmented by whoever routes them, but no switch does that.
+    what = "small packets pass, full ones do not" if where.startswith("segment") else "full packets are fragmented"
     return [
-        f"small packets pass, full ones do not: network {network} has an MTU of {inner}, its tunnel adds {header} bytes, and "  # noqa: ISC004
-        f"{where} carries {mtu}; set com.docker.network.driver.mtu={mtu - header} on the network"
+        f"{what}: network {network} has an MTU of {inner}, its tunnel adds {header} bytes, and {where} carries {mtu}; "  # noqa: ISC004
+        f"set com.docker.network.driver.mtu={mtu - header} on the network"
     ]
 
 
