@@ -25,22 +25,27 @@ def what_is_unsettled(engines: Iterable[Engine]) -> str:
     for engine in members:
         if engine.cluster.state == "pending":
             return f"{engine.machine.name} is joining a swarm"
+    lost: set[str] = set()
     for engine in members:
         managing = engine.cluster.managing
         if managing is not None and managing.raft.is_leading:
             found = _unsettled_in(managing.store)
             if found:
                 return found
-    return _unsettled_gossip(members[0])
+            lost |= {node.id for node in managing.store.nodes if node.status.state is NodeState.DOWN}
+    return _unsettled_gossip(members, frozenset(lost))
 
 
-def _unsettled_gossip(engine: Engine) -> str:
-    from cnmsim.libnetwork.networkdb.convergence import first_difference, is_converged
+def _unsettled_gossip(members: list[Engine], lost: frozenset[str]) -> str:
+    """Say what nodes have still to tell each other; nobody waits for those that are `lost`, the ids of nodes that are down."""
+    from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
     from cnmsim.libnetwork.networkdb.store import store_of
 
-    if is_converged(engine.clock):
+    down = {each.machine for each in members if each.cluster.node is not None and each.cluster.node.id in lost}
+    databases = [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
+    if agree(databases):
         return ""
-    return first_difference(store_of(engine.clock).databases) or "nodes have something left to tell each other"
+    return first_difference(databases) or "nodes have something left to tell each other"
 
 
 def _unsettled_in(store: Store) -> str:

@@ -23,7 +23,12 @@ def is_converged(clock: Clock) -> bool:
 
     Nodes that cannot reach each other never agree: give whoever waits for this a limit.
     """
-    databases = store_of(clock).databases
+    return agree(store_of(clock).databases)
+
+
+def agree(databases: Iterable[NetworkDB]) -> bool:
+    """Tell whether these nodes have the same view of each other, and have nothing more to say."""
+    databases = list(databases)
     return not any(_is_busy(db) for db in databases) and first_difference(databases) == ""
 
 
