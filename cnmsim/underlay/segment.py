@@ -93,7 +93,7 @@ class Attachment:
 
     `vlans` is what the port was told of VLANs, `None` for nothing. With `refuses_unknown_macs` it lets frames in only from
     `known_mac`, the address the station had when it was plugged in, and out only to that address and to groups.
-    `leads_to_switch` marks a cable to another switch.
+    `leads_to_switch` marks a cable to another switch. With `hairpin` a frame may leave by the port it came in by.
     """
 
     station: Station
@@ -102,6 +102,7 @@ class Attachment:
     vlans: PortVlans | None = None
     refuses_unknown_macs: bool = False
     leads_to_switch: bool = False
+    hairpin: bool = False
     _up: _Lane = field(factory=_Lane)
     _down: _Lane = field(factory=_Lane)
 
@@ -201,10 +202,12 @@ class Segment:
         vlans: PortVlans | None = None,
         refuse_unknown_macs: bool | None = None,
         leads_to_switch: bool = False,
+        hairpin: bool = False,
     ) -> Attachment:
         """Plug a station in, by a cable with these options on top of the segment's; `vlans` as in `set_vlans`.
 
-        `refuse_unknown_macs` sets the port's security otherwise than the segment's. Raises `ValueError` if the station is plugged
+        `refuse_unknown_macs` sets the port's security otherwise than the segment's, `hairpin` lets frames leave by the port they
+        came in by (the reflective relay that vepa needs). Raises `ValueError` if the station is plugged
         in somewhere already, or for VLANs on a hub.
         """
         if vlans is not None and self.is_hub:
@@ -214,7 +217,7 @@ class Segment:
         limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
         is_strict = self.refuse_unknown_macs if refuse_unknown_macs is None else refuse_unknown_macs
         attachment = Attachment(
-            station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch
+            station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
         )
         self._attachments[station] = attachment
         station.plug(self)
@@ -279,9 +282,12 @@ class Segment:
             learnt = self._learnt.get((vlan, target))
             if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
                 found = learnt[0]
-                return [found] if found is not source and self._may_hear(found, target, vlan) else []
+                is_back = found is source and not source.hairpin
+                return [found] if not is_back and self._may_hear(found, target, vlan) else []
         return [
-            each for each in self._attachments.values() if each is not source and self._may_hear(each, target, vlan)
+            each
+            for each in self._attachments.values()
+            if (each is not source or source.hairpin) and self._may_hear(each, target, vlan)
         ]
 
     def _may_hear(self, attachment: Attachment, target: Mac, vlan: int) -> bool:

@@ -158,3 +158,20 @@ def test_pictures_hang_a_network_of_the_wire_on_its_segment(lab: Lab) -> None:
         assert f'---|"{parent}"| s' in drawn
     edge = lab.topology().edges["node1", "node1/vlan100"]
     assert (edge["device"], edge["kind"]) == ("eth0.100", "parent")
+
+
+def test_vepa_needs_a_switch_that_reflects_frames() -> None:
+    for hairpin in (False, True):
+        lab = Lab()
+        lab.add_segment("lan", "10.0.0.0/24")
+        docker = lab.add_host("node1", "10.0.0.15/24", docker=True).docker
+        assert docker is not None
+        if hairpin:
+            lab.link("node1", "lan", hairpin=True)
+        options = {"parent": "eth0", "macvlan_mode": "vepa"}
+        docker.networks.create(
+            "net", driver="macvlan", options=options, ipam={"Config": [{"Subnet": "10.0.0.64/26"}]}
+        )
+        for name in ("web1", "web2"):
+            docker.containers.run("nginx", name=name, network="net", detach=True)
+        assert lab.trace("web1", "web2:80").is_reachable == hairpin

@@ -65,6 +65,7 @@ class Topology:
     parents: dict[str, tuple[Parent, ...]]
     own: dict[str, str]
     outsiders: tuple[str, ...] = OUTSIDERS
+    has_hairpin: bool = False
     stations: list[Station] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -132,7 +133,7 @@ class Topology:
         assert one.parent is not None
         if one.parent.kind == IPVLAN:
             return one.parent.flag == "bridge"
-        return one.mode == other.mode == "bridge"
+        return one.mode == other.mode == "bridge"  # the wire reflects nothing
 
     def _can_go_out(self, station: Station) -> bool:
         host = station.host
@@ -194,6 +195,9 @@ def simulated(topology: Topology, *, has_vlan_switch: bool = False) -> Lab:
     if has_vlan_switch:
         for name in places:
             lab.link(name, "wire", trunk=[10])
+    if topology.has_hairpin:
+        for name in HOSTS:
+            lab.link(name, "wire", hairpin=True)
     for station in topology.stations:
         if station.parent is not None:
             lab.host(station.host).exec(f"ip netns add {station.name}")
@@ -252,6 +256,8 @@ class Linux:
             self._run("ip", "-n", self.prefix + "wire", "link", "add", name, "type", "veth", "peer", "name", "eth0",
                       "netns", self.prefix + name)  # fmt: skip
             self._ip("wire", f"link set {name} master br0 up")
+            if self.topology.has_hairpin and name in HOSTS:
+                self._ip("wire", f"link set {name} type bridge_slave hairpin on")
             self._ip(name, "link set lo up")
         for place, words in self.topology.commands():
             self._ip(place, words)

@@ -42,9 +42,9 @@ def compare(topology: Topology) -> None:
     assert simulated_pings(topology, simulated(topology)) == real
 
 
-def one_host(parent: Parent) -> Topology:
+def one_host(parent: Parent, *, has_hairpin: bool = False) -> Topology:
     """One host with children on its eth0, a second one, and an outsider; none of them in a VLAN."""
-    return Topology({"h1": (parent,), "h2": ()}, {"h1": "eth0", "h2": "eth0"}, ("o1",))
+    return Topology({"h1": (parent,), "h2": ()}, {"h1": "eth0", "h2": "eth0"}, ("o1",), has_hairpin)
 
 
 @pytest.mark.root
@@ -59,6 +59,15 @@ def one_host(parent: Parent) -> Topology:
 def test_macvlan_modes_are_linux_s(modes: tuple[str, ...]) -> None:
     needs("macvlan")
     compare(one_host(Parent("eth0", "macvlan", modes)))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "modes", [("vepa", "vepa"), ("bridge", "vepa"), ("private", "private"), ("bridge", "bridge")], ids="-".join
+)
+def test_a_switch_that_reflects_frames_does_what_it_does_for_linux(modes: tuple[str, ...]) -> None:
+    needs("macvlan")
+    compare(one_host(Parent("eth0", "macvlan", modes), has_hairpin=True))
 
 
 @pytest.mark.root
