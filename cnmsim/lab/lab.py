@@ -362,6 +362,17 @@ class Lab:
 
         return trace(self, source, destination, protocol=protocol, timeout_s=timeout_s, family=family)
 
+    def watch(self, source: object) -> AbstractContextManager[Trace]:
+        """Take down all that is caused inside a `with` block, such as what a program sends next on a connection it has.
+
+        The first message that `source` sends in it is diagnosed when the block ends.
+        """
+        from cnmsim.observe import directory_of, watch
+        from cnmsim.observe.asking import station_of
+
+        directory = directory_of(self)
+        return watch(self.clock, directory, station_of(directory, source))
+
     def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
         """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it.
 

@@ -9,6 +9,7 @@ from cnmsim.observe.stations import Directory, Station
 from cnmsim.observe.target import Target
 from cnmsim.observe.trace import Trace
 from cnmsim.observe.verdict import Finding, Verdict
+from cnmsim.observe.watching import watch
 
 __all__ = [
     "Capture",
@@ -28,4 +29,5 @@ __all__ = [
     "to_dot",
     "to_mermaid",
     "trace",
+    "watch",
 ]

@@ -345,6 +345,16 @@ def _no_destination(case: Case, loss: Hop) -> Advice:
     )
 
 
+def _stray(case: Case, loss: Hop) -> Advice:
+    of_swarm = services.forgotten(case, loss)
+    if of_swarm is not None:
+        return of_swarm
+    return (
+        f"{loss.place} answers {loss.packet} with a reset: it knows no connection it belongs to",
+        "open the connection anew, and see why that end forgot it (restarted, or moved to another container)",
+    )
+
+
 def _ipv6_disabled(case: Case, loss: Hop) -> Advice:
     return (
         f"{where_lost(case, loss)}: IPv6 is disabled on {loss.device}",
@@ -359,6 +369,7 @@ def _plain(case: Case, loss: Hop) -> Advice:
 
 _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
     DropReason.NETFILTER_DROP: _filtered,
+    DropReason.STRAY_SEGMENT: _stray,
     DropReason.NETFILTER_POLICY: _policy,
     DropReason.NETFILTER_REJECT: _rejected,
     DropReason.NAT_EXHAUSTED: _nat_exhausted,

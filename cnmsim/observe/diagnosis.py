@@ -19,7 +19,7 @@ from cnmsim.observe.causes import advice_on, join_a_network, no_route_from
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.lookup import Lookup
 from cnmsim.observe.probe import Ending
-from cnmsim.observe.services import down_remarks, forgotten, refused_port, service_remarks, unknown_service
+from cnmsim.observe.services import down_remarks, refused_port, service_remarks, unknown_service
 from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
 from cnmsim.observe.tunnels import mtu_remarks
 from cnmsim.observe.verdict import Finding, Verdict
@@ -158,7 +158,7 @@ def _rules_never_visited(case: Case, host: Station, rule: str) -> list[str]:
 
 
 def _refused(case: Case, verdict: Verdict) -> Finding:
-    losses = [hop for hop in case.losses if hop.reason in _REFUSALS]
+    losses = [hop for hop in case.losses if hop.reason in _REFUSALS | {DropReason.STRAY_SEGMENT}]
     if not losses:
         return Finding(verdict, f"{case.goal} answered with a refusal", "start a program that listens there")
     loss = losses[-1]
@@ -180,9 +180,6 @@ def _through(case: Case, server: Station) -> tuple[str, ...]:
 
 
 def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
-    old = forgotten(case, loss)
-    if old is not None:
-        return old
     port, protocol = port_of(loss), case.target.protocol
     goal = loss.addresses.partition(" > ")[2] or case.goal
     same_port = server.listening_on(protocol, port)

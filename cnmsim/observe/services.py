@@ -130,14 +130,17 @@ def is_balancer(place: str) -> bool:
 
 
 def forgotten(case: Case, loss: Hop) -> Advice | None:
-    """Explain a reset by a load balancer that knows nothing of the connection: it was idle for too long."""
+    """Explain a reset by a load balancer that knows nothing of the connection: it was idle for too long.
+
+    Source: net/netfilter/ipvs/ip_vs_proto_tcp.c (tcp_timeouts, tcp_conn_schedule).
+    """
     if not is_balancer(loss.place) or not loss.packet.startswith("TCP") or loss.packet == "TCP SYN":
         return None
     service = _service_of(case, loss)
     name = f"service {service.name}" if service is not None else "the service"
     return (
-        f"{loss.place} resets the connection to {name}: IPVS forgets what was idle for {IDLE_S} s, and takes no packet "  # noqa: ISC004
-        "but a SYN for a new connection",
+        f"{loss.place} resets the connection to {name}: IPVS knows it no more (it forgets one that is idle for {IDLE_S} s, and "  # noqa: ISC004
+        "within 120 s one that was closed), and takes no packet but a SYN for a new one",
         f"send keepalives more often than every {IDLE_S} s (net.ipv4.tcp_keepalive_time), or use --endpoint-mode dnsrr",
     )
 

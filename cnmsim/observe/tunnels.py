@@ -133,11 +133,12 @@ def _too_long(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     header = VXLAN_BYTES + (ESP_BYTES if tunnel.is_encrypted else 0)
     found = re.search(r"(?:carries|MTU of|MTU|mtu) (\d+)", f"{loss.decision} {loss.what}")
     mtu = int(found.group(1)) if found else smallest_mtu(case, loss)[0]
+    where = f"segment {loss.place}" if loss.what.startswith("segment ") else loss.where
     inner = f" com.docker.network.driver.mtu={mtu - header}" if mtu else " a smaller com.docker.network.driver.mtu"
     limit = f", which carries {mtu} bytes" if mtu else ""
     return (
-        f"{begin} is too long for {loss.where}{limit}: {header} bytes of headers come on top of what the container sends",
-        f"make network {tunnel.network} with{inner}, or raise the MTU of {loss.where}",
+        f"{begin} is too long for {where}{limit}: {header} bytes of headers come on top of what the container sends",
+        f"make network {tunnel.network} with{inner}, or raise the MTU of {where}",
     )
 
 
