@@ -71,6 +71,12 @@ WELL_KNOWN: dict[str, ImageMeaning] = {
     "couchdb": _service("couchdb", 4369, 5984, 9100),
     "curlimages/curl": ImageMeaning(("curl",)),
     "debian": _os("Debian GNU/Linux", "debian", "Debian GNU/Linux 13 (trixie)"),
+    # The sample shop of Docker's own stack files.
+    "dockersamples/atsea_app": _service("atsea", 8080),
+    "dockersamples/atsea_db": _service("postgres", 5432, volume="/var/lib/postgresql/data"),
+    "dockersamples/atseasampleshopapp_payment_gateway": _service("payment_gateway", 8443),
+    "dockersamples/atseasampleshopapp_reverse_proxy": _service("nginx", 80, 443),
+    "dockersamples/visualizer": _service("visualizer", 8080),
     "elasticsearch": _service("elasticsearch", 9200, 9300),
     "etcd": _service("etcd", 2379, 2380),
     "fedora": _os("Fedora Linux", "fedora", "Fedora Linux 42 (Container Image)"),
