@@ -7,11 +7,13 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.asking import LabView, address_towards, ask, directory_of, station_of
+from cnmsim.observe.fixes import Fix, Question, fixes_of
 from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
+from cnmsim.observe.remedies import Suspect, remedies
 from cnmsim.observe.resolvconf import resolv_conf_facts
 from cnmsim.observe.stations import Directory, Station, shared_networks
 from cnmsim.observe.table import html_grid, plain_grid
@@ -34,6 +36,23 @@ class Explanation:
     trace: Trace
     by_address: Trace | None
     facts: tuple[str, ...]
+    _lab: Any = field(default=None, repr=False, eq=False)
+    _question: Question | None = field(default=None, repr=False, eq=False)
+    _suspect: Suspect | None = field(default=None, repr=False, eq=False)
+    _found: list[tuple[Fix, ...]] = field(factory=list, repr=False, eq=False, init=False)
+
+    @property
+    def fixes(self) -> tuple[Fix, ...]:
+        """What would make it reachable, the best first; `fixes[0].apply()` shows what comes of it.
+
+        Each was tried on a copy of the lab, as it was when this was first asked for. Raises `Unavailable` where the lab
+        cannot be copied.
+        """
+        if self.reachable or self._question is None or self._suspect is None:
+            return ()
+        if not self._found:
+            self._found.append(fixes_of(self._lab, self._question, remedies(self._suspect)))
+        return self._found[0]
 
     @property
     def reachable(self) -> bool:
@@ -108,7 +127,9 @@ def explain(
         target = Target.of_service(str(destination), service)
         walk = ask(directory, asker, target, timeout_s=timeout_s)
         facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
-        return Explanation(asker.name, target.host, _service(target), walk, None, facts)
+        question = Question(asker.label, target.host, _service(target))
+        suspect = Suspect(asker, _owner(directory, walk), target, walk, directory)
+        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, question, suspect)
     name = destination if isinstance(destination, str) and ":" not in destination else goal.name
     target = Target.of_service(name, service)
     by_name = goal.is_container and goal.attachments
@@ -118,7 +139,9 @@ def explain(
     if walk.verdict is Verdict.NAME_NOT_FOUND:
         second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
-    return Explanation(asker.name, goal.name, _service(target), walk, second, facts)
+    question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
+    suspect = Suspect(asker, goal, target, walk, directory)
+    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, question, suspect)
 
 
 def _split(destination: object) -> tuple[object, str]:
@@ -131,6 +154,11 @@ def _split(destination: object) -> tuple[object, str]:
 
 def _service(target: Target) -> str:
     return "icmp" if target.protocol == "icmp" else f"{target.protocol}/{target.port}"
+
+
+def _owner(directory: Directory, walk: Trace) -> Station | None:
+    address = walk.outcome.address if walk.outcome is not None else None
+    return directory.owner(address) if address is not None else None
 
 
 def _goal(directory: Directory, destination: object) -> Station | None:

@@ -1,0 +1,111 @@
+"""Fixes: what makes a question that was answered with no be answered with yes, seen to do so on a copy of the lab.
+
+A fix is a list of changes by name, so it can be made in the lab or in a copy of it; nothing is offered that was not tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnmsim.errors import CnmsimError, Unavailable
+from cnmsim.observe.changes import Change
+from cnmsim.observe.remedies import Remedy
+
+if TYPE_CHECKING:
+    from cnmsim.observe.explain import Explanation
+
+#: How many fixes that work are looked for.
+ENOUGH = 2
+
+
+@frozen
+class Question:
+    """A question by names, so that it can be asked in any copy of a lab."""
+
+    source: str
+    destination: str
+    service: str
+
+
+@frozen
+class Fix:
+    """One thing to do: `text` says it in words, `changes` are what is typed, `question` is what to ask afterwards.
+
+    Without changes the fix is another question: another name, address or port.
+    """
+
+    text: str
+    changes: tuple[Change, ...]
+    question: Question
+    _lab: Any = field(repr=False, eq=False)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What is typed, each with the host it is typed on."""
+        return tuple(str(change) for change in self.changes)
+
+    def apply(self, lab: Any = None) -> Explanation:
+        """Make the changes in a copy of the lab (or in `lab`), ask again, and give the new explanation.
+
+        Raises what a change is refused with, and `Unavailable` where the lab cannot be copied.
+        """
+        from cnmsim.observe.explain import explain
+
+        there = copy_of(self._lab) if lab is None else lab
+        for change in self.changes:
+            change.do(there)
+        settle = getattr(there, "settle", None)
+        if settle is not None:
+            settle()
+        return explain(there, self.question.source, self.question.destination, self.question.service)
+
+    def __str__(self) -> str:
+        return "\n".join([self.text, *(f"  {command}" for command in self.commands)])
+
+
+def copy_of(lab: Any) -> Any:
+    """Copy a lab. Raises `Unavailable` for a lab that has no way to be copied."""
+    fork = getattr(lab, "fork", None)
+    if fork is None:
+        raise Unavailable("this lab cannot be copied: give apply() the lab to change")
+    return fork()
+
+
+def fixes_of(lab: Any, question: Question, candidates: Iterable[Remedy], *, enough: int = ENOUGH) -> tuple[Fix, ...]:
+    """Give the candidates that are seen to work, each tried on a copy of the lab of its own.
+
+    Raises `Unavailable` where the lab cannot be copied.
+    """
+    found: list[Fix] = []
+    tried: set[object] = set()
+    for remedy in candidates:
+        fix = fix_of(lab, question, remedy)
+        key = (fix.commands, fix.question)
+        if key in tried:
+            continue
+        tried.add(key)
+        if works(fix):
+            found.append(fix)
+        if len(found) == enough:
+            break
+    return tuple(found)
+
+
+def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
+    """Make a fix of a candidate, not tried yet."""
+    asked = Question(question.source, remedy.destination or question.destination, remedy.service or question.service)
+    return Fix(remedy.text, remedy.changes, asked, lab)
+
+
+def works(fix: Fix, apply: Callable[[Fix], Explanation] = Fix.apply) -> bool:
+    """Tell whether a fix makes the answer yes. A change that is refused is no fix."""
+    copy_of_lab_is_possible = getattr(fix._lab, "fork", None) is not None
+    if not copy_of_lab_is_possible:
+        raise Unavailable("this lab cannot be copied: fixes cannot be tried")
+    try:
+        return apply(fix).reachable
+    except (CnmsimError, OSError, TimeoutError):
+        return False
