@@ -14,6 +14,7 @@ from attrs import evolve
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
+from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import ExecResult, Host
 from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
@@ -85,6 +86,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         self.segments: dict[str, Segment] = {}
         self.links: list[Trunk | Link] = []
+        self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
         self._by_subnet: dict[Prefix, Segment] = {}
@@ -330,6 +332,46 @@ class Lab:
                 raise TimeoutError(f"not settled after {limit_s:g} s: {unsettled}")
             self.run(0.1)
         return self.clock.now - begun_s
+
+    def fork(self) -> Lab:
+        """Give a copy of the lab as it is now, in which to try what is not to be done here; neither is seen by the other.
+
+        Addresses, MACs, names, routes, rules, counters, conntrack entries, links' options, sysctls and the time are the same, containers run, ports are
+        published. Programs begin again, as the same processes: open connections are not in the copy, nor captures.
+        Raises `Unavailable` for what cannot be copied: a lab with plugins, or with a swarm.
+        """
+        from cnmsim.lab.fork import fork_lab
+
+        return fork_lab(self)
+
+    # ---- faults
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with the wiring by `cut`, `partition` and `lose`, one sentence each."""
+        return self._faults.describe()
+
+    def cut(self, *hosts: str) -> None:
+        """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        self._faults.cut(*hosts)
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Let nothing pass between hosts of different groups: `lab.partition(["node1"], ["node2", "node3"])`.
+
+        Hosts in no group hear all and are heard by all. Raises `NotFound`, `InvalidParameter`.
+        """
+        self._faults.partition(groups)
+
+    def lose(self, sender: str, receiver: str, share: float = 1.0) -> None:
+        """Lose that share (0 to 1) of the frames one host sends to another, this way only.
+
+        Raises `NotFound`, `InvalidParameter`.
+        """
+        self._faults.lose(sender, receiver, share)
+
+    def heal(self, *hosts: str) -> None:
+        """Mend the wiring: all of it, or what concerns these hosts. Raises `NotFound`."""
+        self._faults.heal(*hosts)
 
     # ---- looking
 

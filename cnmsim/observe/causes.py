@@ -325,7 +325,9 @@ def _link(case: Case, loss: Hop) -> Advice:
 
 
 def _link_loss(case: Case, loss: Hop) -> Advice:
-    del case
+    if loss.decision:
+        subject = f"the answer from {case.sender(loss)} is " if case.is_answer(loss) else ""
+        return f"{subject}lost at {loss.where}: {loss.decision}", "mend the wiring there (lab.heal())"
     return f"lost on the link at {loss.where}, which loses packets", "set a lower loss on that link"
 
 

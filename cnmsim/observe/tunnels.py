@@ -107,6 +107,8 @@ def advice_in_tunnel(case: Case, loss: Hop) -> Advice | None:
             f"{begin} finds nobody on {loss.place}: no device takes UDP port {tunnel.port} there",
             f"use the same data path port on all nodes, and check that {loss.place} has network {tunnel.network}",
         )
+    if loss.reason is DropReason.LINK_LOSS and loss.decision:
+        return f"{begin} is lost at {loss.where}: {loss.decision}", "mend the wiring there (lab.heal())"
     reason = loss.reason.value if loss.reason else loss.what
     return f"{begin} is lost at {loss.where}{by}: {reason}", f"repair the way between the nodes at {loss.where}"
 

@@ -137,6 +137,8 @@ class Segment:
         self.is_hub = is_hub
         self.refuse_unknown_macs = refuse_unknown_macs
         self.taps: tuple[Tap, ...] = ()
+        #: Says why a frame does not get to a station, or ""; `None` while no fault is set.
+        self.loses: Callable[[bytes, Station], str] | None = None
         self._options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
@@ -230,6 +232,24 @@ class Segment:
         if self._attachments.pop(station, None) is None:
             raise ValueError(f"{station.name} is not attached to {self.name}")
         station.plug(None)
+        self._forget(station)
+
+    def pull(self, station: Station) -> Attachment:
+        """Pull a station's plug, to be plugged in again as it was by `plug_again`. Raises `ValueError` as `detach`."""
+        attachment = self._attachments.get(station)
+        self.detach(station)
+        assert attachment is not None
+        return attachment
+
+    def plug_again(self, attachment: Attachment) -> None:
+        """Plug a station in as it was. Raises `ValueError` if it is plugged in somewhere already."""
+        station = attachment.station
+        if station.medium is not None:
+            raise ValueError(f"{station.name} is plugged in already")
+        self._attachments[station] = attachment
+        station.plug(self)
+
+    def _forget(self, station: Station) -> None:
         self._learnt = {key: entry for key, entry in self._learnt.items() if entry[0].station is not station}
 
     def carry(self, frame: bytes, sender: Station) -> None:
@@ -312,6 +332,11 @@ class Segment:
         if self._attachments.get(receiver.station) is not receiver:
             self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was on its way")
             return
+        if self.loses is not None:
+            why = self.loses(frame, receiver.station)
+            if why:
+                self._dropped(frame, receiver.station, DropReason.LINK_LOSS, why)
+                return
         receiver.station.receive(frame)
 
     def _is_lost(self, share: float) -> bool:

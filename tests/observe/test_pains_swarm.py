@@ -163,7 +163,7 @@ def test_the_asker_is_not_on_the_services_network(world: World) -> None:
     asked = world.ask("c1", "closed:80")
     assert "closed-net is not attachable: only services may join it" in asked.decided_by
     assert "--attachable" in asked.fix
-    with pytest.raises(EngineError, match="network .* not manually attachable"):
+    with pytest.raises(EngineError, match=r"network .* not manually attachable"):
         world.one.networks.get("closed-net").connect("c1")
 
 

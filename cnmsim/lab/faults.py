@@ -1,0 +1,176 @@
+"""Faults of a lab's wiring: cables that are pulled, hosts that do not hear each other, frames that are lost one way.
+
+A host is told by what its frames say: the addresses of its interfaces as source. What a router translates to an address
+of its own is the router's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.kernel.address import Address, Mac
+from cnmsim.underlay.interface import HostInterface
+from cnmsim.underlay.segment import Segment
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from cnmsim.lab.host import Host
+    from cnmsim.underlay.segment import Attachment, Station
+
+_VLAN_TAG = b"\x81\x00"
+_SOURCES = {
+    b"\x08\x00": (12, 16),
+    b"\x86\xdd": (8, 24),
+    b"\x08\x06": (14, 18),
+}  # IPv4, IPv6, ARP: the sender's address
+
+
+class Wiring(Protocol):
+    """What faults need of a lab."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """Its hosts by name."""
+
+    @property
+    def segments(self) -> Mapping[str, Segment]:
+        """Its segments by name."""
+
+
+@define(eq=False)
+class Deafness:
+    """What hosts do not hear of each other: `shares[sender, receiver]` of the frames between the two is lost."""
+
+    random: Random = field(repr=False)
+    sender_of: dict[Address | Mac, str] = field(factory=dict)
+    receiver_of: dict[HostInterface, str] = field(factory=dict)
+    shares: dict[tuple[str, str], float] = field(factory=dict)
+
+    def loses(self, frame: bytes, station: Station) -> str:
+        """Say why a frame does not get to a station, "" if it does."""
+        receiver = self.receiver_of.get(station) if isinstance(station, HostInterface) else None
+        if receiver is None:
+            return ""
+        sender = self._sender(frame)
+        share = self.shares.get((sender, receiver), 0.0)
+        if not share or (share < 1 and self.random.random() >= share):
+            return ""
+        how = "" if share >= 1 else f"{share:.0%} of "
+        return f"{how}what {sender} sends does not get to {receiver}"
+
+    def _sender(self, frame: bytes) -> str:
+        start = 18 if frame[12:14] == _VLAN_TAG else 14
+        fields = _SOURCES.get(frame[start - 2 : start])
+        if fields is not None:
+            known = self.sender_of.get(frame[start + fields[0] : start + fields[1]])
+            if known is not None:
+                return known
+        return self.sender_of.get(frame[6:12], "")
+
+
+@define(eq=False)
+class Faults:
+    """The faults that were set on the wiring of a lab.
+
+    Hosts and segments that are added later do not know of the faults set before.
+    """
+
+    lab: Wiring = field(repr=False)
+    random: Random = field(repr=False)
+    _pulled: dict[HostInterface, tuple[str, Segment, Attachment]] = field(factory=dict, init=False, repr=False)
+    _deafness: Deafness = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._deafness = Deafness(self.random)
+
+    def cut(self, *ends: str) -> None:
+        """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
+        wanted = [each for end in ends for each in self._interfaces(end)]
+        for name, interface in wanted:
+            if isinstance(interface.medium, Segment):
+                segment = interface.medium
+                self._pulled[interface] = (name, segment, segment.pull(interface))
+
+    def partition(self, groups: Iterable[Iterable[str]]) -> None:
+        """Let no frame pass between hosts of different groups; hosts in none hear and are heard by all.
+
+        Raises `NotFound`, or `InvalidParameter` for a host in two groups and for fewer than two groups.
+        """
+        sides = [list(dict.fromkeys(group)) for group in groups]
+        names = [name for side in sides for name in side]
+        if len(sides) < 2 or not all(sides):
+            raise InvalidParameter("a partition has two or more groups of hosts")
+        if len(names) != len(set(names)):
+            raise InvalidParameter("a host is in one group only")
+        for name in names:
+            self._host(name)
+        for number, side in enumerate(sides):
+            others = [name for other in sides[:number] + sides[number + 1 :] for name in other]
+            for sender in side:
+                for receiver in others:
+                    self._deafness.shares[sender, receiver] = 1.0
+        self._spread()
+
+    def lose(self, sender: str, receiver: str, share: float) -> None:
+        """Lose that share (0 to 1) of what one host sends to another, this way only. Raises `NotFound`, `InvalidParameter`."""
+        self._host(sender)
+        self._host(receiver)
+        if not 0 <= share <= 1 or sender == receiver:
+            raise InvalidParameter(f"from {sender} to {receiver}: a share from 0 to 1 is lost, between two hosts")
+        self._deafness.shares[sender, receiver] = share
+        self._spread()
+
+    def heal(self, *names: str) -> None:
+        """Mend everything, or what concerns these hosts: cables are plugged in again, all hear each other. Raises `NotFound`."""
+        for name in names:
+            self._host(name)
+        for interface, (name, segment, attachment) in list(self._pulled.items()):
+            if not names or name in names:
+                del self._pulled[interface]
+                segment.plug_again(attachment)
+        shares = self._deafness.shares
+        for pair in list(shares):
+            if not names or set(pair) & set(names):
+                del shares[pair]
+        self._spread()
+
+    def describe(self) -> list[str]:
+        """List the faults that are set, one sentence each."""
+        found = [f"{name}:{interface.name} is unplugged" for interface, (name, _, _) in self._pulled.items()]
+        shares = sorted((pair, share) for pair, share in self._deafness.shares.items() if share)
+        return found + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
+
+    # ---- helpers
+
+    def _spread(self) -> None:
+        """Tell the segments, and note who is who: addresses may have changed since."""
+        deafness = self._deafness
+        has_any = any(deafness.shares.values())
+        deafness.sender_of.clear()
+        deafness.receiver_of.clear()
+        for name, host in self.lab.hosts.items() if has_any else ():
+            for interface in host.interfaces:
+                deafness.receiver_of[interface] = name
+                deafness.sender_of[interface.mac] = name
+                for address in interface.addresses:
+                    deafness.sender_of[address.address] = name
+        for segment in self.lab.segments.values():
+            segment.loses = deafness.loses if has_any else None
+
+    def _host(self, name: str) -> Host:
+        found = self.lab.hosts.get(name)
+        if found is None:
+            raise NotFound(f"no host named {name}; there are: {', '.join(self.lab.hosts) or 'none'}")
+        return found
+
+    def _interfaces(self, end: str) -> list[tuple[str, HostInterface]]:
+        name, _, device = end.partition(":")
+        found = [(name, each) for each in self._host(name).interfaces if device in {"", each.name}]
+        if not found:
+            raise NotFound(f"{name} has no interface {device}")
+        return found
