@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,10 +27,22 @@ _TYPE_NAMES = {
 }
 
 
-def check(document: Any, schema: Schema, path: str, *, below: tuple[Key, ...] = ()) -> None:
+#: Says what is wrong: gives the way to it and a sentence.
+Sentence = Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]
+
+
+def check(
+    document: Any,
+    schema: Schema,
+    path: str,
+    *,
+    below: tuple[Key, ...] = (),
+    sentences: Mapping[str, Sentence] | None = None,
+) -> None:
     """Check what was read from `path`. Raises `FileError` for the first thing that is wrong in it.
 
-    `below` is the way to `document` from the top of its file, for the key in the error.
+    `below` is the way to `document` from the top of its file, for the key in the error. `sentences` say it in other words, by the keyword
+    of the schema that is not met.
     """
     _refuse_tags(document, below, path)
     errors = sorted(
@@ -39,7 +51,7 @@ def check(document: Any, schema: Schema, path: str, *, below: tuple[Key, ...] = 
     if not errors:
         return
     error = _deepest(errors[0])
-    keys, message = _describe(error)
+    keys, message = _describe(error, {**_SENTENCES, **(sentences or {})})
     raise _prefixed(document, keys, message, path, below)
 
 
@@ -98,10 +110,10 @@ def _is_type_clash(error: ValidationError) -> bool:
     return error.validator == "type" and not error.path
 
 
-def _describe(error: ValidationError) -> tuple[tuple[Key, ...], str]:
+def _describe(error: ValidationError, sentences: Mapping[str, Sentence]) -> tuple[tuple[Key, ...], str]:
     """Give the way to what is wrong, and the sentence."""
     keys = tuple(error.absolute_path)
-    describe = _SENTENCES.get(str(error.validator))
+    describe = sentences.get(str(error.validator))
     return describe(error, keys) if describe else (keys, error.message)
 
 
@@ -129,7 +141,8 @@ def _alternatives(kinds: list[str]) -> str:
     return " or ".join(_TYPE_NAMES[kind] for kind in kinds)
 
 
-def _unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+def unknown_key(error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], str]:
+    """Say that a key is not known, and which one it may have been meant to be."""
     schema, instance = _of(error)
     known = list(schema.get("properties", ()))
     patterns = schema.get("patternProperties", {})
@@ -159,11 +172,11 @@ def _repeated(_error: ValidationError, keys: tuple[Key, ...]) -> tuple[tuple[Key
     return keys, "has the same item twice"
 
 
-_SENTENCES: dict[str, Callable[[ValidationError, tuple[Key, ...]], tuple[tuple[Key, ...], str]]] = {
+_SENTENCES: dict[str, Sentence] = {
     "type": _wrong_type,
     "anyOf": _no_alternative,
     "oneOf": _no_alternative,
-    "additionalProperties": _unknown_key,
+    "additionalProperties": unknown_key,
     "required": _missing_key,
     "enum": _not_listed,
     "pattern": _mismatch,

@@ -19,6 +19,7 @@ from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.compose.merge import MergeError, merge, unique
 from cnmsim.lab.schema import check
 from cnmsim.lab.stack.schema import SINCE, STACK_SCHEMA, VERSIONS
+from cnmsim.lab.stack.words import SENTENCES
 from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
 
 _UNSUPPORTED = (
@@ -164,7 +165,7 @@ def _checked(document: Map, name: str, variables: Variables, version: str, lates
     _cast(document, read, (), read, name)
     if version not in VERSIONS or VERSIONS.index(version) > VERSIONS.index(latest):
         raise wrong(document, ("version",), f"unsupported Compose file version: {version}", name)
-    check(read, STACK_SCHEMA, name)
+    check(read, STACK_SCHEMA, name, sentences=SENTENCES)
     _refuse_newer(read, version, name)
     assert isinstance(read, Map)
     return read
@@ -214,7 +215,7 @@ def _refuse_newer(document: Any, version: str, path: str) -> None:
         if VERSIONS.index(since) <= number:
             continue
         for keys in _ways(document, pattern.split("."), ()):
-            text = f"additional property {keys[-1]} is not allowed in version {version}: it came with {since}"
+            text = f"Additional property {keys[-1]} is not allowed in version {version}: it came with {since}"
             raise wrong(document, keys, text, path)
 
 

@@ -62,6 +62,17 @@ class StackObjects:
         external = (self.document.section(section).get(key) or {}).get("external", False)
         return isinstance(external, Mapping) or bool(external)
 
+    def check(self) -> None:
+        """Check what is declared but may not be used. Raises `FileError`."""
+        for section in ("networks", "volumes", "secrets", "configs"):
+            for key in self.document.section(section):
+                self.name_of(section, key)
+        for key, given in self.document.section("volumes").items():
+            for other in ("driver", "driver_opts", "labels"):
+                if self.is_external("volumes", key) and given.get(other):
+                    text = f'conflicting parameters "external" and "{other}" specified for volume "{key}"'
+                    raise self.document.error(text, "volumes", key, other)
+
     # ---- networks
 
     def networks(self, used: Iterator[str] | list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:

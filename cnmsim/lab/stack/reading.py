@@ -22,6 +22,14 @@ from cnmsim.lab.stack.objects import StackObjects
 from cnmsim.lab.stack.service import ServiceReader, networks_of
 from cnmsim.lab.yamlfile import Key
 
+#: Where what a refusal speaks of stands in a service.
+_ABOUT: dict[str, tuple[Key, ...]] = {
+    "constraint": ("deploy", "placement", "constraints"),
+    "resolution mode": ("deploy", "endpoint_mode"),
+    "RestartCondition": ("deploy", "restart_policy"),
+    "failure action": ("deploy", "update_config"),
+    "replicas": ("deploy", "replicas"),
+}
 #: The newest version of the file format (docker/cli `schema.go`).
 LATEST = "3.13"
 
@@ -50,6 +58,7 @@ def read_stack(
     variables = StackVariables(env or {})
     document = read_document(paths, variables, latest)
     objects = StackObjects(name, document, home)
+    objects.check()
     services = document.section("services")
     specs = {
         objects.scoped(key): ServiceReader(key, objects, variables.values).spec()
@@ -145,6 +154,9 @@ class _Blame:
             published = str(port.get("published", "")) if isinstance(port, Mapping) else str(port).split(":")[-2:][0]
             if published and f"'{published}'" in refusal:
                 return (*at, "ports", number)
+        for phrase, way in _ABOUT.items():
+            if phrase in refusal and way[0] in given:
+                return (*at, *way)
         for word in ("secret", "config", "network", "image", "port"):
             for own in (f"{word}s", word):
                 if word in refusal and own in given:
