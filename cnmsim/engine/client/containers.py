@@ -72,6 +72,10 @@ class CommandOutput:
         return self.exit_code == 0
 
 
+#: What `docker run` takes on a network of a swarm, in seconds; the other nodes have heard of the container by then.
+_ATTACHED_START_S = 1.0
+
+
 @define(eq=False, repr=False)
 class Container(Model):
     """A container, in docker-py's words."""
@@ -169,6 +173,7 @@ class Container(Model):
         engine = self._engine
         if engine.networking.unattached(self.record):
             engine.complete(engine.rest.containers.start_attached(self.id))
+            engine.clock.run_for(_ATTACHED_START_S)
         else:
             engine.rest.containers.start(self.id)
         engine.clock.run_ready()
