@@ -1,0 +1,265 @@
+"""The behaviours in which engine releases differ, one attribute each.
+
+Attributes are named by the behaviour they switch, so that `if profile.has_gateway_priority` reads as a claim; messages
+that changed their wording are whole texts with `{}` fields. An attribute with a default is one in which the releases,
+save those that set it, agree.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Profile:
+    """The behaviour of one engine release."""
+
+    # ---- the release itself
+    version: str
+    api_version: str
+    min_api_version: str
+    git_commit: str
+    go_version: str
+    build_time: str
+    kernel_version: str = "6.12.48+deb13-amd64"
+
+    # ---- networks and their IPAM
+    #: 26.1 walks its list of pools with a cursor; later releases take the lowest free gap.
+    pools_rotate: bool
+    #: Default pools are sorted by base address and overlapping entries dropped, instead of kept as configured.
+    pools_are_sorted: bool
+    #: `0.0.0.0/N` and `::/N` ask for any default pool of the size N.
+    pool_size_hint: bool
+    #: A pool that fails after it was drawn is tried again past the host's routes, rather than excluded beforehand.
+    host_overlap_is_retried: bool
+    #: An IPv6 pool is made of the engine's id when none is configured.
+    has_ula_pool: bool
+    pools_exhausted_text: str
+    #: 404 in 26.1, 400 later.
+    pools_exhausted_is_not_found: bool
+    pool_overlap_text: str
+    #: A particular address out of a full pool: 26.1 says the pool is full, later releases that the address is taken.
+    full_pool_hides_requested: bool
+    #: 26.1 represents only the first 2**64 - 1 addresses of an IPv6 pool; later any, but allocates within 2**63.
+    ipv6_bitmap_ordinals: int
+    ipv6_automatic_ordinals: int
+    can_disable_ipv4: bool
+    #: IPv6 networks get a subnet of a default pool when the user names none.
+    ipv6_subnet_is_optional: bool
+    #: IPAM entries of a typed API: malformed ones fail when the body is decoded.
+    ipam_config_is_typed: bool
+    echoes_unused_ipv6_config: bool
+    validates_enable_driver_options: bool
+    static_ip_on_automatic_subnet: bool
+    #: The driver may ask for no gateway: ipvlan L3, internal macvlan and ipvlan, isolated bridges.
+    drivers_skip_gateway: bool
+    #: What a network plugin answers and the engine cannot use is undone at the plugin, whatever it is.
+    plugin_answers_are_rolled_back: bool = True
+    #: A network plugin is told to leave what it refused to join, and twice what could not be plugged in after it had.
+    failed_join_is_left: bool = False
+    #: A network plugin is told of an endpoint that leads out for each family apart, on internal networks too.
+    plugin_publishes_by_family: bool = False
+    #: A network plugin is always told whether another endpoint deals with IPv6, even if none does.
+    plugin_always_told_of_proxy: bool = False
+    #: A container's start asks a plugin twice what it did, and fails if the plugin does not say.
+    plugin_must_tell_endpoint_info: bool = False
+    #: An IPAM plugin is asked for its address spaces with every pool.
+    remote_ipam_looks_up_spaces: bool = True
+    remote_pool_text: str = 'netip.ParsePrefix("{pool}"): {cause}'
+    #: macvlan and ipvlan never get a gateway they did not ask for.
+    macvlan_skips_gateway: bool
+    #: Several macvlan networks may be on one parent interface, unless one of them is in passthru mode.
+    macvlan_shares_parent: bool
+    #: A container on a macvlan or ipvlan network never needs docker_gwbridge for its sake.
+    macvlan_disables_gateway_service: bool
+    inspect_shows_allocated_gateway: bool
+    inspect_has_ipam_status: bool
+    #: `network inspect` prints EnableIPv4.
+    inspect_shows_enable_ipv4: bool
+    inspect_gateway6_has_length: bool
+    reload_overwrites_ipam_config: bool
+    refuses_multicast_subnet: bool
+    link_local_clash_text: str
+    config_from_is_resolved_first: bool
+    config_from_options_text: str
+    blank_name_text: str
+    blank_id_text: str
+    active_endpoints_lists_endpoints: bool
+
+    # ---- endpoints, sandboxes and their order
+    #: MAC addresses on bridge and macvlan are made of the IPv4 address (`02:42:...`).
+    mac_from_ip: bool
+    #: An interface that comes up tells the link its addresses (ARP announcements, unsolicited advertisements).
+    announces_addresses: bool
+    #: The API version from which `network connect` honours a MAC address; "" where it never does.
+    connect_mac_api_version: str
+    #: `eth3` follows a removed `eth2`: the counter only grows.
+    interface_counter_grows: bool
+    #: At start, interfaces are plugged in gateway order (26.1), not in the order of joining.
+    start_plugs_in_gateway_order: bool
+    has_endpoint_ifname: bool
+    has_endpoint_sysctls: bool
+    has_gateway_priority: bool
+    #: 26.1 weighs v4 gateway 1 and v6 gateway 2; later it is the number of families with a way out.
+    gateway_score_by_family: bool
+    #: "single": one endpoint for both families; "dual-stack-first"; or "per-family".
+    gateway_choice: str
+    #: A driver's route to everywhere is installed like any other of its routes, whoever leads out.
+    static_default_routes: bool
+    #: With `{family}` ("" or "IPv6 ") and `{error}`.
+    gateway_error_text: str
+    sandbox_before_endpoints: bool
+    allocates_before_task: bool
+    start_error_prefix: str
+    dangling_filter_sees_containers: bool
+    stopped_disconnect_events: int
+    running_disconnect_events: int
+    failed_connect_keeps_settings: bool
+    ipv6_gateway_needs_address: bool
+    sysctl_disabled_ipv6_is_released: bool
+    gwbridge_accepts_ipv6_gateway: bool
+    default_bridge_ipv6_from_mac: bool
+    default_bridge_ipv6_needs_subnet: bool
+    has_bip6: bool
+
+    # ---- texts of the daemon
+    host_connect_text: str
+    host_disconnect_text: str
+    static_ip_on_predefined_text: str
+    alias_on_predefined_text: str
+    static_ip_on_automatic_text: str
+    static_ip_outside_text: str
+    join_own_namespace_text: str
+    #: With `{ref}`, `{name}` and `{state}`.
+    join_stopped_namespace_text: str
+    missing_namespace_target_prefix: str
+
+    # ---- links, hosts file, resolver
+    legacy_link_env: bool
+    hosts_cleanup_by_name: bool
+    hosts_zero_suffix: bool
+    host_gateway_both_families: bool
+    #: "create": a name is known from the endpoint's creation; "join": once the sandbox has the interface.
+    dns_records_at: str
+    #: A name without an address of the asked family is answered empty instead of forwarded.
+    known_name_answers_empty: bool
+    #: Nameservers of the host's file are asked from the host's namespace whatever their address.
+    host_servers_from_host: bool
+    #: 8.8.8.8 and friends stand in when the embedded resolver has no server.
+    resolver_uses_google: bool
+    #: The trailer line that says so; "" for none.
+    no_servers_comment: str
+    resolv_conf_indented_comments: bool
+    resolver_nftables: str
+    shuffle_source: str
+
+    # ---- bridge driver and firewall
+    default_ip6tables: bool
+    ip6tables_needs_experimental: bool
+    has_ip_forward_no_drop: bool
+    has_allow_direct_routing: bool
+    has_bridge_accept_fwmark: bool
+    has_firewall_backend: bool
+    #: Whether a task whose image cannot be pulled and is not there fails with the pull's error, not with the create's.
+    task_reports_pull_error: bool
+    #: Whether `service inspect` repeats the networks of the task template in the service's own spec.
+    service_prints_old_networks: bool
+    #: The newest version of the stack file format that the docker command of that release knows.
+    stack_file_version: str
+    has_raw_env: bool
+    sctp_checksum: str
+    #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
+    firewall_layout: str
+    has_forward_chain: bool
+    #: DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; without, raw rules and DOCKER's final drops do.
+    has_isolation_chains: bool
+    has_internal_chain: bool
+    docker_user_has_return: bool
+    docker_user_is_retopped: bool
+    established_before_isolation: bool
+    docker_chain_has_final_rule: bool
+    port_rules_are_appended: bool
+    port_self_masquerade_always: bool
+    nat_returns_from_bridge: bool
+    has_raw_rules: bool
+    hairpin_reaches_other_networks: bool
+    has_gateway_modes: bool
+    has_trusted_interfaces: bool
+    ipv6_policy_always_drop: bool
+    dnat6_excludes_link_local: bool
+    bridge_has_fe80_1: bool
+    bridge_mac_prefix_0242: bool
+    veth_is_made_in_namespace: bool
+    nat_jumps_at_start: bool
+    br_netfilter_without_proxy: bool
+    #: The module br_netfilter is loaded when the daemon starts; its default is to have bridged frames filtered.
+    br_netfilter_at_start: bool
+
+    # ---- port mappings
+    #: Every address text has a port table of its own; `0.0.0.0:80` and `127.0.0.1:80` both pass.
+    ports_per_address_text: bool
+    ports_are_grouped: bool
+    port_order: str
+    range_is_retried: bool
+    skips_reserved_ports: bool
+    refuses_container_port_zero: bool
+    routed_ports_on_other_endpoints: bool
+    internal_ports_in_inspect: bool
+    #: With `{proto}`, `{address}` (host:port), `{mapping}` (the whole binding) and `{error}`.
+    port_bind_text: str
+    port_duplicate_text: str
+    proxy_gets_listener: bool
+    udp_reuses_address: bool
+    conntrack_flush_by_container_port: bool
+
+    # ---- swarm
+    ingress_jump_chain: str
+    ingress_rule_if_absent: bool
+    tolerates_stale_vip: bool
+    alias_vip_reference_counted: bool
+    #: A changed entry reaches drivers and service discovery as the old value and the new one; before, as its deletion.
+    table_updates_are_replaced: bool
+    #: The overlay driver keeps its peers by address alone; before, by address and MAC.
+    overlay_peers_by_address: bool = False
+    #: NetworkDB: the deletion of an entry it never heard of is remembered even if it came by gossip.
+    networkdb_keeps_unknown_deletions: bool = False
+    #: NetworkDB: the entries of a node that left a network are deleted but remembered for half an hour.
+    networkdb_buries_entries_of_leavers: bool = True
+    #: NetworkDB: entries of others are relayed when there is room after the node's own.
+    networkdb_relays_last: bool = False
+    #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its answer.
+    networkdb_acknowledges_by_time: bool = False
+    enforcer_counts_completed_tasks: bool
+    image_pull_error_is_reported: bool
+    stack_passes_driver_opts: bool
+    stack_schema_default: str
+    swarm_ipv4_is_required: bool
+
+    # ---- shapes of the API
+    #: Go's name of the struct that a container's create body is read into; errors about the body name it.
+    create_body_struct: str = "CreateRequest"
+    #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
+    create_fills_maps: bool = False
+    #: What older API versions showed besides is gone (top-level addresses, `Bridge`, `OnBuild`, `from` of events),
+    #: and comes back for clients that ask for API 1.51 or older.
+    inspect_is_slim: bool = False
+    #: The fields of an entry of `NetworkSettings.Networks` come in this order.
+    endpoint_fields: tuple[str, ...] = (
+        "IPAMConfig", "Links", "Aliases", "MacAddress", "DriverOpts", "GwPriority", "NetworkID", "EndpointID",
+        "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "DNSNames",
+    )  # fmt: skip
+    #: `network ls` and `network inspect` are one struct, in which Containers stand before Options and Labels.
+    network_containers_first: bool = True
+    #: A stopped container still shows the id of its last sandbox.
+    stopped_keeps_sandbox_id: bool = False
+    container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"
+    #: What runc says before, and containerd after, the cause of a failed start.
+    runtime_error_detail: str = "error during container init: "
+    runtime_error_suffix: str = ": unknown"
+    #: The exit status of an exec whose command does not exist.
+    exec_not_found_status: int = 127
+    masked_paths: tuple[str, ...] = (
+        "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+    )  # fmt: skip
