@@ -36,9 +36,9 @@ class Process:
     """
 
     __slots__ = (
-        "_gate", "_own_pipes", "_tasks", "argv", "children", "clock", "env", "exit_status", "exited", "files",
-        "handlers", "hostname", "is_init", "machine", "namespace", "on_exit", "parent", "pid", "programs", "sockets",
-        "stderr", "stdin", "stdout",
+        "_gate", "_given", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "env",
+        "exit_status", "exited", "files", "handlers", "hostname", "is_init", "machine", "namespace", "on_exit", "parent",
+        "pid", "programs", "sockets", "stderr", "stdin", "stdout",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,8 @@ class Process:
         self.env = env
         self.programs = programs
         self.parent = parent
+        #: Who started it, even if it has another parent by now.
+        self.creator = parent
         self.children: list[Process] = []
         self.on_exit = on_exit
         self.is_init = is_init
@@ -79,6 +81,8 @@ class Process:
         self._gate = Gate()
         self._tasks: list[Task[Any]] = []
         self._own_pipes: list[Pipe] = []
+        self._program: Program | None = None
+        self._given: tuple[Socket, ...] = ()
         self.stdin = stdin or self._empty_input()
         self.stdout = stdout or self._own_pipe()
         self.stderr = stderr or self._own_pipe()
@@ -119,11 +123,37 @@ class Process:
     def begin(self, program: Program) -> None:
         """Run `program` as this process, from this instant on."""
         # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
+        self._program = program
         self.clock.call_soon(self._begin, program)
 
     def _begin(self, program: Program) -> None:
         if self.is_running:
+            self._given = tuple(self.sockets)
             self.task(self._main(program))
+
+    def begin_again(self) -> None:
+        """Run the program from its beginning, as the same process: its threads are gone, as in the copy of a machine.
+
+        It keeps the sockets that it was given when it began and those the kernel calls back; the others are closed without
+        a word to their peers.
+        """
+        assert self._program is not None, "a process that runs has a program"
+        for socket in tuple(self.sockets):
+            if socket not in self._given and not socket.calls_back:
+                socket.vanish()
+        self._tasks = []
+        self._gate = Gate()
+        self.handlers = {}
+        self.begin(self._program)
+
+    def vanish(self) -> None:
+        """End without a trace: no signal, no word to peers, nobody told."""
+        self.exit_status = 128 + SIGKILL
+        for socket in tuple(self.sockets):
+            socket.vanish()
+        self.machine.processes.pop(self.pid, None)
+        if self.parent is not None and self in self.parent.children:
+            self.parent.children.remove(self)
 
     async def _main(self, program: Program) -> None:
         try:

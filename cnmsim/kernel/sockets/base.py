@@ -104,6 +104,15 @@ class Socket(ABC):
     def close(self) -> None:
         """Give the socket up."""
 
+    @property
+    def calls_back(self) -> bool:
+        """Whether it is served by a callback rather than by a program that waits for it."""
+        return self.on_readable is not None
+
+    def vanish(self) -> None:
+        """Close it without a word to the peer."""
+        self.close()
+
     def _shown(self, address: Address) -> Address:
         return mapped(address) if self.family == 6 else address
 

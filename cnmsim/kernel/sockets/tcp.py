@@ -286,6 +286,17 @@ class TcpSocket(Socket):
             self._connection.abort()
         self.close()
 
+    @property
+    def calls_back(self) -> bool:
+        """Whether it listens, and hands connections to a callback."""
+        return self.is_listening and self.on_accept is not None
+
+    def vanish(self) -> None:
+        """Close it, and its connections without a word to the peers."""
+        for connection in (*self._embryos, *self._accepted, *filter(None, [self._connection])):
+            connection.vanish_silently()
+        self.close()
+
     def close(self) -> None:
         """Give the socket up. The connection ends in its own time, with a reset if data was left unread."""
         if self.is_closed:

@@ -1,0 +1,399 @@
+"""A deep copy of a simulated world, made without recursion.
+
+`copy.deepcopy` stops at functions: a closure that waits on the clock would go on in the world it was made in. Here closures,
+bound methods and partial applications are copied too, so that nothing in the copy leads back to the original. Frozen values
+and tuples are shared where nothing in them changes. What cannot be copied, such as an open file, is refused by its type's name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import ipaddress
+import itertools
+import logging
+import operator
+import pathlib
+import random
+import re
+import threading
+import types
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from cnmsim.errors import Unavailable
+
+#: Values that are what they are in every world. The bare `object()` is a sentinel, compared by identity.
+_SHARED: frozenset[type] = frozenset(
+    {
+        type(None), bool, int, float, complex, str, bytes, range, slice, object, type(Ellipsis), type(NotImplemented),
+        types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.WrapperDescriptorType, types.GetSetDescriptorType,
+        types.MethodDescriptorType, types.MemberDescriptorType, types.ClassMethodDescriptorType, re.Pattern, property,
+        operator.attrgetter, operator.itemgetter, type(functools.lru_cache(lambda: None)),
+        dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone,
+    }
+)  # fmt: skip
+_SHARED_BASES = (
+    type,
+    Enum,
+    pathlib.PurePath,
+    ipaddress._BaseAddress,
+    ipaddress._BaseNetwork,
+    logging.Logger,
+    str,
+    bytes,
+    int,
+    float,
+)
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+_COROUTINES = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
+_CACHED_HASH = "_attrs_cached_hash"
+
+_Handler = Callable[[Any], Any]
+
+
+class Copier:
+    """One copy of one graph of objects.
+
+    `instead` gives, by class, a function that makes the copy of such an object in place of the usual one. It is called with the
+    object and this copier, and may use `take` for what it holds.
+    """
+
+    def __init__(self, instead: Mapping[type, Callable[[Any, Copier], Any]]) -> None:
+        self._memo: dict[int, Any] = {}
+        # What `id` was asked of must live until the copy is made.
+        self._held: list[Any] = []
+        self._unfilled: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
+        # Filled last: keys may be found by the value of their fields.
+        self._hashed: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
+        self._handlers: dict[type, _Handler] = {
+            cls: functools.partial(self._instead, make) for cls, make in instead.items()
+        }
+
+    def copy(self, thing: Any) -> Any:
+        """Copy `thing` and all it leads to. Raises `Unavailable` naming the type of what cannot be copied."""
+        made = self.take(thing)
+        while self._unfilled or self._hashed:
+            while self._unfilled:
+                fill, old, new = self._unfilled.popleft()
+                fill(old, new)
+            if self._hashed:
+                fill, old, new = self._hashed.popleft()
+                fill(old, new)
+        return made
+
+    def take(self, thing: Any) -> Any:
+        """Give the copy of `thing`, which may not be filled yet."""
+        cls = type(thing)
+        if cls in _SHARED:
+            return self._builtin(thing) if cls is types.BuiltinFunctionType else thing
+        made = self._memo.get(id(thing))
+        if made is not None:
+            return made
+        handler = self._handlers.get(cls)
+        if handler is None:
+            handler = self._handlers[cls] = self._handler(cls)
+        return handler(thing)
+
+    def remember(self, old: Any, new: Any) -> Any:
+        """Take note of the copy of an object, and give it."""
+        self._memo[id(old)] = new
+        self._held.append(old)
+        return new
+
+    def fill_later(self, old: Any, new: Any) -> None:
+        """Have the fields of `new` filled with copies of those of `old`."""
+        self._unfilled.append((self._filler(type(old)), old, new))
+
+    def _instead(self, make: Callable[[Any, Copier], Any], thing: Any) -> Any:
+        return self.remember(thing, make(thing, self))
+
+    # ---- how a class is copied
+
+    def _handler(self, cls: type) -> _Handler:
+        for kind, handler in self._kinds():
+            if issubclass(cls, kind):
+                return handler
+        if cls is types.FunctionType:
+            return self._function
+        if issubclass(cls, _SHARED_BASES):
+            return _same
+        if issubclass(cls, weakref.ReferenceType):
+            return lambda thing: self.remember(
+                thing, cls(self.take(target)) if (target := thing()) is not None else thing
+            )
+        if cls.__flags__ & (1 << 9):  # made by a class statement
+            return self._frozen(cls) if _is_frozen(cls) else self._object(cls)
+        return self._foreign
+
+    def _kinds(self) -> tuple[tuple[Any, _Handler], ...]:
+        return (
+            (list, self._sequence),
+            (defaultdict, self._defaultdict),
+            ((dict, OrderedDict), self._dict),
+            (set, self._set),
+            (deque, self._deque),
+            (tuple, self._tuple),
+            (frozenset, self._frozenset),
+            (types.MethodType, self._method),
+            (functools.partial, self._partial),
+            (types.CellType, self._cell),
+            (types.MethodWrapperType, lambda thing: getattr(self.take(thing.__self__), thing.__name__)),
+            (random.Random, self._random),
+            (bytearray, lambda thing: self.remember(thing, bytearray(thing))),
+            (
+                types.MappingProxyType,
+                lambda thing: self.remember(thing, types.MappingProxyType(self.take(dict(thing)))),
+            ),
+            (itertools.count, lambda thing: self.remember(thing, itertools.count(*thing.__reduce__()[1]))),
+            (type(threading.Lock()), lambda thing: self.remember(thing, threading.Lock())),
+            (BaseException, self._exception),
+            (_COROUTINES, _refuse),
+        )
+
+    def _object(self, cls: type) -> _Handler:
+        memo, held, unfilled, filler = self._memo, self._held, self._unfilled, self._filler(cls)
+        new: Any = cls.__new__
+
+        def handler(thing: Any) -> Any:
+            made = memo[id(thing)] = new(cls)
+            held.append(thing)
+            unfilled.append((filler, thing, made))
+            return made
+
+        return handler if new is object.__new__ else functools.partial(self._slow_object, cls)
+
+    def _slow_object(self, cls: type, thing: Any) -> Any:
+        made = self.remember(thing, object.__new__(cls))
+        self.fill_later(thing, made)
+        return made
+
+    def _filler(self, cls: type) -> Callable[[Any, Any], None]:
+        slots = [(member.__get__, member.__set__) for member in _slots(cls)]
+        take = self.take
+
+        def fill(old: Any, new: Any) -> None:
+            for get, put in slots:
+                try:
+                    value = get(old)
+                except AttributeError:  # a slot that was never set
+                    continue
+                put(new, value if type(value) in _PLAIN else take(value))
+            held = getattr(old, "__dict__", None)
+            if held:
+                new.__dict__.update({name: take(value) for name, value in held.items()})
+
+        return fill
+
+    def _frozen(self, cls: type) -> _Handler:
+        """Give how to copy a frozen value: it is itself if nothing in it differs in the copy."""
+        slots = _slots(cls)
+
+        def handler(thing: Any) -> Any:
+            values = []
+            is_same = True
+            for member in slots:
+                if member.__name__ == _CACHED_HASH:  # of the original; the copy finds its own
+                    values.append((member, None))
+                    continue
+                try:
+                    old = member.__get__(thing)
+                except AttributeError:
+                    continue
+                new = self.take(old)
+                is_same = is_same and new is old
+                values.append((member, new))
+            held = {name: self.take(value) for name, value in getattr(thing, "__dict__", {}).items()}
+            if is_same and all(value is thing.__dict__[name] for name, value in held.items()):
+                return self.remember(thing, thing)
+            made = self.remember(thing, object.__new__(cls))
+            for member, value in values:
+                member.__set__(made, value)
+            if held:
+                made.__dict__.update(held)
+            return made
+
+        return handler
+
+    # ---- containers
+
+    def _sequence(self, thing: Any) -> Any:
+        made = self.remember(thing, _blank(thing))
+        self._unfilled.append((self._fill_list, thing, made))
+        return made
+
+    def _fill_list(self, old: list[Any], new: list[Any]) -> None:
+        take = self.take
+        new.extend([value if type(value) in _PLAIN else take(value) for value in old])
+        self._fill_more(old, new, list)
+
+    def _fill_more(self, old: Any, new: Any, base: type) -> None:
+        if type(old) is not base:
+            self._filler(type(old))(old, new)
+
+    def _dict(self, thing: Any) -> Any:
+        made = self.remember(thing, _blank(thing))
+        self._hashed.append((self._fill_dict, thing, made))
+        for key in thing:  # to be filled before they are hashed
+            self.take(key)
+        return made
+
+    def _defaultdict(self, thing: Any) -> Any:
+        made = self.remember(thing, defaultdict(self.take(thing.default_factory)))
+        self._hashed.append((self._fill_dict, thing, made))
+        for key in thing:
+            self.take(key)
+        return made
+
+    def _fill_dict(self, old: dict[Any, Any], new: dict[Any, Any]) -> None:
+        take = self.take
+        for key, value in dict.items(old):
+            dict.__setitem__(
+                new,
+                key if type(key) in _PLAIN else take(key),
+                value if type(value) in _PLAIN else take(value),
+            )
+        if type(old) not in {dict, defaultdict}:
+            self._fill_more(old, new, dict)
+
+    def _set(self, thing: Any) -> Any:
+        made = self.remember(thing, _blank(thing))
+        self._hashed.append((self._fill_set, thing, made))
+        for value in thing:
+            self.take(value)
+        return made
+
+    def _fill_set(self, old: set[Any], new: set[Any]) -> None:
+        new.update([self.take(value) for value in old])
+
+    def _deque(self, thing: Any) -> Any:
+        made: deque[Any] = self.remember(thing, deque(maxlen=thing.maxlen))
+        self._unfilled.append((self._fill_deque, thing, made))
+        return made
+
+    def _fill_deque(self, old: deque[Any], new: deque[Any]) -> None:
+        new.extend([self.take(value) for value in old])
+
+    def _tuple(self, thing: Any) -> Any:
+        values = [self.take(value) for value in thing]
+        if all(new is old for new, old in zip(values, thing, strict=True)):
+            return self.remember(thing, thing)
+        return self.remember(thing, tuple.__new__(type(thing), values))
+
+    def _frozenset(self, thing: Any) -> Any:
+        pairs = [(self.take(value), value) for value in thing]
+        if all(new is old for new, old in pairs):
+            return self.remember(thing, thing)
+        return self.remember(thing, frozenset(new for new, _ in pairs))
+
+    # ---- what can be called
+
+    def _function(self, thing: Any) -> Any:
+        cells = thing.__closure__
+        if not cells and not thing.__defaults__ and not thing.__kwdefaults__:
+            return thing
+        closure = tuple(self.take(cell) for cell in cells or ())
+        defaults = self.take(thing.__defaults__)
+        if not cells and defaults is thing.__defaults__ and not thing.__kwdefaults__:
+            return self.remember(thing, thing)
+        made = types.FunctionType(thing.__code__, thing.__globals__, thing.__name__, defaults, closure)
+        made.__qualname__, made.__module__ = thing.__qualname__, thing.__module__
+        made.__kwdefaults__ = self.take(thing.__kwdefaults__)
+        return self.remember(thing, made)
+
+    def _cell(self, thing: Any) -> Any:
+        made = self.remember(thing, types.CellType())
+
+        def fill(old: Any, new: Any) -> None:
+            try:
+                new.cell_contents = self.take(old.cell_contents)
+            except ValueError:  # a variable that has no value yet
+                return
+
+        self._unfilled.append((fill, thing, made))
+        return made
+
+    def _method(self, thing: Any) -> Any:
+        function, owner = self.take(thing.__func__), self.take(thing.__self__)
+        same = owner is thing.__self__ and function is thing.__func__
+        return self.remember(thing, thing if same else types.MethodType(function, owner))
+
+    def _builtin(self, thing: Any) -> Any:
+        owner = thing.__self__
+        if owner is None or isinstance(owner, (types.ModuleType, type)):
+            return thing
+        made = self.take(owner)
+        return thing if made is owner else getattr(made, thing.__name__)
+
+    def _partial(self, thing: Any) -> Any:
+        made = self.remember(thing, type(thing)(thing.func))
+
+        def fill(old: Any, new: Any) -> None:
+            new.__setstate__((self.take(old.func), self.take(old.args), dict(self._items(old.keywords)), None))
+
+        self._unfilled.append((fill, thing, made))
+        return made
+
+    def _items(self, held: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        return [(name, self.take(value)) for name, value in held.items()]
+
+    # ---- the rest
+
+    def _random(self, thing: Any) -> Any:
+        made = type(thing)()
+        made.setstate(thing.getstate())
+        return self.remember(thing, made)
+
+    def _exception(self, thing: Any) -> Any:
+        made = self.remember(thing, _blank(thing, *thing.args))
+        self.fill_later(thing, made)
+        return made
+
+    def _foreign(self, thing: Any) -> Any:
+        """Copy an object of a C type by the means it offers."""
+        if type(thing).__module__.startswith(("cryptography", "_hashlib")):  # keys do not change
+            return thing
+        raise _uncopyable(thing)
+
+
+def _blank(thing: Any, *arguments: Any) -> Any:
+    cls: Any = type(thing)
+    return cls.__new__(cls, *arguments)
+
+
+def _same(thing: Any) -> Any:
+    return thing
+
+
+def _refuse(thing: Any) -> Any:
+    raise _uncopyable(thing)
+
+
+def _uncopyable(thing: Any) -> Unavailable:
+    kind = type(thing)
+    name = getattr(thing, "__qualname__", "")
+    return Unavailable(
+        f"the lab holds something that cannot be copied: {kind.__module__}.{kind.__qualname__} {name}".rstrip()
+    )
+
+
+def _is_frozen(cls: type) -> bool:
+    # attrs marks its frozen classes by their __setattr__.
+    return getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
+
+
+def _slots(cls: type) -> list[Any]:
+    """Give the descriptors of all slots of a class, those of its bases first."""
+    return [
+        member
+        for base in reversed(cls.__mro__)
+        for member in vars(base).values()
+        if isinstance(member, types.MemberDescriptorType)
+        and member.__objclass__ is base
+        and member.__name__ != "__weakref__"
+        and hasattr(base, "__slots__")
+        and base.__module__ != "builtins"
+    ]

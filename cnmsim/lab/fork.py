@@ -1,0 +1,118 @@
+"""What-if copies of a lab.
+
+The copy is made object by object: what is in the kernel's tables (addresses, MACs, rules with their counters, routes, connections
+that conntrack knows, neighbours, learnt MACs) and in the engines' books, the faults of links, and the time are the same. Programs are coroutines, which cannot be
+copied: each begins again in the copy, as the same process with the same arguments, pipes and files. Open connections are
+therefore not carried over, and a program that waits before it listens waits again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.errors import Unavailable
+from cnmsim.kernel.clock import Timer
+from cnmsim.kernel.machine import Machine
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Cancelled, Future, Task
+from cnmsim.lab.copying import Copier
+from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.observe.capture import Capture
+
+if TYPE_CHECKING:
+    from cnmsim.lab.lab import Lab
+
+
+def fork_lab(lab: Lab) -> Lab:
+    """Copy a lab: see `Lab.fork`. Raises `Unavailable`."""
+    _require_forkable(lab)
+    lab.clock.run_ready()
+    made: Lab = Copier(
+        {
+            Task: _dead_task,
+            Timer: _timer,
+            Capture: _no_capture,
+            Errands: lambda _old, _copier: Errands(),
+        }
+    ).copy(lab)
+    made.clock.context = None
+    machines = [host.machine for host in made.hosts.values()]
+    for machine in machines:
+        _stop_capturing(machine)
+    paused = [process for machine in machines for process in _begin_again(machine)]
+    made.clock.run_ready()
+    for process in paused:
+        process.pause()
+    for host in made.hosts.values():
+        host.socket = None
+    return made
+
+
+def _require_forkable(lab: Lab) -> None:
+    if lab.has_plugins:
+        raise Unavailable("a lab whose engines use plugins cannot be forked: the plugins' processes cannot be copied")
+    for host in lab.hosts.values():
+        if host.docker is not None and host.docker.controller.cluster is not None:
+            raise Unavailable(
+                f"a lab with a swarm cannot be forked: the connections between its nodes cannot be copied ({host.name} is a node)"
+            )
+
+
+def _dead_task(task: Any, copier: Copier) -> Any:
+    """Make of a task one that was cancelled: its coroutine is left behind."""
+    made: Task[Any] = copier.remember(task, Task.__new__(Task))
+    Future.__init__(made, copier.take(task.clock))
+    made._coroutine = made._awaited = None  # type: ignore[assignment]
+    made._is_running = False
+    made.gate = copier.take(task.gate)
+    made.is_done = True
+    if task.is_done:
+        made._value, made._error = copier.take(task._value), copier.take(task._error)
+    else:
+        made._error = Cancelled()
+    return made
+
+
+def _timer(timer: Any, copier: Copier) -> Any:
+    """Copy a timer; its work is done on behalf of nobody who watches the original."""
+    made = copier.remember(timer, Timer(timer.when_ns, None, (), None))
+    if timer.call is not None:
+        made.call, made.args = copier.take(timer.call), copier.take(timer.args)
+    return made
+
+
+def _no_capture(capture: Any, _copier: Copier) -> Any:
+    """Leave a capture with the lab it was begun in; in the copy its taps are taken off."""
+    return capture
+
+
+def _stop_capturing(machine: Machine) -> None:
+    spaces = {machine.root, *machine.namespaces.values(), *(each.namespace for each in machine.processes.values())}
+    for space in spaces:
+        for device in space.devices.values():
+            device.taps = ()
+
+
+def _begin_again(machine: Machine) -> list[Process]:
+    """Let every program begin again, and give the processes that are to be paused then.
+
+    What another program started is left out if that one runs: it will start it again.
+    """
+    running = list(machine.processes.values())
+    again = [process for process in running if not _has_running_creator(process)]
+    for process in running:
+        if process not in again:
+            process.vanish()
+    paused = [process for process in again if process.is_paused]
+    for process in again:
+        process.begin_again()
+    return paused
+
+
+def _has_running_creator(process: Process) -> bool:
+    creator = process.creator
+    while creator is not None:
+        if creator.is_running:
+            return True
+        creator = creator.creator
+    return False
