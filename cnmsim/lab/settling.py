@@ -12,40 +12,58 @@ from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
+    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
     from cnmsim.swarm.store import Store
 
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
+def is_settled(engines: Iterable[Engine]) -> bool:
+    """Tell whether nothing is on its way any more in the swarms of these engines."""
+    from cnmsim.libnetwork.networkdb.convergence import agree
+
+    members = _members(engines)
+    return not _unsettled_tasks(members) and agree(_databases(members))
+
+
 def what_is_unsettled(engines: Iterable[Engine]) -> str:
     """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
-    members = [engine for engine in engines if engine.controller.cluster is not None]
-    if not members:
-        return ""
+    from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
+
+    members = _members(engines)
+    databases = _databases(members)
+    unsettled = _unsettled_tasks(members)
+    if unsettled or agree(databases):
+        return unsettled
+    return first_difference(databases) or "nodes have something left to tell each other"
+
+
+def _members(engines: Iterable[Engine]) -> list[Engine]:
+    return [engine for engine in engines if engine.controller.cluster is not None]
+
+
+def _leading(members: Iterable[Engine]) -> list[Store]:
+    """Give the stores of those that lead."""
+    managing = (engine.cluster.managing for engine in members)
+    return [each.store for each in managing if each is not None and each.raft.is_leading]
+
+
+def _unsettled_tasks(members: Iterable[Engine]) -> str:
     for engine in members:
         if engine.cluster.state == "pending":
             return f"{engine.machine.name} is joining a swarm"
-    lost: set[str] = set()
-    for engine in members:
-        managing = engine.cluster.managing
-        if managing is not None and managing.raft.is_leading:
-            found = _unsettled_in(managing.store)
-            if found:
-                return found
-            lost |= {node.id for node in managing.store.nodes if node.status.state is NodeState.DOWN}
-    return _unsettled_gossip(members, frozenset(lost))
+    return next((found for store in _leading(members) if (found := _unsettled_in(store))), "")
 
 
-def _unsettled_gossip(members: list[Engine], lost: frozenset[str]) -> str:
-    """Say what nodes have still to tell each other; nobody waits for those that are `lost`, the ids of nodes that are down."""
-    from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
+def _databases(members: list[Engine]) -> list[NetworkDB]:
+    """Give what takes part in gossip, without the nodes that are down: nobody waits for them."""
     from cnmsim.libnetwork.networkdb.store import store_of
 
+    if not members:
+        return []
+    lost = {node.id for store in _leading(members) for node in store.nodes if node.status.state is NodeState.DOWN}
     down = {each.machine for each in members if each.cluster.node is not None and each.cluster.node.id in lost}
-    databases = [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
-    if agree(databases):
-        return ""
-    return first_difference(databases) or "nodes have something left to tell each other"
+    return [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
 
 
 def _unsettled_in(store: Store) -> str:

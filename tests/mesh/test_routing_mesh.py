@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
+from cnmsim.engine.catalogue import ImageMeaning
 from cnmsim.engine.client import Service
 from cnmsim.lab.host import Host
 
@@ -174,3 +175,46 @@ def test_whom_a_task_sees(mesh: Mesh) -> None:
     inside = mesh.lab.container("inside").exec_run(["wget", "-qO-", "http://172.31.1.2:8080/cgi-bin/whoami"]).output
     assert mesh.balancer("node2") in inside.decode(), "a container of the node"
     assert len(mesh.tasks(service)) == 1
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+def test_a_rolling_update_loses_no_connection(mesh: Mesh, order: str) -> None:
+    service = mesh.serve(update_config={"Parallelism": 1, "Delay": 2_000_000_000, "Order": order})
+    before = set(mesh.tasks(service))
+    service.force_update()
+    lost = []
+    while service.attrs["UpdateStatus"]["State"] == "updating":
+        lost += [(mesh.lab.now, node) for node in NODES if not mesh.ask(node)]
+        mesh.lab.run(0.2)
+    assert not lost
+    assert len(mesh.tasks(service)) == 4
+    assert not before & set(mesh.tasks(service))
+
+
+def test_a_connection_that_is_open_stays_with_its_task(mesh: Mesh) -> None:
+    mesh.lab.images.add("acme/echo", ImageMeaning(("nc", "-lk", "-p", "7000", "-e", "cat")))
+    service = mesh.docker("node1").services.create("acme/echo", name="echo", ports={7000: 7000}, replicas=2)
+    mesh.lab.settle()
+    told = mesh.client.exec("(echo one; sleep 20; echo two; sleep 2) | nc -w 40 172.31.1.4 7000 & sleep 5; wait")
+    assert told.output.split() == ["one", "two"]
+    assert len(mesh.tasks(service)) == 2
+
+
+def test_whom_a_task_sees_of_other_tasks(mesh: Mesh) -> None:
+    docker = mesh.docker("node1")
+    network = docker.networks.create("front", driver="overlay", attachable=True)
+    mesh.serve(replicas=1, networks=["front"])
+    docker.services.create("nginx", name="direct", networks=["front"], endpoint_mode="dnsrr")
+    asker = mesh.docker("node2").containers.run("alpine", "sleep 1d", name="asker", network="front", detach=True)
+    mesh.lab.settle()
+    own = asker.attrs["NetworkSettings"]["Networks"]["front"]["IPAddress"]
+    members = mesh.docker("node2").networks.get(network.id).attrs["Containers"]
+    balancer = members["lb-front"]["IPv4Address"].partition("/")[0]
+
+    def seen(name: str) -> str:
+        answer = asker.exec_run(["wget", "-qO-", f"http://{name}/cgi-bin/whoami"]).output.decode()
+        return answer.rpartition(":")[2].rstrip("]\n")
+
+    assert seen("web") == balancer, "by the service's name the node's own balancer is in between"
+    assert seen("tasks.web") == own
+    assert seen("direct") == own
