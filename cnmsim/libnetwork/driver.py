@@ -196,6 +196,13 @@ class IpamlessDriver(Protocol):
 
 
 @runtime_checkable
+class FailedJoinLeaver(Protocol):
+    """A driver that may have done part of a join it fails, and is told to leave then: one of another process."""
+
+    leaves_failed_join: bool
+
+
+@runtime_checkable
 class NodeDiscovery(Protocol):
     """A driver that wants to know the nodes of the cluster."""
 
@@ -259,3 +266,8 @@ def gateway_allocation(driver: object) -> GatewayAllocation | None:
 def is_special(driver: object) -> bool:
     """Tell whether the driver's networks have no addresses of their own."""
     return isinstance(driver, IpamlessDriver) and driver.is_special
+
+
+def leaves_failed_join(driver: object) -> bool:
+    """Tell whether the driver is told to leave what it failed to join."""
+    return isinstance(driver, FailedJoinLeaver) and driver.leaves_failed_join

@@ -13,8 +13,7 @@ from attrs import define, field
 
 from cnmsim.errors import Forbidden, InvalidParameter
 from cnmsim.kernel.address import Address, Mac
-from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
-from cnmsim.libnetwork.drivers.remote import RemoteDriver
+from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo, leaves_failed_join
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class Endpoint:
             self.sandbox, self.join_info = sandbox, info
             self.priority = gw_priority if profile.has_gateway_priority else 0
             self.links = dict(links or {})
-            if profile.failed_join_is_left and isinstance(driver, RemoteDriver):
+            if leaves_failed_join(driver):
                 undo.callback(network.leave_driver, self.id)
             driver.join(network.id, self.id, sandbox.context(), info)
             undo.callback(network.leave_driver, self.id)

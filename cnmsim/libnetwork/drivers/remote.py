@@ -74,6 +74,11 @@ class RemoteDriver:
             raise SystemFault(f"invalid capability: expecting 'local' or 'global', got {scope}")
         return cls(name, client, profile, Capability(scope, connectivity or scope), told.get("GwAllocChecker", False))
 
+    @property
+    def leaves_failed_join(self) -> bool:
+        """Whether the plugin is told to leave what it refused to join."""
+        return self.profile.failed_join_is_left
+
     def _call(self, method: str, **argument: Any) -> dict[str, Any]:
         return _call(self.client, method, argument)
 
