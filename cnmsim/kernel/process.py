@@ -139,7 +139,7 @@ class Process:
         """
         assert self._program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
-            if socket not in self._given and not socket.calls_back:
+            if socket not in self._given and not socket.is_kept_without_program:
                 socket.vanish()
         self._tasks = []
         self._gate = Gate()

@@ -19,6 +19,7 @@ import re
 import threading
 import types
 import weakref
+from array import array
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -125,7 +126,7 @@ class Copier:
             return lambda thing: self.remember(
                 thing, cls(self.take(target)) if (target := thing()) is not None else thing
             )
-        if cls.__flags__ & (1 << 9):  # made by a class statement
+        if cls.__new__ is object.__new__ or isinstance(cls.__new__, types.FunctionType):  # made by a class statement
             return self._frozen(cls) if _is_frozen(cls) else self._object(cls)
         return self._foreign
 
@@ -143,6 +144,7 @@ class Copier:
             (types.CellType, self._cell),
             (types.MethodWrapperType, lambda thing: getattr(self.take(thing.__self__), thing.__name__)),
             (random.Random, self._random),
+            (array, lambda thing: self.remember(thing, thing[:])),
             (bytearray, lambda thing: self.remember(thing, bytearray(thing))),
             (
                 types.MappingProxyType,

@@ -3,7 +3,8 @@
 The copy is made object by object: what is in the kernel's tables (addresses, MACs, rules with their counters, routes, connections
 that conntrack knows, neighbours, learnt MACs) and in the engines' books, the faults of links, and the time are the same. Programs are coroutines, which cannot be
 copied: each begins again in the copy, as the same process with the same arguments, pipes and files. Open connections are
-therefore not carried over, and a program that waits before it listens waits again.
+therefore not carried over, and a program that waits before it listens waits again. The nodes of a swarm keep all they know, and
+call each other anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from cnmsim.libnetwork.plugins.errands import Errands
 from cnmsim.observe.capture import Capture
 
 if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
     from cnmsim.lab.lab import Lab
+
+#: Virtual time that the nodes of a swarm are given to find each other again, in seconds.
+_RECONNECT_S = 3.0
 
 
 def fork_lab(lab: Lab) -> Lab:
@@ -45,17 +50,45 @@ def fork_lab(lab: Lab) -> Lab:
         process.pause()
     for host in made.hosts.values():
         host.socket = None
+    if _has_swarm(made):
+        _reconnect(made)
     return made
 
 
 def _require_forkable(lab: Lab) -> None:
     if lab.has_plugins:
         raise Unavailable("a lab whose engines use plugins cannot be forked: the plugins' processes cannot be copied")
-    for host in lab.hosts.values():
-        if host.docker is not None and host.docker.controller.cluster is not None:
-            raise Unavailable(
-                f"a lab with a swarm cannot be forked: the connections between its nodes cannot be copied ({host.name} is a node)"
-            )
+    if unsettled := _unsettled(lab):
+        raise Unavailable(f"a swarm is forked when it has come to rest (lab.settle()): {unsettled}")
+
+
+def _engines(lab: Lab) -> list[Engine]:
+    return [host.docker for host in lab.hosts.values() if host.docker is not None]
+
+
+def _has_swarm(lab: Lab) -> bool:
+    return any(engine.controller.cluster is not None for engine in _engines(lab))
+
+
+def _unsettled(lab: Lab) -> str:
+    if not _has_swarm(lab):
+        return ""
+    from cnmsim.lab.settling import what_is_unsettled
+
+    return what_is_unsettled(_engines(lab))
+
+
+def _reconnect(lab: Lab) -> None:
+    """Have the nodes of swarms call each other again, and wait until all is as it was."""
+    from cnmsim.libnetwork.networkdb.store import store_of
+
+    for database in store_of(lab.clock).databases:
+        database.bulk.begin_again()
+        database.rejoiner.begin_again()
+    nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]
+    for node in nodes:
+        node.begin_again()
+    lab.settle(_RECONNECT_S)
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.notices import Notice
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
-    from cnmsim.observe import Capture, Explanation, Reachability, Trace
+    from cnmsim.observe import Capture, Checkup, Explanation, Reachability, Trace
 
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
@@ -325,11 +325,11 @@ class Lab:
         self.run(seconds)
         if not any(engine.controller.cluster is not None for engine in self._engines()):
             return self.clock.now - begun_s
-        from cnmsim.lab.settling import what_is_unsettled
+        from cnmsim.lab.settling import is_settled, what_is_unsettled
 
-        while unsettled := what_is_unsettled(self._engines()):
+        while not is_settled(self._engines()):
             if self.clock.now - begun_s >= limit_s:
-                raise TimeoutError(f"not settled after {limit_s:g} s: {unsettled}")
+                raise TimeoutError(f"not settled after {limit_s:g} s: {what_is_unsettled(self._engines())}")
             self.run(0.1)
         return self.clock.now - begun_s
 
@@ -338,7 +338,8 @@ class Lab:
 
         Addresses, MACs, names, routes, rules, counters, conntrack entries, links' options, sysctls and the time are the same, containers run, ports are
         published. Programs begin again, as the same processes: open connections are not in the copy, nor captures.
-        Raises `Unavailable` for what cannot be copied: a lab with plugins, or with a swarm.
+        The nodes of a swarm, which must have come to rest, call each other anew, which takes some seconds of the copy's time. Raises
+        `Unavailable` for what cannot be copied: a lab whose engines use plugins, or a swarm that has not settled.
         """
         from cnmsim.lab.fork import fork_lab
 
@@ -423,6 +424,15 @@ class Lab:
         from cnmsim.observe import explain
 
         return explain(self, source, destination, service)
+
+    def doctor(self) -> Checkup:
+        """Look for latent faults, each with severity and place: `print(lab.doctor())`.
+
+        Nodes of a swarm ask each other by real packets, which takes some virtual time.
+        """
+        from cnmsim.observe import doctor
+
+        return doctor(self)
 
     def reachability(
         self, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",)

@@ -62,6 +62,13 @@ class Agent:
         """Look for a manager."""
         self._task = Task(self.clock, self._run())
 
+    def begin_again(self) -> None:
+        """Look for a manager anew, and go on with the tasks, when every connection and coroutine has gone."""
+        self._end_session()
+        self._reporting = None
+        self.worker.begin_again()
+        self.begin()
+
     async def stop(self) -> None:
         """End the session and give up every task."""
         if self._task is not None:

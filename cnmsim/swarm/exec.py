@@ -110,6 +110,11 @@ class TaskManager:
         """Set to work."""
         self._pump()
 
+    def begin_again(self) -> None:
+        """Set to work where the task stands; the present operation has gone."""
+        self._operation = None
+        self._pump()
+
     def update(self, task: Task) -> None:
         """Take a changed task. Only a further desired state counts; what is being done is cut short for it."""
         if self._is_closed or task.desired_state <= self.task.desired_state:

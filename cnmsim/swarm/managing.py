@@ -137,6 +137,13 @@ class ManagerNode:
             self._local.close()
             self._local = None
 
+    def begin_again(self) -> None:
+        """Go on as the manager that it was, when every connection has gone."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+        self._server.begin_again()
+
     def client(self) -> LocalClient:
         """Give this node's own way to its manager."""
         if self._local is None or not self._local.is_open:

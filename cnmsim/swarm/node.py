@@ -126,6 +126,16 @@ class SwarmNode:
         """Make or join a swarm."""
         self._spawn(self._begin())
 
+    def begin_again(self) -> None:
+        """Go on as the node that it was, when every connection and coroutine has gone: the copy of a machine."""
+        self._tasks = []
+        self._changing_role = None
+        if self.ready.is_done and self.ready.error is None and not self._is_stopped:
+            if self.managing is not None:
+                self.managing.begin_again()
+            self.agent.begin_again()
+            self._spawn(self._keep_certificate())
+
     def _spawn(self, coroutine: Any) -> None:
         self._tasks = [each for each in self._tasks if not each.is_done]
         self._tasks.append(Task(self.clock, coroutine))

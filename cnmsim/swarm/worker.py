@@ -90,6 +90,11 @@ class Worker:
         if manager is not None:
             Coroutine(self.clock, _dismiss(manager))
 
+    def begin_again(self) -> None:
+        """Go on with every task where it stands; what was being done for it has gone."""
+        for manager in self._managers.values():
+            manager.begin_again()
+
     async def stop(self) -> None:
         """Give every task up: nothing of them stays on this node."""
         managers, self._managers = list(self._managers.values()), {}

@@ -157,3 +157,32 @@ def test_random_labs_hold_the_same_when_forked(spec: LabSpec):
         assert not Snapshot.of(host).difference(Snapshot.of(fork.host(name)))
     save = "iptables-save -c"
     assert lab.host(NODE).exec(save).output == fork.host(NODE).exec(save).output
+
+
+def test_a_swarm_goes_on_in_the_fork():
+    lab = Lab()
+    nodes = [lab.add_host(f"node{number}", f"10.0.0.1{number}/24", docker=True).docker for number in (1, 2, 3)]
+    tokens = nodes[0].swarm.init(advertise_addr="10.0.0.11").tokens
+    nodes[1].swarm.join(tokens.manager, "10.0.0.11:2377")
+    nodes[2].swarm.join(tokens.worker, "10.0.0.11:2377")
+    nodes[0].networks.create("uber", driver="overlay", attachable=True)
+    nodes[0].services.create("nginx", name="web", networks=["uber"], mode={"Replicated": {"Replicas": 2}})
+    nodes[2].containers.run("alpine", "sleep infinity", name="box", network="uber", detach=True)
+    with pytest.raises(Unavailable, match=r"settle\(\)"):
+        lab.fork()
+    lab.settle()
+    fork = lab.fork()
+    assert path_to(fork, [lab, lab.clock, lab.host("node1").machine]) is None
+    leader = fork.host("node1").docker
+    for there, here in ((leader, nodes[0]),):
+        before, after = (
+            sorted(each["ID"] for each in engine.services.get("web").tasks()) for engine in (here, there)
+        )
+        assert before == after
+    assert fork.trace("box", "web:80").verdict is Verdict.ANSWERED
+    leader.services.get("web").scale(4)
+    fork.run(60)
+    fork.settle()
+    assert [each.attrs["Status"]["State"] for each in leader.nodes.list()] == ["ready"] * 3
+    assert [each["Status"]["State"] for each in leader.services.get("web").tasks()] == ["running"] * 4
+    assert len(nodes[0].services.get("web").tasks()) == 2

@@ -105,7 +105,7 @@ class Socket(ABC):
         """Give the socket up."""
 
     @property
-    def calls_back(self) -> bool:
+    def is_kept_without_program(self) -> bool:
         """Whether it is served by a callback rather than by a program that waits for it."""
         return self.on_readable is not None
 

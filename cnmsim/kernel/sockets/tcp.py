@@ -287,7 +287,7 @@ class TcpSocket(Socket):
         self.close()
 
     @property
-    def calls_back(self) -> bool:
+    def is_kept_without_program(self) -> bool:
         """Whether it listens, and hands connections to a callback."""
         return self.is_listening and self.on_accept is not None
 

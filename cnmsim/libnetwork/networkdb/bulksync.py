@@ -44,6 +44,11 @@ class BulkSynchronizer:
         """Make no more of them."""
         self._ticker.stop()
 
+    def begin_again(self) -> None:
+        """Make further ones, when those under way have gone with their coroutines."""
+        self._is_running = False
+        self._waiting.clear()
+
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is still to come."""

@@ -85,6 +85,10 @@ class Rejoiner:
             return False
         return True
 
+    def begin_again(self) -> None:
+        """Try further, when the tries under way have gone with their coroutines."""
+        self._is_retrying = self._is_rejoining = False
+
     # --- nodes that failed ---------------------------------------------------------------------------------------
 
     def _retry_tick(self) -> None:

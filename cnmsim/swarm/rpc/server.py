@@ -36,6 +36,7 @@ class RpcServer:
         self._certificate = certificate
         self._root = root
         self._listener: TcpSocket | None = None
+        self._listen_address = ""
         self._sockets: list[TcpSocket] = []
 
     def listen(self, listen_address: str) -> None:
@@ -51,8 +52,14 @@ class RpcServer:
         except OSError:
             socket.close()
             raise
-        self._listener = socket
+        self._listener, self._listen_address = socket, listen_address
         self._process.task(self._accept(socket))
+
+    def begin_again(self) -> None:
+        """Listen anew; whoever was connected is forgotten."""
+        self._sockets = []
+        if self._listener is not None:
+            self.listen(self._listen_address)
 
     async def _accept(self, listener: TcpSocket) -> None:
         while not listener.is_closed:
