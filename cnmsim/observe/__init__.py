@@ -2,8 +2,10 @@
 
 from cnmsim.observe.asking import capture, directory_of, trace
 from cnmsim.observe.capture import Capture
+from cnmsim.observe.doctor import Checkup, Fault, Severity, doctor
 from cnmsim.observe.drawing import to_dot, to_mermaid
 from cnmsim.observe.explain import Explanation, Reachability, explain, reachability
+from cnmsim.observe.fixes import Fix
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Directory, Station
 from cnmsim.observe.target import Target
@@ -13,17 +15,22 @@ from cnmsim.observe.watching import watch
 
 __all__ = [
     "Capture",
+    "Checkup",
     "Directory",
     "Explanation",
+    "Fault",
     "Finding",
+    "Fix",
     "Hop",
     "Reachability",
+    "Severity",
     "Station",
     "Target",
     "Trace",
     "Verdict",
     "capture",
     "directory_of",
+    "doctor",
     "explain",
     "reachability",
     "to_dot",

@@ -45,8 +45,8 @@ class Explanation:
     def fixes(self) -> tuple[Fix, ...]:
         """What would make it reachable, the best first; `fixes[0].apply()` shows what comes of it.
 
-        Each was tried on a copy of the lab, as it was when this was first asked for. Raises `Unavailable` where the lab
-        cannot be copied.
+        Each was tried on a copy of the lab, as it was when this was first asked for; where a lab cannot be copied, they are
+        untried (`was_tried`).
         """
         if self.reachable or self._question is None or self._suspect is None:
             return ()

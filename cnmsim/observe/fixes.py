@@ -5,10 +5,10 @@ A fix is a list of changes by name, so it can be made in the lab or in a copy of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cnmsim.errors import CnmsimError, Unavailable
 from cnmsim.observe.changes import Change
@@ -34,13 +34,15 @@ class Question:
 class Fix:
     """One thing to do: `text` says it in words, `changes` are what is typed, `question` is what to ask afterwards.
 
-    Without changes the fix is another question: another name, address or port.
+    Without changes the fix is another question: another name, address or port. `was_tried` tells whether it was seen to work;
+    what is untried is advice, for labs that cannot be copied.
     """
 
     text: str
     changes: tuple[Change, ...]
     question: Question
     _lab: Any = field(repr=False, eq=False)
+    was_tried: bool = True
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -77,21 +79,30 @@ def copy_of(lab: Any) -> Any:
 def fixes_of(lab: Any, question: Question, candidates: Iterable[Remedy], *, enough: int = ENOUGH) -> tuple[Fix, ...]:
     """Give the candidates that are seen to work, each tried on a copy of the lab of its own.
 
-    Raises `Unavailable` where the lab cannot be copied.
+    Of a lab that cannot be copied, the candidates are given untried.
     """
+    can_try = _can_be_copied(lab)
     found: list[Fix] = []
     tried: set[object] = set()
     for remedy in candidates:
-        fix = fix_of(lab, question, remedy)
+        fix = evolve(fix_of(lab, question, remedy), was_tried=can_try)
         key = (fix.commands, fix.question)
         if key in tried:
             continue
         tried.add(key)
-        if works(fix):
+        if not can_try or works(fix):
             found.append(fix)
         if len(found) == enough:
             break
     return tuple(found)
+
+
+def _can_be_copied(lab: Any) -> bool:
+    try:
+        copy_of(lab)
+    except Unavailable:
+        return False
+    return True
 
 
 def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
@@ -100,12 +111,9 @@ def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
     return Fix(remedy.text, remedy.changes, asked, lab)
 
 
-def works(fix: Fix, apply: Callable[[Fix], Explanation] = Fix.apply) -> bool:
+def works(fix: Fix) -> bool:
     """Tell whether a fix makes the answer yes. A change that is refused is no fix."""
-    copy_of_lab_is_possible = getattr(fix._lab, "fork", None) is not None
-    if not copy_of_lab_is_possible:
-        raise Unavailable("this lab cannot be copied: fixes cannot be tried")
     try:
-        return apply(fix).reachable
+        return fix.apply().reachable
     except (CnmsimError, OSError, TimeoutError):
         return False

@@ -117,6 +117,10 @@ class Ipam:
         """Give the names of the address spaces of local and of global networks."""
         return LOCAL_SPACE, GLOBAL_SPACE
 
+    def default_pools(self, family: int) -> tuple[PoolBase, ...]:
+        """Give the blocks that local networks without a subnet of their own draw from."""
+        return tuple(pool for pool in self._spaces[LOCAL_SPACE].pools if pool.base.family == family)
+
     def request_pool(
         self,
         space: str,

@@ -1,0 +1,38 @@
+"""The doctor: looks a lab over for what will hurt, before anybody is hurt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cnmsim.observe.asking import LabView
+from cnmsim.observe.doctor import addresses, clusters, hosts, ports
+from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
+from cnmsim.observe.doctor.ward import Ward
+
+__all__ = ["Checkup", "Fault", "Severity", "doctor"]
+
+_LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
+    addresses.overlaps,
+    addresses.pools,
+    addresses.macs,
+    addresses.names,
+    hosts.forwarding,
+    hosts.bridge_filter,
+    hosts.sizes,
+    ports.published,
+    ports.proxied,
+    clusters.quorum,
+    clusters.overlay_subnets,
+    clusters.single_points,
+    clusters.node_ports,
+)
+
+
+def doctor(lab: LabView) -> Checkup:
+    """Look a lab over and give its latent faults, the worst first.
+
+    Nodes of a swarm ask each other by real packets, which takes some virtual time; a lab without a swarm is only looked at.
+    """
+    ward = Ward.of(lab)
+    found = dict.fromkeys(fault for look in _LOOKS for fault in look(ward))
+    return Checkup(tuple(sorted(found, key=lambda fault: -fault.severity)))

@@ -1,0 +1,163 @@
+"""Addresses that clash or run out: subnets that hide a LAN or a VPN, pools nearly used up, one MAC or name for two."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+
+from cnmsim.kernel.address import Prefix, format_ip, format_mac
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.ward import Net, Ward
+from cnmsim.observe.stations import Station
+
+#: Fewer free default networks than this are said to be nearly none.
+FEW_POOLS = 4
+#: The share of a network's addresses in use from which it is said to be nearly full.
+NEARLY_FULL = 0.9
+
+
+def _size(prefix: Prefix) -> int:
+    return len(prefix.network)
+
+
+def _clash(one: Prefix, two: Prefix) -> bool:
+    return _size(one) == _size(two) and one.overlaps(two)
+
+
+def overlaps(ward: Ward) -> Iterator[Fault]:
+    """Find networks whose subnet the host has another route to (LAN, VPN), or that hides another machine of the lab."""
+    for net in ward.networks:
+        if net.driver in {"macvlan", "ipvlan"}:
+            continue
+        routed = list(_routes_over(ward, net))
+        if net.driver != "overlay":
+            yield from routed
+        if not routed and net.bridge:
+            yield from _hidden(ward, net)
+
+
+def _routes_over(ward: Ward, net: Net) -> Iterator[Fault]:
+    ours = ward.own_devices(net.host)
+    for route in (*net.host.namespace.routes(4).routes, *net.host.namespace.routes(6).routes):
+        device = route.device.name if route.device is not None else "nothing"
+        if route.prefix.length == 0 or device in ours or device == "lo":
+            continue
+        for subnet in net.subnets:
+            if _clash(subnet, route.prefix):
+                yield Fault(
+                    Severity.ERROR, "subnet-overlap", net.place,
+                    f"its subnet {subnet} overlaps {route.prefix}, which {net.host.name} reaches by {device}: the longer "
+                    "prefix wins, and whoever is behind the other cannot be reached",
+                    "give the network another --subnet, or the daemon other default-address-pools",
+                )  # fmt: skip
+
+
+def _hidden(ward: Ward, net: Net) -> Iterator[Fault]:
+    for host in ward.hosts:
+        if host is net.host:
+            continue
+        own = ward.own_devices(host)
+        for device in host.namespace.devices.values():
+            if device.kind == "loopback" or device.name in own:
+                continue
+            for address in device.addresses:
+                if address.scope == "global" and any(address.address in subnet for subnet in net.subnets):
+                    yield Fault(
+                        Severity.WARNING, "subnet-overlap", net.place,
+                        f"its subnet {net.subnets[0]} contains {format_ip(address.address)} of {host.name}: {net.host.name} sends "
+                        "what is meant for that machine into the network",
+                        "give the network another --subnet, or the daemon other default-address-pools",
+                    )  # fmt: skip
+
+
+def pools(ward: Ward) -> Iterator[Fault]:
+    """Find hosts with few default networks left, and networks with few addresses left."""
+    for host in ward.docker_hosts:
+        free = free_pools(ward, host)
+        if free < FEW_POOLS:
+            yield Fault(
+                Severity.WARNING, "pools-nearly-used-up", host.name,
+                f"{free} default networks are left: after them, network create fails for want of an address pool",
+                "docker network prune, or default-address-pools with more and smaller networks in daemon.json",
+            )  # fmt: skip
+    for net in ward.networks:
+        for info in net.record.ipam_info:
+            if _size(info.pool) != 4 or net.record.ipam is None:
+                continue
+            part = info.ip_range or info.pool
+            total = 2 ** (32 - part.length) - (0 if info.ip_range else 2)
+            taken = _taken(net, info.pool, part)
+            if total > 0 and taken >= NEARLY_FULL * total:
+                yield Fault(
+                    Severity.WARNING, "network-nearly-full", net.place,
+                    f"{taken} of the {total} addresses of {part} are in use",
+                    "make the network with a larger --subnet",
+                )  # fmt: skip
+
+
+def free_pools(ward: Ward, host: Station) -> int:
+    """Count the default IPv4 networks this host could still make, free and clear of its routes; `FEW_POOLS` is as far as it counts."""
+    used = [subnet for net in ward.networks if net.host is host for subnet in net.subnets]
+    used += [route.prefix for route in host.namespace.routes(4).routes if route.prefix.length]
+    blocks = ward.engines[host.name].controller.ipams["default"].default_pools(4)
+    candidates = (block.subnet(index) for block in blocks for index in range(block.count))
+    free = (each for each in candidates if not any(_clash(each, other) for other in used))
+    return sum(1 for _ in islice(free, FEW_POOLS))
+
+
+def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
+    """Count the addresses of a network's pool, or of its --ip-range, that are in use."""
+    used = [endpoint.ipv4[0] for endpoint in net.record.endpoints.values() if endpoint.ipv4 is not None]
+    used += [info.gateway for info in net.record.ipam_info if info.pool == pool and info.gateway is not None]
+    return sum(address in part for address in used)
+
+
+def macs(ward: Ward) -> Iterator[Fault]:
+    """Find MAC addresses that two containers of one network have, on one host or on one wire."""
+    owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
+    for station in ward.containers():
+        for item in station.attachments:
+            # A bridge is a host's own; what is on a parent interface or in a tunnel shares a wire with other hosts.
+            where = station.host if item.driver == "bridge" else ""
+            for device in station.namespace.devices.values():
+                if any(own.address in item.addresses for own in device.addresses) and device.kind != "ipvlan":
+                    owners[where, item.network, device.mac].append(station.name)
+    for (where, network, mac), names in owners.items():
+        if len(set(names)) > 1:
+            listed = " and ".join(dict.fromkeys(names))
+            yield Fault(
+                Severity.ERROR, "duplicate-mac", f"{where}: network {network}" if where else f"network {network}",
+                f"{listed} have the MAC {format_mac(mac)}: frames for one go to whoever spoke last",
+                "leave out mac_address, or give each container its own",
+            )  # fmt: skip
+
+
+def names(ward: Ward) -> Iterator[Fault]:
+    """Find names that containers of different services answer to on one network."""
+    owners: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+    for station in ward.containers():
+        if station.task:
+            continue
+        for item in station.attachments:
+            if item.is_default:
+                continue
+            where = "" if item.driver == "overlay" else station.host
+            for name in {station.name, *_aliases(ward, station, item.network)}:
+                owners[where, item.network, name][f"{station.project}/{station.service or station.name}"] = (
+                    station.name
+                )
+    for (where, network, name), found in owners.items():
+        if len(found) > 1:
+            listed = " and ".join(sorted(found.values()))
+            yield Fault(
+                Severity.WARNING, "name-clash", f"{where}: network {network}" if where else f"network {network}",
+                f"{listed} both answer to the name {name}: which of them is asked changes from one lookup to the next",
+                "give each its own alias, or each project a network of its own",
+            )  # fmt: skip
+
+
+def _aliases(ward: Ward, station: Station, network: str) -> list[str]:
+    record = ward.engines[station.host].store.find(station.id)
+    settings = record.networks.get(network) if record is not None else None
+    return [each for each in (settings.aliases or ()) if each != station.id[:12]] if settings is not None else []

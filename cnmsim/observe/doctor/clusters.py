@@ -1,0 +1,168 @@
+"""Swarms that will not survive, or whose nodes do not hear each other.
+
+Source for the numbers: moby/swarmkit `manager/state/raft` (a majority of managers must agree); docs of Docker on swarm ports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import permutations
+
+from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
+from cnmsim.kernel.events import DropReason
+from cnmsim.observe.asking import ask
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.ward import Ward
+from cnmsim.observe.hops import Hop
+from cnmsim.observe.stations import Station
+from cnmsim.observe.swarms import SwarmView
+from cnmsim.observe.target import Target
+from cnmsim.swarm.objects import NodeRole, Replicated
+
+#: Nodes of which every pair is asked; of more, each asks the next ones in a ring.
+ALL_PAIRS = 6
+_TIMEOUT_S = 0.5
+_AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
+_FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
+
+
+def quorum(ward: Ward) -> Iterator[Fault]:
+    """Find swarms that one lost manager stops."""
+    for swarm in ward.directory.swarms:
+        nodes = list(swarm.store.nodes)
+        managers = [node.hostname for node in nodes if node.role is NodeRole.MANAGER]
+        place = f"swarm of {', '.join(sorted(managers))}"
+        if len(managers) == 1 and len(nodes) > 1:
+            yield Fault(
+                Severity.WARNING, "quorum", place,
+                f"{managers[0]} is the only manager of {len(nodes)} nodes: without it no task is replaced and nothing can be changed",
+                "docker node promote two more nodes, so that one may fail",
+            )  # fmt: skip
+        elif len(managers) % 2 == 0 and managers:
+            spare = (len(managers) - 1) // 2
+            yield Fault(
+                Severity.WARNING, "quorum", place,
+                f"{len(managers)} managers survive the loss of {spare}, as {len(managers) - 1} would: the last one adds nothing but "
+                "a way to lose the majority",
+                "promote one more node, or demote one",
+            )  # fmt: skip
+
+
+def single_points(ward: Ward) -> Iterator[Fault]:
+    """Find services that the loss of one node stops for a while."""
+    for swarm in ward.directory.swarms:
+        if len(swarm.members) < 2:
+            continue
+        for service in swarm.store.services:
+            mode = service.spec.mode
+            if (
+                isinstance(mode, Replicated)
+                and mode.replicas == 1
+                and service.endpoint is not None
+                and service.endpoint.ports
+            ):
+                yield Fault(
+                    Severity.NOTE, "single-point", f"service {service.name}",
+                    "it publishes a port and has one replica: while its node is lost and until it is replaced, nobody answers",
+                    f"docker service scale {service.name}=2",
+                )  # fmt: skip
+
+
+def overlay_subnets(ward: Ward) -> Iterator[Fault]:
+    """Find overlay networks whose subnet is that of a node's own network, into which their tunnels would lead."""
+    for swarm in ward.directory.swarms:
+        members = [host for host in ward.hosts if host.name in swarm.members]
+        for network in swarm.store.networks:
+            for config in network.ipam.configs if network.ipam is not None else ():
+                yield from _same_as_host(ward, network.name, config.subnet, members)
+
+
+def _same_as_host(ward: Ward, network: str, subnet: str, members: list[Station]) -> Iterator[Fault]:
+    if not subnet:
+        return
+    prefix = Prefix.parse(subnet)
+    for host in members:
+        ours = ward.own_devices(host)
+        for device in host.namespace.devices.values():
+            if device.name in ours or device.kind == "loopback":
+                continue
+            for own in device.addresses:
+                if own.family == prefix.family and own.prefix.overlaps(prefix):
+                    yield Fault(
+                        Severity.ERROR, "overlay-on-host-subnet", f"network {network}",
+                        f"its subnet {subnet} overlaps {own.prefix} of {host.name} {device.name}: its containers take the nodes "
+                        "themselves, and all else there, for neighbours in the network",
+                        "make it with another --subnet, or init the swarm with --default-addr-pool",
+                    )  # fmt: skip
+
+
+# ---- ports between nodes
+
+
+def node_ports(ward: Ward) -> Iterator[Fault]:
+    """Find ports between nodes that are closed, by real packets from one to the other."""
+    for swarm in ward.directory.swarms:
+        hosts = {host.name: host for host in ward.hosts if host.name in swarm.members}
+        managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
+        needed = [
+            ("tcp", 7946, "gossip"),
+            ("udp", 7946, "gossip"),
+            ("udp", swarm.data_path_port, "the tunnels of overlay networks"),
+        ]
+        told: set[tuple[str, str, int]] = set()
+        for one, two in _pairs(swarm):
+            if one not in hosts or two not in hosts:
+                continue
+            wanted = [*needed, *([("tcp", 2377, "the managers")] if two in managers else [])]
+            for protocol, port, use in wanted:
+                loss = _lost(ward, swarm, hosts[one], two, protocol, port)
+                if loss is not None and (loss.where, protocol, port) not in told:
+                    told.add((loss.where, protocol, port))
+                    yield Fault(
+                        Severity.ERROR, "port-blocked", f"{one} to {two}",
+                        f"{protocol.upper()} port {port} ({use}) is closed on {loss.place}" + (f" by {loss.decision}" if loss.decision else ""),
+                        f"open {port}/{protocol} between all nodes",
+                    )  # fmt: skip
+        drivers = [network.spec.driver for network in swarm.store.networks]
+        if any(driver is not None and "encrypted" in (driver.options or {}) for driver in drivers):
+            yield from _esp(ward)
+
+
+def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
+    names = list(swarm.members)
+    if len(names) <= ALL_PAIRS:
+        return list(permutations(names, 2))
+    ring = list(zip(names, names[1:] + names[:1], strict=True))
+    return ring + [(two, one) for one, two in ring]
+
+
+def _lost(ward: Ward, swarm: SwarmView, source: Station, goal: str, protocol: str, port: int) -> Hop | None:
+    """Send one real packet and give the hop where a packet filter ended it."""
+    address = _address_of(swarm, goal)
+    if address is None:
+        return None
+    target = Target(format_ip(address), port, protocol)
+    walk = ask(ward.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
+    filtered = (
+        hop for hop in walk.drops if hop.decision and "netfilter" in (hop.reason.name if hop.reason else "").lower()
+    )
+    return next(filtered, None)
+
+
+def _address_of(swarm: SwarmView, name: str) -> Address | None:
+    node = next((each for each in swarm.store.nodes if each.hostname == name), None)
+    text = node.status.addr if node is not None else ""
+    return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - what an unknown address is
+
+
+def _esp(ward: Ward) -> Iterator[Fault]:
+    """Find rules against ESP: no program can send it for a test."""
+    for host in ward.hosts:
+        for line in host.namespace.netfilter.iptables(4).save("filter").splitlines():
+            if _AGAINST_ESP.match(line):
+                yield Fault(
+                    Severity.ERROR, "port-blocked", host.name,
+                    f"ESP (IP protocol 50), which encrypted overlay networks use in place of a port, is closed by {line}",
+                    "let IP protocol 50 pass between all nodes: it has no port, so a list of ports does not open it",
+                )  # fmt: skip

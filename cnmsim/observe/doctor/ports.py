@@ -1,0 +1,98 @@
+"""Published ports that are more open, or less plain, than they look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.ward import Ward
+from cnmsim.observe.stations import Published, Station
+
+#: Ports of services that are seldom meant for everybody.
+_PRIVATE = {
+    2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch", 11211: "memcached",
+    27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
+}  # fmt: skip
+_INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
+_PORTS = re.compile(r"--dports? (\S+)")
+
+
+def published(ward: Ward) -> Iterator[Fault]:
+    """Find ports published on all addresses that the host's INPUT rules pretend to close, or that are seldom for everybody."""
+    for host in ward.docker_hosts:
+        lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
+        closed = ":INPUT DROP" in " ".join(line[:11] for line in lines)
+        rules = [line for line in lines if _INPUT.match(line)]
+        for container in ward.containers(host):
+            for item in _open_ports(container):
+                rule = next((line for line in rules if _closes(line, item)), ":INPUT DROP" if closed else "")
+                place = f"{host.name}: container {container.name}"
+                if rule:
+                    yield Fault(
+                        Severity.ERROR, "published-past-firewall", place,
+                        f"port {item.host_port}/{item.protocol} is published on all addresses, and open though the firewall says {rule}: "
+                        "a published port goes through FORWARD, not INPUT",
+                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or filter it in DOCKER-USER",
+                    )  # fmt: skip
+                elif item.port in _PRIVATE:
+                    yield Fault(
+                        Severity.WARNING, "published-to-all", place,
+                        f"port {item.host_port} ({_PRIVATE[item.port]}) is published on all addresses of {host.name}",
+                        f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or not at all: containers of one "
+                        "network need no published ports",
+                    )  # fmt: skip
+
+
+def _open_ports(container: Station) -> Iterator[Published]:
+    seen = set()
+    for item in container.published:
+        is_open = item.host_ip in {"", "0.0.0.0", "::"}  # noqa: S104 - what people publish on
+        if is_open and (item.host_port, item.protocol) not in seen:
+            seen.add((item.host_port, item.protocol))
+            yield item
+
+
+def _closes(rule: str, item: Published) -> bool:
+    if f"-p {item.protocol} " not in rule and " -p " in rule:
+        return False
+    found = _PORTS.search(rule)
+    if found is None:
+        return not re.search(r" -(s|i|m) ", rule)
+    for part in found.group(1).split(","):
+        low, _, high = part.partition(":")
+        if int(low) <= item.host_port <= int(high or low):
+            return True
+    return False
+
+
+def proxied(ward: Ward) -> Iterator[Fault]:
+    """Find published ports whose connections docker-proxy carries, so that containers see the gateway as their client."""
+    for host in ward.docker_hosts:
+        config = ward.engines[host.name].config
+        if not config.userland_proxy:
+            continue
+        for container in ward.containers(host):
+            ports = sorted({item.host_port for item in _open_ports(container)})
+            if not ports:
+                continue
+            listed = ", ".join(map(str, ports))
+            place = f"{host.name}: container {container.name}"
+            if not config.iptables:
+                yield Fault(
+                    Severity.WARNING, "proxy-hides-source", place,
+                    f"the daemon makes no iptables rules, so docker-proxy carries every connection to port {listed}: "
+                    f"{container.name} sees the gateway as the client of all",
+                    "let the daemon make its rules (iptables: true), or use network_mode host",
+                )  # fmt: skip
+            elif _has_ipv6(host) and not any(len(address) == 16 for address in container.addresses):
+                yield Fault(
+                    Severity.NOTE, "proxy-hides-source", place,
+                    f"{host.name} has IPv6 and {container.name} has not: docker-proxy carries IPv6 clients of port {listed}, "
+                    f"and {container.name} sees its gateway in their place",
+                    "make its network with --ipv6, or publish on 0.0.0.0 only",
+                )  # fmt: skip
+
+
+def _has_ipv6(host: Station) -> bool:
+    return any(len(address) == 16 for address in host.addresses)
