@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Bytes of nonce at the head of a sealed payload (RFC 5116 section 3.2).
 NONCE_LENGTH = 12
+#: What payloads are cut out of, at a place that the nonce tells: to be had and compared much faster than made each time.
+_NOISE = shake_128(b"sealed").digest(1 << 17)
+_PLACES = 0xFFFF
 
 
 class SealedExchange:
@@ -36,25 +39,29 @@ class SealedExchange:
 
     def seal(self, content: object, length: int, *, lifetime_s: float = 10.0) -> bytes:
         """Give `length` bytes (at least 12) that stand for `content` on the wire for `lifetime_s` seconds of virtual time."""
-        self._forget()
+        now = self._clock.now_ns
+        expiries = self._expiries.get(lifetime_s)
+        if expiries is None:
+            expiries = self._expiries[lifetime_s] = deque()
+        for each in self._expiries.values():
+            while each and each[0][0] < now:
+                self._contents.pop(each.popleft()[1], None)
         self._sequence += 1
         nonce = shake_128(f"{self._clock.seed}/sealed/{self._sequence}".encode()).digest(NONCE_LENGTH)
         self._contents[nonce] = content
-        expiries = self._expiries.setdefault(lifetime_s, deque())
-        expiries.append((self._clock.now_ns + round(lifetime_s * NS), nonce))
-        return nonce + shake_128(nonce).digest(max(0, length - NONCE_LENGTH))
+        expiries.append((now + round(lifetime_s * NS), nonce))
+        return nonce + _noise(nonce, length - NONCE_LENGTH)
 
     def open(self, payload: bytes) -> Any:
         """Give the content of a sealed payload. Raises `ValueError` if it is none, was altered, or is too old."""
         nonce = payload[:NONCE_LENGTH]
-        if nonce not in self._contents or payload[NONCE_LENGTH:] != shake_128(nonce).digest(
-            max(0, len(payload) - NONCE_LENGTH)
-        ):
+        if nonce not in self._contents or payload[NONCE_LENGTH:] != _noise(nonce, len(payload) - NONCE_LENGTH):
             raise ValueError("authentication of an encrypted payload failed")
         return self._contents[nonce]
 
-    def _forget(self) -> None:
-        now = self._clock.now_ns
-        for expiries in self._expiries.values():
-            while expiries and expiries[0][0] < now:
-                self._contents.pop(expiries.popleft()[1], None)
+
+def _noise(nonce: bytes, length: int) -> bytes:
+    place = int.from_bytes(nonce[:2]) & _PLACES
+    if length > _PLACES:
+        return shake_128(nonce).digest(length)
+    return _NOISE[place : place + length] if length > 0 else b""

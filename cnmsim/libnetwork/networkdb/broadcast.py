@@ -32,9 +32,14 @@ class Broadcast:
     transmits: int = 0
     id: int = 0
 
-    def __lt__(self, other: Broadcast) -> bool:
-        """Tell whether it goes before another that was transmitted as often."""
-        return self.size > other.size or (self.size == other.size and self.id > other.id)
+    @property
+    def place(self) -> _Place:
+        """What sorts it among those that were transmitted as often."""
+        return self.size, self.id, self
+
+
+#: What goes first stands last: the longest, of those the newest. No two have the same number.
+_Place = tuple[int, int, Broadcast]
 
 
 @define(eq=False)
@@ -43,7 +48,7 @@ class BroadcastQueue:
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
-    _tiers: dict[int, list[Broadcast]] = field(factory=dict, init=False)
+    _tiers: dict[int, list[_Place]] = field(factory=dict, init=False)
     _named: dict[Hashable, Broadcast] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
@@ -64,7 +69,7 @@ class BroadcastQueue:
                 self._remove(old)
                 _finish(old)
             self._named[name] = broadcast
-        self._insert(broadcast)
+        insort(self._tiers.setdefault(0, []), broadcast.place)
         self.on_queued()
 
     def take(self, overhead: int, limit: int) -> list[Any]:
@@ -72,23 +77,26 @@ class BroadcastQueue:
         if not self._tiers:
             return []
         most = self._limit()
+        tiers = self._tiers
         used = 0
-        taken: list[Broadcast] = []
-        for transmits in sorted(self._tiers):
-            while (tier := self._tiers.get(transmits)) and (free := limit - used - overhead) > 0:
+        taken: list[_Place] = []
+        for transmits in sorted(tiers):
+            tier = tiers[transmits]
+            while tier and (free := limit - used - overhead) > 0:
                 # Entries of one network are alike in size: most often the first one fits.
-                at = 0 if tier[0].size <= free else bisect_left(tier, -free, key=_negative_size)
-                if at == len(tier):
+                at = -1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1
+                if at < 0 and tier[-1][0] > free:
                     break
-                broadcast = tier.pop(at)
-                if not tier:
-                    del self._tiers[transmits]
-                used += overhead + broadcast.size
-                taken.append(broadcast)
-        for broadcast in taken:
+                place = tier.pop(at)
+                used += overhead + place[0]
+                taken.append(place)
+            if not tier:
+                del tiers[transmits]
+        for place in taken:
+            broadcast = place[2]
             broadcast.transmits += 1
             if broadcast.transmits < most:
-                self._insert(broadcast)
+                insort(tiers.setdefault(broadcast.transmits, []), place)
                 continue
             if broadcast.name is not None and self._named.get(broadcast.name) is broadcast:
                 del self._named[broadcast.name]
@@ -96,7 +104,7 @@ class BroadcastQueue:
         if not self._tiers:
             # A dict that was large stays so: after a storm a new one is smaller.
             self._named = {}
-        return [broadcast.message for broadcast in taken]
+        return [place[2].message for place in taken]
 
     def _limit(self) -> int:
         nodes = self.count_nodes()
@@ -104,18 +112,11 @@ class BroadcastQueue:
             self._limited_for = (nodes, retransmit_limit(nodes))
         return self._limited_for[1]
 
-    def _insert(self, broadcast: Broadcast) -> None:
-        insort(self._tiers.setdefault(broadcast.transmits, []), broadcast)
-
     def _remove(self, broadcast: Broadcast) -> None:
         tier = self._tiers[broadcast.transmits]
-        tier.remove(broadcast)
+        del tier[bisect_left(tier, broadcast.place)]
         if not tier:
             del self._tiers[broadcast.transmits]
-
-
-def _negative_size(broadcast: Broadcast) -> int:
-    return -broadcast.size
 
 
 def _finish(broadcast: Broadcast) -> None:
@@ -127,9 +128,12 @@ def take_from(queues: list[BroadcastQueue], overhead: int, limit: int) -> list[A
     """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
     taken: list[Any] = []
     for queue in queues:
-        for message in queue.take(overhead, limit):
-            limit -= overhead + message.size
-            taken.append(message)
-        if limit <= 0:
-            break
+        if not queue:
+            continue
+        messages = queue.take(overhead, limit)
+        taken += messages
+        if queue is not queues[-1]:
+            limit -= sum(overhead + message.size for message in messages)
+            if limit <= 0:
+                break
     return taken

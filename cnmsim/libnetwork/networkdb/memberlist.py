@@ -201,6 +201,11 @@ class Memberlist:
 
     def _packet(self, message: Any, sender: SocketAddress) -> None:
         match message:
+            case Compound(is_user=True):
+                self.delegate.receive(message)
+            case Compound(parts=parts):
+                for part in parts:
+                    self._packet(part, sender)
             case Ping():
                 self.prober.ping(message)
             case Ack():
@@ -215,9 +220,6 @@ class Memberlist:
                 self.suspect(message)
             case Dead():
                 self.dead(message)
-            case Compound(parts=parts, is_user=False):
-                for part in parts:
-                    self._packet(part, sender)
             case _:
                 self.delegate.receive(message)
 

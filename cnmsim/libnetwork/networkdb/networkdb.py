@@ -344,9 +344,11 @@ class NetworkDB:
         room = self.config.packet_size - COMPOUND_HEADER
         is_pending = False
         for tables in self.networks.values():
-            queues = [tables.own] if tables.relayed is tables.own else [tables.own, tables.relayed]
-            messages = take_from(queues, COMPOUND_OVERHEAD, room)
-            is_pending = is_pending or any(queues)
+            own, relayed = tables.own, tables.relayed
+            if not own and not relayed:
+                continue
+            messages = take_from([own] if relayed is own else [own, relayed], COMPOUND_OVERHEAD, room)
+            is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue
             compound = Compound(tuple(messages), is_user=True)
@@ -360,7 +362,8 @@ class NetworkDB:
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
         """Choose up to `count` nodes other than this one at random, in random order."""
-        others = [name for name in names if name != self.name]
+        own = self.config.name
+        others = [name for name in names if name != own]
         return self.random.sample(others, min(count, len(others)))
 
     # --- what memberlist asks ------------------------------------------------------------------------------------
@@ -373,17 +376,30 @@ class NetworkDB:
     def receive(self, message: Any) -> None:
         """Take a message that came by gossip."""
         match message:
+            case Compound(parts=parts):
+                self._receive_all(parts)
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
-            case Compound(parts=parts):
-                for part in parts:
-                    self.receive(part)
             case NetworkEvent():
                 if self._handle_network_event(message.version):
                     self.network_queue.queue(message, message.version.slot.key)
             case NodeEvent():
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
+
+    def _receive_all(self, parts: Iterable[Any]) -> None:
+        networks, own = self.networks, self.config.name
+        for part in parts:
+            if part.__class__ is not TableEvent:
+                self.receive(part)
+                continue
+            # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
+            version = part.version
+            tables = networks.get(part.network)
+            if tables is None or not tables.has(version):
+                self.handle_table_event(part, is_bulk=False)
+            elif version.ltime >= self.table_clock and version.owner != own:
+                self.table_clock = version.ltime + 1
 
     def receive_stream(self, message: Any) -> None:
         """Take a message that came over TCP."""
