@@ -92,4 +92,5 @@ def _is_settled(store: Store, task: Task) -> bool:
             return False
         case TaskState.NEW:
             return False
-    return task.state >= TaskState.COMPLETE or not task.node_id
+    # No agent has heard of a task that was never assigned: nobody will ever report its end.
+    return task.state >= TaskState.COMPLETE or task.state < TaskState.ASSIGNED

@@ -75,6 +75,11 @@ class NetworkAllocator:
         self._tasks: set[str] = set()
         self._nodes: set[tuple[str, str]] = set()
 
+    @property
+    def vnis(self) -> SerialNumbers:
+        """The VXLAN ids given out."""
+        return self._vnis
+
     # ---- networks
 
     def is_allocated(self, network_id: str) -> bool:
