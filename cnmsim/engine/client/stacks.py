@@ -6,6 +6,7 @@ docker-py has no stacks; what is here goes through `Engine.rest` as the docker c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ class Stack:
 
     def _services(self) -> list[dict[str, Any]]:
         found = self._engine.complete(self._engine.rest.services.list(self._filter))
-        return sorted(found, key=lambda each: str(each["Spec"]["Name"]))
+        return sorted(found, key=lambda each: _natural(each["Spec"]["Name"]))
 
     def remove(self) -> None:
         """Remove its services, secrets, configs and networks, in this order, as `docker stack rm`; volumes stay.
@@ -172,7 +173,7 @@ class StackCollection:
         """List the stacks that have services, by name."""
         services = self._engine.complete(self._engine.rest.services.list({"filters": {"label": [LABEL]}}))
         names = {each["Spec"]["Labels"][LABEL] for each in services}
-        return [Stack(self._engine, name) for name in sorted(names)]
+        return [Stack(self._engine, name) for name in sorted(names, key=_natural)]
 
     def get(self, name: str) -> Stack:
         """Give the stack of that name. Raises `NotFound` if it has no service."""
@@ -304,6 +305,11 @@ class _Deployment:
             container["Image"] = present["TaskTemplate"]["ContainerSpec"]["Image"]
         forced = present["TaskTemplate"].get("ForceUpdate", 0)
         return {**spec, "TaskTemplate": {**template, "ContainerSpec": container, "ForceUpdate": forced}}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Give a key by which `web2` comes before `web10`, as in the docker command's lists."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _tagged(spec: Body) -> Body:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _PATIENCE_S = 600
 #: Virtual seconds after which a running container without a health check that can be run counts as healthy.
 _HEALTHY_AFTER_S = 1
+#: Virtual seconds in which a swarm's managers hear that containers have left its networks.
+_DETACHING_S = 1
 
 
 class Project:
@@ -276,6 +278,8 @@ class Project:
         order = {service.name: number for number, service in enumerate(start_order(self.model))}
         for container in sorted(self.containers(), key=lambda each: -order.get(each.labels[LABEL_SERVICE], 0)):
             container.remove(force=True)
+        if self.engine.controller.cluster is not None:
+            self.clock.run_for(_DETACHING_S)
         for network in self.engine.networks.list():
             if (network.attrs["Labels"] or {}).get(LABEL_PROJECT) == self.name:
                 network.remove()

@@ -8,6 +8,7 @@ import pytest
 
 from cnmsim import Conflict, FileError, InvalidParameter, Lab, NotFound, Unavailable
 from cnmsim.lab.host import Host
+from cnmsim.lab.stack import read_stack
 
 SHOP = """
 services:
@@ -195,3 +196,38 @@ def test_wrong_arguments(swarm: Swarm) -> None:
         node1.docker.stacks.deploy(" ", SHOP)
     with pytest.raises(InvalidParameter, match="invalid option often for flag --resolve-image"):
         node1.docker.stacks.deploy("shop", SHOP, resolve_image="often")
+
+
+def test_stacks_are_listed_in_natural_order(swarm: Swarm) -> None:
+    _, node1, _ = swarm
+    for name in ("s10", "s2", "t"):
+        node1.docker.stacks.deploy(name, {"services": {"web": {"image": "nginx"}}})
+    assert [each.name for each in node1.docker.stacks.list()] == ["s2", "s10", "t"]
+
+
+def test_an_engine_without_a_reader_takes_descriptions(swarm: Swarm) -> None:
+    lab, node1, _ = swarm
+    node1.docker.stacks.reader = None
+    with pytest.raises(InvalidParameter, match="no reader of stack files"):
+        node1.docker.stacks.deploy("shop", SHOP)
+    stack = node1.docker.stacks.deploy("shop", read_stack("shop", SHOP))
+    lab.settle()
+    assert len(running(node1, stack.name)) == 3
+
+
+def test_a_compose_project_makes_an_overlay_network_of_its_own(swarm: Swarm) -> None:
+    lab, node1, node2 = swarm
+    project = lab.up(
+        {
+            "services": {"web": {"image": "nginx", "networks": ["wide"]}},
+            "networks": {"wide": {"driver": "overlay", "attachable": True}},
+        },
+        host="node1",
+        project="site",
+    )
+    asker = node2.docker.containers.run("alpine", "sleep 1d", name="asker", network="site_wide", detach=True)
+    assert lab.trace(asker, "web:80").is_reachable
+    asker.remove(force=True)
+    project.down()
+    lab.settle()
+    assert not node1.docker.networks.list(names=["site_wide"])
