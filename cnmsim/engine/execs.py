@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.engine.container import Container
+from cnmsim.engine.execuser import find_user
 from cnmsim.engine.names import hex_id
 from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.state import ContainerState
 from cnmsim.engine.streams import StandardStreams
-from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.process import SIGKILL, Process
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _REMEMBERED_S = 300
 #: Execs from one sweep of those that ended to the next.
 _SWEEP = 64
+#: The exit code of what could not be started.
+_NOT_STARTED = 126
 
 
 @define(eq=False)
@@ -122,8 +125,8 @@ def find_exec(engine: Engine, identity: str) -> Exec:
 def start_exec(engine: Engine, execution: Exec) -> None:
     """Run an exec; its output goes to whoever listens to its streams.
 
-    Raises `Conflict` if it ran before or its container does not run, `InvalidParameter` for a command that does not
-    exist; the exec then has an exit code.
+    Raises `Conflict` if it ran before or its container does not run, `InvalidParameter` for a command and `SystemFault`
+    for a user that does not exist; the exec then has an exit code.
     """
     container = execution.container
     if execution.has_run:
@@ -132,15 +135,20 @@ def start_exec(engine: Engine, execution: Exec) -> None:
     execution.has_run = True
     _log(engine, execution, f"exec_start: {_words(execution)}")
     config = execution.config
+    try:
+        credentials = find_user(config["User"] or container.config["User"], container.files)
+    except SystemFault:
+        _refused(engine, execution, _NOT_STARTED)
+        raise
     own = [*(container.config["Env"] or ()), *(config["Env"] or ())]
-    env = engine.lifecycle.environment(container, own, has_terminal=config["Tty"])
+    env = engine.lifecycle.environment(container, own, credentials, has_terminal=config["Tty"])
     env = in_directory(env, config["WorkingDir"])
     try:
         program, argv = find_program(execution.command, env, container.files, engine.programs)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:
         profile = engine.profile
-        execution.exit_code = profile.exec_not_found_status if isinstance(cause, CommandNotFoundError) else 126
-        execution.streams.finish(execution.exit_code)
+        is_missing = isinstance(cause, CommandNotFoundError)
+        _refused(engine, execution, profile.exec_not_found_status if is_missing else _NOT_STARTED)
         raise InvalidParameter(
             "OCI runtime exec failed: exec failed: unable to start container process: "
             f"{cause}{profile.runtime_error_suffix}"
@@ -155,6 +163,7 @@ def start_exec(engine: Engine, execution: Exec) -> None:
         files=container.files,
         hostname=container.hostname,
         env=env,
+        credentials=credentials,
         stdin=streams.stdin,
         stdout=streams.stdout,
         stderr=streams.stderr,
@@ -165,10 +174,19 @@ def start_exec(engine: Engine, execution: Exec) -> None:
     streams.on_interrupt = lambda: process.kill(2)
 
 
-def _ended(engine: Engine, execution: Exec, process: Process) -> None:
-    execution.exit_code = process.exit_status
+def _refused(engine: Engine, execution: Exec, exit_code: int) -> None:
+    _over(engine, execution, exit_code)
+    execution.streams.finish(exit_code)
+
+
+def _over(engine: Engine, execution: Exec, exit_code: int | None) -> None:
+    execution.exit_code = exit_code
     execution.ended_ns = engine.clock.now_ns
     execution.container.execs.pop(execution.id, None)
+
+
+def _ended(engine: Engine, execution: Exec, process: Process) -> None:
+    _over(engine, execution, process.exit_status)
     _log(engine, execution, "exec_die", {"exitCode": str(process.exit_status)})
     execution.streams.finish(process.exit_status or 0)
 

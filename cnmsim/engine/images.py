@@ -123,6 +123,8 @@ class Image:
         files = FileSystem()
         for path, content, mode in FILES:
             files.bind(path, File(content.encode(), mode))
+        files.write("/etc/passwd", self.meaning.passwd.encode())
+        files.write("/etc/group", self.meaning.group.encode())
         if self.meaning.os_release:
             files.write("/etc/os-release", self.meaning.os_release.encode())
         for path in ("/bin", "/dev", "/proc", "/root", "/sys", *self.meaning.volumes):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.engine.container import Container
+from cnmsim.engine.execuser import find_user, home_of
 from cnmsim.engine.health import HealthMonitor
 from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.signals import parse_signal
@@ -18,8 +19,8 @@ from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel import procsys
+from cnmsim.kernel.accounts import Credentials
 from cnmsim.kernel.clock import NS
-from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for
@@ -105,7 +106,8 @@ class Lifecycle:
         self._mount(container)
         networking.links.check(container)
         argv = container.command
-        env = self.environment(container, container.config["Env"] or (), has_terminal=container.has_terminal)
+        user = find_user(container.config["User"], container.files)
+        env = self.environment(container, container.config["Env"] or (), user, has_terminal=container.has_terminal)
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
         if sandbox is not None:
@@ -116,7 +118,7 @@ class Lifecycle:
             except EngineError as error:
                 raise type(error)(engine.profile.start_error_prefix + error.message) from None
         self._bind_files(container)
-        self._spawn(container, program, words, env)
+        self._spawn(container, program, words, env, user)
         engine.log_container(container, "start")
 
     def _initialise(self, container: Container) -> Sandbox | None:
@@ -172,7 +174,7 @@ class Lifecycle:
             raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
 
     def environment(
-        self, container: Container, own: list[str] | tuple[str, ...], *, has_terminal: bool
+        self, container: Container, own: list[str] | tuple[str, ...], user: Credentials, *, has_terminal: bool
     ) -> dict[str, str]:
         """Give the environment of a container's process: the engine's, that of links, then `own`."""
         entries = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -186,7 +188,7 @@ class Lifecycle:
                 env[name] = value
             else:
                 env.pop(name, None)
-        env.setdefault("HOME", _home_of_root(container.files))
+        env.setdefault("HOME", home_of(user, container.files))
         return in_directory(env, container.config["WorkingDir"])
 
     def _bind_files(self, container: Container) -> None:
@@ -204,7 +206,9 @@ class Lifecycle:
             return self.engine.isolated_namespace(container)
         return sandbox.namespace
 
-    def _spawn(self, container: Container, program: Program, argv: list[str], env: dict[str, str]) -> None:
+    def _spawn(
+        self, container: Container, program: Program, argv: list[str], env: dict[str, str], user: Credentials
+    ) -> None:
         engine = self.engine
         streams = container.streams
         if streams is None or streams.ended.is_done:
@@ -220,6 +224,7 @@ class Lifecycle:
             files=container.files,
             hostname=container.hostname,
             env=env,
+            credentials=user,
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
@@ -484,13 +489,3 @@ def _kill_descendants(process: Process) -> None:
     for child in tuple(process.children):
         _kill_descendants(child)
         child.kill(SIGKILL)
-
-
-def _home_of_root(files: FileSystem) -> str:
-    """Give root's home as /etc/passwd of the image tells it; without one runc takes the root directory."""
-    if files.exists("/etc/passwd"):
-        for line in files.read("/etc/passwd").decode(errors="replace").splitlines():
-            fields = line.split(":")
-            if len(fields) > 5 and fields[0] == "root":
-                return fields[5]
-    return "/"

@@ -57,8 +57,9 @@ def _columns(arguments: str) -> tuple[str, ...]:
 
 
 def _value(process: Process, column: str, began: str) -> str:
+    user = str(process.credentials.uid or "root")
     fixed = {
-        "uid": "root", "user": "root", "c": "0", "pcpu": "0.0", "pmem": "0.0", "vsz": "1624", "rss": "4",
+        "uid": user, "user": user, "c": "0", "pcpu": "0.0", "pmem": "0.0", "vsz": "1624", "rss": "4",
         "stime": began, "start": began, "tty": "?", "tt": "?", "stat": "Ss", "s": "S", "time": "00:00:00",
         "etime": "00:00",
     }  # fmt: skip

@@ -8,6 +8,7 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.kernel import procsys
+from cnmsim.kernel.accounts import ROOT, Credentials
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -61,6 +62,7 @@ class Machine:
         files: FileSystem | None = None,
         hostname: str | None = None,
         env: dict[str, str] | None = None,
+        credentials: Credentials = ROOT,
         stdin: Pipe | None = None,
         stdout: Pipe | None = None,
         stderr: Pipe | None = None,
@@ -84,6 +86,7 @@ class Machine:
             files=self.files if files is None else files,
             hostname=self.name if hostname is None else hostname,
             env={} if env is None else env,
+            credentials=credentials,
             programs={} if programs is None else programs,
             stdin=stdin,
             stdout=stdout,

@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cnmsim.kernel.accounts import ROOT, Credentials
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.sockets.base import Socket
@@ -36,7 +37,7 @@ class Process:
     """
 
     __slots__ = (
-        "_gate", "_given", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "env",
+        "_gate", "_given", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "credentials", "env",
         "exit_status", "exited", "files", "handlers", "hostname", "is_init", "machine", "namespace", "on_exit", "parent",
         "pid", "programs", "sockets", "stderr", "stdin", "stdout",
     )  # fmt: skip
@@ -52,6 +53,7 @@ class Process:
         hostname: str,
         env: dict[str, str],
         programs: Mapping[str, Program],
+        credentials: Credentials = ROOT,
         stdin: Pipe | None = None,
         stdout: Pipe | None = None,
         stderr: Pipe | None = None,
@@ -67,6 +69,7 @@ class Process:
         self.files = files
         self.hostname = hostname
         self.env = env
+        self.credentials = credentials
         self.programs = programs
         self.parent = parent
         #: Who started it, even if it has another parent by now.
@@ -176,7 +179,7 @@ class Process:
         """Start a child, which inherits everything that `options` (as of `Machine.spawn`) does not replace."""
         inherited = {
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
-            "programs": self.programs, "stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr,
+            "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr,
         }  # fmt: skip
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 

@@ -95,6 +95,8 @@ class PlainHost:
 
     def _write_files(self) -> None:
         files, name = self.machine.files, self.spec.name
+        files.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+        files.write("/etc/group", b"root:x:0:\n")
         files.write("/etc/hostname", f"{name}\n".encode())
         files.write("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost\n".encode())
         server = self.spec.nameserver

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.accounts import Credentials, groups, users
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.applet import BANNER, complain, show_usage
@@ -121,18 +122,53 @@ async def printenv(process: Process) -> int:
 
 
 async def id_(process: Process) -> int:
-    """Run `id [-u|-g|-n]`: everybody is root."""
-    arguments = "".join(process.argv[1:])
-    if "u" in arguments or "g" in arguments or "G" in arguments:
-        process.write("root\n" if "n" in arguments else "0\n")
-    else:
-        process.write("uid=0(root) gid=0(root)\n")
+    """Run `id [-Ggnu] [USER]`."""
+    try:
+        options = getopt(process.argv[1:], "Ggnru")
+    except UsageError as error:
+        return show_usage(process, "[OPTIONS] [USER]", str(error))
+    who = process.credentials
+    for name in options.operands[:1]:
+        user = next((each for each in users(process.files) if each.name == name), None)
+        if user is None:
+            return complain(process, f"unknown user {name}")
+        others = (each.gid for each in groups(process.files) if name in each.members)
+        who = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
+    user_names, group_names = _user_names(process), _group_names(process)
+    asked = next((letter for letter in "ugG" if letter in options), None)
+    if asked is None:
+        listed = ",".join(_with_name(gid, group_names) for gid in who.groups)
+        process.write(
+            f"uid={_with_name(who.uid, user_names)} gid={_with_name(who.gid, group_names)} groups={listed}\n"
+        )
+        return 0
+    numbers, names = {
+        "u": ((who.uid,), user_names), "g": ((who.gid,), group_names), "G": (who.groups, group_names),
+    }[asked]  # fmt: skip
+    shown = (names.get(number, str(number)) if "n" in options else str(number) for number in numbers)
+    process.write(f"{' '.join(shown)}\n")
     return 0
+
+
+def _user_names(process: Process) -> dict[int, str]:
+    return {each.uid: each.name for each in reversed(tuple(users(process.files)))}  # the first of several counts
+
+
+def _group_names(process: Process) -> dict[int, str]:
+    return {each.gid: each.name for each in reversed(tuple(groups(process.files)))}
+
+
+def _with_name(number: int, names: dict[int, str]) -> str:
+    return f"{number}({names[number]})" if number in names else str(number)
 
 
 async def whoami(process: Process) -> int:
     """Run `whoami`."""
-    process.write("root\n")
+    uid = process.credentials.uid
+    name = _user_names(process).get(uid)
+    if name is None:
+        return complain(process, f"unknown uid {uid}")
+    process.write(f"{name}\n")
     return 0
 
 
@@ -161,10 +197,10 @@ def _visible(process: Process) -> list[Process]:
 async def ps(process: Process) -> int:
     """Run `ps`: the processes that share this one's files."""
     process.write("PID   USER     TIME  COMMAND\n")
+    names = _user_names(process)
     for number, other in enumerate(_visible(process), 1):
-        process.write(
-            f"{1 if number == 1 and other.is_init else other.pid:5d} root      0:00 {' '.join(other.argv)}\n"
-        )
+        pid, uid = 1 if number == 1 and other.is_init else other.pid, other.credentials.uid
+        process.write(f"{pid:5d} {names.get(uid, str(uid))[:8]:8}  0:00 {' '.join(other.argv)}\n")
     return 0
 
 

@@ -1,0 +1,55 @@
+"""The user a container's process runs as: `USER`, `USER:GROUP`, by name or by number, as the container's files have them.
+
+Source: moby/sys `user/user.go` (GetExecUser), moby `daemon/oci_linux.go` (getUser).
+"""
+
+from __future__ import annotations
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.accounts import Credentials, groups, users
+from cnmsim.kernel.files import FileSystem
+
+_LAST_ID = 2**31 - 1
+
+
+def find_user(wanted: str, files: FileSystem) -> Credentials:
+    """Give the credentials `wanted` stands for; without a word, root's.
+
+    A number needs no entry. Raises `SystemFault` for a name without one, and for a number that is too great.
+    """
+    user_name, _, group_name = wanted.partition(":")
+    uid = _number(user_name) if user_name else 0
+    user = next((each for each in users(files) if (each.name == user_name if uid is None else each.uid == uid)), None)
+    if user is not None:
+        uid = user.uid
+    elif uid is None:
+        raise SystemFault(f"unable to find user {user_name}: no matching entries in passwd file")
+    gid = _group(group_name, files) if group_name else user.gid if user is not None else 0
+    others = () if group_name or user is None else (g.gid for g in groups(files) if user.name in g.members)
+    # The group itself is among the supplementary ones (moby since v20.10.18), once.
+    return Credentials(uid, gid, tuple(dict.fromkeys((gid, *others))))
+
+
+def home_of(user: Credentials, files: FileSystem) -> str:
+    """Give a user's home as /etc/passwd tells it; without an entry runc takes the root directory."""
+    return next((each.home for each in users(files) if each.uid == user.uid and each.home), "/")
+
+
+def _group(name: str, files: FileSystem) -> int:
+    gid = _number(name)
+    found = next((each for each in groups(files) if (each.name == name if gid is None else each.gid == gid)), None)
+    if found is not None:
+        return found.gid
+    if gid is None:
+        raise SystemFault(f"unable to find group {name}: no matching entries in group file")
+    return gid
+
+
+def _number(text: str) -> int | None:
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    if not 0 <= number <= _LAST_ID:
+        raise SystemFault(f"uids and gids must be in range 0-{_LAST_ID}")
+    return number

@@ -1,0 +1,62 @@
+"""Who a process runs as, and the names of users and groups: credentials(7), passwd(5), group(5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from cnmsim.kernel.files import FileSystem
+
+
+@frozen
+class Credentials:
+    """The user, the group and the supplementary groups of a process, as numbers."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = (0,)
+
+
+ROOT = Credentials()
+
+
+@frozen
+class User:
+    """A line of /etc/passwd."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str = ""
+
+
+@frozen
+class Group:
+    """A line of /etc/group; `members` are the names of users."""
+
+    name: str
+    gid: int
+    members: tuple[str, ...] = ()
+
+
+def users(files: FileSystem) -> Iterator[User]:
+    """Give the users of /etc/passwd; lines that make no sense are passed over."""
+    for name, _, uid, gid, *rest in _lines(files, "/etc/passwd", 4):
+        if uid.isdecimal() and gid.isdecimal():
+            yield User(name, int(uid), int(gid), rest[1] if len(rest) > 1 else "")
+
+
+def groups(files: FileSystem) -> Iterator[Group]:
+    """Give the groups of /etc/group; lines that make no sense are passed over."""
+    for name, _, gid, *rest in _lines(files, "/etc/group", 3):
+        if gid.isdecimal():
+            yield Group(name, int(gid), tuple(filter(None, rest[0].split(","))) if rest else ())
+
+
+def _lines(files: FileSystem, path: str, at_least: int) -> Iterator[list[str]]:
+    if files.exists(path) and not files.is_dir(path):
+        for line in files.read(path).decode(errors="replace").splitlines():
+            fields = line.split(":")
+            if len(fields) >= at_least:
+                yield fields
