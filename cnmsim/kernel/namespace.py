@@ -99,8 +99,11 @@ class NetworkNamespace:
 
     # --- devices -------------------------------------------------------------------------------------------------
 
-    def add_device(self, device: Device, name: str | None = None) -> None:
-        """Put a device here. Raises `OSError`: EEXIST if the name is taken, ERANGE if it is over 15 characters."""
+    def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
+        """Put a device here, as number `index` if that is free.
+
+        Raises `OSError`: EEXIST if the name is taken, ERANGE if it is over 15 characters.
+        """
         name = name or device.name
         if name in self.devices:
             raise OSError(errno.EEXIST, "File exists", name)
@@ -108,11 +111,20 @@ class NetworkNamespace:
             raise OSError(errno.ERANGE, "numerical result out of range", name)
         device.name = name
         device.namespace = self
-        device.index = self._next_index
-        self._next_index += 1
+        device.index = self._free_index(index)
         self.devices[name] = device
         self._apply_link(device)
         self.topology_changed()
+
+    def _free_index(self, wanted: int) -> int:
+        """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
+        taken = {each.index for each in self.devices.values()}
+        if wanted and wanted not in taken:
+            return wanted
+        while self._next_index in taken:
+            self._next_index += 1
+        self._next_index += 1
+        return self._next_index - 1
 
     def remove_device(self, device: Device) -> None:
         """Delete a device; a veth's other end goes with it. Raises `OSError(EOPNOTSUPP)` for lo."""
@@ -132,8 +144,9 @@ class NetworkNamespace:
         device.set_down()
         if device.master is not None:
             device.master.remove_port(device)
+        index = device.index
         self._take_out(device)
-        other.add_device(device, name)
+        other.add_device(device, name, index)
 
     def rename_device(self, device: Device, name: str) -> None:
         """Give a device another name. Raises `OSError(EEXIST)` if it is taken."""

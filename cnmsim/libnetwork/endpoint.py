@@ -14,6 +14,7 @@ from attrs import define, field
 from cnmsim.errors import Forbidden, InvalidParameter
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo, leaves_failed_join
+from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Endpoint:
             self.links = dict(links or {})
             if leaves_failed_join(driver):
                 undo.callback(network.leave_driver, self.id)
-            driver.join(network.id, self.id, sandbox.context(), info)
+            driver.join(network.id, self.id, sandbox.context(tells_namespace=network.name != GATEWAY_NETWORK), info)
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None

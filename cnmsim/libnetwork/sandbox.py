@@ -120,13 +120,13 @@ class Sandbox:
         """Give its endpoint on a network, or `None`."""
         return next((e for e in self.endpoints if e.network.id == network_id), None)
 
-    def context(self) -> SandboxContext:
-        """Give what drivers may know of it."""
+    def context(self, *, tells_namespace: bool = True) -> SandboxContext:
+        """Give what drivers may know of it; without `tells_namespace` an interface is made on the host and moved."""
         options = self.options
         return SandboxContext(
             sandbox_id=self.id,
             key=self.key,
-            namespace=self.namespace,
+            namespace=self.namespace if tells_namespace else None,
             exposed_ports=options.exposed_ports,
             port_bindings=options.port_bindings,
             legacy_links=options.legacy_links,

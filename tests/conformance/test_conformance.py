@@ -42,6 +42,18 @@ PHYSICAL = (
     "macvlan-modes",
     "macvlan-vlan",
 )
+MULTI_HOST = (
+    "ingress-plumbing",
+    "overlay-attachable",
+    "overlay-services-dns",
+    "overlay-uber-net",
+    "publish-mode-host",
+    "routing-mesh",
+    "service-placement",
+    "stack-deploy",
+    "swarm-basics",
+    "swarm-errors",
+)
 
 
 def why_not(scenario: str) -> str | None:
@@ -57,7 +69,7 @@ def why_not(scenario: str) -> str | None:
 
 RECORDED = [
     pytest.param(scenario, version, id=f"{scenario}-{version}")
-    for scenario in (*SINGLE_HOST, *PHYSICAL)
+    for scenario in (*SINGLE_HOST, *PHYSICAL, *MULTI_HOST)
     for version in VERSIONS
     if (HERE / "recorded" / version / f"{scenario}.json").exists()
 ]

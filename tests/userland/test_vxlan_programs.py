@@ -22,7 +22,7 @@ def test_a_device_is_made_shown_and_moved(world):
     )
     world.host("ip netns add ov")
     assert world.host("ip link set vxlan0 netns ov").status == 0
-    assert "vxlan0@if2: <BROADCAST,MULTICAST> mtu 1500" in world.host("ip -n ov link show vxlan0").out
+    assert "vxlan0@if3: <BROADCAST,MULTICAST> mtu 1500" in world.host("ip -n ov link show vxlan0").out
     assert world.host("ip -n ov link set vxlan0 up").status == 0
     assert "4789" in world.host("ss -Huln").out
 

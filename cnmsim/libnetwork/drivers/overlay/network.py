@@ -161,8 +161,7 @@ class OverlayNetwork:
             raise SystemFault(f"error creating vxlan interface: {_cause(error, 'file exists')}") from None
         try:
             vxlan.set_mtu(self.mtu)
-            root.move_device(vxlan, namespace, self._next_name("vxlan"))
-            namespace.sysctl_set(f"net.ipv6.conf.{vxlan.name}.disable_ipv6", "1")
+            self._move(vxlan, "vxlan")
             bridge.add_port(vxlan)
             vxlan.set_up()
         except OSError as error:
@@ -184,6 +183,13 @@ class OverlayNetwork:
         namespace = self.namespace
         assert namespace is not None
         namespace.add_device(device, self._next_name(prefix))
+        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
+
+    def _move(self, device: Device, prefix: str) -> None:
+        """Move a device of the host into this network's namespace."""
+        root, namespace = self.machine.root, self.namespace
+        assert namespace is not None
+        root.move_device(device, namespace, self._next_name(prefix))
         namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def close(self) -> None:
@@ -211,7 +217,8 @@ class OverlayNetwork:
             end.txqueuelen = 0
             end.set_mtu(self.mtu)
         root.add_device(inside)
-        self._add(outside, "veth")
+        root.add_device(outside)
+        self._move(outside, "veth")
         bridge.add_port(outside)
         outside.set_up()
         endpoint.inside, endpoint.interface_name = inside, inside_name
