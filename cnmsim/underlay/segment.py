@@ -19,6 +19,7 @@ from cnmsim.underlay.vlans import PortVlans
 
 #: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
 AGEING_S = 300
+_AGEING_NS = AGEING_S * NS
 _HEADER = 14
 _LONGEST_S = 86_400
 _VLAN_TAG = b"\x81\x00"
@@ -68,6 +69,11 @@ class CableOptions:
     loss: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
     queue_frames: int = field(default=1000, validator=validators.ge(1))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it does nothing to frames but delay them all alike."""
+        return self.bandwidth_bps is None and self.loss == 0
+
 
 @define(eq=False)
 class _Lane:
@@ -106,6 +112,29 @@ class Attachment:
     _up: _Lane = field(factory=_Lane)
     _down: _Lane = field(factory=_Lane)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it does nothing to frames but delay them all alike."""
+        return self.options.is_plain and not self.refuses_unknown_macs
+
+
+@define(eq=False)
+class _Learnt:
+    """Behind which cable an address is, and when it was heard last."""
+
+    attachment: Attachment
+    heard_ns: int
+
+
+@define(eq=False)
+class _Way:
+    """From one station to another: what was learnt of the two, and the time between."""
+
+    sender: Station
+    here: _Learnt
+    there: _Learnt
+    delay_ns: int
+
 
 class Segment:
     """An Ethernet broadcast domain.
@@ -142,8 +171,10 @@ class Segment:
         self._options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
-        #: By VLAN (0 where the switch knows of none) and address.
-        self._learnt: dict[tuple[int, Mac], tuple[Attachment, int]] = {}
+        #: By VLAN (0 where the switch knows of none) and address: behind which cable, and when it was heard last.
+        self._learnt: dict[tuple[int, Mac], _Learnt] = {}
+        #: Ways from one station to another over plain cables, by the addresses at the head of a frame.
+        self._ways: dict[bytes, _Way] = {}
         self._has_vlans = False
 
     def __repr__(self) -> str:
@@ -172,6 +203,7 @@ class Segment:
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
         self._learnt.clear()
+        self._ways.clear()
 
     def vlans_of(self, station: Station) -> PortVlans:
         """Give the VLANs of the port of an attached station."""
@@ -190,6 +222,7 @@ class Segment:
     ) -> None:
         """Change what the segment does from now on; what is not named stays."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
+        self._ways.clear()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
         if mtu is not None:
             self.mtu = mtu
@@ -222,6 +255,7 @@ class Segment:
             station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
         )
         self._attachments[station] = attachment
+        self._ways.clear()
         station.plug(self)
         if vlans is not None:
             self.set_vlans(station, vlans)
@@ -247,14 +281,23 @@ class Segment:
         if station.medium is not None:
             raise ValueError(f"{station.name} is plugged in already")
         self._attachments[station] = attachment
+        self._ways.clear()
         station.plug(self)
 
     def _forget(self, station: Station) -> None:
-        self._learnt = {key: entry for key, entry in self._learnt.items() if entry[0].station is not station}
+        self._ways.clear()
+        self._learnt = {key: entry for key, entry in self._learnt.items() if entry.attachment.station is not station}
 
     def carry(self, frame: bytes, sender: Station) -> None:
         """Take a frame from an attached station and bring it to those it is for."""
         now_ns = self.clock.now_ns
+        way = self._ways.get(frame[:12])
+        if way is not None and way.sender is sender and not self.taps:
+            is_fresh = now_ns - way.there.heard_ns <= _AGEING_NS
+            if is_fresh and len(frame) <= self.mtu + _HEADER:
+                way.here.heard_ns = now_ns
+                self.clock.call_at_ns(now_ns + way.delay_ns, self._deliver, frame, way.there.attachment)
+                return
         for tap in self.taps:
             tap(now_ns, "in", frame)
         source = self._attachments[sender]
@@ -285,6 +328,8 @@ class Segment:
         self._learn(frame[6:12], source, vlan)
         delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS)
         receivers = self._receivers(frame, source, vlan)
+        if len(receivers) == 1 and not vlan:
+            self._note_way(frame, source, receivers[0])
         if not receivers and self.clock.context is not None:
             self._dropped(frame, sender, DropReason.NO_BRIDGE_PORT, "no other station is to have it")
         for receiver in receivers:
@@ -292,16 +337,34 @@ class Segment:
             self._send_down(out, receiver, delay_ns)
 
     def _learn(self, mac: Mac, source: Attachment, vlan: int) -> None:
-        if not self.is_hub and not mac[0] & 1:
-            self._learnt[vlan, mac] = (source, self.clock.now_ns)
+        if self.is_hub or mac[0] & 1:
+            return
+        known = self._learnt.get((vlan, mac))
+        if known is None:
+            self._learnt[vlan, mac] = _Learnt(source, self.clock.now_ns)
+            return
+        if known.attachment is not source:
+            known.attachment = source
+            self._ways.clear()
+        known.heard_ns = self.clock.now_ns
+
+    def _note_way(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
+        """Remember where such frames go, if nothing but time comes between: the next one needs no second thought."""
+        here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
+        if here is None or there is None or there.attachment is not receiver or not self._options.is_plain:
+            return
+        if source.is_plain and receiver.is_plain:
+            latency_s = source.options.latency_s + self._options.latency_s
+            delay_ns = round(latency_s * NS) + round(receiver.options.latency_s * NS)
+            self._ways[frame[:12]] = _Way(source.station, here, there, delay_ns)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""
         target = frame[:6]
         if not (self.is_hub or target[0] & 1):
             learnt = self._learnt.get((vlan, target))
-            if learnt is not None and self.clock.now_ns - learnt[1] <= AGEING_S * NS:
-                found = learnt[0]
+            if learnt is not None and self.clock.now_ns - learnt.heard_ns <= _AGEING_NS:
+                found = learnt.attachment
                 is_back = found is source and not source.hairpin
                 return [found] if not is_back and self._may_hear(found, target, vlan) else []
         return [

@@ -290,3 +290,56 @@ def test_no_frame_comes_back_or_arrives_twice(talk: list[tuple[int, int]], loss:
         assert max(arrivals) <= 1
         if not loss and talk[number][1] not in {5, speaker}:
             assert arrivals[talk[number][1]] == 1
+
+
+def test_a_known_way_is_left_when_anything_on_it_changes() -> None:
+    """Frames between two stations go a remembered way; a change of the cables, the options or the stations ends it."""
+    segment = Segment("lan", Clock(), latency_s=0.001)
+    clock = segment.clock
+    a, b, c = plug_in(segment, 3)
+
+    def arrives(size: int = 50) -> bool:
+        before = len(b.heard)
+        a.say(b.mac, size)
+        clock.run_for(0.0015)
+        return len(b.heard) > before
+
+    b.say(a.mac)
+    clock.run_for(1)
+    assert arrives()
+    assert arrives()
+    segment.configure(latency_s=0.1)
+    assert not arrives()
+    clock.run_for(1)
+    segment.configure(latency_s=0.001)
+    assert arrives()
+    segment.configure(loss=1.0)
+    assert not arrives()
+    segment.configure(loss=0.0)
+    assert arrives()
+    segment.configure(mtu=68)
+    assert arrives(68)
+    assert not arrives(69)
+    segment.configure(mtu=1500)
+    segment.loses = lambda _frame, station: "on purpose" if station is b else ""
+    assert not arrives()
+    segment.loses = None
+    plugged = segment.pull(b)
+    c.heard.clear()
+    assert not arrives()
+    assert len(c.heard) == 1, "nobody knows where it is: flooded"
+    segment.plug_again(plugged)
+    b.say(a.mac)
+    clock.run_for(1)
+    assert arrives()
+    assert len(c.heard) == 1
+    c.say(a.mac, source=b.mac)
+    clock.run_for(1)
+    assert not arrives(), "the address has moved to another cable"
+    b.say(a.mac)
+    clock.run_for(1)
+    assert arrives()
+    clock.run_for(301)
+    c.heard.clear()
+    assert arrives(), "unheard of for long, it is flooded to"
+    assert len(c.heard) == 1
