@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from attrs import frozen
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.document import File
 from cnmsim.lab.compose.interpolate import Variables, interpolate
-from cnmsim.lab.compose.merge import MergeError, merge, unique
 from cnmsim.lab.schema import check
+from cnmsim.lab.stack.merge import merge_files
 from cnmsim.lab.stack.schema import SINCE, STACK_SCHEMA, VERSIONS
 from cnmsim.lab.stack.words import SENTENCES
 from cnmsim.lab.yamlfile import Key, Map, Place, Seq, load_yaml, wrong
@@ -128,12 +129,9 @@ def read_document(files: Sequence[File], variables: Variables, latest: str) -> S
     """
     raw = [_raw(each) for each in files]
     version = _version(raw[0][0], latest)
-    merged = Map(Place(raw[0][1], 1))
-    for document, name in raw:
-        merged = _laid_on(merged, _checked(document, name, variables, version, latest))
-    document = unique(merged)
-    assert isinstance(document, Map)
-    return StackDocument(document, raw[0][1], tuple(_notices([each for each, _ in raw])))
+    documents = [_checked(document, name, variables, version, latest) for document, name in raw]
+    merged = reduce(merge_files, documents)
+    return StackDocument(merged, raw[0][1], tuple(_notices([each for each, _ in raw])))
 
 
 def _raw(file: File) -> tuple[Map, str]:
@@ -169,15 +167,6 @@ def _checked(document: Map, name: str, variables: Variables, version: str, lates
     _refuse_newer(read, version, name)
     assert isinstance(read, Map)
     return read
-
-
-def _laid_on(base: Map, over: Map) -> Map:
-    try:
-        merged = merge(base, over)
-    except MergeError as error:
-        raise error.place.error(str(error), error.key) from None
-    assert isinstance(merged, Map)
-    return merged
 
 
 def _services(document: Map) -> Iterator[tuple[str, Map]]:

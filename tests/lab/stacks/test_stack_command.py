@@ -14,7 +14,7 @@ import pytest
 from cnmsim import Lab
 from cnmsim.lab.host import Host
 
-FILE = Path(__file__).parent / "full.yml"
+HERE = Path(__file__).parent
 
 
 def swarm(release: str) -> tuple[Lab, Host]:
@@ -51,15 +51,17 @@ def _stated(pools: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="needs Debian's docker-cli")
+@pytest.mark.parametrize("names", [("full.yml",), ("base.yml", "over.yml")], ids=["one file", "two files"])
 @pytest.mark.parametrize("release", ["26.1.5", "28.5.2", "29.7.2"])
-def test_the_command_and_python_make_the_same(release: str, tmp_path: Path) -> None:
+def test_the_command_and_python_make_the_same(release: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    files = [HERE / name for name in names]
     _, ours = swarm(release)
-    stack = ours.docker.stacks.deploy("shop", FILE)
+    stack = ours.docker.stacks.deploy("shop", files)
     lab, theirs = swarm(release)
     with lab.serve():
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_HOST": f"unix://{theirs.socket}"}
         done = subprocess.run(
-            ["docker", "stack", "deploy", "-c", str(FILE), "shop"],
+            ["docker", "stack", "deploy", *(word for file in files for word in ("-c", str(file))), "shop"],
             capture_output=True,
             text=True,
             env=environment,
@@ -68,5 +70,5 @@ def test_the_command_and_python_make_the_same(release: str, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert all(notice in done.stderr for notice in stack.notices if not notice.startswith("Ignoring deprecated"))
     want, got = made_in(theirs), made_in(ours)
-    assert len(want) == 3 + 2 + 1 + 4
+    assert len(want) == 10
     assert got == want
