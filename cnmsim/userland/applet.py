@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.task import Future
+from cnmsim.userland.options import Options, UsageError, getopt
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -44,3 +45,12 @@ async def settled(process: Process, status: int) -> int:
 def path_of(process: Process, path: str) -> str:
     """Give a path as the process means it: relative to its working directory."""
     return posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path))
+
+
+def read_options(process: Process, short: str, synopsis: str, long: tuple[str, ...] = ()) -> Options | None:
+    """Read the options of a command as getopt does; `None` if they make no sense, which is then said."""
+    try:
+        return getopt(process.argv[1:], short, long)
+    except UsageError as error:
+        show_usage(process, synopsis, str(error))
+        return None

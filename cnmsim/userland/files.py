@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cnmsim.userland.applet import complain, name_of, path_of, show_usage
+from cnmsim.userland.applet import complain, name_of, path_of, read_options, show_usage
 from cnmsim.userland.errno_text import strerror
-from cnmsim.userland.options import Options, UsageError, getopt
+from cnmsim.userland.options import Options
 
 if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
@@ -119,17 +120,9 @@ async def test(process: Process) -> int:
     return status
 
 
-def _read(process: Process, short: str, synopsis: str) -> Options | None:
-    try:
-        return getopt(process.argv[1:], short)
-    except UsageError as error:
-        show_usage(process, synopsis, str(error))
-        return None
-
-
 async def ls(process: Process) -> int:
     """Run `ls [-1ald] [FILE]…`."""
-    options = _read(process, "1alAdhRF", "[-1AaCxdlFLHhRk] [FILE]...")
+    options = read_options(process, "1alAdhRF", "[-1AaCxdlFLHhRk] [FILE]...")
     if options is None:
         return 1
     status = 0
@@ -169,30 +162,40 @@ def _entry(process: Process, place: str, name: str, options: Options) -> str:
     return f"{'d' if is_folder else '-'}{bits} {links:4d} root     root     {size:9d} Jan  1 00:00 {name}\n"
 
 
+def _each(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
+    """Do something at the place of every operand, and tell with `message` where it fails; gives the exit status."""
+    status = 0
+    for operand in operands:
+        try:
+            action(path_of(process, operand))
+        except OSError as error:
+            status = complain(process, message.format(operand, strerror(error)))
+    return status
+
+
 async def mkdir(process: Process) -> int:
     """Run `mkdir [-p] FOLDER…`."""
-    options = _read(process, "pm:", "[-m MODE] [-p] DIRECTORY...")
+    synopsis = "[-m MODE] [-p] DIRECTORY..."
+    options = read_options(process, "pm:", synopsis)
     if options is None:
         return 1
     if not options.operands:
-        return show_usage(process, "[-m MODE] [-p] DIRECTORY...")
-    status = 0
-    for operand in options.operands:
-        place = path_of(process, operand)
-        try:
-            if process.files.exists(place) and not ("p" in options and process.files.is_dir(place)):
-                raise FileExistsError
-            if "p" not in options and not process.files.is_dir(posixpath.dirname(place)):
-                raise FileNotFoundError
-            process.files.mkdir(place)
-        except OSError as error:
-            status = complain(process, f"can't create directory '{operand}': {strerror(error)}")
-    return status
+        return show_usage(process, synopsis)
+    files, makes_parents = process.files, "p" in options
+
+    def make(place: str) -> None:
+        if files.exists(place) and not (makes_parents and files.is_dir(place)):
+            raise FileExistsError
+        if not makes_parents and not files.is_dir(posixpath.dirname(place)):
+            raise FileNotFoundError
+        files.mkdir(place)
+
+    return _each(process, options.operands, make, "can't create directory '{}': {}")
 
 
 async def rm(process: Process) -> int:
     """Run `rm [-rf] FILE…`."""
-    options = _read(process, "rRfi", "[-irf] FILE...")
+    options = read_options(process, "rRfi", "[-irf] FILE...")
     if options is None:
         return 1
     if not options.operands and "f" not in options:
@@ -227,40 +230,36 @@ def _remove_tree(files: FileSystem, place: str) -> None:
 
 async def rmdir(process: Process) -> int:
     """Run `rmdir FOLDER…`."""
-    status = 0
     if len(process.argv) < 2:
         return show_usage(process, "[-p] DIRECTORY...")
-    for operand in process.argv[1:]:
-        place = path_of(process, operand)
-        try:
-            if process.files.exists(place) and not process.files.is_dir(place):
-                raise NotADirectoryError
-            process.files.remove(place)
-        except OSError as error:
-            status = complain(process, f"'{operand}': {strerror(error)}")
-    return status
+    files = process.files
+
+    def remove(place: str) -> None:
+        if files.exists(place) and not files.is_dir(place):
+            raise NotADirectoryError
+        files.remove(place)
+
+    return _each(process, process.argv[1:], remove, "'{}': {}")
 
 
 async def touch(process: Process) -> int:
     """Run `touch FILE…`."""
-    options = _read(process, "cahmt:d:r:", "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE...")
+    synopsis = "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE..."
+    options = read_options(process, "cahmt:d:r:", synopsis)
     if options is None:
         return 1
     if not options.operands:
-        return show_usage(process, "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE...")
-    status = 0
-    for operand in options.operands:
-        place = path_of(process, operand)
-        try:
-            if process.files.exists(place):
-                process.files.append(place, b"")
-            elif "c" not in options:
-                process.files.write(place, b"")
-        except IsADirectoryError:
-            continue
-        except OSError as error:
-            status = complain(process, f"{operand}: {strerror(error)}")
-    return status
+        return show_usage(process, synopsis)
+    files, makes_files = process.files, "c" not in options
+
+    def touch_one(place: str) -> None:
+        with suppress(IsADirectoryError):
+            if files.exists(place):
+                files.append(place, b"")
+            elif makes_files:
+                files.write(place, b"")
+
+    return _each(process, options.operands, touch_one, "{}: {}")
 
 
 async def pwd(process: Process) -> int:

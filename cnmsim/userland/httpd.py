@@ -19,7 +19,7 @@ from cnmsim.userland.applet import complain, path_of, show_usage
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.http import REASONS, HttpFault, Message, Stream, http_date
 from cnmsim.userland.options import UsageError, getopt
-from cnmsim.userland.text import read_all
+from cnmsim.userland.text_input import read_all
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

@@ -9,7 +9,7 @@ from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.userland.applet import name_of, path_of
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
-from cnmsim.userland.text import read_all
+from cnmsim.userland.text_input import read_all
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

@@ -26,7 +26,7 @@ from cnmsim.userland.ipvsadm_text import (
     service_text,
 )
 from cnmsim.userland.options import Options, UsageError, getopt
-from cnmsim.userland.text import read_all
+from cnmsim.userland.text_input import read_all
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import Ipvs

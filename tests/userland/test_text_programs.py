@@ -3,7 +3,8 @@
 import pytest
 from userworld import World
 
-from cnmsim.userland.text import echo_text, format_printf, to_python_regex
+from cnmsim.userland.echo import echo_text, format_printf
+from cnmsim.userland.regex import to_python_regex
 
 CASES = [
     ("printf 'b\\na\\nb\\n' | sort -u", "a\nb\n"),

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.files import Pipe
+from cnmsim.userland.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.files import evaluate_test
 from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell, Streams
 from cnmsim.userland.sh.syntax import SyntaxFault
-from cnmsim.userland.text import FormatError, echo_text, format_printf
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
