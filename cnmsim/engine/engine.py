@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnmsim.engine.catalogue import ImageCatalogue
 from cnmsim.engine.container import Container
+from cnmsim.engine.drawing import html_of
 from cnmsim.engine.eventlog import EventLog
 from cnmsim.engine.images import ImageStore
 from cnmsim.engine.lifecycle import Lifecycle
@@ -118,6 +119,9 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self.profile.version} on {self.machine.name}>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     @cached_property
     def cluster(self) -> Cluster:

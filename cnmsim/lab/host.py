@@ -78,6 +78,11 @@ class Host:
         """Its first address, without prefix length."""
         return str(self.plain.spec.interfaces[0].addresses[0]).partition("/")[0]
 
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views import host_card
+
+        return host_card(self)
+
     def exec(self, command: str | list[str], *, timeout_s: float = 600) -> ExecResult:
         """Run a command as if typed into the host's shell, and let time pass until it ends.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from cnmsim.engine.drawing import put_in_charge
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Checkup, Explanation, Reachability, Trace
+    from cnmsim.observe.refusals import Refusal
+    from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
@@ -96,6 +99,9 @@ class Lab:
         own = dict(programs or {})
         self._host_programs: Mapping[str, Program] = {**HOST_PROGRAMS, **own}
         self._container_programs: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **own}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Lab {', '.join(self.hosts)}>"
@@ -425,6 +431,12 @@ class Lab:
 
         return explain(self, source, destination, service)
 
+    def explain_error(self, error: BaseException, *, asked: str = "") -> Refusal:
+        """Say what an engine's error leaves out: who holds the port, the subnet (`asked` for), or the network."""
+        from cnmsim.observe.refusals import explain_error
+
+        return explain_error(self, error, asked=asked)
+
     def doctor(self) -> Checkup:
         """Look for latent faults, each with severity and place: `print(lab.doctor())`.
 
@@ -447,6 +459,45 @@ class Lab:
         from cnmsim.observe import capture
 
         return capture(self, *patterns)
+
+    def draw(self, trace: Trace | None = None) -> Picture:
+        """Draw the lab as it is now, and the walk of `trace` over it; a notebook shows it, `.save("lab.svg")` keeps it."""
+        from cnmsim.observe.views import draw
+
+        return draw(self, trace)
+
+    def rules(
+        self,
+        where: object,
+        table: str = "filter",
+        chain: str | None = None,
+        *,
+        trace: Trace | None = None,
+        family: int = 4,
+    ) -> RulesView:
+        """List a table of packet filter rules on a host or in a container; `trace` marks what it passed.
+
+        Raises `NotFound` for an unknown place or chain, `InvalidParameter` for an unknown table.
+        """
+        from cnmsim.observe.views import rules
+
+        return rules(self, where, table, chain, trace=trace, family=family)
+
+    def routes(self, where: object) -> RoutesView:
+        """List the routes of a host or a container. Raises `NotFound`."""
+        from cnmsim.observe.views import routes
+
+        return routes(self, where)
+
+    def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
+        """Look a name up as programs do there, with every question asked on the way. Raises `NotFound` for the place."""
+        from cnmsim.observe.views import lookup
+
+        return lookup(self, where, name, family=family)
+
+    def to_networkx(self) -> nx.Graph[str]:
+        """Give the same graph as `topology`."""
+        return self.topology()
 
     def to_mermaid(self) -> str:
         """Draw the lab as mermaid text."""
@@ -660,6 +711,15 @@ class Lab:
                 if interface.name == (device or "eth0"):
                     return interface
         raise NotFound(f"no switch or interface named {text}")
+
+
+def _render(what: object) -> str | None:
+    from cnmsim.observe.views import render
+
+    return render(what)
+
+
+put_in_charge(_render)
 
 
 def _require_name(name: str) -> None:

@@ -119,6 +119,7 @@ def ask(
     clock = source.machine.clock
     probe = Probe(target, timeout_s, address, family)
     walk = Trace(f"{source.name} → {target} ({target.protocol})", clock.now_ns)
+    walk.directory = directory
     walk.question = {
         "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,
     }  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.clock import Clock
     from cnmsim.observe.probe import Outcome
+    from cnmsim.observe.stations import Directory
+    from cnmsim.observe.views.picture import Picture
 
 #: Version of what `to_json` gives; it grows when a field changes its meaning.
 SCHEMA_VERSION = 1
@@ -46,6 +49,8 @@ class Trace:
     events: list[Event] = field(factory=list)
     outcome: Outcome | None = None
     finding: Finding | None = None
+    #: Where it walked: the stations of the lab, for pictures of the walk.
+    directory: Directory | None = None
     _is_closed: bool = False
     _hops: tuple[Hop, ...] = ()
 
@@ -188,6 +193,30 @@ class Trace:
             ],
             columns=[*(header.lower().replace(" ", "_") for header in HEADERS), "packet"],
         )
+
+    def picture(self) -> Picture:
+        """Draw the lab with the walk on it, its steps numbered as in the table. The lab is drawn as it is now.
+
+        Raises `InvalidParameter` for a trace of no lab.
+        """
+        from cnmsim.observe.views.steps import picture_of
+
+        return picture_of(self)
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write one HTML file, complete in itself, in which the walk can be stepped through, headers beside the picture.
+
+        Raises `OSError` as any write, `InvalidParameter` for a trace of no lab.
+        """
+        from cnmsim.observe.views import save_walk
+
+        return save_walk(self, path)
+
+    def widget(self) -> Any:
+        """Give the same as a notebook widget. Raises `ImportError` without the extra `cnmsim[notebook]`."""
+        from cnmsim.observe.views import walk_widget
+
+        return walk_widget(self)
 
     def to_mermaid(self) -> str:
         """Draw the walk as a mermaid sequence diagram: one column a place, one arrow a crossing."""

@@ -29,6 +29,7 @@ def watch(clock: Clock, directory: Directory, source: Station) -> Iterator[Trace
     The walk has no finding where `source` sent nothing.
     """
     walk = Trace(f"{source.name}, watched", clock.now_ns)
+    walk.directory = directory
     try:
         with walk.watching(clock):
             yield walk

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from cnmsim.engine.drawing import html_of
+
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
 
@@ -23,6 +25,9 @@ class Model:
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.id))
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     @property
     def short_id(self) -> str:

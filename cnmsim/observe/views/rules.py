@@ -1,0 +1,239 @@
+"""Tables of a machine or a container to look at: packet filter rules with counters, routes, and the way of a name.
+
+What a trace passed is marked in the rules: the rules that decided, the jumps to their chains, and the chains' names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.errors import InvalidParameter, NotFound
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.save import rule_line
+from cnmsim.kernel.process import Process
+from cnmsim.observe.asking import LabView, directory_of, station_of
+from cnmsim.observe.lookup import Lookup, look_up
+from cnmsim.observe.table import plain_grid
+from cnmsim.observe.views.markup import card, facts, heading, table
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.table import Chain
+    from cnmsim.observe.trace import Trace
+
+_DECISION = re.compile(r"(?P<table>raw|mangle|nat|filter) (?P<chains>[^:]*): (?P<rule>.*)")
+_DECIDED = "rgba(245,158,11,.30)"
+_JUMPED = "rgba(245,158,11,.12)"
+_LIMIT_S = 60.0
+
+
+@frozen
+class RuleRow:
+    """A rule in a listing: its number, counters and text; `mark` is "decided", "jumped" or ""."""
+
+    number: int
+    packets: int
+    bytes: int
+    text: str
+    mark: str = ""
+
+
+@frozen
+class ChainView:
+    """A chain with its rules. `policy` is "" for a user-defined one; `is_visited` if the trace came through."""
+
+    name: str
+    policy: str
+    packets: int
+    bytes: int
+    rows: tuple[RuleRow, ...]
+    is_visited: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name with policy and counters, as `iptables -L -v` heads a chain."""
+        policy = f" (policy {self.policy}, {self.packets} packets, {self.bytes} bytes)" if self.policy else ""
+        return f"{self.name}{policy}{' ◂ passed' if self.is_visited else ''}"
+
+
+@frozen
+class RulesView:
+    """Chains of one table at one place. A notebook shows them; text is as a terminal would have it."""
+
+    place: str
+    table: str
+    chains: tuple[ChainView, ...]
+    family: int = 4
+
+    def __str__(self) -> str:
+        parts = []
+        for chain in self.chains:
+            rows = [
+                (str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in chain.rows
+            ]
+            parts.append(f"Chain {chain.title}\n" + plain_grid(("num", "pkts", "bytes", "rule", ""), rows))
+        return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for chain in self.chains:
+            parts.append(heading(chain.title))
+            rows = [
+                (str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in chain.rows
+            ]
+            colours = [{"decided": _DECIDED, "jumped": _JUMPED}.get(row.mark, "") for row in chain.rows]
+            parts.append(table(("num", "pkts", "bytes", "rule", ""), rows, colours) if rows else "")
+        program = "ip6tables" if self.family == 6 else "iptables"
+        return card(self.place, f"{program} -t {self.table}", *parts)
+
+
+_WORDS = {"": "", "decided": "◂ decided", "jumped": "◂ jumped"}
+
+
+def rules(
+    lab: LabView, where: object, table_name: str = "filter", chain: str | None = None, *, trace: Trace | None = None, family: int = 4
+) -> RulesView:  # fmt: skip
+    """List the rules of one table (or one `chain` of it) on a host or in a container, with their counters.
+
+    With `trace` the chains it passed there and the rules that decided are marked. Raises `NotFound` for an unknown
+    place or chain, `InvalidParameter` for an unknown table.
+    """
+    station = station_of(directory_of(lab), where)
+    found = station.namespace.netfilter.iptables(family).tables
+    if table_name not in found:
+        raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(found)}")
+    chains = found[table_name].in_order()
+    if chain is not None:
+        chains = [each for each in chains if each.name == chain]
+        if not chains:
+            raise NotFound(f"no chain {chain!r} in table {table_name} of {station.label}")
+    passed, decided = _visits(trace, station.namespace.name, table_name)
+    return RulesView(station.label, table_name, tuple(_chain_view(each, passed, decided) for each in chains), family)
+
+
+def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple[str, str]], set[str]]:
+    """Give the steps from chain to chain ("" before the first) and the texts of the rules that decided."""
+    steps: set[tuple[str, str]] = set()
+    decided: set[str] = set()
+    for event in trace.events if trace is not None else ():
+        said = _DECISION.fullmatch(event.decision) if event.place == place else None
+        if said is not None and said["table"] == table_name:
+            names = said["chains"].split(" → ")
+            steps |= set(zip(["", *names], names, strict=False))
+            decided.add(said["rule"])
+    return steps, decided
+
+
+def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -> ChainView:
+    rows = []
+    for number, entry in enumerate(chain.rules, 1):
+        line = rule_line(chain.name, entry)
+        is_only_jump = sum(other.chain_name == entry.chain_name for other in chain.rules) == 1
+        jumped = entry.chain_name and (chain.name, entry.chain_name) in passed and is_only_jump
+        mark = "decided" if line in decided else "jumped" if jumped else ""
+        rows.append(RuleRow(number, entry.packets, entry.bytes, line, mark))
+    is_visited = any(name == chain.name for _, name in passed)
+    return ChainView(chain.name, chain.policy or "", chain.packets, chain.bytes, tuple(rows), is_visited)
+
+
+@frozen
+class RoutesView:
+    """The routing tables at one place, as `ip route` and `ip -6 route` list them."""
+
+    place: str
+    ipv4: tuple[str, ...]
+    ipv6: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join((*self.ipv4, *self.ipv6))
+
+    def _repr_html_(self) -> str:
+        parts = [_routes_table(self.ipv4)]
+        if self.ipv6:
+            parts += [heading("IPv6"), _routes_table(self.ipv6)]
+        return card(self.place, "routes", *parts)
+
+
+def _routes_table(routes: Sequence[str]) -> str:
+    rows = []
+    for text in routes:
+        words = text.split()
+        kinds = {"unreachable", "blackhole", "prohibit"} & set(words[:1])
+        head = " ".join(words[: 1 + len(kinds)])
+        values = dict(zip(words[1 + len(kinds) :: 2], words[2 + len(kinds) :: 2], strict=False))
+        rest = " ".join(f"{key} {value}" for key, value in values.items() if key not in {"via", "dev", "src"})
+        rows.append((head, values.get("via", ""), values.get("dev", ""), values.get("src", ""), rest))
+    return table(("destination", "via", "device", "source", ""), rows)
+
+
+def routes(lab: LabView, where: object) -> RoutesView:
+    """List the routes of a host or a container. Raises `NotFound`."""
+    station = station_of(directory_of(lab), where)
+    space = station.namespace
+    return RoutesView(
+        station.label,
+        tuple(str(each) for each in space.routes(4).routes),
+        tuple(str(each) for each in space.routes(6).routes),
+    )
+
+
+@frozen
+class LookupView:
+    """How a name was looked up somewhere: its addresses, every question asked, and how long it took in seconds."""
+
+    place: str
+    lookup: Lookup
+    elapsed_s: float
+
+    def __bool__(self) -> bool:
+        return bool(self.lookup.addresses)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What was found, as texts."""
+        return tuple(format_ip(address) for address in self.lookup.addresses)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [(query.record, query.name, query.server, query.result) for query in self.lookup.queries]
+
+    def __str__(self) -> str:
+        found = ", ".join(self.addresses) or "not found"
+        return f"{self.lookup.name} in {self.place}: {found}\n" + plain_grid(
+            ("TYPE", "NAME", "SERVER", "RESULT"), self._rows()
+        )
+
+    def _repr_html_(self) -> str:
+        return card(
+            f"{self.lookup.name}",
+            f"looked up in {self.place}",
+            facts(
+                (
+                    ("addresses", ", ".join(self.addresses) or "none: not found"),
+                    ("took", f"{self.elapsed_s * 1000:.1f} ms"),
+                )
+            ),
+            table(("type", "name", "server", "result"), self._rows()),
+        )
+
+
+def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> LookupView:
+    """Look a name up as a program's C library does there, with real DNS packets. Raises `NotFound` for the place."""
+    station = station_of(directory_of(lab), where)
+    clock = lab.clock
+    begun_ns = clock.now_ns
+    found: list[Lookup] = []
+
+    async def resolve(process: Process) -> int:
+        found.append(await look_up(process, name, family=family))
+        return 0
+
+    process = station.spawn(resolve, ["getent", "hosts", name])
+    clock.run_for(_LIMIT_S, stop=lambda: not process.is_running)
+    if not found:
+        process.kill()
+        found.append(Lookup(name))
+    return LookupView(station.label, found[0], (clock.now_ns - begun_ns) / NS)

@@ -1,0 +1,266 @@
+"""What there is to draw of a lab: machines with their sandboxes, networks, tunnels and interfaces, and the wires between.
+
+Everything is read off devices as they are: a veth's peer, a bridge's ports, a tunnel's parent, a NIC's segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Device, Nic, Veth
+from cnmsim.kernel.stacking import Upper
+from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.observe.stations import Directory, Station
+from cnmsim.underlay.segment import Segment
+from cnmsim.underlay.trunk import TrunkEnd
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+#: A place and a device in it: what a hop names, made unique by its host.
+Key = tuple[str, str, str]
+
+
+@frozen
+class Plug:
+    """An interface of a sandbox: its `key`, addresses, and the `bus` it hangs on (`None`: on the host's own stack)."""
+
+    key: Key
+    addresses: str
+    bus: Key | None
+    #: The host's end of the cable, if it has one.
+    far: Key | None = None
+
+
+@frozen
+class Sandbox:
+    """A container's network stack, or one that Docker keeps for itself (`kind` "container" or "docker")."""
+
+    key: Key
+    name: str
+    title: str
+    kind: str
+    plugs: tuple[Plug, ...]
+
+
+@frozen
+class Bus:
+    """A network on one host: a bridge, or the parent interface that children share.
+
+    `tunnel` is the VTEP on it, `vni` its number; `parent` the interface that children stand on; `is_routed` tells that
+    the host has an address on it.
+    """
+
+    key: Key
+    name: str
+    detail: str
+    tunnel: Key | None = None
+    vni: int = 0
+    parent: Key | None = None
+    is_routed: bool = False
+
+
+@frozen
+class Interface:
+    """A NIC of a machine, and the segment its cable is in ("" for none)."""
+
+    key: Key
+    label: str
+    segment: str
+
+
+@frozen
+class MachineScene:
+    """One machine. `guests` are containers that live in the machine's own network stack."""
+
+    name: str
+    role: str
+    sandboxes: tuple[Sandbox, ...]
+    buses: tuple[Bus, ...]
+    interfaces: tuple[Interface, ...]
+    guests: tuple[str, ...]
+
+    @property
+    def key(self) -> Key:
+        """Its own network stack."""
+        return (self.name, self.name, "")
+
+
+@frozen
+class Scene:
+    """All machines, segments (name and label) and the cables between segments."""
+
+    machines: tuple[MachineScene, ...]
+    segments: tuple[tuple[str, str], ...]
+    trunks: tuple[tuple[str, str], ...]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of networks in order of appearance: each has one colour on all hosts."""
+        return tuple(dict.fromkeys(bus.name for machine in self.machines for bus in machine.buses))
+
+
+def scene_of(directory: Directory, names: Mapping[tuple[str, str], str] | None = None) -> Scene:
+    """Look around and say what is to be drawn. `names` are those of networks by (host, bridge), where nobody is on one."""
+    known = names or {}
+    machines = tuple(
+        _machine(station, directory, known) for station in directory.stations if not station.is_container
+    )
+    segments: dict[str, Segment] = {}
+    for station in directory.stations:
+        if not station.is_container:
+            _find_segments(station.namespace, segments)
+    trunks = sorted(
+        {
+            (min(segment.name, far.name), max(segment.name, far.name))
+            for segment in segments.values()
+            for far in _neighbours(segment)
+        }
+    )
+    return Scene(machines, tuple((name, _segment_text(each)) for name, each in segments.items()), tuple(trunks))
+
+
+def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> None:
+    waiting = [
+        device.medium
+        for device in namespace.devices.values()
+        if isinstance(device, Nic) and isinstance(device.medium, Segment)
+    ]
+    while waiting:
+        segment = waiting.pop()
+        if segment.name not in found:
+            found[segment.name] = segment
+            waiting += _neighbours(segment)
+
+
+def _neighbours(segment: Segment) -> list[Segment]:
+    return [
+        station.other.medium
+        for station in segment.stations
+        if isinstance(station, TrunkEnd) and station.other is not None and isinstance(station.other.medium, Segment)
+    ]
+
+
+def _segment_text(segment: Segment) -> str:
+    options = segment.options
+    words = [f"mtu {segment.mtu}"] if segment.mtu != 1500 else []
+    words += [f"loss {options.loss:.0%}"] if options.loss else []
+    words += ["VLANs"] if segment.has_vlans else []
+    return " ".join([segment.name, *(f"({', '.join(words)})" for _ in words[:1])])
+
+
+def _machine(station: Station, directory: Directory, known_names: Mapping[tuple[str, str], str]) -> MachineScene:
+    machine, root = station.machine, station.namespace
+    spaces = [*machine.namespaces.values()]
+    here = [each for each in directory.stations if each.host == station.name and each.is_container]
+    spaces += [each.namespace for each in here]
+    spaces = [space for space in dict.fromkeys(spaces) if space is not root]
+    names = {bridge: name for (host, bridge), name in known_names.items() if host == station.name}
+    names |= {bridge: name for name, bridge in _network_names(here)} | {"docker0": "bridge"}
+    buses = _buses(machine, [root, *spaces], names)
+    known = {bus.key for bus in buses}
+    hidden = {bus.key[1] for bus in buses} - {root.name}
+    sandboxes = [_sandbox(station, space, here, known) for space in spaces if space.name not in hidden]
+    sandboxes.sort(key=lambda each: (each.kind != "container", [plug.bus or () for plug in each.plugs[:1]]))
+    interfaces = tuple(
+        Interface((station.name, root.name, device.name), _device_text(device), _segment_name(device))
+        for device in root.devices.values()
+        if isinstance(device, Nic)
+    )
+    guests = tuple(each.name for each in here if each.namespace is root)
+    return MachineScene(station.name, _role(station), tuple(sandboxes), tuple(buses), interfaces, guests)
+
+
+def _role(station: Station) -> str:
+    if station.has_engine:
+        return "Docker"
+    return "router" if station.namespace.sysctl_get("net.ipv4.ip_forward") == "1" else ""
+
+
+def _network_names(stations: Iterable[Station]) -> Iterable[tuple[str, str]]:
+    for station in stations:
+        for item in station.attachments:
+            yield item.network, item.bridge
+
+
+def _segment_name(device: Device) -> str:
+    medium = device.medium if isinstance(device, Nic) else None
+    return medium.name if isinstance(medium, Segment) else ""
+
+
+def _addresses(device: Device) -> str:
+    return " ".join(str(item).removesuffix("/32") for item in device.addresses if item.scope == "global")
+
+
+def _device_text(device: Device) -> str:
+    return f"{device.name} {_addresses(device)}".strip()
+
+
+def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, str]) -> list[Bus]:
+    found: dict[Key, Bus] = {}
+    for space in spaces:
+        for device in space.devices.values():
+            if isinstance(device, Bridge):
+                bus = _bridge_bus(machine.name, space, device, names)
+            elif isinstance(device, Upper) and space is not machine.root and device.lower.namespace is not space:
+                lower = device.lower
+                at = (machine.name, machine.name, lower.name)
+                bus = Bus(
+                    at, f"{device.kind} on {lower.name}", _device_text(lower), parent=_interface_under(machine, lower)
+                )
+            else:
+                continue
+            found.setdefault(bus.key, bus)
+    return list(found.values())
+
+
+def _bridge_bus(host: str, space: NetworkNamespace, bridge: Bridge, names: dict[str, str]) -> Bus:
+    key = (host, space.name, bridge.name)
+    tunnel = next((port for port in bridge.ports if isinstance(port, Vxlan)), None)
+    overlay = space.name.removeprefix(f"{host}: overlay ") if space.name != host else ""
+    name = overlay or names.get(bridge.name, bridge.name)
+    detail = _addresses(bridge) if name == bridge.name else _device_text(bridge)
+    if tunnel is None:
+        return Bus(key, name, detail, is_routed=space.name == host and bool(bridge.addresses))
+    return Bus(key, name, detail, (host, space.name, tunnel.name), tunnel.vni)
+
+
+def _interface_under(machine: Machine, device: Device) -> Key:
+    while isinstance(device, Upper):
+        device = device.lower
+    return (machine.name, machine.name, device.name if isinstance(device, Nic) else "")
+
+
+def _sandbox(station: Station, space: NetworkNamespace, here: list[Station], known: set[Key]) -> Sandbox:
+    host = station.name
+    owners = [each for each in here if each.namespace is space]
+    plugs = tuple(
+        _plug(station, space, device, known) for device in space.devices.values() if device.kind != "loopback"
+    )
+    names = [_short_name(each) for each in owners] or [space.name]
+    title = ", ".join(f"{each.name} ({each.image})" if each.image else each.name for each in owners) or space.name
+    return Sandbox((host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs)
+
+
+def _short_name(station: Station) -> str:
+    """Leave a task's id away: `web.1` says enough."""
+    return ".".join(station.task.split(".")[:-1]) or station.name if station.task else station.name
+
+
+def _plug(station: Station, space: NetworkNamespace, device: Device, known: set[Key]) -> Plug:
+    host, key = station.name, (station.name, space.name, device.name)
+    bus: Key | None = None
+    far: Key | None = None
+    if isinstance(device, Veth) and device.peer is not None and device.peer.namespace is not None:
+        peer = device.peer
+        assert peer.namespace is not None
+        far = (host, peer.namespace.name, peer.name)
+        bus = (host, peer.namespace.name, peer.master.name) if peer.master is not None else None
+    elif isinstance(device, Upper):
+        bus = (host, host, device.lower.name)
+    return Plug(key, _addresses(device), bus if bus in known else None, far)

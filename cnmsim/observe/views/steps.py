@@ -1,0 +1,92 @@
+"""A walk to step through: one HTML file that needs nothing from elsewhere, with the headers beside the picture.
+
+The page is made of the picture's SVG, the steps as JSON, and `stepper.js`, which the notebook widget uses as well.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.observe.table import decided_by, format_time, what_of
+from cnmsim.observe.views.headers import headers_of
+from cnmsim.observe.views.markup import safe
+from cnmsim.observe.views.picture import Picture, draw_directory
+
+if TYPE_CHECKING:
+    from cnmsim.observe.trace import Trace
+
+
+@cache
+def asset(name: str) -> str:
+    """Give the text of a file beside this module (`stepper.js`, `stepper.css`)."""
+    return files("cnmsim.observe.views").joinpath(name).read_text(encoding="utf-8")
+
+
+def picture_of(trace: Trace) -> Picture:
+    """Draw the lab that a trace walked through, with its way. Raises `InvalidParameter` for a trace of no lab."""
+    if trace.directory is None:
+        raise InvalidParameter("this trace knows no lab: ask for one with lab.trace()")
+    return draw_directory(trace.directory, trace.title, trace)
+
+
+def walk_data(trace: Trace) -> dict[str, Any]:
+    """Give the walk as the stepper reads it: title, finding, the picture, and all steps with places and headers."""
+    picture = picture_of(trace)
+    assert picture.track is not None
+    steps = []
+    for event, way in zip(trace.events, picture.track.waypoints, strict=True):
+        hop = way.hop
+        steps.append(
+            {
+                "number": way.number, "plain": hop.is_plain, "time": format_time(hop.time_ns), "place": hop.place,
+                "device": hop.device, "step": hop.step.value, "what": what_of(hop), "decided": decided_by(hop),
+                "decision": hop.decision, "addresses": hop.addresses, "message": hop.message, "packet": hop.packet,
+                "loss": hop.is_loss, "answer": way.is_answer, "at": list(way.at) if way.at else None,
+                "leg": [list(point) for point in way.leg],
+                "headers": [
+                    {"protocol": each.protocol, "depth": each.depth, "fields": [list(pair) for pair in each.fields]}
+                    for each in (headers_of(event.data, is_frame=event.is_frame) if event.data else ())
+                ],
+            }
+        )  # fmt: skip
+    finding = trace.finding
+    return {
+        "title": trace.title,
+        "reachable": trace.is_reachable,
+        "verdict": finding.verdict.value if finding else "",
+        "finding": str(finding) if finding else "",
+        "svg": evolve(picture, track=None).svg(standalone=False),
+        "steps": steps,
+    }
+
+
+def walk_html(trace: Trace) -> str:
+    """Give the page as text. Raises `InvalidParameter` for a trace of no lab."""
+    data = walk_data(trace)
+    # Inside a script element only `</` and `<!--` could end or change it.
+    encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    script = asset("stepper.js").replace("export function", "function").replace("export default", "const widget =")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{safe(trace.title)}</title><style>{asset('stepper.css')}</style></head>"
+        '<body class="cnm-page"><div id="walk"></div>'
+        f'<script type="application/json" id="data">{encoded}</script>'
+        f'<script type="module">\n{script}\n'
+        'mount(document.getElementById("walk"), JSON.parse(document.getElementById("data").textContent));\n'
+        "</script></body></html>\n"
+    )
+
+
+def save_walk(trace: Trace, path: str | Path) -> Path:
+    """Write the page to a file. Raises `OSError` as any write, `InvalidParameter` for a trace of no lab."""
+    path = Path(path)
+    path.write_text(walk_html(trace), encoding="utf-8")
+    return path
