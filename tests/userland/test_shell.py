@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from userworld import World
 
 from cnmsim.userland.sh.arithmetic import ArithmeticFault, evaluate
-from cnmsim.userland.sh.syntax import SyntaxFault, parse
+from cnmsim.userland.sh.parser import parse
+from cnmsim.userland.sh.syntax import SyntaxFault
 
 CASES = [
     ("echo hi; echo there", 0, "hi\nthere\n"),

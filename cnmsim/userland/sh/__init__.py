@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.sh.builtins import read_line
-from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, Shell, Streams
-from cnmsim.userland.sh.syntax import SyntaxFault, parse
+from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, Shell
+from cnmsim.userland.sh.parser import parse
+from cnmsim.userland.sh.redirect import Streams
+from cnmsim.userland.sh.syntax import SyntaxFault
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

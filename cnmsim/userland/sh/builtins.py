@@ -12,7 +12,8 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.userland.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.files import evaluate_test
-from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell, Streams
+from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
+from cnmsim.userland.sh.redirect import Streams
 from cnmsim.userland.sh.syntax import SyntaxFault
 
 if TYPE_CHECKING:

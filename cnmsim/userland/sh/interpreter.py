@@ -6,13 +6,15 @@ import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.applet import settled
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.sh.arithmetic import ArithmeticFault
 from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
+from cnmsim.userland.sh.parser import parse
+from cnmsim.userland.sh.redirect import Streams, redirected
 from cnmsim.userland.sh.syntax import (
     AndOr,
     Case,
@@ -23,16 +25,12 @@ from cnmsim.userland.sh.syntax import (
     If,
     Loop,
     Pipeline,
-    Redirection,
     Sequence,
     Simple,
     SyntaxFault,
-    parse,
 )
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.clock import Clock
-    from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.process import Process, Program
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
@@ -58,35 +56,6 @@ class LeaveLoop(Exception):
 
     def __init__(self, levels: int, *, goes_on: bool) -> None:
         self.levels, self.goes_on = levels, goes_on
-
-
-@frozen
-class Streams:
-    """Where a command reads and prints."""
-
-    stdin: Pipe
-    stdout: Pipe
-    stderr: Pipe
-
-
-class _FileSink(Pipe):
-    """A file opened for writing, in a pipe's shape."""
-
-    __slots__ = ("_files", "_path")
-
-    def __init__(self, clock: Clock, files: FileSystem, path: str) -> None:
-        super().__init__(clock)
-        self._files, self._path = files, path
-
-    def write(self, data: bytes) -> None:
-        self._files.append(self._path, data)
-
-
-class _NullSink(Pipe):
-    __slots__ = ()
-
-    def write(self, data: bytes) -> None:
-        """Forget it."""
 
 
 class Shell:
@@ -288,7 +257,7 @@ class Shell:
             if isinstance(node, Function):
                 self.functions[node.name] = node.body
                 return 0
-            inner = await self._redirected(node.redirections, streams)
+            inner = await redirected(self, node.redirections, streams)
             if inner is None:
                 return 1
             if isinstance(node, Group):
@@ -323,14 +292,9 @@ class Shell:
         return await self.run(node.otherwise, streams) if node.otherwise is not None else 0
 
     async def _loop(self, node: Loop, streams: Streams) -> int:
-        status = 0
-        while await self._condition(node.condition, streams) != node.is_until:
-            try:
-                status = await self.run(node.body, streams)
-            except LeaveLoop as leaving:
-                if not _stays(leaving):
-                    break
-            await self._take_time()
+        status, goes_on = 0, True
+        while goes_on and await self._condition(node.condition, streams) != node.is_until:
+            status, goes_on = await self._round(node.body, streams, status)
         return status
 
     async def _for(self, node: For, streams: Streams) -> int:
@@ -338,13 +302,20 @@ class Shell:
         status = 0
         for value in values:
             self.variables[node.name] = value
-            try:
-                status = await self.run(node.body, streams)
-            except LeaveLoop as leaving:
-                if not _stays(leaving):
-                    break
-            await self._take_time()
+            status, goes_on = await self._round(node.body, streams, status)
+            if not goes_on:
+                break
         return status
+
+    async def _round(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
+        """Run a loop's body once. Gives the loop's status by now, `status` before, and whether it goes on."""
+        try:
+            status = await self.run(body, streams)
+        except LeaveLoop as leaving:
+            if not _stays(leaving):
+                return status, False
+        await self._take_time()
+        return status, True
 
     async def _take_time(self) -> None:
         instant, rounds = self._rounds
@@ -362,52 +333,10 @@ class Shell:
                     return await self.run(body, streams)
         return 0
 
-    async def _redirected(self, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
-        table = {0: streams.stdin, 1: streams.stdout, 2: streams.stderr}
-        for redirection in redirections:
-            text = await expand_text(self, redirection.target)
-            try:
-                table[redirection.fd] = self._open(redirection, text, table)
-            except OSError as error:
-                verb = "open" if redirection.op == "<" else "create"
-                absent = "nonexistent directory" if verb == "create" else "no such file"
-                reason = absent if isinstance(error, FileNotFoundError) or verb == "open" else strerror(error)
-                self.complain(streams, f"can't {verb} {text}: {reason}")
-                return None
-        return Streams(table[0], table[1], table[2])
-
-    def _open(self, redirection: Redirection, text: str, table: dict[int, Pipe]) -> Pipe:
-        clock, files = self.process.clock, self.process.files
-        if redirection.op in (">&", "<&"):
-            if text == "-":
-                return _NullSink(clock)
-            if not text.isdigit() or int(text) not in table:
-                raise OSError(9, "Bad file descriptor")
-            return table[int(text)]
-        devices = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-        if text in devices:
-            return table[devices[text]]
-        if redirection.op in ("<", "<<"):
-            pipe = Pipe(clock)
-            if redirection.op == "<<":
-                pipe.write(text.encode(errors="surrogateescape"))
-            elif text != "/dev/null":
-                pipe.write(files.read(self.resolve(text)))
-            pipe.close()
-            return pipe
-        if text == "/dev/null":
-            return _NullSink(clock)
-        path = self.resolve(text)
-        if redirection.op == ">":
-            files.write(path, b"")
-        else:
-            files.append(path, b"")
-        return _FileSink(clock, files, path)
-
     async def _simple(self, node: Simple, streams: Streams) -> int:
         self._substituted = 0
         words = await expand_words(self, node.words)
-        inner = await self._redirected(node.redirections, streams)
+        inner = await redirected(self, node.redirections, streams)
         if inner is None:
             return 1
         if not words:

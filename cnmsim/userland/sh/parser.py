@@ -1,0 +1,281 @@
+"""The shell's grammar: commands out of tokens (POSIX XCU §2.10). Not read: arithmetic `for`."""
+
+from __future__ import annotations
+
+from cnmsim.userland.sh.lexer import Lexer, Token, is_name
+from cnmsim.userland.sh.syntax import (
+    AndOr,
+    Case,
+    Command,
+    For,
+    Function,
+    Group,
+    If,
+    Loop,
+    Pipeline,
+    Redirection,
+    Sequence,
+    Simple,
+    SyntaxFault,
+    Text,
+    Word,
+)
+
+_REDIRECTIONS = {"<", ">", ">>", ">&", "<&", "<<", "<<-", ">|", "<>"}
+_RESERVED = frozenset(
+    ["if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "{", "}", "!", "in"]
+)
+
+
+class Parser:
+    """Reads one text into a `Sequence`. Raises `SyntaxFault` with ash's text."""
+
+    def __init__(self, source: str) -> None:
+        self._tokens = Lexer(source).tokens()
+        self._at = 0
+
+    @property
+    def _token(self) -> Token:
+        return self._tokens[self._at][0]
+
+    def _advance(self) -> Token:
+        token = self._token
+        self._at += 1
+        return token
+
+    def _is_op(self, *texts: str) -> bool:
+        return self._token.kind == "op" and self._token.text in texts
+
+    def _is_reserved(self, *texts: str) -> bool:
+        return self._token.kind == "word" and self._token.is_plain and self._token.text in texts
+
+    def _unexpected(self, expecting: str = "") -> SyntaxFault:
+        token = self._token
+        hint = f' (expecting "{expecting}")' if expecting else ""
+        if token.kind == "end":
+            return SyntaxFault(f"unexpected end of file{hint}", is_incomplete=True)
+        what = "newline" if token.text == "\n" else f'"{token.text}"'
+        if token.kind == "word" and not self._is_reserved(*_RESERVED):
+            what = "word"
+        return SyntaxFault(f"unexpected {what}{hint}")
+
+    def _expect(self, reserved: str) -> None:
+        if not self._is_reserved(reserved):
+            raise self._unexpected(reserved)
+        self._advance()
+
+    def _newlines(self) -> None:
+        while self._is_op("\n"):
+            self._advance()
+
+    def program(self) -> Sequence:
+        """Read everything."""
+        sequence = self._sequence()
+        if self._token.kind != "end":
+            raise self._unexpected()
+        return sequence
+
+    def _sequence(self) -> Sequence:
+        items: list[tuple[AndOr, bool]] = []
+        while True:
+            while self._is_op("\n") or (items and self._is_op(";")):
+                self._advance()
+            if self._ends_sequence():
+                return Sequence(tuple(items))
+            command = self._and_or()
+            is_background = self._is_op("&")
+            items.append((command, is_background))
+            if self._is_op(";", "&", "\n"):
+                self._advance()
+            elif not self._ends_sequence():
+                raise self._unexpected()
+
+    def _ends_sequence(self) -> bool:
+        return (
+            self._token.kind == "end"
+            or self._is_op(")", ";;")
+            or self._is_reserved("then", "elif", "else", "fi", "do", "done", "esac", "}")
+        )
+
+    def _body(self) -> Sequence:
+        sequence = self._sequence()
+        if not sequence.items:
+            raise self._unexpected()
+        return sequence
+
+    def _and_or(self) -> AndOr:
+        first = self._pipeline()
+        rest: list[tuple[str, Pipeline]] = []
+        while self._is_op("&&", "||"):
+            operator = self._advance().text
+            self._newlines()
+            rest.append((operator, self._pipeline()))
+        return AndOr(first, tuple(rest))
+
+    def _pipeline(self) -> Pipeline:
+        is_negated = False
+        while self._is_reserved("!"):
+            self._advance()
+            is_negated = not is_negated
+        commands = [self._command()]
+        while self._is_op("|"):
+            self._advance()
+            self._newlines()
+            commands.append(self._command())
+        return Pipeline(tuple(commands), is_negated)
+
+    def _command(self) -> Command:
+        if self._is_op("("):
+            self._advance()
+            body = self._body()
+            if not self._is_op(")"):
+                raise self._unexpected(")")
+            self._advance()
+            return Group(body, True, self._redirections())
+        if self._is_reserved("{"):
+            self._advance()
+            body = self._body()
+            self._expect("}")
+            return Group(body, False, self._redirections())
+        if self._is_reserved("if"):
+            return self._if()
+        if self._is_reserved("while", "until"):
+            is_until = self._advance().text == "until"
+            condition = self._body()
+            return Loop(condition, self._do(), is_until, self._redirections())
+        if self._is_reserved("for"):
+            return self._for()
+        if self._is_reserved("case"):
+            return self._case()
+        if self._token.kind == "word" and self._is_reserved(*_RESERVED - {"in", "!"}):
+            raise self._unexpected()
+        return self._simple()
+
+    def _do(self) -> Sequence:
+        self._expect("do")
+        body = self._body()
+        self._expect("done")
+        return body
+
+    def _if(self) -> If:
+        branches: list[tuple[Sequence, Sequence]] = []
+        otherwise = None
+        self._advance()
+        while True:
+            condition = self._body()
+            self._expect("then")
+            branches.append((condition, self._body()))
+            if self._is_reserved("elif"):
+                self._advance()
+                continue
+            break
+        if self._is_reserved("else"):
+            self._advance()
+            otherwise = self._body()
+        self._expect("fi")
+        return If(tuple(branches), otherwise, self._redirections())
+
+    def _for(self) -> For:
+        self._advance()
+        token = self._advance()
+        if token.kind != "word" or not is_name(token.text):
+            raise SyntaxFault("bad for loop variable")
+        self._newlines()
+        words: tuple[Word, ...] | None = None
+        if self._is_reserved("in"):
+            self._advance()
+            found: list[Word] = []
+            while self._token.kind == "word":
+                found.append(self._advance().word)
+            words = tuple(found)
+        if self._is_op(";"):
+            self._advance()
+        self._newlines()
+        return For(token.text, words, self._do(), self._redirections())
+
+    def _case(self) -> Case:
+        self._advance()
+        if self._token.kind != "word":
+            raise self._unexpected()
+        word = self._advance().word
+        self._newlines()
+        self._expect("in")
+        branches: list[tuple[tuple[Word, ...], Sequence]] = []
+        self._newlines()
+        while not self._is_reserved("esac"):
+            if self._is_op("("):
+                self._advance()
+            patterns: list[Word] = []
+            while True:
+                if self._token.kind != "word":
+                    raise self._unexpected("esac" if self._token.kind == "end" else ")")
+                patterns.append(self._advance().word)
+                if not self._is_op("|"):
+                    break
+                self._advance()
+            if not self._is_op(")"):
+                raise self._unexpected(")")
+            self._advance()
+            branches.append((tuple(patterns), self._sequence()))
+            if self._is_op(";;"):
+                self._advance()
+            self._newlines()
+        self._advance()
+        return Case(word, tuple(branches), self._redirections())
+
+    def _redirections(self) -> tuple[Redirection, ...]:
+        found: list[Redirection] = []
+        while self._is_op(*_REDIRECTIONS):
+            found.append(self._redirection())
+        return tuple(found)
+
+    def _redirection(self) -> Redirection:
+        token, box = self._tokens[self._at]
+        self._advance()
+        fd = token.fd if token.fd is not None else (0 if token.text[0] == "<" else 1)
+        if token.text in ("<<", "<<-"):
+            if not box:
+                raise SyntaxFault("unexpected end of file", is_incomplete=True)
+            return Redirection(fd, "<<", box[0])
+        if self._token.kind != "word":
+            raise self._unexpected()
+        return Redirection(fd, {">|": ">", "<>": "<"}.get(token.text, token.text), self._advance().word)
+
+    def _simple(self) -> Command:
+        assignments: list[tuple[str, Word]] = []
+        words: list[Word] = []
+        redirections: list[Redirection] = []
+        while True:
+            if self._is_op(*_REDIRECTIONS):
+                redirections.append(self._redirection())
+                continue
+            if self._token.kind != "word":
+                break
+            token = self._advance()
+            name, equals, _ = token.text.partition("=")
+            if not words and equals and is_name(name):
+                assignments.append((name, _without_prefix(token.word, len(name) + 1)))
+                continue
+            if not words and not assignments and token.is_plain and is_name(token.text) and self._is_op("("):
+                self._advance()
+                if not self._is_op(")"):
+                    raise self._unexpected(")")
+                self._advance()
+                self._newlines()
+                return Function(token.text, self._command())
+            words.append(token.word)
+        if not (assignments or words or redirections):
+            raise self._unexpected()
+        return Simple(tuple(assignments), tuple(words), tuple(redirections))
+
+
+def _without_prefix(word: Word, length: int) -> Word:
+    first = word[0]
+    assert isinstance(first, Text)
+    rest = first.text[length:]
+    return ((Text(rest),) if rest else ()) + word[1:]
+
+
+def parse(source: str) -> Sequence:
+    """Read a program. Raises `SyntaxFault`."""
+    return Parser(source).program()
