@@ -66,7 +66,7 @@ class IpLayer:
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self._identification = namespace.clock.stream(f"{namespace.name}/ip-id").randrange(65536)
+        self._identification: int | None = None
         self._decisions: dict[tuple[Address, Address | None, Device | None], Decision] = {}
         self._decisions_at = -1
         # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
@@ -350,7 +350,7 @@ class IpLayer:
         identification = 0
         keep_df = dont_fragment and fits
         if not keep_df or protocol == 6:
-            self._identification = identification = (self._identification + 1) & 0xFFFF
+            identification = self._next_identification()
         data = build_ip(
             protocol, decision.src, dst, message,
             ttl=ttl, tos=tos, identification=identification, dont_fragment=keep_df,
@@ -426,12 +426,20 @@ class IpLayer:
     def pieces(self, packet: Packet, outdev: Device) -> list[bytes]:
         """Cut a packet into fragments for a device, none longer than those it came in."""
         namespace = self._namespace
-        self._identification = (self._identification + 1) & 0xFFFF
-        pieces = fragment(packet, min(outdev.mtu, packet.frag_max_size or outdev.mtu), self._identification)
+        identification = self._next_identification()
+        pieces = fragment(packet, min(outdev.mtu, packet.frag_max_size or outdev.mtu), identification)
         if namespace.clock.context is not None:
             what = f"{len(packet.data)} bytes in {len(pieces)} fragments, MTU {outdev.mtu}"
             namespace.report(Step.FRAGMENTED, what, packet, device=outdev.name)
         return pieces
+
+    def _next_identification(self) -> int:
+        number = self._identification
+        if number is None:
+            namespace = self._namespace
+            number = namespace.clock.stream(f"{namespace.name}/ip-id").randrange(65536)
+        self._identification = number = (number + 1) & 0xFFFF
+        return number
 
     def _to_link(self, packet: Packet) -> None:
         outdev = packet.outdev

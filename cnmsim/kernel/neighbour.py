@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define
+from attrs import define
 
 from cnmsim.kernel.address import (
     MAC_BROADCAST,
@@ -73,7 +73,7 @@ class Neighbour:
     updated_ns: int = 0
     probes: int = 0
     timer: Timer | None = None
-    queue: list[tuple[Packet, Observer | None]] = Factory(list)
+    queue: tuple[tuple[Packet, Observer | None], ...] = ()
 
     @property
     def state(self) -> NeighbourState:
@@ -189,7 +189,7 @@ class NeighbourTable:
             namespace.report(
                 Step.NEIGHBOUR, f"{question} {format_ip(nexthop)}?", packet, device=device.name, decision=str(entry)
             )
-        entry.queue.append((packet, namespace.clock.context))
+        entry.queue += ((packet, namespace.clock.context),)
         if entry.timer is None:
             self._probe(entry, packet.src)
 
@@ -253,7 +253,7 @@ class NeighbourTable:
 
     def _failed(self, entry: Neighbour) -> None:
         entry._state = NeighbourState.FAILED
-        waiting, entry.queue = entry.queue, []
+        waiting, entry.queue = entry.queue, ()
         namespace = self._namespace
         clock = namespace.clock
         before = clock.context
@@ -307,7 +307,7 @@ class NeighbourTable:
             entry.timer = None
 
     def _flush_queue(self, entry: Neighbour) -> None:
-        waiting, entry.queue = entry.queue, []
+        waiting, entry.queue = entry.queue, ()
         clock = self._namespace.clock
         before = clock.context
         for packet, context in waiting:

@@ -25,7 +25,9 @@ class NameRecords:
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
         """Add an address to a name; with `reverse` also the name to the address."""
-        entries = self._by_name.setdefault(name.lower(), [])
+        lower = name.lower()
+        # Most names are in lower case, and known to every node of a network: one text for all takes less room.
+        entries = self._by_name.setdefault(name if lower == name else lower, [])
         if (address, owner) not in entries:
             entries.append((address, owner))
         if reverse:

@@ -59,7 +59,7 @@ class Service:
     name: str
     ports: tuple[PortConfig, ...]
     networks: dict[str, ServiceOnNetwork] = field(factory=dict, init=False)
-    endpoints_at: dict[Address, set[str]] = field(factory=dict, init=False)
+    endpoints_at: dict[Address, tuple[str, ...]] = field(factory=dict, init=False)
 
 
 @define(eq=False)
@@ -130,7 +130,9 @@ class ServiceDiscovery:
         if counts_aliases:
             _count_aliases(network, binding, endpoint_id, record.aliases)
         binding.backends[endpoint_id] = Backend(record.endpoint_ip, record.aliases)
-        service.endpoints_at.setdefault(record.endpoint_ip, set()).add(endpoint_id)
+        others = service.endpoints_at.get(record.endpoint_ip, ())
+        if endpoint_id not in others:
+            service.endpoints_at[record.endpoint_ip] = (*others, endpoint_id)
         self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
         _name_container(network, endpoint_id, record)
         for name in _names_of_task(record):
@@ -157,9 +159,10 @@ class ServiceDiscovery:
         is_last = not binding.backends
         if is_last:
             del service.networks[network_id]
-        others = service.endpoints_at.get(record.endpoint_ip, set())
-        others.discard(endpoint_id)
-        if not others:
+        others = tuple(each for each in service.endpoints_at.get(record.endpoint_ip, ()) if each != endpoint_id)
+        if others:
+            service.endpoints_at[record.endpoint_ip] = others
+        else:
             service.endpoints_at.pop(record.endpoint_ip, None)
             # While another endpoint has the address, it is that one's share.
             self._unbalance(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)

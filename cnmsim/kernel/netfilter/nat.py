@@ -17,6 +17,8 @@ from cnmsim.kernel.netfilter.tuples import Tuple, invert, quoted_header
 from cnmsim.kernel.packet import CtState, Packet
 
 if TYPE_CHECKING:
+    from random import Random
+
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.conntrack import Connection, Conntrack
@@ -51,7 +53,7 @@ class Nat:
     def __init__(self, namespace: NetworkNamespace, conntrack: Conntrack) -> None:
         self._namespace = namespace
         self._conntrack = conntrack
-        self._random = namespace.clock.stream(f"{namespace.name}/nat")
+        self._random: Random | None = None
 
     # --- binding a connection ------------------------------------------------------------------------------------
 
@@ -134,6 +136,8 @@ class Nat:
         attempts = min(size, _FIRST_ATTEMPTS)
         candidate = chosen
         while True:
+            if self._random is None:  # it takes room, and few namespaces need one
+                self._random = self._namespace.clock.stream(f"{self._namespace.name}/nat")
             offset = self._random.randrange(size)
             for step in range(attempts):
                 candidate = _with_number(chosen, low + (offset + step) % size, is_source)

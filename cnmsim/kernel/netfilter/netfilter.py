@@ -19,6 +19,8 @@ from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
 from cnmsim.kernel.packet import CtState, Packet
 
 if TYPE_CHECKING:
+    from random import Random
+
     from cnmsim.kernel.ipvs import Hooks, Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
 
@@ -46,8 +48,22 @@ class Netfilter:
     """
 
     __slots__ = (
-        "_families", "_is_stale", "_repeatable", "_steps", "answered", "conntrack", "generation", "ip_sets", "ipvs", "is_active", "log",
-        "namespace", "nat", "random", "tracked_families", "tracks_always",
+        "_families",
+        "_is_stale",
+        "_random",
+        "_repeatable",
+        "_steps",
+        "answered",
+        "conntrack",
+        "generation",
+        "ip_sets",
+        "ipvs",
+        "is_active",
+        "log",
+        "namespace",
+        "nat",
+        "tracked_families",
+        "tracks_always",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -57,7 +73,7 @@ class Netfilter:
         self.ip_sets: dict[str, IpSet] = {}
         self.ipvs: Ipvs | None = None
         self.log: list[str] = []
-        self.random = namespace.clock.stream(f"{namespace.name}/netfilter")
+        self._random: Random | None = None
         self.generation = 0
         self.is_active = False
         self.tracks_always = False
@@ -68,6 +84,13 @@ class Netfilter:
         # Steps that the flow cache may leave out, because it does the same itself.
         self._repeatable: set[HookStep] = set()
         self.answered: Packet | None = None
+
+    @property
+    def random(self) -> Random:
+        """What the statistic match draws from."""
+        if self._random is None:  # it takes room, and few namespaces need one
+            self._random = self.namespace.clock.stream(f"{self.namespace.name}/netfilter")
+        return self._random
 
     # --- the packet path -----------------------------------------------------------------------------------------
 
@@ -155,14 +178,13 @@ class Netfilter:
         return any(
             rule_needs_conntrack(entry.rule)
             for table in self._families[family].tables.values()
-            for chain in table.chains.values()
-            for entry in chain.rules
+            for entry in table.rules
         )
 
     def _chain_steps(self, family: int, table_name: str, hook: Hook) -> list[HookStep]:
         table = self._families[family].tables[table_name]
-        chain = table.chains.get(hook.value)
-        if chain is None or not table.exists:
+        chain = table.chains.get(hook.value) if table.exists else None
+        if chain is None:
             return []
         return [ChainWalk(table, chain, hook, self)]
 

@@ -84,13 +84,30 @@ class Chain:
 class Table:
     """One table of one family. It `exists` from the first change on, as iptables-nft makes tables."""
 
-    __slots__ = ("chains", "exists", "family", "name")
+    __slots__ = ("_chains", "exists", "family", "name")
 
     def __init__(self, name: str, family: int) -> None:
         self.name = name
         self.family = family
         self.exists = False
-        self.chains: dict[str, Chain] = {chain: Chain(chain, "ACCEPT") for chain in BUILT_IN_CHAINS[name]}
+        self._chains: dict[str, Chain] | None = None
+
+    @property
+    def chains(self) -> dict[str, Chain]:
+        """Its chains by name: the built-in ones, then the others as they were made."""
+        # Few of the tables of a namespace are ever touched: the chains of the others need not take room.
+        if self._chains is None:
+            self._chains = {chain: Chain(chain, "ACCEPT") for chain in BUILT_IN_CHAINS[self.name]}
+        return self._chains
+
+    @chains.setter
+    def chains(self, chains: dict[str, Chain]) -> None:
+        self._chains = chains
+
+    @property
+    def rules(self) -> Iterator[RuleEntry]:
+        """Every rule of every chain."""
+        return (entry for chain in (self._chains or {}).values() for entry in chain.rules)
 
     def built_in(self) -> Iterator[Chain]:
         """Give the built-in chains in hook order."""
@@ -124,4 +141,6 @@ class Table:
     @property
     def has_effect(self) -> bool:
         """Whether it holds a rule or a policy other than ACCEPT."""
-        return any(chain.rules or chain.policy == "DROP" for chain in self.chains.values())
+        return self._chains is not None and any(
+            chain.rules or chain.policy == "DROP" for chain in self._chains.values()
+        )

@@ -6,7 +6,6 @@ The rules are those of Linux's `inet_csk_get_port` and `udp_lib_get_port`.
 from __future__ import annotations
 
 import errno
-from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
@@ -39,7 +38,6 @@ class PortSpace:
     """The ports of one protocol, 1 to 65535."""
 
     namespace: NetworkNamespace
-    random: Random
     _holders: dict[int, list[PortHolder]] = field(factory=dict, init=False)
 
     def claim(self, holder: PortHolder, port: int) -> int:
@@ -84,7 +82,7 @@ class PortSpace:
         text = self.namespace.sysctl_get("net.ipv4.ip_local_port_range")
         low, high = (int(part) for part in text.split())
         count = high - low + 1
-        start = self.random.randrange(count)
+        start = self.namespace.sockets.random.randrange(count)
         for step in range(count):
             port = low + (start + step) % count
             if port not in self._holders or not any(self.is_bound(address, port) for address in addresses):

@@ -51,20 +51,27 @@ class SocketTable:
     """All sockets of a namespace."""
 
     __slots__ = (
-        "_connections", "_icmp", "_listeners", "_namespace", "_udp", "_udp_connected", "random", "tcp_ports",
+        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_udp", "_udp_connected", "tcp_ports",
         "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self.random: Random = namespace.clock.stream(f"{namespace.name}/sockets")
-        self.udp_ports = PortSpace(namespace, self.random)
-        self.tcp_ports = PortSpace(namespace, self.random)
+        self._random: Random | None = None
+        self.udp_ports = PortSpace(namespace)
+        self.tcp_ports = PortSpace(namespace)
         self._udp: dict[_Binding, list[UdpSocket]] = {}
         self._udp_connected: dict[_Pair, UdpSocket] = {}
         self._listeners: dict[_Binding, list[TcpSocket]] = {}
         self._connections: dict[_Pair, TcpConnection] = {}
         self._icmp: list[IcmpSocket] = []
+
+    @property
+    def random(self) -> Random:
+        """What ephemeral ports and sequence numbers are drawn from."""
+        if self._random is None:  # it takes room, and few namespaces need one
+            self._random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
+        return self._random
 
     # --- packets in ---
 
