@@ -231,3 +231,22 @@ def test_certificates_are_renewed_before_they_expire() -> None:
         assert node.certificate is not None
         assert node.certificate.is_valid_at(cluster.lab.clock.wall_s)
     assert {each.status for each in docker.nodes.list()} == {"ready"}
+
+
+@pytest.mark.parametrize("engine", ["26.1.5", "28.5.2", "29.7.2"])
+def test_a_node_that_left_publishes_nothing_any_more(engine: str) -> None:
+    cluster = Cluster(3, engine=engine)
+    cluster.docker(1).services.create("nginx", name="web", replicas=4, ports={8080: 80})
+    cluster.lab.settle()
+    node2 = cluster.hosts[1]
+    assert "--dport 8080" in node2.iptables("-t nat -S DOCKER-INGRESS")
+    assert cluster.hosts[2].curl("http://10.9.0.2:8080").succeeded
+    cluster.docker(2).swarm.leave()
+    cluster.lab.run(1)
+    assert "8080" not in node2.exec("iptables-save").output
+    assert not [info for info in node2.namespace.sockets.listeners() if info.local_port == 8080]
+    assert cluster.hosts[2].curl("http://10.9.0.2:8080").status == 7, "refused: nobody listens there"
+    cluster.docker(2).swarm.join(cluster.docker(1).swarm.tokens.worker, "10.9.0.1:2377")
+    cluster.lab.run(20)
+    cluster.lab.settle()
+    assert cluster.hosts[2].curl("http://10.9.0.2:8080").succeeded

@@ -203,11 +203,11 @@ class Cluster:
         if managing is None:
             return _RESTORE
         if managing.raft.leader is None:
-            return "Doing so may lose the consensus of your cluster. " + _RESTORE
+            return _RESTORE
         members = managing.members()
         reachable = sum(managing.is_reachable(each) for each in members) if managing.raft.is_leading else len(members)
         unreachable = len(members) - reachable
-        if reachable - 2 >= unreachable:
+        if reachable - 2 > unreachable:
             return _RESTORE
         if reachable == 1 and unreachable == 0:
             return "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
@@ -230,6 +230,7 @@ class Cluster:
                     engine.lifecycle.remove(container, force=True)
         self.executor.networks.forget()
         engine.controller.agent_stop()
+        self.executor.networks.release_ingress()
         engine.controller.cluster = None
         self.executor = EngineExecutor(engine, self.ask, self._take_keys)
         self._addresses, self._keys = None, ()

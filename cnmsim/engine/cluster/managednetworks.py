@@ -102,9 +102,11 @@ class ManagedNetworks:
             self.delete(present[0])
 
     def forget(self) -> None:
-        """Take away every copy of a network of the cluster: the node has left it."""
-        self.release_ingress()
-        for network in [each for each in self.engine.controller.networks if each.is_dynamic]:
+        """Take away every copy of a network of the cluster but that of ingress: the node has left it.
+
+        Ingress follows when the agent has stopped: what its ports are bound to is unbound while it is there.
+        """
+        for network in [each for each in self.engine.controller.networks if each.is_dynamic and not each.ingress]:
             try:
                 network.delete(force=True)
             except EngineError as error:
