@@ -165,6 +165,12 @@ def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
     head = f"{host} does not know where {goal} is: {silent.device} of network {network} has no neighbour or FDB entry for it"
     if owner is None or owner.host == host:
         return f"{head}, and no running container has that address", "use the name instead of a remembered address"
+    if not owner.is_container:
+        cause = (
+            f"{goal} is {owner.name}, a host, but the subnet of network {network} holds that address too: {host} looks for"
+            f" {owner.name} in the tunnel {silent.device}, and never answers it"
+        )
+        return cause, "make the network with another --subnet, or init the swarm with --default-addr-pool"
     return unheard(case, host, owner.host, f"{head} ({owner.name} on {owner.host})")
 
 

@@ -218,3 +218,17 @@ def test_whom_a_task_sees_of_other_tasks(mesh: Mesh) -> None:
     assert seen("web") == balancer, "by the service's name the node's own balancer is in between"
     assert seen("tasks.web") == own
     assert seen("direct") == own
+
+
+def test_an_ingress_network_over_the_lan_is_told() -> None:
+    lab = Lab()
+    node1, _ = (lab.add_host(f"node{n}", f"10.0.0.{n}/24", docker=True) for n in (11, 12))
+    lab.add_host("client", "10.0.0.50/24")
+    docker = node1.docker
+    assert docker is not None
+    docker.swarm.init(advertise_addr="10.0.0.11")
+    docker.services.create("nginx", name="web", ports={8080: 80})
+    lab.settle()
+    finding = lab.trace("client", "node11:8080").finding
+    assert "10.0.0.50 is client, a host, but the subnet of network ingress holds that address too" in str(finding)
+    assert "--default-addr-pool" in str(finding)
