@@ -290,9 +290,22 @@ def _neighbour_failed(case: Case, loss: Hop) -> Advice:
         return f"{loss.place} asked for {address} on {loss.device or 'its link'} and nobody answered{known}", (
             "use the name instead of a remembered address: a restarted container may have another one"
         )
+    hiding = _hiding_network(case, loss)
+    if hiding and who.host != loss.place and who.on_network(hiding) is None:
+        return (
+            f"{loss.place} looks for {address}, which is {who.label}, on its own network {hiding}: the network's subnet contains that "  # noqa: ISC004
+            f"address, and its route is preferred to the one that leads to {who.name}",
+            f"make network {hiding} with another --subnet",
+        )
     return f"{loss.place} asked on {loss.device or 'its link'} and nobody answered for the next hop to {address}", (
         f"check that {who.label} and {loss.place} are on one segment, and the route's gateway"
     )
+
+
+def _hiding_network(case: Case, loss: Hop) -> str:
+    """Name the network of the host whose bridge was asked, "" if it was another device."""
+    here = (item for station in case.directory.stations if station.host == loss.place for item in station.attachments)
+    return next((item.network for item in here if item.bridge and item.bridge == loss.device), "")
 
 
 def _reverse_path(case: Case, loss: Hop) -> Advice:

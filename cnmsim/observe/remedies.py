@@ -81,6 +81,7 @@ def remedies(suspect: Suspect) -> Iterator[Remedy]:
     yield from _publishing(suspect)
     yield from _rules(suspect)
     yield from _listening(suspect)
+    yield from _subnets(suspect)
     yield from _networks(suspect)
     yield from _children(suspect)
     yield from _sizes(suspect)
@@ -117,6 +118,9 @@ def _another_question(suspect: Suspect) -> Iterator[Remedy]:
             yield Remedy(advice, (), host.strip("[]"), f"{target.protocol}/{text}")
         elif not colon:
             yield Remedy(advice, (), text, _service(target))
+    if "ask for its address" in advice and suspect.goal is not None and suspect.goal.addresses:
+        address = format_ip(suspect.goal.addresses[0])
+        yield Remedy(f"ask for its address, {address}", (), address, _service(target))
     near = [item for item in suspect.directory.stations if item.name in advice.split()]
     for station in near:
         if station is not suspect.source and station.name != target.host and advice.startswith("use "):
@@ -196,7 +200,7 @@ def _networks(suspect: Suspect) -> Iterator[Remedy]:
         words = [] if open_one else ["network create outside"]
         words.append(f"network connect {open_one or 'outside'} {source.name}")
         yield Remedy(advice, _docker_changes(source.host, words))
-    if "enable_ipv6" in advice and goal is None:
+    if "enable_ipv6" in advice:
         for item in source.attachments:
             if not item.is_default and item.driver == "bridge":
                 yield Remedy(advice, (make_network_again(source.host, item.network, "--ipv6", _with_ipv6),))
@@ -211,6 +215,19 @@ def _networks(suspect: Suspect) -> Iterator[Remedy]:
             body["NetworkingConfig"] = {"EndpointsConfig": {"bridge": {}}}
 
         yield Remedy(advice, (run_again(source.host, source.name, "--network bridge", on_bridge),))
+
+
+def _subnets(suspect: Suspect) -> Iterator[Remedy]:
+    """Let Docker choose another subnet for a network that hides somebody."""
+    found, finding = re.match(r"make network (\S+) with another --subnet", suspect.advice), suspect.walk.finding
+    if found is None or finding is None or finding.hop is None:
+        return
+    change = make_network_again(finding.hop.place, found.group(1), "(another --subnet)", _without_subnet)
+    yield Remedy(suspect.advice, (change,))
+
+
+def _without_subnet(options: dict[str, object]) -> None:
+    options["ipam"] = None
 
 
 def _with_ipv6(options: dict[str, object]) -> None:
@@ -298,7 +315,7 @@ def _children(suspect: Suspect) -> Iterator[Remedy]:
         f"ip route add {format_ip(guest_address)}/32 dev {name}",
     )
     # A container asks its host at the address it can hear.
-    asked = guest.name if host is suspect.source else free
+    asked = format_ip(guest_address) if host is suspect.source else free
     yield Remedy(suspect.advice, tuple(typed(host.name, each) for each in commands), asked, _service(suspect.target))
 
 

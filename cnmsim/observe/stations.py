@@ -376,4 +376,6 @@ def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
     for spec, bindings in ports.items():
         port, _, protocol = spec.partition("/")
         for binding in bindings or ():
+            if not binding["HostPort"]:
+                continue  # a routed network has no host ports: its containers are asked at their own
             yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)

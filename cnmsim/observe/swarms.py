@@ -123,6 +123,13 @@ class SwarmView:
             if idle and "not available" in why:
                 fix = f"docker node update --availability active {idle[0]}"
             return f"service {name} has no running task: its task is pending ({why})", fix
+        if task.state is TaskState.NEW:
+            networks = " or ".join(self.networks_of(service)) or "its networks"
+            return (
+                f"service {name} has no running task: its task is new, and waits for an address on {networks} (the virtual "  # noqa: ISC004
+                "address, every task, and the load balancer of every node take one)",
+                f"make {networks} with a larger --subnet",
+            )
         if self._is_down(task) and task.node_id:
             return (
                 f"service {name} has no running task: {self.host_of(task)}, where its task was, is down",

@@ -1,0 +1,22 @@
+"""localhost inside a container is the container.
+
+An application listens on 127.0.0.1, as it always did. In a container nobody else reaches it: connection refused.
+"""
+
+from house import idler, lan, run
+
+
+def build():
+    lab = lan()
+    lab.host("node1").docker.networks.create("app")
+    run(lab, "web", command="httpd -f -p 127.0.0.1:8000 -h /www", network="app")
+    idler(lab, network="app")
+    return lab
+
+
+def ask(lab):
+    return lab.explain("app", "web", "tcp/8000")
+
+
+SAYS = ("no, refused", "only 127.0.0.1:8000 is listened on")
+THEN = ("yes, answered",)

@@ -1,0 +1,31 @@
+"""A firewall reload wipes Docker's rules.
+
+After `systemctl reload` of the firewall containers reach nothing outside. Nobody touched Docker.
+"""
+
+from house import idler, lan
+
+
+def build():
+    lab = lan()
+    lab.host("node1").docker.networks.create("app")
+    idler(lab, network="app")
+    for command in ("iptables -F", "iptables -X", "iptables -t nat -F", "iptables -t nat -X"):
+        lab.host("node1").exec(command)
+    return lab
+
+
+def ask(lab):
+    return lab.explain("app", "203.0.113.10", "tcp/80")
+
+
+def fix(lab):
+    """Let Docker make its rules anew (restart it after the firewall). Here: the same lab without the reload."""
+    lab = lan()
+    lab.host("node1").docker.networks.create("app")
+    idler(lab, network="app")
+    return ask(lab)
+
+
+SAYS = ("no, timeout", "filter FORWARD")
+THEN = ("yes, answered",)

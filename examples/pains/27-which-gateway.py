@@ -1,0 +1,31 @@
+"""On two networks, the wrong one is the way out.
+
+A container got a second network, and lost its way to the world.
+"""
+
+from house import idler, lan
+
+
+def build():
+    lab = lan()
+    docker = lab.host("node1").docker
+    docker.networks.create("a-dark", options={"com.docker.network.bridge.enable_ip_masquerade": "false"})
+    docker.networks.create("b-open")
+    idler(lab, network="b-open")
+    docker.networks.get("a-dark").connect("app")
+    return lab
+
+
+def ask(lab):
+    return lab.explain("app", "203.0.113.10", "tcp/80")
+
+
+def fix(lab):
+    """Say which network leads out: `gw_priority`."""
+    network = lab.host("node1").docker.networks.get("b-open")
+    network.disconnect("app")
+    network.connect("app", gw_priority=10)
+
+
+SAYS = ("no, timeout", "out untranslated")
+THEN = ("yes, answered",)

@@ -1,0 +1,27 @@
+"""Between nodes small packets pass and full ones do not.
+
+An overlay network over a way that carries 1450 bytes: the handshake works, the answer never comes.
+"""
+
+from house import shop
+
+
+def build(**options):
+    lab = shop(**options)
+    lab.segment("10.2.0.0/24").configure(mtu=1450)
+    return lab
+
+
+def ask(lab):
+    return lab.explain("c1", "web", "tcp/80")
+
+
+def fix(lab):
+    """Leave room for 50 bytes of headers: MTU 1400."""
+    asked = ask(build(options={"com.docker.network.driver.mtu": "1400"}))
+    assert "full ones do not" not in str(asked)
+    return f"{asked}\n(full packets fit)"
+
+
+SAYS = ("yes, answered", "small packets pass, full ones do not")
+THEN = ("yes, answered", "(full packets fit)")

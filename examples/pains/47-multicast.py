@@ -1,0 +1,23 @@
+"""Multicast does not cross an overlay network.
+
+mDNS or a cluster that finds its members by multicast works on one machine. In a swarm nobody finds anybody.
+"""
+
+from house import shop
+
+
+def build():
+    return shop()
+
+
+def ask(lab):
+    return lab.explain("c1", "224.0.0.251", "udp/5353")
+
+
+def fix(lab):
+    """Find the members by DNS: `tasks.web` gives the addresses of all tasks."""
+    return lab.explain("c1", "tasks.web", "tcp/80")
+
+
+SAYS = ("no, timeout", "docker_gwbridge")
+THEN = ("yes, answered",)
