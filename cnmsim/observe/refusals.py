@@ -134,7 +134,7 @@ def _needs_subnet(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, st
 
 _WHY: tuple[tuple[str, _Why], ...] = (
     (r":(\d+) failed: port is already allocated", _port_taken),
-    (r"failed to bind host port for \S*?:(\d+):.*address already in use", _port_taken),
+    (r"failed to bind host port (?:for )?\S*?:(\d+)[:/].*address already in use", _port_taken),
     (r"listen \w+ \S+:(\d+): bind: address already in use", _port_taken),
     (r"fully subnetted|non-overlapping IPv\d address pool|available IPv\d addresses?(?= pool)", _no_pools),
     (r"Pool overlaps with other one", _overlaps),
