@@ -10,7 +10,8 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.userland.ip_config import NoDeviceFault, Words, device_named, flags_of, link_name
+from cnmsim.userland.ip_device import flags_of, link_name
+from cnmsim.userland.ip_words import NoDeviceFault, Words, device_named
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

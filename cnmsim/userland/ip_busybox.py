@@ -10,21 +10,10 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.userland.applet import complain, show_usage
 from cnmsim.userland.errno_text import strerror
-from cnmsim.userland.ip_config import (
-    IpChanges,
-    IpFault,
-    NoDeviceFault,
-    Selection,
-    Words,
-    flags_of,
-    link_name,
-    qdisc_of,
-    queue_length,
-    read_selection,
-    select_addresses,
-    select_links,
-    select_routes,
-)
+from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, queue_length
+from cnmsim.userland.ip_select import Selection, read_selection, select_links, select_routes
+from cnmsim.userland.ip_show import IpProgram
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -54,7 +43,7 @@ async def main(process: Process) -> int:
     if name is None:
         return show_usage(process, _SYNOPSIS)
     words.take()
-    command = _Ip(process, family, is_oneline=is_oneline)
+    command = _Ip(process, process.namespace, family, is_oneline=is_oneline)
     try:
         return command.run(name, words)
     except NoDeviceFault as fault:
@@ -74,20 +63,13 @@ async def main(process: Process) -> int:
         return 2
 
 
-class _Ip:
-    def __init__(self, process: Process, family: int, *, is_oneline: bool) -> None:
-        self.process = process
-        self.namespace = process.namespace
-        self.family = family
-        self.is_oneline = is_oneline
-        self.changes = IpChanges(process, process.namespace, family)
-
+class _Ip(IpProgram):
     def run(self, name: str, words: Words) -> int:
         changes = self.changes
         commands: dict[str, dict[str, Callable[[Words], None]]] = {
             "address": {
-                "add": changes.address_add, "delete": changes.address_delete, "list": self._addresses,
-                "show": self._addresses, "lst": self._addresses,
+                "add": changes.address_add, "delete": changes.address_delete, "list": self.addresses,
+                "show": self.addresses, "lst": self.addresses,
                 "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
             },
             "link": {
@@ -105,7 +87,7 @@ class _Ip:
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
                 "add": changes.neighbour_set, "replace": changes.neighbour_set, "delete": changes.neighbour_delete,
             },
-            "rule": {"list": lambda _: self._rules(), "show": lambda _: self._rules()},
+            "rule": {"list": lambda _: self.rules(), "show": lambda _: self.rules()},
         }  # fmt: skip
         table = commands.get(name)
         if table is None:
@@ -142,36 +124,14 @@ class _Ip:
         words.append(f"qlen {length}" if length else "")
         return " ".join(words)
 
-    def _link_text(self, device: Device) -> str:
-        kind = "loopback" if device.kind == "loopback" else "ether"
-        broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
-        return f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
-
-    def _print(self, lines: list[str]) -> None:
-        self.process.write(("\\".join(lines) if self.is_oneline else "\n".join(lines)) + "\n")
-
     def _links(self, words: Words) -> None:
         for device in select_links(self.namespace, read_selection(words, self.family)):
-            self._print([self._link_line(device), self._link_text(device)])
+            self.print_lines(self._link_line(device), self.hardware_line(device))
 
-    def _addresses(self, words: Words) -> None:
-        chosen = read_selection(words, self.family)
-        has_filter = bool(self.family or chosen.to or chosen.scope)
-        for device in select_links(self.namespace, chosen):
-            found = select_addresses(device, self.family, chosen)
-            if has_filter and not found:
-                continue
-            if self.is_oneline:
-                for item in found:
-                    self._print([f"{device.index}: {device.name}{self._address_line(device, item)}", _LIFETIME])
-                continue
-            self._print([self._link_line(device, is_inet6=self.family == 6)])
-            if not self.family:
-                self._print([self._link_text(device)])
-            for item in found:
-                self._print([self._address_line(device, item), _LIFETIME])
+    def head_line(self, device: Device) -> str:
+        return self._link_line(device, is_inet6=self.family == 6)
 
-    def _address_line(self, device: Device, item: InterfaceAddress) -> str:
+    def address_line(self, device: Device, item: InterfaceAddress) -> str:
         kind = "inet" if item.family == 4 else "inet6"
         words = [f"    {kind} {item}"]
         if item.broadcast is not None and item.family == 4:
@@ -205,7 +165,7 @@ class _Ip:
         source = f" src {format_ip(decision.src)}" if decision.src else ""
         self.process.write(f"{' '.join(found)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
 
-    # --- neighbours and rules ------------------------------------------------------------------------------------
+    # --- neighbours ----------------------------------------------------------------------------------------------
 
     def _neighbours(self, words: Words) -> None:
         now = self.process.clock.now_ns
@@ -218,11 +178,6 @@ class _Ip:
             found.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
             self.process.write(f"{' '.join(found)}\n")
 
-    def _rules(self) -> None:
-        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
-        if self.family != 6:
-            self.process.write("32767:\tfrom all lookup default\n")
-
 
 def _worded(text: str) -> str:
     """Say what is wrong with a command line as busybox says it."""
@@ -231,9 +186,6 @@ def _worded(text: str) -> str:
     if text.startswith("any valid prefix"):
         return "RTNETLINK answers: Numerical result out of range"
     return text if text.startswith("RTNE") else text[0].lower() + text[1:]
-
-
-_LIFETIME = "       valid_lft forever preferred_lft forever"
 
 
 def route_text(route: Route, chosen: Selection | None = None) -> str:

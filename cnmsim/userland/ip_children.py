@@ -11,10 +11,12 @@ from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.stacking import Upper
 from cnmsim.kernel.vlan import Vlan
+from cnmsim.userland.ip_words import IpFault
 
 if TYPE_CHECKING:
-    from cnmsim.userland.ip_config import IpChanges, Words
+    from cnmsim.userland.ip_changes import IpChanges
     from cnmsim.userland.ip_kinds import LinkRequest
+    from cnmsim.userland.ip_words import Words
 
 _LARGEST_TAG = 65535
 _QUEUES = (
@@ -27,19 +29,8 @@ _IPVLAN_USAGE = (
 )
 
 
-def _fault(text: str, status: int) -> Exception:
-    from cnmsim.userland.ip_config import IpFault
-
-    return IpFault(text, status)
-
-
 def _named(changes: IpChanges, request: LinkRequest, stem: str) -> str:
-    if request.name:
-        return request.name
-    number = 0
-    while f"{stem}{number}" in changes.namespace.devices:
-        number += 1
-    return f"{stem}{number}"
+    return request.name or changes.new_name(stem)
 
 
 def _place(changes: IpChanges, device: Upper) -> Device:
@@ -77,24 +68,24 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         if word == "id":
             text = request.words.take()
             if not text.isdigit() or int(text) > _LARGEST_TAG:
-                raise _fault(f'Error: argument "{text}" is wrong: id is invalid', 255)
+                raise IpFault(f'Error: argument "{text}" is wrong: id is invalid', 255)
             vid = int(text)
         elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
             request.words.take()
         else:
-            raise _fault(f'vlan: unknown command "{word}"?', 255)
+            raise IpFault(f'vlan: unknown command "{word}"?', 255)
     if request.lower is None:
-        raise _fault("Error: 8021q: link not specified.", 2)
+        raise IpFault("Error: 8021q: link not specified.", 2)
     if vid is None:
-        raise _fault("Error: 8021q: VLAN properties not specified.", 2)
+        raise IpFault("Error: 8021q: VLAN properties not specified.", 2)
     name = _named(changes, request, f"{request.lower.name}.")
     _require_free(changes, name)
     try:
         device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
     except FileExistsError:
-        raise _fault("Error: 8021q: VLAN device already exists.", 2) from None
+        raise IpFault("Error: 8021q: VLAN device already exists.", 2) from None
     except OSError:
-        raise _fault("Error: 8021q: Invalid VLAN id.", 2) from None
+        raise IpFault("Error: 8021q: Invalid VLAN id.", 2) from None
     return _place(changes, device)
 
 
@@ -108,7 +99,7 @@ def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
         elif word == "bcqueuelen":
             request.words.take()
         elif word != "nopromisc":
-            raise _fault(f'macvlan: unknown option "{word}"?', 255)
+            raise IpFault(f'macvlan: unknown option "{word}"?', 255)
     lower = _lower(request)
     name = _named(changes, request, "macvlan")
     _require_free(changes, name)
@@ -120,7 +111,7 @@ def _macvlan_mode(text: str) -> MacvlanMode:
         return MacvlanMode(text)
     except ValueError:
         choice = '"private", "vepa", "bridge", "passthru" or "source"'
-        raise _fault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
+        raise IpFault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
 
 
 def ipvlan(changes: IpChanges, request: LinkRequest) -> Device:
@@ -142,14 +133,14 @@ def _ipvlan_mode(text: str) -> IpvlanMode:
     try:
         return IpvlanMode(text)
     except ValueError:
-        raise _fault('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
+        raise IpFault('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
 
 
 def _ipvlan_flag(text: str) -> IpvlanFlag:
     try:
         return IpvlanFlag(text)
     except ValueError:
-        raise _fault(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
+        raise IpFault(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
 
 
 def change(device: Device, kind: str, words: Words) -> None:
@@ -165,7 +156,7 @@ def change(device: Device, kind: str, words: Words) -> None:
         elif isinstance(device, Ipvlan):
             device.port.flag = _ipvlan_flag(word)
         else:
-            raise _fault(f'{kind}: unknown option "{word}"?', 255)
+            raise IpFault(f'{kind}: unknown option "{word}"?', 255)
 
 
 def mtu_limits(device: Device) -> str:

@@ -13,34 +13,28 @@ from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.errno_text import errno_of, strerror
+from cnmsim.userland.ip_changes import IpChanges
 from cnmsim.userland.ip_children import details, mtu_limits
-from cnmsim.userland.ip_config import (
-    IpChanges,
-    IpFault,
-    NoDeviceFault,
-    Words,
-    flags_of,
+from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, queue_length, state_of
+from cnmsim.userland.ip_select import (
     has_linkdown,
     is_secondary,
-    link_name,
-    qdisc_of,
-    queue_length,
     read_selection,
-    select_addresses,
     select_links,
     select_routes,
-    state_of,
 )
+from cnmsim.userland.ip_show import IpProgram
 from cnmsim.userland.ip_vxlan import vxlan_text
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.route import Route
 
+_WITHOUT_EFFECT = ("c", "color", "h", "human", "r", "resolve", "N", "Numeric", "t", "timestamp", "a", "all")
 _OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "xfrm", "help")
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
-_LIFETIME = "       valid_lft forever preferred_lft forever"
 
 
 @define
@@ -98,20 +92,7 @@ def _set_option(style: _Style, option: str, words: Words) -> bool:
     elif option in ("f", "family"):
         style.family = {"inet": 4, "inet6": 6}.get(words.take(), 0)
     else:
-        return option in (
-            "c",
-            "color",
-            "h",
-            "human",
-            "r",
-            "resolve",
-            "N",
-            "Numeric",
-            "t",
-            "timestamp",
-            "a",
-            "all",
-        ) or (option.startswith(("c=", "color=")))
+        return option in _WITHOUT_EFFECT or option.startswith(("c=", "color="))
     return True
 
 
@@ -158,13 +139,10 @@ async def _netns(process: Process, words: Words) -> int:
     return await process.start(program, words.rest, namespace=namespace).exited
 
 
-class _Ip:
+class _Ip(IpProgram):
     def __init__(self, process: Process, namespace: NetworkNamespace, style: _Style) -> None:
-        self.process = process
-        self.namespace = namespace
+        super().__init__(process, namespace, style.family, is_oneline=style.is_oneline)
         self.style = style
-        self.family = style.family
-        self.changes = IpChanges(process, namespace, style.family)
 
     def guarded(self, name: str, words: Words) -> int:
         """Run a command and word what goes wrong."""
@@ -193,7 +171,7 @@ class _Ip:
         commands: dict[str, dict[str, Callable[[Words], None]]] = {
             "address": {
                 "add": changes.address_add, "change": changes.address_add, "replace": self._address_replace,
-                "delete": changes.address_delete, "show": self._addresses, "list": self._addresses, "lst": self._addresses,
+                "delete": changes.address_delete, "show": self.addresses, "list": self.addresses, "lst": self.addresses,
                 "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
             },
             "link": {
@@ -211,7 +189,7 @@ class _Ip:
                 "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
             },
-            "rule": dict.fromkeys(("show", "list", "lst"), lambda _: self._rules()),
+            "rule": dict.fromkeys(("show", "list", "lst"), lambda _: self.rules()),
         }  # fmt: skip
         table = commands["neighbour" if name == "neighbor" else name]
         chosen = words.choose(table) if words else "show"
@@ -231,9 +209,6 @@ class _Ip:
 
     # --- links ---------------------------------------------------------------------------------------------------
 
-    def _print(self, lines: list[str]) -> None:
-        self.process.write(("\\".join(lines) if self.style.is_oneline else "\n".join(lines)) + "\n")
-
     def _link_line(self, device: Device, *, has_mode: bool) -> str:
         words = [
             f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} qdisc {qdisc_of(device)}"
@@ -247,10 +222,8 @@ class _Ip:
         words.append(f"qlen {length}" if length else "")
         return " ".join(words)
 
-    def _hardware_line(self, device: Device) -> str:
-        kind = "loopback" if device.kind == "loopback" else "ether"
-        broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
-        line = f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
+    def hardware_line(self, device: Device) -> str:
+        line = super().hardware_line(device)
         peer = getattr(device, "peer", None)
         home = peer.namespace if isinstance(peer, Device) else None
         if isinstance(device, Vxlan):
@@ -278,41 +251,30 @@ class _Ip:
                     f"{link_name(device):<16} {state_of(device):<14} {format_mac(device.mac)} <{flags_of(device)}> \n"
                 )
                 continue
-            lines = [self._link_line(device, has_mode=True), self._hardware_line(device)]
+            lines = [self._link_line(device, has_mode=True), self.hardware_line(device)]
             if self.style.has_details:
                 lines[-1] += f" promiscuity 0 allmulti 0 {mtu_limits(device)} "
                 if isinstance(device, Vxlan):
                     lines.append(f"    {vxlan_text(device)} ")
                 elif device.kind not in ("loopback", "nic"):
                     lines.append(f"    {details(device)}")
-            self._print(lines + (self._statistics_lines(device) if self.style.has_statistics else []))
+            self.print_lines(*lines, *(self._statistics_lines(device) if self.style.has_statistics else ()))
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
-    def _addresses(self, words: Words) -> None:
-        chosen = read_selection(words, self.family)
-        has_filter = bool(self.family or chosen.to or chosen.scope)
-        for device in select_links(self.namespace, chosen):
-            found = select_addresses(device, self.family, chosen)
-            if has_filter and not found:
-                continue
-            if self.style.is_brief:
-                shown = "".join(f"{item} " for item in found)
-                self.process.write(f"{link_name(device):<16} {state_of(device):<14} {shown}\n")
-                continue
-            if self.style.is_oneline:
-                for item in found:
-                    self._print([f"{device.index}: {device.name}{self._address_line(device, item)}", _LIFETIME])
-                continue
-            self._print([self._link_line(device, has_mode=False)])
-            if not self.family:
-                self._print([self._hardware_line(device)])
-            for item in found:
-                self._print([self._address_line(device, item), _LIFETIME])
-            if self.style.has_statistics:
-                self._print(self._statistics_lines(device))
+    def show_addresses(self, device: Device, found: list[InterfaceAddress]) -> None:
+        if self.style.is_brief:
+            shown = "".join(f"{item} " for item in found)
+            self.process.write(f"{link_name(device):<16} {state_of(device):<14} {shown}\n")
+            return
+        super().show_addresses(device, found)
+        if self.style.has_statistics and not self.is_oneline:
+            self.print_lines(*self._statistics_lines(device))
 
-    def _address_line(self, device: Device, item: InterfaceAddress) -> str:
+    def head_line(self, device: Device) -> str:
+        return self._link_line(device, has_mode=False)
+
+    def address_line(self, device: Device, item: InterfaceAddress) -> str:
         words = [f"    {'inet' if item.family == 4 else 'inet6'} {item}"]
         if item.broadcast is not None and item.family == 4:
             words.append(f"brd {format_ip(item.broadcast)}")
@@ -381,7 +343,7 @@ class _Ip:
             return
         self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else ''}\n")
 
-    # --- neighbours and rules ------------------------------------------------------------------------------------
+    # --- neighbours ----------------------------------------------------------------------------------------------
 
     def _neighbours(self, words: Words) -> None:
         chosen = read_selection(words, self.family)
@@ -390,11 +352,6 @@ class _Ip:
             if chosen.device:
                 text = text.replace(f" dev {entry.device.name}", "", 1)
             self.process.write(f"{text} \n")
-
-    def _rules(self) -> None:
-        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
-        if self.family != 6:
-            self.process.write("32767:\tfrom all lookup default\n")
 
 
 def route_text(route: Route) -> str:

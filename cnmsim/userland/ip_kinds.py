@@ -13,7 +13,8 @@ from cnmsim.userland.ip_children import CHILD_KINDS
 from cnmsim.userland.ip_vxlan import make_vxlan
 
 if TYPE_CHECKING:
-    from cnmsim.userland.ip_config import IpChanges, Words
+    from cnmsim.userland.ip_changes import IpChanges
+    from cnmsim.userland.ip_words import Words
 
 
 @frozen
@@ -44,26 +45,19 @@ def _veth(changes: IpChanges, request: LinkRequest) -> Device:
             words.take()
         else:
             peer_name = word
-    name = request.name or _free_name(changes, "veth")
+    name = request.name or changes.new_name("veth")
     one, two = Veth.pair(changes.process.clock, name, peer_name or "veth0", request.mac, changes.new_mac())
     for taken_in, taken in ((changes.namespace, name), (peer_namespace, peer_name)):
         if taken in taken_in.devices:
             raise FileExistsError(17, "File exists")
     # The kernel makes the peer first, so it has the lower index.
-    peer_namespace.add_device(two, peer_name or _free_name(changes, "veth"))
+    peer_namespace.add_device(two, peer_name or changes.new_name("veth"))
     changes.namespace.add_device(one)
     return one
 
 
-def _free_name(changes: IpChanges, stem: str) -> str:
-    number = 0
-    while f"{stem}{number}" in changes.namespace.devices:
-        number += 1
-    return f"{stem}{number}"
-
-
 def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
-    bridge = Bridge(request.name or _free_name(changes, "bridge"), request.mac, changes.process.clock)
+    bridge = Bridge(request.name or changes.new_name("bridge"), request.mac, changes.process.clock)
     changes.namespace.add_device(bridge)
     return bridge
 

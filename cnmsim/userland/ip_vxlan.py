@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_ZERO, Address, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.userland.ip_config import IpFault, device_named
+from cnmsim.userland.ip_words import IpFault, device_named
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.userland.ip_config import IpChanges, Words
+    from cnmsim.userland.ip_changes import IpChanges
     from cnmsim.userland.ip_kinds import LinkRequest
+    from cnmsim.userland.ip_words import Words
 
 _LINUX_PORT = 8472
 _SWITCHES = ("learning", "proxy", "l2miss", "l3miss", "udpcsum")
@@ -77,20 +78,13 @@ def make_vxlan(changes: IpChanges, request: LinkRequest) -> Device:
     if vni is None:
         raise IpFault("vxlan: missing virtual network identifier")
     device = Vxlan.create(
-        changes.namespace, request.name or _free_name(changes), request.mac, vni, port=port,
+        changes.namespace, request.name or changes.new_name("vxlan"), request.mac, vni, port=port,
         learning=switches["learning"], proxy=switches["proxy"], l2miss=switches["l2miss"], l3miss=switches["l3miss"],
         local=ends["local"], remote=ends["remote"], underlay=underlay, ttl=ttl,
     )  # fmt: skip
     device.fdb.ageing_s = float(ageing)
     device.udp_checksum = switches["udpcsum"]
     return device
-
-
-def _free_name(changes: IpChanges) -> str:
-    number = 0
-    while f"vxlan{number}" in changes.namespace.devices:
-        number += 1
-    return f"vxlan{number}"
 
 
 def vxlan_text(device: Vxlan) -> str:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, parse_ip
 from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
-from cnmsim.userland.ip_config import IpFault, Words, read_prefix
+from cnmsim.userland.ip_words import IpFault, Words, read_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

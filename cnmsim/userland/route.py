@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Prefix, format_ip, from_int
 from cnmsim.userland.applet import complain, show_usage
 from cnmsim.userland.errno_text import strerror
-from cnmsim.userland.ip_config import IpChanges, IpFault, NoDeviceFault, Words
+from cnmsim.userland.ip_changes import IpChanges
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace

@@ -1,4 +1,4 @@
-"""What `ip` does, whichever flavour prints it: reading the command line, changing addresses, links, routes, neighbours.
+"""What `ip` changes, whichever flavour prints it: addresses, links, routes, neighbours.
 
 Errors of the kernel leave as `OSError`, those of the command line as `IpFault`; how they are worded is the flavours'
 business.
@@ -7,16 +7,26 @@ business.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field
-
-from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_interface, parse_ip, parse_mac
+from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_ip
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.device import Device
 from cnmsim.kernel.route import Route
 from cnmsim.userland.ip_children import change as change_child
+from cnmsim.userland.ip_select import Selection, select_addresses, select_routes
+from cnmsim.userland.ip_words import (
+    IpFault,
+    Words,
+    device_named,
+    read_integer,
+    read_interface,
+    read_ip,
+    read_mac,
+    read_prefix,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -25,278 +35,6 @@ if TYPE_CHECKING:
 
 _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
 _KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "local", "broadcast", "throw")
-
-
-class IpFault(Exception):
-    """The command line makes no sense; `is_usage` if the program answers with its usage."""
-
-    def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.is_usage = is_usage
-
-
-class NoDeviceFault(Exception):
-    """A device is named that is not there; `is_change` if it was to be changed, not shown."""
-
-    def __init__(self, name: str, *, is_change: bool) -> None:
-        super().__init__(name)
-        self.name = name
-        self.is_change = is_change
-
-
-@define
-class Words:
-    """The words of a command that are yet to be read."""
-
-    rest: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.rest)
-
-    @property
-    def first(self) -> str:
-        """The next word, "" if there is none."""
-        return self.rest[0] if self.rest else ""
-
-    def take(self) -> str:
-        """Take the next word. Raises `IpFault` if the command ends too early."""
-        if not self.rest:
-            raise IpFault('Command line is not complete. Try option "help"', 255, is_usage=True)
-        return self.rest.pop(0)
-
-    def choose(self, names: Iterable[str]) -> str | None:
-        """Read the next word as one of `names` or the beginning of one; `None` if it is none or there is none."""
-        word = self.first
-        if not word:
-            return None
-        return next((name for name in names if name == word), None) or next(
-            (name for name in names if name.startswith(word)), None
-        )
-
-
-@define
-class Selection:
-    """What `show` and `flush` are about."""
-
-    device: str = ""
-    to: Prefix | None = None
-    exact: bool = False
-    kind: str = ""
-    master: str = ""
-    scope: str = ""
-    table: str = ""
-    protocol: str = ""
-    via: Address | None = None
-    state: str = ""
-    is_up_only: bool = False
-    rest: list[str] = field(factory=list)
-
-
-def device_named(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Give a device by name. Raises `NoDeviceFault`."""
-    found = namespace.devices.get(name)
-    if found is None:
-        raise NoDeviceFault(name, is_change=is_change)
-    return found
-
-
-def read_selection(words: Words, family: int) -> Selection:
-    """Read the words behind `show`, `list` or `flush`."""
-    chosen = Selection()
-    while words:
-        word = words.take()
-        if word in ("dev", "oif", "iif"):
-            chosen.device = words.take()
-        elif word in ("to", "root", "match", "exact"):
-            chosen.exact = word == "exact"
-            if word == "to" and words.first in ("root", "match", "exact"):
-                chosen.exact = words.take() == "exact"
-            chosen.to = read_prefix(words.take(), family)
-        elif word == "type":
-            chosen.kind = words.take()
-        elif word == "master":
-            chosen.master = words.take()
-        elif word == "scope":
-            chosen.scope = words.take()
-        elif word == "table":
-            chosen.table = words.take()
-        elif word in ("proto", "protocol"):
-            chosen.protocol = words.take()
-        elif word == "via":
-            chosen.via = parse_ip(words.take())
-        elif word in ("nud", "state"):
-            chosen.state = words.take().upper()
-        elif word == "up":
-            chosen.is_up_only = True
-        else:
-            chosen.rest.append(word)
-    return chosen
-
-
-def read_prefix(text: str, family: int) -> Prefix:
-    """Read a prefix, `default` included. Raises `IpFault`."""
-    if text in ("default", "any", "all", "0/0", "::/0"):
-        return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
-    try:
-        head, slash, length = text.partition("/")
-        if "." in head and ":" not in head and head.count(".") < 3:
-            head = ".".join([*head.split("."), "0", "0", "0"][:4])
-        return Prefix.parse(head + slash + length, strict=False)
-    except ValueError:
-        kind = "inet6" if family == 6 else "inet"
-        raise IpFault(
-            f'any valid prefix is expected rather than "{text}".'
-            if family != 4
-            else f'{kind} prefix is expected rather than "{text}".'
-        ) from None
-
-
-def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
-    """Give the devices that a selection is about, in index order. Raises `NoDeviceFault`."""
-    name = chosen.device or (chosen.rest[0] if chosen.rest else "")
-    if name:
-        return [device_named(namespace, name, is_change=False)]
-    devices = sorted(namespace.devices.values(), key=lambda device: device.index)
-    if chosen.kind:
-        devices = [device for device in devices if device.kind == chosen.kind]
-    if chosen.master:
-        master = device_named(namespace, chosen.master, is_change=False)
-        devices = [device for device in devices if device.master is master]
-    return [device for device in devices if device.is_up] if chosen.is_up_only else devices
-
-
-def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
-    """Give the addresses of a device that a selection is about: IPv4 first, as the kernel lists them."""
-    found = [item for item in device.addresses if not family or item.family == family]
-    if chosen.scope and chosen.scope != "all":
-        found = [item for item in found if item.scope == chosen.scope]
-    if chosen.to is not None:
-        found = [item for item in found if item.address in chosen.to]
-    return sorted(found, key=lambda item: item.family)
-
-
-def is_secondary(device: Device, item: InterfaceAddress) -> bool:
-    """Tell whether an IPv4 address shares its subnet with one that was there before."""
-    if item.family == 6:
-        return False
-    earlier = device.addresses[: device.addresses.index(item)]
-    return any(other.family == 4 and other.prefix == item.prefix for other in earlier)
-
-
-def flags_of(device: Device, *, shows_peer: bool = True) -> str:
-    """Give the flags between angle brackets as both flavours list them."""
-    flags: list[str] = []
-    if device.is_up and not device.has_carrier:
-        flags.append("NO-CARRIER")
-    flags += ["LOOPBACK"] if device.kind == "loopback" else ["BROADCAST", "MULTICAST"]
-    if device.no_arp:
-        flags = [flag for flag in flags if flag != "MULTICAST" or device.kind != "dummy"] + ["NOARP"]
-    if device.is_up:
-        flags.append("UP")
-        flags += ["LOWER_UP"] if device.has_carrier else []
-    if shows_peer and _has_down_peer(device):
-        flags.append("M-DOWN")
-    return ",".join(flags)
-
-
-def _has_down_peer(device: Device) -> bool:
-    peer = getattr(device, "peer", None) or getattr(device, "lower", None)
-    return isinstance(peer, Device) and peer.namespace is device.namespace and not peer.is_up
-
-
-def link_name(device: Device) -> str:
-    """Give a device's name with what is behind its `@`: the other end, or what it stands on.
-
-    A physical NIC shows one too, as do those of a host that is itself a machine of a lab.
-    """
-    lower = getattr(device, "peer", None) or getattr(device, "lower", None) or getattr(device, "parent", None)
-    if isinstance(lower, Device):
-        if lower.namespace is device.namespace:
-            return f"{device.name}@{lower.name}"
-        return f"{device.name}@if{lower.index}"
-    if device.peer_index is not None:
-        return f"{device.name}@if{device.peer_index}"
-    return f"{device.name}@if{device.index + 1}" if device.kind == "nic" else device.name
-
-
-def state_of(device: Device) -> str:
-    """Give the operational state as iproute2 names it."""
-    if device.kind in ("loopback", "vxlan", "dummy"):
-        return "UNKNOWN" if device.is_up else "DOWN"
-    if device.kind == "ipvlan" and device.has_carrier:
-        return "UNKNOWN"
-    if not device.is_up:
-        return "DOWN"
-    if device.has_carrier:
-        return "UP"
-    return "LOWERLAYERDOWN" if device.kind in ("veth", "vlan", "macvlan", "ipvlan") else "DOWN"
-
-
-def qdisc_of(device: Device) -> str:
-    """Give the name of the queueing discipline a device has by default."""
-    return "noqueue" if device.is_up or device.kind == "loopback" else "noop"
-
-
-def queue_length(device: Device) -> int:
-    """Give the transmit queue length that is printed, 0 for none. Bridges and overlays have none."""
-    return 0 if device.kind in ("bridge", "vxlan") else device.txqueuelen
-
-
-def select_routes(namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:
-    """Give the routes of one family that a selection is about. Raises `NoDeviceFault`."""
-    if chosen.table in ("local", "255"):
-        routes = local_routes(namespace, family)
-    elif chosen.table in ("all", "0"):
-        routes = namespace.routes(family).routes + local_routes(namespace, family)
-    else:
-        routes = namespace.routes(family).routes
-    if chosen.device:
-        device = device_named(namespace, chosen.device, is_change=False)
-        routes = [route for route in routes if route.device is device]
-    prefix = chosen.to
-    if prefix is None and chosen.rest:
-        prefix = read_prefix(chosen.rest[0], family)
-        chosen.exact = True
-    if prefix is not None:
-        routes = [
-            route for route in routes if (route.prefix == prefix if chosen.exact else route.prefix.network in prefix)
-        ]
-    if chosen.scope:
-        routes = [route for route in routes if route.scope == chosen.scope]
-    if chosen.protocol:
-        routes = [route for route in routes if route.protocol == chosen.protocol]
-    if chosen.via is not None:
-        routes = [route for route in routes if route.gateway == chosen.via]
-    return routes
-
-
-def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
-    """Give what the local table holds for the namespace's own addresses."""
-    found: list[Route] = []
-    for device in namespace.devices.values():
-        for item in device.addresses if device.is_up else ():
-            if item.family != family:
-                continue
-            bits = len(item.address) * 8
-            own = Route(
-                Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local"
-            )
-            if family == 6:
-                found.append(evolve(own, src=None))
-                continue
-            found.append(own)
-            if item.address[0] == 127:
-                found.append(evolve(own, prefix=item.prefix))
-            if item.prefixlen < 31:
-                last = Prefix(item.prefix.broadcast, 32)
-                found.append(Route(last, device, scope="link", src=item.address, protocol="kernel", kind="broadcast"))
-    return sorted(found, key=lambda route: (route.prefix.network, route.prefix.length))
-
-
-def has_linkdown(route: Route) -> bool:
-    """Tell whether a route's link has lost its carrier."""
-    return route.device is not None and route.device.is_up and not route.device.has_carrier
 
 
 class IpChanges:
@@ -313,7 +51,7 @@ class IpChanges:
         """`addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
         text, name, options = self._address_words(words)
         device = device_named(self.namespace, name)
-        address, length = self._read_interface(text)
+        address, length = read_interface(text)
         broadcast = None
         if options.get("brd") == "+":
             broadcast = Prefix.of(address, length).broadcast
@@ -332,7 +70,7 @@ class IpChanges:
         """`addr del PREFIX dev DEV`."""
         text, name, _ = self._address_words(words)
         device = device_named(self.namespace, name)
-        address, length = self._read_interface(text)
+        address, length = read_interface(text)
         self.namespace.remove_address(device, f"{format_ip(address)}/{length}")
 
     def address_flush(self, chosen: Selection) -> None:
@@ -343,12 +81,6 @@ class IpChanges:
         device = device_named(self.namespace, name)
         for item in select_addresses(device, self.family, chosen):
             self.namespace.remove_address(device, str(item))
-
-    def _read_interface(self, text: str) -> tuple[Address, int]:
-        try:
-            return parse_interface(text)
-        except ValueError:
-            raise IpFault(f'any valid prefix is expected rather than "{text}".') from None
 
     def _address_words(self, words: Words) -> tuple[str, str, dict[str, str]]:
         text = name = ""
@@ -383,9 +115,9 @@ class IpChanges:
         changes: dict[str, Callable[[], None]] = {
             "up": device.set_up,
             "down": device.set_down,
-            "mtu": lambda: device.set_mtu(self._integer(words.take())),
+            "mtu": lambda: device.set_mtu(read_integer(words.take())),
             "name": lambda: self.namespace.rename_device(device, words.take()),
-            "address": lambda: device.set_mac(self._mac(words.take())),
+            "address": lambda: device.set_mac(read_mac(words.take())),
             "master": lambda: self._enslave(device, words.take()),
             "nomaster": lambda: self._release(device),
             "netns": lambda: self.namespace.move_device(device, self.find_namespace(words.take())),
@@ -395,7 +127,7 @@ class IpChanges:
             if word in changes:
                 changes[word]()
             elif word in ("txqueuelen", "qlen", "txqlen"):
-                device.txqueuelen = self._integer(words.take())
+                device.txqueuelen = read_integer(words.take())
             elif word == "type":
                 change_child(device, words.take(), words)
             elif word in ("arp", "multicast", "promisc", "allmulticast", "alias", "group", "hairpin"):
@@ -447,9 +179,9 @@ class IpChanges:
             elif word == "link":
                 parent = words.take()
             elif word == "address":
-                mac = self._mac(words.take())
+                mac = read_mac(words.take())
             elif word == "mtu":
-                mtu = self._integer(words.take())
+                mtu = read_integer(words.take())
             elif word in ("txqueuelen", "numtxqueues", "numrxqueues", "index"):
                 words.take()
             else:
@@ -469,6 +201,10 @@ class IpChanges:
         octets = bytearray(self.process.machine.random.randbytes(6))
         octets[0] = octets[0] & 0xFC | 2
         return bytes(octets)
+
+    def new_name(self, stem: str) -> str:
+        """Give the first free name of `stem` and a number."""
+        return next(name for name in (f"{stem}{number}" for number in count()) if name not in self.namespace.devices)
 
     def link_delete(self, words: Words) -> None:
         """`link del [dev] NAME`."""
@@ -515,8 +251,8 @@ class IpChanges:
                 target = word
             else:
                 raise IpFault(f'either "to" is duplicate, or "{word}" is a garbage.', 255)
-        gateway = self._read_ip(values["via"]) if "via" in values else None
-        source = self._read_ip(values["src"]) if "src" in values else None
+        gateway = read_ip(values["via"]) if "via" in values else None
+        source = read_ip(values["src"]) if "src" in values else None
         family = self.family or (family_of(gateway or source or b"") if gateway or source else 4)
         prefix = read_prefix(target or "default", family)
         device = device_named(self.namespace, values["dev"]) if "dev" in values else None
@@ -524,8 +260,8 @@ class IpChanges:
             "link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global"
         )
         return Route(
-            prefix, device, gateway, self._integer(values.get("metric", "0")), scope, source,
-            values.get("proto", "boot"), kind, self._integer(values["mtu"]) if "mtu" in values else None,
+            prefix, device, gateway, read_integer(values.get("metric", "0")), scope, source,
+            values.get("proto", "boot"), kind, read_integer(values["mtu"]) if "mtu" in values else None,
         )  # fmt: skip
 
     def route_add(self, words: Words) -> None:
@@ -624,30 +360,11 @@ class IpChanges:
             if word == "dev":
                 name = words.take()
             elif word == "lladdr":
-                mac = self._mac(words.take())
+                mac = read_mac(words.take())
             elif word in ("nud", "state"):
                 words.take()
             else:
-                address = self._read_ip(words.take() if word == "to" else word)
+                address = read_ip(words.take() if word == "to" else word)
         if address is None or not name:
             raise IpFault("Device and destination are required arguments.", 255)
         return address, name, mac
-
-    # --- values --------------------------------------------------------------------------------------------------
-
-    def _read_ip(self, text: str) -> Address:
-        try:
-            return parse_ip(text)
-        except ValueError:
-            raise IpFault(f'inet address is expected rather than "{text}".') from None
-
-    def _integer(self, text: str) -> int:
-        if not text.isdigit():
-            raise IpFault(f'argument "{text}" is wrong: Invalid value', 255)
-        return int(text)
-
-    def _mac(self, text: str) -> bytes:
-        try:
-            return parse_mac(text)
-        except ValueError:
-            raise IpFault(f'"{text}" is invalid lladdr.', 255) from None

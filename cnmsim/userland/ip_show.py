@@ -1,0 +1,74 @@
+"""What both flavours of `ip` show alike: the order of lines, addresses link by link, the rules."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_mac
+from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.userland.ip_changes import IpChanges
+from cnmsim.userland.ip_select import read_selection, select_addresses, select_links
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+    from cnmsim.userland.ip_words import Words
+
+_LIFETIME = "       valid_lft forever preferred_lft forever"
+
+
+class IpProgram(ABC):
+    """`ip` in a namespace, for both families or one (4 or 6). A flavour writes the lines of links and addresses."""
+
+    def __init__(self, process: Process, namespace: NetworkNamespace, family: int, *, is_oneline: bool) -> None:
+        self.process = process
+        self.namespace = namespace
+        self.family = family
+        self.is_oneline = is_oneline
+        self.changes = IpChanges(process, namespace, family)
+
+    @abstractmethod
+    def head_line(self, device: Device) -> str:
+        """Write the first line of a link whose addresses follow."""
+
+    @abstractmethod
+    def address_line(self, device: Device, item: InterfaceAddress) -> str:
+        """Write an address, without its lifetime."""
+
+    def hardware_line(self, device: Device) -> str:
+        """Write a link's kind and hardware address."""
+        kind = "loopback" if device.kind == "loopback" else "ether"
+        broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
+        return f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
+
+    def print_lines(self, *lines: str) -> None:
+        """Print the lines of one object, as one line if that is asked for."""
+        self.process.write(("\\" if self.is_oneline else "\n").join(lines) + "\n")
+
+    def addresses(self, words: Words) -> None:
+        """`addr show`."""
+        chosen = read_selection(words, self.family)
+        has_filter = bool(self.family or chosen.to or chosen.scope)
+        for device in select_links(self.namespace, chosen):
+            found = select_addresses(device, self.family, chosen)
+            if found or not has_filter:
+                self.show_addresses(device, found)
+
+    def show_addresses(self, device: Device, found: list[InterfaceAddress]) -> None:
+        """Print a link with its addresses."""
+        if self.is_oneline:
+            for item in found:
+                self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)
+            return
+        self.print_lines(self.head_line(device))
+        if not self.family:
+            self.print_lines(self.hardware_line(device))
+        for item in found:
+            self.print_lines(self.address_line(device, item), _LIFETIME)
+
+    def rules(self) -> None:
+        """`rule show`."""
+        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
+        if self.family != 6:
+            self.process.write("32767:\tfrom all lookup default\n")

@@ -1,0 +1,119 @@
+"""The command line of `ip`: its words, what they stand for, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.kernel.address import Address, Mac, Prefix, parse_interface, parse_ip, parse_mac
+from cnmsim.kernel.device import Device
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+
+class IpFault(Exception):
+    """The command line makes no sense; `is_usage` if the program answers with its usage."""
+
+    def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.is_usage = is_usage
+
+
+class NoDeviceFault(Exception):
+    """A device is named that is not there; `is_change` if it was to be changed, not shown."""
+
+    def __init__(self, name: str, *, is_change: bool) -> None:
+        super().__init__(name)
+        self.name = name
+        self.is_change = is_change
+
+
+@define
+class Words:
+    """The words of a command that are yet to be read."""
+
+    rest: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.rest)
+
+    @property
+    def first(self) -> str:
+        """The next word, "" if there is none."""
+        return self.rest[0] if self.rest else ""
+
+    def take(self) -> str:
+        """Take the next word. Raises `IpFault` if the command ends too early."""
+        if not self.rest:
+            raise IpFault('Command line is not complete. Try option "help"', 255, is_usage=True)
+        return self.rest.pop(0)
+
+    def choose(self, names: Iterable[str]) -> str | None:
+        """Read the next word as one of `names` or the beginning of one; `None` if it is none or there is none."""
+        word = self.first
+        if not word:
+            return None
+        return next((name for name in names if name == word), None) or next(
+            (name for name in names if name.startswith(word)), None
+        )
+
+
+def device_named(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
+    """Give a device by name. Raises `NoDeviceFault`."""
+    found = namespace.devices.get(name)
+    if found is None:
+        raise NoDeviceFault(name, is_change=is_change)
+    return found
+
+
+def read_prefix(text: str, family: int) -> Prefix:
+    """Read a prefix, `default` included. Raises `IpFault`."""
+    if text in ("default", "any", "all", "0/0", "::/0"):
+        return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
+    try:
+        head, slash, length = text.partition("/")
+        if "." in head and ":" not in head and head.count(".") < 3:
+            head = ".".join([*head.split("."), "0", "0", "0"][:4])
+        return Prefix.parse(head + slash + length, strict=False)
+    except ValueError:
+        kind = "inet6" if family == 6 else "inet"
+        raise IpFault(
+            f'any valid prefix is expected rather than "{text}".'
+            if family != 4
+            else f'{kind} prefix is expected rather than "{text}".'
+        ) from None
+
+
+def read_ip(text: str) -> Address:
+    """Read an address. Raises `IpFault`."""
+    try:
+        return parse_ip(text)
+    except ValueError:
+        raise IpFault(f'inet address is expected rather than "{text}".') from None
+
+
+def read_interface(text: str) -> tuple[Address, int]:
+    """Read an address with a prefix length. Raises `IpFault`."""
+    try:
+        return parse_interface(text)
+    except ValueError:
+        raise IpFault(f'any valid prefix is expected rather than "{text}".') from None
+
+
+def read_integer(text: str) -> int:
+    """Read a number. Raises `IpFault`."""
+    if not text.isdigit():
+        raise IpFault(f'argument "{text}" is wrong: Invalid value', 255)
+    return int(text)
+
+
+def read_mac(text: str) -> Mac:
+    """Read a MAC address. Raises `IpFault`."""
+    try:
+        return parse_mac(text)
+    except ValueError:
+        raise IpFault(f'"{text}" is invalid lladdr.', 255) from None
