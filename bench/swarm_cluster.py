@@ -1,78 +1,117 @@
-"""A whole swarm over simulated wires: hosts and engines, joins, services on overlay networks, until all nodes agree.
+"""A whole swarm, end to end: Docker hosts that join, overlay networks, services, every packet of it simulated.
 
-Nodes stand in racks of 25 behind one router. Each service has 200 tasks in one rack and a network of its own. Run with pairs
-NODES:TASKS as arguments, else 100:2000.
+Nodes stand in racks of 25 behind one router, or all on one segment. A service has 100 tasks at most, on a network of its
+own, as a /24 has room for; a node runs 20 tasks. Run with layout:NODES:TASKS as arguments, else with 10, 30 and 100 nodes.
+Each size is measured in a program of its own; a line tells the seconds of work and of virtual time until the lab has
+settled, what that took of memory, and how much more this is than with the size before it of the same layout.
 """
 
+import gc
+import json
+import subprocess
 import sys
 import time
-from resource import RUSAGE_SELF, getrusage
+from pathlib import Path
+from resource import getpagesize
 
 from cnmsim import Lab
-from cnmsim.swarm.objects import TaskState
 
-RACK, PER_SERVICE = 25, 200
+RACK, PER_SERVICE = 25, 100
+SIZES = ("racks:10:200", "racks:30:600", "racks:100:2000", "flat:10:200", "flat:30:600", "flat:100:2000")
 
 
-def build(count):
-    """Give a lab with `count` Docker hosts."""
+def memory():
+    """Give the bytes this program holds now."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
+
+
+def build(layout, count):
+    """Give a lab of `count` Docker hosts."""
     lab = Lab()
-    racks = -(-count // RACK)
-    lab.add_router("core", *(f"172.30.{rack}.1/24" for rack in range(racks)))
+    if layout == "racks":
+        lab.add_router("core", *(f"10.0.{rack}.1/24" for rack in range(-(-count // RACK))))
     for number in range(count):
-        rack, place = divmod(number, RACK)
-        lab.add_host(
-            f"node{number}",
-            f"172.30.{rack}.{place + 10}/24",
-            gateway=f"172.30.{rack}.1",
-            docker={"userland-proxy": False},
-        )
+        if layout == "racks":
+            rack, place = divmod(number, RACK)
+            lab.add_host(f"node{number}", f"10.0.{rack}.{place + 10}/24", gateway=f"10.0.{rack}.1", docker=True)
+        else:
+            high, low = divmod(number + 1, 256)
+            lab.add_host(f"node{number}", f"172.20.{high}.{low}/16", docker=True)
     return lab
 
 
-def measure(nodes, tasks):
-    """Print how long each part took, in seconds of real and of virtual time."""
-    begun_s = time.perf_counter()
-    lab = build(nodes)
-    engines = [host.docker for host in lab.hosts.values() if host.docker is not None]
-    built_s = time.perf_counter()
-    manager, workers = engines[0], engines[1:]
-    manager.swarm.init(advertise_addr="172.30.0.10")
-    token = manager.swarm.tokens.worker
-    for worker in workers:
-        worker.swarm.join(token, "172.30.0.10:2377")
-    for number, node in enumerate(manager.nodes.list()):
-        node.update(Labels={"rack": str(number // RACK)})
-    quiet_s = lab.settle()
-    joined_s = time.perf_counter()
+def join(lab, count):
+    """Make one swarm of all hosts."""
+    first = lab.host("node0")
+    token = first.docker.swarm.init(advertise_addr=str(first.address)).tokens.worker
+    for number in range(1, count):
+        lab.host(f"node{number}").docker.swarm.join(token, f"{first.address}:2377")
+
+
+def deploy(lab, tasks):
+    """Run `tasks` containers of services on overlay networks."""
+    docker = lab.host("node0").docker
     for number in range(-(-tasks // PER_SERVICE)):
-        name = f"service{number}"
-        manager.networks.create(name, driver="overlay", attachable=True)
+        docker.networks.create(f"net{number}", driver="overlay")
         replicas = min(PER_SERVICE, tasks - number * PER_SERVICE)
-        rack = f"node.labels.rack=={number % -(-nodes // RACK)}"
-        manager.services.create(
-            "busybox", "sleep 1d", name=name, networks=[name], replicas=replicas, constraints=[rack]
-        )
-    store = manager.cluster.store()
-    asked_s = lab.now
-    while sum(task.state is TaskState.RUNNING for task in store.tasks) < tasks:
-        lab.run(0.5)
-    started_s, virtual_s = time.perf_counter(), lab.now - asked_s
-    settled_s = lab.settle(limit_s=1800)
-    running_s = time.perf_counter()
-    lab.run(60)
-    done_s = time.perf_counter()
-    print(
-        f"{nodes} nodes: hosts {built_s - begun_s:.1f} s, joined {joined_s - built_s:.1f} s (agreed {quiet_s:.1f} s of virtual "
-        f"time later), {tasks} tasks running {started_s - joined_s:.1f} s ({virtual_s:.1f} s of virtual time), known everywhere "
-        f"{running_s - started_s:.1f} s ({settled_s:.1f} s of virtual time), a quiet minute {done_s - running_s:.1f} s, {getrusage(RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
-    )
+        docker.services.create("nginx", name=f"web{number}", replicas=replicas, networks=[f"net{number}"])
+
+
+def measure(layout, count, tasks):
+    """Measure one size: for each step its seconds of work and of virtual time and the bytes it took, with what they are for."""
+    lab = Lab()
+    steps = {}
+
+    def step(name, call, *args, units=0, unit=""):
+        nonlocal lab
+        before, virtual, begin = memory(), lab.clock.now, time.process_time()
+        lab = call(*args) or lab
+        seconds = time.process_time() - begin
+        steps[name] = seconds, lab.clock.now - virtual, (memory() - before) / units if units else 0, unit
+
+    def joined():
+        join(lab, count)
+        lab.settle(limit_s=1800)
+
+    def deployed():
+        deploy(lab, tasks)
+        lab.settle(limit_s=1800)
+
+    step("hosts with engines", build, layout, count, units=count, unit="a node")
+    step("joined and settled", joined, units=count, unit="a node")
+    step("all tasks run, known everywhere", deployed, units=tasks, unit="an endpoint")
+    step("a quiet minute", lab.run, 60)
+    return steps
+
+
+def compared(figure, before):
+    """Say how many times as much as before a figure is, if there is anything to compare it with."""
+    return f" ({figure / before:.1f} times)" if before > 0 else ""
+
+
+def report(steps, before):
+    """Print the steps of one size beside those of the smaller one."""
+    for name, (seconds, virtual, each, unit) in steps.items():
+        seconds_before, _, each_before, _ = before.get(name, (0, 0, 0, ""))
+        text = f"  {name}: {seconds:.1f} s{compared(seconds, seconds_before)}, {virtual:.1f} s of virtual time"
+        if unit:
+            text += f", {each:,.0f} bytes {unit}{compared(each, each_before)}"
+        print(text, flush=True)
 
 
 def main():
-    for pair in sys.argv[1:] or ["100:2000"]:
-        nodes, tasks = pair.split(":")
-        measure(int(nodes), int(tasks))
+    if sys.argv[1:2] == ["--one"]:
+        layout, count, tasks = sys.argv[2].split(":")
+        print(json.dumps(measure(layout, int(count), int(tasks))))
+        return
+    before = {}
+    for size in sys.argv[1:] or SIZES:
+        print(size, flush=True)
+        ran = subprocess.run([sys.executable, __file__, "--one", size], stdout=subprocess.PIPE, check=True)  # noqa: S603
+        steps, layout = json.loads(ran.stdout), size.split(":")[0]
+        report(steps, before.get(layout, {}))
+        before[layout] = steps
 
 
 if __name__ == "__main__":
