@@ -19,6 +19,14 @@ _ACTION = re.compile(r"\{\{(-?)(.*?)(-?)\}\}", re.DOTALL)
 _WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`]+)')
 
 Function = Callable[[str], str]
+#: How Go calls the types of the context's parts.
+_TYPES = {
+    "Service": "struct { ID string; Name string; Labels map[string]string }",
+    "Node": "struct { ID string; Hostname string; Platform template.Platform }",
+    "Task": "struct { ID string; Name string; Slot string }",
+    "Platform": "template.Platform",
+    "Labels": "map[string]string",
+}
 
 
 def context_of(task: Task, node: NodeDescription | None) -> dict[str, Any]:
@@ -56,7 +64,8 @@ def expand(text: str, context: Mapping[str, Any], functions: Mapping[str, Functi
         before = text[position : action.start()]
         before = before.lstrip() if trims else before
         result.append(before.rstrip() if action[1] else before)
-        result.append(_evaluate(action[2].strip(), context, functions or {}))
+        column = action.start(2) + len(action[2]) - len(action[2].lstrip())
+        result.append(_evaluate(action[2].strip(), context, functions or {}, column))
         position, trims = action.end(), bool(action[3])
     rest = text[position:]
     if "{{" in rest:
@@ -65,7 +74,7 @@ def expand(text: str, context: Mapping[str, Any], functions: Mapping[str, Functi
     return "".join(result)
 
 
-def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[str, Function]) -> str:
+def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[str, Function], column: int = 2) -> str:
     words = _WORD.findall(expression)
     if not words:
         raise SystemFault("template: expansion:1: missing value for command")
@@ -73,7 +82,7 @@ def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[st
     if first == "index" and len(arguments) == 2:
         return str(_field(arguments[0], context).get(_literal(arguments[1]), ""))
     if first.startswith(".") and not arguments:
-        value = _field(first, context)
+        value = _field(first, context, column)
         if isinstance(value, Mapping):
             return "map[" + " ".join(f"{key}:{each}" for key, each in sorted(value.items())) + "]"
         return str(value)
@@ -84,15 +93,19 @@ def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[st
     raise SystemFault(f'template: expansion:1: function "{first}" not defined')
 
 
-def _field(path: str, context: Mapping[str, Any]) -> Any:
+def _field(path: str, context: Mapping[str, Any], column: int = 2) -> Any:
     value: Any = context
-    for name in path.strip(".").split("."):
+    kind = "*template.Context"
+    names = path.strip(".").split(".")
+    if len(names) > 1:
+        column += len(names[0]) + 1  # text/template points at the second name of a chain
+    for name in names:
         if not isinstance(value, Mapping) or name not in value:
             raise SystemFault(
-                f'template: expansion:1:2: executing "expansion" at <{path}>: can\'t evaluate field {name} in type'
-                " template.Context"
+                f'template: expansion:1:{column}: executing "expansion" at <{path}>: can\'t evaluate field {name} in type'
+                f" {kind}"
             )
-        value = value[name]
+        value, kind = value[name], _TYPES.get(name, "string")
     return value
 
 
@@ -109,7 +122,7 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     spec = task.spec.container
     assert spec is not None
     context = context_of(task, node)
-    env = tuple(_named("env", each, context) for each in spec.env)
+    env = tuple(_variable(each, context) for each in spec.env)
     mounts = tuple(
         {
             **mount,
@@ -119,6 +132,18 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     )
     hostname = _named("hostname", spec.hostname, context)
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
+
+
+def _variable(entry: str, context: Mapping[str, Any]) -> str:
+    """Fill in the value of an environment variable; one without a value stays as it is."""
+    name, equals, value = entry.partition("=")
+    if not equals:
+        return entry
+    try:
+        return f"{name}={expand(value, context)}"
+    except SystemFault as error:
+        quoted = entry.replace("\\", "\\\\").replace('"', '\\"')
+        raise SystemFault(f'expanding env failed: expanding env "{quoted}": {error.message}') from None
 
 
 def _named(part: str, text: str, context: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from cnmsim.engine.cluster import addresses
+from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
 from cnmsim.errors import CnmsimError, EngineError, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
@@ -67,8 +68,10 @@ class Cluster:
     _addresses: _Addresses | None = field(default=None, init=False)
     _keys: tuple[AgentKey, ...] = field(default=(), init=False, repr=False)
     _is_leaving: bool = field(default=False, init=False)
+    _events: ClusterEvents = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._events = ClusterEvents(self.engine.events)
         self.executor = EngineExecutor(self.engine, self.ask, self._take_keys)
 
     # --- what libnetwork asks ------------------------------------------------------------------------------------
@@ -228,6 +231,7 @@ class Cluster:
             for container in list(engine.store):
                 if (container.config["Labels"] or {}).get("com.docker.swarm.node.id") == node_id:
                     engine.lifecycle.remove(container, force=True)
+        self._events.follow(None)
         self.executor.networks.forget()
         engine.controller.agent_stop()
         self.executor.networks.release_ingress()
@@ -272,6 +276,8 @@ class Cluster:
 
     def _on_change(self) -> None:
         """Start gossip once there are keys and the node knows its managers."""
+        managing = self.managing
+        self._events.follow(managing.store if managing is not None else None)
         node, known = self.node, self._addresses
         if node is None or known is None:
             return

@@ -69,8 +69,8 @@ class ClusterNetworks:
         return view
 
     def has(self, name: str) -> bool:
-        """Tell whether a network of the cluster has that name."""
-        return any(each.name == name for each in self.all())
+        """Tell whether a network of the cluster has that name, also one that stands for each node's own."""
+        return any(each.name == name for each in self._every())
 
     async def create(self, body: Mapping[str, Any]) -> str:
         """Make a network of the cluster; gives its id. Raises an `EngineError`."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: How long others get to hear that a task leaves, before it is stopped, in seconds (moby `defaultGossipConvergeDelay`).
 _GOSSIP_DELAY_S = 2.0
 _SECRETS = "/run/secrets"
+_UNHEALTHY = "dockerexec: unhealthy container"
 
 
 @define(eq=False)
@@ -87,10 +88,9 @@ class ContainerController:
         }
         plain = ({name: spec.data for name, spec in table.items()} for table in (secrets, configs))
         secret_data, config_data = plain
-        node = self.executor.describe()
         for folder, table in ((_SECRETS, secrets), ("/", configs)):
             for name, spec in table.items():
-                data = expand_payload(spec.data, spec.templating, self.task, node, secret_data, config_data)
+                data = expand_payload(spec.data, spec.templating, self.task, None, secret_data, config_data)
                 container.files.write(_absolute(name, folder), data)
 
     async def start(self) -> None:
@@ -117,7 +117,7 @@ class ContainerController:
             if health is None or health.status == "healthy":
                 return
             if health.status == "unhealthy":
-                cause = "unhealthy container"
+                cause = _UNHEALTHY
                 await self.shutdown()
                 break
             await self._next_health_change(container)
@@ -153,7 +153,7 @@ class ContainerController:
         while container.is_running:
             health = container.health
             if health is not None and health.status == "unhealthy":
-                cause = "unhealthy container"
+                cause = _UNHEALTHY
                 await self.shutdown()
                 break
             await self._next_health_change(container)

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.objects.base import Annotations, Availability, Driver, NodeRole
+from cnmsim.swarm.objects.base import Annotations, Availability, Driver, Membership, NodeRole
 from cnmsim.swarm.objects.cluster import Cluster, ClusterSpec
 from cnmsim.swarm.objects.convert_service import (
     annotations_to_api,
@@ -274,8 +274,9 @@ def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
         chosen = Availability(availability.lower())
     except ValueError:
         raise InvalidParameter(f'invalid Availability: "{availability}"') from None
+    # The API knows nothing of membership: a node whose spec somebody has written is listed as pending from then on.
     return NodeSpec(
-        Annotations(spec.get("Name") or "", dict(spec.get("Labels") or {})), desired_role, availability=chosen
+        Annotations(spec.get("Name") or "", dict(spec.get("Labels") or {})), desired_role, Membership.PENDING, chosen
     )
 
 
