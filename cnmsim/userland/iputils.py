@@ -12,7 +12,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.userland.applet import name_of
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
-from cnmsim.userland.ping import echo_sequence, is_echo_reply
+from cnmsim.userland.ping import EchoSession, is_echo_reply
 from cnmsim.userland.resolve import ResolveError, Resolver
 
 if TYPE_CHECKING:
@@ -69,19 +69,11 @@ def quoted_sequence(packet: Packet) -> int:
 
 
 @define(eq=False)
-class _Session:
-    process: Process
+class _Session(EchoSession):
     resolver: Resolver
-    name: str
-    address: Address
     size: int
     is_numeric: bool
     is_quiet: bool
-    sent_ns: dict[int, int] = field(factory=dict)
-    times_ns: list[int] = field(factory=list)
-    seen: set[int] = field(factory=set)
-    transmitted: int = 0
-    repeated: int = 0
     errors: int = 0
     pipe: int = 0
     acknowledged: int = 0
@@ -115,25 +107,17 @@ class _Session:
                 where = await self.shown(packet.src)
                 self.process.write(f"From {where} icmp_seq={sequence} {error_text(packet)}\n")
             return
-        sequence = echo_sequence(packet)
-        sent = self.sent_ns.get(sequence)
-        if sent is None:
+        reply = self.count_reply(packet)
+        if reply is None:
             return
-        time_ns = self.process.clock.now_ns - sent
-        is_repeated = sequence in self.seen
-        self.acknowledge(sequence)
-        self.seen.add(sequence)
-        if is_repeated:
-            self.repeated += 1
-        else:
-            self.times_ns.append(time_ns)
+        self.acknowledge(reply.sequence)
         if self.is_quiet:
             return
         where = await self.shown(packet.src)
-        took = f" time={round_trip(time_ns)} ms" if self.size >= _TIMESTAMP else ""
+        took = f" time={round_trip(reply.time_ns)} ms" if self.size >= _TIMESTAMP else ""
         self.process.write(
-            f"{len(packet.payload)} bytes from {where}: icmp_seq={sequence} ttl={packet.ttl}{took}"
-            f"{' (DUP!)' if is_repeated else ''}\n"
+            f"{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} ttl={packet.ttl}{took}"
+            f"{' (DUP!)' if reply.is_repeated else ''}\n"
         )
 
     def statistics(self) -> int:
@@ -205,7 +189,7 @@ async def main(process: Process) -> int:
     except OSError as error:
         return _fail(process, f"connect: {strerror(error)}")
     is_numeric = "n" in options or _own(name) is not None
-    session = _Session(process, resolver, name, address, size, is_numeric, "q" in options)
+    session = _Session(process, name, address, resolver, size, is_numeric, "q" in options)
     process.write(_banner(name, address, source, size, where))
     process.handlers[2] = lambda: process.exit(session.statistics())
     await _exchange(session, socket, count=count, interval=interval, linger=linger, deadline=deadline)

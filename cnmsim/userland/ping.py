@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.clock import NS
@@ -37,38 +37,54 @@ def echo_sequence(packet: Packet) -> int:
     return int.from_bytes(packet.payload[6:8])
 
 
+@frozen
+class EchoReply:
+    """The answer to an echo request: its number, the round trip, and whether it is not the first one."""
+
+    sequence: int
+    time_ns: int
+    is_repeated: bool
+
+
 @define(eq=False)
-class _Session:
+class EchoSession:
+    """The requests that a program sent to one address, and what came back. Times are in nanoseconds."""
+
     process: Process
-    socket: IcmpSocket
     name: str
     address: Address
-    options: Options
-    sent_ns: dict[int, int] = field(factory=dict)
-    seen: set[int] = field(factory=set)
-    times_ns: list[int] = field(factory=list)
-    transmitted: int = 0
-    repeated: int = 0
+    sent_ns: dict[int, int] = field(factory=dict, init=False)
+    seen: set[int] = field(factory=set, init=False)
+    times_ns: list[int] = field(factory=list, init=False)
+    transmitted: int = field(default=0, init=False)
+    repeated: int = field(default=0, init=False)
 
-    def take(self, packet: Packet) -> None:
-        """Take note of what came, and print it."""
-        if not is_echo_reply(packet):
-            return
+    def count_reply(self, packet: Packet) -> EchoReply | None:
+        """Take note of a reply; `None` if it answers no request of these."""
         sequence = echo_sequence(packet)
         sent = self.sent_ns.get(sequence)
         if sent is None:
-            return
-        time_ns = self.process.clock.now_ns - sent
-        is_repeated = sequence in self.seen
+            return None
+        reply = EchoReply(sequence, self.process.clock.now_ns - sent, sequence in self.seen)
         self.seen.add(sequence)
-        if is_repeated:
+        if reply.is_repeated:
             self.repeated += 1
         else:
-            self.times_ns.append(time_ns)
-        if "q" not in self.options:
+            self.times_ns.append(reply.time_ns)
+        return reply
+
+
+@define(eq=False)
+class _Session(EchoSession):
+    options: Options
+
+    def take(self, packet: Packet) -> None:
+        """Take note of what came, and print it."""
+        reply = self.count_reply(packet) if is_echo_reply(packet) else None
+        if reply is not None and "q" not in self.options:
             self.process.write(
-                f"{len(packet.payload)} bytes from {format_ip(packet.src)}: seq={sequence} ttl={packet.ttl} "
-                f"time={milliseconds(time_ns)} ms{' (DUP!)' if is_repeated else ''}\n"
+                f"{len(packet.payload)} bytes from {format_ip(packet.src)}: seq={reply.sequence} ttl={packet.ttl} "
+                f"time={milliseconds(reply.time_ns)} ms{' (DUP!)' if reply.is_repeated else ''}\n"
             )
 
     def statistics(self) -> int:
@@ -117,7 +133,7 @@ async def main(process: Process) -> int:
     except (OSError, ValueError) as error:
         text = strerror(error) if isinstance(error, OSError) else "No such device"
         return complain(process, f"can't bind to interface {options.get('I')}: {text}")
-    session = _Session(process, socket, name, address, options)
+    session = _Session(process, name, address, options)
     process.write(f"PING {name} ({format_ip(address)}): {size} data bytes\n")
     process.handlers[2] = lambda: process.exit(session.statistics())
     started = process.clock.now
