@@ -1,4 +1,4 @@
-"""bind's dig, nslookup and host, version 9.20."""
+"""bind's dig, version 9.20."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
-from cnmsim.kernel.sockets.udp import UdpSocket
-from cnmsim.userland.errno_text import strerror
-from cnmsim.userland.resolve import ResolveError, Resolver, parse_answer, read_config, reverse_name
+from cnmsim.kernel.address import parse_ip
+from cnmsim.userland.bind_client import Client, draw_id, servers_named, type_name
+from cnmsim.userland.resolve import read_config, reverse_name
 
 if TYPE_CHECKING:
     import dns.message
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 VERSION = "9.20.30-1~deb13u1-Debian"
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
-_TROUBLES = {"Connection refused": "connection refused", "Network is unreachable": "network unreachable",
-             "No route to host": "host unreachable", "Operation not permitted": "permission denied"}  # fmt: skip
 
 
 @define
@@ -47,53 +44,6 @@ class _Request:
 
 class _Usage(Exception):
     pass
-
-
-class Client:
-    """Puts one query to servers in turn, with tries and timeouts as bind's tools have them."""
-
-    def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:
-        self.process = process
-        self.port = port
-        self.timeout_s = timeout_s
-        self.tries = tries
-        self.sent_at = 0.0
-        self.took_ms = 0
-        self.server = ""
-        self.troubles: list[str] = []
-
-    async def ask(self, servers: list[Address], query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
-        """Give the answer and its length in bytes, `None` if none comes; what went wrong is in `troubles`."""
-        for _ in range(self.tries):
-            for server in servers:
-                found = await self._try(server, query)
-                if found is not None:
-                    self.server = format_ip(server)
-                    return found
-        return None
-
-    async def _try(self, server: Address, query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
-        where = f"{format_ip(server)}#{self.port}"
-        clock = self.process.clock
-        socket = UdpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
-        self.sent_at = clock.now
-        try:
-            socket.connect((server, self.port))
-            socket.send(query.to_wire())
-            while True:
-                data, _ = await socket.recvfrom(max(0.0, self.sent_at + self.timeout_s - clock.now))
-                answer = parse_answer(data)
-                if answer is not None and query.is_response(answer):
-                    self.took_ms = int((clock.now - self.sent_at) * 1000)
-                    return answer, len(data)
-        except TimeoutError:
-            self.troubles.append(f"communications error to {where}: timed out")
-        except OSError as error:
-            text = strerror(error)
-            self.troubles.append(f"communications error to {where}: {_TROUBLES.get(text, text.lower())}")
-        finally:
-            socket.close()
-        return None
 
 
 def _read(arguments: list[str]) -> _Request:
@@ -199,7 +149,7 @@ async def main(process: Process) -> int:
         process.write(f";; Warning, ignoring invalid type {request.kind}\n")
         request.kind = "A"
     config = read_config(process)
-    servers = await _servers(process, request)
+    servers = await servers_named(process, request.server, request.family)
     if servers is None:
         process.error(f"dig: couldn't get address for '{request.server}': not found\n")
         return 10
@@ -209,7 +159,7 @@ async def main(process: Process) -> int:
     for name in names:
         try:
             query = dns.message.make_query(
-                name, request.kind, use_edns=0 if request.edns else -1, payload=1232, id=_draw(process)
+                name, request.kind, use_edns=0 if request.edns else -1, payload=1232, id=draw_id(process)
             )
         except (dns.exception.DNSException, UnicodeError):
             process.write(f"dig: '{request.name}' is not a legal IDNA2008 name\n")
@@ -242,19 +192,6 @@ async def main(process: Process) -> int:
             f";; WHEN: {when}\n;; MSG SIZE  rcvd: {size}\n\n"
         )
     return 0
-
-
-def _draw(process: Process) -> int:
-    return process.machine.random.randrange(65536)
-
-
-async def _servers(process: Process, request: _Request) -> list[Address] | None:
-    if not request.server:
-        return [parse_ip(server) for server in read_config(process).servers]
-    try:
-        return await Resolver(process).addresses(request.server, request.family)
-    except ResolveError:
-        return None
 
 
 def _greeting(process: Process, request: _Request) -> str:
@@ -290,7 +227,7 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
     if "question" in request.flags:
         lines += [";; QUESTION SECTION:"]
         lines += [
-            ";" + _columns(entry.name.to_text(), "", "IN", _kind(entry.rdtype)) for entry in answer.question
+            ";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question
         ] + [""]
     for part, title in (
         (answer.answer, "answer"),
@@ -303,12 +240,6 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
                 records = [f";; {title.upper()} SECTION:", *records, ""]
             lines += records
     return "".join(f"{line}\n" for line in lines)
-
-
-def _kind(number: int) -> str:
-    import dns.rdatatype
-
-    return dns.rdatatype.to_text(dns.rdatatype.RdataType(number))
 
 
 def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
@@ -326,143 +257,4 @@ def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
 
 def _record_lines(rrset: dns.rrset.RRset) -> list[str]:
     name = rrset.name.to_text()
-    return [_columns(name, str(rrset.ttl), "IN", _kind(rrset.rdtype), record.to_text()) for record in rrset]
-
-
-# --- nslookup and host -----------------------------------------------------------------------------------------------
-
-
-async def nslookup(process: Process) -> int:
-    """Run bind's `nslookup [-type=TYPE] NAME [SERVER]`."""
-    import dns.exception
-    import dns.flags
-    import dns.message
-    import dns.rcode
-
-    kinds, operands, port = ["A", "AAAA"], [], 53
-    for argument in process.argv[1:]:
-        if not argument.startswith("-"):
-            operands.append(argument)
-            continue
-        name, _, value = argument[1:].partition("=")
-        if name in ("type", "q", "querytype", "query", "ty", "t"):
-            kinds = [value.upper()]
-        elif name == "port" and value.isdigit():
-            port = int(value)
-    if not operands:
-        process.error("nslookup: usage: nslookup [-opt ...] host [server]\n")
-        return 1
-    host = operands[0]
-    config = read_config(process)
-    request = _Request(server=operands[1] if len(operands) > 1 else "", port=port)
-    servers = await _servers(process, request)
-    if servers is None:
-        process.write(f"nslookup: couldn't get address for '{request.server}': not found\n")
-        return 1
-    client = Client(process, port)
-    try:
-        names, kinds = [reverse_name(parse_ip(host)) + "."], ["PTR"]
-        is_reverse = True
-    except ValueError:
-        names, is_reverse = config.candidates(host), False
-    found: list[dns.message.Message] = []
-    answered = ""
-    for name in names:
-        found = []
-        answered = name
-        for kind in kinds:
-            try:
-                result = await client.ask(servers, dns.message.make_query(name, kind, id=_draw(process)))
-            except (dns.exception.DNSException, UnicodeError):
-                process.write(f"nslookup: '{host}' is not a legal IDNA2008 name\n")
-                return 1
-            if result is None:
-                process.write("".join(f";; {trouble}\n" for trouble in client.troubles))
-                process.write(";; no servers could be reached\n\n")
-                return 1
-            found.append(result[0])
-            if result[0].rcode() != dns.rcode.NOERROR:
-                break
-        if found[0].rcode() == dns.rcode.NOERROR:
-            break
-    if not is_reverse:
-        process.write(f"Server:\t\t{request.server or client.server}\nAddress:\t{client.server}#{port}\n\n")
-    first = found[0]
-    if first.rcode() != dns.rcode.NOERROR:
-        shown = answered.rstrip(".") if is_reverse or len(names) == 1 else host
-        process.write(f"** server can't find {shown}: {dns.rcode.to_text(first.rcode())}\n\n")
-        return 1
-    lines = [line for answer in found for rrset in answer.answer for line in _nslookup_lines(rrset)]
-    if not lines:
-        process.write(f"*** Can't find {host}: No answer\n\n")
-        return 0
-    if not first.flags & dns.flags.AA and not is_reverse:
-        process.write("Non-authoritative answer:\n")
-    process.write("".join(lines) + "\n")
-    return 0
-
-
-def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
-    kind, name = _kind(rrset.rdtype), rrset.name.to_text(omit_final_dot=True)
-    lines: list[str] = []
-    for record in rrset:
-        if kind in ("A", "AAAA"):
-            lines.append(f"Name:\t{name}\nAddress: {record.to_text()}\n")
-        elif kind == "PTR":
-            lines.append(f"{name}\tname = {record.to_text()}\n")
-        elif kind == "CNAME":
-            lines.append(f"{name}\tcanonical name = {record.to_text()}\n")
-        elif kind == "MX":
-            lines.append(f"{name}\tmail exchanger = {record.to_text()}\n")
-        else:
-            lines.append(f"{name}\t{'text' if kind == 'TXT' else kind.lower()} = {record.to_text()}\n")
-    return lines
-
-
-async def host(process: Process) -> int:
-    """Run bind's `host NAME [SERVER]`."""
-    import dns.exception
-    import dns.message
-    import dns.rcode
-
-    operands = [argument for argument in process.argv[1:] if not argument.startswith("-")]
-    if not operands:
-        process.error(
-            "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] [-W time] [-R number] hostname [server]\n"
-        )
-        return 1
-    name = operands[0]
-    servers = await _servers(process, _Request(server=operands[1] if len(operands) > 1 else ""))
-    if servers is None:
-        process.write(f"host: couldn't get address for '{operands[1]}': not found\n")
-        return 1
-    client = Client(process, tries=2)
-    try:
-        asked, kinds = reverse_name(parse_ip(name)), ["PTR"]
-    except ValueError:
-        asked, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
-    for kind in kinds:
-        try:
-            found = await client.ask(servers, dns.message.make_query(asked + ".", kind, id=_draw(process)))
-        except (dns.exception.DNSException, UnicodeError):
-            return 1
-        if found is None:
-            process.write(
-                "".join(f";; {trouble}\n" for trouble in client.troubles) + ";; no servers could be reached\n"
-            )
-            return 1
-        if found[0].rcode() != dns.rcode.NOERROR:
-            code = found[0].rcode()
-            process.write(f"Host {asked} not found: {int(code)}({dns.rcode.to_text(code)})\n")
-            return 1
-        words = {
-            "A": "has address",
-            "AAAA": "has IPv6 address",
-            "MX": "mail is handled by",
-            "PTR": "domain name pointer",
-        }
-        for rrset in found[0].answer:
-            owner = rrset.name.to_text(omit_final_dot=True)
-            verb = words.get(_kind(rrset.rdtype), "is an alias for")
-            process.write("".join(f"{owner} {verb} {record.to_text()}\n" for record in rrset))
-    return 0
+    return [_columns(name, str(rrset.ttl), "IN", type_name(rrset.rdtype), record.to_text()) for record in rrset]
