@@ -78,17 +78,14 @@ class BroadcastQueue:
             return []
         most = self._limit()
         tiers = self._tiers
-        used = 0
+        free = limit - overhead
         taken: list[_Place] = []
         for transmits in sorted(tiers):
             tier = tiers[transmits]
-            while tier and (free := limit - used - overhead) > 0:
-                # Entries of one network are alike in size: most often the first one fits.
-                at = -1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1
-                if at < 0 and tier[-1][0] > free:
-                    break
-                place = tier.pop(at)
-                used += overhead + place[0]
+            while tier and tier[0][0] <= free:
+                # Entries of one network are alike in size: most often the longest one fits.
+                place = tier.pop(-1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1)
+                free -= overhead + place[0]
                 taken.append(place)
             if not tier:
                 del tiers[transmits]

@@ -396,10 +396,13 @@ class NetworkDB:
             # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
             version = part.version
             tables = networks.get(part.network)
-            if tables is None or not tables.has(version):
-                self.handle_table_event(part, is_bulk=False)
-            elif version.ltime >= self.table_clock and version.owner != own:
-                self.table_clock = version.ltime + 1
+            if tables is not None:
+                code, number, codes = version.code, version.slot.number, tables.view.codes
+                if code and number < len(codes) and codes[number] == code:
+                    if version.ltime >= self.table_clock and version.owner != own:
+                        self.table_clock = version.ltime + 1
+                    continue
+            self.handle_table_event(part, is_bulk=False)
 
     def receive_stream(self, message: Any) -> None:
         """Take a message that came over TCP."""
