@@ -20,7 +20,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
-_PATIENCE_S, _SHORT_PATIENCE_S = 1.0, 0.3
+_PATIENCE_S, _SHORT_PATIENCE_S = 1.0, 0.8
 #: Seconds of virtual time without output for which the client that started a container and reads its log is waited for.
 _SILENCE_S = 60
 _HEALTH_STEP_S = 0.5
