@@ -222,19 +222,79 @@ def _show(walk: Trace, *, verbose: bool) -> None:
 @_lab_options
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST[:PORT]")
+@click.option("--fixes", is_flag=True, help="Try on a copy what would make it work, and show what did.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def explain(context: click.Context, lab: Lab, source: str, destination: str, as_json: bool) -> None:
+def explain(context: click.Context, lab: Lab, source: str, destination: str, fixes: bool, as_json: bool) -> None:
     """Tell whether SRC reaches DST, and the one thing that decides it. Exits as `trace` does.
 
     \b
         cnmsim explain compose.yml web db:5432
+        cnmsim explain compose.yml web db:5432 --fixes
         cnmsim explain --dir DIR web db:5432    (in the lab that `cnmsim serve` serves there)
     """  # noqa: D301 - click's own mark
     with _progress(f"{source} → {destination}"):
         found = lab.explain(source, destination)
-    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
+        working = found.fixes if fixes else ()
+    if as_json:
+        shown = found.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        click.echo(str(found))
+        for fix in working:
+            click.echo(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
+        if fixes and not working and not found.reachable:
+            click.echo("\nnothing that was tried works")
     context.exit(0 if found.reachable else 1)
+
+
+@cli.command()
+@click.argument("file", type=_FILE)
+@click.option("-f", "--file", "more", type=_FILE, multiple=True, help="A further file, merged over FILE.")
+@click.option("--stack", is_flag=True, help="FILE is a stack: deploy it to a swarm of three managers.")
+@click.option(
+    "--managers", type=click.IntRange(min=1), default=3, show_default=True, help="Of the swarm with --stack."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Of the swarm with --stack."
+)
+@click.option("--engine", metavar="VERSION", help="Release of Docker to simulate (26.1.5, 28.5.2, 29.7.2).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(
+    context: click.Context, file: Path, more: tuple[Path, ...], stack: bool, managers: int, workers: int,
+    engine: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """List latent faults of a lab, a Compose file or (with --stack) a stack file, the worst first.
+
+    Exit status: 0 if there are none or only notes, 1 if there are warnings or errors, 2 if FILE is wrong.
+
+    \b
+        cnmsim doctor compose.yml
+        cnmsim doctor --stack stack.yml --managers 1 --workers 4
+    """  # noqa: D301 - click's own mark
+    try:
+        if stack:
+            from cnmsim.lab.lab import DEFAULT_RELEASE
+            from cnmsim.lab.stack.world import stack_lab
+
+            with _progress(f"deploying {file.name}"):
+                lab = stack_lab(
+                    (file, *more),
+                    managers=managers,
+                    workers=workers,
+                    env=os.environ,
+                    engine=engine or DEFAULT_RELEASE,
+                )
+        else:
+            lab = _load((file, *more), engine, None, (), ())
+        found = lab.doctor()
+    except CnmsimError as error:
+        _fail(error.message if not isinstance(error, FileError) else str(error))
+    except (OSError, TimeoutError) as error:
+        _fail(str(error))
+    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
+    context.exit(0 if found else 1)
 
 
 @cli.command("ls")

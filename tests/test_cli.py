@@ -149,3 +149,47 @@ def test_a_folder_stands_for_the_compose_file_in_it(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert _run("trace", str(empty), "ask", "web:80").exit_code == 2
+
+
+def test_the_doctor_looks_a_compose_file_over(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text('services:\n  db: {image: postgres, ports: ["5432:5432"]}\n', encoding="utf-8")
+    result = _run("doctor", str(file))
+    assert result.exit_code == 1, result.output
+    assert "warning [published-to-all] docker: container" in result.stdout
+    assert json.loads(_run("doctor", str(file), "--json").stdout)[0]["kind"] == "published-to-all"
+    file.write_text('services:\n  db: {image: postgres, ports: ["127.0.0.1:5432:5432"]}\n', encoding="utf-8")
+    result = _run("doctor", str(file))
+    assert (result.exit_code, result.stdout) == (0, "nothing found\n")
+
+
+def test_the_doctor_deploys_a_stack_to_look_it_over(tmp_path: Path) -> None:
+    file = tmp_path / "stack.yml"
+    file.write_text('services:\n  web: {image: nginx, ports: ["8080:80"], deploy: {replicas: 2}}\n', encoding="utf-8")
+    assert _run("doctor", "--stack", str(file)).exit_code == 0
+    result = _run("doctor", "--stack", str(file), "--managers", "2")
+    assert result.exit_code == 1
+    assert "[quorum] swarm of node1, node2" in result.stdout
+
+
+def test_a_file_that_the_doctor_cannot_read_exits_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text("services:\n  web: {imagine: nginx}\n", encoding="utf-8")
+    for words in (("doctor", str(file)), ("doctor", "--stack", str(file))):
+        result = _run(*words)
+        assert result.exit_code == 2
+        assert "imagine" in result.stderr
+
+
+def test_explain_shows_fixes_that_were_tried(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(
+        "services:\n  web: {image: nginx, networks: [a]}\n  db: {image: postgres, networks: [b]}\nnetworks: {a: , b: }\n",
+        encoding="utf-8",
+    )
+    result = _run("explain", str(file), "web", "db:5432", "--fixes")
+    assert result.exit_code == 1
+    assert "works: attach both to one network" in result.stdout
+    assert "docker$ docker network connect" in result.stdout
+    shown = json.loads(_run("explain", str(file), "web", "db:5432", "--fixes", "--json").stdout)
+    assert shown["fixes"][0]["was_tried"] is True

@@ -6,6 +6,7 @@ snooping are not modelled: every group frame is flooded.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -20,6 +21,8 @@ from cnmsim.kernel.packet import MalformedPacketError, Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
+#: Port numbers have ten bits, and 0 is none (net/bridge/br_private.h, BR_MAX_PORTS).
+MAX_PORTS = 1023
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
@@ -69,12 +72,15 @@ class Bridge(Device):
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
         """Enslave a device.
 
-        Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge.
+        Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge, and
+        `OSError(EXFULL)` where all port numbers are in use.
         """
         if device.master is not None or (device.stack is not None and device.stack.port is not None):
             raise OSError(16, "Device or resource busy")
         if isinstance(device, Bridge):
             raise OSError(40, "Too many levels of symbolic links")
+        if len(self.ports) >= MAX_PORTS:
+            raise OSError(errno.EXFULL, "Exchange full")
         port = BridgePort(device, hairpin)
         self.ports[device] = port
         device.master = self

@@ -64,8 +64,18 @@ class Fix:
             settle()
         return explain(there, self.question.source, self.question.destination, self.question.service)
 
+    def to_json(self) -> dict[str, Any]:
+        """Give it as plain values."""
+        asked = {
+            "source": self.question.source,
+            "destination": self.question.destination,
+            "service": self.question.service,
+        }
+        return {"text": self.text, "commands": list(self.commands), "question": asked, "was_tried": self.was_tried}
+
     def __str__(self) -> str:
-        return "\n".join([self.text, *(f"  {command}" for command in self.commands)])
+        asked = [] if self.changes else [f"  ask {self.question.destination} {self.question.service}"]
+        return "\n".join([self.text, *asked, *(f"  {command}" for command in self.commands)])
 
 
 def copy_of(lab: Any) -> Any:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import Prefix, format_ip
+from cnmsim.kernel.bridge import Bridge
 from cnmsim.observe.asking import LabView
 from cnmsim.observe.doctor.ward import Ward
 
@@ -124,6 +125,18 @@ def _address_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, s
     return None
 
 
+def _bridge_full(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+    del asked
+    for host in ward.docker_hosts:
+        bridge = host.namespace.devices.get(found.group(1))
+        if isinstance(bridge, Bridge):
+            return (
+                f"{bridge.name} of {host.name} has {len(bridge.ports):,} ports, and the kernel gives a bridge no more",
+                "spread the containers over more networks",
+            )
+    return None
+
+
 def _needs_subnet(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del ward, found, asked
     return (
@@ -140,5 +153,6 @@ _WHY: tuple[tuple[str, _Why], ...] = (
     (r"Pool overlaps with other one", _overlaps),
     (r"network (\S+) (?:id \S+ )?has active endpoints", _in_use),
     (r"Address already in use", _address_taken),
+    (r"to bridge (\S+) failed: exchange full", _bridge_full),
     (r"user (?:specified|configured) .*subnet|user configured subnets", _needs_subnet),
 )

@@ -165,6 +165,15 @@ def single_replica(ill: bool) -> Lab:
     return lab
 
 
+def database_service(ill: bool) -> Lab:
+    lab = _swarm()
+    engine = lab.host("node1").docker
+    assert engine is not None
+    engine.services.create("postgres", name="db", ports={5432: 5432} if ill else {})
+    lab.settle()
+    return lab
+
+
 def _blocked(rule: str) -> Build:
     def build(ill: bool) -> Lab:
         lab = _swarm()
@@ -222,6 +231,7 @@ def tunnel_mtu(ill: bool) -> Lab:
             overlay_on_host_subnet, "overlay-on-host-subnet", Severity.ERROR, "network app",
             "its subnet 10.1.0.0/24 overlaps 10.1.0.0/24 of node1 eth0",
         ),
+        (database_service, "published-to-all", Severity.WARNING, "service db", "port 5432 (PostgreSQL)"),
         (single_replica, "single-point", Severity.NOTE, "service web", "has one replica"),
         (_blocked("-p udp --dport 4789"), "port-blocked", Severity.ERROR, "node1 to node2", "UDP port 4789"),
         (_blocked("-p udp --dport 7946"), "port-blocked", Severity.ERROR, "node1 to node2", "UDP port 7946"),

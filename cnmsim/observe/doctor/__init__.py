@@ -20,6 +20,7 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     hosts.bridge_filter,
     hosts.sizes,
     ports.published,
+    ports.published_services,
     ports.proxied,
     clusters.quorum,
     clusters.overlay_subnets,

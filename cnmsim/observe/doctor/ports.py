@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Ward
 from cnmsim.observe.stations import Published, Station
+from cnmsim.observe.swarms import ports_of
 
 #: Ports of services that are seldom meant for everybody.
 _PRIVATE = {
@@ -41,6 +42,19 @@ def published(ward: Ward) -> Iterator[Fault]:
                         f"port {item.host_port} ({_PRIVATE[item.port]}) is published on all addresses of {host.name}",
                         f"publish it on 127.0.0.1 (-p 127.0.0.1:{item.host_port}:{item.port}), or not at all: containers of one "
                         "network need no published ports",
+                    )  # fmt: skip
+
+
+def published_services(ward: Ward) -> Iterator[Fault]:
+    """Find services on the ports of all nodes that are seldom meant for everybody."""
+    for swarm in ward.directory.swarms:
+        for service in swarm.store.services:
+            for item in ports_of(service):
+                if item.target_port in _PRIVATE:
+                    yield Fault(
+                        Severity.WARNING, "published-to-all", f"service {service.name}",
+                        f"port {item.published_port} ({_PRIVATE[item.target_port]}) is published on all addresses of every node",
+                        "leave it unpublished: services of one network need no published ports",
                     )  # fmt: skip
 
 

@@ -169,8 +169,12 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Enslave the host end of a cable and set it up."""
-    bridge.add_port(device, hairpin=hairpin)
+    """Enslave the host end of a cable and set it up. Raises `SystemFault` if the bridge takes no more ports."""
+    try:
+        bridge.add_port(device, hairpin=hairpin)
+    except OSError as error:
+        text = (error.strerror or str(error)).lower()
+        raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: {text}") from None
     device.set_up()
 
 
