@@ -206,7 +206,8 @@ def html_table(hops: Sequence[Hop]) -> str:
         body.append(f'<tr><td colspan="6" style="{_CELL};font-weight:bold;padding-top:8px">{title}</td></tr>')
         for row in section.rows:
             colour = _COLOURS.get(row.step, "transparent")
-            cells = "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row.cells)
+            first = f'<td style="{_CELL};white-space:nowrap">{escape(row.cells[0])}</td>'
+            cells = first + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row.cells[1:])
             body.append(f'<tr style="background:{colour}">{cells}</tr>')
     return (
         '<table style="border-collapse:collapse;margin:4px 0"><thead><tr style="background:transparent">'

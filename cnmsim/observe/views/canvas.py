@@ -26,7 +26,11 @@ def render(layout: Layout, title: str, under: str = "", over: str = "", *, stand
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="{safe(SANS)}" font-size="12" role="img" fill="currentColor"'
-        + ("" if standalone else ' style="max-width:none"')
+        + (
+            ""
+            if standalone
+            else f' style="width:min({width}px,max(100%,{round(width * 0.62)}px));max-width:none;height:auto"'
+        )
         + f"><title>{safe(title)}</title>",
     ]
     if standalone:

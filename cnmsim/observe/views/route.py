@@ -131,14 +131,8 @@ def _with_badges(waypoints: tuple[Waypoint, ...]) -> Track:
             numbers.setdefault(each.badge, []).append(each.number)
     texts = {point: ranges(found) for point, found in numbers.items()}
     lost = next((each for each in reversed(waypoints) if each.hop.is_loss and each.badge in texts), None)
-    taken = next(
-        (
-            each
-            for each in waypoints
-            if each.hop.step is Step.DELIVERED and not each.is_answer and each.badge in texts
-        ),
-        None,
-    )
+    heard = (each for each in reversed(waypoints) if each.hop.step is Step.DELIVERED and not each.is_answer)
+    taken = next((each for each in heard if each.badge in texts and not each.hop.packet.startswith("DNS ")), None)
     return Track(
         waypoints, tuple(texts.items()), lost is not None,
         texts.get(lost.badge, "") if lost is not None and lost.badge is not None else "",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
 
+#: Letters that a network's second line has room for.
+_DETAIL = 26
+
 #: A place and a device in it: what a hop names, made unique by its host.
 Key = tuple[str, str, str]
 
@@ -224,7 +227,9 @@ def _bridge_bus(host: str, space: NetworkNamespace, bridge: Bridge, names: dict[
     tunnel = next((port for port in bridge.ports if isinstance(port, Vxlan)), None)
     overlay = space.name.removeprefix(f"{host}: overlay ") if space.name != host else ""
     name = overlay or names.get(bridge.name, bridge.name)
-    detail = _addresses(bridge) if name == bridge.name else _device_text(bridge)
+    detail = (
+        _addresses(bridge) if name == bridge.name or len(_device_text(bridge)) > _DETAIL else _device_text(bridge)
+    )
     if tunnel is None:
         return Bus(key, name, detail, is_routed=space.name == host and bool(bridge.addresses))
     return Bus(key, name, detail, (host, space.name, tunnel.name), tunnel.vni)
