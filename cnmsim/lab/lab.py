@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.notices import Notice
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
-    from cnmsim.observe import Capture, Checkup, Explanation, Reachability, Trace
+    from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
     from cnmsim.observe.refusals import Refusal
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
@@ -447,12 +447,29 @@ class Lab:
         return doctor(self)
 
     def reachability(
-        self, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",)
+        self,
+        sources: Sequence[object] | None = None,
+        *,
+        protocols: Sequence[str] = ("tcp",),
+        protocol: str | None = None,
+        port: int | None = None,
     ) -> Reachability:
-        """Probe from every container (or `sources`) to everything containers listen on."""
+        """Find out who reaches what: from every container (or `sources`) to everything containers listen on by `protocols`.
+
+        With `port`, every container is asked at that port of `protocol`, whether it listens or not; `protocol="icmp"` pings. One
+        real probe answers for all pairs that no rule, route, socket or bridge tells apart. Raises `InvalidParameter` for an
+        unknown protocol, `NotFound` or `Conflict` for an unknown or ambiguous source.
+        """
         from cnmsim.observe import reachability
 
-        return reachability(self, sources, protocols=protocols)
+        return reachability(self, sources, protocols=protocols, protocol=protocol, port=port)
+
+    def diff(self, other: Lab, **options: Any) -> Difference:
+        """Tell which pairs reach each other in this lab and not in `other`, or the other way round; `options` are those of `reachability`.
+
+        Two edits of a Compose file, two engine releases, a lab and its fork: containers are the same if their names are.
+        """
+        return self.reachability(**options).diff(other.reachability(**options))
 
     def capture(self, *patterns: str) -> Capture:
         """Begin to capture at the devices that fit `patterns`, such as `"router:eth0"`; with none, at all."""

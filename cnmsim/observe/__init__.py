@@ -4,9 +4,10 @@ from cnmsim.observe.asking import capture, directory_of, trace
 from cnmsim.observe.capture import Capture
 from cnmsim.observe.doctor import Checkup, Fault, Severity, doctor
 from cnmsim.observe.drawing import to_dot, to_mermaid
-from cnmsim.observe.explain import Explanation, Reachability, explain, reachability
+from cnmsim.observe.explain import Explanation, explain
 from cnmsim.observe.fixes import Fix
 from cnmsim.observe.hops import Hop
+from cnmsim.observe.reachability import Difference, Reachability, reachability
 from cnmsim.observe.stations import Directory, Station
 from cnmsim.observe.target import Target
 from cnmsim.observe.trace import Trace
@@ -16,6 +17,7 @@ from cnmsim.observe.watching import watch
 __all__ = [
     "Capture",
     "Checkup",
+    "Difference",
     "Directory",
     "Explanation",
     "Fault",

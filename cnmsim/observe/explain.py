@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
-from importlib import import_module
 from typing import Any
 
 from attrs import field, frozen
@@ -16,7 +14,6 @@ from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.remedies import Suspect, remedies
 from cnmsim.observe.resolvconf import resolv_conf_facts
 from cnmsim.observe.stations import Directory, Station, shared_networks
-from cnmsim.observe.table import html_grid, plain_grid
 from cnmsim.observe.target import Target
 from cnmsim.observe.trace import Trace
 from cnmsim.observe.verdict import Verdict
@@ -201,64 +198,3 @@ def _networks_fact(station: Station) -> str:
         for item in station.attachments
     ]
     return f"{station.name} is on {', '.join(texts)}"
-
-
-@frozen
-class Reachability:
-    """Who reaches what: `sources` by `services`, every cell found by real packets.
-
-    `services` are (station, address, port, protocol); `cells[source, service]` is the finding's trace.
-    """
-
-    sources: tuple[str, ...]
-    services: tuple[str, ...]
-    cells: dict[tuple[str, str], Trace]
-
-    def __getitem__(self, key: tuple[str, str]) -> Trace:
-        return self.cells[key]
-
-    def _rows(self) -> list[list[str]]:
-        return [[source, *(self._cell(source, service) for service in self.services)] for source in self.sources]
-
-    def _cell(self, source: str, service: str) -> str:
-        verdict = self.cells[source, service].verdict
-        return verdict.value if verdict else "-"
-
-    def __str__(self) -> str:
-        return plain_grid(("FROM \\ TO", *self.services), self._rows())
-
-    def _repr_html_(self) -> str:
-        return html_grid(("from \\ to", *self.services), self._rows())
-
-    def to_frame(self) -> Any:
-        """Give the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""
-        return import_module("pandas").DataFrame(
-            [row[1:] for row in self._rows()], index=self.sources, columns=self.services
-        )
-
-
-def reachability(
-    lab: LabView, sources: Sequence[object] | None = None, *, protocols: Sequence[str] = ("tcp",),
-    timeout_s: float = 1.0,
-) -> Reachability:  # fmt: skip
-    """Probe from every container (or `sources`) to every container's listener of `protocols`, by address.
-
-    A listener on 127.0.0.1 only is left out: nobody else can reach it.
-    """
-    directory = directory_of(lab)
-    everyone = [station for station in directory.stations if station.is_container]
-    askers = [station_of(directory, source) for source in sources] if sources is not None else everyone
-    services: dict[str, tuple[Station, Target]] = {}
-    for station in everyone:
-        for item in station.services:
-            if item.protocol in protocols and not item.is_loopback_only and station.addresses:
-                target = Target(station.name, item.port, item.protocol)
-                services.setdefault(str(target), (station, target))
-    cells = {
-        (asker.name, name): ask(
-            directory, asker, target, address=address_towards(asker, station), timeout_s=timeout_s
-        )
-        for asker in askers
-        for name, (station, target) in services.items()
-    }
-    return Reachability(tuple(asker.name for asker in askers), tuple(services), cells)
