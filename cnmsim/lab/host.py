@@ -12,14 +12,16 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.files import Pipe
-from cnmsim.underlay import PlainHost
+from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
+    from cnmsim.engine.power import Remembered
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
     from cnmsim.underlay.interface import HostInterface
+    from cnmsim.underlay.segment import Attachment
 
 #: The exit status that says a command was ended because its time was up (coreutils `timeout`).
 TIMED_OUT = 124
@@ -43,6 +45,15 @@ class ExecResult:
         return self.status == 0
 
 
+@frozen(eq=False)
+class _Dark:
+    """What waits for power to come back: cables, the engine, and what that remembers."""
+
+    plugs: tuple[tuple[Segment, Attachment], ...]
+    docker: Engine | None
+    remembered: Remembered | None
+
+
 @define(eq=False)
 class Host:
     """One host of a lab. `docker` is its engine in docker-py's words, or `None` for a plain machine."""
@@ -52,6 +63,48 @@ class Host:
     docker: Engine | None = field(default=None, repr=False)
     #: Where the Engine API of this host is open, while it is.
     socket: Path | None = field(default=None, repr=False, init=False)
+
+    _dark: _Dark | None = field(default=None, repr=False, init=False)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has power."""
+        return self._dark is None
+
+    def power_off(self) -> None:
+        """Take its power: it falls silent at this instant, and all its programs are gone. `docker` is `None` meanwhile.
+
+        What was set on it by `ip`, `iptables` and `sysctl` is there again with power, as if it were in its boot scripts;
+        connections, neighbours and programs started by hand are not.
+        """
+        if self._dark is not None:
+            return
+        plugs = [
+            (each.medium, each.medium.pull(each)) for each in self.interfaces if isinstance(each.medium, Segment)
+        ]
+        remembered = None
+        if self.docker is not None:
+            from cnmsim.engine.power import lose_power
+
+            remembered = lose_power(self.docker)
+        self.plain.lose_power()
+        self._dark = _Dark(tuple(plugs), self.docker, remembered)
+        self.docker = None
+
+    def power_on(self) -> None:
+        """Give it power again: its services start, and its engine goes on with what is on the disk."""
+        dark, self._dark = self._dark, None
+        if dark is None:
+            return
+        for segment, attachment in dark.plugs:
+            if attachment.station.medium is None:
+                segment.plug_again(attachment)
+        self.plain.start_services()
+        self.docker = dark.docker
+        if self.docker is not None and dark.remembered is not None:
+            from cnmsim.engine.power import regain_power
+
+            regain_power(self.docker, dark.remembered)
 
     @property
     def name(self) -> str:

@@ -69,6 +69,14 @@ class Agent:
         self.worker.begin_again()
         self.begin()
 
+    def halt(self) -> None:
+        """Stop short, as a machine does that loses power."""
+        for each in (self._task, self._reporting):
+            if each is not None:
+                each.cancel()
+        self._end_session()
+        self.worker.halt()
+
     async def stop(self) -> None:
         """End the session and give up every task."""
         if self._task is not None:

@@ -112,8 +112,14 @@ class TaskManager:
 
     def begin_again(self) -> None:
         """Set to work where the task stands; the present operation has gone."""
-        self._operation = None
+        self._operation, self._is_closed = None, False
         self._pump()
+
+    def halt(self) -> None:
+        """Stop short, as a machine does that loses power."""
+        self._is_closed = True
+        if self._operation is not None:
+            self._operation.cancel()
 
     def update(self, task: Task) -> None:
         """Take a changed task. Only a further desired state counts; what is being done is cut short for it."""

@@ -136,6 +136,25 @@ class SwarmNode:
             self.agent.begin_again()
             self._spawn(self._keep_certificate())
 
+    def halt(self) -> None:
+        """Stop short, as a machine does that loses power; `resume` goes on."""
+        tasks, self._tasks, self._changing_role = self._tasks, [], None
+        for task in tasks:
+            task.cancel()
+        self.agent.halt()
+        if self.managing is not None:
+            self.managing.stop()
+
+    def resume(self) -> None:
+        """Go on as the node that it was, by what is on its disk: certificate, managers, and a manager's log."""
+        if not self.ready.is_done:
+            self.begin()
+            return
+        if self.managing is not None:
+            self.managing.begin(self.config.listen)
+        self.agent.begin_again()
+        self._spawn(self._keep_certificate())
+
     def _spawn(self, coroutine: Any) -> None:
         self._tasks = [each for each in self._tasks if not each.is_done]
         self._tasks.append(Task(self.clock, coroutine))

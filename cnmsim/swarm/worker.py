@@ -95,6 +95,11 @@ class Worker:
         for manager in self._managers.values():
             manager.begin_again()
 
+    def halt(self) -> None:
+        """Stop short with every task."""
+        for manager in self._managers.values():
+            manager.halt()
+
     async def stop(self) -> None:
         """Give every task up: nothing of them stays on this node."""
         managers, self._managers = list(self._managers.values()), {}

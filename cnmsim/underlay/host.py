@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: What a web server of a lab says at `/`, and what it runs at `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
 WHOAMI = b"#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\necho \"host=$(hostname) client=$REMOTE_ADDR\"\n"
+#: Processes whose work is simulated outside of them.
+_DAEMONS = frozenset({"dockerd"})
 _WEB_COMMAND = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
 
@@ -120,7 +122,7 @@ class PlainHost:
             interface.set_up()
         for gateway in self.spec.gateways:
             namespace.add_route(self._default_route(gateway))
-        self._start_services()
+        self.start_services()
 
     def _default_route(self, gateway: Address) -> Route:
         number = self.spec._interface_towards(gateway)
@@ -130,7 +132,19 @@ class PlainHost:
         metric = 1024 if everywhere.family == 6 else 0  # what `ip route add` gives (IP6_RT_PRIO_USER)
         return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
 
-    def _start_services(self) -> None:
+    def lose_power(self) -> None:
+        """End every process but the daemons of whoever simulates them, and forget what only memory held."""
+        for process in list(self.machine.processes.values()):
+            if process.parent is None and process.name not in _DAEMONS:
+                process.kill(9)
+        self.services.clear()
+        root = self.machine.root
+        root.netfilter.conntrack.flush()
+        for entry in root.neighbours.entries():
+            root.neighbours.remove(entry.device, entry.address)
+
+    def start_services(self) -> None:
+        """Start what runs on the host by itself."""
         if self.spec.zone is not None:
             self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
         if self.spec.serves_web and self._web_server is not None:

@@ -1,0 +1,89 @@
+"""What becomes of an engine when its host loses power, and when it is back.
+
+Nothing is said to anybody: containers end as in a crash (the daemon finds them dead and notes exit code 255), the node of a swarm
+falls silent. Back again, containers are started as their restart policies say, those with `--rm` are gone, and the node calls
+its managers as the node that it was; the tasks it ran have failed. Source: moby `daemon/daemon.go` (`restore`), `daemon/monitor.go`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.engine.container import Container
+from cnmsim.engine.state import ContainerState
+from cnmsim.errors import EngineError
+from cnmsim.kernel.task import Task
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.cluster import Cluster
+    from cnmsim.engine.engine import Engine
+
+#: What `docker ps` shows of a container that died with its host.
+_EXIT_CODE = 255
+_SIGKILL = 9
+
+
+@frozen
+class Remembered:
+    """What is on the host's disk and counts when power is back: containers to be started, the node of a swarm."""
+
+    starting: tuple[Container, ...]
+    cluster: Cluster | None
+
+
+def lose_power(engine: Engine) -> Remembered:
+    """Stop all that runs, at this instant. The host's cables are to be pulled before: what is said must not be heard."""
+    cluster = engine.cluster if engine.controller.cluster is not None else None
+    if cluster is not None and cluster.node is not None:
+        cluster.node.halt()
+    starting = tuple(each for each in engine.store if _is_to_start(each))
+    for container in list(engine.store):
+        _die(engine, container)
+    if cluster is not None:
+        cluster.executor.networks.forget()
+        engine.controller.agent_stop()
+        cluster.executor.networks.release_ingress()
+        engine.controller.cluster = None
+    return Remembered(starting, cluster)
+
+
+def _is_to_start(container: Container) -> bool:
+    policy = container.restarts.policy
+    is_up = container.is_running or container.state is ContainerState.RESTARTING
+    return container.has_been_started and (policy == "always" or (policy == "unless-stopped" and is_up))
+
+
+def _die(engine: Engine, container: Container) -> None:
+    before, container.was_stopped = container.was_stopped, True  # or its restart policy would act on it
+    if container.process is not None:
+        container.process.kill(_SIGKILL)
+        container.exit_code = _EXIT_CODE
+    if container.state is ContainerState.RESTARTING:
+        return  # given up when its pause is over
+    container.was_stopped = before
+    if container.host_config["AutoRemove"] and container.name:
+        with suppress(EngineError):
+            engine.lifecycle.remove(container, force=True, volumes=True)
+
+
+def regain_power(engine: Engine, remembered: Remembered) -> None:
+    """Go on with what is on the disk."""
+    cluster = remembered.cluster
+    if cluster is not None and cluster.node is not None:
+        engine.controller.cluster = cluster
+        cluster.node.resume()
+    for container in remembered.starting:
+        if engine.store.find(container.id) is not None:
+            Task(engine.clock, _start(engine, container))
+
+
+async def _start(engine: Engine, container: Container) -> None:
+    # As in a daemon that starts, a failure is noted in the container's state and stops nothing else.
+    with suppress(EngineError):
+        if engine.networking.unattached(container):
+            await engine.lifecycle.start_attached(container)
+        else:
+            engine.lifecycle.start(container)
