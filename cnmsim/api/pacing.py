@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.task import Future
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _SLICE_S = 0.01
 _LONGEST_NAP_S = 0.25
 _AHEAD_NS = 1_000_000
@@ -92,7 +94,13 @@ class Pacer:
     async def run(self) -> None:
         """Drive the clock until cancelled."""
         while True:
-            nap = self._advance_fast() if self.fast else self._advance_real()
+            try:
+                nap = self._advance_fast() if self.fast else self._advance_real()
+            except Exception:  # noqa: BLE001 - one piece of the lab's work that fails must not stop the lab; it is logged
+                _log.exception(
+                    "work of the lab failed at %.6f s; the lab goes on without it", self.clock.now_ns / 1e9
+                )
+                nap = 0
             if nap == 0:
                 await asyncio.sleep(0)
                 continue

@@ -44,15 +44,22 @@ PHYSICAL = (
 )
 MULTI_HOST = (
     "ingress-plumbing",
+    "managers",
     "overlay-attachable",
+    "overlay-networks",
     "overlay-services-dns",
     "overlay-uber-net",
     "publish-mode-host",
     "routing-mesh",
+    "secrets-configs",
+    "service-lifecycle",
     "service-placement",
     "stack-deploy",
+    "stack-more",
     "swarm-basics",
     "swarm-errors",
+    "swarm-inspect",
+    "update-failure",
 )
 
 
