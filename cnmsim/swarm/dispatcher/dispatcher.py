@@ -1,7 +1,6 @@
 """The dispatcher of the manager that leads: it gives nodes their tasks and takes their reports.
 
-Reports are written to the store ten times a second, assignments go out a tenth of a second after the last change of a
-node's tasks. A node that is not heard from for three heartbeats is down, and after a day its tasks are orphaned.
+Assignments go out a tenth of a second after the last change of a node's tasks. A node that is not heard from for three heartbeats is down, and after a day its tasks are orphaned.
 Source: moby/swarmkit `manager/dispatcher/dispatcher.go`.
 """
 
@@ -13,31 +12,21 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.dispatcher.assignments import AssignmentSet
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage
+from cnmsim.swarm.dispatcher.reports import NodeUpdate, Reports
 from cnmsim.swarm.dispatcher.sessions import Session, Sessions, Stream
 from cnmsim.swarm.errors import NodeNotRegistered, RpcAborted, RpcPermissionDenied, RpcUnknown, SwarmError
 from cnmsim.swarm.objects import Cluster, Node, NodeDescription, NodeState, Task, TaskState, TaskStatus
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
-_BATCH_NS = NS // 10
 _BATCH_S = 0.1
 _BATCH_LIMIT = 100
 _ORPHAN_S = 24 * 3600.0
 _UNKNOWN_MESSAGE = 'Node moved to "unknown" state due to leadership change in cluster'
 
 OnClosed = Callable[[SwarmError], None]
-
-
-@define(eq=False)
-class _NodeUpdate:
-    """A node's new status, and its description where it told one."""
-
-    state: NodeState
-    message: str = ""
-    addr: str = ""
-    description: NodeDescription | None = None
 
 
 @define(eq=False)
@@ -83,12 +72,9 @@ class Dispatcher:
     new_id: Callable[[], str]
     manager_id: str = ""
     _sessions: Sessions = field(init=False)
+    _reports: Reports = field(init=False)
     _is_running: bool = field(default=False, init=False)
-    _started_ns: int = field(default=0, init=False)
     _watch: Watch | None = field(default=None, init=False)
-    _timer: Timer | None = field(default=None, init=False)
-    _task_updates: dict[str, TaskStatus] = field(factory=dict, init=False)
-    _node_updates: dict[str, _NodeUpdate] = field(factory=dict, init=False)
     _down: dict[str, Timer] = field(factory=dict, init=False)
     _assignments: dict[str, _Assignments] = field(factory=dict, init=False)
     _session_streams: dict[str, _SessionStream] = field(factory=dict, init=False)
@@ -96,13 +82,14 @@ class Dispatcher:
 
     def __attrs_post_init__(self) -> None:
         self._sessions = Sessions(self.store, self.random, self.new_id)
+        self._reports = Reports(self.store, self.manager_id, self._on_node_written)
 
     # ---- leading
 
     def start(self) -> None:
         """Take over: what nodes are doing is unknown until they register here."""
         self._is_running = True
-        self._started_ns = self.store.clock.now_ns
+        self._reports.start()
         unknown: list[Node] = []
         for node in self.store.nodes:
             if node.status.state is NodeState.DOWN:
@@ -123,13 +110,10 @@ class Dispatcher:
         self._is_running = False
         if self._watch is not None:
             self._watch.cancel()
-        for timer in (self._timer, *self._down.values()):
-            if timer is not None:
-                timer.cancel()
-        self._timer = None
+        self._reports.stop()
+        for timer in self._down.values():
+            timer.cancel()
         self._down.clear()
-        self._task_updates.clear()
-        self._node_updates.clear()
         self._sessions.clear(RpcAborted("node must disconnect"))
 
     def set_managers(self, managers: Iterable[ManagerPeer]) -> None:
@@ -167,16 +151,14 @@ class Dispatcher:
         timer = self._down.pop(node_id, None)
         if timer is not None:
             timer.cancel()
-        self._node_updates[node_id] = _NodeUpdate(NodeState.READY, "", address, description)
-        self._arm()
+        self._reports.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
         return session.id
 
     def update_description(self, node_id: str, session_id: str, description: NodeDescription, address: str) -> None:
         """Take a node's description anew, within a session that goes on. Raises as `heartbeat`."""
         self._check_running()
         self._sessions.get(node_id, session_id)
-        self._node_updates[node_id] = _NodeUpdate(NodeState.READY, "", address, description)
-        self._arm()
+        self._reports.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
 
     def heartbeat(self, node_id: str, session_id: str) -> float:
         """Take a heartbeat; give the seconds until the next one is expected.
@@ -197,7 +179,7 @@ class Dispatcher:
         self._check_running()
         session = self._sessions.get(node_id, session_id)
         opened = _SessionStream(
-            session, Stream(on_message, on_closed), on_message, is_waiting=node_id in self._node_updates
+            session, Stream(on_message, on_closed), on_message, is_waiting=self._reports.has_node(node_id)
         )
         self._keep(session, opened.stream, self._session_streams, opened)
         if not opened.is_waiting:
@@ -232,8 +214,7 @@ class Dispatcher:
         if any(task.node_id != node_id for task, _ in known):
             raise RpcPermissionDenied("cannot update a task not assigned this node")
         if known:
-            self._task_updates.update((task.id, status) for task, status in known)
-            self._arm()
+            self._reports.add_tasks((task.id, status) for task, status in known)
 
     def leave(self, node_id: str, session_id: str) -> None:
         """End the streams of a session, as when its connection breaks. The node is down when its time is over."""
@@ -257,43 +238,6 @@ class Dispatcher:
         session.streams.append(stream)
         streams[session.node_id] = opened
 
-    # ---- reports
-
-    def _arm(self) -> None:
-        if self._timer is None or not self._timer.is_pending:
-            since = (self.store.clock.now_ns - self._started_ns) % _BATCH_NS
-            self._timer = self.store.call_later((_BATCH_NS - since) / NS, self._write_updates)
-
-    def _write_updates(self) -> None:
-        tasks, self._task_updates = self._task_updates, {}
-        nodes, self._node_updates = self._node_updates, {}
-        changed_tasks = [task for each in tasks.items() if (task := self._reported(*each)) is not None]
-        changed_nodes = [node for each in nodes.items() if (node := self._updated(*each)) is not None]
-        if changed_tasks or changed_nodes:
-            self.store.update(lambda tx: _replace_all(tx, changed_tasks, changed_nodes))
-        for node_id in nodes:
-            opened = self._session_streams.get(node_id)
-            if opened is not None and opened.is_waiting:
-                opened.is_waiting = False
-                self._tell(opened)
-
-    def _reported(self, task_id: str, status: TaskStatus) -> Task | None:
-        task = self.store.tasks.get(task_id)
-        if task is None or task.state > status.state:
-            return None
-        applied = evolve(status, applied_by=self.manager_id, applied_ns=self.store.now_ns)
-        return evolve(task, status=applied)
-
-    def _updated(self, node_id: str, update: _NodeUpdate) -> Node | None:
-        node = self.store.nodes.get(node_id)
-        if node is None:
-            return None
-        status = evolve(node.status, state=update.state, message=update.message, addr=update.addr or node.status.addr)
-        description = update.description or node.description
-        if status == node.status and description == node.description:
-            return None
-        return evolve(node, status=status, description=description)
-
     # ---- nodes that are not heard from
 
     def _expirer(self, node_id: str, message: str) -> Callable[[], None]:
@@ -302,10 +246,7 @@ class Dispatcher:
     def _mark_down(self, node_id: str, message: str) -> None:
         if node_id in self.store.nodes:
             self._add_down(node_id)
-            before = self._node_updates.get(node_id)
-            description = before.description if before is not None else None
-            self._node_updates[node_id] = _NodeUpdate(NodeState.DOWN, message, "", description)
-            self._arm()
+            self._reports.add_node_down(node_id, message)
         self._sessions.remove(node_id)
 
     def _add_down(self, node_id: str) -> None:
@@ -391,6 +332,12 @@ class Dispatcher:
             )
         )
 
+    def _on_node_written(self, node_id: str) -> None:
+        opened = self._session_streams.get(node_id)
+        if opened is not None and opened.is_waiting:
+            opened.is_waiting = False
+            self._tell(opened)
+
     def _tell_all(self) -> None:
         for opened in list(self._session_streams.values()):
             if not opened.is_waiting:
@@ -411,10 +358,3 @@ class Dispatcher:
 
 def _unknown(node: Node) -> Node:
     return evolve(node, status=evolve(node.status, state=NodeState.UNKNOWN, message=_UNKNOWN_MESSAGE))
-
-
-def _replace_all(tx: Store, tasks: Iterable[Task], nodes: Iterable[Node]) -> None:
-    for task in tasks:
-        tx.replace(task)
-    for node in nodes:
-        tx.replace(node)

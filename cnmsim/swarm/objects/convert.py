@@ -1,6 +1,6 @@
 """Objects of a cluster as the Engine API prints them (moby `daemon/cluster/convert`), and the specs it reads.
 
-Services and their specs are in `convert_service`; what stands here is made of it.
+Services are in `convert_service`, specs of tasks in `convert_task`; what stands here is made of them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from cnmsim.swarm.objects.base import Annotations, Availability, Driver, Members
 from cnmsim.swarm.objects.cluster import Cluster, ClusterSpec
 from cnmsim.swarm.objects.convert_service import (
     annotations_to_api,
-    driver_from_api,
-    driver_to_api,
-    generic_to_api,
     meta_to_api,
-    platform_to_api,
     port_to_api,
-    resources_to_api,
     service_spec_from_api,
     service_spec_to_api,
     service_to_api,
+)
+from cnmsim.swarm.objects.convert_task import (
+    driver_from_api,
+    driver_to_api,
+    generic_to_api,
+    platform_to_api,
+    resources_to_api,
     task_spec_to_api,
 )
 from cnmsim.swarm.objects.json import mapping, moment, omit_empty, pointer

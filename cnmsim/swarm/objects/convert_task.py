@@ -1,0 +1,193 @@
+"""Task specs, from and to the Engine API's JSON (moby `daemon/cluster/convert/{service,network}.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.errors import InvalidParameter, NotSimulated
+from cnmsim.swarm.objects.base import Driver, RestartCondition
+from cnmsim.swarm.objects.convert_container import container_from_api, container_to_api
+from cnmsim.swarm.objects.json import mapping, omit_empty, pointer, texts
+from cnmsim.swarm.objects.network import NetworkAttachmentConfig
+from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequirements, Resources, RestartPolicy, TaskSpec
+
+# ---- from the API
+
+
+def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
+    """Read a task template. Raises `InvalidParameter` for one without a container, `NotSimulated` for a plugin's."""
+    runtime = template.get("Runtime") or "container"
+    if runtime not in {"container", "plugin"}:
+        raise InvalidParameter("unsupported runtime")
+    container = template.get("ContainerSpec")
+    if runtime == "plugin" and template.get("PluginSpec") is not None:
+        raise NotSimulated("services that install plugins are not simulated")
+    if runtime == "plugin" or container is None:
+        raise InvalidParameter("mismatched Runtime and *Spec fields")
+    resources = template.get("Resources")
+    limits = (resources or {}).get("Limits") or {}
+    return TaskSpec(
+        container=container_from_api(container, limits.get("Pids") or 0),
+        resources=_requirements_from_api(resources),
+        restart=_restart_from_api(template.get("RestartPolicy")),
+        placement=_placement_from_api(template.get("Placement")),
+        networks=networks_from_api(template.get("Networks")),
+        log_driver=driver_from_api(template.get("LogDriver")),
+        force_update=template.get("ForceUpdate") or 0,
+    )
+
+
+def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
+    """Read a driver."""
+    return None if driver is None else Driver(driver.get("Name") or "", driver.get("Options"))
+
+
+def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
+    """Read what networks are to be attached to."""
+    return tuple(
+        NetworkAttachmentConfig(
+            each.get("Target") or "", texts(each.get("Aliases")), driver_opts=each.get("DriverOpts")
+        )
+        for each in networks or ()
+    )
+
+
+def _requirements_from_api(resources: Mapping[str, Any] | None) -> ResourceRequirements | None:
+    if resources is None:
+        return None
+    limits, reservations = resources.get("Limits"), resources.get("Reservations")
+    swap = resources.get("SwapBytes")
+    if swap is not None and not (limits or {}).get("MemoryBytes"):
+        raise InvalidParameter("memory swap provided, but no memory-limit was set")
+    return ResourceRequirements(
+        None if limits is None else Resources(limits.get("NanoCPUs") or 0, limits.get("MemoryBytes") or 0),
+        None if reservations is None else resources_from_api(reservations),
+        swap,
+        resources.get("MemorySwappiness"),
+    )
+
+
+def resources_from_api(resources: Mapping[str, Any]) -> Resources:
+    """Read resources with the user-defined ones."""
+    generic: list[tuple[str, int | str]] = []
+    for each in resources.get("GenericResources") or ():
+        spec = each.get("DiscreteResourceSpec") or each.get("NamedResourceSpec") or {}
+        generic.append((spec.get("Kind") or "", spec.get("Value") or 0))
+    return Resources(resources.get("NanoCPUs") or 0, resources.get("MemoryBytes") or 0, tuple(generic))
+
+
+def _restart_from_api(policy: Mapping[str, Any] | None) -> RestartPolicy | None:
+    if policy is None:
+        return None
+    condition = policy.get("Condition") or "any"
+    try:
+        chosen = RestartCondition(condition)
+    except ValueError:
+        raise InvalidParameter(f'invalid RestartCondition: "{condition}"') from None
+    return RestartPolicy(chosen, policy.get("Delay"), policy.get("MaxAttempts") or 0, policy.get("Window"))
+
+
+def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None:
+    if placement is None:
+        return None
+    spreads = (each.get("Spread") for each in placement.get("Preferences") or ())
+    return Placement(
+        texts(placement.get("Constraints")),
+        tuple(spread.get("SpreadDescriptor") or "" for spread in spreads if spread is not None),
+        placement.get("MaxReplicas") or 0,
+        tuple(
+            Platform(each.get("Architecture") or "", each.get("OS") or "")
+            for each in placement.get("Platforms") or ()
+        ),
+    )
+
+
+# ---- to the API
+
+
+def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
+    """Print a task's spec."""
+    attachment = spec.attachment
+    return {
+        **pointer("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
+        **pointer("NetworkAttachmentSpec", None if attachment is None else {"ContainerID": attachment.container_id}),
+        **pointer("Resources", _requirements_to_api(spec)),
+        **pointer("RestartPolicy", None if spec.restart is None else _restart_to_api(spec.restart)),
+        **pointer("Placement", None if spec.placement is None else _placement_to_api(spec.placement)),
+        **omit_empty(("Networks", [attachment_to_api(each) for each in spec.networks])),
+        **pointer("LogDriver", None if spec.log_driver is None else driver_to_api(spec.log_driver)),
+        "ForceUpdate": spec.force_update,
+        **({"Runtime": "attachment"} if attachment is not None else {}),
+    }
+
+
+def driver_to_api(driver: Driver) -> dict[str, Any]:
+    """Print a driver."""
+    return omit_empty(("Name", driver.name), ("Options", mapping(driver.options)))
+
+
+def attachment_to_api(config: NetworkAttachmentConfig) -> dict[str, Any]:
+    """Print a network to be attached to."""
+    return omit_empty(
+        ("Target", config.target), ("Aliases", list(config.aliases)), ("DriverOpts", mapping(config.driver_opts))
+    )
+
+
+def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
+    resources = spec.resources
+    pids = spec.container.pids_limit if spec.container is not None else 0
+    if resources is None:
+        return {"Limits": {"Pids": pids}} if pids else None
+    limits = resources.limits
+    limit_fields = None
+    if limits is not None or pids:
+        given = limits or Resources()
+        limit_fields = omit_empty(("NanoCPUs", given.nano_cpus), ("MemoryBytes", given.memory_bytes), ("Pids", pids))
+    return {
+        **pointer("Limits", limit_fields),
+        **pointer(
+            "Reservations", None if resources.reservations is None else resources_to_api(resources.reservations)
+        ),
+        **pointer("SwapBytes", resources.swap_bytes),
+        **pointer("MemorySwappiness", resources.memory_swappiness),
+    }
+
+
+def resources_to_api(resources: Resources) -> dict[str, Any]:
+    """Print resources with the user-defined ones."""
+    return omit_empty(
+        ("NanoCPUs", resources.nano_cpus),
+        ("MemoryBytes", resources.memory_bytes),
+        ("GenericResources", [generic_to_api(each) for each in resources.generic]),
+    )
+
+
+def generic_to_api(resource: tuple[str, int | str]) -> dict[str, Any]:
+    """Print a user-defined resource."""
+    kind, value = resource
+    field = "NamedResourceSpec" if isinstance(value, str) else "DiscreteResourceSpec"
+    return {field: omit_empty(("Kind", kind), ("Value", value))}
+
+
+def _restart_to_api(policy: RestartPolicy) -> dict[str, Any]:
+    return {
+        "Condition": policy.condition.value,
+        **pointer("Delay", policy.delay_ns),
+        "MaxAttempts": policy.max_attempts,
+        **pointer("Window", policy.window_ns),
+    }
+
+
+def _placement_to_api(placement: Placement) -> dict[str, Any]:
+    return omit_empty(
+        ("Constraints", list(placement.constraints)),
+        ("Preferences", [{"Spread": {"SpreadDescriptor": each}} for each in placement.preferences]),
+        ("MaxReplicas", placement.max_replicas),
+        ("Platforms", [platform_to_api(each) for each in placement.platforms]),
+    )
+
+
+def platform_to_api(platform: Platform) -> dict[str, Any]:
+    """Print a platform."""
+    return omit_empty(("Architecture", platform.architecture), ("OS", platform.os))
