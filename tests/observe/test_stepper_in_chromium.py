@@ -1,10 +1,12 @@
 """The saved walk in a real browser: it steps, shows headers, asks for nothing, and says nothing on the console."""
 
+import json
 import shutil
 
 import pytest
 
 from cnmsim import Lab
+from cnmsim.observe.views.steps import asset, walk_data
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,6 +89,37 @@ def test_every_device_can_be_walked(page, walk_file):
     walk, _ = walk_file
     page.locator(".cnm-every input").check()
     assert page.locator(".cnm-steps li").count() == len(walk.hops)
+
+
+WIDGET = """<!doctype html><style>%s</style><div id="cell"></div><script type="application/json" id="data">%s</script>
+<script type="module">
+const source = %s;
+const module = await import("data:text/javascript," + encodeURIComponent(source));
+const walk = JSON.parse(document.getElementById("data").textContent);
+module.default.render({ model: { get: () => walk }, el: document.getElementById("cell") });
+</script>"""
+
+
+def test_the_widget_draws_the_same_into_a_cell(browser, walk_file):
+    walk, _ = walk_file
+    data = json.dumps(walk_data(walk)).replace("<", "\\u003c")
+    made = browser.new_page()
+    errors = []
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.set_content(WIDGET % (asset("stepper.css"), data, json.dumps(asset("stepper.js")).replace("<", "\\u003c")))
+    made.locator("#cell .cnm-next").click()
+    assert made.locator("#cell .cnm-now b").inner_text().startswith("2.")
+    assert made.locator("#cell .cnm-picture svg").count() == 1
+    assert not errors
+    made.close()
+
+
+def test_the_notebook_widget_carries_the_walk(walk_file):
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+    walk, _ = walk_file
+    widget = walk.widget()
+    assert widget.walk["title"] == walk.title
+    assert len(widget.walk["steps"]) == len(walk.hops)
 
 
 def test_the_mark_stands_inside_the_picture_that_is_seen(page):

@@ -188,7 +188,7 @@ def _role(station: Station) -> str:
 def _network_names(stations: Iterable[Station]) -> Iterable[tuple[str, str]]:
     for station in stations:
         for item in station.attachments:
-            yield item.network, item.bridge
+            yield item.network, item.options.get("parent", item.bridge)
 
 
 def _segment_name(device: Device) -> str:
@@ -213,9 +213,9 @@ def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, st
             elif isinstance(device, Upper) and space is not machine.root and device.lower.namespace is not space:
                 lower = device.lower
                 at = (machine.name, machine.name, lower.name)
-                bus = Bus(
-                    at, f"{device.kind} on {lower.name}", _device_text(lower), parent=_interface_under(machine, lower)
-                )
+                detail = f"{device.kind} on {lower.name}"
+                parent = _interface_under(machine, lower)
+                bus = Bus(at, names.get(lower.name, lower.name), detail, parent=parent)
             else:
                 continue
             found.setdefault(bus.key, bus)

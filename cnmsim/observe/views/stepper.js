@@ -102,7 +102,8 @@ export function mount(root, data) {
     if (step.at) {
       const [x, y] = step.at;
       mark.append(shape("circle", { cx: x, cy: y, r: 9, class: "cnm-here" + (step.loss ? " loss" : "") }));
-      const left = x - picture.clientWidth / 2;
+      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width || 1;
+      const left = x * scale - picture.clientWidth / 2;
       if (picture.scrollTo) picture.scrollTo({ left, behavior: "auto" });
     }
     now.replaceChildren(
