@@ -16,6 +16,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future, Queue, Task, sleep, wait_for
 from cnmsim.swarm.dispatcher.messages import SessionMessage
 from cnmsim.swarm.exec import Executor
+from cnmsim.swarm.logbroker import LogMessage, LogSubscription, Publication
 from cnmsim.swarm.objects import EncryptionKey, Node, TaskStatus
 from cnmsim.swarm.rpc import Client, RpcError, Stream
 from cnmsim.swarm.worker import Worker
@@ -49,6 +50,7 @@ class Agent:
     _reporting: Task[None] | None = field(default=None, init=False, repr=False)
     _node: Node | None = field(default=None, init=False, repr=False)
     _keys: tuple[EncryptionKey, ...] = field(default=(), init=False, repr=False)
+    _followed: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.worker = Worker(self.clock, self.executor, self._report)
@@ -75,6 +77,8 @@ class Agent:
             if each is not None:
                 each.cancel()
         self._end_session()
+        # What it was told is in memory only: networks and keys are set up anew.
+        self._node, self._keys = None, ()
         self.worker.halt()
 
     async def stop(self) -> None:
@@ -125,6 +129,7 @@ class Agent:
         self._session_id, self.error = first.session_id, ""
         await self._take(first)
         assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
+        subscriptions = client.stream("logs.listen", None, lambda each: self._take_subscription(client, each))
         heart = Task(self.clock, self._heartbeats(client))
         listener = Task(self.clock, self._listen(messages))
         over: Future[BaseException | None] = Future(self.clock)
@@ -145,6 +150,8 @@ class Agent:
             listener.cancel()
             session.close()
             assignments.close()
+            subscriptions.close()
+            self._follow_no_logs()
         raise error if isinstance(error, CnmsimError) else RpcError("session closed")
 
     async def _heartbeats(self, client: Client) -> None:
@@ -164,6 +171,41 @@ class Agent:
         if message.node is not None and message.node is not self._node:
             self._node = message.node
             await self.executor.configure(message.node)
+
+    # --- logs ----------------------------------------------------------------------------------------------------
+
+    def _take_subscription(self, client: Client, subscription: LogSubscription) -> None:
+        """Publish the logs of this node's tasks that somebody wants to read."""
+        for end in self._followed.pop(subscription.id, ()):
+            end()
+        if subscription.is_closed:
+            return
+        options = subscription.request.options
+        tasks = [each for each in self.worker.tasks() if subscription.selects(each)]
+        past = tuple(line for task in tasks for line in self.executor.logs(task, options))
+        is_followed = options.is_followed
+        self._publish(client, Publication(subscription.id, past, is_last=not is_followed))
+        if is_followed:
+
+            def publish(message: LogMessage) -> None:
+                self._publish(client, Publication(subscription.id, (message,)))
+
+            self._followed[subscription.id] = [self.executor.follow_logs(task, options, publish) for task in tasks]
+
+    def _publish(self, client: Client, publication: Publication) -> None:
+        async def send() -> None:
+            try:
+                await client.call("logs.publish", publication)
+            except CnmsimError as error:
+                self.error = error.message
+
+        Task(self.clock, send())
+
+    def _follow_no_logs(self) -> None:
+        for ends in self._followed.values():
+            for end in ends:
+                end()
+        self._followed.clear()
 
     # --- reports -------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.task import Cancelled, Future
 from cnmsim.kernel.task import Task as Coroutine
+from cnmsim.swarm.logbroker import LogMessage, LogOptions
 from cnmsim.swarm.objects import (
     Config,
     ContainerStatus,
@@ -89,6 +90,14 @@ class Executor(Protocol):
 
     def controller(self, task: Task, dependencies: Dependencies) -> TaskController:
         """Give what runs a task. Raises an `EngineError` for a task that cannot be run."""
+
+    def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
+        """Give the lines that a task of this node has printed."""
+
+    def follow_logs(
+        self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
+    ) -> Callable[[], None]:
+        """Have every further line of a task published. Gives a call that ends it."""
 
 
 @define(eq=False)

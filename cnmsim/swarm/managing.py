@@ -21,6 +21,7 @@ from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.caservice import CaService
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcUnavailable, RpcUnknown
+from cnmsim.swarm.logbroker import LogBroker
 from cnmsim.swarm.manager import Manager
 from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rolemanager import RoleManager
@@ -91,6 +92,7 @@ class ManagerNode:
     raft: Raft = field(init=False, repr=False)
     service: Service = field(init=False, repr=False)
     ca: CaService = field(init=False, repr=False)
+    logs: LogBroker = field(init=False, repr=False)
     _server: RpcServer = field(init=False, repr=False)
     _roles: RoleManager = field(init=False, repr=False)
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
@@ -113,6 +115,7 @@ class ManagerNode:
         )
         self.ca = CaService(self.clock, self.random, self.store, self.root)
         self._roles = RoleManager(self.store, self)
+        self.logs = LogBroker(self.store, self.random)
         self.service = self._make_service()
         self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.root)
 
@@ -184,6 +187,7 @@ class ManagerNode:
             "control": self._control,
             "raft.join": self._join,
         }
+        led["logs.publish"] = self.logs.publish
         service = Service()
         for method, handler in led.items():
             service.unary[method] = self._leading(method, handler)
@@ -191,6 +195,8 @@ class ManagerNode:
         for method, stream in (
             ("dispatcher.session", self._session),
             ("dispatcher.assignments", self._assignments),
+            ("logs.listen", self.logs.listen),
+            ("logs.subscribe", self.logs.subscribe),
         ):
             service.streams[method] = self._leading_stream(method, stream)
             service.roles[method] = _ANY_NODE
@@ -199,7 +205,7 @@ class ManagerNode:
         service.unary["raft.message"] = self._hear
         service.unary["forward"] = self._take_forwarded
         service.streams["forward"] = self._take_forwarded_stream
-        for method in ("raft.message", "raft.join", "forward", "control"):
+        for method in ("raft.message", "raft.join", "forward", "control", "logs.subscribe"):
             service.roles[method] = _MANAGERS
         return service
 

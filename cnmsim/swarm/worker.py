@@ -56,6 +56,10 @@ class Worker:
         known = [(identity, manager.task.status) for identity, manager in self._managers.items()]
         return known + [(each.id, each.status) for each in self._tasks.values() if each.id not in self._managers]
 
+    def tasks(self) -> list[Task]:
+        """Give this node's tasks, as assigned."""
+        return list(self._tasks.values())
+
     def _update(self, task: Task) -> None:
         manager = self._managers.get(task.id)
         if manager is not None:

@@ -53,6 +53,7 @@ MULTI_HOST = (
     "routing-mesh",
     "secrets-configs",
     "service-lifecycle",
+    "service-logs",
     "service-placement",
     "stack-deploy",
     "stack-more",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM
 from cnmsim.api.host import HostApi
-from cnmsim.api.message import Answer, Request, Response
-from cnmsim.api.router import not_simulated, operation
+from cnmsim.api.message import Answer, Request, Response, Stream
+from cnmsim.api.outbox import Outbox
+from cnmsim.api.router import operation
+from cnmsim.engine.rest.servicelogs import ServiceLogReading
 
 
 @operation("GET", "/services")
@@ -51,7 +56,39 @@ async def inspect_task(api: HostApi, _request: Request, id: str) -> Answer:  # n
     return Response.json(await api.complete(api.rest.tasks.inspect(id)))
 
 
-for _path in ("/services/{id}/logs", "/tasks/{id}/logs"):
-    not_simulated(
-        "GET", _path, "logs of services are not gathered: ask for the logs of a task's container on its node"
+@operation("GET", "/services/{id}/logs")
+async def service_logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Give what a service's tasks printed, and with `follow` what they go on to print."""
+    reading = await api.complete(api.rest.service_logs.of_service(id, request.parameters))
+    return await _logs(api, request, reading)
+
+
+@operation("GET", "/tasks/{id}/logs")
+async def task_logs(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
+    """Give what a task printed, and with `follow` what it goes on to print."""
+    reading = await api.complete(api.rest.service_logs.of_task(id, request.parameters))
+    return await _logs(api, request, reading)
+
+
+async def _logs(api: HostApi, request: Request, reading: ServiceLogReading) -> Answer:
+    outbox = Outbox(is_raw=reading.is_raw)
+    multiplexes = not reading.is_raw and api.version(request).at_least("1.42")
+    headers = {"Content-Type": MULTIPLEXED_STREAM if multiplexes else RAW_STREAM}
+    stream = api.engine.cluster.subscribe_logs(
+        reading.request, lambda message: outbox.put(message.stream, reading.rendered(message))
     )
+    if not reading.is_followed:
+        error = await api.pacer.wait(stream.ended)
+        outbox.close()
+        if error is not None:
+            raise error
+        return Stream(outbox.chunks(), headers=headers)
+    stream.ended.add_done_callback(outbox.close)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        with api.pacer.stroll(lambda: not stream.ended.is_done):
+            api.pacer.kick()
+            async for chunk in outbox.chunks():
+                yield chunk
+
+    return Stream(chunks(), headers=headers, end=stream.close)

@@ -5,6 +5,7 @@ Source: moby `daemon/cluster/{cluster,swarm,errors,noderunner}.go` (docker-v29.7
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -17,9 +18,11 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
+from cnmsim.swarm.logbroker import LogMessage, LogRequest
 from cnmsim.swarm.managing import ManagerNode
 from cnmsim.swarm.node import NodeConfig, SwarmNode
 from cnmsim.swarm.objects import Availability, ClusterSpec, EncryptionKey
+from cnmsim.swarm.rpc import Stream
 from cnmsim.swarm.store import Store
 
 if TYPE_CHECKING:
@@ -324,6 +327,10 @@ class Cluster:
         if self.node is None:
             raise SystemFault("invalid cluster node while attaching to network")
         return await self.node.call(method, argument)
+
+    def subscribe_logs(self, request: LogRequest, on_message: Callable[[LogMessage], None]) -> Stream:
+        """Have the lines of services' or tasks' logs told. Raises `Unavailable`."""
+        return self.manager().client().stream("logs.subscribe", request, on_message)
 
     def store(self) -> Store:
         """Give the cluster's objects as this manager has them. Raises `Unavailable`."""

@@ -13,10 +13,12 @@ from attrs import define, field
 from cnmsim.engine.cluster.attacher import Ask, Attachers, AttachmentController
 from cnmsim.engine.cluster.managednetworks import ManagedNetworks
 from cnmsim.engine.cluster.taskcontroller import ContainerController
+from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS
 from cnmsim.swarm.exec import Dependencies, TaskController
+from cnmsim.swarm.logbroker import LogMessage, LogOptions
 from cnmsim.swarm.objects import (
     EncryptionKey,
     EngineDescription,
@@ -96,3 +98,32 @@ class EngineExecutor:
             raise SystemFault("dockerexec: image required")
         spec = expand_container(task, self.describe())
         return ContainerController(self, task, spec, dependencies)
+
+    def logs(self, task: Task, options: LogOptions) -> list[LogMessage]:
+        """Give the lines that a task's container has printed."""
+        container = self.engine.store.find(task.name)
+        driver = task.spec.log_driver
+        if container is None or (driver is not None and driver.name == "none"):
+            return []
+        lines = container.log.select(
+            stdout="stdout" in options.streams,
+            stderr="stderr" in options.streams,
+            tail=options.tail,
+            since_ns=options.since_ns,
+        )
+        return [_message(task, line) for line in lines]
+
+    def follow_logs(
+        self, task: Task, options: LogOptions, publish: Callable[[LogMessage], None]
+    ) -> Callable[[], None]:
+        """Have every further line of a task's container published."""
+        container = self.engine.store.find(task.name)
+        if container is None:
+            return lambda: None
+        return container.log.follow(
+            lambda line: publish(_message(task, line)) if line.stream in options.streams else None
+        )
+
+
+def _message(task: Task, line: LogLine) -> LogMessage:
+    return LogMessage(task.node_id, task.service_id, task.id, line.stream, line.time_ns, line.text)

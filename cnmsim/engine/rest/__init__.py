@@ -14,6 +14,7 @@ from cnmsim.engine.rest.execs import ExecApi
 from cnmsim.engine.rest.images import ImageApi
 from cnmsim.engine.rest.networks import NetworkApi
 from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+from cnmsim.engine.rest.servicelogs import ServiceLogs
 from cnmsim.engine.rest.services import ServiceApi, TaskApi
 from cnmsim.engine.rest.swarm import NodeApi, SwarmApi
 from cnmsim.engine.rest.system import SystemApi
@@ -40,6 +41,7 @@ class Rest:
         self.nodes = NodeApi(engine)
         self.services = ServiceApi(engine)
         self.tasks = TaskApi(engine)
+        self.service_logs = ServiceLogs(engine)
         self.secrets = SecretApi(engine)
         self.configs = ConfigApi(engine)
         self.system = SystemApi(engine)

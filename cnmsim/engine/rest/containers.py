@@ -210,8 +210,8 @@ class ContainerApi:
             stdout="stdout" in streams,
             stderr="stderr" in streams,
             tail=int(tail) if tail.isdigit() else None,
-            since_ns=_moment(query.get("since", ""), now_ns),
-            until_ns=_moment(query.get("until", ""), now_ns),
+            since_ns=log_moment(query.get("since", ""), now_ns),
+            until_ns=log_moment(query.get("until", ""), now_ns),
         )
         return LogReading(
             container,
@@ -277,5 +277,6 @@ def _required(path: str) -> str:
     return path
 
 
-def _moment(text: str, now_ns: int) -> int | None:
+def log_moment(text: str, now_ns: int) -> int | None:
+    """Read `since` or `until` of a request for logs, in nanoseconds since 1970; `None` where it is not asked for."""
     return parse_timestamp(text, now_ns) if text and text != "0" else None

@@ -1,0 +1,157 @@
+"""Logs of services: who asks, the leader's broker, and the agents that publish.
+
+Source: moby/swarmkit `manager/logbroker/{broker,subscription}.go`, `agent/session.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from attrs import define, field, frozen
+
+from cnmsim.swarm.errors import RpcInvalidArgument
+from cnmsim.swarm.identity import new_id
+from cnmsim.swarm.objects import Task, TaskState
+from cnmsim.swarm.rpc import Peer, ServerStream
+from cnmsim.swarm.store import Store
+
+
+@frozen
+class LogOptions:
+    """Which lines are wanted: of which streams, the last `tail` (`None`: all), since when (ns since 1970)."""
+
+    streams: frozenset[str] = frozenset({"stdout", "stderr"})
+    tail: int | None = None
+    since_ns: int | None = None
+    is_followed: bool = False
+
+
+@frozen
+class LogRequest:
+    """The logs of services, or of tasks, by their ids."""
+
+    service_ids: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    options: LogOptions = field(factory=LogOptions)
+
+
+@frozen
+class LogSubscription:
+    """What an agent is told: to publish the logs of its tasks, or with `is_closed` to cease."""
+
+    id: str
+    request: LogRequest
+    is_closed: bool = False
+
+    def selects(self, task: Task) -> bool:
+        """Tell whether a task's log is wanted."""
+        return task.service_id in self.request.service_ids or task.id in self.request.task_ids
+
+
+@frozen
+class LogMessage:
+    """One line of a task's log, without its newline if it had none. `stream` is "stdout" or "stderr"."""
+
+    node_id: str
+    service_id: str
+    task_id: str
+    stream: str
+    time_ns: int
+    data: bytes
+
+
+@frozen
+class Publication:
+    """What an agent publishes; with `is_last` it has no more."""
+
+    subscription_id: str
+    messages: tuple[LogMessage, ...] = ()
+    is_last: bool = False
+
+
+@define(eq=False)
+class _Subscriber:
+    subscription: LogSubscription
+    stream: ServerStream
+    waits_for: set[str]
+
+
+@define(eq=False)
+class LogBroker:
+    """The broker of the manager that leads."""
+
+    store: Store = field(repr=False)
+    random: Random = field(repr=False)
+    _listeners: dict[str, ServerStream] = field(factory=dict, init=False, repr=False)
+    _subscribers: dict[str, _Subscriber] = field(factory=dict, init=False, repr=False)
+
+    def listen(self, peer: Peer, _argument: object, stream: ServerStream) -> None:
+        """Take note of an agent that wants to hear of subscriptions."""
+        node_id = _node_of(peer)
+        self._listeners[node_id] = stream
+
+        def closed() -> None:
+            if self._listeners.get(node_id) is stream:
+                del self._listeners[node_id]
+                for each in list(self._subscribers.values()):
+                    self._done(each, node_id)
+
+        stream.on_close = closed
+        for each in self._subscribers.values():
+            if node_id in self._nodes(each.subscription):
+                stream.push(each.subscription)
+
+    def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
+        """Let lines flow to `stream`, which ends with the last one. Raises `RpcInvalidArgument` if nothing is selected."""
+        if not request.service_ids and not request.task_ids:
+            raise RpcInvalidArgument("log selector must not be empty")
+        subscription = LogSubscription(new_id(self.random), request)
+        nodes = {each for each in self._nodes(subscription) if each in self._listeners}
+        subscriber = self._subscribers[subscription.id] = _Subscriber(subscription, stream, nodes)
+
+        def closed() -> None:
+            self._subscribers.pop(subscription.id, None)
+            if request.options.is_followed:
+                end = LogSubscription(subscription.id, request, is_closed=True)
+                for listener in self._listeners.values():
+                    listener.push(end)
+
+        stream.on_close = closed
+        for node_id in sorted(nodes):
+            self._listeners[node_id].push(subscription)
+        self._end_if_done(subscriber)
+
+    def publish(self, peer: Peer, publication: Publication) -> None:
+        """Pass an agent's lines on."""
+        subscriber = self._subscribers.get(publication.subscription_id)
+        if subscriber is None:
+            return
+        for message in publication.messages:
+            subscriber.stream.push(message)
+        if publication.is_last:
+            self._done(subscriber, _node_of(peer))
+
+    def _done(self, subscriber: _Subscriber, node_id: str) -> None:
+        subscriber.waits_for.discard(node_id)
+        self._end_if_done(subscriber)
+
+    def _end_if_done(self, subscriber: _Subscriber) -> None:
+        if not subscriber.waits_for and not subscriber.subscription.request.options.is_followed:
+            self.store.clock.call_soon(subscriber.stream.end)  # after what has just been pushed
+
+    def _nodes(self, subscription: LogSubscription) -> set[str]:
+        return {
+            task.node_id
+            for task in self._tasks(subscription.request)
+            if task.node_id and task.state >= TaskState.ASSIGNED and subscription.selects(task)
+        }
+
+    def _tasks(self, request: LogRequest) -> Sequence[Task]:
+        of_services = [task for each in request.service_ids for task in self.store.tasks.by_service(each)]
+        of_tasks = [task for task in map(self.store.tasks.get, request.task_ids) if task is not None]
+        return [*of_services, *of_tasks]
+
+
+def _node_of(peer: Peer) -> str:
+    return peer.certificate.node_id if peer.certificate is not None else ""
