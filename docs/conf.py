@@ -32,4 +32,4 @@ autodoc_typehints = "description"
 autodoc_typehints_format = "short"
 # Docstrings are plain sentences; how docutils would rather have them wrapped is no error of the site.
 # A page that no list names is found by the search; it is no error either.
-suppress_warnings = ["docutils", "ref.python", "myst.xref_missing", "toc.not_included", "toc.empty_glob"]
+suppress_warnings = ["docutils", "ref.python", "myst.xref_missing", "toc.not_included"]
