@@ -16,18 +16,10 @@ from cnmsim.engine.client.containers import (
 )
 from cnmsim.engine.client.images import Image, ImageCollection
 from cnmsim.engine.client.networks import Network, NetworkCollection
+from cnmsim.engine.client.secrets import Config, ConfigCollection, Secret, SecretCollection
 from cnmsim.engine.client.services import Service, ServiceCollection
 from cnmsim.engine.client.stacks import Stack, StackCollection, StackDescription
-from cnmsim.engine.client.swarm import (
-    Config,
-    ConfigCollection,
-    JoinTokens,
-    Node,
-    NodeCollection,
-    Secret,
-    SecretCollection,
-    Swarm,
-)
+from cnmsim.engine.client.swarm import JoinTokens, Node, NodeCollection, Swarm
 from cnmsim.engine.client.volumes import Volume, VolumeCollection
 
 __all__ = [

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cnmsim.engine.client.secrets import Config, Secret
 from cnmsim.engine.client.services import Service
-from cnmsim.engine.client.swarm import Config, Secret
 from cnmsim.engine.cluster.taskbody import image_name
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 

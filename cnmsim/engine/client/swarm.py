@@ -1,11 +1,10 @@
-"""The swarm in docker-py's words: `docker.swarm`, `docker.nodes`, `docker.secrets`, `docker.configs`.
+"""The swarm in docker-py's words: `docker.swarm`, `docker.nodes`.
 
-Names and arguments are docker-py's (`docker/models/{swarm,nodes,secrets,configs}.py`). What blocks lets virtual time pass.
+Names and arguments are docker-py's (`docker/models/{swarm,nodes}.py`). What blocks lets virtual time pass.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -189,115 +188,3 @@ class NodeCollection:
         """List the nodes."""
         found = self._engine.complete(self._engine.rest.nodes.list(query_of(filters=filters_of(filters))))
         return [Node(self._engine, each["ID"]) for each in found]
-
-
-@define(eq=False, repr=False)
-class Secret(Model):
-    """A secret of the swarm, in docker-py's words."""
-
-    def __repr__(self) -> str:
-        return f"<Secret: {self.name!r}>"
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """What `docker secret inspect` prints: never the content."""
-        return self._engine.complete(self._engine.rest.secrets.inspect(self.id))
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.attrs["Spec"]["Name"])
-
-    def remove(self) -> bool:
-        """Remove it. Raises an `EngineError` while a service uses it."""
-        self._engine.complete(self._engine.rest.secrets.remove(self.id))
-        return True
-
-
-@define
-class SecretCollection:
-    """The secrets of the swarm an engine manages."""
-
-    _engine: Engine = field(repr=False)
-
-    def create(
-        self,
-        name: str,
-        data: bytes | str,
-        labels: Mapping[str, str] | None = None,
-        *,
-        templating: Mapping[str, Any] | None = None,
-    ) -> Secret:
-        """Make a secret. Raises an `EngineError`."""
-        body = {"Name": name, "Data": _encoded(data), "Labels": dict(labels or {})}
-        if templating:
-            body["Templating"] = dict(templating)
-        return Secret(self._engine, self._engine.complete(self._engine.rest.secrets.create(body))["ID"])
-
-    def get(self, secret_id: str) -> Secret:
-        """Find a secret by its name or id. Raises `NotFound`."""
-        found = self._engine.complete(self._engine.rest.secrets.inspect(secret_id))
-        return Secret(self._engine, found["ID"])
-
-    def list(self, filters: Mapping[str, Any] | None = None) -> list[Secret]:
-        """List the secrets."""
-        found = self._engine.complete(self._engine.rest.secrets.list(query_of(filters=filters_of(filters))))
-        return [Secret(self._engine, each["ID"]) for each in found]
-
-
-@define(eq=False, repr=False)
-class Config(Model):
-    """A config of the swarm, in docker-py's words."""
-
-    def __repr__(self) -> str:
-        return f"<Config: {self.name!r}>"
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """What `docker config inspect` prints."""
-        return self._engine.complete(self._engine.rest.configs.inspect(self.id))
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.attrs["Spec"]["Name"])
-
-    def remove(self) -> bool:
-        """Remove it. Raises an `EngineError` while a service uses it."""
-        self._engine.complete(self._engine.rest.configs.remove(self.id))
-        return True
-
-
-@define
-class ConfigCollection:
-    """The configs of the swarm an engine manages."""
-
-    _engine: Engine = field(repr=False)
-
-    def create(
-        self,
-        name: str,
-        data: bytes | str,
-        labels: Mapping[str, str] | None = None,
-        *,
-        templating: Mapping[str, Any] | None = None,
-    ) -> Config:
-        """Make a config. Raises an `EngineError`."""
-        body = {"Name": name, "Data": _encoded(data), "Labels": dict(labels or {})}
-        if templating:
-            body["Templating"] = dict(templating)
-        return Config(self._engine, self._engine.complete(self._engine.rest.configs.create(body))["ID"])
-
-    def get(self, config_id: str) -> Config:
-        """Find a config by its name or id. Raises `NotFound`."""
-        found = self._engine.complete(self._engine.rest.configs.inspect(config_id))
-        return Config(self._engine, found["ID"])
-
-    def list(self, filters: Mapping[str, Any] | None = None) -> list[Config]:
-        """List the configs."""
-        found = self._engine.complete(self._engine.rest.configs.list(query_of(filters=filters_of(filters))))
-        return [Config(self._engine, each["ID"]) for each in found]
-
-
-def _encoded(data: bytes | str) -> str:
-    return b64encode(data.encode() if isinstance(data, str) else data).decode()

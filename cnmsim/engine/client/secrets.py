@@ -1,0 +1,132 @@
+"""What a swarm keeps for its services, in docker-py's words: `docker.secrets` and `docker.configs`.
+
+Names and arguments are docker-py's (`docker/models/{secrets,configs}.py`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import define, field
+
+from cnmsim.engine.client.model import Model, filters_of, query_of
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
+
+
+@define(eq=False, repr=False)
+class Kept(Model, ABC):
+    """A secret or a config."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name!r}>"
+
+    @property
+    @abstractmethod
+    def _api(self) -> SecretApi | ConfigApi: ...
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What `docker secret inspect` or `docker config inspect` prints; of a secret never the content."""
+        return self._engine.complete(self._api.inspect(self.id))
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.attrs["Spec"]["Name"])
+
+    def remove(self) -> bool:
+        """Remove it. Raises an `EngineError` while a service uses it."""
+        self._engine.complete(self._api.remove(self.id))
+        return True
+
+
+class Secret(Kept):
+    """A secret of the swarm."""
+
+    __slots__ = ()
+
+    @property
+    def _api(self) -> SecretApi:
+        return self._engine.rest.secrets
+
+
+class Config(Kept):
+    """A config of the swarm."""
+
+    __slots__ = ()
+
+    @property
+    def _api(self) -> ConfigApi:
+        return self._engine.rest.configs
+
+
+K = TypeVar("K", bound=Kept)
+
+
+@define
+class KeptCollection(ABC, Generic[K]):
+    """The secrets or the configs of the swarm an engine manages."""
+
+    _engine: Engine = field(repr=False)
+
+    @abstractmethod
+    def _named(self, id_: str) -> K: ...
+
+    @property
+    def _api(self) -> SecretApi | ConfigApi:
+        return self._named("")._api
+
+    def create(
+        self,
+        name: str,
+        data: bytes | str,
+        labels: Mapping[str, str] | None = None,
+        *,
+        templating: Mapping[str, Any] | None = None,
+    ) -> K:
+        """Make one. Raises an `EngineError`."""
+        content = b64encode(data.encode() if isinstance(data, str) else data).decode()
+        body: dict[str, Any] = {"Name": name, "Data": content, "Labels": dict(labels or {})}
+        if templating:
+            body["Templating"] = dict(templating)
+        return self._named(self._engine.complete(self._api.create(body))["ID"])
+
+    def _find(self, id_: str) -> K:
+        return self._named(self._engine.complete(self._api.inspect(id_))["ID"])
+
+    def list(self, filters: Mapping[str, Any] | None = None) -> list[K]:
+        """List them."""
+        found = self._engine.complete(self._api.list(query_of(filters=filters_of(filters))))
+        return [self._named(each["ID"]) for each in found]
+
+
+class SecretCollection(KeptCollection[Secret]):
+    """The secrets of the swarm an engine manages."""
+
+    __slots__ = ()
+
+    def get(self, secret_id: str) -> Secret:
+        """Find one by its name or id. Raises `NotFound`."""
+        return self._find(secret_id)
+
+    def _named(self, id_: str) -> Secret:
+        return Secret(self._engine, id_)
+
+
+class ConfigCollection(KeptCollection[Config]):
+    """The configs of the swarm an engine manages."""
+
+    __slots__ = ()
+
+    def get(self, config_id: str) -> Config:
+        """Find one by its name or id. Raises `NotFound`."""
+        return self._find(config_id)
+
+    def _named(self, id_: str) -> Config:
+        return Config(self._engine, id_)
