@@ -85,7 +85,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.lab.faults)
     def leave(self, name: str) -> None:
         """Do `docker swarm leave` on a worker, and take it off the list when it is known to be down."""
-        if name not in self.members:
+        if name not in self.members or not self.lab.host(name).is_on:
             return
         gone = self.docker(name).swarm.node_id
         self.docker(name).swarm.leave()
@@ -117,6 +117,17 @@ class SwarmMachine(RuleBasedStateMachine):
         """Lose all that one machine sends to another."""
         if sender != receiver:
             self.lab.lose(sender, receiver)
+
+    @rule(name=st.sampled_from(sorted(_WORKERS)))
+    def lose_power(self, name: str) -> None:
+        """Let a worker lose its power."""
+        if name in self.members:
+            self.lab.host(name).power_off()
+
+    @rule(name=st.sampled_from(sorted(_WORKERS)))
+    def regain_power(self, name: str) -> None:
+        """Give a worker its power again."""
+        self.lab.host(name).power_on()
 
     @rule(name=st.sampled_from(sorted(_ADDRESSES)))
     def heal(self, name: str) -> None:
@@ -198,8 +209,17 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule()
     def come_to_rest(self) -> None:
-        """Mend the wiring, wait, and look whether all is as it is wanted to be."""
+        """Mend the wiring, wait, and look whether all is as it is wanted to be.
+
+        Paused nodes are let go on: an update of what runs on one would wait for ever.
+        """
         self.lab.heal()
+        for name in self.members:
+            self.lab.host(name).power_on()
+        self.lab.run(_REST_S)
+        for node in self.engine.nodes.list():
+            if node.attrs["Spec"]["Availability"] == "pause":
+                node.update(Availability="active")
         self.lab.run(_REST_S)
         self.lab.settle()
         self.isolation.look()

@@ -96,6 +96,20 @@ def test_a_short_outage_fails_the_tasks_and_they_are_replaced() -> None:
     assert swarm.backends() == 3
 
 
+def test_power_is_lost_while_a_task_is_prepared() -> None:
+    swarm = Swarm()
+    swarm.engine(1).services.create("nginx", name="everywhere", mode="global", ports={8081: 80})
+    swarm.lab.run(0.1)
+    swarm.lab.host("node3").power_off()
+    swarm.lab.run(1)
+    swarm.lab.host("node3").power_on()
+    swarm.lab.run(30)
+    swarm.lab.settle()
+    states = [task["Status"]["State"] for task in swarm.engine(1).services.get("everywhere").tasks()]
+    assert states.count("running") == 3
+    assert swarm.lab.host("client").curl("http://10.9.0.3:8081").succeeded
+
+
 def test_the_only_manager_goes_on_with_the_cluster_it_had() -> None:
     swarm = Swarm()
     node1 = swarm.lab.host("node1")
