@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
-from cnmsim.kernel.events import DropReason
+from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe import services, wires
 from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
 from cnmsim.observe.hops import Hop
@@ -29,11 +29,29 @@ _SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
 def advice_on(case: Case, loss: Hop) -> Advice:
     """Say why the packet was lost there, in one sentence, and give one fix."""
     assert loss.reason is not None
+    if _is_multicast(case):
+        return _multicast(case, loss)
     in_tunnel = advice_in_tunnel(case, loss)
     if in_tunnel is not None:
         return in_tunnel
     explain = _BY_REASON.get(loss.reason, _plain)
     return explain(case, loss)
+
+
+def _is_multicast(case: Case) -> bool:
+    """Whether a group was asked, not a machine (RFC 5771 section 3, RFC 4291 section 2.7)."""
+    address = case.outcome.address
+    return address is not None and (address[0] == 0xFF if len(address) == 16 else 224 <= address[0] < 240)
+
+
+def _multicast(case: Case, loss: Hop) -> Advice:
+    sent = next((hop for hop in case.knocking if hop.step is Step.ROUTED), None)
+    by = f" by {sent.device} ({sent.decision})" if sent is not None and sent.decision else ""
+    return (
+        f"{case.address} is a multicast address: {case.source.name} sends it{by}, it stops on {loss.place}, and no router or tunnel of "  # noqa: ISC004
+        "Docker carries it on",
+        "find the others by name: a service's tasks.NAME gives the addresses of all its tasks",
+    )
 
 
 def where_lost(case: Case, loss: Hop, verb: str = "dropped") -> str:
@@ -200,9 +218,20 @@ _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
 def _policy(case: Case, loss: Hop) -> Advice:
     if "INPUT" in loss.decision:
         return _host_input(case, loss)
+    host = case.station(loss.place)
+    if host is not None and host.has_engine and not _has_docker_chains(host, loss):
+        return (
+            f"{where_lost(case, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
+            f"restart Docker on {loss.place}, and always after the firewall: it makes its rules anew",
+        )
     return f"{where_lost(case, loss)}: no rule accepts it", (
         f"accept it on {loss.place}: iptables -I DOCKER-USER -s {source_of(loss)} -d {destination_of(loss)} -j ACCEPT"
     )
+
+
+def _has_docker_chains(host: Station, loss: Hop) -> bool:
+    family = 6 if "[" in loss.addresses else 4
+    return ":DOCKER" in host.namespace.netfilter.iptables(family).save("filter")
 
 
 def _rejected(case: Case, loss: Hop) -> Advice:

@@ -348,7 +348,8 @@ def _no_name(case: Case, verdict: Verdict) -> Finding:
     head = f"{said.server} says {said.result} for {said.name}"
     is_known = case.directory.matching(name) or name in case.directory.stopped
     if said.result in {"SERVFAIL", "REFUSED"} and not is_known:
-        return Finding(verdict, head + _behind_resolver(case), _reach_a_server(source), _asked(case), hop)
+        where = case.asking_losses[-1] if case.asking_losses else hop
+        return Finding(verdict, head + _behind_resolver(case), _reach_a_server(source), _asked(case), where)
     cause, fix = _why_unknown(case, source, name)
     return Finding(verdict, f"{head}: {cause}", fix, _asked(case), hop)
 
@@ -358,7 +359,9 @@ def _behind_resolver(case: Case) -> str:
     notes = [hop.what for hop in case.hops if hop.step is Step.NOTE and hop.what.startswith("resolver: ")]
     lost = sorted({destination_of(loss) for loss in case.asking_losses})
     if lost:
-        return f"; its upstream {', '.join(lost)} was not reached"
+        loss = case.asking_losses[-1]
+        by = f": the question was lost on {loss.place} by {loss.decision}" if loss.decision else f" from {loss.place}"
+        return f"; its upstream {', '.join(lost)} was not reached{by}"
     if not notes:
         return ""
     _, unasked, why = notes[-1].partition("not asked, ")

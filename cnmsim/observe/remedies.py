@@ -28,6 +28,7 @@ from cnmsim.observe.changes import (
 from cnmsim.observe.stations import Directory, Station, shared_networks
 from cnmsim.observe.target import Target
 from cnmsim.observe.verdict import Verdict
+from cnmsim.swarm.objects import NodeRole
 
 if TYPE_CHECKING:
     from cnmsim.observe.trace import Trace
@@ -97,13 +98,24 @@ def _as_advised(suspect: Suspect) -> Iterator[Remedy]:
             continue  # a placeholder is for people to fill in
         if command.startswith("docker network create ") and command.split()[-1] in _networks_on(suspect):
             continue
-        change = docker(suspect.source.host, command.strip())
+        change = docker(_where_typed(suspect, command), command.strip())
         if change is not None:
             changes.append(change)
     changes += [typed(host, command.strip()) for host, command in _ON_HOST.findall(advice)]
     changes += [typed(host, command) for command, host in _SYSCTL.findall(advice)]
     if changes:
         yield Remedy(advice, tuple(changes))
+
+
+def _where_typed(suspect: Suspect, command: str) -> str:
+    """Name the host on which a docker command is typed: a manager for the swarm's, else where the container is."""
+    words = command.split()
+    if words[1] in {"service", "node"}:
+        swarm = next((each for each in suspect.directory.swarms), None)
+        managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER] if swarm else []
+        return managers[0] if managers else suspect.source.host
+    known = [item.host for item in suspect.directory.stations if item.is_container and item.name == words[-1]]
+    return known[0] if len(known) == 1 else suspect.source.host
 
 
 def _another_question(suspect: Suspect) -> Iterator[Remedy]:

@@ -27,5 +27,5 @@ def fix(lab):
     return ask(lab)
 
 
-SAYS = ("no, timeout", "filter FORWARD")
+SAYS = ("no, timeout", "none of Docker's chains is there any more, a reload of the firewall wiped them")
 THEN = ("yes, answered",)
