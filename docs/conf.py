@@ -27,7 +27,7 @@ nb_execution_show_tb = True
 nb_mime_priority_overrides = [("html", "text/html", 0)]
 
 default_role = "code"
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": False}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
 # Docstrings are plain sentences; how docutils would rather have them wrapped is no error of the site.
