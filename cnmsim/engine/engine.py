@@ -56,11 +56,10 @@ class Engine:
     """A Docker Engine of the release `version` on `machine`.
 
     `programs` are the commands that containers can run, by name; `images` says what image names mean; `plugins` is where
-    network and IPAM plugins are found. It is running
-    once constructed: its firewall chains, docker0 and the default networks are there.
+    network and IPAM plugins are found. It is running once constructed: its firewall chains, docker0 and the default
+    networks are there.
 
-    Raises `InvalidParameter` for a
-    configuration no daemon starts with, `ValueError` for an unknown release.
+    Raises `InvalidParameter` for a configuration no daemon starts with, `ValueError` for an unknown release.
     """
 
     def __init__(

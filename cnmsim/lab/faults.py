@@ -145,7 +145,7 @@ class Faults:
         shares = sorted((pair, share) for pair, share in self._deafness.shares.items() if share)
         return found + [f"{share:.0%} of what {one} sends to {other} is lost" for (one, other), share in shares]
 
-    # ---- helpers
+    # ---- who is who
 
     def _spread(self) -> None:
         """Tell the segments, and note who is who: addresses may have changed since."""

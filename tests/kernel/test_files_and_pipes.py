@@ -1,3 +1,5 @@
+"""Files and pipes of the simulated userland."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""ICMP sockets: echo requests, replies and errors."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""A machine: its processes, its namespaces, its files."""
+
 from __future__ import annotations
 
 import pytest

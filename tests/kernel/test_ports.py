@@ -1,3 +1,5 @@
+"""Which local ports a namespace gives out, and which it refuses."""
+
 from __future__ import annotations
 
 import errno

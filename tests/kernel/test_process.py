@@ -1,3 +1,5 @@
+"""Processes: signals, children, pipes, the sockets they own."""
+
 from __future__ import annotations
 
 import pytest

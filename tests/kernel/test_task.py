@@ -1,3 +1,5 @@
+"""Tasks, futures and waiting in virtual time."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""TCP between two hosts: opening, carrying, losing, closing, refusing."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""UDP sockets: binding, sending, errors."""
+
 from __future__ import annotations
 
 import errno

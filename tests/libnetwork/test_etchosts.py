@@ -1,3 +1,5 @@
+"""/etc/hosts of a sandbox."""
+
 import pytest
 
 from cnmsim.kernel.address import parse_ip

@@ -1,3 +1,5 @@
+"""IPAM: pools, addresses, and what is refused."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

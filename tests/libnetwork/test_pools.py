@@ -1,3 +1,5 @@
+"""Default address pools."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Which host ports are given out."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

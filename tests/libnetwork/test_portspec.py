@@ -1,3 +1,5 @@
+"""Port mappings as typed."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

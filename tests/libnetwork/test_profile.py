@@ -1,3 +1,5 @@
+"""The profiles of engine releases."""
+
 import attrs
 import pytest
 

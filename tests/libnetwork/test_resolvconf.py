@@ -1,3 +1,5 @@
+"""/etc/resolv.conf of a sandbox."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

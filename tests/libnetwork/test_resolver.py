@@ -1,3 +1,5 @@
+"""The embedded name server."""
+
 from functools import cache
 from random import Random
 

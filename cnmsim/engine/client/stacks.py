@@ -140,10 +140,11 @@ class StackCollection:
     ) -> Stack:
         """Make what a stack file describes, or bring what there is of it in line with the file.
 
-        `files` are paths, or content as a text of several lines or a mapping, later ones laid on earlier; `env` is what `${…}` stands
-        for. Paths in files are seen from the first one, those in content from `folder`. Services whose spec did not change are left alone; `prune` removes those no longer in the file. `resolve_image` is "always",
-        "changed" or "never": with the last two a service keeps its present image while the file's image is the same. Tasks
-        start in the background: `lab.settle()` waits for them.
+        `files` are paths, or content as a text of several lines or a mapping, later ones laid on earlier; `env` is what
+        `${…}` stands for. Paths in files are seen from the first one, those in content from `folder`. Services whose spec
+        did not change are left alone; `prune` removes those the file does not have. `resolve_image` is "always",
+        "changed" or "never": with the last two a service keeps its present image while the file's image is the same.
+        Tasks start in the background: `lab.settle()` waits for them.
 
         Raises `FileError` for a wrong file, before anything is made, and for what the engine refuses; what was made until then
         stays, as with the docker command. Raises `Unavailable` on an engine that manages no swarm.
