@@ -19,18 +19,16 @@ from cnmsim.api import handlers
 from cnmsim.api.router import OPERATIONS, Operation
 
 PAGE = Path(__file__).with_name("api-coverage.md")
-#: What answers as an engine that is no manager of a swarm does, and is simulated in that sense only.
-SWARM_TAGS = frozenset({"Config", "Node", "Secret", "Service", "Swarm", "Task"})
 HEAD = """\
 # Coverage of the Engine API
 
 Counted by `docs/api_coverage.py` from Docker's description of its API, version {version}, against the table of operations
-in `cnmsim/api/handlers/`. *Simulated* operations do what the engine does. Those of a swarm are *no manager*: they
-answer as an engine answers that is in no swarm (503, `This node is not a swarm manager. …`). *Not simulated* ones answer
-501 with a sentence that says so. *Missing* ones would answer 404.
+in `cnmsim/api/handlers/`. *Simulated* operations do what the engine does. *Not simulated* ones answer 501 with a
+sentence that says so.
+*Missing* ones would answer 404.
 
-| tag | operations | simulated | no manager | not simulated | missing |
-| --- | ---: | ---: | ---: | ---: | ---: |
+| tag | operations | simulated | not simulated | missing |
+| --- | ---: | ---: | ---: | ---: |
 """
 
 
@@ -57,24 +55,22 @@ def described(document: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def verdict(tag: str, row: Operation | None) -> str:
+def verdict(row: Operation | None) -> str:
     """Tell how an operation is answered."""
     if row is None:
         return "missing"
-    if not row.is_simulated:
-        return "not simulated"
-    return "no manager" if tag in SWARM_TAGS else "simulated"
+    return "simulated" if row.is_simulated else "not simulated"
 
 
 def page(document: dict[str, Any]) -> tuple[str, int]:
     """Give the page and the number of missing operations."""
     rows = served()
-    kinds = ("simulated", "no manager", "not simulated", "missing")
+    kinds = ("simulated", "not simulated", "missing")
     counts: dict[str, Counter[str]] = {}
     lists: dict[str, list[str]] = {kind: [] for kind in kinds}
     for tag, method, path in sorted(described(document)):
         row = rows.get((method, normal(path)))
-        kind = verdict(tag, row)
+        kind = verdict(row)
         counts.setdefault(tag, Counter())[kind] += 1
         note = f": {row.sentence}" if row is not None and row.sentence else ""
         lists[kind].append(f"- `{method} {path}`{note}")
@@ -82,7 +78,7 @@ def page(document: dict[str, Any]) -> tuple[str, int]:
     text = HEAD.format(version=document["info"]["version"])
     for tag, of_tag in [*counts.items(), ("**all**", total)]:
         text += f"| {tag} | {of_tag.total()} | " + " | ".join(str(of_tag[kind]) for kind in kinds) + " |\n"
-    for kind in kinds[2:]:
+    for kind in kinds[1:]:
         if lists[kind]:
             text += f"\n## {kind.capitalize()}\n\n" + "\n".join(lists[kind]) + "\n"
     return text, total["missing"]
