@@ -297,6 +297,28 @@ def doctor(
     context.exit(0 if found else 1)
 
 
+@cli.command()
+@_lab_options
+@click.option("--policy", "policy_file", type=_FILE, required=True, help="Who may talk to whom (docs/policy.md).")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit report to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | None, as_json: bool) -> None:
+    """Hold FILE to a policy: who may talk to whom, and nobody else. Exits with 0 if it holds, 1 if not, 2 if a file is wrong.
+
+    \b
+        cnmsim check compose.yml --policy policy.yml --junit report.xml
+    """  # noqa: D301 - click's own mark
+    from cnmsim.testing.policy import check_policy
+
+    with _progress("checking the policy"):
+        report = check_policy(lab, policy_file)
+    if junit is not None:
+        junit.write_text(report.to_junit(), encoding="utf-8")
+    click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False) if as_json else str(report))
+    context.exit(0 if report.passed else 1)
+
+
 @cli.command("ls")
 @_lab_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -27,16 +27,21 @@ _TIMEOUT_S = 1.0
 
 
 @frozen(eq=False)
-class _Service:
+class Service:
+    """What a station is asked for."""
+
     station: Station
     target: Target
 
 
-class _Cells(Mapping[tuple[str, str], Trace]):
+class Cells(Mapping[tuple[str, str], Trace]):
     """The answer of every pair: the walk of the probe that was sent for its class."""
 
-    def __init__(self, sources: dict[str, Station], services: dict[str, _Service]) -> None:
-        self._sources, self._services = sources, services
+    def __init__(
+        self, directory: Directory, sources: dict[str, Station], services: dict[str, Service], timeout_s: float
+    ) -> None:
+        self._directory, self._timeout_s = directory, timeout_s
+        self.sources, self.services = sources, services
         self._classes: dict[tuple[str, int], Classes] = {}
         self._walks: dict[Any, Trace] = {}
 
@@ -44,34 +49,38 @@ class _Cells(Mapping[tuple[str, str], Trace]):
         """Take the classes for a protocol and a port."""
         self._classes[port] = classes
 
-    def form(self, source: Station, service: _Service) -> Any:
+    def form(self, source: Station, service: Service) -> Any:
         """Give what the answer of a pair depends on."""
         port = (service.target.protocol, service.target.port)
         return (port, self._classes[port].form(source, service.station))
 
     def __getitem__(self, key: tuple[str, str]) -> Trace:
         source, service = key
-        return self._walks[self.form(self._sources[source], self._services[service])]
+        return self._walks[self.form(self.sources[source], self.services[service])]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return ((source, service) for source in self._sources for service in self._services)
+        return ((source, service) for source in self.sources for service in self.services)
 
     def __len__(self) -> int:
-        return len(self._sources) * len(self._services)
+        return len(self.sources) * len(self.services)
 
     @property
     def probes(self) -> int:
         """How many probes were sent."""
         return len(self._walks)
 
-    def send(self, directory: Directory, timeout_s: float) -> None:
+    def send_one(self, source: str, service: str) -> Trace:
+        """Send a probe for one pair."""
+        return _probe(self._directory, self.sources[source], self.services[service], self._timeout_s)
+
+    def send(self) -> None:
         """Send a probe for every form of pair that there is."""
         for port, classes in self._classes.items():
-            services = [each for each in self._services.values() if (each.target.protocol, each.target.port) == port]
+            services = [each for each in self.services.values() if (each.target.protocol, each.target.port) == port]
             by_group: dict[int, list[Station]] = {}
-            for source in self._sources.values():
+            for source in self.sources.values():
                 by_group.setdefault(classes.group(source).number, []).append(source)
-            served: dict[int, list[_Service]] = {}
+            served: dict[int, list[Service]] = {}
             for service in services:
                 served.setdefault(classes.group(service.station).number, []).append(service)
             for sources in by_group.values():
@@ -79,10 +88,10 @@ class _Cells(Mapping[tuple[str, str], Trace]):
                     for source, service in _representatives(sources, targets):
                         form = (port, classes.form(source, service.station))
                         if form not in self._walks:
-                            self._walks[form] = _probe(directory, source, service, timeout_s)
+                            self._walks[form] = _probe(self._directory, source, service, self._timeout_s)
 
 
-def _representatives(sources: list[Station], targets: list[_Service]) -> Iterator[tuple[Station, _Service]]:
+def _representatives(sources: list[Station], targets: list[Service]) -> Iterator[tuple[Station, Service]]:
     """Give a pair of two stations, and where there are any all that ask themselves: one stands for the others."""
     other = next(
         ((source, each) for source in sources[:2] for each in targets[:2] if each.station is not source), None
@@ -95,7 +104,7 @@ def _representatives(sources: list[Station], targets: list[_Service]) -> Iterato
         yield itself, asked[id(itself)]
 
 
-def _probe(directory: Directory, source: Station, service: _Service, timeout_s: float) -> Trace:
+def _probe(directory: Directory, source: Station, service: Service, timeout_s: float) -> Trace:
     target = service.station
     address = address_towards(source, target)
     walk = ask(directory, source, service.target, address=address, timeout_s=timeout_s)
@@ -187,7 +196,7 @@ class Reachability:
 
     sources: tuple[str, ...]
     services: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Trace] = field(repr=False)
+    cells: Cells = field(repr=False)
 
     def __getitem__(self, key: tuple[str, str]) -> Trace:
         return self.cells[key]
@@ -195,7 +204,20 @@ class Reachability:
     @property
     def probes(self) -> int:
         """How many probes answered all pairs."""
-        return self.cells.probes if isinstance(self.cells, _Cells) else len(self.cells)
+        return self.cells.probes
+
+    def source(self, name: str) -> Station:
+        """Give the station that a source is."""
+        return self.cells.sources[name]
+
+    def service(self, name: str) -> tuple[Station, str, int]:
+        """Give the station, protocol and port that a service is."""
+        found = self.cells.services[name]
+        return found.station, found.target.protocol, found.target.port
+
+    def walk(self, source: str, service: str) -> Trace:
+        """Send a probe for this very pair now, and give its walk."""
+        return self.cells.send_one(source, service)
 
     def verdict(self, source: str, service: str) -> Verdict:
         """Give the verdict of a pair. Raises `KeyError` for one that was not asked."""
@@ -319,17 +341,17 @@ def reachability(
     names = _names(directory)
     everyone = [station for station in directory.stations if station.is_container]
     askers = [station_of(directory, source) for source in sources] if sources is not None else everyone
-    services: dict[str, _Service] = {}
+    services: dict[str, Service] = {}
     for station in everyone:
         if not station.addresses:
             continue
         for target in _targets(station, names[id(station)], wanted, port):
-            services.setdefault(str(target), _Service(station, target))
-    cells = _Cells({names[id(each)]: each for each in askers}, services)
+            services.setdefault(str(target), Service(station, target))
+    cells = Cells(directory, {names[id(each)]: each for each in askers}, services, timeout_s)
     asked = list({id(each): each for each in (*askers, *(each.station for each in services.values()))}.values())
     for there in dict.fromkeys((each.target.protocol, each.target.port) for each in services.values()):
         cells.add(there, Classes(directory, asked, *there))
-    cells.send(directory, timeout_s)
+    cells.send()
     return Reachability(tuple(names[id(each)] for each in askers), tuple(services), cells)
 
 

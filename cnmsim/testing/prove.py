@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.observe.asking import address_towards, ask, directory_of, station_of
 from cnmsim.observe.stations import Station
@@ -94,6 +94,26 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
         if records.rdtype.name == kind
         for item in records
     )
+
+
+def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> tuple[tuple[Address, ...], list[str]]:
+    """Look a name up as programs of `source` do: /etc/hosts, then the servers of resolv.conf.
+
+    Gives the addresses, and in words each question that was asked and its answer.
+    """
+    from cnmsim.observe.lookup import Lookup, look_up
+
+    found: list[Lookup] = []
+
+    async def main(process: Process) -> int:
+        found.append(await look_up(process, name, family=family))
+        return 0
+
+    process = station_of(directory_of(lab), source).spawn(main, ["getent", "hosts", name])
+    lab.clock.run_for(300, stop=lambda: not process.is_running)
+    lookup = found[0]
+    asked = [f"{each.name} {each.record}, asked of {each.server}: {each.result}" for each in lookup.queries]
+    return tuple(lookup.addresses), asked or ["no server was asked"]
 
 
 def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Station, Station]]:

@@ -1,0 +1,393 @@
+"""Policies: who may talk to whom in a lab, and nobody else; checked by packets.
+
+A policy file is YAML. Every key may be left out; what is left out is not checked, but an `allow` of nothing allows nothing.
+
+groups:
+  front: [proxy, "web-*"]
+allow:
+  - front -> api:8080
+  - {from: api, to: ["db:5432", "cache:6379"]}
+require:
+  - api -> db:5432
+outside: ["proxy:80"]
+names:
+  api: [db, cache]
+unknown_names:
+  front: [db]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from attrs import define, frozen
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import format_ip
+from cnmsim.lab.schema import Schema, check
+from cnmsim.lab.yamlfile import Key, load_yaml, wrong
+from cnmsim.observe.asking import directory_of
+from cnmsim.observe.stations import Directory, Station
+from cnmsim.observe.target import PROTOCOLS
+from cnmsim.testing.assertions import paths_from_outside
+from cnmsim.testing.prove import find_addresses
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+    from cnmsim.observe import Reachability
+
+_TEXTS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_FLOWS: Schema = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "required": ["from", "to"],
+                "additionalProperties": False,
+                "properties": {"from": _TEXTS, "to": _TEXTS},
+            },
+        ]
+    },
+}
+_BY_NAME: Schema = {"type": "object", "additionalProperties": _TEXTS}
+_POLICY: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "groups": _BY_NAME,
+        "allow": _FLOWS,
+        "require": _FLOWS,
+        "outside": {"type": "array", "items": {"type": "string"}},
+        "names": _BY_NAME,
+        "unknown_names": _BY_NAME,
+    },
+}
+_ANY = "*"
+
+
+@frozen
+class Finding:
+    """One thing that was checked: of which `kind`, what, whether it holds, and if not, why (with the walk)."""
+
+    kind: str
+    subject: str
+    passed: bool
+    message: str = ""
+    details: str = ""
+
+
+@frozen(eq=False)
+class Report:
+    """What came of a check, in the order of the policy."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def violations(self) -> tuple[Finding, ...]:
+        """What does not hold."""
+        return tuple(each for each in self.findings if not each.passed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything holds."""
+        return not self.violations
+
+    def __str__(self) -> str:
+        lines = [f"{each.message}\n\n{each.details}".rstrip() + "\n" for each in self.violations]
+        return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything as plain values."""
+        return {
+            "passed": self.passed,
+            "checked": len(self.findings),
+            "violated": len(self.violations),
+            "findings": [
+                {"kind": each.kind, "subject": each.subject, "passed": each.passed, "message": each.message,
+                 "details": each.details}
+                for each in self.findings
+            ],
+        }  # fmt: skip
+
+    def to_junit(self) -> str:
+        """Write the report as JUnit XML, a test case for each thing that was checked."""
+        suite = ET.Element(
+            "testsuite",
+            name="cnmsim policy",
+            tests=str(len(self.findings)),
+            failures=str(len(self.violations)),
+            errors="0",
+        )
+        for each in self.findings:
+            case = ET.SubElement(suite, "testcase", classname=f"policy.{each.kind}", name=each.subject)
+            if not each.passed:
+                ET.SubElement(case, "failure", message=each.message).text = each.details
+        root = ET.Element("testsuites")
+        root.append(suite)
+        ET.indent(root)
+        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+@frozen
+class _Flow:
+    """A permission or demand: stations by name or pattern, and a service of others (`None` for any port)."""
+
+    source: str
+    target: str
+    port: int | None
+    protocol: str | None
+    text: str
+
+    def covers(
+        self, source: Station, target: Station, protocol: str, port: int, groups: Mapping[str, list[str]]
+    ) -> bool:
+        is_port = (self.port in {None, port}) and (self.protocol in {None, protocol})
+        return is_port and _is_meant(self.source, source, groups) and _is_meant(self.target, target, groups)
+
+
+@define
+class Policy:
+    """What a policy file says. `load` reads one, `check` holds a lab to it."""
+
+    groups: dict[str, list[str]]
+    allow: tuple[_Flow, ...] | None
+    require: tuple[_Flow, ...]
+    outside: tuple[_Flow, ...] | None
+    names: dict[str, list[str]]
+    unknown_names: dict[str, list[str]]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy file. Raises `FileError`, naming the line and key that is wrong, or `OSError`."""
+        document = load_yaml(Path(path))
+        return cls.of({} if document is None else document, str(path))
+
+    @classmethod
+    def of(cls, document: Any, path: str = "policy") -> Policy:
+        """Read a policy from plain values, as the file has them. Raises `FileError`."""
+        check(document, _POLICY, path)
+
+        def flows(key: str) -> tuple[_Flow, ...]:
+            return tuple(
+                flow
+                for number, item in enumerate(document.get(key, ()))
+                for flow in _read(document, item, (key, number), path)
+            )
+
+        return cls(
+            _lists(document.get("groups")),
+            flows("allow") if "allow" in document else None,
+            flows("require"),
+            None if "outside" not in document else tuple(
+                _flow(_ANY, text, document, ("outside", number), path) for number, text in enumerate(document["outside"])
+            ),
+            _lists(document.get("names")),
+            _lists(document.get("unknown_names")),
+        )  # fmt: skip
+
+    def check(self, lab: Lab) -> Report:
+        """Hold a lab to the policy. What the probes leave in tables is left in a copy: the lab stays as it is.
+
+        Raises `NotFound` for a name that means nothing in the lab, `Unavailable` for a lab that cannot be copied.
+        """
+        copy = lab.fork()
+        return Report(tuple(self._findings(copy)))
+
+    def _findings(self, lab: Lab) -> Iterator[Finding]:
+        directory = directory_of(lab)
+        self._require_known(directory)
+        protocols = ("tcp", "udp")
+        if self.allow is not None or self.require:
+            found = lab.reachability(protocols=protocols)
+            yield from self._demands(directory, found)
+            if self.allow is not None:
+                yield from self._nobody_else(directory, found)
+        if self.outside is not None:
+            yield from self._from_outside(lab, directory)
+        yield from self._names(lab, directory)
+
+    def _require_known(self, directory: Directory) -> None:
+        flows = (*(self.allow or ()), *self.require, *(self.outside or ()))
+        wanted = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
+        for name in wanted:
+            if name != _ANY and not any(_is_meant(name, each, self.groups) for each in directory.stations):
+                directory.find(name)  # raises, with what may be meant
+
+    def _demands(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
+        stations = _by_name(directory, found)
+        for flow in self.require:
+            pairs = [
+                (source, service)
+                for source in found.sources
+                for service, (station, protocol, port) in stations.services.items()
+                if stations.of[source] is not station
+                and flow.covers(stations.of[source], station, protocol, port, self.groups)
+            ]
+            if not pairs:
+                yield Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
+            for source, service in pairs:
+                passed = found.reaches(source, service)
+                message = (
+                    "" if passed else f"{source} does not reach {service}, which the policy requires ({flow.text})"
+                )
+                yield Finding(
+                    "require",
+                    f"{source} -> {service}",
+                    passed,
+                    message,
+                    "" if passed else str(found.walk(source, service)),
+                )
+
+    def _nobody_else(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
+        stations = _by_name(directory, found)
+        allowed = (*(self.allow or ()), *self.require)
+        for source in found.sources:
+            for service, (station, protocol, port) in stations.services.items():
+                asker = stations.of[source]
+                if asker is station or any(
+                    flow.covers(asker, station, protocol, port, self.groups) for flow in allowed
+                ):
+                    continue
+                passed = not found.reaches(source, service)
+                message = "" if passed else f"{source} reaches {service}, which the policy does not allow"
+                yield Finding(
+                    "deny",
+                    f"{source} -> {service}",
+                    passed,
+                    message,
+                    "" if passed else str(found.walk(source, service)),
+                )
+
+    def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
+        for station in directory.stations:
+            if not station.is_container:
+                continue
+            closed = [
+                f"{each.protocol}/{each.port}"
+                for each in station.services
+                if not each.is_loopback_only and not self._is_open(station, each.protocol, each.port)
+            ]
+            published = {
+                (each.host_ip, each.host_port, each.protocol)
+                for each in station.published
+                if self._is_open(station, each.protocol, each.port)
+            }
+            ways = [
+                (source, walk)
+                for source, _, walk in paths_from_outside(lab, station, ports=dict.fromkeys(closed))
+                if not _is_published_way(walk.question, published)
+            ]
+            message = (
+                ""
+                if not ways
+                else f"{ways[0][0].name} gets to {station.name} from outside, which the policy does not allow"
+            )
+            yield Finding("outside", station.name, not ways, message, "" if not ways else str(ways[0][1]))
+
+    def _is_open(self, station: Station, protocol: str, port: int) -> bool:
+        return any(
+            flow.port in {None, port}
+            and flow.protocol in {None, protocol}
+            and _is_meant(flow.target, station, self.groups)
+            for flow in self.outside or ()
+        )
+
+    def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
+        for kind, wanted in (("names", self.names), ("unknown_names", self.unknown_names)):
+            for who, names in wanted.items():
+                for station in directory.stations:
+                    if station.is_container and _is_meant(who, station, self.groups):
+                        yield from (_name_finding(lab, station, name, kind) for name in names)
+
+
+@define
+class _Stations:
+    of: dict[str, Station]
+    services: dict[str, tuple[Station, str, int]]
+
+
+def _by_name(_directory: Directory, found: Reachability) -> _Stations:
+    return _Stations(
+        {name: found.source(name) for name in found.sources},
+        {name: found.service(name) for name in found.services},
+    )
+
+
+def _is_published_way(question: Mapping[str, Any], published: set[tuple[str, int, str]]) -> bool:
+    return any(
+        question["port"] == port
+        and question["protocol"] == protocol
+        and host in {"", "0.0.0.0", "::", question["destination"]}  # noqa: S104 - compared, not bound
+        for host, port, protocol in published
+    )
+
+
+def _name_finding(lab: Lab, station: Station, name: str, kind: str) -> Finding:
+    addresses, questions = find_addresses(lab, station, name)
+    is_found, is_wanted = bool(addresses), kind == "names"
+    passed = is_found is is_wanted
+    shown = ", ".join(map(format_ip, addresses))
+    text = f"{station.name} finds no address for {name}" if is_wanted else f"{station.name} knows {name}, as {shown}"
+    return Finding(
+        kind, f"{station.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions)
+    )
+
+
+def _is_meant(name: str, station: Station, groups: Mapping[str, list[str]]) -> bool:
+    """Tell whether a name, pattern or group means a station: by its own name, its service's, or `network:NAME`."""
+    if name in groups:
+        return any(
+            _is_meant(each, station, {key: value for key, value in groups.items() if key != name})
+            for each in groups[name]
+        )
+    if name.startswith("network:"):
+        wanted, project = name.removeprefix("network:"), f"{station.project}_"
+        return any(
+            fnmatchcase(known, wanted)
+            for each in station.attachments
+            for known in (each.network, each.network.removeprefix(project))
+        )
+    own = {station.name, *(station.service_names if station.service else ())}
+    return any(fnmatchcase(each, name) for each in own)
+
+
+def _lists(given: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    return {name: [value] if isinstance(value, str) else list(value) for name, value in (given or {}).items()}
+
+
+def _read(document: Any, item: Any, keys: tuple[Key, ...], path: str) -> Iterator[_Flow]:
+    if isinstance(item, str):
+        source, arrow, target = (part.strip() for part in item.partition("->"))
+        if not arrow or not source or not target:
+            raise wrong(document, keys, f'{item!r} is no permission: write "web -> db:5432"', path)
+        yield _flow(source, target, document, keys, path)
+        return
+    sides: list[Iterable[str]] = [[item[key]] if isinstance(item[key], str) else item[key] for key in ("from", "to")]
+    for source in sides[0]:
+        for target in sides[1]:
+            yield _flow(source, target, document, keys, path)
+
+
+def _flow(source: str, target: str, document: Any, keys: tuple[Key, ...], path: str) -> _Flow:
+    name, colon, service = target.rpartition(":")
+    if not colon or (name == "network"):
+        return _Flow(source, target, None, None, f"{source} -> {target}")
+    port, slash, protocol = service.partition("/")
+    if not port.isdigit() or not 0 < int(port) < 65536 or (slash and protocol not in PROTOCOLS):
+        raise wrong(document, keys, f"{service!r} is no port: write db:5432 or dns:53/udp", path)
+    return _Flow(source, name, int(port), protocol or "tcp", f"{source} -> {target}")
+
+
+def check_policy(lab: Lab, policy: str | Path | Mapping[str, Any]) -> Report:
+    """Hold a lab to a policy: a file, or its content as plain values. Raises as `Policy.load` and `Policy.check`."""
+    if isinstance(policy, Mapping):
+        return Policy.of(dict(policy)).check(lab)
+    if not Path(policy).exists():
+        raise InvalidParameter(f"there is no policy file {policy}")
+    return Policy.load(policy).check(lab)

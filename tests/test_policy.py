@@ -1,0 +1,143 @@
+"""Policies: who may talk to whom, and nobody else; and the assertions they are made of."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from cnmsim import Lab
+from cnmsim.cli import cli
+from cnmsim.errors import FileError, NotFound
+from cnmsim.testing.assertions import (
+    assert_isolated,
+    assert_no_path_from_outside,
+    assert_reachable,
+    assert_resolves,
+)
+from cnmsim.testing.policy import check_policy
+from cnmsim.testing.snapshot import Snapshot
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "policy"
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return Lab.from_compose(EXAMPLE / "compose.yml")
+
+
+def violated(lab, policy):
+    return {(each.kind, each.subject) for each in check_policy(lab, policy).violations}
+
+
+def test_the_example_has_a_hole(shop):
+    report = check_policy(shop, EXAMPLE / "policy.yml")
+    assert {(each.kind, each.subject) for each in report.violations} == {
+        ("deny", "policy-metrics-1 -> policy-db-1:5432"),
+        ("deny", "policy-proxy-1 -> policy-metrics-1:9100"),
+        ("deny", "policy-db-1 -> policy-metrics-1:9100"),
+        ("outside", "policy-metrics-1"),
+    }
+    assert "policy-metrics-1 reaches policy-db-1:5432, which the policy does not allow" in str(report)
+    hole = next(each for each in report.violations if "db-1:5432" in each.subject)
+    assert "DECIDED BY" in hole.details  # the walk of this very pair
+    assert "policy-metrics-1 → policy-db-1" in hole.details
+
+
+def test_the_lab_stays_as_it_is(shop):
+    before = {name: Snapshot.of(host) for name, host in shop.hosts.items()}
+    now = shop.now
+    check_policy(shop, EXAMPLE / "policy.yml")
+    assert {name: Snapshot.of(host) for name, host in shop.hosts.items()} == before
+    assert shop.now == now
+
+
+def test_a_policy_that_holds(shop):
+    everything = {"allow": ["* -> *"], "require": ["api -> db:5432"], "names": {"api": "db"}}
+    assert check_policy(shop, everything).passed
+    assert check_policy(shop, {}).passed
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"require": ["proxy -> db:5432"]}, {("require", "policy-proxy-1 -> policy-db-1:5432")}),
+        ({"require": ["proxy -> api:81"]}, {("require", "proxy -> api:81")}),
+        ({"allow": ["network:back -> network:back", "network:front -> network:front"]}, set()),
+        ({"allow": ["front -> front", "back -> *"], "groups": {"front": ["prox*", "api", "metrics"], "back": ["db"]}},
+         {("deny", f"policy-{name}-1 -> policy-db-1:5432") for name in ("api", "metrics")}),
+        ({"outside": ["proxy"]}, {("outside", "policy-metrics-1")}),
+        ({"outside": ["metrics:9100", "proxy:80/udp"]}, {("outside", "policy-proxy-1")}),
+        ({"outside": ["metrics", "proxy"]}, set()),
+        ({"names": {"db": ["proxy"]}}, {("names", "policy-db-1: proxy")}),
+        ({"unknown_names": {"network:front": ["api"]}},
+         {("unknown_names", f"policy-{name}-1: api") for name in ("proxy", "api", "metrics")}),
+    ],
+)  # fmt: skip
+def test_what_violates_what(shop, policy, expected):
+    assert violated(shop, policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("allow: [web]", 'write "web -> db:5432"'),
+        ("allow: ['web -> db:http']", "'http' is no port"),
+        ("allow: ['web -> db:80/sctp']", "is no port"),
+        ("alow: []", "alow"),
+        ("outside: web", "outside"),
+        ("allow: [{from: web}]", "to"),
+    ],
+)
+def test_a_wrong_policy_file_is_told_by_its_line(tmp_path, text, message):
+    file = tmp_path / "policy.yml"
+    file.write_text(f"\n{text}\n")
+    with pytest.raises(FileError) as wrong:
+        check_policy(Lab(), file)
+    assert message in str(wrong.value)
+    assert "policy.yml:2" in str(wrong.value)
+
+
+def test_a_name_that_means_nothing_is_refused(shop):
+    with pytest.raises(NotFound, match="did you mean proxy"):
+        check_policy(shop, {"allow": ["prxy -> api"]})
+
+
+def test_the_command(tmp_path):
+    junit = tmp_path / "report.xml"
+    files = [str(EXAMPLE / "compose.yml"), "--policy", str(EXAMPLE / "policy.yml")]
+    done = CliRunner().invoke(cli, ["check", *files, "--junit", str(junit), "--json"])
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    assert (report["passed"], report["violated"]) == (False, 4)
+    suite = ET.parse(junit).getroot().find("testsuite")
+    assert suite.get("failures") == "4"
+    assert len(suite.findall("testcase")) == report["checked"]
+    assert "which the policy does not allow" in suite.find("testcase/failure").get("message")
+    good = tmp_path / "good.yml"
+    good.write_text("allow: ['* -> *']\n")
+    assert CliRunner().invoke(cli, ["check", files[0], "--policy", str(good)]).exit_code == 0
+    good.write_text("allow: [x]\n")
+    wrong = CliRunner().invoke(cli, ["check", files[0], "--policy", str(good)])
+    assert wrong.exit_code == 2
+    assert "good.yml:1" in wrong.stderr
+
+
+def test_assertions_hold_or_show_the_walk(shop):
+    assert assert_reachable(shop, "api", "db:5432").is_reachable
+    with pytest.raises(AssertionError, match=r"(?s)proxy does not reach db:5432.*name not found"):
+        assert_reachable(shop, "proxy", "db:5432")
+    assert_isolated(shop, "proxy", "db")
+    assert_isolated(shop, ["proxy"], ["db"], ["tcp/5432"])
+    with pytest.raises(AssertionError, match=r"(?s)not isolated from .*db.*DECIDED BY"):
+        assert_isolated(shop, "metrics", "db")
+    assert assert_resolves(shop, "api", "db") == [shop.container("db").ip("policy_back")]
+    with pytest.raises(AssertionError, match=r"(?s)finds no address for db.*asked of 127.0.0.11"):
+        assert_resolves(shop, "proxy", "db")
+    with pytest.raises(AssertionError, match=r"resolves db to .*, not to 10\.0\.0\.1"):
+        assert_resolves(shop, "api", "db", to="10.0.0.1")
+    assert_no_path_from_outside(shop, "db")
+    with pytest.raises(AssertionError, match=r"(?s)gets to policy-metrics-1 from outside.*DECIDED BY"):
+        assert_no_path_from_outside(shop, "metrics")
+    assert_no_path_from_outside(shop, "metrics", outside=[])
