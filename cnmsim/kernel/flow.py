@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry
 
 _MOST = 16384
+_MOST_SHARED = 256
 #: Station, Ethernet type with version and header length, total length, flags and offset, TTL, protocol, checksum.
 _FRAME = Struct("!6s6x3sxHxxHBBH")
 #: Station, Ethernet type, version and half of the class, payload length, next header, hop limit.
@@ -43,6 +44,7 @@ _ENDS = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
 _NEW = CtState.NEW
 
+Counters = tuple["RuleEntry | Chain", ...]
 Received = tuple["Device", bytes]
 Sent = tuple[int, "Address", "Address", bytes]
 
@@ -81,13 +83,14 @@ def received_key(frame: bytes, device: Device) -> Received:
 class FlowCache:
     """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end."""
 
-    __slots__ = ("_namespace", "is_enabled", "received", "sent")
+    __slots__ = ("_namespace", "_shared", "is_enabled", "received", "sent")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self.is_enabled = True
         self.received: dict[Received, Flow] = {}
         self.sent: dict[Sent, Flow] = {}
+        self._shared: dict[Counters, Counters] = {}
 
     def disable(self) -> None:
         """Take the full walk with every packet from now on."""
@@ -112,6 +115,12 @@ class FlowCache:
         """Write down what becomes of a packet that starts here."""
         if self.is_enabled and packet.protocol in _LEAST:
             packet.recording = Recording(packet, sent=key, decision=decision)
+
+    def share(self, counters: Counters) -> Counters:
+        """Give a tuple that equals `counters`: most flows meet the same rules, and keep them as one object."""
+        if len(self._shared) >= _MOST_SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(counters, counters)
 
     def keep(self, packet: Packet) -> None:
         """Remember what was recorded of a packet that came through: up to its next hop, or to the sockets here."""
@@ -155,7 +164,7 @@ class Flow:
         self._namespace = namespace
         self._clock = namespace.clock
         self._stamp = namespace.generation + namespace.netfilter.generation
-        self._counters = tuple(recording.counters)
+        self._counters = namespace.flows.share(tuple(recording.counters))
         self._protocol = packet.protocol
         self._mac = recording.mac
         header = _HEADER[packet.family]

@@ -7,7 +7,7 @@ a rule, an address, a route or a link changes, and is kept only if every test th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
+    #: The tables' stamp, the verdict, what counts the packet, and what targets do with it.
+    _Outcome = tuple[int, "Verdict", tuple[RuleEntry | Chain, ...], tuple[Action, ...]]
+
 #: How much of a chain walk an untracked flow may leave behind, per chain.
 _MOST_FLOWS = 16384
+_MOST_OUTCOMES = 256
 _PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
 
 
@@ -131,7 +135,7 @@ class Walked:
 class ChainWalk:
     """One built-in chain at one hook: a step of the packet path."""
 
-    __slots__ = ("_chain", "_extras", "_flows", "_hook", "_identity", "_netfilter", "_table")
+    __slots__ = ("_chain", "_extras", "_flows", "_hook", "_identity", "_netfilter", "_outcomes", "_table")
 
     def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
         self._table = table
@@ -139,7 +143,8 @@ class ChainWalk:
         self._hook = hook
         self._netfilter = netfilter
         self._identity = (table.family, table.name, hook.value)
-        self._flows: dict[tuple[Any, ...], tuple[int, Verdict, list[Any], list[Action]]] = {}
+        self._flows: dict[tuple[Any, ...], _Outcome] = {}
+        self._outcomes: dict[_Outcome, _Outcome] = {}
         self._extras = self._find_extras()
 
     def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
@@ -201,14 +206,24 @@ class ChainWalk:
         if walked.is_pure:
             if len(flows) >= _MOST_FLOWS:
                 flows.clear()
-            flows[key] = (stamp, walked.verdict, walked.counters, walked.actions)
+            flows[key] = self._outcome(stamp, walked)
             self._record(packet, walked.counters, walked.actions)
         else:
             packet.recording = None
         return self._finish(walked, packet)
 
+    def _outcome(self, stamp: int, walked: Walked) -> _Outcome:
+        """Give what is remembered of a walk: most flows meet the same rules, and share it."""
+        outcome: _Outcome = (stamp, walked.verdict, tuple(walked.counters), tuple(walked.actions))
+        known = self._outcomes.get(outcome)
+        if known is None:
+            if len(self._outcomes) >= _MOST_OUTCOMES:
+                self._outcomes.clear()
+            known = self._outcomes[outcome] = outcome
+        return known
+
     @staticmethod
-    def _record(packet: Packet, counters: list[RuleEntry | Chain], actions: list[Action]) -> None:
+    def _record(packet: Packet, counters: Iterable[RuleEntry | Chain], actions: Sequence[Action]) -> None:
         if packet.recording is not None:
             if actions:
                 packet.recording = None
