@@ -316,16 +316,30 @@ def config_to_api(config: Config) -> dict[str, Any]:
 
 def secret_spec_from_api(spec: Mapping[str, Any]) -> SecretSpec:
     """Read a secret's spec. Raises `ValueError` if its content is not base64."""
-    annotations = Annotations(spec.get("Name") or "", dict(spec.get("Labels") or {}))
+    annotations = Annotations(_text(spec.get("Name")), dict(spec.get("Labels") or {}))
     data = b64decode(spec.get("Data") or "", validate=True)
     return SecretSpec(annotations, data, driver_from_api(spec.get("Driver")), driver_from_api(spec.get("Templating")))
 
 
 def config_spec_from_api(spec: Mapping[str, Any]) -> ConfigSpec:
     """Read a config's spec. Raises `ValueError` if its content is not base64."""
-    annotations = Annotations(spec.get("Name") or "", dict(spec.get("Labels") or {}))
+    annotations = Annotations(_text(spec.get("Name")), dict(spec.get("Labels") or {}))
     data = b64decode(spec.get("Data") or "", validate=True)
     return ConfigSpec(annotations, data, driver_from_api(spec.get("Templating")))
+
+
+def _text(value: Any) -> str:
+    """Give a text, "" for none. Raises `TypeError` for what is no text."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value or ""
+
+
+def _number(value: Any) -> int | None:
+    """Give a whole number or `None`. Raises `TypeError` for anything else."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 # ---- the cluster
@@ -375,23 +389,27 @@ def cluster_spec_from_api(spec: Mapping[str, Any], current: ClusterSpec | None =
     base = current or ClusterSpec()
     orchestration, raft = spec.get("Orchestration") or {}, spec.get("Raft") or {}
     dispatcher, ca = spec.get("Dispatcher") or {}, spec.get("CAConfig") or {}
-    history, snapshots = orchestration.get("TaskHistoryRetentionLimit"), raft.get("KeepOldSnapshots")
+    history, snapshots = (
+        _number(orchestration.get("TaskHistoryRetentionLimit")),
+        _number(raft.get("KeepOldSnapshots")),
+    )
     return evolve(
         base,
         annotations=Annotations(
             spec.get("Name") or base.annotations.name, dict(spec.get("Labels") or base.annotations.labels)
         ),
         task_history_retention_limit=base.task_history_retention_limit if history is None else history,
-        snapshot_interval=raft.get("SnapshotInterval") or base.snapshot_interval,
+        snapshot_interval=_number(raft.get("SnapshotInterval")) or base.snapshot_interval,
         keep_old_snapshots=base.keep_old_snapshots if snapshots is None else snapshots,
-        log_entries_for_slow_followers=raft.get("LogEntriesForSlowFollowers") or base.log_entries_for_slow_followers,
-        heartbeat_tick=raft.get("HeartbeatTick") or base.heartbeat_tick,
-        election_tick=raft.get("ElectionTick") or base.election_tick,
-        heartbeat_period_ns=dispatcher.get("HeartbeatPeriod") or base.heartbeat_period_ns,
-        node_cert_expiry_ns=ca.get("NodeCertExpiry") or base.node_cert_expiry_ns,
+        log_entries_for_slow_followers=_number(raft.get("LogEntriesForSlowFollowers"))
+        or base.log_entries_for_slow_followers,
+        heartbeat_tick=_number(raft.get("HeartbeatTick")) or base.heartbeat_tick,
+        election_tick=_number(raft.get("ElectionTick")) or base.election_tick,
+        heartbeat_period_ns=_number(dispatcher.get("HeartbeatPeriod")) or base.heartbeat_period_ns,
+        node_cert_expiry_ns=_number(ca.get("NodeCertExpiry")) or base.node_cert_expiry_ns,
         external_cas=(*base.external_cas, *(ca.get("ExternalCAs") or ())),
         signing_ca_cert=ca.get("SigningCACert") or base.signing_ca_cert,
         signing_ca_key=ca.get("SigningCAKey") or base.signing_ca_key,
-        force_rotate=ca.get("ForceRotate") or 0,
+        force_rotate=_number(ca.get("ForceRotate")) or 0,
         auto_lock_managers=bool((spec.get("EncryptionConfig") or {}).get("AutoLockManagers")),
     )
