@@ -516,6 +516,12 @@ class Lab:
         """Give the same graph as `topology`."""
         return self.topology()
 
+    def esp_keys(self) -> str:
+        """Give the keys of encrypted overlay networks, as lines of Wireshark's file `esp_sa`."""
+        from cnmsim.observe.espkeys import esp_keys
+
+        return esp_keys(host.namespace for host in self.hosts.values())
+
     def to_mermaid(self) -> str:
         """Draw the lab as mermaid text."""
         from cnmsim.observe import to_mermaid
