@@ -8,7 +8,8 @@ from cnmsim import Lab
 
 def build(**options):
     lab = Lab()
-    lab.add_host("node1", "10.0.0.15/24", mtu=1450, docker={"mtu": 1450})
+    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", mtu=1450, docker={"mtu": 1450})
+    lab.add_router("router", "10.0.0.1/24", "203.0.113.1/24")
     lab.host("node1").docker.networks.create("app", options=options)
     return lab
 

@@ -97,8 +97,21 @@ def br_netfilter(ill: bool) -> Lab:
 
 def mtu(ill: bool) -> Lab:
     lab = Lab()
-    lab.add_host("node1", "10.0.0.15/24", mtu=1450, docker={"mtu": 1450})
+    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", mtu=1450, docker={"mtu": 1450})
+    lab.add_router("router", "10.0.0.1/24")
     _network(lab, "app", options={} if ill else {"com.docker.network.driver.mtu": "1450"})
+    return lab
+
+
+def mtu_behind_the_router(ill: bool) -> Lab:
+    """A line of 1,400 bytes is on the way to the world, or on another one that nothing leads over."""
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", gateway="10.0.0.1", docker=True)
+    lab.add_router("router", "10.0.0.1/24", "10.7.0.1/24", "10.8.0.1/24", gateway="10.8.0.2" if ill else "10.7.0.2")
+    lab.add_router("wide", "10.7.0.2/24")
+    lab.add_router("narrow", "10.8.0.2/24", mtu=1400)
+    lab.segment("10.8.0.0/24").configure(mtu=1400)
+    _network(lab, "app")
     return lab
 
 
@@ -221,6 +234,7 @@ def tunnel_mtu(ill: bool) -> Lab:
         (forwarding, "ip-forward-off", Severity.ERROR, "node1", "net.ipv4.ip_forward = 0"),
         (br_netfilter, "icc-without-br-netfilter", Severity.ERROR, "node1: network quiet", "bridge-nf-call-iptables = 0"),
         (mtu, "mtu", Severity.WARNING, "node1: network app", "its MTU is 1500, but node1 eth0 carries 1450 bytes"),
+        (mtu_behind_the_router, "mtu", Severity.WARNING, "node1: network app", "but segment 10.8.0.0/24 carries 1400 bytes"),
         (firewall, "published-past-firewall", Severity.ERROR, "node1: container web", "the firewall says -A INPUT -p tcp"),
         (database, "published-to-all", Severity.WARNING, "node1: container db", "port 5432 (PostgreSQL)"),
         (proxy, "proxy-hides-source", Severity.WARNING, "node1: container web", "docker-proxy carries every connection"),

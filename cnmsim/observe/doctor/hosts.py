@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Net, Ward
@@ -12,6 +13,9 @@ from cnmsim.observe.tunnels import ESP_BYTES, VXLAN_BYTES
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"
+#: An address that no lab has: it is reached by the default route (RFC 5737).
+_SOMEWHERE: Address = bytes((192, 0, 2, 254))
+_MOST_HOPS = 16
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
@@ -45,7 +49,7 @@ def bridge_filter(ward: Ward) -> Iterator[Fault]:
 def sizes(ward: Ward) -> Iterator[Fault]:
     """Find networks whose packets are too long for the way out of their host, or for the tunnel between hosts."""
     for net in ward.networks:
-        smallest, where = smallest_mtu(ward, net.host)
+        smallest, where = smallest_mtu(ward, net.host, _outside(ward, net))
         mtu = _mtu_of(ward, net)
         if not smallest or not mtu or net.is_internal:
             continue
@@ -65,23 +69,33 @@ def sizes(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def smallest_mtu(ward: Ward, host: Station) -> tuple[int, str]:
-    """Give the smallest MTU of a host's cables, of the segments they are in and of the machines on those; (0, "") without any."""
-    found: list[tuple[int, str]] = []
-    for device in host.namespace.devices.values():
-        if isinstance(device, Nic) and device.is_up:
-            found.append((device.mtu, f"{host.name} {device.name}"))
-            if isinstance(device.medium, Segment):
-                found.append((device.medium.mtu, f"segment {device.medium.name}"))
-    for other in ward.hosts:
-        # Whoever leads on is on the way of everything that leaves.
-        if other is not host and other.namespace.sysctl_get("net.ipv4.ip_forward") == "1" and not other.has_engine:
-            found += [
-                (device.mtu, f"{other.name} {device.name}")
-                for device in other.namespace.devices.values()
-                if isinstance(device, Nic) and device.is_up
-            ]
-    return min(found, default=(0, ""))
+def smallest_mtu(ward: Ward, host: Station, peers: Iterable[Address]) -> tuple[int, str]:
+    """Give the smallest MTU on the ways from a host to `peers`, by the routes of every machine on them; (0, "") without a way."""
+    return min((each for peer in peers for each in _way(ward, host, peer)), default=(0, ""))
+
+
+def _way(ward: Ward, host: Station, goal: Address) -> Iterator[tuple[int, str]]:
+    """Walk from machine to machine as the routes say, and give the MTU of each interface and segment on the way."""
+    here: Station | None = host
+    for _ in range(_MOST_HOPS):
+        if here is None or goal in here.addresses:
+            return
+        route = here.namespace.routes(6 if len(goal) == 16 else 4).lookup(goal)
+        if route is None or route.device is None:
+            return
+        yield route.device.mtu, f"{here.name} {route.device.name}"
+        if isinstance(route.device, Nic) and isinstance(route.device.medium, Segment):
+            yield route.device.medium.mtu, f"segment {route.device.medium.name}"
+        here = ward.directory.owner(route.gateway or goal)
+
+
+def _outside(ward: Ward, net: Net) -> list[Address]:
+    """Give addresses that stand for where a network's packets go: an overlay's to the other nodes, a bridge's to the world."""
+    if net.driver != "overlay":
+        return [_SOMEWHERE]
+    names = {name for swarm in ward.directory.swarms for name in swarm.members if net.host.name in swarm.members}
+    others = [host for host in ward.hosts if host.name in names and host is not net.host]
+    return [address for host in others for address in host.addresses[:1]]
 
 
 def _mtu_of(ward: Ward, net: Net) -> int:
