@@ -21,7 +21,7 @@ from cnmsim.observe.lookup import Lookup
 from cnmsim.observe.probe import Ending
 from cnmsim.observe.services import down_remarks, refused_port, service_remarks, unknown_service
 from cnmsim.observe.stations import Listener, Station, shared_networks, stack_owner
-from cnmsim.observe.tunnels import mtu_remarks
+from cnmsim.observe.tunnels import mtu_remarks, never_arrived
 from cnmsim.observe.verdict import Finding, Verdict
 from cnmsim.observe.wires import clashes
 
@@ -326,6 +326,9 @@ def _timed_out(case: Case, verdict: Verdict) -> Finding:
             verdict, f"{hop.place} took it, and no answer ever came", f"check that {hop.place} is not paused", (), hop
         )
     last = case.knocking[-1] if case.knocking else None
+    stale = never_arrived(case)
+    if stale is not None:
+        return Finding(verdict, *stale, (), last)
     where = f" (last seen at {last.where}: {last.what})" if last else ""
     return Finding(verdict, f"nothing answered from {case.goal}{where}", "check the way behind that point", (), last)
 

@@ -255,3 +255,21 @@ def towards(case: Case) -> SwarmView | None:
     if case.destination is not None:
         hosts.add(case.destination.host)
     return next((each for each in case.directory.swarms if hosts & set(each.members)), None)
+
+
+def never_arrived(case: Case) -> Advice | None:
+    """Explain a packet into a tunnel that its other end never saw, though nobody dropped it; `None` if that end did see it."""
+    entrance = next(
+        (hop for hop in reversed(case.knocking) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
+    )
+    end = case.directory.owner(address_at(entrance) or b"") if entrance is not None else None
+    if entrance is None or end is None:
+        return None
+    if any(hop.place == end.namespace.name and hop.time_ns >= entrance.time_ns for hop in case.hops):
+        return None
+    host, network = overlay_of(entrance.place)
+    return (
+        f"what {host} sends to {end.name} for network {network} leaves, and nothing of it arrives: {end.name} is cut off or has no power, "  # noqa: ISC004
+        f"and the tables of {host} still lead there",
+        f"bring {end.name} back, or wait: gossip forgets it after some seconds, and the managers replace its tasks",
+    )
