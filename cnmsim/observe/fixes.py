@@ -91,7 +91,8 @@ def fixes_of(lab: Any, question: Question, candidates: Iterable[Remedy], *, enou
 
     Of a lab that cannot be copied, the candidates are given untried.
     """
-    can_try = _can_be_copied(lab)
+    spare = _copy_if_possible(lab)
+    can_try = spare is not None
     found: list[Fix] = []
     tried: set[object] = set()
     for remedy in candidates:
@@ -100,19 +101,19 @@ def fixes_of(lab: Any, question: Question, candidates: Iterable[Remedy], *, enou
         if key in tried:
             continue
         tried.add(key)
-        if not can_try or works(fix):
+        if not can_try or works(fix, spare):
             found.append(fix)
+        spare = None
         if len(found) == enough:
             break
     return tuple(found)
 
 
-def _can_be_copied(lab: Any) -> bool:
+def _copy_if_possible(lab: Any) -> Any:
     try:
-        copy_of(lab)
+        return copy_of(lab)
     except Unavailable:
-        return False
-    return True
+        return None
 
 
 def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
@@ -121,9 +122,9 @@ def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
     return Fix(remedy.text, remedy.changes, asked, lab)
 
 
-def works(fix: Fix) -> bool:
-    """Tell whether a fix makes the answer yes. A change that is refused is no fix."""
+def works(fix: Fix, there: Any = None) -> bool:
+    """Tell whether a fix makes the answer yes, in the copy `there` or in one of its own. A change that is refused is no fix."""
     try:
-        return fix.apply().reachable
+        return fix.apply(copy_of(fix._lab) if there is None else there).reachable
     except (CnmsimError, OSError, TimeoutError):
         return False

@@ -1,11 +1,16 @@
-"""The pytest plugin: the fixture `lab`, and the walk of the last probe in the report of a test that failed.
+"""The pytest plugin: the fixtures `lab`, `docker_socket` and `docker_client`, and walks in the reports of tests that failed.
+
+A test that is marked `real_engine` runs on a simulated engine, and with the option `--real-engine` on this machine's Docker too.
 
 It is loaded in every test run of whoever has cnmsim installed, so it imports nothing until a test asks for a lab.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from cnmsim.lab import Lab
     from cnmsim.observe import Trace
 
+_SIMULATED, _REAL = "simulated", "real"
 #: Lines of a walk that a report shows at most.
 _LINES = 60
 
@@ -27,6 +33,63 @@ def lab(request: pytest.FixtureRequest) -> Lab:
     made = Lab(**marker.kwargs) if marker is not None else Lab()
     keep_last_trace(made)
     return made
+
+
+@pytest.fixture
+def cnmsim_engine(request: pytest.FixtureRequest) -> str:
+    """Tell which engine a test runs on: `simulated`, or `real`."""
+    return str(getattr(request, "param", _SIMULATED))
+
+
+@pytest.fixture
+def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generator[Path, None, None]:
+    """Give the path of a Docker Engine's socket.
+
+    It is that of the first Docker host of the fixture `lab`, which is given one called `docker` (10.0.0.15) if it has none. The lab is
+    served for as long as the test runs: use it through the sockets only. For a test marked `real_engine`, on the machine's
+    own engine, it is that one's.
+    """
+    if cnmsim_engine == _REAL:
+        yield _real_socket()
+        return
+    lab: Lab = request.getfixturevalue("lab")
+    if not any(host.docker is not None for host in lab.hosts.values()):
+        lab.add_host("docker", "10.0.0.15/24", docker=True)
+    with lab.serve() as sockets:
+        yield Path(next(iter(sockets.values())))
+
+
+@pytest.fixture
+def docker_client(docker_socket: Path, cnmsim_engine: str) -> Generator[Any, None, None]:
+    """Give a docker-py client of the engine at `docker_socket`.
+
+    On a real engine, the containers and networks that came while the test ran are removed after it. The test is skipped where docker-py
+    is not installed.
+    """
+    docker = pytest.importorskip("docker")
+    client = docker.DockerClient(base_url=f"unix://{docker_socket}", version="auto")
+    try:
+        before = _held(client) if cnmsim_engine == _REAL else {}
+        yield client
+        if cnmsim_engine == _REAL:
+            for identity, thing in _held(client).items():
+                if identity not in before:
+                    thing.remove(**({"force": True} if hasattr(thing, "image") else {}))
+    finally:
+        client.close()
+
+
+def _held(client: Any) -> dict[str, Any]:
+    """List containers before networks, as they are to be removed in this order."""
+    return {each.id: each for each in (*client.containers.list(all=True), *client.networks.list())}
+
+
+def _real_socket() -> Path:
+    named = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    path = Path(named.removeprefix("unix://"))
+    if not named.startswith("unix://") or not path.is_socket():
+        pytest.skip(f"no Docker Engine at {named}")
+    return path
 
 
 def keep_last_trace(lab: Lab) -> None:
@@ -58,6 +121,31 @@ _LAST: dict[int, Trace] = {}
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line("markers", "cnmsim(engine=..., seed=...): what the fixture `lab` is built with")
+    config.addinivalue_line("markers", "real_engine: runs on a real Docker Engine too, with --real-engine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--real-engine`."""
+    group = parser.getgroup("cnmsim")
+    group.addoption(
+        "--real-engine", action="store_true", help="run tests marked real_engine on this machine's Docker too"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test that is marked `real_engine` run on the simulated engine, and on the real one if that is asked for."""
+    marked = metafunc.definition.get_closest_marker("real_engine") is not None
+    if marked and "cnmsim_engine" in metafunc.fixturenames:
+        engines = [_SIMULATED, _REAL] if metafunc.config.getoption("real_engine") else [_SIMULATED]
+        metafunc.parametrize("cnmsim_engine", engines, indirect=True)
+
+
+def pytest_collection_finish() -> None:
+    """Tell Hypothesis of cnmsim's types, where tests use both."""
+    if "cnmsim.lab.lab" in sys.modules and "hypothesis" in sys.modules:
+        from cnmsim.testing.hypothesis_types import register_if_used
+
+        register_if_used()
 
 
 @pytest.hookimpl(wrapper=True)

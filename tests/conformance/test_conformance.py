@@ -1,8 +1,10 @@
 """The recordings of three real engines, replayed on cnmsim with the unmodified docker command."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -81,6 +83,12 @@ RECORDED = [
     for version in VERSIONS
     if (HERE / "recorded" / version / f"{scenario}.json").exists()
 ]
+
+
+@pytest.fixture(autouse=True)
+def _cnmsim_is_a_command(monkeypatch):
+    """Have the recorder find the `cnmsim` that belongs to this Python, whether or not its environment is activated."""
+    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 
 
 @pytest.mark.parametrize(("scenario", "version"), RECORDED)
