@@ -376,11 +376,10 @@ class IpLayer:
                 device=decision.outdev.name, decision=str(decision.route),
             )  # fmt: skip
         netfilter = namespace.netfilter
-        if netfilter.is_active:
-            if not netfilter.run(Hook.OUTPUT, packet):
-                if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
-                    return
-                raise OSError(errno.EPERM, "Operation not permitted")
+        if netfilter.is_active and not netfilter.run(Hook.OUTPUT, packet):
+            if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
+                return
+            raise OSError(errno.EPERM, "Operation not permitted")
         if namespace.xfrm is not None and namespace.xfrm.takes(packet):
             return
         if netfilter.is_active and not netfilter.run(Hook.POSTROUTING, packet):

@@ -118,7 +118,7 @@ def test_a_body_is_taken_or_refused_and_nothing_breaks(engine: Any, change: tupl
             assert {each.name for each in engine.services.list()} == before
     engine.clock.run_for(1)
     for service in engine.services.list():
-        service.attrs
+        assert service.attrs["ID"]
         service.remove()
     for collection in (engine.secrets, engine.configs):
         for each in collection.list():
