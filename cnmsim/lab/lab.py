@@ -1,8 +1,11 @@
-"""`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim."""
+"""`Lab`: hosts, engines and the cables between them, on one clock. The composition root of cnmsim.
+
+This is the object people touch: it is long because its methods are what one can do with a lab, each a few lines that lead to the
+room where it is done.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,17 +16,17 @@ from attrs import evolve
 
 from cnmsim.engine.drawing import put_in_charge
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
-from cnmsim.kernel.address import Prefix
 from cnmsim.kernel.clock import Clock
+from cnmsim.lab.cabling import Cabling
+from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import ExecResult, Host
-from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
-from cnmsim.libnetwork.config import AddressPool, DaemonConfig
+from cnmsim.lab.naming import require_name
+from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.plugins.errands import Errands
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
-from cnmsim.underlay import HostSpec, Link, PlainHost, PortVlans, Segment, Trunk
-from cnmsim.underlay.interface import HostInterface, InterfaceSpec
+from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
 
 #: The newest release that is simulated.
 DEFAULT_RELEASE = "29.7.2"
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Lab:
@@ -77,7 +78,6 @@ class Lab:
         _require_release(engine)
         self.engine = engine
         self.nameserver = nameserver
-        self.latency_s = latency_s
         self.clock = Clock(seed)
         #: Where the engines look for network and IPAM plugins, unless their host has folders of its own.
         self.plugin_dirs = [Path(each) for each in plugin_dirs]
@@ -87,13 +87,10 @@ class Lab:
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
-        self.segments: dict[str, Segment] = {}
-        self.links: list[Trunk | Link] = []
+        self._cabling = Cabling(self.clock, latency_s, self.hosts)
         self._faults = Faults(self, self.clock.stream("faults"))
         #: The Compose project of a lab made by `from_compose`, or the last one that `up` brought up.
         self.project: Project | None = None
-        self._by_subnet: dict[Prefix, Segment] = {}
-        self._vlan_of: dict[Prefix, int] = {}
         #: What image names mean to every engine of the lab; `images.add` teaches it one more.
         self.images = ImageCatalogue()
         own = dict(programs or {})
@@ -105,6 +102,21 @@ class Lab:
 
     def __repr__(self) -> str:
         return f"<Lab {', '.join(self.hosts)}>"
+
+    @property
+    def segments(self) -> dict[str, Segment]:
+        """The Ethernet segments by name, cables between two interfaces among them."""
+        return self._cabling.segments
+
+    @property
+    def links(self) -> list[Trunk | Link]:
+        """The cables between two switches or two interfaces, in the order they were run."""
+        return self._cabling.links
+
+    @property
+    def latency_s(self) -> float:
+        """What a crossing of a segment takes unless told otherwise, in seconds."""
+        return self._cabling.latency_s
 
     # ---- building
 
@@ -134,37 +146,26 @@ class Lab:
         Raises `InvalidParameter` for impossible values and `Conflict` for a name or address that is taken; the lab is
         then as it was.
         """
-        _require_name(name)
+        require_name(name)
         if name in self.hosts or name in self.segments:
             raise Conflict(f"the name {name} is taken")
         release = _require_release(engine or self.engine)
-        config = _daemon_config(docker) if docker is not False else None
+        config = daemon_config(docker) if docker is not False else None
         try:
             spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu)
         except (ValueError, TypeError) as wrong:
             raise InvalidParameter(f"host {name}: {wrong}") from None
         self._refuse_taken_addresses(spec)
-        segments = [self._segment_for(interface, mtu) for interface in spec.interfaces]
+        segments = [self._cabling.segment_for(interface, mtu) for interface in spec.interfaces]
         host = Host(
             PlainHost(spec, self.clock, self._host_programs["httpd"], self._host_programs), self._host_programs
         )
-        before = dict(self._by_subnet), dict(self.segments)
-        plugged: list[tuple[Segment, HostInterface]] = []
-        try:
-            for interface, segment, wanted in zip(host.interfaces, segments, spec.interfaces, strict=True):
-                self._remember(segment, wanted)
-                segment.attach(interface, vlans=self._port_vlans(wanted))
-                plugged.append((segment, interface))
+        with self._cabling.plugged(list(zip(host.interfaces, spec.interfaces, segments, strict=True))):
             host.plain.bring_up()
             self._add_routes(host, routes)
             if config is not None:
                 folders = self.plugin_dirs if plugin_dirs is None else [Path(each) for each in plugin_dirs]
                 host.docker = self._engine(host, release, config, folders)
-        except BaseException:
-            for segment, interface in plugged:
-                segment.detach(interface)
-            self._by_subnet, self.segments = before
-            raise
         self.hosts[name] = host
         return host
 
@@ -186,27 +187,7 @@ class Lab:
         into access ports of these VLANs. Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for
         impossible values.
         """
-        if not _is_subnet(name):
-            _require_name(name)
-        if name in self.segments or name in self.hosts:
-            raise Conflict(f"the name {name} is taken")
-        try:
-            by_vlan = subnet_vlans(vlans or {})
-            prefixes = [*(Prefix.parse(text, strict=False) for text in subnets), *by_vlan]
-            if by_vlan and options.get("is_hub"):
-                raise ValueError("a hub knows no VLANs")
-            segment = Segment(
-                name, self.clock, latency_s=self.latency_s if latency_s is None else latency_s, **options
-            )
-        except (ValueError, TypeError) as wrong:
-            raise InvalidParameter(f"segment {name}: {wrong}") from None
-        for prefix in prefixes:
-            if prefix in self._by_subnet:
-                raise Conflict(f"the subnet {prefix} has the segment {self._by_subnet[prefix].name}")
-        self._by_subnet.update(dict.fromkeys(prefixes, segment))
-        self._vlan_of.update(by_vlan)
-        self.segments[name] = segment
-        return segment
+        return self._cabling.add_segment(name, subnets, latency_s, vlans, options)
 
     def add_switch(self, name: str, **options: Any) -> Segment:
         """Add a switch with nothing plugged in; `link` plugs things in."""
@@ -220,28 +201,7 @@ class Lab:
         `native` (1 unless told, `None` for none), `refuse_unknown_macs` and `hairpin`. Raises `NotFound` for an unknown end, `InvalidParameter`
         for a loop of switches and for VLANs where there is no switch.
         """
-        ends: list[Any] = [self._end(left), self._end(right)]
-        try:
-            vlans = take_port_vlans(options)
-            if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
-                trunk = Trunk(ends[0], ends[1], vlans=vlans, **options)
-                self.links.append(trunk)
-                return trunk
-            if vlans is not None and not any(isinstance(end, Segment) for end in ends):
-                raise ValueError("VLANs are a matter of a switch's ports, and this cable is in none")
-            for end in ends:
-                if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
-                    end.medium.detach(end)
-            switch: Segment | None = next((end for end in ends if isinstance(end, Segment)), None)
-            if switch is not None:
-                switch.attach(ends[ends[0] is switch], vlans=vlans, **options)
-                return switch
-            link = Link(f"{left}--{right}", self.clock, *ends, **{"latency_s": self.latency_s, **options})
-        except (ValueError, TypeError) as wrong:
-            raise InvalidParameter(f"link {left} {right}: {wrong}") from None
-        self.links.append(link)
-        self.segments[link.name] = link
-        return link
+        return self._cabling.link(left, right, options)
 
     # ---- finding
 
@@ -254,16 +214,7 @@ class Lab:
 
     def segment(self, name: str) -> Segment:
         """Give a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
-        if name in self.segments:
-            return self.segments[name]
-        try:
-            wanted = Prefix.parse(name, strict=False)
-        except ValueError:
-            raise NotFound(f"no segment named {name}; there are: {', '.join(self.segments) or 'none'}") from None
-        for prefix, segment in self._by_subnet.items():
-            if prefix.overlaps(wanted):
-                return segment
-        raise NotFound(f"no segment carries {name}")
+        return self._cabling.segment(name)
 
     def container(self, name: str) -> Container:
         """Give the container of that name on whichever engine runs it.
@@ -699,42 +650,6 @@ class Lab:
                 if address.address in taken:
                     raise Conflict(f"host {spec.name}: {address} is the address of {taken[address.address]}")
 
-    def _segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
-        known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
-        if len(known) > 1:
-            names = ", ".join(sorted(segment.name for segment in known))
-            raise InvalidParameter(
-                f"{', '.join(interface.subnets)} are on different segments: {names} "
-                "(an IPv6 address shares the interface of the address before it)"
-            )
-        if known:
-            return known.pop()
-        name = interface.subnets[0]
-        return Segment(name, self.clock, latency_s=self.latency_s, mtu=max(1500, mtu))
-
-    def _remember(self, segment: Segment, interface: InterfaceSpec) -> None:
-        self.segments.setdefault(segment.name, segment)
-        for address in interface.addresses:
-            self._by_subnet.setdefault(address.prefix, segment)
-
-    def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
-        """Give what the port of an interface is told of VLANs: access to that of its subnet."""
-        found = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
-        if len(found) > 1:
-            listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(found))
-            raise InvalidParameter(f"{', '.join(interface.subnets)} are in {listed}")
-        return PortVlans.access(found.pop()) if found else None
-
-    def _end(self, text: str) -> Segment | HostInterface:
-        if text in self.segments:
-            return self.segments[text]
-        host, _, device = text.partition(":")
-        if host in self.hosts:
-            for interface in self.hosts[host].interfaces:
-                if interface.name == (device or "eth0"):
-                    return interface
-        raise NotFound(f"no switch or interface named {text}")
-
 
 def _render(what: object) -> str | None:
     from cnmsim.observe.views import render
@@ -745,57 +660,9 @@ def _render(what: object) -> str | None:
 put_in_charge(_render)
 
 
-def _require_name(name: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidParameter(f"invalid name {name!r}: letters, digits, '_', '.' and '-' make a name")
-
-
-def _is_subnet(name: str) -> bool:
-    try:
-        return "/" in name and bool(Prefix.parse(name))
-    except ValueError:
-        return False
-
-
 def _require_release(version: str) -> str:
     from cnmsim.libnetwork.profile import PROFILES
 
     if version not in PROFILES:
         raise InvalidParameter(f"no engine release {version}; there are: {', '.join(PROFILES)}")
     return version
-
-
-def _daemon_config(options: bool | Mapping[str, Any]) -> DaemonConfig:
-    """Read the options of `daemon.json`. Raises `InvalidParameter` for one that a daemon does not know."""
-    if options is True:
-        return DaemonConfig()
-    if not isinstance(options, Mapping):
-        raise InvalidParameter(f"docker must be true or a mapping of daemon options, not {options!r}")
-    known = {attribute.name: attribute for attribute in DaemonConfig.__attrs_attrs__}
-    values: dict[str, Any] = {}
-    for key, value in options.items():
-        name = str(key).replace("-", "_")
-        if name not in known:
-            raise InvalidParameter(f"the following directives don't match any configuration option: {key}")
-        values[name] = _daemon_value(str(key), name, value)
-    config = DaemonConfig(**values)
-    config.validate()
-    return config
-
-
-def _daemon_value(key: str, name: str, value: Any) -> Any:
-    default = getattr(DaemonConfig(), name)
-    if name == "default_address_pools":
-        try:
-            return [AddressPool(str(Prefix.parse(pool["base"])), int(pool["size"])) for pool in value]
-        except (KeyError, TypeError, ValueError) as wrong:
-            raise InvalidParameter(f"{key}: a pool is {{base: 10.10.0.0/16, size: 24}}: {wrong}") from None
-    expected = type(default) if default is not None else None
-    if expected is None:
-        expected = {"mtu": int, "ip6tables": bool}.get(name, str)
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise InvalidParameter(f"{key}: must be a {_TYPE_NAMES[expected]}, not {value!r}")
-    return value
-
-
-_TYPE_NAMES: dict[type, str] = {bool: "boolean", str: "string", int: "number", list: "list", dict: "mapping"}

@@ -1,0 +1,163 @@
+"""What plugs a lab together: segments by the subnets on them, switches, cables, and the interfaces of hosts in all these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.errors import Conflict, InvalidParameter, NotFound
+from cnmsim.kernel.address import Prefix
+from cnmsim.kernel.clock import Clock
+from cnmsim.lab.naming import is_subnet, require_name
+from cnmsim.lab.wiring import subnet_vlans, take_port_vlans
+from cnmsim.underlay import Link, PortVlans, Segment, Trunk
+from cnmsim.underlay.interface import HostInterface, InterfaceSpec
+
+if TYPE_CHECKING:
+    from cnmsim.lab.host import Host
+
+_ETHERNET_MTU = 1500
+
+#: An interface, what it was asked to be, and the segment it is plugged into.
+Plug = tuple[HostInterface, InterfaceSpec, Segment]
+
+
+@define(eq=False)
+class Cabling:
+    """The segments and cables of a lab whose `hosts` these are; a crossing takes `latency_s` unless told otherwise."""
+
+    clock: Clock
+    latency_s: float
+    hosts: Mapping[str, Host] = field(repr=False)
+    segments: dict[str, Segment] = field(factory=dict)
+    links: list[Trunk | Link] = field(factory=list)
+    _by_subnet: dict[Prefix, Segment] = field(factory=dict)
+    _vlan_of: dict[Prefix, int] = field(factory=dict)
+
+    def segment(self, name: str) -> Segment:
+        """Give a segment by its name, its subnet, or an address in it. Raises `NotFound`."""
+        if name in self.segments:
+            return self.segments[name]
+        try:
+            wanted = Prefix.parse(name, strict=False)
+        except ValueError:
+            raise NotFound(f"no segment named {name}; there are: {', '.join(self.segments) or 'none'}") from None
+        for prefix, segment in self._by_subnet.items():
+            if prefix.overlaps(wanted):
+                return segment
+        raise NotFound(f"no segment carries {name}")
+
+    def add_segment(
+        self,
+        name: str,
+        subnets: Iterable[str],
+        latency_s: float | None,
+        vlans: Mapping[int, str | Iterable[str]] | None,
+        options: Mapping[str, Any],
+    ) -> Segment:
+        """Add a segment for the hosts of `subnets`, or a switch with access ports of `vlans`.
+
+        Raises `Conflict` if the name or a subnet has a segment, `InvalidParameter` for impossible values.
+        """
+        if not is_subnet(name):
+            require_name(name)
+        if name in self.segments or name in self.hosts:
+            raise Conflict(f"the name {name} is taken")
+        try:
+            by_vlan = subnet_vlans(vlans or {})
+            prefixes = [*(Prefix.parse(text, strict=False) for text in subnets), *by_vlan]
+            if by_vlan and options.get("is_hub"):
+                raise ValueError("a hub knows no VLANs")
+            segment = Segment(
+                name, self.clock, latency_s=self.latency_s if latency_s is None else latency_s, **options
+            )
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"segment {name}: {wrong}") from None
+        for prefix in prefixes:
+            if prefix in self._by_subnet:
+                raise Conflict(f"the subnet {prefix} has the segment {self._by_subnet[prefix].name}")
+        self._by_subnet.update(dict.fromkeys(prefixes, segment))
+        self._vlan_of.update(by_vlan)
+        self.segments[name] = segment
+        return segment
+
+    def segment_for(self, interface: InterfaceSpec, mtu: int) -> Segment:
+        """Give the segment on which the subnets of an interface are, or a new one. Raises `InvalidParameter` if there are several."""
+        known = {self._by_subnet[p] for a in interface.addresses if (p := a.prefix) in self._by_subnet}
+        if len(known) > 1:
+            names = ", ".join(sorted(segment.name for segment in known))
+            raise InvalidParameter(
+                f"{', '.join(interface.subnets)} are on different segments: {names} "
+                "(an IPv6 address shares the interface of the address before it)"
+            )
+        if known:
+            return known.pop()
+        name = interface.subnets[0]
+        return Segment(name, self.clock, latency_s=self.latency_s, mtu=max(_ETHERNET_MTU, mtu))
+
+    @contextmanager
+    def plugged(self, plugs: Sequence[Plug]) -> Iterator[None]:
+        """Plug interfaces in. If this, or what is done in the block, fails, all is as it was."""
+        by_subnet, segments = dict(self._by_subnet), dict(self.segments)
+        done: list[Plug] = []
+        try:
+            for plug in plugs:
+                interface, wanted, segment = plug
+                self.segments.setdefault(segment.name, segment)
+                for address in wanted.addresses:
+                    self._by_subnet.setdefault(address.prefix, segment)
+                segment.attach(interface, vlans=self._port_vlans(wanted))
+                done.append(plug)
+            yield
+        except BaseException:
+            for interface, _, segment in done:
+                segment.detach(interface)
+            self._by_subnet = by_subnet
+            self.segments = segments
+            raise
+
+    def link(self, left: str, right: str, options: dict[str, Any]) -> Trunk | Link | Segment:
+        """Run a cable between two interfaces, two switches, or one of each. Raises `NotFound`, `InvalidParameter`."""
+        ends: list[Any] = [self._end(left), self._end(right)]
+        try:
+            vlans = take_port_vlans(options)
+            if isinstance(ends[0], Segment) and isinstance(ends[1], Segment):
+                trunk = Trunk(ends[0], ends[1], vlans=vlans, **options)
+                self.links.append(trunk)
+                return trunk
+            if vlans is not None and not any(isinstance(end, Segment) for end in ends):
+                raise ValueError("VLANs are a matter of a switch's ports, and this cable is in none")
+            for end in ends:
+                if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
+                    end.medium.detach(end)
+            switch: Segment | None = next((end for end in ends if isinstance(end, Segment)), None)
+            if switch is not None:
+                switch.attach(ends[ends[0] is switch], vlans=vlans, **options)
+                return switch
+            link = Link(f"{left}--{right}", self.clock, *ends, **{"latency_s": self.latency_s, **options})
+        except (ValueError, TypeError) as wrong:
+            raise InvalidParameter(f"link {left} {right}: {wrong}") from None
+        self.links.append(link)
+        self.segments[link.name] = link
+        return link
+
+    def _port_vlans(self, interface: InterfaceSpec) -> PortVlans | None:
+        """Give what the port of an interface is told of VLANs: access to that of its subnet."""
+        found = {self._vlan_of[a.prefix] for a in interface.addresses if a.prefix in self._vlan_of}
+        if len(found) > 1:
+            listed = " and ".join(f"VLAN {vlan}" for vlan in sorted(found))
+            raise InvalidParameter(f"{', '.join(interface.subnets)} are in {listed}")
+        return PortVlans.access(found.pop()) if found else None
+
+    def _end(self, text: str) -> Segment | HostInterface:
+        if text in self.segments:
+            return self.segments[text]
+        host, _, device = text.partition(":")
+        if host in self.hosts:
+            for interface in self.hosts[host].interfaces:
+                if interface.name == (device or "eth0"):
+                    return interface
+        raise NotFound(f"no switch or interface named {text}")
