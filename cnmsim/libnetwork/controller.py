@@ -14,7 +14,6 @@ from attrs import define, evolve, field
 
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.kernel.address import Address, Prefix
-from cnmsim.kernel.device import InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork import lbsandbox
@@ -23,8 +22,8 @@ from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
+from cnmsim.libnetwork.drivers.bridge.default import default_bridge_options
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
-from cnmsim.libnetwork.drivers.bridge.state import DEFAULT_GATEWAY4, DEFAULT_GATEWAY6
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
 from cnmsim.libnetwork.ingress import Ingress
@@ -146,63 +145,13 @@ class Controller:
             if existing is not None:
                 self.machine.root.remove_device(existing)
             return
-        self._new_default_network("bridge", "bridge", self._default_bridge_options())
+        self._new_default_network(
+            "bridge", "bridge", default_bridge_options(self.config, self.profile, self.machine.root)
+        )
 
     def _new_default_network(self, name: str, driver: str, options: NetworkOptions) -> None:
         if not any(network.name == name for network in self.networks):
             self.new_network(name, driver, options=options)
-
-    def _default_bridge_options(self) -> NetworkOptions:
-        config = self.config
-        name = config.bridge or labels.DEFAULT_BRIDGE_NAME
-        masquerade = config.ip_masq and config.iptables
-        ipam = [entry for entry in (self._default_ipv4(name), self._default_ipv6()) if entry is not None]
-        return NetworkOptions(
-            driver_opts={
-                labels.DEFAULT_BRIDGE: "true",
-                labels.ENABLE_ICC: _go_bool(config.icc),
-                labels.ENABLE_IP_MASQUERADE: _go_bool(masquerade),
-                labels.DEFAULT_BINDING_IP: config.ip,
-                labels.BRIDGE_NAME: name,
-                labels.DRIVER_MTU: str(config.mtu or 1500),
-            },
-            ipam_config=ipam,
-            enable_ipv6=config.ipv6,
-        )
-
-    def _default_ipv4(self, bridge_name: str) -> IpamConfig | None:
-        config = self.config
-        device = self.machine.root.devices.get(bridge_name)
-        present = [a for a in device.addresses if a.family == 4] if device is not None else []
-        subnet = gateway = ""
-        if config.bip:
-            subnet, gateway = _network_of(config.bip), config.bip.partition("/")[0]
-        elif present:
-            subnet, gateway = _network_of(str(present[0])), _address_of(present[0])
-        ip_range = config.fixed_cidr or ""
-        auxiliary = {DEFAULT_GATEWAY4: config.default_gateway} if config.default_gateway else {}
-        if not (subnet or ip_range or auxiliary):
-            return None
-        return IpamConfig(subnet or ip_range, ip_range, gateway, auxiliary)
-
-    def _default_ipv6(self) -> IpamConfig | None:
-        config = self.config
-        if not config.ipv6:
-            return None
-        ip_range = config.fixed_cidr_v6 or ""
-        if not ip_range and self.profile.default_bridge_ipv6_needs_subnet:
-            raise InvalidParameter(
-                "IPv6 is enabled for the default bridge, but no subnet is configured. Specify an IPv6 subnet using "
-                "--fixed-cidr-v6"
-            )
-        subnet = gateway = ""
-        if config.bip6 and self.profile.has_bip6:
-            subnet, gateway = _network_of(config.bip6), config.bip6.partition("/")[0]
-        auxiliary = {DEFAULT_GATEWAY6: config.default_gateway_v6} if config.default_gateway_v6 else {}
-        if not (subnet or ip_range or auxiliary):
-            return None
-        is_whole_range = not subnet
-        return IpamConfig(subnet or ip_range, "" if is_whole_range else ip_range, gateway, auxiliary)
 
     # --- networks ------------------------------------------------------------------------------------------------
 
@@ -521,10 +470,6 @@ async def _dockerd(process: Process) -> int:
     return 0
 
 
-def _go_bool(claim: bool) -> str:
-    return "true" if claim else "false"
-
-
 def _port_range(text: str) -> tuple[int, int]:
     words = text.split()
     return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
@@ -538,16 +483,8 @@ def _reserved_ports(text: str) -> frozenset[int]:
     return frozenset(ports)
 
 
-def _network_of(interface: str) -> str:
-    return str(Prefix.parse(interface, strict=False))
-
-
 def _readable(subnet: str) -> Prefix | None:
     try:
         return Prefix.parse(subnet, strict=False) if subnet else None
     except ValueError:
         return None
-
-
-def _address_of(address: InterfaceAddress) -> str:
-    return str(address).partition("/")[0]
