@@ -1,7 +1,8 @@
 """The walk as a table: plain text, rich for terminals, HTML for notebooks. One layout, three renderings.
 
 Hops of one message stand together under its name. An address pair is written where a message begins and wherever
-something has rewritten it; a blank means "as above".
+something has rewritten it; a blank means "as above". Where the columns would be too narrow to read, what decided and the
+addresses stand below what happened.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _GAP = 2
 _MINIMUM = (6, 5, 6, 12, 12, 14)
 #: Columns whose text is wrapped; the others are given what they need.
 _FLEXIBLE = (3, 4, 5)
+#: Width of WHAT and DECIDED BY together below which they do not stand side by side.
+_READABLE = 40
+_MARK = "└ "
 
 _STYLES = {
     Step.DROPPED: "bold red", Step.TRANSLATED: "yellow", Step.DELIVERED: "green", Step.NOTE: "cyan",
@@ -162,17 +166,44 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
     """Lay the table out: each line with the style of its hop (for terminals that show colours)."""
     sections = sections_of(hops, verbose=verbose)
-    widths = _widths([row for section in sections for row in section.rows], width)
+    rows = [row for section in sections for row in section.rows]
+    widths = _widths(rows, width)
+    wanted = sum(max(len(row.cells[column]) for row in rows) for column in (3, 4))
+    if widths[3] + widths[4] < min(wanted, _READABLE):
+        widths = _widths_above(rows, width)
     total = sum(widths) + _GAP * (len(widths) - 1)
-    yield _line(HEADERS, widths), "bold"
+    yield _line(HEADERS[: len(widths)], widths), "bold"
+    if len(widths) < len(HEADERS):
+        yield _below(HEADERS[4:], widths, total)[0], "bold"
     for section in sections:
         title = textwrap.shorten(section.title, max(20, total - 8), placeholder=" …")
         yield f"── {title} ".ljust(total, "─"), "blue"
         for row in section.rows:
-            wrapped = [_wrap(cell, size) for cell, size in zip(row.cells, widths, strict=True)]
+            style = _STYLES.get(row.step, "")
+            wrapped = [_wrap(cell, size) for cell, size in zip(row.cells, widths, strict=False)]
             for number in range(max(len(cell) for cell in wrapped)):
                 part = [cell[number] if number < len(cell) else "" for cell in wrapped]
-                yield _line(part, widths), _STYLES.get(row.step, "")
+                yield _line(part, widths), style
+            for line in _below(row.cells[len(widths) :], widths, total):
+                yield line, style
+
+
+def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
+    """Give the widths of the columns that stand above what decided and the addresses."""
+    natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
+    room = width - sum(natural[:3]) - _GAP * 3
+    return [*natural[:3], max(room, _MINIMUM[3])]
+
+
+def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]:
+    """Lay out what stands below a row: one line if it fits, else one thing after the other."""
+    given = [cell for cell in cells if cell]
+    margin = " " * (widths[0] + _GAP)
+    room = total - len(margin) - len(_MARK)
+    together = (" " * _GAP).join(given)
+    parts = [together] if len(together) <= room else given
+    lines = [line for part in parts for line in (_wrap(part, room) if part else [])]
+    return [margin + (" " * len(_MARK) if number else _MARK) + line for number, line in enumerate(lines)]
 
 
 def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:

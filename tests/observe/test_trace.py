@@ -103,6 +103,30 @@ web → db:80 (tcp)
 ANSWERED: db answers at 172.18.0.3:80; both are on network a"""
 
 
+def test_where_columns_would_be_too_narrow_decision_and_addresses_stand_below() -> None:
+    trace = _trace(crossing())
+    trace.finding = Finding(Verdict.ANSWERED, "db answers at 172.18.0.3:80")
+    assert trace.text(width=64) == NARROW
+
+
+NARROW = """\
+web → db:80 (tcp)
+
+    TIME  WHERE  DEVICE  WHAT
+          └ DECIDED BY  ADDRESSES
+── TCP SYN ─────────────────────────────────────────────────────
+0.000 ms  web            connects
+          └ 172.18.0.2:40000 > 172.18.0.3:80
+0.000 ms  web    eth0    routed
+          └ 172.18.0.0/16 dev eth0
+0.005 ms  node1  br-a    veth1 → veth2
+0.008 ms  db             httpd takes it
+          └ 0.0.0.0:80
+(5 plain steps not shown)
+
+ANSWERED: db answers at 172.18.0.3:80"""
+
+
 def test_notebook_html_is_balanced_and_escaped() -> None:
     trace = _trace([event("<web>", Step.SENT, tcp(), what="a & b <script>")])
     trace.finding = Finding(Verdict.TIMEOUT, "<b>", "&")
