@@ -30,6 +30,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _WRONG = 2
 _PLAIN_WIDTH = 100
+_LEAST_WIDTH = 60
 _FILE = click.Path(exists=True, path_type=Path)
 
 
@@ -103,6 +104,8 @@ def _load(
     profiles: Sequence[str],
     env_files: Sequence[Path],
     epoch_s: int | None = None,
+    *,
+    create_external: bool = False,
 ) -> Lab:
     from cnmsim.lab import Lab
 
@@ -112,7 +115,7 @@ def _load(
                 raise FileError("a lab file takes no further files", path=str(files[1]))
             return Lab.from_file(files[0], engine=engine, epoch_s=epoch_s)
         options: dict[str, Any] = {"engine": engine} if engine else {}
-        options["epoch_s"] = epoch_s
+        options |= {"epoch_s": epoch_s, "create_external": create_external}
         return Lab.from_compose(files, project, os.environ, profiles=profiles, env_files=env_files, **options)
 
 
@@ -125,16 +128,19 @@ def _lab_options(command: Callable[_P, _R]) -> Callable[..., _R]:
     @click.option("--project", metavar="NAME", help="Compose project name.")
     @click.option("--profile", "profiles", metavar="NAME", multiple=True, help="Compose profile to activate.")
     @click.option("--env-file", "env_files", type=_FILE, multiple=True, help="Variables for ${…} in Compose files.")
+    @click.option("--create-external", is_flag=True, help="Make the project's external networks first.")
     @wraps(command)
     def wrapped(
         file: Path, more: tuple[Path, ...], engine: str | None, project: str | None, profiles: tuple[str, ...],
-        env_files: tuple[Path, ...], *args: Any, **kwargs: Any,
+        env_files: tuple[Path, ...], create_external: bool, *args: Any, **kwargs: Any,
     ) -> _R:  # fmt: skip
         try:
-            lab = _load((file, *more), engine, project, profiles, env_files)
+            lab = _load((file, *more), engine, project, profiles, env_files, create_external=create_external)
             return command(lab, *args, **kwargs)  # type: ignore[arg-type]
         except CnmsimError as error:
-            _fail(error.message if not isinstance(error, FileError) else str(error))
+            text = error.message if not isinstance(error, FileError) else str(error)
+            hint = " (--create-external makes it)" if "declared as external" in text else ""
+            _fail(text + hint)
         except OSError as error:
             _fail(str(error))
 
@@ -211,11 +217,17 @@ def trace(
 
 def _show(walk: Trace, *, verbose: bool) -> None:
     if not sys.stdout.isatty():
-        click.echo(walk.text(verbose=verbose, width=_PLAIN_WIDTH))
+        click.echo(walk.text(verbose=verbose, width=_plain_width()))
         return
     from rich.console import Console
 
     Console().print(walk.rich(verbose=verbose))
+
+
+def _plain_width() -> int:
+    """Give the width of a table that goes into a file or a pipe: `COLUMNS` where the shell exports it."""
+    columns = os.environ.get("COLUMNS", "")
+    return max(int(columns), _LEAST_WIDTH) if columns.isascii() and columns.isdigit() else _PLAIN_WIDTH
 
 
 @cli.command()

@@ -54,6 +54,31 @@ def test_a_destination_that_is_not_reached_exits_with_1(lab_file: str) -> None:
     assert "REFUSED: server answers, but nothing listens on 203.0.113.10:81" in result.stdout
 
 
+EXTERNAL = """\
+services:
+  web: {image: nginx, networks: [proxy]}
+  app: {image: alpine, command: sleep 1d, networks: [proxy]}
+networks:
+  proxy: {external: true}
+"""
+
+
+def test_external_networks_are_made_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text(EXTERNAL, encoding="utf-8")
+    refused = _run("trace", str(path), "app", "web:80")
+    assert refused.exit_code == 2
+    assert "compose.yml:5: networks.proxy: network proxy declared as external" in refused.stderr
+    assert "--create-external" in refused.stderr
+    assert _run("trace", str(path), "app", "web:80", "--create-external").exit_code == 0
+
+
+def test_columns_of_the_shell_are_kept_to(lab_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = _run("trace", lab_file, "client", "www.example.com", "-v")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
 def test_nothing_is_wider_than_100_columns(lab_file: str) -> None:
     for options in ([], ["-v"]):
         result = _run("trace", lab_file, "client", "www.example.com", *options)

@@ -506,6 +506,7 @@ class Lab:
         *,
         env_files: Sequence[str | Path] = (),
         scale: Mapping[str, int] | None = None,
+        create_external: bool = False,
         engine: str = DEFAULT_RELEASE,
         seed: int = 0,
         epoch_s: int | None = None,
@@ -518,13 +519,15 @@ class Lab:
         `client-host` and so on.
 
         `files` are paths, or the content as a text of several lines or a mapping. `env` are the variables for `${…}`, on top
-        of those in `.env` beside the first file or in `env_files`. Raises `FileError` for a wrong file and, naming the line, for what the engine refuses.
+        of those in `.env` beside the first file or in `env_files`. `create_external` makes the networks that the project
+        expects to exist, as a plain `docker network create` does. Raises `FileError` for a wrong file and, naming the line,
+        for what the engine refuses.
         """
         from cnmsim.lab.compose.world import compose_lab
 
         return compose_lab(
             files, project, env, profiles,
-            env_files=env_files, scale=scale, engine=engine, seed=seed, epoch_s=epoch_s,
+            env_files=env_files, scale=scale, create_external=create_external, engine=engine, seed=seed, epoch_s=epoch_s,
         )  # fmt: skip
 
     def up(

@@ -136,6 +136,12 @@ def load_yaml(path: Path) -> Any:
 
 def parse_yaml(text: str, path: str) -> Any:
     """Read one YAML document from text that came from `path`; `None` if it is empty. Raises `FileError`."""
+    documents = parse_documents(text, path, most=1)
+    return documents[0] if documents else None
+
+
+def parse_documents(text: str, path: str, most: int | None = None) -> list[Any]:
+    """Read every YAML document of a text that came from `path`, `most` of them at most. Raises `FileError`."""
     try:
         documents = list(_documents(text))
     except yaml.MarkedYAMLError as error:
@@ -146,13 +152,12 @@ def parse_yaml(text: str, path: str) -> Any:
         raise FileError(f"yaml: {str(error).splitlines()[0]}", path=path) from None
     except RecursionError:
         raise FileError("yaml: nested too deeply", path=path) from None
-    if len(documents) > 1:
-        line = documents[1].start_mark.line + 1
+    if most is not None and len(documents) > most:
+        line = documents[most].start_mark.line + 1
         raise FileError("yaml: the file holds more than one document", path=path, line=line)
-    if not documents:
-        return None
+    builder = _Builder(path)
     try:
-        return _Builder(path).build(documents[0])
+        return [builder.build(each) for each in documents]
     except RecursionError:
         raise FileError("yaml: nested too deeply", path=path) from None
 

@@ -52,6 +52,7 @@ WEB = "services:\n  web:\n    image: nginx\n    "
         (WEB + "extra_hosts: [nothing]", 4, "services.web.extra_hosts[0]", "bad host name"),
         (WEB + "environment: {A: [1]}", 4, "services.web.environment.A", "must be a string"),
         (WEB + "env_file: no.env", 4, "services.web.env_file", "No such file"),
+        (WEB + "hostname: a\n---\nservices: {web: {port: 1}}", 6, "services.web.port", "additional property port"),
         (WEB + "hostname: ${H:?say it}", 4, "services.web.hostname", "required variable H is missing a value: say it"),
         (WEB + "hostname: ${", 4, "services.web.hostname", "invalid interpolation format"),
         (WEB + "hostname: !odd x", 4, "services.web.hostname", "unknown tag !odd"),

@@ -169,6 +169,17 @@ def test_reset_takes_away_and_override_replaces(tmp_path: Path) -> None:
     assert ([port.published for port in web.ports], web.dns, web.hostname) == (["81"], (), "")
 
 
+def test_the_documents_of_one_file_are_laid_on_one_another(tmp_path: Path) -> None:
+    files = {
+        "compose.yml": "services: {web: {image: nginx, ports: ['80:80']}}\n---\n"
+        "name: two\nservices: {web: {ports: !override ['81:81']}, db: {extends: {file: base.yml, service: base}}}\n",
+        "base.yml": "services: {base: {image: postgres}}\n---\nservices: {base: {hostname: h}}\n",
+    }
+    project = load(tmp_path, files)
+    assert [port.published for port in project.services["web"].ports] == ["81"]
+    assert (project.services["db"].image, project.services["db"].hostname) == ("postgres", "h")
+
+
 def test_ipam_pools_merge_by_subnet(tmp_path: Path) -> None:
     base = "services: {web: {image: x}}\nnetworks: {default: {ipam: {config: [{subnet: 10.1.0.0/24}]}}}"
     over = "networks: {default: {ipam: {config: [{subnet: 10.1.0.0/24, gateway: 10.1.0.9}, {subnet: 'fd00::/64'}]}}}"

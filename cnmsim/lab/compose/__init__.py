@@ -12,7 +12,7 @@ from cnmsim.lab.compose.document import Reader, environment, project_files
 from cnmsim.lab.compose.interpolate import Variables
 from cnmsim.lab.compose.model import ComposeProject
 from cnmsim.lab.compose.reading import read_project
-from cnmsim.lab.yamlfile import Map, Tagged, load_yaml
+from cnmsim.lab.yamlfile import Map, Tagged, parse_documents, read_text
 
 __all__ = ["ComposeProject", "load_project"]
 
@@ -57,8 +57,12 @@ def _project_name(given: str | None, values: Mapping[str, str], files: Sequence[
             )
         return explicit
     name = ""
-    for file in files:
-        document: Any = load_yaml(file) if isinstance(file, Path) else file
+    documents = [
+        document
+        for file in files
+        for document in (parse_documents(read_text(file), str(file)) if isinstance(file, Path) else [file])
+    ]
+    for document in documents:
         stated = document.get("name") if isinstance(document, Map) else None
         if isinstance(stated, str) and not isinstance(stated, Tagged):
             name = _stated_name(stated, values, document)

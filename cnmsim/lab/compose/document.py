@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnmsim.lab.compose.interpolate import Variables, interpolate
 from cnmsim.lab.compose.merge import MergeError, merge, strip_tags, unique
 from cnmsim.lab.compose.schema import COMPOSE_SCHEMA
 from cnmsim.lab.schema import check
-from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, load_yaml, parse_yaml, wrong
+from cnmsim.lab.yamlfile import Map, Place, Seq, Tagged, parse_documents, parse_yaml, read_text, wrong
 
 #: The names Compose looks for in a folder, in that order.
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -88,7 +88,8 @@ class Reader:
         """Read files, later ones laid on the earlier, into one checked document. Raises `FileError`."""
         document = Map(Place(_name(files[0]), 1))
         for file in files:
-            document = self._lay(document, self._one(file))
+            for part in self._parts(file):
+                document = self._lay(document, part)
         document = unique(document)
         assert isinstance(document, Map)
         check(document, COMPOSE_SCHEMA, _name(files[0]))
@@ -102,13 +103,17 @@ class Reader:
         assert isinstance(merged, Map)
         return merged
 
-    def _one(self, file: File) -> Map:
-        """Read one file, with what it includes and what its services extend."""
+    def _parts(self, file: File) -> Iterator[Map]:
+        """Read one file; its documents count as files that are laid on one another (compose-go `loadYamlFile`)."""
         name = _name(file)
         if name in self._open:
             raise FileError(f"include cycle detected: {' includes '.join((*self._open, name))}", path=name)
-        document = self._document(file)
         folder = file.parent if isinstance(file, Path) else self.folder
+        for document in self._documents(file):
+            yield self._part(document, folder, name)
+
+    def _part(self, document: Map, folder: Path, name: str) -> Map:
+        """Complete one document with what it includes and what its services extend."""
         included = self._included(document, folder, name)
         own = Map(document.place)
         for key, value in document.items():
@@ -120,13 +125,24 @@ class Reader:
         return own if included is None else _join(included, own, name)
 
     def _document(self, file: File) -> Map:
+        """Read one file as a whole, nothing included or extended."""
+        whole, *others = self._documents(file)
+        for other in others:
+            whole = self._lay(whole, other)
+        return whole
+
+    def _documents(self, file: File) -> list[Map]:
         self._count[0] += 1
         if self._count[0] > _MOST_FILES:
             raise FileError(f"the project is made of more than {_MOST_FILES} files", path=_name(file))
+        read = parse_documents(read_text(file), str(file)) if isinstance(file, Path) else [file]
+        given = [each for each in read if each is not None]
+        if not given:
+            raise FileError("empty compose file", path=_name(file))
+        return [self._checked(each, file) for each in given]
+
+    def _checked(self, read: Any, file: File) -> Map:
         name = _name(file)
-        read = load_yaml(file) if isinstance(file, Path) else file
-        if read is None:
-            raise FileError("empty compose file", path=name)
         if not isinstance(read, Map):
             raise FileError("Top-level object must be a mapping", path=name, line=1)
         document: Map = interpolate(read, self.variables, name)
@@ -217,7 +233,7 @@ def _name(file: File) -> str:
 
 
 def _about(error: FileError, name: str) -> str:
-    return error.message if error.path == name else f"{error.path}: {error.message}"
+    return error.message.removeprefix(f"{name}: ")
 
 
 def _untagged(document: Map) -> Map:

@@ -238,7 +238,7 @@ class _ProjectReader:
             except FileError as error:
                 if error.line is None:
                     way = ("env_file",) if isinstance(files, str) else ("env_file", number)
-                    raise self._error(f"{error.path}: {error.message}", *at, *way) from None
+                    raise self._error(error.message, *at, *way) from None
                 raise
         own = given.get("environment", {})
         for key, value in _optional_pairs(own).items():

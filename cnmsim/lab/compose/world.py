@@ -24,11 +24,15 @@ def compose_lab(
     *,
     env_files: Sequence[str | Path] = (),
     scale: Mapping[str, int] | None = None,
+    create_external: bool = False,
     engine: str = "29.7.2",
     seed: int = 0,
     epoch_s: int | None = None,
 ) -> Lab:
-    """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`."""
+    """Read a project, build a Docker host, a client and the internet around it, and bring it up. Raises `FileError`.
+
+    `create_external` makes the networks that the project takes for granted.
+    """
     model = load_project(files, project, env, profiles, env_files=env_files)
     lab = Lab(engine=engine, seed=seed, nameserver=INTERNET, epoch_s=epoch_s)
     taken = {name for service in model.services.values() for name in (service.name, service.container_name)}
@@ -38,6 +42,9 @@ def compose_lab(
     docker = lab.add_host(_free("docker", taken), f"{DOCKER}/24", gateway=ROUTER_INSIDE, docker=True).docker
     assert docker is not None, "the host was asked for with an engine"
     lab.settle()
+    if create_external:
+        for name in dict.fromkeys(each.name for each in model.networks.values() if each.is_external):
+            docker.networks.create(name, driver="bridge")
     lab.project = Project(model, docker, lab.clock)
     lab.project.up(scale=scale)
     lab.settle()
