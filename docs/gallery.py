@@ -20,7 +20,6 @@ PAGES = HERE / "gallery"
 _LINES = 24
 #: Rows of the list of pains that have no page, and why.
 WITHOUT = {
-    17: "one rule set a family is simulated: the legacy and the nft tables of a host are the same here",
     37: "the engine simulated here leaves no VXLAN device behind that a second start could stumble over",
     42: "IPVS reuses connections as conn_reuse_mode 0 does; its cost under load has no model, as programs take no time",
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe import services, wires
+from cnmsim.observe import rulesets, services, wires
 from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station, shared_networks
@@ -202,8 +202,14 @@ def _some_rule(case: Case, loss: Hop) -> Advice:
     return where_lost(case, loss), f"change that rule on {loss.place}, or accept {source_of(loss)} before it"
 
 
+def _other_rule_set(case: Case, loss: Hop) -> Advice:
+    cause = f"{where_lost(case, loss)}: {rulesets.why(loss)}"
+    return cause, f"take it back on {loss.place}: {rulesets.command_against(loss)}"
+
+
 _Fits = Callable[[Case, Hop, str], bool]
 _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
+    (lambda _case, _loss, rule: rulesets.is_legacy(rule), _other_rule_set),
     (lambda _case, _loss, rule: "DOCKER-USER:" in rule or "-A DOCKER-USER" in rule, _operator),
     (_is_loopback_guard, _loopback_guard),
     (_is_internal, _internal),
@@ -216,6 +222,8 @@ _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
 
 
 def _policy(case: Case, loss: Hop) -> Advice:
+    if rulesets.is_legacy(loss.decision):
+        return _other_rule_set(case, loss)
     if "INPUT" in loss.decision:
         return _host_input(case, loss)
     host = case.station(loss.place)

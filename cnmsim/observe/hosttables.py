@@ -80,6 +80,7 @@ def read_host(
     }
     world = World(nets)
     world.is_opaque = root.xfrm is not None or (root._ipvs is not None and bool(root._ipvs.services))
+    world.is_opaque |= root.netfilter.has_other_rules
     reader = _Reader(world, members, protocol, port)
     for family in (4, 6):
         for table in root.netfilter.iptables(family).tables.values():

@@ -15,6 +15,7 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.macvlan import Macvlan
+from cnmsim.observe import rulesets
 from cnmsim.observe.changes import (
     Change,
     bind_everywhere,
@@ -191,6 +192,10 @@ def _rules(suspect: Suspect) -> Iterator[Remedy]:
         return
     found = _RULE.match(finding.hop.decision)
     host = suspect.directory.at(finding.hop.place)
+    command = rulesets.command_against(finding.hop)
+    if command and host is not None:
+        yield Remedy(suspect.advice, (typed(host.name, command),))
+        return
     if found is None or host is None or host.is_container or _DOCKER_RULE.match(found.group(2)):
         return
     program = "ip6tables" if "[" in finding.hop.addresses else "iptables"

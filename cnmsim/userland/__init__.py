@@ -113,13 +113,7 @@ _HOST = {
     "dig": "dig",
     "host": "bind_lookup:host",
     "ip": "ip_iproute",
-    "ip6tables": "iptables",
-    "ip6tables-restore": "iptables:restore",
-    "ip6tables-save": "iptables:save",
     "ipset": "ipset",
-    "iptables": "iptables",
-    "iptables-restore": "iptables:restore",
-    "iptables-save": "iptables:save",
     "ipvsadm": "ipvsadm",
     "netstat": "netstat:nettools",
     "nft": "nft",
@@ -130,9 +124,18 @@ _HOST = {
     "ss": "ss",
 }
 
+_IPTABLES = {
+    f"{family}{variant}{suffix}": f"iptables{function}"
+    for family in ("iptables", "ip6tables")
+    for variant in ("", "-nft", "-legacy")
+    for suffix, function in (("", ""), ("-restore", ":restore"), ("-save", ":save"))
+}
+
 #: What a container's image holds: busybox, and curl and dig, which many images add.
 CONTAINER_PROGRAMS: Mapping[str, Program] = {name: _program(place) for name, place in (_COMMON | _CONTAINER).items()}
 #: What a host has.
-HOST_PROGRAMS: Mapping[str, Program] = {name: _program(place) for name, place in (_COMMON | _HOST).items()}
+HOST_PROGRAMS: Mapping[str, Program] = {
+    name: _program(place) for name, place in (_COMMON | _HOST | _IPTABLES).items()
+}
 #: Every program under its host flavour, and those only containers have.
 PROGRAMS: Mapping[str, Program] = {**CONTAINER_PROGRAMS, **HOST_PROGRAMS}

@@ -16,6 +16,16 @@ def both(rule, **v6):
     return (f"h: iptables {rule}", f"h: ip6tables {other}")
 
 
+def as_legacy(commands):
+    """Give the same commands to the other variant of the program."""
+    return tuple(command.replace("tables ", "tables-legacy ", 1) for command in commands)
+
+
+def legacy(rule):
+    """Give a rule for iptables-legacy and ip6tables-legacy."""
+    return as_legacy(both(rule))
+
+
 def reject(chain, how4="", how6=""):
     return (
         f"h: iptables -A {chain} -j REJECT" + f" --reject-with {how4}" * bool(how4),
@@ -159,5 +169,20 @@ SETUPS = {
         *FORWARD, *both("-N one"), *both("-N two"), *both("-A FORWARD -j one"), *both("-A one -p tcp -j RETURN"),
         *both("-A one -p udp -g two"), *both("-A one -j ACCEPT"), *both("-A two -p udp --dport 80 -j DROP"),
         *both("-A FORWARD -p tcp -j REJECT --reject-with tcp-reset"), *both("-A FORWARD -j DROP"),
+    ),
+    "legacy drops what nf_tables accepts": (
+        *FORWARD, *both("-P FORWARD ACCEPT"), *legacy("-P FORWARD DROP"), *legacy("-A FORWARD -i br1 -p tcp --dport 80 -j ACCEPT"),
+    ),
+    "nf_tables drops what legacy accepts": (
+        *FORWARD, *legacy("-A FORWARD -j ACCEPT"), *both("-A FORWARD -o eth0 -j DROP"), *both("-A FORWARD -o br2 -j REJECT"),
+    ),
+    "legacy publishes, nf_tables masquerades": (*FORWARD, *as_legacy(PUBLISH), *MASQUERADE),
+    "both publish, legacy first": (
+        *FORWARD, *legacy("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 80"),
+        *both("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 5000"),
+    ),
+    "both publish, nf_tables first": (
+        *FORWARD, *both("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 5000"),
+        *legacy("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 80"),
     ),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.kernel.netfilter.hooks import VERSION, program_name
+from cnmsim.kernel.netfilter.hooks import NFT, Variant, program_name
 
 
 class IptablesError(Exception):
@@ -23,17 +23,47 @@ class ParameterProblemError(Exception):
         self.status = status
         self.is_bare = is_bare
 
-    def to_error(self, family: int) -> IptablesError:
+    def to_error(self, family: int, variant: Variant = NFT) -> IptablesError:
         """Give the error as the program of that family prints it."""
         program = program_name(family)
         hint = f"\nTry `{program} -h' or '{program} --help' for more information." if self.status == 2 else ""
-        head = "" if self.is_bare else f"{program} {VERSION}: "
-        return IptablesError(self.status, f"{head}{self.message}{hint}")
+        head = "" if self.is_bare else f"{program} {variant.version}: "
+        return IptablesError(self.status, f"{head}{self.text(variant)}{hint}")
+
+    def text(self, variant: Variant) -> str:
+        """Give the message in the words of a variant of the program."""
+        del variant  # the message is the same in both
+        return self.message
 
 
-def kernel_refusal(family: int, operation: str, errno_text: str, what: str) -> IptablesError:
-    """Give the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`."""
-    return IptablesError(4, f"{program_name(family)} {VERSION}:  {operation} failed ({errno_text}): {what}")
+class UnknownTargetError(ParameterProblemError):
+    """A jump leads to what is neither an extension nor a chain."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Chain '{name}' does not exist")
+        self.name = name
+
+    def text(self, variant: Variant) -> str:
+        """Give the message; iptables-legacy takes an unknown chain for a target whose library is missing."""
+        if variant.is_legacy:
+            return f"Couldn't load target `{self.name}':No such file or directory\n"
+        return self.message
+
+
+#: What iptables-legacy makes of the errno of a refusal, where it is not the errno's own text (libiptc).
+_LEGACY_TEXTS = {"Invalid argument": "Invalid argument. Run `dmesg' for more information."}
+
+
+def kernel_refusal(
+    family: int, operation: str, errno_text: str, what: str, variant: Variant = NFT, legacy_text: str = ""
+) -> IptablesError:
+    """Give the error of a command that the kernel refuses, such as `RULE_APPEND failed (Invalid argument)`.
+
+    iptables-legacy does not tell the operation, and finds some of the faults itself (`legacy_text`).
+    """
+    if variant.is_legacy:
+        return plain_failure(family, legacy_text or _LEGACY_TEXTS.get(errno_text, f"{errno_text}."))
+    return IptablesError(4, f"{program_name(family)} {variant.version}:  {operation} failed ({errno_text}): {what}")
 
 
 def plain_failure(family: int, message: str) -> IptablesError:

@@ -5,7 +5,17 @@ Source: Linux `include/uapi/linux/netfilter_ipv4.h` (`nf_ip_hook_priorities`) an
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Callable
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.packet import Packet
+
+    #: One thing a hook does to a packet; `False` ends the packet.
+    HookStep = Callable[[Packet], bool]
 
 
 class Hook(Enum):
@@ -30,8 +40,74 @@ BUILT_IN_CHAINS: dict[str, tuple[str, ...]] = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
 }
 
-#: What iptables takes for the name of a program that failed, and of the release that is modelled.
-VERSION = "v1.8.11 (nf_tables)"
+
+class Priority(IntEnum):
+    """Where on a hook something stands: lower comes first (`nf_ip_hook_priorities`; ip_vs_core.c for IPVS)."""
+
+    RAW = -300
+    CONNTRACK = -200
+    MANGLE = -150
+    DESTINATION_NAT = -100
+    IPVS_OUTPUT = -99
+    FILTER = 0
+    SECURITY = 50
+    IPVS_INPUT = 98
+    SOURCE_NAT = 100
+    CONFIRM = 0x7FFFFFFF
+
+
+#: The priorities of iptables' tables; the nat table stands at two.
+TABLE_PRIORITIES = {
+    "raw": Priority.RAW,
+    "mangle": Priority.MANGLE,
+    "filter": Priority.FILTER,
+    "security": Priority.SECURITY,
+}
+
+
+class ChainType(Enum):
+    """What a base chain may do: decide, bind new connections to translations, or decide and have packets rerouted."""
+
+    FILTER = "filter"
+    NAT = "nat"
+    ROUTE = "route"
+
+
+@frozen
+class Registration:
+    """A base chain on a hook. Of two with one priority that with the higher `order`, the newer one, comes first."""
+
+    hook: Hook
+    priority: int
+    order: int
+    type: ChainType
+    step: HookStep
+
+
+def nat_priority(hook: Hook) -> Priority:
+    """Give where on a hook the nat core stands, whatever priorities nat chains have among themselves (nf_nat_proto.c)."""
+    return Priority.DESTINATION_NAT if hook in {Hook.PREROUTING, Hook.OUTPUT} else Priority.SOURCE_NAT
+
+
+@frozen
+class Variant:
+    """One of the two programs called iptables, each with tables of its own in the kernel.
+
+    `label` is what a trace puts before the table's name, `version` what the program says of itself.
+    """
+
+    name: str
+    label: str
+    version: str
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it is the one that knows nothing of nf_tables."""
+        return self is LEGACY
+
+
+NFT = Variant("nft", "", "v1.8.11 (nf_tables)")
+LEGACY = Variant("legacy", "iptables-legacy ", "v1.8.11 (legacy)")
 
 
 def program_name(family: int) -> str:

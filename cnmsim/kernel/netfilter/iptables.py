@@ -1,4 +1,4 @@
-"""The rule sets of one family and the iptables command on them (iptables 1.8.11, the nf_tables variant).
+"""The rule sets of one family and the iptables command on them (iptables 1.8.11, the nf_tables or the legacy variant).
 
 `execute` takes the words of a command line; the named methods are the same commands for programs that write rules.
 Errors carry iptables' own text and exit status. Source: iptables(8), and what the real program prints.
@@ -6,7 +6,7 @@ Errors carry iptables' own text and exit status. Source: iptables(8), and what t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,37 @@ from attrs import evolve
 
 from cnmsim.kernel.netfilter import listing, save
 from cnmsim.kernel.netfilter.bpf import is_valid
-from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError, kernel_refusal, plain_failure
-from cnmsim.kernel.netfilter.hooks import BUILT_IN_CHAINS, VERSION, program_name
+from cnmsim.kernel.netfilter.errors import (
+    IptablesError,
+    ParameterProblemError,
+    UnknownTargetError,
+    kernel_refusal,
+    plain_failure,
+)
+from cnmsim.kernel.netfilter.hooks import (
+    BUILT_IN_CHAINS,
+    NFT,
+    TABLE_PRIORITIES,
+    ChainType,
+    Hook,
+    Registration,
+    Variant,
+    nat_priority,
+    program_name,
+)
 from cnmsim.kernel.netfilter.matches.ipsec import program_of
 from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
 from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
+from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 _NO_CHAIN = "No chain/target/match by that name."
+_INVALID = "Invalid argument. Run `dmesg' for more information."
 _NO_RULE = "Bad rule (does a matching rule exist in that chain?)."
 
 
@@ -36,14 +54,56 @@ def _parse_text(rule_text: str, family: int, set_names: frozenset[str]) -> tuple
 
 
 class IpTables:
-    """What `iptables` (family 4) or `ip6tables` (family 6) sees in one namespace."""
+    """What `iptables` (family 4) or `ip6tables` (family 6) sees in one namespace.
 
-    __slots__ = ("_netfilter", "family", "tables")
+    Each variant of the program has tables of its own, and a packet passes both.
+    """
 
-    def __init__(self, family: int, netfilter: Netfilter) -> None:
+    __slots__ = ("_netfilter", "family", "tables", "variant")
+
+    def __init__(self, family: int, netfilter: Netfilter, variant: Variant = NFT) -> None:
         self.family = family
+        self.variant = variant
         self._netfilter = netfilter
-        self.tables: dict[str, Table] = {name: Table(name, family) for name in BUILT_IN_CHAINS}
+        self.tables: dict[str, Table] = {name: self._new_table(name) for name in BUILT_IN_CHAINS}
+
+    def _new_table(self, name: str) -> Table:
+        return Table(name, self.family, self.variant.label)
+
+    # --- for the hooks -------------------------------------------------------------------------------------------
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether any table could touch a packet."""
+        return any(table.has_effect for table in self.tables.values())
+
+    @property
+    def has_nat(self) -> bool:
+        """Whether the nat table could."""
+        return self.tables["nat"].has_effect
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is any table, be it an empty one."""
+        return any(table.exists for table in self.tables.values())
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether a rule has connections tracked."""
+        return any(rule_needs_conntrack(entry.rule) for table in self.tables.values() for entry in table.rules)
+
+    def registrations(self) -> Iterator[Registration]:
+        """Give the built-in chains of the tables that exist, each for its hook."""
+        for table in self.tables.values():
+            if not table.exists:
+                continue
+            for chain in table.built_in():
+                hook = Hook(chain.name)
+                kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
+                if table.name == "mangle" and hook is Hook.OUTPUT:
+                    kind = ChainType.ROUTE
+                priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
+                yield Registration(hook, priority, table.order, kind, ChainWalk(table, chain, hook, self._netfilter))
 
     # --- for programs that write rules ---------------------------------------------------------------------------
 
@@ -97,12 +157,21 @@ class IpTables:
         for name in names:
             each = self._chain(found, name)
             if each.policy is not None or each.rules or (chain and found.references(name)):
-                raise kernel_refusal(self.family, "CHAIN_DEL", "Device or resource busy", f"chain {name}")
+                raise self._busy(
+                    name,
+                    "" if each.policy else "Too many links." if found.references(name) else "Directory not empty.",
+                )
             if not chain and found.references(name):
-                raise kernel_refusal(self.family, "CHAIN_DEL", "Device or resource busy", f"chain {name}")
+                raise self._busy(name, "Too many links.")
         for name in names:
             del found.chains[name]
         self._changed(found, is_new=False)
+
+    def _busy(self, chain: str, legacy_text: str) -> IptablesError:
+        what = f"chain {chain}"
+        return kernel_refusal(
+            self.family, "CHAIN_DEL", "Device or resource busy", what, self.variant, legacy_text or _INVALID
+        )
 
     def rename_chain(self, table: str, old: str, new: str) -> None:
         """Do as `-E`: rename a user-defined chain, jumps to it included."""
@@ -110,7 +179,9 @@ class IpTables:
         if new in found.chains:
             raise plain_failure(self.family, "File exists.")
         if self._chain(found, old).policy is not None:
-            raise kernel_refusal(self.family, "CHAIN_RENAME", "Operation not supported", f"chain {old}")
+            raise kernel_refusal(
+                self.family, "CHAIN_RENAME", "Operation not supported", f"chain {old}", self.variant, _NO_CHAIN
+            )
         chain = found.chains.pop(old)
         chain.name = new
         found.chains[new] = chain
@@ -131,7 +202,7 @@ class IpTables:
             raise plain_failure(self.family, "Bad policy name. Run `dmesg' for more information.")
         if table == "nat" and policy == "DROP":
             message = '\nThe "nat" table is not intended for filtering, the use of DROP is therefore inhibited.\n\n'
-            raise ParameterProblemError(message).to_error(self.family)
+            raise ParameterProblemError(message).to_error(self.family, self.variant)
         each.policy = policy
         self._changed(found)
 
@@ -171,7 +242,7 @@ class IpTables:
             self._restore(text, no_flush=no_flush, with_counters=with_counters)
         except IptablesError:
             for name in BUILT_IN_CHAINS:
-                self.tables[name] = Table(name, self.family)
+                self.tables[name] = self._new_table(name)
                 self.tables[name].exists = name in existed
             self._restore(before, no_flush=False, with_counters=True)
             raise
@@ -183,12 +254,12 @@ class IpTables:
         try:
             command = parse_command(list(args), self.family, self._jump_exists, self._netfilter.set_names)
             if command.letter == "V":
-                return f"{program_name(self.family)} {VERSION}\n"
+                return f"{program_name(self.family)} {self.variant.version}\n"
             if command.letter == "h":
-                return listing.usage(self.family)
+                return listing.usage(self.family, self.variant)
             return self._commands()[command.letter](command)
         except ParameterProblemError as problem:
-            raise problem.to_error(self.family) from None
+            raise problem.to_error(self.family, self.variant) from None
 
     def _commands(self) -> dict[str, Callable[[Command], str]]:
         return {
@@ -277,8 +348,14 @@ class IpTables:
         table = self.tables.get(name)
         if table is None:
             program = program_name(self.family)
-            text = f"{program} {VERSION}: table '{name}' does not exist\n"
+            text = f"{program} {self.variant.version}: table '{name}' does not exist\n"
+            if self.variant.is_legacy:
+                cause = "Table does not exist (do you need to insmod?)"
+                text = f"{program} {self.variant.version}: can't initialize iptables table `{name}': {cause}\n"
             raise IptablesError(3, text + f"Perhaps {program} or your kernel needs to be upgraded.")
+        if self.variant.is_legacy and not table.exists:
+            # Whoever looks at a legacy table has its module loaded, and there it is.
+            self._changed(table)
         return table
 
     def _chain(self, table: Table, name: str) -> Chain:
@@ -295,13 +372,13 @@ class IpTables:
         try:
             rules = _parse_text(rule_text, self.family, self._netfilter.set_names)
         except ParameterProblemError as problem:
-            raise problem.to_error(self.family) from None
+            raise problem.to_error(self.family, self.variant) from None
         for rule in rules:
             target = rule.target
             if target is None or (target.name in TARGETS and not rule.is_goto):
                 continue
             if not self._jump_exists(table, target.name):
-                raise ParameterProblemError(f"Chain '{target.name}' does not exist").to_error(self.family)
+                raise UnknownTargetError(target.name).to_error(self.family, self.variant)
         return rules
 
     def _insert(
@@ -326,12 +403,19 @@ class IpTables:
         where = f"rule in chain {chain.name}"
         if entry.chain_name:
             if table.chains[entry.chain_name].policy is not None:
-                raise kernel_refusal(self.family, operation, "Operation not supported", where)
+                raise kernel_refusal(self.family, operation, "Operation not supported", where, self.variant, _INVALID)
             if table.reaches(entry.chain_name, chain.name):
-                raise kernel_refusal(self.family, operation, "Too many links", where)
+                raise kernel_refusal(
+                    self.family,
+                    operation,
+                    "Too many links",
+                    where,
+                    self.variant,
+                    "Too many levels of symbolic links.",
+                )
             return
         if _is_misplaced(entry.rule, table, chain) or _is_refused(entry.rule, table, chain):
-            raise kernel_refusal(self.family, operation, "Invalid argument", where)
+            raise kernel_refusal(self.family, operation, "Invalid argument", where, self.variant)
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
         chain = table.chains.get(chain_name)
@@ -341,9 +425,15 @@ class IpTables:
         chain.remove(at)
         self._changed(table)
 
+    def make(self, table: Table) -> None:
+        """Have a table exist from now on."""
+        if not table.exists:
+            table.exists = True
+            table.order = self._netfilter.next_order()
+
     def _changed(self, table: Table, *, is_new: bool = True) -> None:
         if is_new:
-            table.exists = True
+            self.make(table)
         self._netfilter.rules_changed()
 
     def _restore(self, text: str, *, no_flush: bool, with_counters: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.kernel.netfilter.hooks import VERSION, program_name
+from cnmsim.kernel.netfilter.hooks import Variant, program_name
 from cnmsim.kernel.netfilter.matches import MATCHES
 from cnmsim.kernel.netfilter.names import host_mask_text, protocol_long_text, protocol_text
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
@@ -127,11 +127,11 @@ def echo_line(rule: Rule, family: int) -> str:
     return text + _extension_text(rule, True) + "\n"
 
 
-def usage(family: int) -> str:
+def usage(family: int, variant: Variant) -> str:
     """Give the synopsis of the command."""
     program = program_name(family)
     return (
-        f"{program} {VERSION}\n\n"
+        f"{program} {variant.version}\n\n"
         f"Usage: {program} -[ACD] chain rule-specification [options]\n"
         f"       {program} -I chain [rulenum] rule-specification [options]\n"
         f"       {program} -R chain rulenum rule-specification [options]\n"

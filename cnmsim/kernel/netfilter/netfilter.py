@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.conntrack import Conntrack
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, ChainType, Hook, Priority, Registration
 from cnmsim.kernel.netfilter.ipset import IpSet
 from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.kernel.netfilter.nat import Nat
-from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
+from cnmsim.kernel.netfilter.walk import ChainWalk
 from cnmsim.kernel.packet import CtState, Packet
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.ipvs import Hooks, Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
-
-#: One thing a hook does to a packet; `False` ends the packet.
-HookStep = Callable[[Packet], bool]
+    from cnmsim.kernel.netfilter.hooks import HookStep, Variant
 
 
 def _once(step: HookStep) -> HookStep:
@@ -36,6 +34,25 @@ def _once(step: HookStep) -> HookStep:
         return step(packet)
 
     return run
+
+
+class RuleSet(Protocol):
+    """Base chains of one family, whoever wrote them."""
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it could touch a packet."""
+
+    @property
+    def has_nat(self) -> bool:
+        """Whether it could translate."""
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether it has connections tracked."""
+
+    def registrations(self) -> Iterator[Registration]:
+        """Give its base chains, each for its hook."""
 
 
 class Netfilter:
@@ -50,6 +67,8 @@ class Netfilter:
     __slots__ = (
         "_families",
         "_is_stale",
+        "_legacy",
+        "_order",
         "_random",
         "_repeatable",
         "_steps",
@@ -78,7 +97,9 @@ class Netfilter:
         self.is_active = False
         self.tracks_always = False
         self.tracked_families: set[int] = set()
+        self._order = 0
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
+        self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
         # Steps that the flow cache may leave out, because it does the same itself.
@@ -119,7 +140,7 @@ class Netfilter:
         self.is_active = (
             self.tracks_always
             or self.ipvs is not None
-            or any(table.has_effect for tables in self._families.values() for table in tables.tables.values())
+            or any(rule_set.has_effect for family in (4, 6) for rule_set in self._rule_sets(family))
         )
 
     def track_always(self, enabled: bool = True) -> None:
@@ -133,60 +154,59 @@ class Netfilter:
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
         self._is_stale = False
 
+    def _rule_sets(self, family: int) -> list[RuleSet]:
+        """Give whatever has base chains on the hooks of a family."""
+        legacy = self._legacy.get(family)
+        return [self._families[family], *([] if legacy is None else [legacy])]
+
+    def next_order(self) -> int:
+        """Give a number to what registers on the hooks: at one priority, the newer comes first (nf_hook_entries_grow)."""
+        self._order += 1
+        return self._order
+
     def _family_steps(self, family: int) -> dict[Hook, list[HookStep]]:
-        tables = self._families[family].tables
-        has_nat = tables["nat"].has_effect
-        tracks = self.tracks_always or has_nat or self._tracks(family)
+        rule_sets = self._rule_sets(family)
+        has_nat = any(rule_set.has_nat for rule_set in rule_sets)
+        tracks = self.tracks_always or has_nat or any(rule_set.needs_conntrack for rule_set in rule_sets)
         if tracks:
             self.tracked_families.add(family)
+        on_hook: dict[Hook, list[Registration]] = {hook: [] for hook in Hook}
+        for rule_set in rule_sets:
+            for each in rule_set.registrations():
+                on_hook[each.hook].append(each)
         steps: dict[Hook, list[HookStep]] = {}
-        for hook in Hook:
-            found: list[HookStep] = []
-            at_entry = hook in (Hook.PREROUTING, Hook.OUTPUT)
-            if at_entry:
-                found += self._chain_steps(family, "raw", hook)
-                if tracks:
-                    found.append(self._attach_and_track)
-            mangle = self._chain_steps(family, "mangle", hook)
-            found += [self._rerouting(step) for step in mangle] if hook is Hook.OUTPUT else mangle
-            if at_entry and has_nat:
-                found.append(self._nat_step(family, hook, is_source=False))
-            if hook is Hook.OUTPUT and self.ipvs is not None:
-                found += [self.ipvs.hooks.reply, self.ipvs.hooks.request]
-            found += self._chain_steps(family, "filter", hook)
-            found += self._chain_steps(family, "security", hook)
+        for hook, registered in on_hook.items():
+            registered.sort(key=lambda each: (each.priority, -each.order))
+            found = [(each.priority, self._step_of(each)) for each in registered if each.type is not ChainType.NAT]
+            if has_nat and hook is not Hook.FORWARD:
+                is_source = hook in (Hook.INPUT, Hook.POSTROUTING)
+                walks = [each.step for each in registered if each.type is ChainType.NAT]
+                place = Priority.SOURCE_NAT if is_source else Priority.DESTINATION_NAT
+                found.append((place, self._nat_step(walks, hook, is_source=is_source)))
+            if tracks and hook in (Hook.PREROUTING, Hook.OUTPUT):
+                found.append((Priority.CONNTRACK, self._attach_and_track))
+            if tracks and hook in (Hook.INPUT, Hook.POSTROUTING):
+                found.append((Priority.CONFIRM, self._confirm))
             if self.ipvs is not None:
-                found += self._balancing(self.ipvs.hooks, hook)
-            if hook in (Hook.INPUT, Hook.POSTROUTING):
-                if has_nat:
-                    found.append(self._nat_step(family, hook, is_source=True))
-                if tracks:
-                    found.append(self._confirm)
+                place = Priority.IPVS_OUTPUT if hook is Hook.OUTPUT else Priority.IPVS_INPUT
+                found += [(place, step) for step in self._balancing(self.ipvs.hooks, hook)]
+            found.sort(key=lambda each: each[0])
             steps[hook] = [
-                step if step in self._repeatable or isinstance(step, ChainWalk) else _once(step) for step in found
+                step if step in self._repeatable or isinstance(step, ChainWalk) else _once(step) for _, step in found
             ]
         return steps
 
+    def _step_of(self, registered: Registration) -> HookStep:
+        return self._rerouting(registered.step) if registered.type is ChainType.ROUTE else registered.step
+
     @staticmethod
     def _balancing(ipvs: Hooks, hook: Hook) -> list[HookStep]:
-        """Give what IPVS does after the filter at a hook (ip_vs_ops4)."""
+        """Give what IPVS does at a hook, in its order (ip_vs_ops4)."""
+        if hook is Hook.OUTPUT:
+            return [ipvs.reply, ipvs.request]
         if hook is Hook.INPUT:
             return [ipvs.reply, ipvs.request]
         return [ipvs.forward_error, ipvs.reply] if hook is Hook.FORWARD else []
-
-    def _tracks(self, family: int) -> bool:
-        return any(
-            rule_needs_conntrack(entry.rule)
-            for table in self._families[family].tables.values()
-            for entry in table.rules
-        )
-
-    def _chain_steps(self, family: int, table_name: str, hook: Hook) -> list[HookStep]:
-        table = self._families[family].tables[table_name]
-        chain = table.chains.get(hook.value) if table.exists else None
-        if chain is None:
-            return []
-        return [ChainWalk(table, chain, hook, self)]
 
     def _attach_and_track(self, packet: Packet) -> bool:
         answered = self.answered
@@ -224,10 +244,11 @@ class Netfilter:
         self._repeatable.add(run)
         return run
 
-    def _nat_step(self, family: int, hook: Hook, *, is_source: bool) -> HookStep:
-        """Make the step that binds new connections by the nat table's chain and rewrites every packet."""
-        chains = self._chain_steps(family, "nat", hook)
-        walk = chains[0] if chains else None
+    def _nat_step(self, walks: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
+        """Make the step that binds new connections by the first nat chain that does, and rewrites every packet.
+
+        Source: net/netfilter/nf_nat_core.c (nf_nat_inet_fn).
+        """
         nat = self.nat
         apply, bind_unchanged = nat.apply, nat.bind_unchanged
         reroute = self.namespace.reroute if hook is Hook.OUTPUT else None
@@ -239,8 +260,11 @@ class Netfilter:
             if not connection.is_confirmed and packet.ct_state is CtState.NEW:
                 done = connection.source_nat_done if is_source else connection.destination_nat_done
                 if not done:
-                    if walk is not None and not walk(packet):
-                        return False
+                    for walk in walks:
+                        if not walk(packet):
+                            return False
+                        if connection.source_nat_done if is_source else connection.destination_nat_done:
+                            break
                     bind_unchanged(packet, is_source=is_source)
             elif (
                 is_source
@@ -311,9 +335,26 @@ class Netfilter:
 
     # --- rules and sets ------------------------------------------------------------------------------------------
 
-    def iptables(self, family: int = 4) -> IpTables:
-        """Give the rule sets of a family: 4 (iptables) or 6 (ip6tables)."""
-        return self._families[family]
+    def iptables(self, family: int = 4, variant: Variant = NFT) -> IpTables:
+        """Give the rule sets of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
+        if variant is NFT:
+            return self._families[family]
+        found = self._legacy.get(family)
+        if found is None:
+            found = self._legacy[family] = IpTables(family, self, LEGACY)
+        return found
+
+    @property
+    def has_other_rules(self) -> bool:
+        """Whether rules count that `iptables` (nf_tables) and `ip6tables` do not list."""
+        others = [
+            each for family in (4, 6) for each in self._rule_sets(family) if each not in self._families.values()
+        ]
+        return any(each.has_effect for each in others)
+
+    def has_legacy_tables(self, family: int) -> bool:
+        """Tell whether iptables-legacy has made or looked at a table (/proc/net/ip_tables_names)."""
+        return family in self._legacy and self._legacy[family].is_loaded
 
     @property
     def set_names(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from itertools import product
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.errors import ParameterProblemError, UnknownTargetError
 from cnmsim.kernel.netfilter.extension import Draft, Extension, Option, ParseContext, find_option
 from cnmsim.kernel.netfilter.interface import parse_interface_name
 from cnmsim.kernel.netfilter.matches import MATCHES, match_kind
@@ -331,7 +331,7 @@ class _Parser:
             target = self.target.complete(self.context)
         elif self.jump:
             if not self.chain_exists(self.table, self.jump):
-                raise ParameterProblemError(f"Chain '{self.jump}' does not exist")
+                raise UnknownTargetError(self.jump)
             target = Extension(self.jump)
         sources: Iterable[HostMatch | None] = self.hosts.get("source", [None])
         destinations: list[HostMatch | None] = list(self.hosts.get("destination", [None]))

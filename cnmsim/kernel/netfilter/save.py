@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
-from cnmsim.kernel.netfilter.hooks import VERSION, program_name
+from cnmsim.kernel.netfilter.hooks import program_name
 from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
@@ -68,6 +68,7 @@ class Restorer:
         self._tables = tables
         self._netfilter = netfilter
         self._program = f"{program_name(tables.family)}-restore"
+        self._version = tables.variant.version
         self._no_flush = no_flush
         self._with_counters = with_counters
         self._table: Table | None = None
@@ -82,7 +83,7 @@ class Restorer:
             try:
                 self._line(line, number)
             except ParameterProblemError as problem:
-                raise self._problem(number, problem.message) from None
+                raise self._problem(number, problem.text(self._tables.variant)) from None
             except IptablesError as error:
                 if error.text.startswith(self._program):
                     raise
@@ -93,16 +94,18 @@ class Restorer:
     def _problem(self, line: int, message: str) -> IptablesError:
         program = self._program
         hint = f"Try `{program} -h' or '{program} --help' for more information."
-        return IptablesError(2, f"{program} {VERSION}: {message}\nError occurred at line: {line}\n{hint}")
+        return IptablesError(2, f"{program} {self._version}: {message}\nError occurred at line: {line}\n{hint}")
 
     def _failure(self, line: int, error: IptablesError) -> IptablesError:
         """Word the failure of one line's command as iptables-restore does."""
         name = program_name(self._tables.family)
-        text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {VERSION}: ")
+        text = error.text.removeprefix(f"{name}: ").removeprefix(f"{name} {self._version}: ")
         if error.status == 2:
             return self._problem(line, text.rpartition("\nTry `")[0])
+        if self._tables.variant.is_legacy:
+            return IptablesError(1, f"{self._program}: line {line} failed")
         if error.status == 4:
-            return IptablesError(4, f"{self._program} {VERSION}: \nline {line}:{text}")
+            return IptablesError(4, f"{self._program} {self._version}: \nline {line}:{text}")
         return IptablesError(error.status, f"{self._program}: line {line} failed: {text}")
 
     def _line(self, line: str, number: int) -> None:
@@ -121,11 +124,12 @@ class Restorer:
     def _begin(self, name: str, number: int) -> None:
         table = self._tables.tables.get(name)
         if table is None:
+            if self._tables.variant.is_legacy:
+                raise ParameterProblemError(f"{self._program}: unable to initialize table '{name}'\n")
             raise ParameterProblemError(f"{self._program}: line {number} table name '{name}' invalid")
         if not self._no_flush:
-            fresh = Table(name, self._tables.family)
-            table.chains = fresh.chains
-        table.exists = True
+            table.chains = Table(name, self._tables.family).chains
+        self._tables.make(table)
         self._table = table
 
     def _declare(self, table: Table, text: str) -> None:

@@ -82,14 +82,19 @@ class Chain:
 
 
 class Table:
-    """One table of one family. It `exists` from the first change on, as iptables-nft makes tables."""
+    """One table of one family. It `exists` from the first change on, as iptables-nft makes tables.
 
-    __slots__ = ("_chains", "exists", "family", "name")
+    `order` tells what was registered before at the same hooks; `label` is what traces call it.
+    """
 
-    def __init__(self, name: str, family: int) -> None:
+    __slots__ = ("_chains", "exists", "family", "label", "name", "order")
+
+    def __init__(self, name: str, family: int, label: str = "") -> None:
         self.name = name
         self.family = family
+        self.label = f"{label}{name}"
         self.exists = False
+        self.order = 0
         self._chains: dict[str, Chain] | None = None
 
     @property

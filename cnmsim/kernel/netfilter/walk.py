@@ -142,7 +142,7 @@ class ChainWalk:
         self._chain = chain
         self._hook = hook
         self._netfilter = netfilter
-        self._identity = (table.family, table.name, hook.value)
+        self._identity = (table.family, table.label, hook.value)
         self._flows: dict[tuple[Any, ...], _Outcome] = {}
         self._outcomes: dict[_Outcome, _Outcome] = {}
         self._extras = self._find_extras()
@@ -305,7 +305,7 @@ class ChainWalk:
         if walked.verdict is Verdict.ACCEPT:
             if self._chain.rules or self._chain.policy != "ACCEPT":
                 namespace.report(
-                    Step.HOOK, f"{self._table.name} {self._chain.name} lets it go on", packet, decision=decision
+                    Step.HOOK, f"{self._table.label} {self._chain.name} lets it go on", packet, decision=decision
                 )
             return True
         if walked.verdict is Verdict.REJECT:
@@ -316,13 +316,13 @@ class ChainWalk:
             reason = DropReason.NAT_EXHAUSTED
         else:
             reason = DropReason.NETFILTER_DROP
-        what = f"{self._table.name} {self._chain.name}: {reason.value}"
+        what = f"{self._table.label} {self._chain.name}: {reason.value}"
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
         return False
 
     def _decision(self, walked: Walked) -> str:
         """Write which rule or policy decided, and by which chains it was reached."""
-        path = f"{self._table.name} {' → '.join(walked.chains)}"
+        path = f"{self._table.label} {' → '.join(walked.chains)}"
         if walked.entry is None:
             return f"{path}: policy {self._chain.policy}"
         return f"{path}: -A {walked.chains[-1]} {walked.entry.rule}"

@@ -11,6 +11,7 @@ from iptables_cases import GROUPS
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter import IptablesError
+from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 
 NAMESPACE = "cnmsim-iptables"
 
@@ -44,7 +45,7 @@ def real():
 
 def simulated(netfilter, words):
     family = 6 if words[0].startswith("ip6") else 4
-    tables = netfilter.iptables(family)
+    tables = netfilter.iptables(family, LEGACY if "-legacy" in words[0] else NFT)
     try:
         if words[0].endswith("-save"):
             return 0, tables.save(words[2] if "-t" in words else None, counters="-c" in words)
