@@ -85,6 +85,7 @@ class Station:
     """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
 
     `project`, `service` and `replica` are its place in a Compose project, or in a swarm's stack, where `task` is the task's name.
+    Of a host with an engine `release` is the engine's version, and `bridges` names the networks of its bridges.
     """
 
     name: str
@@ -94,6 +95,8 @@ class Station:
     files: FileSystem
     is_container: bool = False
     has_engine: bool = False
+    release: str = ""
+    bridges: Mapping[str, str] = field(factory=dict)
     hostname: str = ""
     attachments: tuple[Attachment, ...] = ()
     published: tuple[Published, ...] = ()
@@ -208,10 +211,12 @@ class Directory:
         stopped: dict[str, str] = {}
         for host in hosts:
             engine = getattr(host, "docker", None)
-            found.append(_host_station(host, has_engine=engine is not None))
+            networks = (
+                {network.name: network.attrs for network in engine.networks.list()} if engine is not None else {}
+            )
+            found.append(_host_station(host, engine, networks))
             if engine is not None:
                 engines.append(engine)
-                networks = {network.name: network.attrs for network in engine.networks.list()}
                 # The engine lists the newest first, people think of the first one first.
                 for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
@@ -299,18 +304,21 @@ def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
     return tuple(item.network for item in one.attachments if item.network in names)
 
 
-def _host_station(host: Any, *, has_engine: bool) -> Station:
+def _host_station(host: Any, engine: Any, networks: Mapping[str, Any]) -> Station:
     machine = host.machine
     return Station(
-        host.name,
-        host.name,
-        machine,
-        machine.root,
-        machine.files,
-        has_engine=has_engine,
+        host.name, host.name, machine, machine.root, machine.files,
+        has_engine=engine is not None,
+        release=engine.profile.version if engine is not None else "",
+        bridges={_bridge_name(attrs): name for name, attrs in networks.items() if attrs.get("Driver") == "bridge"},
         hostname=host.name,
         programs=host.programs,
-    )
+    )  # fmt: skip
+
+
+def _bridge_name(network: Mapping[str, Any]) -> str:
+    own = (network.get("Options") or {}).get("com.docker.network.bridge.name", "")
+    return own or f"br-{network.get('Id', '')[:12]}"
 
 
 def _station(host: str, machine: Machine, container: Any, networks: Mapping[str, Any]) -> Station:
@@ -360,7 +368,6 @@ def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) 
     options = network.get("Options") or {}
     config = (network.get("IPAM") or {}).get("Config") or ()
     texts = (view.get("IPAddress"), view.get("GlobalIPv6Address"))
-    default_bridge = f"br-{network.get('Id', '')[:12]}"
     return Attachment(
         name,
         network.get("Driver", "bridge"),
@@ -368,7 +375,7 @@ def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) 
         tuple(parse_ip(text) for text in texts if text),
         options,
         tuple(Prefix.parse(item["Subnet"], strict=False) for item in config if item.get("Subnet")),
-        options.get("com.docker.network.bridge.name", default_bridge),
+        _bridge_name(network),
     )
 
 

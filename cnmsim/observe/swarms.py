@@ -152,6 +152,14 @@ class SwarmView:
 
     # ---- nodes
 
+    def role_of(self, host: str) -> str:
+        """Say what a member is: `leader`, `manager` or `worker`; "" for a host that is none."""
+        node = next((node for node in self.store.nodes if node.hostname == host), None)
+        if node is None:
+            return ""
+        leads = node.manager_status is not None and node.manager_status.leader
+        return "leader" if leads else node.role.name.lower()
+
     def is_down(self, host: str) -> bool:
         """Whether the managers take a node for down."""
         return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.observe import Trace
+from cnmsim.observe.views.badges import ranges
+from cnmsim.observe.views.cabling import lay_out
 from cnmsim.observe.views.headers import headers_of
-from cnmsim.observe.views.layout import lay_out
 from cnmsim.observe.views.markup import card, safe, table
 from cnmsim.observe.views.picture import Picture
-from cnmsim.observe.views.route import ranges
 from cnmsim.observe.views.scene import Bus, Interface, MachineScene, Plug, Sandbox, Scene
 from cnmsim.observe.views.steps import walk_data, walk_html
 

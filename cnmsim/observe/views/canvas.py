@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from cnmsim.observe.views.layout import NIC_H, Bar, Box, Layout, Point, Wire
-from cnmsim.observe.views.markup import MONO, PALETTE, SANS, safe, short
+from cnmsim.observe.views.layout import NIC_H, STACK_H, Bar, Box, Layout, Point, Wire
+from cnmsim.observe.views.machines import LINE, PUBLISHED
+from cnmsim.observe.views.markup import MONO, PALETTE, SANS, deep, safe, short
 
-__all__ = ["Point", "render"]
+__all__ = ["LEGEND_H", "Point", "render"]
+
+#: Height of the line below a picture that explains its marks.
+LEGEND_H = 22
 
 #: A file of its own follows the reader's light or dark, and is black on paper.
 _STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
 )
-_DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"'}
+#: What stands behind the wires.
+_GROUND = ("machine", "hanging")
+#: A picture in a page is made no narrower than this share of its size; then the page scrolls sideways.
+_LEAST = 0.8
+_DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"', "riser": ' stroke-opacity=".55"'}
 
 
 def colour_of(number: int) -> str:
@@ -20,28 +28,33 @@ def colour_of(number: int) -> str:
     return PALETTE[number % len(PALETTE)] if number >= 0 else "currentColor"
 
 
-def render(layout: Layout, title: str, under: str = "", over: str = "", *, standalone: bool = True) -> str:
-    """Draw lines and bars, then `under`, then boxes, then `over`. Not `standalone`, it takes the ink of the page around it."""
-    width, height = round(layout.width), round(layout.height)
+def render(
+    layout: Layout, title: str, under: str = "", over: str = "", legend: str = "", *, standalone: bool = True
+) -> str:  # fmt: skip
+    """Draw lines and bars, then `under`, then boxes, then `over`, and below it all the `legend`.
+
+    Not `standalone`, it takes the ink of the page around it.
+    """
+    width, height = round(layout.width), round(layout.height) + (LEGEND_H if legend else 0)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="{safe(SANS)}" font-size="12" role="img" fill="currentColor"'
         + (
             ""
             if standalone
-            else f' style="width:min({width}px,max(100%,{round(width * 0.62)}px));max-width:none;height:auto"'
+            else f' style="width:min({width}px,max(100%,{round(width * _LEAST)}px));max-width:none;height:auto"'
         )
         + f"><title>{safe(title)}</title>",
     ]
     if standalone:
         parts.append(_STYLE)
-    parts += [_box(box) for box in layout.boxes if box.kind == "machine"]
+    parts += [_box(box) for box in layout.boxes if box.kind in _GROUND]
     parts += [_wire(wire) for wire in layout.wires]
     parts += [_bar(bar) for bar in layout.bars]
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour_of(at)}"/>' for (x, y), at in layout.dots]
     parts.append(f'<g class="cnm-ways">{under}</g>')
-    parts += [_box(box) for box in layout.boxes if box.kind != "machine"]
-    return "".join([*parts, over, "</svg>"])
+    parts += [_box(box) for box in layout.boxes if box.kind not in _GROUND]
+    return "".join([*parts, over, legend, "</svg>"])
 
 
 def _wire(wire: Wire) -> str:
@@ -54,17 +67,32 @@ def _wire(wire: Wire) -> str:
 
 
 def _bar(bar: Bar) -> str:
-    colour = colour_of(bar.colour)
+    opacity = "" if bar.colour >= 0 and not bar.is_idle else ' fill-opacity=".55"'
     rect = (
-        f'<rect x="{bar.x:.1f}" y="{bar.y - 2.5:.1f}" width="{bar.width:.1f}" height="5" rx="2.5" fill="{colour}"'
-        f"{'' if bar.colour >= 0 else ' fill-opacity=' + chr(34) + '.55' + chr(34)}/>"
+        f'<rect x="{bar.x:.1f}" y="{bar.y - 2.5:.1f}" width="{bar.width:.1f}" height="5" rx="2.5" '
+        f'fill="{colour_of(bar.colour)}"{opacity}/>'
     )
     x = bar.x - 8
-    name = f'<text x="{x:.1f}" y="{bar.y + (0 if bar.detail else 4):.1f}" text-anchor="end" font-weight="600">{safe(short(bar.label, 24))}<title>{safe(bar.label)}</title></text>'
+    name = _text(x, bar.y + (0 if bar.detail else 4), bar.label, 24, 'text-anchor="end" font-weight="600"')
     if not bar.detail:
         return rect + name
-    detail = f'<text x="{x:.1f}" y="{bar.y + 12:.1f}" text-anchor="end" font-size="10" opacity=".7" font-family="{safe(MONO)}">{safe(short(bar.detail, 26))}<title>{safe(bar.detail)}</title></text>'
-    return rect + name + detail
+    return (
+        rect
+        + name
+        + _text(
+            x,
+            bar.y + 12,
+            bar.detail,
+            26,
+            f'text-anchor="end" font-size="10" opacity=".75" font-family="{safe(MONO)}"',
+        )
+    )
+
+
+def _text(x: float, y: float, text: str, length: int, style: str) -> str:
+    cut = short(text, length)
+    title = f"<title>{safe(text)}</title>" if cut != text else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{safe(cut)}{title}</text>'
 
 
 def _rect(box: Box, fill: str, stroke: str, radius: float = 6) -> str:
@@ -82,58 +110,73 @@ _FRAME = 'stroke="currentColor" stroke-opacity=".45"'
 
 
 def _machine(box: Box) -> str:
+    y = box.y + 18 if box.kind == "machine" else box.y + box.height - 10
     name, _, role = box.lines[0][0].partition("\n")
-    room = int(box.width / 8) - len(role)
+    room = int((box.width - 28 - len(role) * 6.6) / 8.6)
     return (
         _rect(box, 'fill="currentColor" fill-opacity=".04"', _FRAME, 10)
-        + f'<text x="{box.x + 14:.1f}" y="{box.y + 18:.1f}" font-size="13" font-weight="700">{safe(short(name, max(6, room)))}'
-        f'<tspan font-weight="400" font-size="11" opacity=".65" dx="6">{safe(role)}</tspan></text>'
+        + f'<text x="{box.x + 14:.1f}" y="{y:.1f}" font-size="13" font-weight="700">{safe(short(name, max(6, room)))}'
+        f'<tspan font-weight="400" font-size="11" opacity=".75" dx="7">{safe(role)}</tspan></text>'
     )
 
 
 def _stack(box: Box) -> str:
-    room = int(box.width / 5.6)
-    return _rect(box, 'fill="currentColor" fill-opacity=".07"', 'stroke="none"') + (
-        f'<text x="{box.x + 10:.1f}" y="{box.y + 18:.1f}" font-size="11" opacity=".75">{safe(short(box.lines[0][0], room))}</text>'
+    room = int((box.width - box.inset - 10) / 6.1)
+    y = box.y + (14 if box.kind == "stack" else STACK_H - 8)
+    return _rect(box, 'fill="currentColor" fill-opacity=".07"', 'stroke="none"') + _text(
+        box.x + box.inset, y, box.lines[0][0], room, 'font-size="11" opacity=".8"'
+    )
+
+
+def _guest(box: Box) -> str:
+    return _rect(box, 'fill="currentColor" fill-opacity=".06"', _FRAME) + _text(
+        box.x + 7, box.y + 12.5, box.lines[0][0], 24, 'font-size="11" font-weight="600"'
     )
 
 
 def _nic(box: Box) -> str:
     # The page shows through a translucent box; an opaque one of the page's own colour is not to be had in plain SVG.
     return _rect(box, 'fill="#64748b"', 'stroke="none"', 4) + (
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 4:.1f}" text-anchor="middle" font-size="10" '
+        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + NIC_H / 2 + 3.8:.1f}" text-anchor="middle" font-size="10" '
         f'fill="#fff" font-family="{safe(MONO)}">{safe(box.lines[0][0])}</text>'
     )
 
 
 def _vtep(box: Box) -> str:
-    text, colour = box.lines[0]
-    return _rect(box, f'fill="{colour_of(colour)}"', 'stroke="none"', 4) + (
-        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 13:.1f}" text-anchor="middle" font-size="10" '
+    text, number = box.lines[0]
+    colour = colour_of(number)
+    return _rect(box, f'fill="{deep(colour)}"', f'stroke="{colour}"', 4) + (
+        f'<text x="{box.x + box.width / 2:.1f}" y="{box.y + 12.6:.1f}" text-anchor="middle" font-size="10" '
         f'font-weight="600" fill="#fff">{safe(text)}</text>'
     )
 
 
 def _sandbox(box: Box) -> str:
     dashes = "" if box.kind == "container" else ' stroke-dasharray="3 3"'
-    name, plugs = box.lines[0][0], box.lines[1:]
+    name, lines = box.lines[0][0], box.lines[1:]
     parts = [
         _rect(box, 'fill="currentColor" fill-opacity=".06"', _FRAME + dashes),
-        f'<text x="{box.x + 9:.1f}" y="{box.y + 16:.1f}" font-weight="600">{safe(short(name, 19))}</text>',
+        f'<text x="{box.x + 9:.1f}" y="{box.y + 16:.1f}" font-weight="600">{safe(short(name, 17))}</text>',
     ]
-    for number, (text, colour) in enumerate(plugs):
-        y = box.y + 31 + 14 * number
-        parts.append(
-            f'<circle cx="{box.x + 12:.1f}" cy="{y - 3.5:.1f}" r="3" fill="{colour_of(colour)}"/>'
-            f'<text x="{box.x + 20:.1f}" y="{y:.1f}" font-size="10" font-family="{safe(MONO)}">{safe(short(text, 20))}</text>'
-        )
-    if not plugs:
-        parts.append(
-            f'<text x="{box.x + 9:.1f}" y="{box.y + 31:.1f}" font-size="10" opacity=".6">loopback only</text>'
-        )
+    y = box.y + 31
+    if not any(number != PUBLISHED for _, number in lines):
+        parts.append(f'<text x="{box.x + 9:.1f}" y="{y:.1f}" font-size="10" opacity=".75">loopback only</text>')
+        y += LINE
+    for text, number in lines:
+        parts.append(_mark(box.x + 12, y - 3.5, number))
+        parts.append(_text(box.x + 20, y, text, 20, f'font-size="10" font-family="{safe(MONO)}"'))
+        y += LINE
     return "".join(parts)
 
 
+def _mark(x: float, y: float, number: int) -> str:
+    """Draw what stands before a line: a dot in the network's colour, for a published port an arrow inwards."""
+    if number == PUBLISHED:
+        return f'<path d="M{x - 3.5:.1f} {y - 3:.1f}L{x + 2.5:.1f} {y:.1f}L{x - 3.5:.1f} {y + 3:.1f}" fill="none" stroke="currentColor"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour_of(number)}"/>'
+
+
 _DRAW = {
-    "machine": _machine, "stack": _stack, "nic": _nic, "vtep": _vtep, "container": _sandbox, "docker": _sandbox,
+    "machine": _machine, "hanging": _machine, "stack": _stack, "stack up": _stack, "guest": _guest, "nic": _nic, "vtep": _vtep,
+    "container": _sandbox, "docker": _sandbox,
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
 
 #: Colours of networks: middle tones that stand out on white and on black.
@@ -21,9 +22,11 @@ PALETTE = (
     "#5b7083",
     "#e2637a",
     "#4d7c0f",
-    "#2563a8",
+    "#3f78b8",
 )
-GOOD, BAD, ACCENT, BACK = "#16a34a", "#dc2626", "#f59e0b", "#8b5cf6"
+#: For lines (3:1 on white and on black grounds), and for grounds of white text (4.5:1; WCAG 2.2 §1.4.3 and §1.4.11).
+ACCENT, BACK = "#d97706", "#8b5cf6"
+GOOD, BAD, STEP = "#15803d", "#dc2626", "#b45309"
 SANS = "ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif"
 MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
@@ -32,6 +35,27 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe
 
 _INK = "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,inherit))"
 _CELL = f"padding:2px 10px 2px 0;text-align:left;vertical-align:top;font:12px {MONO};border:0"
+
+
+def luminance(colour: str) -> float:
+    """Give the relative luminance of `#rrggbb` (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Give the contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@cache
+def deep(colour: str) -> str:
+    """Darken a colour until white text on it has a contrast of 4.5."""
+    while contrast(colour, "#ffffff") < 4.5:
+        colour = "#" + "".join(f"{int(int(colour[at : at + 2], 16) * 0.96):02x}" for at in (1, 3, 5))
+    return colour
 
 
 def safe(text: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,12 @@ from attrs import frozen
 
 from cnmsim.observe.asking import LabView, directory_of
 from cnmsim.observe.stations import Directory
-from cnmsim.observe.views.canvas import Point, render
-from cnmsim.observe.views.layout import Layout, lay_out
-from cnmsim.observe.views.markup import ACCENT, BACK, BAD, GOOD, framed, safe
+from cnmsim.observe.views.badges import Kind, loss_mark
+from cnmsim.observe.views.cabling import lay_out
+from cnmsim.observe.views.canvas import LEGEND_H, Point, render
+from cnmsim.observe.views.lanes import arrow_path, arrows, chained, lane
+from cnmsim.observe.views.layout import PAD, Layout
+from cnmsim.observe.views.markup import ACCENT, BACK, BAD, GOOD, STEP, framed
 from cnmsim.observe.views.route import Track, track_of
 from cnmsim.observe.views.scene import scene_of
 
@@ -31,11 +33,11 @@ class Picture:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in pixels."""
-        return self.layout.width, self.layout.height
+        return self.layout.width, self.layout.height + (LEGEND_H if self.track is not None else 0)
 
     def svg(self, *, standalone: bool = True) -> str:
         """Give the SVG: as a file that knows light and dark by itself or, not `standalone`, to stand inside a page."""
-        return render(self.layout, self.title, self._ways(), self._badges(), standalone=standalone)
+        return render(self.layout, self.title, self._ways(), self._badges(), self._legend(), standalone=standalone)
 
     def save(self, path: str | Path) -> Path:
         """Write the SVG to a file. Raises `OSError` as any write."""
@@ -52,58 +54,67 @@ class Picture:
         return {"text/html": self._repr_html_(), "image/svg+xml": self.svg(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"<Picture {self.title}: {self.layout.width:.0f} x {self.layout.height:.0f}>"
+        width, height = self.size
+        return f"<Picture {self.title}: {width:.0f} x {height:.0f}>"
 
     def _ways(self) -> str:
         track = self.track
         if track is None:
             return ""
         parts = []
-        ways = (
-            (track.forth, ACCENT, 'stroke-width="7" stroke-opacity=".6"'),
-            (track.back, BACK, 'stroke-width="2.5" stroke-dasharray="1 5"'),
-        )
-        for legs, colour, style in ways:
-            lines = "".join(f"M{_line(leg)}" for leg in legs if len(leg) > 1)
-            if lines:
+        for legs, colour, style in ((track.forth, ACCENT, ""), (track.back, BACK, _DASHED)):
+            lanes = [lane(each) for each in chained(legs)]
+            line = "".join(f"M{_line(each)}" for each in lanes if len(each) > 1)
+            heads = "".join(arrow_path(*each) for points in lanes for each in arrows(points))
+            if line:
                 parts.append(
-                    f'<path d="{lines}" fill="none" stroke="{colour}" {style} '
-                    'stroke-linecap="round" stroke-linejoin="round"/>'
+                    f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="3"{style} stroke-linejoin="round"/>'
+                    f'<path d="{heads}" fill="{colour}"/>'
                 )
         return "".join(parts)
 
     def _badges(self) -> str:
-        track = self.track
-        return "".join(_badge(at, text, _badge_colour(track, text)) for at, text in track.badges) if track else ""
+        badges = self.track.badges if self.track is not None else ()
+        marks = [loss_mark(each) for each in badges if each.kind is Kind.LOST]
+        return "".join([*marks, *(each.svg() for each in badges)])
+
+    def _legend(self) -> str:
+        if self.track is None:
+            return ""
+        y = self.layout.height + 4
+        kinds = {each.kind for each in self.track.badges}
+        entries = [(_sample(y, ACCENT, ""), "sent")]
+        if self.track.back:
+            entries.append((_sample(y, BACK, _DASHED), "came back"))
+        entries += [
+            (f'<rect x="0" y="{y - 7:.1f}" width="24" height="14" rx="7" fill="{colour}"/>', text)
+            for kind, colour, text in _BADGES if kind in kinds
+        ]  # fmt: skip
+        parts, x = [], PAD
+        for sample, text in entries:
+            parts.append(
+                f'<g transform="translate({x:.1f} 0)">{sample}<text x="30" y="{y + 4:.1f}" font-size="11" opacity=".8">{text}</text></g>'
+            )
+            x += 30 + 6.6 * len(text) + 18
+        return f'<g class="cnm-legend">{"".join(parts)}</g>'
 
 
-def _badge_colour(track: Track, text: str) -> str:
-    if track.lost and text == track.lost_badge:
-        return BAD
-    return GOOD if track.delivered_badge == text else "#b45309"
+_DASHED = ' stroke-dasharray="6 3"'
+_BADGES = ((Kind.STEP, STEP, "steps of the table"), (Kind.DELIVERED, GOOD, "delivered"), (Kind.LOST, BAD, "lost"))
+
+
+def _sample(y: float, colour: str, style: str) -> str:
+    head = arrow_path((18, y), (1, 0))
+    return f'<path d="M0 {y:.1f}H24" stroke="{colour}" stroke-width="3"{style}/><path d="{head}" fill="{colour}"/>'
 
 
 def _line(points: tuple[Point, ...]) -> str:
     return "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
-def _badge(point: Point, text: str, colour: str) -> str:
-    width = 8 + 5.6 * len(text)
-    x, y = point
-    return (
-        f'<g><rect x="{x - width / 2:.1f}" y="{y - 7:.1f}" width="{width:.1f}" height="14" rx="7" fill="{colour}"/>'
-        f'<text x="{x:.1f}" y="{y + 3.5:.1f}" font-size="9.5" font-weight="700" text-anchor="middle" fill="#fff">{safe(text)}</text></g>'
-    )
-
-
-def draw_directory(
-    directory: Directory,
-    title: str = "lab",
-    trace: Trace | None = None,
-    names: Mapping[tuple[str, str], str] | None = None,
-) -> Picture:
-    """Draw the stations of a directory and the machines they run on; `names` are networks by host and bridge."""
-    layout = lay_out(scene_of(directory, names or {}))
+def draw_directory(directory: Directory, title: str = "lab", trace: Trace | None = None) -> Picture:
+    """Draw the stations of a directory and the machines they run on."""
+    layout = lay_out(scene_of(directory))
     return Picture(layout, title, track_of(layout, trace) if trace is not None else None)
 
 
@@ -113,10 +124,4 @@ def draw(lab: LabView, trace: Trace | None = None) -> Picture:
     With `trace` its way is drawn over it: solid what the asker sent, dotted what came back, and the numbers of the steps
     that the trace's table shows, at the devices where they happened.
     """
-    names = {
-        (host.name, f"br-{network.id[:12]}"): network.name
-        for host in lab.hosts.values()
-        if host.docker is not None
-        for network in host.docker.networks.list()
-    }
-    return draw_directory(directory_of(lab), trace.title if trace is not None else "lab", trace, names)
+    return draw_directory(directory_of(lab), trace.title if trace is not None else "lab", trace)

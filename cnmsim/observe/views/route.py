@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.events import Step
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.views.badges import Badge, Kind, ranges, spread
 from cnmsim.observe.views.layout import Layout, Point
 from cnmsim.observe.views.scene import Key
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 #: What only finds a neighbour is no part of the way.
 _LINK = ("ARP ", "neighbour ", "router ")
-_BADGES_AT_ONE_PLACE = 3
+#: What the host's own stack decides, though the events name the device: routes, packet filter rules, translations.
+_IN_STACK = frozenset({Step.ROUTED, Step.HOOK, Step.TRANSLATED})
+#: What is lost before or after the stack, at the device itself.
+_AT_DEVICE = frozenset(
+    {
+        DropReason.LINK_DOWN, DropReason.NO_CARRIER, DropReason.LINK_LOSS, DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT,
+        DropReason.NEIGHBOUR_FAILED, DropReason.NEIGHBOUR_QUEUE_FULL, DropReason.NO_VLAN, DropReason.KEPT_APART,
+        DropReason.LAYER_3_ONLY, DropReason.PORT_SECURITY,
+    }
+)  # fmt: skip
 
 
 @frozen
@@ -41,20 +50,22 @@ class Track:
     """A walk in a picture: every hop with its place, the lines walked either way, and the badges with step numbers."""
 
     waypoints: tuple[Waypoint, ...]
-    badges: tuple[tuple[Point, str], ...] = ()
-    lost: bool = False
-    lost_badge: str = ""
-    delivered_badge: str = ""
+    badges: tuple[Badge, ...] = ()
 
     @property
     def forth(self) -> tuple[tuple[Point, ...], ...]:
         """The lines walked by what the asker sent."""
-        return tuple(dict.fromkeys(each.leg for each in self.waypoints if not each.is_answer and len(each.leg) > 1))
+        return self._legs(is_answer=False)
 
     @property
     def back(self) -> tuple[tuple[Point, ...], ...]:
-        """The lines walked by what came back, where they are not the same."""
-        return tuple(dict.fromkeys(each.leg for each in self.waypoints if each.is_answer and len(each.leg) > 1))
+        """The lines walked by what came back."""
+        return self._legs(is_answer=True)
+
+    def _legs(self, *, is_answer: bool) -> tuple[tuple[Point, ...], ...]:
+        """Give them message by message, so that those that follow upon each other stand so."""
+        ways = [each for each in self.waypoints if each.is_answer is is_answer and len(each.leg) > 1]
+        return tuple(each.leg for each in sorted(ways, key=lambda each: each.hop.message))
 
 
 @define
@@ -65,6 +76,7 @@ class _Walker:
     graph: nx.Graph[Key] = field(init=False)
     hosts: dict[int, str] = field(factory=dict)
     last_host: str = ""
+    known: dict[tuple[Key, Key], list[Key]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         import networkx as nx
@@ -85,21 +97,39 @@ class _Walker:
             self.hosts[hop.message] = self.last_host = found[0]
         elif found is not None:
             self.hosts[hop.message] = self.last_host = found[1]
+            inside = (*found[:2], f"stack {found[2]}")
+            if _is_in_stack(hop) and inside in places:
+                return inside
         return found
+
+    def onto(self, one: Key, bar: Key) -> Key:
+        """Give the first place on the bar of a network, coming from `one`."""
+        return next((each for each in self._nodes(one, bar) if self.layout.is_on(bar, each)), bar)
+
+    def _nodes(self, one: Key, other: Key) -> list[Key]:
+        import networkx as nx
+
+        if (one, other) not in self.known:
+            try:
+                self.known[one, other] = nx.shortest_path(self.graph, one, other, weight="length")
+            except (nx.NetworkXNoPath, nx.NodeNotFound):
+                self.known[one, other] = []
+        return self.known[one, other]
 
     def way(self, one: Key, other: Key) -> tuple[Point, ...]:
         """Give the points along the drawn lines from one place to the other; none if there is no way."""
-        import networkx as nx
-
-        try:
-            nodes = nx.shortest_path(self.graph, one, other, weight="length")
-        except (nx.NetworkXNoPath, nx.NodeNotFound):
-            return ()
+        nodes = self._nodes(one, other)
         points: list[Point] = []
         for here, there in itertools.pairwise(nodes):
             edge = self.graph.edges[here, there]
             points += edge["points"] if edge["first"] == here else edge["points"][::-1]
         return tuple(point for at, point in enumerate(points) if at == 0 or point != points[at - 1])
+
+
+def _is_in_stack(hop: Hop) -> bool:
+    if hop.step is Step.DROPPED:
+        return hop.reason not in _AT_DEVICE
+    return hop.step in _IN_STACK
 
 
 def track_of(layout: Layout, trace: Trace) -> Track:
@@ -113,40 +143,49 @@ def track_of(layout: Layout, trace: Trace) -> Track:
     for hop in trace.hops:
         senders.setdefault(hop.message, hop.place)
         key = walker.find(hop)
+        if hop.step is Step.SENT:
+            last.pop(hop.message, None)
+        before = last.get(hop.message)
+        if key in layout.bars_of and before is not None:
+            # A bridge is wherever a frame comes onto it.
+            key = walker.onto(before, key)
         leg: tuple[Point, ...] = ()
         if key is not None and not hop.packet.startswith(_LINK):
-            before = last.get(hop.message)
             leg = walker.way(before, key) if before is not None and before != key else ()
             last[hop.message] = key
         at = layout.places[key] if key is not None else None
         badge = layout.badges.get(key, at) if key is not None else None
         waypoints.append(Waypoint(hop, at, leg, senders[hop.message] != asker, shown.get(id(hop), 0), badge))
-    return _with_badges(tuple(waypoints))
+    ways = tuple(waypoints)
+    lost = _lost(ways, trace)
+    return Track(ways, _badges(ways, lost, layout))
 
 
-def _with_badges(waypoints: tuple[Waypoint, ...]) -> Track:
+def _badges(waypoints: tuple[Waypoint, ...], lost: Waypoint | None, layout: Layout) -> tuple[Badge, ...]:
     numbers: dict[Point, list[int]] = {}
+    places: dict[Point, Point] = {}
     for each in waypoints:
-        if each.number and each.badge is not None:
+        if each.number and each.badge is not None and each.at is not None:
             numbers.setdefault(each.badge, []).append(each.number)
-    texts = {point: ranges(found) for point, found in numbers.items()}
-    lost = next((each for each in reversed(waypoints) if each.hop.is_loss and each.badge in texts), None)
-    heard = (each for each in reversed(waypoints) if each.hop.step is Step.DELIVERED and not each.is_answer)
-    taken = next((each for each in heard if each.badge in texts and not each.hop.packet.startswith("DNS ")), None)
-    return Track(
-        waypoints, tuple(texts.items()), lost is not None,
-        texts.get(lost.badge, "") if lost is not None and lost.badge is not None else "",
-        texts.get(taken.badge, "") if taken is not None and taken.badge is not None else "",
-    )  # fmt: skip
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Write numbers briefly: `1-3, 7`; of many ranges the first ones."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+            places.setdefault(each.badge, each.at)
+    taken = next((each for each in reversed(waypoints) if _is_taken(each) and each.badge in numbers), None)
+    found = []
+    for point, seen in numbers.items():
+        kind = Kind.DELIVERED if taken is not None and point == taken.badge else Kind.STEP
+        if lost is not None and point == lost.badge and lost.at is not None:
+            reason = lost.hop.reason.value if lost.hop.reason else lost.hop.what
+            found.append(Badge(lost.at, ranges(seen), Kind.LOST, lost.at, reason))
         else:
-            found.append([number, number])
-    texts = [str(one) if one == two else f"{one}-{two}" for one, two in found]
-    return ",".join(texts[:_BADGES_AT_ONE_PLACE]) + (",…" if len(texts) > _BADGES_AT_ONE_PLACE else "")
+            found.append(Badge(point, ranges(seen), kind, places[point]))
+    return spread(found, layout.boxes, layout.width)
+
+
+def _is_taken(way: Waypoint) -> bool:
+    return way.hop.step is Step.DELIVERED and not way.is_answer and not way.hop.packet.startswith("DNS ")
+
+
+def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:
+    """Give the loss that decided or, of several, the last one that the table shows."""
+    losses = [each for each in waypoints if each.hop.is_loss and each.number and each.at is not None]
+    decided = trace.finding.hop if trace.finding is not None else None
+    return next((each for each in losses if each.hop == decided), losses[-1] if losses else None)

@@ -5,7 +5,7 @@ Everything is read off devices as they are: a veth's peer, a bridge's ports, a t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -14,7 +14,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
 from cnmsim.kernel.stacking import Upper
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.observe.stations import Directory, Station
+from cnmsim.observe.stations import Directory, Published, Station
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import TrunkEnd
 
@@ -49,6 +49,8 @@ class Sandbox:
     title: str
     kind: str
     plugs: tuple[Plug, ...]
+    #: What is published of it, as `8080 → 80/tcp`.
+    ports: tuple[str, ...] = ()
 
 
 @frozen
@@ -93,6 +95,11 @@ class MachineScene:
         """Its own network stack."""
         return (self.name, self.name, "")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing in it but its own stack: a router, a client."""
+        return not self.sandboxes and not self.buses
+
 
 @frozen
 class Scene:
@@ -108,12 +115,9 @@ class Scene:
         return tuple(dict.fromkeys(bus.name for machine in self.machines for bus in machine.buses))
 
 
-def scene_of(directory: Directory, names: Mapping[tuple[str, str], str] | None = None) -> Scene:
-    """Look around and say what is to be drawn. `names` are those of networks by (host, bridge), where nobody is on one."""
-    known = names or {}
-    machines = tuple(
-        _machine(station, directory, known) for station in directory.stations if not station.is_container
-    )
+def scene_of(directory: Directory) -> Scene:
+    """Look around and say what is to be drawn."""
+    machines = tuple(_machine(station, directory) for station in directory.stations if not station.is_container)
     segments: dict[str, Segment] = {}
     for station in directory.stations:
         if not station.is_container:
@@ -157,31 +161,37 @@ def _segment_text(segment: Segment) -> str:
     return " ".join([segment.name, *(f"({', '.join(words)})" for _ in words[:1])])
 
 
-def _machine(station: Station, directory: Directory, known_names: Mapping[tuple[str, str], str]) -> MachineScene:
+def _machine(station: Station, directory: Directory) -> MachineScene:
     machine, root = station.machine, station.namespace
     spaces = [*machine.namespaces.values()]
     here = [each for each in directory.stations if each.host == station.name and each.is_container]
     spaces += [each.namespace for each in here]
     spaces = [space for space in dict.fromkeys(spaces) if space is not root]
-    names = {bridge: name for (host, bridge), name in known_names.items() if host == station.name}
-    names |= {bridge: name for name, bridge in _network_names(here)} | {"docker0": "bridge"}
+    names = {**station.bridges, **{bridge: name for name, bridge in _network_names(here)}}
     buses = _buses(machine, [root, *spaces], names)
+    order = {bus.key: number for number, bus in enumerate(buses)}
     known = {bus.key for bus in buses}
     hidden = {bus.key[1] for bus in buses} - {root.name}
     sandboxes = [_sandbox(station, space, here, known) for space in spaces if space.name not in hidden]
-    sandboxes.sort(key=lambda each: (each.kind != "container", [plug.bus or () for plug in each.plugs[:1]]))
+    sandboxes.sort(
+        key=lambda each: (
+            each.kind != "container",
+            [order.get(plug.bus, -1) if plug.bus else -1 for plug in each.plugs[:1]],
+        )
+    )
     interfaces = tuple(
         Interface((station.name, root.name, device.name), _device_text(device), _segment_name(device))
         for device in root.devices.values()
         if isinstance(device, Nic)
     )
     guests = tuple(each.name for each in here if each.namespace is root)
-    return MachineScene(station.name, _role(station), tuple(sandboxes), tuple(buses), interfaces, guests)
+    return MachineScene(station.name, _role(station, directory), tuple(sandboxes), tuple(buses), interfaces, guests)
 
 
-def _role(station: Station) -> str:
+def _role(station: Station, directory: Directory) -> str:
     if station.has_engine:
-        return "Docker"
+        roles = [swarm.role_of(station.name) for swarm in directory.swarms if station.name in swarm.members]
+        return ", ".join([f"Docker {station.release}".strip(), *filter(None, roles)])
     return "router" if station.namespace.sysctl_get("net.ipv4.ip_forward") == "1" else ""
 
 
@@ -249,7 +259,15 @@ def _sandbox(station: Station, space: NetworkNamespace, here: list[Station], kno
     )
     names = [_short_name(each) for each in owners] or [space.name]
     title = ", ".join(f"{each.name} ({each.image})" if each.image else each.name for each in owners) or space.name
-    return Sandbox((host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs)
+    ports = tuple(dict.fromkeys(_port_text(item) for each in owners for item in each.published))
+    return Sandbox(
+        (host, space.name, ""), " + ".join(names), title, "container" if owners else "docker", plugs, ports
+    )
+
+
+def _port_text(item: Published) -> str:
+    where = "" if item.host_ip in {"", "0.0.0.0", "::"} else f"{item.host_ip}:"  # noqa: S104
+    return f"{where}{item.host_port} → {item.port}/{item.protocol}"
 
 
 def _short_name(station: Station) -> str:

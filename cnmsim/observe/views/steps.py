@@ -16,6 +16,7 @@ from attrs import evolve
 from cnmsim.errors import InvalidParameter
 from cnmsim.observe.table import decided_by, format_time, what_of
 from cnmsim.observe.views.headers import headers_of
+from cnmsim.observe.views.lanes import lane
 from cnmsim.observe.views.markup import safe
 from cnmsim.observe.views.picture import Picture, draw_directory
 
@@ -49,7 +50,7 @@ def walk_data(trace: Trace) -> dict[str, Any]:
                 "device": hop.device, "step": hop.step.value, "what": what_of(hop), "decided": decided_by(hop),
                 "decision": hop.decision, "addresses": hop.addresses, "message": hop.message, "packet": hop.packet,
                 "loss": hop.is_loss, "answer": way.is_answer, "at": list(way.at) if way.at else None,
-                "leg": [list(point) for point in way.leg],
+                "leg": [[round(x, 1), round(y, 1)] for x, y in lane(way.leg)],
                 "headers": [
                     {"protocol": each.protocol, "depth": each.depth, "fields": [list(pair) for pair in each.fields]}
                     for each in (headers_of(event.data, is_frame=event.is_frame) if event.data else ())

@@ -1,0 +1,217 @@
+"""The whole picture: machines in rows that a page is wide enough for, with the segments they are plugged into between them.
+
+Machines with containers stand above the segments of their row, routers and clients hang below those of the last one. A
+segment that several rows share goes up and down the left edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from cnmsim.observe.views.layout import NIC_H, PAD, Bar, Layout, Wire
+from cnmsim.observe.views.machines import MachineBox
+from cnmsim.observe.views.scene import Interface, Key, Scene
+
+#: As wide as a row of several machines may be, in pixels.
+_ROW_WIDTH = 1300.0
+_MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 30.0, 32.0, 9.0
+_ROW_GAP = 26.0
+_LETTER, _LONGEST = 7.4, 24
+#: Tops of neighbours that differ by less than this are drawn level.
+_LEVEL = 90.0
+
+
+@define
+class _Row:
+    """Machines beside each other above (`standing`) and below (`hanging`) the segments of a row."""
+
+    standing: list[MachineBox] = field(factory=list)
+    hanging: list[MachineBox] = field(factory=list)
+
+    def interfaces(self) -> list[Interface]:
+        return [item for each in (*self.standing, *self.hanging) for item in each.scene.interfaces]
+
+
+def lay_out(scene: Scene) -> Layout:
+    """Find a place for everything."""
+    layout = Layout(networks=scene.networks)
+    full = [MachineBox(layout, each) for each in scene.machines if not each.is_plain]
+    if len(_filled(full)) == len(full):
+        # Each has a row for itself, and so may be wide.
+        full = [MachineBox(layout, each.scene, is_alone=True) for each in full]
+    plain = [MachineBox(layout, each, is_hanging=bool(full)) for each in scene.machines if each.is_plain]
+    rows = [_Row(standing=each) for each in _filled(full or plain)] or [_Row()]
+    if full:
+        first, *more = _filled(plain) or [[]]
+        rows[-1].hanging = first
+        rows += [_Row(hanging=each) for each in more]
+    _Cabling(layout, scene, rows).place()
+    layout.finish()
+    return layout
+
+
+def _filled(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:
+    """Put machines into rows, as many into each as fit."""
+    rows: list[list[MachineBox]] = []
+    room = 0.0
+    for each in machines:
+        if rows and each.width <= room:
+            rows[-1].append(each)
+        else:
+            rows.append([each])
+            room = _ROW_WIDTH
+        room -= each.width + _MACHINE_GAP
+    return rows
+
+
+class _Cabling:
+    """Rows of machines while they are placed one below the other."""
+
+    def __init__(self, layout: Layout, scene: Scene, rows: list[_Row]) -> None:
+        self.layout, self.scene, self.rows = layout, scene, rows
+        self.labels = dict(scene.segments)
+        self.members = [self._segments_of(row) for row in rows]
+        self._seat_loose_ones()
+        self.shared = [name for name in self.labels if sum(name in names for names in self.members) > 1]
+        longest = max((min(len(label), _LONGEST) for label in self.labels.values()), default=0)
+        self.edge = PAD + (longest * _LETTER + 14 if self.labels else 0)
+        lanes = len(self.shared) + len(scene.trunks)
+        self.left = self.edge + _LANE * lanes + (12 if self.labels else 0)
+        #: Where a shared segment goes up and down, and where it has been seen last.
+        self.risers: dict[str, tuple[float, float, Key]] = {}
+        self.right = self.left
+
+    def _segments_of(self, row: _Row) -> list[str]:
+        used = {item.segment for item in row.interfaces()}
+        return [name for name in self.labels if name in used]
+
+    def _seat_loose_ones(self) -> None:
+        """Show a segment that no machine is in where its neighbours are, and both ends of a trunk in one row."""
+        trunks = self.scene.trunks
+        for _ in self.labels:
+            for one, other in (*trunks, *((two, one) for one, two in trunks)):
+                seats = [names for names in self.members if one in names]
+                if seats and not any(other in names for names in self.members):
+                    seats[-1].append(other)
+        for one, other in trunks:
+            if not any(one in names and other in names for names in self.members):
+                next((names for names in self.members if one in names), self.members[-1]).append(other)
+        for name in self.labels:
+            if not any(name in names for names in self.members):
+                self.members[-1].append(name)
+        for names in self.members:
+            names[:] = [name for name in self.labels if name in names]
+
+    def place(self) -> None:
+        """Put every row below the one before."""
+        y = PAD
+        for number, row in enumerate(self.rows):
+            y = self._row(number, row, y) + _ROW_GAP
+        self.layout.width = max(self.right, self.left + 120) + PAD
+        self.layout.height = y - _ROW_GAP + PAD
+
+    def _row(self, number: int, row: _Row, top: float) -> float:
+        floor = top + max((each.height for each in row.standing), default=0.0)
+        x = self.left
+        for each in row.standing:
+            each.place(x, floor, level=top if floor - each.height - top < _LEVEL else None)
+            x += each.width + _MACHINE_GAP
+        self.right = max(self.right, x - _MACHINE_GAP)
+        names = self.members[number]
+        first = floor + _CABLE if row.standing else top + 10
+        bottom = first + _SEGMENT_STEP * max(0, len(names) - 1)
+        heights = {name: first + _SEGMENT_STEP * at for at, name in enumerate(names)}
+        self._hang(row.hanging, bottom + _CABLE)
+        self._segments(number, row, heights)
+        if row.hanging:
+            return bottom + _CABLE + max(each.height for each in row.hanging)
+        return bottom + 8 if names else floor + NIC_H / 2
+
+    def _hang(self, machines: Sequence[MachineBox], ceiling: float) -> None:
+        """Put machines below the segments, each as near as may be below those it shares a segment with."""
+        wanted = sorted(
+            ((self._middle(each) - each.width / 2, at, each) for at, each in enumerate(machines)),
+            key=lambda item: item[:2],
+        )
+        spots: list[float] = []
+        x = self.left
+        for want, _, each in wanted:
+            spots.append(max(x, want))
+            x = spots[-1] + each.width + _MACHINE_GAP
+        # What sticks out on the right moves back, and pushes its neighbours.
+        limit = max(self.right, self.left + sum(each.width + _MACHINE_GAP for each in machines) - _MACHINE_GAP)
+        for at in reversed(range(len(spots))):
+            each = wanted[at][2]
+            spots[at] = min(spots[at], limit - each.width)
+            limit = spots[at] - _MACHINE_GAP
+        for spot, (_, _, each) in zip(spots, wanted, strict=True):
+            each.place(spot, ceiling)
+            self.right = max(self.right, spot + each.width)
+
+    def _middle(self, machine: MachineBox) -> float:
+        """Give the middle of the NICs that share a segment with a machine; the left edge where there are none yet."""
+        segments = {item.segment for item in machine.scene.interfaces if item.segment}
+        places = self.layout.places
+        xs = [
+            places[item.key][0]
+            for other in self.scene.machines
+            for item in other.interfaces
+            if item.segment in segments and item.key in places
+        ]
+        return sum(xs) / len(xs) if xs else self.left
+
+    def _segments(self, number: int, row: _Row, heights: dict[str, float]) -> None:
+        layout = self.layout
+        plugs = [item for item in row.interfaces() if item.segment in heights]
+        for name, y in heights.items():
+            xs = [layout.places[item.key][0] for item in plugs if item.segment == name]
+            lane = self.edge + _LANE * self.shared.index(name) if name in self.shared else self.edge
+            end = max([self.left + 60, *(x + 26 for x in xs)])
+            layout.bars.append(Bar(lane, y, end - lane, self.labels[name], "", -1))
+            bar, place = self._bar(number, name), (name, name, "")
+            if place not in layout.places:
+                layout.places[place] = (lane + 4, y)
+                layout.put_on(bar, lane + 4, place)
+            if name in self.shared:
+                self._riser(name, number, lane, y)
+        for item in plugs:
+            x, y = layout.places[item.key]
+            at = (x, heights[item.segment])
+            junction = (item.segment, *item.key[1:])
+            layout.places[junction] = at
+            layout.put_on(self._bar(number, item.segment), x, junction)
+            edge = NIC_H / 2 if at[1] > y else -NIC_H / 2
+            layout.wires.append(Wire(((x, y + edge), at), "cable"))
+            layout.dots.append((at, -1))
+            layout.join(item.key, junction, (x, y), at)
+        for lane_number, trunk in enumerate(self.scene.trunks):
+            if all(name in heights for name in trunk):
+                self._trunk(number, lane_number, trunk, heights)
+
+    @staticmethod
+    def _bar(number: int, name: str) -> Key:
+        return (name, f"bar {number}", "")
+
+    def _riser(self, name: str, number: int, x: float, y: float) -> None:
+        key: Key = (name, f"riser {number}", "")
+        self.layout.places[key] = (x, y)
+        self.layout.put_on(self._bar(number, name), x, key)
+        if name in self.risers:
+            _, before, last = self.risers[name]
+            self.layout.wires.append(Wire(((x, before), (x, y)), "riser"))
+            self.layout.join(last, key, (x, before), (x, y))
+        self.risers[name] = (x, y, key)
+
+    def _trunk(self, number: int, at: int, trunk: tuple[str, str], heights: dict[str, float]) -> None:
+        layout, (one, other) = self.layout, trunk
+        x = self.edge + _LANE * (len(self.shared) + at) + 6
+        points = ((x, heights[one]), (x, heights[other]))
+        layout.wires.append(Wire(points, "cable"))
+        layout.dots += [(point, -1) for point in points]
+        keys: list[Key] = [(name, f"trunk {one} {other} {number}", "") for name in trunk]
+        for name, key, point in zip(trunk, keys, points, strict=True):
+            layout.places[key] = point
+            layout.put_on(self._bar(number, name), x, key)
+        layout.join(keys[0], keys[1], *points)
