@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from cnmsim.engine.container import Container
-from cnmsim.engine.execuser import find_user
+from cnmsim.engine.execuser import find_user, with_capabilities
 from cnmsim.engine.names import hex_id
 from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.state import ContainerState
@@ -136,7 +136,8 @@ def start_exec(engine: Engine, execution: Exec) -> None:
     _log(engine, execution, f"exec_start: {_words(execution)}")
     config = execution.config
     try:
-        credentials = find_user(config["User"] or container.config["User"], container.files)
+        user = find_user(config["User"] or container.config["User"], container.files)
+        credentials = with_capabilities(user, container.host_config, is_privileged=config["Privileged"])
     except SystemFault:
         _refused(engine, execution, _NOT_STARTED)
         raise

@@ -5,6 +5,11 @@ Source: moby/sys `user/user.go` (GetExecUser), moby `daemon/oci_linux.go` (getUs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve
+
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.accounts import Credentials, groups, users
 from cnmsim.kernel.files import FileSystem
@@ -28,6 +33,23 @@ def find_user(wanted: str, files: FileSystem) -> Credentials:
     others = () if group_name or user is None else (g.gid for g in groups(files) if user.name in g.members)
     # The group itself is among the supplementary ones (moby since v20.10.18), once.
     return Credentials(uid, gid, tuple(dict.fromkeys((gid, *others))))
+
+
+def with_capabilities(
+    user: Credentials, host_config: Mapping[str, Any], *, is_privileged: bool = False
+) -> Credentials:
+    """Give a user the capabilities that a container has by `HostConfig`, or all with `is_privileged`.
+
+    Only root's are effective. Source: moby `oci/caps/utils.go` (TweakCapabilities), docker-v29.7.2.
+    """
+    added, dropped = ({_capability(name) for name in host_config.get(key) or ()} for key in ("CapAdd", "CapDrop"))
+    has = "NET_ADMIN" in added or ("ALL" in added and "NET_ADMIN" not in dropped)
+    is_allowed = has or is_privileged or bool(host_config.get("Privileged"))
+    return evolve(user, administers_network=is_allowed and user.uid == 0)
+
+
+def _capability(name: str) -> str:
+    return name.upper().removeprefix("CAP_")
 
 
 def home_of(user: Credentials, files: FileSystem) -> str:

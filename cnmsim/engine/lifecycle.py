@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.engine.container import Container
-from cnmsim.engine.execuser import find_user, home_of
+from cnmsim.engine.execuser import find_user, home_of, with_capabilities
 from cnmsim.engine.health import HealthMonitor
 from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
 from cnmsim.engine.signals import parse_signal
@@ -18,7 +18,7 @@ from cnmsim.engine.state import Change, ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
-from cnmsim.kernel import procsys
+from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.accounts import Credentials
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -106,7 +106,7 @@ class Lifecycle:
         self._mount(container)
         networking.links.check(container)
         argv = container.command
-        user = find_user(container.config["User"], container.files)
+        user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
         env = self.environment(container, container.config["Env"] or (), user, has_terminal=container.has_terminal)
         self._check_sysctls(container)
         program, words = self._find(container, argv, env)
@@ -199,6 +199,7 @@ class Lifecycle:
         container.files.write("/etc/hostname", f"{container.hostname}\n".encode())
         is_privileged = bool(container.host_config.get("Privileged"))
         procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
+        sysfs.mount(container.files, self._namespace(container))
 
     def _namespace(self, container: Container) -> NetworkNamespace:
         sandbox = self.engine.networking.sandbox_of(container)

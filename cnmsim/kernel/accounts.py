@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 from attrs import frozen
@@ -11,11 +12,20 @@ from cnmsim.kernel.files import FileSystem
 
 @frozen
 class Credentials:
-    """The user, the group and the supplementary groups of a process, as numbers."""
+    """The user, the group and the supplementary groups of a process, as numbers.
+
+    `administers_network` is the capability CAP_NET_ADMIN, the one of capabilities(7) that is modelled.
+    """
 
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = (0,)
+    administers_network: bool = True
+
+    def require_net_admin(self) -> None:
+        """Raise `PermissionError` (EPERM) without CAP_NET_ADMIN, as every change of devices, addresses and routes does."""
+        if not self.administers_network:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
 ROOT = Credentials()

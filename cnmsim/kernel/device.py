@@ -6,6 +6,7 @@ on the other side; between the two lies the clock's ready-queue, never a call in
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -64,11 +65,17 @@ class Device:
     """
 
     __slots__ = (
-        "_mtu", "addresses", "clock", "index", "is_up", "mac", "master", "name", "namespace", "rx_bytes",
-        "rx_dropped", "rx_packets", "stack", "taps", "tx_bytes", "tx_dropped", "tx_packets", "txqueuelen",
+        "_mtu", "addresses", "clock", "has_qdisc", "index", "is_all_multicast", "is_promiscuous", "is_up", "mac", "master",
+        "name", "namespace", "rx_bytes", "rx_dropped", "rx_packets", "stack", "taps", "tx_bytes", "tx_dropped", "tx_packets",
+        "txqueuelen",
     )  # fmt: skip
 
     kind: ClassVar[str] = "device"
+    #: The bounds of its MTU in bytes; 0 is none.
+    min_mtu: ClassVar[int] = 68
+    max_mtu: ClassVar[int] = 65535
+    #: Whether it can listen for further unicast addresses without taking in everything (IFF_UNICAST_FLT).
+    filters_unicast: ClassVar[bool] = False
 
     def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
         self.name = name
@@ -77,6 +84,9 @@ class Device:
         self._mtu = mtu
         self.index = 0
         self.is_up = False
+        self.is_promiscuous = self.is_all_multicast = False
+        #: Whether it was up since it came into its namespace, and so has a queueing discipline.
+        self.has_qdisc = False
         self.namespace: NetworkNamespace | None = None
         self.master: Bridge | None = None
         self.stack: Stack | None = None
@@ -110,6 +120,18 @@ class Device:
         """Whether neighbours on it have no link-layer addresses to be asked for (`NOARP`)."""
         return False
 
+    @property
+    def promiscuity(self) -> int:
+        """How many want it to take in every frame: its user, its bridge, and what stands on it."""
+        wishes = self.is_promiscuous + (self.master is not None)
+        return wishes + (self.stack.promiscuity() if self.stack is not None else 0)
+
+    @property
+    def all_multicast(self) -> int:
+        """How many want it to take in every group frame (`allmulti`)."""
+        wishes = self.is_all_multicast + (self.master is not None)
+        return wishes + (self.stack.all_multicast() if self.stack is not None else 0)
+
     def link_local_address(self) -> Address:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
@@ -120,7 +142,7 @@ class Device:
     def set_up(self) -> None:
         """Do as `ip link set DEV up`."""
         if not self.is_up:
-            self.is_up = True
+            self.is_up = self.has_qdisc = True
             self._link_changed()
 
     def set_down(self) -> None:
@@ -130,9 +152,11 @@ class Device:
             self._link_changed()
 
     def set_mtu(self, mtu: int) -> None:
-        """Set the MTU in bytes. Raises `OSError(EINVAL)` under 68."""
-        if not 68 <= mtu <= 65535:
-            raise OSError(22, "Invalid argument")
+        """Set the MTU in bytes. Raises `OSError(EINVAL)` out of its bounds (dev_validate_mtu)."""
+        if mtu < self.min_mtu:
+            raise OSError(errno.EINVAL, "mtu less than device minimum")
+        if self.max_mtu and mtu > self.max_mtu:
+            raise OSError(errno.EINVAL, "mtu greater than device maximum")
         self._mtu = mtu
         if self.namespace is not None:
             self.namespace.topology_changed()
@@ -221,6 +245,7 @@ class Loopback(Device):
 
     __slots__ = ()
     kind = "loopback"
+    min_mtu = max_mtu = 0
 
     def __init__(self, clock: Clock) -> None:
         super().__init__("lo", MAC_ZERO, clock, mtu=65536)

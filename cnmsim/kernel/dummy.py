@@ -11,6 +11,7 @@ class Dummy(Device):
 
     __slots__ = ()
     kind = "dummy"
+    min_mtu = max_mtu = 0
 
     @property
     def no_arp(self) -> bool:

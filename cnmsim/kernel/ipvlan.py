@@ -54,6 +54,13 @@ class IpvlanPort:
         """The children, oldest first."""
         return self._children
 
+    def set_mode(self, mode: IpvlanMode) -> None:
+        """Put all children into a mode (ipvlan_set_port_mode)."""
+        if mode is not self.mode:
+            self.mode = mode
+            for child in self._children:
+                child._no_arp = mode is not IpvlanMode.L2
+
     def new_device_id(self) -> int:
         """Give a child its number on the parent, which goes into its link-local address."""
         self._next_device_id += 1
@@ -163,12 +170,15 @@ class IpvlanPort:
 class Ipvlan(Upper):
     """A child of `lower`; on another ipvlan child it becomes that one's sibling.
 
-    `mode` and `flag` become those of all children of the parent. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge
+    `mode` and `flag` become those of all children of the parent. `permanent_mac` is the MAC that the parent had when the child
+    was made, `lost_carrier` whether the parent went down while the child was up: only then does Linux know its state. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge
     or macvlan has the parent.
     """
 
-    __slots__ = ("_device_id", "port")
+    __slots__ = ("_device_id", "_no_arp", "lost_carrier", "permanent_mac", "port")
     kind = "ipvlan"
+    filters_unicast = True
+    passes_rx_flags = False
 
     def __init__(
         self, name: str, lower: Device, mode: IpvlanMode = IpvlanMode.L3, flag: IpvlanFlag = IpvlanFlag.BRIDGE
@@ -182,8 +192,11 @@ class Ipvlan(Upper):
             port = IpvlanPort(lower)
         super().__init__(name, lower.mac, lower)
         self._device_id = port.new_device_id()
+        self._no_arp = self.lost_carrier = False
+        self.permanent_mac = lower.mac
         self.port = port
-        port.mode, port.flag = mode, flag
+        port.set_mode(mode)
+        port.flag = flag
         port.children.append(self)
         stack_of(lower).port = port
 
@@ -199,17 +212,26 @@ class Ipvlan(Upper):
 
     @property
     def no_arp(self) -> bool:
-        """Whether neighbours have no link-layer addresses to be asked for: in the modes l3 and l3s."""
-        return self.port.mode is not IpvlanMode.L2
+        """Whether neighbours have no link-layer addresses to be asked for: in the modes l3 and l3s, once it was up."""
+        return self._no_arp
+
+    def set_up(self) -> None:
+        """Do as `ip link set DEV up`."""
+        self._no_arp = self.port.mode is not IpvlanMode.L2
+        super().set_up()
 
     def link_local_address(self) -> Address:
         """Give the fe80:: address of the parent's MAC and the child's number (addrconf_ifid_eui48)."""
         return b"\xfe\x80" + bytes(6) + self.mac[:3] + self._device_id.to_bytes(2) + self.mac[3:]
 
     def set_mac(self, mac: Mac) -> None:
-        """Raise `OSError(EOPNOTSUPP)`, but for the parent's: a child has no address of its own."""
-        if mac != self.lower.mac:
-            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        """Raise `OSError(EOPNOTSUPP)`: a child has no address of its own."""
+        del mac
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    def lower_mtu_changed(self) -> None:
+        """Have the parent's MTU, whatever it was before (ipvlan_adjust_mtu)."""
+        self.set_mtu(self.lower.mtu)
 
     def refuse_address(self, address: Address) -> None:
         """Raise `OSError(EADDRINUSE)` if a sibling has this address."""
@@ -231,8 +253,14 @@ class Ipvlan(Upper):
             self._report(Step.RECEIVED, frame)
         self.namespace.ip.hand_up(Packet(data, self))
 
+    def _link_changed(self) -> None:
+        self.lost_carrier = self.lost_carrier or (self.is_up and not self.has_carrier)
+        super()._link_changed()
+
     def _put_on_wire(self, frame: bytes) -> None:
-        if self.port.mode is IpvlanMode.L2:
+        if not self.has_carrier:  # its queue takes nothing then (dev_deactivate), not for its siblings either
+            self.drop(frame, DropReason.NO_CARRIER, f"{self.lower.name}, which it stands on, is down")
+        elif self.port.mode is IpvlanMode.L2:
             self._send_l2(frame)
         elif not self._reaches_sibling(frame):
             self.port.send_routed(frame, self)

@@ -7,7 +7,7 @@ from random import Random
 
 from attrs import define, field
 
-from cnmsim.kernel import procsys
+from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.accounts import ROOT, Credentials
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import FileSystem, Pipe
@@ -41,6 +41,7 @@ class Machine:
         self.random = self.clock.stream(self.name)
         self.root = NetworkNamespace(self.name, self.clock, self)
         procsys.mount(self.files, self.root)
+        sysfs.mount(self.files, self.root)
 
     def new_namespace(self, name: str) -> NetworkNamespace:
         """Make a network namespace that traces call `name`; it has a loopback device that is down.

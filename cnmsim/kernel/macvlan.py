@@ -33,10 +33,11 @@ _BRIDGE_MODES = frozenset({MacvlanMode.BRIDGE})
 class MacvlanPort:
     """The children of one parent, and where a frame that the parent received goes among them."""
 
-    __slots__ = ("_active", "_children", "lower")
+    __slots__ = ("_active", "_children", "_own_mac", "lower")
 
     def __init__(self, lower: Device) -> None:
         self.lower = lower
+        self._own_mac = lower.mac
         self._children: list[Macvlan] = []
         self._active: dict[Mac, Macvlan] = {}
 
@@ -96,9 +97,22 @@ class MacvlanPort:
 
     def mac_changed(self) -> None:
         """Let the child of a passthru port follow its parent's MAC."""
+        self._own_mac = self.lower.mac
         if self.is_passthru:
             Device.set_mac(self._children[0], self.lower.mac)
             self.child_changed()
+
+    def lend_mac(self, mac: Mac) -> None:
+        """Give the parent the MAC of its passthru child, for as long as there is one."""
+        own = self._own_mac
+        self.lower.set_mac(mac)
+        self._own_mac = own
+
+    def close(self) -> None:
+        """Leave the parent without a port, and with its own MAC (macvlan_port_destroy)."""
+        stack_of(self.lower).port = None
+        if self.lower.mac != self._own_mac:
+            self.lower.set_mac(self._own_mac)
 
 
 class Macvlan(Upper):
@@ -109,6 +123,7 @@ class Macvlan(Upper):
 
     __slots__ = ("_mode", "port")
     kind = "macvlan"
+    filters_unicast = True
 
     def __init__(self, name: str, mac: Mac, lower: Device, mode: MacvlanMode = MacvlanMode.VEPA) -> None:
         if isinstance(lower, Macvlan):
@@ -149,12 +164,30 @@ class Macvlan(Upper):
         Raises `OSError(EADDRINUSE)` if the address is the parent's or that of a sibling that is up.
         """
         if self._mode is MacvlanMode.PASSTHRU:
-            self.lower.set_mac(mac)
+            self.port.lend_mac(mac)
             return
         if mac != self.mac and self.port.is_busy(mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_mac(mac)
         self.port.child_changed()
+
+    def set_mtu(self, mtu: int) -> None:
+        """Set the MTU in bytes. Raises `OSError(EINVAL)` if it is larger than the lower device's."""
+        if mtu > self.lower.mtu:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        super().set_mtu(mtu)
+
+    @property
+    def wanted_macs(self) -> frozenset[Mac]:
+        """What the lower device is to listen for besides its own address."""
+        if not self.is_up or self._mode is MacvlanMode.PASSTHRU:
+            return frozenset()
+        return frozenset({self.mac}) | (self.stack.wanted_macs() if self.stack is not None else frozenset())
+
+    @property
+    def takes_everything(self) -> bool:
+        """Whether it is to have whatever the lower device can take in."""
+        return self.is_up and self._mode is MacvlanMode.PASSTHRU
 
     def _link_changed(self) -> None:
         self.port.child_changed()
@@ -178,4 +211,4 @@ class Macvlan(Upper):
         self.port.children.remove(self)
         self.port.child_changed()
         if not self.port.children:
-            stack_of(self.lower).port = None
+            self.port.close()

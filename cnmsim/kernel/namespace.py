@@ -144,6 +144,7 @@ class NetworkNamespace:
         device.set_down()
         if device.master is not None:
             device.master.remove_port(device)
+        device.has_qdisc = False
         index = device.index
         self._take_out(device)
         other.add_device(device, name, index)

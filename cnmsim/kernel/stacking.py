@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from cnmsim.kernel.address import Mac
 from cnmsim.kernel.device import Device
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class ChildPort(Protocol):
     """The receiving side of macvlan or ipvlan on one lower device."""
 
     @property
-    def children(self) -> Sequence[Device]:
+    def children(self) -> Sequence[Upper]:
         """The devices made on it, oldest first."""
 
     def input(self, frame: bytes) -> bool:
@@ -45,9 +46,23 @@ class Stack:
         self._was_up = lower.is_up
 
     @property
-    def uppers(self) -> list[Device]:
+    def uppers(self) -> list[Upper]:
         """Everything that stands on the device."""
         return [*self.vlans.values(), *(self.port.children if self.port is not None else ())]
+
+    def wanted_macs(self) -> frozenset[Mac]:
+        """Give the unicast addresses that the device is to listen for besides its own (dev_uc_add)."""
+        return frozenset().union(*(upper.wanted_macs for upper in self.uppers))
+
+    def promiscuity(self) -> int:
+        """Tell how often the device is asked to take in every frame, by one of its uppers or for want of a filter."""
+        wishes = sum(upper.passes_rx_flags and upper.promiscuity > 0 for upper in self.uppers if upper.is_up)
+        wishes += sum(upper.takes_everything for upper in self.uppers)
+        return wishes + (not self.lower.filters_unicast and bool(self.wanted_macs()))
+
+    def all_multicast(self) -> int:
+        """Tell how often the device is asked to take in every group frame."""
+        return sum(upper.passes_rx_flags and upper.all_multicast > 0 for upper in self.uppers if upper.is_up)
 
     def input(self, frame: bytes) -> bool:
         """Offer a received frame to what stands on the device; `False` if nobody took it."""
@@ -72,10 +87,9 @@ class Stack:
             upper._link_changed()
 
     def mtu_changed(self) -> None:
-        """Lower the MTU of what stands on the device to the device's own."""
+        """Let what stands on the device follow its MTU as far as each kind does."""
         for upper in self.uppers:
-            if upper.mtu > self.lower.mtu:
-                upper.set_mtu(self.lower.mtu)
+            upper.lower_mtu_changed()
 
     def mac_changed(self) -> None:
         """Pass a changed MAC on to those that share it."""
@@ -110,9 +124,13 @@ def require_port_place(lower: Device) -> None:
 
 
 class Upper(Device):
-    """A device that stands on another, its `lower`, which may be in another namespace."""
+    """A device that stands on another, its `lower`, which may be in another namespace.
+
+    With `passes_rx_flags` the lower device is promiscuous when this one is.
+    """
 
     __slots__ = ("lower",)
+    passes_rx_flags: ClassVar[bool] = True
 
     def __init__(self, name: str, mac: bytes, lower: Device) -> None:
         super().__init__(name, mac, lower.clock, lower.mtu)
@@ -120,19 +138,28 @@ class Upper(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether it and the device it stands on are up and have one."""
-        return self.is_up and self.lower.has_carrier
+        """Whether it is up and the device it stands on has one; a dummy that is down has it still."""
+        return self.is_up and (self.lower.has_carrier or self.lower.kind == "dummy")
+
+    @property
+    def wanted_macs(self) -> frozenset[Mac]:
+        """What the lower device is to listen for besides its own address."""
+        return frozenset()
+
+    @property
+    def takes_everything(self) -> bool:
+        """Whether it is to have whatever the lower device can take in."""
+        return False
 
     @property
     def peer_index(self) -> int | None:
         """The lower device's index."""
         return self.lower.index
 
-    def set_mtu(self, mtu: int) -> None:
-        """Set the MTU in bytes. Raises `OSError(EINVAL)` if it is larger than the lower device's."""
-        if mtu > self.lower.mtu:
-            raise OSError(errno.EINVAL, "Invalid argument")
-        super().set_mtu(mtu)
+    def lower_mtu_changed(self) -> None:
+        """Take care that the MTU is not larger than the lower device's."""
+        if self.mtu > self.lower.mtu:
+            self.set_mtu(self.lower.mtu)
 
     def _put_on_wire(self, frame: bytes) -> None:
         self.lower.transmit(frame)

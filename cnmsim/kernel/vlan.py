@@ -13,15 +13,19 @@ class Vlan(Upper):
     """`eth0.10`: what it sends leaves `lower` with the tag of VLAN `vid`, and what comes with that tag is its own.
 
     It has the lower device's MAC, and follows it, unless given one. Raises `OSError`: ERANGE for a `vid` that is not
-    between 0 and 4094, EEXIST if the lower device has one for it.
+    between 0 and 4094, EOPNOTSUPP for a loopback, EEXIST if the lower device has one for it.
     """
 
     __slots__ = ("_has_own_mac", "_tag", "vid")
     kind = "vlan"
+    min_mtu = 0
+    filters_unicast = True
 
     def __init__(self, name: str, lower: Device, vid: int, mac: Mac | None = None) -> None:
         if not 0 <= vid < 4095:
             raise OSError(errno.ERANGE, "Numerical result out of range")
+        if lower.kind == "loopback":
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         stack = stack_of(lower)
         if vid in stack.vlans:
             raise OSError(errno.EEXIST, "File exists")
@@ -35,6 +39,8 @@ class Vlan(Upper):
         """Do as `ip link set DEV up`. Raises `OSError(ENETDOWN)` while the lower device is down."""
         if not self.lower.is_up:
             raise OSError(errno.ENETDOWN, "Network is down")
+        if not self.is_up and not self._has_own_mac and self.mac != self.lower.mac:
+            super().set_mac(self.lower.mac)
         super().set_up()
 
     def set_mtu(self, mtu: int) -> None:
@@ -49,9 +55,22 @@ class Vlan(Upper):
         super().set_mac(mac)
 
     def lower_mac_changed(self) -> None:
-        """Follow the lower device's address."""
-        if not self._has_own_mac:
+        """Follow the lower device's address; while down, only when it goes up (vlan_sync_address)."""
+        if self.is_up and not self._has_own_mac:
             super().set_mac(self.lower.mac)
+
+    @property
+    def no_arp(self) -> bool:
+        """Whether it was so on the lower device, whose flags it takes over."""
+        return self.lower.no_arp
+
+    @property
+    def wanted_macs(self) -> frozenset[Mac]:
+        """What the lower device is to listen for besides its own address."""
+        if not self.is_up:
+            return frozenset()
+        own = {self.mac} - {self.lower.mac}
+        return frozenset(own) | (self.stack.wanted_macs() if self.stack is not None else frozenset())
 
     def _put_on_wire(self, frame: bytes) -> None:
         self.lower.transmit(frame[:12] + self._tag + frame[12:])

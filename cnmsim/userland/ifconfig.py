@@ -41,9 +41,11 @@ async def main(process: Process) -> int:
         process.write(_text(device))
         return 0
     try:
+        process.credentials.require_net_admin()
         return _configure(process, device, words)
     except OSError as error:
-        return complain(process, f"SIOCSIFADDR: {strerror(error)}")
+        asked = {"up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS", "mtu": "SIOCSIFMTU"}.get(words[0], "SIOCSIFADDR")
+        return complain(process, f"{asked}: {strerror(error)}")
     except (ValueError, IndexError):
         return complain(process, f"bad address '{words[0]}'")
 

@@ -10,7 +10,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.userland.applet import complain, show_usage
 from cnmsim.userland.errno_text import strerror
-from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, queue_length
+from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of
 from cnmsim.userland.ip_select import Selection, read_selection, select_links, select_routes
 from cnmsim.userland.ip_show import IpProgram
 from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
@@ -20,8 +20,20 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
 
 _SYNOPSIS = (
-    "[OPTIONS] address|route|link|tunnel|neigh|rule [ARGS]\n\nOPTIONS := -f[amily] inet|inet6|link | -o[neline]"
+    "[OPTIONS] address|route|link|tunnel|neigh|rule [ARGS]\n\nOPTIONS := -f[amily] inet|inet6|link | -o[neline]\n\n"
+    "ip addr add|del IFADDR dev IFACE | show|flush [dev IFACE] [to PREFIX]\n"
+    "ip route list|flush|add|del|change|append|replace|test ROUTE\n"
+    "ip link set IFACE [up|down] [arp on|off] [multicast on|off]\n"
+    "\t[promisc on|off] [mtu NUM] [name NAME] [qlen NUM] [address MAC]\n"
+    "\t[master IFACE | nomaster] [netns PID] [type TYPE ARGS]\n"
+    "ip tunnel add|change|del|show [NAME]\n"
+    "\t[mode ipip|gre|sit] [remote ADDR] [local ADDR] [ttl TTL]\n"
+    "ip neigh show|flush [to PREFIX] [dev DEV] [nud STATE]\n"
+    "ip rule [list] | add|del SELECTOR ACTION"
 )
+_IOCTLS = {
+    "mtu": "SIOCSIFMTU", "address": "SIOCSIFHWADDR", "name": "SIOCSIFNAME", "up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS",
+}  # fmt: skip
 _OBJECTS = ("address", "route", "link", "neighbour", "rule", "tunnel")
 
 
@@ -58,9 +70,15 @@ async def main(process: Process) -> int:
         complain(process, _worded(str(fault)))
         return 2 if "RTNETLINK" in _worded(str(fault)) else 1
     except OSError as error:
-        is_mtu = name == "link" and "mtu" in process.argv
-        complain(process, f"{'SIOCSIFMTU' if is_mtu else 'RTNETLINK answers'}: {strerror(error)}")
+        complain(process, f"{_asked_by(name, process.argv)}: {strerror(error)}")
         return 2
+
+
+def _asked_by(name: str, argv: list[str]) -> str:
+    """Name what a refused request was made by: `link set` still uses ioctls."""
+    if name == "link" and "set" in argv:
+        return next((call for word, call in _IOCTLS.items() if word in argv), "RTNETLINK answers")
+    return "RTNETLINK answers"
 
 
 class _Ip(IpProgram):
@@ -120,7 +138,7 @@ class _Ip(IpProgram):
             words.append(f"qdisc {qdisc_of(device)}")
         if device.master is not None and not is_inet6:
             words.append(f"master {device.master.name}")
-        length = queue_length(device)
+        length = device.txqueuelen
         words.append(f"qlen {length}" if length else "")
         return " ".join(words)
 

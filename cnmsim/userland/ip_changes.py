@@ -45,10 +45,14 @@ class IpChanges:
         self.namespace = namespace
         self.family = family
 
+    def _require_net_admin(self) -> None:
+        self.process.credentials.require_net_admin()
+
     # --- addresses -----------------------------------------------------------------------------------------------
 
     def address_add(self, words: Words) -> None:
         """`addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
+        self._require_net_admin()
         text, name, options = self._address_words(words)
         device = device_named(self.namespace, name)
         address, length = read_interface(text)
@@ -68,6 +72,7 @@ class IpChanges:
 
     def address_delete(self, words: Words) -> None:
         """`addr del PREFIX dev DEV`."""
+        self._require_net_admin()
         text, name, _ = self._address_words(words)
         device = device_named(self.namespace, name)
         address, length = read_interface(text)
@@ -75,6 +80,7 @@ class IpChanges:
 
     def address_flush(self, chosen: Selection) -> None:
         """`addr flush dev DEV`."""
+        self._require_net_admin()
         name = chosen.device or (chosen.rest[0] if chosen.rest else "")
         if not name:
             raise IpFault("Flush requires arguments.")
@@ -109,6 +115,7 @@ class IpChanges:
 
     def link_set(self, words: Words) -> None:
         """`link set [dev] DEV up|down|mtu N|name N|address MAC|master BRIDGE|nomaster|txqueuelen N|netns N …`."""
+        self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
         device = device_named(self.namespace, name)
@@ -130,7 +137,11 @@ class IpChanges:
                 device.txqueuelen = read_integer(words.take())
             elif word == "type":
                 change_child(device, words.take(), words)
-            elif word in ("arp", "multicast", "promisc", "allmulticast", "alias", "group", "hairpin"):
+            elif word == "promisc":
+                device.is_promiscuous = _is_on(word, words.take())
+            elif word == "allmulticast":
+                device.is_all_multicast = _is_on(word, words.take())
+            elif word in ("arp", "multicast", "alias", "group", "hairpin"):
                 words.take()
             else:
                 raise IpFault(f'either "dev" is duplicate, or "{word}" is a garbage.', 255)
@@ -164,6 +175,7 @@ class IpChanges:
 
     def link_add(self, words: Words) -> None:
         """`link add [name] NAME type veth peer [name] NAME`, `link add NAME type bridge`, and kinds others bring."""
+        self._require_net_admin()
         from cnmsim.userland.ip_kinds import LINK_KINDS, LinkRequest
 
         name = kind = parent = ""
@@ -208,6 +220,7 @@ class IpChanges:
 
     def link_delete(self, words: Words) -> None:
         """`link del [dev] NAME`."""
+        self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
         self.namespace.remove_device(device_named(self.namespace, name))
@@ -266,10 +279,12 @@ class IpChanges:
 
     def route_add(self, words: Words) -> None:
         """`route add ROUTE`."""
+        self._require_net_admin()
         self.namespace.add_route(self.read_route(words))
 
     def route_append(self, words: Words) -> None:
         """`route append ROUTE`."""
+        self._require_net_admin()
         route = self.read_route(words)
         try:
             self.namespace.add_route(route)
@@ -278,6 +293,7 @@ class IpChanges:
 
     def route_delete(self, words: Words) -> None:
         """`route del ROUTE`: the first that fits what is given. Raises `OSError(ESRCH)`."""
+        self._require_net_admin()
         self.namespace.remove_route(self._find(self.read_route(words)))
 
     def _find(self, wanted: Route) -> Route:
@@ -294,6 +310,7 @@ class IpChanges:
 
     def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
         """`route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
+        self._require_net_admin()
         route = self.read_route(words)
         metric = route.metric or (1024 if route.prefix.family == 6 else 0)
         table = self.namespace.routes(route.prefix.family)
@@ -311,6 +328,7 @@ class IpChanges:
 
     def route_flush(self, chosen: Selection) -> None:
         """`route flush …`; the cache alone is no loss."""
+        self._require_net_admin()
         if chosen.table == "cache" or chosen.rest[:1] == ["cache"]:
             return
         for family in (self.family,) if self.family else (4, 6):
@@ -321,6 +339,7 @@ class IpChanges:
 
     def neighbour_set(self, words: Words) -> None:
         """`neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""
+        self._require_net_admin()
         address, name, mac = self._neighbour_words(words)
         if mac is None:
             raise IpFault("Error: No link layer address given.", 2)
@@ -328,11 +347,13 @@ class IpChanges:
 
     def neighbour_delete(self, words: Words) -> None:
         """`neigh del ADDRESS dev DEV`."""
+        self._require_net_admin()
         address, name, _ = self._neighbour_words(words)
         self.namespace.neighbours.remove(device_named(self.namespace, name), address)
 
     def neighbour_flush(self, chosen: Selection) -> None:
         """`neigh flush [dev DEV] [ADDRESS]`: all but the permanent ones."""
+        self._require_net_admin()
         for entry in self.select_neighbours(chosen):
             if entry.state.value != "PERMANENT" or chosen.state == "PERMANENT":
                 self.namespace.neighbours.remove(entry.device, entry.address)
@@ -368,3 +389,9 @@ class IpChanges:
         if address is None or not name:
             raise IpFault("Device and destination are required arguments.", 255)
         return address, name, mac
+
+
+def _is_on(option: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise IpFault(f'Error: argument of "{option}" must be "on" or "off", not "{text}"', 255)
+    return text == "on"

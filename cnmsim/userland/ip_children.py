@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.device import Device
+from cnmsim.kernel.device import Device, Veth
 from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
@@ -84,8 +85,10 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
     except FileExistsError:
         raise IpFault("Error: 8021q: VLAN device already exists.", 2) from None
-    except OSError:
-        raise IpFault("Error: 8021q: Invalid VLAN id.", 2) from None
+    except OSError as error:
+        is_id = error.errno == errno.ERANGE
+        text = "Invalid VLAN id" if is_id else "VLANs not supported on device"
+        raise IpFault(f"Error: 8021q: {text}.", 2) from None
     return _place(changes, device)
 
 
@@ -107,6 +110,8 @@ def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
 
 
 def _macvlan_mode(text: str) -> MacvlanMode:
+    if text == "source":  # iproute2 knows it, the simulated kernel does not
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
     try:
         return MacvlanMode(text)
     except ValueError:
@@ -152,7 +157,7 @@ def change(device: Device, kind: str, words: Words) -> None:
         if word == "mode" and isinstance(device, Macvlan):
             device.set_mode(_macvlan_mode(words.take()))
         elif word == "mode" and isinstance(device, Ipvlan):
-            device.port.mode = _ipvlan_mode(words.take())
+            device.port.set_mode(_ipvlan_mode(words.take()))
         elif isinstance(device, Ipvlan):
             device.port.flag = _ipvlan_flag(word)
         else:
@@ -161,8 +166,9 @@ def change(device: Device, kind: str, words: Words) -> None:
 
 def mtu_limits(device: Device) -> str:
     """Give the bounds of a device's MTU as `ip -d link` prints them; 0 is none."""
-    lowest = 0 if isinstance(device, Dummy | Vlan) else 68
-    return f"minmtu {lowest} maxmtu {0 if isinstance(device, Dummy) else 65535}"
+    # A macvlan child takes its parent's.
+    bound = device.lower if isinstance(device, Macvlan) else device
+    return f"minmtu {device.min_mtu} maxmtu {bound.max_mtu}"
 
 
 def details(device: Device) -> str:
@@ -173,7 +179,7 @@ def details(device: Device) -> str:
         return f"ipvlan  mode {device.mode.value} {device.flag.value} {_QUEUES}"
     if isinstance(device, Vlan):
         return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> {_QUEUES}"
-    return f"dummy {_QUEUES}" if isinstance(device, Dummy) else f"{device.kind} "
+    return f"{device.kind} {_QUEUES if isinstance(device, Dummy | Veth) else ''}"
 
 
 CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {

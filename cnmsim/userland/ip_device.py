@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnmsim.kernel.device import Device
+from cnmsim.kernel.sysfs import operational_state
 
 
 def flags_of(device: Device, *, shows_peer: bool = True) -> str:
@@ -12,7 +13,9 @@ def flags_of(device: Device, *, shows_peer: bool = True) -> str:
         flags.append("NO-CARRIER")
     flags += ["LOOPBACK"] if device.kind == "loopback" else ["BROADCAST", "MULTICAST"]
     if device.no_arp:
-        flags = [flag for flag in flags if flag != "MULTICAST" or device.kind != "dummy"] + ["NOARP"]
+        flags = [flag for flag in flags if flag != "MULTICAST" or device.kind not in ("dummy", "vlan")] + ["NOARP"]
+    flags += ["ALLMULTI"] if device.is_all_multicast else []
+    flags += ["PROMISC"] if device.is_promiscuous else []
     if device.is_up:
         flags.append("UP")
         flags += ["LOWER_UP"] if device.has_carrier else []
@@ -43,22 +46,9 @@ def link_name(device: Device) -> str:
 
 def state_of(device: Device) -> str:
     """Give the operational state as iproute2 names it."""
-    if device.kind in ("loopback", "vxlan", "dummy"):
-        return "UNKNOWN" if device.is_up else "DOWN"
-    if device.kind == "ipvlan" and device.has_carrier:
-        return "UNKNOWN"
-    if not device.is_up:
-        return "DOWN"
-    if device.has_carrier:
-        return "UP"
-    return "LOWERLAYERDOWN" if device.kind in ("veth", "vlan", "macvlan", "ipvlan") else "DOWN"
+    return operational_state(device).upper()
 
 
 def qdisc_of(device: Device) -> str:
     """Give the name of the queueing discipline a device has by default."""
-    return "noqueue" if device.is_up or device.kind == "loopback" else "noop"
-
-
-def queue_length(device: Device) -> int:
-    """Give the transmit queue length that is printed, 0 for none. Bridges and overlays have none."""
-    return 0 if device.kind in ("bridge", "vxlan") else device.txqueuelen
+    return "noqueue" if device.has_qdisc else "noop"

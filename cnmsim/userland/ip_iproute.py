@@ -10,12 +10,13 @@ from attrs import define
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.ip_changes import IpChanges
 from cnmsim.userland.ip_children import details, mtu_limits
-from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, queue_length, state_of
+from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, state_of
 from cnmsim.userland.ip_select import (
     has_linkdown,
     is_secondary,
@@ -160,7 +161,7 @@ class _Ip(IpProgram):
             process.error(f"{'Error: ' if 'expected rather' in text or 'garbage' in text else ''}{text}\n")
             return fault.status
         except OSError as error:
-            process.error(f"{_worded(name, error, is_mtu='mtu' in process.argv)}\n")
+            process.error(f"{_worded(name, error)}\n")
             return 2
 
     def run(self, name: str, words: Words) -> int:
@@ -218,7 +219,7 @@ class _Ip(IpProgram):
         words.append(f"state {state_of(device)}")
         words += ["mode DEFAULT"] if has_mode else []
         words.append("group default")
-        length = queue_length(device)
+        length = device.txqueuelen
         words.append(f"qlen {length}" if length else "")
         return " ".join(words)
 
@@ -230,6 +231,8 @@ class _Ip(IpProgram):
             home = device.link_namespace
         if home is not None and home is not device.namespace:
             line += f" link-netnsid {self._netns_id(home)}"
+        if isinstance(device, Ipvlan) and device.permanent_mac != device.mac:
+            line += f" permaddr {format_mac(device.permanent_mac)}"
         return line
 
     def _netns_id(self, namespace: NetworkNamespace) -> int:
@@ -253,7 +256,8 @@ class _Ip(IpProgram):
                 continue
             lines = [self._link_line(device, has_mode=True), self.hardware_line(device)]
             if self.style.has_details:
-                lines[-1] += f" promiscuity 0 allmulti 0 {mtu_limits(device)} "
+                wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
+                lines[-1] += f" {wishes} {mtu_limits(device)} "
                 if isinstance(device, Vxlan):
                     lines.append(f"    {vxlan_text(device)} ")
                 elif device.kind not in ("loopback", "nic"):
@@ -364,7 +368,7 @@ def route_text(route: Route) -> str:
     return text
 
 
-def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
+def _worded(name: str, error: OSError) -> str:
     number = errno_of(error)
     text = strerror(error)
     if name == "address" and number == errno.EEXIST:
@@ -381,6 +385,6 @@ def _worded(name: str, error: OSError, *, is_mtu: bool) -> str:
         return "Error: Device for nexthop is not up."
     if (name == "link" and "VXLAN" in str(error)) or (name == "xfrm" and number == errno.ENOSYS):
         return f"Error: {error.strerror}."
-    if name == "link" and number == errno.EINVAL and is_mtu:
-        return "Error: mtu less than device minimum."
+    if name == "link" and error.strerror and error.strerror.startswith("mtu "):
+        return f"Error: {error.strerror}."
     return f"RTNETLINK answers: {text}"

@@ -11,6 +11,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
 from cnmsim.userland.ip_children import CHILD_KINDS
 from cnmsim.userland.ip_vxlan import make_vxlan
+from cnmsim.userland.ip_words import read_integer, read_mac
 
 if TYPE_CHECKING:
     from cnmsim.userland.ip_changes import IpChanges
@@ -34,6 +35,8 @@ class LinkRequest:
 def _veth(changes: IpChanges, request: LinkRequest) -> Device:
     peer_name = ""
     peer_namespace = changes.namespace
+    peer_mac: bytes | None = None
+    peer_mtu = 0
     words = request.words
     while words:
         word = words.take()
@@ -41,18 +44,24 @@ def _veth(changes: IpChanges, request: LinkRequest) -> Device:
             continue
         if word == "netns":
             peer_namespace = changes.find_namespace(words.take())
-        elif word in ("mtu", "address"):
-            words.take()
+        elif word == "address":
+            peer_mac = read_mac(words.take())
+        elif word == "mtu":
+            peer_mtu = read_integer(words.take())
         else:
             peer_name = word
     name = request.name or changes.new_name("veth")
-    one, two = Veth.pair(changes.process.clock, name, peer_name or "veth0", request.mac, changes.new_mac())
+    one, two = Veth.pair(
+        changes.process.clock, name, peer_name or "veth0", request.mac, peer_mac or changes.new_mac()
+    )
     for taken_in, taken in ((changes.namespace, name), (peer_namespace, peer_name)):
         if taken in taken_in.devices:
             raise FileExistsError(17, "File exists")
     # The kernel makes the peer first, so it has the lower index.
     peer_namespace.add_device(two, peer_name or changes.new_name("veth"))
     changes.namespace.add_device(one)
+    if peer_mtu:
+        two.set_mtu(peer_mtu)
     return one
 
 

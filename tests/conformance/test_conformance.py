@@ -38,10 +38,12 @@ PHYSICAL = (
     "ipvlan-l2",
     "ipvlan-l3",
     "ipvlan-l3s",
+    "ipvlan-mixed",
     "ipvlan-modes",
     "macvlan-basic",
     "macvlan-mixed",
     "macvlan-modes",
+    "macvlan-swarm",
     "macvlan-vlan",
 )
 MULTI_HOST = (

@@ -157,6 +157,17 @@ def test_children_of_a_parent_that_is_down_have_no_carrier(wire: Wire) -> None:
     assert ("host", DropReason.LINK_DOWN) in wire.witness.drops
 
 
+def test_ipvlan_siblings_do_not_hear_each_other_while_their_parent_is_down(wire: Wire) -> None:
+    one = wire.ipvlan(11)
+    wire.ipvlan(12)
+    assert wire.reaches(one, "10.0.0.12")
+    wire.eth0.set_down()
+    assert not wire.reaches(one, "10.0.0.12")
+    assert ("c11", DropReason.NO_CARRIER) in wire.witness.drops
+    wire.eth0.set_up()
+    assert wire.reaches(one, "10.0.0.12")
+
+
 def test_a_mac_can_be_up_once_on_a_parent(wire: Wire) -> None:
     mac = bytes((2, 0, 0, 0, 1, 11))
     wire.macvlan(11)

@@ -20,7 +20,7 @@ from cnmsim.engine.timestamps import parse_timestamp, unix_ns
 from cnmsim.engine.validate import check_restart_policy
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.engine.views import container_summary, inspect_container
-from cnmsim.errors import Conflict, InvalidParameter
+from cnmsim.errors import Conflict, EngineError, InvalidParameter
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future
 
@@ -126,7 +126,11 @@ class ContainerApi:
     async def restart(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/restart."""
         container = self.find(id_)
-        await self.engine.lifecycle.restart(container, signal=query.get("signal", ""), timeout_s=number(query, "t"))
+        signal, timeout_s = query.get("signal", ""), number(query, "t")
+        try:
+            await self.engine.lifecycle.restart(container, signal=signal, timeout_s=timeout_s)
+        except EngineError as error:
+            raise type(error)(f"Cannot restart container {id_}: {error.message}") from None
 
     def kill(self, id_: str, query: Query = NO_QUERY) -> None:
         """POST /containers/{id}/kill."""

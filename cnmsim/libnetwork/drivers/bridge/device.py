@@ -93,6 +93,7 @@ def _find_or_make(
     if options.default_bridge and name != DEFAULT_BRIDGE_NAME:
         raise Forbidden(f"bridge device with non default name {name} must be created manually")
     bridge = Bridge(name, bridge_mac(profile, random), host.clock)
+    bridge.txqueuelen = 0
     host.add_device(bridge)
     undo.callback(host.remove_device, bridge)
     return bridge, True

@@ -132,6 +132,7 @@ class OverlayNetwork:
         assert namespace is not None
         tail = self.id[:_ID_IN_NAME]
         bridge = Bridge(f"ov-{subnet.vni:06x}-{tail}", random_mac(self.random), root.clock)
+        bridge.txqueuelen = 0
         self._add(bridge, "br")
         try:
             if subnet.gateway is not None:
@@ -159,6 +160,7 @@ class OverlayNetwork:
             )  # fmt: skip
         except OSError as error:
             raise SystemFault(f"error creating vxlan interface: {_cause(error, 'file exists')}") from None
+        vxlan.txqueuelen = 0
         try:
             vxlan.set_mtu(self.mtu)
             self._move(vxlan, "vxlan")

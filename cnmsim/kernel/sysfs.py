@@ -1,0 +1,83 @@
+"""/sys/class/net: the devices of a network namespace as files (Linux: net/core/net-sysfs.c). Writing is refused."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_mac
+from cnmsim.kernel.files import File
+from cnmsim.kernel.ipvlan import Ipvlan
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+ROOT = "/sys/class/net"
+
+
+def operational_state(device: Device) -> str:
+    """Give the operational state (RFC 2863) in Linux's word for it, such as `lowerlayerdown`."""
+    if device.kind in ("loopback", "vxlan", "dummy"):
+        return "unknown" if device.is_up else "down"
+    if isinstance(device, Ipvlan) and device.has_carrier and not device.lost_carrier:
+        return "unknown"
+    if not device.is_up:
+        return "down"
+    if device.has_carrier:
+        return "up"
+    return "lowerlayerdown" if device.kind in ("veth", "vlan", "macvlan", "ipvlan") else "down"
+
+
+def _carrier(device: Device) -> str:
+    if not device.is_up:
+        raise OSError(errno.EINVAL, "Invalid argument")
+    return str(int(device.has_carrier))
+
+
+_ATTRIBUTES: dict[str, Callable[[Device], str]] = {
+    "address": lambda device: format_mac(device.mac),
+    "addr_len": lambda device: str(len(device.mac)),
+    "carrier": _carrier,
+    "ifindex": lambda device: str(device.index),
+    "iflink": lambda device: str(device.peer_index or device.index),
+    "mtu": lambda device: str(device.mtu),
+    "operstate": operational_state,
+    "tx_queue_len": lambda device: str(device.txqueuelen),
+    "type": lambda device: "772" if device.kind == "loopback" else "1",  # ARPHRD_LOOPBACK, ARPHRD_ETHER
+    **{
+        f"statistics/{name}": lambda device, name=name: str(getattr(device, name))  # type: ignore[misc]
+        for name in ("rx_bytes", "rx_dropped", "rx_packets", "tx_bytes", "tx_dropped", "tx_packets")
+    },
+}
+
+
+class _AttributeFile(File):
+    """One attribute of a device; its content is the value as it is now and a newline."""
+
+    def __init__(self, device: Device, read: Callable[[Device], str]) -> None:
+        self._device = device
+        self._read = read
+        self.mode = 0o444
+
+    @property
+    def content(self) -> bytes:
+        return f"{self._read(self._device)}\n".encode()
+
+    @content.setter
+    def content(self, written: bytes) -> None:
+        del written
+        raise OSError(errno.EROFS, "Read-only file system")
+
+
+def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
+    """Let `files` show the devices of `namespace` below /sys/class/net."""
+
+    def find(path: str) -> File | None:
+        name, _, attribute = path.partition("/")
+        device, read = namespace.devices.get(name), _ATTRIBUTES.get(attribute)
+        return _AttributeFile(device, read) if device is not None and read is not None else None
+
+    files.mount(ROOT, find)
