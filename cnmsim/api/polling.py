@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 #: Seconds of virtual time for which a repeated question waits.
 STEP_S = 0.5
 _REMEMBERED = 64
-#: What time alone may answer otherwise: the state, output and processes of containers and execs.
-_QUESTION = re.compile(r"GET (/containers/json|/containers/[^/]+/(json|logs|top)|/exec/[^/]+/json)\Z")
+#: What time alone may answer otherwise: the state, output and processes of containers and execs; what the managers of a
+#: swarm do of themselves (`docker service create` asks for service, tasks and nodes until the service has converged);
+#: networks, as swarms make and remove them; and the engine's own state in its swarm.
+_QUESTION = re.compile(
+    r"GET (/containers/json|/containers/[^/]+/(json|logs|top)|/exec/[^/]+/json"
+    r"|/(tasks|services|nodes|networks)(/[^/]+)?|/(services|tasks)/[^/]+/logs|/info)\Z"
+)
 _TRIAL = re.compile(r"POST /containers/[^/]+/exec\Z")
 _PART_OF_TRIAL = re.compile(r"POST /exec/[^/]+/(start|resize)\Z")
 
