@@ -21,8 +21,23 @@ def test_questions_asked_once_take_no_time(served):
     began = now()
     for path in ("/containers/json", "/containers/one/json", "/containers/one/logs?stdout=1", "/networks", "/info"):
         api.call("GET", path)
-    api.call("GET", "/networks")
+    for _ in range(2):
+        api.call("GET", "/images/json")
     assert now() == began
+
+
+def test_a_service_converges_for_who_polls_it_as_the_docker_command_does(served):
+    api, now = served
+    api.call("POST", "/swarm/init", {"ListenAddr": "0.0.0.0:2377"})
+    template = {"ContainerSpec": {"Image": "alpine", "Command": ["sleep", "1d"]}}
+    _, made = api.call("POST", "/services/create", {"Name": "web", "TaskTemplate": template})
+    began, states = now(), []
+    for _ in range(20):
+        api.call("GET", f"/services/{made['ID']}")
+        states = [task["Status"]["State"] for task in api.call("GET", "/tasks")[1]]
+        api.call("GET", "/nodes")
+    assert states == ["running"]
+    assert 5 < now() - began < 15
 
 
 def test_a_poller_sees_the_log_grow(served):
