@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import define, field
 
@@ -36,6 +36,8 @@ class FileSystem:
     _files: dict[str, File] = field(factory=dict, init=False)
     _directories: set[str] = field(factory=lambda: {"/", "/etc", "/tmp"}, init=False)  # noqa: S108
     _mounts: dict[str, Callable[[str], File | None]] = field(factory=dict, init=False)
+    #: Gives the paths of empty files that come and go with something else, such as what holds a namespace open.
+    _handles: Callable[[], Iterable[str]] = field(default=tuple, init=False)
 
     def file(self, path: str) -> File:
         """Give the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
@@ -43,7 +45,7 @@ class FileSystem:
         found = self._find(path)
         if found is not None:
             return found
-        if path in self._directories:
+        if self.is_dir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         if self._file_above(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
@@ -82,6 +84,10 @@ class FileSystem:
         """Put files below `path` that `find` gives by their way from there, in place of what was mounted there."""
         self._mounts[_resolve(path)] = find
 
+    def hold(self, handles: Callable[[], Iterable[str]]) -> None:
+        """Show an empty file at every path that `handles` gives whenever somebody looks; nobody can remove it."""
+        self._handles = handles
+
     def mounted(self, path: str) -> Callable[[str], File | None] | None:
         """Give what was mounted at `path`, if anything was."""
         return self._mounts.get(_resolve(path))
@@ -95,16 +101,19 @@ class FileSystem:
             for at, find in self._mounts.items():
                 if path.startswith(f"{at}/"):
                     return find(path[len(at) + 1 :])
+            if path in self._handles():
+                return File(b"", 0o444)
         return found
 
     def exists(self, path: str) -> bool:
         """Tell whether a file or directory is there."""
         path = _resolve(path)
-        return self._find(path) is not None or path in self._directories
+        return self._find(path) is not None or self.is_dir(path)
 
     def is_dir(self, path: str) -> bool:
         """Tell whether a directory is there."""
-        return _resolve(path) in self._directories
+        path = _resolve(path)
+        return path in self._directories or any(handle.startswith(f"{path}/") for handle in self._handles())
 
     def mkdir(self, path: str) -> None:
         """Make a directory and its parents; one that is there stays. Raises `FileExistsError` on a file's path."""
@@ -138,11 +147,12 @@ class FileSystem:
     def listdir(self, path: str) -> list[str]:
         """Give the sorted names in a directory. Raises `FileNotFoundError` or `NotADirectoryError`."""
         path = _resolve(path)
-        if path not in self._directories:
+        if not self.is_dir(path):
             self.file(path)
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
-        inside = (entry for entry in (*self._files, *self._directories) if entry != "/")
-        return sorted(posixpath.basename(entry) for entry in inside if posixpath.dirname(entry) == path)
+        below = path.rstrip("/") + "/"
+        entries = (*self._files, *self._directories, *self._handles())
+        return sorted({entry[len(below) :].partition("/")[0] for entry in entries if entry.startswith(below)} - {""})
 
     def _open_for_writing(self, path: str) -> File:
         path = _resolve(path)

@@ -42,6 +42,12 @@ class Machine:
         self.root = NetworkNamespace(self.name, self.clock, self)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
+        self.files.hold(self._namespace_paths)
+
+    def _namespace_paths(self) -> set[str]:
+        """Give the paths that hold namespaces open; /var/run is another name of /run."""
+        paths = set(self.namespaces)
+        return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
 
     def new_namespace(self, name: str) -> NetworkNamespace:
         """Make a network namespace that traces call `name`; it has a loopback device that is down.

@@ -161,6 +161,8 @@ def test_named_namespaces_are_entered():
     world = World()
     world.host("ip netns add q")
     assert world.host("ip netns list").out == "q\n"
+    assert world.host("ls /var/run/netns").out == "q\n"
+    assert world.host("ls -d /run/netns /var/run/netns/q").out.split() == ["/run/netns", "/var/run/netns/q"]
     assert world.host("nsenter --net=/var/run/netns/q ip -br link").out.startswith("lo               DOWN ")
     assert world.host("ip netns exec q ip route").status == 0
 
