@@ -45,6 +45,12 @@ class InvalidParameter(EngineError):
     status = 400
 
 
+class Unauthorized(EngineError):
+    """The key or the credentials are wrong."""
+
+    status = 401
+
+
 class Forbidden(EngineError):
     """The call is not permitted on this object (403)."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from cnmsim.swarm.ca import RootCa
-from cnmsim.swarm.identity import join_token, new_id
+from cnmsim.swarm.identity import join_token, new_id, new_unlock_key
 from cnmsim.swarm.objects import (
     Annotations,
     Availability,
@@ -54,6 +54,7 @@ def found_cluster(
             worker_token=join_token(random, root.digest),
             manager_token=join_token(random, root.digest),
         ),
+        unlock_key=new_unlock_key(random) if spec.auto_lock_managers else b"",
         default_address_pool=pools,
         subnet_size=subnet_size,
         vxlan_udp_port=data_path_port,

@@ -1,7 +1,11 @@
-"""Identifiers and join tokens (moby/swarmkit `identity/randomid.go`, `ca/config.go`)."""
+"""Identifiers, join tokens and unlock keys.
+
+Source: moby/swarmkit `identity/randomid.go`, `ca/config.go`, `manager/encryption/encryption.go`.
+"""
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from random import Random
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -10,6 +14,8 @@ _SECRET_ENTROPY_BYTES = 16
 ID_LENGTH = 25
 _DIGEST_LENGTH = 50
 _SECRET_LENGTH = 25
+_UNLOCK_KEY_BYTES = 32
+_UNLOCK_KEY_PREFIX = "SWMKEY-1-"
 
 
 def base36(number: int, width: int) -> str:
@@ -52,3 +58,24 @@ def parse_join_token(token: str) -> tuple[str, str]:
         return f"{int(digest, 36):064x}", secret
     except ValueError:
         raise ValueError("invalid join token") from None
+
+
+def new_unlock_key(random: Random) -> bytes:
+    """Draw the key that managers lock what is on their disks with."""
+    return random.randbytes(_UNLOCK_KEY_BYTES)
+
+
+def unlock_key_text(key: bytes) -> str:
+    """Write an unlock key as people copy it; "" for none."""
+    return _UNLOCK_KEY_PREFIX + b64encode(key).decode().rstrip("=") if key else ""
+
+
+def parse_unlock_key(text: str) -> bytes:
+    """Read what `unlock_key_text` wrote. Raises `ValueError` for anything else."""
+    encoded = text.removeprefix(_UNLOCK_KEY_PREFIX)
+    try:
+        if encoded == text or "=" in encoded:
+            raise ValueError
+        return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        raise ValueError("invalid key string") from None

@@ -6,12 +6,13 @@ Source: moby/swarmkit `node/node.go` (vendored by moby docker-v29.7.2), moby `da
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from cnmsim.errors import CnmsimError, SystemFault
+from cnmsim.errors import CnmsimError, SystemFault, Unauthorized
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, Signal, Task, sleep
@@ -34,6 +35,7 @@ _CALL_TIMEOUT_S = 20.0
 #: A certificate is renewed when so much of its life has passed.
 _RENEW_AT = (0.5, 0.8)
 _ROLE_RETRY_S = 1.0
+Obstacle = Literal["", "locked", "expired"]
 
 
 @frozen
@@ -73,6 +75,8 @@ class SwarmNode:
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     managing: ManagerNode | None = None
+    #: Why it does not go on with what is on its disk, or "".
+    obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
     _renewed: Signal = field(init=False, repr=False)
@@ -82,6 +86,8 @@ class SwarmNode:
     _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
+    #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
+    _lock_key: bytes = field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = Future(self.clock)
@@ -142,14 +148,33 @@ class SwarmNode:
         for task in tasks:
             task.cancel()
         self.agent.halt()
-        if self.managing is not None:
+        if self.managing is not None and not self.obstacle:
+            self._lock_key = self.managing.store.cluster.unlock_key
             self.managing.stop()
 
     def resume(self) -> None:
-        """Go on as the node that it was, by what is on its disk: certificate, managers, and a manager's log."""
+        """Go on as the node that it was, by what is on its disk: certificate, managers, and a manager's log.
+
+        A manager that locks itself waits for `unlock`, and a node whose certificate has expired meanwhile for nothing.
+        """
         if not self.ready.is_done:
             self.begin()
-            return
+        elif self._lock_key:
+            self.obstacle = "locked"
+        elif self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s:
+            self.obstacle = "expired"
+        else:
+            self._go_on()
+
+    def unlock(self, key: bytes) -> None:
+        """Go on with the key that the manager was locked with; `ready` is done anew when it has. Raises `Unauthorized`."""
+        if not compare_digest(key, self._lock_key):
+            raise Unauthorized("swarm could not be unlocked: invalid key provided")
+        self.obstacle, self._lock_key = "", b""
+        self.ready = Future(self.clock)
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self.managing is not None:
             self.managing.begin(self.config.listen)
         self.agent.begin_again()
@@ -192,11 +217,11 @@ class SwarmNode:
         for task in self._tasks:
             task.cancel()
         await self.agent.stop()
-        if self.managing is not None:
+        if self.managing is not None and not self.obstacle:
             if self.managing.raft.is_leading:
                 self.managing.transfer_leadership()
             self.managing.stop()
-            self.managing = None
+        self.managing = None
 
     # --- a new swarm ---------------------------------------------------------------------------------------------
 

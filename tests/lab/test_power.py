@@ -7,9 +7,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pytest
 from swarmlab import Swarm
 
 from cnmsim import Lab
+from cnmsim.errors import Conflict, InvalidParameter, Unauthorized, Unavailable
 
 
 def test_containers_die_and_come_back_as_their_policies_say() -> None:
@@ -144,3 +146,95 @@ def test_one_of_three_managers_catches_up() -> None:
     assert {service.name for service in swarm.engine(1).services.list()} == {"web", "more"}
     reachable = {node.attrs["ManagerStatus"]["Reachability"] for node in swarm.engine(2).nodes.list()}
     assert reachable == {"reachable"}
+
+
+LOCKED = "Swarm is encrypted and needs to be unlocked before it can be used"
+
+
+def autolocked() -> tuple[Swarm, str]:
+    swarm = Swarm(3, managers=3)
+    one = swarm.engine(1)
+    assert one.swarm.get_unlock_key() == {"UnlockKey": ""}
+    one.swarm.update(EncryptionConfig={"AutoLockManagers": True})
+    key = one.swarm.get_unlock_key()["UnlockKey"]
+    assert key.startswith("SWMKEY-1-")
+    assert len(key) == 52
+    with pytest.raises(Conflict, match="swarm is not locked"):
+        one.swarm.unlock(key)
+    return swarm, key
+
+
+def restart(swarm: Swarm, number: int) -> None:
+    host = swarm.lab.hosts[f"node{number}"]
+    host.power_off()
+    swarm.lab.run(30)
+    host.power_on()
+    swarm.lab.run(30)
+
+
+def test_a_manager_that_locks_itself_waits_for_its_key() -> None:
+    swarm, key = autolocked()
+    restart(swarm, 2)
+    two = swarm.engine(2)
+    state = two.info()["Swarm"]
+    assert (state["LocalNodeState"], state["ControlAvailable"], state["NodeID"]) == ("locked", False, "")
+    assert state["Error"].startswith(LOCKED)
+    assert swarm.status("node2") == "down"
+    assert swarm.running() == ["node1", "node1", "node3"] or swarm.running() == ["node1", "node3", "node3"]
+    with pytest.raises(Unavailable, match=LOCKED):
+        two.nodes.list()
+    with pytest.raises(Unavailable, match="Please unlock it first or use `--force`"):
+        two.swarm.leave()
+    with pytest.raises(InvalidParameter, match="invalid key string"):
+        two.swarm.unlock("key")
+    with pytest.raises(Unauthorized, match="invalid key provided"):
+        two.swarm.unlock(key[:-4] + "AAAA")
+    two.swarm.unlock({"UnlockKey": key})
+    assert two.info()["Swarm"]["LocalNodeState"] == "active"
+    assert [node.status for node in two.nodes.list()] == ["ready"] * 3
+
+
+def test_a_key_rotated_meanwhile_does_not_unlock_and_workers_do_not_lock() -> None:
+    swarm, key = autolocked()
+    host, one = swarm.lab.hosts["node2"], swarm.engine(1)
+    host.power_off()
+    swarm.lab.run(30)
+    one.swarm.update(rotate_manager_unlock_key=True)
+    other = one.swarm.get_unlock_key()["UnlockKey"]
+    assert other != key
+    host.power_on()
+    with pytest.raises(Unauthorized):
+        swarm.engine(2).swarm.unlock(other)
+    swarm.engine(2).swarm.unlock(key)
+    restart(swarm, 2)
+    swarm.engine(2).swarm.unlock(other)
+    swarm.lab.settle()
+    one.nodes.get("node3").update(Role="worker")
+    swarm.lab.settle()
+    restart(swarm, 3)
+    assert swarm.engine(3).info()["Swarm"]["LocalNodeState"] == "active"
+
+
+def test_a_locked_manager_leaves_by_force_only() -> None:
+    swarm, _ = autolocked()
+    restart(swarm, 2)
+    assert swarm.engine(2).swarm.leave(force=True)
+    assert swarm.engine(2).info()["Swarm"]["LocalNodeState"] == "inactive"
+
+
+def test_a_node_that_was_off_for_the_life_of_its_certificate_is_out() -> None:
+    swarm = Swarm(2)
+    swarm.engine(1).swarm.update(CAConfig={"NodeCertExpiry": 3600 * 10**9})
+    engine = swarm.engine(2)
+    assert engine.cluster.node is not None
+    engine.complete(engine.cluster.node.renew_certificate())
+    host = swarm.lab.hosts["node2"]
+    host.power_off()
+    swarm.lab.run(3700)
+    host.power_on()
+    state = swarm.engine(2).info()["Swarm"]
+    assert (state["LocalNodeState"], state["Error"]) == (
+        "error", "Swarm certificates have expired. To replace them, leave the swarm and join again.",
+    )  # fmt: skip
+    swarm.engine(2).swarm.leave()
+    assert swarm.engine(2).info()["Swarm"]["LocalNodeState"] == "inactive"

@@ -72,6 +72,7 @@ class Swarm:
         availability: str = "active",
         task_history_retention_limit: int | None = None,
         node_cert_expiry: int | None = None,
+        autolock_managers: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Swarm:
         """Make a swarm with this node as its first manager. Raises an `EngineError`."""
@@ -80,6 +81,8 @@ class Swarm:
             spec["Orchestration"] = {"TaskHistoryRetentionLimit": task_history_retention_limit}
         if node_cert_expiry is not None:
             spec["CAConfig"] = {"NodeCertExpiry": node_cert_expiry}
+        if autolock_managers:
+            spec["EncryptionConfig"] = {"AutoLockManagers": True}
         body = {
             "ListenAddr": listen_addr,
             "AdvertiseAddr": advertise_addr,
@@ -120,13 +123,31 @@ class Swarm:
         self._engine.complete(self._engine.rest.swarm.leave(query_of(force=force)))
         return True
 
-    def update(self, *, rotate_worker_token: bool = False, rotate_manager_token: bool = False, **spec: Any) -> bool:
-        """Change settings (keys of the API's SwarmSpec), or make new join tokens. Raises an `EngineError`."""
+    def get_unlock_key(self) -> dict[str, str]:
+        """Give `{"UnlockKey": …}`, what locked managers are unlocked with, "" where they do not lock. Raises `Unavailable`."""
+        return self._engine.complete(self._engine.rest.swarm.unlock_key())
+
+    def unlock(self, key: str | Mapping[str, str]) -> bool:
+        """Unlock this manager with a key, or with what `get_unlock_key` gave. Raises an `EngineError`."""
+        body = {"UnlockKey": key} if isinstance(key, str) else dict(key)
+        self._engine.complete(self._engine.rest.swarm.unlock(body))
+        return True
+
+    def update(
+        self,
+        *,
+        rotate_worker_token: bool = False,
+        rotate_manager_token: bool = False,
+        rotate_manager_unlock_key: bool = False,
+        **spec: Any,
+    ) -> bool:
+        """Change settings (keys of the API's SwarmSpec), or make new tokens or a new unlock key. Raises an `EngineError`."""
         attrs = self.attrs
         query = query_of(
             version=attrs["Version"]["Index"],
             rotateWorkerToken=rotate_worker_token,
             rotateManagerToken=rotate_manager_token,
+            rotateManagerUnlockKey=rotate_manager_unlock_key,
         )
         self._engine.complete(self._engine.rest.swarm.update({**attrs["Spec"], **spec}, query))
         return True

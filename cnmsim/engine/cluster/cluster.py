@@ -13,11 +13,12 @@ from attrs import define, field, frozen
 from cnmsim.engine.cluster import addresses
 from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
-from cnmsim.errors import CnmsimError, EngineError, SystemFault, Unavailable
+from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
+from cnmsim.swarm.identity import parse_unlock_key
 from cnmsim.swarm.logbroker import LogMessage, LogRequest
 from cnmsim.swarm.managing import ManagerNode
 from cnmsim.swarm.node import NodeConfig, SwarmNode
@@ -41,6 +42,14 @@ _WORKER = (
     "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this"
     " command on a manager node or promote the current node to a manager."
 )
+_OBSTACLES = {
+    "locked": (
+        'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock'
+        " it."
+    ),
+    "expired": "Swarm certificates have expired. To replace them, leave the swarm and join again.",
+}
+_LOCKED_LEAVING = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
 _JOIN_TIMED_OUT = (
     "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the"
     ' "docker info" command to see the current swarm status of your node.'
@@ -82,7 +91,7 @@ class Cluster:
     @property
     def is_manager(self) -> bool:
         """Whether this host manages a swarm."""
-        return self.node is not None and self.node.is_manager
+        return self.managing is not None
 
     @property
     def is_agent(self) -> bool:
@@ -91,9 +100,11 @@ class Cluster:
 
     @property
     def state(self) -> str:
-        """What `docker info` says: inactive, pending, active or error."""
+        """What `docker info` says: inactive, pending, active, locked or error."""
         if self.node is None:
             return "inactive"
+        if self.node.obstacle:
+            return "locked" if self.node.obstacle == "locked" else "error"
         if not self.node.ready.is_done:
             return "pending"
         return "error" if self.node.ready.error is not None else "active"
@@ -196,7 +207,9 @@ class Cluster:
         node = self.node
         if node is None or self._is_leaving:
             raise Unavailable(_NO_SWARM)
-        if node.is_manager and not force:
+        if node.obstacle == "locked" and not force:
+            raise Unavailable(_LOCKED_LEAVING)
+        if node.is_manager and not node.obstacle and not force:
             raise Unavailable(_LEAVING + self._consequence())
         self._is_leaving = True
         try:
@@ -226,7 +239,7 @@ class Cluster:
         node = self.node
         if node is None:
             return
-        node_id = node.id
+        node_id = node.id if not node.obstacle else ""
         await node.stop()
         self.node = None
         engine = self.engine
@@ -307,16 +320,36 @@ class Cluster:
     @property
     def managing(self) -> ManagerNode | None:
         """The manager in this node, or `None`."""
-        return self.node.managing if self.node is not None else None
+        return self.node.managing if self.node is not None and not self.node.obstacle else None
 
     def manager(self) -> ManagerNode:
         """Give the manager in this node. Raises `Unavailable` in the daemon's words if there is none."""
+        if self.obstacle:
+            raise Unavailable(self.obstacle)
         managing = self.managing
         if managing is not None:
             return managing
         if self.node is None or not self.node.ready.is_done:
             raise Unavailable(_INACTIVE)
         raise Unavailable(_WORKER)
+
+    @property
+    def obstacle(self) -> str:
+        """Why this node does not go on with what is on its disk, in the daemon's words, or ""."""
+        return _OBSTACLES.get(self.node.obstacle, "") if self.node is not None else ""
+
+    async def unlock(self, key: str) -> None:
+        """Unlock a manager that was started anew. Raises `Conflict`, `InvalidParameter`, `Unauthorized` or `Unavailable`."""
+        node = self.node
+        if node is None or node.obstacle != "locked":
+            self.manager()
+            raise Conflict("swarm is not locked")
+        try:
+            parsed = parse_unlock_key(key)
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from None
+        node.unlock(parsed)
+        await node.ready
 
     async def control(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Do an operation of the swarm's control API. Raises `Unavailable` on a node that manages nothing."""

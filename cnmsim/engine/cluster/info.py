@@ -22,6 +22,15 @@ _TWO_MANAGERS = (
 def swarm_info(cluster: Cluster) -> dict[str, Any]:
     """Tell of the swarm what `GET /info` does."""
     node, managing = cluster.node, cluster.managing
+    if cluster.obstacle:
+        return {
+            "NodeID": "",
+            "NodeAddr": cluster.advertise_host,
+            "LocalNodeState": cluster.state,
+            "ControlAvailable": False,
+            "Error": cluster.obstacle,
+            "RemoteManagers": None,
+        }
     info: dict[str, Any] = {
         "NodeID": node.id if node is not None else "",
         "NodeAddr": cluster.advertise_host,

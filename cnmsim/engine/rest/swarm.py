@@ -12,7 +12,7 @@ from cnmsim.engine.cluster.filters import node_filters
 from cnmsim.engine.cluster.reading import availability_of, reading, version_of
 from cnmsim.engine.filters import Filters
 from cnmsim.engine.query import NO_QUERY, Query, truth
-from cnmsim.errors import Conflict, InvalidParameter
+from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.objects.convert import (
     cluster_spec_from_api,
     node_spec_from_api,
@@ -104,10 +104,11 @@ class SwarmApi:
         """GET /swarm/unlockkey."""
         return {"UnlockKey": await self.engine.cluster.control("get_unlock_key")}
 
-    async def unlock(self, _body: Mapping[str, Any]) -> None:
-        """POST /swarm/unlock: the managers of a lab are never locked."""
-        self.engine.cluster.manager()
-        raise Conflict("swarm is not locked")
+    async def unlock(self, body: Mapping[str, Any]) -> None:
+        """POST /swarm/unlock."""
+        with reading("UnlockRequest"):
+            key = str(body.get("UnlockKey") or "")
+        await self.engine.cluster.unlock(key)
 
 
 def _listen_address(body: Mapping[str, Any]) -> str:

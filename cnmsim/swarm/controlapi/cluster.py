@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-
 from attrs import evolve
 
 from cnmsim.swarm.controlapi.common import Operations, rpc
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
-from cnmsim.swarm.identity import join_token
+from cnmsim.swarm.identity import join_token, new_unlock_key, unlock_key_text
 from cnmsim.swarm.objects import Cluster, ClusterSpec
 
 _MIN_CERT_EXPIRY_NS = 3600 * 1_000_000_000
 _DEFAULT_POOL = ("10.0.0.0/8",)
 _DEFAULT_SUBNET_SIZE = 24
 _DEFAULT_VXLAN_PORT = 4789
-_UNLOCK_KEY_BYTES = 32
 
 
 class ClusterOperations(Operations):
@@ -47,7 +44,7 @@ class ClusterOperations(Operations):
             root = evolve(root, manager_token=join_token(self.random, root.digest))
         unlock_key = cluster.unlock_key if spec.auto_lock_managers else b""
         if spec.auto_lock_managers and (rotate_manager_unlock_key or not unlock_key):
-            unlock_key = self.random.randbytes(_UNLOCK_KEY_BYTES)
+            unlock_key = new_unlock_key(self.random)
         changed = evolve(
             cluster, meta=evolve(cluster.meta, version=version), spec=spec, root_ca=root, unlock_key=unlock_key
         )
@@ -55,8 +52,7 @@ class ClusterOperations(Operations):
 
     def get_unlock_key(self) -> str:
         """Give the key that managers are unlocked with; empty where they lock themselves not."""
-        key = self.store.cluster.unlock_key
-        return "SWMKEY-1-" + b64encode(key, b"+/").decode().rstrip("=") if key else ""
+        return unlock_key_text(self.store.cluster.unlock_key)
 
 
 def _check(spec: ClusterSpec) -> None:
