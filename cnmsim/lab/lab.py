@@ -451,11 +451,14 @@ class Lab:
 
         return rules(self, where, table, chain, trace=trace, family=family)
 
-    def routes(self, where: object) -> RoutesView:
-        """List the routes of a host or a container. Raises `NotFound`."""
+    def routes(self, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
+        """List the routes of a host or a container, with the one to an address `to`, or those a `trace` took here, marked.
+
+        Raises `NotFound`, and `InvalidParameter` for a `to` that is no address.
+        """
         from cnmsim.observe.views import routes
 
-        return routes(self, where)
+        return routes(self, where, to=to, trace=trace)
 
     def lookup(self, where: object, name: str, *, family: int = 0) -> LookupView:
         """Look a name up as programs do there, with every question asked on the way. Raises `NotFound` for the place."""

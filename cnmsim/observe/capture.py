@@ -17,6 +17,8 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import EPOCH_S, NS
 from cnmsim.observe.pcapng import CapturedFrame, CapturePoint, to_pcapng
 from cnmsim.observe.reading import read
+from cnmsim.observe.shown import Shown
+from cnmsim.observe.table import plain_grid
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Capture:
+class Capture(Shown):
     """Frames taken down at some devices, from its making until `stop` (or the end of its `with` block).
 
     `namespaces` gives the network stacks of the lab; `names` the names of addresses for the file, asked when it is
@@ -86,16 +88,24 @@ class Capture:
     def __repr__(self) -> str:
         return f"<Capture {', '.join(self.patterns)}: {len(self.frames)} frames at {len(self.points)} devices>"
 
-    def _repr_html_(self) -> str:
-        from cnmsim.observe.table import html_grid
-
+    def __str__(self) -> str:
         rows = [
-            (f"{frame.time_ns / NS:.6f}", self.points[frame.point].name, frame.direction, reading.label,
-             reading.addresses)
+            (
+                f"{frame.time_ns / NS:.6f}",
+                self.points[frame.point].name,
+                frame.direction,
+                reading.label,
+                reading.addresses,
+            )
             for frame in self.frames
             for reading in (read(frame.data, is_frame=True),)
-        ]  # fmt: skip
-        return html_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
+        ]
+        return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
+
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views.answers import capture_card
+
+        return capture_card(self)
 
     def packets(self) -> list[Any]:
         """Give the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""

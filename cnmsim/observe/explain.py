@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 from attrs import field, frozen
@@ -13,6 +12,7 @@ from cnmsim.observe.fixes import Fix, Question, fixes_of
 from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.remedies import Suspect, remedies
 from cnmsim.observe.resolvconf import resolv_conf_facts
+from cnmsim.observe.shown import Shown
 from cnmsim.observe.stations import Directory, Station, shared_networks
 from cnmsim.observe.target import Target
 from cnmsim.observe.trace import Trace
@@ -20,7 +20,7 @@ from cnmsim.observe.verdict import Verdict
 
 
 @frozen
-class Explanation:
+class Explanation(Shown):
     """The answer to "does SOURCE reach DESTINATION by SERVICE?".
 
     `trace` is the walk behind it; where the name was not found, `by_address` is a second one that did without it.
@@ -92,8 +92,9 @@ class Explanation:
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<div><b>{escape(label)}</b>: {escape(text)}</div>" for label, text in self._lines())
-        return f"<div>{rows}{self.trace._repr_html_()}</div>"
+        from cnmsim.observe.views.answers import explanation_card
+
+        return explanation_card(self)
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from importlib import import_module
 from typing import Any
 
@@ -13,15 +12,15 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.observe.asking import LabView, address_towards, ask, directory_of, station_of
 from cnmsim.observe.classes import Classes
+from cnmsim.observe.shown import Shown
 from cnmsim.observe.stations import Directory, Station
-from cnmsim.observe.table import html_grid, plain_grid
+from cnmsim.observe.table import plain_grid
 from cnmsim.observe.target import PROTOCOLS, Target
 from cnmsim.observe.trace import Trace
 from cnmsim.observe.verdict import Finding, Verdict
 
 #: Larger matrices are shown as counts of verdicts, not cell by cell.
 _SHOWN_CELLS = 10_000
-_COLOURS = {True: "#2e7d32", False: "#c62828"}
 #: How long a probe waits for an answer, in seconds of virtual time.
 _TIMEOUT_S = 1.0
 
@@ -139,7 +138,7 @@ class Change:
 
 
 @frozen(eq=False)
-class Difference:
+class Difference(Shown):
     """What differs in reachability between two labs: `opened` and `closed` are the changes that let something through, or stop it."""
 
     changes: tuple[Change, ...]
@@ -167,11 +166,9 @@ class Difference:
         return "\n".join(map(str, self.changes)) or "no difference"
 
     def _repr_html_(self) -> str:
-        rows = [
-            [each.source, each.service, *(v.value if v else "-" for v in (each.before, each.after))]
-            for each in self.changes
-        ]
-        return html_grid(("from", "to", "before", "after"), rows)
+        from cnmsim.observe.views.matrix import difference_card
+
+        return difference_card(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Give the changes as plain values."""
@@ -187,7 +184,7 @@ class Difference:
 
 
 @define(eq=False)
-class Reachability:
+class Reachability(Shown):
     """Who reaches what: `sources` by `services` (`db:5432`, `dns:53/udp`).
 
     `cells[source, service]` is the walk of a real probe: that of the pair itself, or of one that no rule, route, socket or
@@ -259,7 +256,8 @@ class Reachability:
         return frozenset(self.sources)
 
     @property
-    def _is_large(self) -> bool:
+    def is_large(self) -> bool:
+        """Whether it has too many pairs to be shown one by one."""
         return len(self.sources) * len(self.services) > _SHOWN_CELLS
 
     def _rows(self) -> list[list[str]]:
@@ -271,44 +269,27 @@ class Reachability:
         return [[verdict.value, str(count)] for verdict, count in self.counts().items()]
 
     def __str__(self) -> str:
-        if self._is_large:
+        if self.is_large:
             return plain_grid(("VERDICT", "PAIRS"), self._summary())
         return plain_grid(("FROM \\ TO", *self.services), self._rows())
 
     def _repr_html_(self) -> str:
-        if self._is_large:
-            return html_grid(("verdict", "pairs"), self._summary())
-        return html_grid(("from \\ to", *self.services), self._rows()) if len(self.services) <= 12 else self.to_svg()
+        from cnmsim.observe.views.matrix import matrix_card
+
+        return matrix_card(self)
 
     def to_svg(self) -> str:
-        """Draw the matrix: a square a pair, green where it is reached, red where not; each has its verdict as tooltip.
+        """Draw the matrix: a square a pair, with a tick where it is reached; each has its verdict as tooltip.
 
         Raises `InvalidParameter` for a matrix of more than 10,000 pairs.
         """
-        if self._is_large:
+        from cnmsim.observe.views.matrix import matrix_svg
+
+        if self.is_large:
             raise InvalidParameter(
                 f"{len(self.sources)} by {len(self.services)} pairs are too many to draw: ask for fewer sources"
             )
-        size, left = 16, 8 + 7 * max(map(len, self.sources), default=0)
-        top = 8 + 7 * max(map(len, self.services), default=0)
-        width, height = left + size * len(self.services) + 8, top + size * len(self.sources) + 8
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" ',
-            'font-family="ui-monospace,monospace" font-size="11" fill="currentColor" role="img" aria-label="reachability">',
-        ]
-        for column, service in enumerate(self.services):
-            x = left + size * column + 11
-            parts.append(f'<text transform="translate({x} {top - 4}) rotate(-90)">{escape(service)}</text>')
-        for row, source in enumerate(self.sources):
-            y = top + size * row
-            parts.append(f'<text x="{left - 5}" y="{y + 12}" text-anchor="end">{escape(source)}</text>')
-            for column, service in enumerate(self.services):
-                verdict = self.verdict(source, service)
-                parts.append(
-                    f'<rect x="{left + size * column + 1}" y="{y + 1}" width="{size - 2}" height="{size - 2}" rx="2" '
-                    f'fill="{_COLOURS[verdict.is_reachable]}"><title>{escape(f"{source} → {service}: {verdict.value}")}</title></rect>'
-                )
-        return "".join([*parts, "</svg>"])
+        return matrix_svg(self)
 
     def to_frame(self) -> Any:
         """Give the verdicts as a pandas data frame. Raises `ImportError` where pandas is not installed."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import escape
 
 from attrs import frozen
 
@@ -16,12 +15,13 @@ from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.observe.asking import LabView
 from cnmsim.observe.doctor.ward import Ward
+from cnmsim.observe.shown import Shown
 
 _Why = Callable[[Ward, "re.Match[str]", str], "tuple[str, str] | None"]
 
 
 @frozen
-class Refusal:
+class Refusal(Shown):
     """An engine's refusal: its `message`, the `cause` in a sentence ("" if the message says it all), and a `fix`."""
 
     message: str
@@ -36,7 +36,9 @@ class Refusal:
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
 
     def _repr_html_(self) -> str:
-        return "".join(f"<div><b>{escape(label)}</b>: {escape(text)}</div>" for label, text in self._lines())
+        from cnmsim.observe.views.answers import refusal_card
+
+        return refusal_card(self)
 
 
 def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> Refusal:

@@ -1,4 +1,4 @@
-"""The walk as a table: plain text, rich for terminals, HTML for notebooks. One layout, three renderings.
+"""The walk as a table: plain text and rich for terminals; `views.walks` has it for notebooks.
 
 Hops of one message stand together under its name. An address pair is written where a message begins and wherever
 something has rewritten it; a blank means "as above". Where the columns would be too narrow to read, what decided and the
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -35,18 +34,16 @@ _STYLES = {
     Step.DROPPED: "bold red", Step.TRANSLATED: "yellow", Step.DELIVERED: "green", Step.NOTE: "cyan",
     Step.NEIGHBOUR: "dim",
 }  # fmt: skip
-_COLOURS = {
-    Step.DROPPED: "rgba(220,50,47,.22)", Step.TRANSLATED: "rgba(203,155,0,.18)",
-    Step.DELIVERED: "rgba(64,160,43,.18)", Step.NOTE: "rgba(42,161,152,.15)",
-}  # fmt: skip
 
 
 @frozen
 class Row:
-    """One line of the table: its six cells, and the step that colours it."""
+    """One line of the table: its six cells, the step that colours it, the hop, and its number among those shown."""
 
     cells: tuple[str, str, str, str, str, str]
     step: Step
+    hop: Hop
+    number: int
 
 
 @frozen
@@ -102,19 +99,19 @@ def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section,
 
     `verbose` writes decisions as their tools print them.
     """
-    by_message: dict[int, list[Hop]] = {}
-    for hop in hops:
-        by_message.setdefault(hop.message, []).append(hop)
+    by_message: dict[int, list[tuple[int, Hop]]] = {}
+    for number, hop in enumerate(hops, 1):
+        by_message.setdefault(hop.message, []).append((number, hop))
     sections = []
     for message_hops in by_message.values():
         rows, shown = [], ""
-        for hop in message_hops:
+        for number, hop in message_hops:
             addresses = "" if hop.addresses == shown else hop.addresses
             shown = hop.addresses
             decision = hop.decision if verbose else decided_by(hop)
             cells = (format_time(hop.time_ns), hop.place, hop.device, what_of(hop), decision, addresses)
-            rows.append(Row(cells, hop.step))
-        sections.append(Section(message_hops[0].packet, tuple(rows)))
+            rows.append(Row(cells, hop.step, hop, number))
+        sections.append(Section(message_hops[0][1].packet, tuple(rows)))
     return tuple(sections)
 
 
@@ -225,43 +222,10 @@ class RichTable:
             yield Text(line, style=style, no_wrap=True)
 
 
-_CELL = "padding:2px 8px;text-align:left;vertical-align:top;font:12px ui-monospace,monospace"
-
-
-def html_table(hops: Sequence[Hop]) -> str:
-    """Give the walk as one HTML table that needs nothing from outside; every text is escaped."""
-    head = "".join(f'<th style="{_CELL};opacity:.7">{header}</th>' for header in HEADERS)
-    body = []
-    for section in sections_of(hops):
-        title = escape(section.title)
-        body.append(f'<tr><td colspan="6" style="{_CELL};font-weight:bold;padding-top:8px">{title}</td></tr>')
-        for row in section.rows:
-            colour = _COLOURS.get(row.step, "transparent")
-            first = f'<td style="{_CELL};white-space:nowrap">{escape(row.cells[0])}</td>'
-            cells = first + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row.cells[1:])
-            body.append(f'<tr style="background:{colour}">{cells}</tr>')
-    return (
-        '<table style="border-collapse:collapse;margin:4px 0"><thead><tr style="background:transparent">'
-        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    )
-
-
 def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Draw any small table with plain characters, each column as wide as its longest text."""
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in [headers, *rows]
-    )
-
-
-def html_grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give any small table as HTML; every text is escaped."""
-    head = "".join(f'<th style="{_CELL}">{escape(header)}</th>' for header in headers)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        '<table style="border-collapse:collapse;margin:4px 0"><thead><tr>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table>"
     )

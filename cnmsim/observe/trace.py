@@ -9,7 +9,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import Event
 from cnmsim.observe.diagram import sequence_diagram
 from cnmsim.observe.hops import Hop, hops_of
-from cnmsim.observe.table import HEADERS, RichTable, html_table, text_table, what_of
+from cnmsim.observe.shown import Shown
+from cnmsim.observe.table import HEADERS, RichTable, text_table, what_of
 from cnmsim.observe.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 
 
 @define(eq=False, repr=False)
-class Trace:
+class Trace(Shown):
     """The walk of a probe. Print it, or let a notebook show it.
 
     `title` tells the question ("web → db:5432"); `finding` and `outcome` are `None` until the probe has ended.
@@ -152,17 +152,9 @@ class Trace:
         return Group(*parts)
 
     def _repr_html_(self) -> str:
-        shown = self.shown()
-        table = html_table(shown) if shown else ""
-        colour = "#2e7d32" if self.is_reachable else "#c62828"
-        lines = []
-        for number, line in enumerate(self._conclusion()):
-            label, _, rest = line.partition(": ")
-            style = f"color:{colour}" if number == 0 else "opacity:.8"
-            lines.append(f'<div><b style="{style}">{escape(label)}</b>: {escape(rest)}</div>')
-        left_out = self._left_out(verbose=False)
-        more = f'<div style="opacity:.6">{left_out}</div>' if left_out else ""
-        return f"<div><b>{escape(self.title)}</b>{table}{more}{''.join(lines)}</div>"
+        from cnmsim.observe.views.walks import walk_card
+
+        return walk_card(self)
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values, as `trace.schema.json` beside this module describes them."""

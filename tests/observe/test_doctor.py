@@ -282,4 +282,4 @@ def test_what_is_found_is_printed_worst_first() -> None:
     assert not found
     assert str(found).startswith("error [ip-forward-off] node1: net.ipv4.ip_forward = 0")
     assert [fault.severity for fault in found.faults] == sorted((f.severity for f in found.faults), reverse=True)
-    assert "<td>node1</td>" in found._repr_html_()
+    assert "<b>node1</b>" in found._repr_html_()

@@ -36,6 +36,10 @@ class Balanced(html.parser.HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 

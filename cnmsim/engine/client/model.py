@@ -26,6 +26,11 @@ class Model:
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.id))
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that was asked for it."""
+        return self._engine
+
     def _repr_html_(self) -> str | None:
         return html_of(self)
 

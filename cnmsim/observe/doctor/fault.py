@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from html import escape
 from typing import Any
 
 from attrs import frozen
+
+from cnmsim.observe.shown import Shown
 
 
 class Severity(IntEnum):
@@ -38,7 +39,7 @@ class Fault:
 
 
 @frozen
-class Checkup:
+class Checkup(Shown):
     """What the doctor found: `faults`, the worst first. It is true if there is neither error nor warning."""
 
     faults: tuple[Fault, ...] = ()
@@ -57,16 +58,9 @@ class Checkup:
         return "\n".join(map(str, self.faults)) or "nothing found"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{fault.severity.name.lower()}</td><td>{escape(fault.place)}</td>"
-            f"<td>{escape(fault.text)}<br><b>fix</b>: {escape(fault.fix)}</td></tr>"
-            for fault in self.faults
-        )
-        return (
-            f"<table><tr><th>severity</th><th>place</th><th>fault</th></tr>{rows}</table>"
-            if rows
-            else "nothing found"
-        )
+        from cnmsim.observe.views.answers import checkup_card
+
+        return checkup_card(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Give everything as plain values."""

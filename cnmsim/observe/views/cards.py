@@ -12,7 +12,7 @@ from cnmsim.engine.client.containers import Container
 from cnmsim.engine.client.networks import Network
 from cnmsim.engine.client.services import Service
 from cnmsim.engine.engine import Engine
-from cnmsim.observe.views.markup import BAD, GOOD, card, facts, heading, table
+from cnmsim.observe.views.markup import LOST, WELL, card, facts, heading, note, table
 
 
 def render(what: object) -> str | None:
@@ -31,9 +31,9 @@ def host_card(host: Any) -> str:
         if device.kind != "veth"
     ]  # fmt: skip
     parts = [
-        table(("device", "kind", "addresses", "mtu", ""), devices),
+        table(("device", "kind", "addresses", "mtu", ""), devices, numbers=(3,), rigid=(0, 1)),
         heading("routes"),
-        table(("",), [(str(each),) for each in host.namespace.routes(4).routes]),
+        table(("",), [(str(each),) for family in (4, 6) for each in host.namespace.routes(family).routes]),
     ]
     if host.docker is not None:
         parts += [heading(f"Docker {host.docker.profile.version}"), _containers(host.docker)]
@@ -54,11 +54,22 @@ def _engine(engine: Engine) -> str:
     return card(
         engine.machine.name,
         f"Docker Engine {engine.profile.version}",
+        facts([("swarm", _swarm(engine))]),
         heading("networks"),
         table(("name", "driver", "scope", "subnets", ""), networks),
         heading("containers"),
         _containers(engine),
     )
+
+
+def _swarm(engine: Engine) -> str:
+    """Say what the engine is in its swarm, "" outside of one."""
+    swarm = engine.info()["Swarm"]
+    if swarm["LocalNodeState"] in {"", "inactive"}:
+        return ""
+    role = "manager" if swarm.get("ControlAvailable") else "worker"
+    size = f" of {swarm['Nodes']} nodes" if swarm.get("Nodes") else ""
+    return f"{role}{size}, {swarm['LocalNodeState']}"
 
 
 def _subnets(attrs: dict[str, Any]) -> list[str]:
@@ -71,7 +82,7 @@ def _containers(engine: Engine) -> str:
         attrs = each.attrs
         places = [f"{name} {view.get('IPAddress') or ''}".strip() for name, view in _networks(attrs).items()]
         rows.append((each.name, attrs["Config"]["Image"], each.status, "\n".join(places), "\n".join(_ports(attrs))))
-    return table(("name", "image", "status", "networks", "ports"), rows) if rows else "none"
+    return table(("name", "image", "status", "networks", "ports"), rows, rigid=(0, 3, 4)) if rows else note("none")
 
 
 def _networks(attrs: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +110,7 @@ def _network(network: Network) -> str:
     ]  # fmt: skip
     return card(
         attrs["Name"], f"network {network.short_id}", facts(pairs),
-        table(("container", "IPv4", "IPv6", "MAC"), members) if members else "nothing is attached",
+        table(("container", "IPv4", "IPv6", "MAC"), members) if members else note("nothing is attached"),
     )  # fmt: skip
 
 
@@ -133,13 +144,13 @@ def _service(service: Service) -> str:
         ("ports", ", ".join(ports)),
     ]
     tasks = sorted(service.tasks(), key=lambda each: (each.get("Slot", 0), each["DesiredState"] != "running"))
+    hosts = {each.id: each.attrs.get("Description", {}).get("Hostname", "") for each in service.engine.nodes.list()}
     rows = [
-        (str(each.get("Slot", "")), each["NodeID"][:12], each["Status"]["State"], each["DesiredState"], each["Status"].get("Err", ""))
+        (str(each.get("Slot", "")), hosts.get(each.get("NodeID", "")) or each.get("NodeID", "")[:12], each["Status"]["State"], each["DesiredState"], each["Status"].get("Err", ""))
         for each in tasks
     ]  # fmt: skip
     colours = [
-        f"{GOOD}26" if each["Status"]["State"] == "running" else f"{BAD}26" if each["Status"].get("Err") else ""
-        for each in tasks
+        WELL if each["Status"]["State"] == "running" else LOST if each["Status"].get("Err") else "" for each in tasks
     ]
     return card(
         spec["Name"],

@@ -46,7 +46,7 @@ class Picture:
         return path
 
     def _repr_html_(self) -> str:
-        return framed(self.svg(standalone=False))
+        return framed(self.svg(standalone=False), self.svg(), self.title)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Give HTML for notebooks, SVG for what shows pictures only, and a line for terminals."""

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import Step
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
 from cnmsim.observe.asking import LabView, directory_of, station_of
 from cnmsim.observe.lookup import Lookup, look_up
+from cnmsim.observe.shown import Shown
 from cnmsim.observe.table import plain_grid
-from cnmsim.observe.views.markup import card, facts, heading, table
+from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Chain
     from cnmsim.observe.trace import Trace
 
 _DECISION = re.compile(r"(?P<table>raw|mangle|nat|filter) (?P<chains>[^:]*): (?P<rule>.*)")
-_DECIDED = "rgba(245,158,11,.30)"
-_JUMPED = "rgba(245,158,11,.12)"
 _LIMIT_S = 60.0
 
 
@@ -61,7 +61,7 @@ class ChainView:
 
 
 @frozen
-class RulesView:
+class RulesView(Shown):
     """Chains of one table at one place. A notebook shows them; text is as a terminal would have it."""
 
     place: str
@@ -85,8 +85,9 @@ class RulesView:
             rows = [
                 (str(row.number), str(row.packets), str(row.bytes), row.text, _WORDS[row.mark]) for row in chain.rows
             ]
-            colours = [{"decided": _DECIDED, "jumped": _JUMPED}.get(row.mark, "") for row in chain.rows]
-            parts.append(table(("num", "pkts", "bytes", "rule", ""), rows, colours) if rows else "")
+            colours = [{"decided": DECIDED, "jumped": LED}.get(row.mark, "") for row in chain.rows]
+            header = ("num", "pkts", "bytes", "rule", "")
+            parts.append(table(header, rows, colours, numbers=(0, 1, 2), rigid=(4,)) if rows else note("no rules"))
         program = "ip6tables" if self.family == 6 else "iptables"
         return card(self.place, f"{program} -t {self.table}", *parts)
 
@@ -141,48 +142,65 @@ def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -
 
 
 @frozen
-class RoutesView:
-    """The routing tables at one place, as `ip route` and `ip -6 route` list them."""
+class RoutesView(Shown):
+    """The routing tables at one place, as `ip route` and `ip -6 route` list them.
+
+    `chosen` are those that were asked for: the route to an address, or those that a trace took here.
+    """
 
     place: str
     ipv4: tuple[str, ...]
     ipv6: tuple[str, ...] = ()
+    chosen: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return "\n".join((*self.ipv4, *self.ipv6))
+        return "\n".join(f"{each} ◂ chosen" if each in self.chosen else each for each in (*self.ipv4, *self.ipv6))
 
     def _repr_html_(self) -> str:
-        parts = [_routes_table(self.ipv4)]
+        parts = [self._table(self.ipv4) if self.ipv4 else note("no routes")]
         if self.ipv6:
-            parts += [heading("IPv6"), _routes_table(self.ipv6)]
+            parts += [heading("IPv6"), self._table(self.ipv6)]
         return card(self.place, "routes", *parts)
 
+    def _table(self, routes: Sequence[str]) -> str:
+        rows = []
+        for text in routes:
+            words = text.split()
+            kinds = {"unreachable", "blackhole", "prohibit", "local", "broadcast", "multicast"} & set(words[:1])
+            head = " ".join(words[: 1 + len(kinds)])
+            values = dict(zip(words[1 + len(kinds) :: 2], words[2 + len(kinds) :: 2], strict=False))
+            rest = " ".join(f"{key} {value}" for key, value in values.items() if key not in {"via", "dev", "src"})
+            mark = "◂ chosen" if text in self.chosen else ""
+            rows.append((head, values.get("via", ""), values.get("dev", ""), values.get("src", ""), rest, mark))
+        colours = [DECIDED if text in self.chosen else "" for text in routes]
+        return table(("destination", "via", "device", "source", "", ""), rows, colours, rigid=(0, 1, 2, 3, 5))
 
-def _routes_table(routes: Sequence[str]) -> str:
-    rows = []
-    for text in routes:
-        words = text.split()
-        kinds = {"unreachable", "blackhole", "prohibit"} & set(words[:1])
-        head = " ".join(words[: 1 + len(kinds)])
-        values = dict(zip(words[1 + len(kinds) :: 2], words[2 + len(kinds) :: 2], strict=False))
-        rest = " ".join(f"{key} {value}" for key, value in values.items() if key not in {"via", "dev", "src"})
-        rows.append((head, values.get("via", ""), values.get("dev", ""), values.get("src", ""), rest))
-    return table(("destination", "via", "device", "source", ""), rows)
 
+def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = None) -> RoutesView:
+    """List the routes of a host or a container, and mark that to the address `to`, or those that a `trace` took here.
 
-def routes(lab: LabView, where: object) -> RoutesView:
-    """List the routes of a host or a container. Raises `NotFound`."""
+    Raises `NotFound` for the place, `InvalidParameter` for what is no address.
+    """
     station = station_of(directory_of(lab), where)
     space = station.namespace
-    return RoutesView(
-        station.label,
-        tuple(str(each) for each in space.routes(4).routes),
-        tuple(str(each) for each in space.routes(6).routes),
-    )
+    chosen = {
+        event.decision
+        for event in (trace.events if trace is not None else ())
+        if event.place == space.name and event.step is Step.ROUTED
+    }
+    if to:
+        try:
+            address = parse_ip(to)
+        except ValueError:
+            raise InvalidParameter(f"{to!r} is no IP address") from None
+        route = space.routes(6 if len(address) == 16 else 4).lookup(address)
+        chosen |= {str(route)} if route is not None else set()
+    ipv4, ipv6 = (tuple(str(each) for each in space.routes(family).routes) for family in (4, 6))
+    return RoutesView(station.label, ipv4, ipv6, frozenset(chosen))
 
 
 @frozen
-class LookupView:
+class LookupView(Shown):
     """How a name was looked up somewhere: its addresses, every question asked, and how long it took in seconds."""
 
     place: str
@@ -207,17 +225,16 @@ class LookupView:
         )
 
     def _repr_html_(self) -> str:
+        queries = self.lookup.queries
+        rows = [(str(number), *row) for number, row in enumerate(self._rows(), 1)]
+        marks = [WELL if any(each in query.result for each in self.addresses) else LOST for query in queries]
+        found = ", ".join(self.addresses)
         return card(
-            f"{self.lookup.name}",
-            f"looked up in {self.place}",
-            facts(
-                (
-                    ("addresses", ", ".join(self.addresses) or "none: not found"),
-                    ("took", f"{self.elapsed_s * 1000:.1f} ms"),
-                )
-            ),
-            table(("type", "name", "server", "result"), self._rows()),
-        )
+            self.lookup.name, f"looked up in {self.place}",
+            banner("found" if found else "not found", found, GOOD if found else BAD),
+            table(("#", "type", "name", "server", "result"), rows, marks, numbers=(0,), rigid=(1, 2, 3)),
+            note(f"took {self.elapsed_s * 1000:.1f} ms"),
+        )  # fmt: skip
 
 
 def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> LookupView:

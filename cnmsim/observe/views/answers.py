@@ -1,0 +1,99 @@
+"""Cards of answers: explanations, refusals, the doctor's findings, and captures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.clock import NS
+from cnmsim.observe.reading import read
+from cnmsim.observe.views.markup import (
+    BAD,
+    CELL,
+    GOOD,
+    SOFT,
+    STEP,
+    TABLE,
+    banner,
+    card,
+    facts,
+    heading,
+    note,
+    safe,
+    table,
+)
+from cnmsim.observe.views.walks import walk_table
+
+if TYPE_CHECKING:
+    from cnmsim.observe.capture import Capture
+    from cnmsim.observe.doctor.fault import Checkup
+    from cnmsim.observe.explain import Explanation
+    from cnmsim.observe.refusals import Refusal
+
+#: Frames of a capture that are shown; the rest is for Wireshark.
+_FRAMES = 200
+_SEVERITIES = {"error": BAD, "warning": STEP, "note": "#4b5563"}
+
+
+def explanation_card(what: Explanation) -> str:
+    """Give the card of an explanation: the answer, what is known of the two, and the walk."""
+    finding = what.trace.finding
+    more = [("fix", what.fix)]
+    if what.by_address is not None and what.by_address.finding is not None:
+        more.append(("without the name", str(what.by_address.finding).splitlines()[0]))
+    more += [("note", remark) for remark in finding.remarks] if finding is not None else []
+    parts = [
+        banner(what.verdict.value, what.decided_by, GOOD if what.reachable else BAD, *more),
+        facts([("" if at else "facts", fact) for at, fact in enumerate(what.facts)]),
+    ]
+    if what.trace.shown():
+        parts += [heading("the walk"), walk_table(what.trace)]
+    return card(f"{what.source} → {what.destination} {what.service}", "explained", *parts)
+
+
+def refusal_card(what: Refusal) -> str:
+    """Give the card of a refusal."""
+    return card("", "", banner("refused", what.message, BAD, ("because", what.cause), ("fix", what.fix)))
+
+
+def checkup_card(what: Checkup) -> str:
+    """Give the card of a checkup: each fault with its severity, place and fix."""
+    if not what.faults:
+        return card("checkup", "", banner("nothing found", "", GOOD))
+    rows = []
+    for fault in what.faults:
+        word = fault.severity.name.lower()
+        rows.append(
+            f'<tr style="background:transparent;border:0"><td style="{CELL};white-space:nowrap"><b style="background:{_SEVERITIES[word]};'
+            f'color:#fff;border-radius:9px;padding:1px 8px">{safe(word)}</b></td>'
+            f'<td style="{CELL};white-space:nowrap"><b>{safe(fault.place)}</b></td><td style="{CELL};max-width:60em">{safe(fault.text)}'
+            f'<div style="{SOFT}"><b>fix</b> {safe(fault.fix)}</div></td></tr>'
+        )
+    head = "".join(
+        f'<th style="{CELL};{SOFT};font-weight:600">{each}</th>' for each in ("severity", "place", "fault")
+    )
+    grid = (
+        f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+    return card("checkup", f"{len(what.faults)} found", grid)
+
+
+def capture_card(what: Capture) -> str:
+    """Give the card of a capture: where and how long it listened, and its frames with times since the first."""
+    frames = what.frames
+    begin = frames[0].time_ns if frames else 0
+    rows = []
+    for number, frame in enumerate(frames[:_FRAMES], 1):
+        reading = read(frame.data, is_frame=True)
+        rows.append(
+            (str(number), f"{(frame.time_ns - begin) / NS:.6f}", what.points[frame.point].name, frame.direction,
+             str(len(frame.data)), reading.label, reading.addresses)
+        )  # fmt: skip
+    kind = f"capture of {len(frames)} frames at {len(what.points)} devices"
+    parts = (
+        [table(("no.", "time", "device", "", "bytes", "frame", "addresses"), rows, numbers=(0, 1, 4), rigid=(2, 6))]
+        if rows
+        else []
+    )
+    if len(frames) > _FRAMES:
+        parts.append(note(f"{len(frames) - _FRAMES} more; save() writes all of them for Wireshark"))
+    return card(", ".join(what.patterns), kind, *parts)

@@ -1,0 +1,132 @@
+"""A walk as a notebook shows it: the finding first, then the table, its steps numbered as in the picture.
+
+What decided, what was rewritten, taken and lost is marked by signs as well as by colour, for GitHub and paper have none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.events import Event, Step
+from cnmsim.observe.table import HEADERS, Row, sections_of
+from cnmsim.observe.views.headers import headers_of
+from cnmsim.observe.views.markup import (
+    BAD,
+    CELL,
+    DECIDED,
+    GOOD,
+    LOST,
+    SOFT,
+    TABLE,
+    WELL,
+    banner,
+    card,
+    note,
+    safe,
+    words,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.observe.hops import Hop
+    from cnmsim.observe.trace import Trace
+
+_GROUNDS = {Step.DROPPED: LOST, Step.DELIVERED: WELL, Step.TRANSLATED: "rgba(59,130,246,.17)"}
+_SIGNS = {Step.DROPPED: "✕ ", Step.DELIVERED: "✓ ", Step.TRANSLATED: "⇄ "}
+#: The id of a task, which its container's name ends in.
+_TASK_ID = re.compile(r"(?<=\.\d)(\d*)\.[a-z0-9]{25}\b")
+_TUNNELS = frozenset({Step.ENCAPSULATED, Step.DECAPSULATED})
+
+
+def walk_card(trace: Trace) -> str:
+    """Give the card of a trace."""
+    parts = [finding_banner(trace)]
+    shown = trace.shown()
+    if shown:
+        parts.append(walk_table(trace))
+    left_out = len(trace.hops) - len(shown)
+    if left_out:
+        parts.append(note(f"{left_out} plain steps not shown"))
+    return card(trace.title, "trace", *parts)
+
+
+def finding_banner(trace: Trace) -> str:
+    """Give the verdict with its cause, the fix and the remarks."""
+    finding = trace.finding
+    if finding is None:
+        return ""
+    more = [("fix", finding.fix), *(("note", remark) for remark in finding.remarks)]
+    return banner(finding.verdict.value, finding.cause, GOOD if trace.is_reachable else BAD, *more)
+
+
+def walk_table(trace: Trace) -> str:
+    """Give the table of a trace: messages one below the other, each with its steps."""
+    events = {id(hop): event for hop, event in zip(trace.hops, trace.events, strict=True)}
+    decided = _decisive(trace)
+    head = "".join(
+        f'<th style="{CELL};{SOFT};font-weight:600">{safe(text)}</th>' for text in ("#", *map(str.lower, HEADERS))
+    )
+    body = []
+    for section in sections_of(trace.shown()):
+        body.append(
+            f'<tr style="background:transparent"><td colspan="{len(HEADERS) + 1}" style="{CELL};padding-top:9px">'
+            f"<b>{safe(section.title)}</b></td></tr>"
+        )
+        body += [_row(row, events[id(row.hop)], is_decisive=row.hop is decided) for row in section.rows]
+    return (
+        f'{TABLE}<thead><tr style="background:transparent">{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    )
+
+
+def _decisive(trace: Trace) -> Hop | None:
+    """Give the step that decided, or of a loss that came again the first one like it."""
+    hop = trace.finding.hop if trace.finding is not None else None
+    if hop is None:
+        return None
+    same = (each for each in trace.shown() if _what_it_was(each) == _what_it_was(hop))
+    return next((each for each in trace.shown() if each == hop), None) or next(same, None)
+
+
+def _what_it_was(hop: Hop) -> tuple[object, ...]:
+    return (hop.place, hop.device, hop.step, hop.decision, hop.reason)
+
+
+def _row(row: Row, event: Event, *, is_decisive: bool) -> str:
+    time, place, device, what, decision, addresses = row.cells
+    colour = _GROUNDS.get(row.step, DECIDED if is_decisive else "transparent")
+    sign = _SIGNS.get(row.step, "")
+    told = f"<b>{safe(sign + what)}</b>" if sign or is_decisive else safe(what)
+    cause = f"<b>{words(decision)}</b>" if is_decisive and decision else words(decision)
+    if is_decisive:
+        cause += ' <b style="white-space:nowrap">◂ decided</b>'
+    inner = _inside(event) if row.hop.step in _TUNNELS else ""
+    ends = _ends(row.hop.addresses if inner else addresses) + (f'<div style="{SOFT}">{inner}</div>' if inner else "")
+    firm = f"{CELL};white-space:nowrap"
+    short = _TASK_ID.sub(r"\1", place)
+    where = safe(place) if short == place else f'<span title="{safe(place)}">{safe(short)}</span>'
+    cells = (
+        f'<td style="{firm};text-align:right">{row.number}</td><td style="{firm};text-align:right">{safe(time)}</td>'
+        f'<td style="{firm}">{where}</td><td style="{firm}">{safe(device)}</td>'
+        f'<td style="{CELL};min-width:11em">{told}</td><td style="{CELL};min-width:14em;overflow-wrap:anywhere">{cause}</td>'
+        f'<td style="{firm}">{ends}</td>'
+    )
+    return f'<tr style="background:{colour};border:0">{cells}</tr>'
+
+
+def _ends(addresses: str) -> str:
+    """Break a pair of addresses between the two."""
+    source, arrow, destination = addresses.partition(" > ")
+    return f"{safe(source)} &gt;<br/>{safe(destination)}" if arrow else safe(source)
+
+
+def _inside(event: Event) -> str:
+    """Give the addresses of the packet within a tunnel's."""
+    headers = headers_of(event.data, is_frame=event.is_frame) if event.data else ()
+    fields = {header.protocol: dict(header.fields) for header in headers if header.depth == 1}
+    outer = {header.protocol: dict(header.fields) for header in headers if header.depth == 0}
+    packet = fields.get("IPv4") or fields.get("IPv6")
+    if packet is None or "VXLAN" not in outer:
+        return ""
+    ports = fields.get("TCP") or fields.get("UDP")
+    ends = [f"{packet[end]}:{ports[f'{end} port']}" if ports else packet[end] for end in ("source", "destination")]
+    return f"in VNI {safe(outer['VXLAN']['VNI'])}:<br/>{safe(ends[0])} &gt;<br/>{safe(ends[1])}"
