@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.libnetwork.plugins.gojson import GoJsonError, first_value
 
 
 @define(eq=False)
@@ -89,37 +90,25 @@ class Request:
                 raise InvalidParameter("invalid filter")
         return found
 
-    def json(self, *, optional: bool = False) -> dict[str, Any]:
-        """Read the body as a JSON object.
+    def json(self, *, required: bool = False) -> Any:
+        """Read the body as JSON; `None` for no body, as for `null`, unless one is `required`.
 
         Raises `InvalidParameter` in the engine's words for a missing, broken or trailing body, or another content type.
+        Source: moby `daemon/server/httputils/httputils.go` `ReadJSON`.
         """
-        if not self.body.strip():
-            if optional:
-                return {}
-            raise InvalidParameter("invalid JSON: got EOF while reading request body")
         kind = self.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind not in ("application/json", ""):
             raise InvalidParameter(f"unsupported Content-Type header ({kind}): must be 'application/json'")
+        if not self.body and not required:
+            return None
         try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-                raise InvalidParameter("unexpected content after JSON") from None
-            raise InvalidParameter(f"invalid JSON: {error}") from None
-        if value is None and optional:
-            return {}
-        if not isinstance(value, dict):
-            raise InvalidParameter(
-                f"invalid JSON: json: cannot unmarshal {_go_kind(value)} into Go value of type object"
-            )
+            value, rest = first_value(self.body)
+        except GoJsonError as error:
+            text = "got EOF while reading request body" if str(error) == "EOF" else error
+            raise InvalidParameter(f"invalid JSON: {text}") from None
+        if rest.strip(" \t\r\n"):
+            raise InvalidParameter("unexpected content after JSON")
         return value
-
-
-def _go_kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return {list: "array", str: "string", int: "number", float: "number", type(None): "null"}[type(value)]
 
 
 @define

@@ -70,7 +70,7 @@ class Networks:
 
     def _options(self, body: dict[str, Any], driver: str, api: ApiVersion) -> NetworkOptions:
         engine, profile = self.engine, self.engine.profile
-        driver_opts = dict(body["Options"])
+        driver_opts = dict(body["Options"] or {})
         if not body["ConfigFrom"]:
             driver_opts = {**engine.config.default_network_opts.get(driver, {}), **driver_opts}
         asked4 = body["EnableIPv4"] if api.at_least("1.48") else None
@@ -86,7 +86,7 @@ class Networks:
         validate_ipam_config(profile, configs, enable_ipv6=bool(enable_ipv6))
         return NetworkOptions(
             driver_opts=driver_opts,
-            labels=dict(body["Labels"]),
+            labels=dict(body["Labels"] or {}),
             ipam_driver=(ipam or {}).get("Driver") or "default",
             ipam_options=dict((ipam or {}).get("Options") or {}),
             ipam_config=used_ipam_config(profile, configs, enable_ipv6=bool(enable_ipv6)),

@@ -33,8 +33,9 @@ def state(api):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "invalid JSON: got EOF while reading request body"),
-        (b"{", "invalid JSON: "),
+        (b" ", "invalid JSON: got EOF while reading request body"),
+        (b"{", "invalid JSON: unexpected EOF"),
+        (b"{'a': 1}", "invalid JSON: invalid character '\\'' looking for beginning of object key string"),
         (b"{} {}", "unexpected content after JSON"),
         (b"[]", "invalid JSON: json: cannot unmarshal array into Go value of type"),
         (b'{"Name": 1}', "cannot unmarshal number into Go struct field"),

@@ -153,11 +153,11 @@ def test_ports_are_read_and_published():
     assert published == [PortBinding("tcp", 80, None, 8080, 8080), PortBinding("tcp", 81)]
 
 
-STRUCT = Struct((S("Name"), B("Quiet"), I("Size"), L("Tags"), S("Note", omit=True)))
+STRUCT = Struct("x.T", (S("Name"), B("Quiet"), I("Size"), L("Tags"), S("Note", omit=True)))
 
 
 def test_absent_fields_have_zero_values_in_the_order_of_the_struct():
-    assert list(STRUCT({"size": 3}, Place("T")).items()) == [
+    assert list(STRUCT.read({"size": 3}, Place()).items()) == [
         ("Name", ""),
         ("Quiet", False),
         ("Size", 3),
@@ -178,7 +178,7 @@ def test_absent_fields_have_zero_values_in_the_order_of_the_struct():
 )
 def test_wrong_types_are_refused_in_the_words_of_go(body, text):
     with pytest.raises(InvalidParameter, match=text):
-        STRUCT(body, Place("T"))
+        STRUCT.read(body, Place())
 
 
 JSON = st.recursive(

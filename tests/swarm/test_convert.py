@@ -6,6 +6,8 @@ import pytest
 from attrs import evolve
 from fakes import FakeCluster
 
+from cnmsim.engine import bodies, swarmbodies
+from cnmsim.engine.profile import PROFILES
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.objects import (
     Annotations,
@@ -18,22 +20,38 @@ from cnmsim.swarm.objects import (
     Secret,
     SecretSpec,
     TaskState,
+    convert,
+    convert_service,
 )
-from cnmsim.swarm.objects.convert import (
-    cluster_spec_from_api,
-    config_spec_from_api,
-    network_resource,
-    network_spec_from_api,
-    node_spec_from_api,
-    node_to_api,
-    secret_spec_from_api,
-    secret_to_api,
-    swarm_to_api,
-    task_to_api,
-)
-from cnmsim.swarm.objects.convert_service import service_spec_from_api, service_spec_to_api, service_to_api
+from cnmsim.swarm.objects.convert import network_resource, node_to_api, secret_to_api, swarm_to_api, task_to_api
+from cnmsim.swarm.objects.convert_service import service_spec_to_api, service_to_api
 from cnmsim.swarm.objects.defaults import interpolate
 from cnmsim.swarm.objects.json import moment
+
+
+def service_spec_from_api(body, name=""):
+    return convert_service.service_spec_from_api(bodies.read(swarmbodies.SERVICE_SPEC, body), name)
+
+
+def node_spec_from_api(body):
+    return convert.node_spec_from_api(bodies.read(swarmbodies.NODE_SPEC, body))
+
+
+def secret_spec_from_api(body):
+    return convert.secret_spec_from_api(bodies.read(swarmbodies.SECRET_SPEC, body))
+
+
+def config_spec_from_api(body):
+    return convert.config_spec_from_api(bodies.read(swarmbodies.CONFIG_SPEC, body))
+
+
+def cluster_spec_from_api(body, current=None):
+    return convert.cluster_spec_from_api(bodies.read(swarmbodies.CLUSTER_SPEC, body), current)
+
+
+def network_spec_from_api(body):
+    return convert.network_spec_from_api(bodies.read_network_create(PROFILES["29.7.2"], body))
+
 
 #: What `docker service create --name web --publish 8080:80 --replicas 2 --network … nginx` sends.
 SENT = {
@@ -248,7 +266,7 @@ def test_secrets_and_configs_hold_bytes():
     assert spec == SecretSpec(Annotations("key"), b"hush")
     assert secret_to_api(Secret("id", spec))["Spec"] == {"Name": "key", "Labels": {}, "Data": "aHVzaA=="}
     assert config_spec_from_api({"Name": "c", "Data": ""}) == ConfigSpec(Annotations("c"))
-    with pytest.raises(ValueError, match="base64"):
+    with pytest.raises(InvalidParameter, match="illegal base64 data at input byte 1"):
         secret_spec_from_api({"Name": "key", "Data": "a!"})
 
 

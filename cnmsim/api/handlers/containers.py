@@ -35,7 +35,7 @@ async def list_containers(api: HostApi, request: Request) -> Answer:
 @operation("POST", "/containers/create")
 async def create(api: HostApi, request: Request) -> Answer:
     """Make a container."""
-    made = api.rest.containers.create(request.json(), request.parameters, api.version(request))
+    made = api.rest.containers.create(request.json(required=True), request.parameters, api.version(request))
     return Response.json(made, 201)
 
 

@@ -19,15 +19,15 @@ async def create(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
 @operation("POST", "/exec/{id}/start")
 async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Run an exec, and unless it is detached take the connection over for its streams."""
-    body = request.json(optional=True)
-    if body.get("Detach") is True:
-        api.rest.execs.start(id, body)
+    asked = api.rest.execs.asked_start(request.json())
+    if asked["Detach"]:
+        api.rest.execs.start(id, asked)
         return Response.empty(200)
-    is_raw = body.get("Tty") is True
+    is_raw = asked["Tty"]
     outbox = Outbox(is_raw=is_raw)
     wanted: set[str] = set()
     execution = api.rest.execs.start(
-        id, body, lambda stream, data: outbox.put(stream, data) if stream in wanted or not wanted else None
+        id, asked, lambda stream, data: outbox.put(stream, data) if stream in wanted or not wanted else None
     )
     config = execution.config
     wanted |= {name for name, key in (("stdout", "AttachStdout"), ("stderr", "AttachStderr")) if config[key]}

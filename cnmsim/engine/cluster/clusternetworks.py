@@ -72,12 +72,12 @@ class ClusterNetworks:
         """Tell whether a network of the cluster has that name, also one that stands for each node's own."""
         return any(each.name == name for each in self._every())
 
-    async def create(self, body: Mapping[str, Any]) -> str:
-        """Make a network of the cluster; gives its id. Raises an `EngineError`."""
-        name = str(body.get("Name") or "")
+    async def create(self, asked: Mapping[str, Any]) -> str:
+        """Make a network of the cluster of a decoded body; gives its id. Raises an `EngineError`."""
+        name = asked["Name"]
         if name in {"bridge", "host", "none", "default"}:
             raise Forbidden(f"{name} is a pre-defined network and cannot be created")
-        network = await self.engine.cluster.control("create_network", network_spec_from_api(body))
+        network = await self.engine.cluster.control("create_network", network_spec_from_api(asked))
         return str(network.id)
 
     async def remove(self, network_id: str) -> None:

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from cnmsim.engine.query import Query
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.objects import Availability
-
-
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Turn what goes wrong with a value of the wrong kind, in a body that is a `name` in Go, into `InvalidParameter`."""
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
-        raise InvalidParameter(
-            f"invalid JSON: a field of swarm.{name} has a value of the wrong type: {error}"
-        ) from None
 
 
 def version_of(query: Query, kind: str) -> int:

@@ -164,7 +164,7 @@ class ContainerApi:
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/update: of all that can be updated, the restart policy matters here."""
-        asked = bodies.read(bodies.CONTAINER_UPDATE, "UpdateConfig", body)
+        asked = bodies.read(bodies.CONTAINER_UPDATE, body)
         container = self.find(id_)
         policy = asked["RestartPolicy"]
         if policy and policy["Name"]:

@@ -24,8 +24,12 @@ class ExecApi:
 
     def create(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /containers/{id}/exec."""
-        config = bodies.read(bodies.EXEC_CREATE, "ExecCreateRequest", body)
+        config = bodies.read_exec_create(self.engine.profile, body)
         return {"Id": create_exec(self.engine, self.engine.store.get(id_), config).id}
+
+    def asked_start(self, body: Any) -> dict[str, Any]:
+        """Read the body of a start. Raises `InvalidParameter`."""
+        return bodies.read_exec_start(self.engine.profile, body)
 
     def start(self, id_: str, body: Mapping[str, Any], on_output: Listener | None = None) -> Exec:
         """POST /exec/{id}/start. `on_output(stream, data)` is told all output from the first byte on.
@@ -33,7 +37,7 @@ class ExecApi:
         Unless detached, what goes wrong once the connection is a stream is printed on the stream, as Docker has it.
         `Exec.streams` takes input, and `Exec.streams.ended` is done at the end.
         """
-        asked = bodies.read(bodies.EXEC_START, "ExecStartRequest", body)
+        asked = self.asked_start(body)
         execution = find_exec(self.engine, id_)
         check_active(execution.container)
         if asked["Detach"]:

@@ -49,7 +49,9 @@ class NetworkApi:
 
     def create(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
         """POST /networks/create. Raises `ManagerRedirect` for a network that has to be the whole cluster's."""
-        asked = bodies.read(bodies.NETWORK_CREATE, "CreateRequest", body)
+        return self._create(bodies.read_network_create(self.engine.profile, body), api)
+
+    def _create(self, asked: dict[str, Any], api: ApiVersion | None) -> dict[str, Any]:
         if self._cluster.has(asked["Name"]):
             raise Conflict(f"network with name {asked['Name']} already exists")
         network = self.engine.network_store.create(asked, self._api(api))
@@ -57,10 +59,11 @@ class NetworkApi:
 
     async def create_anywhere(self, body: Mapping[str, Any], api: ApiVersion | None = None) -> dict[str, Any]:
         """POST /networks/create, by way of a manager where the network is to be the whole cluster's."""
+        asked = bodies.read_network_create(self.engine.profile, body)
         try:
-            return self.create(body, api)
+            return self._create(asked, api)
         except ManagerRedirect:
-            return {"Id": await self._cluster.create(body), "Warning": ""}
+            return {"Id": await self._cluster.create(asked), "Warning": ""}
 
     def inspect(self, id_: str, query: Query = NO_QUERY, api: ApiVersion | None = None) -> dict[str, Any]:
         """GET /networks/{id}. `verbose` adds services, which only networks of a swarm have."""
@@ -114,7 +117,7 @@ class NetworkApi:
     def connect(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
         """POST /networks/{id}/connect."""
         engine = self.engine
-        asked = bodies.read(bodies.NETWORK_CONNECT, "ConnectRequest", body)
+        asked = bodies.read_network_connect(self.engine.profile, body)
         settings = EndpointSettings()
         if asked["EndpointConfig"] is not None:
             settings = EndpointSettings.from_body(asked["EndpointConfig"])
@@ -127,7 +130,7 @@ class NetworkApi:
 
     async def connect_attached(self, id_: str, body: Mapping[str, Any], api: ApiVersion | None = None) -> None:
         """POST /networks/{id}/connect where a swarm's manager has to give the container an address first."""
-        asked = bodies.read(bodies.NETWORK_CONNECT, "ConnectRequest", body)
+        asked = bodies.read_network_connect(self.engine.profile, body)
         settings = EndpointSettings()
         if asked["EndpointConfig"] is not None:
             settings = EndpointSettings.from_body(asked["EndpointConfig"])
@@ -136,7 +139,7 @@ class NetworkApi:
 
     def disconnect(self, id_: str, body: Mapping[str, Any]) -> None:
         """POST /networks/{id}/disconnect."""
-        asked = bodies.read(bodies.NETWORK_DISCONNECT, "DisconnectRequest", body)
+        asked = bodies.read_network_disconnect(self.engine.profile, body)
         try:
             container = self.engine.store.get(asked["Container"])
         except NotFound:

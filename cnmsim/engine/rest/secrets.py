@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import config_filters, secret_filters
-from cnmsim.engine.cluster.reading import reading, version_of
+from cnmsim.engine.cluster.reading import version_of
 from cnmsim.engine.filters import Filters
 from cnmsim.engine.query import NO_QUERY, Query
+from cnmsim.engine.swarmbodies import CONFIG_SPEC, SECRET_SPEC
 from cnmsim.swarm.objects.convert import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:
@@ -34,17 +36,15 @@ class SecretApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /secrets/create."""
+        spec = secret_spec_from_api(read(SECRET_SPEC, body))
         self.engine.cluster.manager()
-        with reading("SecretSpec"):
-            spec = secret_spec_from_api(body)
         return {"ID": (await self.engine.cluster.control("create_secret", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /secrets/{id}/update."""
+        spec = secret_spec_from_api(read(SECRET_SPEC, body))
         version = version_of(query, "secret")
         secret = await self.engine.cluster.control("find_secret", id_)
-        with reading("SecretSpec"):
-            spec = secret_spec_from_api(body)
         await self.engine.cluster.control("update_secret", secret.id, version, spec)
 
     async def remove(self, id_: str) -> None:
@@ -70,17 +70,15 @@ class ConfigApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /configs/create."""
+        spec = config_spec_from_api(read(CONFIG_SPEC, body))
         self.engine.cluster.manager()
-        with reading("ConfigSpec"):
-            spec = config_spec_from_api(body)
         return {"ID": (await self.engine.cluster.control("create_config", spec)).id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /configs/{id}/update."""
+        spec = config_spec_from_api(read(CONFIG_SPEC, body))
         version = version_of(query, "config")
         config = await self.engine.cluster.control("find_config", id_)
-        with reading("ConfigSpec"):
-            spec = config_spec_from_api(body)
         await self.engine.cluster.control("update_config", config.id, version, spec)
 
     async def remove(self, id_: str) -> None:

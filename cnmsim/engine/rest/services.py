@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
 
+from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_filters
-from cnmsim.engine.cluster.reading import reading, version_of
+from cnmsim.engine.cluster.reading import version_of
 from cnmsim.engine.filters import Filters
 from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.swarmbodies import SERVICE_SPEC
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.errors import Forbidden, NotFound
 from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
@@ -57,17 +59,18 @@ class ServiceApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /services/create."""
+        asked = read(SERVICE_SPEC, body)
         self.engine.cluster.manager()
-        spec = await self._spec(body)
-        service = await self.engine.cluster.control("create_service", spec)
+        service = await self.engine.cluster.control("create_service", await self._spec(asked))
         return {"ID": service.id}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
         """POST /services/{id}/update."""
         cluster = self.engine.cluster
+        asked = read(SERVICE_SPEC, body)
         version = version_of(query, "service")
         cluster.manager()
-        spec = await self._spec(body)
+        spec = await self._spec(asked)
         service = await cluster.control("find_service", id_)
         rollback = str(query.get("rollback", "")) == "previous"
         await cluster.control("update_service", service.id, version, spec, rollback=rollback)
@@ -78,9 +81,8 @@ class ServiceApi:
         service = await self.engine.cluster.control("find_service", id_)
         await self.engine.cluster.control("remove_service", service.id)
 
-    async def _spec(self, body: Mapping[str, Any]) -> ServiceSpec:
-        with reading("ServiceSpec"):
-            spec = service_spec_from_api(body, self._random_name())
+    async def _spec(self, asked: Mapping[str, Any]) -> ServiceSpec:
+        spec = service_spec_from_api(asked, self._random_name())
         networks = [
             evolve(each, target=await self._network_id(each.target)) for each in spec.task.networks or spec.networks
         ]

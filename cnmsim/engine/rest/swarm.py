@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.cluster.addresses import DEFAULT_LISTEN_ADDRESS
+from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import node_filters
-from cnmsim.engine.cluster.reading import availability_of, reading, version_of
+from cnmsim.engine.cluster.reading import availability_of, version_of
 from cnmsim.engine.filters import Filters
 from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.swarmbodies import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.objects.convert import (
     cluster_spec_from_api,
@@ -34,45 +35,39 @@ class SwarmApi:
 
     async def init(self, body: Mapping[str, Any]) -> str:
         """POST /swarm/init; gives the node's id."""
-        with reading("InitRequest"):
-            spec_body = body.get("Spec") or {}
-            name = spec_body.get("Name") or "default"
-            spec = cluster_spec_from_api(spec_body)
-            listen = _listen_address(body)
-            asked_pools = body.get("DefaultAddrPool")
-            pools = None if asked_pools is None else tuple(str(each) for each in asked_pools)
-            size, port = int(body.get("SubnetSize") or 0), int(body.get("DataPathPort") or 0)
-            availability = availability_of(body.get("Availability") or "")
-        if name != "default":
-            raise InvalidParameter('swarm spec must be named "default"')
+        asked = read(SWARM_INIT, body)
+        spec = cluster_spec_from_api(asked["Spec"])
+        listen = _listen_address(asked)
+        availability = availability_of(asked["Availability"])
+        _check_name(asked["Spec"])
+        pools = asked["DefaultAddrPool"]
         return await self.engine.cluster.init(
             listen=listen,
-            advertise=str(body.get("AdvertiseAddr") or ""),
-            data_path=str(body.get("DataPathAddr") or ""),
-            data_path_port=port,
-            pools=pools,
-            subnet_size=size,
+            advertise=asked["AdvertiseAddr"],
+            data_path=asked["DataPathAddr"],
+            data_path_port=asked["DataPathPort"],
+            pools=None if pools is None else tuple(pools),
+            subnet_size=asked["SubnetSize"],
             spec=spec,
             availability=availability,
-            force_new_cluster=bool(body.get("ForceNewCluster")),
+            force_new_cluster=asked["ForceNewCluster"],
         )
 
     async def join(self, body: Mapping[str, Any]) -> None:
         """POST /swarm/join."""
-        with reading("JoinRequest"):
-            listen = _listen_address(body)
-            remotes = [_with_port(str(each)) for each in body.get("RemoteAddrs") or ()]
-            token = str(body.get("JoinToken") or "")
-            availability = availability_of(body.get("Availability") or "")
+        asked = read(SWARM_JOIN, body)
+        listen = _listen_address(asked)
+        remotes = [_with_port(each) for each in asked["RemoteAddrs"] or ()]
+        availability = availability_of(asked["Availability"])
         self.engine.cluster.refuse_second()
         if not remotes:
             raise InvalidParameter("at least 1 RemoteAddr is required to join")
         await self.engine.cluster.join(
             remotes=remotes,
-            token=token,
+            token=asked["JoinToken"],
             listen=listen,
-            advertise=str(body.get("AdvertiseAddr") or ""),
-            data_path=str(body.get("DataPathAddr") or ""),
+            advertise=asked["AdvertiseAddr"],
+            data_path=asked["DataPathAddr"],
             availability=availability,
         )
 
@@ -86,11 +81,9 @@ class SwarmApi:
 
     async def update(self, body: Mapping[str, Any], query: Query) -> None:
         """POST /swarm/update."""
-        with reading("Spec"):
-            spec = cluster_spec_from_api(body)
-            name = body.get("Name") or "default"
-        if name != "default":
-            raise InvalidParameter('swarm spec must be named "default"')
+        asked = read(CLUSTER_SPEC, body)
+        spec = cluster_spec_from_api(asked)
+        _check_name(asked)
         await self.engine.cluster.control(
             "update_cluster",
             version_of(query, "swarm"),
@@ -106,18 +99,18 @@ class SwarmApi:
 
     async def unlock(self, body: Mapping[str, Any]) -> None:
         """POST /swarm/unlock."""
-        with reading("UnlockRequest"):
-            key = str(body.get("UnlockKey") or "")
-        await self.engine.cluster.unlock(key)
+        await self.engine.cluster.unlock(read(SWARM_UNLOCK, body)["UnlockKey"])
 
 
-def _listen_address(body: Mapping[str, Any]) -> str:
-    asked = body.get("ListenAddr")
-    if asked is None:
-        return DEFAULT_LISTEN_ADDRESS
-    if asked == "":
+def _check_name(spec: Mapping[str, Any]) -> None:
+    if spec["Name"] not in {"", "default"}:
+        raise InvalidParameter('swarm spec must be named "default"')
+
+
+def _listen_address(asked: Mapping[str, Any]) -> str:
+    if not asked["ListenAddr"]:
         raise InvalidParameter('invalid ListenAddr "": invalid empty address')
-    return _with_port(str(asked))
+    return _with_port(asked["ListenAddr"])
 
 
 def _with_port(address: str) -> str:
@@ -146,11 +139,11 @@ class NodeApi:
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> None:
         """POST /nodes/{id}/update."""
+        asked = read(NODE_SPEC, body)
+        version = version_of(query, "node")
         cluster = self.engine.cluster
         cluster.manager()
-        with reading("NodeSpec"):
-            spec = node_spec_from_api(body)
-        version = version_of(query, "node")
+        spec = node_spec_from_api(asked)
         node = await cluster.control("find_node", id_)
         await cluster.control("update_node", node.id, version, spec)
 

@@ -28,7 +28,7 @@ class VolumeApi:
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /volumes/create."""
-        asked = bodies.read(bodies.VOLUME_CREATE, "CreateOptions", body)
+        asked = bodies.read(bodies.VOLUME_CREATE, body)
         volume = self.engine.volume_store.create(
             asked["Name"], driver=asked["Driver"], labels=asked["Labels"], options=asked["DriverOpts"]
         )

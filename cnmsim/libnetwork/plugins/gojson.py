@@ -39,23 +39,29 @@ def decode(content: bytes, shape: Shape) -> dict[str, Any]:
 
     Raises `GoJsonError`, for a syntax error before any other.
     """
-    text = content.decode(errors="replace")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    if start == len(text):
-        raise GoJsonError("EOF")
-    try:
-        value, _ = json.JSONDecoder(parse_constant=_refuse_constant, strict=True).raw_decode(text, start)
-    except json.JSONDecodeError as error:
-        raise GoJsonError(_syntax_error(text, error)) from None
-    except _ConstantError as error:
-        raise GoJsonError(f"invalid character {_quoted(str(error)[0])} looking for beginning of value") from None
-    except RecursionError:
-        raise GoJsonError("exceeded max depth") from None
+    value, _ = first_value(content)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise GoJsonError(f"json: cannot unmarshal {_kind(value)} into Go value of type {shape.package}.{shape.name}")
     return _struct(value, shape, "")
+
+
+def first_value(content: bytes) -> tuple[Any, str]:
+    """Read the first JSON value of `content`; gives it and the text after it. Raises `GoJsonError`."""
+    text = content.decode(errors="replace")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    if start == len(text):
+        raise GoJsonError("EOF")
+    try:
+        value, end = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole).raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise GoJsonError(_syntax_error(text, error)) from None
+    except _ConstantError as error:
+        raise GoJsonError(_constant_error(str(error))) from None
+    except RecursionError:
+        raise GoJsonError("exceeded max depth") from None
+    return value, text[end:]
 
 
 class _ConstantError(Exception):
@@ -64,6 +70,17 @@ class _ConstantError(Exception):
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _ConstantError(name)
+
+
+def _constant_error(name: str) -> str:
+    if name.startswith("-"):
+        return f"invalid character {_quoted(name[1])} in numeric literal"
+    return f"invalid character {_quoted(name[0])} looking for beginning of value"
+
+
+def _whole(digits: str) -> int | float:
+    """Read a whole number; one that no type of Go holds may lose its last digits."""
+    return int(digits) if len(digits) < 400 else float(digits)
 
 
 def _struct(value: dict[str, Any], shape: Shape, path: str) -> dict[str, Any]:

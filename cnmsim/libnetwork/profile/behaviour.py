@@ -7,7 +7,21 @@ save those that set it, agree.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
+
+
+@frozen(kw_only=True)
+class BodyStructs:
+    """Go's names of the structs that request bodies are read into, with their package: errors about a body name them."""
+
+    container_create: str = "container.CreateRequest"
+    network_create: str = "network.CreateRequest"
+    #: The embedded struct that holds all of it but the name; "" for none.
+    network_create_embeds: str = ""
+    network_connect: str = "network.ConnectRequest"
+    network_disconnect: str = "network.DisconnectRequest"
+    exec_create: str = "container.ExecCreateRequest"
+    exec_start: str = "container.ExecStartRequest"
 
 
 @frozen(kw_only=True)
@@ -236,8 +250,8 @@ class Profile:
     swarm_ipv4_is_required: bool
 
     # ---- shapes of the API
-    #: Go's name of the struct that a container's create body is read into; errors about the body name it.
-    create_body_struct: str = "CreateRequest"
+    #: The names of the structs that bodies are read into.
+    body_structs: BodyStructs = field(factory=BodyStructs)
     #: An absent `PortBindings` becomes `{}` instead of `null`, and an empty list of bindings one ephemeral binding.
     create_fills_maps: bool = False
     #: What older API versions showed besides is gone (top-level addresses, `Bridge`, `OnBuild`, `from` of events),

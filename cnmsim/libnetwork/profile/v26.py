@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnmsim.libnetwork.profile.behaviour import Profile
+from cnmsim.libnetwork.profile.behaviour import BodyStructs, Profile
 
 V26 = Profile(
     version="26.1.5",
@@ -158,7 +158,15 @@ V26 = Profile(
     stack_passes_driver_opts=False,
     stack_schema_default="3.12",
     swarm_ipv4_is_required=False,
-    create_body_struct="ContainerConfigWrapper",
+    body_structs=BodyStructs(
+        container_create="runconfig.ContainerConfigWrapper",
+        network_create="types.NetworkCreateRequest",
+        network_create_embeds="NetworkCreate",
+        network_connect="types.NetworkConnect",
+        network_disconnect="types.NetworkDisconnect",
+        exec_create="types.ExecConfig",
+        exec_start="types.ExecStartCheck",
+    ),
     endpoint_fields=(
         "IPAMConfig",
         "Links",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from cnmsim.libnetwork.profile.behaviour import BodyStructs
 from cnmsim.libnetwork.profile.v26 import V26
 
 V28 = evolve(
@@ -117,7 +118,13 @@ V28 = evolve(
     stack_passes_driver_opts=True,
     stack_schema_default="3.13",
     swarm_ipv4_is_required=True,
-    create_body_struct="CreateRequest",
+    body_structs=BodyStructs(
+        network_create_embeds="CreateOptions",
+        network_connect="network.ConnectOptions",
+        network_disconnect="network.DisconnectOptions",
+        exec_create="container.ExecOptions",
+        exec_start="container.ExecStartOptions",
+    ),
     endpoint_fields=(
         "IPAMConfig",
         "Links",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from cnmsim.libnetwork.profile.behaviour import BodyStructs
 from cnmsim.libnetwork.profile.v28 import V28
 
 V29 = evolve(
@@ -72,6 +73,7 @@ V29 = evolve(
     networkdb_acknowledges_by_time=True,
     enforcer_counts_completed_tasks=False,
     image_pull_error_is_reported=True,
+    body_structs=BodyStructs(),
     create_fills_maps=True,
     inspect_is_slim=True,
     endpoint_fields=(

@@ -5,7 +5,7 @@ Services are in `convert_service`, specs of tasks in `convert_task`; what stands
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -184,28 +184,28 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
 
 
 def network_spec_from_api(create: Mapping[str, Any]) -> NetworkSpec:
-    """Read the body of `POST /networks/create` for a network of the cluster."""
-    ipam = create.get("IPAM")
-    config_from = create.get("ConfigFrom") or {}
+    """Read the decoded body of `POST /networks/create` for a network of the cluster."""
+    ipam, config_from = create["IPAM"], create["ConfigFrom"]
     return NetworkSpec(
-        annotations=Annotations(create.get("Name") or "", dict(create.get("Labels") or {})),
-        driver=Driver(create.get("Driver") or "", create.get("Options")),
-        ipv6_enabled=bool(create.get("EnableIPv6")),
-        internal=bool(create.get("Internal")),
-        attachable=bool(create.get("Attachable")),
-        ingress=bool(create.get("Ingress")),
+        annotations=_annotations(create),
+        driver=Driver(create["Driver"], create["Options"]),
+        ipv6_enabled=bool(create["EnableIPv6"]),
+        internal=create["Internal"],
+        attachable=create["Attachable"],
+        ingress=create["Ingress"],
         ipam=None if ipam is None else _ipam_from_api(ipam),
-        config_from=config_from.get("Network") or "",
+        config_from="" if config_from is None else config_from["Network"],
     )
+
+
+def _annotations(spec: Mapping[str, Any]) -> Annotations:
+    return Annotations(spec["Name"], dict(spec["Labels"] or {}))
 
 
 def _ipam_from_api(ipam: Mapping[str, Any]) -> IpamOptions:
     return IpamOptions(
-        Driver(ipam.get("Driver") or "default", ipam.get("Options")),
-        tuple(
-            IpamConfig(each.get("Subnet") or "", each.get("IPRange") or "", each.get("Gateway") or "")
-            for each in ipam.get("Config") or ()
-        ),
+        Driver(ipam["Driver"] or "default", ipam["Options"]),
+        tuple(IpamConfig(each["Subnet"], each["IPRange"], each["Gateway"]) for each in ipam["Config"]),
     )
 
 
@@ -266,8 +266,8 @@ def _tls_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[str,
 
 
 def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
-    """Read a node's spec. Raises `InvalidParameter` in the daemon's words."""
-    role, availability = spec.get("Role") or "", spec.get("Availability") or ""
+    """Read a node's decoded spec. Raises `InvalidParameter` in the daemon's words."""
+    role, availability = spec["Role"], spec["Availability"]
     try:
         desired_role = NodeRole(role.lower())
     except ValueError:
@@ -277,9 +277,7 @@ def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
     except ValueError:
         raise InvalidParameter(f'invalid Availability: "{availability}"') from None
     # The API knows nothing of membership: a node whose spec somebody has written is listed as pending from then on.
-    return NodeSpec(
-        Annotations(spec.get("Name") or "", dict(spec.get("Labels") or {})), desired_role, Membership.PENDING, chosen
-    )
+    return NodeSpec(_annotations(spec), desired_role, Membership.PENDING, chosen)
 
 
 # ---- secrets and configs
@@ -315,31 +313,14 @@ def config_to_api(config: Config) -> dict[str, Any]:
 
 
 def secret_spec_from_api(spec: Mapping[str, Any]) -> SecretSpec:
-    """Read a secret's spec. Raises `ValueError` if its content is not base64."""
-    annotations = Annotations(_text(spec.get("Name")), dict(spec.get("Labels") or {}))
-    data = b64decode(spec.get("Data") or "", validate=True)
-    return SecretSpec(annotations, data, driver_from_api(spec.get("Driver")), driver_from_api(spec.get("Templating")))
+    """Read a secret's decoded spec, with its content in bytes."""
+    driver, templating = driver_from_api(spec["Driver"]), driver_from_api(spec["Templating"])
+    return SecretSpec(_annotations(spec), spec["Data"], driver, templating)
 
 
 def config_spec_from_api(spec: Mapping[str, Any]) -> ConfigSpec:
-    """Read a config's spec. Raises `ValueError` if its content is not base64."""
-    annotations = Annotations(_text(spec.get("Name")), dict(spec.get("Labels") or {}))
-    data = b64decode(spec.get("Data") or "", validate=True)
-    return ConfigSpec(annotations, data, driver_from_api(spec.get("Templating")))
-
-
-def _text(value: Any) -> str:
-    """Give a text, "" for none. Raises `TypeError` for what is no text."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    return value or ""
-
-
-def _number(value: Any) -> int | None:
-    """Give a whole number or `None`. Raises `TypeError` for anything else."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"{value!r} is no whole number")
-    return value
+    """Read a config's decoded spec, with its content in bytes."""
+    return ConfigSpec(_annotations(spec), spec["Data"], driver_from_api(spec["Templating"]))
 
 
 # ---- the cluster
@@ -385,31 +366,26 @@ def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
 
 
 def cluster_spec_from_api(spec: Mapping[str, Any], current: ClusterSpec | None = None) -> ClusterSpec:
-    """Read a cluster's settings; what is empty stays as in `current`, or at its default."""
+    """Read a cluster's decoded settings; what is empty stays as in `current`, or at its default."""
     base = current or ClusterSpec()
-    orchestration, raft = spec.get("Orchestration") or {}, spec.get("Raft") or {}
-    dispatcher, ca = spec.get("Dispatcher") or {}, spec.get("CAConfig") or {}
-    history, snapshots = (
-        _number(orchestration.get("TaskHistoryRetentionLimit")),
-        _number(raft.get("KeepOldSnapshots")),
-    )
+    raft, ca = spec["Raft"], spec["CAConfig"]
+    history, snapshots = spec["Orchestration"]["TaskHistoryRetentionLimit"], raft["KeepOldSnapshots"]
     return evolve(
         base,
         annotations=Annotations(
-            spec.get("Name") or base.annotations.name, dict(spec.get("Labels") or base.annotations.labels)
+            spec["Name"] or base.annotations.name, dict(spec["Labels"] or base.annotations.labels)
         ),
         task_history_retention_limit=base.task_history_retention_limit if history is None else history,
-        snapshot_interval=_number(raft.get("SnapshotInterval")) or base.snapshot_interval,
+        snapshot_interval=raft["SnapshotInterval"] or base.snapshot_interval,
         keep_old_snapshots=base.keep_old_snapshots if snapshots is None else snapshots,
-        log_entries_for_slow_followers=_number(raft.get("LogEntriesForSlowFollowers"))
-        or base.log_entries_for_slow_followers,
-        heartbeat_tick=_number(raft.get("HeartbeatTick")) or base.heartbeat_tick,
-        election_tick=_number(raft.get("ElectionTick")) or base.election_tick,
-        heartbeat_period_ns=_number(dispatcher.get("HeartbeatPeriod")) or base.heartbeat_period_ns,
-        node_cert_expiry_ns=_number(ca.get("NodeCertExpiry")) or base.node_cert_expiry_ns,
-        external_cas=(*base.external_cas, *(ca.get("ExternalCAs") or ())),
-        signing_ca_cert=ca.get("SigningCACert") or base.signing_ca_cert,
-        signing_ca_key=ca.get("SigningCAKey") or base.signing_ca_key,
-        force_rotate=_number(ca.get("ForceRotate")) or 0,
-        auto_lock_managers=bool((spec.get("EncryptionConfig") or {}).get("AutoLockManagers")),
+        log_entries_for_slow_followers=raft["LogEntriesForSlowFollowers"] or base.log_entries_for_slow_followers,
+        heartbeat_tick=raft["HeartbeatTick"] or base.heartbeat_tick,
+        election_tick=raft["ElectionTick"] or base.election_tick,
+        heartbeat_period_ns=spec["Dispatcher"]["HeartbeatPeriod"] or base.heartbeat_period_ns,
+        node_cert_expiry_ns=ca["NodeCertExpiry"] or base.node_cert_expiry_ns,
+        external_cas=(*base.external_cas, *(ca["ExternalCAs"] or ())),
+        signing_ca_cert=ca["SigningCACert"] or base.signing_ca_cert,
+        signing_ca_key=ca["SigningCAKey"] or base.signing_ca_key,
+        force_rotate=ca["ForceRotate"],
+        auto_lock_managers=spec["EncryptionConfig"]["AutoLockManagers"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,48 +15,42 @@ _PROPAGATIONS = {"rprivate", "private", "rshared", "shared", "rslave", "slave"}
 
 
 def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> ContainerSpec:
-    """Read `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` in the daemon's words."""
-    health = spec.get("Healthcheck")
-    dns = spec.get("DNSConfig")
+    """Read a decoded `TaskTemplate.ContainerSpec`. Raises `InvalidParameter` in the daemon's words."""
+    dns = spec["DNSConfig"]
     return ContainerSpec(
-        image=spec.get("Image") or "",
-        labels=spec.get("Labels"),
-        command=texts(spec.get("Command")),
-        args=texts(spec.get("Args")),
-        hostname=spec.get("Hostname") or "",
-        env=texts(spec.get("Env")),
-        dir=spec.get("Dir") or "",
-        user=spec.get("User") or "",
-        groups=texts(spec.get("Groups")),
-        privileges=_privileges(spec.get("Privileges")),
-        init=spec.get("Init"),
-        stop_signal=spec.get("StopSignal") or "",
-        tty=bool(spec.get("TTY")),
-        open_stdin=bool(spec.get("OpenStdin")),
-        read_only=bool(spec.get("ReadOnly")),
-        mounts=tuple(_mount(each) for each in spec.get("Mounts") or ()),
-        stop_grace_period_ns=spec.get("StopGracePeriod"),
-        healthcheck=None if health is None else _health(health),
-        hosts=texts(spec.get("Hosts")),
-        dns_config=None if dns is None else omit_empty(*((key, dns.get(key)) for key in _DNS_FIELDS)),
-        secrets=tuple(_secret(each) for each in spec.get("Secrets") or ()),
-        configs=tuple(_config(each) for each in spec.get("Configs") or ()),
-        isolation=_isolation(spec.get("Isolation") or ""),
-        sysctls=spec.get("Sysctls"),
-        capability_add=texts(spec.get("CapabilityAdd")),
-        capability_drop=texts(spec.get("CapabilityDrop")),
-        ulimits=tuple({key: each.get(key) for key in ("Name", "Hard", "Soft")} for each in spec.get("Ulimits") or ()),
-        oom_score_adj=spec.get("OomScoreAdj") or 0,
+        image=spec["Image"],
+        labels=spec["Labels"],
+        command=texts(spec["Command"]),
+        args=texts(spec["Args"]),
+        hostname=spec["Hostname"],
+        env=texts(spec["Env"]),
+        dir=spec["Dir"],
+        user=spec["User"],
+        groups=texts(spec["Groups"]),
+        privileges=_privileges(spec["Privileges"]),
+        init=spec["Init"],
+        stop_signal=spec["StopSignal"],
+        tty=spec["TTY"],
+        open_stdin=spec["OpenStdin"],
+        read_only=spec["ReadOnly"],
+        mounts=tuple(_mount(each) for each in spec["Mounts"] or ()),
+        stop_grace_period_ns=spec["StopGracePeriod"],
+        healthcheck=spec["Healthcheck"],
+        hosts=texts(spec["Hosts"]),
+        dns_config=None if dns is None else omit_empty(*((key, dns[key]) for key in _DNS_FIELDS)),
+        secrets=tuple(_secret(each) for each in spec["Secrets"] or ()),
+        configs=tuple(_config(each) for each in spec["Configs"] or ()),
+        isolation=_isolation(spec["Isolation"]),
+        sysctls=spec["Sysctls"],
+        capability_add=texts(spec["CapabilityAdd"]),
+        capability_drop=texts(spec["CapabilityDrop"]),
+        ulimits=tuple(spec["Ulimits"] or ()),
+        oom_score_adj=spec["OomScoreAdj"],
         pids_limit=pids_limit,
     )
 
 
 _DNS_FIELDS = ("Nameservers", "Search", "Options")
-_HEALTH_FIELDS = ("Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
-
-
-def _health(health: Mapping[str, Any]) -> dict[str, Any]:
-    return omit_empty(*((key, health.get(key)) for key in _HEALTH_FIELDS))
 
 
 def _isolation(name: str) -> str:
@@ -66,24 +61,23 @@ def _isolation(name: str) -> str:
 def _privileges(privileges: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if privileges is None:
         return None
-    credential, selinux = privileges.get("CredentialSpec"), privileges.get("SELinuxContext")
-    if credential is not None:
-        credential = _credential(credential)
-    if selinux is not None:
-        text = {key: selinux.get(key) or "" for key in ("User", "Role", "Type", "Level")}
-        selinux = {"Disable": bool(selinux.get("Disable")), **text}
-    seccomp, apparmor = privileges.get("Seccomp"), privileges.get("AppArmor")
+    credential, seccomp, apparmor = privileges["CredentialSpec"], privileges["Seccomp"], privileges["AppArmor"]
     return {
-        "CredentialSpec": credential,
-        "SELinuxContext": selinux,
-        **pointer("Seccomp", None if seccomp is None else {"Mode": "default", **seccomp}),
+        "CredentialSpec": None if credential is None else _credential(credential),
+        "SELinuxContext": privileges["SELinuxContext"],
+        **pointer("Seccomp", None if seccomp is None else _seccomp(seccomp)),
         **pointer("AppArmor", None if apparmor is None else {"Mode": "default", **apparmor}),
-        "NoNewPrivileges": bool(privileges.get("NoNewPrivileges")),
+        "NoNewPrivileges": privileges["NoNewPrivileges"],
     }
 
 
+def _seccomp(seccomp: Mapping[str, Any]) -> dict[str, Any]:
+    profile = seccomp.get("Profile")
+    return {"Mode": seccomp.get("Mode", "default"), **({"Profile": b64encode(profile).decode()} if profile else {})}
+
+
 def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
-    given = [f'"{key.lower()}"' for key in ("Config", "File", "Registry") if credential.get(key)]
+    given = [f'"{key.lower()}"' for key in ("Config", "File", "Registry") if credential[key]]
     if not given:
         text = 'must either provide "file", "registry", or "config" for credential spec'
         raise InvalidParameter(f"invalid CredentialSpec: {text}")
@@ -94,7 +88,7 @@ def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
     if len(given) > 2:
         text = f"cannot specify both {', '.join(given[:-1])}, and {given[-1]} credential specs"
         raise InvalidParameter(f"invalid CredentialSpec: {text}")
-    return {key: credential.get(key) or "" for key in ("Config", "File", "Registry")}
+    return {key: credential[key] for key in ("Config", "File", "Registry")}
 
 
 def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,26 +123,20 @@ def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
 def _file(target: Mapping[str, Any] | None) -> FileTarget | None:
     if target is None:
         return None
-    return FileTarget(
-        target.get("Name") or "", target.get("UID") or "", target.get("GID") or "", target.get("Mode") or 0
-    )
+    return FileTarget(target["Name"], target["UID"], target["GID"], target["Mode"])
 
 
 def _secret(reference: Mapping[str, Any]) -> SecretReference:
-    return SecretReference(
-        reference.get("SecretID") or "", reference.get("SecretName") or "", _file(reference.get("File"))
-    )
+    return SecretReference(reference["SecretID"], reference["SecretName"], _file(reference["File"]))
 
 
 def _config(reference: Mapping[str, Any]) -> ConfigReference:
-    file, runtime = reference.get("File"), reference.get("Runtime")
+    file, runtime = reference["File"], reference["Runtime"]
     if file is None and runtime is None:
         raise InvalidParameter("invalid Config: either File or Runtime should be set")
     if file is not None and runtime is not None:
         raise InvalidParameter("invalid Config: cannot specify both File and Runtime")
-    return ConfigReference(
-        reference.get("ConfigID") or "", reference.get("ConfigName") or "", _file(file), runtime is not None
-    )
+    return ConfigReference(reference["ConfigID"], reference["ConfigName"], _file(file), runtime is not None)
 
 
 def container_to_api(spec: ContainerSpec) -> dict[str, Any]:

@@ -33,19 +33,18 @@ from cnmsim.swarm.objects.service import (
 
 
 def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> ServiceSpec:
-    """Read a service's spec; one without a name gets `default_name`.
+    """Read a service's decoded spec; one without a name gets `default_name`.
 
     Raises `InvalidParameter` in the daemon's words.
     """
-    endpoint = spec.get("EndpointSpec")
-    template = spec.get("TaskTemplate") or {}
+    endpoint = spec["EndpointSpec"]
     return ServiceSpec(
-        annotations=Annotations(spec.get("Name") or default_name, dict(spec.get("Labels") or {})),
-        task=task_spec_from_api(template),
-        mode=_mode_from_api(spec.get("Mode") or {}),
-        update=_update_from_api(spec.get("UpdateConfig")),
-        rollback=_update_from_api(spec.get("RollbackConfig")),
-        networks=networks_from_api(spec.get("Networks")),
+        annotations=Annotations(spec["Name"] or default_name, dict(spec["Labels"] or {})),
+        task=task_spec_from_api(spec["TaskTemplate"]),
+        mode=_mode_from_api(spec["Mode"]),
+        update=_update_from_api(spec["UpdateConfig"]),
+        rollback=_update_from_api(spec["RollbackConfig"]),
+        networks=networks_from_api(spec["Networks"]),
         endpoint=None if endpoint is None else _endpoint_from_api(endpoint),
     )
 
@@ -53,7 +52,7 @@ def service_spec_from_api(spec: Mapping[str, Any], default_name: str = "") -> Se
 def _update_from_api(config: Mapping[str, Any] | None) -> UpdateConfig | None:
     if config is None:
         return None
-    action, order = config.get("FailureAction") or "pause", config.get("Order") or "stop-first"
+    action, order = config["FailureAction"] or "pause", config["Order"] or "stop-first"
     try:
         failure_action = FailureAction(action)
     except ValueError:
@@ -63,37 +62,36 @@ def _update_from_api(config: Mapping[str, Any] | None) -> UpdateConfig | None:
     except ValueError:
         raise InvalidParameter(f"unrecognized update order {order}") from None
     return UpdateConfig(
-        config.get("Parallelism") or 0,
-        config.get("Delay") or 0,
+        config["Parallelism"],
+        config["Delay"],
         failure_action,
-        config.get("Monitor") or None,
-        config.get("MaxFailureRatio") or 0.0,
+        config["Monitor"] or None,
+        config["MaxFailureRatio"],
         update_order,
     )
 
 
 def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
-    mode = spec.get("Mode") or "vip"
+    mode = spec["Mode"] or "vip"
     if mode not in {"vip", "dnsrr"}:
         raise InvalidParameter(f'invalid resolution mode: "{mode}"')
-    return EndpointSpec(ResolutionMode(mode), tuple(port_from_api(each) for each in spec.get("Ports") or ()))
+    return EndpointSpec(ResolutionMode(mode), tuple(port_from_api(each) for each in spec["Ports"] or ()))
 
 
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
     """Read a port; an unknown protocol or mode is the first there is, as with protobuf."""
-    protocol = (port.get("Protocol") or "").lower()
-    mode = (port.get("PublishMode") or "").lower()
+    protocol, mode = port["Protocol"].lower(), port["PublishMode"].lower()
     return PortConfig(
-        port.get("Name") or "",
+        port["Name"],
         protocol if protocol in {"tcp", "udp", "sctp"} else "tcp",
-        port.get("TargetPort") or 0,
-        port.get("PublishedPort") or 0,
+        port["TargetPort"],
+        port["PublishedPort"],
         PublishMode.HOST if mode == "host" else PublishMode.INGRESS,
     )
 
 
 def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
-    given = [name for name in ("Global", "Replicated", "ReplicatedJob", "GlobalJob") if mode.get(name) is not None]
+    given = [name for name in ("Global", "Replicated", "ReplicatedJob", "GlobalJob") if mode[name] is not None]
     if len(given) > 1:
         raise InvalidParameter("must specify only one service mode")
     if given == ["Global"]:
@@ -102,10 +100,10 @@ def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
         return GlobalJob()
     if given == ["ReplicatedJob"]:
         job = mode["ReplicatedJob"]
-        concurrent = 1 if job.get("MaxConcurrent") is None else job["MaxConcurrent"]
-        total = job.get("TotalCompletions")
+        concurrent = 1 if job["MaxConcurrent"] is None else job["MaxConcurrent"]
+        total = job["TotalCompletions"]
         return ReplicatedJob(concurrent, concurrent if total is None else total)
-    replicas = (mode.get("Replicated") or {}).get("Replicas")
+    replicas = None if mode["Replicated"] is None else mode["Replicated"]["Replicas"]
     return Replicated(1 if replicas is None else replicas)
 
 

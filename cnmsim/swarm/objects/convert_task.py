@@ -16,39 +16,37 @@ from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequiremen
 
 
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
-    """Read a task template. Raises `InvalidParameter` for one without a container, `NotSimulated` for a plugin's."""
-    runtime = template.get("Runtime") or "container"
+    """Read a decoded task template. Raises `InvalidParameter` for one without a container, `NotSimulated` for a plugin's."""
+    runtime = template["Runtime"] or "container"
     if runtime not in {"container", "plugin"}:
         raise InvalidParameter("unsupported runtime")
-    container = template.get("ContainerSpec")
-    if runtime == "plugin" and template.get("PluginSpec") is not None:
+    container = template["ContainerSpec"]
+    if runtime == "plugin" and template["PluginSpec"] is not None:
         raise NotSimulated("services that install plugins are not simulated")
     if runtime == "plugin" or container is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
-    resources = template.get("Resources")
-    limits = (resources or {}).get("Limits") or {}
+    resources = template["Resources"]
+    limits = None if resources is None else resources["Limits"]
     return TaskSpec(
-        container=container_from_api(container, limits.get("Pids") or 0),
+        container=container_from_api(container, 0 if limits is None else limits["Pids"]),
         resources=_requirements_from_api(resources),
-        restart=_restart_from_api(template.get("RestartPolicy")),
-        placement=_placement_from_api(template.get("Placement")),
-        networks=networks_from_api(template.get("Networks")),
-        log_driver=driver_from_api(template.get("LogDriver")),
-        force_update=template.get("ForceUpdate") or 0,
+        restart=_restart_from_api(template["RestartPolicy"]),
+        placement=_placement_from_api(template["Placement"]),
+        networks=networks_from_api(template["Networks"]),
+        log_driver=driver_from_api(template["LogDriver"]),
+        force_update=template["ForceUpdate"],
     )
 
 
 def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
     """Read a driver."""
-    return None if driver is None else Driver(driver.get("Name") or "", driver.get("Options"))
+    return None if driver is None else Driver(driver["Name"], driver["Options"])
 
 
 def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
     """Read what networks are to be attached to."""
     return tuple(
-        NetworkAttachmentConfig(
-            each.get("Target") or "", texts(each.get("Aliases")), driver_opts=each.get("DriverOpts")
-        )
+        NetworkAttachmentConfig(each["Target"], texts(each["Aliases"]), driver_opts=each["DriverOpts"])
         for each in networks or ()
     )
 
@@ -56,50 +54,46 @@ def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
 def _requirements_from_api(resources: Mapping[str, Any] | None) -> ResourceRequirements | None:
     if resources is None:
         return None
-    limits, reservations = resources.get("Limits"), resources.get("Reservations")
-    swap = resources.get("SwapBytes")
-    if swap is not None and not (limits or {}).get("MemoryBytes"):
+    limits, reservations, swap = resources["Limits"], resources["Reservations"], resources["SwapBytes"]
+    if swap is not None and (limits is None or not limits["MemoryBytes"]):
         raise InvalidParameter("memory swap provided, but no memory-limit was set")
     return ResourceRequirements(
-        None if limits is None else Resources(limits.get("NanoCPUs") or 0, limits.get("MemoryBytes") or 0),
-        None if reservations is None else resources_from_api(reservations),
+        None if limits is None else Resources(limits["NanoCPUs"], limits["MemoryBytes"]),
+        None if reservations is None else _resources_from_api(reservations),
         swap,
-        resources.get("MemorySwappiness"),
+        resources["MemorySwappiness"],
     )
 
 
-def resources_from_api(resources: Mapping[str, Any]) -> Resources:
+def _resources_from_api(resources: Mapping[str, Any]) -> Resources:
     """Read resources with the user-defined ones."""
-    generic: list[tuple[str, int | str]] = []
-    for each in resources.get("GenericResources") or ():
-        spec = each.get("DiscreteResourceSpec") or each.get("NamedResourceSpec") or {}
-        generic.append((spec.get("Kind") or "", spec.get("Value") or 0))
-    return Resources(resources.get("NanoCPUs") or 0, resources.get("MemoryBytes") or 0, tuple(generic))
+    specs = (
+        each["DiscreteResourceSpec"] or each["NamedResourceSpec"] for each in resources["GenericResources"] or ()
+    )
+    generic = tuple((spec["Kind"], spec["Value"]) for spec in specs if spec is not None)
+    return Resources(resources["NanoCPUs"], resources["MemoryBytes"], generic)
 
 
 def _restart_from_api(policy: Mapping[str, Any] | None) -> RestartPolicy | None:
     if policy is None:
         return None
-    condition = policy.get("Condition") or "any"
+    condition = policy["Condition"] or "any"
     try:
         chosen = RestartCondition(condition)
     except ValueError:
         raise InvalidParameter(f'invalid RestartCondition: "{condition}"') from None
-    return RestartPolicy(chosen, policy.get("Delay"), policy.get("MaxAttempts") or 0, policy.get("Window"))
+    return RestartPolicy(chosen, policy["Delay"], policy["MaxAttempts"] or 0, policy["Window"])
 
 
 def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None:
     if placement is None:
         return None
-    spreads = (each.get("Spread") for each in placement.get("Preferences") or ())
+    spreads = (each["Spread"] for each in placement["Preferences"] or ())
     return Placement(
-        texts(placement.get("Constraints")),
-        tuple(spread.get("SpreadDescriptor") or "" for spread in spreads if spread is not None),
-        placement.get("MaxReplicas") or 0,
-        tuple(
-            Platform(each.get("Architecture") or "", each.get("OS") or "")
-            for each in placement.get("Platforms") or ()
-        ),
+        texts(placement["Constraints"]),
+        tuple(spread["SpreadDescriptor"] for spread in spreads if spread is not None),
+        placement["MaxReplicas"],
+        tuple(Platform(each["Architecture"], each["OS"]) for each in placement["Platforms"] or ()),
     )
 
 
