@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,25 +64,21 @@ def docker_socket(request: pytest.FixtureRequest, cnmsim_engine: str) -> Generat
 def docker_client(docker_socket: Path, cnmsim_engine: str) -> Generator[Any, None, None]:
     """Give a docker-py client of the engine at `docker_socket`.
 
-    On a real engine, the containers and networks that came while the test ran are removed after it. The test is skipped where docker-py
-    is not installed.
+    On a real engine, what this client created is removed after the test: containers with their anonymous volumes, networks, services,
+    secrets and configs; nothing else is touched. The test is skipped where docker-py is not installed.
     """
     docker = pytest.importorskip("docker")
+    from cnmsim.testing.created import Created
+
     client = docker.DockerClient(base_url=f"unix://{docker_socket}", version="auto")
     try:
-        before = _held(client) if cnmsim_engine == _REAL else {}
+        created = Created(client) if cnmsim_engine == _REAL else None
         yield client
-        if cnmsim_engine == _REAL:
-            for identity, thing in _held(client).items():
-                if identity not in before:
-                    thing.remove(**({"force": True} if hasattr(thing, "image") else {}))
+        left = created.remove() if created is not None else []
+        if left:
+            warnings.warn(f"left on the real engine: {'; '.join(left)}", stacklevel=2)
     finally:
         client.close()
-
-
-def _held(client: Any) -> dict[str, Any]:
-    """List containers before networks, as they are to be removed in this order."""
-    return {each.id: each for each in (*client.containers.list(all=True), *client.networks.list())}
 
 
 def _real_socket() -> Path:
