@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2s
 from random import Random
 from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
@@ -51,13 +52,14 @@ class SocketTable:
     """All sockets of a namespace."""
 
     __slots__ = (
-        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_udp", "_udp_connected", "tcp_ports",
+        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_udp", "_udp_connected", "tcp_ports",
         "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._random: Random | None = None
+        self._secret = b""
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
         self._udp: dict[_Binding, list[UdpSocket]] = {}
@@ -68,10 +70,21 @@ class SocketTable:
 
     @property
     def random(self) -> Random:
-        """What ephemeral ports and sequence numbers are drawn from."""
+        """What ephemeral ports are drawn from."""
         if self._random is None:  # it takes room, and few namespaces need one
             self._random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
         return self._random
+
+    def initial_sequence(self, local: Address, local_port: int, remote: Address, remote_port: int) -> int:
+        """Give the sequence number a connection begins with: one port after the other begins anywhere, the same one further on.
+
+        So a peer in TIME-WAIT can tell a new connection from an old segment (RFC 6528; net/core/secure_seq.c: a clock of 64 ns ticks).
+        """
+        if not self._secret:
+            self._secret = self._namespace.clock.stream(f"{self._namespace.name}/sequence").randbytes(16)
+        ends = local + remote + local_port.to_bytes(2) + remote_port.to_bytes(2)
+        offset = int.from_bytes(blake2s(ends, key=self._secret, digest_size=4).digest())
+        return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     # --- packets in ---
 

@@ -71,7 +71,7 @@ class TcpSender(ABC):
         self.error: OSError | None = None
         self.on_change: Callable[[], None] = _nothing
         self.mss = mtu - _HEADERS[self.family]
-        self._iss = namespace.sockets.random.getrandbits(32)
+        self._iss = namespace.sockets.initial_sequence(local, local_port, remote, remote_port)
         self._irs = 0
         self._snd_una = self._snd_nxt = self._snd_max = 0
         self._snd_window = 0
