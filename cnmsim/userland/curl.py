@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -182,15 +183,26 @@ class _Transfer:
         )
 
     def _bind(self, socket: TcpSocket) -> None:
-        where = self.options.get("interface")
-        if where is None:
+        where, ports = self.options.get("interface"), self.options.get("local-port")
+        address = bytes(4 if socket.family == 4 else 16)
+        if where is not None:
+            try:
+                address = parse_ip(where)
+            except ValueError:
+                socket.bind_device(where)
+                if ports is None:
+                    return
+        elif ports is None:
             return
-        try:
-            address = parse_ip(where)
-        except ValueError:
-            socket.bind_device(where)
-        else:
-            socket.bind((address, 0))
+        first, _, last = (ports or "0").partition("-")
+        for port in range(int(first), int(last or first) + 1):
+            try:
+                socket.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and port < int(last or first):
+                    continue
+                raise _CurlError(45, f"bind failed with errno {error.errno}: {strerror(error)}") from None
+            return
 
     async def _exchange(self, socket: TcpSocket, stream: Stream) -> bytes:
         head, body = self._request()
