@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +19,6 @@ EXAMPLES = HERE.parent / "examples" / "pains"
 PAGES = HERE / "gallery"
 #: Lines of a walk that a page shows.
 _LINES = 24
-#: Rows of the list of pains that have no page, and why.
-WITHOUT = {
-    37: "the engine simulated here leaves no VXLAN device behind that a second start could stumble over",
-    42: "IPVS reuses connections as conn_reuse_mode 0 does; its cost under load has no model, as programs take no time",
-}
 
 
 def examples() -> list[Path]:
@@ -56,7 +52,7 @@ def play(module: ModuleType) -> tuple[Any, str, Any]:
         lab.settle()
         after = module.ask(lab)
     source = inspect.getsource(module.fix)
-    body = "\n".join(line for line in source.splitlines() if '"""' not in line)
+    body = re.sub(r'    """.*?"""\n', "", source, count=1, flags=re.DOTALL).rstrip()
     return answer, f"{inspect.getdoc(module.fix)}\n\n```python\n{body}\n```", after
 
 
@@ -81,7 +77,7 @@ def page(path: Path) -> str:
 
 def _excerpt(walk: str) -> list[str]:
     """Give the head of a walk and, of the rest, what comes after the questions for names, up to a page's worth of its end."""
-    lines = [line for line in walk.splitlines() if not line.startswith(("FIX: ", "NOTE: "))]
+    lines = re.sub(r"(?m)^(FIX|NOTE): .*\n?(    .*\n?)*", "", walk).splitlines()
     begin = next((number for number, line in enumerate(lines) if line.startswith("── ")), 0)
     asking = [
         number
@@ -104,7 +100,6 @@ def index(pages: dict[Path, str]) -> str:
         f"| [{path.name[:2]}]({path.stem}.md) | {text.splitlines()[0].partition('. ')[2]} |"
         for path, text in pages.items()
     ]
-    absent = [f"- Row {number}: {why}." for number, why in WITHOUT.items()]
     return "\n".join(
         [
             "# What people suffer from",
@@ -115,10 +110,6 @@ def index(pages: dict[Path, str]) -> str:
             "| | |",
             "| --- | --- |",
             *rows,
-            "",
-            "Not here:",
-            "",
-            *absent,
             "",
         ]
     )

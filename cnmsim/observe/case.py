@@ -123,7 +123,15 @@ def destination_of(hop: Hop) -> str:
 
 def port_of(hop: Hop) -> int:
     """Give the destination port of a hop, 0 if it has none."""
-    text = hop.addresses.partition(" > ")[2]
+    return _port(hop.addresses.partition(" > ")[2])
+
+
+def source_port_of(hop: Hop) -> int:
+    """Give the source port of a hop, 0 if it has none."""
+    return _port(hop.addresses.partition(" > ")[0])
+
+
+def _port(text: str) -> int:
     port = text.rpartition("]:")[2] if text.startswith("[") else text.partition(":")[2]
     return int(port) if port.isdigit() else 0
 

@@ -15,6 +15,7 @@ from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.observe.asking import LabView
 from cnmsim.observe.doctor.ward import Ward
+from cnmsim.observe.leftovers import FILE_EXISTS, leftovers
 from cnmsim.observe.shown import Shown
 
 _Why = Callable[[Ward, "re.Match[str]", str], "tuple[str, str] | None"]
@@ -147,6 +148,14 @@ def _needs_subnet(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, st
     )
 
 
+def _vni_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+    """A node that cannot attach a network's load balancer lets the manager wait, which only says that it waited."""
+    del found, asked
+    for each in leftovers(ward.directory.stations, ward.directory.swarms):
+        return str(each), each.fix
+    return None
+
+
 _WHY: tuple[tuple[str, _Why], ...] = (
     (r":(\d+) failed: port is already allocated", _port_taken),
     (r"failed to bind host port (?:for )?\S*?:(\d+)[:/].*address already in use", _port_taken),
@@ -156,5 +165,6 @@ _WHY: tuple[tuple[str, _Why], ...] = (
     (r"network (\S+) (?:id \S+ )?has active endpoints", _in_use),
     (r"Address already in use", _address_taken),
     (r"to bridge (\S+) failed: exchange full", _bridge_full),
+    (f"{FILE_EXISTS}|attaching to network failed.*deadline exceeded", _vni_taken),
     (r"user (?:specified|configured) .*subnet|user configured subnets", _needs_subnet),
 )

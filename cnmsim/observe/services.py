@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import is_loopback
-from cnmsim.observe.case import Case, address_at, port_of
+from cnmsim.observe.case import Case, address_at, port_of, source_of, source_port_of
 from cnmsim.observe.hops import Hop
+from cnmsim.observe.leftovers import FILE_EXISTS, leftovers
 from cnmsim.observe.swarms import IDLE_S, SwarmView, ports_of, rule_against_managers
 from cnmsim.observe.tunnels import towards, unheard
 from cnmsim.swarm.objects import PublishMode
@@ -36,12 +37,23 @@ def unknown_service(case: Case, name: str) -> Advice | None:
         return _other_network(swarm, source, service, networks)
     running = swarm.running(service)
     if not running:
-        return swarm.why_no_task(service)
+        return why_no_task(case, swarm, service)
     hosts = swarm.hosts_of(service)
     head = (
         f"{source.host} has not heard of service {service.name} on {shared[0]} (its tasks are on {', '.join(hosts)})"
     )
     return unheard(case, source.host, hosts[0], head)
+
+
+def why_no_task(case: Case, swarm: SwarmView, service: Service) -> Advice:
+    """Say why no task of a service runs, with what the task's own error leaves out."""
+    cause, fix = swarm.why_no_task(service)
+    if FILE_EXISTS in cause:
+        networks = swarm.networks_of(service)
+        for each in leftovers(case.directory.stations, [swarm]):
+            if each.network in networks:
+                return f"{cause}: {each}", each.fix
+    return cause, fix
 
 
 def _other_network(swarm: SwarmView, source: Station, service: Service, networks: list[str]) -> Advice:
@@ -84,7 +96,7 @@ def refused_port(case: Case, loss: Hop, host: Station) -> Advice | None:
     head = f"{host.name} answers, but nothing listens on port {port} there"
     running = swarm.hosts_of(service)
     if not running:
-        cause, fix = swarm.why_no_task(service)
+        cause, fix = why_no_task(case, swarm, service)
         return f"{head}: it is published by service {service.name}; {cause}", fix
     if any(each.published_port == port and each.publish_mode is PublishMode.HOST for each in ports_of(service)):
         where = ", ".join(running)
@@ -120,7 +132,7 @@ def no_destination(case: Case, loss: Hop) -> Advice | None:
     if running:
         host = case.directory.at(loss.place)
         return unheard(case, host.host if host else case.source.host, running[0], begin)
-    cause, fix = swarm.why_no_task(service)
+    cause, fix = why_no_task(case, swarm, service)
     return f"{begin}; {cause}", fix
 
 
@@ -155,14 +167,27 @@ def _service_of(case: Case, loss: Hop) -> Service | None:
 def service_remarks(case: Case) -> list[str]:
     """Tell what an engineer should know of a service that answered."""
     swarm, address = towards(case), case.outcome.address
+    kept = [_kept(case, hop) for hop in case.knocking if hop.decision.endswith("vs.conn_reuse_mode = 0")]
     service = swarm.service_of_address(address) if swarm is not None and address is not None else None
     if swarm is None or service is None:
-        return []
+        return kept
     count = swarm.backends(case.source.host, service)
     return [
         f"{case.address} is the virtual address of service {service.name}, balanced over {count} "  # noqa: ISC004
-        f"task{'s' * (count != 1)}; a connection idle for {IDLE_S} s is forgotten"
+        f"task{'s' * (count != 1)}; a connection idle for {IDLE_S} s is forgotten",
+        *kept,
     ]
+
+
+def _kept(case: Case, hop: Hop) -> str:
+    """Tell of a connection that was not balanced (net/netfilter/ipvs/ip_vs_core.c, is_new_conn_expected)."""
+    port = source_port_of(hop)
+    task = case.station(case.taken.place) if case.taken is not None else None
+    to = task.name if task is not None else "the task it had before"
+    return (
+        f"{hop.place} does not balance this connection: it sends port {port} of {source_of(hop)} to {to} for 120 s after the last "  # noqa: ISC004
+        f"connection from that port was closed ({hop.decision}, which Docker sets)"
+    )
 
 
 def down_remarks(case: Case) -> list[str]:

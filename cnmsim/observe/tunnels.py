@@ -13,7 +13,7 @@ from attrs import frozen
 
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe.case import Case, address_at, destination_of
+from cnmsim.observe.case import Case, address_at, destination_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station
 from cnmsim.observe.swarms import SwarmView, rule_against_gossip
@@ -102,6 +102,8 @@ def advice_in_tunnel(case: Case, loss: Hop) -> Advice | None:
             f"{begin} is dropped on {loss.place}{by}: {loss.what}",
             f"let gossip (port 7946) and ESP pass between the nodes, so that {loss.place} has the keys of its peers",
         )
+    if loss.reason is DropReason.TUNNEL_ENDPOINT_MISMATCH:
+        return _other_source(case, begin, loss, tunnel)
     if loss.reason is DropReason.PORT_CLOSED:
         return (
             f"{begin} finds nobody on {loss.place}: no device takes UDP port {tunnel.port} there",
@@ -129,6 +131,30 @@ def _filtered(begin: str, by: str, loss: Hop, tunnel: Tunnel) -> Advice:
         f"{begin} is dropped on {loss.place}{by}{more}",
         f"let it pass on {loss.place}: iptables -I {chain} {tunnel.match} -j ACCEPT",
     )
+
+
+def _other_source(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
+    """Explain a frame from another address than its sender's data path address (Linux drivers/net/vxlan, vxlan_snoop)."""
+    receiver = overlay_of(loss.place)[0] or loss.place
+    found = re.search(r"dst (\S+)", loss.decision)
+    wanted = found.group(1) if found else "another address"
+    used, peer = source_of(tunnel.entrance), destination_of(tunnel.entrance)
+    sender = overlay_of(tunnel.entrance.place)[0]
+    cause = (
+        f"{begin} is dropped by {receiver}: it comes from {used}, and {receiver} takes frames of that MAC from {wanted} only, the data "  # noqa: ISC004
+        f"path address with which {sender} joined; routes choose the outer source address, and {sender}'s route to {peer} chooses {used}"
+    )
+    way = next(
+        (
+            hop.decision
+            for hop in case.hops
+            if hop.step is Step.ROUTED and hop.place == sender and destination_of(hop) == peer
+        ),
+        "",
+    )
+    via = re.search(r"(?:via \S+ )?dev \S+", way)
+    fix = f"on {sender}: ip route replace {peer} {via.group(0)} src {wanted}" if via else f"join {sender} again"
+    return cause, f"{fix}; or have {sender} join with --data-path-addr {used}"
 
 
 def _too_long(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:

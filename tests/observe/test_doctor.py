@@ -197,6 +197,17 @@ def _blocked(rule: str) -> Build:
     return build
 
 
+def stray_tunnel(ill: bool) -> Lab:
+    lab = _swarm()
+    engine = lab.host("node1").docker
+    assert engine is not None
+    engine.networks.create("app", driver="overlay", attachable=True)
+    engine.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True)
+    vni = 4097 if ill else 77
+    assert lab.host("node2").exec(f"ip link add old type vxlan id {vni} dstport 4789 dev eth0").succeeded
+    return lab
+
+
 def esp(ill: bool) -> Lab:
     lab = _swarm()
     engine = lab.host("node1").docker
@@ -251,6 +262,7 @@ def tunnel_mtu(ill: bool) -> Lab:
         (_blocked("-p udp --dport 7946"), "port-blocked", Severity.ERROR, "node1 to node2", "UDP port 7946"),
         (_blocked("-p tcp --dport 7946"), "port-blocked", Severity.ERROR, "node1 to node2", "TCP port 7946"),
         (_blocked("-p tcp --dport 2377"), "port-blocked", Severity.ERROR, "node1 to node2", "TCP port 2377"),
+        (stray_tunnel, "vni-taken", Severity.ERROR, "node2", "device old of node2 has VNI 4097, which is that of network app"),
         (esp, "port-blocked", Severity.ERROR, "node3", "ESP (IP protocol 50)"),
         (tunnel_mtu, "mtu", Severity.ERROR, "node1: network app", "its MTU is 1450 and its tunnel adds 50 bytes"),
     ],

@@ -111,3 +111,18 @@ def test_a_bridge_without_a_free_port_takes_no_container_and_nothing_is_left(rel
     assert lab.explain_error(error).cause.startswith("br-app of node1 has 1,023 ports")
     host.exec("ip link del tap7")
     docker.containers.get("web").start()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_device_that_has_the_vni(release: str) -> None:
+    lab, docker = _lab(release)
+    docker.swarm.init(advertise_addr="10.0.0.15")
+    docker.networks.create("app", driver="overlay", attachable=True)
+    assert lab.host("node1").exec("ip link add old type vxlan id 4097 dstport 4789 dev eth0").succeeded
+    error = _error(lambda: docker.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True))
+    said = lab.explain_error(error)
+    assert "attaching to network failed" in said.message
+    assert said.cause == "device old of node1 has VNI 4097, which is that of network app"
+    assert said.fix == "on node1: ip link del old"
+    assert lab.host("node1").exec("ip link del old").succeeded
+    docker.containers.run("alpine", "sleep 1d", name="c2", network="app", detach=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BALANCED = frozenset({6, 17})
 _ICMP = frozenset({1, 58})
+#: States of a connection both ends have closed.
+_OVER = frozenset({IpvsState.TIME_WAIT, IpvsState.CLOSE})
 
 
 class Hooks:
@@ -47,10 +49,13 @@ class Hooks:
             return True
         key = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
         connection = self._connections.of_request(key)
-        if connection is not None and protocol == 6 and packet.tcp_flags & TCP_SYN and self._begins_anew(connection):
-            if self._end(connection, packet):
+        if connection is not None and protocol == 6 and packet.tcp_flags & TCP_SYN:
+            if not self._begins_anew(connection):
+                self._tell_of_reuse(connection, packet)
+            elif self._end(connection, packet):
                 return False
-            connection = None
+            else:
+                connection = None
         if connection is not None and not connection.destination.is_available:
             if not self._ipvs.switch("expire_nodest_conn"):
                 self._drop_orphan(packet, connection)
@@ -172,9 +177,18 @@ class Hooks:
             return True
         mode = self._ipvs.switch("conn_reuse_mode")
         return bool(mode) and (
-            connection.state in (IpvsState.TIME_WAIT, IpvsState.CLOSE)
+            connection.state in _OVER
             or (mode & 2 != 0 and connection.state is IpvsState.FIN_WAIT and not connection.sees_replies)
         )
+
+    def _tell_of_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
+        """Note that a new connection from a port goes where the last one from it went."""
+        if self._namespace.clock.context is not None and connection.state in _OVER:
+            kept = endpoint_text(connection.real, connection.real_port)
+            self._namespace.report(
+                Step.NOTE, f"IPVS stays with {kept}, which had a connection from this port before", packet,
+                decision=f"{PREFIX}conn_reuse_mode = 0",
+            )  # fmt: skip
 
     def _end(self, connection: IpvsConnection, packet: Packet) -> bool:
         """End a connection so that its packet begins another. `True`: conntrack holds the old way, so it is dropped."""

@@ -24,6 +24,7 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     ports.proxied,
     clusters.quorum,
     clusters.overlay_subnets,
+    clusters.stray_tunnels,
     clusters.single_points,
     clusters.node_ports,
 )

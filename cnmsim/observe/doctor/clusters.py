@@ -15,6 +15,7 @@ from cnmsim.observe.asking import ask
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Ward
 from cnmsim.observe.hops import Hop
+from cnmsim.observe.leftovers import leftovers
 from cnmsim.observe.stations import Station
 from cnmsim.observe.swarms import SwarmView
 from cnmsim.observe.target import Target
@@ -95,6 +96,16 @@ def _same_as_host(ward: Ward, network: str, subnet: str, members: list[Station])
                         "themselves, and all else there, for neighbours in the network",
                         "make it with another --subnet, or init the swarm with --default-addr-pool",
                     )  # fmt: skip
+
+
+def stray_tunnels(ward: Ward) -> Iterator[Fault]:
+    """Find VXLAN devices of nodes that keep an overlay network from coming up there."""
+    for each in leftovers(ward.directory.stations, ward.directory.swarms):
+        yield Fault(
+            Severity.ERROR, "vni-taken", each.host,
+            f"{each}: no container there can join {each.network} (error creating vxlan interface: file exists)",
+            each.fix,
+        )  # fmt: skip
 
 
 # ---- ports between nodes
