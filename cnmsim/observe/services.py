@@ -185,7 +185,7 @@ def _kept(case: Case, hop: Hop) -> str:
     task = case.station(case.taken.place) if case.taken is not None else None
     to = task.name if task is not None else "the task it had before"
     return (
-        f"{hop.place} does not balance this connection: it sends port {port} of {source_of(hop)} to {to} for 120 s after the last "  # noqa: ISC004
+        f"{hop.place} does not balance this connection: it sends port {port} of {source_of(hop)} to {to} for 120 s after the last "
         f"connection from that port was closed ({hop.decision}, which Docker sets)"
     )
 

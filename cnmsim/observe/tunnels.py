@@ -141,7 +141,7 @@ def _other_source(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     used, peer = source_of(tunnel.entrance), destination_of(tunnel.entrance)
     sender = overlay_of(tunnel.entrance.place)[0]
     cause = (
-        f"{begin} is dropped by {receiver}: it comes from {used}, and {receiver} takes frames of that MAC from {wanted} only, the data "  # noqa: ISC004
+        f"{begin} is dropped by {receiver}: it comes from {used}, and {receiver} takes frames of that MAC from {wanted} only, the data "
         f"path address with which {sender} joined; routes choose the outer source address, and {sender}'s route to {peer} chooses {used}"
     )
     way = next(

@@ -28,5 +28,9 @@ def fix(lab):
     lab.host("node2").exec("ip link del vx-001001-old")
 
 
-SAYS = ("error creating vxlan interface: file exists", "device vx-001001-old of node2 has VNI 4097", "ip link del vx-001001-old")
+SAYS = (
+    "error creating vxlan interface: file exists",
+    "device vx-001001-old of node2 has VNI 4097",
+    "ip link del vx-001001-old",
+)
 THEN = ("yes, answered",)

@@ -27,5 +27,9 @@ def ask(lab):
     return lab.explain("c1", "c2")
 
 
-SAYS = ("no, timeout", "it comes from 10.2.0.12, and node1 takes frames of that MAC from 10.3.0.12 only", "src 10.3.0.12")
+SAYS = (
+    "no, timeout",
+    "it comes from 10.2.0.12, and node1 takes frames of that MAC from 10.3.0.12 only",
+    "src 10.3.0.12",
+)
 THEN = ("yes, answered",)

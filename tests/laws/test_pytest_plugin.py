@@ -93,9 +93,7 @@ def test_on_a_shared_engine_only_what_the_client_created_is_removed(tmp_path):
     lab = Lab()
     lab.add_host("docker", "10.0.0.15/24", docker=True)
     with lab.serve() as sockets:
-        done = pytest_run(
-            tmp_path, "--real-engine", "-W", "error", text=SHARED, engine=f"unix://{sockets['docker']}"
-        )
+        done = pytest_run(tmp_path, "--real-engine", "-W", "error", text=SHARED, engine=f"unix://{sockets['docker']}")
     assert "2 passed" in done.stdout, done.stdout
     held = lab.host("docker").docker
     assert [each.name for each in held.containers.list(all=True)] == ["neighbour"]

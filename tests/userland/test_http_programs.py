@@ -29,8 +29,11 @@ OUTPUTS = [
         "200:10.0.0.2:26",
     ),
     ("host", "curl -s --local-port 40000-40001 -o /dev/null -w %{local_port} http://10.0.0.2/", "40000"),
-    ("host", "curl -s --local-port 40000 --interface 10.0.0.1 -o /dev/null -w %{local_ip}:%{local_port} http://10.0.0.2/",
-     "10.0.0.1:40000"),
+    (
+        "host",
+        "curl -s --local-port 40000 --interface 10.0.0.1 -o /dev/null -w %{local_ip}:%{local_port} http://10.0.0.2/",
+        "10.0.0.1:40000",
+    ),
     ("host", "curl -s --resolve x:80:10.0.0.2 http://x/", "hello from the web server\n"),
 ]
 
