@@ -149,7 +149,7 @@ def _needs_subnet(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, st
 
 
 def _vni_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    """A node that cannot attach a network's load balancer lets the manager wait, which only says that it waited."""
+    """Name the device that has the VNI. Of an attachment that is refused on a node, its manager only says that it waited."""
     del found, asked
     for each in leftovers(ward.directory.stations, ward.directory.swarms):
         return str(each), each.fix
