@@ -44,7 +44,7 @@ class Created:
         return left
 
     def _remove(self, kind: str, identity: str, end: float) -> str:
-        from docker.errors import APIError, NotFound
+        from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
 
         options = {"force": True, "v": True} if kind == "containers" else {}
         while True:
