@@ -23,7 +23,7 @@ _REMEMBERED = 64
 #: networks, as swarms make and remove them; and the engine's own state in its swarm.
 _QUESTION = re.compile(
     r"GET (/containers/json|/containers/[^/]+/(json|logs|top)|/exec/[^/]+/json"
-    r"|/(tasks|services|nodes|networks)(/[^/]+)?|/(services|tasks)/[^/]+/logs|/info)\Z"
+    r"|/(tasks|services|nodes|networks)(/[^/]+)?|/(services|tasks)/[^/]+/logs|/swarm|/info)\Z"
 )
 _TRIAL = re.compile(r"POST /containers/[^/]+/exec\Z")
 _PART_OF_TRIAL = re.compile(r"POST /exec/[^/]+/(start|resize)\Z")

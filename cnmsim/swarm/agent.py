@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
@@ -17,7 +17,7 @@ from cnmsim.kernel.task import Future, Queue, Task, sleep, wait_for
 from cnmsim.swarm.dispatcher.messages import SessionMessage
 from cnmsim.swarm.exec import Executor
 from cnmsim.swarm.logbroker import LogMessage, LogSubscription, Publication
-from cnmsim.swarm.objects import EncryptionKey, Node, TaskStatus
+from cnmsim.swarm.objects import EncryptionKey, Node, NodeDescription, TaskStatus, TlsInfo
 from cnmsim.swarm.rpc import Client, RpcError, Stream
 from cnmsim.swarm.worker import Worker
 
@@ -33,7 +33,7 @@ class Agent:
     """The agent of one node.
 
     `connect` gives a connection to some manager, `on_session_message` hears what managers tell of the cluster once the executor
-    has taken note of it. `error` is why there is no session now, or "".
+    has taken note of it; `tls_info` tells of the node's identity. `error` is why there is no session now, or "".
     """
 
     clock: Clock
@@ -41,6 +41,7 @@ class Agent:
     executor: Executor = field(repr=False)
     connect: Callable[[], Coroutine[Any, Any, Client]] = field(repr=False)
     on_session_message: Callable[[SessionMessage], None] = field(repr=False)
+    tls_info: Callable[[], TlsInfo | None] = field(default=lambda: None, repr=False)
     error: str = ""
     worker: Worker = field(init=False, repr=False)
     _task: Task[None] | None = field(default=None, init=False, repr=False)
@@ -124,7 +125,7 @@ class Agent:
     async def _session(self, client: Client) -> None:
         self._client = client
         messages: Queue[SessionMessage] = Queue(self.clock)
-        session = client.stream("dispatcher.session", self.executor.describe(), messages.put)
+        session = client.stream("dispatcher.session", self._describe(), messages.put)
         first = await _first(self.clock, messages, session)
         self._session_id, self.error = first.session_id, ""
         await self._take(first)
@@ -153,6 +154,9 @@ class Agent:
             subscriptions.close()
             self._follow_no_logs()
         raise error if isinstance(error, CnmsimError) else RpcError("session closed")
+
+    def _describe(self) -> NodeDescription:
+        return evolve(self.executor.describe(), tls_info=self.tls_info())
 
     async def _heartbeats(self, client: Client) -> None:
         while True:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from random import Random
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.swarm import x509
 from cnmsim.swarm.identity import parse_join_token
 
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"
@@ -22,7 +23,10 @@ BACKDATE_S = 3600.0
 
 @frozen
 class Certificate:
-    """An X.509 identity as the cluster's authority issues it. Times are seconds since 1970."""
+    """An X.509 identity as the cluster's authority issues it. Times are seconds since 1970.
+
+    While the authority is replaced, what the new one issues is good for who knows only the old one, too: `cross_signer_digest`.
+    """
 
     node_id: str
     role: str
@@ -31,6 +35,9 @@ class Certificate:
     serial: int
     not_before_s: float
     not_after_s: float
+    issuer_subject: bytes = b""
+    issuer_public_key: bytes = b""
+    cross_signer_digest: str = ""
 
     @property
     def subject(self) -> str:
@@ -49,26 +56,55 @@ class Certificate:
 
 @frozen
 class RootCa:
-    """The authority of one cluster, known by the SHA-256 of its certificate, in hexadecimal."""
+    """The authority of one cluster, known by the SHA-256 of its certificate, in hexadecimal.
+
+    `pem` is the certificate, "" where there is no package that makes one; `subject` and `public_key` are those in it, in DER.
+    """
 
     digest: str
+    pem: str = field(default="", repr=False)
+    subject: bytes = field(default=b"", repr=False)
+    public_key: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def create(cls, random: Random) -> RootCa:
-        """Make the authority of a new cluster."""
-        return cls(f"{random.getrandbits(256):064x}")
+    def create(cls, random: Random, wall_s: float = 0.0) -> RootCa:
+        """Make the authority of a new cluster, at `wall_s` seconds since 1970."""
+        seed = random.getrandbits(256)
+        if not x509.is_available():
+            return cls(f"{seed:064x}")
+        made = x509.root_certificate(seed, wall_s)
+        return cls(made.digest, made.pem, made.subject, made.public_key)
 
     def issue(
-        self, random: Random, node_id: str, role: str, organization: str, wall_s: float, expiry_s: float
+        self,
+        random: Random,
+        node_id: str,
+        role: str,
+        organization: str,
+        wall_s: float,
+        expiry_s: float,
+        cross_signer_digest: str = "",
     ) -> Certificate:
         """Issue a certificate that is valid from an hour ago until `expiry_s` seconds after `wall_s`."""
         return Certificate(
-            node_id, role, organization, self.digest, random.getrandbits(159), wall_s - BACKDATE_S, wall_s + expiry_s
+            node_id,
+            role,
+            organization,
+            self.digest,
+            random.getrandbits(159),
+            wall_s - BACKDATE_S,
+            wall_s + expiry_s,
+            self.subject,
+            self.public_key,
+            cross_signer_digest,
         )
 
     def trusts(self, certificate: Certificate, wall_s: float) -> bool:
-        """Tell whether it issued a certificate and the certificate is in its time."""
-        return certificate.issuer_digest == self.digest and certificate.is_valid_at(wall_s)
+        """Tell whether it issued a certificate, or vouches for who did, and the certificate is in its time."""
+        return self.digest in (
+            certificate.issuer_digest,
+            certificate.cross_signer_digest,
+        ) and certificate.is_valid_at(wall_s)
 
 
 def token_digest(token: str) -> str:

@@ -16,8 +16,19 @@ from cnmsim.swarm.errors import RpcInvalidArgument, RpcPermissionDenied
 from cnmsim.swarm.identity import new_id
 from cnmsim.swarm.objects import Availability, Node, NodeRole, NodeSpec
 from cnmsim.swarm.objects import Certificate as NodeCertificate
+from cnmsim.swarm.objects import RootCa as StoredRoot
 from cnmsim.swarm.rpc import Peer
 from cnmsim.swarm.store import Store
+
+
+def stored_root(root: RootCa) -> StoredRoot:
+    """Give what the store keeps of an authority."""
+    return StoredRoot(root.pem, root.digest, issuer_subject=root.subject, issuer_public_key=root.public_key)
+
+
+def authority(stored: StoredRoot) -> RootCa:
+    """Give the authority that the store knows."""
+    return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key)
 
 
 @frozen
@@ -35,7 +46,11 @@ class CaService:
     clock: Clock
     random: Random = field(repr=False)
     store: Store = field(repr=False)
-    root: RootCa
+
+    @property
+    def root(self) -> RootCa:
+        """Whom the nodes of the cluster trust."""
+        return authority(self.store.cluster.root_ca)
 
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
         """Give a certificate. Raises `RpcInvalidArgument` for a wrong token, `RpcPermissionDenied` for a node that was removed."""
@@ -72,4 +87,9 @@ class CaService:
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
         expiry_s = cluster.spec.node_cert_expiry_ns / NS
-        return self.root.issue(self.random, node_id, unit, cluster.id, self.clock.wall_s, expiry_s)
+        root, cross_signer = cluster.root_ca, ""
+        if root.rotation is not None:
+            root, cross_signer = root.rotation, root.digest
+        return authority(root).issue(
+            self.random, node_id, unit, cluster.id, self.clock.wall_s, expiry_s, cross_signer
+        )

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from random import Random
 
+from attrs import evolve
+
 from cnmsim.swarm.ca import RootCa
+from cnmsim.swarm.caservice import stored_root
 from cnmsim.swarm.identity import join_token, new_id, new_unlock_key
 from cnmsim.swarm.objects import (
     Annotations,
@@ -24,7 +27,6 @@ from cnmsim.swarm.objects import (
     NodeRole,
     NodeSpec,
 )
-from cnmsim.swarm.objects import RootCa as RootCaObject
 from cnmsim.swarm.store import Store
 
 INGRESS_NAME = "ingress"
@@ -49,8 +51,8 @@ def found_cluster(
     cluster = Cluster(
         new_id(random),
         spec,
-        root_ca=RootCaObject(
-            digest=root.digest,
+        root_ca=evolve(
+            stored_root(root),
             worker_token=join_token(random, root.digest),
             manager_token=join_token(random, root.digest),
         ),

@@ -25,6 +25,7 @@ from cnmsim.swarm.logbroker import LogBroker
 from cnmsim.swarm.manager import Manager
 from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rolemanager import RoleManager
+from cnmsim.swarm.rootrotation import RootRotator
 from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, ServerStream, Service, split_address
 from cnmsim.swarm.store import Store
 
@@ -82,7 +83,6 @@ class ManagerNode:
     process: Callable[[], Process] = field(repr=False)
     profile: Profile = field(repr=False)
     store: Store = field(repr=False)
-    root: RootCa
     member: Member
     certificate: Callable[[], Certificate] = field(repr=False)
     broker: Broker = field(repr=False)
@@ -95,6 +95,7 @@ class ManagerNode:
     logs: LogBroker = field(init=False, repr=False)
     _server: RpcServer = field(init=False, repr=False)
     _roles: RoleManager = field(init=False, repr=False)
+    _rotation: RootRotator = field(init=False, repr=False)
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
     _led_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
@@ -113,11 +114,12 @@ class ManagerNode:
             self._resign,
             self.on_removed,
         )
-        self.ca = CaService(self.clock, self.random, self.store, self.root)
+        self.ca = CaService(self.clock, self.random, self.store)
         self._roles = RoleManager(self.store, self)
         self.logs = LogBroker(self.store, self.random)
         self.service = self._make_service()
-        self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.root)
+        self._rotation = RootRotator(self.store, self.random)
+        self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.ca.root)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -158,12 +160,14 @@ class ManagerNode:
         self.manager.lead()
         self._members_changed()
         self._roles.begin()
+        self._rotation.begin()
 
     def _propose(self, _changes: object) -> None:
         if not self.raft.has_quorum():
             raise NotLeader
 
     def _resign(self) -> None:
+        self._rotation.end()
         self._roles.end()
         self.manager.resign()
         streams, self._led_streams = self._led_streams, []
@@ -268,7 +272,7 @@ class ManagerNode:
         return client
 
     async def _root_certificate(self, _peer: Peer, _argument: Any) -> RootCa:
-        return self.root
+        return self.ca.root
 
     # --- agents --------------------------------------------------------------------------------------------------
 

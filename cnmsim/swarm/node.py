@@ -20,12 +20,12 @@ from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent import Agent
 from cnmsim.swarm.broker import Broker
 from cnmsim.swarm.ca import MANAGER_ROLE, Certificate, RootCa, token_digest
-from cnmsim.swarm.caservice import CaService, IssueRequest
+from cnmsim.swarm.caservice import CaService, IssueRequest, authority
 from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
 from cnmsim.swarm.exec import Executor
 from cnmsim.swarm.founding import found_cluster
 from cnmsim.swarm.managing import JoinedRaft, JoinRaft, ManagerNode
-from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
+from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole, TlsInfo
 from cnmsim.swarm.raft import Member
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 from cnmsim.swarm.store import Store
@@ -86,6 +86,7 @@ class SwarmNode:
     _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
+    _is_rotating: bool = field(default=False, init=False)
     #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
@@ -95,7 +96,9 @@ class SwarmNode:
         self._broker = Broker(
             self.process, self.random, lambda: self.certificate, lambda: self.root, self._own_manager
         )
-        self.agent = Agent(self.clock, self.random, self.executor, self._broker.connect, self._on_session_message)
+        self.agent = Agent(
+            self.clock, self.random, self.executor, self._broker.connect, self._on_session_message, self._tls_info
+        )
 
     # --- what it is ----------------------------------------------------------------------------------------------
 
@@ -113,6 +116,12 @@ class SwarmNode:
     def error(self) -> str:
         """Why it has no session with a manager, or ""."""
         return self.agent.error
+
+    def _tls_info(self) -> TlsInfo | None:
+        shown, root = self.certificate, self.root
+        if shown is None or root is None:
+            return None
+        return TlsInfo(root.pem, shown.issuer_subject, shown.issuer_public_key, shown.issuer_digest)
 
     async def call(self, method: str, argument: Any) -> Any:
         """Ask a manager something. Raises what it raises, or `RpcError`."""
@@ -227,7 +236,7 @@ class SwarmNode:
 
     def _found(self) -> None:
         config, random = self.config, self.random
-        self.root = RootCa.create(random)
+        self.root = RootCa.create(random, self.clock.wall_s)
         store = Store(self.clock)
         node_id = found_cluster(
             store,
@@ -239,7 +248,7 @@ class SwarmNode:
             data_path_port=config.data_path_port,
             availability=config.availability,
         )
-        ca = CaService(self.clock, random, store, self.root)
+        ca = CaService(self.clock, random, store)
         self.certificate = ca.sign(node_id, NodeRole.MANAGER)
         self._role = NodeRole.MANAGER
         self.data_path_port = config.data_path_port
@@ -247,14 +256,12 @@ class SwarmNode:
         self._manage(store, member, None)
 
     def _manage(self, store: Store, member: Member, joined: JoinedRaft | None) -> None:
-        assert self.root is not None
         managing = ManagerNode(
             self.clock,
             self.random,
             self.process,
             self.profile,
             store,
-            self.root,
             member,
             self._present_certificate,
             self._broker,
@@ -323,7 +330,12 @@ class SwarmNode:
         self.managers = message.managers
         self._broker.set_managers([each.addr for each in message.managers])
         node = message.node
+        if self.root is not None and message.root_ca.digest not in ("", self.root.digest):
+            self.root = authority(message.root_ca)
+            self.clock.call_soon(self.agent.drop_session)
         if node is not None:
+            if node.certificate.state == "rotate" and not self._is_rotating:
+                self._spawn(self._rotate())
             if node.vxlan_udp_port:
                 self.data_path_port = node.vxlan_udp_port
             if node.role is NodeRole.WORKER:
@@ -393,6 +405,15 @@ class SwarmNode:
             if not isinstance(client, LocalClient):
                 client.close()
         self._renewed.notify()
+
+    async def _rotate(self) -> None:
+        """Get an identity that the authority of tomorrow issued, and tell the managers."""
+        self._is_rotating = True
+        try:
+            await self._renew_or_note()
+        finally:
+            self._is_rotating = False
+        self.agent.drop_session()
 
     async def _keep_certificate(self) -> None:
         """Renew the certificate somewhere between a half and four fifths of its life."""

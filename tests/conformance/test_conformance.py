@@ -64,6 +64,7 @@ MULTI_HOST = (
     "stack-more",
     "swarm-autolock",
     "swarm-basics",
+    "swarm-ca",
     "swarm-errors",
     "swarm-inspect",
     "update-failure",

@@ -152,7 +152,7 @@ def test_sessions_tell_of_keys_managers_and_the_node(cluster):
     agent = cluster.agents["node2"]
     message = agent.sessions[-1]
     assert message.node.status.state is NodeState.READY
-    assert message.root_ca_digest == "ab" * 32
+    assert message.root_ca.digest == "ab" * 32
     assert [(key.subsystem, len(key.key)) for key in message.keys] == [(GOSSIP, 16)] * 3 + [(IPSEC, 16)] * 3
     count = len(agent.sessions)
     node = cluster.store.nodes.get(agent.node_id)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from cnmsim.errors import NotSimulated
+from cnmsim.swarm.ca import RootCa as Authority
+from cnmsim.swarm.caservice import stored_root
 from cnmsim.swarm.controlapi.common import Operations, rpc
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
 from cnmsim.swarm.identity import join_token, new_unlock_key, unlock_key_text
-from cnmsim.swarm.objects import Cluster, ClusterSpec
+from cnmsim.swarm.objects import Cluster, ClusterSpec, RootCa
 
 _MIN_CERT_EXPIRY_NS = 3600 * 1_000_000_000
 _DEFAULT_POOL = ("10.0.0.0/8",)
@@ -37,7 +40,7 @@ class ClusterOperations(Operations):
         """Change the settings, and make new join tokens or a new unlock key. Raises a `SwarmError`."""
         _check(spec)
         cluster = self.store.cluster
-        root = cluster.root_ca
+        root = self._root(cluster.root_ca, spec)
         if rotate_worker_token:
             root = evolve(root, worker_token=join_token(self.random, root.digest))
         if rotate_manager_token:
@@ -49,6 +52,15 @@ class ClusterOperations(Operations):
             cluster, meta=evolve(cluster.meta, version=version), spec=spec, root_ca=root, unlock_key=unlock_key
         )
         return _redacted(self.store.update(lambda tx: tx.replace(changed)))
+
+    def _root(self, root: RootCa, spec: ClusterSpec) -> RootCa:
+        """Begin to put another root certificate in the place of this one if the settings ask for it."""
+        if spec.signing_ca_cert or spec.signing_ca_key:
+            raise NotSimulated("root certificates that are brought along are not simulated")
+        if spec.force_rotate == root.last_forced_rotation:
+            return root
+        made = Authority.create(self.random, self.store.clock.wall_s)
+        return evolve(root, rotation=stored_root(made), last_forced_rotation=spec.force_rotate)
 
     def get_unlock_key(self) -> str:
         """Give the key that managers are unlocked with; empty where they lock themselves not."""
@@ -69,7 +81,6 @@ def _redacted(cluster: Cluster) -> Cluster:
     return evolve(
         cluster,
         spec=evolve(cluster.spec, signing_ca_cert="", signing_ca_key=""),
-        root_ca=evolve(cluster.root_ca, ca_key=""),
         unlock_key=b"",
         network_bootstrap_keys=(),
         default_address_pool=_DEFAULT_POOL if has_no_pools else cluster.default_address_pool,

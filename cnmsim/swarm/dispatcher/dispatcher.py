@@ -350,9 +350,7 @@ class Dispatcher:
             return
         cluster = self.store.cluster
         opened.send(
-            SessionMessage(
-                opened.session.id, node, self.managers, cluster.network_bootstrap_keys, cluster.root_ca.digest
-            )
+            SessionMessage(opened.session.id, node, self.managers, cluster.network_bootstrap_keys, cluster.root_ca)
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
-from cnmsim.swarm.objects import Config, EncryptionKey, Node, Secret, Task
+from cnmsim.swarm.objects import Config, EncryptionKey, Node, RootCa, Secret, Task
 
 #: A change of what a node is to do: `update` brings a new or changed object, `remove` takes one away.
 AssignmentChange: TypeAlias = tuple[Literal["update", "remove"], Task | Secret | Config]
@@ -29,7 +29,7 @@ class SessionMessage:
     node: Node | None
     managers: tuple[ManagerPeer, ...]
     keys: tuple[EncryptionKey, ...]
-    root_ca_digest: str = ""
+    root_ca: RootCa = field(factory=RootCa)
 
 
 @frozen(eq=False)

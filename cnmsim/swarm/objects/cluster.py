@@ -42,15 +42,19 @@ class ClusterSpec:
 
 @frozen
 class RootCa:
-    """The root certificate (PEM), its key, the SHA-256 of the certificate (hexadecimal) and the join tokens."""
+    """The root certificate (PEM), the SHA-256 of it (hexadecimal), its subject and key (DER), and the join tokens.
+
+    `rotation` is the certificate that is to take its place, once all nodes have identities that it issued.
+    """
 
     ca_cert: str = ""
-    ca_key: str = ""
     digest: str = ""
     worker_token: str = ""
     manager_token: str = ""
     issuer_subject: bytes = b""
     issuer_public_key: bytes = b""
+    rotation: RootCa | None = None
+    last_forced_rotation: int = 0
 
 
 @frozen(eq=False)

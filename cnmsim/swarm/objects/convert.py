@@ -329,6 +329,7 @@ def config_spec_from_api(spec: Mapping[str, Any]) -> ConfigSpec:
 def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
     """Print the cluster as `docker info` has it."""
     spec, root = cluster.spec, cluster.root_ca
+    issuer = root.rotation or root
     return {
         "ID": cluster.id,
         **meta_to_api(cluster.meta.version, cluster.meta.created_ns, cluster.meta.updated_ns),
@@ -351,8 +352,8 @@ def cluster_to_api(cluster: Cluster) -> dict[str, Any]:
             "TaskDefaults": {},
             "EncryptionConfig": {"AutoLockManagers": spec.auto_lock_managers},
         },
-        "TLSInfo": _tls_to_api(root.ca_cert, root.issuer_subject, root.issuer_public_key),
-        "RootRotationInProgress": False,
+        "TLSInfo": _tls_to_api(root.ca_cert, issuer.issuer_subject, issuer.issuer_public_key),
+        "RootRotationInProgress": root.rotation is not None,
         "DefaultAddrPool": list(cluster.default_address_pool or ()) or None,
         "SubnetSize": cluster.subnet_size,
         "DataPathPort": cluster.vxlan_udp_port,

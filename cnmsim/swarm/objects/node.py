@@ -29,11 +29,12 @@ class EngineDescription:
 
 @frozen
 class TlsInfo:
-    """The root certificate a node trusts (PEM), and the issuer of its own."""
+    """The root certificate a node trusts (PEM), and the issuer of its own: subject and key in DER, SHA-256 of its PEM."""
 
     trust_root: str = ""
     issuer_subject: bytes = b""
     issuer_public_key: bytes = b""
+    issuer_digest: str = ""
 
 
 @frozen

@@ -1,0 +1,75 @@
+"""The root certificate of a swarm as X.509, for who looks at it: `docker swarm ca`, the TLS info of nodes, the digest in join tokens.
+
+It is made with the `cryptography` package where that is installed; nothing in a lab depends on it. Source: moby/swarmkit
+`ca/certificates.go` (CreateRootCA), cfssl `initca`; RFC 5280.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import sha256
+from importlib.util import find_spec
+
+from attrs import frozen
+
+ROOT_NAME = "swarm-ca"
+_EXPIRY = timedelta(seconds=630_720_000)
+_BACKDATE = timedelta(minutes=5)
+_SERIAL_BITS = 159
+#: The order of the curve P-256 (FIPS 186-5).
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+@frozen
+class RootCertificate:
+    """A self-signed certificate in PEM, and its subject and public key in DER."""
+
+    pem: str
+    subject: bytes
+    public_key: bytes
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the PEM text, in hexadecimal: what join tokens name the authority by."""
+        return sha256(self.pem.encode()).hexdigest()
+
+
+@cache
+def is_available() -> bool:
+    """Tell whether the `cryptography` package is installed."""
+    return find_spec("cryptography") is not None
+
+
+def root_certificate(seed: int, wall_s: float) -> RootCertificate:
+    """Make a root certificate with the key that a drawn number makes, valid for 20 years from `wall_s` (seconds since 1970)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = ec.derive_private_key(seed % (_ORDER - 1) + 1, ec.SECP256R1())
+    # Go writes such a name as a PrintableString, and people compare the issuer's DER.
+    printable = x509.name._ASN1Type.PrintableString
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ROOT_NAME, _type=printable)])
+    serial = int(sha256(b"%d" % seed).hexdigest(), 16) >> (256 - _SERIAL_BITS) | 1
+    begins = datetime.fromtimestamp(wall_s, UTC).replace(second=0, microsecond=0) - _BACKDATE
+    usage = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+         "encipher_only", "decipher_only"),
+        False,
+    )  # fmt: skip
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), serial)
+        .not_valid_before(begins)
+        .not_valid_after(begins + _EXPIRY)
+        .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+    )
+    return RootCertificate(
+        certificate.public_bytes(Encoding.PEM).decode(),
+        name.public_bytes(),
+        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
