@@ -49,6 +49,7 @@ PHYSICAL = (
 MULTI_HOST = (
     "ingress-plumbing",
     "managers",
+    "nodes-availability",
     "overlay-attachable",
     "overlay-networks",
     "overlay-services-dns",
