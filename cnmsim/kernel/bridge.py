@@ -263,7 +263,7 @@ class Bridge(Device):
         """Give the MAC a translated packet goes to: the neighbour's if it stays on this bridge, else our own."""
         namespace = self.namespace
         assert namespace is not None
-        route = namespace.routes(packet.family).lookup(packet.dst)
+        route = namespace.find_route(packet.dst, src=packet.src, indev=self, mark=packet.mark)
         if route is not None and route.device is self and not namespace.is_local(packet.dst):
             known = namespace.neighbours.known_mac(self, route.gateway or packet.dst)
             if known is not None:

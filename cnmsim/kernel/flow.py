@@ -196,7 +196,7 @@ class Flow:
         if outdev is None:
             return
         self._neighbours = self._namespace.neighbours
-        route = self._namespace.routes(packet.family).lookup(packet.dst)
+        route = self._namespace.find_route(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
         self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
         self._hop = (outdev, packet.nexthop or packet.dst)
         self._link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)

@@ -22,6 +22,7 @@ from cnmsim.kernel.address import (
     multicast_mac,
 )
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
 from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
 from cnmsim.kernel.netfilter import Hook
@@ -30,6 +31,7 @@ from cnmsim.kernel.pathmtu import UNKNOWN
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
+    from cnmsim.kernel.fibrules import FibRule
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.route import Route
 
@@ -48,13 +50,17 @@ _ROUTE_DROPS = {
 
 @frozen
 class Decision:
-    """What routing says of a packet that starts here: device, next hop (`None`: the destination), source, MTU."""
+    """What routing says of a packet that starts here: device, next hop (`None`: the destination), source, MTU.
+
+    `rule` led to the table of the route, where it is not one that every namespace has.
+    """
 
     outdev: Device
     gateway: Address | None
     src: Address
     route: Route
     mtu: int
+    rule: FibRule | None = None
 
 
 class IpLayer:
@@ -67,7 +73,7 @@ class IpLayer:
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._identification: int | None = None
-        self._decisions: dict[tuple[Address, Address | None, Device | None], Decision] = {}
+        self._decisions: dict[tuple[Address, Address | None, Device | None, int], Decision] = {}
         self._decisions_at = -1
         # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
@@ -95,7 +101,8 @@ class IpLayer:
             self._inputs.clear()
             self._inputs_at = namespace.generation
         key = (packet.src, packet.dst, device)
-        is_ours = self._inputs.get(key)
+        # With policy routing a packet's mark, too, may decide whether its source is believed.
+        is_ours = self._inputs.get(key) if namespace.rules4 is None else None
         if is_ours is None:
             if self._is_martian(packet, device):
                 return
@@ -141,7 +148,11 @@ class IpLayer:
         )
         if not mode:
             return False
-        back = namespace.routes4.lookup(packet.src)
+        counts = "1" in (
+            namespace.sysctl_get("net.ipv4.conf.all.src_valid_mark"),
+            namespace.sysctl_device(device, 4, "src_valid_mark"),
+        )
+        back = namespace.find_route(packet.src, src=packet.dst, mark=packet.mark if counts else 0)
         if back is not None and (mode == 2 or back.device is device):
             return False
         namespace.drop(
@@ -208,7 +219,7 @@ class IpLayer:
         if family == 4 and not namespace.forwards4:
             namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv4.ip_forward = 0")
             return
-        route = namespace.routes(family).lookup(packet.dst)
+        route = namespace.find_route(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
         if route is None or route.kind != "unicast":
             self._no_way(packet, route)
             return
@@ -233,8 +244,9 @@ class IpLayer:
         packet.nexthop = route.gateway or packet.dst
         if namespace.clock.context is not None:
             namespace.report(
-                Step.ROUTED, f"forwarded to {outdev.name}", packet, device=outdev.name, decision=str(route)
-            )
+                Step.ROUTED, f"forwarded to {outdev.name}", packet,
+                device=outdev.name, decision=decision_text(route, self._rule_for(packet)),
+            )  # fmt: skip
         netfilter = namespace.netfilter
         if netfilter.is_active and not (
             netfilter.run(Hook.FORWARD, packet) and netfilter.run(Hook.POSTROUTING, packet)
@@ -242,14 +254,21 @@ class IpLayer:
             return
         self._finish(packet)
 
+    def _rule_for(self, packet: Packet) -> FibRule | None:
+        return self._namespace.route_rule(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
+
     def _no_way(self, packet: Packet, route: Route | None) -> None:
         namespace = self._namespace
         family = packet.family
+        rule = self._rule_for(packet)
         if route is None:
-            namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(packet.dst)}")
+            if rule is not None and rule.action != "lookup":
+                namespace.drop(packet, DropReason.UNREACHABLE_ROUTE, decision=decision_text(None, rule))
+            else:
+                namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(packet.dst)}")
             self.icmp.send_error(packet, UNREACHABLE if family == 4 else UNREACHABLE6, 0)
             return
-        namespace.drop(packet, _ROUTE_DROPS[route.kind], decision=str(route))
+        namespace.drop(packet, _ROUTE_DROPS[route.kind], decision=decision_text(route, rule))
         if route.kind == "unreachable":
             self.icmp.send_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 0)))
         elif route.kind == "prohibit":
@@ -274,21 +293,20 @@ class IpLayer:
         Raises `OSError`: ENETUNREACH without a route (or a source), EHOSTUNREACH, EACCES or EINVAL for unreachable,
         prohibit and blackhole routes, EADDRNOTAVAIL for a source this namespace does not have.
         """
-        del mark  # routing by mark needs policy rules, which no Docker version sets in these namespaces
         namespace = self._namespace
         generation = namespace.generation
         if generation != self._decisions_at:
             self._decisions.clear()
             self._decisions_at = generation
-        key = (dst, src, outdev)
+        key = (dst, src, outdev, mark)
         decision = self._decisions.get(key)
         if decision is None:
-            decision = self._decide(dst, src, outdev)
+            decision = self._decide(dst, src, outdev, mark)
             if namespace.path_mtu.to(dst) == UNKNOWN:  # what was learnt expires, so it is asked each time
                 self._decisions[key] = decision
         return decision
 
-    def _decide(self, dst: Address, src: Address | None, outdev: Device | None) -> Decision:
+    def _decide(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> Decision:
         namespace = self._namespace
         family = 6 if len(dst) == 16 else 4
         if src is not None and not namespace.has_address(src) and not is_loopback(src):
@@ -299,7 +317,7 @@ class IpLayer:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
             return Decision(lo, None, src or dst, namespace.local_route(dst), lo.mtu)
         if is_multicast(dst) or dst == IPV4_BROADCAST:
-            route = namespace.routes(family).lookup(dst, outdev)
+            route = namespace.find_route(dst, outdev, src=src, mark=mark)
             device = outdev or (route.device if route is not None else None)
             if device is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
@@ -309,7 +327,7 @@ class IpLayer:
             return Decision(device, None, chosen, route or namespace.link_route(dst, device), device.mtu)
         if is_link_local(dst) and family == 6 and outdev is None:
             outdev = namespace.link_local_device()
-        route = namespace.routes(family).lookup(dst, outdev)
+        route = namespace.find_route(dst, outdev, src=src, mark=mark)
         if route is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
         if route.kind != "unicast":
@@ -322,7 +340,8 @@ class IpLayer:
             number = errno.ENETUNREACH if family == 4 else errno.EADDRNOTAVAIL
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
         mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
-        return Decision(device, route.gateway, chosen, route, mtu)
+        rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
+        return Decision(device, route.gateway, chosen, route, mtu, rule)
 
     def send(
         self,
@@ -373,7 +392,7 @@ class IpLayer:
         if clock.context is not None:
             namespace.report(
                 Step.ROUTED, f"sent by {decision.outdev.name}", packet,
-                device=decision.outdev.name, decision=str(decision.route),
+                device=decision.outdev.name, decision=decision_text(decision.route, decision.rule),
             )  # fmt: skip
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(Hook.OUTPUT, packet):
@@ -397,7 +416,7 @@ class IpLayer:
         namespace = self._namespace
         src = packet.src if namespace.has_address(packet.src) or is_loopback(packet.src) else None
         try:
-            decision = self.route_output(packet.dst, src)
+            decision = self.route_output(packet.dst, src, mark=packet.mark)
         except OSError as error:
             namespace.drop(packet, DropReason.NO_ROUTE, f"after translation: {error.strerror}")
             return False

@@ -143,7 +143,7 @@ class IpvlanPort:
         if any(own.address == packet.dst for own in lower.addresses):
             packet.outdev, packet.nexthop = namespace.loopback, packet.dst
         else:
-            route = namespace.routes(packet.family).lookup(packet.dst, lower)
+            route = namespace.find_route(packet.dst, lower, src=packet.src)
             if route is None and packet.family == 4:
                 # With a device given and no route out of it, IPv4 takes the destination to be on the link.
                 route = namespace.link_route(packet.dst, lower)

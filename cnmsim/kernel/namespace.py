@@ -18,6 +18,7 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.fibrules import FibRule, FibRules
 from cnmsim.kernel.flow import FlowCache
 from cnmsim.kernel.ip import IpLayer
 from cnmsim.kernel.ipvs import Ipvs
@@ -46,7 +47,7 @@ class NetworkNamespace:
         "_broadcasts", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
         "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
-        "path_mtu", "reroute", "route_output", "routes4", "routes6", "send", "sockets",
+        "path_mtu", "reroute", "route_output", "routes4", "routes6", "rules4", "rules6", "send", "sockets",
         "sysctl", "tunnels", "xfrm",
     )  # fmt: skip
 
@@ -57,6 +58,9 @@ class NetworkNamespace:
         self.devices: dict[str, Device] = {}
         self.generation = 0
         self.routes4, self.routes6 = RoutingTable(4, self._stale), RoutingTable(6, self._stale)
+        #: Policy routing, where it is used (`fib_rules` makes it).
+        self.rules4: FibRules | None = None
+        self.rules6: FibRules | None = None
         self.sysctl = Sysctl()
         self.path_mtu = PathMtu(clock, self._stale)
         self.forwards4 = self.forwards6 = False
@@ -94,8 +98,43 @@ class NetworkNamespace:
         return self._ipvs
 
     def routes(self, family: int) -> RoutingTable:
-        """Give the routing table of family 4 or 6."""
+        """Give the main routing table of family 4 or 6."""
         return self.routes4 if family == 4 else self.routes6
+
+    def fib_rules(self, family: int) -> FibRules:
+        """Give the rules that choose a routing table; from then on they are asked."""
+        if family == 4:
+            self.rules4 = self.rules4 or FibRules(self.routes4, self._stale)
+            return self.rules4
+        self.rules6 = self.rules6 or FibRules(self.routes6, self._stale)
+        return self.rules6
+
+    def find_route(
+        self,
+        dst: Address,
+        outdev: Device | None = None,
+        *,
+        src: Address | None = None,
+        indev: Device | None = None,
+        mark: int = 0,
+    ) -> Route | None:
+        """Find the route for a destination that is not our own, only through `outdev` if that is given."""
+        rules, table = (self.rules4, self.routes4) if len(dst) == 4 else (self.rules6, self.routes6)
+        return table.lookup(dst, outdev) if rules is None else rules.find(dst, src, indev, outdev, mark)[0]
+
+    def route_rule(
+        self,
+        dst: Address,
+        outdev: Device | None = None,
+        *,
+        src: Address | None = None,
+        indev: Device | None = None,
+        mark: int = 0,
+    ) -> FibRule | None:
+        """Give the rule that decides where `find_route` looks; `None` if it is one that every namespace has."""
+        rules = self.rules4 if len(dst) == 4 else self.rules6
+        rule = None if rules is None else rules.find(dst, src, indev, outdev, mark)[1]
+        return None if rules is None or rule in rules.usual else rule
 
     # --- devices -------------------------------------------------------------------------------------------------
 
@@ -160,9 +199,15 @@ class NetworkNamespace:
         device.name = name
         self.topology_changed()
 
-    def _take_out(self, device: Device) -> None:
+    def _remove_routes(self, device: Device) -> None:
         for table in (self.routes4, self.routes6):
             table.remove_device(device)
+        for rules in (self.rules4, self.rules6):
+            if rules is not None:
+                rules.remove_device(device)
+
+    def _take_out(self, device: Device) -> None:
+        self._remove_routes(device)
         self.neighbours.remove_device(device)
         device.addresses.clear()
         del self.devices[device.name]
@@ -183,8 +228,7 @@ class NetworkNamespace:
         if device.namespace is not self:
             return
         if not device.is_up:
-            for table in (self.routes4, self.routes6):
-                table.remove_device(device)
+            self._remove_routes(device)
             self.neighbours.remove_device(device)
             device.addresses = [a for a in device.addresses if a.family == 4]
             self._rebuild_local()
@@ -301,6 +345,9 @@ class NetworkNamespace:
         self.generation += 1
         self.routes4.changed()
         self.routes6.changed()
+        for rules in (self.rules4, self.rules6):
+            if rules is not None:
+                rules.forget()
 
     def has_address(self, address: Address) -> bool:
         """Tell whether a device here has exactly this address."""
@@ -322,7 +369,7 @@ class NetworkNamespace:
             return "MULTICAST"
         if len(address) == 4 and (address == b"\xff" * 4 or address in self._broadcasts):
             return "BROADCAST"
-        route = self.routes(6 if len(address) == 16 else 4).lookup(address)
+        route = self.find_route(address)
         if route is not None and route.kind != "unicast":
             return route.kind.upper()
         return "UNICAST"
@@ -348,17 +395,19 @@ class NetworkNamespace:
 
     # --- routes and sysctls --------------------------------------------------------------------------------------
 
-    def add_route(self, route: Route) -> None:
-        """Add a route as `ip route add`. A route without a device takes the one its gateway is reached by.
+    def add_route(self, route: Route, table: RoutingTable | None = None) -> None:
+        """Add a route as `ip route add`, to the main table if none is given.
+
+        A route without a device takes the one its gateway is reached by.
 
         Raises `OSError`: EEXIST, ENETUNREACH if the gateway is not on a link, ENETDOWN if the device is down.
         """
-        table = self.routes(route.prefix.family)
+        table = self.routes(route.prefix.family) if table is None else table
         if route.kind == "unicast":
             if route.device is None:
                 if route.gateway is None:
                     raise OSError(errno.ENODEV, "No such device")
-                via = table.lookup(route.gateway)
+                via = self.find_route(route.gateway)
                 if via is None or via.device is None or via.gateway is not None:
                     raise OSError(errno.ENETUNREACH, "Nexthop has invalid gateway")
                 route = evolve(route, device=via.device)
@@ -372,9 +421,9 @@ class NetworkNamespace:
         table.add(route)
         self.topology_changed()
 
-    def remove_route(self, route: Route) -> None:
-        """Remove a route. Raises `OSError(ESRCH)` if it is not there."""
-        self.routes(route.prefix.family).remove(route)
+    def remove_route(self, route: Route, table: RoutingTable | None = None) -> None:
+        """Remove a route, from the main table if none is given. Raises `OSError(ESRCH)` if it is not there."""
+        (self.routes(route.prefix.family) if table is None else table).remove(route)
         self.topology_changed()
 
     def sysctl_get(self, key: str) -> str:

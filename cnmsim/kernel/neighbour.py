@@ -378,7 +378,7 @@ class NeighbourTable:
         if namespace.is_local(target):
             return target[0] != 127 and not self._ignores_arp(target, sender, device)
         if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
-            route = namespace.routes4.lookup(target)
+            route = namespace.find_route(target, src=sender, indev=device)
             return route is not None and route.device not in (None, device) and sender != target
         return False
 

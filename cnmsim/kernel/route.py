@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Route:
     """One route. `gateway` is `None` for destinations on the link; `device` is `None` for blackhole and its kin.
 
-    `kind` is `unicast`, `blackhole` (silence), `unreachable` (ICMP host unreachable) or `prohibit` (ICMP
-    administratively prohibited); `protocol` who put it there (`kernel`, `boot`, `static`); `mtu` in bytes or `None`.
+    `kind` is `unicast`, `blackhole` (silence), `unreachable` (ICMP host unreachable), `prohibit` (ICMP
+    administratively prohibited) or `throw` (as if the table had no route); `protocol` who put it there (`kernel`, `boot`, `static`); `mtu` in bytes or `None`.
     """
 
     prefix: Prefix
@@ -58,7 +58,7 @@ class Route:
 
 
 class RoutingTable:
-    """The main table of one family; it calls `on_change` after every change."""
+    """One table of one family; it calls `on_change` after every change."""
 
     __slots__ = ("_by_length", "_cache", "_on_change", "_routes", "family")
 
@@ -123,8 +123,8 @@ class RoutingTable:
             pass
         found = None
         for route in self._by_length:
-            if dst in route.prefix and (outdev is None or route.device is outdev):
-                found = route
+            if dst in route.prefix and (outdev is None or route.device is outdev or route.kind == "throw"):
+                found = route if route.kind != "throw" else None
                 break
         if len(self._cache) > 4096:
             self._cache.clear()

@@ -52,7 +52,7 @@ _PER_DEVICE: dict[int, dict[str, str]] = {
     4: {
         "forwarding": "0", "rp_filter": "0", "route_localnet": "0", "proxy_arp": "0", "accept_local": "0",
         "arp_ignore": "0", "arp_announce": "0", "send_redirects": "1", "accept_redirects": "1",
-        "ignore_routes_with_linkdown": "0", "log_martians": "0",
+        "ignore_routes_with_linkdown": "0", "log_martians": "0", "src_valid_mark": "0",
     },
     6: {
         "forwarding": "0", "disable_ipv6": "0", "accept_ra": "1", "accept_dad": "1", "proxy_ndp": "0",

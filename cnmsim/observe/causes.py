@@ -302,8 +302,13 @@ def join_a_network(source: Station) -> str:
 
 
 def _route_says(case: Case, loss: Hop) -> Advice:
+    refusing = re.match(r"ip rule (\d+): ", loss.decision)
+    if refusing is not None:
+        return f"{where_lost(case, loss)}: that rule is meant to refuse", (
+            f"delete it on {loss.place}: ip rule del pref {refusing[1]}"
+        )
     return f"{where_lost(case, loss)}: the route there is meant to refuse", (
-        f"delete it on {loss.place}: ip route del {loss.decision}"
+        f"delete it on {loss.place}: ip route del {loss.decision.partition(', by rule ')[0]}"
     )
 
 

@@ -164,6 +164,8 @@ class Classes:
         addresses = set(station.addresses)
         if addresses & (world.alone | self._fixed[station.host] | self._duplicates) or permanent_neighbours(space):
             return False
+        if space.rules4 is not None or space.rules6 is not None:
+            return False
         gateways: set[bytes] = set()
         for device, _, bridge in ports:
             learnt = bridge.fdb.get(device.mac)
@@ -228,7 +230,7 @@ def _flags(port: Device, bridge: Bridge) -> tuple[bool, ...]:
 
 
 def _leads_to(root: NetworkNamespace, address: bytes, bridge: Bridge) -> bool:
-    route = root.routes(6 if len(address) == 16 else 4).lookup(address)
+    route = root.find_route(address)
     return route is not None and route.device is bridge and route.gateway is None
 
 

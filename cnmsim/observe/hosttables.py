@@ -79,8 +79,13 @@ def read_host(
         if isinstance(device, Bridge)
     }
     world = World(nets)
-    world.is_opaque = root.xfrm is not None or (root._ipvs is not None and bool(root._ipvs.services))
-    world.is_opaque |= root.netfilter.has_other_rules
+    world.is_opaque = (
+        root.xfrm is not None
+        or root.rules4 is not None
+        or root.rules6 is not None
+        or (root._ipvs is not None and bool(root._ipvs.services))
+        or root.netfilter.has_other_rules
+    )
     reader = _Reader(world, members, protocol, port)
     for family in (4, 6):
         for table in root.netfilter.iptables(family).tables.values():

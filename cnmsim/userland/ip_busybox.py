@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.fibrules import MAIN
 from cnmsim.userland.applet import complain, show_usage
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of
@@ -105,7 +106,10 @@ class _Ip(IpProgram):
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
                 "add": changes.neighbour_set, "replace": changes.neighbour_set, "delete": changes.neighbour_delete,
             },
-            "rule": {"list": lambda _: self.rules(), "show": lambda _: self.rules()},
+            "rule": {
+                **dict.fromkeys(("list", "show"), lambda _: changes.rules.show(" ")),
+                "add": changes.rules.add, "delete": changes.rules.delete,
+            },
         }  # fmt: skip
         table = commands.get(name)
         if table is None:
@@ -166,8 +170,19 @@ class _Ip(IpProgram):
         chosen = read_selection(words, self.family)
         families = (self.family,) if self.family else (4, 6) if chosen.table == "all" else (4,)
         for family in families:
-            for route in select_routes(self.namespace, family, chosen):
-                self.process.write(f"{route_text(route, chosen)}\n")
+            for number, route in self._selected(family, chosen):
+                self.process.write(f"{self._route_line(number, route, chosen)}\n")
+
+    def _selected(self, family: int, chosen: Selection) -> list[tuple[int, Route]]:
+        try:
+            return select_routes(self.namespace, family, chosen, self.changes.rules)
+        except FileNotFoundError:  # busybox asks for all tables and shows those of the number
+            return []
+
+    def _route_line(self, number: int, route: Route, chosen: Selection) -> str:
+        names = self.changes.rules.names()
+        is_told = chosen.table == "all" and number != MAIN
+        return route_text(route, chosen, names.get(number, str(number)) if is_told else "")
 
     def _route_get(self, words: Words) -> None:
         text = words.take()
@@ -206,8 +221,8 @@ def _worded(text: str) -> str:
     return text if text.startswith("RTNE") else text[0].lower() + text[1:]
 
 
-def route_text(route: Route, chosen: Selection | None = None) -> str:
-    """Write a route as busybox does, with its double blanks."""
+def route_text(route: Route, chosen: Selection | None = None, table: str = "") -> str:
+    """Write a route as busybox does, with its double blanks; `table` where it is to be told."""
     words = [] if route.kind == "unicast" else [f"{route.kind} "]
     bits = 128 if route.prefix.family == 6 else 32
     if not route.prefix.length:
@@ -218,8 +233,8 @@ def route_text(route: Route, chosen: Selection | None = None) -> str:
         words.append(f"via {format_ip(route.gateway)} ")
     if route.device is not None and not (chosen is not None and chosen.device):
         words.append(f"dev {route.device.name} ")
-    if chosen is not None and chosen.table == "all" and route.kind in ("local", "broadcast"):
-        words.append("table local ")
+    if table:
+        words.append(f"table {table} ")
     if route.scope != "global" and route.prefix.family == 4:
         words.append(f"scope {route.scope} ")
     if route.src is not None:

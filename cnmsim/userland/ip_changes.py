@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device
-from cnmsim.kernel.route import Route
+from cnmsim.kernel.fibrules import LOCAL
+from cnmsim.kernel.route import Route, RoutingTable
 from cnmsim.userland.ip_children import change as change_child
+from cnmsim.userland.ip_rule import IpRules
 from cnmsim.userland.ip_select import Selection, select_addresses, select_routes
 from cnmsim.userland.ip_words import (
     IpFault,
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
-_KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "local", "broadcast", "throw")
+_KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+_OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
 class IpChanges:
@@ -44,6 +47,7 @@ class IpChanges:
         self.process = process
         self.namespace = namespace
         self.family = family
+        self.rules = IpRules(process, namespace, family)
 
     def _require_net_admin(self) -> None:
         self.process.credentials.require_net_admin()
@@ -227,8 +231,13 @@ class IpChanges:
 
     # --- routes --------------------------------------------------------------------------------------------------
 
-    def read_route(self, words: Words) -> Route:
-        """Read `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N]`. Raises `IpFault`."""
+    def read_route(self, words: Words) -> tuple[Route, str]:
+        """Read `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`; the table apart.
+
+        Raises `IpFault`.
+        """
+        if words.first in _OTHER_KINDS:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         kind = words.take() if words.first in _KINDS_OF_ROUTE else "unicast"
         target: str | None = None
         values: dict[str, str] = {}
@@ -272,32 +281,41 @@ class IpChanges:
         scope = values.get("scope") or (
             "link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global"
         )
-        return Route(
+        route = Route(
             prefix, device, gateway, read_integer(values.get("metric", "0")), scope, source,
             values.get("proto", "boot"), kind, read_integer(values["mtu"]) if "mtu" in values else None,
         )  # fmt: skip
+        return route, values.get("table", "")
+
+    def _to_fill(self, words: Words) -> tuple[Route, RoutingTable]:
+        self._require_net_admin()
+        route, table = self.read_route(words)
+        return route, self.rules.table(table, route.prefix.family, may_make=True)
 
     def route_add(self, words: Words) -> None:
         """`route add ROUTE`."""
-        self._require_net_admin()
-        self.namespace.add_route(self.read_route(words))
+        self.namespace.add_route(*self._to_fill(words))
 
     def route_append(self, words: Words) -> None:
         """`route append ROUTE`."""
-        self._require_net_admin()
-        route = self.read_route(words)
+        route, table = self._to_fill(words)
         try:
-            self.namespace.add_route(route)
+            self.namespace.add_route(route, table)
         except FileExistsError:
-            self.namespace.routes(route.prefix.family).add(route, append=True)
+            table.add(route, append=True)
 
     def route_delete(self, words: Words) -> None:
         """`route del ROUTE`: the first that fits what is given. Raises `OSError(ESRCH)`."""
         self._require_net_admin()
-        self.namespace.remove_route(self._find(self.read_route(words)))
+        wanted, name = self.read_route(words)
+        try:
+            table = self.rules.table(name, wanted.prefix.family)
+        except FileNotFoundError as absent:
+            raise OSError(errno.ESRCH, absent.strerror) from None
+        self.namespace.remove_route(self._find(wanted, table), table)
 
-    def _find(self, wanted: Route) -> Route:
-        for route in self.namespace.routes(wanted.prefix.family).routes:
+    def _find(self, wanted: Route, table: RoutingTable) -> Route:
+        for route in table.routes:
             if (
                 route.prefix == wanted.prefix
                 and (wanted.device is None or route.device is wanted.device)
@@ -310,17 +328,15 @@ class IpChanges:
 
     def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
         """`route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
-        self._require_net_admin()
-        route = self.read_route(words)
+        route, table = self._to_fill(words)
         metric = route.metric or (1024 if route.prefix.family == 6 else 0)
-        table = self.namespace.routes(route.prefix.family)
         old = next((other for other in table.routes if other.prefix == route.prefix and other.metric == metric), None)
         if old is None and must_exist:
             raise OSError(errno.ENOENT, "No such file or directory")
         if old is not None:
-            self.namespace.remove_route(old)
+            self.namespace.remove_route(old, table)
         try:
-            self.namespace.add_route(route)
+            self.namespace.add_route(route, table)
         except OSError:
             if old is not None:
                 table.add(old)
@@ -332,8 +348,9 @@ class IpChanges:
         if chosen.table == "cache" or chosen.rest[:1] == ["cache"]:
             return
         for family in (self.family,) if self.family else (4, 6):
-            for route in select_routes(self.namespace, family, chosen):
-                self.namespace.remove_route(route)
+            for number, route in select_routes(self.namespace, family, chosen, self.rules):
+                if number != LOCAL:
+                    self.namespace.remove_route(route, self.rules.table(str(number), family))
 
     # --- neighbours ----------------------------------------------------------------------------------------------
 

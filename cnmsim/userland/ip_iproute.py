@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import format_ip, format_mac, parse_ip
+from cnmsim.kernel.address import Address, format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.fibrules import MAIN
 from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
@@ -17,6 +18,7 @@ from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.ip_changes import IpChanges
 from cnmsim.userland.ip_children import details, mtu_limits
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, state_of
+from cnmsim.userland.ip_rule import NO_TABLE
 from cnmsim.userland.ip_select import (
     has_linkdown,
     is_secondary,
@@ -26,7 +28,7 @@ from cnmsim.userland.ip_select import (
 )
 from cnmsim.userland.ip_show import IpProgram
 from cnmsim.userland.ip_vxlan import vxlan_text
-from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words, device_named, read_ip
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _WITHOUT_EFFECT = ("c", "color", "h", "human", "r", "resolve", "N", "Numeric", "t", "timestamp", "a", "all")
 _OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "xfrm", "help")
+_NO_WAY = {"prohibit": errno.EACCES, "blackhole": errno.EINVAL, "unreachable": errno.EHOSTUNREACH}
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 
 
@@ -158,7 +161,8 @@ class _Ip(IpProgram):
             return 1
         except IpFault as fault:
             text = str(fault)
-            process.error(f"{'Error: ' if 'expected rather' in text or 'garbage' in text else ''}{text}\n")
+            is_error = any(part in text for part in ("expected rather", "garbage", "is wrong:"))
+            process.error(f"{'Error: ' if is_error else ''}{text}\n")
             return fault.status
         except OSError as error:
             process.error(f"{_worded(name, error)}\n")
@@ -190,7 +194,10 @@ class _Ip(IpProgram):
                 "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
                 "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
             },
-            "rule": dict.fromkeys(("show", "list", "lst"), lambda _: self.rules()),
+            "rule": {
+                **dict.fromkeys(("show", "list", "lst"), lambda _: changes.rules.show()),
+                "add": changes.rules.add, "delete": changes.rules.delete, "flush": lambda _: changes.rules.flush(),
+            },
         }  # fmt: skip
         table = commands["neighbour" if name == "neighbor" else name]
         chosen = words.choose(table) if words else "show"
@@ -299,16 +306,13 @@ class _Ip(IpProgram):
         chosen = read_selection(words, self.family)
         families = (self.family,) if self.family else (4, 6) if chosen.table in ("all", "0") else (4,)
         for family in families:
-            for route in select_routes(self.namespace, family, chosen):
+            names = self.changes.rules.names()
+            for number, route in select_routes(self.namespace, family, chosen, self.changes.rules):
                 text = route_text(route)
+                if chosen.table in ("all", "0") and number != MAIN:
+                    text = _with_table(text, route, names.get(number, str(number)))
                 if chosen.device and route.device is not None:
                     text = text.replace(f" dev {route.device.name}", "", 1)
-                if chosen.table in ("all", "0") and route.kind in ("local", "broadcast"):
-                    text = text.replace(
-                        f" dev {route.device.name if route.device else ''}",
-                        f" dev {route.device.name if route.device else ''} table local",
-                        1,
-                    )
                 self.process.write(f"{text} \n")
 
     def _route_get(self, words: Words) -> None:
@@ -318,34 +322,67 @@ class _Ip(IpProgram):
             address = parse_ip(text.partition("/")[0])
         except ValueError:
             raise IpFault(f'inet prefix is expected rather than "{text}".') from None
-        source = outdev = None
-        while words:
-            word = words.take()
-            if word == "from":
-                source = parse_ip(words.take())
-            elif word in ("oif", "dev"):
-                name = words.take()
-                outdev = self.namespace.devices.get(name)
-                if outdev is None:
-                    raise NoDeviceFault(name, is_change=True)
-        decision = self.namespace.route_output(address, source, outdev)
+        given = _read_get(self.namespace, words)
+        if given.indev is not None:
+            self._forward_get(address, given)
+            return
+        decision = self.namespace.route_output(address, given.source, given.outdev, given.mark)
         is_local = self.namespace.is_local(address)
         found = ["local"] if is_local else []
         found.append(format_ip(address))
-        found += ["from", format_ip(source)] if source is not None else []
+        if given.source is not None or len(address) == 16:
+            found += ["from", format_ip(given.source) if given.source is not None else "::"]
         found += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
         found += ["dev", "lo" if is_local else decision.outdev.name]
         if len(address) == 16:
-            found += (
-                ["proto", decision.route.protocol or "kernel"]
-                if not is_local
-                else ["table", "local", "proto", "kernel"]
-            )
-        found += ["src", format_ip(decision.src)] if source is None else []
-        if len(address) == 16:
+            found += ["table", "local", "proto", "kernel"] if is_local else self._table_words(address, given)
+            found += ["proto", "kernel"] if decision.route.protocol == "kernel" and not is_local else []
+            found += ["src", format_ip(decision.src)]
             self.process.write(f"{' '.join(found)} metric {decision.route.metric} pref medium\n")
             return
+        found += [] if is_local else self._table_words(address, given)
+        found += ["src", format_ip(decision.src)] if given.source is None else []
+        found += ["mark", f"{given.mark:#x}" if given.mark > 9 else str(given.mark)] if given.mark else []
         self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else ''}\n")
+
+    def _forward_get(self, address: Address, given: _Get) -> None:
+        """Answer what becomes of a packet that comes in (`iif`)."""
+        space = self.namespace
+        assert given.indev is not None
+        source = given.source or bytes(len(address))
+        found = [format_ip(address), "from", format_ip(source)]
+        if space.is_local(address):
+            self.process.write(
+                f"local {' '.join(found)} dev lo table local \n    cache <local> iif {given.indev.name} \n"
+            )
+            return
+        if not (space.forwards4 if len(address) == 4 else space.forwards6):
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        route = space.find_route(address, src=given.source, indev=given.indev, mark=given.mark)
+        if route is None or route.device is None:
+            number = _NO_WAY.get(route.kind if route is not None else "", errno.ENETUNREACH)
+            raise OSError(number, "")
+        found += ["via", format_ip(route.gateway)] if route.gateway is not None else []
+        found += ["dev", route.device.name, *self._table_words(address, given)]
+        found += ["mark", f"{given.mark:#x}" if given.mark > 9 else str(given.mark)] if given.mark else []
+        if len(address) == 16:
+            found += ["proto", "kernel"] if route.protocol == "kernel" else []
+            self.process.write(f"{' '.join(found)} metric {route.metric} pref medium\n")
+            return
+        back = space.find_route(source, src=address)
+        is_detour = route.device is given.indev and back is not None and back.device is given.indev
+        redirect = "<redirect> " if is_detour and back is not None and back.gateway is None else ""
+        self.process.write(f"{' '.join(found)} \n    cache {redirect}iif {given.indev.name} \n")
+
+    def _table_words(self, address: Address, given: _Get) -> list[str]:
+        """Say from which table a route came, if it is not the main one."""
+        rules = self.namespace.rules4 if len(address) == 4 else self.namespace.rules6
+        if rules is None:
+            return []
+        rule = rules.find(address, given.source, given.indev, given.outdev, given.mark)[1]
+        if rule is None or rule.table == MAIN:
+            return []
+        return ["table", self.changes.rules.names().get(rule.table, str(rule.table))]
 
     # --- neighbours ----------------------------------------------------------------------------------------------
 
@@ -356,6 +393,47 @@ class _Ip(IpProgram):
             if chosen.device:
                 text = text.replace(f" dev {entry.device.name}", "", 1)
             self.process.write(f"{text} \n")
+
+
+@define
+class _Get:
+    """What `ip route get` asks of besides the destination."""
+
+    source: Address | None = None
+    indev: Device | None = None
+    outdev: Device | None = None
+    mark: int = 0
+
+
+def _read_get(namespace: NetworkNamespace, words: Words) -> _Get:
+    given = _Get()
+    while words:
+        word = words.take()
+        if word == "from":
+            given.source = read_ip(words.take().partition("/")[0])
+        elif word in ("oif", "dev"):
+            given.outdev = device_named(namespace, words.take())
+        elif word == "iif":
+            given.indev = device_named(namespace, words.take())
+        elif word == "mark":
+            given.mark = _mark(words.take())
+    return given
+
+
+def _mark(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise IpFault(f'argument "{text}" is wrong: invalid mark\n', 255) from None
+
+
+def _with_table(text: str, route: Route, table: str) -> str:
+    """Write the table of a route where iproute2 does: behind the device."""
+    if route.device is None:
+        head, space, tail = text.partition(f" {route.prefix}" if route.prefix.length else " default")
+        return f"{head}{space} table {table}{tail}" if space else f"{text} table {table}"
+    device = f" dev {route.device.name}"
+    return text.replace(device, f"{device} table {table}", 1)
 
 
 def route_text(route: Route) -> str:
@@ -379,6 +457,8 @@ def _worded(name: str, error: OSError) -> str:
         return "Error: ipv4: Address not found."
     if name == "address" and number == errno.EACCES:
         return "Error: ipv6: IPv6 is disabled on this device."
+    if error.strerror == NO_TABLE:
+        return f"Error: ipv4: {NO_TABLE}.\nDump terminated" if number == errno.ENOENT else f"Error: {NO_TABLE}."
     if name == "route" and "invalid gateway" in str(error):
         return "Error: Nexthop has invalid gateway."
     if name == "route" and number == errno.ENETDOWN:

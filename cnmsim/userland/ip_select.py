@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
 from cnmsim.kernel.address import Address, Prefix, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.fibrules import LOCAL, MAIN
 from cnmsim.kernel.route import Route
 from cnmsim.userland.ip_words import Words, device_named, read_prefix
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.userland.ip_rule import IpRules
 
 
 @define
@@ -98,14 +101,38 @@ def is_secondary(device: Device, item: InterfaceAddress) -> bool:
     return any(other.family == 4 and other.prefix == item.prefix for other in earlier)
 
 
-def select_routes(namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:
-    """Give the routes of one family that a selection is about. Raises `NoDeviceFault`."""
-    if chosen.table in ("local", "255"):
-        routes = local_routes(namespace, family)
-    elif chosen.table in ("all", "0"):
-        routes = namespace.routes(family).routes + local_routes(namespace, family)
+def select_routes(
+    namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
+) -> list[tuple[int, Route]]:
+    """Give the routes of one family that a selection is about, each with the number of its table.
+
+    Raises `NoDeviceFault`, and `OSError(ENOENT)` for a table that was never filled.
+    """
+    found: list[tuple[int, Route]] = []
+    for number, routes in _tables(namespace, family, chosen, rules):
+        found += [(number, route) for route in _chosen_of(routes, namespace, family, chosen)]
+    return found
+
+
+def _tables(
+    namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
+) -> Iterator[tuple[int, list[Route]]]:
+    if chosen.table in ("all", "0"):
+        known = namespace.rules4 if family == 4 else namespace.rules6
+        for number in known.numbers() if known is not None else ():
+            if number != MAIN:
+                yield number, rules.table(str(number), family).routes
+        yield MAIN, namespace.routes(family).routes
+        yield LOCAL, local_routes(namespace, family)
+        return
+    number = rules.number(chosen.table) if chosen.table else MAIN
+    if number == LOCAL:
+        yield LOCAL, local_routes(namespace, family)
     else:
-        routes = namespace.routes(family).routes
+        yield number, rules.table(str(number), family).routes
+
+
+def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:
     if chosen.device:
         device = device_named(namespace, chosen.device, is_change=False)
         routes = [route for route in routes if route.device is device]

@@ -1,4 +1,4 @@
-"""What both flavours of `ip` show alike: the order of lines, addresses link by link, the rules."""
+"""What both flavours of `ip` show alike: the order of lines, addresses link by link."""
 
 from __future__ import annotations
 
@@ -66,9 +66,3 @@ class IpProgram(ABC):
             self.print_lines(self.hardware_line(device))
         for item in found:
             self.print_lines(self.address_line(device, item), _LIFETIME)
-
-    def rules(self) -> None:
-        """`rule show`."""
-        self.process.write("0:\tfrom all lookup local\n32766:\tfrom all lookup main\n")
-        if self.family != 6:
-            self.process.write("32767:\tfrom all lookup default\n")

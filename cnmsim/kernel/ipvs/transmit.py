@@ -95,7 +95,7 @@ class Transmitter:
         """Route a packet to the real server, as a router does: `False` if it ended here (__ip_vs_get_out_rt)."""
         namespace = self._namespace
         family = packet.family
-        route = namespace.routes(family).lookup(connection.real)
+        route = namespace.find_route(connection.real, mark=packet.mark)
         outdev = None if route is None or route.kind != "unicast" else route.device
         if route is None or outdev is None:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(connection.real)}, chosen by IPVS")

@@ -329,7 +329,7 @@ class Netfilter:
         device = packet.indev
         if device is None:
             return b""
-        route = self.namespace.routes(packet.family).lookup(packet.src)
+        route = self.namespace.find_route(packet.src, src=packet.dst)
         hop = route.gateway if route is not None and route.gateway is not None else packet.src
         return self.namespace.neighbours.known_mac(device, hop) or b""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.task import Signal
@@ -132,11 +133,12 @@ class Socket(ABC):
             return namespace.route_output(dst, self._chosen_source, self._outdev)
         except OSError as error:
             if namespace.clock.context is not None:
-                route = namespace.routes(6 if len(dst) == 16 else 4).lookup(dst, self._outdev)
-                kind = "unicast" if route is None else route.kind
+                route = namespace.find_route(dst, self._outdev, src=self._chosen_source)
+                rule = namespace.route_rule(dst, self._outdev, src=self._chosen_source)
+                kind = rule.action if rule is not None else "unicast" if route is None else route.kind
                 reason = _ROUTE_REASONS.get(kind, DropReason.NO_ROUTE)
                 what = f"{reason.value} to {format_ip(dst)}: {(error.strerror or str(error)).lower()}"
-                decision = "" if route is None else str(route)
+                decision = decision_text(route, rule)
                 namespace.report(Step.DROPPED, what, b"", decision=decision, reason=reason)
             raise
 

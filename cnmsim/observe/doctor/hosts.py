@@ -80,7 +80,7 @@ def _way(ward: Ward, host: Station, goal: Address) -> Iterator[tuple[int, str]]:
     for _ in range(_MOST_HOPS):
         if here is None or goal in here.addresses:
             return
-        route = here.namespace.routes(6 if len(goal) == 16 else 4).lookup(goal)
+        route = here.namespace.find_route(goal)
         if route is None or route.device is None:
             return
         yield route.device.mtu, f"{here.name} {route.device.name}"
