@@ -1,14 +1,50 @@
-"""nft: not simulated; it says so. The rules are there all the same, and iptables prints them."""
+"""nft (nftables 1.1.3): the command language is the kernel's module; here are the options and the input."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.userland.applet import path_of
+from cnmsim.userland.errno_text import strerror
+from cnmsim.userland.options import UsageError, getopt
+from cnmsim.userland.text_input import read_all
+
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
+_LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "check": "c", "echo": "e",
+         "terse": "t"}  # fmt: skip
+
 
 async def main(process: Process) -> int:
-    """Say that nft's language is not simulated; gives 1."""
-    process.error("nft: not simulated; see iptables-save and ip6tables-save\n")
-    return 1
+    """Run `nft [-a] COMMAND…` or `nft -f FILE`; gives 1 if a command is wrong, and nothing is changed then."""
+    try:
+        options = getopt(process.argv[1:], "af:vnNsSceyptTju", _LONG)
+    except UsageError as error:
+        process.error(f"nft: {error}\n")
+        return 1
+    if "v" in options:
+        process.write("nftables v1.1.3 (Commodore Bullmoose #4)\n")
+        return 0
+    name, origin = options.get("f"), ""
+    if name is None:
+        if not options.operands:
+            process.error("nft: no command specified\n")
+            return 1
+        source = " ".join(options.operands)
+    elif name == "-":
+        source, origin = (await read_all(process.stdin)).decode(errors="replace"), "/dev/stdin"
+    else:
+        try:
+            source, origin = process.files.read(path_of(process, name)).decode(errors="replace"), name
+        except OSError as error:
+            process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
+            return 1
+    try:
+        printed = process.namespace.netfilter.nft.execute(source, handles="a" in options)
+    except NftError as error:
+        process.error(error.text(source, origin))
+        return 1
+    process.write(printed)
+    return 0

@@ -26,6 +26,15 @@ def legacy(rule):
     return as_legacy(both(rule))
 
 
+INET = ("table inet t {",)
+FORWARD_BASE = "chain forward { type filter hook forward priority filter;"
+
+
+def nft(*parts):
+    """Give the command that makes a table of these parts."""
+    return f"h: nft '{parts[0]} {'; '.join(parts[1:])}; }}'"
+
+
 def reject(chain, how4="", how6=""):
     return (
         f"h: iptables -A {chain} -j REJECT" + f" --reject-with {how4}" * bool(how4),
@@ -184,5 +193,60 @@ SETUPS = {
     "both publish, nf_tables first": (
         *FORWARD, *both("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 5000"),
         *legacy("-t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 80"),
+    ),
+    "nft: forward dropped by policy": (*FORWARD, nft(*INET, f"{FORWARD_BASE} policy drop; }}")),
+    "nft: established only, from a": (
+        *FORWARD,
+        nft(*INET, f"{FORWARD_BASE} policy drop; ct state established,related accept; iifname br1 oifname != br1 accept; }}"),
+    ),
+    "nft: accept ends one chain only": (
+        *FORWARD,
+        nft(*INET, f"{FORWARD_BASE} accept; }}", "chain later { type filter hook forward priority 10; tcp dport 80 drop; }"),
+    ),
+    "nft: by sets and maps": (
+        *FORWARD,
+        nft(
+            *INET, "set hosts { type ipv4_addr; flags interval; elements = { 10.1.0.2, 10.2.0.0/24 }; }",
+            "map ports { type inet_proto . inet_service : verdict; elements = { tcp . 80 : drop, udp . 5000 : jump no }; }",
+            "chain no { reject with icmpx admin-prohibited; }",
+            f"{FORWARD_BASE} ip saddr @hosts meta l4proto . th dport vmap @ports; iifname vmap {{ br2 : goto no }}; }}",
+        ),
+    ),
+    "nft: rejected": (*FORWARD, nft(*INET, f"{FORWARD_BASE} meta l4proto tcp reject with tcp reset; reject; }}")),
+    "nft: input and output": (
+        *FORWARD,
+        nft(
+            *INET, "chain in { type filter hook input priority filter; tcp dport 80 reject; icmp type echo-request drop; }",
+            "chain out { type filter hook output priority filter; udp dport != { 53, 5000-5001 } ip daddr 10.0.0.0/8 drop; }",
+        ),
+    ),
+    "nft: published and masqueraded": (
+        *FORWARD,
+        nft(
+            *INET, "chain pre { type nat hook prerouting priority dstnat; fib daddr type local jump nat; }",
+            "chain nat { iifname != br1 meta l4proto tcp ip daddr 10.2.0.1 tcp dport 8080 dnat ip to 10.1.0.2:80; "
+            "ip daddr 192.168.9.1 udp dport 8080 dnat ip to 10.1.0.2:80; ip6 daddr fd09::1 tcp dport 8080 dnat ip6 to [fd01::2]:80; }",
+            "chain post { type nat hook postrouting priority srcnat; ip saddr 10.1.0.0/24 oifname != br1 masquerade; }",
+        ),
+    ),
+    "nft: mapped to servers, marked, redirected": (
+        *FORWARD,
+        nft(
+            *INET, "chain early { type filter hook prerouting priority mangle; meta l4proto udp meta mark set 0x7; }",
+            f"{FORWARD_BASE} meta mark & 0xf == 0x7 udp dport 80 drop; }}",
+            "chain pre { type nat hook prerouting priority dstnat; dnat ip to udp dport map { 8080 : 10.1.0.3 . 5000 }; tcp dport 8080 redirect to :80; }",
+            "chain out { type route hook output priority mangle; udp dport 5000 meta mark set 0x1; }",
+        ),
+    ),
+    "nft: raw drops and untracked": (
+        *FORWARD,
+        nft(
+            *INET, "chain raw { type filter hook prerouting priority raw; ip daddr 10.1.0.2 iifname != br1 drop; udp dport 5000 notrack; }",
+            f"{FORWARD_BASE} ct state untracked oifname br2 drop; ct state new ip6 daddr fd01::2 drop; }}",
+        ),
+    ),
+    "nft: bridged, icc off": (*FORWARD, *BRIDGE_NF, nft(*INET, f"{FORWARD_BASE} iifname br1 oifname br1 drop; }}")),
+    "nft beside iptables: both must accept": (
+        *FORWARD, *both("-A FORWARD -p udp -j DROP"), nft(*INET, f"{FORWARD_BASE} tcp dport 80 drop; }}"),
     ),
 }  # fmt: skip

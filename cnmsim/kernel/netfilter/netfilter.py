@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import Hooks, Ipvs
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.hooks import HookStep, Variant
+    from cnmsim.kernel.netfilter.nftables import NfTables
 
 
 def _once(step: HookStep) -> HookStep:
@@ -68,6 +69,7 @@ class Netfilter:
         "_families",
         "_is_stale",
         "_legacy",
+        "_nft",
         "_order",
         "_random",
         "_repeatable",
@@ -100,6 +102,7 @@ class Netfilter:
         self._order = 0
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
         self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
+        self._nft: NfTables | None = None
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
         # Steps that the flow cache may leave out, because it does the same itself.
@@ -157,7 +160,12 @@ class Netfilter:
     def _rule_sets(self, family: int) -> list[RuleSet]:
         """Give whatever has base chains on the hooks of a family."""
         legacy = self._legacy.get(family)
-        return [self._families[family], *([] if legacy is None else [legacy])]
+        nft = self._nft
+        return [
+            self._families[family],
+            *([] if legacy is None else [legacy]),
+            *([] if nft is None else [nft.view(family)]),
+        ]
 
     def next_order(self) -> int:
         """Give a number to what registers on the hooks: at one priority, the newer comes first (nf_hook_entries_grow)."""
@@ -343,6 +351,15 @@ class Netfilter:
         if found is None:
             found = self._legacy[family] = IpTables(family, self, LEGACY)
         return found
+
+    @property
+    def nft(self) -> NfTables:
+        """The tables made with nft."""
+        if self._nft is None:
+            from cnmsim.kernel.netfilter.nftables import NfTables  # few labs need the language
+
+            self._nft = NfTables(self)
+        return self._nft
 
     @property
     def has_other_rules(self) -> bool:

@@ -1,0 +1,11 @@
+"""nf_tables: tables, chains, rules, sets and maps as nft writes them, and packets' way through them.
+
+Source: Linux net/netfilter/nf_tables_api.c and nft_*.c, nftables 1.1.3.
+"""
+
+from __future__ import annotations
+
+from cnmsim.kernel.netfilter.nftables.errors import NftError
+from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
+
+__all__ = ["NfTables", "NftError"]

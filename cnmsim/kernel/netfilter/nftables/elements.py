@@ -1,0 +1,156 @@
+"""Sets and maps: their elements, how one is found, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
+
+
+@frozen
+class Goto:
+    """A verdict that leads to another chain, and back from there unless `is_goto`."""
+
+    chain: str
+    is_goto: bool = False
+
+    def __str__(self) -> str:
+        return f"{'goto' if self.is_goto else 'jump'} {self.chain}"
+
+
+@frozen
+class Value:
+    """What a map gives: one value, or several (`10.0.0.1 . 80`), each with its type."""
+
+    parts: tuple[int, ...]
+    types: tuple[Datatype, ...]
+
+    def __str__(self) -> str:
+        return " . ".join(kind.text(Span(part, part)) for kind, part in zip(self.types, self.parts, strict=True))
+
+
+#: The key of an element: a span for each field; none at all is the element that fits what no other does (`*`).
+ElementKey = tuple[Span, ...]
+#: What an element maps to: `None` in a set, a simple verdict by its name, a jump, or a value.
+Data = None | str | Goto | Value
+
+
+@define(eq=False)
+class Elements:
+    """The elements of one set or map over fields of `types`."""
+
+    types: tuple[Datatype, ...]
+    _items: dict[ElementKey, Data] = field(factory=dict)
+    _exact: dict[tuple[int, ...], Data] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[tuple[ElementKey, Data]]:
+        return iter(self._items.items())
+
+    def __contains__(self, key: ElementKey) -> bool:
+        return key in self._items
+
+    def get(self, key: ElementKey) -> Data:
+        """Give what an element maps to."""
+        return self._items.get(key)
+
+    def add(self, key: ElementKey, data: Data = None) -> None:
+        """Add an element."""
+        self._items[key] = data
+        if key and all(span.is_single for span in key):
+            self._exact[tuple(span.low for span in key)] = data
+
+    def remove(self, key: ElementKey) -> None:
+        """Take an element out. Raises `KeyError`."""
+        del self._items[key]
+        self._exact.pop(tuple(span.low for span in key), None)
+
+    def clear(self) -> None:
+        """Take all elements out."""
+        self._items.clear()
+        self._exact.clear()
+
+    def copy(self) -> Elements:
+        """Give the same elements again."""
+        return Elements(self.types, dict(self._items), dict(self._exact))
+
+    def find(self, values: tuple[int, ...]) -> tuple[bool, Data]:
+        """Find the element that values fit: whether there is one, and what it maps to."""
+        if values in self._exact:
+            return True, self._exact[values]
+        if len(self._exact) < len(self._items):
+            for key, data in self._items.items():
+                if key and all(value in span for span, value in zip(key, values, strict=True)):
+                    return True, data
+            if () in self._items:
+                return True, self._items[()]
+        return False, None
+
+    def merge_overlaps(self) -> None:
+        """Make spans that overlap or touch one, as in anonymous sets and with auto-merge."""
+        if len(self.types) != 1 or any(data is not None for data in self._items.values()):
+            return
+        merged: list[Span] = []
+        for span in sorted((key[0] for key in self._items if key), key=lambda span: (span.low, -span.high)):
+            if (merged and span.low <= merged[-1].high and not span.is_single | merged[-1].is_single) or (
+                merged and span.high <= merged[-1].high
+            ):
+                merged[-1] = Span(merged[-1].low, max(merged[-1].high, span.high))
+            else:
+                merged.append(span)
+        self.clear()
+        for span in merged:
+            self.add((span,))
+
+    def overlapping(self, key: ElementKey) -> bool:
+        """Tell whether another element shares values with a key."""
+        return any(
+            other != key
+            and len(other) == len(key)
+            and all(one.low <= two.high and two.low <= one.high for one, two in zip(key, other, strict=True))
+            for other in self._items
+            if other
+        )
+
+    def texts(self) -> list[str]:
+        """Write the elements in nft's order."""
+        return [self._text(key, data) for key, data in sorted(self._items.items(), key=self._order)]
+
+    def _order(self, item: tuple[ElementKey, Data]) -> tuple[bool, tuple[int, ...]]:
+        key, _ = item
+        return not key, tuple(kind.order(span.low) for kind, span in zip(self.types, key, strict=False))
+
+    def _text(self, key: ElementKey, data: Data) -> str:
+        text = self.key_text(key)
+        return text if data is None else f"{text} : {data}"
+
+    def key_text(self, key: ElementKey) -> str:
+        """Write the key of an element."""
+        if not key:
+            return "*"
+        return " . ".join(kind.text(span) for kind, span in zip(self.types, key, strict=True))
+
+    def inline(self) -> str:
+        """Write the elements as they stand in a rule."""
+        return f"{{ {', '.join(self.texts())} }}"
+
+    def block(self, indent: str) -> str:
+        """Write the elements as they stand in a set, some on each line."""
+        texts = self.texts()
+        is_map = any(data is not None for data in self._items.values())
+        per_line = 1 if is_map or len(self.types) > 1 else self.types[0].per_line
+        lines = [", ".join(texts[at : at + per_line]) for at in range(0, len(texts), per_line)]
+        return f"elements = {{ {f',{chr(10)}{indent}     '.join(lines)} }}"
+
+
+def keys_from(spans: Iterable[Span]) -> list[ElementKey]:
+    """Give each span as the key of an element with one field."""
+    return [(span,) for span in spans]
+
+
+#: Finds a set of the table by name; the set may change while rules refer to it.
+SetLookup = Callable[[str], Elements]

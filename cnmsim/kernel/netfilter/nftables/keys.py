@@ -1,0 +1,266 @@
+"""What rules look at: fields of headers, what conntrack knows, devices, marks, the routing table (expression keys of nft).
+
+Reading gives a number, or `None` where the packet has no such thing: then the rule does not match, whatever is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
+from cnmsim.kernel.packet import CtState, Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.conntrack import Connection
+
+Read = Callable[[Packet], int | None]
+
+
+@frozen(eq=False)
+class Key:
+    """One thing to look at, by its canonical text.
+
+    `read` is made for a namespace. `protocol` and `family` are what the packet must be. `place` is where in its header
+    the field stands, in bytes: neighbours are compared, and listed, in that order.
+    """
+
+    text: str
+    type: Datatype
+    make: Callable[[NetworkNamespace], Read]
+    protocol: int = 0
+    family: int = 0
+    needs_conntrack: bool = False
+    place: int = -1
+
+    @property
+    def header(self) -> str:
+        """The header it is in: `tcp`, `ip`; or `meta`, `ct`, `fib`."""
+        return self.text.partition(" ")[0]
+
+    @property
+    def is_payload(self) -> bool:
+        """Whether it is a field of a header."""
+        return self.place >= 0
+
+    def reader(self, namespace: NetworkNamespace) -> Read:
+        """Give what reads it from packets of a namespace, `None` from those of another protocol."""
+        read = self.make(namespace)
+        protocol, family = self.protocol, self.family
+        if protocol:
+            return lambda packet: read(packet) if packet.protocol == protocol and not packet.fragment_offset else None
+        if family:
+            return lambda packet: read(packet) if packet.family == family else None
+        return read
+
+
+def _plain(text: str, datatype: Datatype, read: Read, place: int = -1, *, protocol: int = 0, family: int = 0) -> Key:
+    return Key(text, datatype, lambda namespace: read, protocol, family, place=place)  # noqa: ARG005
+
+
+def _byte(offset: int, size: int = 1) -> Read:
+    return lambda packet: int.from_bytes(packet.data[offset : offset + size])
+
+
+def _transport(offset: int, size: int) -> Read:
+    def read(packet: Packet) -> int | None:
+        at = packet.l4 + offset
+        return int.from_bytes(packet.data[at : at + size]) if len(packet.data) >= at + size else None
+
+    return read
+
+
+def _device_name(device_of: Callable[[Packet], Device | None]) -> Read:
+    cache: dict[str, int] = {}
+
+    def read(packet: Packet) -> int:
+        device = device_of(packet)
+        if device is None:
+            return 0
+        found = cache.get(device.name)
+        if found is None:
+            found = cache[device.name] = types.name_value(device.name)
+        return found
+
+    return read
+
+
+def _device_index(device_of: Callable[[Packet], Device | None]) -> Read:
+    def read(packet: Packet) -> int:
+        device = device_of(packet)
+        return device.index if device is not None else 0
+
+    return read
+
+
+class IndexType(Datatype):
+    """Interface indexes, written by name."""
+
+
+INDEX = IndexType("iface_index", 32)
+
+
+def _of_connection(read: Callable[[Connection], int | None]) -> Read:
+    return lambda packet: read(packet.connection) if packet.connection is not None else None
+
+
+def _ct(text: str, datatype: Datatype, read: Read, family: int = 0) -> Key:
+    return Key(text, datatype, lambda namespace: read, family=family, needs_conntrack=True)  # noqa: ARG005
+
+
+_STATE_BITS = {CtState[name.upper()]: bit for name, bit in types.CT_STATES.items()}
+
+
+def _state(packet: Packet) -> int:
+    return 1 if packet.ct_state is None else _STATE_BITS[packet.ct_state]
+
+
+def _status(connection: Connection) -> int:
+    bits = 8 if connection.is_confirmed else 0
+    bits |= 2 if connection.seen_reply else 0
+    bits |= 4 if connection.is_assured else 0
+    return bits | (16 if connection.has_source_nat else 0) | (32 if connection.has_destination_nat else 0)
+
+
+def _tuple_part(direction: str, at: int) -> Read:
+    def read(connection: Connection) -> int:
+        found = (connection.original if direction == "original" else connection.reply)[at]
+        return found if isinstance(found, int) else int.from_bytes(found)
+
+    return _of_connection(read)
+
+
+def _address_type(which: str) -> Callable[[NetworkNamespace], Read]:
+    def make(namespace: NetworkNamespace) -> Read:
+        lookup = namespace.address_type
+
+        def read(packet: Packet) -> int:
+            found = lookup(packet.src if which == "saddr" else packet.dst)
+            return types.ADDRESS_TYPES.get(found.lower(), 0)
+
+        return read
+
+    return make
+
+
+def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -> Callable[[NetworkNamespace], Read]:
+    def make(namespace: NetworkNamespace) -> Read:
+        general = _address_type(which)(namespace)
+
+        def read(packet: Packet) -> int | None:
+            found, device = general(packet), device_of(packet)
+            address = packet.src if which == "saddr" else packet.dst
+            is_elsewhere = device is not None and not any(each.address == address for each in device.addresses)
+            if found == types.ADDRESS_TYPES["local"] and is_elsewhere:
+                return types.ADDRESS_TYPES["unicast"]
+            return found
+
+        return read
+
+    return make
+
+
+def _reverse_path(namespace: NetworkNamespace) -> Read:
+    """Whether the route to the source leads out of the device the packet came by (fib saddr . iif oif)."""
+
+    def read(packet: Packet) -> int:
+        if namespace.address_type(packet.src) == "LOCAL":
+            return int(packet.indev is namespace.loopback)
+        route = namespace.routes(packet.family).lookup(packet.src)
+        return int(route is not None and route.device is packet.indev)
+
+    return read
+
+
+def _in(packet: Packet) -> Device | None:
+    return packet.indev
+
+
+def _out(packet: Packet) -> Device | None:
+    return packet.outdev
+
+
+def _fields(header: str, protocol: int, *fields: tuple[str, Datatype, int, int]) -> list[Key]:
+    return [
+        _plain(f"{header} {name}", datatype, _transport(offset, size), offset, protocol=protocol)
+        for name, datatype, offset, size in fields
+    ]
+
+
+_PORTS = (("sport", types.PORT, 0, 2), ("dport", types.PORT, 2, 2))
+
+
+def _ports_of_any(offset: int) -> Read:
+    read = _transport(offset, 2)
+    return lambda packet: None if packet.fragment_offset else read(packet)
+
+
+_ALL = [
+    _plain("iifname", types.NAME, _device_name(_in)),
+    _plain("oifname", types.NAME, _device_name(_out)),
+    _plain("iif", INDEX, _device_index(_in)),
+    _plain("oif", INDEX, _device_index(_out)),
+    _plain("meta mark", types.MARK, lambda packet: packet.mark),
+    _plain("meta nfproto", types.FAMILY, lambda packet: 2 if packet.family == 4 else 10),
+    _plain("meta l4proto", types.PROTOCOL, lambda packet: packet.protocol),
+    _plain("meta protocol", types.ETHER_TYPE, lambda packet: 0x0800 if packet.family == 4 else 0x86DD),
+    _plain("meta length", types.INTEGER, lambda packet: len(packet.data)),
+    _plain("meta ipsec", types.PRESENCE, lambda packet: int(bool(packet.secpath))),
+    _plain("ip version", types.INTEGER, lambda packet: packet.data[0] >> 4, 0, family=4),
+    _plain("ip length", types.INTEGER, _byte(2, 2), 2, family=4),
+    _plain("ip id", types.INTEGER, _byte(4, 2), 4, family=4),
+    _plain("ip ttl", types.INTEGER, lambda packet: packet.ttl, 8, family=4),
+    _plain("ip protocol", types.PROTOCOL, lambda packet: packet.protocol, 9, family=4),
+    _plain("ip saddr", types.IPV4, lambda packet: int.from_bytes(packet.src), 12, family=4),
+    _plain("ip daddr", types.IPV4, lambda packet: int.from_bytes(packet.dst), 16, family=4),
+    _plain("ip6 length", types.INTEGER, _byte(4, 2), 4, family=6),
+    _plain("ip6 nexthdr", types.PROTOCOL, _byte(6), 6, family=6),
+    _plain("ip6 hoplimit", types.INTEGER, lambda packet: packet.ttl, 7, family=6),
+    _plain("ip6 saddr", types.IPV6, lambda packet: int.from_bytes(packet.src), 8, family=6),
+    _plain("ip6 daddr", types.IPV6, lambda packet: int.from_bytes(packet.dst), 24, family=6),
+    *_fields("tcp", 6, *_PORTS, ("flags", types.FLAGS, 13, 1)),
+    *_fields("udp", 17, *_PORTS, ("length", types.INTEGER, 4, 2)),
+    *_fields("sctp", 132, *_PORTS),
+    *_fields("icmp", 1, ("type", types.ICMP, 0, 1), ("code", types.ICMP_CODE, 1, 1)),
+    *_fields("icmpv6", 58, ("type", types.ICMPV6, 0, 1), ("code", types.ICMPV6_CODE, 1, 1)),
+    _plain("th sport", types.PORT, _ports_of_any(0), 0),
+    _plain("th dport", types.PORT, _ports_of_any(2), 2),
+    _ct("ct state", types.STATE, _state),
+    _ct("ct status", types.STATUS, _of_connection(_status)),
+    _ct("ct mark", types.MARK, _of_connection(lambda connection: connection.mark)),
+    _ct("ct direction", types.DIRECTION, lambda p: int(p.ct_reply) if p.connection is not None else None),
+    _ct("ct protocol", types.PROTOCOL, _tuple_part("original", 0)),
+    *(
+        _ct(f"ct {direction} {name}", datatype, _tuple_part(direction, at), family)
+        for direction in ("original", "reply")
+        for name, datatype, at, family in (
+            ("ip saddr", types.IPV4, 1, 4), ("ip daddr", types.IPV4, 2, 4),
+            ("ip6 saddr", types.IPV6, 1, 6), ("ip6 daddr", types.IPV6, 2, 6), ("proto-src", types.PORT, 3, 0),
+            ("proto-dst", types.PORT, 4, 0),
+        )
+    ),
+    *(Key(f"fib {which} type", types.ADDRESS_TYPE, _address_type(which)) for which in ("saddr", "daddr")),
+    *(
+        Key(f"fib {which} . {name} type", types.ADDRESS_TYPE, _address_type_on(which, device_of))
+        for which in ("saddr", "daddr")
+        for name, device_of in (("iif", _in), ("oif", _out))
+    ),
+    Key("fib saddr . iif oif", types.PRESENCE, _reverse_path),
+]  # fmt: skip
+
+KEYS: dict[str, Key] = {key.text: key for key in _ALL}
+#: Other ways to write them.
+ALIASES = {
+    **{f"meta {name}": name for name in ("iifname", "oifname", "iif", "oif")},
+    "mark": "meta mark",
+    "ct original protocol": "ct protocol",
+    "ct reply protocol": "ct protocol",
+    "meta secpath": "meta ipsec",
+}
+#: The longest key is so many words.
+MOST_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))

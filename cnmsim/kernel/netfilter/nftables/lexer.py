@@ -1,0 +1,60 @@
+"""nft's input as tokens, each with its place (scanner.l of nftables)."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+
+_TOKEN = re.compile(
+    r"""(?P<space>(?:[ \t\r]|\\\n)+) | (?P<comment>\#[^\n]*) | (?P<newline>\n) | "(?P<string>[^"\n]*)"
+      | (?P<symbol>!=|==|<=|>=|<<|>>|[{}();,|&^!=<>]) | (?P<word>[^\s{}();,|&^!=<>"\#]+)""",
+    re.VERBOSE,
+)
+
+
+@frozen
+class Token:
+    """One word, quoted string or symbol. The end of a line is a symbol, as is the end of the input ("")."""
+
+    text: str
+    kind: str
+    place: Place
+
+
+def tokens(source: str) -> list[Token]:
+    """Split the input. Raises `NftError` for a quote that is not closed."""
+    found: list[Token] = []
+    at, line, line_start = 0, 1, 0
+    while at < len(source):
+        match = _TOKEN.match(source, at)
+        if match is None:
+            raise NftError("syntax error, unexpected junk", Place(line, at - line_start, at - line_start + 1))
+        kind = match.lastgroup or ""
+        place = Place(line, at - line_start, match.end() - line_start)
+        text = match[kind]
+        at = match.end()
+        if kind == "newline":
+            found.append(Token("\n", "symbol", place))
+        elif kind == "word":
+            found += _words(text, place)
+        elif kind in {"string", "symbol"}:
+            found.append(Token(text, kind, place))
+        if "\n" in match[0]:
+            line += match[0].count("\n")
+            line_start = at
+    found.append(Token("", "symbol", Place(line, at - line_start, at - line_start + 1)))
+    return found
+
+
+def _words(text: str, place: Place) -> list[Token]:
+    """Cut a colon off the end of a map's key (`80:`), but not off an address."""
+    if len(text) > 1 and text.endswith(":") and not text.endswith("::"):
+        middle = place.end - 1
+        return [
+            Token(text[:-1], "word", Place(place.line, place.begin, middle)),
+            Token(":", "word", Place(place.line, middle, place.end)),
+        ]
+    return [Token(text, "word", place)]

@@ -1,0 +1,110 @@
+"""nf_tables of one namespace: all tables that were made with nft, and their base chains on the hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.hooks import ChainType, Registration
+from cnmsim.kernel.netfilter.nftables.commands import Run
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
+from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+class NfTables:
+    """What `nft` sees in one namespace, the tables of iptables (nf_tables) aside."""
+
+    __slots__ = ("_handles", "_netfilter", "tables")
+
+    def __init__(self, netfilter: Netfilter) -> None:
+        self._netfilter = netfilter
+        self._handles = 0
+        self.tables: dict[tuple[str, str], Table] = {}
+
+    @property
+    def namespace(self) -> NetworkNamespace:
+        """Whose packet filter it is."""
+        return self._netfilter.namespace
+
+    def execute(self, source: str, *, handles: bool = False) -> str:
+        """Do all commands of `source`, or none of them; give what nft prints. `handles`: as with -a.
+
+        Raises `NftError`.
+        """
+        run = Run(self, Cursor.over(source), handles)
+        try:
+            return run.all()
+        finally:
+            if run.changed:
+                self._netfilter.rules_changed()
+
+    def next_handle(self) -> int:
+        """Give the handle of a new table."""
+        self._handles += 1
+        return self._handles
+
+    def handle_counts(self) -> tuple[int, dict[tuple[str, str], int]]:
+        """Give how many handles were given so far, of tables and in each."""
+        return self._handles, {key: table.handles_given for key, table in self.tables.items()}
+
+    def restore_handles(self, counts: tuple[int, dict[tuple[str, str], int]]) -> None:
+        """Take handles back that were given since."""
+        self._handles, in_tables = counts
+        for key, count in in_tables.items():
+            if key in self.tables:
+                self.tables[key].handles_given = count
+
+    def next_order(self) -> int:
+        """Give a number to a base chain that registers on its hook."""
+        return self._netfilter.next_order()
+
+    def view(self, family: int) -> FamilyView:
+        """Give what the packets of a family meet."""
+        return FamilyView(self, family, self._netfilter)
+
+
+class FamilyView:
+    """The base chains that packets of one family meet."""
+
+    __slots__ = ("_family", "_netfilter", "_ruleset")
+
+    def __init__(self, ruleset: NfTables, family: int, netfilter: Netfilter) -> None:
+        self._ruleset = ruleset
+        self._family = family
+        self._netfilter = netfilter
+
+    def _tables(self) -> Iterator[Table]:
+        return (table for table in self._ruleset.tables.values() if self._family in FAMILIES[table.family])
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether there is a base chain with a rule, or with a policy other than accept."""
+        return any(
+            chain.base is not None and (chain.rules or chain.policy != "accept")
+            for table in self._tables()
+            for chain in table.chains.values()
+        )
+
+    @property
+    def has_nat(self) -> bool:
+        """Whether a rule translates."""
+        return any(rule.translates for table in self._tables() for rule in table.rules())
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether a rule has connections tracked."""
+        return any(rule.needs_conntrack for table in self._tables() for rule in table.rules())
+
+    def registrations(self) -> Iterator[Registration]:
+        """Give the base chains, each for its hook."""
+        for table in self._tables():
+            for chain in table.chains.values():
+                base = chain.base
+                if base is not None:
+                    walk = ChainWalk(table, chain, base.hook, self._netfilter)
+                    yield Registration(base.hook, base.priority, chain.order, ChainType(base.type), walk)

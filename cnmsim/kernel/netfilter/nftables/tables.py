@@ -1,0 +1,265 @@
+"""Tables of nf_tables: chains, rules with handles, sets and maps; how nft lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.netfilter.hooks import ChainType, Hook
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
+from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.nftables.statements import Rule, Run
+
+#: nft's words for the hooks.
+HOOKS = {hook.value.lower(): hook for hook in Hook}
+#: The families of addresses that a table's chains see.
+FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6), "arp": (), "bridge": (), "netdev": ()}
+#: Names of priorities, and the hooks at which they mean something (nftables src/rule.c, std_prios).
+PRIORITIES: dict[str, tuple[int, frozenset[Hook]]] = {
+    "raw": (-300, frozenset(Hook)),
+    "mangle": (-150, frozenset(Hook)),
+    "dstnat": (-100, frozenset({Hook.PREROUTING, Hook.OUTPUT})),
+    "filter": (0, frozenset(Hook)),
+    "security": (50, frozenset(Hook)),
+    "srcnat": (100, frozenset({Hook.POSTROUTING, Hook.INPUT})),
+}
+_NEAR = 10
+
+
+@define(eq=False)
+class RuleEntry:
+    """A rule in its place in a chain; `compiled` is made on the first walk."""
+
+    rule: Rule
+    handle: int
+    compiled: tuple[Run, ...] | None = None
+
+
+@frozen
+class Base:
+    """What makes a chain a base chain."""
+
+    type: ChainType
+    hook: Hook
+    priority: int
+
+    def text(self, policy: str) -> str:
+        """Write it as nft lists it."""
+        return f"type {self.type.value} hook {self.hook.value.lower()} priority {self._priority_text()}; policy {policy};"
+
+    def _priority_text(self) -> str:
+        for name, (value, hooks) in PRIORITIES.items():
+            distance = self.priority - value
+            if self.hook in hooks and abs(distance) <= _NEAR:
+                if not distance:
+                    return name
+                return f"{name} {'+' if distance > 0 else '-'} {abs(distance)}"
+        return str(self.priority)
+
+
+@define(eq=False)
+class Chain:
+    """A chain. `order` tells when a base chain was registered on its hook."""
+
+    name: str
+    handle: int
+    base: Base | None = None
+    policy: str = "accept"
+    comment: str = ""
+    order: int = 0
+    rules: list[RuleEntry] = field(factory=list)
+
+    def find(self, handle: int) -> int | None:
+        """Give the index of a rule by its handle."""
+        return next((at for at, entry in enumerate(self.rules) if entry.handle == handle), None)
+
+    def lines(self, *, handles: bool) -> list[str]:
+        """Write the chain as nft lists it in a table."""
+        mark = f" # handle {self.handle}" if handles else ""
+        lines = [f"\tchain {self.name} {{{mark}"]
+        if self.comment:
+            lines.append(f'\t\tcomment "{self.comment}"')
+        if self.base is not None:
+            lines.append(f"\t\t{self.base.text(self.policy)}")
+        for entry in self.rules:
+            mark = f" # handle {entry.handle}" if handles else ""
+            lines.append(f"\t\t{entry.rule.text(counts=True)}{mark}")
+        return [*lines, "\t}"]
+
+
+@define(eq=False)
+class Set:
+    """A named set or map. `key_text` is what was given for its type; `values` are the types of a map's values, () verdicts."""
+
+    name: str
+    handle: int
+    key_text: str
+    elements: Elements
+    values: tuple[Datatype, ...] | None = None
+    value_text: str = ""
+    flags: tuple[str, ...] = ()
+    timeout: str = ""
+    gc_interval: str = ""
+    size: int = 0
+    auto_merge: bool = False
+    policy: str = ""
+    comment: str = ""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its elements map to something."""
+        return self.values is not None
+
+    @property
+    def is_interval(self) -> bool:
+        """Whether its elements may be ranges."""
+        return "interval" in self.flags
+
+    def lines(self, *, handles: bool) -> list[str]:
+        """Write the set as nft lists it in a table."""
+        mark = f" # handle {self.handle}" if handles else ""
+        lines = [f"\t{'map' if self.is_map else 'set'} {self.name} {{{mark}", f"\t\t{self._type_text()}"]
+        if self.policy == "memory":
+            lines.append(f"\t\tpolicy {self.policy}")
+        if self.size:
+            lines.append(f"\t\tsize {self.size}")
+        flags = [flag for flag in self.flags if flag != "timeout" or not self.timeout]
+        if flags:
+            lines.append(f"\t\tflags {','.join(flags)}")
+        lines += [f"\t\ttimeout {self.timeout}"] if self.timeout else []
+        lines += [f"\t\tgc-interval {self.gc_interval}"] if self.gc_interval else []
+        lines += ["\t\tauto-merge"] if self.auto_merge else []
+        lines += [f'\t\tcomment "{self.comment}"'] if self.comment else []
+        if len(self.elements):
+            lines.append(f"\t\t{self.elements.block(chr(9) * 3)}")
+        return [*lines, "\t}"]
+
+    def _type_text(self) -> str:
+        return f"{self.key_text} : {self.value_text}" if self.is_map else self.key_text
+
+
+@define(eq=False)
+class Table:
+    """One table: its chains, sets and maps in the order in which they were made."""
+
+    family: str
+    name: str
+    handle: int
+    flags: tuple[str, ...] = ()
+    comment: str = ""
+    chains: dict[str, Chain] = field(factory=dict)
+    sets: dict[str, Set] = field(factory=dict)
+    handles_given: int = 0
+
+    @property
+    def label(self) -> str:
+        """What traces call it."""
+        return f"nft {self.family} {self.name}"
+
+    def next_handle(self) -> int:
+        """Give the next handle; one that was given is not given again."""
+        self.handles_given += 1
+        return self.handles_given
+
+    def rules(self) -> Iterator[Rule]:
+        """Give the rules of all chains."""
+        for chain in self.chains.values():
+            for entry in chain.rules:
+                yield entry.rule
+
+    def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
+        """Give the types of a set's fields and values, `None` if there is no such set."""
+        found = self.sets.get(name)
+        return None if found is None else (found.elements.types, found.values)
+
+    def hint(self, name: str) -> str:
+        """Say which set may have been meant, "" if there is none."""
+        nearest = nearest_name(name, self.sets)
+        return f"; did you mean set '{nearest}' in table {self.family} '{self.name}'?" if nearest else ""
+
+    def references(self, chain: str) -> int:
+        """Count what leads to a chain."""
+        count = sum(name == chain for rule in self.rules() for each in rule.statements for name in each.chains())
+        return count + sum(
+            isinstance(data, Goto) and data.chain == chain for each in self.sets.values() for _, data in each.elements
+        )
+
+    def uses(self, name: str) -> bool:
+        """Tell whether a rule looks into a set."""
+        return any(found == name for rule in self.rules() for each in rule.statements for found in each.set_names())
+
+    def leads_to(self, chain: str) -> Iterator[str]:
+        """Give the chains that a chain's rules lead to, by verdicts and maps."""
+        for entry in self.chains[chain].rules:
+            for statement in entry.rule.statements:
+                yield from statement.chains()
+                for name in statement.set_names():
+                    yield from (data.chain for _, data in self.sets[name].elements if isinstance(data, Goto))
+
+    def has_loop(self) -> bool:
+        """Tell whether jumps lead in a circle that a base chain reaches (nft_chain_validate)."""
+        finished: set[str] = set()
+        bases = [chain.name for chain in self.chains.values() if chain.base is not None]
+        return any(self._loops(name, finished) for name in bases)
+
+    def _loops(self, start: str, finished: set[str]) -> bool:
+        path: list[tuple[str, Iterator[str]]] = [(start, self.leads_to(start))]
+        on_path = {start}
+        while path:
+            name, following = path[-1]
+            found = next(following, None)
+            if found is None:
+                path.pop()
+                on_path.discard(name)
+                finished.add(name)
+            elif found in on_path:
+                return True
+            elif found not in finished and found in self.chains:
+                on_path.add(found)
+                path.append((found, self.leads_to(found)))
+        return False
+
+    def text(self, *, handles: bool = False) -> str:
+        """Write the table as `nft list table` does."""
+        mark = f" # handle {self.handle}" if handles else ""
+        lines = [f"table {self.family} {self.name} {{{mark}"]
+        lines += [f'\tcomment "{self.comment}"'] if self.comment else []
+        lines += [f"\tflags {','.join(self.flags)}"] if self.flags else []
+        blocks = [each.lines(handles=handles) for each in self.sets.values()]
+        blocks += [each.lines(handles=handles) for each in self.chains.values()]
+        if (self.comment or self.flags) and blocks:
+            lines.append("")
+        for number, block in enumerate(blocks):
+            lines += [""] * bool(number) + block
+        return "".join(f"{line}\n" for line in [*lines, "}"])
+
+    def part(self, *parts: Chain | Set, handles: bool = False) -> str:
+        """Write the table with some of its parts only, as `nft list chain` and its kin do."""
+        lines = [f"table {self.family} {self.name} {{"]
+        for each in parts:
+            lines += each.lines(handles=handles)
+        return "".join(f"{line}\n" for line in [*lines, "}"])
+
+
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """Give the name that is most like another, "" if there is none to choose from (string_misspell of nft)."""
+    best, least = "", -1
+    for each in names:
+        distance = _distance(name, each)
+        if least < 0 or distance < least:
+            best, least = each, distance
+    return best
+
+
+def _distance(one: str, two: str) -> int:
+    """Count the letters to change, insert or take away (Levenshtein)."""
+    row = list(range(len(two) + 1))
+    for at, letter in enumerate(one, 1):
+        before, row[0] = row[0], at
+        for to, other in enumerate(two, 1):
+            before, row[to] = row[to], min(before + (letter != other), row[to] + 1, row[to - 1] + 1)
+    return row[-1]
