@@ -84,6 +84,16 @@ def test_a_marked_tunnel_is_encrypted_both_ways_and_scapy_reads_it(net):
         assert IP(bytes(again)).chksum == packets[0][IP].chksum
 
 
+def test_states_tell_when_they_were_last_used(net):
+    encrypt(net)
+    first, second = net.pair()
+    assert net.send(first, second, "10.0.1.3") == [b"hello"]
+    for host, used, unused in (("a", 0x1000, 0x2000), ("b", 0x1000, 0x2000)):
+        states = {each.spi: each for each in xfrm_of(net.hosts[host]).states}
+        assert "\tlastused 20" in str(states[used])
+        assert "lastused" not in str(states[unused])
+
+
 @pytest.mark.parametrize("icv_bits", [64, 96, 128])
 def test_every_byte_is_what_scapy_seals(net, icv_bits):
     encrypt(net, icv_bits=icv_bits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response
-from cnmsim.api.router import not_simulated, operation
+from cnmsim.api.router import operation
 
 
 @operation("GET", "/volumes")
@@ -38,4 +38,8 @@ async def remove(api: HostApi, request: Request, name: str) -> Answer:
     return Response.empty()
 
 
-not_simulated("PUT", "/volumes/{name}", "cluster volumes are not simulated")
+@operation("PUT", "/volumes/{name}")
+async def update(api: HostApi, request: Request, name: str) -> Answer:
+    """Change a cluster volume."""
+    api.rest.volumes.update(name, request.parameters)
+    return Response.empty(200)

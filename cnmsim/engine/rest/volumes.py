@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.engine import bodies
+from cnmsim.engine.cluster.reading import version_of
 from cnmsim.engine.filters import Filters
 from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.errors import NotFound, NotSimulated, Unavailable
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
+
+_CLUSTER_VOLUMES = "cluster volumes are not simulated: no CSI plugin would make them"
 
 
 @define
@@ -29,6 +33,9 @@ class VolumeApi:
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /volumes/create."""
         asked = bodies.read(bodies.VOLUME_CREATE, body)
+        if asked["ClusterVolumeSpec"] is not None:
+            self.engine.cluster.manager()
+            raise NotSimulated(_CLUSTER_VOLUMES)
         volume = self.engine.volume_store.create(
             asked["Name"], driver=asked["Driver"], labels=asked["Labels"], options=asked["DriverOpts"]
         )
@@ -37,6 +44,13 @@ class VolumeApi:
     def inspect(self, name: str) -> dict[str, Any]:
         """GET /volumes/{name}."""
         return self.engine.volume_store.get(name).view()
+
+    def update(self, name: str, query: Query = NO_QUERY) -> None:
+        """PUT /volumes/{name}: only cluster volumes can be changed, and there are none."""
+        if not self.engine.cluster.is_manager:
+            raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+        version_of(query, "volume")
+        raise NotFound(f"volume {name} not found")
 
     def remove(self, name: str, query: Query = NO_QUERY) -> None:
         """DELETE /volumes/{name}."""

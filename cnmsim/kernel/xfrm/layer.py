@@ -234,6 +234,7 @@ class Xfrm:
             return None
         try:
             payload = state.seal(packet.payload, packet.protocol)
+            state.last_used_s = int(namespace.clock.wall_s)
         except OverflowError as error:
             self._drop(packet, "XfrmOutStateSeqError", DropReason.SEQUENCE, str(error), decision=_name(state))
             return None
@@ -286,6 +287,7 @@ class Xfrm:
             self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_name(state))
             return
         state.note_sequence(sequence)
+        state.last_used_s = int(self._namespace.clock.wall_s)
         self._resume(packet, payload, protocol, state, sequence)
 
     def _resume(self, packet: Packet, payload: bytes, protocol: int, state: XfrmState, sequence: int) -> None:

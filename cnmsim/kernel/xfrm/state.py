@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import UTC, datetime
 
 from attrs import define, field, frozen
 
@@ -54,6 +55,8 @@ class XfrmState:
     replay_failures: int = 0
     integrity_failures: int = 0
     added_ns: int = 0
+    #: When a packet last went through, in whole seconds since 1970; 0 for never.
+    last_used_s: int = 0
     salt: bytes = bytes(8)
     cipher: Cipher = field(init=False, repr=False)
 
@@ -121,12 +124,14 @@ class XfrmState:
     def __str__(self) -> str:
         """Write it as `ip xfrm state` does."""
         family = 4 if len(self.src) == 4 else 6
+        used = datetime.fromtimestamp(self.last_used_s, UTC)
+        last_used = f"\tlastused {used:%Y-%m-%d %H:%M:%S}\n" if self.last_used_s else ""
         mark = f"\t{self.mark}\n" if self.mark.mask else ""
         return (
             f"src {format_ip(self.src)} dst {format_ip(self.dst)}\n"
             f"\tproto esp spi 0x{self.spi:08x} reqid {self.reqid} mode transport\n"
             f"\treplay-window {self.replay_window} \n{mark}"
-            f"\taead {self.algorithm} 0x{self.key.hex()} {self.icv_bits}\n"
+            f"\taead {self.algorithm} 0x{self.key.hex()} {self.icv_bits}\n{last_used}"
             f"\tanti-replay context: seq 0x{self.sequence_in:x}, oseq 0x{self.sequence_out:x}, bitmap 0x{self.bitmap:08x}\n"
             f"\tsel {self.selector or Selector.anything(family)}\n"
         )

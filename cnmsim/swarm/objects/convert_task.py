@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.errors import InvalidParameter, NotSimulated
+from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.objects.base import Driver, RestartCondition
 from cnmsim.swarm.objects.convert_container import container_from_api, container_to_api
 from cnmsim.swarm.objects.json import mapping, omit_empty, pointer, texts
@@ -16,13 +16,14 @@ from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequiremen
 
 
 def task_spec_from_api(template: Mapping[str, Any]) -> TaskSpec:
-    """Read a decoded task template. Raises `InvalidParameter` for one without a container, `NotSimulated` for a plugin's."""
+    """Read a decoded task template. Raises `InvalidParameter` for one without a container, `SystemFault` for a plugin's."""
     runtime = template["Runtime"] or "container"
     if runtime not in {"container", "plugin"}:
         raise InvalidParameter("unsupported runtime")
     container = template["ContainerSpec"]
     if runtime == "plugin" and template["PluginSpec"] is not None:
-        raise NotSimulated("services that install plugins are not simulated")
+        # Plugins as services exist only in engines that are started with experimental features.
+        raise SystemFault('runtime type "plugin" only supported in experimental')
     if runtime == "plugin" or container is None:
         raise InvalidParameter("mismatched Runtime and *Spec fields")
     resources = template["Resources"]
