@@ -12,11 +12,12 @@ from cnmsim.observe.stations import Attachment, Directory, Station
 
 @frozen
 class _Plan:
-    """What a drawing shows: (id, label) of nodes by host, and labelled edges between ids."""
+    """What a drawing shows: (id, label) of nodes by host, labelled edges between ids, and the tunnels of overlay networks."""
 
     hosts: dict[str, list[tuple[str, str, str]]]
     segments: list[tuple[str, str]]
     edges: list[tuple[str, str, str]]
+    tunnels: list[tuple[str, str, str]]
 
 
 def _plan(directory: Directory) -> _Plan:
@@ -24,6 +25,8 @@ def _plan(directory: Directory) -> _Plan:
     segments: dict[Prefix, str] = {}
     edges: list[tuple[str, str, str]] = []
     numbers: dict[str, str] = {}
+    tunnels: list[tuple[str, str, str]] = []
+    overlays: dict[str, str] = {}
 
     def number(key: str) -> str:
         return numbers.setdefault(key, f"n{len(numbers)}")
@@ -35,7 +38,8 @@ def _plan(directory: Directory) -> _Plan:
     for station in directory.stations:
         if station.is_container:
             own = number(f"container {station.label}")
-            hosts[station.host].append((own, station.name, "container"))
+            label = station.replica_names[0] if station.task else station.name
+            hosts[station.host].append((own, label, "container"))
             for item in station.attachments:
                 key = f"network {station.host} {item.network}"
                 if key not in numbers:
@@ -43,8 +47,16 @@ def _plan(directory: Directory) -> _Plan:
                     label = f"{item.network} {subnet}".strip() + (" (internal)" if item.is_internal else "")
                     hosts[station.host].append((number(key), label, "network"))
                     edges += _ways_out(item, number(key), number(f"host {station.host}"), segments)
+                    if item.driver == "overlay":
+                        if item.network in overlays:
+                            tunnels.append((overlays[item.network], number(key), f"VXLAN {_vni(item)}".strip()))
+                        overlays[item.network] = number(key)
                 edges.append((own, number(key), ", ".join(map(format_ip, item.addresses))))
-    return _Plan(hosts, [(name, str(prefix)) for prefix, name in segments.items()], edges)
+    return _Plan(hosts, [(name, str(prefix)) for prefix, name in segments.items()], edges, tunnels)
+
+
+def _vni(item: Attachment) -> str:
+    return item.options.get("com.docker.network.driver.overlay.vxlanid_list", "").partition(",")[0]
 
 
 def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
@@ -84,6 +96,7 @@ def to_mermaid(lab: LabView) -> str:
         f'    {one} ---|"{mermaid_text(label)}"| {other}' if label else f"    {one} --- {other}"
         for one, other, label in plan.edges
     ]
+    lines += [f'    {one} -.-|"{mermaid_text(label)}"| {other}' for one, other, label in plan.tunnels]
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +108,10 @@ def to_dot(lab: LabView) -> str:
     """Draw the lab in Graphviz' DOT language."""
     plan = _plan(directory_of(lab))
     shapes = {"host": "box3d", "container": "box", "network": "ellipse"}
-    lines = ["graph lab {", "    node [fontname=sans];"]
+    lines = [
+        "graph lab {", "    graph [fontname=sans, style=rounded];", "    node [fontname=sans, fontsize=12];",
+        "    edge [fontname=sans, fontsize=10];",
+    ]  # fmt: skip
     for position, (host, nodes) in enumerate(plan.hosts.items()):
         lines.append(f"    subgraph cluster_{position} {{")
         lines.append(f"        label={_dot_text(host)};")
@@ -103,4 +119,8 @@ def to_dot(lab: LabView) -> str:
         lines.append("    }")
     lines += [f"    {name} [label={_dot_text(label)}, shape=cds];" for name, label in plan.segments]
     lines += [f"    {one} -- {other} [label={_dot_text(label)}];" for one, other, label in plan.edges]
+    lines += [
+        f"    {one} -- {other} [label={_dot_text(label)}, style=dashed, constraint=false];"
+        for one, other, label in plan.tunnels
+    ]
     return "\n".join([*lines, "}"]) + "\n"
