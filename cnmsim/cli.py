@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -224,6 +225,23 @@ def _show(walk: Trace, *, verbose: bool) -> None:
     Console().print(walk.rich(verbose=verbose))
 
 
+def _say(text: str) -> None:
+    """Print an answer, on a terminal with colours."""
+    if not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from rich.console import Console
+
+    from cnmsim.observe.terminal import coloured
+
+    Console().print(coloured(text))
+
+
+def _screen_width() -> int:
+    """Give the width of the terminal, 0 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
 def _plain_width() -> int:
     """Give the width of a table that goes into a file or a pipe: `COLUMNS` where the shell exports it."""
     columns = os.environ.get("COLUMNS", "")
@@ -252,11 +270,11 @@ def explain(context: click.Context, lab: Lab, source: str, destination: str, fix
         shown = found.to_json() | ({"fixes": [fix.to_json() for fix in working]} if fixes else {})
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        click.echo(str(found))
+        _say(str(found))
         for fix in working:
-            click.echo(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
+            _say(f"\n{'works' if fix.was_tried else 'not tried'}: {fix}")
         if fixes and not working and not found.reachable:
-            click.echo("\nnothing that was tried works")
+            _say("\nnothing that was tried works")
     context.exit(0 if found.reachable else 1)
 
 
@@ -305,7 +323,10 @@ def doctor(
         _fail(error.message if not isinstance(error, FileError) else str(error))
     except (OSError, TimeoutError) as error:
         _fail(str(error))
-    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _say(str(found))
     context.exit(0 if found else 1)
 
 
@@ -327,7 +348,10 @@ def check(context: click.Context, lab: Lab, policy_file: Path, junit: Path | Non
         report = check_policy(lab, policy_file)
     if junit is not None:
         junit.write_text(report.to_junit(), encoding="utf-8")
-    click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False) if as_json else str(report))
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _say(str(report))
     context.exit(0 if report.passed else 1)
 
 
@@ -341,7 +365,7 @@ def list_lab(lab: Lab, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(inventory(lab), indent=2, ensure_ascii=False))
     else:
-        click.echo(inventory_text(lab))
+        _say(inventory_text(lab, width=_screen_width()))
 
 
 @cli.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -72,8 +72,8 @@ def _container(station: Station) -> dict[str, Any]:
     }
 
 
-def inventory_text(lab: LabView) -> str:
-    """List everything for people, in small tables."""
+def inventory_text(lab: LabView, *, width: int = 0) -> str:
+    """List everything for people, in small tables of at most `width` columns (0: as wide as they are)."""
     found = inventory(lab)
     hosts = [(host["name"], ", ".join(host["addresses"]), _role(host)) for host in found["hosts"]]
     networks = [
@@ -91,15 +91,15 @@ def inventory_text(lab: LabView) -> str:
         )
         for container in found["containers"]
     ]  # fmt: skip
-    parts = [plain_grid(("HOST", "ADDRESSES", "ROLE"), hosts)]
+    parts = [plain_grid(("HOST", "ADDRESSES", "ROLE"), hosts, width)]
     if networks:
-        parts.append(plain_grid(("HOST", "NETWORK", "DRIVER", "SUBNET", "GATEWAY", ""), networks))
+        parts.append(plain_grid(("HOST", "NETWORK", "DRIVER", "SUBNET", "GATEWAY", ""), networks, width))
     if containers:
         header = ("HOST", "CONTAINER", "IMAGE", "NETWORKS", "PUBLISHED", "LISTENS ON")
-        parts.append(plain_grid(header, containers))
-    parts += swarms_text(found["swarms"])
+        parts.append(plain_grid(header, containers, width))
+    parts += swarms_text(found["swarms"], width)
     if found["stopped"]:
-        parts.append(plain_grid(("NOT RUNNING", "STATE"), list(found["stopped"].items())))
+        parts.append(plain_grid(("NOT RUNNING", "STATE"), list(found["stopped"].items()), width))
     return "\n\n".join(parts)
 
 

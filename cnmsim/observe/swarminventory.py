@@ -92,7 +92,7 @@ def _task(
     }
 
 
-def swarms_text(found: list[dict[str, Any]]) -> list[str]:
+def swarms_text(found: list[dict[str, Any]], width: int = 0) -> list[str]:
     """List the swarms for people: three small tables each."""
     tables = []
     for swarm in found:
@@ -117,10 +117,10 @@ def swarms_text(found: list[dict[str, Any]]) -> list[str]:
             )
             for each in swarm["tasks"]
         ]  # fmt: skip
-        tables.append(plain_grid(("NODE", "ADDRESS", "ROLE", "STATUS", "AVAILABILITY", "LABELS"), nodes))
+        tables.append(plain_grid(("NODE", "ADDRESS", "ROLE", "STATUS", "AVAILABILITY", "LABELS"), nodes, width))
         if services:
             header = ("SERVICE", "IMAGE", "MODE", "RUNNING", "VIRTUAL ADDRESSES", "PUBLISHED")
-            tables.append(plain_grid(header, services))
+            tables.append(plain_grid(header, services, width))
         if tasks:
-            tables.append(plain_grid(("TASK", "NODE", "STATE", "ADDRESSES"), tasks))
+            tables.append(plain_grid(("TASK", "NODE", "STATE", "ADDRESSES"), tasks, width))
     return tables

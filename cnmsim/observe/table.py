@@ -26,6 +26,8 @@ _GAP = 2
 _MINIMUM = (6, 5, 6, 12, 12, 14)
 #: Columns whose text is wrapped; the others are given what they need.
 _FLEXIBLE = (3, 4, 5)
+#: Columns of small tables are wrapped to no less than this, nor within words up to that.
+_NARROWEST, _LONGEST_WORD = 14, 30
 #: Width of WHAT and DECIDED BY together below which they do not stand side by side.
 _READABLE = 40
 _MARK = "└ "
@@ -222,10 +224,34 @@ class RichTable:
             yield Text(line, style=style, no_wrap=True)
 
 
-def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Draw any small table with plain characters, each column as wide as its longest text."""
+def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """Draw any small table with plain characters, each column as wide as its longest text.
+
+    Where that is more than `width` (0: any width will do), the widest columns are wrapped.
+    """
     widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
+    room = width - _GAP * (len(widths) - 1)
+    columns = list(zip(headers, *rows, strict=True))
+    longest = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    least = [
+        max(_NARROWEST, len(column[0]), min(word, _LONGEST_WORD))
+        for column, word in zip(columns, longest, strict=True)
+    ]
+    while width and sum(widths) > room and any(size > low for size, low in zip(widths, least, strict=True)):
+        widest = max((at for at, size in enumerate(widths) if size > least[at]), key=lambda at: widths[at])
+        widths[widest] -= 1
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        (" " * _GAP).join(part.ljust(size) for part, size in zip(parts, widths, strict=True)).rstrip()
         for line in [headers, *rows]
+        for parts in _stacked(line, widths)
     )
+
+
+def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
+    """Give the lines of a row whose cells are wrapped."""
+    wrapped = [
+        textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
+        for cell, size in zip(cells, widths, strict=True)
+    ]
+    for number in range(max(map(len, wrapped))):
+        yield [lines[number] if number < len(lines) else "" for lines in wrapped]
