@@ -20,7 +20,7 @@ from cnmsim.swarm.broker import Broker
 from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.caservice import CaService
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
-from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcUnavailable, RpcUnknown
+from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcNotFound, RpcUnavailable, RpcUnknown
 from cnmsim.swarm.logbroker import LogBroker
 from cnmsim.swarm.manager import Manager
 from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
@@ -72,6 +72,7 @@ class JoinedRaft:
     membership: Membership
     store: Store
     term: int
+    left_behind: frozenset[int] = frozenset()
 
 
 @define(eq=False)
@@ -99,6 +100,8 @@ class ManagerNode:
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
     _led_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
+    #: Members that a cluster made anew did without; they do not know yet.
+    _left_behind: frozenset[int] = field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.manager = Manager(self.clock, self.random, self.store, self.profile, self.member.node_id)
@@ -129,7 +132,16 @@ class ManagerNode:
         if joined is not None:
             self.raft.membership = joined.membership
             self.raft.term = joined.term
+            self._left_behind = joined.left_behind
         self.raft.begin()
+
+    def begin_alone(self, listen_address: str, former: ManagerNode) -> None:
+        """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `begin`."""
+        others = {each.raft_id for each in former.members()} - {self.member.raft_id}
+        self._left_behind = former._left_behind | others
+        self.raft.term = former.raft.term
+        self.raft.membership = evolve(self.raft.membership, version=former.raft.membership.version + 1)
+        self.begin(listen_address)
 
     def stop(self) -> None:
         """Manage no more."""
@@ -305,11 +317,18 @@ class ManagerNode:
 
     async def _send(self, member: Member, message: object) -> Reply:
         client = await self._client_of(member.address)
-        reply = await client.call("raft.message", message, timeout_s=_RAFT_TIMEOUT_S)
+        try:
+            reply = await client.call("raft.message", message, timeout_s=_RAFT_TIMEOUT_S)
+        except RpcNotFound:
+            self.on_removed()
+            raise
         assert isinstance(reply, Reply)
         return reply
 
     async def _hear(self, _peer: Peer, message: Heartbeat | VoteRequest | TimeoutNow) -> Reply:
+        sender = message.leader if isinstance(message, Heartbeat) else getattr(message, "candidate", None)
+        if sender in self._left_behind:
+            raise RpcNotFound("raft: member was removed")
         if isinstance(message, Heartbeat):
             return self.raft.on_heartbeat(message)
         if isinstance(message, TimeoutNow):
@@ -325,7 +344,7 @@ class ManagerNode:
         member = evolve(known, address=address) if known else Member(self.random.getrandbits(63), node_id, address)
         self.raft.adopt(self.raft.membership.with_member(member))
         self._members_changed()
-        return JoinedRaft(member, self.raft.membership, self.store, self.raft.term)
+        return JoinedRaft(member, self.raft.membership, self.store, self.raft.term, self._left_behind)
 
     # --- what the control API asks of Raft -----------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from hmac import compare_digest
 from random import Random
 from typing import Any, Literal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import CnmsimError, SystemFault, Unauthorized
 from cnmsim.kernel.clock import Clock
@@ -35,6 +35,8 @@ _CALL_TIMEOUT_S = 20.0
 #: A certificate is renewed when so much of its life has passed.
 _RENEW_AT = (0.5, 0.8)
 _ROLE_RETRY_S = 1.0
+#: How long a manager that was removed waits for its role to change, before and after it asks.
+_ROLE_CHANGE_TIMEOUT_S = 16.0
 Obstacle = Literal["", "locked", "expired"]
 
 
@@ -87,6 +89,7 @@ class SwarmNode:
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
     _is_rotating: bool = field(default=False, init=False)
+    _told_role: NodeRole = field(default=NodeRole.WORKER, init=False)
     #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
@@ -232,6 +235,24 @@ class SwarmNode:
             self.managing.stop()
         self.managing = None
 
+    # --- a new cluster of what one manager knows ---
+
+    def force_new_cluster(self, listen: str, advertise: str) -> None:
+        """Go on as the only manager of a cluster made of what this one knows; `ready` is done anew. Raises `OSError`.
+
+        The other managers are members no more; those that are still there learn it when they call (moby/swarmkit
+        `manager/state/raft/raft.go`, ForceNewCluster).
+        """
+        former = self.managing
+        assert former is not None
+        self.halt()
+        self._lock_key = b""
+        self.config = evolve(self.config, listen=listen, advertise=advertise)
+        self.ready = Future(self.clock)
+        self._make_manager(former.store.copy(), evolve(former.member, address=advertise)).begin_alone(listen, former)
+        self.agent.begin_again()
+        self._spawn(self._keep_certificate())
+
     # --- a new swarm ---------------------------------------------------------------------------------------------
 
     def _found(self) -> None:
@@ -256,7 +277,11 @@ class SwarmNode:
         self._manage(store, member, None)
 
     def _manage(self, store: Store, member: Member, joined: JoinedRaft | None) -> None:
-        managing = ManagerNode(
+        self._make_manager(store, member).begin(self.config.listen, joined)
+        self.on_change()
+
+    def _make_manager(self, store: Store, member: Member) -> ManagerNode:
+        self.managing = ManagerNode(
             self.clock,
             self.random,
             self.process,
@@ -268,9 +293,7 @@ class SwarmNode:
             self._removed,
             advertise_host=member.address.rpartition(":")[0].strip("[]"),
         )
-        managing.begin(self.config.listen, joined)
-        self.managing = managing
-        self.on_change()
+        return self.managing
 
     def _present_certificate(self) -> Certificate:
         assert self.certificate is not None
@@ -338,6 +361,7 @@ class SwarmNode:
                 self._spawn(self._rotate())
             if node.vxlan_udp_port:
                 self.data_path_port = node.vxlan_udp_port
+            self._told_role = node.role
             if node.role is NodeRole.WORKER:
                 self._was_removed = False
             # A member that Raft removed hears of its new role a moment later.
@@ -388,7 +412,14 @@ class SwarmNode:
         managing.stop()
         self._role, self._was_removed = NodeRole.WORKER, True
         self._change_role()
+        self.clock.call_later(2 * _ROLE_CHANGE_TIMEOUT_S, self._rejoin)
         self.on_change()
+
+    def _rejoin(self) -> None:
+        """Become a member again where nobody has told that the node is to be a worker: it was left behind."""
+        if self._was_removed and not self._is_stopped and not self.obstacle and self._told_role is NodeRole.MANAGER:
+            self._was_removed, self._role = False, NodeRole.MANAGER
+            self._change_role()
 
     # --- its certificate -----------------------------------------------------------------------------------------
 

@@ -316,6 +316,10 @@ class Raft:
     def adopt(self, membership: Membership) -> None:
         """Go by a changed membership; a leader tells the others with its next heartbeat."""
         was_member = any(each.raft_id == self.me.raft_id for each in self.membership.members)
+        if self._is_leading:
+            # A new member counts as heard until it has had the time to answer (etcd raft `confchange`, RecentActive).
+            new = {each.raft_id for each in membership.members} - {each.raft_id for each in self.membership.members}
+            self._answered_ns |= dict.fromkeys(new, self.clock.now_ns)
         self.membership = membership
         if was_member and all(each.raft_id != self.me.raft_id for each in membership.members):
             self.on_removed()

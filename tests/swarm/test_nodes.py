@@ -115,6 +115,18 @@ def test_promotion_and_demotion_change_who_manages() -> None:
         one.nodes.get("node1").update(Role="worker")
 
 
+def test_a_manager_that_joins_late_costs_the_leader_nothing() -> None:
+    cluster = Cluster(2)
+    cluster.lab.run(100)
+    one = cluster.docker(1)
+    term = one.cluster.managing.raft.term
+    cluster.docker(2).swarm.leave()
+    cluster.docker(2).swarm.join(one.swarm.tokens.manager, "10.9.0.1:2377")
+    cluster.lab.run(5)
+    assert cluster.leaders() == ["node1"]
+    assert one.cluster.managing.raft.term == term
+
+
 def test_the_leader_demotes_itself_by_letting_another_lead() -> None:
     cluster = Cluster(3, managers=3)
     cluster.lab.run(5)

@@ -73,6 +73,7 @@ class Swarm:
         task_history_retention_limit: int | None = None,
         node_cert_expiry: int | None = None,
         autolock_managers: bool = False,
+        force_new_cluster: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Swarm:
         """Make a swarm with this node as its first manager. Raises an `EngineError`."""
@@ -91,6 +92,7 @@ class Swarm:
             "DefaultAddrPool": list(default_addr_pool or ()),
             "SubnetSize": subnet_size,
             "Availability": availability,
+            "ForceNewCluster": force_new_cluster,
             "Spec": spec,
         }
         self._engine.complete(self._engine.rest.swarm.init(body))

@@ -124,11 +124,14 @@ class Cluster:
         availability: Availability = Availability.ACTIVE,
         force_new_cluster: bool = False,
     ) -> str:
-        """Make a swarm of one manager, this node; gives the node's id. Raises an `EngineError`."""
+        """Make a swarm of one manager, this node; gives the node's id. Raises an `EngineError`.
+
+        With `force_new_cluster` a manager makes it of what it knows of its present one.
+        """
         if self.node is not None:
             if not force_new_cluster:
                 raise Unavailable(_SWARM_EXISTS)
-            raise SystemFault("--force-new-cluster is not simulated: the managers of a lab keep their state")
+            self.manager()
         root, subnets = self.engine.machine.root, self._docker_subnets()
         listening = addresses.listen_address(root, listen)
         advertised = addresses.advertise_address(root, advertise, listening.port, subnets)
@@ -136,6 +139,9 @@ class Cluster:
         local = addresses.local_address(root, listening, advertised, subnets)
         addresses.check_address_pools(pools or (), subnet_size)
         port = addresses.data_path_port(data_path_port)
+        if self.node is not None:
+            self._addresses = _Addresses(local, advertised.host, tunnels)
+            return await self._force_new_cluster(self.node, str(listening), str(advertised))
         config = NodeConfig(
             str(listening),
             str(advertised),
@@ -151,6 +157,16 @@ class Cluster:
         except CnmsimError:
             await self._end()
             raise
+
+    async def _force_new_cluster(self, node: SwarmNode, listening: str, advertised: str) -> str:
+        try:
+            node.force_new_cluster(listening, advertised)
+        except OSError as error:
+            text = (error.strerror or str(error)).lower()
+            raise SystemFault(
+                f"failed to listen on remote API address: listen tcp {listening}: bind: {text}"
+            ) from None
+        return await node.ready
 
     def refuse_second(self) -> None:
         """Raise `Unavailable` on a node that is in a swarm already."""

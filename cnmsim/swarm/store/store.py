@@ -91,6 +91,15 @@ class Store:
         )
         self._tables = {table.kind: table for table in tables}
 
+    def copy(self) -> Store:
+        """Give a store of its own with the same objects; nobody watches it, and nobody has to agree to its changes."""
+        made = Store(self.clock)
+        made.index = self.index
+        for kind, table in self._tables.items():
+            for each in table:
+                made._tables[kind].replace(each.id, each)
+        return made
+
     @property
     def cluster(self) -> Cluster:
         """The cluster object. Raises `ObjectNotFound` before there is one."""
