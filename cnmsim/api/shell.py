@@ -124,16 +124,26 @@ class _Relay:
 def open_shell(directory: Path, host: str, programs: list[str], command: list[str] | None = None) -> int:
     """Open the user's own shell, or run their own `command`, with `programs` of the host first in PATH.
 
-    Gives the exit status.
+    Gives the exit status, as a shell does 128 and more for one that a signal ended. What ends this process ends the command.
     """
     with tempfile.TemporaryDirectory(prefix="cnmsim-") as folder:
         environment = host_environment(directory, host, programs, Path(folder))
         words = command or [os.environ.get("SHELL", "/bin/sh")]
         try:
-            return subprocess.run(words, env=environment, check=False).returncode  # noqa: S603 - the user's own
+            child = subprocess.Popen(words, env=environment)  # noqa: S603 - the user's own
         except FileNotFoundError:
             sys.stderr.write(f"cnmsim: {words[0]}: not found\n")
             return _NOT_FOUND
+        former = {
+            number: signal.signal(number, lambda caught, _frame: child.send_signal(caught))
+            for number in (signal.SIGTERM, signal.SIGHUP)
+        }
+        try:
+            status = child.wait()
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+        return status if status >= 0 else 128 - status
 
 
 def host_environment(directory: Path, host: str, programs: list[str], folder: Path) -> dict[str, str]:

@@ -38,13 +38,12 @@ def wait_for(path):
 @contextlib.contextmanager
 def plugin_process(script, directory, socket, host="node1"):
     command = [sys.executable, "-m", "cnmsim", "sh", "--dir", str(directory), "--own", host, "--"]
-    process = subprocess.Popen([*command, sys.executable, str(script), str(socket)], start_new_session=True)
+    process = subprocess.Popen([*command, sys.executable, str(script), str(socket)])
     try:
         wait_for(socket)
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()  # which ends the plugin, too
         process.wait(10)
 
 
