@@ -133,6 +133,7 @@ class Lab:
         router: bool = False,
         routes: Iterable[str] = (),
         mtu: int = 1500,
+        dhcp: str | None = None,
         plugin_dirs: Iterable[str | Path] | None = None,
     ) -> Host:
         """Add a host with `addresses` such as `"10.0.0.15/24"`, and plug it in.
@@ -140,8 +141,8 @@ class Lab:
         Each subnet is an interface, `eth0`, `eth1`, … in order, plugged into the segment of that subnet, which is made
         if there is none; an IPv6 address shares the interface of the IPv4 address before it. `docker` runs an engine there:
         `True`, or the options of `daemon.json` (`{"userland-proxy": False, "mtu": 1450}`), of the release `engine`. `names` makes
-        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`. `plugin_dirs`
-        are the folders of this engine's plugins, in place of the lab's.
+        it a name server, `web` a web server on port 80, `router` lets it forward; `routes` are what follows `ip route add`, `dhcp` the
+        addresses that it lends on its subnet, as in `"10.0.0.100-10.0.0.199"`. `plugin_dirs` are the folders of this engine's plugins, in place of the lab's.
 
         Raises `InvalidParameter` for impossible values and `Conflict` for a name or address that is taken; the lab is
         then as it was.
@@ -152,7 +153,7 @@ class Lab:
         release = _require_release(engine or self.engine)
         config = daemon_config(docker) if docker is not False else None
         try:
-            spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu)
+            spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu, dhcp)
         except (ValueError, TypeError) as wrong:
             raise InvalidParameter(f"host {name}: {wrong}") from None
         self._refuse_taken_addresses(spec)

@@ -69,6 +69,7 @@ _HOST: Schema = {
         "names": {"type": "object", "additionalProperties": _TEXTS},
         "routes": {"type": "array", "items": {"type": "string"}},
         "mtu": _MTU,
+        "dhcp": {"type": "string"},
         "compose": {"anyOf": [*_TEXTS["anyOf"], {"type": "object"}]},
         "project": {"type": "string"},
         "run": _TEXTS,
@@ -232,7 +233,7 @@ class _Reader:
             for key in options["docker"]:
                 if key in text:
                     return ("hosts", name, "docker", key)
-        for key in ("gateway", "nameserver", "engine", "names", "docker"):
+        for key in ("gateway", "nameserver", "engine", "names", "docker", "dhcp"):
             if key in options and (key in text or str(options[key]) in text):
                 return ("hosts", name, key)
         return ("hosts", name)
@@ -273,7 +274,7 @@ class _Reader:
             raise self._error(("hosts", name, "compose"), error) from None
 
 
-_HOST_OPTIONS = ("gateway", "docker", "engine", "nameserver", "router", "web", "names", "routes", "mtu")
+_HOST_OPTIONS = ("gateway", "docker", "engine", "nameserver", "router", "web", "names", "routes", "mtu", "dhcp")
 
 
 def _segment_name(name: str) -> str:

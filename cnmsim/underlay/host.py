@@ -9,14 +9,15 @@ from attrs import field, frozen
 
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.device import Device
+from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.route import Route
+from cnmsim.underlay.dhcpserver import DhcpRange, dhcp_server
 from cnmsim.underlay.interface import HostInterface, InterfaceSpec, group_addresses
 from cnmsim.underlay.nameserver import Zone, name_server
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.process import Process, Program
 
 #: What a web server of a lab says at `/`, and what it runs at `/cgi-bin/whoami`.
 GREETING = b"hello from the web server\n"
@@ -36,6 +37,10 @@ def _gateways(value: str | list[str] | tuple[str, ...] | None) -> tuple[Address,
     return tuple(parse_ip(text) for text in ([value] if isinstance(value, str) else value))
 
 
+def _dhcp(value: str | DhcpRange | None) -> DhcpRange | None:
+    return DhcpRange.of(value) if isinstance(value, str) else value
+
+
 def _zone(value: Mapping[str, Any] | None) -> Zone | None:
     return None if value is None else Zone.of(value)
 
@@ -46,7 +51,8 @@ class HostSpec:
 
     `interfaces` is given as a list of addresses with their prefix lengths, `gateways` as one address or one of each family,
     `nameserver` as the address its resolv.conf names, `zone` as the names it is to answer for, `serves_web` as whether
-    a web server runs on its port 80, `forwards` as whether it is a router, `mtu` in bytes. Raises `ValueError` for
+    a web server runs on its port 80, `forwards` as whether it is a router, `mtu` in bytes, `dhcp` as the range of addresses it
+    lends (`10.0.0.100-10.0.0.199`). Raises `ValueError` for
     impossible addresses and for a gateway that is on none of the host's subnets.
     """
 
@@ -58,6 +64,7 @@ class HostSpec:
     serves_web: bool = False
     forwards: bool = False
     mtu: int = 1500
+    dhcp: DhcpRange | None = field(default=None, converter=_dhcp)
 
     def __attrs_post_init__(self) -> None:
         for gateway in self.gateways:
@@ -67,6 +74,16 @@ class HostSpec:
             parse_ip(self.nameserver)
         if not 68 <= self.mtu <= 65535:
             raise ValueError(f"mtu must be between 68 and 65535: {self.mtu}")
+        if self.dhcp is not None and self._interface_of(self.dhcp) is None:
+            raise ValueError(f"the DHCP range {self.dhcp} is in none of the subnets of {self.name}")
+
+    def _interface_of(self, lent: DhcpRange) -> tuple[int, InterfaceAddress] | None:
+        """Give the number of the interface whose subnet holds a range, and its address there."""
+        for number, interface in enumerate(self.interfaces):
+            for own in interface.addresses:
+                if lent.first in own.prefix and lent.last in own.prefix:
+                    return number, own
+        return None
 
     def _interface_towards(self, address: Address) -> int | None:
         for number, interface in enumerate(self.interfaces):
@@ -132,6 +149,15 @@ class PlainHost:
         metric = 1024 if everywhere.family == 6 else 0  # what `ip route add` gives (IP6_RT_PRIO_USER)
         return Route(prefix=everywhere, device=device, gateway=gateway, metric=metric)
 
+    def _dhcp_server(self, lent: DhcpRange) -> Program:
+        found = self.spec._interface_of(lent)
+        assert found is not None, "the spec checks its range"
+        number, own = found
+        router = own.address if self.spec.forwards else next((g for g in self.spec.gateways if g in own.prefix), None)
+        server = parse_ip(self.spec.nameserver) if self.spec.nameserver else None
+        name_server = server if server is not None and len(server) == 4 else None
+        return dhcp_server(self.interfaces[number], own.address, own.prefix, lent, router, name_server)
+
     def lose_power(self) -> None:
         """End every process but the daemons of whoever simulates them, and forget what only memory held."""
         for process in list(self.machine.processes.values()):
@@ -147,5 +173,7 @@ class PlainHost:
         """Start what runs on the host by itself."""
         if self.spec.zone is not None:
             self.services.append(self.machine.spawn(name_server(self.spec.zone), ["name-server"]))
+        if self.spec.dhcp is not None:
+            self.services.append(self.machine.spawn(self._dhcp_server(self.spec.dhcp), ["udhcpd", "-f"]))
         if self.spec.serves_web and self._web_server is not None:
             self.services.append(self.machine.spawn(self._web_server, list(_WEB_COMMAND), programs=self._programs))

@@ -83,6 +83,7 @@ _COMMON = {
     "tcpdump": "tcpdump",
     "telnet": "telnet",
     "traceroute": "traceroute",
+    "udhcpc": "udhcpc",
     "traceroute6": "traceroute",
     "wget": "wget",
     "getent": "getent",

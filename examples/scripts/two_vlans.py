@@ -22,11 +22,16 @@ print(
 node1.exec("ip addr add 10.0.0.15/24 dev eth0.100")
 print(lab.explain("node1", "10.0.0.65").decided_by)
 
-# The DHCP server of the office does not know which addresses Docker gives out.
-lab.add_host("laptop", "10.0.0.66/24")
+# The DHCP server of the office asks by ARP whether an address is free: two containers answer, so a laptop gets the third ...
+print(lab.doctor().of("dhcp-overlap")[0])
+laptop = lab.add_host("laptop", "10.0.0.250/24")
+print(laptop.exec("ip addr flush dev eth0; udhcpc -i eth0 -n -q").output, end="")
+
+# ... but Docker asks nobody: its next container gets that address, too.
 node1.docker.containers.run("nginx", name="web", network="vlan100", detach=True)
 lab.settle(5)
 for event in lab.events:
     print(f"{event.kind.value}, noticed by {event.place}")
 found = lab.explain("app-server", "10.0.0.66", "tcp/80")
 print(found.verdict.value, "-", found.trace.finding.remarks[-1])
+print(lab.doctor().of("duplicate-address")[0])

@@ -233,9 +233,54 @@ def tunnel_mtu(ill: bool) -> Lab:
     return lab
 
 
+def _on_wire(ip_range: str, **options: Any) -> Lab:
+    lab = Lab()
+    lab.add_host("node1", "10.0.0.15/24", docker=True)
+    lab.add_router("router", "10.0.0.1/24", **options)
+    pool = {"Subnet": "10.0.0.0/24", "IPRange": ip_range, "Gateway": "10.0.0.1"}
+    _network(lab, "lan", driver="macvlan", options={"parent": "eth0"}, ipam={"Config": [pool]})
+    return lab
+
+
+def lent_twice(ill: bool) -> Lab:
+    return _on_wire("10.0.0.64/28" if ill else "10.0.0.32/28", dhcp="10.0.0.70-10.0.0.90")
+
+
+def machine_in_range(ill: bool) -> Lab:
+    lab = _on_wire("10.0.0.64/28")
+    lab.add_host("printer", "10.0.0.70/24" if ill else "10.0.0.99/24")
+    return lab
+
+
+def two_ranges(ill: bool) -> Lab:
+    lab = _on_wire("10.0.0.64/28")
+    docker = lab.add_host("node2", "10.0.0.16/24", docker=True).docker
+    assert docker is not None
+    pool = {"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.72/29" if ill else "10.0.0.80/28", "Gateway": "10.0.0.1"}
+    docker.networks.create("lan", driver="ipvlan", options={"parent": "eth0"}, ipam={"Config": [pool]})
+    return lab
+
+
+def two_vlans_one_range(ill: bool) -> Lab:
+    """The same ranges of two hosts, on one VLAN or on two."""
+    lab = Lab()
+    lab.add_segment("switch", vlans={1: "172.16.0.0/24", 100: "10.0.0.0/24"})
+    for number, vid in ((1, 100), (2, 100 if ill else 200)):
+        docker = lab.add_host(f"node{number}", f"172.16.0.{number}/24", docker=True).docker
+        assert docker is not None
+        lab.link(f"node{number}", "switch", trunk=[100, 200])
+        ipam = {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28"}]}
+        docker.networks.create("lan", driver="macvlan", options={"parent": f"eth0.{vid}"}, ipam=ipam)
+    return lab
+
+
 @pytest.mark.parametrize(
     ("build", "kind", "severity", "place", "text"),
     [
+        (lent_twice, "dhcp-overlap", Severity.WARNING, "node1: network lan", "router lends 10.0.0.70-10.0.0.90 by DHCP"),
+        (machine_in_range, "address-in-range", Severity.WARNING, "node1: network lan", "in which lies 10.0.0.70 of printer"),
+        (two_ranges, "range-overlap", Severity.WARNING, "node1: network lan", "node2: network lan gives out 10.0.0.72/29"),
+        (two_vlans_one_range, "range-overlap", Severity.WARNING, "node1: network lan", "gives out 10.0.0.64/28 on the same wire"),
         (vpn, "subnet-overlap", Severity.ERROR, "node1: network app", "overlaps 10.8.0.0/16, which node1 reaches by eth0"),
         (hidden_machine, "subnet-overlap", Severity.WARNING, "node1: network app", "contains 192.168.77.9 of printer"),
         (pools, "pools-nearly-used-up", Severity.WARNING, "node1", "default networks are left"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cnmsim.observe.asking import LabView
-from cnmsim.observe.doctor import addresses, clusters, hosts, ports
+from cnmsim.observe.doctor import addresses, clusters, hosts, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
 from cnmsim.observe.doctor.ward import Ward
 
@@ -16,6 +16,8 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     addresses.pools,
     addresses.macs,
     addresses.names,
+    physical.duplicates,
+    physical.ranges,
     hosts.forwarding,
     hosts.bridge_filter,
     hosts.sizes,

@@ -1,0 +1,144 @@
+"""What threatens networks on a physical wire: addresses that others have or give out, too. Docker asks nobody before it gives one out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac
+from cnmsim.kernel.device import Device, Nic
+from cnmsim.kernel.notices import NoticeKind
+from cnmsim.kernel.vlan import Vlan
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.ward import Net, Ward
+from cnmsim.observe.stations import Station
+from cnmsim.underlay.dhcpserver import DhcpRange
+from cnmsim.underlay.segment import Segment
+from cnmsim.underlay.trunk import reachable
+
+_FIX = "give the network an --ip-range that nobody else gives out, and --aux-address for what lies in it"
+
+
+@frozen
+class _Wire:
+    """A broadcast domain: the segments it is made of, and the VLAN on them (0 where they keep none apart)."""
+
+    segments: frozenset[str]
+    vlan: int
+
+
+@frozen
+class _Lent:
+    """The addresses that one network gives out on a wire."""
+
+    net: Net
+    wire: _Wire
+    part: Prefix
+    reserved: frozenset[Address]
+
+
+def _wire_of(device: Device | None) -> _Wire | None:
+    tag = 0
+    if isinstance(device, Vlan):
+        tag, device = device.vid, device.lower
+    segment = device.medium if isinstance(device, Nic) else None
+    if not isinstance(segment, Segment) or not isinstance(device, Nic):
+        return None
+    native = segment.vlans_of(device).native if segment.has_vlans else 0
+    if not tag and native is None:
+        return None
+    return _Wire(frozenset(each.name for each in reachable(segment)), tag or native or 0)
+
+
+def _lent(ward: Ward) -> Iterator[_Lent]:
+    for net in ward.networks:
+        is_on_wire = net.driver == "macvlan" or (
+            net.driver == "ipvlan" and net.options.get("ipvlan_mode", "l2") in ("", "l2")
+        )
+        wire = _wire_of(net.host.namespace.devices.get(net.options.get("parent", ""))) if is_on_wire else None
+        for info in net.record.ipam_info if wire is not None else ():
+            if wire is not None and info.pool.family == 4:
+                reserved = {*info.aux_addresses.values(), *([info.gateway] if info.gateway is not None else [])}
+                yield _Lent(net, wire, info.ip_range or info.pool, frozenset(reserved))
+
+
+def ranges(ward: Ward) -> Iterator[Fault]:
+    """Find networks that give out what a DHCP server lends, what a machine has, or what another host's network gives out."""
+    lent = list(_lent(ward))
+    for each in lent:
+        yield from _dhcp(ward, each)
+        yield from _machines(ward, each)
+    for one, other in combinations(lent, 2):
+        if one.wire == other.wire and one.part.overlaps(other.part):
+            yield Fault(
+                Severity.WARNING, "range-overlap", one.net.place,
+                f"it gives out {one.part}, and {other.net.place} gives out {other.part} on the same wire: two containers get one "
+                "address",
+                "give each of them an --ip-range of its own",
+            )  # fmt: skip
+
+
+def _dhcp(ward: Ward, lent: _Lent) -> Iterator[Fault]:
+    for host in ward.lab.hosts.values():
+        served: DhcpRange | None = host.plain.spec.dhcp if hasattr(host, "plain") else None
+        if served is None or not _overlaps(served, lent.part):
+            continue
+        subnets = (device for device in host.namespace.devices.values() if _holds(device, served.first))
+        if any(_wire_of(device) == lent.wire for device in subnets):
+            yield Fault(
+                Severity.WARNING, "dhcp-overlap", lent.net.place,
+                f"it gives out {lent.part}, of which {host.name} lends {served} by DHCP: a container and a machine get one address",
+                _FIX,
+            )  # fmt: skip
+
+
+def _overlaps(served: DhcpRange, part: Prefix) -> bool:
+    return served.first <= part.broadcast and part.network <= served.last
+
+
+def _holds(device: Device, address: Address) -> bool:
+    return any(address in own.prefix for own in device.addresses)
+
+
+def _machines(ward: Ward, lent: _Lent) -> Iterator[Fault]:
+    found = [
+        f"{format_ip(own.address)} of {host.name}"
+        for host in ward.hosts
+        for device in host.namespace.devices.values()
+        for own in device.addresses
+        if own.address in lent.part and own.address not in lent.reserved and _wire_of(device) == lent.wire
+    ]
+    if found:
+        yield Fault(
+            Severity.WARNING, "address-in-range", lent.net.place,
+            f"it gives out {lent.part}, in which lies {', '.join(found)}: a container gets that address some day",
+            _FIX,
+        )  # fmt: skip
+
+
+def duplicates(ward: Ward) -> Iterator[Fault]:
+    """Find addresses that two stations were heard to claim, and still have."""
+    seen: set[tuple[Address, frozenset[Mac]]] = set()
+    for host in ward.hosts:
+        for notice in host.machine.notices.notices:
+            key = notice.address, frozenset(notice.macs)
+            owners = [_owner(ward, notice.address, mac) for mac in sorted(key[1])]
+            if notice.kind is not NoticeKind.DUPLICATE_ADDRESS or key in seen or None in owners:
+                continue
+            seen.add(key)
+            one, two = sorted(str(each) for each in owners)
+            yield Fault(
+                Severity.ERROR, "duplicate-address", one,
+                f"it and {two} both have {format_ip(notice.address)}: which of them is reached is chance",
+                "give one of them another address; keep --ip-range clear of what a DHCP server or an operator gives out",
+            )  # fmt: skip
+
+
+def _owner(ward: Ward, address: Address, mac: Mac) -> str | None:
+    def has(station: Station) -> bool:
+        devices = station.namespace.devices.values()
+        return any(each.mac == mac and any(own.address == address for own in each.addresses) for each in devices)
+
+    return next((f"{each.label} ({format_mac(mac)})" for each in ward.directory.stations if has(each)), None)

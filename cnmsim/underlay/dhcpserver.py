@@ -1,0 +1,217 @@
+"""A DHCP server for a plain host: it lends the addresses of one range, as busybox's udhcpd does.
+
+An address is first looked for at a place of the range that the client's MAC decides, and is not offered while some station
+answers ARP for it. Source: busybox 1.37 `networking/udhcp/{dhcpd,arpping}.c`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from cnmsim.kernel.address import IPV4_ANY, MAC_BROADCAST, MAC_ZERO, Address, Mac, Prefix, format_ip, parse_ip
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.task import Queue
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
+from cnmsim.underlay.dhcpmessage import REPLY, SERVER_PORT, DhcpMessage, MessageType, Option, broadcast_frame
+from cnmsim.underlay.dhcpmessage import REQUEST as _FROM_CLIENT
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.process import Process, Program
+
+#: Seconds: udhcpd's `lease`, `offer_time` and `conflict_time` unless it is told others, and how long it listens for ARP.
+LEASE_S, _OFFER_S, _CONFLICT_S, _ARP_S = 864_000, 60, 3_600, 2
+
+
+@frozen
+class DhcpRange:
+    """The addresses that a server lends, `first` to `last`. Raises `ValueError` if there is none, or for IPv6."""
+
+    first: Address
+    last: Address
+
+    @classmethod
+    def of(cls, text: str) -> DhcpRange:
+        """Read `10.0.0.100-10.0.0.199`."""
+        first, dash, last = text.partition("-")
+        if not dash:
+            raise ValueError(f"a DHCP range is FIRST-LAST: {text}")
+        return cls(parse_ip(first.strip()), parse_ip(last.strip()))
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.first) != 4 or len(self.last) != 4:
+            raise ValueError("DHCP lends IPv4 addresses")
+        if self.first > self.last:
+            raise ValueError(f"the DHCP range {self} is empty")
+
+    def __str__(self) -> str:
+        return f"{format_ip(self.first)}-{format_ip(self.last)}"
+
+    def from_place_of(self, mac: Mac) -> Iterator[Address]:
+        """Give all addresses once, beginning at the one that a hash of the MAC decides, but those that end in 0 or 255."""
+        hashed = 0
+        for octet in mac:
+            hashed = (
+                octet + (hashed << 6) + (hashed << 16)
+            ) & 0xFFFFFFFF  # udhcpd adds and subtracts the hash itself
+        first, count = int.from_bytes(self.first), int.from_bytes(self.last) - int.from_bytes(self.first) + 1
+        for step in range(count):
+            address = (first + (hashed + step) % count).to_bytes(4)
+            if address[3] not in (0, 255):
+                yield address
+
+
+@define
+class _Lease:
+    """Who has an address and until when; `mac` is zero for an address that somebody else was found to have."""
+
+    mac: Mac
+    until: float
+
+
+@define(eq=False)
+class _Server:
+    """The server on one interface. `router` and `name_server` are what clients are told."""
+
+    process: Process
+    device: Device
+    own: Address
+    prefix: Prefix
+    addresses: DhcpRange
+    router: Address | None
+    name_server: Address | None
+    leases: dict[Address, _Lease] = field(factory=dict)
+
+    @property
+    def _now(self) -> float:
+        return self.process.clock.now
+
+    async def answer(self, asked: DhcpMessage) -> None:
+        kind = asked.type
+        if kind is MessageType.DISCOVER:
+            await self._offer(asked)
+        elif kind is MessageType.REQUEST:
+            self._request(asked)
+        elif kind is MessageType.DECLINE and self._is_for_me(asked):
+            wanted = asked.address(Option.REQUESTED_ADDRESS)
+            if wanted is not None and self._lease_of(asked.mac) == wanted:
+                self.leases[wanted] = _Lease(MAC_ZERO, self._now + _CONFLICT_S)
+        elif kind is MessageType.RELEASE and self._is_for_me(asked) and self._lease_of(asked.mac) == asked.client:
+            self.leases[asked.client].until = self._now
+
+    def _is_for_me(self, asked: DhcpMessage) -> bool:
+        return asked.address(Option.SERVER_ID) in (None, self.own)
+
+    def _lease_of(self, mac: Mac) -> Address | None:
+        return next((address for address, lease in self.leases.items() if lease.mac == mac), None)
+
+    def _is_free(self, address: Address, mac: Mac) -> bool:
+        lease = self.leases.get(address)
+        return address != self.own and (lease is None or lease.mac == mac or lease.until <= self._now)
+
+    async def _offer(self, asked: DhcpMessage) -> None:
+        address = await self._choose(asked)
+        if address is None:
+            self.process.error("udhcpd: no free IP addresses. OFFER abandoned\n")
+            return
+        self._forget(asked.mac)
+        self.leases[address] = _Lease(asked.mac, self._now + _OFFER_S)
+        self.process.error(f"udhcpd: sending OFFER to {format_ip(address)}\n")
+        self._reply(asked, MessageType.OFFER, address)
+
+    async def _choose(self, asked: DhcpMessage) -> Address | None:
+        known = self._lease_of(asked.mac)
+        if known is not None:
+            return known
+        wanted = asked.address(Option.REQUESTED_ADDRESS)
+        candidates = [*self.addresses.from_place_of(asked.mac)]
+        if wanted in candidates:
+            candidates.insert(0, wanted)
+        for address in candidates:
+            if self._is_free(address, asked.mac):
+                if not await self._has_owner(address, asked.mac):
+                    return address
+                self.process.error(f"udhcpd: {format_ip(address)} belongs to someone, reserving it\n")
+                self.leases[address] = _Lease(MAC_ZERO, self._now + _CONFLICT_S)
+        return None
+
+    async def _has_owner(self, address: Address, mac: Mac) -> bool:
+        """Ask by ARP whether a station other than the client has an address."""
+        answers: Queue[Mac] = Queue(self.process.clock)
+
+        def listen(_time_ns: int, direction: str, frame: bytes) -> None:
+            if direction != "in" or frame[12:14] != b"\x08\x06":
+                return
+            try:
+                heard = ArpMessage.parse(frame[14:])
+            except MalformedPacketError:
+                return
+            if heard.operation == ARP_REPLY and heard.sender_ip == address:
+                answers.put(heard.sender_mac)
+
+        question = ArpMessage(ARP_REQUEST, self.device.mac, self.own, MAC_ZERO, address)
+        self.device.taps += (listen,)
+        try:
+            self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + question.to_wire())
+            return await answers.get(_ARP_S) != mac
+        except TimeoutError:
+            return False
+        finally:
+            self.device.taps = tuple(tap for tap in self.device.taps if tap is not listen)
+
+    def _forget(self, mac: Mac) -> None:
+        for address in [address for address, lease in self.leases.items() if lease.mac == mac]:
+            del self.leases[address]
+
+    def _request(self, asked: DhcpMessage) -> None:
+        """Lend what was offered, or lend it for longer (RFC 2131 §4.3.2)."""
+        if not self._is_for_me(asked):
+            return  # the client chose another server
+        wanted = asked.address(Option.REQUESTED_ADDRESS) or asked.client
+        if wanted != IPV4_ANY and self._lease_of(asked.mac) == wanted:
+            self.leases[wanted] = _Lease(asked.mac, self._now + LEASE_S)
+            self.process.error(f"udhcpd: sending ACK to {format_ip(wanted)}\n")
+            self._reply(asked, MessageType.ACK, wanted)
+        elif Option.SERVER_ID in asked.options or wanted not in self.prefix:
+            self._reply(asked, MessageType.NAK, IPV4_ANY)
+
+    def _reply(self, asked: DhcpMessage, kind: MessageType, address: Address) -> None:
+        options = {int(Option.MESSAGE_TYPE): bytes((kind,)), int(Option.SERVER_ID): self.own}
+        if kind is not MessageType.NAK:
+            options[Option.LEASE_TIME] = LEASE_S.to_bytes(4)
+            bits = 0xFFFFFFFF << (32 - self.prefix.length) & 0xFFFFFFFF
+            options[Option.SUBNET_MASK] = bits.to_bytes(4)
+            options |= {int(Option.ROUTER): self.router} if self.router is not None else {}
+            options |= {int(Option.NAME_SERVER): self.name_server} if self.name_server is not None else {}
+        message = DhcpMessage(REPLY, asked.transaction, asked.mac, options, yours=address)
+        self.device.transmit(broadcast_frame(message, self.device.mac, self.own, from_server=True))
+
+
+def dhcp_server(
+    device: Device,
+    own: Address,
+    prefix: Prefix,
+    addresses: DhcpRange,
+    router: Address | None,
+    name_server: Address | None,
+) -> Program:
+    """Make the program that lends `addresses` on `device`, where it is `own` in the subnet `prefix`."""
+
+    async def main(process: Process) -> int:
+        server = _Server(process, device, own, prefix, addresses, router, name_server)
+        socket = process.udp(4)
+        socket.bind_device(device.name)
+        socket.bind(("0.0.0.0", SERVER_PORT))  # noqa: S104 - a socket of the simulated host
+        while True:
+            wire, _ = await socket.recvfrom()
+            try:
+                asked = DhcpMessage.parse(wire)
+            except ValueError:
+                continue
+            if asked.operation == _FROM_CLIENT:
+                process.task(server.answer(asked))
+
+    return main
