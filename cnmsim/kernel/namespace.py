@@ -274,13 +274,17 @@ class NetworkNamespace:
     ) -> None:
         """Add an address such as `10.0.0.15/24` to a device.
 
-        Raises `OSError`: EEXIST if the device has it, EACCES for IPv6 where it is disabled.
+        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be there with several masks, net/ipv4/devinet.c), EACCES for
+        IPv6 where it is disabled.
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)
             flags = [name for name, on in (("nodad", nodad), ("noprefixroute", noprefixroute)) if on]
             address = InterfaceAddress(raw, length, scope, broadcast, frozenset(flags))
-        if any(a.address == address.address for a in device.addresses):
+        if any(
+            a.address == address.address and (a.family == 6 or a.prefixlen == address.prefixlen)
+            for a in device.addresses
+        ):
             raise OSError(errno.EEXIST, "File exists")
         if address.family == 6 and self.ipv6_disabled(device):
             raise OSError(errno.EACCES, "Permission denied")
@@ -305,7 +309,7 @@ class NetworkNamespace:
         self._rebuild_local()
         table = self.routes(found.family)
         for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
-            if route.src == raw or (found.family == 6 and route.prefix == found.prefix):
+            if (route.src == raw or found.family == 6) and route.prefix == found.prefix:
                 table.remove(route)
         for other in device.addresses:
             if device.is_up:

@@ -32,7 +32,20 @@ class Case:
             hop
             for hop in self.hops
             if self.knocked_ns <= hop.time_ns <= self.outcome.elapsed_ns
-            and (self.target.port == 53 or not hop.packet.startswith("DNS "))
+            and (not hop.packet.startswith("DNS ") or (self.target.port == 53 and hop.message not in self._lookups))
+        )
+
+    @cached_property
+    def _lookups(self) -> frozenset[int]:
+        """The messages with which the name was looked up: to and from another address than the one knocked at."""
+        asked = self.outcome.lookup is not None and bool(self.outcome.lookup.queries)
+        address = format_ip(self.outcome.address) if self.outcome.address else ""
+        first: dict[int, Hop] = {}
+        for hop in self.hops:
+            if asked and hop.packet.startswith("DNS "):
+                first.setdefault(hop.message, hop)
+        return frozenset(
+            number for number, hop in first.items() if address not in {source_of(hop), destination_of(hop)}
         )
 
     @cached_property

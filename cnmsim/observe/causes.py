@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe import rulesets, services, wires
+from cnmsim.observe import rulesets, services, ways, wires
 from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station, shared_networks
@@ -270,6 +270,9 @@ def _no_route(case: Case, loss: Hop) -> Advice:
 def no_route_from(case: Case) -> Advice:
     """Say why the source itself knows no way."""
     source = case.source
+    own = ways.link_down(case) or ways.narrow_mask(case)
+    if own is not None:
+        return own
     if source.is_container and not source.attachments:
         return f"{source.name} has no route to {case.address}: it is attached to no network", join_a_network(source)
     target = case.destination
@@ -322,7 +325,7 @@ def _forwarding_off(case: Case, loss: Hop) -> Advice:
 
 
 def _neighbour_failed(case: Case, loss: Hop) -> Advice:
-    wire = wires.unanswered(case, loss)
+    wire = wires.unanswered(case, loss) or ways.silent_gateway(case, loss)
     if wire is not None:
         return wire
     address = destination_of(loss)
@@ -352,7 +355,8 @@ def _hiding_network(case: Case, loss: Hop) -> str:
 
 def _reverse_path(case: Case, loss: Hop) -> Advice:
     return f"{where_lost(case, loss)}: a packet from {source_of(loss)} should not come in by {loss.device}", (
-        f"make the route back to {source_of(loss)} symmetric, or set rp_filter=2 on {loss.place}"
+        f"make the route back to {source_of(loss)} symmetric, or let the filter take any way back: "
+        f"sysctl -w net.ipv4.conf.all.rp_filter=2 on {loss.place}"
     )
 
 
@@ -364,6 +368,9 @@ def _martian(case: Case, loss: Hop) -> Advice:
 
 
 def _ttl(case: Case, loss: Hop) -> Advice:
+    round_trip = ways.loop(case, loss)
+    if round_trip is not None:
+        return round_trip
     return f"{where_lost(case, loss)}: its TTL ran out", "look for a routing loop in the walk above"
 
 
@@ -402,6 +409,10 @@ def _no_destination(case: Case, loss: Hop) -> Advice:
     )
 
 
+def _untracked(case: Case, loss: Hop) -> Advice:
+    return ways.table_full(loss) or _plain(case, loss)
+
+
 def _stray(case: Case, loss: Hop) -> Advice:
     of_swarm = services.forgotten(case, loss)
     if of_swarm is not None:
@@ -426,6 +437,7 @@ def _plain(case: Case, loss: Hop) -> Advice:
 
 _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
     DropReason.NETFILTER_DROP: _filtered,
+    DropReason.CONNTRACK_INVALID: _untracked,
     DropReason.STRAY_SEGMENT: _stray,
     DropReason.NETFILTER_POLICY: _policy,
     DropReason.NETFILTER_REJECT: _rejected,

@@ -97,6 +97,10 @@ def _start(lab: Any, host: str, arguments: list[str]) -> None:
     _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).start()
 
 
+def _restart(lab: Any, host: str, arguments: list[str]) -> None:
+    _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).restart()
+
+
 def _unpause(lab: Any, host: str, arguments: list[str]) -> None:
     _engine_of(lab, arguments[-1], host).containers.get(arguments[-1]).unpause()
 
@@ -129,6 +133,7 @@ def _node_update(lab: Any, host: str, arguments: list[str]) -> None:
 _VERBS: dict[str, Callable[[Any, str, list[str]], None]] = {
     "network create": _network_create,
     "network connect": _network_connect,
+    "restart": _restart,
     "start": _start,
     "unpause": _unpause,
     "service scale": _service_scale,

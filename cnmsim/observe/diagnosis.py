@@ -39,7 +39,22 @@ def diagnose(case: Case) -> Finding:
         Verdict.TIMEOUT: _timed_out,
         Verdict.NAME_NOT_FOUND: _no_name,
     }[verdict](case, verdict)
+    if not verdict.is_reachable:
+        finding = _by_hosts_file(case, finding)
     return evolve(finding, remarks=(*finding.remarks, *clashes(case), *down_remarks(case)))
+
+
+def _by_hosts_file(case: Case, finding: Finding) -> Finding:
+    """Point to /etc/hosts where it gives a container's name another address."""
+    lookup, name = case.outcome.lookup, case.target.host
+    if lookup is None or case.outcome.address is None or lookup.queries[-1].server != "/etc/hosts":
+        return finding
+    owners = [item for item in case.directory.matching(name) if item is not case.source and item.addresses]
+    if len(owners) != 1 or case.outcome.address in owners[0].addresses:
+        return finding
+    other = format_ip(owners[0].addresses[0])
+    cause = f"{finding.cause}; {name} is {case.address} by the hosts file of {case.source.name}, while {owners[0].name} has {other}"
+    return evolve(finding, cause=cause, fix=f"take {name} out of the extra_hosts (--add-host) of {case.source.name}")
 
 
 def verdict_of(case: Case) -> Verdict:
@@ -111,8 +126,9 @@ def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
         host = case.station(translation.place)
         if host is not None and "DNAT" in translation.decision and not host.is_container:
             remarks += _rules_never_visited(case, host, translation.decision)
-    if server is not None and server.is_paused and case.target.protocol == "tcp":
-        remarks.append(f"{server.name} is paused: its kernel takes connections, its program answers nothing")
+    if server is not None and server.is_paused and case.target.protocol != "icmp":
+        taken = "connections" if case.target.protocol == "tcp" else "datagrams"
+        remarks.append(f"{server.name} is paused: its kernel takes {taken}, its program answers nothing")
     remarks += [*_rivals(case), *service_remarks(case), *mtu_remarks(case)]
     if len(case.outcome.queries) > 1:
         asked = "; ".join(str(query) for query in case.outcome.queries)
@@ -186,6 +202,9 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
     alone = [item for item in same_port if item.is_loopback_only]
     if not server.is_container and any(_is_kept_to_itself(item, port) for item in _containers_on(case, server)):
         return _host_port(case, loss, server, port, goal)
+    elsewhere = None if server.is_container else _on_other_family(case, server, port, goal)
+    if elsewhere is not None:
+        return elsewhere
     if alone and len(alone) == len(same_port):
         return (
             f"{server.name} answers, but nothing listens on {goal} (only {alone[0]} is listened on)",
@@ -201,12 +220,33 @@ def _nobody_listens(case: Case, loss: Hop, server: Station) -> tuple[str, str]:
         )
     if not server.is_container:
         return _host_port(case, loss, server, port, goal)
+    other = "udp" if protocol == "tcp" else "tcp"
+    if any(not item.is_loopback_only for item in server.listening_on(other, port)):
+        return (
+            f"{server.name} answers, but nothing listens on {goal} by {protocol}; it listens on {port}/{other}",
+            f"use {other}/{port}",
+        )
     others = [item for item in server.services if not item.is_loopback_only]
     head = f"{server.name} answers, but nothing listens on {goal}"
     if others:
         heard = ", ".join(dict.fromkeys(f"{item.port}/{item.protocol}" for item in others))
         return f"{head}; it listens on {heard}", _other_port(case, server, others[0].port)
     return f"{head}, nor on any other port", f"start the program that is to listen in {server.name}"
+
+
+def _on_other_family(case: Case, server: Station, port: int, goal: str) -> tuple[str, str] | None:
+    """Explain a port that is published for the other address family only."""
+    is_ipv6 = case.outcome.address is not None and len(case.outcome.address) == 16
+    for item in _containers_on(case, server):
+        bindings = [each for each in item.published if each.host_port == port and each.host_ip]
+        if bindings and all((":" in each.host_ip) is not is_ipv6 for each in bindings):
+            where = " and ".join(dict.fromkeys(each.host_ip for each in bindings))
+            return (
+                f"nothing listens on {goal}: {item.name} publishes port {port} of {server.name} on {where} only, which is no "  # noqa: ISC004
+                f"IPv{6 if is_ipv6 else 4} address",
+                f"publish it without the address: -p {port}:{bindings[0].port}",
+            )
+    return None
 
 
 def _askable(server: Station, listener: Listener) -> str:
@@ -270,6 +310,12 @@ def _host_port(case: Case, loss: Hop, server: Station, port: int, goal: str) -> 
                     f"{item.name}'s port {port} is published as {binding.host_port}",
                     f"use {server.name}:{binding.host_port}",
                 )
+    for rest in case.directory.at_rest:
+        if rest.host == server.name and any(each.host_port == port for each in rest.published):
+            return (
+                f"{server.name} answers, but nothing listens on {goal}: {rest.name}, which publishes the port, is not running ({rest.status})",
+                f"docker start {rest.name}",
+            )
     for item in containers:
         if item.listening_on(case.target.protocol, port):
             return (
@@ -433,6 +479,14 @@ def _why_unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
             "the default bridge has no names, its containers ask the host's name server",
             f"attach both to a user-defined network: docker network create app; docker network connect app {owner.name}; "  # noqa: ISC004
             f"docker network connect app {source.name}",
+        )
+    namesakes = {item.network for item in source.attachments} & {item.network for item in owner.attachments}
+    if namesakes and source.host != owner.host and not shared_networks(source, owner):
+        name = min(namesakes)
+        return (
+            f"{owner.name} runs on {owner.host}, and network {name} of {owner.host} is not network {name} of {source.host}: a bridge ends at its host",
+            _ask_published(case, owner).replace("or ask for its address", f"and ask {owner.host}")
+            + ", or put both on an overlay network",
         )
     if owner.is_container and not shared_networks(source, owner):
         ours = " and ".join(item.network for item in source.attachments)

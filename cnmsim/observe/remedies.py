@@ -7,16 +7,18 @@ verdict and from where it was decided.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.macvlan import Macvlan
 from cnmsim.observe import rulesets
 from cnmsim.observe.changes import (
+    Body,
     Change,
     bind_everywhere,
     docker,
@@ -35,18 +37,19 @@ if TYPE_CHECKING:
     from cnmsim.observe.trace import Trace
 
 _DOCKER = re.compile(
-    r"docker (?:network (?:connect|create)|start|unpause|service (?:scale|update)|node update)[^;,()]*"
+    r"docker (?:network (?:connect|create)|start|restart|unpause|service (?:scale|update)|node update)[^;,()]*"
 )
 _ON_HOST = re.compile(r"on ([\w.-]+): ((?:iptables|ip6tables|ip) [^;(]+)")
 _SYSCTL = re.compile(r"(sysctl -w [\w./-]+=\S+) on ([\w.-]+)")
 _ASK = re.compile(
     r"^(?:use|ask)(?: the published port| the name of who does:| its address on \S+:)? (\[\S+\]:\d+|[\w.-]+(?::\d+)?)(?=$|,| )"
 )
-_USE_PORT = re.compile(r"^use port (\d+)$")
+_USE_PORT = re.compile(r"^use (?:port |(tcp|udp)/)(\d+)$")
 _PUBLISH = re.compile(r"-p (\d+):(\d+)")
 _RULE = re.compile(r"^(\w+) [^:]*: (-A .*)$")
 #: Rules that are Docker's own: in its chains, or the guard of a container's address in the raw table.
 _DOCKER_RULE = re.compile(r"-A (DOCKER(?!-USER)\S*|PREROUTING -d \S+ ! -i )")
+_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 _SMALLER_MTU = re.compile(r"com\.docker\.network\.driver\.mtu=(\d+)")
 
 
@@ -106,6 +109,12 @@ def _as_advised(suspect: Suspect) -> Iterator[Remedy]:
     changes += [typed(host, command) for command, host in _SYSCTL.findall(advice)]
     if changes:
         yield Remedy(advice, tuple(changes))
+    if "lab.heal()" in advice:
+        yield Remedy(advice, (Change("lab.heal()", "", _heal),))
+
+
+def _heal(lab: Any) -> None:
+    lab.heal()
 
 
 def _where_typed(suspect: Suspect, command: str) -> str:
@@ -116,6 +125,7 @@ def _where_typed(suspect: Suspect, command: str) -> str:
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER] if swarm else []
         return managers[0] if managers else suspect.source.host
     known = [item.host for item in suspect.directory.stations if item.is_container and item.name == words[-1]]
+    known += [item.host for item in suspect.directory.at_rest if item.name == words[-1]]
     return known[0] if len(known) == 1 else suspect.source.host
 
 
@@ -123,9 +133,9 @@ def _another_question(suspect: Suspect) -> Iterator[Remedy]:
     advice, target = suspect.advice, suspect.target
     port = _USE_PORT.match(advice)
     if port:
-        yield Remedy(advice, (), target.host, f"{target.protocol}/{port.group(1)}")
+        yield Remedy(advice, (), target.host, f"{port.group(1) or target.protocol}/{port.group(2)}")
     found = _ASK.match(advice)
-    if found and not advice.startswith("use port"):
+    if found and port is None:
         host, colon, text = found.group(1).rpartition(":")
         if colon and text.isdigit():
             yield Remedy(advice, (), host.strip("[]"), f"{target.protocol}/{text}")
@@ -196,11 +206,16 @@ def _rules(suspect: Suspect) -> Iterator[Remedy]:
     if command and host is not None:
         yield Remedy(suspect.advice, (typed(host.name, command),))
         return
-    if found is None or host is None or host.is_container or _DOCKER_RULE.match(found.group(2)):
+    if found is None or host is None or _DOCKER_RULE.match(found.group(2)):
         return
     program = "ip6tables" if "[" in finding.hop.addresses else "iptables"
     command = f"{program} -t {found.group(1)} {found.group(2).replace('-A', '-D', 1)}"
-    yield Remedy(f"delete the rule on {host.name}", (typed(host.name, command),))
+    if host.is_container:
+        path = next((key for key, each in host.machine.namespaces.items() if each is host.namespace), "")
+        if not path:
+            return
+        command = f"nsenter --net={path} {command}"
+    yield Remedy(f"delete the rule {'in' if host.is_container else 'on'} {host.name}", (typed(host.host, command),))
 
 
 # ---- networks
@@ -225,6 +240,21 @@ def _networks(suspect: Suspect) -> Iterator[Remedy]:
     named = re.match(r"attach (\S+) to a network of (\S+) and use its name", advice)
     if named:
         yield from _meet(suspect, suspect.directory.find(named.group(2)))
+    if "enable_ip_masquerade" in advice:
+        for item in source.attachments:
+            if not item.is_default and item.options.get(_MASQUERADE) == "false":
+                change = make_network_again(
+                    source.host, item.network, f"-o {_MASQUERADE}=true", with_option(_MASQUERADE, "true")
+                )
+                yield Remedy(f"let {source.host} masquerade what leaves {item.network}", (change,))
+                return
+    if "(dns)" in advice:
+        yield Remedy(
+            f"run {source.name} without --dns", (run_again(source.host, source.name, "(no --dns)", _without("Dns")),)
+        )
+    if "extra_hosts" in advice and "take" in advice:
+        changed = run_again(source.host, source.name, "(no --add-host)", _without("ExtraHosts"))
+        yield Remedy(suspect.advice, (changed,))
     if "instead of none" in advice:
 
         def on_bridge(body: dict[str, object]) -> None:
@@ -241,6 +271,17 @@ def _subnets(suspect: Suspect) -> Iterator[Remedy]:
         return
     change = make_network_again(finding.hop.place, found.group(1), "(another --subnet)", _without_subnet)
     yield Remedy(suspect.advice, (change,))
+
+
+def _without(option: str) -> Callable[[Body], None]:
+    """Leave an option of the container out. Raises `InvalidParameter` where it was not given."""
+
+    def change(body: Body) -> None:
+        if not body["HostConfig"].get(option):
+            raise InvalidParameter(f"{option} was not given")
+        body["HostConfig"][option] = None
+
+    return change
 
 
 def _without_subnet(options: dict[str, object]) -> None:

@@ -190,15 +190,26 @@ def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
     return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
 
 
+@frozen
+class Stopped:
+    """A container that does not run: its name, host and state, and the ports it would publish."""
+
+    name: str
+    host: str
+    status: str
+    published: tuple[Published, ...]
+
+
 @define(eq=False)
 class Directory:
     """All stations of a lab, found by what people call them.
 
-    `stopped` tells the state of containers that are none, `swarms` what the lab's swarms know.
+    `stopped` tells the state of containers that are none by their names, `at_rest` what they are; `swarms` what the lab's swarms know.
     """
 
     stations: tuple[Station, ...]
     stopped: Mapping[str, str] = field(factory=dict)
+    at_rest: tuple[Stopped, ...] = ()
     swarms: tuple[SwarmView, ...] = ()
 
     @classmethod
@@ -209,6 +220,7 @@ class Directory:
         found: list[Station] = []
         engines = []
         stopped: dict[str, str] = {}
+        at_rest: list[Stopped] = []
         for host in hosts:
             engine = getattr(host, "docker", None)
             networks = (
@@ -224,8 +236,10 @@ class Directory:
                     else:
                         service = container.labels.get("com.docker.compose.service", container.name)
                         stopped |= {container.name: container.status, service: container.status}
+                        bound = tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {}))
+                        at_rest.append(Stopped(container.name, host.name, container.status, bound))
         _share_attachments(found)
-        return cls(tuple(found), stopped, swarms_of(engines))
+        return cls(tuple(found), stopped, tuple(at_rest), swarms_of(engines))
 
     def find(self, text: str) -> Station:
         """Find by container name, `host:name`, service (its first replica), `service-2`, task `service.2`, id prefix, or host name.
@@ -299,8 +313,8 @@ def stack_owner(station: Station, directory: Directory) -> Station | None:
 
 
 def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
-    """Name the networks that both are attached to, on one host."""
-    names = {item.network for item in other.attachments}
+    """Name the networks that both are attached to: bridges of one host, or what several hosts have between them."""
+    names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
     return tuple(item.network for item in one.attachments if item.network in names)
 
 

@@ -135,6 +135,11 @@ class SwarmView:
                 f"service {name} has no running task: {self.host_of(task)}, where its task was, is down",
                 "wait until it is replaced elsewhere, or bring the node back",
             )
+        if task.state is TaskState.STARTING:
+            return (
+                f"service {name} has no running task: its task is starting, and gets no traffic as its health check has not passed yet",
+                f"wait until it passes, or see why it does not: {details}",
+            )
         why = f" ({task.status.err})" if task.status.err else ""
         return f"service {name} has no running task: its task is {task.state.name.lower()}{why}", details
 

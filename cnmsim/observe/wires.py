@@ -22,6 +22,7 @@ from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
 _ARTICLES = {"ipvlan": "an", "macvlan": "a"}
+_BROKEN = frozenset({DropReason.LINK_LOSS, DropReason.NO_CARRIER, DropReason.LINK_DOWN})
 _SILENT = re.compile(r"nobody on \S+ answers for (\S+)")
 
 
@@ -41,6 +42,9 @@ def unanswered(case: Case, loss: Hop) -> tuple[str, str] | None:
     barred = next((hop for hop in case.losses if hop.reason is DropReason.NO_VLAN), None)
     if barred is not None:
         return no_vlan(case, barred)
+    broken = next((hop for hop in case.losses if hop.reason in _BROKEN and hop is not loss), None)
+    if broken is not None:
+        return broken_wire(broken)
     found = _SILENT.search(loss.what)
     asker = case.station(loss.place)
     if found is None or asker is None:
@@ -56,6 +60,12 @@ def unanswered(case: Case, loss: Hop) -> tuple[str, str] | None:
         or _routed_child(asker, target, other)
         or _other_vlan(asker, device, target, other)
     )
+
+
+def broken_wire(loss: Hop) -> tuple[str, str]:
+    """Explain a question for a neighbour, or its answer, that the wire lost."""
+    why = loss.decision or (loss.reason.value if loss.reason else loss.what)
+    return f"{loss.packet} is lost at {loss.where}: {why}", "mend the wiring there (lab.heal())"
 
 
 def _device_with(station: Station, address: Address) -> Device | None:

@@ -206,3 +206,14 @@ def test_nft_makes_lists_and_takes_away_tables():
     )
     world.host("nft flush ruleset")
     assert world.host("nft list ruleset").out == ""
+
+
+def test_an_ipv4_address_may_be_there_with_two_masks(world):
+    assert world.host("ip addr add 10.9.0.1/28 dev v0").status == 0
+    routes = world.host("ip route show dev v0").out
+    assert "10.9.0.0/24 proto kernel scope link src 10.9.0.1" in routes
+    assert "10.9.0.0/28 proto kernel scope link src 10.9.0.1" in routes
+    assert world.host("ip addr del 10.9.0.1/28 dev v0").status == 0
+    left = world.host("ip route show dev v0").out
+    assert "10.9.0.0/24" in left
+    assert "10.9.0.0/28" not in left
