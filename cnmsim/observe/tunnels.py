@@ -32,6 +32,9 @@ _NO_IPSEC = frozenset(
     {DropReason.NO_STATE, DropReason.INTEGRITY, DropReason.POLICY_MISMATCH, DropReason.POLICY_BLOCK}
 )
 
+#: An address nobody on the node answers for, or a MAC address that is still remembered and leads nowhere.
+_UNKNOWN = frozenset({DropReason.NEIGHBOUR_FAILED, DropReason.NO_TUNNEL_ENDPOINT})
+
 Advice = tuple[str, str]
 
 
@@ -90,7 +93,7 @@ def advice_in_tunnel(case: Case, loss: Hop) -> Advice | None:
     """Say why what a tunnel carried was lost; `None` if the loss has nothing to do with one."""
     tunnel = tunnel_at(case, loss)
     if tunnel is None:
-        return _unknown_neighbour(case, loss) if loss.reason is DropReason.NEIGHBOUR_FAILED else None
+        return _unknown_neighbour(case, loss) if loss.reason in _UNKNOWN else None
     begin = _begin(case, loss, tunnel)
     by = f" by {loss.decision}" if loss.decision else ""
     if loss.reason in _FILTERED:
@@ -179,7 +182,7 @@ def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
         (
             hop
             for hop in reversed(case.hops)
-            if hop.reason is DropReason.PROXY_UNANSWERED and overlay_of(hop.place)[1]
+            if hop.reason in {DropReason.PROXY_UNANSWERED, DropReason.NO_TUNNEL_ENDPOINT} and overlay_of(hop.place)[1]
         ),
         None,
     )
