@@ -165,11 +165,11 @@ def _too_long(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     found = re.search(r"(?:carries|MTU of|MTU|mtu) (\d+)", f"{loss.decision} {loss.what}")
     mtu = int(found.group(1)) if found else smallest_mtu(case, loss)[0]
     where = f"segment {loss.place}" if loss.what.startswith("segment ") else loss.where
-    inner = f" com.docker.network.driver.mtu={mtu - header}" if mtu else " a smaller com.docker.network.driver.mtu"
+    option = f" com.docker.network.driver.mtu={mtu}" if mtu else " a smaller com.docker.network.driver.mtu"
     limit = f", which carries {mtu} bytes" if mtu else ""
     return (
         f"{begin} is too long for {where}{limit}: {header} bytes of headers come on top of what the container sends",
-        f"make network {tunnel.network} with{inner}, or raise the MTU of {where}",
+        f"make network {tunnel.network} with{option}, or raise the MTU of {where}",
     )
 
 
@@ -264,7 +264,7 @@ def mtu_remarks(case: Case) -> list[str]:
     what = "small packets pass, full ones do not" if where.startswith("segment") else "full packets are fragmented"
     return [
         f"{what}: network {network} has an MTU of {inner}, its tunnel adds {header} bytes, and {where} carries {mtu}; "  # noqa: ISC004
-        f"set com.docker.network.driver.mtu={mtu - header} on the network"
+        f"set com.docker.network.driver.mtu={mtu} on the network"
     ]
 
 

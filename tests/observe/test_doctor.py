@@ -226,7 +226,7 @@ def tunnel_mtu(ill: bool) -> Lab:
     assert two is not None
     one.swarm.init(advertise_addr="10.1.0.11")
     two.swarm.join(one.swarm.tokens.worker, "10.1.0.11:2377")
-    options = {} if ill else {"com.docker.network.driver.mtu": "1400"}
+    options = {} if ill else {"com.docker.network.driver.mtu": "1450"}
     one.networks.create("app", driver="overlay", attachable=True, options=options)
     one.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True)
     lab.settle()
@@ -274,6 +274,26 @@ def two_vlans_one_range(ill: bool) -> Lab:
     return lab
 
 
+def narrow_switch(ill: bool) -> Lab:
+    lab = tunnel_mtu(False) if not ill else _swarm()
+    engine = lab.host("node1").docker
+    assert engine is not None
+    if ill:
+        engine.networks.create("app", driver="overlay", attachable=True)
+        engine.containers.run("alpine", "sleep 1d", name="c1", network="app", detach=True)
+        lab.segment("10.1.0.0/24").configure(mtu=1450)
+    return lab
+
+
+def test_an_encrypted_network_leaves_room_for_its_headers() -> None:
+    lab = _swarm()
+    engine = lab.host("node1").docker
+    assert engine is not None
+    engine.networks.create("secret", driver="overlay", attachable=True, options={"encrypted": ""})
+    engine.containers.run("alpine", "sleep 1d", name="c1", network="secret", detach=True)
+    assert not lab.doctor().of("mtu")
+
+
 @pytest.mark.parametrize(
     ("build", "kind", "severity", "place", "text"),
     [
@@ -309,7 +329,8 @@ def two_vlans_one_range(ill: bool) -> Lab:
         (_blocked("-p tcp --dport 2377"), "port-blocked", Severity.ERROR, "node1 to node2", "TCP port 2377"),
         (stray_tunnel, "vni-taken", Severity.ERROR, "node2", "device old of node2 has VNI 4097, which is that of network app"),
         (esp, "port-blocked", Severity.ERROR, "node3", "ESP (IP protocol 50)"),
-        (tunnel_mtu, "mtu", Severity.ERROR, "node1: network app", "its MTU is 1450 and its tunnel adds 50 bytes"),
+        (narrow_switch, "mtu", Severity.ERROR, "node1: network app", "segment 10.1.0.0/24 carries 1450: full packets are lost"),
+        (tunnel_mtu, "mtu", Severity.WARNING, "node1: network app", "its MTU is 1450 and its tunnel adds 50 bytes"),
     ],
 )  # fmt: skip
 def test_a_fault_is_found_where_it_is_and_not_where_it_is_not(

@@ -210,14 +210,14 @@ def test_small_packets_pass_and_full_ones_do_not(world: World) -> None:
         assert asked, "a handshake is small"
         remarks = " ".join(asked.trace.finding.remarks)
         assert "small packets pass, full ones do not" in remarks
-        assert "segment 10.2.0.0/24 carries 1450; set com.docker.network.driver.mtu=1400" in remarks
+        assert "segment 10.2.0.0/24 carries 1450; set com.docker.network.driver.mtu=1450" in remarks
         with world.lab.watch("c1") as walk:
             world.one.containers.get("c1").exec_run(["ping", "-c1", "-W2", "-s", "1400", "c2"])
         assert walk.verdict is Verdict.TIMEOUT
         assert (
             "is too long for segment 10.2.0.0/24, which carries 1450 bytes: 50 bytes of headers" in walk.finding.cause
         )
-        assert "com.docker.network.driver.mtu=1400" in walk.finding.fix
+        assert "com.docker.network.driver.mtu=1450" in walk.finding.fix
     finally:
         world.lab.segment("10.2.0.0/24").configure(mtu=1500)
     assert "full ones" not in str(world.ask("c1", "web:80"))

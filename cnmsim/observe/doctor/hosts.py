@@ -62,10 +62,13 @@ def sizes(ward: Ward) -> Iterator[Fault]:
         if net.driver == "overlay":
             header = VXLAN_BYTES + (ESP_BYTES if "encrypted" in net.options else 0)
             if mtu + header > smallest:
+                # A host fragments what its tunnel sends, or tells the sender of a packet that must not be; a switch does neither.
+                is_switch = where.startswith("segment")
+                what = "are lost" if is_switch else "are fragmented, or must be sent shorter"
                 yield Fault(
-                    Severity.ERROR, "mtu", net.place,
-                    f"its MTU is {mtu} and its tunnel adds {header} bytes, but {where} carries {smallest}: full packets are lost",
-                    f"make it with -o com.docker.network.driver.mtu={smallest - header}",
+                    Severity.ERROR if is_switch else Severity.WARNING, "mtu", net.place,
+                    f"its MTU is {mtu} and its tunnel adds {header} bytes, but {where} carries {smallest}: full packets {what}",
+                    f"make it with -o com.docker.network.driver.mtu={smallest} (of an overlay network it is that of the way between the nodes)",
                 )  # fmt: skip
 
 
@@ -103,8 +106,9 @@ def _mtu_of(ward: Ward, net: Net) -> int:
         return _configured(net) or int(
             ward.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
         )
-    # An overlay tells containers its MTU; without an option it leaves room in 1,500 bytes.
-    return _configured(net) or 1500 - VXLAN_BYTES
+    # The option of an overlay is the MTU of the way between nodes; containers get what the headers leave (moby, overlay's maxMTU).
+    mtu = (_configured(net) or 1500) - VXLAN_BYTES
+    return (mtu - ESP_BYTES) // 4 * 4 if "encrypted" in net.options else mtu
 
 
 def _configured(net: Net) -> int:
