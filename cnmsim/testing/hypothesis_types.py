@@ -12,9 +12,25 @@ _done: set[str] = set()
 
 
 def register_if_used() -> None:
-    """Register the types if a program has imported both cnmsim's labs and Hypothesis."""
-    if "cnmsim.lab.lab" in sys.modules and "hypothesis.strategies" in sys.modules and not _done:
+    """Register the types if a program has imported both cnmsim's labs and Hypothesis.
+
+    Where it is one of the strategies' own modules that imports Hypothesis, they are not to be had yet: whoever imports it asks again.
+    """
+    if (
+        "cnmsim.lab.lab" in sys.modules
+        and "hypothesis.strategies" in sys.modules
+        and not _done
+        and not _is_beginning()
+    ):
         register()
+
+
+def _is_beginning() -> bool:
+    """Whether a module of the strategies has begun to be imported, and is not there yet."""
+    return any(
+        name in sys.modules and not hasattr(sys.modules[name], last)
+        for name, last in (("cnmsim.testing.strategies", "packets"), ("cnmsim.testing.changes", "operations"))
+    )
 
 
 def register() -> None:

@@ -174,3 +174,15 @@ def test_fixtures_of_a_served_engine(tmp_path, options):
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     assert ("1 skipped" in done.stdout) is bool(options)
     assert not options or "no Docker Engine at unix:///nowhere.sock" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["strategies", "changes", "composefiles", "machine"])
+def test_a_module_of_strategies_may_be_what_imports_hypothesis(module: str) -> None:
+    program = (
+        f"import cnmsim.lab.lab, cnmsim.testing.{module}, cnmsim.testing\n"
+        "from hypothesis import strategies as st\n"
+        "cnmsim.testing.labs\n"
+        "assert 'build()' in repr(st.from_type(cnmsim.lab.lab.Lab)), 'not registered'"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
