@@ -111,6 +111,12 @@ def index(pages: dict[Path, str]) -> str:
             "| --- | --- |",
             *rows,
             "",
+            "```{toctree}",
+            ":hidden:",
+            ":glob:",
+            "[0-9]*",
+            "```",
+            "",
         ]
     )
 

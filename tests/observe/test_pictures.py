@@ -97,6 +97,25 @@ def host_network():
     return lab, lab.trace("client", "10.9.0.11:80")
 
 
+def routers():
+    lab = Lab()
+    lab.add_host("here", "10.1.0.2/24", gateway="10.1.0.1")
+    lab.add_router("one", "10.1.0.1/24", "10.2.0.1/24")
+    lab.add_router("two", "10.2.0.2/24", "10.3.0.1/24")
+    lab.add_host("there", "10.3.0.2/24", gateway="10.3.0.1", web=True)
+    return lab, lab.trace("here", "10.3.0.2:80")
+
+
+def office():
+    lab = Lab()
+    node = lab.add_host("n", "10.9.0.11/24", docker=True)
+    node.docker.containers.run("nginx", name="a-container-with-a-very-long-name", detach=True)
+    for number in range(14):
+        lab.add_host(f"client{number}", f"10.9.0.{50 + number}/24")
+    lab.add_segment("spare", mtu=9000)
+    return lab, lab.trace("client3", "10.9.0.11:22")
+
+
 def segmented():
     lab = Lab()
     node = lab.add_host("node1", "10.9.0.15/24", docker=True)
@@ -108,7 +127,9 @@ def segmented():
     return lab, lab.trace("c1", f"{c2.attrs['NetworkSettings']['Networks']['b']['IPAddress']}:80")
 
 
-LABS = {each.__name__: each for each in (many_hosts, one_full_host, mesh, vlans, host_network, segmented)}
+LABS = {
+    each.__name__: each for each in (many_hosts, one_full_host, mesh, vlans, host_network, segmented, routers, office)
+}
 
 
 @pytest.fixture(scope="module", params=LABS)
@@ -153,7 +174,10 @@ def test_names_of_networks_and_segments_lie_free(picture):
         rectangle(box) for box in picture.layout.boxes if box.kind not in {"machine", "hanging", "stack", "stack up"}
     ]
     for bar in picture.layout.bars:
-        label = (bar.x - 8 - 7.2 * min(len(bar.label), 24), bar.y - 10, bar.x - 8, bar.y + (14 if bar.detail else 5))
+        length = 7.2 * min(len(bar.label), 24)
+        label = (bar.x - 8 - length, bar.y - 10, bar.x - 8, bar.y + (14 if bar.detail else 5))
+        if bar.is_named_above:
+            label = (bar.x + 8, bar.y - 15, bar.x + 8 + length, bar.y - 6)
         assert label[0] >= 0
         assert not any(overlap(label, box) for box in boxes), bar
         for wire in picture.layout.wires:

@@ -16,7 +16,7 @@ from cnmsim.observe.views.scene import Interface, Key, Scene
 
 #: As wide as a row of several machines may be, in pixels.
 _ROW_WIDTH = 1300.0
-_MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 30.0, 32.0, 9.0
+_MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 32.0, 34.0, 9.0
 _ROW_GAP = 26.0
 _LETTER, _LONGEST = 7.4, 24
 #: Tops of neighbours that differ by less than this are drawn level.
@@ -75,8 +75,13 @@ class _Cabling:
         self.members = [self._segments_of(row) for row in rows]
         self._seat_loose_ones()
         self.shared = [name for name in self.labels if sum(name in names for names in self.members) > 1]
-        longest = max((min(len(label), _LONGEST) for label in self.labels.values()), default=0)
-        self.edge = PAD + (longest * _LETTER + 14 if self.labels else 0)
+        longest = max((min(len(label), _LONGEST) for label in self.labels.values()), default=0) * _LETTER + 14
+        #: Names of segments stand on their bars where machines are so wide that no cable comes through them.
+        self.is_on_bar = bool(rows[0].standing) and all(
+            row.standing[0].first_nic > longest for row in rows if row.standing
+        )
+        self.edge = PAD + (longest if self.labels and not self.is_on_bar else 0)
+        self.hang_from = self.edge + (longest if self.is_on_bar else 0)
         lanes = len(self.shared) + len(scene.trunks)
         self.left = self.edge + _LANE * lanes + (12 if self.labels else 0)
         #: Where a shared segment goes up and down, and where it has been seen last.
@@ -136,12 +141,13 @@ class _Cabling:
             key=lambda item: item[:2],
         )
         spots: list[float] = []
-        x = self.left
+        leftmost = max(self.left, self.hang_from)
+        x = leftmost
         for want, _, each in wanted:
             spots.append(max(x, want))
             x = spots[-1] + each.width + _MACHINE_GAP
         # What sticks out on the right moves back, and pushes its neighbours.
-        limit = max(self.right, self.left + sum(each.width + _MACHINE_GAP for each in machines) - _MACHINE_GAP)
+        limit = max(self.right, leftmost + sum(each.width + _MACHINE_GAP for each in machines) - _MACHINE_GAP)
         for at in reversed(range(len(spots))):
             each = wanted[at][2]
             spots[at] = min(spots[at], limit - each.width)
@@ -169,7 +175,7 @@ class _Cabling:
             xs = [layout.places[item.key][0] for item in plugs if item.segment == name]
             lane = self.edge + _LANE * self.shared.index(name) if name in self.shared else self.edge
             end = max([self.left + 60, *(x + 26 for x in xs)])
-            layout.bars.append(Bar(lane, y, end - lane, self.labels[name], "", -1))
+            layout.bars.append(Bar(lane, y, end - lane, self.labels[name], "", -1, is_named_above=self.is_on_bar))
             bar, place = self._bar(number, name), (name, name, "")
             if place not in layout.places:
                 layout.places[place] = (lane + 4, y)

@@ -19,7 +19,7 @@ _STYLE = (
 #: What stands behind the wires.
 _GROUND = ("machine", "hanging")
 #: A picture in a page is made no narrower than this share of its size; then the page scrolls sideways.
-_LEAST = 0.8
+_LEAST = 0.76
 _DASHES = {"tunnel": ' stroke-dasharray="4 3"', "stack": ' stroke-opacity=".55"', "riser": ' stroke-opacity=".55"'}
 
 
@@ -72,6 +72,8 @@ def _bar(bar: Bar) -> str:
         f'<rect x="{bar.x:.1f}" y="{bar.y - 2.5:.1f}" width="{bar.width:.1f}" height="5" rx="2.5" '
         f'fill="{colour_of(bar.colour)}"{opacity}/>'
     )
+    if bar.is_named_above:
+        return rect + _text(bar.x + 8, bar.y - 6, bar.label, 24, 'font-weight="600"')
     x = bar.x - 8
     name = _text(x, bar.y + (0 if bar.detail else 4), bar.label, 24, 'text-anchor="end" font-weight="600"')
     if not bar.detail:

@@ -37,7 +37,7 @@ class Box:
 class Bar:
     """A network or a segment as a horizontal bar, with its label left of it; `colour` is the network's number, -1 a wire.
 
-    `is_idle` tells that nothing is plugged into it.
+    `is_idle` tells that nothing is plugged into it, `is_named_above` that its label stands on it.
     """
 
     x: float
@@ -47,6 +47,7 @@ class Bar:
     detail: str
     colour: int
     is_idle: bool = False
+    is_named_above: bool = False
 
 
 @frozen

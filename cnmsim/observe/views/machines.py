@@ -42,7 +42,7 @@ class MachineBox:
         nics = sum(_nic_width(item.label) + 10 for item in scene.interfaces)
         self.width = max(
             self.gutter + boxes + self.margin + 2 * PAD,
-            nics + 2 * PAD + (120.0 if scene.buses else 0.0),
+            nics + 2 * PAD + (120.0 if scene.buses else 34.0 if scene.is_plain else 0.0),
             len(scene.name) * 9.0 + len(scene.role) * 6.6 + 10 + 2 * PAD,
             self._inset()
             + len(_stack_text(scene)) * _LETTER
@@ -59,6 +59,13 @@ class MachineBox:
                 TITLE + sum(self.row_heights) + (18.0 if scene.buses else 0.0) + BUS_STEP * len(scene.buses)
                 + STACK_H + NIC_GAP + NIC_H / 2 + 4
             )  # fmt: skip
+
+    @property
+    def first_nic(self) -> float:
+        """How far its first NIC's cable is from its left side."""
+        widths = [_nic_width(item.label) for item in self.scene.interfaces]
+        taken = sum(widths) + 10 * (len(widths) - 1) + PAD + (34 if self.scene.is_plain else 0)
+        return self.width - taken + widths[0] / 2 if widths else self.width
 
     def _fan(self, row: tuple[Sandbox, ...]) -> float:
         """Give the height in which the lines of a row turn into their channels."""

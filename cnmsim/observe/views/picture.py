@@ -121,7 +121,7 @@ def draw_directory(directory: Directory, title: str = "lab", trace: Trace | None
 def draw(lab: LabView, trace: Trace | None = None) -> Picture:
     """Draw a lab as it is now: hosts with their sandboxes, bridges and tunnels, and the segments between them.
 
-    With `trace` its way is drawn over it: solid what the asker sent, dotted what came back, and the numbers of the steps
+    With `trace` its way is drawn over it: solid what the asker sent, dashed what came back, and the numbers of the steps
     that the trace's table shows, at the devices where they happened.
     """
     return draw_directory(directory_of(lab), trace.title if trace is not None else "lab", trace)
