@@ -320,7 +320,12 @@ def doctor(
             lab = _load((file, *more), engine, None, (), ())
         found = lab.doctor()
     except CnmsimError as error:
-        _fail(error.message if not isinstance(error, FileError) else str(error))
+        text = error.message if not isinstance(error, FileError) else str(error)
+        _fail(
+            f"{text}\nIs it a stack file? Then: cnmsim doctor --stack {file}"
+            if "not a swarm manager" in text
+            else text
+        )
     except (OSError, TimeoutError) as error:
         _fail(str(error))
     if as_json:

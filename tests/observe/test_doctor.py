@@ -142,6 +142,28 @@ def proxy_for_ipv6(ill: bool) -> Lab:
     return lab
 
 
+def wrong_container_port(ill: bool) -> Lab:
+    lab = _lab()
+    _run(lab, "web", ports={f"{8000 if ill else 80}/tcp": 8080})
+    lab.settle()
+    return lab
+
+
+def loopback_only(ill: bool) -> Lab:
+    lab = _lab()
+    where = "127.0.0.1:8000" if ill else "8000"
+    _run(lab, "api", image="alpine", command=f"httpd -f -p {where} -h /www", ports={"8000/tcp": 8000})
+    lab.settle()
+    return lab
+
+
+def further_port(ill: bool) -> Lab:
+    lab = _lab()
+    _run(lab, "proxy", image="traefik", ports={"8080/tcp": 8080} if ill else {"80/tcp": 80})
+    lab.settle()
+    return lab
+
+
 def _swarm(nodes: int = 3, managers: int = 3, **init: Any) -> Lab:
     lab = Lab()
     engines = [lab.add_host(f"node{n}", f"10.1.0.1{n}/24", docker=True).docker for n in range(1, nodes + 1)]
@@ -313,6 +335,9 @@ def test_an_encrypted_network_leaves_room_for_its_headers() -> None:
         (mtu_behind_the_router, "mtu", Severity.WARNING, "node1: network app", "but segment 10.8.0.0/24 carries 1400 bytes"),
         (firewall, "published-past-firewall", Severity.ERROR, "node1: container web", "the firewall says -A INPUT -p tcp"),
         (database, "published-to-all", Severity.WARNING, "node1: container db", "port 5432 (PostgreSQL)"),
+        (wrong_container_port, "nobody-listens", Severity.WARNING, "node1: container web", "leads to port 8000 of it, where nobody listens (it listens on 80)"),
+        (loopback_only, "nobody-listens", Severity.WARNING, "node1: container api", "only 127.0.0.1:8000 is listened on"),
+        (further_port, "nobody-listens", Severity.NOTE, "node1: container proxy", "as far as its image is known here"),
         (proxy, "proxy-hides-source", Severity.WARNING, "node1: container web", "docker-proxy carries every connection"),
         (proxy_for_ipv6, "proxy-hides-source", Severity.NOTE, "node1: container web", "docker-proxy carries IPv6 clients"),
         (one_manager, "quorum", Severity.WARNING, "swarm of node1", "node1 is the only manager of 3 nodes"),

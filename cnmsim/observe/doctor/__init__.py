@@ -24,6 +24,7 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     ports.published,
     ports.published_services,
     ports.proxied,
+    ports.unanswered,
     clusters.quorum,
     clusters.overlay_subnets,
     clusters.stray_tunnels,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from attrs import evolve
+
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Ward
 from cnmsim.observe.stations import Published, Station
@@ -15,6 +17,8 @@ _PRIVATE = {
     2375: "the Docker API", 3306: "MySQL", 5432: "PostgreSQL", 6379: "Redis", 9200: "Elasticsearch", 11211: "memcached",
     27017: "MongoDB", 1433: "SQL Server", 5672: "AMQP",
 }  # fmt: skip
+#: Programs that are simulated as they are.
+_REAL = frozenset({"httpd", "nc"})
 _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*deny)")
 _PORTS = re.compile(r"--dports? (\S+)")
 
@@ -56,6 +60,39 @@ def published_services(ward: Ward) -> Iterator[Fault]:
                         f"port {item.published_port} ({_PRIVATE[item.target_port]}) is published on all addresses of every node",
                         "leave it unpublished: services of one network need no published ports",
                     )  # fmt: skip
+
+
+def unanswered(ward: Ward) -> Iterator[Fault]:
+    """Find ports that are published, and lead to a port of the container where nothing listens, or only for the container itself."""
+    for host in ward.docker_hosts:
+        for container in ward.containers(host):
+            for item in dict.fromkeys(evolve(each, host_ip="") for each in container.published):
+                heard = container.listening_on(item.protocol, item.port)
+                if any(not each.is_loopback_only for each in heard):
+                    continue
+                others = sorted(
+                    {
+                        str(each.port)
+                        for each in container.services
+                        if each.protocol == item.protocol and not each.is_loopback_only
+                    }
+                )
+                # Of most images only the usual ports are known; a web server, and what a command starts, is the real thing.
+                is_known = any(each.program in _REAL for each in container.services)
+                if heard:
+                    why, fix = f"only {heard[0]} is listened on", f"let its program listen on 0.0.0.0:{item.port}"
+                elif others:
+                    why, fix = f"it listens on {', '.join(others)}", f"-p {item.host_port}:{others[0]}"
+                else:
+                    why, fix = (
+                        "it listens on no port",
+                        f"start a program in it that listens on {item.port}/{item.protocol}",
+                    )
+                yield Fault(
+                    Severity.WARNING if is_known else Severity.NOTE, "nobody-listens", f"{host.name}: container {container.name}",
+                    f"port {item.host_port}/{item.protocol} of {host.name} leads to port {item.port} of it, where nobody listens ({why}{'' if is_known else ', as far as its image is known here'})",
+                    fix,
+                )  # fmt: skip
 
 
 def _open_ports(container: Station) -> Iterator[Published]:
