@@ -58,10 +58,17 @@ def operation(method: str, path: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def not_simulated(method: str, path: str, sentence: str) -> None:
-    """Register an operation that answers 501 and says why."""
+def not_simulated(
+    method: str, path: str, sentence: str, check: Callable[[HostApi, Request, dict[str, str]], object] | None = None
+) -> None:
+    """Register an operation that answers 501 and says why.
 
-    async def handler(_api: HostApi, _request: Request, **_: str) -> Answer:
+    `check` raises for what the engine would refuse before: a container or image that does not exist.
+    """
+
+    async def handler(api: HostApi, request: Request, **parameters: str) -> Answer:
+        if check is not None:
+            check(api, request, parameters)
         raise NotSimulated(sentence)
 
     OPERATIONS.append(Operation(method, path, handler, _pattern(path), is_simulated=False, sentence=sentence))

@@ -27,20 +27,20 @@ _HEALTH = ("none", "starting", "healthy", "unhealthy")
 def list_containers(engine: Engine, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
     """Give the containers that pass, the newest first. Raises `InvalidParameter` or `NotFound`."""
     filters.validate(_ACCEPTED)
-    _check_values(filters)
+    _check_values(engine, filters)
     containers = _between(engine, filters)
     shows_stopped = everything or "status" in filters or limit > 0
     found = [each for each in containers if (shows_stopped or each.is_running) and _matches(engine, each, filters)]
     return found[:limit] if limit > 0 else found
 
 
-def _check_values(filters: Filters) -> None:
+def _check_values(engine: Engine, filters: Filters) -> None:
     states = [state.value for state in ContainerState]
     for value in filters.get("status"):
         if value not in states:
-            listed = ", ".join(states)
+            cause = f": invalid value for state ({value}): must be one of {', '.join(states)}"
             raise InvalidParameter(
-                f"invalid filter 'status={value}': invalid value for state ({value}): must be one of {listed}"
+                f"invalid filter 'status={value}'{cause if engine.profile.status_filter_tells_states else ''}"
             )
     for value in filters.get("health"):
         if value not in _HEALTH:

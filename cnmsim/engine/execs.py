@@ -12,7 +12,14 @@ from attrs import define, field
 from cnmsim.engine.container import Container
 from cnmsim.engine.execuser import find_user, with_capabilities
 from cnmsim.engine.names import hex_id
-from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
+from cnmsim.engine.programs import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    check_directory,
+    find_program,
+    in_directory,
+    runtime_text,
+)
 from cnmsim.engine.state import ContainerState
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
@@ -145,6 +152,8 @@ def start_exec(engine: Engine, execution: Exec) -> None:
     env = engine.lifecycle.environment(container, own, credentials, has_terminal=config["Tty"])
     env = in_directory(env, config["WorkingDir"])
     try:
+        if config["WorkingDir"] != container.config["WorkingDir"]:
+            check_directory(config["WorkingDir"], container.files)
         program, argv = find_program(execution.command, env, container.files, engine.programs)
     except (CommandNotFoundError, CommandNotExecutableError) as cause:
         profile = engine.profile
@@ -152,7 +161,7 @@ def start_exec(engine: Engine, execution: Exec) -> None:
         _refused(engine, execution, profile.exec_not_found_status if is_missing else _NOT_STARTED)
         raise InvalidParameter(
             "OCI runtime exec failed: exec failed: unable to start container process: "
-            f"{cause}{profile.runtime_error_suffix}"
+            f"{runtime_text(cause, profile.runtime_error_suffix)}"
         ) from None
     first = container.process
     assert first is not None

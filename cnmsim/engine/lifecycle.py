@@ -12,7 +12,13 @@ from attrs import define
 from cnmsim.engine.container import Container
 from cnmsim.engine.execuser import find_user, home_of, with_capabilities
 from cnmsim.engine.health import HealthMonitor
-from cnmsim.engine.programs import CommandNotExecutableError, CommandNotFoundError, find_program, in_directory
+from cnmsim.engine.programs import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    find_program,
+    in_directory,
+    runtime_text,
+)
 from cnmsim.engine.signals import parse_signal
 from cnmsim.engine.state import Change, ContainerState
 from cnmsim.engine.streams import StandardStreams
@@ -157,7 +163,7 @@ class Lifecycle:
             profile = self.engine.profile
             text = (
                 f"{_CREATE_TASK}runc create failed: unable to start container process: "
-                f"{profile.runtime_error_detail}{cause}{profile.runtime_error_suffix}"
+                f"{profile.runtime_error_detail}{runtime_text(cause, profile.runtime_error_suffix)}"
             )
             code = _NOT_FOUND if isinstance(cause, CommandNotFoundError) else _NOT_EXECUTABLE
             raise _StartError(InvalidParameter(text), code) from None

@@ -19,6 +19,15 @@ class CommandNotExecutableError(Exception):
     """A file that is no program; the text is the cause in Go's words."""
 
 
+class CommandIsDirectoryError(CommandNotExecutableError):
+    """A directory. The daemon adds `permission denied` at the very end, by which the client knows exit status 126."""
+
+
+def runtime_text(cause: Exception, suffix: str) -> str:
+    """Give a cause as the daemon tells it; `suffix` is what containerd puts after it."""
+    return f"{cause}{suffix}{': permission denied' if isinstance(cause, CommandIsDirectoryError) else ''}"
+
+
 def find_program(
     argv: list[str], env: Mapping[str, str], files: FileSystem, programs: Mapping[str, Program]
 ) -> tuple[Program, list[str]]:
@@ -48,7 +57,7 @@ def _script(
     path: str, argv: list[str], files: FileSystem, programs: Mapping[str, Program]
 ) -> tuple[Program, list[str]]:
     if files.is_dir(path):
-        raise CommandNotExecutableError(f'exec: "{argv[0]}": is a directory: permission denied')
+        raise CommandIsDirectoryError(f'exec: "{argv[0]}": is a directory')
     file = files.file(path)
     if not file.mode & 0o111:
         raise CommandNotExecutableError(f'exec: "{argv[0]}": permission denied')
@@ -60,6 +69,39 @@ def _script(
     if interpreter not in programs:
         raise CommandNotExecutableError(f"exec {argv[0]}: exec format error")
     return programs[interpreter], [interpreter, *words[1:], path, *argv[1:]]
+
+
+#: What every image has, whether or not there is a file in it.
+_STANDARD_FOLDERS = frozenset(
+    [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+    ]
+)
+
+
+def check_directory(directory: str, files: FileSystem) -> None:
+    """Refuse a working directory that is not there. Raises `CommandNotExecutableError`."""
+    is_standard = posixpath.normpath(directory).strip("/").split("/")[0] in _STANDARD_FOLDERS
+    if directory and not is_standard and not files.is_dir(directory):
+        raise CommandNotExecutableError(
+            f'chdir to cwd ("{directory}") set in config.json failed: no such file or directory'
+        )
 
 
 def in_directory(env: dict[str, str], directory: str) -> dict[str, str]:

@@ -308,7 +308,12 @@ async def archive_put(api: HostApi, request: Request, id: str) -> Answer:  # noq
     return Response.empty(200)
 
 
-not_simulated("GET", "/containers/{id}/export", "containers have no file system to export")
+not_simulated(
+    "GET",
+    "/containers/{id}/export",
+    "containers have no file system to export",
+    lambda api, _request, parameters: api.rest.containers.find(parameters["id"]),
+)
 not_simulated("GET", "/containers/{id}/attach/ws", "attaching by WebSocket is not simulated; attach by upgrade")
 for _method, _path in (
     ("GET", "/containers/{id}/checkpoints"),

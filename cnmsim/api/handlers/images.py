@@ -36,14 +36,29 @@ async def prune(api: HostApi, request: Request) -> Answer:
 
 _BUILD = "building images is not simulated; an image's meaning comes from the catalogue"
 _FILES = "images have no files to save, load or push; pull one by its name"
+
+
+def _image_exists(api: HostApi, _request: Request, parameters: dict[str, str]) -> None:
+    api.rest.images.inspect(parameters["name"])
+
+
+def _images_exist(api: HostApi, request: Request, _parameters: dict[str, str]) -> None:
+    for name in request.query.get("names", ()):
+        api.rest.images.inspect(name)
+
+
+def _container_exists(api: HostApi, request: Request, _parameters: dict[str, str]) -> None:
+    api.rest.containers.find(request.text("container"))
+
+
 not_simulated("GET", "/images/search", "registries are not simulated: there is nothing to search")
-not_simulated("GET", "/images/get", _FILES)
-not_simulated("GET", "/images/{name}/get", _FILES)
+not_simulated("GET", "/images/get", _FILES, _images_exist)
+not_simulated("GET", "/images/{name}/get", _FILES, _image_exists)
 not_simulated("POST", "/images/load", _FILES)
-not_simulated("POST", "/images/{name}/push", _FILES)
+not_simulated("POST", "/images/{name}/push", _FILES, _image_exists)
 not_simulated("GET", "/images/{name}/attestations", _FILES)
 not_simulated("POST", "/build", _BUILD)
-not_simulated("POST", "/commit", _BUILD)
+not_simulated("POST", "/commit", _BUILD, _container_exists)
 
 
 @operation("POST", "/build/prune")

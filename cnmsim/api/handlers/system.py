@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 from cnmsim.api.host import HostApi
@@ -11,9 +12,12 @@ from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.eventlog import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
-from cnmsim.engine.timestamps import unix_ns
+from cnmsim.engine.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import NotFound
 from cnmsim.kernel.clock import NS
+
+#: An `until` this close to the machine's clock is meant as "now".
+_NOW_NS = 2 * NS
 
 
 @operation("GET", "/_ping")
@@ -43,7 +47,7 @@ async def disk_usage(api: HostApi, request: Request) -> Answer:
 @operation("GET", "/events")
 async def events(api: HostApi, request: Request) -> Answer:
     """Send events as they happen, until `until` or for ever."""
-    reading = api.rest.system.events(request.parameters, api.version(request))
+    reading = api.rest.system.events(_to_the_clock(api, request.parameters), api.version(request))
     outbox = Outbox(is_raw=True)
 
     def tell(event: LoggedEvent) -> None:
@@ -54,6 +58,17 @@ async def events(api: HostApi, request: Request) -> Answer:
         tell(event)
     stop = api.engine.events.subscribe(tell, reading.filters)
     return Stream(_events(api, reading, outbox), end=stop)
+
+
+def _to_the_clock(api: HostApi, parameters: dict[str, str]) -> dict[str, str]:
+    """Let an end that is the client's "now" be that of the lab, whose clock is ahead where time has jumped."""
+    lab_ns, client_ns = unix_ns(api.engine.clock), time.time_ns()
+    if not parameters.get("until"):
+        return parameters
+    until_ns = parse_timestamp(parameters["until"], lab_ns)
+    if until_ns >= lab_ns or abs(until_ns - client_ns) > _NOW_NS:
+        return parameters
+    return {**parameters, "until": f"{lab_ns // NS}.{lab_ns % NS:09d}"}
 
 
 async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncIterator[bytes]:
@@ -78,10 +93,20 @@ async def plugins(_api: HostApi, _request: Request) -> Answer:
     return Response.json([])
 
 
-@operation("GET", "/plugins/{name}/json")
-async def plugin_inspect(_api: HostApi, _request: Request, name: str) -> Answer:
-    """Inspect a managed plugin: none exists."""
+async def _no_plugin(_api: HostApi, _request: Request, name: str) -> Answer:
     raise NotFound(f'plugin "{name}" not found')
+
+
+for _method, _path in (
+    ("GET", "/plugins/{name}/json"),
+    ("DELETE", "/plugins/{name}"),
+    ("POST", "/plugins/{name}/enable"),
+    ("POST", "/plugins/{name}/disable"),
+    ("POST", "/plugins/{name}/upgrade"),
+    ("POST", "/plugins/{name}/push"),
+    ("POST", "/plugins/{name}/set"),
+):
+    operation(_method, _path)(_no_plugin)
 
 
 _REGISTRY = "registries are not simulated: any image can be pulled without a login, and none pushed"
@@ -92,12 +117,6 @@ not_simulated("POST", "/grpc", "building images is not simulated")
 for _method, _path in (
     ("GET", "/plugins/privileges"),
     ("POST", "/plugins/pull"),
-    ("DELETE", "/plugins/{name}"),
-    ("POST", "/plugins/{name}/enable"),
-    ("POST", "/plugins/{name}/disable"),
-    ("POST", "/plugins/{name}/upgrade"),
     ("POST", "/plugins/create"),
-    ("POST", "/plugins/{name}/push"),
-    ("POST", "/plugins/{name}/set"),
 ):
     not_simulated(_method, _path, "managed plugins are not simulated; drivers are Python classes")

@@ -17,7 +17,7 @@ from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.query import NO_QUERY, Query, number, truth
 from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import parse_timestamp, unix_ns
-from cnmsim.engine.validate import check_restart_policy
+from cnmsim.engine.update import update_container
 from cnmsim.engine.versions import ApiVersion
 from cnmsim.engine.views import container_summary, inspect_container
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
@@ -163,19 +163,10 @@ class ContainerApi:
         self.engine.log_container(container, "rename", {"oldName": f"/{before}"})
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /containers/{id}/update: of all that can be updated, the restart policy matters here."""
+        """POST /containers/{id}/update."""
         asked = bodies.read(bodies.CONTAINER_UPDATE, body)
         container = self.find(id_)
-        policy = asked["RestartPolicy"]
-        if policy and policy["Name"]:
-            check_restart_policy(policy)
-            if container.host_config["AutoRemove"] and policy["Name"] != "no":
-                raise InvalidParameter(
-                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
-                )
-            container.host_config["RestartPolicy"] = policy
-            container.restarts.policy = policy["Name"]
-            container.restarts.maximum_retries = policy["MaximumRetryCount"]
+        update_container(container, asked)
         self.engine.log_container(container, "update")
         return {"Warnings": None}
 
@@ -252,7 +243,10 @@ class ContainerApi:
 
     def top(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
         """GET /containers/{id}/top."""
-        return top.process_table(self.find(id_), query.get("ps_args") or "-ef")
+        container = self.find(id_)
+        table = top.process_table(container, query.get("ps_args") or "-ef")
+        self.engine.log_container(container, "top")
+        return table
 
     def stats(self, id_: str) -> dict[str, Any]:
         """GET /containers/{id}/stats: one reading."""

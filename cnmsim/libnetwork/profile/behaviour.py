@@ -264,6 +264,8 @@ class Profile:
     )  # fmt: skip
     #: `network ls` and `network inspect` are one struct, in which Containers stand before Options and Labels.
     network_containers_first: bool = True
+    #: `ps --filter status=` with a state that does not exist is told those that do.
+    status_filter_tells_states: bool = True
     #: A stopped container still shows the id of its last sandbox.
     stopped_keeps_sandbox_id: bool = False
     container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"

@@ -158,6 +158,7 @@ V26 = Profile(
     stack_passes_driver_opts=False,
     stack_schema_default="3.12",
     swarm_ipv4_is_required=False,
+    status_filter_tells_states=False,
     body_structs=BodyStructs(
         container_create="runconfig.ContainerConfigWrapper",
         network_create="types.NetworkCreateRequest",

@@ -118,6 +118,7 @@ V28 = evolve(
     stack_passes_driver_opts=True,
     stack_schema_default="3.13",
     swarm_ipv4_is_required=True,
+    status_filter_tells_states=True,
     body_structs=BodyStructs(
         network_create_embeds="CreateOptions",
         network_connect="network.ConnectOptions",
