@@ -51,6 +51,7 @@ MULTI_HOST = (
     "managers",
     "nodes-availability",
     "overlay-attachable",
+    "overlay-encrypted",
     "overlay-networks",
     "overlay-services-dns",
     "overlay-uber-net",
@@ -69,6 +70,7 @@ MULTI_HOST = (
     "swarm-errors",
     "swarm-inspect",
     "update-failure",
+    "volumes-plugins",
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
 
 _CLUSTER_VOLUMES = "cluster volumes are not simulated: no CSI plugin would make them"
+_NO_CLUSTER_VOLUME = "volume {} not found"
 
 
 @define
@@ -43,18 +45,30 @@ class VolumeApi:
 
     def inspect(self, name: str) -> dict[str, Any]:
         """GET /volumes/{name}."""
-        return self.engine.volume_store.get(name).view()
+        with self._asking_swarm(name):
+            return self.engine.volume_store.get(name).view()
 
     def update(self, name: str, query: Query = NO_QUERY) -> None:
         """PUT /volumes/{name}: only cluster volumes can be changed, and there are none."""
         if not self.engine.cluster.is_manager:
             raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
         version_of(query, "volume")
-        raise NotFound(f"volume {name} not found")
+        raise NotFound(_NO_CLUSTER_VOLUME.format(name))
+
+    @contextmanager
+    def _asking_swarm(self, name: str) -> Iterator[None]:
+        """Have a manager look among the cluster's volumes for one that the engine has not."""
+        try:
+            yield
+        except NotFound:
+            if self.engine.cluster.is_manager:
+                raise NotFound(_NO_CLUSTER_VOLUME.format(name)) from None
+            raise
 
     def remove(self, name: str, query: Query = NO_QUERY) -> None:
         """DELETE /volumes/{name}."""
-        self.engine.volume_store.remove(name, force=truth(query, "force"))
+        with self._asking_swarm(name):
+            self.engine.volume_store.remove(name, force=truth(query, "force"))
 
     def prune(self, query: Query = NO_QUERY) -> dict[str, Any]:
         """POST /volumes/prune."""
