@@ -64,6 +64,7 @@ MULTI_HOST = (
     "service-updates",
     "stack-deploy",
     "stack-more",
+    "stack-redeploy",
     "swarm-autolock",
     "swarm-basics",
     "swarm-ca",
