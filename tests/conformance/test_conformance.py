@@ -49,6 +49,7 @@ PHYSICAL = (
 MULTI_HOST = (
     "ingress-plumbing",
     "managers",
+    "managers-lost",
     "nodes-availability",
     "overlay-attachable",
     "overlay-encrypted",
