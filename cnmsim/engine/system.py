@@ -150,7 +150,8 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
     if pools:
         view["DefaultAddressPools"] = pools
     if profile.has_firewall_backend and api.at_least("1.49"):
-        view["FirewallBackend"] = {"Driver": "iptables"}
+        is_nft = engine.config.uses_nftables(profile.has_firewall_backend)
+        view["FirewallBackend"] = {"Driver": "nftables" if is_nft else "iptables"}
     return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": None}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from cnmsim.errors import InvalidParameter, NotSimulated
+from cnmsim.errors import InvalidParameter
 
 
 @define
@@ -57,7 +57,7 @@ class DaemonConfig:
     def validate(self) -> None:
         """Refuse the combinations a daemon does not start with.
 
-        Raises `InvalidParameter` in the daemon's words, `NotSimulated` for the nftables backend.
+        Raises `InvalidParameter` in the daemon's words.
         """
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
@@ -66,7 +66,9 @@ class DaemonConfig:
                 "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
                 "Please set --icc or --iptables to true"
             )
-        if self.firewall_backend == "nftables":
-            raise NotSimulated("the nftables firewall backend is not simulated; use iptables")
-        if self.firewall_backend not in {"", "iptables"}:
-            raise InvalidParameter(f'invalid firewall-backend "{self.firewall_backend}"')
+        if self.firewall_backend not in {"", "iptables", "nftables"}:
+            raise InvalidParameter('allowed values are "iptables" and "nftables"')
+
+    def uses_nftables(self, has_backends: bool) -> bool:
+        """Tell whether rules are written with nftables, by a release that `has_backends` to choose from."""
+        return has_backends and self.firewall_backend == "nftables"

@@ -35,10 +35,12 @@ from cnmsim.libnetwork.dnsmessage import (
     reversed_address,
 )
 from cnmsim.libnetwork.forwarder import Forwarder
+from cnmsim.libnetwork.nftables import BaseChain, DaemonTable, Rule
 from cnmsim.libnetwork.resolvconf import INTERNAL_SERVER, Upstream
 
 OUTPUT_CHAIN = "DOCKER_OUTPUT"
 POSTROUTING_CHAIN = "DOCKER_POSTROUTING"
+NFT_TABLE = "docker-dns"
 #: Seconds a TCP client may stay silent (github.com/miekg/dns).
 _TCP_IDLE_S = 8.0
 _SERVER = format_ip(INTERNAL_SERVER)
@@ -64,6 +66,7 @@ class Resolver:
 
     `host` is the host's own namespace, from which some of the `upstreams` are asked; `ndots_set` keeps single-label
     names from being forwarded; `random` decides the order of several addresses. `owner` is the daemon's process.
+    `uses_nftables`: port 53 is led to it by nftables instead of iptables.
     """
 
     namespace: NetworkNamespace
@@ -73,6 +76,7 @@ class Resolver:
     random: Random
     ndots_set: bool = False
     owner: Process | None = None
+    uses_nftables: bool = False
     _udp: UdpSocket | None = field(default=None, init=False)
     _tcp: TcpSocket | None = field(default=None, init=False)
     _forwarder: Forwarder = field(init=False)
@@ -128,6 +132,9 @@ class Resolver:
     def withdraw(self) -> None:
         """Stop, and take the rules back too: what it was started for has failed."""
         self.stop()
+        if self.uses_nftables:
+            self.namespace.netfilter.nft.execute(f"destroy table ip {NFT_TABLE}\n")
+            return
         tables = self.namespace.netfilter.iptables(4)
         for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):
             tables.delete("nat", hook, f"-d {_SERVER} -j {chain}")
@@ -135,6 +142,9 @@ class Resolver:
             tables.delete_chain("nat", chain)
 
     def _redirect(self, udp_port: int, tcp_port: int) -> None:
+        if self.uses_nftables:
+            self._redirect_with_nftables(udp_port, tcp_port)
+            return
         tables = self.namespace.netfilter.iptables(4)
         for hook, chain in (("OUTPUT", OUTPUT_CHAIN), ("POSTROUTING", POSTROUTING_CHAIN)):
             if tables.has_chain("nat", chain):
@@ -151,6 +161,26 @@ class Resolver:
             tables.insert(
                 "nat", POSTROUTING_CHAIN, f"-s {_SERVER} -p {protocol} --sport {port} -j SNAT --to-source :53"
             )
+
+    def _redirect_with_nftables(self, udp_port: int, tcp_port: int) -> None:
+        """Write the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""
+        server = _SERVER
+        ports = (("udp", udp_port), ("tcp", tcp_port))
+        table = DaemonTable(self.namespace.netfilter.nft, "ip", NFT_TABLE)
+        table.create(
+            [
+                BaseChain("dns-dnat", "nat", "output", "dstnat"),
+                *(
+                    Rule("dns-dnat", f"ip daddr {server} {protocol} dport 53 counter dnat to {server}:{port}")
+                    for protocol, port in ports
+                ),
+                BaseChain("dns-snat", "nat", "postrouting", "srcnat"),
+                *(
+                    Rule("dns-snat", f"ip saddr {server} {protocol} sport {port} counter snat to :53")
+                    for protocol, port in ports
+                ),
+            ]
+        )
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks = [task for task in self._tasks if not task.is_done]

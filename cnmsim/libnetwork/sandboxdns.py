@@ -125,6 +125,7 @@ class SandboxDns:
             controller.machine.random,
             ndots_set=built.ndots_set,
             owner=controller.daemon(),
+            uses_nftables=controller.config.uses_nftables(controller.profile.has_firewall_backend),
         )
         try:
             resolver.start()

@@ -1,7 +1,7 @@
 """The bridge driver: networks on one host, each a Linux bridge, joined to the outside by routing and NAT.
 
 Source: moby `daemon/libnetwork/drivers/bridge/bridge_linux.go` (docker-v29.7.2) and `libnetwork/drivers/bridge/` of v26.1.5
-and v28.5.2. The nftables backend is not simulated.
+and v28.5.2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cnmsim.libnetwork.driver import (
 )
 from cnmsim.libnetwork.drivers.bridge import device as devices
 from cnmsim.libnetwork.drivers.bridge import rules
-from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet, carry_out
+from cnmsim.libnetwork.drivers.bridge.firewall import Firewall, IptablesFirewall, Written
 from cnmsim.libnetwork.drivers.bridge.labels import (
     ENDPOINT_IFNAME,
     BridgeOptions,
@@ -37,6 +37,7 @@ from cnmsim.libnetwork.drivers.bridge.labels import (
     parse_options,
 )
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
+from cnmsim.libnetwork.drivers.bridge.nftfirewall import NftablesFirewall
 from cnmsim.libnetwork.drivers.bridge.portmap import Ends, Slots, in_groups
 from cnmsim.libnetwork.drivers.bridge.state import (
     DEFAULT_GATEWAY4,
@@ -60,32 +61,36 @@ class BridgeDriver:
     daemon: Callable[[], Process]
     name: str = field(default="bridge", init=False)
     capability: Capability = field(factory=Capability, init=False)
+    firewall: Firewall = field(init=False)
     _networks: dict[str, NetworkState] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.firewall = self._make_firewall()
 
     # --- the daemon's start --------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Write the chains that stand as long as the daemon, and open forwarding where that is done at the start."""
-        mark = self.config.bridge_accept_fwmark if self.profile.has_bridge_accept_fwmark else ""
-        for family in (4, 6):
-            if self.filters(family):
-                tables = self.machine.root.netfilter.iptables(family)
-                for op in rules.start_program(self.profile, family, hairpin=self.hairpin, accept_fwmark=mark):
-                    carry_out(tables, op)
+        self.firewall.start()
         if self.profile.br_netfilter_at_start and self.config.iptables:
             for key in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
                 self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
         if not self.profile.has_forward_chain:
-            self._forward_ipv4()
+            self._open_forwarding(4)
             if self.filters(6) and self.profile.ipv6_policy_always_drop:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
     def set_up_user_chain(self) -> None:
-        """Make DOCKER-USER if there is none, and put its jump on top of FORWARD."""
-        for family in (4, 6):
-            if self.filters(family):
-                for op in rules.user_chain_program(self.profile):
-                    carry_out(self.machine.root.netfilter.iptables(family), op)
+        """Make the operator's chain, DOCKER-USER, if there is none, and put it in front."""
+        self.firewall.set_up_user_chain()
+
+    def _make_firewall(self) -> Firewall:
+        config, profile, root = self.config, self.profile, self.machine.root
+        mark = config.bridge_accept_fwmark if profile.has_bridge_accept_fwmark else ""
+        if config.uses_nftables(profile.has_firewall_backend):
+            return NftablesFirewall(root, self.hairpin, mark, self.filters)
+        spared = profile.has_ip_forward_no_drop and config.ip_forward_no_drop
+        return IptablesFirewall(root, profile, self.hairpin, mark, not spared, self.filters)
 
     @property
     def hairpin(self) -> bool:
@@ -100,27 +105,9 @@ class BridgeDriver:
             return self.profile.default_ip6tables
         return self.config.ip6tables
 
-    def _forward_ipv4(self) -> None:
-        host = self.machine.root
-        if not self.config.ip_forward or host.sysctl_get("net.ipv4.ip_forward") == "1":
-            return
-        host.sysctl_set("net.ipv4.ip_forward", "1")
-        self._drop_by_policy(4)
-
-    def _forward_ipv6(self) -> None:
-        host = self.machine.root
-        keys = ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.all.forwarding")
-        if not self.config.ip_forward or all(host.sysctl_get(key) == "1" for key in keys):
-            return
-        for key in keys:
-            host.sysctl_set(key, "1")
-        if self.profile.has_forward_chain:
-            self._drop_by_policy(6)
-
-    def _drop_by_policy(self, family: int) -> None:
-        spared = self.profile.has_ip_forward_no_drop and self.config.ip_forward_no_drop
-        if self.filters(family) and not spared:
-            self.machine.root.netfilter.iptables(family).set_policy("filter", "FORWARD", "DROP")
+    def _open_forwarding(self, family: int) -> None:
+        if self.config.ip_forward:
+            self.firewall.open_forwarding(family)
 
     # --- networks ------------------------------------------------------------------------------------------------
 
@@ -165,9 +152,9 @@ class BridgeDriver:
             except OSError as error:
                 raise SystemFault((error.strerror or str(error)).lower()) from None
             if ipv4 is not None and self.profile.has_forward_chain:
-                self._forward_ipv4()
+                self._open_forwarding(4)
             if ipv6 is not None:
-                self._forward_ipv6()
+                self._open_forwarding(6)
             self._filter_bridged_frames(options, has_ipv6=ipv6 is not None)
             rule_sets = self._write_network_rules(facts, undo)
             bridge.set_up()
@@ -224,26 +211,14 @@ class BridgeDriver:
                 if self.filters(family) and (family == 4 or has_ipv6):
                     self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
 
-    def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[RuleSet]:
-        written = []
+    def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[Written]:
+        found = []
         for family in (4, 6):
-            rule_set = self._rule_set(family)
-            if rule_set is None:
-                continue
-            undo.callback(rule_set.withdraw)
-            try:
-                rule_set.write(rules.network_program(self.profile, facts, family))
-                for op in rules.lasting_program(self.profile, facts, family):
-                    carry_out(rule_set.tables, op)
-            except SystemFault as error:
-                if self.profile.has_forward_chain:
-                    raise
-                raise SystemFault(f"Failed to Setup IP tables: {error.message}") from None
-            written.append(rule_set)
-        return written
-
-    def _rule_set(self, family: int) -> RuleSet | None:
-        return RuleSet(self.machine.root.netfilter.iptables(family)) if self.filters(family) else None
+            written = self.firewall.add_network(facts, family)
+            if written is not None:
+                undo.callback(written.withdraw)
+                found.append(written)
+        return found
 
     def _network(self, network_id: str) -> NetworkState:
         try:
@@ -288,11 +263,10 @@ class BridgeDriver:
             for address in (ipv4, ipv6):
                 if address is None:
                     continue
-                rule_set = self._rule_set(6 if len(address) == 16 else 4)
-                if rule_set is not None:
-                    undo.callback(rule_set.withdraw)
-                    rule_set.write(rules.endpoint_program(self.profile, network.facts, address))
-                    endpoint.endpoint_rules.append(rule_set)
+                written = self.firewall.add_endpoint(network.facts, address)
+                if written is not None:
+                    undo.callback(written.withdraw)
+                    endpoint.endpoint_rules.append(written)
             undo.pop_all()
         interface.mac = mac
         network.endpoints[endpoint_id] = endpoint
@@ -354,17 +328,15 @@ class BridgeDriver:
     def _link(self, network: NetworkState, endpoint: EndpointState, sandbox: SandboxContext) -> None:
         if network.options.icc or not sandbox.legacy_links or not network.options.default_bridge:
             return
-        rule_set = self._rule_set(4)
         for link in sandbox.legacy_links:
             if endpoint.ipv4 is None:
                 raise InvalidParameter("cannot link to a container with an empty parent IP address")
             if not link.child_address:
                 raise InvalidParameter("cannot link to a container with an empty child IP address")
-            if rule_set is not None and len(link.child_address) == 4:
-                program = rules.link_program(network.facts, endpoint.ipv4, link.child_address, link.child_ports)
-                rule_set.write(program)
-        if rule_set is not None:
-            endpoint.link_rules.append(rule_set)
+            if len(link.child_address) == 4:
+                written = self.firewall.add_link(network.facts, endpoint.ipv4, link.child_address, link.child_ports)
+                if written is not None:
+                    endpoint.link_rules.append(written)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Withdraw the links; later releases cut the cable here, 26.1 when the endpoint is deleted."""
@@ -424,7 +396,7 @@ class BridgeDriver:
             daemon=self.daemon,
             allocator=self.allocator,
             profile=self.profile,
-            rule_set=self._rule_set,
+            firewall=self.firewall,
             has_proxy=not self.hairpin,
         )
         for group in in_groups(self.profile, bindings, network.options, ends, slots):

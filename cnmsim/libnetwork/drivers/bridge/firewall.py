@@ -1,15 +1,58 @@
-"""Carries the bridge driver's rule programs out on a namespace's packet filter, so that they can be undone."""
+"""The bridge driver's firewall: what any must do, and the one written with iptables.
+
+Source: moby `daemon/libnetwork/drivers/bridge/internal/firewaller/firewaller.go` (docker-v29.7.2).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.iptables import IpTables
-from cnmsim.libnetwork.drivers.bridge.rules import Action, RuleOp
+from cnmsim.libnetwork.drivers.bridge import rules
+from cnmsim.libnetwork.drivers.bridge.rules import Action, NetworkFacts, RuleOp
+from cnmsim.libnetwork.options import PortBinding, TransportPort
+from cnmsim.libnetwork.profile import Profile
+
+
+class Written(Protocol):
+    """Rules that were written together."""
+
+    def withdraw(self) -> None:
+        """Take them out again."""
+
+
+class Firewall(Protocol):
+    """What the driver asks of a firewall. What adds rules gives `None` where none are needed."""
+
+    def start(self) -> None:
+        """Write what stands as long as the daemon."""
+
+    def set_up_user_chain(self) -> None:
+        """Make the operator's chain if there is none, and put it in front."""
+
+    def open_forwarding(self, family: int) -> None:
+        """See to it that the host forwards. Raises `SystemFault` where that is left to the operator."""
+
+    def add_network(self, facts: NetworkFacts, family: int) -> Written | None:
+        """Write the rules of a network in one family."""
+
+    def add_endpoint(self, facts: NetworkFacts, address: Address) -> Written | None:
+        """Guard a container's address."""
+
+    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> Written | None:
+        """Write the rules of a published port."""
+
+    def add_link(
+        self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
+    ) -> Written | None:
+        """Write the rules of a legacy link."""
 
 
 @define
@@ -39,6 +82,101 @@ class RuleSet:
             op = self._written.pop()
             if op.action in {Action.APPEND, Action.INSERT} and self.tables.exists(op.table, op.chain, op.rule):
                 self.tables.delete(op.table, op.chain, op.rule)
+
+
+_FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
+    4: ("net.ipv4.ip_forward",),
+    6: ("net.ipv6.conf.default.forwarding", "net.ipv6.conf.all.forwarding"),
+}
+
+
+@frozen(eq=False)
+class IptablesFirewall:
+    """The firewall of one host, written with iptables. `filters` tells for which families there is one.
+
+    `drops_by_policy`: where the daemon opens forwarding, it closes FORWARD to what no rule accepts.
+    """
+
+    root: NetworkNamespace
+    profile: Profile
+    hairpin: bool
+    accept_fwmark: str
+    drops_by_policy: bool
+    filters: Callable[[int], bool]
+
+    def start(self) -> None:
+        """Write the chains that stand as long as the daemon."""
+        for family in (4, 6):
+            if self.filters(family):
+                program = rules.start_program(
+                    self.profile, family, hairpin=self.hairpin, accept_fwmark=self.accept_fwmark
+                )
+                for op in program:
+                    carry_out(self._tables(family), op)
+
+    def set_up_user_chain(self) -> None:
+        """Make DOCKER-USER if there is none, and put its jump on top of FORWARD."""
+        for family in (4, 6):
+            if self.filters(family):
+                for op in rules.user_chain_program(self.profile):
+                    carry_out(self._tables(family), op)
+
+    def _tables(self, family: int) -> IpTables:
+        return self.root.netfilter.iptables(family)
+
+    def open_forwarding(self, family: int) -> None:
+        """Switch forwarding on if it is off."""
+        keys = _FORWARDING_KEYS[family]
+        if all(self.root.sysctl_get(key) == "1" for key in keys):
+            return
+        for key in keys:
+            self.root.sysctl_set(key, "1")
+        if family == 4 or self.profile.has_forward_chain:
+            self.drop_by_policy(family)
+
+    def drop_by_policy(self, family: int) -> None:
+        """Close FORWARD to what no rule accepts."""
+        if self.filters(family) and self.drops_by_policy:
+            self._tables(family).set_policy("filter", "FORWARD", "DROP")
+
+    def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
+        """Write the rules of a network in one family."""
+        if not self.filters(family):
+            return None
+        written = RuleSet(self._tables(family))
+        try:
+            written.write(rules.network_program(self.profile, facts, family))
+            for op in rules.lasting_program(self.profile, facts, family):
+                carry_out(written.tables, op)
+        except SystemFault as error:
+            written.withdraw()
+            if self.profile.has_forward_chain:
+                raise
+            raise SystemFault(f"Failed to Setup IP tables: {error.message}") from None
+        return written
+
+    def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
+        """Guard a container's address."""
+        return self._write(address, rules.endpoint_program(self.profile, facts, address))
+
+    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
+        """Write the rules of a published port."""
+        assert binding.host_ip is not None
+        return self._write(binding.host_ip, rules.port_program(self.profile, facts, binding))
+
+    def add_link(
+        self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
+    ) -> RuleSet | None:
+        """Write the rules of a legacy link."""
+        return self._write(parent, rules.link_program(facts, parent, child, ports))
+
+    def _write(self, address: Address, program: Iterable[RuleOp]) -> RuleSet | None:
+        family = 6 if len(address) == 16 else 4
+        if not self.filters(family):
+            return None
+        written = RuleSet(self._tables(family))
+        written.write(program)
+        return written
 
 
 def carry_out(tables: IpTables, op: RuleOp) -> bool:

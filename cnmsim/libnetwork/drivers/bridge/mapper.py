@@ -14,10 +14,10 @@ from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
-from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet
+from cnmsim.libnetwork.drivers.bridge.firewall import Firewall
 from cnmsim.libnetwork.drivers.bridge.portmap import Candidate, host_addresses
 from cnmsim.libnetwork.drivers.bridge.proxy import listen_on_host, start_proxy
-from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts, port_program
+from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts
 from cnmsim.libnetwork.options import PortBinding
 from cnmsim.libnetwork.portallocator import PortAllocator
 from cnmsim.libnetwork.profile import Profile
@@ -40,13 +40,13 @@ class Mapping:
 
 @frozen
 class PortMapper:
-    """What mapping ports needs: the machine, the daemon's own process, the allocator, and both families' tables."""
+    """What mapping ports needs: the machine, the daemon's own process, the allocator, and the firewall."""
 
     machine: Machine
     daemon: Callable[[], Process]
     allocator: PortAllocator
     profile: Profile
-    rule_set: Callable[[int], RuleSet | None]
+    firewall: Firewall
     has_proxy: bool
 
     def map_group(self, facts: NetworkFacts, group: Sequence[Candidate]) -> list[Mapping]:
@@ -114,13 +114,9 @@ class PortMapper:
         return listen_on_host(self.daemon(), binding).close
 
     def _write_rules(self, facts: NetworkFacts, mapping: Mapping) -> None:
-        binding = mapping.binding
-        assert binding.host_ip is not None
-        rules = self.rule_set(6 if len(binding.host_ip) == 16 else 4)
-        if rules is None:
-            return
-        mapping._release.callback(rules.withdraw)
-        rules.write(port_program(self.profile, facts, binding))
+        written = self.firewall.add_port(facts, mapping.binding)
+        if written is not None:
+            mapping._release.callback(written.withdraw)
 
     def _duplicate_error(self, binding: PortBinding) -> EngineError:
         return SystemFault(

@@ -10,7 +10,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.libnetwork.driver import IpamInfo, NetworkRequest
 from cnmsim.libnetwork.drivers.bridge import rules
-from cnmsim.libnetwork.drivers.bridge.firewall import RuleSet
+from cnmsim.libnetwork.drivers.bridge.firewall import Written
 from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping
 from cnmsim.libnetwork.drivers.bridge.portmap import Slots
@@ -34,8 +34,8 @@ class EndpointState:
     inside: Veth | None = None
     slots: Slots = field(factory=Slots)
     mappings: list[Mapping] = field(factory=list)
-    endpoint_rules: list[RuleSet] = field(factory=list)
-    link_rules: list[RuleSet] = field(factory=list)
+    endpoint_rules: list[Written] = field(factory=list)
+    link_rules: list[Written] = field(factory=list)
 
 
 @define(eq=False)
@@ -49,7 +49,7 @@ class NetworkState:
     facts: rules.NetworkFacts
     bridge: Bridge
     made_bridge: bool
-    rule_sets: list[RuleSet]
+    rule_sets: list[Written]
     endpoints: dict[str, EndpointState] = field(factory=dict)
 
     def endpoint(self, endpoint_id: str) -> EndpointState:

@@ -1,0 +1,101 @@
+"""The bridge driver's firewall written with nftables: a table `docker-bridges` a family.
+
+Source: moby `daemon/libnetwork/drivers/bridge/internal/nftabler/nftabler.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.libnetwork.drivers.bridge import nftrules
+from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts
+from cnmsim.libnetwork.nftables import DaemonTable, Object
+from cnmsim.libnetwork.options import PortBinding, TransportPort
+
+
+@frozen(eq=False)
+class WrittenObjects:
+    """What was put into the table of one family."""
+
+    _table: DaemonTable
+    _objects: Sequence[Object]
+
+    def withdraw(self) -> None:
+        """Take it out again."""
+        self._table.delete(self._objects)
+
+
+@define(eq=False)
+class NftablesFirewall:
+    """The firewall of one host. `filters` tells for which families there is one."""
+
+    root: NetworkNamespace
+    hairpin: bool
+    accept_fwmark: str
+    filters: Callable[[int], bool]
+    _tables: dict[int, DaemonTable] = field(factory=dict, init=False)
+
+    def start(self) -> None:
+        """Make the tables, empty but for the base chains."""
+        self._tables.clear()
+        for family in (4, 6):
+            if self.filters(family):
+                table = DaemonTable(self.root.netfilter.nft, nftrules.family_name(family), nftrules.TABLE)
+                table.create(nftrules.start_program(family, hairpin=self.hairpin))
+                self._tables[family] = table
+
+    def set_up_user_chain(self) -> None:
+        """Do nothing: there is no DOCKER-USER, the operator has tables of his own."""
+
+    def add_network(self, facts: NetworkFacts, family: int) -> WrittenObjects | None:
+        """Write the rules of a network in one family."""
+        return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
+
+    def add_endpoint(self, facts: NetworkFacts, address: Address) -> WrittenObjects | None:
+        """Guard a container's address."""
+        return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
+
+    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> WrittenObjects | None:
+        """Write the rules of a published port."""
+        assert binding.container_ip is not None
+        family = 6 if len(binding.container_ip) == 16 else 4
+        return self._write(family, nftrules.port_program(facts, binding), facts)
+
+    def add_link(
+        self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
+    ) -> WrittenObjects | None:
+        """Write the rules of a legacy link."""
+        return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
+
+    def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> WrittenObjects | None:
+        table = self._tables.get(family)
+        if table is None or not program:
+            return None
+        try:
+            return WrittenObjects(table, table.create(program))
+        except SystemFault as fault:
+            raise SystemFault(f"adding rules for bridge {facts.bridge}: {fault.message}") from None
+
+    # --- forwarding ----------------------------------------------------------------------------------------------
+
+    def open_forwarding(self, family: int) -> None:
+        """Refuse to go on if the host does not forward: to open it, and to guard what is opened, is the operator's."""
+        if family == 4:
+            if self.root.sysctl_get("net.ipv4.ip_forward") != "1":
+                raise SystemFault(
+                    "IPv4 forwarding is disabled: check your host's firewalling and set sysctl net.ipv4.ip_forward=1, "
+                    "or disable this check using daemon option --ip-forward=false"
+                )
+            return
+        keys = ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding")
+        if any(self.root.sysctl_get(key) != "1" for key in keys):
+            raise SystemFault(
+                "IPv6 global forwarding is disabled: check your host's firewalling and set sysctls "
+                "net.ipv6.conf.all.forwarding=1 and net.ipv6.conf.default.forwarding=1, "
+                "or disable this check using daemon option --ip-forward=false"
+            )

@@ -1,0 +1,243 @@
+"""A table of nf_tables as the daemon keeps it: what should be in it, and the commands that bring the kernel there.
+
+A chain that changes is flushed and written anew, so its counters begin again, and what others put into it is lost. Rules of
+a chain stand in groups; within a group in the order in which they were added.
+
+Source: moby `daemon/libnetwork/internal/nftables/nftables_linux.go` and its templates (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.netfilter.nftables import NfTables, NftError
+
+
+@frozen
+class BaseChain:
+    """A base chain: its type, hook and priority by nft's names."""
+
+    name: str
+    type: str
+    hook: str
+    priority: str
+
+
+@frozen
+class Chain:
+    """A chain that others lead to."""
+
+    name: str
+
+
+@frozen
+class Rule:
+    """A rule of a chain. `ignore_exist`: to add it again, or take away what is not there, is no error."""
+
+    chain: str
+    text: str
+    group: int = 0
+    ignore_exist: bool = False
+
+
+@frozen
+class VerdictMap:
+    """A map from interface names to verdicts."""
+
+    name: str
+
+
+@frozen
+class Element:
+    """An element of a verdict map."""
+
+    map: str
+    key: str
+    verdict: str
+
+
+Object = BaseChain | Chain | Rule | VerdictMap | Element
+
+
+class Verb(Enum):
+    """What is done to an object."""
+
+    CREATE = "create"
+    DELETE = "delete"
+
+
+@define(eq=False)
+class _ChainState:
+    base: BaseChain | None
+    groups: dict[int, list[str]] = field(factory=dict)
+    is_dirty: bool = True
+
+    def header(self) -> str:
+        base = self.base
+        if base is None:
+            return ""
+        return f"type {base.type} hook {base.hook} priority {base.priority}; policy accept;\n"
+
+    def body(self) -> str:
+        rules = [rule for group in sorted(self.groups) for rule in self.groups[group]]
+        return self.header() + "".join(f"{rule}\n" for rule in rules)
+
+
+@define(eq=False)
+class _MapState:
+    elements: dict[str, str] = field(factory=dict)
+    added: dict[str, str] = field(factory=dict)
+    deleted: dict[str, str] = field(factory=dict)
+    is_dirty: bool = True
+
+
+@define(eq=False)
+class DaemonTable:
+    """One table of the daemon in one namespace. A new one empties what an earlier daemon left under its name."""
+
+    nft: NfTables
+    family: str
+    name: str
+    _chains: dict[str, _ChainState] = field(factory=dict)
+    _maps: dict[str, _MapState] = field(factory=dict)
+    _dropped: list[str] = field(factory=list)
+    _is_new: bool = True
+
+    def create(self, objects: Sequence[Object]) -> list[Object]:
+        """Add objects, all or none; give those that were not there. Raises `SystemFault`."""
+        return self._apply(Verb.CREATE, objects)
+
+    def delete(self, objects: Sequence[Object]) -> None:
+        """Take objects away, the last first. Raises `SystemFault`."""
+        self._apply(Verb.DELETE, list(reversed(objects)))
+
+    def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:
+        done: list[Object] = []
+        try:
+            for each in objects:
+                if self._change(verb, each):
+                    done.append(each)
+        except SystemFault:
+            self._take_back(verb, done)
+            self._settle()
+            raise
+        try:
+            self.nft.execute(self._update_text())
+        except NftError:
+            # Somebody may have deleted the table, or what is in it: make it anew.
+            try:
+                self.nft.execute(self._reload_text())
+            except NftError as error:
+                self._take_back(verb, done)
+                self._settle()
+                raise SystemFault(error.message) from None
+        self._settle()
+        return done
+
+    def _take_back(self, verb: Verb, done: Iterable[Object]) -> None:
+        opposite = Verb.DELETE if verb is Verb.CREATE else Verb.CREATE
+        for each in reversed(list(done)):
+            self._change(opposite, each)
+
+    def _settle(self) -> None:
+        self._is_new = False
+        self._dropped.clear()
+        for chain in self._chains.values():
+            chain.is_dirty = False
+        for each in self._maps.values():
+            each.is_dirty = False
+            each.added.clear()
+            each.deleted.clear()
+
+    # --- the model -----------------------------------------------------------------------------------------------
+
+    def _change(self, verb: Verb, what: Object) -> bool:
+        """Do one change to the model; tell whether it changed anything."""
+        is_new = verb is Verb.CREATE
+        if isinstance(what, Rule):
+            return self._change_rule(what, is_new=is_new)
+        if isinstance(what, Element):
+            self._change_element(what, is_new=is_new)
+        elif isinstance(what, VerdictMap):
+            if is_new:
+                self._maps[what.name] = _MapState()
+            else:
+                del self._maps[what.name]
+                self._dropped.append(f"delete map {self.family} {self.name} {what.name}")
+        elif is_new:
+            self._chains[what.name] = _ChainState(what if isinstance(what, BaseChain) else None)
+        else:
+            del self._chains[what.name]
+            self._dropped.append(f"delete chain {self.family} {self.name} {what.name}")
+        return True
+
+    def _change_rule(self, rule: Rule, *, is_new: bool) -> bool:
+        chain = self._chains.get(rule.chain)
+        if chain is None:
+            raise SystemFault(f"chain '{rule.chain}' does not exist")
+        group = chain.groups.setdefault(rule.group, [])
+        if (rule.text in group) is is_new:
+            if rule.ignore_exist:
+                return False
+            problem = "already exists" if is_new else "does not exist"
+            raise SystemFault(f"rule {problem} in chain '{rule.chain}': {rule.text}")
+        group.append(rule.text) if is_new else group.remove(rule.text)
+        chain.is_dirty = True
+        return True
+
+    def _change_element(self, element: Element, *, is_new: bool) -> None:
+        found = self._maps[element.map]
+        added, deleted = (found.added, found.deleted) if is_new else (found.deleted, found.added)
+        if is_new:
+            found.elements[element.key] = element.verdict
+        else:
+            found.elements.pop(element.key, None)
+        if deleted.pop(element.key, None) is None:
+            added[element.key] = element.verdict
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    def _update_text(self) -> str:
+        """Write what brings the kernel's table up to date (incremental_update.nft.gotmpl)."""
+        where = f"{self.family} {self.name}"
+        chains = [(name, self._chains[name]) for name in sorted(self._chains) if self._chains[name].is_dirty]
+        maps = [(name, self._maps[name]) for name in sorted(self._maps)]
+        text = f"table {where} {{\n"
+        text += "".join(f"map {name} {{\ntype ifname : verdict\n}}\n" for name, _ in maps)
+        text += "".join(f"chain {name} {{\n{state.header()}}}\n" for name, state in chains)
+        text += "}\n"
+        text += f"flush table {where}\n" if self._is_new else ""
+        text += "".join(f"flush map {where} {name}\n" for name, state in maps if state.is_dirty)
+        text += "".join(f"flush chain {where} {name}\n" for name, _ in chains)
+        for name, each in maps:
+            if each.deleted:
+                keys = ", ".join(f'"{key}"' for key in sorted(each.deleted))
+                text += f"delete element {where} {name} {{ {keys} }}\n"
+        text += "".join(f"{command}\n" for command in self._dropped)
+        text += f"table {where} {{\n" + self._chain_bodies(chains) + "}\n"
+        for name, each in maps:
+            if each.added:
+                text += f"add element {where} {name} {{ {_element_texts(each.added)} }}\n"
+        return text
+
+    def _reload_text(self) -> str:
+        """Write what makes the kernel's table anew (reload.nft.gotmpl)."""
+        where = f"{self.family} {self.name}"
+        text = f"table {where} {{}}\ndelete table {where}\ntable {where} {{\n"
+        for name in sorted(self._maps):
+            elements = self._maps[name].elements
+            listed = f"elements = {{ {_element_texts(elements)} }}\n" if elements else ""
+            text += f"map {name} {{\ntype ifname : verdict\n{listed}}}\n"
+        return text + self._chain_bodies([(name, self._chains[name]) for name in sorted(self._chains)]) + "}\n"
+
+    @staticmethod
+    def _chain_bodies(chains: Iterable[tuple[str, _ChainState]]) -> str:
+        return "".join(f"chain {name} {{\n{state.body()}}}\n" for name, state in chains)
+
+
+def _element_texts(elements: dict[str, str]) -> str:
+    return ", ".join(f'"{key}" : {verdict}' for key, verdict in sorted(elements.items()))
