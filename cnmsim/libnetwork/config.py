@@ -52,6 +52,7 @@ class DaemonConfig:
     allow_direct_routing: bool = False
     bridge_accept_fwmark: str = ""
     firewall_backend: str = ""
+    features: dict[str, bool] = field(factory=dict)
     no_iptables_raw: bool = False
 
     def validate(self) -> None:

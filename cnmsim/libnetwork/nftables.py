@@ -120,7 +120,7 @@ class DaemonTable:
         try:
             for each in objects:
                 if self._change(verb, each):
-                    done.append(each)
+                    done.append(each)  # noqa: PERF401 - what was done must be known if the next one fails
         except SystemFault:
             self._take_back(verb, done)
             self._settle()

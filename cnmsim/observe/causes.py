@@ -77,19 +77,29 @@ def _filtered(case: Case, loss: Hop) -> Advice:
     raise AssertionError("the last rule fits all")
 
 
+def _is_icc(rule: str) -> bool:
+    return bool(_SAME_BRIDGE.search(rule)) or rulesets.is_docker_rule(rule, "ICC")
+
+
 def _is_isolation(case: Case, loss: Hop, rule: str) -> bool:
     del case, loss
+    if rulesets.is_docker_rule(rule, "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"):
+        return True
     return "ISOLATION" in rule or bool(_NOT_FROM_BRIDGE.search(rule))
 
 
 def _is_internal(case: Case, loss: Hop, rule: str) -> bool:
     del case, loss
+    if rulesets.is_docker_rule(rule, "INTERNAL NETWORK"):
+        return True
     return "DOCKER-INTERNAL" in rule or bool(re.search(r"ISOLATION\S*: .*! -[sd] \S+ -[io] ", rule))
 
 
 def _is_loopback_guard(case: Case, loss: Hop, rule: str) -> bool:
     del case
     address = address_at(loss)
+    if rulesets.is_docker_rule(rule, "DROP REMOTE LOOPBACK"):
+        return True
     return "! -i lo" in rule or (address is not None and is_loopback(address) and "PREROUTING" in rule)
 
 
@@ -163,8 +173,8 @@ def _stranger(source: Station, target: Station, network: str) -> str:
 
 
 def _same_bridge(case: Case, loss: Hop) -> Advice:
-    found = re.search(r"-o (\S+)", loss.decision)
-    bridge = found.group(1) if found else "the bridge"
+    found = re.search(r"-o (\S+)|iifname \"([^\"]+)", loss.decision)
+    bridge = (found[1] or found[2]) if found else loss.device or "the bridge"
     names = [item.network for item in case.source.attachments if item.bridge == bridge]
     network = names[0] if names else bridge
     return f"{where_lost(case, loss)}; containers on {network} may not talk to each other (icc is false)", (
@@ -204,16 +214,18 @@ def _some_rule(case: Case, loss: Hop) -> Advice:
 
 def _other_rule_set(case: Case, loss: Hop) -> Advice:
     cause = f"{where_lost(case, loss)}: {rulesets.why(loss)}"
-    return cause, f"take it back on {loss.place}: {rulesets.command_against(loss)}"
+    host = case.station(loss.place)
+    command = rulesets.command_against(loss, host.namespace if host is not None else None)
+    return cause, f"take it back on {loss.place}: {command}" if command else f"change that rule on {loss.place}"
 
 
 _Fits = Callable[[Case, Hop, str], bool]
 _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
-    (lambda _case, _loss, rule: rulesets.is_legacy(rule), _other_rule_set),
+    (lambda _case, _loss, rule: rulesets.is_foreign(rule), _other_rule_set),
     (lambda _case, _loss, rule: "DOCKER-USER:" in rule or "-A DOCKER-USER" in rule, _operator),
     (_is_loopback_guard, _loopback_guard),
     (_is_internal, _internal),
-    (lambda _case, _loss, rule: bool(_SAME_BRIDGE.search(rule)), _same_bridge),
+    (lambda _case, _loss, rule: _is_icc(rule), _same_bridge),
     (_is_isolation, _isolated),
     (lambda _case, _loss, rule: rule.startswith("filter INPUT"), _host_input),
     (lambda _case, _loss, rule: rule.startswith("filter OUTPUT"), _host_output),
@@ -222,11 +234,16 @@ _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
 
 
 def _policy(case: Case, loss: Hop) -> Advice:
-    if rulesets.is_legacy(loss.decision):
+    if rulesets.is_foreign(loss.decision):
         return _other_rule_set(case, loss)
     if "INPUT" in loss.decision:
         return _host_input(case, loss)
     host = case.station(loss.place)
+    if host is not None and _writes_nftables(host):
+        return (
+            f"{where_lost(case, loss)}: Docker's rules are those of nftables here, and what they accept iptables may still drop",
+            f"let iptables accept it on {loss.place}: iptables -P FORWARD ACCEPT",
+        )
     if host is not None and host.has_engine and not _has_docker_chains(host, loss):
         return (
             f"{where_lost(case, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
@@ -235,6 +252,10 @@ def _policy(case: Case, loss: Hop) -> Advice:
     return f"{where_lost(case, loss)}: no rule accepts it", (
         f"accept it on {loss.place}: iptables -I DOCKER-USER -s {source_of(loss)} -d {destination_of(loss)} -j ACCEPT"
     )
+
+
+def _writes_nftables(host: Station) -> bool:
+    return any(name == rulesets.DOCKER_TABLE for _, name in host.namespace.netfilter.nft.tables)
 
 
 def _has_docker_chains(host: Station, loss: Hop) -> bool:

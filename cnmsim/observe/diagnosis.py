@@ -90,13 +90,18 @@ def _arrived(case: Case, verdict: Verdict) -> Finding:
     return Finding(verdict, cause + _way(case, server), "", tuple(_remarks(case, hop, server)), hop)
 
 
+#: The targets and statements that rewrite the destination, and those that rewrite the source.
+_TO_ANOTHER = re.compile(r"\b(DNAT|REDIRECT|dnat|redirect)\b")
+_FROM_ANOTHER = re.compile(r"\b(MASQUERADE|SNAT|masquerade|snat)\b")
+
+
 def _way(case: Case, server: Station | None) -> str:
     """Say what carried it there."""
     source = case.source
     proxy = _proxy_note(case)
     if proxy is not None:
         return f"; docker-proxy on {proxy.place} carries it: a second connection starts there"
-    rewritten = [hop for hop in case.translations() if "DNAT" in hop.decision or "REDIRECT" in hop.decision]
+    rewritten = [hop for hop in case.translations() if _TO_ANOTHER.search(hop.decision)]
     if rewritten:
         return f"; {rewritten[-1].place} rewrote the destination by {rewritten[-1].decision}"
     if server is None or server is source:
@@ -106,7 +111,7 @@ def _way(case: Case, server: Station | None) -> str:
         return f"; both are on network {shared[0]}"
     if source.is_container and server.name == source.host:
         return f"; it is the host {source.name} runs on"
-    masked = [hop for hop in case.translations() if "MASQUERADE" in hop.decision or "SNAT" in hop.decision]
+    masked = [hop for hop in case.translations() if _FROM_ANOTHER.search(hop.decision)]
     if masked:
         return f"; {masked[-1].place} rewrote the source by {masked[-1].decision}"
     is_routed = any(hop.step is Step.ROUTED and not hop.what.startswith("sent by") for hop in case.knocking)

@@ -18,6 +18,7 @@ from cnmsim.observe.reading import Reading, read
 #: A flooded or promiscuous frame that a station rightly ignores is no loss.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
 _TRANSLATES = re.compile(r"-j (DNAT|SNAT|MASQUERADE|REDIRECT)\b")
+_NFT_TRANSLATES = re.compile(r": .*\b(dnat|snat|masquerade|redirect)\b")
 _BY_CONNTRACK = "conntrack: known connection"
 _CARRYING = frozenset({Step.TRANSMITTED, Step.RECEIVED})
 
@@ -121,8 +122,14 @@ def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dic
             if event.step is Step.TRANSLATED:
                 is_ordered = rule is not None and events[rule].place == event.place
                 found[index], rule = (rule if is_ordered else None), None
-            elif event.step is Step.HOOK and event.decision.startswith("nat "):
+            elif event.step is Step.HOOK and event.decision.startswith(("nat ", "iptables-legacy nat ")):
                 rule = index if _TRANSLATES.search(event.decision) else None
+            elif (
+                event.step is Step.HOOK
+                and event.decision.startswith("nft ")
+                and _NFT_TRANSLATES.search(event.decision)
+            ):
+                rule = index
     return found
 
 
@@ -171,7 +178,7 @@ def _plain_in_message(events: Sequence[Event], message: _Message) -> set[int]:
 
 
 def _names_a_rule(decision: str) -> bool:
-    return "-A " in decision or "-j " in decision
+    return "-A " in decision or "-j " in decision or (decision.startswith("nft ") and ": policy " not in decision)
 
 
 def _repeats_in_message(events: Sequence[Event], message: _Message) -> set[int]:

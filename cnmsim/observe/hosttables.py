@@ -204,7 +204,8 @@ class _Reader:
 
 def chain_lines(space: NetworkNamespace) -> list[str]:
     """List the rules and policies of a namespace, each with its family, table and chain."""
-    return [
+    others = space.netfilter.other_rules().splitlines() if space.netfilter.has_other_rules else []
+    return others + [
         line
         for family in (4, 6)
         for table in space.netfilter.iptables(family).tables.values()

@@ -202,7 +202,7 @@ def _rules(suspect: Suspect) -> Iterator[Remedy]:
         return
     found = _RULE.match(finding.hop.decision)
     host = suspect.directory.at(finding.hop.place)
-    command = rulesets.command_against(finding.hop)
+    command = rulesets.command_against(finding.hop, host.namespace if host is not None else None)
     if command and host is not None:
         yield Remedy(suspect.advice, (typed(host.name, command),))
         return

@@ -67,6 +67,7 @@ def format_time(time_ns: int) -> str:
 _SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
 _ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
 _RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
+_NFT_RULE = re.compile(r"nft (?P<table>\S+ \S+) (?:.* → )?(?P<chain>[^ :]+): (?P<rule>.*)")
 _DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
 _TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
 
@@ -79,7 +80,10 @@ def decided_by(hop: Hop) -> str:
     if hop.step is Step.ROUTED:
         return _ROUTE_DETAIL.sub("", hop.decision)
     found = _RULE.fullmatch(hop.decision)
-    return f"{found['table']}: {found['rule']}" if found else hop.decision
+    if found:
+        return f"{found['table']}: {found['rule']}"
+    found = _NFT_RULE.fullmatch(hop.decision)
+    return f"{found['table']} {found['chain']}: {found['rule']}" if found else hop.decision
 
 
 def what_of(hop: Hop) -> str:

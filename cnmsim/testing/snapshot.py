@@ -114,6 +114,9 @@ def _rules(space: NetworkNamespace) -> Iterator[str]:
                 for entry in chain.rules:
                     if _RESOLVER not in str(entry.rule):
                         yield f"{where} -A {chain.name} {entry.rule}"
+    for line in space.netfilter.other_rules().splitlines():
+        if _RESOLVER not in line and "docker-dns" not in line:
+            yield f"{space.name}: {line.strip()}"
 
 
 def _sockets(space: NetworkNamespace) -> Iterator[str]:

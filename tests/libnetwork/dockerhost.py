@@ -31,6 +31,10 @@ class DockerHost:
         root.add_device(nic)
         root.add_address(nic, "10.0.0.15/24")
         nic.set_up()
+        if config.get("firewall_backend") == "nftables":
+            # That engine leaves it to the operator to have the host forward.
+            for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding"):
+                root.sysctl_set(key, "1")
         self.profile = PROFILES[version]
         self.controller = Controller(self.machine, self.profile, DaemonConfig(**config))
         self.networks: list[Network] = []
@@ -105,6 +109,19 @@ class DockerHost:
         """The rules of one chain, as `iptables -S` lists them, without the chain's name."""
         lines = self.saved("ip6tables" if family == 6 else "iptables", table).splitlines()
         return [line.removeprefix(f"-A {chain} ") for line in lines if line.startswith(f"-A {chain} ")]
+
+    def nft_chains(self, *, family: int = 4, table: str = "docker-bridges") -> dict[str, list[str]]:
+        """The rules of each chain of a table of nftables, without counts; bridges are named after their networks."""
+        found: dict[str, list[str]] = {}
+        text = self.machine.root.netfilter.nft.execute(f"list table {'ip6' if family == 6 else 'ip'} {table}")
+        for network in self.networks:
+            text = text.replace(f"br-{network.id[:12]}", network.name)
+        for line in text.splitlines():
+            if line.startswith("\tchain "):
+                found[line.split()[1]] = chain = []
+            elif line.startswith("\t\t") and found and not line.startswith("\t\ttype"):
+                chain.append(re.sub(r"counter packets \d+ bytes \d+", "counter", line.strip()))
+        return found
 
     def snapshot(self) -> tuple[Any, ...]:
         """Everything a failed call must leave alone."""

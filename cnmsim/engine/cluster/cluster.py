@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.cluster import addresses
 from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
-from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
+from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, NotSimulated, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
@@ -208,6 +208,7 @@ class Cluster:
 
     def _start(self, config: NodeConfig, known: _Addresses) -> SwarmNode:
         engine = self.engine
+        self._refuse_nftables()
         random = engine.clock.stream(f"{engine.machine.name}/swarm/{engine.random.random()}")
         self._addresses = known
         node = SwarmNode(
@@ -217,6 +218,17 @@ class Cluster:
         engine.controller.cluster = self
         node.begin()
         return node
+
+    def _refuse_nftables(self) -> None:
+        """Refuse swarm mode to an engine whose rules are written with nftables (Config.IsSwarmCompatible).
+
+        Raises `SystemFault`; `NotSimulated` where the feature `swarm-nftables` would allow it.
+        """
+        engine = self.engine
+        if engine.config.uses_nftables(engine.profile.has_firewall_backend) and engine.config.iptables:
+            if engine.config.features.get("swarm-nftables"):
+                raise NotSimulated("swarm mode with rules written by nftables is not simulated")
+            raise SystemFault("--firewall-backend=nftables is incompatible with swarm mode")
 
     async def leave(self, *, force: bool) -> None:
         """Leave the swarm, with every container of its services. Raises `Unavailable`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -368,6 +369,12 @@ class Netfilter:
             each for family in (4, 6) for each in self._rule_sets(family) if each not in self._families.values()
         ]
         return any(each.has_effect for each in others)
+
+    def other_rules(self) -> str:
+        """Give those rules as their own programs list them, without what they counted."""
+        legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
+        native = self._nft.execute("list ruleset") if self._nft is not None else ""
+        return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:
         """Tell whether iptables-legacy has made or looked at a table (/proc/net/ip_tables_names)."""

@@ -114,7 +114,11 @@ def _outside_rules(facts: NetworkFacts, prefix: Prefix, accept_fwmark: str) -> I
         yield Rule(_forward_in(bridge), f'meta mark {mark} counter accept comment "ALLOW FW MARK"', _FWMARK)
     yield Rule(_forward_in(bridge), f"iifname == {bridge} counter {_icc(facts)} comment ICC", _ICC)
     yield Rule(_forward_out(bridge), "counter accept comment OUTGOING")
-    final = 'accept comment "UNPROTECTED"' if mode is GatewayMode.NAT_UNPROTECTED else 'drop comment "UNPUBLISHED PORT DROP"'
+    final = (
+        'accept comment "UNPROTECTED"'
+        if mode is GatewayMode.NAT_UNPROTECTED
+        else 'drop comment "UNPUBLISHED PORT DROP"'
+    )
     yield Rule(_forward_in(bridge), f"counter {final}", _FINAL)
     if mode is GatewayMode.ROUTED:
         protocol = "meta l4proto ipv6-icmp" if family == 6 else "ip protocol icmp"

@@ -1,0 +1,61 @@
+"""An engine with `firewall-backend: nftables`: what it says of itself, and what it refuses."""
+
+import pytest
+
+from cnmsim import Lab
+from cnmsim.errors import InvalidParameter, SystemFault
+
+
+def node(**options):
+    lab = Lab("29.7.2")
+    docker = {"firewall-backend": "nftables", **options}
+    return lab, lab.add_host("node1", "10.0.0.15/24", router=True, docker=docker).docker
+
+
+def test_info_names_the_backend():
+    _, docker = node()
+    assert docker.info()["FirewallBackend"]["Driver"] == "nftables"
+    assert (
+        Lab("29.7.2").add_host("a", "10.0.0.1/24", docker=True).docker.info()["FirewallBackend"]["Driver"]
+        == "iptables"
+    )
+
+
+def test_swarm_mode_is_refused():
+    _, docker = node()
+    with pytest.raises(SystemFault, match="--firewall-backend=nftables is incompatible with swarm mode"):
+        docker.swarm.init(advertise_addr="10.0.0.15")
+    assert docker.info()["Swarm"]["LocalNodeState"] == "inactive"
+
+
+def test_swarm_mode_is_allowed_where_no_rules_are_written():
+    _, docker = node(iptables=False)
+    docker.swarm.init(advertise_addr="10.0.0.15")
+    assert docker.info()["Swarm"]["LocalNodeState"] == "active"
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(InvalidParameter, match='allowed values are "iptables" and "nftables"'):
+        node(**{"firewall-backend": "pf"})
+
+
+def test_explain_speaks_of_docker_rules_in_nftables():
+    lab, docker = node()
+    lab.add_host("client", "10.0.0.50/24", routes=["172.16.0.0/12 via 10.0.0.15"])
+    docker.networks.create("apart", options={"com.docker.network.bridge.enable_icc": "false"})
+    docker.networks.create("inside", internal=True)
+    for name, network in (("web", "bridge"), ("one", "apart"), ("two", "apart"), ("db", "inside")):
+        docker.containers.run(
+            "nginx", name=name, network=network, detach=True, ports={80: 8080} if name == "web" else {}
+        )
+    lab.settle()
+    assert "use the published port node1:8080" in str(lab.explain("client", "172.17.0.2", "tcp/80"))
+    assert "containers on apart may not talk to each other (icc is false)" in str(lab.explain("one", "two", "tcp/80"))
+    assert "inside is internal" in str(lab.explain("client", "172.19.0.2", "tcp/80"))
+    lab.host("node1").exec(
+        "nft 'table inet guard { chain f { type filter hook forward priority 5; tcp dport 80 drop; }; }'"
+    )
+    answer = lab.explain("client", "10.0.0.15", "tcp/8080")
+    assert "node1 has more than one rule set" in str(answer)
+    assert answer.fixes[0].commands == ("node1$ nft delete rule inet guard f handle 2",)
+    assert answer.fixes[0].apply().reachable
