@@ -42,7 +42,7 @@ async def main(process: Process) -> int:
             process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
             return 1
     try:
-        printed = process.namespace.netfilter.nft.execute(source, handles="a" in options)
+        printed = process.namespace.netfilter.nft.execute(source, handles="a" in options, warn=process.error)
     except NftError as error:
         process.error(error.text(source, origin))
         return 1

@@ -140,7 +140,7 @@ class IpTables:
         found = self._table(table)
         if chain in found.chains:
             raise plain_failure(self.family, "Chain already exists.")
-        found.chains[chain] = Chain(chain)
+        found.chains[chain] = Chain(chain, order=self._netfilter.next_order())
         self._changed(found)
 
     def flush_chain(self, table: str, chain: str = "") -> None:
@@ -204,6 +204,7 @@ class IpTables:
             message = '\nThe "nat" table is not intended for filtering, the use of DROP is therefore inhibited.\n\n'
             raise ParameterProblemError(message).to_error(self.family, self.variant)
         each.policy = policy
+        self.use(each)
         self._changed(found)
 
     def zero(self, table: str, chain: str = "", number: int = 0) -> None:
@@ -395,6 +396,7 @@ class IpTables:
         entry = RuleEntry(rule)
         self._check_acceptable(table, chain, entry, operation)
         chain.insert(len(chain.rules) if position is None else position - 1, entry)
+        self.use(chain)
         self._changed(table)
         return entry
 
@@ -424,6 +426,22 @@ class IpTables:
             raise plain_failure(self.family, _NO_RULE)
         chain.remove(at)
         self._changed(table)
+
+    def use(self, chain: Chain) -> None:
+        """Have the kernel know a chain from now on."""
+        if not chain.order:
+            chain.order = self._netfilter.next_order()
+
+    def drop_tables(self, *names: str) -> Callable[[], None]:
+        """Delete tables (all, if none is named) with all that is in them, as `nft` may; give what brings them back."""
+        before = dict(self.tables)
+        for name in names or tuple(before):
+            self.tables[name] = self._new_table(name)
+
+        def undo() -> None:
+            self.tables.update(before)
+
+        return undo
 
     def make(self, table: Table) -> None:
         """Have a table exist from now on."""

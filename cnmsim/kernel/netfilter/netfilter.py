@@ -373,7 +373,7 @@ class Netfilter:
     def other_rules(self) -> str:
         """Give those rules as their own programs list them, without what they counted."""
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
-        native = self._nft.execute("list ruleset") if self._nft is not None else ""
+        native = "".join(table.text() for table in self._nft.tables.values()) if self._nft is not None else ""
         return legacy + re.sub(r"counter packets \d+ bytes \d+", "counter", native)
 
     def has_legacy_tables(self, family: int) -> bool:

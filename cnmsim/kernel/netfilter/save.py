@@ -142,6 +142,7 @@ class Restorer:
             chain = table.chains[name] = Chain(name)
         elif chain.policy is None:
             chain.clear()
+        self._tables.use(chain)
         if policy != "-":
             if policy not in {"ACCEPT", "DROP"} or chain.policy is None:
                 raise ParameterProblemError(f"Can't set policy `{policy}' on `{name}' line")

@@ -37,6 +37,8 @@ class RuleEntry:
 class Chain:
     """A chain: `policy` is `None` for a user-defined one. Counters are those of the policy.
 
+    `order` tells what was made before; it is 0 for a built-in chain that nobody wrote to, which the kernel does not have.
+
     Equal rules of one chain share one `Rule` object, so that finding one among thousands compares identities.
     """
 
@@ -45,6 +47,7 @@ class Chain:
     packets: int = 0
     bytes: int = 0
     rules: list[RuleEntry] = field(factory=list)
+    order: int = 0
     _known: dict[Rule, tuple[Rule, int]] = field(factory=dict, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:

@@ -8,6 +8,7 @@ from nft_cases import RULES, SETS
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NftError
 
 
@@ -88,3 +89,14 @@ def test_what_is_listed_is_what_is_loaded(rules):
     other = fresh()
     other.execute(listed)
     assert other.execute("list ruleset") == listed
+
+
+def test_flushing_the_ruleset_takes_the_rules_of_iptables_too_but_not_those_of_iptables_legacy():
+    netfilter = NetworkNamespace("n", Clock()).netfilter
+    netfilter.iptables(4).execute(["-A", "FORWARD", "-i", "docker0", "-j", "ACCEPT"])
+    netfilter.iptables(4, LEGACY).execute(["-P", "FORWARD", "DROP"])
+    assert 'iifname "docker0" counter packets 0 bytes 0 accept' in netfilter.nft.execute("list ruleset")
+    netfilter.nft.execute("flush ruleset")
+    assert netfilter.nft.execute("list ruleset") == ""
+    assert netfilter.iptables(4).save() == ""
+    assert ":FORWARD DROP" in netfilter.iptables(4, LEGACY).save()

@@ -1,11 +1,12 @@
 """The same input given to a real nft 1.1.3 in a network namespace: same text, same exit status."""
 
 import os
+import shlex
 import shutil
 import subprocess
 
 import pytest
-from nft_cases import COMMANDS, RULES, SETS
+from nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -117,3 +118,20 @@ def test_the_fault_in_a_file_is_named_with_line_and_column(both):
     ):
         assert both.simulated(source, origin="/dev/stdin") == both.linux("-f", "-", text=source)
     both.compare("list ruleset")
+
+
+def test_rules_of_iptables_are_listed_as_by_nft(both):
+    for line in IPTABLES_RULES:
+        words = shlex.split(line)
+        subprocess.run(["ip", "netns", "exec", NAMESPACE, *words], check=True)
+        both.netfilter.iptables(6 if words[0] == "ip6tables" else 4).execute(words[1:])
+    for table in ("ip filter", "ip nat", "ip raw", "ip mangle", "ip6 filter"):
+        warnings = []
+        listed = both.netfilter.nft.execute(f"list table {table}", warn=warnings.append)
+        assert (0, listed, "".join(warnings)) == both.linux("list", "table", *table.split())
+    both.compare("list tables")
+    both.compare("delete table ip raw")
+    both.compare("list tables")
+    both.compare("flush ruleset")
+    both.compare("list tables")
+    assert "DOCKER" not in both.netfilter.iptables(4).save()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import define, field
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
+from cnmsim.kernel.netfilter.nftables import compat
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
@@ -34,6 +35,7 @@ from cnmsim.kernel.netfilter.nftables.tables import (
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
+    from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,6 +67,8 @@ class Run:
     _printed: list[str] = field(factory=list)
     _undo: list[Callable[[], None]] = field(factory=list)
     changed: bool = False
+    #: What is said to stderr though nothing failed.
+    warnings: list[str] = field(factory=list)
 
     def all(self) -> str:
         """Do every command; give what is printed. Raises `NftError`, with nothing changed."""
@@ -658,6 +662,10 @@ class Run:
             self._skip_rule()
 
     def _delete_table(self) -> None:
+        theirs = self._iptables_table()
+        if theirs is not None:
+            self._did(self.ruleset.drop_iptables(theirs.family, theirs.name))
+            return
         table = self._table(self._family())
         tables = self.ruleset.tables
         before = dict(tables)
@@ -713,6 +721,9 @@ class Run:
             for key in [key for key in tables if family in {"", key[0]}]:
                 del tables[key]
             self._did(lambda: _refill(tables, before))
+            for number, name in ((4, "ip"), (6, "ip6")):
+                if family in {"", name}:
+                    self._did(self.ruleset.drop_iptables(number))
         elif kind.text == "table":
             for chain in self._table(self._family()).chains.values():
                 self._flush_chain(chain)
@@ -735,6 +746,18 @@ class Run:
 
         self._did(undo)
 
+    def _iptables_table(self) -> IptablesTable | None:
+        """Take the name of a table of iptables, if one comes."""
+        cursor = self.cursor
+        family = cursor.text if cursor.text in FAMILIES else "ip"
+        name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
+        for table in self.ruleset.iptables_tables():
+            if (family, name) == (compat.family_name(table), table.name):
+                self._family()
+                cursor.word()
+                return table
+        return None
+
     # --- listing -------------------------------------------------------------------------------------------------
 
     def _list(self, verb: str) -> None:
@@ -752,10 +775,15 @@ class Run:
                 tables = [self._table(self._family())]
             else:
                 tables = [each for each in self.ruleset.tables.values() if wanted in {"", each.family}]
+                self._list_iptables(kind.text, wanted)
             self._printed += [self._listed(each, kind.text) for each in tables]
             return
         if kind.text not in {"table", "chain", "set", "map"}:
             raise NftError("syntax error, unexpected string", kind.place)
+        theirs = self._iptables_table()
+        if theirs is not None:
+            self._list_part_of(theirs, kind.text)
+            return
         table = self._table_to_list()
         if kind.text == "table":
             self._printed.append(table.text(handles=self.handles))
@@ -764,6 +792,31 @@ class Run:
         else:
             found = self._find_set(table, kind=kind.text, lookup=True)
             self._printed.append(table.part(found, handles=self.handles))
+
+    def _list_iptables(self, kind: str, wanted: str) -> None:
+        for table in self.ruleset.iptables_tables():
+            family = compat.family_name(table)
+            if wanted in {"", family}:
+                if kind == "ruleset":
+                    self._list_part_of(table, "table")
+                elif kind == "tables":
+                    self._printed.append(f"table {family} {table.name}\n")
+
+    def _list_part_of(self, table: IptablesTable, kind: str) -> None:
+        self.warnings.append(compat.warning(table))
+        if kind == "table":
+            self._printed.append(compat.table_text(table))
+            return
+        token = self.cursor.word()
+        chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
+        if chain is None or kind != "chain":
+            raise NftError(_ENOENT, token.place)
+        lines = [
+            f"table {compat.family_name(table)} {table.name} {{",
+            *compat.chain_lines(table, chain),
+            "}",
+        ]
+        self._printed.append("".join(f"{line}\n" for line in lines))
 
     def _table_to_list(self) -> Table:
         family = self._family()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
@@ -14,6 +14,7 @@ from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
 
 class NfTables:
@@ -31,17 +32,31 @@ class NfTables:
         """Whose packet filter it is."""
         return self._netfilter.namespace
 
-    def execute(self, source: str, *, handles: bool = False) -> str:
+    def execute(self, source: str, *, handles: bool = False, warn: Callable[[str], None] | None = None) -> str:
         """Do all commands of `source`, or none of them; give what nft prints. `handles`: as with -a.
 
-        Raises `NftError`.
+        `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
         """
         run = Run(self, Cursor.over(source), handles)
         try:
-            return run.all()
+            printed = run.all()
+            if warn is not None and any(run.warnings):
+                warn("".join(run.warnings))
+            return printed
         finally:
             if run.changed:
                 self._netfilter.rules_changed()
+
+    def iptables_tables(self) -> list[IptablesTable]:
+        """Give the tables that iptables and ip6tables (nf_tables) made, as they were made."""
+        found = [
+            table for family in (4, 6) for table in self._netfilter.iptables(family).tables.values() if table.exists
+        ]
+        return sorted(found, key=lambda table: table.order)
+
+    def drop_iptables(self, family: int, *names: str) -> Callable[[], None]:
+        """Delete tables of iptables (all of the family, if none is named); give what brings them back."""
+        return self._netfilter.iptables(family).drop_tables(*names)
 
     def next_handle(self) -> int:
         """Give the handle of a new table."""
