@@ -5,6 +5,7 @@ Each `check_` function raises `AssertionError` naming the thing that has no owne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -118,13 +119,39 @@ def check_rules(engine: Engine) -> None:
     pools = {info.pool for network in engine.controller.networks for info in network.ipam_info}
     ports = {binding.host_port for endpoint in _endpoints(engine) for binding in endpoint.port_map}
     for family in (4, 6):
-        for table in machine.root.netfilter.iptables(family).tables.values():
-            for chain in table.chains.values():
+        for found in machine.root.netfilter.iptables(family).tables.values():
+            for chain in found.chains.values():
                 for entry in chain.rules:
-                    text = f"{table.name}: -A {chain.name} {entry.rule}"
+                    text = f"{found.name}: -A {chain.name} {entry.rule}"
                     _check_rule(entry.rule, text, bridges, endpoints, pools)
-                    if table.name == "nat" and " -j DNAT " in text:
+                    if found.name == "nat" and " -j DNAT " in text:
                         _check_translation(text, endpoints, ports)
+    for table in machine.root.netfilter.nft.tables.values():
+        for nft_rule in table.rules():
+            _check_nft_rule(nft_rule.text(), bridges, endpoints, pools, ports)
+        for each in table.sets.values():
+            for element in each.elements.texts():
+                name = element.partition('"')[2].partition('"')[0]
+                assert name in bridges, f"the bridge of this element of {each.name} is gone: {element}"
+
+
+def _check_nft_rule(
+    text: str, bridges: set[str], endpoints: set[Address], pools: set[Prefix], ports: set[int]
+) -> None:
+    for names in re.findall(r"[io]ifname (?:!= )?(\{[^}]*\}|\S+)", text):
+        for name in re.findall(r'"([^"]+)"', names):
+            assert name in {*bridges, "lo", "docker_gwbridge"}, f"the bridge of this rule is gone: {text}"
+    own = {format_ip(each) for each in endpoints}
+    for value in re.findall(r"ip6? [sd]addr (?:!= )?(\S+)", text):
+        if "/" in value:
+            is_no_network = value.startswith(("127.", "fe80:"))
+            assert is_no_network or value in {str(pool) for pool in pools}, (
+                f"the network of this rule is gone: {text}"
+            )
+    translated = re.search(r"tcp dport (\d+) .*dnat to \[?([^\] ]+?)\]?:\d+ ", text)
+    if translated is not None:
+        assert translated[2] in own, f"the endpoint of this rule is gone: {text}"
+        assert int(translated[1]) in ports, f"nobody publishes the port of this rule: {text}"
 
 
 def _check_rule(rule: Rule, text: str, bridges: set[str], endpoints: set[Address], pools: set[Prefix]) -> None:

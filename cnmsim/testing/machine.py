@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cnmsim.errors import EngineError
 from cnmsim.kernel.address import format_ip, from_int
 from cnmsim.lab import Lab
+from cnmsim.libnetwork.profile import DEFAULT_VERSION
 from cnmsim.observe.verdict import Verdict
 from cnmsim.testing.invariants import check_host
 from cnmsim.testing.prove import has_come_to, resolve
@@ -93,13 +94,20 @@ class DockerHostMachine(RuleBasedStateMachine):
     @initialize(
         release=releases(),
         has_proxy=st.booleans(),
+        has_nftables=st.booleans(),
         made=st.lists(networks(names=_NETWORKS), max_size=3),
         run=st.lists(container_specs(names=_CONTAINERS, networks=_NETWORKS), max_size=4),
     )
-    def begin(self, release: str, has_proxy: bool, made: list[NetworkSpec], run: list[ContainerSpec]) -> None:
-        """Bring the host up, with some networks and containers to begin with."""
+    def begin(
+        self, release: str, has_proxy: bool, has_nftables: bool, made: list[NetworkSpec], run: list[ContainerSpec]
+    ) -> None:
+        """Bring the host up, with some networks and containers to begin with. Only 29.7.2 knows nftables."""
         self.lab = Lab(release)
-        node = self.lab.add_host(NODE, f"{_HOST_ADDRESS}/24", docker=True if has_proxy else {"userland-proxy": False})
+        options: dict[str, Any] = {"userland-proxy": has_proxy}
+        has_nftables = has_nftables and release == DEFAULT_VERSION
+        if has_nftables:
+            options["firewall-backend"] = "nftables"
+        node = self.lab.add_host(NODE, f"{_HOST_ADDRESS}/24", docker=options, router=has_nftables)
         self.lab.add_host(CLIENT, "10.0.0.50/24")
         assert node.docker is not None
         self.engine = node.docker
