@@ -9,7 +9,7 @@ Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `d
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve
@@ -24,9 +24,10 @@ from cnmsim.engine.state import ContainerState
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.engine.volumes import Volume
 from cnmsim.errors import EngineError
-from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.files import File
+from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
@@ -93,6 +94,7 @@ def _network_data(engine: Engine, network: Network) -> Data:
                 "ip_range": str(info.ip_range) if info.ip_range else "",
                 "gateway": format_ip(info.gateway) if info.gateway else "",
                 "aux_addresses": {key: format_ip(address) for key, address in info.aux_addresses.items()},
+                "pool_id": info.pool_id,
             }
             for info in network.ipam_info
         ],
@@ -174,13 +176,17 @@ def _restore_network(engine: Engine, data: Data) -> None:
     asked = data["options"]
     options = NetworkOptions(**{**asked, "ipam_config": [IpamConfig(**each) for each in asked["ipam_config"]]})
     # The pools it had, not those that would be chosen now; the configuration of another network is in it already.
-    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**each) for each in data["pools"]]
-    network = engine.controller.new_network(
-        data["name"],
-        data["driver"],
-        id=data["id"],
-        options=evolve(options, ipam_config=pools or options.ipam_config, config_from=""),
-    )
+    pool_ids = {each["pool_id"]: Prefix.parse(each["subnet"]) for each in data["pools"] if each.get("pool_id")}
+    kept = [{key: value for key, value in each.items() if key != "pool_id"} for each in data["pools"]]
+    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**each) for each in kept]
+    ipam = engine.controller.ipam_driver(options.ipam_driver)
+    with ipam.restoring(pool_ids) if isinstance(ipam, RemoteIpam) else nullcontext():
+        network = engine.controller.new_network(
+            data["name"],
+            data["driver"],
+            id=data["id"],
+            options=evolve(options, ipam_config=pools or options.ipam_config, config_from=""),
+        )
     network.options = options
     network.created_ns = data["created_ns"] - engine.clock.epoch_s * NS
     if data["has_ipam_options"]:

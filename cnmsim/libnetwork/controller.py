@@ -301,7 +301,7 @@ class Controller:
 
     def _allocate(self, network: Network, driver: Driver) -> NetworkIpam:
         options = network.options
-        allocator = self._ipam_driver(options.ipam_driver or "default")
+        allocator = self.ipam_driver(options.ipam_driver or "default")
         skip = (False, False)
         chooser = gateway_allocation(driver)
         if self.profile.drivers_skip_gateway and chooser is not None:
@@ -323,7 +323,7 @@ class Controller:
             raise
         return ipam
 
-    def _ipam_driver(self, name: str) -> Allocator:
+    def ipam_driver(self, name: str) -> Allocator:
         """Give an IPAM driver, that of a plugin if need be. Raises `NotFound`, or what its activation raises."""
         if name not in self.ipams:
             self.plugins.require(name, IPAM_DRIVER)

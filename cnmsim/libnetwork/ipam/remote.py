@@ -6,10 +6,11 @@ Source: moby `daemon/libnetwork/ipams/remote/{remote.go,api/api.go}` (docker-v29
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from cnmsim.errors import EngineError, NotFound, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
@@ -49,6 +50,20 @@ class RemoteIpam:
     profile: Profile
     requires_mac: bool = False
     requires_replay: bool = False
+    #: While networks are restored: the pools they had, by id.
+    _restored: dict[str, Prefix] | None = field(default=None, init=False)
+
+    @contextmanager
+    def restoring(self, pools: Mapping[str, Prefix]) -> Iterator[None]:
+        """Take pools (by id) and the addresses in them for given already while a network is restored.
+
+        A plugin that wants them replayed is asked for them, and what it has against it is logged (moby `reservePools`).
+        """
+        self._restored = dict(pools)
+        try:
+            yield
+        finally:
+            self._restored = None
 
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
@@ -87,6 +102,14 @@ class RemoteIpam:
 
         Those that are not are held until there is one, so that they are not given again, and then released.
         """
+        known = next((each for each, prefix in (self._restored or {}).items() if str(prefix) == pool), None)
+        if known is not None and self._restored is not None:
+            if self.requires_replay:
+                try:
+                    return self._request(space, pool, sub_pool, v6=v6, options=options)
+                except EngineError as error:
+                    self.client.log.append(f"Failed to allocate ipam pool(s): {error.message}")
+            return Pool(known, self._restored[known])
         # Without looking: the caller excludes nothing for a network of global scope.
         is_global = self.profile.remote_ipam_looks_up_spaces and self._ask_spaces()[1] == space
         barred = tuple(exclude)
@@ -136,6 +159,19 @@ class RemoteIpam:
         self, pool_id: str, address: Address | None = None, *, options: Mapping[str, str] | None = None
     ) -> tuple[Address, int]:
         """Request an address, or a particular one. `options` go with the request."""
+        restored = (self._restored or {}).get(pool_id)
+        if restored is not None and address is not None:
+            if self.requires_replay:
+                try:
+                    return self._request_address(pool_id, address, options)
+                except EngineError as error:
+                    self.client.log.append(f"Failed to reserve {format_ip(address)}: {error.message}")
+            return address, restored.length
+        return self._request_address(pool_id, address, options)
+
+    def _request_address(
+        self, pool_id: str, address: Address | None, options: Mapping[str, str] | None
+    ) -> tuple[Address, int]:
         told = _call(
             self.client,
             "RequestAddress",
