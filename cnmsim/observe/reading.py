@@ -21,6 +21,8 @@ _ICMP4_ERRORS = frozenset({3, 4, 5, 11, 12})
 _ICMP6_ERRORS = frozenset({1, 2, 3, 4})
 _DNS_PORT = 53
 _VXLAN_PORT = 4789
+#: What a tunnel's frames carry: IPv4, ARP, IPv6, 802.1Q.
+_INNER = frozenset({0x0800, 0x0806, 0x86DD, 0x8100})
 _ESP = 50
 _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
@@ -132,9 +134,17 @@ def _transport(packet: Packet, label: str, walk: Hashable, protocol: str) -> Rea
     return Reading(label, addresses, walk, protocol, packet.src, packet.dst, packet.sport, packet.dport)
 
 
+def is_vxlan(packet: Packet, payload: bytes) -> bool:
+    """Whether a datagram is a tunnel's: by its port or, as a swarm's data path port may be another, by its looks (RFC 7348 §5)."""
+    if len(payload) <= 22 or not payload[0] & 0x08:
+        return False
+    looks_so = payload[:4] == b"\x08\x00\x00\x00" and payload[7] == 0
+    return packet.dport == _VXLAN_PORT or (looks_so and int.from_bytes(payload[20:22]) in _INNER)
+
+
 def _read_udp(packet: Packet) -> Reading:
     payload = packet.payload[8:]
-    if packet.dport == _VXLAN_PORT and len(payload) > 22 and payload[0] & 0x08:
+    if is_vxlan(packet, payload):
         vni = int.from_bytes(payload[4:7])
         if packet.more_fragments:
             return _transport(packet, f"VXLAN {vni}, first fragment", ("vxlan", payload), "udp")

@@ -202,3 +202,23 @@ def test_all_ways_to_say_a_severity_can_be_read():
     from cnmsim.observe.views.answers import _SEVERITIES
 
     assert all(markup.contrast(colour, "#ffffff") >= 4.5 for colour in _SEVERITIES.values())
+
+
+def test_a_tunnel_on_another_port_has_its_inner_headers_too():
+    lab = Lab()
+    one = lab.add_host("node1", "192.168.7.1/24", docker=True)
+    two = lab.add_host("node2", "192.168.7.2/24", docker=True)
+    token = one.docker.swarm.init(advertise_addr="192.168.7.1", data_path_port=7789).tokens.worker
+    two.docker.swarm.join(token, "192.168.7.1:2377")
+    one.docker.networks.create("net", driver="overlay", attachable=True)
+    one.docker.containers.run("alpine", "sleep 1d", name="c1", network="net", detach=True)
+    two.docker.containers.run("nginx", name="c2", network="net", detach=True)
+    lab.settle()
+    with lab.capture("node1:eth0") as taken:
+        walk = lab.trace("c1", "c2:80")
+    rows = read(walk).rows
+    into = next(row for row in rows if len(row) == 7 and row[4].startswith("into VNI"))
+    assert "VXLAN 4097 | TCP SYN" in str(taken)
+    syn = {hop.place for hop in walk.hops if hop.packet.endswith("TCP SYN")}
+    assert {"c1", "node1", "node2", "c2"} <= syn, "one message all the way"
+    assert ":7789 in VNI 4097: 10.0.1." in into[6]

@@ -224,7 +224,7 @@ def test_any_name_is_drawn_and_nothing_but_drawn(host, sandbox, network):
 @given(NAMES)
 def test_any_text_is_safe_in_tables_and_cards(text):
     read = read_html(card(text, text, table((text,), [(text,)])))
-    assert read.tags <= {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td"}
+    assert read.tags <= {"style", "div", "b", "span", "table", "thead", "tbody", "tr", "th", "td"}
     assert "<" not in safe(text)
 
 

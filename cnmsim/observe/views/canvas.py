@@ -16,6 +16,8 @@ _STYLE = (
     "<style>svg{color:#1f2328;background:#fff}@media (prefers-color-scheme:dark)"
     "{svg{color:#e6edf3;background:#0d1117}}@media print{svg{color:#000;background:#fff}}</style>"
 )
+#: Paper does not scroll.
+_ON_PAPER = "<style>@media print{svg.cnm-lab{width:100%!important}}</style>"
 #: What stands behind the wires.
 _GROUND = ("machine", "hanging")
 #: A picture in a page is made no narrower than this share of its size; then the page scrolls sideways.
@@ -42,12 +44,11 @@ def render(
         + (
             ""
             if standalone
-            else f' style="width:min({width}px,max(100%,{round(width * _LEAST)}px));max-width:none;height:auto"'
+            else f' class="cnm-lab" style="width:min({width}px,max(100%,{round(width * _LEAST)}px));max-width:none;height:auto"'
         )
         + f"><title>{safe(title)}</title>",
     ]
-    if standalone:
-        parts.append(_STYLE)
+    parts.append(_STYLE if standalone else _ON_PAPER)
     parts += [_box(box) for box in layout.boxes if box.kind in _GROUND]
     parts += [_wire(wire) for wire in layout.wires]
     parts += [_bar(bar) for bar in layout.bars]

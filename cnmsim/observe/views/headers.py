@@ -10,11 +10,10 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.packet import MalformedPacketError, Packet, flag_text, icmp_name
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
-from cnmsim.observe.reading import dns_label
+from cnmsim.observe.reading import dns_label, is_vxlan
 
 _ETHERTYPES = {0x0800: "IPv4", 0x86DD: "IPv6", 0x0806: "ARP", 0x8100: "802.1Q", 0x88A8: "802.1ad"}
 _PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 58: "ICMPv6"}
-_VXLAN_PORT = 4789
 _PREVIEW = 60
 
 
@@ -133,7 +132,7 @@ def _udp(packet: Packet, body: bytes, found: list[Header], depth: int) -> None:
     payload = body[8:]
     ports = (("source port", str(packet.sport)), ("destination port", str(packet.dport)))
     found.append(Header("UDP", (*ports, ("length", f"{int.from_bytes(body[4:6])} bytes")), depth))
-    if packet.dport == _VXLAN_PORT and len(payload) > 22 and payload[0] & 0x08 and not packet.more_fragments:
+    if is_vxlan(packet, payload) and not packet.more_fragments:
         found.append(
             Header("VXLAN", (("VNI", str(int.from_bytes(payload[4:7]))), ("flags", "I (the VNI is valid)")), depth)
         )

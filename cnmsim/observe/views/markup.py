@@ -37,6 +37,11 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe
 _OPTION = re.compile(r"(?<!\S)--?[a-z][\w-]*")
 
 _INK = "color:var(--jp-content-font-color1,var(--vscode-editor-foreground,inherit))"
+#: Paper does not scroll: there tables are set smaller.
+_ON_PAPER = (
+    "<style>@media print{.cnm-card{overflow:visible!important}.cnm-card table *{font-size:8.5px!important}"
+    ".cnm-card td,.cnm-card th{min-width:0!important;padding-right:7px!important;overflow-wrap:break-word}}</style>"
+)
 #: Ink for what is said beside the point: 4.5:1 in the ink of any page that has 7:1 itself.
 SOFT = "opacity:.75"
 CELL = f"padding:2px 14px 2px 0;text-align:left;vertical-align:top;font:12px/1.45 {MONO};border:0"
@@ -124,7 +129,7 @@ def card(title: str, kind: str, *parts: str) -> str:
     """Give a framed piece with a title and what kind of thing it is; `parts` are HTML."""
     body = "".join(parts)
     return (
-        f'<div style="{_INK};font:13px/1.45 {SANS};border:1px solid rgba(128,128,128,.45);border-radius:8px;'
+        f'{_ON_PAPER}<div class="cnm-card" style="{_INK};font:13px/1.45 {SANS};border:1px solid rgba(128,128,128,.45);border-radius:8px;'
         'padding:8px 14px 10px;margin:4px 0;display:inline-block;max-width:100%;overflow-x:auto;box-sizing:border-box">'
         f'<div style="margin-bottom:4px"><b style="font-size:14px">{safe(title)}</b> <span style="{SOFT}">{safe(kind)}</span></div>'
         f"{body}</div>"
