@@ -15,25 +15,23 @@ from attrs import define, evolve, field, frozen
 from cnmsim.errors import CnmsimError, SystemFault, Unauthorized
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.task import Future, Signal, Task, sleep
+from cnmsim.kernel.task import Future, Task, sleep
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent import Agent
 from cnmsim.swarm.broker import Broker
 from cnmsim.swarm.ca import MANAGER_ROLE, Certificate, RootCa, token_digest
-from cnmsim.swarm.caservice import CaService, IssueRequest, authority
+from cnmsim.swarm.caservice import CaService, IssueRequest
+from cnmsim.swarm.credentials import Credentials
 from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
 from cnmsim.swarm.exec import Executor
 from cnmsim.swarm.founding import found_cluster
 from cnmsim.swarm.managing import JoinedRaft, JoinRaft, ManagerNode
-from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole, TlsInfo
+from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
 from cnmsim.swarm.raft import Member
-from cnmsim.swarm.rpc import Client, LocalClient, RpcError
+from cnmsim.swarm.rpc import Client, LocalClient
 from cnmsim.swarm.store import Store
 
-_TRIES, _RETRY_S = 5, 2.0
 _CALL_TIMEOUT_S = 20.0
-#: A certificate is renewed when so much of its life has passed.
-_RENEW_AT = (0.5, 0.8)
 _ROLE_RETRY_S = 1.0
 #: How long a manager that was removed waits for its role to change, before and after it asks.
 _ROLE_CHANGE_TIMEOUT_S = 16.0
@@ -72,8 +70,6 @@ class SwarmNode:
     executor: Executor = field(repr=False)
     config: NodeConfig
     on_change: Callable[[], None] = field(repr=False)
-    certificate: Certificate | None = None
-    root: RootCa | None = None
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     managing: ManagerNode | None = None
@@ -81,29 +77,34 @@ class SwarmNode:
     obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
-    _renewed: Signal = field(init=False, repr=False)
+    credentials: Credentials = field(init=False, repr=False)
     _broker: Broker = field(init=False, repr=False)
     _tasks: list[Task[Any]] = field(factory=list, init=False, repr=False)
     _role: NodeRole = field(default=NodeRole.WORKER, init=False)
     _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
-    _is_rotating: bool = field(default=False, init=False)
     _told_role: NodeRole = field(default=NodeRole.WORKER, init=False)
     #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = Future(self.clock)
-        self._renewed = Signal(self.clock)
         self._broker = Broker(
-            self.process, self.random, lambda: self.certificate, lambda: self.root, self._own_manager
+            self.process, self.random, lambda: self.certificate, lambda: self.credentials.root, self._own_manager
         )
+        connect = self._broker.connect
+        self.credentials = Credentials(self.clock, self.random, connect, self._note)
         self.agent = Agent(
-            self.clock, self.random, self.executor, self._broker.connect, self._on_session_message, self._tls_info
+            self.clock, self.random, self.executor, connect, self._on_session_message, self.credentials.tls_info
         )
 
     # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it shows to others; `None` before it has been let in."""
+        return self.credentials.certificate
 
     @property
     def id(self) -> str:
@@ -120,11 +121,8 @@ class SwarmNode:
         """Why it has no session with a manager, or ""."""
         return self.agent.error
 
-    def _tls_info(self) -> TlsInfo | None:
-        shown, root = self.certificate, self.root
-        if shown is None or root is None:
-            return None
-        return TlsInfo(root.pem, shown.issuer_subject, shown.issuer_public_key, shown.issuer_digest)
+    def _note(self, error: str) -> None:
+        self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
         """Ask a manager something. Raises what it raises, or `RpcError`."""
@@ -148,11 +146,12 @@ class SwarmNode:
         """Go on as the node that it was, when every connection and coroutine has gone: the copy of a machine."""
         self._tasks = []
         self._changing_role = None
-        if self.ready.is_done and self.ready.error is None and not self._is_stopped:
+        self.credentials.is_rotating = False
+        if self.ready.is_done and self.ready.error is None and not self._is_stopped and not self.obstacle:
             if self.managing is not None:
                 self.managing.begin_again()
             self.agent.begin_again()
-            self._spawn(self._keep_certificate())
+            self._spawn(self.credentials.keep())
 
     def halt(self) -> None:
         """Stop short, as a machine does that loses power; `resume` goes on."""
@@ -173,7 +172,7 @@ class SwarmNode:
             self.begin()
         elif self._lock_key:
             self.obstacle = "locked"
-        elif self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s:
+        elif self.credentials.is_expired():
             self.obstacle = "expired"
         else:
             self._go_on()
@@ -190,7 +189,7 @@ class SwarmNode:
         if self.managing is not None:
             self.managing.begin(self.config.listen)
         self.agent.begin_again()
-        self._spawn(self._keep_certificate())
+        self._spawn(self.credentials.keep())
 
     def _spawn(self, coroutine: Any) -> None:
         self._tasks = [each for each in self._tasks if not each.is_done]
@@ -212,7 +211,7 @@ class SwarmNode:
             )
             return
         self.agent.begin()
-        self._spawn(self._keep_certificate())
+        self._spawn(self.credentials.keep())
 
     def _fail(self, error: CnmsimError) -> None:
         self.agent.error = error.message
@@ -251,18 +250,18 @@ class SwarmNode:
         self.ready = Future(self.clock)
         self._make_manager(former.store.copy(), evolve(former.member, address=advertise)).begin_alone(listen, former)
         self.agent.begin_again()
-        self._spawn(self._keep_certificate())
+        self._spawn(self.credentials.keep())
 
     # --- a new swarm ---------------------------------------------------------------------------------------------
 
     def _found(self) -> None:
         config, random = self.config, self.random
-        self.root = RootCa.create(random, self.clock.wall_s)
+        root = self.credentials.root = RootCa.create(random, self.clock.wall_s)
         store = Store(self.clock)
         node_id = found_cluster(
             store,
             random,
-            self.root,
+            root,
             config.spec,
             pools=config.pools,
             subnet_size=config.subnet_size,
@@ -270,7 +269,7 @@ class SwarmNode:
             availability=config.availability,
         )
         ca = CaService(self.clock, random, store)
-        self.certificate = ca.sign(node_id, NodeRole.MANAGER)
+        self.credentials.certificate = ca.sign(node_id, NodeRole.MANAGER)
         self._role = NodeRole.MANAGER
         self.data_path_port = config.data_path_port
         member = Member(random.getrandbits(63), node_id, config.advertise)
@@ -288,16 +287,12 @@ class SwarmNode:
             self.profile,
             store,
             member,
-            self._present_certificate,
+            self.credentials.present,
             self._broker,
             self._removed,
             advertise_host=member.address.rpartition(":")[0].strip("[]"),
         )
         return self.managing
-
-    def _present_certificate(self) -> Certificate:
-        assert self.certificate is not None
-        return self.certificate
 
     # --- joining one ---------------------------------------------------------------------------------------------
 
@@ -305,37 +300,17 @@ class SwarmNode:
         config = self.config
         digest = token_digest(config.join_token)
         self._broker.set_managers([config.join_address])
-        root = await self._fetch_root(digest)
+        root = await self.credentials.fetch_root(lambda: self._broker.dial(config.join_address), digest)
         client = await self._broker.dial(config.join_address)
         try:
             request = IssueRequest(config.join_token, config.availability)
-            self.certificate = await client.call("ca.issue", request)
+            self.credentials.certificate = await client.call("ca.issue", request)
         finally:
             client.close()
-        self.root = root
-        if self._present_certificate().role == MANAGER_ROLE:
+        self.credentials.root = root
+        if self.credentials.present().role == MANAGER_ROLE:
             self._role = NodeRole.MANAGER
             await self._join_raft(config.join_address)
-
-    async def _fetch_root(self, digest: str) -> RootCa:
-        """Get the authority's certificate and compare it with the token's digest. Raises why that is not to be had."""
-        error: CnmsimError = RpcError("")
-        for _ in range(_TRIES):
-            try:
-                client = await self._broker.dial(self.config.join_address)
-                try:
-                    root = await client.call("ca.root")
-                finally:
-                    client.close()
-                assert isinstance(root, RootCa)
-                if root.digest != digest:
-                    raise SystemFault(f"remote CA does not match fingerprint. Expected: {digest}")
-            except CnmsimError as failure:
-                error = failure
-                await sleep(self.clock, _RETRY_S)
-                continue
-            return root
-        raise error
 
     async def _join_raft(self, remote: str = "") -> None:
         client: Client = await (self._broker.dial(remote) if remote else self._broker.connect())
@@ -353,11 +328,10 @@ class SwarmNode:
         self.managers = message.managers
         self._broker.set_managers([each.addr for each in message.managers])
         node = message.node
-        if self.root is not None and message.root_ca.digest not in ("", self.root.digest):
-            self.root = authority(message.root_ca)
+        if self.credentials.adopt(message.root_ca):
             self.clock.call_soon(self.agent.drop_session)
         if node is not None:
-            if node.certificate.state == "rotate" and not self._is_rotating:
+            if node.certificate.state == "rotate" and not self.credentials.is_rotating:
                 self._spawn(self._rotate())
             if node.vxlan_udp_port:
                 self.data_path_port = node.vxlan_udp_port
@@ -382,8 +356,8 @@ class SwarmNode:
         while not self._is_stopped:
             wanted = self._role
             try:
-                if self._present_certificate().is_manager is not (wanted is NodeRole.MANAGER):
-                    await self._renew()
+                if self.credentials.present().is_manager is not (wanted is NodeRole.MANAGER):
+                    await self.credentials.renew()
                 if wanted is NodeRole.MANAGER and self.managing is None:
                     await self._join_raft()
                 elif wanted is NodeRole.WORKER and self.managing is not None:
@@ -425,43 +399,9 @@ class SwarmNode:
 
     async def renew_certificate(self) -> Certificate:
         """Get a new certificate now, and give it. Raises an `EngineError`."""
-        await self._renew()
-        return self._present_certificate()
-
-    async def _renew(self) -> None:
-        client = await self._broker.connect()
-        try:
-            self.certificate = await client.call("ca.issue", IssueRequest())
-        finally:
-            if not isinstance(client, LocalClient):
-                client.close()
-        self._renewed.notify()
+        await self.credentials.renew()
+        return self.credentials.present()
 
     async def _rotate(self) -> None:
-        """Get an identity that the authority of tomorrow issued, and tell the managers."""
-        self._is_rotating = True
-        try:
-            await self._renew_or_note()
-        finally:
-            self._is_rotating = False
+        await self.credentials.rotate()
         self.agent.drop_session()
-
-    async def _keep_certificate(self) -> None:
-        """Renew the certificate somewhere between a half and four fifths of its life."""
-        while True:
-            certificate = self._present_certificate()
-            life_s = certificate.not_after_s - certificate.not_before_s
-            due_s = certificate.not_before_s + life_s * self.random.uniform(*_RENEW_AT)
-            try:
-                await self._renewed.wait_until(
-                    lambda known=certificate: self.certificate is not known,  # type: ignore[misc]
-                    max(_RETRY_S, due_s - self.clock.wall_s),
-                )
-            except TimeoutError:
-                await self._renew_or_note()
-
-    async def _renew_or_note(self) -> None:
-        try:
-            await self._renew()
-        except CnmsimError as error:
-            self.agent.error = error.message

@@ -1,0 +1,123 @@
+"""What a node shows to others and knows them by: its certificate, and the authority that it trusts.
+
+Source: moby/swarmkit `ca/{certificates,config,renewer}.go` (vendored by moby docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.errors import CnmsimError, SystemFault
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.task import Signal, sleep
+from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.caservice import IssueRequest, authority
+from cnmsim.swarm.objects import RootCa as StoredRoot
+from cnmsim.swarm.objects import TlsInfo
+from cnmsim.swarm.rpc import Client, LocalClient, RpcError
+
+_TRIES, _RETRY_S = 5, 2.0
+#: A certificate is renewed when so much of its life has passed.
+_RENEW_AT = (0.5, 0.8)
+
+
+@define(eq=False)
+class Credentials:
+    """The credentials of one node. `connect` gives a way to some manager, `on_error` hears why a renewal failed."""
+
+    clock: Clock = field(repr=False)
+    random: Random = field(repr=False)
+    connect: Callable[[], Coroutine[Any, Any, Client]] = field(repr=False)
+    on_error: Callable[[str], None] = field(repr=False)
+    certificate: Certificate | None = None
+    root: RootCa | None = None
+    is_rotating: bool = field(default=False, init=False)
+    _renewed: Signal = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._renewed = Signal(self.clock)
+
+    def present(self) -> Certificate:
+        """Give the certificate of a node that has one."""
+        assert self.certificate is not None
+        return self.certificate
+
+    def tls_info(self) -> TlsInfo | None:
+        """Tell what managers are told of them; `None` before there are any."""
+        shown, root = self.certificate, self.root
+        if shown is None or root is None:
+            return None
+        return TlsInfo(root.pem, shown.issuer_subject, shown.issuer_public_key, shown.issuer_digest)
+
+    def is_expired(self) -> bool:
+        """Tell whether the certificate is past its time."""
+        return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
+
+    def adopt(self, root: StoredRoot) -> bool:
+        """Trust the authority that a manager tells of; tell whether that is another one than before."""
+        if self.root is None or root.digest in ("", self.root.digest):
+            return False
+        self.root = authority(root)
+        return True
+
+    async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:
+        """Get an authority's certificate and compare it with a join token's digest. Raises why that is not to be had."""
+        error: CnmsimError = RpcError("")
+        for _ in range(_TRIES):
+            try:
+                client = await dial()
+                try:
+                    root = await client.call("ca.root")
+                finally:
+                    client.close()
+                assert isinstance(root, RootCa)
+                if root.digest != digest:
+                    raise SystemFault(f"remote CA does not match fingerprint. Expected: {digest}")
+            except CnmsimError as failure:
+                error = failure
+                await sleep(self.clock, _RETRY_S)
+                continue
+            return root
+        raise error
+
+    async def renew(self) -> None:
+        """Get a new certificate now. Raises an `EngineError`."""
+        client = await self.connect()
+        try:
+            self.certificate = await client.call("ca.issue", IssueRequest())
+        finally:
+            if not isinstance(client, LocalClient):
+                client.close()
+        self._renewed.notify()
+
+    async def rotate(self) -> None:
+        """Get a certificate that the authority of tomorrow issues."""
+        self.is_rotating = True
+        try:
+            await self._renew_or_note()
+        finally:
+            self.is_rotating = False
+
+    async def keep(self) -> None:
+        """Renew the certificate somewhere between a half and four fifths of its life, for ever."""
+        while True:
+            certificate = self.present()
+            life_s = certificate.not_after_s - certificate.not_before_s
+            due_s = certificate.not_before_s + life_s * self.random.uniform(*_RENEW_AT)
+            try:
+                await self._renewed.wait_until(
+                    lambda known=certificate: self.certificate is not known,  # type: ignore[misc]
+                    max(_RETRY_S, due_s - self.clock.wall_s),
+                )
+            except TimeoutError:
+                await self._renew_or_note()
+
+    async def _renew_or_note(self) -> None:
+        try:
+            await self.renew()
+        except CnmsimError as error:
+            self.on_error(error.message)
