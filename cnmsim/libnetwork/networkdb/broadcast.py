@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable
 from math import ceil, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, field
 
@@ -21,25 +21,17 @@ def retransmit_limit(nodes: int) -> int:
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
-@define(eq=False)
-class Broadcast:
-    """A message in the queue. `name` is what it is about: a newer message about the same takes its place."""
+class Broadcast(NamedTuple):
+    """A message in the queue. `name` is what it is about: a newer message about the same takes its place.
 
-    message: Any
+    They sort as they are to be sent, what goes first last: the longest, of those the newest. No two have the same `id`.
+    """
+
     size: int
+    id: int
+    message: Any
     name: Hashable = None
     on_finished: Callable[[], None] | None = None
-    transmits: int = 0
-    id: int = 0
-
-    @property
-    def place(self) -> _Place:
-        """What sorts it among those that were transmitted as often."""
-        return self.size, self.id, self
-
-
-#: What goes first stands last: the longest, of those the newest. No two have the same number.
-_Place = tuple[int, int, Broadcast]
 
 
 @define(eq=False)
@@ -48,7 +40,8 @@ class BroadcastQueue:
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
-    _tiers: dict[int, list[_Place]] = field(factory=dict, init=False)
+    #: By how often they were transmitted.
+    _tiers: dict[int, list[Broadcast]] = field(factory=dict, init=False)
     _named: dict[Hashable, Broadcast] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
@@ -62,46 +55,56 @@ class BroadcastQueue:
     def queue(self, message: Any, name: Hashable = None, on_finished: Callable[[], None] | None = None) -> None:
         """Put a message in, in place of an older one about the same."""
         self._last_id += 1
-        broadcast = Broadcast(message, message.size, name, on_finished, 0, self._last_id)
+        broadcast = Broadcast(message.size, self._last_id, message, name, on_finished)
         if name is not None:
             old = self._named.get(name)
             if old is not None:
                 self._remove(old)
                 _finish(old)
             self._named[name] = broadcast
-        insort(self._tiers.setdefault(0, []), broadcast.place)
+        insort(self._tiers.setdefault(0, []), broadcast)
         self.on_queued()
 
     def take(self, overhead: int, limit: int) -> list[Any]:
         """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size."""
-        if not self._tiers:
-            return []
-        most = self._limit()
         tiers = self._tiers
         free = limit - overhead
-        taken: list[_Place] = []
+        taken: list[tuple[int, list[Broadcast]]] = []
+        messages: list[Any] = []
         for transmits in sorted(tiers):
             tier = tiers[transmits]
+            chosen: list[Broadcast] = []
             while tier and tier[0][0] <= free:
                 # Entries of one network are alike in size: most often the longest one fits.
-                place = tier.pop(-1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1)
-                free -= overhead + place[0]
-                taken.append(place)
-            if not tier:
-                del tiers[transmits]
-        for place in taken:
-            broadcast = place[2]
-            broadcast.transmits += 1
-            if broadcast.transmits < most:
-                insort(tiers.setdefault(broadcast.transmits, []), place)
+                broadcast = tier.pop(-1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1)
+                free -= overhead + broadcast[0]
+                chosen.append(broadcast)
+                messages.append(broadcast[2])
+            if chosen:
+                taken.append((transmits + 1, chosen))
+                if not tier:
+                    del tiers[transmits]
+        if taken:
+            self._sent(taken)
+        return messages
+
+    def _sent(self, taken: list[tuple[int, list[Broadcast]]]) -> None:
+        """Put back what is to be transmitted again, by how often it was."""
+        most = self._limit()
+        tiers = self._tiers
+        for transmits, chosen in taken:
+            if transmits < most:
+                tier = tiers.setdefault(transmits, [])
+                for broadcast in chosen:
+                    insort(tier, broadcast)
                 continue
-            if broadcast.name is not None and self._named.get(broadcast.name) is broadcast:
-                del self._named[broadcast.name]
-            _finish(broadcast)
-        if not self._tiers:
+            for broadcast in chosen:
+                if broadcast.name is not None and self._named.get(broadcast.name) is broadcast:
+                    del self._named[broadcast.name]
+                _finish(broadcast)
+        if not tiers:
             # A dict that was large stays so: after a storm a new one is smaller.
             self._named = {}
-        return [place[2].message for place in taken]
 
     def _limit(self) -> int:
         nodes = self.count_nodes()
@@ -110,10 +113,13 @@ class BroadcastQueue:
         return self._limited_for[1]
 
     def _remove(self, broadcast: Broadcast) -> None:
-        tier = self._tiers[broadcast.transmits]
-        del tier[bisect_left(tier, broadcast.place)]
-        if not tier:
-            del self._tiers[broadcast.transmits]
+        for transmits, tier in self._tiers.items():
+            place = bisect_left(tier, broadcast[:2])
+            if place < len(tier) and tier[place] is broadcast:
+                del tier[place]
+                if not tier:
+                    del self._tiers[transmits]
+                return
 
 
 def _finish(broadcast: Broadcast) -> None:
@@ -127,10 +133,11 @@ def take_from(queues: list[BroadcastQueue], overhead: int, limit: int) -> list[A
     for queue in queues:
         if not queue:
             continue
-        messages = queue.take(overhead, limit)
-        taken += messages
-        if queue is not queues[-1]:
-            limit -= sum(overhead + message.size for message in messages)
-            if limit <= 0:
+        if taken:
+            left = limit - sum([overhead + message.size for message in taken])
+            if left <= 0:
                 break
+            taken += queue.take(overhead, left)
+        else:
+            taken = queue.take(overhead, limit)
     return taken

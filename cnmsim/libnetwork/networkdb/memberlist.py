@@ -182,16 +182,20 @@ class Memberlist:
 
     def choose(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
         """Choose up to `count` other members at random of those that fit."""
-        ring, members, size = self.ring, self.members, len(self.ring)
+        ring, members, own, size = self.ring, self.members, self.name, len(self.ring)
         chosen: list[Member] = []
+        looked_at: set[int] = set()
         numbers: Iterable[int]
         if size < 3 * count:
             numbers = self.random.sample(range(size), size)
         else:
             numbers = (int(self.random.random() * size) for _ in range(3 * size))
         for number in numbers:
+            if number in looked_at:
+                continue
+            looked_at.add(number)
             member = members[ring[number]]
-            if member.name != self.name and member not in chosen and fits(member):
+            if member.name != own and fits(member):
                 chosen.append(member)
                 if len(chosen) == count:
                     break
@@ -200,12 +204,17 @@ class Memberlist:
     # --- receiving -----------------------------------------------------------------------------------------------
 
     def _packet(self, message: Any, sender: SocketAddress) -> None:
-        match message:
-            case Compound(is_user=True):
+        if message.__class__ is Compound:
+            if message.is_user:
                 self.delegate.receive(message)
-            case Compound(parts=parts):
-                for part in parts:
+                return
+            members = self.members
+            for part in message.parts:
+                # Nearly all that is gossiped is known already: what `alive` does with that.
+                if part.__class__ is not Member or members.get(part.name) is not part:
                     self._packet(part, sender)
+            return
+        match message:
             case Ping():
                 self.prober.ping(message)
             case Ack():

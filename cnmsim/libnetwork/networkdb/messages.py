@@ -43,14 +43,17 @@ class Member:
     incarnation: int
     state: State = State.ALIVE
 
-    @property
-    def size(self) -> int:
-        """Its length as an `alive` message, in bytes."""
+    #: Its length as an `alive` message, in bytes.
+    size: int = field(init=False, eq=False, repr=False)
+    #: Whether it is dead or has left.
+    is_gone: bool = field(init=False, eq=False, repr=False)
+
+    @size.default
+    def _size(self) -> int:
         return 64 + len(self.name) + len(self.address)
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether it is dead or has left."""
+    @is_gone.default
+    def _is_gone(self) -> bool:
         return self.state >= State.DEAD
 
     def __str__(self) -> str:
@@ -186,10 +189,8 @@ def table_event_size(network: str, version: Version) -> int:
 
 def compound_size(parts: Iterable[Any]) -> int:
     """Tell how many bytes messages take together."""
-    total = COMPOUND_HEADER
-    for part in parts:
-        total += COMPOUND_OVERHEAD + part.size
-    return total
+    sizes = [part.size for part in parts]
+    return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
 
 
 def value_size(value: Any) -> int:

@@ -32,6 +32,7 @@ class Nodes:
     departed: dict[str, Member] = field(factory=dict, init=False)
     ltimes: dict[str, int] = field(factory=dict, init=False)
     _gone_ns: dict[str, int] = field(factory=dict, init=False)
+    _addresses: set[Address] = field(factory=set, init=False)
 
     def find(self, name: str) -> Member | None:
         """Give a node, wherever it stands, or `None`."""
@@ -47,7 +48,9 @@ class Nodes:
             # This node as it was before its daemon started anew; the others have not noticed yet.
             self.departed[member.name] = member
             return
-        self._retire_earlier(member)
+        if member.address in self._addresses:
+            self._retire_earlier(member)
+        self._addresses.add(member.address)
         self.active[member.name] = member
 
     def _retire_earlier(self, member: Member) -> None:
