@@ -133,7 +133,7 @@ def objects_of(lab: Lab) -> dict[str, int]:
         "namespaces": len(machine.namespaces),
         "processes": len(machine.processes),
         "devices": len(machine.root.devices),
-        "timers": sum(timer.call is not None for _, _, timer in lab.clock._heap),
+        "timers": lab.clock.waiting,
         "endpoints": sum(len(network.endpoints) for network in engine.controller.networks),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
     }

@@ -1,4 +1,4 @@
-"""Virtual time: a ready-queue for work at this instant, a heap for later work, and seeded randomness.
+"""Virtual time: a ready-queue for work at this instant, a heap of later instants with the work of each, and seeded randomness.
 
 Nothing here reads the machine's clock. Work runs in the order (time, order of asking), so that two runs of one
 lab are identical. Every piece of work carries the *context* that was current when it was asked for: a trace that
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.sealed import SealedExchange
 
 T = TypeVar("T")
+#: What is to be called, with what, on whose behalf.
+_Work = tuple[Callable[..., Any], tuple[Any, ...], "Observer | None"]
 NS = 1_000_000_000
 #: The moment, in seconds since 1970, that virtual time zero stands for: 2026-01-01T00:00:00Z.
 EPOCH_S = 1_767_225_600
@@ -58,16 +60,19 @@ class Clock:
     day, in seconds since 1970, at which the lab began. `commons` holds what the parts of one lab keep together, by name.
     """
 
-    __slots__ = ("_heap", "_ready", "_sealed", "_sequence", "commons", "context", "epoch_s", "now_ns", "seed")
+    __slots__ = (
+        "_asked", "_instants", "_later", "_ready", "_sealed", "commons", "context", "epoch_s", "now_ns", "seed",
+    )  # fmt: skip
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.now_ns = 0
         self.epoch_s = EPOCH_S
         self.context: Observer | None = None
-        self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...], Observer | None]] = deque()
-        self._heap: list[tuple[int, int, Timer]] = []
-        self._sequence = 0
+        self._ready: deque[_Work] = deque()
+        self._instants: list[int] = []
+        self._later: dict[int, list[_Work | Timer]] = {}
+        self._asked = 0
         self._sealed: SealedExchange | None = None
         self.commons: dict[str, Any] = {}
 
@@ -105,21 +110,48 @@ class Clock:
     def call_at_ns(self, when_ns: int, call: Callable[..., Any], *args: Any) -> Timer:
         """Run `call(*args)` at the virtual time `when_ns`, in nanoseconds."""
         timer = Timer(when_ns, call, args, self.context)
-        self._sequence += 1
-        if self._sequence % _SWEEP == 0:
-            # Work that was taken back would otherwise wait for its time to come, which under a fast clock may be never.
-            self._heap[:] = [entry for entry in self._heap if entry[2].call is not None]
-            heapq.heapify(self._heap)
-        heapq.heappush(self._heap, (when_ns, self._sequence, timer))
+        self._asked += 1
+        if self._asked % _SWEEP == 0:
+            self._sweep()
+        work = self._later.get(when_ns)
+        if work is None:
+            self._later[when_ns] = [timer]
+            heapq.heappush(self._instants, when_ns)
+        else:
+            work.append(timer)
         return timer
+
+    def post_at_ns(self, when_ns: int, call: Callable[..., Any], *args: Any) -> None:
+        """Run `call(*args)` at the virtual time `when_ns`, in nanoseconds; this is not to be taken back."""
+        work = self._later.get(when_ns)
+        if work is None:
+            self._later[when_ns] = [(call, args, self.context)]
+            heapq.heappush(self._instants, when_ns)
+        else:
+            work.append((call, args, self.context))
+
+    def _sweep(self) -> None:
+        """Forget work that was taken back: it would wait for its time to come, which under a fast clock may be never."""
+        kept = {when_ns: [each for each in work if _is_wanted(each)] for when_ns, work in self._later.items()}
+        self._later = {when_ns: work for when_ns, work in kept.items() if work}
+        self._instants = sorted(self._later)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of later work are to run."""
+        return sum(_is_wanted(each) for work in self._later.values() for each in work)
 
     def next_event_ns(self) -> int | None:
         """Tell when the next work is due: `now_ns` if some waits now, `None` if there is none at all."""
         if self._ready:
             return self.now_ns
-        while self._heap and self._heap[0][2].call is None:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        instants = self._instants
+        while instants:
+            for work in self._later[instants[0]]:
+                if _is_wanted(work):
+                    return instants[0]
+            del self._later[heapq.heappop(instants)]
+        return None
 
     def run_ready(self) -> None:
         """Do all the work of this instant, including what that work asks for at this instant."""
@@ -194,13 +226,19 @@ class Clock:
         self.run(self.now_ns / NS + duration_s, stop=stop)
 
     def _run_due(self) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= self.now_ns:
-            timer = heapq.heappop(heap)[2]
-            if timer.call is not None:
-                call, timer.call = timer.call, None
-                self._ready.append((call, timer.args, timer.context))
+        instants, ready = self._instants, self._ready
+        while instants and instants[0] <= self.now_ns:
+            for work in self._later.pop(heapq.heappop(instants)):
+                if isinstance(work, tuple):
+                    ready.append(work)
+                elif work.call is not None:
+                    ready.append((work.call, work.args, work.context))
+                    work.call = None
         self.run_ready()
+
+
+def _is_wanted(work: _Work | Timer) -> bool:
+    return isinstance(work, tuple) or work.call is not None
 
 
 @contextmanager

@@ -296,7 +296,7 @@ class Segment:
             is_fresh = now_ns - way.there.heard_ns <= _AGEING_NS
             if is_fresh and len(frame) <= self.mtu + _HEADER:
                 way.here.heard_ns = now_ns
-                self.clock.call_at_ns(now_ns + way.delay_ns, self._deliver, frame, way.there.attachment)
+                self.clock.post_at_ns(now_ns + way.delay_ns, self._deliver, frame, way.there.attachment)
                 return
         for tap in self.taps:
             tap(now_ns, "in", frame)
@@ -389,7 +389,7 @@ class Segment:
             text = f"the queue to {receiver.station.name} is full"
             self._dropped(frame, receiver.station, DropReason.LINK_LOSS, text)
             return
-        self.clock.call_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self._deliver, frame, receiver)
+        self.clock.post_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self._deliver, frame, receiver)
 
     def _deliver(self, frame: bytes, receiver: Attachment) -> None:
         if self._attachments.get(receiver.station) is not receiver:

@@ -74,7 +74,7 @@ def test_work_that_was_taken_back_does_not_pile_up_while_time_stands_still():
     kept = clock.call_later(2, list)
     for _ in range(20_000):
         clock.call_later(1, list).cancel()
-    assert len(clock._heap) < 5_000
+    assert sum(map(len, clock._later.values())) < 5_000
     assert kept.is_pending
     clock.run(3)
     assert not kept.is_pending

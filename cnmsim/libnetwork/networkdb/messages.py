@@ -189,7 +189,7 @@ def table_event_size(network: str, version: Version) -> int:
 
 def compound_size(parts: Iterable[Any]) -> int:
     """Tell how many bytes messages take together."""
-    sizes = [part.size for part in parts]
+    sizes: list[int] = [part.size for part in parts]
     return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
 
 
