@@ -347,6 +347,16 @@ class Nic(Device):
         self.medium = medium
         self._link_changed()
 
+    def transmit(self, frame: bytes) -> None:
+        """Send a frame out of the interface."""
+        medium = self.medium
+        if self.taps or self.clock.context is not None or not self.is_up or medium is None:
+            super().transmit(frame)
+        else:  # the hot path: nobody looks, nothing is wrong
+            self.tx_packets += 1
+            self.tx_bytes += len(frame)
+            medium.carry(frame, self)
+
     def _put_on_wire(self, frame: bytes) -> None:
         if self.medium is None:
             self.drop(frame, DropReason.NO_CARRIER)

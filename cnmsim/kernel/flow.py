@@ -26,13 +26,20 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry
+    from cnmsim.kernel.sockets.udp import UdpSocket
 
 _MOST = 16384
 _MOST_SHARED = 256
+_PLACES = 1024
+#: Addresses that start with this or more are those of groups, and the broadcast address.
+_FIRST_GROUP = 224
 #: Station, Ethernet type with version and header length, total length, flags and offset, TTL, protocol, checksum.
 _FRAME = Struct("!6s6x3sxHxxHBBH")
 #: Station, Ethernet type, version and half of the class, payload length, next header, hop limit.
 _FRAME6 = Struct("!6s6x2sB3xHBB")
+#: Length and checksum of a UDP datagram over IPv4 without options.
+_LENGTH_AND_SUM = Struct("!HH")
+_PORTS = Struct("!HH")
 _TTL = Struct("!BBH")
 _PLAIN_IPV4 = b"\x08\x00\x45"
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -81,9 +88,12 @@ def received_key(frame: bytes, device: Device) -> Received:
 
 
 class FlowCache:
-    """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end."""
+    """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end.
 
-    __slots__ = ("_namespace", "_shared", "is_enabled", "received", "sent")
+    A flow is remembered from its second packet on: many have but one, and remembering costs more than it saves them.
+    """
+
+    __slots__ = ("_namespace", "_seen", "_shared", "is_enabled", "received", "sent")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
@@ -91,10 +101,13 @@ class FlowCache:
         self.received: dict[Received, Flow] = {}
         self.sent: dict[Sent, Flow] = {}
         self._shared: dict[Counters, Counters] = {}
+        #: A byte of the key that was seen last at each of some places, as keys are spread over them.
+        self._seen: bytearray | None = None
 
     def disable(self) -> None:
         """Take the full walk with every packet from now on."""
         self.is_enabled = False
+        self._namespace.generation += 1
         self.received.clear()
         self.sent.clear()
 
@@ -109,12 +122,30 @@ class FlowCache:
             and len(packet.data) >= packet.l4 + _LEAST[packet.protocol]
             and device.kind != "loopback"
         ):
-            packet.recording = Recording(packet, received=received_key(frame, device), mac=frame[:6])
+            key = received_key(frame, device)
+            if self._is_second(key):
+                packet.recording = Recording(packet, received=key, mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
         """Write down what becomes of a packet that starts here."""
-        if self.is_enabled and packet.protocol in _LEAST:
+        if self.is_enabled and packet.protocol in _LEAST and self._is_second(key):
             packet.recording = Recording(packet, sent=key, decision=decision)
+
+    def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
+        """Give the flow of the datagrams between two ports that start here, if it is known and they go as decided."""
+        flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
+        return flow if flow is not None and flow.decision is decision else None
+
+    def _is_second(self, key: Received | Sent) -> bool:
+        """Tell whether a key was seen before; now and then that is said of one that was not."""
+        number = hash(key)
+        if self._seen is None:
+            self._seen = bytearray(_PLACES)
+        place, mark = number % _PLACES, (number >> 10) % 255 + 1
+        if self._seen[place] == mark:
+            return True
+        self._seen[place] = mark
+        return False
 
     def share(self, counters: Counters) -> Counters:
         """Give a tuple that equals `counters`: most flows meet the same rules, and keep them as one object."""
@@ -151,13 +182,14 @@ class FlowCache:
 class Flow:
     """The way of one flow in one direction through one namespace.
 
-    `decision` is the route an outgoing flow was recorded for; `translates` tells that addresses or ports are rewritten.
+    `decision` is the route an outgoing flow was recorded for; `translates` tells that addresses or ports are rewritten. Where
+    it leaves, `device` is where and `link` what follows the next hop's address in a frame's header.
     """
 
     __slots__ = (
-        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_link", "_long_ns",
-        "_mac", "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
-        "_transport_shift", "decision", "is_delivered", "translates",
+        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns", "_mac",
+        "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_socket", "_sockets_at", "_stamp", "_sum_at",
+        "_sum_shift", "_transport_shift", "decision", "device", "is_delivered", "link", "translates",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
@@ -192,14 +224,17 @@ class Flow:
     def _note_way(self, packet: Packet) -> None:
         outdev = self._outdev = packet.outdev
         self.is_delivered = outdev is None
+        self._socket: UdpSocket | None = None
+        self._sockets_at = 0
         self._most = 65535
         if outdev is None:
             return
         self._neighbours = self._namespace.neighbours
         route = self._namespace.find_route(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
         self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
+        self.device = outdev
         self._hop = (outdev, packet.nexthop or packet.dst)
-        self._link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
+        self.link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
 
     def receive(self, frame: bytes, device: Device) -> bool:
         """Do with a frame what was done with the first. `False`: nothing was done, it must take the full walk."""
@@ -222,9 +257,9 @@ class Flow:
             return False
         head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
         if self.translates:
-            outdev.transmit(hop + self._link + head + self._addresses + self._translated(frame))
+            outdev.transmit(hop + self.link + head + self._addresses + self._translated(frame))
         else:
-            outdev.transmit(hop + self._link + head + frame[26:])
+            outdev.transmit(hop + self.link + head + frame[26:])
         return True
 
     def _translated(self, frame: bytes) -> bytes:
@@ -243,24 +278,54 @@ class Flow:
     def _deliver(self, frame: bytes, device: Device) -> bool:
         if not self._pass_hooks(len(frame) - 14, frame[14 + self._flags_at]):
             return False
+        sockets = self._namespace.sockets
+        socket = self._socket
+        if socket is not None and self._sockets_at == sockets.udp_changes and self._is_whole(frame):
+            if socket.needs_packets:
+                socket.deliver(self._as_tracked(frame, device), frame[42:])
+            else:
+                addresses = self._addresses
+                socket.take(frame[42:], addresses[:4], int.from_bytes(addresses[8:10]))
+            return True
+        packet = self._as_tracked(frame, device)
+        if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_GROUP:
+            self._socket, self._sockets_at = sockets.udp_receiver(packet), sockets.udp_changes
+        self._namespace.ip.hand_up(packet)
+        return True
+
+    def _is_whole(self, frame: bytes) -> bool:
+        """Tell whether a UDP datagram fills its packet, and has the right checksum or none."""
+        length, sum_ = _LENGTH_AND_SUM.unpack_from(frame, 38)
+        if length != len(frame) - 34:
+            return False
+        if not sum_:
+            return True
+        body = int.from_bytes(frame[34:]) << 8 if length & 1 else int.from_bytes(frame[34:])
+        return not (int.from_bytes(self._addresses[:8]) + 17 + length + body) % 0xFFFF
+
+    def _as_tracked(self, frame: bytes, device: Device) -> Packet:
         packet = self._packet(frame[14:], device)
         connection = packet.connection = self._connection
         if connection is not None:
             packet.ct_reply = self._is_reply
             packet.ct_state = _ESTABLISHED if self._is_two_way else _NEW
-        self._namespace.ip.hand_up(packet)
-        return True
+        return packet
 
     def send(self, data: bytes) -> bool:
         """Send a packet that starts here the way the first went. `False`: nothing was done."""
         size = len(data)
-        if not self._least <= size <= self._most:
+        hop = self.pass_out(size, data[self._flags_at]) if size >= self._least else None
+        if hop is None:
             return False
-        hop = self._neighbours.ready(self._hop)
-        if hop is None or not self._pass_hooks(size, data[self._flags_at]):
-            return False
-        self._hop[0].transmit(hop + self._link + data)
+        self.device.transmit(hop + self.link + data)
         return True
+
+    def pass_out(self, size: int, flags: int = 0) -> Mac | None:
+        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop; `None`: it must be looked at anew."""
+        if size > self._most:
+            return None
+        hop = self._neighbours.ready(self._hop)
+        return hop if hop is not None and self._pass_hooks(size, flags) else None
 
     def _pass_hooks(self, size: int, flags: int) -> bool:
         """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
@@ -311,7 +376,7 @@ class Flow6(Flow):
         hop = self._neighbours.ready(self._hop) if hops > 1 else None
         if hop is None or not self._pass_hooks(total, frame[14 + self._flags_at]):
             return False
-        head = hop + self._link + frame[14:21] + (hops - 1).to_bytes(1)
+        head = hop + self.link + frame[14:21] + (hops - 1).to_bytes(1)
         if self.translates:
             outdev.transmit(head + self._addresses + self._translated(frame))
         else:

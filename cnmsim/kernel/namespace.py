@@ -19,13 +19,13 @@ from cnmsim.kernel.address import (
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
-from cnmsim.kernel.flow import FlowCache
-from cnmsim.kernel.ip import IpLayer
+from cnmsim.kernel.flow import Flow, FlowCache
+from cnmsim.kernel.ip import Decision, IpLayer
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
 from cnmsim.kernel.packet import MalformedPacketError, Packet
-from cnmsim.kernel.pathmtu import PathMtu
+from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
 from cnmsim.kernel.route import Route, RoutingTable
 from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.source import select_source
@@ -461,6 +461,12 @@ class NetworkNamespace:
                 self._apply_link(device)
         self._rebuild_local()
         self.topology_changed()
+
+    def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
+        """Give the flow that UDP from here to there makes, if it is known and goes as decided for as long as it lasts."""
+        flow = self.flows.sent_flow(decision, dst, sport, dport)
+        # What was learnt of a path's MTU expires without a change of `generation`.
+        return flow if flow is not None and self.path_mtu.to(dst) == UNKNOWN else None
 
     def mtu_of(self, dst: Address) -> int:
         """Give the MTU that counts for `dst`, in bytes. Raises `OSError` if there is no route."""

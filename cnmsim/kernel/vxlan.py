@@ -64,6 +64,8 @@ class VxlanSocket(UdpSocket):
 
     __slots__ = ("devices",)
 
+    needs_packets = True
+
     def __init__(self, namespace: NetworkNamespace, family: int) -> None:
         super().__init__(namespace, family)
         self.v6only = True

@@ -104,6 +104,9 @@ class FakeNamespace:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
         return FakeDecision(src or own[0], self.path_mtu, self.devices["eth0"])
 
+    def sent_flow(self, decision: FakeDecision, dst: bytes, sport: int, dport: int) -> None:
+        return None
+
     def send(
         self, protocol: int, decision: FakeDecision, dst: bytes, message: bytes, *,
         ttl: int = 64, tos: int = 0, dont_fragment: bool = True, may_fragment: bool = True,

@@ -96,6 +96,7 @@ class Socket(ABC):
         if name and name not in self.namespace.devices:
             raise os_error(errno.ENODEV)
         self.device_name = name
+        self.namespace.sockets.udp_changes += 1
 
     def getsockname(self) -> tuple[Address, int]:
         """Give the local address and port."""

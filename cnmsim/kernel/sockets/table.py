@@ -49,11 +49,11 @@ class SocketInfo:
 
 
 class SocketTable:
-    """All sockets of a namespace."""
+    """All sockets of a namespace. `udp_changes` moves whenever a datagram may come to be for another socket."""
 
     __slots__ = (
         "_connections", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_udp", "_udp_connected", "tcp_ports",
-        "udp_ports",
+        "udp_changes", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -62,6 +62,7 @@ class SocketTable:
         self._secret = b""
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
+        self.udp_changes = 0
         self._udp: dict[_Binding, list[UdpSocket]] = {}
         self._udp_connected: dict[_Pair, UdpSocket] = {}
         self._listeners: dict[_Binding, list[TcpSocket]] = {}
@@ -110,21 +111,28 @@ class SocketTable:
         # No checksum is allowed over IPv4 only (RFC 768, RFC 8200 §8.1).
         if (sum_ or len(dst) == 16) and (not sum_ or transport_checksum(src, dst, 17, data[l4 : l4 + length])):
             return self._drop(packet, DropReason.CHECKSUM, "UDP checksum")
-        dport = packet.dport
-        sockets = self._udp.get((dst, dport))
-        socket = self._udp_connected.get((dst, dport, src, packet.sport)) if self._udp_connected else None
-        if socket is None:
-            sockets = sockets or self._udp.get((IPV6_ANY if len(dst) == 16 else IPV4_ANY, dport))
-            if not sockets:
-                return self._refuse_udp(packet)
-            if len(sockets) > 1 and (dst == IPV4_BROADCAST or is_multicast(dst)):
+        if dst == IPV4_BROADCAST or is_multicast(dst):
+            sockets = self._udp_bound(packet)
+            if len(sockets) > 1 and (dst, packet.dport, src, packet.sport) not in self._udp_connected:
                 took = [one.deliver(packet, data[l4 + 8 : l4 + length]) for one in tuple(sockets)]
                 return any(took)
-            found = _for_device(sockets, packet)
-            if found is None:
-                return self._refuse_udp(packet)
-            socket = found
+        socket = self.udp_receiver(packet)
+        if socket is None:
+            return self._refuse_udp(packet)
         return socket.deliver(packet, data[l4 + 8 : l4 + length])
+
+    def _udp_bound(self, packet: Packet) -> Sequence[UdpSocket]:
+        dst, dport = packet.dst, packet.dport
+        bound = self._udp.get((dst, dport)) or self._udp.get((IPV6_ANY if len(dst) == 16 else IPV4_ANY, dport))
+        return bound or ()
+
+    def udp_receiver(self, packet: Packet) -> UdpSocket | None:
+        """Give the one socket that a datagram for one receiver is for, or `None`."""
+        if self._udp_connected:
+            connected = self._udp_connected.get((packet.dst, packet.dport, packet.src, packet.sport))
+            if connected is not None:
+                return connected
+        return _for_device(self._udp_bound(packet), packet)
 
     def _refuse_udp(self, packet: Packet) -> bool:
         self._drop(packet, DropReason.PORT_CLOSED, "")
@@ -241,6 +249,7 @@ class SocketTable:
 
     def add_udp(self, socket: UdpSocket) -> None:
         """Let a bound UDP socket receive."""
+        self.udp_changes += 1
         if socket.remote is not None:
             self._udp_connected[socket.local, socket.local_port, socket.remote, socket.remote_port] = socket
             return
@@ -249,6 +258,7 @@ class SocketTable:
 
     def remove_udp(self, socket: UdpSocket) -> None:
         """Let it receive no more; one that does not receive is ignored."""
+        self.udp_changes += 1
         if socket.remote is not None:
             self._udp_connected.pop((socket.local, socket.local_port, socket.remote, socket.remote_port), None)
         for address in socket.local_addresses:

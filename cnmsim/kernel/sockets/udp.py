@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import Packet, build_ip
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
+from cnmsim.kernel.sockets.way import Way
 from cnmsim.kernel.transport import udp_message
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _RECEIVE_BUFFER = 212_992
 #: What Linux charges the receive buffer for one datagram beside its data (an sk_buff), in bytes.
 _OVERHEAD = 768
+_MOST_WAYS = 256
 
 
 class UdpSocket(Socket):
@@ -31,9 +33,11 @@ class UdpSocket(Socket):
     error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors, on connected sockets.
     """
 
-    __slots__ = ("_errors", "_queue", "_queued_bytes", "dont_fragment", "recverr", "remote", "remote_port")
+    __slots__ = ("_errors", "_queue", "_queued_bytes", "_ways", "dont_fragment", "recverr", "remote", "remote_port")
 
     protocol = 17
+    #: Whether `deliver` looks at more of a packet than its sender.
+    needs_packets: ClassVar[bool] = False
 
     def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
         super().__init__(namespace, family, owner)
@@ -44,6 +48,7 @@ class UdpSocket(Socket):
         self._queue: deque[tuple[bytes, Address, int]] = deque()
         self._queued_bytes = 0
         self._errors: deque[OSError] = deque()
+        self._ways: dict[tuple[Address, int], Way] = {}
 
     @property
     def label(self) -> str:
@@ -104,6 +109,9 @@ class UdpSocket(Socket):
         if len(data) > (65507 if len(dst) == 4 else 65527):
             raise os_error(errno.EMSGSIZE)
         namespace = self.namespace
+        way = self._ways.get((dst, dport))
+        if way is not None and way.send(data, self):
+            return len(data)
         self._autobind()
         decision = self._route_to(dst)
         message = udp_message(decision.src, dst, self.local_port, dport, data)
@@ -115,6 +123,12 @@ class UdpSocket(Socket):
             17, decision, dst, message,
             ttl=self.ttl, tos=self.tos, dont_fragment=dont_fragment, may_fragment=self.dont_fragment is not True,
         )  # fmt: skip
+        if dont_fragment and len(dst) == 4:
+            flow = namespace.sent_flow(decision, dst, self.local_port, dport)
+            if flow is not None:
+                if len(self._ways) >= _MOST_WAYS:
+                    self._ways.clear()
+                self._ways[dst, dport] = Way(flow, self, dst, dport)
         return len(data)
 
     def _autobind(self) -> None:
@@ -164,18 +178,25 @@ class UdpSocket(Socket):
     def deliver(self, packet: Packet, data: bytes) -> bool:
         """Take a datagram that was found to be for this socket. False if the receive buffer is full."""
         traced = self.namespace.clock.context is not None
-        size = len(data) + _OVERHEAD
-        if self._queue and self._queued_bytes + size > _RECEIVE_BUFFER:
-            if traced:
-                self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
+        if traced and self._is_full(len(data)):
+            self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, self.label)
             return False
         if traced:
             what = f"{self.owner_label} receives {len(data)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
-        self._queue.append((data, packet.src, packet.sport))
-        self._queued_bytes += size
+        return self.take(data, packet.src, packet.sport)
+
+    def take(self, data: bytes, src: Address, sport: int) -> bool:
+        """Take a datagram of which nothing else is of interest. False if the receive buffer is full."""
+        if self._is_full(len(data)):
+            return False
+        self._queue.append((data, src, sport))
+        self._queued_bytes += len(data) + _OVERHEAD
         self._became_readable()
         return True
+
+    def _is_full(self, length: int) -> bool:
+        return bool(self._queue) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER
 
     def fail(self, error: IcmpErrorInfo) -> None:
         """Take note of an ICMP error about a datagram this socket sent."""

@@ -165,7 +165,7 @@ class Transport:
     def receive(self) -> None:
         """Take what datagrams wait."""
         udp = self._udp
-        while udp.pending and not udp.is_closed:
+        while udp.pending:
             try:
                 payload, sender = udp.recvfrom_nowait()
                 message = self.open(payload[1:])
