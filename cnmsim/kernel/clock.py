@@ -190,7 +190,7 @@ class Clock:
         until_ns = None if until_s is None else round(until_s * NS)
         before = self.context
         try:
-            with _collecting_seldom():
+            with collecting_seldom():
                 while True:
                     self.run_ready()
                     if stop is not None and stop():
@@ -242,8 +242,8 @@ def _is_wanted(work: _Work | Timer) -> bool:
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Have Python look for cycles less often than it would.
+def collecting_seldom() -> Iterator[None]:
+    """Have Python look for cycles less often than it would, for whoever lets time pass in many short pieces.
 
     Packets under way are many, live long enough to be looked at over and over, and form no cycles: with its usual
     threshold of 700 objects a large lab spends a fifth of its time on that.

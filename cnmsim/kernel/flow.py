@@ -16,6 +16,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.checksum import modulo_65535
 from cnmsim.kernel.netfilter.conntrack import STREAM_AFTER_NS
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, TcpState
 from cnmsim.kernel.packet import CtState, Packet
@@ -301,7 +302,7 @@ class Flow:
         if not sum_:
             return True
         body = int.from_bytes(frame[34:]) << 8 if length & 1 else int.from_bytes(frame[34:])
-        return not (int.from_bytes(self._addresses[:8]) + 17 + length + body) % 0xFFFF
+        return not modulo_65535(int.from_bytes(self._addresses[:8]) + 17 + length + body)
 
     def _as_tracked(self, frame: bytes, device: Device) -> Packet:
         packet = self._packet(frame[14:], device)

@@ -16,7 +16,7 @@ from attrs import evolve
 
 from cnmsim.engine.drawing import put_in_charge
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
-from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.clock import Clock, collecting_seldom
 from cnmsim.lab.cabling import Cabling
 from cnmsim.lab.daemonjson import daemon_config
 from cnmsim.lab.faults import Faults
@@ -285,10 +285,11 @@ class Lab:
             return self.clock.now - begun_s
         from cnmsim.lab.settling import is_settled, what_is_unsettled
 
-        while not is_settled(self._engines()):
-            if self.clock.now - begun_s >= limit_s:
-                raise TimeoutError(f"not settled after {limit_s:g} s: {what_is_unsettled(self._engines())}")
-            self.run(0.1)
+        with collecting_seldom():
+            while not is_settled(self._engines()):
+                if self.clock.now - begun_s >= limit_s:
+                    raise TimeoutError(f"not settled after {limit_s:g} s: {what_is_unsettled(self._engines())}")
+                self.run(0.1)
         return self.clock.now - begun_s
 
     def fork(self) -> Lab:
@@ -646,16 +647,12 @@ class Lab:
                 raise InvalidParameter(f"host {host.name}: ip route add {words}: {done.output.strip()}")
 
     def _refuse_taken_addresses(self, spec: HostSpec) -> None:
-        taken = {
-            address.address: host.name
-            for host in self.hosts.values()
-            for interface in host.plain.spec.interfaces
-            for address in interface.addresses
-        }
-        for interface in spec.interfaces:
-            for address in interface.addresses:
-                if address.address in taken:
-                    raise Conflict(f"host {spec.name}: {address} is the address of {taken[address.address]}")
+        wanted = {address.address: address for interface in spec.interfaces for address in interface.addresses}
+        for host in self.hosts.values():
+            for interface in host.plain.spec.interfaces:
+                for address in interface.addresses:
+                    if address.address in wanted:
+                        raise Conflict(f"host {spec.name}: {wanted[address.address]} is the address of {host.name}")
 
 
 def _render(what: object) -> str | None:

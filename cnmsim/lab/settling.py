@@ -20,10 +20,12 @@ _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 def is_settled(engines: Iterable[Engine]) -> bool:
     """Tell whether nothing is on its way any more in the swarms of these engines."""
-    from cnmsim.libnetwork.networkdb.convergence import agree
+    from cnmsim.libnetwork.networkdb.convergence import agree, is_busy
 
     members = _members(engines)
-    return not _unsettled_tasks(members) and agree(_databases(members))
+    databases = _databases(members)
+    # What is asked most often, and answered with no, comes first.
+    return not is_busy(databases) and not _unsettled_tasks(members) and agree(databases)
 
 
 def what_is_unsettled(engines: Iterable[Engine]) -> str:

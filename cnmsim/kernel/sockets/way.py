@@ -9,6 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.checksum import modulo_65535
+
 if TYPE_CHECKING:
     from cnmsim.kernel.flow import Flow
     from cnmsim.kernel.sockets.udp import UdpSocket
@@ -56,7 +58,7 @@ class Way:
         length = size - 20
         body = int.from_bytes(data) << 8 if length & 1 else int.from_bytes(data)
         # The length stands in the pseudo header as well. With the protocol number in it no sum is zero.
-        sum_ = 0xFFFF - ((self._sum + 2 * length + body) % 0xFFFF or 0xFFFF) or 0xFFFF
+        sum_ = 0xFFFF - (modulo_65535(self._sum + 2 * length + body) or 0xFFFF) or 0xFFFF
         head_sum = 0xFFFF - ((self._head_sum + size) % 0xFFFF or 0xFFFF)
         flow.device.transmit(
             _HEAD.pack(

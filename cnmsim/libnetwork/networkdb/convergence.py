@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.clock import Clock, collecting_seldom
 from cnmsim.libnetwork.networkdb.store import Key, store_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def is_converged(clock: Clock) -> bool:
 def agree(databases: Iterable[NetworkDB]) -> bool:
     """Tell whether these nodes have the same view of each other, and have nothing more to say."""
     databases = list(databases)
-    return not any(_is_busy(db) for db in databases) and first_difference(databases) == ""
+    return not is_busy(databases) and first_difference(databases) == ""
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
@@ -39,12 +39,18 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
     """
     begun_s = clock.now
     clock.run_ready()
-    while not is_converged(clock):
-        if clock.now - begun_s >= limit_s:
-            difference = first_difference(store_of(clock).databases)
-            raise TimeoutError(difference or "there is still something to be told")
-        clock.run_for(_LOOK_INTERVAL_S)
+    with collecting_seldom():
+        while not is_converged(clock):
+            if clock.now - begun_s >= limit_s:
+                difference = first_difference(store_of(clock).databases)
+                raise TimeoutError(difference or "there is still something to be told")
+            clock.run_for(_LOOK_INTERVAL_S)
     return clock.now - begun_s
+
+
+def is_busy(databases: Iterable[NetworkDB]) -> bool:
+    """Tell whether one of these nodes has something to say still, or waits for an answer."""
+    return any(_is_busy(db) for db in databases)
 
 
 def _is_busy(db: NetworkDB) -> bool:
@@ -69,7 +75,7 @@ def first_difference(databases: Iterable[NetworkDB]) -> str:
     for cluster in _clusters(list(databases)):
         names = {db.name for db in cluster}
         for db in cluster:
-            active = set(db.nodes.active)
+            active = db.nodes.active.keys()
             if active != names:
                 wrong = ", ".join(sorted(active ^ names))
                 return f"{db.name} on {db.process.machine.name} differs from the others about node {wrong}"
@@ -85,16 +91,16 @@ def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
     found: list[list[NetworkDB]] = []
     while left:
         name, db = next(iter(left.items()))
-        cluster, todo = {name: db}, [db]
+        names, todo = {name}, [db]
         while todo:
-            known = todo.pop()
-            for other in (*known.nodes.active, *known.nodes.failed):
-                if other in by_name and other not in cluster:
-                    cluster[other] = by_name[other]
-                    todo.append(by_name[other])
-        for each in cluster:
+            known = todo.pop().nodes
+            # Whole sets at a time: most often all know the same.
+            new = (known.active.keys() | known.failed.keys() if known.failed else known.active.keys()) - names
+            names |= new
+            todo += [by_name[other] for other in new if other in by_name]
+        for each in names:
             left.pop(each, None)
-        found.append([db for db in databases if db.name in cluster])
+        found.append([db for db in databases if db.name in names])
     return found
 
 
