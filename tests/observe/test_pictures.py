@@ -235,6 +235,18 @@ def test_rules_and_routes_are_numbered_in_the_stack_and_bridges_at_the_bar():
             assert stack[1] < way.at[1] < stack[3], way.hop
 
 
+def test_a_socket_takes_it_and_not_the_device_that_it_came_by():
+    lab, walk = host_network()
+    picture = lab.draw(walk)
+    (taken,) = [each for each in picture.track.badges if each.kind is Kind.DELIVERED]
+    assert taken.place == picture.layout.places["node1", "node1", ""]
+    lab, walk = mesh()
+    picture = lab.draw(walk)
+    (taken,) = [each for each in picture.track.badges if each.kind is Kind.DELIVERED]
+    boxes = [rectangle(box) for box in picture.layout.boxes if box.lines and box.lines[0][0].startswith("web.")]
+    assert any(box[0] < taken.place[0] < box[2] and box[1] < taken.place[1] < box[3] for box in boxes)
+
+
 def test_a_published_port_a_version_and_a_role_are_shown():
     lab, _ = many_hosts()
     assert "8018 → 80/tcp" in lab.draw().svg()

@@ -100,6 +100,9 @@ class _Walker:
             inside = (*found[:2], f"stack {found[2]}")
             if _is_in_stack(hop) and inside in places:
                 return inside
+        if found is not None and hop.step is Step.DELIVERED:
+            # A socket took it, not the device that it came by.
+            return (*found[:2], "") if (*found[:2], "") in places else found
         return found
 
     def onto(self, one: Key, bar: Key) -> Key:
