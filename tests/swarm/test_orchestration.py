@@ -363,6 +363,19 @@ def test_failed_tasks_of_a_job_are_run_again(cluster):
     assert states == [TaskState.FAILED, TaskState.COMPLETE]
 
 
+@pytest.mark.parametrize(
+    ("mode", "slots"), [(ReplicatedJob(2, 2), {0: 3, 1: 3}), (GlobalJob(), {0: 3 * 3})], ids=["replicated", "global"]
+)
+def test_restarts_of_a_jobs_tasks_are_limited(cluster, mode, slots):
+    for agent in cluster.agents.values():
+        agent.outcome = lambda task: TaskState.FAILED
+    job = cluster.service("job", mode=mode, task={"restart": RestartPolicy(delay_ns=S, max_attempts=2)})
+    cluster.run(60)
+    tasks = cluster.store.tasks.by_service(job.id)
+    assert {slot: len([task for task in tasks if task.slot == slot]) for slot in slots} == slots
+    assert all(task.desired_state is TaskState.SHUTDOWN for task in tasks)
+
+
 def test_a_global_job_runs_once_on_each_node(cluster):
     for agent in cluster.agents.values():
         agent.outcome = lambda task: TaskState.COMPLETE

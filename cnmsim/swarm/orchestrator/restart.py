@@ -30,7 +30,7 @@ from cnmsim.swarm.store import Event, EventKind, Store
 
 _OLD_TASK_TIMEOUT_S = 60.0
 #: A slot of a service: its number, or for global services the node's id.
-SlotKey: TypeAlias = tuple[str, int | str]
+SlotKey: TypeAlias = tuple[int, str]
 
 
 @define
@@ -248,4 +248,5 @@ class RestartSupervisor:
 
 
 def _slot_key(task: Task, *, by_node: bool) -> SlotKey:
-    return (task.service_id, task.node_id if by_node else task.slot)
+    """Say for what restarts are counted: a slot, and a node for tasks without one. A job's first slot is 0, too."""
+    return (0, task.node_id) if by_node else (task.slot, "")
