@@ -158,12 +158,9 @@ class SwarmView:
     # ---- nodes
 
     def role_of(self, host: str) -> str:
-        """Say what a member is: `leader`, `manager` or `worker`; "" for a host that is none."""
+        """Say what a member is, `manager` or `worker`; "" for a host that is none."""
         node = next((node for node in self.store.nodes if node.hostname == host), None)
-        if node is None:
-            return ""
-        leads = node.manager_status is not None and node.manager_status.leader
-        return "leader" if leads else node.role.name.lower()
+        return node.role.name.lower() if node is not None else ""
 
     def is_down(self, host: str) -> bool:
         """Whether the managers take a node for down."""

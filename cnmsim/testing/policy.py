@@ -31,6 +31,7 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
 from cnmsim.observe.asking import directory_of
+from cnmsim.observe.shown import Shown
 from cnmsim.observe.stations import Directory, Station
 from cnmsim.observe.target import PROTOCOLS
 from cnmsim.testing.assertions import paths_from_outside
@@ -83,7 +84,7 @@ class Finding:
 
 
 @frozen(eq=False)
-class Report:
+class Report(Shown):
     """What came of a check, in the order of the policy."""
 
     findings: tuple[Finding, ...]
@@ -101,6 +102,16 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{each.message}\n\n{each.details}".rstrip() + "\n" for each in self.violations]
         return "\n".join([*lines, f"{len(self.findings)} checked, {len(self.violations)} violated"])
+
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views.markup import BAD, GOOD, LOST, banner, card, folded, table
+
+        rows = [("✓" if each.passed else "✕", each.kind, each.subject, each.message) for each in self.findings]
+        marks = ["" if each.passed else LOST for each in self.findings]
+        told = f"{len(self.findings)} checked, {len(self.violations)} violated"
+        verdict = banner("holds", told, GOOD) if self.passed else banner("violated", told, BAD)
+        walks = [folded(each.message, each.details) for each in self.violations if each.details]
+        return card("policy", "", verdict, table(("", "kind", "subject", "finding"), rows, marks), *walks)
 
     def to_json(self) -> dict[str, Any]:
         """Give everything as plain values."""

@@ -222,3 +222,15 @@ def test_a_tunnel_on_another_port_has_its_inner_headers_too():
     syn = {hop.place for hop in walk.hops if hop.packet.endswith("TCP SYN")}
     assert {"c1", "node1", "node2", "c2"} <= syn, "one message all the way"
     assert ":7789 in VNI 4097: 10.0.1." in into[6]
+
+
+def test_the_report_of_a_policy_has_a_card(segments, tmp_path):
+    from cnmsim.testing import check_policy
+
+    policy = tmp_path / "policy.yml"
+    policy.write_text("allow: []\n")
+    report = check_policy(segments, policy)
+    found = read(report)
+    assert ("✓ holds" if report.passed else "✕ violated") in found.text
+    assert f"{len(report.findings)} checked" in found.text
+    assert report._repr_mimebundle_()["text/plain"] == str(report)

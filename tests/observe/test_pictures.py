@@ -253,8 +253,8 @@ def test_a_published_port_a_version_and_a_role_are_shown():
     assert f"Docker {lab.hosts['node0'].docker.profile.version}" in lab.draw().svg()
     lab, _ = mesh()
     svg = lab.draw().svg()
-    assert svg.count("worker") == 3
-    assert ", leader" in svg or ", manager" in svg
+    assert svg.count(", worker</tspan>") == 3
+    assert svg.count(", manager</tspan>") == 1
 
 
 def test_a_network_that_nobody_is_on_has_its_name():
@@ -296,3 +296,11 @@ def test_a_way_walked_twice_is_drawn_once():
     (first, second) = arrows((*one, two[1]))
     assert first[1] == (1.0, 0.0)
     assert second[1] == (0.0, 1.0)
+
+
+def test_a_picture_says_in_words_what_is_in_it():
+    lab, _ = host_network()
+    svg = lab.draw().svg()
+    release = lab.hosts["node1"].docker.profile.version
+    assert f"<desc>node1 (Docker {release}) with cache, edge; client</desc>" in svg
+    assert "and 48 more" in one_full_host()[0].draw().svg()

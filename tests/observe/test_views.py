@@ -216,7 +216,7 @@ def test_any_name_is_drawn_and_nothing_but_drawn(host, sandbox, network):
     picture = Picture(lay_out(scene), host)
     for svg in (picture.svg(), picture.svg(standalone=False)):
         tags = {each.tag.rpartition("}")[2] for each in ET.fromstring(svg).iter()}
-        assert tags <= {"svg", "title", "style", "g", "rect", "text", "tspan", "path", "circle"}
+        assert tags <= {"svg", "title", "desc", "style", "g", "rect", "text", "tspan", "path", "circle"}
     read = read_html(picture._repr_html_())
     assert not any(name.startswith("on") for name in read.attributes)
 

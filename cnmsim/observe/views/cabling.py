@@ -12,13 +12,13 @@ from attrs import define, field
 
 from cnmsim.observe.views.layout import NIC_H, PAD, Bar, Layout, Wire
 from cnmsim.observe.views.machines import MachineBox
-from cnmsim.observe.views.scene import Interface, Key, Scene
+from cnmsim.observe.views.scene import Interface, Key, MachineScene, Scene
 
 #: As wide as a row of several machines may be, in pixels.
 _ROW_WIDTH = 1300.0
 _MACHINE_GAP, _SEGMENT_STEP, _CABLE, _LANE = 28.0, 32.0, 34.0, 9.0
 _ROW_GAP = 26.0
-_LETTER, _LONGEST = 7.4, 24
+_LETTER, _LONGEST, _TOLD = 7.4, 24, 12
 #: Tops of neighbours that differ by less than this are drawn level.
 _LEVEL = 90.0
 
@@ -36,7 +36,7 @@ class _Row:
 
 def lay_out(scene: Scene) -> Layout:
     """Find a place for everything."""
-    layout = Layout(networks=scene.networks)
+    layout = Layout(networks=scene.networks, summary="; ".join(map(_told, scene.machines)))
     full = [MachineBox(layout, each) for each in scene.machines if not each.is_plain]
     if len(_filled(full)) == len(full):
         # Each has a row for itself, and so may be wide.
@@ -50,6 +50,14 @@ def lay_out(scene: Scene) -> Layout:
     _Cabling(layout, scene, rows).place()
     layout.finish()
     return layout
+
+
+def _told(machine: MachineScene) -> str:
+    """Say what a machine is and has, in words."""
+    names = [each.name for each in machine.sandboxes if each.kind == "container"] + list(machine.guests)
+    shown = ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
+    role = f" ({machine.role})" if machine.role else ""
+    return f"{machine.name}{role}{f' with {shown}' if shown else ''}"
 
 
 def _filled(machines: Iterable[MachineBox]) -> list[list[MachineBox]]:

@@ -46,7 +46,7 @@ def render(
             if standalone
             else f' class="cnm-lab" style="width:min({width}px,max(100%,{round(width * _LEAST)}px));max-width:none;height:auto"'
         )
-        + f"><title>{safe(title)}</title>",
+        + f"><title>{safe(title)}</title><desc>{safe(layout.summary)}</desc>",
     ]
     parts.append(_STYLE if standalone else _ON_PAPER)
     parts += [_box(box) for box in layout.boxes if box.kind in _GROUND]

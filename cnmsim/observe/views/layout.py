@@ -74,6 +74,8 @@ class Layout:
     badges: dict[Key, Point] = field(factory=dict)
     edges: list[tuple[Key, Key, tuple[Point, ...]]] = field(factory=list)
     networks: tuple[str, ...] = ()
+    #: What is in the picture, for those who do not see it.
+    summary: str = ""
     #: The places of networks, which have bars.
     bars_of: set[Key] = field(factory=set)
     _on_bar: dict[Key, list[tuple[float, Key]]] = field(factory=dict)

@@ -146,6 +146,14 @@ def note(text: str) -> str:
     return f'<div style="{SOFT};margin-top:4px">{safe(text)}</div>'
 
 
+def folded(title: str, text: str) -> str:
+    """Give a text as a terminal would have it, folded away under its title."""
+    return (
+        f'<details style="margin-top:6px"><summary style="cursor:pointer">{safe(title)}</summary>'
+        f'<pre style="font:12px/1.4 {MONO};overflow-x:auto;background:transparent;color:inherit;margin:4px 0">{safe(text)}</pre></details>'
+    )
+
+
 def banner(word: str, text: str, colour: str, *more: tuple[str, str]) -> str:
     """Give a finding: its word on `colour`, the sentence beside it, and labelled lines below."""
     mark = "✓" if colour == GOOD else "✕" if colour == BAD else "!"
