@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.netfilter.table import Chain, RuleEntry
+    from cnmsim.kernel.netfilter.walk import Counts
     from cnmsim.kernel.sockets.udp import UdpSocket
 
 _MOST = 16384
@@ -52,7 +52,7 @@ _ENDS = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
 _NEW = CtState.NEW
 
-Counters = tuple["RuleEntry | Chain", ...]
+Counters = tuple["Counts", ...]
 Received = tuple["Device", bytes]
 Sent = tuple[int, "Address", "Address", bytes]
 
@@ -78,7 +78,7 @@ class Recording:
         self.mac = mac
         self.sent = sent
         self.decision = decision
-        self.counters: list[RuleEntry | Chain] = []
+        self.counters: list[Counts] = []
         self.kind = packet.protocol, len(packet.data)
         self.ends = packet.data[_ENDS[packet.family]]
 

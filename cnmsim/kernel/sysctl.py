@@ -88,8 +88,18 @@ class Sysctl:
         if old.isdigit() and not text.lstrip("-").isdigit():
             raise OSError(errno.EINVAL, "Invalid argument", key)
         self._values[key] = "\t".join(text.split()) if "\t" in old else text
-        if key == "net.ipv4.conf.all.forwarding":
-            self._values["net.ipv4.ip_forward"] = text
+        if key in {"net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"}:
+            self._values["net.ipv4.ip_forward"] = self._values["net.ipv4.conf.all.forwarding"] = text
+            self._forward_all(4, text)
+        elif key == "net.ipv6.conf.all.forwarding":
+            self._forward_all(6, text)
+
+    def _forward_all(self, family: int, text: str) -> None:
+        """Have every device, and those to come, forward or not (inet_forward_change, addrconf_fixup_forwarding)."""
+        begin = f"net.ipv{family}.conf."
+        own = [key for key in self._values if key.startswith(begin) and key.endswith(".forwarding")]
+        for key in [f"{begin}default.forwarding", *own]:
+            self._values[key] = text
 
     def declare(self, defaults: Mapping[str, str]) -> None:
         """Add sysctls with the values they begin with, as a module does when it is loaded."""

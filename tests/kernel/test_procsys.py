@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cnmsim import Lab
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.namespace import NetworkNamespace
 
 
 def test_a_host_reads_and_sets_sysctls_as_files() -> None:
@@ -86,3 +88,17 @@ def test_a_value_a_sysctl_does_not_take_is_a_write_error(lab: Lab) -> None:
     assert (refused.exit_code, refused.output) == (1, "cat: write error: Invalid argument\n")
     refused = free.exec("sh -c 'echo 1 > /proc/sys/net/nope'")
     assert (refused.exit_code, refused.output) == (1, "sh: can't create /proc/sys/net/nope: nonexistent directory\n")
+
+
+def test_forwarding_of_all_devices_is_that_of_each_and_of_those_to_come():
+    namespace = NetworkNamespace("n", Clock())
+    for family in (4, 6):
+        conf = f"net.ipv{family}.conf"
+        namespace.sysctl_set(f"{conf}.eth0.forwarding", "0")
+        namespace.sysctl_set(f"{conf}.all.forwarding", "1")
+        assert {namespace.sysctl_get(f"{conf}.{name}.forwarding") for name in ("all", "default", "eth0", "eth1")} == {
+            "1"
+        }
+        namespace.sysctl_set(f"{conf}.default.forwarding", "0")
+        assert namespace.sysctl_get(f"{conf}.all.forwarding") == "1"
+    assert namespace.sysctl_get("net.ipv4.ip_forward") == "1"

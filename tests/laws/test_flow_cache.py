@@ -16,6 +16,7 @@ from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
+from cnmsim.kernel.netfilter.nftables import NftError
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
@@ -100,11 +101,59 @@ CHANGES = st.one_of(
     st.tuples(st.just("conntrack")),
     st.tuples(st.just("alter"), st.sampled_from(WHO), st.sampled_from(ALTERATIONS)),
 )  # fmt: skip
-ROUNDS = st.lists(st.tuples(st.one_of(st.none(), st.none(), CHANGES), st.integers(1, 4)), min_size=3, max_size=10)
+
+
+#: A table for each station, with chains on every hook, that rules are put into and taken from.
+NFT_TABLE = (
+    "table inet t { set ports { type inet_service; elements = { 53 }; }; map verdicts { type ifname : verdict; }; "
+    "chain extra { }; "
+    "chain raw { type filter hook prerouting priority raw; }; chain forward { type filter hook forward priority 5; }; "
+    "chain input { type filter hook input priority filter; }; chain output { type route hook output priority mangle; }; "
+    "chain pre { type nat hook prerouting priority dstnat; }; chain post { type nat hook postrouting priority srcnat; }; }"
+)
+NFT_MATCHES = (
+    "", "meta l4proto udp", "udp dport 5000", "tcp dport { 80, 7000 }", "ct state established", "ct state { new, related }",
+    "iifname br-app", "oifname vmap @verdicts", "udp dport @ports", "ip saddr 10.0.0.0/24", "meta mark 7", "meta length 200-400",
+    "ip ttl < 63", "tcp flags ack", "ct mark 5", "limit rate 3/second burst 2 packets", "fib daddr type local", "ct status assured",
+    "ct direction reply", "ct original proto-dst 8080", "meta nfproto ipv6", "ip saddr . udp dport vmap { 10.0.0.99 . 5000 : jump extra }",
+)  # fmt: skip
+NFT_ENDS = (
+    "counter", "counter", "drop", "accept", "jump extra", "reject", "meta mark set 7", "ct mark set 5", 'log prefix "seen"', "return",
+    "notrack",
+)  # fmt: skip
 
 
 @st.composite
-def scripts(draw: st.DrawFn) -> list[tuple[Any, ...]]:
+def nft_commands(draw: st.DrawFn) -> str:
+    kind = draw(st.integers(0, 9))
+    chain = draw(st.sampled_from(["raw", "forward", "forward", "input", "output", "extra"]))
+    if kind == 0:
+        return draw(
+            st.sampled_from([
+                "add element inet t ports { 5000 }", "delete element inet t ports { 5000 }", "flush set inet t ports",
+                'add element inet t verdicts { "eth0" : jump extra }', 'delete element inet t verdicts { "eth0" }',
+            ])
+        )  # fmt: skip
+    if kind == 1:
+        return f"flush chain inet t {chain}"
+    if kind == 2:
+        return draw(
+            st.sampled_from([
+                "add rule inet t post oifname eth0 counter masquerade", "flush chain inet t post",
+                "add rule inet t pre udp dport 5000 counter dnat ip to 10.0.0.99:5001", "flush chain inet t pre",
+            ])
+        )  # fmt: skip
+    if kind == 3:
+        return f"add chain inet t forward {{ policy {draw(st.sampled_from(['accept', 'drop']))}; }}"
+    verb = draw(st.sampled_from(["add", "insert"]))
+    return f"{verb} rule inet t {chain} {draw(st.sampled_from(NFT_MATCHES))} {draw(st.sampled_from(NFT_ENDS))}"
+
+
+NFT_CHANGES = st.tuples(st.just("nft"), st.sampled_from(["node1", "node1", "web", "outside"]), nft_commands())
+
+
+@st.composite
+def scripts(draw: st.DrawFn, changes: st.SearchStrategy[Any] = CHANGES) -> list[tuple[Any, ...]]:
     """Some rules; then a few conversations that go on, with something changing between their rounds."""
     script: list[tuple[Any, ...]] = [
         (
@@ -117,7 +166,8 @@ def scripts(draw: st.DrawFn) -> list[tuple[Any, ...]]:
     if draw(st.booleans()):
         script.append(("sysctl", ("net.netfilter.nf_conntrack_udp_timeout", "7")))
     conversations = draw(st.lists(CONVERSATIONS, min_size=1, max_size=3))
-    for change, times in draw(ROUNDS):
+    rounds = st.lists(st.tuples(st.one_of(st.none(), st.none(), changes), st.integers(1, 4)), min_size=3, max_size=10)
+    for change, times in draw(rounds):
         script += [change] if change is not None else []
         script += [("exchange", *conversation, times) for conversation in conversations]
     return script
@@ -196,9 +246,10 @@ def altered6(frame: bytes, how: str) -> bytes:
 class World:
     """A Docker host with two containers and a published port, and a machine beside it; it notes every frame."""
 
-    def __init__(self, *, is_cached: bool) -> None:
+    def __init__(self, *, is_cached: bool, uses_nftables: bool = False) -> None:
         lab = self.lab = Lab()
-        node = lab.add_host("node1", "10.0.0.15/24", "fd0a::15/64", docker=True)
+        options = {"firewall-backend": "nftables"} if uses_nftables else True
+        node = lab.add_host("node1", "10.0.0.15/24", "fd0a::15/64", docker=options, router=uses_nftables)
         outside = lab.add_host("outside", "10.0.0.99/24", "fd0a::99/64")
         node.docker.networks.create("app", enable_ipv6=True, options={"com.docker.network.bridge.name": "br-app"})
         for name, ports in (("web", {"80/udp": 8080}), ("db", {})):
@@ -208,6 +259,7 @@ class World:
             "node1": node.namespace,
         }  # fmt: skip
         for name in ("node1", "web", "outside"):
+            self.spaces[name].netfilter.nft.execute(NFT_TABLE)
             for family in (4, 6):
                 self.tables(name, family).new_chain("filter", "EXTRA")
         self.frames: list[tuple[int, str, str, str, bytes]] = []
@@ -357,6 +409,12 @@ class World:
         except IptablesError as error:
             self.heard.append(str(error))
 
+    def nft(self, who: str, line: str) -> None:
+        try:
+            self.spaces[who].netfilter.nft.execute(line)
+        except NftError as error:
+            self.heard.append(str(error))
+
     def ip6tables(self, who: str, line: str) -> None:
         try:
             self.tables(who, 6).execute(line.split())
@@ -405,6 +463,7 @@ class World:
             seen[name] = [
                 *(netfilter.iptables(family).save(counters=True).splitlines() for family in (4, 6)),
                 *(netfilter.conntrack.listing(family).splitlines() for family in (4, 6)),
+                netfilter.nft.execute("list ruleset", handles=True).splitlines(),
                 netfilter.log,
                 [str(entry) for entry in space.neighbours.entries()],
                 [
@@ -423,8 +482,10 @@ class World:
         return seen
 
 
-def played(script: list[tuple[Any, ...]], *, is_cached: bool) -> tuple[World, list[dict[str, object]]]:
-    world = World(is_cached=is_cached)
+def played(
+    script: list[tuple[Any, ...]], *, is_cached: bool, uses_nftables: bool = False
+) -> tuple[World, list[dict[str, object]]]:
+    world = World(is_cached=is_cached, uses_nftables=uses_nftables)
     states = []
     for step in script:
         world.do(step)
@@ -443,6 +504,23 @@ def test_cached_walk_equals_the_full_walk(script: list[tuple[Any, ...]]) -> None
     assert not any(space.flows.received or space.flows.sent for space in full.spaces.values())
     assert states == full_states
     assert cached.frames == full.frames
+
+
+@RUN
+@given(scripts(st.one_of(NFT_CHANGES, CHANGES)))
+def test_cached_walk_equals_the_full_walk_through_nftables(script: list[tuple[Any, ...]]) -> None:
+    cached, states = played(script, is_cached=True, uses_nftables=True)
+    full, full_states = played(script, is_cached=False, uses_nftables=True)
+    assert states == full_states
+    assert cached.frames == full.frames
+
+
+def test_flows_through_dockers_nftables_are_cached_and_counted() -> None:
+    cached, states = played(
+        [("exchange", "udp", ("web", "outside"), 300, True, 5)], is_cached=True, uses_nftables=True
+    )
+    assert cached.spaces["node1"].flows.received
+    assert any("counter packets 4 bytes" in line for line in states[0]["node1"][4])  # type: ignore[index]
 
 
 @pytest.mark.parametrize("kind", ["udp", "tcp"])

@@ -8,7 +8,7 @@ a rule, an address, a route or a link changes, and is kept only if every test th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -32,12 +32,23 @@ from cnmsim.kernel.netfilter.rule import HostMatch, Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
 from cnmsim.kernel.packet import CtState, Packet
 
+
+class Counts(Protocol):
+    """What counts packets and bytes."""
+
+    packets: int
+    bytes: int
+
+
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
     from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
     #: The tables' stamp, the verdict, what counts the packet, and what targets do with it.
-    _Outcome = tuple[int, "Verdict", tuple[RuleEntry | Chain, ...], tuple[Action, ...]]
+    _Outcome = tuple[int, "Verdict", tuple[Counts, ...], tuple[Action, ...]]
+
+
+Entry = TypeVar("Entry")
 
 #: How much of a chain walk an untracked flow may leave behind, per chain.
 _MOST_FLOWS = 16384
@@ -121,46 +132,41 @@ def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule
 
 
 @frozen(slots=True)
-class Walked:
-    """How a walk through a chain ended: by `entry`, or by the policy if that is `None`."""
+class Walked(Generic[Entry]):
+    """How a walk through a chain ended: by `entry`, or by the policy if that is `None`.
+
+    `is_pure`: whether it goes the same way for all packets of a flow until rules, addresses, routes or links change.
+    """
 
     verdict: Verdict
-    counters: list[RuleEntry | Chain]
+    counters: list[Counts]
     actions: list[Action]
-    entry: RuleEntry | None
+    entry: Entry | None
     chains: list[str]
     is_pure: bool
 
 
-class ChainWalk:
-    """One built-in chain at one hook: a step of the packet path."""
+class RememberingWalk(Generic[Entry]):
+    """One base chain at one hook, a step of the packet path: what it decided for a flow it remembers.
 
-    __slots__ = ("_chain", "_extras", "_flows", "_hook", "_identity", "_netfilter", "_outcomes", "_table")
+    `identity` tells it from other chains, `extras` read what must join the key of remembered flows.
+    """
 
-    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
-        self._table = table
-        self._chain = chain
+    __slots__ = ("_extras", "_flows", "_hook", "_identity", "_netfilter", "_outcomes")
+
+    def __init__(
+        self,
+        hook: Hook,
+        netfilter: Netfilter,
+        identity: tuple[object, ...],
+        extras: tuple[Callable[[Packet], int], ...] = (),
+    ) -> None:
         self._hook = hook
         self._netfilter = netfilter
-        self._identity = (table.family, table.label, hook.value)
+        self._identity = identity
         self._flows: dict[tuple[Any, ...], _Outcome] = {}
         self._outcomes: dict[_Outcome, _Outcome] = {}
-        self._extras = self._find_extras()
-
-    def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
-        """Give what must join the key of remembered flows because some rule in reach reads it."""
-        needed: set[str] = set()
-        waiting, seen = [self._chain], set()
-        while waiting:
-            chain = waiting.pop()
-            if chain.name in seen:
-                continue
-            seen.add(chain.name)
-            for entry in chain.rules:
-                needed |= rule_dependencies(entry.rule)
-                if entry.chain_name:
-                    waiting.append(self._table.chains[entry.chain_name])
-        return tuple(_EXTRAS[name] for name in sorted(needed) if name in _EXTRAS)
+        self._extras = extras
 
     def __call__(self, packet: Packet) -> bool:
         """Take a packet through the chain. `False`: it ends here."""
@@ -172,7 +178,7 @@ class ChainWalk:
         if connection is not None:
             if not connection.is_confirmed or packet.ct_state is CtState.RELATED:
                 packet.recording = None
-                return self._finish(self._walk(packet), packet)
+                return self._finish(self._walk(packet))
             flows: dict[tuple[Any, ...], Any] = connection.flows
             key: tuple[Any, ...] = (
                 self._identity, packet.ct_reply, packet.ct_state is _ESTABLISHED, packet.indev, packet.outdev,
@@ -181,7 +187,7 @@ class ChainWalk:
         else:
             if packet.fragment_offset or packet.more_fragments:
                 packet.recording = None
-                return self._finish(self._walk(packet), packet)
+                return self._finish(self._walk(packet))
             flows = self._flows
             key = (
                 packet.ct_state is CtState.UNTRACKED, packet.indev, packet.outdev, packet.physindev,
@@ -210,9 +216,9 @@ class ChainWalk:
             self._record(packet, walked.counters, walked.actions)
         else:
             packet.recording = None
-        return self._finish(walked, packet)
+        return self._finish(walked)
 
-    def _outcome(self, stamp: int, walked: Walked) -> _Outcome:
+    def _outcome(self, stamp: int, walked: Walked[Entry]) -> _Outcome:
         """Give what is remembered of a walk: most flows meet the same rules, and share it."""
         outcome: _Outcome = (stamp, walked.verdict, tuple(walked.counters), tuple(walked.actions))
         known = self._outcomes.get(outcome)
@@ -223,22 +229,55 @@ class ChainWalk:
         return known
 
     @staticmethod
-    def _record(packet: Packet, counters: Iterable[RuleEntry | Chain], actions: Sequence[Action]) -> None:
+    def _record(packet: Packet, counters: Iterable[Counts], actions: Sequence[Action]) -> None:
         if packet.recording is not None:
             if actions:
                 packet.recording = None
             else:
                 packet.recording.counters += counters
 
-    @staticmethod
-    def _finish(walked: Walked, packet: Packet) -> bool:  # noqa: ARG004
+    def _finish(self, walked: Walked[Entry]) -> bool:
         return walked.verdict is Verdict.ACCEPT
 
-    def _walk(self, packet: Packet) -> Walked:
+    def _walk(self, packet: Packet) -> Walked[Entry]:
+        """Walk the chain and the chains it leads to."""
+        raise NotImplementedError
+
+    def _observed(self, packet: Packet) -> bool:
+        """Walk, and tell the observer what decided."""
+        raise NotImplementedError
+
+
+class ChainWalk(RememberingWalk["RuleEntry"]):
+    """One built-in chain of iptables at one hook."""
+
+    __slots__ = ("_chain", "_table")
+
+    def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
+        self._table = table
+        self._chain = chain
+        super().__init__(hook, netfilter, (table.family, table.label, hook.value), self._find_extras())
+
+    def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
+        """Give what must join the key of remembered flows because some rule in reach reads it."""
+        needed: set[str] = set()
+        waiting, seen = [self._chain], set()
+        while waiting:
+            chain = waiting.pop()
+            if chain.name in seen:
+                continue
+            seen.add(chain.name)
+            for entry in chain.rules:
+                needed |= rule_dependencies(entry.rule)
+                if entry.chain_name:
+                    waiting.append(self._table.chains[entry.chain_name])
+        return tuple(_EXTRAS[name] for name in sorted(needed) if name in _EXTRAS)
+
+    def _walk(self, packet: Packet) -> Walked[RuleEntry]:
         """Walk the chain and the chains it jumps to, bumping counters and doing what targets do."""
         table, netfilter, hook = self._table, self._netfilter, self._hook
         size = len(packet.data)
-        counters: list[RuleEntry | Chain] = []
+        counters: list[Counts] = []
         actions: list[Action] = []
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
@@ -320,7 +359,7 @@ class ChainWalk:
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
         return False
 
-    def _decision(self, walked: Walked) -> str:
+    def _decision(self, walked: Walked[RuleEntry]) -> str:
         """Write which rule or policy decided, and by which chains it was reached."""
         path = f"{self._table.label} {' → '.join(walked.chains)}"
         if walked.entry is None:

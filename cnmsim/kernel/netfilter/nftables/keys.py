@@ -39,6 +39,11 @@ class Key:
     place: int = -1
 
     @property
+    def is_of_the_flow(self) -> bool:
+        """Whether all packets of a flow have it alike, until addresses, routes or links change."""
+        return self.text not in _OF_THE_PACKET
+
+    @property
     def header(self) -> str:
         """The header it is in: `tcp`, `ip`; or `meta`, `ct`, `fib`."""
         return self.text.partition(" ")[0]
@@ -252,6 +257,12 @@ _ALL = [
     ),
     Key("fib saddr . iif oif", types.PRESENCE, _reverse_path),
 ]  # fmt: skip
+
+#: What differs from packet to packet of one flow.
+_OF_THE_PACKET = frozenset(
+    {"meta length", "meta ipsec", "ip length", "ip id", "ip ttl", "ip6 length", "ip6 hoplimit", "tcp flags", "udp length",
+     "ct status", "ct mark"}
+)  # fmt: skip
 
 KEYS: dict[str, Key] = {key.text: key for key in _ALL}
 #: Other ways to write them.

@@ -56,6 +56,8 @@ class Statement:
     needs_conntrack = False
     #: Whether it binds connections to translations.
     translates = False
+    #: Whether it makes the same of all packets of a flow, and does nothing else with them.
+    is_pure = False
 
     def text(self, *, counts: bool) -> str:
         """Write it as nft lists it, with what it has counted if `counts`."""
@@ -129,6 +131,11 @@ class Match(Statement):
     operand: Operand
     mask: int | None = None
     index_names: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def is_pure(self) -> bool:  # type: ignore[override]
+        """Whether it compares nothing but what all packets of a flow have alike."""
+        return all(key.is_of_the_flow for key in self.keys)
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
@@ -228,6 +235,11 @@ class VerdictMap(Statement):
     operand: Elements | str
 
     @property
+    def is_pure(self) -> bool:  # type: ignore[override]
+        """Whether it chooses by nothing but what all packets of a flow have alike."""
+        return all(key.is_of_the_flow for key in self.keys)
+
+    @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
         """Whether it chooses by what conntrack knows."""
         return any(key.needs_conntrack for key in self.keys)
@@ -267,6 +279,7 @@ class Decide(Statement):
     """accept, drop, return, continue, jump or goto."""
 
     verdict: str | Goto
+    is_pure = True
 
     def text(self, *, counts: bool) -> str:
         """Write it as nft lists it."""
@@ -291,6 +304,7 @@ class Counter(Statement):
 
     packets: int = 0
     bytes: int = 0
+    is_pure = True
 
     def text(self, *, counts: bool) -> str:
         """Write it as nft lists it."""

@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.nftables.statements import Rule, Run
+    from cnmsim.kernel.netfilter.nftables.statements import Rule, Run, Statement
 
 #: nft's words for the hooks.
 HOOKS = {hook.value.lower(): hook for hook in Hook}
@@ -32,11 +32,11 @@ _NEAR = 10
 
 @define(eq=False)
 class RuleEntry:
-    """A rule in its place in a chain; `compiled` is made on the first walk."""
+    """A rule in its place in a chain; `compiled`, its statements with what they do, is made on the first walk."""
 
     rule: Rule
     handle: int
-    compiled: tuple[Run, ...] | None = None
+    compiled: tuple[tuple[Run, Statement], ...] | None = None
 
 
 @frozen

@@ -4,59 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.elements import Goto
-from cnmsim.kernel.netfilter.nftables.statements import Env, Miss
+from cnmsim.kernel.netfilter.nftables.statements import Counter, Env, Miss
 from cnmsim.kernel.netfilter.nftables.tables import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import Verdict
+from cnmsim.kernel.netfilter.walk import Counts, RememberingWalk, Walked
 from cnmsim.kernel.packet import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-@frozen
-class Walked:
-    """How a walk ended: by `entry`, or by the policy if that is `None`; and the chains it was reached by."""
+class ChainWalk(RememberingWalk[RuleEntry]):
+    """One base chain at its hook."""
 
-    verdict: Verdict
-    entry: RuleEntry | None
-    chains: tuple[str, ...]
-
-
-class ChainWalk:
-    """One base chain at its hook: a step of the packet path."""
-
-    __slots__ = ("_chain", "_env", "_hook", "_netfilter", "_table")
+    __slots__ = ("_chain", "_env", "_table")
 
     def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
         self._table = table
         self._chain = chain
-        self._hook = hook
-        self._netfilter = netfilter
         self._env = Env(netfilter, lambda name: table.sets[name].elements)
+        super().__init__(hook, netfilter, (table.label, chain.name))
 
-    def __call__(self, packet: Packet) -> bool:
-        """Take a packet through the chain. `False`: it ends here."""
-        walked = self._walk(packet)
-        if self._netfilter.namespace.clock.context is not None:
-            self._report(packet, walked)
-        return walked.verdict is Verdict.ACCEPT
-
-    def _walk(self, packet: Packet) -> Walked:
+    def _walk(self, packet: Packet) -> Walked[RuleEntry]:
+        """Walk the chain and the chains it leads to, counting and doing what statements do."""
         chains = self._table.chains
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
+        counters: list[Counts] = []
+        is_pure = True
         while True:
             outcome: Verdict | Goto | None = None
             rules = chain.rules
             while at < len(rules):
                 entry = rules[at]
                 at += 1
-                outcome = self._evaluate(entry, packet)
+                outcome, was_pure = self._evaluate(entry, packet, counters)
+                is_pure = is_pure and was_pure
                 if outcome is not None:
                     break
             if isinstance(outcome, Goto):
@@ -68,28 +54,40 @@ class ChainWalk:
                 path = [frame[0].name for frame in stack] + [chain.name]
                 if path[0] != self._chain.name:
                     path.insert(0, self._chain.name)
-                return Walked(outcome, entry, tuple(path))
+                return Walked(outcome, counters, [], entry, path, is_pure)
             if not stack:
                 policy = Verdict.ACCEPT if self._chain.policy == "accept" else Verdict.DROP
-                return Walked(policy, None, (self._chain.name,))
+                return Walked(policy, counters, [], None, [self._chain.name], is_pure)
             chain, at = stack.pop()
 
-    def _evaluate(self, entry: RuleEntry, packet: Packet) -> Verdict | Goto | None:
-        """Run one rule: its verdict, or `None` to go on with the next."""
+    def _evaluate(
+        self, entry: RuleEntry, packet: Packet, counters: list[Counts]
+    ) -> tuple[Verdict | Goto | None, bool]:
+        """Run one rule: its verdict, or `None` to go on with the next; and whether all of it was pure."""
         compiled = entry.compiled
         if compiled is None:
-            compiled = entry.compiled = tuple(each.compile(self._env) for each in entry.rule.statements)
+            compiled = entry.compiled = tuple((each.compile(self._env), each) for each in entry.rule.statements)
         hook = self._hook
-        for run in compiled:
+        is_pure = True
+        for run, statement in compiled:
             outcome = run(packet, hook)
+            if not statement.is_pure:
+                is_pure = False
+            elif isinstance(statement, Counter):
+                counters.append(statement)
             if outcome is None:
                 continue
-            return None if isinstance(outcome, Miss) else outcome
-        return None
+            return (None if isinstance(outcome, Miss) else outcome), is_pure
+        return None, is_pure
 
     # --- observation ---------------------------------------------------------------------------------------------
 
-    def _report(self, packet: Packet, walked: Walked) -> None:
+    def _observed(self, packet: Packet) -> bool:
+        walked = self._walk(packet)
+        self._report(packet, walked)
+        return walked.verdict is Verdict.ACCEPT
+
+    def _report(self, packet: Packet, walked: Walked[RuleEntry]) -> None:
         namespace = self._netfilter.namespace
         name = f"{self._table.label} {self._chain.name}"
         decision = f"{self._table.label} {' → '.join(walked.chains)}: "
