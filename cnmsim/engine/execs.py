@@ -181,7 +181,7 @@ def start_exec(engine: Engine, execution: Exec) -> None:
         on_exit=lambda process: _ended(engine, execution, process),
     )
     execution.process = process
-    streams.on_interrupt = lambda: process.kill(2)
+    streams.on_interrupt = process.interrupt
 
 
 def _refused(engine: Engine, execution: Exec, exit_code: int) -> None:

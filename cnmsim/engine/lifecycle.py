@@ -240,7 +240,7 @@ class Lifecycle:
             is_init=True,
         )
         container.process = process
-        streams.on_interrupt = lambda: process.kill(2)
+        streams.on_interrupt = process.interrupt
         health = container.config.get("Healthcheck")
         if health and health.get("Test") not in (None, [], ["NONE"]):
             container.health = HealthMonitor(engine, container, health)

@@ -1,7 +1,7 @@
 """The standard streams of a container's process or of an exec, and those who look on or type.
 
 With a terminal there is one output stream, newlines become CR LF, and what is typed is echoed and handed over line
-by line (termios(3): canonical mode).
+by line (`lineeditor`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from cnmsim.engine.lineeditor import LineEditor
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Future
 
 Listener = Callable[[str, bytes], None]
-_INTERRUPT, _END, _ERASE_LINE, _BACKSPACES = 0x03, 0x04, 0x15, (0x08, 0x7F)
+_INTERRUPT, _END = 0x03, 0x04
 
 
 class OutputPipe(Pipe):
@@ -36,6 +37,53 @@ class OutputPipe(Pipe):
             self._sink(data)
 
 
+class TerminalInput(Pipe):
+    """What is typed at a terminal: Ctrl-D ends one read, and the next goes on."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        #: Where in what is unread a read finds the end.
+        self._ends: list[int] = []
+
+    def end_once(self) -> None:
+        """Let a reader that has all before it find the end, once."""
+        self._ends.append(len(self._buffer))
+        self._changed.notify()
+
+    def flush(self) -> None:
+        """Drop what is unread, as Ctrl-C does (termios(3): NOFLSH)."""
+        self._buffer.clear()
+        self._ends.clear()
+
+    async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
+        """Take up to `n` bytes, waiting for the first; b"" at an end. Raises `TimeoutError`."""
+        if not self._buffer and not self._ends:
+            self._waiting += 1
+            try:
+                await self._changed.wait_until(lambda: bool(self._buffer or self._ends) or self.is_closed, timeout_s)
+            finally:
+                self._waiting -= 1
+        if self._ends and not self._ends[0]:
+            self._ends.pop(0)
+            return b""
+        length = min(n, self._ends[0] if self._ends else n, len(self._buffer))
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._ends = [each - length for each in self._ends]
+        return taken
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a reader waits and there is nothing to read."""
+        return super().is_awaited and not self._ends
+
+    def getvalue(self) -> bytes:
+        """Give what is unread up to the first end, and leave it there."""
+        return bytes(self._buffer[: self._ends[0]] if self._ends else self._buffer)
+
+
 @define(eq=False)
 class StandardStreams:
     """Stdin, stdout and stderr of one process.
@@ -53,10 +101,10 @@ class StandardStreams:
     ended: Future[int] = field(init=False)
     on_interrupt: Callable[[], None] | None = field(default=None, init=False)
     _listeners: list[Listener] = field(factory=list, init=False)
-    _typed: bytearray = field(factory=bytearray, init=False)
+    _editor: LineEditor = field(factory=LineEditor, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.stdin = Pipe(self.clock)
+        self.stdin = TerminalInput(self.clock) if self.is_terminal else Pipe(self.clock)
         if not self.has_stdin:
             self.stdin.close()
         self.stdout = OutputPipe(self.clock, self._from_stdout)
@@ -107,32 +155,25 @@ class StandardStreams:
             listener(stream, data)
 
     def _key(self, byte: int) -> None:
-        typed = self._typed
-        if byte in (0x0D, 0x0A):
-            self._emit("stdout", b"\r\n")
-            self.stdin.write(bytes(typed) + b"\n")
-            typed.clear()
-        elif byte == _INTERRUPT:
+        if byte == _INTERRUPT:
             self._emit("stdout", b"^C")
-            typed.clear()
+            self._editor.clear()
+            if isinstance(self.stdin, TerminalInput):
+                self.stdin.flush()
             if self.on_interrupt is not None:
                 self.on_interrupt()
         elif byte == _END:
             self._end_of_file()
-        elif byte in _BACKSPACES:
-            if typed:
-                typed.pop()
-                self._emit("stdout", b"\b \b")
-        elif byte == _ERASE_LINE:
-            self._emit("stdout", b"\b \b" * len(typed))
-            typed.clear()
         else:
-            typed.append(byte)
-            self._emit("stdout", bytes([byte]))
+            shown, line = self._editor.key(byte)
+            if shown:
+                self._emit("stdout", shown)
+            if line is not None:
+                self.stdin.write(line + b"\n")
 
     def _end_of_file(self) -> None:
-        if self._typed:
-            self.stdin.write(bytes(self._typed))
-            self._typed.clear()
-        else:
-            self.end_input()
+        if self._editor.line:
+            self.stdin.write(self._editor.line)
+            self._editor.clear()
+        elif isinstance(self.stdin, TerminalInput):
+            self.stdin.end_once()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 T = TypeVar("T")
-SIGKILL, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGWINCH = 9, 13, 15, 17, 18, 19, 28
+SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGWINCH = 2, 9, 13, 15, 17, 18, 19, 28
 _IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGWINCH)
 
 
@@ -38,7 +38,7 @@ class Process:
 
     __slots__ = (
         "_gate", "_given", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "credentials", "env",
-        "exit_status", "exited", "files", "handlers", "hostname", "is_init", "machine", "namespace", "on_exit", "parent",
+        "exit_status", "exited", "files", "handlers", "hostname", "in_background", "is_init", "machine", "namespace", "on_exit", "parent",
         "pid", "programs", "sockets", "stderr", "stdin", "stdout",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class Process:
         self.children: list[Process] = []
         self.on_exit = on_exit
         self.is_init = is_init
+        #: A shell started it with `&`: what is typed at the terminal is not for it.
+        self.in_background = False
         self.exit_status: int | None = None
         self.exited: Future[int] = Future(self.clock)
         self.handlers: dict[int, Callable[[], None]] = {}
@@ -249,6 +251,13 @@ class Process:
             handler()
         elif signal not in (SIGSTOP, *_IGNORED_BY_DEFAULT) and not self.is_init:
             self._end(128 + signal)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to it and all that it runs in the foreground, as a terminal does for Ctrl-C."""
+        for child in tuple(self.children):
+            if not child.in_background:
+                child.interrupt()
+        self.kill(SIGINT)
 
     def exit(self, status: int) -> None:
         """End the process with `status` (from a signal handler or a thread)."""

@@ -1,18 +1,19 @@
 """`sh`: a POSIX shell, as much of it as commands in containers need (busybox ash is the model for what it says).
 
 There are sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents, background jobs. There is no job control, no history, no `getopts`; `trap`
-is accepted and does nothing.
+substitution, arithmetic, here-documents, background jobs. There is no job control and no `getopts`; `trap` is
+accepted and does nothing. At a terminal Ctrl-C leaves what an interactive shell runs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.process import SIGINT
 from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.sh.builtins import read_line
-from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, Shell
+from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell
 from cnmsim.userland.sh.parser import parse
 from cnmsim.userland.sh.redirect import Streams
 from cnmsim.userland.sh.syntax import SyntaxFault
@@ -107,13 +108,24 @@ async def _by_lines(shell: Shell, source: str) -> int:
 
 async def _interactive(shell: Shell, *, prompts: bool) -> int:
     process = shell.process
+    text, is_at_prompt = "", False
+
+    def interrupt() -> None:
+        nonlocal text
+        if is_at_prompt:
+            text = ""
+            process.error(f"\n{_prompt(shell)}")
+        else:
+            shell.is_interrupted = True
+
     if prompts:
-        process.handlers.setdefault(2, lambda: None)
-    text = ""
+        process.handlers.setdefault(SIGINT, interrupt)
     while True:
         if prompts:
             process.error(shell.variables.get("PS2", "> ") if text else _prompt(shell))
+        shell.is_interrupted, is_at_prompt = False, True
         line = await read_line(process.stdin)
+        is_at_prompt = False
         if not line:
             break
         text += line.decode(errors="surrogateescape")
@@ -136,6 +148,9 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
             return shell.status
         except LeaveLoop:
             shell.status = 0
+        except InterruptedShell:
+            shell.status = 128 + SIGINT
+            process.error("\n")
     if text:
         process.error("sh: syntax error: unexpected end of file\n")
         return 2

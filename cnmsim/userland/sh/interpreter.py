@@ -40,6 +40,10 @@ _FREE_ROUNDS = 1000
 _ROUND_S = 1e-3
 
 
+class InterruptedShell(Exception):
+    """Leave what an interactive shell runs, for its prompt."""
+
+
 class ExitShell(Exception):
     """`exit`, or `set -e` at work."""
 
@@ -74,6 +78,8 @@ class Shell:
         self.is_errexit = self.is_nounset = self.is_xtrace = False
         self.background: list[Process] = []
         self.last_background = ""
+        #: Ctrl-C was typed at the terminal of this interactive shell: what it runs is given up.
+        self.is_interrupted = False
         self.line_number = 0
         self.locals: list[dict[str, str | None]] = []
         self._conditions = 0
@@ -191,11 +197,14 @@ class Shell:
                 idle = Pipe(self.process.clock)
                 idle.close()
                 child = self._subshell(item, evolve(streams, stdin=idle))
+                child.in_background = True
                 self.background.append(child)
                 self.last_background = str(child.pid)
                 status = self.status = 0
             else:
                 status = self.status = await self._and_or(item, streams)
+            if self.is_interrupted:
+                raise InterruptedShell
         return status
 
     async def _and_or(self, node: AndOr, streams: Streams) -> int:
