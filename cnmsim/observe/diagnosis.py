@@ -25,6 +25,8 @@ from cnmsim.observe.tunnels import mtu_remarks, never_arrived
 from cnmsim.observe.verdict import Finding, Verdict
 from cnmsim.observe.wires import clashes
 
+#: Published ports that a sentence lists at most.
+_MANY = 4
 _REFUSALS = frozenset({DropReason.PORT_CLOSED, DropReason.NETFILTER_REJECT, DropReason.NO_DESTINATION})
 
 
@@ -327,10 +329,24 @@ def _host_port(case: Case, loss: Hop, server: Station, port: int, goal: str) -> 
                 f"{server.name} answers, but nothing listens on {goal}; {item.name} does, and does not publish it",
                 f"publish it: -p {port}:{port}",
             )
-    return (
-        f"{server.name} answers, but nothing listens on {goal}",
-        f"start a program that listens there on {server.name}",
-    )
+    return _among_published(case, server, goal, containers)
+
+
+def _among_published(case: Case, server: Station, goal: str, containers: list[Station]) -> tuple[str, str]:
+    """Explain a port of a host that nobody has, with those that its containers have."""
+    cause = f"{server.name} answers, but nothing listens on {goal}"
+    known = {
+        each.host_port: item.name
+        for item in containers
+        for each in item.published
+        if each.protocol == case.target.protocol and not each.is_loopback_only
+    }
+    if not known:
+        return cause, f"start a program that listens there on {server.name}"
+    listed = ", ".join(f"{port} ({name})" for port, name in sorted(known.items())[:_MANY])
+    more = ", …" if len(known) > _MANY else ""
+    ask = f"use {server.name}:{next(iter(known))}" if len(known) == 1 else "use one of those"
+    return f"{cause}; published there: {listed}{more}", f"{ask}, or start a program that listens there on {server.name}"
 
 
 # ---- unreachable

@@ -68,6 +68,29 @@ class Cells(Mapping[tuple[str, str], Trace]):
         """How many probes were sent."""
         return len(self._walks)
 
+    def named(self, source: str, service: str) -> tuple[str, str]:
+        """Give the pair that is meant: names may be all that the lab knows its stations by (`web`, `web-2`, `node1:web`).
+
+        Raises `KeyError` for a pair that was not asked.
+        """
+        if source in self.sources and service in self.services:
+            return source, service
+        asker = self.sources.get(source) or self._one(source)
+        found = next((name for name, station in self.sources.items() if station is asker), None)
+        name, _, port = service.rpartition(":")
+        goal = self._one(name)
+        suffix = f":{port}" if port else ""
+        heard = next(
+            (key for key, each in self.services.items() if each.station is goal and key.endswith(suffix)), None
+        )
+        if found is None or (heard is None and service not in self.services):
+            raise KeyError(f"{source} to {service} was not asked")
+        return found, service if service in self.services else str(heard)
+
+    def _one(self, name: str) -> Station | None:
+        known = self._directory.matching(name)
+        return known[0] if len(known) == 1 else None
+
     def send_one(self, source: str, service: str) -> Trace:
         """Send a probe for one pair."""
         return _probe(self._directory, self.sources[source], self.services[service], self._timeout_s)
@@ -196,7 +219,7 @@ class Reachability(Shown):
     cells: Cells = field(repr=False)
 
     def __getitem__(self, key: tuple[str, str]) -> Trace:
-        return self.cells[key]
+        return self.cells[self.cells.named(*key)]
 
     @property
     def probes(self) -> int:
@@ -214,11 +237,11 @@ class Reachability(Shown):
 
     def walk(self, source: str, service: str) -> Trace:
         """Send a probe for this very pair now, and give its walk."""
-        return self.cells.send_one(source, service)
+        return self.cells.send_one(*self.cells.named(source, service))
 
     def verdict(self, source: str, service: str) -> Verdict:
-        """Give the verdict of a pair. Raises `KeyError` for one that was not asked."""
-        found = self.cells[source, service].verdict
+        """Give the verdict of a pair, by any names of the two. Raises `KeyError` for one that was not asked."""
+        found = self[source, service].verdict
         assert found is not None, "a probe that has ended has a verdict"
         return found
 

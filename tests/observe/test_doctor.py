@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -386,3 +389,14 @@ def test_what_is_found_is_printed_worst_first() -> None:
     assert str(found).startswith("error [ip-forward-off] node1: net.ipv4.ip_forward = 0")
     assert [fault.severity for fault in found.faults] == sorted((f.severity for f in found.faults), reverse=True)
     assert "<b>node1</b>" in found._repr_html_()
+
+
+def test_the_page_names_every_kind() -> None:
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in Path(sys.modules["cnmsim.observe.doctor"].__file__ or "").parent.glob("*.py")
+    )
+    kinds = set(re.findall(r'Severity\.\w+(?: if \w+ else Severity\.\w+)?,\s*"([\w-]+)"', source))
+    page = (Path(__file__).parents[2] / "docs" / "explaining.md").read_text(encoding="utf-8")
+    assert len(kinds) > 15
+    assert sorted(kind for kind in kinds if f"`{kind}`" not in page) == []

@@ -204,3 +204,12 @@ def test_the_matrix_is_drawn():
 def test_wrong_questions():
     with pytest.raises(InvalidParameter, match="unknown protocol 'sctp'"):
         two_networks().reachability(protocol="sctp")
+
+
+def test_a_pair_goes_by_any_name_of_its_two() -> None:
+    lab = Lab.from_compose({"services": {"web": {"image": "nginx"}, "db": {"image": "postgres"}}}, project="shop")
+    matrix = lab.reachability()
+    assert matrix.reaches("web", "db:5432")
+    assert matrix["web-1", "db:5432"] is matrix["shop-web-1", "shop-db-1:5432"]
+    with pytest.raises(KeyError, match="web to db:9 was not asked"):
+        matrix.verdict("web", "db:9")
