@@ -346,7 +346,10 @@ def _among_published(case: Case, server: Station, goal: str, containers: list[St
     listed = ", ".join(f"{port} ({name})" for port, name in sorted(known.items())[:_MANY])
     more = ", …" if len(known) > _MANY else ""
     ask = f"use {server.name}:{next(iter(known))}" if len(known) == 1 else "use one of those"
-    return f"{cause}; published there: {listed}{more}", f"{ask}, or start a program that listens there on {server.name}"
+    return (
+        f"{cause}; published there: {listed}{more}",
+        f"{ask}, or start a program that listens there on {server.name}",
+    )
 
 
 # ---- unreachable
