@@ -149,10 +149,19 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
     pools = [{"Base": pool.base, "Size": pool.size} for pool in engine.config.default_address_pools]
     if pools:
         view["DefaultAddressPools"] = pools
-    if profile.has_firewall_backend and api.at_least("1.49"):
-        is_nft = engine.config.uses_nftables(profile.has_firewall_backend)
-        view["FirewallBackend"] = {"Driver": "nftables" if is_nft else "iptables"}
+    if profile.info_names_firewall and api.at_least("1.49"):
+        view["FirewallBackend"] = _firewall_view(engine)
     return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": None}
+
+
+def _firewall_view(engine: Engine) -> dict[str, Any]:
+    profile, config = engine.profile, engine.config
+    view: dict[str, Any] = {
+        "Driver": "nftables" if config.uses_nftables(profile.has_firewall_backend) else "iptables"
+    }
+    if profile.firewall_info_has_proxy and config.userland_proxy:
+        view["Info"] = [["EnableUserlandProxy", "true"], ["UserlandProxyPath", "/usr/bin/docker-proxy"]]
+    return view
 
 
 def _commit(identity: str, has_expected: bool) -> dict[str, str]:

@@ -12,13 +12,48 @@ def node(**options):
     return lab, lab.add_host("node1", "10.0.0.15/24", router=True, docker=docker).docker
 
 
-def test_info_names_the_backend():
-    _, docker = node()
-    assert docker.info()["FirewallBackend"]["Driver"] == "nftables"
-    assert (
-        Lab("29.7.2").add_host("a", "10.0.0.1/24", docker=True).docker.info()["FirewallBackend"]["Driver"]
-        == "iptables"
-    )
+@pytest.mark.parametrize(
+    ("release", "options", "view"),
+    [
+        ("26.1.5", {}, None),
+        ("28.5.2", {}, {"Driver": "iptables"}),
+        ("29.7.2", {"userland-proxy": False}, {"Driver": "iptables"}),
+        (
+            "29.7.2",
+            {"firewall-backend": "nftables"},
+            {
+                "Driver": "nftables",
+                "Info": [["EnableUserlandProxy", "true"], ["UserlandProxyPath", "/usr/bin/docker-proxy"]],
+            },
+        ),
+    ],
+)
+def test_info_names_the_backend(release, options, view):
+    docker = Lab(release).add_host("node1", "10.0.0.15/24", router=True, docker=options).docker
+    assert docker.info().get("FirewallBackend") == view
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "shown"),
+    [
+        ({}, "iptables-legacy -P FORWARD DROP", "iptables-legacy -S"),
+        ({}, "nft 'table inet t { chain c { type filter hook forward priority 0; drop; }; }'", "nft list ruleset"),
+        ({"firewall-backend": "nftables"}, "iptables -P FORWARD DROP", "iptables -S"),
+        (
+            {"firewall-backend": "nftables"},
+            "nft 'table inet t { chain c { type filter hook forward priority 0; drop; }; }'",
+            "",
+        ),
+        ({}, "true", ""),
+    ],
+)
+def test_the_doctor_finds_a_second_rule_set(options, command, shown):
+    lab = Lab("29.7.2")
+    host = lab.add_host("node1", "10.0.0.15/24", router=True, docker=options)
+    host.exec(command)
+    found = [str(fault) for fault in lab.doctor().faults if fault.kind == "second-rule-set"]
+    assert len(found) == bool(shown)
+    assert all(shown in text for text in found)
 
 
 def test_swarm_mode_is_refused():

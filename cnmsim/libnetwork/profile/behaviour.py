@@ -174,6 +174,9 @@ class Profile:
     has_allow_direct_routing: bool
     has_bridge_accept_fwmark: bool
     has_firewall_backend: bool
+    #: `docker info` names the firewall backend; from 29.5 on with whether there is a userland proxy.
+    info_names_firewall: bool = False
+    firewall_info_has_proxy: bool = False
     #: Whether a task whose image cannot be pulled and is not there fails with the pull's error, not with the create's.
     task_reports_pull_error: bool
     #: Whether `service inspect` repeats the networks of the task template in the service's own spec.

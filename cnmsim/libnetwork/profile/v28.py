@@ -84,6 +84,7 @@ V28 = evolve(
     ip6tables_needs_experimental=False,
     has_ip_forward_no_drop=True,
     has_allow_direct_routing=True,
+    info_names_firewall=True,
     stack_file_version="3.13",
     has_raw_env=True,
     sctp_checksum="env",

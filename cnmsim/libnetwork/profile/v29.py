@@ -46,6 +46,7 @@ V29 = evolve(
     shuffle_source="per-query",
     has_bridge_accept_fwmark=True,
     has_firewall_backend=True,
+    firewall_info_has_proxy=True,
     task_reports_pull_error=True,
     service_prints_old_networks=False,
     sctp_checksum="never",

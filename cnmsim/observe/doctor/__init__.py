@@ -20,6 +20,7 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     physical.ranges,
     hosts.forwarding,
     hosts.bridge_filter,
+    hosts.rule_sets,
     hosts.sizes,
     ports.published,
     ports.published_services,

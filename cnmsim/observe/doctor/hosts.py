@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
+from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Net, Ward
+from cnmsim.observe.rulesets import DOCKER_TABLE
 from cnmsim.observe.stations import Station
 from cnmsim.observe.tunnels import ESP_BYTES, VXLAN_BYTES
 from cnmsim.underlay.segment import Segment
@@ -29,6 +31,31 @@ def forwarding(ward: Ward) -> Iterator[Fault]:
                 Severity.ERROR, "ip-forward-off", host.name,
                 f"{key} = 0: containers reach nothing beyond {host.name}, and its published ports work by docker-proxy alone",
                 f"sysctl -w {key}=1 on {host.name}, and find what switches it off",
+            )  # fmt: skip
+
+
+def rule_sets(ward: Ward) -> Iterator[Fault]:
+    """Find Docker hosts with rules in tables that belong to another program than Docker's rules do.
+
+    An operator's own tables of nftables beside Docker's are no fault: that is how it is meant to be.
+    """
+    for host in ward.docker_hosts:
+        netfilter = host.namespace.netfilter
+        writes_nftables = any(name == DOCKER_TABLE for _, name in netfilter.nft.tables)
+        listed = []
+        for family, program in ((4, "iptables"), (6, "ip6tables")):
+            if netfilter.has_legacy_tables(family) and netfilter.iptables(family, LEGACY).has_effect:
+                listed.append(f"{program}-legacy -S")
+            if writes_nftables and netfilter.iptables(family).has_effect:
+                listed.append(f"{program} -S")
+        if not writes_nftables and any(netfilter.nft.view(family).has_effect for family in (4, 6)):
+            listed.append("nft list ruleset")
+        if listed:
+            yield Fault(
+                Severity.WARNING, "second-rule-set", host.name,
+                f"beside the rules of Docker there are those that {' and '.join(listed)} shows: a packet must pass all of them, and what "
+                "one accepts another may drop",
+                f"keep the rules of {host.name} in one place",
             )  # fmt: skip
 
 
