@@ -198,7 +198,7 @@ def down_remarks(case: Case) -> list[str]:
     culprit = rule_against_managers(case.directory.stations) if swarm is not None else None
     why = f" ({culprit[1]} on {culprit[0].name})" if culprit is not None else ""
     return [
-        f"the managers take {host} for down: no heartbeat of it comes through to port 2377{why}"
+        f"the managers take {host} for down: {swarm.halted.get(host) or f'no heartbeat of it comes through to port 2377{why}'}"
         for host in dict.fromkeys(hosts)
         if swarm is not None and swarm.is_down(host)
     ]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.swarm.objects import Availability, NodeState, PublishMode, Replicated, TaskState
@@ -31,13 +31,15 @@ _AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
 class SwarmView:
     """One swarm: the store its managers share, and the agent of each member by host name.
 
-    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels.
+    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels, `halted` says of members that were
+    switched on and do not go on (a manager that is locked, a certificate that has expired) why.
     """
 
     store: Store
     agents: dict[str, Agent]
     members: tuple[str, ...]
     data_path_port: int
+    halted: dict[str, str] = field(factory=dict)
 
     # ---- services
 
@@ -180,16 +182,24 @@ def ports_of(service: Service) -> tuple[PortConfig, ...]:
 def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
     """Find the swarms that these engines are in, each by the store of its leader, or of a manager where none leads."""
     members = [engine for engine in engines if engine.controller.cluster is not None]
-    managing = [engine for engine in members if engine.cluster.managing is not None]
-    managing.sort(key=lambda engine: not engine.cluster.managing.raft.is_leading)
-    stores = list(dict.fromkeys(engine.cluster.managing.store for engine in managing))
+    managing = [
+        each.cluster.node.managing for each in members if each.cluster.node is not None and each.cluster.node.managing
+    ]
+    managing.sort(key=lambda manager: (not manager.raft.is_running, not manager.raft.is_leading))
+    stores = list(dict.fromkeys(manager.store for manager in managing))
     found = []
     for store in stores:
         own = [each for each in members if each.cluster.node is not None and each.cluster.node.id in store.nodes]
         agents = {each.machine.name: each.controller.agent for each in own if each.controller.agent is not None}
         port = next((each.cluster.node.data_path_port for each in own if each.cluster.node.data_path_port), 4789)
-        found.append(SwarmView(store, agents, tuple(each.machine.name for each in own), port))
+        halted = {each.machine.name: each.cluster.obstacle for each in own if each.cluster.obstacle}
+        found.append(SwarmView(store, agents, tuple(each.machine.name for each in own), port, halted))
     return tuple(found)
+
+
+def remedy(host: str, obstacle: str) -> str:
+    """Say what brings a member back that does not go on."""
+    return f"docker swarm unlock on {host}" if "unlock" in obstacle else f"docker swarm leave and join on {host}"
 
 
 def rule_against_gossip(stations: Iterable[Station]) -> tuple[Station, str] | None:

@@ -16,7 +16,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.case import Case, address_at, destination_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station
-from cnmsim.observe.swarms import SwarmView, rule_against_gossip
+from cnmsim.observe.swarms import SwarmView, remedy, rule_against_gossip
 from cnmsim.underlay.segment import Segment
 
 if TYPE_CHECKING:
@@ -206,6 +206,11 @@ def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
 def unheard(case: Case, host: str, other: str, head: str) -> Advice:
     """Say why `host` lacks what `other` has to tell: gossip does not pass, or the managers no longer count with it."""
     swarm = next((each for each in case.directory.swarms if host in each.members), None)
+    for each in (host, other):
+        if swarm is not None and each in swarm.halted:
+            return f"{head}: {each} takes no part in the swarm: {swarm.halted[each]}", remedy(
+                each, swarm.halted[each]
+            )
     culprit = rule_against_gossip(case.directory.stations)
     if culprit is not None:
         station, rule = culprit

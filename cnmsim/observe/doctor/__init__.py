@@ -26,6 +26,7 @@ _LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
     ports.published_services,
     ports.proxied,
     ports.unanswered,
+    clusters.halted,
     clusters.quorum,
     clusters.overlay_subnets,
     clusters.stray_tunnels,

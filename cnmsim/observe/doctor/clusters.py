@@ -17,7 +17,7 @@ from cnmsim.observe.doctor.ward import Ward
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.leftovers import leftovers
 from cnmsim.observe.stations import Station
-from cnmsim.observe.swarms import SwarmView
+from cnmsim.observe.swarms import SwarmView, remedy
 from cnmsim.observe.target import Target
 from cnmsim.swarm.objects import NodeRole, Replicated
 
@@ -48,6 +48,15 @@ def quorum(ward: Ward) -> Iterator[Fault]:
                 "a way to lose the majority",
                 "promote one more node, or demote one",
             )  # fmt: skip
+
+
+def halted(ward: Ward) -> Iterator[Fault]:
+    """Find members that were switched on and take no part."""
+    for swarm in ward.directory.swarms:
+        for host, why in swarm.halted.items():
+            yield Fault(
+                Severity.ERROR, "swarm-halted", host, f"it takes no part in the swarm: {why}", remedy(host, why)
+            )
 
 
 def single_points(ward: Ward) -> Iterator[Fault]:
