@@ -46,7 +46,8 @@ def play(module: ModuleType) -> tuple[Any, str, Any]:
         fix = answer.fixes[0]
         assert fix.was_tried
         typed = "\n".join(fix.commands)
-        return answer, f"{fix.text}\n\n```console\n{typed}\n```", fix.apply()
+        text = fix.text if fix.text.startswith(("docker ", "on ", "sysctl ")) else fix.text[:1].upper() + fix.text[1:]
+        return answer, f"{text}\n\n```console\n{typed}\n```", fix.apply()
     after = module.fix(lab)
     if after is None:
         lab.settle()

@@ -547,4 +547,8 @@ def _unknown(case: Case, source: Station, name: str) -> tuple[str, str]:
     close = difflib.get_close_matches(name, sorted(known), 1)
     if close:
         return "no container, service or host has that name", f"use {close[0]}"
-    return "no container, service or host has that name", "check the spelling"
+    if "." in name:
+        return "no container, service or host has that name", "check the spelling"
+    return "no container, service or host has that name", (
+        f"check the spelling; if {name} is short for a longer name, ask for that, or name its domain (dns_search)"
+    )
