@@ -54,7 +54,7 @@ def test_every_call_and_body_is_the_one_a_real_engine_makes(tmp_path: Path) -> N
     with lab.serve() as sockets:
         own = [sys.executable, "-m", "cnmsim", "sh", "--dir", str(sockets.directory), "--own", "node1", "--"]
         command = [*own, sys.executable, str(WIRE), str(folder / "wire.sock"), "--log", str(log)]
-        plugin = subprocess.Popen(command, start_new_session=True)
+        plugin = subprocess.Popen(command)
         try:
             deadline = time.monotonic() + 20
             while not (folder / "wire.sock").exists():
@@ -79,5 +79,5 @@ def test_every_call_and_body_is_the_one_a_real_engine_makes(tmp_path: Path) -> N
                     call["headers"] for call in step["calls"] if call["body"] is None
                 ]
         finally:
-            os.killpg(plugin.pid, 15)
+            plugin.terminate()
             plugin.wait(10)
