@@ -6,9 +6,10 @@ payloads `secret`, `config` and `env`. Source: moby/swarmkit `template/{context,
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -19,6 +20,8 @@ _ACTION = re.compile(r"\{\{(-?)(.*?)(-?)\}\}", re.DOTALL)
 _WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`]+)')
 
 Function = Callable[[str], str]
+T = TypeVar("T")
+R = TypeVar("R")
 #: How Go calls the types of the context's parts.
 _TYPES = {
     "Service": "struct { ID string; Name string; Labels map[string]string }",
@@ -123,14 +126,8 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     assert spec is not None
     context = context_of(task, node)
     env = tuple(_variable(each, context) for each in spec.env)
-    mounts = tuple(
-        {
-            **mount,
-            **{key: _named("mounts", str(mount[key]), context) for key in ("Source", "Target") if mount.get(key)},
-        }
-        for mount in spec.mounts
-    )
-    hostname = _named("hostname", spec.hostname, context)
+    mounts = tuple(_named("mounts failed", _mount, each, context) for each in spec.mounts)
+    hostname = _named("hostname failed", expand, spec.hostname, context)
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
 
 
@@ -139,18 +136,47 @@ def _variable(entry: str, context: Mapping[str, Any]) -> str:
     name, equals, value = entry.partition("=")
     if not equals:
         return entry
-    try:
-        return f"{name}={expand(value, context)}"
-    except SystemFault as error:
-        quoted = entry.replace("\\", "\\\\").replace('"', '\\"')
-        raise SystemFault(f'expanding env failed: expanding env "{quoted}": {error.message}') from None
+    expanded = _named(f"env failed: expanding env {_quoted(entry)}", expand, value, context)
+    return f"{name}={expanded}"
 
 
-def _named(part: str, text: str, context: Mapping[str, Any]) -> str:
+def _mount(mount: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in source and target of a mount, and the labels and options of a volume that it makes."""
+    filled = dict(mount)
+    for key in ("Source", "Target"):
+        if filled.get(key):
+            what = f"mount {key.lower()} {_quoted(filled[key])}"
+            filled[key] = _named(what, expand, filled[key], context)
+    options = filled.get("VolumeOptions")
+    if options:
+        options = filled["VolumeOptions"] = dict(options)
+        if options.get("Labels"):
+            options["Labels"] = _named("volume labels", _entries, options["Labels"], context)
+        driver = options.get("DriverConfig")
+        if driver and driver.get("Options"):
+            entries = _named("volume driver config", _entries, driver["Options"], context)
+            options["DriverConfig"] = {**driver, "Options": entries}
+    return filled
+
+
+def _entries(table: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: _named(f"map entry {_quoted(key)}={_quoted(value)}", expand, value, context)
+        for key, value in table.items()
+    }
+
+
+def _quoted(text: str) -> str:
+    """Write a text as Go's %q does."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _named(what: str, fill_in: Callable[[T, Mapping[str, Any]], R], value: T, context: Mapping[str, Any]) -> R:
+    """Fill in a value; say what it was if that fails."""
     try:
-        return expand(text, context)
+        return fill_in(value, context)
     except SystemFault as error:
-        raise SystemFault(f"expanding {part} failed: {error.message}") from None
+        raise SystemFault(f"expanding {what}: {error.message}") from None
 
 
 def expand_payload(

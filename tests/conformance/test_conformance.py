@@ -59,6 +59,7 @@ MULTI_HOST = (
     "publish-mode-host",
     "routing-mesh",
     "secrets-configs",
+    "service-health",
     "service-jobs",
     "service-lifecycle",
     "service-logs",
