@@ -162,6 +162,7 @@ class _Ip(IpProgram):
         except IpFault as fault:
             text = str(fault)
             is_error = any(part in text for part in ("expected rather", "garbage", "is wrong:"))
+            is_error = is_error and not text.startswith("Error:")
             process.error(f"{'Error: ' if is_error else ''}{text}\n")
             return fault.status
         except OSError as error:
