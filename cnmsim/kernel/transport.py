@@ -12,6 +12,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.tcpoptions import read_options
 
 _UDP = Struct("!HHHH")
 _TCP = Struct("!HHIIBBHHH")
@@ -62,21 +63,7 @@ class TcpSegment:
     @property
     def mss(self) -> int | None:
         """The maximum segment size option, or `None`."""
-        at = 0
-        options = self.options
-        while at < len(options):
-            kind = options[at]
-            if kind == 0:
-                return None
-            if kind == 1:
-                at += 1
-                continue
-            if at + 1 >= len(options) or options[at + 1] < 2:
-                return None
-            if kind == 2 and options[at + 1] == 4 and at + 4 <= len(options):
-                return int.from_bytes(options[at + 2 : at + 4])
-            at += options[at + 1]
-        return None
+        return read_options(self.options).mss
 
 
 def icmp_message(icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b"") -> bytes:

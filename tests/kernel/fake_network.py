@@ -17,6 +17,9 @@ from cnmsim.kernel.transport import icmp_message
 
 SYSCTLS = {
     "net.ipv4.ip_local_port_range": "32768\t60999",
+    "net.ipv4.tcp_sack": "1",
+    "net.ipv4.tcp_timestamps": "1",
+    "net.ipv4.tcp_window_scaling": "1",
     "net.ipv4.tcp_syn_retries": "6",
     "net.ipv4.tcp_synack_retries": "5",
     "net.ipv4.tcp_retries2": "15",

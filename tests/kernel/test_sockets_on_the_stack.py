@@ -140,7 +140,7 @@ def test_tcp_finds_a_narrow_link_on_its_way() -> None:
 
     assert run_until(net.clock, read(), timeout_s=5) == bytes(20_000)
     assert client._connection is not None
-    assert client._connection.mss == 1260
+    assert client._connection.mss == 1248
 
 
 def test_a_trace_follows_a_request_into_the_server_and_back() -> None:

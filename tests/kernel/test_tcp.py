@@ -12,6 +12,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TCP_FIN, TCP_RST, TCP_SYN, Packet, build_ip, flag_text
 from cnmsim.kernel.sockets import IcmpErrorInfo, TcpSocket
 from cnmsim.kernel.task import Task, run_until
+from cnmsim.kernel.tcpoptions import read_options
 from cnmsim.kernel.transport import TcpSegment
 
 Pair = tuple[FakeNamespace, FakeNamespace]
@@ -168,7 +169,7 @@ def test_an_icmp_error_with_a_foreign_sequence_number_is_ignored(pair: Pair) -> 
     run_until(pair[0].clock, server.recv())
     assert max(len(packet.data) for packet in pair[0].network.wire) == 1500
     assert client._connection is not None
-    assert client._connection.mss == 1460
+    assert client._connection.mss == 1448
 
 
 def test_a_smaller_path_mtu_makes_smaller_segments_at_once(pair: Pair) -> None:
@@ -446,7 +447,7 @@ def test_a_shut_window_stops_the_sender_until_it_is_read_from(pair: Pair) -> Non
     client.send(bytes(200_000))
     client.shutdown_write()
     pair[0].clock.run_for(10)
-    assert server.recv_queue == 65535
+    assert server.recv_queue == 65160
     assert everything(server) == bytes(200_000)
 
 
@@ -470,7 +471,8 @@ def test_small_writes_are_gathered_while_data_is_in_flight(pair: Pair) -> None:
     before = len(network.wire)
     assert run_until(network.clock, server.recv()) == b"x"
     assert run_until(network.clock, server.recv()) == b"xxxx"
-    assert [len(p.payload) - 20 for p in network.wire[before - 1 :] if len(p.payload) > 20] == [1, 4]
+    data = [len(TcpSegment.parse(p.payload).payload) for p in network.wire[before - 1 :]]
+    assert [size for size in data if size] == [1, 4]
 
 
 def test_no_delay_sends_each_write_at_once(pair: Pair) -> None:
@@ -589,3 +591,62 @@ def test_misuse_fails_as_on_linux(pair: Pair, action, number: int) -> None:  # t
     with pytest.raises(OSError) as caught:
         action(TcpSocket(pair[0]))
     assert caught.value.errno == number
+
+
+# --- options ---
+
+
+def handshake(pair: Pair) -> list[TcpSegment]:
+    connected(pair)
+    return [TcpSegment.parse(packet.payload) for packet in pair[0].network.wire[:3]]
+
+
+def test_the_handshake_offers_what_linux_offers(pair: Pair) -> None:
+    syn, syn_ack, ack = handshake(pair)
+    offered = read_options(syn.options)
+    assert (offered.mss, offered.is_sack_permitted, offered.window_scale) == (1460, True, 7)
+    assert syn.options.hex()[:12] == "020405b40402"
+    assert (len(syn.options), len(syn_ack.options), len(ack.options)) == (20, 20, 12)
+    assert (syn.window, syn_ack.window, ack.window) == (64240, 65160, 502)
+    stamps = [read_options(each.options).timestamp for each in (syn, syn_ack, ack)]
+    assert stamps[0] is not None
+    assert stamps[1] is not None
+    assert stamps[2] is not None
+    assert (stamps[0][1], stamps[1][1], stamps[2][1]) == (0, stamps[0][0], stamps[1][0])
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "size", "scale"),
+    [("tcp_timestamps", 8, 7), ("tcp_sack", 20, 7), ("tcp_window_scaling", 16, None)],
+)
+def test_what_one_side_does_not_offer_is_not_used(pair: Pair, sysctl: str, size: int, scale: int | None) -> None:
+    pair[1].sysctl[f"net.ipv4.{sysctl}"] = "0"
+    _, syn_ack, ack = handshake(pair)
+    assert read_options(syn_ack.options).window_scale == scale
+    assert len(syn_ack.options) == {8: 12, 20: 20, 16: 16}[size]
+    assert len(ack.options) == (0 if sysctl == "tcp_timestamps" else 12)
+    assert ack.window == (64240 if scale is None else 502)
+
+
+def test_what_arrives_behind_a_gap_is_told_and_not_sent_again(pair: Pair) -> None:
+    client, server = connected(pair)
+    network = pair[0].network
+    lost: list[int] = []
+
+    def lose_two(packet: Packet) -> list[float]:
+        segment = TcpSegment.parse(packet.payload)
+        if segment.payload:
+            lost.append(segment.seq)
+            if len(lost) in (1, 3):
+                return []
+        return [0.001]
+
+    network.fate = lose_two
+    client.send(bytes(1448 * 4))
+    client.close()
+    assert everything(server) == bytes(1448 * 4)
+    assert len(lost) == 6, "the two that were lost are sent again, and nothing else"
+    blocks = [read_options(TcpSegment.parse(packet.payload).options).sack for packet in network.wire]
+    first = lost[0]
+    assert ((first + 1448, first + 2896),) in blocks
+    assert ((first + 4344, first + 5792), (first + 1448, first + 2896)) in blocks

@@ -52,14 +52,15 @@ class SocketTable:
     """All sockets of a namespace. `udp_changes` moves whenever a datagram may come to be for another socket."""
 
     __slots__ = (
-        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_udp", "_udp_connected", "tcp_ports",
-        "udp_changes", "udp_ports",
+        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
+        "tcp_ports", "udp_changes", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._random: Random | None = None
         self._secret = b""
+        self._timestamp_offsets: dict[tuple[Address, Address], int] = {}
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
         self.udp_changes = 0
@@ -81,11 +82,23 @@ class SocketTable:
 
         So a peer in TIME-WAIT can tell a new connection from an old segment (RFC 6528; net/core/secure_seq.c: a clock of 64 ns ticks).
         """
+        ends = local + remote + local_port.to_bytes(2) + remote_port.to_bytes(2)
+        offset = int.from_bytes(blake2s(ends, key=self._own_secret(), digest_size=4).digest())
+        return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
+
+    def timestamp_offset(self, local: Address, remote: Address) -> int:
+        """Give where the timestamps between two addresses begin (secure_tcp_ts_off)."""
+        key = (local, remote)
+        offset = self._timestamp_offsets.get(key)
+        if offset is None:
+            digest = blake2s(local + remote, key=self._own_secret(), digest_size=4).digest()
+            offset = self._timestamp_offsets[key] = int.from_bytes(digest)
+        return offset
+
+    def _own_secret(self) -> bytes:
         if not self._secret:
             self._secret = self._namespace.clock.stream(f"{self._namespace.name}/sequence").randbytes(16)
-        ends = local + remote + local_port.to_bytes(2) + remote_port.to_bytes(2)
-        offset = int.from_bytes(blake2s(ends, key=self._secret, digest_size=4).digest())
-        return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
+        return self._secret
 
     # --- packets in ---
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+#: The most that is advertised; a connection rounds it down to whole segments (Linux: tcp_select_initial_window).
 WINDOW = 65535
 
 
@@ -14,16 +15,26 @@ WINDOW = 65535
 class ReceiveBuffer:
     """What arrived: in order and unread, or ahead of a gap. `next` is the sequence expected next (RCV.NXT)."""
 
+    size: int = WINDOW
     next: int = 1
     unread: bytearray = field(factory=bytearray, init=False)
     fin_at: int | None = None
     _ahead: dict[int, bytes] = field(factory=dict, init=False)
-    _edge: int = field(default=1 + WINDOW, init=False)
+    _latest: int = field(default=0, init=False)
+    _edge: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._edge = self.next + self.size
 
     @property
     def window(self) -> int:
         """The window as last advertised, less what has arrived since."""
         return max(0, self._edge - self.next)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether something arrived that cannot be read yet."""
+        return bool(self._ahead)
 
     def accept(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
         """Take a segment's data as far as it fits the window. True if `next` moved."""
@@ -35,6 +46,7 @@ class ReceiveBuffer:
         if sequence > self.next:
             if len(data) > len(self._ahead.get(sequence, b"")):
                 self._ahead[sequence] = data
+            self._latest = sequence
             return False
         before = self.next
         self._append(sequence, data)
@@ -53,23 +65,39 @@ class ReceiveBuffer:
                 return
             self._append(first, self._ahead.pop(first))
 
+    def blocks(self) -> list[tuple[int, int]]:
+        """List what arrived ahead of gaps, as first sequence and the one behind the last; the latest first (RFC 2018 §4)."""
+        found: list[tuple[int, int]] = []
+        for start in sorted(self._ahead):
+            end = start + len(self._ahead[start])
+            if found and start <= found[-1][1]:
+                found[-1] = found[-1][0], max(end, found[-1][1])
+            else:
+                found.append((start, end))
+        return sorted(found, key=lambda block: not block[0] <= self._latest < block[1])
+
     def take(self, n: int) -> bytes:
         """Give up to `n` unread bytes to the reader."""
         taken = bytes(self.unread[:n])
         del self.unread[:n]
         return taken
 
-    def advertise(self, mss: int) -> int:
-        """Choose the window to advertise now.
+    def advertise(self, mss: int, scale: int = 0) -> int:
+        """Choose the window to advertise now, in units of 2^`scale` bytes.
 
-        It never shrinks, and opens only by a worthwhile step (RFC 9293 §3.8.6.2.2).
+        It never shrinks, save by the part of a unit, and opens only by a worthwhile step (RFC 9293 §3.8.6.2.2). Where there is room
+        for that part it is rounded up, as Linux does (__tcp_select_window).
         """
-        edge = self.next + max(0, WINDOW - len(self.unread))
-        if edge - self._edge >= min(mss, WINDOW // 2):
-            self._edge = edge
-        return self.window
+        free = max(0, self.size - len(self.unread))
+        if self.next + free - self._edge >= min(mss, self.size // 2):
+            self._edge = self.next + free
+        units, rest = divmod(self.window, 1 << scale)
+        if rest and (units + 1) << scale < free + (1 << scale):
+            units += 1
+            self._edge = self.next + (units << scale)
+        return units
 
     def should_announce(self, mss: int) -> bool:
         """Tell whether reading has opened the window so far that the sender should be told (as Linux judges)."""
-        offered = WINDOW - len(self.unread)
-        return offered - self.window >= min(mss, WINDOW // 2) and offered >= 2 * self.window
+        offered = self.size - len(self.unread)
+        return offered - self.window >= min(mss, self.size // 2) and offered >= 2 * self.window

@@ -15,6 +15,7 @@ from cnmsim.kernel.sockets.errors import IcmpErrorInfo, icmp_errno
 from cnmsim.kernel.sockets.tcp_pace import CongestionWindow
 from cnmsim.kernel.sockets.tcp_sender import MINIMUM_MSS, TcpSender
 from cnmsim.kernel.sockets.tcp_state import OPENING, RECEIVING, SEND_CLOSED, TcpEvent, TcpState, next_state
+from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, TcpOptions, read_options
 from cnmsim.kernel.transport import TcpSegment
 
 #: How long TIME-WAIT lasts: 60 s in Linux (TCP_TIMEWAIT_LEN), not the RFC's 4 minutes.
@@ -41,12 +42,14 @@ class TcpConnection(TcpSender):
     def open(self) -> None:
         """Send the SYN (active open)."""
         self._move(TcpEvent.ACTIVE_OPEN)
+        self._size_window()
         self._send_syn(TCP_SYN)
 
     def open_passive(self, segment: TcpSegment) -> None:
         """Answer the SYN that came to a listener."""
         self.state = next_state(TcpState.LISTEN, TcpEvent.SYN)
         self._take_syn(segment)
+        self._size_window()
         self._send_syn(TCP_SYN | TCP_ACK)
 
     def write(self, data: bytes) -> None:
@@ -168,6 +171,8 @@ class TcpConnection(TcpSender):
         if flags & TCP_RST:
             self._take_reset(sequence)
             return
+        if segment.options:
+            self._take_options(segment, sequence)
         if flags & TCP_SYN:
             # A challenge ACK (RFC 5961 §4).
             self._owes_ack = True
@@ -252,6 +257,8 @@ class TcpConnection(TcpSender):
     def _acknowledge(self, ack: int) -> None:
         acknowledged = ack - self._snd_una
         self._snd_una = ack
+        if self._sacked:
+            self._sacked = [(start, end) for start, end in self._sacked if end > ack]
         self._snd_nxt = max(self._snd_nxt, ack)
         data = min(ack - self._send_base, len(self._send_data))
         if data > 0:
@@ -293,7 +300,7 @@ class TcpConnection(TcpSender):
             self._snd_max > self._snd_una
             and not segment.payload
             and not segment.flags & (TCP_SYN | TCP_FIN)
-            and segment.window == self._snd_window
+            and segment.window << self._send_scale == self._snd_window
         )
         if not is_duplicate:
             return
@@ -306,7 +313,8 @@ class TcpConnection(TcpSender):
         if ack < self._snd_una:
             return
         if (sequence, ack) >= (self._snd_wl1, self._snd_wl2):
-            self._snd_window = segment.window
+            # The window of a SYN is never scaled (RFC 7323 §2.2).
+            self._snd_window = segment.window << (0 if segment.flags & TCP_SYN else self._send_scale)
             self._snd_wl1, self._snd_wl2 = sequence, ack
             if segment.window and self._persist_timer is not None:
                 self._persist_timer.cancel()
@@ -316,10 +324,38 @@ class TcpConnection(TcpSender):
 
     def _take_syn(self, segment: TcpSegment) -> None:
         self._irs = segment.seq
-        offered = segment.mss or _DEFAULT_MSS[self.family]
+        options = read_options(segment.options)
+        self._agree(options)
+        offered = options.mss or _DEFAULT_MSS[self.family]
         self.mss = min(self.mss, max(offered, MINIMUM_MSS))
+        if self._has_timestamps:
+            self.mss = max(self.mss - TIMESTAMP_LENGTH, MINIMUM_MSS)
         self._cwnd = CongestionWindow(self.mss)
         self._snd_window = segment.window
+
+    def _agree(self, options: TcpOptions) -> None:
+        """Use of what was offered what the peer offers too."""
+        self._has_sack = self._has_sack and options.is_sack_permitted
+        self._has_timestamps = self._has_timestamps and options.timestamp is not None
+        if not self._receive_scale or options.window_scale is None:
+            self._receive_scale = self._send_scale = 0
+        else:
+            self._send_scale = options.window_scale
+        if options.timestamp is not None and self._has_timestamps:
+            self._echo = options.timestamp[0]
+
+    def _take_options(self, segment: TcpSegment, sequence: int) -> None:
+        """Note the timestamp to echo (RFC 7323 §4.3) and what arrived out of order (RFC 2018 §5)."""
+        options = read_options(segment.options)
+        if options.timestamp is not None and self._has_timestamps and sequence <= self._receive_buffer.next:
+            self._echo = options.timestamp[0]
+        if self._has_sack:
+            for first, behind in options.sack:
+                start = self._snd_una + _distance(first, self._iss + self._snd_una)
+                end = self._snd_una + _distance(behind, self._iss + self._snd_una)
+                if self._snd_una < start < end <= self._snd_max:
+                    apart = [block for block in self._sacked if block[1] <= start or end <= block[0]]
+                    self._sacked = [*apart, (start, end)]
 
     def _take_data(self, sequence: int, segment: TcpSegment) -> None:
         has_fin = bool(segment.flags & TCP_FIN)

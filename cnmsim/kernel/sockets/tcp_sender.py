@@ -1,8 +1,8 @@
 """The sending side of a TCP connection: segments out, and the timers that send them again (RFC 9293 §3.8, RFC 6298).
 
 Sequence numbers are kept as plain integers that count from the SYN of each side (0) and never wrap; they meet the 32-bit
-numbers of the wire in `_transmit`, and where segments arrive. Not modelled: window scaling, SACK, timestamps, delayed
-ACKs, urgent data, keepalives.
+numbers of the wire in `_transmit`, and where segments arrive. Selective acknowledgements spare what has arrived from being sent
+again after a timeout; otherwise recovery is that of RFC 6582. Not modelled: PAWS, delayed ACKs, urgent data, keepalives.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from cnmsim.kernel.events import Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN, build_ip, flag_text
 from cnmsim.kernel.sockets.base import address_text
 from cnmsim.kernel.sockets.errors import os_error
-from cnmsim.kernel.sockets.tcp_buffer import ReceiveBuffer
+from cnmsim.kernel.sockets.tcp_buffer import WINDOW, ReceiveBuffer
 from cnmsim.kernel.sockets.tcp_pace import CongestionWindow, RetransmissionTimeout
 from cnmsim.kernel.sockets.tcp_state import OPENING, SENDING, TcpEvent, TcpState, next_state
+from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, segment_options, syn_options
 from cnmsim.kernel.transport import TcpSegment
 
 if TYPE_CHECKING:
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
 _ORPHAN_RETRIES = 8
 MINIMUM_MSS = 88
 _HEADERS = {4: 40, 6: 60}
+#: What Linux chooses for the default of net.ipv4.tcp_rmem.
+_WINDOW_SCALE = 7
 
 
 class TcpSender(ABC):
     """What a connection is, and how it sends. `TcpConnection` adds the calls of the user and the arrival of segments."""
 
     __slots__ = (
-        "_cwnd", "_duplicate_acks", "_fin_queued", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
-        "_persist_timer", "_receive_buffer", "_retransmit_timer", "_retries", "_rto", "_send_base", "_send_data",
+        "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
+        "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rto", "_sacked", "_send_base", "_send_data", "_send_scale",
         "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_timed",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
         "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket", "state", "tos",
@@ -70,7 +73,7 @@ class TcpSender(ABC):
         self.state = TcpState.CLOSED
         self.error: OSError | None = None
         self.on_change: Callable[[], None] = _nothing
-        self.mss = mtu - _HEADERS[self.family]
+        self.mss = min(mtu, 65535) - _HEADERS[self.family]
         self._iss = namespace.sockets.initial_sequence(local, local_port, remote, remote_port)
         self._irs = 0
         self._snd_una = self._snd_nxt = self._snd_max = 0
@@ -88,6 +91,13 @@ class TcpSender(ABC):
         self._owes_ack = False
         self._next_invalid_ns = 0
         self._soft_error = 0
+        # What is offered now, and is agreed on once the peer's SYN is here; `_echo` is the last timestamp of the peer.
+        self._has_sack = namespace.sysctl_get("net.ipv4.tcp_sack") == "1"
+        self._has_timestamps = namespace.sysctl_get("net.ipv4.tcp_timestamps") != "0"
+        self._receive_scale = _WINDOW_SCALE if namespace.sysctl_get("net.ipv4.tcp_window_scaling") == "1" else 0
+        self._send_scale = 0
+        self._echo = 0
+        self._sacked: list[tuple[int, int]] = []
         self._retransmit_timer: Timer | None = None
         self._persist_timer: Timer | None = None
         self._wait_timer: Timer | None = None
@@ -135,18 +145,28 @@ class TcpSender(ABC):
     def _fin_sequence(self) -> int:
         return self._send_base + len(self._send_data)
 
+    def _skip_sacked(self) -> int:
+        """Go on behind what arrived already, and give how many bytes there are up to the next that did."""
+        for start, end in sorted(self._sacked):
+            if start <= self._snd_nxt < end:
+                self._snd_nxt = end
+            elif self._snd_nxt < start:
+                return start - self._snd_nxt
+        return 1 << 30
+
     def _send_next(self) -> bool:
+        gap = self._skip_sacked() if self._sacked else 1 << 30
         unsent = self._send_base + len(self._send_data) - self._snd_nxt
         in_flight = self._snd_nxt - self._snd_una
         room = min(self._snd_window, max(self._cwnd.size, self.mss)) - in_flight
-        size = min(self.mss, unsent, room)
+        size = min(self.mss, unsent, room, gap)
         if size <= 0:
             is_fin_due = self._fin_queued and not unsent and room > 0
             if is_fin_due:
                 self._send_data_segment(0)
             return is_fin_due
         is_last = size == unsent
-        is_small = size < self.mss and in_flight > 0
+        is_small = size < min(self.mss, gap) and in_flight > 0
         if is_small and not (is_last and (self.no_delay or self._fin_queued)):
             return False
         self._send_data_segment(size)
@@ -185,12 +205,33 @@ class TcpSender(ABC):
         self._timed = (1, self.namespace.clock.now_ns) if is_first else None
         self._snd_nxt = self._snd_max = 1
         self._restart_retransmit_timer()
-        offered = max(MINIMUM_MSS, min(65535, self._interface_mss()))
-        self._transmit(flags, 0, options=b"\x02\x04" + offered.to_bytes(2))
+        offered = max(MINIMUM_MSS, self._interface_mss())
+        options = syn_options(
+            offered, is_sack_permitted=self._has_sack, timestamp=self._timestamp(),
+            window_scale=self._receive_scale or None,
+        )  # fmt: skip
+        self._transmit(flags, 0, options=options)
+
+    def _timestamp(self) -> tuple[int, int] | None:
+        """Give the value and the echo for a segment that is sent now (Linux: milliseconds from somewhere, by pair of addresses)."""
+        if not self._has_timestamps:
+            return None
+        begin = self.namespace.sockets.timestamp_offset(self.local, self.remote)
+        return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._echo
+
+    def _edges(self, payload: int) -> list[tuple[int, int]]:
+        """Give the edges of what arrived out of order, as many as fit beside so many bytes of data."""
+        room = max(self.mss - payload - 4, 0) // 8
+        blocks = self._receive_buffer.blocks()[:room]
+        return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
+
+    def _size_window(self) -> None:
+        """Offer a window of whole segments."""
+        self._receive_buffer = ReceiveBuffer(max(WINDOW // self.mss, 1) * self.mss)
 
     def _interface_mss(self) -> int:
         try:
-            return self._route().outdev.mtu - _HEADERS[self.family]
+            return min(self._route().outdev.mtu, 65535) - _HEADERS[self.family]
         except OSError:
             return self.mss
 
@@ -202,15 +243,19 @@ class TcpSender(ABC):
         device = self.namespace.devices.get(self.device_name) if self.device_name else None
         return self.namespace.route_output(self.remote, self.local, device)
 
-    def _transmit(self, flags: int, sequence: int, payload: bytes = b"", options: bytes = b"") -> None:
+    def _transmit(self, flags: int, sequence: int, payload: bytes = b"", options: bytes | None = None) -> None:
         namespace = self.namespace
         buffer = self._receive_buffer
         if flags & TCP_ACK:
             self._owes_ack = False
         ack = (self._irs + buffer.next) & 0xFFFFFFFF if flags & TCP_ACK else 0
+        if options is None:
+            has_blocks = self._has_sack and buffer.has_gaps
+            options = segment_options(self._timestamp(), self._edges(len(payload)) if has_blocks else ())
+        scale = 0 if flags & TCP_SYN else self._receive_scale
         segment = TcpSegment(
             self.local_port, self.remote_port, (self._iss + sequence) & 0xFFFFFFFF, ack, flags,
-            buffer.advertise(self.mss), options, payload,
+            buffer.advertise(self.mss, scale), options, payload,
         )  # fmt: skip
         message = segment.to_wire(self.local, self.remote)
         try:
@@ -230,7 +275,7 @@ class TcpSender(ABC):
 
     def _shrink(self, mtu: int) -> None:
         """Send smaller segments from now on, beginning with those that were too large."""
-        mss = max(mtu - _HEADERS[self.family], MINIMUM_MSS)
+        mss = max(mtu - _HEADERS[self.family] - self._has_timestamps * TIMESTAMP_LENGTH, MINIMUM_MSS)
         if mss >= self.mss or self.state not in SENDING:
             self.mss = min(self.mss, mss)
             return

@@ -1,0 +1,89 @@
+"""TCP options: segment size (RFC 9293 §3.7.1), window scale and timestamps (RFC 7323), selective acknowledgement (RFC 2018).
+
+They are laid out as Linux does (net/ipv4/tcp_output.c, tcp_options_write), so captures show what a capture on a host shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+from attrs import frozen
+
+#: What a timestamp takes of every segment of a connection that has them.
+TIMESTAMP_LENGTH = 12
+_STAMP_HEAD = b"\x01\x01\x08\x0a"
+_STAMP = Struct("!II")
+_MOST_SCALE = 14
+
+
+@frozen
+class TcpOptions:
+    """What the options of a segment say; `None` and () where they say nothing. `timestamp` is value and echo, `sack` edges of blocks."""
+
+    mss: int | None = None
+    window_scale: int | None = None
+    is_sack_permitted: bool = False
+    timestamp: tuple[int, int] | None = None
+    sack: tuple[tuple[int, int], ...] = ()
+
+
+_NONE = TcpOptions()
+
+
+def read_options(data: bytes) -> TcpOptions:
+    """Read the options of a segment; what is cut off or unknown is passed over."""
+    if not data:
+        return _NONE
+    if len(data) == TIMESTAMP_LENGTH and data.startswith(_STAMP_HEAD):
+        return TcpOptions(timestamp=_STAMP.unpack_from(data, 4))
+    mss = scale = stamp = None
+    is_permitted = False
+    blocks: tuple[tuple[int, int], ...] = ()
+    at = 0
+    while at < len(data) and data[at]:
+        kind = data[at]
+        if kind == 1:
+            at += 1
+            continue
+        size = data[at + 1] if at + 1 < len(data) else 0
+        if size < 2 or at + size > len(data):
+            break
+        value = data[at + 2 : at + size]
+        if kind == 2 and size == 4:
+            mss = int.from_bytes(value)
+        elif kind == 3 and size == 3:
+            scale = min(value[0], _MOST_SCALE)
+        elif kind == 4 and size == 2:
+            is_permitted = True
+        elif kind == 5 and size % 8 == 2:
+            blocks = tuple(_STAMP.iter_unpack(value))
+        elif kind == 8 and size == 10:
+            stamp = _STAMP.unpack(value)
+        at += size
+    return TcpOptions(mss, scale, is_permitted, stamp, blocks)
+
+
+def syn_options(
+    mss: int, *, is_sack_permitted: bool, timestamp: tuple[int, int] | None, window_scale: int | None
+) -> bytes:
+    """Give the options of a SYN; `None` leaves one out."""
+    parts = [b"\x02\x04", mss.to_bytes(2)]
+    if timestamp is not None:
+        parts += [b"\x04\x02\x08\x0a" if is_sack_permitted else _STAMP_HEAD, _STAMP.pack(*timestamp)]
+    elif is_sack_permitted:
+        parts.append(b"\x01\x01\x04\x02")
+    if window_scale is not None:
+        parts += [b"\x01\x03\x03", bytes((window_scale,))]
+    return b"".join(parts)
+
+
+def segment_options(timestamp: tuple[int, int] | None, sack: Sequence[tuple[int, int]] = ()) -> bytes:
+    """Give the options of a segment of a connection: its timestamp, and as many blocks as there is room for."""
+    options = b"" if timestamp is None else _STAMP_HEAD + _STAMP.pack(*timestamp)
+    blocks = sack[: 4 if timestamp is None else 3]
+    if not blocks:
+        return options
+    return b"".join(
+        (options, b"\x01\x01\x05", bytes((2 + 8 * len(blocks),)), *(_STAMP.pack(*block) for block in blocks))
+    )
