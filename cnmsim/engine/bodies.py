@@ -7,6 +7,7 @@ Source: moby `api/types/container/{config,hostconfig,create_request,exec_create_
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from attrs import evolve
@@ -264,7 +265,8 @@ VOLUME_CREATE = Struct(
 )
 
 
-def _container_config(profile: Profile) -> tuple[Field, ...]:
+@cache
+def _container_config(*, is_slim: bool) -> tuple[Field, ...]:
     """Give the fields of a container's Config."""
     return embedded(
         "Config",
@@ -288,7 +290,7 @@ def _container_config(profile: Profile) -> tuple[Field, ...]:
         L("Entrypoint", WORDS),
         B("NetworkDisabled", omit=True),
         S("MacAddress", omit=True),
-        L("OnBuild", omit=profile.inspect_is_slim),
+        L("OnBuild", omit=is_slim),
         L("Labels", STRING_MAP),
         S("StopSignal", omit=True),
         L("StopTimeout", INT, omit=True),
@@ -296,20 +298,22 @@ def _container_config(profile: Profile) -> tuple[Field, ...]:
     )
 
 
+@cache
+def _container_create(name: str, *, is_slim: bool) -> Struct:
+    others = (V("HostConfig", HOST_CONFIG), V("NetworkingConfig", _NETWORKING_CONFIG))
+    return Struct(name, (*_container_config(is_slim=is_slim), *others))
+
+
 def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
     """Read the body of a container's creation into Config, HostConfig and EndpointsConfig.
 
     Config is `None` for a body without any of its fields. Raises `InvalidParameter`.
     """
-    config_fields = _container_config(profile)
-    wrapper = Struct(
-        profile.body_structs.container_create,
-        (*config_fields, V("HostConfig", HOST_CONFIG), V("NetworkingConfig", _NETWORKING_CONFIG)),
-    )
-    asked = read(wrapper, body)
+    is_slim = profile.inspect_is_slim
+    asked = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
     host_config, networking = asked.pop("HostConfig"), asked.pop("NetworkingConfig")
     given = {str(key).lower() for key in body or ()}
-    has_config = any(one.name.lower() in given for one in config_fields)
+    has_config = any(one.name.lower() in given for one in _container_config(is_slim=is_slim))
     return asked if has_config else None, host_config, networking["EndpointsConfig"] or {}
 
 

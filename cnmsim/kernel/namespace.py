@@ -44,7 +44,7 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_broadcasts", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
+        "_broadcasts", "_indices", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
         "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
         "neighbours", "netfilter", "on_destroy",
         "path_mtu", "reroute", "route_output", "routes4", "routes6", "rules4", "rules6", "send", "sockets",
@@ -67,6 +67,7 @@ class NetworkNamespace:
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
         self._next_index = 1
+        self._indices: set[int] = set()
         self._local: dict[Address, Device] = {}
         self._broadcasts: set[Address] = set()
         self._protocols: dict[int, Callable[[Packet], None]] = {}
@@ -151,16 +152,16 @@ class NetworkNamespace:
         device.name = name
         device.namespace = self
         device.index = self._free_index(index)
+        self._indices.add(device.index)
         self.devices[name] = device
         self._apply_link(device)
         self.topology_changed()
 
     def _free_index(self, wanted: int) -> int:
         """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
-        taken = {each.index for each in self.devices.values()}
-        if wanted and wanted not in taken:
+        if wanted and wanted not in self._indices:
             return wanted
-        while self._next_index in taken:
+        while self._next_index in self._indices:
             self._next_index += 1
         self._next_index += 1
         return self._next_index - 1
@@ -209,12 +210,15 @@ class NetworkNamespace:
     def _take_out(self, device: Device) -> None:
         self._remove_routes(device)
         self.neighbours.remove_device(device)
+        had_addresses = bool(device.addresses)
         device.addresses.clear()
         del self.devices[device.name]
+        self._indices.discard(device.index)
         self.sysctl.forget_device(device.name)
         device.namespace = None
         device.index = 0
-        self._rebuild_local()
+        if had_addresses:
+            self._rebuild_local()
         self.topology_changed()
 
     def link_changed(self, device: Device) -> None:
@@ -230,16 +234,21 @@ class NetworkNamespace:
         if not device.is_up:
             self._remove_routes(device)
             self.neighbours.remove_device(device)
-            device.addresses = [a for a in device.addresses if a.family == 4]
-            self._rebuild_local()
+            if device.addresses:
+                device.addresses = [a for a in device.addresses if a.family == 4]
+                self._rebuild_local()
             return
+        known = len(device.addresses)
         if device is self.loopback:
             self._add_missing(device, IPV4_LOOPBACK, 8, "host")
             if not self.ipv6_disabled(device):
                 self._add_missing(device, IPV6_LOOPBACK, 128, "host")
         elif self._wants_link_local(device):
             self._add_missing(device, device.link_local_address(), 64, "link")
-        self._rebuild_local()
+        if not device.addresses:
+            return
+        if len(device.addresses) != known:
+            self._rebuild_local()
         for address in device.addresses:
             self._add_connected(device, address)
 

@@ -83,6 +83,7 @@ class Controller:
     ingress: Ingress = field(init=False, repr=False)
     networks: list[Network] = field(factory=list, init=False)
     sandboxes: list[Sandbox] = field(factory=list, init=False)
+    _by_container: dict[str, Sandbox] = field(factory=dict, init=False)
     log: list[str] = field(factory=list, init=False, repr=False)
     drivers: DriverRegistry = field(init=False, repr=False)
     ipams: dict[str, Allocator] = field(init=False, repr=False)
@@ -439,18 +440,19 @@ class Controller:
             raise InvalidParameter("invalid container ID")
         if options is not None and options.is_ingress and any(each.options.is_ingress for each in self.sandboxes):
             raise Forbidden("ingress sandbox already present")
-        for present in self.sandboxes:
-            if present.container_id == container_id:
-                raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")
+        present = self._by_container.get(container_id)
+        if present is not None:
+            raise Forbidden(f"container {container_id} is already present in sandbox {present.id}")
         sandbox = Sandbox(self, id or self.new_id(), container_id, options or SandboxOptions())
         self.sandboxes.append(sandbox)
+        self._by_container[container_id] = sandbox
         return sandbox
 
     def sandbox_by_container(self, container_id: str) -> Sandbox:
         """Give the sandbox of a container. Raises `NotFound`."""
-        for sandbox in self.sandboxes:
-            if sandbox.container_id == container_id:
-                return sandbox
+        sandbox = self._by_container.get(container_id)
+        if sandbox is not None:
+            return sandbox
         raise NotFound(f"network sandbox for container {container_id} not found")
 
     def sandbox_by_id(self, sandbox_id: str) -> Sandbox:
@@ -463,6 +465,7 @@ class Controller:
     def forget_sandbox(self, sandbox: Sandbox) -> None:
         """Take a sandbox off the list. `Sandbox.delete` calls this."""
         self.sandboxes.remove(sandbox)
+        del self._by_container[sandbox.container_id]
 
 
 async def _dockerd(process: Process) -> int:
