@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -17,6 +18,7 @@ from cnmsim.kernel.process import Process, Program
 
 # The kernel's own threads come first on a real machine.
 _FIRST_PID = 1000
+_KEPT_LINES = 4096
 _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.default.")
 
 
@@ -24,7 +26,8 @@ _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.defaul
 class Machine:
     """One Linux machine. `name` is its host name, and the name of its root network namespace in traces.
 
-    `namespaces` holds the named ones, by the path of the file that holds them open, `notices` what went wrong on links.
+    `namespaces` holds the named ones, by the path of the file that holds them open, `notices` what went wrong on links, `kernel_log`
+    the last lines of the kernel's log with the virtual times in nanoseconds (dmesg prints them).
     """
 
     name: str
@@ -34,6 +37,7 @@ class Machine:
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
     notices: NoticeLog = field(factory=NoticeLog, init=False, repr=False)
+    kernel_log: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=_KEPT_LINES), init=False, repr=False)
     random: Random = field(init=False, repr=False)
     _next_pid: int = field(default=_FIRST_PID, init=False)
 

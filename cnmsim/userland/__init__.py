@@ -112,6 +112,7 @@ _HOST = {
     "conntrack": "conntrack",
     "curl": "curl",
     "dig": "dig",
+    "dmesg": "dmesg",
     "host": "bind_lookup:host",
     "ip": "ip_iproute",
     "ipset": "ipset",

@@ -57,8 +57,12 @@ def _compile_log(target: Extension, family: int, netfilter: Netfilter) -> Action
     def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
         line = prefix + log_line(packet, netfilter, with_sequence=with_sequence)
         netfilter.log.append(line)
-        if netfilter.namespace.clock.context is not None:
-            netfilter.namespace.report(Step.NOTE, "logged by a packet filter rule", packet, decision=line)
+        namespace = netfilter.namespace
+        # Other namespaces do not reach the machine's log (net.netfilter.nf_log_all_netns = 0).
+        if namespace.machine is not None and namespace is namespace.machine.root:
+            namespace.machine.kernel_log.append((namespace.clock.now_ns, line))
+        if namespace.clock.context is not None:
+            namespace.report(Step.NOTE, "logged by a packet filter rule", packet, decision=line)
 
     return action
 
