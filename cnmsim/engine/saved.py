@@ -49,7 +49,12 @@ _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 def save_engine(engine: Engine) -> Data:
     """Give what the daemon keeps, as JSON can hold it."""
-    kept = [each for each in engine.store if not (each.is_running and each.host_config["AutoRemove"])]
+    # A swarm is not kept, so neither are its tasks.
+    kept = [
+        each
+        for each in engine.store
+        if not each.is_managed and not (each.is_running and each.host_config["AutoRemove"])
+    ]
     ids = {container.id for container in kept}
     images = {image.id: image for image in engine.image_store.list()}
     return {

@@ -283,3 +283,22 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch):
         save_state(fill(make_lab()), tmp_path / "state")
     assert (tmp_path / "state").read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_swarm_is_not_kept_and_nothing_of_it_stays(tmp_path):
+    lab = make_lab()
+    docker = lab.host("node1").docker
+    docker.swarm.init(advertise_addr="10.0.0.15")
+    docker.networks.create("wide", driver="overlay", attachable=True)
+    docker.services.create("nginx", name="web", networks=["wide"])
+    lab.settle()
+    docker.containers.run("alpine", "sleep 1d", name="plain", network="wide", detach=True)
+    assert len(docker.containers.list()) == 2
+    save_state(lab, tmp_path / "state")
+    again = make_lab()
+    restore_state(again, tmp_path / "state")
+    docker = again.host("node1").docker
+    assert docker.info()["Swarm"]["LocalNodeState"] == "inactive"
+    assert {each.name: each.status for each in docker.containers.list(all=True)} == {"plain": "exited"}
+    assert "wide" not in {each.name for each in docker.networks.list()}
+    docker.swarm.init(advertise_addr="10.0.0.15")
