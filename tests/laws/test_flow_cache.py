@@ -17,7 +17,8 @@ from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
+from cnmsim.kernel.netfilter.walk import RememberingWalk
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, Packet
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
@@ -510,6 +511,36 @@ def test_cached_walk_equals_the_full_walk(script: list[tuple[Any, ...]]) -> None
 @given(scripts(st.one_of(NFT_CHANGES, CHANGES)))
 def test_cached_walk_equals_the_full_walk_through_nftables(script: list[tuple[Any, ...]]) -> None:
     cached, states = played(script, is_cached=True, uses_nftables=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RememberingWalk, "__call__", always_walk)
+        full, full_states = played(script, is_cached=False, uses_nftables=True)
+    assert states == full_states
+    assert cached.frames == full.frames
+
+
+def always_walk(self: RememberingWalk[Any], packet: Packet) -> bool:
+    packet.recording = None
+    return self._finish(self._walk(packet))
+
+
+@pytest.mark.parametrize("match", NFT_MATCHES)
+def test_what_a_rule_of_nftables_looks_at_is_looked_at_in_every_packet(
+    match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks = [
+        (kind, ends)
+        for kind in ("udp", "tcp", "marked", "segments")
+        for ends in (("web", "outside"), ("node1", "outside"))
+    ]
+    script: list[tuple[Any, ...]] = [
+        ("nft", "node1", 'add element inet t verdicts { "eth0" : jump extra }'),
+        *(("nft", "node1", f"add rule inet t {chain} {match} counter") for chain in ("forward", "input", "extra")),
+        *(("exchange", kind, ends, 301, True, 6) for kind, ends in talks),
+        ("ttl", "web", 9),
+        *(("exchange", kind, ends, 301, True, 6) for kind, ends in talks),
+    ]
+    cached, states = played(script, is_cached=True, uses_nftables=True)
+    monkeypatch.setattr(RememberingWalk, "__call__", always_walk)
     full, full_states = played(script, is_cached=False, uses_nftables=True)
     assert states == full_states
     assert cached.frames == full.frames
