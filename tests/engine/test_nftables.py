@@ -94,3 +94,26 @@ def test_explain_speaks_of_docker_rules_in_nftables():
     assert "node1 has more than one rule set" in str(answer)
     assert answer.fixes[0].commands == ("node1$ nft delete rule inet guard f handle 2",)
     assert answer.fixes[0].apply().reachable
+
+
+def test_lab_rules_shows_tables_of_every_kind_and_what_a_trace_passed():
+    lab, docker = node()
+    lab.add_host("client", "10.0.0.50/24")
+    docker.containers.run("nginx", name="web", detach=True, ports={80: 8080})
+    lab.settle()
+    host = lab.host("node1")
+    host.exec("iptables-legacy -A INPUT -p icmp -j DROP")
+    walk = lab.trace("client", "node1:8080")
+    shown = lab.rules("node1", "nft ip docker-bridges", trace=walk)
+    marked = {row.text: row.mark for chain in shown.chains for row in chain.rows if row.mark}
+    assert marked == {
+        'iifname != "docker0" tcp dport 8080 counter dnat to 172.17.0.2:80 comment "DNAT"': "decided",
+        "fib daddr type local counter jump nat-prerouting-and-output": "jumped",
+        "ip daddr 172.17.0.2 tcp dport 80 counter accept": "decided",
+        "ct state established,related counter accept": "decided",
+    }
+    text = str(lab.rules("node1", "nft ip docker-bridges", "filter-FORWARD", trace=walk))
+    assert "Chain filter-FORWARD (type filter hook forward priority filter; policy accept) ◂ passed" in text
+    assert "-A INPUT -p icmp -j DROP" in str(lab.rules("node1", "iptables-legacy filter", "INPUT"))
+    with pytest.raises(InvalidParameter, match="no table 'nft ip other'; there are: nft ip docker-bridges"):
+        lab.rules("node1", "nft ip other")

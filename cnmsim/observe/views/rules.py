@@ -15,6 +15,8 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import Step
+from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
+from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
 from cnmsim.observe.asking import LabView, directory_of, station_of
@@ -24,10 +26,15 @@ from cnmsim.observe.table import plain_grid
 from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.nftables.tables import Chain as NftChain
     from cnmsim.kernel.netfilter.table import Chain
     from cnmsim.observe.trace import Trace
 
-_DECISION = re.compile(r"(?P<table>raw|mangle|nat|filter) (?P<chains>[^:]*): (?P<rule>.*)")
+_DECISION = re.compile(
+    r"(?P<table>(?:iptables-legacy )?(?:raw|mangle|nat|filter)|nft \S+ \S+) (?P<chains>[^:]*): (?P<rule>.*)"
+)
+_LEGACY = "iptables-legacy "
 _LIMIT_S = 60.0
 
 
@@ -44,7 +51,10 @@ class RuleRow:
 
 @frozen
 class ChainView:
-    """A chain with its rules. `policy` is "" for a user-defined one; `is_visited` if the trace came through."""
+    """A chain with its rules. `policy` is "" for a user-defined one; `is_visited` if the trace came through.
+
+    `hook` is where nftables registered it, as nft writes it: such a chain counts no packets.
+    """
 
     name: str
     policy: str
@@ -52,11 +62,13 @@ class ChainView:
     bytes: int
     rows: tuple[RuleRow, ...]
     is_visited: bool = False
+    hook: str = ""
 
     @property
     def title(self) -> str:
         """Its name with policy and counters, as `iptables -L -v` heads a chain."""
         policy = f" (policy {self.policy}, {self.packets} packets, {self.bytes} bytes)" if self.policy else ""
+        policy = f" ({self.hook.rstrip(';')})" if self.hook else policy
         return f"{self.name}{policy}{' ◂ passed' if self.is_visited else ''}"
 
 
@@ -88,8 +100,14 @@ class RulesView(Shown):
             colours = [{"decided": DECIDED, "jumped": LED}.get(row.mark, "") for row in chain.rows]
             header = ("num", "pkts", "bytes", "rule", "")
             parts.append(table(header, rows, colours, numbers=(0, 1, 2), rigid=(4,)) if rows else note("no rules"))
+        return card(self.place, self._command(), *parts)
+
+    def _command(self) -> str:
+        if self.table.startswith("nft "):
+            return f"nft list table {self.table.removeprefix('nft ')}"
         program = "ip6tables" if self.family == 6 else "iptables"
-        return card(self.place, f"{program} -t {self.table}", *parts)
+        suffix = "-legacy" if self.table.startswith(_LEGACY) else ""
+        return f"{program}{suffix} -t {self.table.removeprefix(_LEGACY)}"
 
 
 _WORDS = {"": "", "decided": "◂ decided", "jumped": "◂ jumped"}
@@ -100,20 +118,48 @@ def rules(
 ) -> RulesView:  # fmt: skip
     """List the rules of one table (or one `chain` of it) on a host or in a container, with their counters.
 
+    A table is one of iptables (`filter`), of iptables-legacy (`iptables-legacy filter`) or of nftables (`nft ip docker-bridges`).
     With `trace` the chains it passed there and the rules that decided are marked. Raises `NotFound` for an unknown
     place or chain, `InvalidParameter` for an unknown table.
     """
     station = station_of(directory_of(lab), where)
-    found = station.namespace.netfilter.iptables(family).tables
-    if table_name not in found:
-        raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(found)}")
-    chains = found[table_name].in_order()
-    if chain is not None:
-        chains = [each for each in chains if each.name == chain]
-        if not chains:
-            raise NotFound(f"no chain {chain!r} in table {table_name} of {station.label}")
     passed, decided = _visits(trace, station.namespace.name, table_name)
-    return RulesView(station.label, table_name, tuple(_chain_view(each, passed, decided) for each in chains), family)
+    views = _views(station.namespace.netfilter, table_name, family, passed, decided)
+    if chain is not None:
+        views = [each for each in views if each.name == chain]
+        if not views:
+            raise NotFound(f"no chain {chain!r} in table {table_name} of {station.label}")
+    return RulesView(station.label, table_name, tuple(views), family)
+
+
+def _views(
+    netfilter: Netfilter, table_name: str, family: int, passed: set[tuple[str, str]], decided: set[str]
+) -> list[ChainView]:
+    if table_name.startswith("nft "):
+        tables = {table.label: table for table in netfilter.nft.tables.values()}
+        if table_name not in tables:
+            raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(tables) or 'none'}")
+        return [_nft_chain_view(each, passed, decided) for each in tables[table_name].chains.values()]
+    is_legacy = table_name.startswith(_LEGACY)
+    found = netfilter.iptables(family, LEGACY if is_legacy else NFT).tables
+    name = table_name.removeprefix(_LEGACY)
+    if name not in found:
+        raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(found)}")
+    return [_chain_view(each, passed, decided) for each in found[name].in_order()]
+
+
+def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[str]) -> ChainView:
+    rows = []
+    for entry in chain.rules:
+        text = entry.rule.text()
+        counter = next((each for each in entry.rule.statements if isinstance(each, Counter)), Counter())
+        leads = {name for each in entry.rule.statements for name in each.chains()}
+        jumped = any((chain.name, name) in passed for name in leads)
+        mark = "decided" if text in decided else "jumped" if jumped else ""
+        rows.append(RuleRow(entry.handle, counter.packets, counter.bytes, text, mark))
+    is_visited = any(name == chain.name for _, name in passed)
+    hook = chain.base.text(chain.policy) if chain.base is not None else ""
+    return ChainView(chain.name, "", 0, 0, tuple(rows), is_visited, hook)
 
 
 def _visits(trace: Trace | None, place: str, table_name: str) -> tuple[set[tuple[str, str]], set[str]]:
