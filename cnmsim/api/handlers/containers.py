@@ -20,7 +20,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
-_PATIENCE_S, _SHORT_PATIENCE_S = 1.0, 0.8
+_PATIENCE_S, _SHORT_PATIENCE_S, _STARTING_PATIENCE_S = 1.0, 0.8, 2.0
 #: Seconds of virtual time without output for which the client that started a container and reads its log is waited for.
 _SILENCE_S = 60
 _HEALTH_STEP_S = 0.5
@@ -132,16 +132,22 @@ async def wait(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
 async def _waited(
     api: HostApi, container: Container, end: Future[dict[str, Any]], patience_s: float
 ) -> AsyncIterator[bytes]:
-    """Wait for an end. `docker run -d` waits too, for the moment of starting, and `docker attach` before it attaches.
+    """Wait for an end. `docker run -d` waits too, until it has started the container, and `docker attach` before it attaches.
 
     A fast clock therefore jumps for a wait only once it has lasted for `patience_s` of real time, or if the client is known
-    to be the one that runs the container.
+    to be the one that runs the container. A start may itself take real time, by that of a plugin: after it, patience begins anew.
     """
     loop = asyncio.get_running_loop()
+    was_running = container.is_running
     begins = loop.time() + patience_s
     waking = loop.call_at(begins, api.pacer.kick)
 
     def may_jump() -> bool:
+        nonlocal was_running, begins, waking
+        if container.is_running and not was_running:
+            was_running, begins = True, loop.time() + _STARTING_PATIENCE_S
+            waking.cancel()
+            waking = loop.call_at(begins, api.pacer.kick)
         return api.attendance.hurries(container, has_lasted=loop.time() >= begins)
 
     try:
