@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cnmsim.kernel.address import MAC_ZERO, Address, Mac, Prefix, eui64_link_local, format_ip
 from cnmsim.kernel.events import DropReason, Event, Step
@@ -41,6 +41,15 @@ class InterfaceAddress:
     scope: str = "global"
     broadcast: Address | None = None
     flags: frozenset[str] = frozenset()
+    #: What is heard as a broadcast because of it.
+    broadcasts: tuple[Address, ...] = field(init=False, eq=False, repr=False)
+
+    @broadcasts.default
+    def _find_broadcasts(self) -> tuple[Address, ...]:
+        if self.family == 6 or self.prefixlen >= 31:
+            return ()
+        own = self.prefix.broadcast
+        return (own,) if self.broadcast is None else (own, self.broadcast)
 
     @property
     def prefix(self) -> Prefix:

@@ -340,14 +340,13 @@ class NetworkNamespace:
             table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
 
     def _rebuild_local(self) -> None:
-        self._local = {a.address: d for d in self.devices.values() for a in d.addresses}
+        # Of the ports of bridges few have any.
+        with_addresses = [device for device in self.devices.values() if device.addresses]
+        self._local = {a.address: d for d in with_addresses for a in d.addresses}
         self._broadcasts = set()
-        for device in self.devices.values():
+        for device in with_addresses:
             for address in device.addresses:
-                if address.family == 4 and address.prefixlen < 31:
-                    self._broadcasts.add(address.prefix.broadcast)
-                    if address.broadcast is not None:
-                        self._broadcasts.add(address.broadcast)
+                self._broadcasts.update(address.broadcasts)
         self.generation += 1
 
     def _stale(self) -> None:
