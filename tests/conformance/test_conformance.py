@@ -50,6 +50,7 @@ MULTI_HOST = (
     "ingress-plumbing",
     "managers",
     "managers-lost",
+    "mesh-changes",
     "nodes-availability",
     "overlay-attachable",
     "overlay-encrypted",
