@@ -105,6 +105,18 @@ def test_tables_are_named_by_the_host_s_file(lab: Lab) -> None:
     assert run_on(lab, "ip route show table vpn") == "default via 10.8.0.1 dev eth1 \n"
 
 
+def test_the_list_of_routes_has_other_tables_and_marks_what_a_walk_took(lab: Lab) -> None:
+    run_on(lab, "ip rule add fwmark 7 lookup 100")
+    run_on(lab, "iptables -t mangle -A OUTPUT -p tcp --dport 80 -j MARK --set-mark 7")
+    run_on(lab, "iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE")
+    assert "default via 10.8.0.1 dev eth1 table 100" in lab.routes("node1").ipv4
+    assert lab.routes("node1", to="203.0.113.10").chosen == {"default via 10.0.0.1 dev eth0"}
+    run_on(lab, "ip rule add to 203.0.113.0/24 lookup 100")
+    assert lab.routes("node1", to="203.0.113.10").chosen == {"default via 10.8.0.1 dev eth1 table 100"}
+    walk = lab.trace("node1", "203.0.113.10")
+    assert "default via 10.8.0.1 dev eth1 table 100" in lab.routes("node1", trace=walk).chosen
+
+
 def test_routes_of_other_tables_go_with_their_device(lab: Lab) -> None:
     run_on(lab, "ip link set eth1 down")
     assert run_on(lab, "ip route show table 100") == ""

@@ -6,7 +6,7 @@ What a trace passed is marked in the rules: the rules that decided, the jumps to
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,6 +15,7 @@ from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import Step
+from cnmsim.kernel.fibrules import MAIN, TABLE_NAMES, decision_text
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
@@ -26,6 +27,7 @@ from cnmsim.observe.table import plain_grid
 from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.netfilter.netfilter import Netfilter
     from cnmsim.kernel.netfilter.nftables.tables import Chain as NftChain
     from cnmsim.kernel.netfilter.table import Chain
@@ -230,7 +232,7 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
     station = station_of(directory_of(lab), where)
     space = station.namespace
     chosen = {
-        event.decision
+        _in_table(event.decision)
         for event in (trace.events if trace is not None else ())
         if event.place == space.name and event.step is Step.ROUTED
     }
@@ -239,10 +241,29 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
             address = parse_ip(to)
         except ValueError:
             raise InvalidParameter(f"{to!r} is no IP address") from None
-        route = space.routes(6 if len(address) == 16 else 4).lookup(address)
-        chosen |= {str(route)} if route is not None else set()
-    ipv4, ipv6 = (tuple(str(each) for each in space.routes(family).routes) for family in (4, 6))
+        route = space.find_route(address)
+        chosen |= {_in_table(decision_text(route, space.route_rule(address)))} if route is not None else set()
+    ipv4, ipv6 = (tuple(_route_texts(space, family)) for family in (4, 6))
     return RoutesView(station.label, ipv4, ipv6, frozenset(chosen))
+
+
+_BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
+
+
+def _in_table(decision: str) -> str:
+    """Write the route of a decision as the list has it: with its table, if a rule led to another than the main one."""
+    found = _BY_RULE.fullmatch(decision)
+    if found is None:
+        return decision
+    return found[1] if found[2] == "main" else f"{found[1]} table {found[2]}"
+
+
+def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
+    yield from map(str, space.routes(family).routes)
+    rules = space.rules4 if family == 4 else space.rules6
+    for number in rules.numbers() if rules is not None else ():
+        if rules is not None and number != MAIN:
+            yield from (f"{route} table {TABLE_NAMES.get(number, number)}" for route in rules.tables[number].routes)
 
 
 @frozen

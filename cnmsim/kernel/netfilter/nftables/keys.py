@@ -176,7 +176,7 @@ def _reverse_path(namespace: NetworkNamespace) -> Read:
     def read(packet: Packet) -> int:
         if namespace.address_type(packet.src) == "LOCAL":
             return int(packet.indev is namespace.loopback)
-        route = namespace.routes(packet.family).lookup(packet.src)
+        route = namespace.find_route(packet.src, src=packet.dst)
         return int(route is not None and route.device is packet.indev)
 
     return read
