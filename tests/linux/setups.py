@@ -87,6 +87,7 @@ SETUPS = {
         *FORWARD, *both("-P FORWARD DROP"), *both(f"-A FORWARD {ESTABLISHED}"), *both("-A FORWARD -i br1 ! -o br1 -j ACCEPT"),
     ),
     "new only": (*FORWARD, *both("-P FORWARD DROP"), *both("-A FORWARD -m conntrack --ctstate NEW -j ACCEPT")),
+    "invalid dropped on the way in": (*FORWARD, *both("-A INPUT -m conntrack --ctstate INVALID -j DROP")),
     "invalid and related dropped": (*FORWARD, *both("-A FORWARD -m conntrack --ctstate INVALID,RELATED -j DROP")),
     "masquerade": (*FORWARD, *MASQUERADE),
     "masquerade to random ports": (*FORWARD, "h: iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE --random"),
@@ -216,7 +217,7 @@ SETUPS = {
     "nft: input and output": (
         *FORWARD,
         nft(
-            *INET, "chain in { type filter hook input priority filter; tcp dport 80 reject; icmp type echo-request drop; }",
+            *INET, "chain in { type filter hook input priority filter; ct state invalid drop; tcp dport 80 reject; icmp type echo-request drop; }",
             "chain out { type filter hook output priority filter; udp dport != { 53, 5000-5001 } ip daddr 10.0.0.0/8 drop; }",
         ),
     ),

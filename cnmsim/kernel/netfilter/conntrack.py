@@ -81,6 +81,7 @@ class Conntrack:
         "_count",
         "_namespace",
         "_purge_at",
+        "_refused",
         "_table",
         "_timeouts",
         "_timeouts_at",
@@ -91,6 +92,7 @@ class Conntrack:
         self._namespace = namespace
         self._table: dict[Tuple, tuple[Connection, bool]] = {}
         self._by_source: dict[tuple[int, bytes, int], list[Connection]] = {}
+        self._refused: tuple[int, dict[Tuple, tuple[Connection, bool]]] = 0, {}
         self._count = 0
         self._purge_at = 1024
         self._timeouts_at = -1
@@ -127,10 +129,21 @@ class Conntrack:
         if indev is not None and indev.kind == "loopback":
             # The packet was tracked and translated on its way out by lo. In Linux it still carries its connection
             # here; the bytes alone are the answer's tuple turned round.
-            found = self._live(invert(key))
+            found = self._live(invert(key)) or self._just_refused(invert(key))
             if found is not None:
                 return found[0], not found[1]
         return self._live(key)
+
+    def _just_refused(self, key: Tuple) -> tuple[Connection, bool] | None:
+        """Find a connection that a RST ended on its way out by lo at this instant: the RST carries it still."""
+        at_ns, found = self._refused
+        return found.get(key) if found and at_ns == self._namespace.clock.now_ns else None
+
+    def _note_refused(self, connection: Connection) -> None:
+        now = self._namespace.clock.now_ns
+        if self._refused[0] != now:
+            self._refused = now, {}
+        self._refused[1].update({connection.original: (connection, False), connection.reply: (connection, True)})
 
     def _live(self, key: Tuple) -> tuple[Connection, bool] | None:
         found = self._table.get(key)
@@ -212,6 +225,8 @@ class Conntrack:
         if kind == RST and not connection.seen_reply:
             # A refused attempt leaves nothing behind.
             self.destroy(connection)
+            if packet.outdev is not None and packet.outdev.kind == "loopback":
+                self._note_refused(connection)
             return True
         connection.tcp_state = state
         timeout = self._timeout(6, state)

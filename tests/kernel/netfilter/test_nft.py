@@ -100,3 +100,9 @@ def test_flushing_the_ruleset_takes_the_rules_of_iptables_too_but_not_those_of_i
     assert netfilter.nft.execute("list ruleset") == ""
     assert netfilter.iptables(4).save() == ""
     assert ":FORWARD DROP" in netfilter.iptables(4, LEGACY).save()
+
+
+def test_a_reset_that_crosses_lo_is_still_of_its_connection():
+    lab = two_hosts()
+    lab.host("b").exec("iptables -A INPUT -m conntrack --ctstate INVALID -j DROP")
+    assert lab.trace("b", "10.0.0.2:81").verdict.value == "refused"
