@@ -64,13 +64,16 @@ def assert_resolves(
     """Assert that programs of `source` find addresses for `name`, and give them; with `to`, exactly these.
 
     The question goes the way that getaddrinfo goes: /etc/hosts, then the servers of resolv.conf. Raises `AssertionError` with the
-    questions that were asked and the answers.
+    questions that were asked and the answers, and where there was none with the walk of the questions.
     """
-    station = station_of(directory_of(lab), source)
+    directory = directory_of(lab)
+    station = station_of(directory, source)
     addresses, asked = find_addresses(lab, station, name, family=family)
     found = [format_ip(address) for address in addresses]
     questions = "\n".join(asked)
-    assert found, f"{station.name} finds no address for {name}\n{questions}"
+    if not found:
+        walk = ask(directory, station, Target(name, 0, "icmp"), family=family)
+        raise AssertionError(f"{station.name} finds no address for {name}\n{questions}\n\n{walk}")
     wanted = None if to is None else sorted([to] if isinstance(to, str) else to)
     assert wanted is None or sorted(found) == wanted, (
         f"{station.name} resolves {name} to {', '.join(sorted(found))}, not to {', '.join(wanted or ())}\n{questions}"

@@ -213,3 +213,61 @@ def test_a_pair_goes_by_any_name_of_its_two() -> None:
     assert matrix["web-1", "db:5432"] is matrix["shop-web-1", "shop-db-1:5432"]
     with pytest.raises(KeyError, match="web to db:9 was not asked"):
         matrix.verdict("web", "db:9")
+
+
+_BRIDGE = "com.docker.network.bridge."
+_NETWORKS = st.sampled_from(
+    [
+        {},
+        {"internal": True},
+        {"options": {f"{_BRIDGE}enable_icc": "false"}},
+        {"options": {f"{_BRIDGE}enable_ip_masquerade": "false"}},
+        {"options": {f"{_BRIDGE}gateway_mode_ipv4": "routed"}},
+        {"options": {f"{_BRIDGE}gateway_mode_ipv4": "nat-unprotected"}},
+        {"driver": "macvlan", "options": {"parent": "eth0"}, "subnet": "10.0.0.0/24", "ip_range": "10.0.0.128/28"},
+        {"driver": "ipvlan", "options": {"parent": "eth0"}, "subnet": "10.0.0.0/24", "ip_range": "10.0.0.160/28"},
+        {"driver": "overlay", "attachable": True, "subnet": "10.77.0.0/24"},
+    ]
+)
+_ON_THE_WIRE = frozenset({"macvlan", "ipvlan"})
+
+
+@given(
+    kinds=st.lists(_NETWORKS, min_size=2, max_size=4),
+    places=st.lists(st.sets(st.integers(0, 3), min_size=1, max_size=2), min_size=2, max_size=5),
+    published=st.sets(st.integers(0, 4)),
+    rules=st.lists(_RULES, max_size=2),
+    release=st.sampled_from(["26.1.5", "28.5.2", "29.7.2"]),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_labs_of_all_drivers(kinds, places, published, rules, release):
+    lab = Lab(release)
+    docker = lab.add_host(NODE, "10.0.0.15/24", gateway="10.0.0.1", docker=True).docker
+    docker.swarm.init(advertise_addr="10.0.0.15", default_addr_pool=["10.78.0.0/16"])
+    made, wires = [], set()
+    for number, kind in enumerate(kinds):
+        driver = kind.get("driver", "bridge")
+        is_known = release != "26.1.5" or "gateway_mode_ipv4" not in str(kind)
+        if (
+            (driver != "bridge" and driver in wires)
+            or not is_known
+            or (driver in _ON_THE_WIRE and wires & _ON_THE_WIRE)
+        ):
+            driver = "bridge"
+            docker.networks.create(f"net{number}")
+        else:
+            docker.networks.create(f"net{number}", **kind)
+        wires.add(driver)
+        made.append((f"net{number}", driver))
+    for number, wanted in enumerate(places):
+        first, *more = sorted({index % len(made) for index in wanted})
+        ports = {"80/tcp": 8000 + number} if number in published and made[first][1] == "bridge" else {}
+        container = docker.containers.run(
+            "nginx", name=f"c{number}", network=made[first][0], ports=ports, detach=True
+        )
+        for index in more:
+            docker.networks.get(made[index][0]).connect(container)
+    lab.settle()
+    for rule in rules:
+        lab.host(NODE).iptables(rule)
+    assert in_classes(lab, "tcp", 80) == asked_one_by_one(lab.fork(), "tcp", 80)
