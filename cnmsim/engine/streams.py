@@ -121,6 +121,11 @@ class StandardStreams:
 
         return end
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody sees the output, besides the log."""
+        return len(self._listeners) > 1
+
     def type(self, data: bytes) -> None:
         """Send input. Input to a process that reads none, or has ended, is lost."""
         if self.stdin.is_closed or self.ended.is_done:

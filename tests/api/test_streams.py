@@ -2,6 +2,7 @@
 
 import json
 import select
+import time
 
 from conftest import everything, frames
 
@@ -141,3 +142,24 @@ def test_events_end_with_until(api):
     assert 0 <= now < 60
     status, content = api.call("GET", "/events?since=0&until=1")
     assert (status, content) == (200, b"")
+
+
+def test_who_attached_has_time_to_open_the_events_before_a_short_container_ends(api):
+    """Compose waits for ever for the end of a container that it did not see."""
+    status, made = api.call("POST", "/containers/create", {"Image": "alpine", "Cmd": ["true"]})
+    assert status == 201
+    path = f"/containers/{made['Id']}"
+    head = "HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n"
+    attached = api.raw(
+        f"POST {path}/attach?stream=1&stdout=1 {head}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+    )
+    assert attached.recv(1000).startswith(b"HTTP/1.1 101 ")
+    starting = api.raw(f"POST {path}/start {head}Connection: close\r\n\r\n".encode())
+    time.sleep(0.02)
+    events = api.raw(b"GET /events HTTP/1.1\r\nHost: docker\r\n\r\n")
+    seen = b""
+    while b'"Action":"die"' not in seen:
+        seen += events.recv(65536)
+    assert everything(starting).startswith(b"HTTP/1.1 204 ")
+    for sock in (events, attached):
+        sock.close()

@@ -23,6 +23,8 @@ _STATS_PAUSE_S = 1.0
 _PATIENCE_S, _SHORT_PATIENCE_S, _STARTING_PATIENCE_S = 1.0, 0.8, 2.0
 #: Seconds of virtual time without output for which the client that started a container and reads its log is waited for.
 _SILENCE_S = 60
+#: How long a container somebody has attached to takes to start, of real time; a real engine needs three times that.
+_START_S = 0.1
 _HEALTH_STEP_S = 0.5
 
 
@@ -59,6 +61,9 @@ async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A
 async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002
     """Start a container; 304 if it runs."""
     container = api.rest.containers.find(id)  # a short one with --rm is gone by the time the call is over
+    if container.streams is not None and container.streams.is_watched and not container.is_running:
+        # Who attached first also opens its stream of events meanwhile: Compose waits for ever for an end it did not see.
+        await asyncio.sleep(_START_S)
     has_started = await api.complete(api.rest.containers.start_attached(id))
     if has_started:
         request.client.started = (container.id, api.engine.clock.now_ns)
