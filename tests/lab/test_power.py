@@ -189,6 +189,8 @@ def test_a_manager_that_locks_itself_waits_for_its_key() -> None:
         two.nodes.list()
     with pytest.raises(Unavailable, match="Please unlock it first or use `--force`"):
         two.swarm.leave()
+    with pytest.raises(Unavailable, match="Worker nodes can't be used"):
+        two.swarm.init(force_new_cluster=True)
     with pytest.raises(InvalidParameter, match="invalid key string"):
         two.swarm.unlock("key")
     with pytest.raises(Unauthorized, match="invalid key provided"):

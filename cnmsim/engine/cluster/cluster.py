@@ -131,7 +131,8 @@ class Cluster:
         if self.node is not None:
             if not force_new_cluster:
                 raise Unavailable(_SWARM_EXISTS)
-            self.manager()
+            if self.managing is None:
+                raise Unavailable(_WORKER)
         root, subnets = self.engine.machine.root, self._docker_subnets()
         listening = addresses.listen_address(root, listen)
         advertised = addresses.advertise_address(root, advertise, listening.port, subnets)
