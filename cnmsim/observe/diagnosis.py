@@ -13,6 +13,7 @@ import re
 from attrs import evolve
 
 from cnmsim.kernel.address import Address, format_ip, is_loopback
+from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.case import Case, destination_of, port_of, source_of
 from cnmsim.observe.causes import advice_on, join_a_network, no_route_from
@@ -136,11 +137,24 @@ def _remarks(case: Case, hop: Hop | None, server: Station | None) -> list[str]:
     if server is not None and server.is_paused and case.target.protocol != "icmp":
         taken = "connections" if case.target.protocol == "tcp" else "datagrams"
         remarks.append(f"{server.name} is paused: its kernel takes {taken}, its program answers nothing")
-    remarks += [*_rivals(case), *service_remarks(case), *mtu_remarks(case)]
+    remarks += [*_second_try(case), *_rivals(case), *service_remarks(case), *mtu_remarks(case)]
     if len(case.outcome.queries) > 1:
         asked = "; ".join(str(query) for query in case.outcome.queries)
         remarks.append(f"the name took {len(case.outcome.queries)} questions: {asked}")
     return remarks
+
+
+def _second_try(case: Case) -> list[str]:
+    """Tell of a connection that came about only when its first packet was sent again."""
+    place = case.source.namespace.name
+    tries = [hop for hop in case.knocking if hop.step is Step.SENT and hop.packet == "TCP SYN" and hop.place == place]
+    lost = [hop for hop in case.losses if len(tries) > 1 and hop.time_ns < tries[1].time_ns]
+    if not lost:
+        return []
+    seconds = (tries[-1].time_ns - case.knocked_ns) / NS
+    return [
+        f"only try {len(tries)} came through, after {seconds:.0f} s; the first one: {advice_on(case, lost[-1])[0]}"
+    ]
 
 
 def _rivals(case: Case) -> list[str]:

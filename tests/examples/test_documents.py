@@ -5,6 +5,7 @@ Pages whose cells the site itself runs when it is built (MyST-NB) are not among 
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import re
 import shlex
@@ -196,3 +197,22 @@ def test_every_public_name_is_in_the_reference() -> None:
         if name != "__version__" and not any(getattr(package, name) is each for each in objects)
     ]
     assert missing == []
+
+
+WITH_EXAMPLES = ["cnmsim", "cnmsim.lab.lab"]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    done = doctest.testmod(importlib.import_module(name))
+    assert done.attempted > 0
+    assert done.failed == 0
+
+
+def test_no_other_docstring_has_an_example() -> None:
+    found = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for path in (ROOT / "cnmsim").rglob("*.py")
+        if re.search(r"^ *>>> (?!.*\+SKIP)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert found == set(WITH_EXAMPLES)

@@ -275,3 +275,14 @@ def test_a_task_whose_health_check_has_not_passed_gets_no_traffic() -> None:
     lab.run(10)
     engine.containers.run("alpine", "sleep 1d", name="app", network="net", detach=True)
     assert "its health check has not passed yet" in lab.explain("app", "web", "tcp/80").decided_by
+
+
+def test_a_connection_at_the_second_try_says_what_became_of_the_first() -> None:
+    lab = _lan()
+    _run(lab, "web", ports={"80/tcp": 8080})
+    assert lab.explain("client", "node1", "tcp/8080").trace.finding.remarks == ()
+    lab.lose("client", "node1", 1.0)
+    lab.clock.call_later(0.5, lab.heal)
+    said = lab.explain("client", "node1", "tcp/8080")
+    assert said.reachable
+    assert "only try 2 came through, after 1 s; the first one: lost at 10.0.0.0/24 eth0" in str(said)
