@@ -77,7 +77,10 @@ def _serve_command(load: Load) -> click.Command:
                 _restore(lab, state)
             asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates))
             if state is not None:
-                save_state(lab, state, file)
+                for name in save_state(lab, state, file):
+                    _tell(
+                        f"{state}: {name} is in a swarm, which is not kept: no membership, service, secret or overlay network"
+                    )
         except CnmsimError as error:
             raise SystemExit(_complain(str(error))) from None
         except (OSError, ValueError) as error:

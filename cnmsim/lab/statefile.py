@@ -24,8 +24,11 @@ FORMAT = "cnmsim state"
 VERSION = 1
 
 
-def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
-    """Write the state of a lab, which was built from the file `source`. Raises `OSError`; a present file then stays."""
+def save_state(lab: Lab, path: Path, source: Path | None = None) -> list[str]:
+    """Write the state of a lab, which was built from the file `source`. Raises `OSError`; a present file then stays.
+
+    Gives the Docker hosts that are in a swarm, of which nothing is kept.
+    """
     from cnmsim.engine.saved import save_engine
 
     content = {
@@ -48,6 +51,7 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
+    return [name for name, engine in _engines(lab).items() if engine.controller.cluster is not None]
 
 
 def read_state(path: Path) -> dict[str, Any]:

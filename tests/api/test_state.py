@@ -262,6 +262,20 @@ def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
     assert ids[0] == ids[1]
 
 
+def test_serve_says_at_its_end_that_a_swarm_is_not_kept(tmp_path):
+    docker = pytest.importorskip("docker")
+    process = serve(tmp_path)
+    until_ready(tmp_path, process)
+    client = docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
+    client.swarm.init()
+    client.close()
+    process.send_signal(signal.SIGTERM)
+    said = (
+        "cnmsim: state: node1 is in a swarm, which is not kept: no membership, service, secret or overlay network\n"
+    )
+    assert (process.wait(20), process.communicate()[1]) == (0, said)
+
+
 def test_serve_refuses_a_file_that_is_no_state_and_leaves_it_alone(tmp_path):
     (tmp_path / "state").write_text("my thesis")
     process = serve(tmp_path)
