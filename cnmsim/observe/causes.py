@@ -291,7 +291,7 @@ def _no_route(case: Case, loss: Hop) -> Advice:
 def no_route_from(case: Case) -> Advice:
     """Say why the source itself knows no way."""
     source = case.source
-    own = ways.link_down(case) or ways.narrow_mask(case)
+    own = ways.link_down(case) or ways.no_address(case) or ways.narrow_mask(case)
     if own is not None:
         return own
     if source.is_container and not source.attachments:

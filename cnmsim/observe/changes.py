@@ -36,9 +36,11 @@ class Change:
 
 
 def typed(host: str, command: str) -> Change:
-    """Run a command of Linux on a host. Its `do` raises `InvalidParameter` with what it printed if it fails."""
+    """Run a command of Linux on a host. Its `do` raises `NotFound` without the host, `InvalidParameter` with what it printed if it fails."""
 
     def do(lab: Any) -> None:
+        if host not in lab.hosts:
+            raise NotFound(f"no host is called {host}")
         done = lab.hosts[host].exec(command)
         if not done.succeeded:
             raise InvalidParameter(f"{host}: {command}: {done.output.strip()}")

@@ -39,6 +39,17 @@ def link_down(case: Case) -> Advice | None:
     return None
 
 
+def no_address(case: Case) -> Advice | None:
+    """Tell of a host that has no address at all; `None` if it has one."""
+    source = case.source
+    if source.is_container or source.addresses:
+        return None
+    return (
+        f"{source.name} has no address: none was given to it by hand or by DHCP",
+        f"give {source.name} an address on its network",
+    )
+
+
 def narrow_mask(case: Case) -> Advice | None:
     """Tell of a neighbour that the source's mask keeps out of its network; `None` if it is none."""
     source, target, address = case.source, case.destination, case.outcome.address
@@ -81,6 +92,9 @@ def silent_gateway(case: Case, loss: Hop) -> Advice | None:
         "on that wire answers for the address"
     )
     router = _router(case, station, gateway)
+    if station.is_container:
+        better = f"--gateway {format_ip(router)}" if router is not None else "the --gateway that is there"
+        return cause, f"make the network of {station.name} with {better}"
     prefix = "default" if route.prefix.length == 0 else str(route.prefix)
     if router is not None:
         return (

@@ -286,3 +286,27 @@ def test_a_connection_at_the_second_try_says_what_became_of_the_first() -> None:
     said = lab.explain("client", "node1", "tcp/8080")
     assert said.reachable
     assert "only try 2 came through, after 1 s; the first one: lost at 10.0.0.0/24 eth0" in str(said)
+
+
+def test_a_container_whose_gateway_is_not_there() -> None:
+    lab = _lan()
+    options = {"parent": "eth0"}
+    lab.host("node1").docker.networks.create(
+        "wire",
+        driver="macvlan",
+        options=options,
+        subnet="10.0.0.0/24",
+        gateway="10.0.0.254",
+        ip_range="10.0.0.128/28",
+    )
+    _run(lab, "app", "alpine", "sleep 1d", network="wire")
+    said = lab.explain("app", "server", "tcp/80")
+    assert "default via 10.0.0.254 dev eth0, leads to 10.0.0.254, and nobody on that wire answers" in said.decided_by
+    assert said.fix == "make the network of app with --gateway 10.0.0.1"
+    assert said.fixes == ()
+
+
+def test_a_host_without_an_address() -> None:
+    lab = _lan()
+    _type(lab, "client", "ip addr flush dev eth0")
+    assert lab.explain("client", "node1", "icmp").decided_by.startswith("client has no address")
