@@ -363,6 +363,11 @@ def _neighbour_failed(case: Case, loss: Hop) -> Advice:
             f"address, and its route is preferred to the one that leads to {who.name}",
             f"make network {hiding} with another --subnet",
         )
+    if ways.is_off(who):
+        return (
+            f"{loss.place} asked for {address} on {loss.device or 'its link'}, and {who.name}, which has that address, has no power or no cable",
+            f"bring {who.name} back (lab.heal(), or power_on() of the host)",
+        )
     return f"{loss.place} asked on {loss.device or 'its link'} and nobody answered for the next hop to {address}", (
         f"check that {who.label} and {loss.place} are on one segment, and the route's gateway"
     )

@@ -77,6 +77,12 @@ def narrow_mask(case: Case) -> Advice | None:
     return None
 
 
+def is_off(station: Station) -> bool:
+    """Whether a machine has interfaces and none of them is plugged in: no power, or no cable."""
+    plugs = [each for each in station.namespace.devices.values() if isinstance(each, Nic)]
+    return not station.is_container and bool(plugs) and all(each.medium is None for each in plugs)
+
+
 def silent_gateway(case: Case, loss: Hop) -> Advice | None:
     """Tell of a route whose gateway nobody is; `None` if it was the destination itself that did not answer."""
     found, station, goal = _SILENT.search(loss.what), case.station(loss.place), address_at(loss)

@@ -310,3 +310,13 @@ def test_a_host_without_an_address() -> None:
     lab = _lan()
     _type(lab, "client", "ip addr flush dev eth0")
     assert lab.explain("client", "node1", "icmp").decided_by.startswith("client has no address")
+
+
+def test_a_host_without_power() -> None:
+    lab = _lan()
+    lab.host("node1").power_off()
+    assert (
+        "node1, which has that address, has no power or no cable" in lab.explain("client", "node1", "icmp").decided_by
+    )
+    lab.host("node1").power_on()
+    assert lab.explain("client", "node1", "icmp")
