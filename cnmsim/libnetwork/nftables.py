@@ -125,6 +125,8 @@ class DaemonTable:
             self._take_back(verb, done)
             self._settle()
             raise
+        if not done:
+            return done
         try:
             self.nft.execute(self._update_text())
         except NftError:

@@ -42,6 +42,9 @@ V = TypeVar("V")
 
 _ENOENT, _EEXIST, _EBUSY = "No such file or directory", "File exists", "Device or resource busy"
 _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTING})
+#: Rules read from blocks, by family and words: who writes a chain anew writes most of its rules again.
+_PARSED: dict[tuple[str, tuple[str, ...]], Rule] = {}
+_MOST_PARSED = 8192
 _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
 
 
@@ -282,13 +285,7 @@ class Run:
                 self._skip_rule()
 
     def _skip_rule(self) -> None:
-        cursor = self.cursor
-        depth = 0
-        while depth or not cursor.ends_statement():
-            if cursor.is_at_end:
-                raise _unclosed()
-            token = cursor.take()
-            depth += {"{": 1, "}": -1}.get(token.text if token.kind == "symbol" else "", 0)
+        self.cursor.at, _ = self.cursor.statement()
 
     def _base(self) -> Base:
         cursor = self.cursor
@@ -399,10 +396,21 @@ class Run:
         self._put(table, chain, rule, at, whole, parser.jumps)
 
     def _block_rule(self, table: Table, chain: Chain) -> None:
-        begin = self.cursor.place
+        cursor = self.cursor
+        begin = cursor.place
+        end, words = cursor.statement()
+        known = _PARSED.get((table.family, words))
+        if known is not None:
+            cursor.at = end
+            self._put(table, chain, known.fresh(), len(chain.rules), begin.to(cursor.last_place), {})
+            return
         parser = self._parser(table)
         rule = parser.rule()
-        self._put(table, chain, rule, len(chain.rules), begin.to(self.cursor.last_place), parser.jumps)
+        if rule.stands_alone and not any(word.startswith("$") for word in words):
+            if len(_PARSED) >= _MOST_PARSED:
+                _PARSED.clear()
+            _PARSED[table.family, words] = rule.fresh()
+        self._put(table, chain, rule, len(chain.rules), begin.to(cursor.last_place), parser.jumps)
 
     def _put(
         self,

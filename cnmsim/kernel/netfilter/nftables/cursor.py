@@ -98,6 +98,19 @@ class Cursor:
             self.unexpected("string")
         return self.take()
 
+    def statement(self) -> tuple[int, tuple[str, ...]]:
+        """Look at what is left of a rule or command: the number of the token after it, and its texts, quotes marked."""
+        at, depth = self.at, 0
+        words: list[str] = []
+        while True:
+            token = self._tokens[at]
+            if token.kind == "symbol":
+                if token.text == "" or (not depth and (token.text in SEPARATORS or token.text == "}")):
+                    return at, tuple(words)
+                depth += {"{": 1, "}": -1}.get(token.text, 0)
+            words.append(f'"{token.text}' if token.kind == "string" else token.text)
+            at += 1
+
     def number(self) -> int:
         """Take a number. Raises `NftError`."""
         token = self.token

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import NS
@@ -639,6 +639,23 @@ class Rule:
         if self.comment:
             words.append(f'comment "{self.comment}"')
         return " ".join(word for word in words if word)
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether its words mean the same in every table of a family: it names no chain, set or interface index."""
+        for each in self.statements:
+            if any(each.chains()) or any(each.set_names()):
+                return False
+            if any(key.type is INDEX for key in getattr(each, "keys", ())):
+                return False
+        return True
+
+    def fresh(self) -> Rule:
+        """Give the same rule with counters of its own, as they were given."""
+        statements = (
+            Counter(each.packets, each.bytes) if isinstance(each, Counter) else each for each in self.statements
+        )
+        return evolve(self, statements=tuple(statements))
 
     @property
     def needs_conntrack(self) -> bool:
