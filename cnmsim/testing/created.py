@@ -47,14 +47,20 @@ class Created:
         from docker.errors import APIError, NotFound  # type: ignore[import-untyped]
 
         options = {"force": True, "v": True} if kind == "containers" else {}
+        # A node keeps the network of a removed service until the last of its tasks has stopped there.
+        lingers = kind == "networks" and bool(self.ids["services"])
+        is_removed = False
         while True:
             try:
-                getattr(self._client, kind).get(identity).remove(**options)
+                thing = getattr(self._client, kind).get(identity)
+                if not is_removed:
+                    thing.remove(**options)
+                    is_removed = True
             except NotFound:
                 return ""
             except APIError as error:
                 if time.monotonic() > end or not self.ids["services"]:
                     return f"{kind[:-1]} {identity[:12]}: {error.explanation or error}"
-                time.sleep(0.2)
-            else:
+            if is_removed and (not lingers or time.monotonic() > end):
                 return ""
+            time.sleep(0.2)
