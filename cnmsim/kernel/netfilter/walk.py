@@ -206,7 +206,8 @@ class RememberingWalk(Generic[Entry]):
                 counter.packets += 1
                 counter.bytes += size
             for action in actions:
-                action(packet, self._hook)
+                if action(packet, self._hook) is Verdict.DROP:  # this packet is malformed, unlike the first
+                    return False
             return verdict is Verdict.ACCEPT
         walked = self._walk(packet)
         if walked.is_pure:
@@ -314,6 +315,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
                 if compiled.action is not None:
                     actions.append(compiled.action)
                     verdict = compiled.action(packet, hook)
+                    is_pure &= verdict is not Verdict.DROP  # by what is in this packet, not in its flow
                 if verdict is None:
                     continue
                 if verdict is Verdict.RETURN:

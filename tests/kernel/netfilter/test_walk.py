@@ -138,6 +138,16 @@ def test_mss_is_clamped_to_the_narrowest_path(lab):
     assert segment.to_wire(out.src, out.dst) == out.payload
 
 
+def test_a_syn_whose_options_are_cut_off_is_dropped_where_its_mss_is_set(lab):
+    lab.iptables("-t mangle -A FORWARD -p tcp --syn -j TCPMSS --set-mss 1000")
+    whole = tcp(*C, *S, TCP_SYN, options=b"\x02\x04\x05\xb4")
+    assert TcpSegment.parse(lab.forward(whole).payload).mss == 1000
+    cut = Packet(whole)
+    cut.replace_payload(cut.payload[:21])
+    assert lab.forward(cut.data) is None
+    assert lab.forward(whole) is not None
+
+
 def test_log_writes_the_kernels_line(lab):
     lab.tables.execute(["-A", "FORWARD", "-j", "LOG", "--log-prefix", "seen: "])
     lab.forward(tcp(*C, *S, TCP_SYN))

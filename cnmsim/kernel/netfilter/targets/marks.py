@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.names import parse_mark, parse_number
-from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, nothing_to_say
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
 from cnmsim.kernel.packet import TCP_SYN, CtState, Packet
 
 if TYPE_CHECKING:
@@ -196,9 +196,14 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: Netfilter) -> Act
                 continue  # no way there, so no MTU to respect
         return min(widths, default=65535) - headers
 
-    def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
-        if packet.tcp_flags & TCP_SYN:
-            set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
+    def action(packet: Packet, hook: Hook) -> Verdict | None:  # noqa: ARG001 - an Action
+        if not packet.tcp_flags & TCP_SYN:
+            return None
+        message = packet.payload
+        if not 20 <= (message[12] >> 4) * 4 <= len(message):
+            return Verdict.DROP  # a header that is cut off or impossible (tcpmss_mangle_packet)
+        set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
+        return None
 
     return action
 
