@@ -10,23 +10,16 @@ from attrs import define, field
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
+from cnmsim.kernel.netfilter.nftables.effects import ICMPX, REJECTS, Limit, Log, Nat, NoTrack, Reject, SetMark
 from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto, Value
 from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
 from cnmsim.kernel.netfilter.nftables.keys import ALIASES, INDEX, KEYS, MOST_WORDS, Key
 from cnmsim.kernel.netfilter.nftables.statements import (
-    ICMPX,
-    REJECTS,
     Counter,
     Decide,
-    Limit,
-    Log,
     Match,
-    Nat,
-    NoTrack,
     Operand,
-    Reject,
     Rule,
-    SetMark,
     Statement,
     VerdictMap,
 )

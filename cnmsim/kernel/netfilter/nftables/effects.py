@@ -1,0 +1,332 @@
+"""The statements that do something to packets: limit, log, mark, notrack, reject, and the translations.
+
+Source: net/netfilter/nft_{limit,log,reject,nat,masq,redir,ct,meta}.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.extension import Extension, Setting
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.datatypes import IPV4, IPV6, MARK, Span
+from cnmsim.kernel.netfilter.nftables.elements import Elements, Value
+from cnmsim.kernel.netfilter.nftables.keys import Key
+from cnmsim.kernel.netfilter.nftables.statements import (
+    MISS,
+    Env,
+    Outcome,
+    Run,
+    Statement,
+    keys_text,
+    operand_text,
+    values_reader,
+)
+from cnmsim.kernel.netfilter.targets import TARGETS
+from cnmsim.kernel.packet import CtState, Packet
+
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}
+
+
+@frozen(eq=False)
+class Limit(Statement):
+    """Lets packets (or bytes, if `size_unit`) pass at a rate, or only those above it (`is_over`)."""
+
+    rate: int
+    unit: str
+    burst: int
+    is_over: bool = False
+    size_unit: str = ""
+    burst_unit: str = "packets"
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        amount = f"{self.rate} {self.size_unit}" if self.size_unit else str(self.rate)
+        burst = "" if self.size_unit and not self.burst else f" burst {self.burst} {self.burst_unit}"
+        return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
+
+    def compile(self, env: Env) -> Run:
+        """Make the token bucket (nft_limit_eval)."""
+        clock = env.netfilter.namespace.clock
+        period_ns = _UNITS_S[self.unit] * NS
+        rate = self.rate * _SIZES.get(self.size_unit, 1)
+        burst = self.burst * _SIZES.get(self.burst_unit, 1)
+        of_bytes = bool(self.size_unit)
+        most = period_ns // rate * burst if not of_bytes else period_ns * (rate + burst) // rate
+        tokens, filled_ns = most, clock.now_ns
+        is_over = self.is_over
+
+        def test(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+            nonlocal tokens, filled_ns
+            tokens = min(most, tokens + clock.now_ns - filled_ns)
+            filled_ns = clock.now_ns
+            cost = period_ns * len(packet.data) // rate if of_bytes else period_ns // rate
+            within = tokens >= cost
+            if within:
+                tokens -= cost
+            return None if within is not is_over else MISS
+
+        return test
+
+
+@frozen(eq=False)
+class Log(Statement):
+    """Writes a line to the kernel log."""
+
+    prefix: str = ""
+    level: str = ""
+    group: str = ""
+    flags: str = ""
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        words = ["log"]
+        words += [f'prefix "{self.prefix}"'] if self.prefix else []
+        words += [f"group {self.group}"] if self.group else []
+        words += [f"level {self.level}"] if self.level and self.level != "warn" else []
+        words += [f"flags {self.flags}"] if self.flags else []
+        return " ".join(words)
+
+    def compile(self, env: Env) -> Run:
+        """Make the line."""
+        settings = [Setting("log-prefix", (self.prefix,))] if self.prefix else []
+        log = TARGETS["LOG"].compile(Extension("LOG", tuple(settings)), 4, env.netfilter)
+
+        def run(packet: Packet, hook: Hook) -> Outcome:
+            log(packet, hook)
+            return None
+
+        return run
+
+
+@frozen(eq=False)
+class SetMark(Statement):
+    """Sets the mark of the packet or of its connection: `value`, or what `source` reads, `keep` and `extra` applied."""
+
+    target: Key
+    value: int | None = None
+    source: Key | None = None
+    keep: int = 0xFFFFFFFF
+    extra: int = 0
+
+    @property
+    def needs_conntrack(self) -> bool:  # type: ignore[override]
+        """Whether the mark of the connection has to do with it."""
+        return self.target.needs_conntrack or (self.source is not None and self.source.needs_conntrack)
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        if self.source is None:
+            return f"{self.target.text} set {MARK.write(self.value or 0)}"
+        words = [f"{self.target.text} set {self.source.text}"]
+        words += [f"& {MARK.write(self.keep)}"] if self.keep != 0xFFFFFFFF else []
+        words += [f"| {MARK.write(self.extra)}"] if self.extra else []
+        return " ".join(words)
+
+    def compile(self, env: Env) -> Run:
+        """Make the change."""
+        read = self.source.reader(env.netfilter.namespace) if self.source is not None else None
+        fixed, keep, extra = self.value or 0, self.keep, self.extra
+        of_connection = self.target.needs_conntrack
+
+        def run(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+            value: int | None = fixed
+            if read is not None:
+                value = read(packet)
+                if value is None:
+                    return MISS
+                value = value & keep | extra
+            assert value is not None
+            if not of_connection:
+                packet.mark = value
+            elif packet.connection is not None:
+                packet.connection.mark = value
+            return None
+
+        return run
+
+
+@frozen(eq=False)
+class NoTrack(Statement):
+    """Keeps conntrack off the packet."""
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        return "notrack"
+
+    def compile(self, env: Env) -> Run:
+        """Make the mark on the packet."""
+        del env
+
+        def run(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+            if packet.ct_state is None:
+                packet.ct_state = CtState.UNTRACKED
+            return None
+
+        return run
+
+
+#: `reject with icmp KIND` by family: nft's word → iptables' word.
+REJECTS = {
+    "icmp": {"net-unreachable": "icmp-net-unreachable", "host-unreachable": "icmp-host-unreachable",
+             "prot-unreachable": "icmp-proto-unreachable", "port-unreachable": "icmp-port-unreachable",
+             "net-prohibited": "icmp-net-prohibited", "host-prohibited": "icmp-host-prohibited",
+             "admin-prohibited": "icmp-admin-prohibited"},
+    "icmpv6": {"no-route": "icmp6-no-route", "admin-prohibited": "icmp6-adm-prohibited",
+               "addr-unreachable": "icmp6-addr-unreachable", "port-unreachable": "icmp6-port-unreachable",
+               "policy-fail": "icmp6-policy-fail", "reject-route": "icmp6-reject-route"},
+}  # fmt: skip
+#: What `icmpx` means in each family.
+ICMPX = {"port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable"),
+         "admin-prohibited": ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
+         "no-route": ("icmp-net-unreachable", "icmp6-no-route"),
+         "host-unreachable": ("icmp-host-unreachable", "icmp6-addr-unreachable")}  # fmt: skip
+
+
+@frozen(eq=False)
+class Reject(Statement):
+    """Drops the packet and tells its sender. `how` is `tcp reset`, `icmp KIND`, `icmpv6 KIND` or `icmpx KIND`.
+
+    `is_default`: it is what `reject` alone means there, and listed so.
+    """
+
+    how: str
+    is_default: bool = False
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        return "reject" if self.is_default else f"reject with {self.how}"
+
+    def compile(self, env: Env) -> Run:
+        """Make the answer."""
+        protocol, _, kind = self.how.partition(" ")
+        names: dict[int, str] = {}
+        if self.how == "tcp reset":
+            names = {4: "tcp-reset", 6: "tcp-reset"}
+        elif protocol == "icmpx":
+            names = {4: ICMPX[kind][0], 6: ICMPX[kind][1]}
+        else:
+            names = {4 if protocol == "icmp" else 6: REJECTS[protocol][kind]}
+        compile_ = TARGETS["REJECT"].compile
+        actions = {
+            family: compile_(Extension("REJECT", (Setting("reject-with", (name,)),)), family, env.netfilter)
+            for family, name in names.items()
+        }
+
+        def run(packet: Packet, hook: Hook) -> Outcome:
+            action = actions.get(packet.family)
+            if action is None or (self.how == "tcp reset" and packet.protocol != 6):
+                return MISS
+            return action(packet, hook)
+
+        return run
+
+
+@frozen(eq=False)
+class Nat(Statement):
+    """dnat, snat, masquerade or redirect.
+
+    `address` and `ports` are spans or, of `lookup`, what a map gives for `keys`. `family` is written only in tables of both.
+    """
+
+    kind: str
+    family: int = 0
+    names_family: bool = False
+    address: Span | None = None
+    ports: Span | None = None
+    keys: tuple[Key, ...] = ()
+    lookup: Elements | str = ""
+    flags: tuple[str, ...] = ()
+    needs_conntrack = True
+    translates = True
+
+    def set_names(self) -> Iterator[str]:
+        """Give the map it looks into."""
+        if isinstance(self.lookup, str) and self.lookup:
+            yield self.lookup
+
+    def text(self, *, counts: bool) -> str:
+        """Write it as nft lists it."""
+        del counts
+        words = [self.kind]
+        if self.names_family:
+            words.append("ip" if self.family == 4 else "ip6")
+        if self.keys:
+            words.append(f"to {keys_text(self.keys)} map {operand_text(self.lookup, self.keys[0])}")
+        elif self.address is not None or self.ports is not None:
+            words.append(f"to {self._range_text(self.address, self.ports)}")
+        return " ".join([*words, *([",".join(self.flags)] if self.flags else [])])
+
+    def _range_text(self, address: Span | None, ports: Span | None) -> str:
+        text = ""
+        if address is not None:
+            kind = IPV6 if self.family == 6 else IPV4
+            text = kind.write(address.low)
+            text += f"-{kind.write(address.high)}" if not address.is_single else ""
+            text = f"[{text}]" if self.family == 6 and ports is not None else text
+        if ports is not None:
+            text += f":{ports.low}" + (f"-{ports.high}" if not ports.is_single else "")
+        return text
+
+    def compile(self, env: Env) -> Run:
+        """Make what binds new connections."""
+        target = {"dnat": "DNAT", "snat": "SNAT", "masquerade": "MASQUERADE", "redirect": "REDIRECT"}[self.kind]
+        option = {"DNAT": "to-destination", "SNAT": "to-source"}.get(target, "to-ports")
+        kind = TARGETS[target]
+        flags = tuple(Setting({"fully-random": "random-fully"}.get(flag, flag)) for flag in self.flags)
+
+        def action_for(family: int, address: Span | None, ports: Span | None) -> Run:
+            settings: tuple[Setting, ...] = ()
+            if option == "to-ports":
+                if ports is not None:
+                    settings = (Setting(option, (types.PORT.text(ports),)),)
+            elif address is not None or ports is not None:
+                settings = (Setting(option, (_to_text(family, address, ports),)),)
+            return kind.compile(Extension(target, settings + flags), family, env.netfilter)
+
+        if not self.keys:
+            families = (self.family,) if self.family else (4, 6)
+            actions = {family: action_for(family, self.address, self.ports) for family in families}
+
+            def run(packet: Packet, hook: Hook) -> Outcome:
+                action = actions.get(packet.family)
+                return action(packet, hook) if action is not None else MISS
+
+            return run
+        read = values_reader(self.keys, env)
+        elements = env.find_set(self.lookup) if isinstance(self.lookup, str) else self.lookup
+
+        def run_by_map(packet: Packet, hook: Hook) -> Outcome:
+            values = read(packet) if packet.family == self.family else None
+            is_there, data = elements.find(values) if values is not None else (False, None)
+            if not is_there or not isinstance(data, Value):
+                return MISS
+            address = Span(data.parts[0], data.parts[0])
+            ports = Span(data.parts[1], data.parts[1]) if len(data.parts) > 1 else None
+            return action_for(packet.family, address, ports)(packet, hook)
+
+        return run_by_map
+
+
+def _to_text(family: int, address: Span | None, ports: Span | None) -> str:
+    """Write a range as iptables' DNAT and SNAT take it."""
+    size = 16 if family == 6 else 4
+    text = ""
+    if address is not None:
+        text = format_ip(address.low.to_bytes(size))
+        text += f"-{format_ip(address.high.to_bytes(size))}" if not address.is_single else ""
+        text = f"[{text}]" if family == 6 and ports is not None else text
+    if ports is not None:
+        text += f":{ports.low}" + (f"-{ports.high}" if not ports.is_single else "")
+    return text
