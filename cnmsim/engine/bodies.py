@@ -266,7 +266,7 @@ VOLUME_CREATE = Struct(
 
 
 @cache
-def _container_config(*, is_slim: bool) -> tuple[Field, ...]:
+def container_config(*, is_slim: bool) -> tuple[Field, ...]:
     """Give the fields of a container's Config."""
     return embedded(
         "Config",
@@ -301,7 +301,7 @@ def _container_config(*, is_slim: bool) -> tuple[Field, ...]:
 @cache
 def _container_create(name: str, *, is_slim: bool) -> Struct:
     others = (V("HostConfig", HOST_CONFIG), V("NetworkingConfig", _NETWORKING_CONFIG))
-    return Struct(name, (*_container_config(is_slim=is_slim), *others))
+    return Struct(name, (*container_config(is_slim=is_slim), *others))
 
 
 def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
@@ -313,7 +313,7 @@ def read_container_create(profile: Profile, body: Any) -> tuple[Any, Any, Any]:
     asked = read(_container_create(profile.body_structs.container_create, is_slim=is_slim), body)
     host_config, networking = asked.pop("HostConfig"), asked.pop("NetworkingConfig")
     given = {str(key).lower() for key in body or ()}
-    has_config = any(one.name.lower() in given for one in _container_config(is_slim=is_slim))
+    has_config = any(one.name.lower() in given for one in container_config(is_slim=is_slim))
     return asked if has_config else None, host_config, networking["EndpointsConfig"] or {}
 
 
@@ -358,6 +358,7 @@ __all__ = [
     "MOUNT",
     "ULIMIT",
     "VOLUME_CREATE",
+    "container_config",
     "read",
     "read_container_create",
     "read_exec_create",

@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from cnmsim.api.handlers import OPERATIONS
-from cnmsim.engine import bodies
+from cnmsim.engine import bodies, swarmbodies
 from cnmsim.engine.decode import Struct
-from cnmsim.engine.profile import profile
 from cnmsim.testing.snapshot import Snapshot
 
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -47,22 +46,27 @@ def names_of(struct):
     """Give the names of a table of fields and of those below it."""
     for one in struct.fields:
         yield one.name
-        if isinstance(one.read, Struct):
-            yield from names_of(one.read)
+        if isinstance(one.kind, Struct):
+            yield from names_of(one.kind)
 
 
 def deep(struct):
     """Draw an object of a table: some fields, each well-formed below or anything at all."""
     fields = {}
     for one in struct.fields:
-        inside = deep(one.read) if isinstance(one.read, Struct) else st.dictionaries(TEXTS, VALUES, max_size=2)
+        inside = deep(one.kind) if isinstance(one.kind, Struct) else st.dictionaries(TEXTS, VALUES, max_size=2)
         fields[one.name] = st.one_of(VALUES, TEXTS, st.integers(-3, 70000), st.lists(TEXTS, max_size=3), inside)
     names = st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True)
     return names.flatmap(lambda chosen: st.fixed_dictionaries({name: fields[name] for name in chosen}))
 
 
-CONFIG = bodies.container_config(profile("29.7.2"))
-TABLES = [CONFIG] + [value for value in vars(bodies).values() if isinstance(value, Struct)]
+CONFIG = Struct("container.Config", bodies.container_config(is_slim=True))
+TABLES = [CONFIG] + [
+    value
+    for module in (bodies, swarmbodies)
+    for value in vars(module).values()
+    if isinstance(value, Struct) and value.fields
+]
 BASES = st.sampled_from(
     [{"Image": "alpine", "Cmd": ["true"]}, {"Image": "alpine"}, {"Name": "net"}, {"Name": "fuzzed"},
      {"Container": "one"}, {"Container": "nosuch"}, {"Cmd": ["true"], "AttachStdout": True}, {}]
