@@ -6,20 +6,16 @@ A run is one transaction: an error takes back everything before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
-from cnmsim.kernel.netfilter.nftables import compat
-from cnmsim.kernel.netfilter.nftables import datatypes as types
-from cnmsim.kernel.netfilter.nftables.cursor import Cursor
-from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
-from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
 from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, Place, refused
-from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.lexer import Token
-from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
+from cnmsim.kernel.netfilter.nftables.listcommands import ListCommands
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, drop, refill, unclosed
+from cnmsim.kernel.netfilter.nftables.setcommands import restore
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import (
     FAMILIES,
@@ -28,24 +24,16 @@ from cnmsim.kernel.netfilter.nftables.tables import (
     Base,
     Chain,
     RuleEntry,
-    Set,
     Table,
-    nearest_name,
 )
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
-    from cnmsim.kernel.netfilter.table import Table as IptablesTable
+    pass
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-_ENOENT, _EEXIST, _EBUSY = "No such file or directory", "File exists", "Device or resource busy"
 _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTING})
 #: Rules read from blocks, by family and words: who writes a chain anew writes most of its rules again.
 _PARSED: dict[tuple[str, tuple[str, ...]], Rule] = {}
 _MOST_PARSED = 8192
-_SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
 
 
 @define
@@ -61,17 +49,8 @@ class _BlockChain:
 
 
 @define(eq=False)
-class Run:
+class Run(ListCommands):
     """One run of nft over its input."""
-
-    ruleset: NfTables
-    cursor: Cursor
-    handles: bool = False
-    _printed: list[str] = field(factory=list)
-    _undo: list[Callable[[], None]] = field(factory=list)
-    changed: bool = False
-    #: What is said to stderr though nothing failed.
-    warnings: list[str] = field(factory=list)
 
     def all(self) -> str:
         """Do every command; give what is printed. Raises `NftError`, with nothing changed."""
@@ -84,16 +63,12 @@ class Run:
                     self.cursor.unexpected()
                 self.cursor.skip_separators()
         except NftError as error:
-            for undo in reversed(self._undo):
+            for undo in reversed(self.undos):
                 undo()
             if not error.message.startswith("Could not process rule"):
                 self.ruleset.restore_handles(counts)  # nft itself found the fault, and the kernel never saw a command
             raise
-        return "".join(self._printed)
-
-    def _did(self, undo: Callable[[], None]) -> None:
-        self.changed = True
-        self._undo.append(undo)
+        return "".join(self.printed)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -150,34 +125,19 @@ class Run:
 
     # --- tables --------------------------------------------------------------------------------------------------
 
-    def _family(self) -> str:
-        # A table may be called like a family: then something else than a name follows.
-        return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
-
-    def _table(self, family: str) -> Table:
-        token = self.cursor.word()
-        found = self.ruleset.tables.get((family, token.text))
-        if found is None:
-            nearest = nearest_name(token.text, [each.name for each in self.ruleset.tables.values()])
-            if not nearest:
-                raise NoTableError(f"Could not process rule: {_ENOENT}", token.place)
-            other = next(each for each in self.ruleset.tables.values() if each.name == nearest)
-            raise NoTableError(f"{_ENOENT}; did you mean table '{nearest}' in family {other.family}?", token.place)
-        return found
-
     def _add_table(self, verb: str) -> None:
         cursor = self.cursor
         family = self._family()
         token = cursor.word()
         table = self.ruleset.tables.get((family, token.text))
         if table is not None and verb == "create":
-            raise refused(_EEXIST, token.place)
+            raise refused(EEXIST, token.place)
         if table is None:
             table = Table(family, token.text, self.ruleset.next_handle())
             tables = self.ruleset.tables
             key = (family, token.text)
             tables[key] = table
-            self._did(lambda: _drop(tables, key))
+            self._did(lambda: drop(tables, key))
         if cursor.accept("{"):
             self._table_block(table)
 
@@ -191,7 +151,7 @@ class Run:
             if cursor.accept("}"):
                 break
             if cursor.is_at_end:
-                raise _unclosed()
+                raise unclosed()
             word = cursor.take()
             if word.text == "chain":
                 chains.append(self._chain_block(cursor.word()))
@@ -224,33 +184,20 @@ class Run:
         while True:
             token = cursor.take()
             if cursor.is_at_end and token.text == "":
-                raise _unclosed()
+                raise unclosed()
             if token.kind == "symbol":
                 depth += {"{": 1, "}": -1}.get(token.text, 0)
                 if token.text == "}" and not depth:
                     return
 
-    def _words(self) -> list[str]:
-        words = [self.cursor.word().text]
-        while self.cursor.accept(","):
-            words.append(self.cursor.word().text)
-        return words
-
     # --- chains --------------------------------------------------------------------------------------------------
-
-    def _chain(self, table: Table, *, lookup: bool = False) -> Chain:
-        token = self.cursor.word()
-        found = table.chains.get(token.text)
-        if found is None:
-            raise NftError(_ENOENT, token.place) if lookup else refused(_ENOENT, token.place)
-        return found
 
     def _add_chain(self, verb: str) -> None:
         cursor = self.cursor
         table = self._table(self._family())
         name = cursor.word()
         if verb == "create" and name.text in table.chains:
-            raise refused(_EEXIST, name.place)
+            raise refused(EEXIST, name.place)
         block = self._chain_block(name) if cursor.text == "{" else _BlockChain(name)
         end = cursor.at
         chain = self._made_chain(table, block)
@@ -269,7 +216,7 @@ class Run:
             if cursor.accept("}"):
                 return block
             if cursor.is_at_end:
-                raise _unclosed()
+                raise unclosed()
             if cursor.text == "type":
                 begin = cursor.place
                 block.base = self._base()
@@ -283,9 +230,6 @@ class Run:
             else:
                 block.rules.append(cursor.at)
                 self._skip_rule()
-
-    def _skip_rule(self) -> None:
-        self.cursor.at, _ = self.cursor.statement()
 
     def _base(self) -> Base:
         cursor = self.cursor
@@ -342,7 +286,7 @@ class Run:
         order = self.ruleset.next_order() if base is not None else 0
         chain = Chain(name.text, table.next_handle(), base, policy or "accept", comment, order)
         table.chains[chain.name] = chain
-        self._did(lambda: _drop(table.chains, name.text))
+        self._did(lambda: drop(table.chains, name.text))
         return chain
 
     def _rename(self, verb: str) -> None:
@@ -353,7 +297,7 @@ class Run:
         chain = self._chain(table)
         new = cursor.word()
         if new.text in table.chains:
-            raise refused(_EEXIST, new.place)
+            raise refused(EEXIST, new.place)
         old = chain.name
         before = table.chains
         chain.name = new.text
@@ -366,9 +310,6 @@ class Run:
         self._did(undo)
 
     # --- rules ---------------------------------------------------------------------------------------------------
-
-    def _parser(self, table: Table) -> RuleParser:
-        return RuleParser(self.cursor, table.family, table, self.ruleset.namespace)
 
     def _add_rule(self, verb: str) -> None:
         cursor = self.cursor
@@ -383,7 +324,7 @@ class Run:
         rule = parser.rule()
         chain = table.chains.get(chain_token.text)
         if chain is None:
-            raise refused(_ENOENT, chain_token.place)
+            raise refused(ENOENT, chain_token.place)
         whole = begin.to(cursor.place if cursor.text in {"", "\n"} else cursor.last_place)
         at = 0 if verb == "insert" else len(chain.rules)
         if where is not None:
@@ -391,7 +332,7 @@ class Run:
             found = number if word == "index" else chain.find(number)
             if found is None or found >= len(chain.rules):
                 table.next_handle()
-                raise refused(_ENOENT, whole)
+                raise refused(ENOENT, whole)
             at = found if verb == "insert" else found + 1
         self._put(table, chain, rule, at, whole, parser.jumps)
 
@@ -438,18 +379,6 @@ class Run:
         if rule.translates and chain.base is not None and not _may_translate(chain.base, rule):
             raise refused("Operation not supported", place)
 
-    def _check_loops(self, table: Table, rule: Rule | None, place: Place) -> None:
-        leads = rule is None or any(each for part in rule.statements for each in (*part.chains(), *part.set_names()))
-        if leads and table.has_loop():
-            raise refused("Too many links", place)
-
-    def _check_jump(self, table: Table, name: str, place: Place) -> None:
-        target = table.chains.get(name)
-        if target is None:
-            raise refused(_ENOENT, place)
-        if target.base is not None:
-            raise refused("Operation not supported", place)
-
     def _handle_of(self, chain: Chain, begin: Place) -> int:
         cursor = self.cursor
         del begin
@@ -458,7 +387,7 @@ class Run:
         place = cursor.place
         at = chain.find(cursor.number())
         if at is None:
-            raise refused(_ENOENT, place)
+            raise refused(ENOENT, place)
         return at
 
     def _replace(self, verb: str) -> None:
@@ -479,177 +408,6 @@ class Run:
         entry = chain.rules.pop(at)
         self._did(lambda: chain.rules.insert(at, entry))
 
-    # --- sets ----------------------------------------------------------------------------------------------------
-
-    def _add_set(self, verb: str) -> None:
-        self._set(self._table(self._family()), verb, is_map=False)
-
-    def _add_map(self, verb: str) -> None:
-        self._set(self._table(self._family()), verb, is_map=True)
-
-    def _set(self, table: Table, verb: str, *, is_map: bool) -> None:
-        cursor = self.cursor
-        name = cursor.word()
-        if verb == "create" and name.text in table.sets:
-            raise refused(_EEXIST, name.place)
-        cursor.expect("{")
-        made = Set(name.text, 0, "", Elements(()))
-        pending: int | None = None
-        while True:
-            cursor.skip_separators()
-            if cursor.accept("}"):
-                break
-            word = cursor.word()
-            if word.text in {"type", "typeof"}:
-                self._set_type(table, made, is_map=is_map, of=word.text)
-            elif word.text == "elements":
-                cursor.expect("=")
-                pending = cursor.at
-                self._skip_braces()
-            else:
-                self._set_property(made, word)
-        end = cursor.at
-        if not made.key_text:
-            raise NftError("set definition does not specify key", name.place)
-        existing = table.sets.get(name.text)
-        if existing is not None:
-            if existing.key_text != made.key_text or existing.is_map != made.is_map:
-                raise refused(_EEXIST, name.place)
-            made = existing
-        else:
-            made.handle = table.next_handle()
-            table.sets[name.text] = made
-            self._did(lambda: _drop(table.sets, name.text))
-        if pending is not None:
-            cursor.at = pending
-            self._elements_into(table, made, "add")
-        cursor.at = end
-
-    def _skip_braces(self) -> None:
-        cursor = self.cursor
-        depth = 0
-        while True:
-            token = cursor.take()
-            if token.kind == "symbol":
-                depth += {"{": 1, "}": -1}.get(token.text, 0)
-            if not depth:
-                return
-            if cursor.is_at_end:
-                raise _unclosed()
-
-    def _set_type(self, table: Table, made: Set, *, is_map: bool, of: str) -> None:
-        cursor = self.cursor
-        kinds, text = self._type_list(table, of)
-        made.key_text = f"{of} {text}"
-        made.elements = Elements(kinds)
-        if not is_map:
-            return
-        cursor.expect(":")
-        if cursor.accept("verdict"):
-            made.values, made.value_text = (), "verdict"
-        else:
-            made.values, made.value_text = self._type_list(table, of)
-
-    def _type_list(self, table: Table, of: str) -> tuple[tuple[Datatype, ...], str]:
-        cursor = self.cursor
-        kinds: list[Datatype] = []
-        texts: list[str] = []
-        while True:
-            if of == "typeof":
-                key: Key | None = self._parser(table).key()
-                if key is None:
-                    cursor.unexpected()
-                kinds.append(key.type)
-                texts.append(key.text)
-            else:
-                token = cursor.word()
-                kind = types.BY_NAME.get(token.text)
-                if kind is None:
-                    raise NftError(f"unknown datatype {token.text}", token.place)
-                kinds.append(kind)
-                texts.append(token.text)
-            if not cursor.accept("."):
-                return tuple(kinds), " . ".join(texts)
-
-    def _set_property(self, made: Set, word: Token) -> None:
-        cursor = self.cursor
-        if word.text == "flags":
-            given = self._words()
-            made.flags = tuple(flag for flag in _SET_FLAGS if flag in given)
-        elif word.text in {"timeout", "gc-interval"}:
-            setattr(made, word.text.replace("-", "_"), cursor.word().text)
-        elif word.text == "size":
-            made.size = cursor.number()
-        elif word.text == "auto-merge":
-            made.auto_merge = True
-        elif word.text == "policy":
-            made.policy = cursor.word().text
-        elif word.text == "comment":
-            made.comment = cursor.word().text
-        else:
-            raise NftError("syntax error, unexpected string", word.place)
-
-    def _find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
-        token = self.cursor.word()
-        found = table.sets.get(token.text)
-        if found is None or (kind == "map" and not found.is_map):
-            raise NftError(_ENOENT, token.place) if lookup else refused(_ENOENT, token.place)
-        return found
-
-    def _add_elements(self, verb: str) -> None:
-        table = self._table(self._family())
-        found = self._find_set(table, lookup=True)
-        self._elements_into(table, found, verb)
-
-    def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Place]]:
-        cursor = self.cursor
-        parser = self._parser(table)
-        cursor.expect("{")
-        listed: list[tuple[ElementKey, Data, Place]] = []
-        while True:
-            cursor.skip_newlines()
-            if cursor.accept("}"):
-                return listed
-            begin = cursor.place
-            key = parser.element_key(found.elements.types)
-            place = begin.to(cursor.last_place)
-            data: Data = None
-            if found.values is not None and (with_data or cursor.text == ":"):
-                cursor.expect(":")
-                data = parser.data(found.values)
-            if cursor.text == "comment":
-                cursor.take()
-                cursor.word()
-            listed.append((key, data, place))
-            cursor.skip_newlines()
-            if not cursor.accept(","):
-                cursor.expect("}")
-                return listed
-
-    def _elements_into(self, table: Table, found: Set, verb: str) -> None:
-        elements = found.elements
-        before = elements.copy()
-        cursor_place = self.cursor.place
-        listed = self._element_list(table, found, with_data=True)
-        self._did(lambda: _restore(elements, before))
-        for key, data, place in listed:
-            if not found.is_interval and any(not span.is_single for span in key):
-                what = "prefix" if "/" in found.elements.key_text(key) else "range"
-                raise NftError(
-                    f"You must add 'flags interval' to your set declaration if you want to add {what} elements", place
-                )
-            if isinstance(data, Goto):
-                self._check_jump(table, data.chain, place)
-            if key in elements and (verb == "create" or elements.get(key) != data):
-                raise refused(_EEXIST, place)
-            if found.is_interval and not found.auto_merge and key and elements.overlapping(key):
-                raise NftError("interval overlaps with an existing one", place)
-            elements.add(key, data)
-        if found.auto_merge:
-            elements.merge_overlaps()
-        if found.values == ():
-            self._check_loops(table, None, listed[0][2] if listed else cursor_place)
-
     # --- taking away ---------------------------------------------------------------------------------------------
 
     def _delete(self, verb: str) -> None:
@@ -664,7 +422,7 @@ class Run:
         try:
             deleters[kind]()
         except NftError as error:
-            is_missing = _ENOENT in error.message and (kind == "table" or not isinstance(error, NoTableError))
+            is_missing = ENOENT in error.message and (kind == "table" or not isinstance(error, NoTableError))
             if verb != "destroy" or not is_missing:
                 raise
             self._skip_rule()
@@ -678,45 +436,23 @@ class Run:
         tables = self.ruleset.tables
         before = dict(tables)
         del tables[table.family, table.name]
-        self._did(lambda: _refill(tables, before))
+        self._did(lambda: refill(tables, before))
 
     def _delete_chain(self) -> None:
         table = self._table(self._family())
         place = self.cursor.place
         chain = self._chain(table)
         if table.references(chain.name):
-            raise refused(_EBUSY, place)
+            raise refused(EBUSY, place)
         before = dict(table.chains)
         del table.chains[chain.name]
-        self._did(lambda: _refill(table.chains, before))
+        self._did(lambda: refill(table.chains, before))
 
     def _delete_rule(self) -> None:
         begin = self.cursor.last_place
         table = self._table(self._family())
         chain = self._chain(table)
         self._take_rule(chain, self._handle_of(chain, begin))
-
-    def _delete_set(self) -> None:
-        table = self._table(self._family())
-        place = self.cursor.place
-        found = self._find_set(table)
-        if table.uses(found.name):
-            raise refused(_EBUSY, place)
-        before = dict(table.sets)
-        del table.sets[found.name]
-        self._did(lambda: _refill(table.sets, before))
-
-    def _delete_elements(self) -> None:
-        table = self._table(self._family())
-        found = self._find_set(table, lookup=True)
-        elements = found.elements
-        before = elements.copy()
-        listed = self._element_list(table, found, with_data=False)
-        self._did(lambda: _restore(elements, before))
-        for key, _, place in listed:
-            if key not in elements:
-                raise refused(_ENOENT, place)
-            elements.remove(key)
 
     def _flush(self, verb: str) -> None:
         del verb
@@ -728,7 +464,7 @@ class Run:
             before = dict(tables)
             for key in [key for key in tables if family in {"", key[0]}]:
                 del tables[key]
-            self._did(lambda: _refill(tables, before))
+            self._did(lambda: refill(tables, before))
             for number, name in ((4, "ip"), (6, "ip6")):
                 if family in {"", name}:
                     self._did(self.ruleset.drop_iptables(number))
@@ -741,7 +477,7 @@ class Run:
             elements = self._find_set(self._table(self._family())).elements
             copy = elements.copy()
             elements.clear()
-            self._did(lambda: _restore(elements, copy))
+            self._did(lambda: restore(elements, copy))
         else:
             raise NftError("syntax error, unexpected string", kind.place)
 
@@ -754,102 +490,6 @@ class Run:
 
         self._did(undo)
 
-    def _iptables_table(self) -> IptablesTable | None:
-        """Take the name of a table of iptables, if one comes."""
-        cursor = self.cursor
-        family = cursor.text if cursor.text in FAMILIES else "ip"
-        name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
-        for table in self.ruleset.iptables_tables():
-            if (family, name) == (compat.family_name(table), table.name):
-                self._family()
-                cursor.word()
-                return table
-        return None
-
-    # --- listing -------------------------------------------------------------------------------------------------
-
-    def _list(self, verb: str) -> None:
-        cursor = self.cursor
-        if verb == "reset" or cursor.ends_statement():
-            cursor.unexpected()
-        kind = cursor.word()
-        wanted = self.cursor.text if self.cursor.text in FAMILIES and kind.text[-1] in {"s", "t"} else ""
-        plural = {"ruleset", "tables", "chains", "sets", "maps", "counters"}
-        if kind.text in plural:
-            if wanted and kind.text != "set":
-                cursor.take()
-            if kind.text in {"sets", "maps", "chains"} and cursor.text == "table":
-                cursor.take()
-                tables = [self._table(self._family())]
-            else:
-                tables = [each for each in self.ruleset.tables.values() if wanted in {"", each.family}]
-                self._list_iptables(kind.text, wanted)
-            self._printed += [self._listed(each, kind.text) for each in tables]
-            return
-        if kind.text not in {"table", "chain", "set", "map"}:
-            raise NftError("syntax error, unexpected string", kind.place)
-        theirs = self._iptables_table()
-        if theirs is not None:
-            self._list_part_of(theirs, kind.text)
-            return
-        table = self._table_to_list()
-        if kind.text == "table":
-            self._printed.append(table.text(handles=self.handles))
-        elif kind.text == "chain":
-            self._printed.append(table.part(self._chain(table, lookup=True), handles=self.handles))
-        else:
-            found = self._find_set(table, kind=kind.text, lookup=True)
-            self._printed.append(table.part(found, handles=self.handles))
-
-    def _list_iptables(self, kind: str, wanted: str) -> None:
-        for table in self.ruleset.iptables_tables():
-            family = compat.family_name(table)
-            if wanted in {"", family}:
-                if kind == "ruleset":
-                    self._list_part_of(table, "table")
-                elif kind == "tables":
-                    self._printed.append(f"table {family} {table.name}\n")
-
-    def _list_part_of(self, table: IptablesTable, kind: str) -> None:
-        self.warnings.append(compat.warning(table))
-        if kind == "table":
-            self._printed.append(compat.table_text(table))
-            return
-        token = self.cursor.word()
-        chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
-        if chain is None or kind != "chain":
-            raise NftError(_ENOENT, token.place)
-        lines = [
-            f"table {compat.family_name(table)} {table.name} {{",
-            *compat.chain_lines(table, chain),
-            "}",
-        ]
-        self._printed.append("".join(f"{line}\n" for line in lines))
-
-    def _table_to_list(self) -> Table:
-        family = self._family()
-        token = self.cursor.word()
-        found = self.ruleset.tables.get((family, token.text))
-        if found is None:
-            raise NftError(_ENOENT, token.place)
-        return found
-
-    def _listed(self, table: Table, kind: str) -> str:
-        if kind == "ruleset":
-            return table.text(handles=self.handles)
-        if kind == "tables":
-            return f"table {table.family} {table.name}\n"
-        if kind == "chains":
-            heads = [Chain(c.name, c.handle, c.base, c.policy, c.comment) for c in table.chains.values()]
-            return table.part(*heads, handles=self.handles)
-        if kind == "counters":
-            return table.part()
-        return table.part(*(s for s in table.sets.values() if s.is_map is (kind == "maps")), handles=self.handles)
-
-
-def _unclosed() -> NftError:
-    return NftError("syntax error, unexpected end of file", Place(1, 0, 1))
-
 
 def _may_translate(base: Base, rule: Rule) -> bool:
     """Tell whether the kernel takes a rule's translations in a base chain (nft_nat_validate and its like)."""
@@ -861,18 +501,3 @@ def _may_translate(base: Base, rule: Rule) -> bool:
         "snat": {Hook.POSTROUTING, Hook.INPUT}, "masquerade": {Hook.POSTROUTING},
     }  # fmt: skip
     return all(base.hook in places[kind] for kind in kinds)
-
-
-def _restore(elements: Elements, before: Elements) -> None:
-    elements.clear()
-    for key, data in before:
-        elements.add(key, data)
-
-
-def _drop(mapping: dict[K, V], key: K) -> None:
-    mapping.pop(key, None)
-
-
-def _refill(mapping: dict[K, V], before: dict[K, V]) -> None:
-    mapping.clear()
-    mapping.update(before)

@@ -1,0 +1,212 @@
+"""The commands on sets and maps, and on their elements."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
+from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
+from cnmsim.kernel.netfilter.nftables.keys import Key
+from cnmsim.kernel.netfilter.nftables.lexer import Token
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, refill, unclosed
+from cnmsim.kernel.netfilter.nftables.tables import Set, Table
+
+_SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
+
+
+@define(eq=False)
+class SetCommands(Session):
+    """What a run does to sets and maps."""
+
+    def _add_set(self, verb: str) -> None:
+        self._set(self._table(self._family()), verb, is_map=False)
+
+    def _add_map(self, verb: str) -> None:
+        self._set(self._table(self._family()), verb, is_map=True)
+
+    def _set(self, table: Table, verb: str, *, is_map: bool) -> None:
+        cursor = self.cursor
+        name = cursor.word()
+        if verb == "create" and name.text in table.sets:
+            raise refused(EEXIST, name.place)
+        cursor.expect("{")
+        made = Set(name.text, 0, "", Elements(()))
+        pending: int | None = None
+        while True:
+            cursor.skip_separators()
+            if cursor.accept("}"):
+                break
+            word = cursor.word()
+            if word.text in {"type", "typeof"}:
+                self._set_type(table, made, is_map=is_map, of=word.text)
+            elif word.text == "elements":
+                cursor.expect("=")
+                pending = cursor.at
+                self._skip_braces()
+            else:
+                self._set_property(made, word)
+        end = cursor.at
+        if not made.key_text:
+            raise NftError("set definition does not specify key", name.place)
+        existing = table.sets.get(name.text)
+        if existing is not None:
+            if existing.key_text != made.key_text or existing.is_map != made.is_map:
+                raise refused(EEXIST, name.place)
+            made = existing
+        else:
+            made.handle = table.next_handle()
+            table.sets[name.text] = made
+            self._did(lambda: drop(table.sets, name.text))
+        if pending is not None:
+            cursor.at = pending
+            self._elements_into(table, made, "add")
+        cursor.at = end
+
+    def _skip_braces(self) -> None:
+        cursor = self.cursor
+        depth = 0
+        while True:
+            token = cursor.take()
+            if token.kind == "symbol":
+                depth += {"{": 1, "}": -1}.get(token.text, 0)
+            if not depth:
+                return
+            if cursor.is_at_end:
+                raise unclosed()
+
+    def _set_type(self, table: Table, made: Set, *, is_map: bool, of: str) -> None:
+        cursor = self.cursor
+        kinds, text = self._type_list(table, of)
+        made.key_text = f"{of} {text}"
+        made.elements = Elements(kinds)
+        if not is_map:
+            return
+        cursor.expect(":")
+        if cursor.accept("verdict"):
+            made.values, made.value_text = (), "verdict"
+        else:
+            made.values, made.value_text = self._type_list(table, of)
+
+    def _type_list(self, table: Table, of: str) -> tuple[tuple[Datatype, ...], str]:
+        cursor = self.cursor
+        kinds: list[Datatype] = []
+        texts: list[str] = []
+        while True:
+            if of == "typeof":
+                key: Key | None = self._parser(table).key()
+                if key is None:
+                    cursor.unexpected()
+                kinds.append(key.type)
+                texts.append(key.text)
+            else:
+                token = cursor.word()
+                kind = types.BY_NAME.get(token.text)
+                if kind is None:
+                    raise NftError(f"unknown datatype {token.text}", token.place)
+                kinds.append(kind)
+                texts.append(token.text)
+            if not cursor.accept("."):
+                return tuple(kinds), " . ".join(texts)
+
+    def _set_property(self, made: Set, word: Token) -> None:
+        cursor = self.cursor
+        if word.text == "flags":
+            given = self._words()
+            made.flags = tuple(flag for flag in _SET_FLAGS if flag in given)
+        elif word.text in {"timeout", "gc-interval"}:
+            setattr(made, word.text.replace("-", "_"), cursor.word().text)
+        elif word.text == "size":
+            made.size = cursor.number()
+        elif word.text == "auto-merge":
+            made.auto_merge = True
+        elif word.text == "policy":
+            made.policy = cursor.word().text
+        elif word.text == "comment":
+            made.comment = cursor.word().text
+        else:
+            raise NftError("syntax error, unexpected string", word.place)
+
+    def _add_elements(self, verb: str) -> None:
+        table = self._table(self._family())
+        found = self._find_set(table, lookup=True)
+        self._elements_into(table, found, verb)
+
+    def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Place]]:
+        cursor = self.cursor
+        parser = self._parser(table)
+        cursor.expect("{")
+        listed: list[tuple[ElementKey, Data, Place]] = []
+        while True:
+            cursor.skip_newlines()
+            if cursor.accept("}"):
+                return listed
+            begin = cursor.place
+            key = parser.element_key(found.elements.types)
+            place = begin.to(cursor.last_place)
+            data: Data = None
+            if found.values is not None and (with_data or cursor.text == ":"):
+                cursor.expect(":")
+                data = parser.data(found.values)
+            if cursor.text == "comment":
+                cursor.take()
+                cursor.word()
+            listed.append((key, data, place))
+            cursor.skip_newlines()
+            if not cursor.accept(","):
+                cursor.expect("}")
+                return listed
+
+    def _elements_into(self, table: Table, found: Set, verb: str) -> None:
+        elements = found.elements
+        before = elements.copy()
+        cursor_place = self.cursor.place
+        listed = self._element_list(table, found, with_data=True)
+        self._did(lambda: restore(elements, before))
+        for key, data, place in listed:
+            if not found.is_interval and any(not span.is_single for span in key):
+                what = "prefix" if "/" in found.elements.key_text(key) else "range"
+                raise NftError(
+                    f"You must add 'flags interval' to your set declaration if you want to add {what} elements", place
+                )
+            if isinstance(data, Goto):
+                self._check_jump(table, data.chain, place)
+            if key in elements and (verb == "create" or elements.get(key) != data):
+                raise refused(EEXIST, place)
+            if found.is_interval and not found.auto_merge and key and elements.overlapping(key):
+                raise NftError("interval overlaps with an existing one", place)
+            elements.add(key, data)
+        if found.auto_merge:
+            elements.merge_overlaps()
+        if found.values == ():
+            self._check_loops(table, None, listed[0][2] if listed else cursor_place)
+
+    def _delete_set(self) -> None:
+        table = self._table(self._family())
+        place = self.cursor.place
+        found = self._find_set(table)
+        if table.uses(found.name):
+            raise refused(EBUSY, place)
+        before = dict(table.sets)
+        del table.sets[found.name]
+        self._did(lambda: refill(table.sets, before))
+
+    def _delete_elements(self) -> None:
+        table = self._table(self._family())
+        found = self._find_set(table, lookup=True)
+        elements = found.elements
+        before = elements.copy()
+        listed = self._element_list(table, found, with_data=False)
+        self._did(lambda: restore(elements, before))
+        for key, _, place in listed:
+            if key not in elements:
+                raise refused(ENOENT, place)
+            elements.remove(key)
+
+
+def restore(elements: Elements, before: Elements) -> None:
+    """Give a set the elements it had."""
+    elements.clear()
+    for key, data in before:
+        elements.add(key, data)
