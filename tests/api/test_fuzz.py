@@ -56,16 +56,15 @@ def deep(struct):
     for one in struct.fields:
         inside = deep(one.kind) if isinstance(one.kind, Struct) else st.dictionaries(TEXTS, VALUES, max_size=2)
         fields[one.name] = st.one_of(VALUES, TEXTS, st.integers(-3, 70000), st.lists(TEXTS, max_size=3), inside)
+    if not fields:
+        return st.just({})
     names = st.lists(st.sampled_from(sorted(fields)), max_size=3, unique=True)
     return names.flatmap(lambda chosen: st.fixed_dictionaries({name: fields[name] for name in chosen}))
 
 
 CONFIG = Struct("container.Config", bodies.container_config(is_slim=True))
 TABLES = [CONFIG] + [
-    value
-    for module in (bodies, swarmbodies)
-    for value in vars(module).values()
-    if isinstance(value, Struct) and value.fields
+    value for module in (bodies, swarmbodies) for value in vars(module).values() if isinstance(value, Struct)
 ]
 BASES = st.sampled_from(
     [{"Image": "alpine", "Cmd": ["true"]}, {"Image": "alpine"}, {"Name": "net"}, {"Name": "fuzzed"},
