@@ -8,8 +8,9 @@ from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
 from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
 from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
-from cnmsim.kernel.netfilter.nftables.keys import Key
+from cnmsim.kernel.netfilter.nftables.keyparser import KeyParser
 from cnmsim.kernel.netfilter.nftables.lexer import Token
+from cnmsim.kernel.netfilter.nftables.operandparser import OperandParser
 from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, refill, unclosed
 from cnmsim.kernel.netfilter.nftables.tables import Set, Table
 
@@ -95,7 +96,7 @@ class SetCommands(Session):
         texts: list[str] = []
         while True:
             if of == "typeof":
-                key: Key | None = self._parser(table).key()
+                key = KeyParser(cursor, table.family).key()
                 if key is None:
                     cursor.unexpected()
                 kinds.append(key.type)
@@ -135,7 +136,7 @@ class SetCommands(Session):
 
     def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Place]]:
         cursor = self.cursor
-        parser = self._parser(table)
+        parser = OperandParser(cursor, table, self.ruleset.namespace)
         cursor.expect("{")
         listed: list[tuple[ElementKey, Data, Place]] = []
         while True:

@@ -32,7 +32,8 @@ MISS = Miss.MISS
 #: What a statement makes of a packet: `None` goes on in the rule, `Miss` in the next rule.
 Outcome: TypeAlias = Verdict | Goto | Miss | None
 Run: TypeAlias = Callable[[Packet, Hook], Outcome]
-_VERDICTS: dict[str, Verdict | Miss] = {
+#: What the verdicts that are one word do.
+VERDICTS: dict[str, Verdict | Miss] = {
     "accept": Verdict.ACCEPT, "drop": Verdict.DROP, "return": Verdict.RETURN, "continue": MISS,
 }  # fmt: skip
 
@@ -220,7 +221,7 @@ def verdict_of(data: Data) -> Verdict | Goto | Miss:
     if isinstance(data, Goto):
         return data
     assert isinstance(data, str)
-    return _VERDICTS[data]
+    return VERDICTS[data]
 
 
 @frozen(eq=False)

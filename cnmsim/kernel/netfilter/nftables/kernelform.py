@@ -1,0 +1,69 @@
+"""The form in which the kernel gives a rule back: what other statements imply left out, neighbours in header order.
+
+Source: nftables src/payload.c (payload_dependency_kill).
+"""
+
+from __future__ import annotations
+
+from cnmsim.kernel.netfilter.nftables.datatypes import Span
+from cnmsim.kernel.netfilter.nftables.keys import Key
+from cnmsim.kernel.netfilter.nftables.statements import Match, Statement, VerdictMap
+
+
+def settled(statements: list[Statement], family: str) -> list[Statement]:
+    """Bring statements into the form the kernel gives back: what others imply left out, neighbours in header order."""
+    return _in_header_order(_without_implied(statements, family))
+
+
+def _without_implied(statements: list[Statement], family: str) -> list[Statement]:
+    """Leave out protocol comparisons that a later field of that protocol makes anyway (payload_dependency_kill)."""
+    kept: list[Statement] = []
+    pending: int | None = None
+    for statement in statements:
+        if isinstance(statement, Match) and statement.is_equality and _tells_protocol(statement, family):
+            pending = len(kept)
+            kept.append(statement)
+            continue
+        key = _first_key(statement)
+        if pending is not None and key is not None:
+            told = kept[pending]
+            assert isinstance(told, Match)
+            if _implies(key, told):
+                del kept[pending]
+                pending = None
+            elif not key.is_payload:
+                pending = None
+        elif key is None:
+            pending = None
+        kept.append(statement)
+    return kept
+
+
+def _first_key(statement: Statement) -> Key | None:
+    return statement.keys[0] if isinstance(statement, (Match, VerdictMap)) else None
+
+
+def _tells_protocol(match: Match, family: str) -> bool:
+    implied = {"meta l4proto", "meta nfproto", *({"ip protocol"} if family == "ip" else ())}
+    return match.keys[0].text in implied
+
+
+def _implies(key: Key, told: Match) -> bool:
+    assert isinstance(told.operand, Span)
+    if told.keys[0].text == "meta nfproto":
+        return key.is_payload and key.family == (4 if told.operand.low == 2 else 6)
+    return bool(key.protocol) and key.protocol == told.operand.low
+
+
+def _in_header_order(statements: list[Statement]) -> list[Statement]:
+    """Put comparisons of neighbouring fields of one header, which nft makes one, in the header's order."""
+    found = list(statements)
+    for at in range(len(found) - 1):
+        one, two = found[at], found[at + 1]
+        if not (isinstance(one, Match) and isinstance(two, Match) and one.is_equality and two.is_equality):
+            continue
+        first, second = one.keys[0], two.keys[0]
+        is_one_header = first.is_payload and second.is_payload and first.header == second.header
+        if is_one_header and first.place - second.place == second.type.bits // 8:
+            found[at], found[at + 1] = two, one
+    return found

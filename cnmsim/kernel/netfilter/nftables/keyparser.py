@@ -1,0 +1,95 @@
+"""The keys of nft's rules, and what keys and comparisons tell of the packet (proto.c, evaluate.c)."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.datatypes import Span
+from cnmsim.kernel.netfilter.nftables.elements import Elements
+from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MOST_WORDS, Key
+from cnmsim.kernel.netfilter.nftables.statements import Operand
+
+
+@define(eq=False)
+class KeyParser:
+    """Reads the keys of one rule in a table of a family ("ip", "ip6" or "inet").
+
+    `network` (4 or 6) and `protocol` (-1: one of several) are what the rule has told of the packet so far, 0 if nothing.
+    """
+
+    cursor: Cursor
+    family: str
+    network: int = 0
+    protocol: int = 0
+
+    def key(self) -> Key | None:
+        """Take a key if one comes: the longest that fits."""
+        cursor = self.cursor
+        for count in range(MOST_WORDS, 0, -1):
+            words = [cursor.text] + [cursor.peek(ahead) for ahead in range(1, count)]
+            text = " ".join(words)
+            text = ALIASES.get(text, text)
+            if text.startswith("ct ") and text not in KEYS:
+                # `ct original saddr` leaves out the family that the table tells.
+                parts = text.split()
+                if len(parts) == 3 and parts[2] in {"saddr", "daddr"} and self.network:
+                    text = f"ct {parts[1]} {'ip' if self.network == 4 else 'ip6'} {parts[2]}"
+            key = KEYS.get(text)
+            if key is not None:
+                begin = cursor.place
+                for _ in words:
+                    cursor.take()
+                self._check(key, begin.to(cursor.last_place))
+                return key
+        return None
+
+    def _check(self, key: Key, place: Place) -> None:
+        if key.text == "meta nfproto" and self.family != "inet":
+            raise NftError("meta nfproto is only useful in the inet family", place)
+        if key.family and self.network and key.family != self.network:
+            names = {4: "ip", 6: "ip6"}
+            raise NftError(
+                f"conflicting network layer protocols specified: {names[self.network]} vs. {names[key.family]}",
+                place,
+            )
+        if key.protocol and self.protocol and key.protocol != self.protocol:
+            names = {number: types.PROTOCOL.write(number) for number in (key.protocol, self.protocol)}
+            raise NftError(
+                "conflicting transport layer protocols specified: "
+                f"{names[self.protocol]} vs. {names[key.protocol]}", place,
+            )  # fmt: skip
+
+    def _know(self, key: Key) -> None:
+        """Take note of what a comparison tells of the packet by being there."""
+        if key.protocol:
+            self.protocol = key.protocol
+        if key.family and key.is_payload:
+            self.network = key.family
+
+    def concatenation(self, first: Key) -> tuple[Key, ...]:
+        """Take what is joined to a key by dots. Raises `NftError`."""
+        keys = [first]
+        while self.cursor.accept("."):
+            key = self.key()
+            if key is None:
+                self.cursor.unexpected()
+            keys.append(key)
+        for key in keys:
+            self._know(key)
+        return tuple(keys)
+
+    def learn(self, key: Key, operator: str, operand: Operand) -> None:
+        """Take note of what a comparison tells of the packet by its value."""
+        if operator or not isinstance(operand, Span) or not operand.is_single:
+            if key.text == "meta l4proto" and isinstance(operand, Elements):
+                self.protocol = self.protocol or -1
+            return
+        if key.text in {"meta l4proto", "ip protocol", "ip6 nexthdr"}:
+            self.protocol = operand.low
+        elif key.text == "meta nfproto":
+            self.network = 4 if operand.low == 2 else 6
+        elif key.text == "meta protocol":
+            self.network = {0x0800: 4, 0x86DD: 6}.get(operand.low, self.network)

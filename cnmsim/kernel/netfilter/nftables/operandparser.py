@@ -1,0 +1,179 @@
+"""What nft's rules compare with and look up in: values, sets, maps, and their elements (parser_bison.y, evaluate.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import define, field
+
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto, Value
+from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key
+from cnmsim.kernel.netfilter.nftables.statements import VERDICTS, Operand
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+
+class Sets(Protocol):
+    """The sets of a table, as far as rules need them."""
+
+    def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
+        """Give the types of a set's fields and, of a map, of what it gives; `None` if there is no such set."""
+
+    def hint(self, name: str) -> str:
+        """Say which set may have been meant."""
+
+
+@define(eq=False)
+class OperandParser:
+    """Reads operands. The table's sets and the namespace's devices are what names may mean."""
+
+    cursor: Cursor
+    sets: Sets
+    namespace: NetworkNamespace
+    #: The chains that verdicts name, and where.
+    jumps: dict[str, Place] = field(factory=dict)
+    #: Where the keys stand that are compared.
+    keys_place: Place | None = field(default=None, init=False)
+    #: How many elements the last operand that is a set was given as.
+    given_elements: int = field(default=0, init=False)
+
+    def bits(self, key: Key) -> int:
+        """Read a mask: a number, or names with commas or bars between, perhaps in parentheses."""
+        cursor = self.cursor
+        in_parentheses = cursor.accept("(")
+        value = 0
+        while True:
+            token = cursor.word()
+            value |= key.type.read(token.text, token.place).low
+            if not cursor.accept("|", ",", "or"):
+                break
+        if in_parentheses:
+            cursor.expect(")")
+        return value
+
+    def device(self, place: Place) -> tuple[Span, tuple[tuple[int, str], ...]]:
+        """Read the name of a device: its number, and the name it has now. Raises `NftError`."""
+        name = self.cursor.word().text
+        device = self.namespace.devices.get(name)
+        if device is None:
+            raise NftError("Interface does not exist", place)
+        return Span(device.index, device.index), ((device.index, name),)
+
+    def operand(self, keys: tuple[Key, ...]) -> Operand:
+        """Read what keys are compared with. Raises `NftError`."""
+        cursor = self.cursor
+        kinds = tuple(key.type for key in keys)
+        if cursor.text.startswith("@"):
+            return self._set_name(kinds, is_map=False)
+        if cursor.text == "{":
+            elements = Elements(kinds)
+            self.given_elements = self._elements(elements, None)
+            elements.merge_overlaps()
+            return elements
+        if len(kinds) > 1:
+            elements = Elements(kinds)
+            elements.add(self.element_key(kinds))
+            self.given_elements = 2
+            return elements
+        return self._span(kinds[0])
+
+    def _span(self, kind: Datatype) -> Span:
+        cursor = self.cursor
+        token = cursor.word()
+        span = kind.read(token.text, token.place)
+        if not kind.is_flags:
+            return span
+        value = span.low
+        while cursor.text in {",", "|"}:
+            cursor.take()
+            token = cursor.word()
+            value |= kind.read(token.text, token.place).low
+        return Span(value, value)
+
+    def _set_name(self, kinds: tuple[Datatype, ...], *, is_map: bool) -> str:
+        token = self.cursor.take()
+        name = token.text[1:]
+        found = self.sets.types_of(name)
+        if found is None:
+            raise NftError(f"No such file or directory{self.sets.hint(name)}", token.place)
+        if (found[1] is not None) is not is_map:
+            raise NftError("Expression is not a map" if is_map else "Expression is not a set", token.place)
+        if [kind.bits for kind in found[0]] != [kind.bits for kind in kinds]:
+            wanted, given = (" . ".join(kind.title or kind.name for kind in each) for each in (kinds, found[0]))
+            raise NftError(
+                f"datatype mismatch, expected {wanted}, expression has type {given}", token.place, self.keys_place
+            )
+        return name
+
+    def map_operand(self, keys: tuple[Key, ...], values: tuple[Datatype, ...]) -> Elements | str:
+        """Read a map, or its name: from keys to verdicts (`values` are ()), or to values of these types. Raises `NftError`."""
+        kinds = tuple(key.type for key in keys)
+        if self.cursor.text.startswith("@"):
+            return self._set_name(kinds, is_map=True)
+        elements = Elements(kinds)
+        self._elements(elements, values)
+        return elements
+
+    def _elements(self, elements: Elements, values: tuple[Datatype, ...] | None) -> int:
+        """Read `{ element, … }`; `values`: `None` for a set, () for verdicts, else the types a map may give."""
+        cursor = self.cursor
+        cursor.expect("{")
+        count = 0
+        while True:
+            cursor.skip_newlines()
+            if cursor.accept("}"):
+                return count
+            key = self.element_key(elements.types)
+            data: Data = None
+            if values is not None:
+                cursor.expect(":")
+                data = self.data(values)
+            elements.add(key, data)
+            count += 1
+            cursor.skip_newlines()
+            if not cursor.accept(","):
+                cursor.expect("}")
+                return count
+
+    def element_key(self, kinds: tuple[Datatype, ...]) -> ElementKey:
+        """Read the key of an element: a value, prefix or range for each field, or `*`."""
+        cursor = self.cursor
+        if cursor.accept("*"):
+            return ()
+        spans = []
+        for at, kind in enumerate(kinds):
+            if at:
+                cursor.expect(".")
+            spans.append(self._element_span(kind))
+        return tuple(spans)
+
+    def _element_span(self, kind: Datatype) -> Span:
+        token = self.cursor.word()
+        if kind is INDEX:
+            device = self.namespace.devices.get(token.text)
+            if device is None:
+                raise NftError("Interface does not exist", token.place)
+            return Span(device.index, device.index)
+        span = kind.read(token.text, token.place)
+        return Span(span.low, span.high)
+
+    def data(self, values: tuple[Datatype, ...]) -> Data:
+        """Read what an element maps to: a verdict, or values of the types (the last ones may be left out)."""
+        cursor = self.cursor
+        if not values:
+            word = cursor.word()
+            if word.text in {"jump", "goto"}:
+                chain = cursor.word()
+                self.jumps.setdefault(chain.text, chain.place)
+                return Goto(chain.text, word.text == "goto")
+            if word.text not in VERDICTS:
+                raise NftError("syntax error, unexpected string", word.place)
+            return word.text
+        parts = [self._element_span(values[0]).low]
+        while len(parts) < len(values) and cursor.accept("."):
+            parts.append(self._element_span(values[len(parts)]).low)
+        return Value(tuple(parts), values[: len(parts)])
