@@ -1,29 +1,17 @@
-"""Why a packet was lost, and what to do: one function a reason, chosen by the reason the kernel gave.
-
-Packet filter rules are told apart by the chain Docker keeps them in and by their shape (moby
-`libnetwork/drivers/bridge/internal/iptabler`, docker-v29.7.2; `libnetwork/drivers/bridge/setup_ip_tables.go` of
-docker-v26.1.5): which rule it was says what its author wanted.
-"""
+"""Why a packet was lost, and what to do: one function a reason, chosen by the reason the kernel gave."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe import rulesets, services, ways, wires
-from cnmsim.observe.case import Case, address_at, destination_of, port_of, source_of
+from cnmsim.observe import services, ways, wires
+from cnmsim.observe.advice import Advice, join_a_network, networks_of, publish, where_lost
+from cnmsim.observe.case import Case, address_at, destination_of, source_of
+from cnmsim.observe.filtercauses import by_policy, filtered, rejected
 from cnmsim.observe.hops import Hop
-from cnmsim.observe.stations import Station, shared_networks
 from cnmsim.observe.tunnels import advice_in_tunnel
-
-#: A cause and its fix.
-Advice = tuple[str, str]
-
-#: `! -i br-x … -o br-x -j DROP` (filter) and `-d ADDRESS ! -i br-x -j DROP` (raw): only from the bridge itself.
-_NOT_FROM_BRIDGE = re.compile(r"! -i (\S+) .*-j DROP|! -i (\S+) -j DROP")
-_SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
 
 
 def advice_on(case: Case, loss: Hop) -> Advice:
@@ -52,223 +40,6 @@ def _multicast(case: Case, loss: Hop) -> Advice:
         "Docker carries it on",
         "find the others by name: a service's tasks.NAME gives the addresses of all its tasks",
     )
-
-
-def where_lost(case: Case, loss: Hop, verb: str = "dropped") -> str:
-    """Begin the sentence: what was lost where, by which rule."""
-    subject = f"the answer from {case.sender(loss)} is " if case.is_answer(loss) else ""
-    by = f" by {loss.decision}" if loss.decision else ""
-    return f"{subject}{verb} on {loss.place}{by}"
-
-
-def _networks(station: Station) -> str:
-    names = [item.network for item in station.attachments]
-    return " and ".join(names) if names else "no network"
-
-
-# ---- packet filters
-
-
-def _filtered(case: Case, loss: Hop) -> Advice:
-    rule = loss.decision
-    for fits, explain in _RULES:
-        if fits(case, loss, rule):
-            return explain(case, loss)
-    raise AssertionError("the last rule fits all")
-
-
-def _is_icc(rule: str) -> bool:
-    return bool(_SAME_BRIDGE.search(rule)) or rulesets.is_docker_rule(rule, "ICC")
-
-
-def _is_isolation(case: Case, loss: Hop, rule: str) -> bool:
-    del case, loss
-    if rulesets.is_docker_rule(rule, "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"):
-        return True
-    return "ISOLATION" in rule or bool(_NOT_FROM_BRIDGE.search(rule))
-
-
-def _is_internal(case: Case, loss: Hop, rule: str) -> bool:
-    del case, loss
-    if rulesets.is_docker_rule(rule, "INTERNAL NETWORK"):
-        return True
-    return "DOCKER-INTERNAL" in rule or bool(re.search(r"ISOLATION\S*: .*! -[sd] \S+ -[io] ", rule))
-
-
-def _is_loopback_guard(case: Case, loss: Hop, rule: str) -> bool:
-    del case
-    address = address_at(loss)
-    if rulesets.is_docker_rule(rule, "DROP REMOTE LOOPBACK"):
-        return True
-    return "! -i lo" in rule or (address is not None and is_loopback(address) and "PREROUTING" in rule)
-
-
-def _isolated(case: Case, loss: Hop) -> Advice:
-    address = address_at(loss)
-    target = case.directory.owner(address) if address else None
-    head = where_lost(case, loss)
-    if case.is_answer(loss):
-        target, asker = case.source, case.station(case.sender(loss))
-    else:
-        asker = case.source
-    if target is None or asker is None:
-        return f"{head}: only stations on that bridge may send there", "send from a container on the same network"
-    if asker.is_container and not shared_networks(asker, target):
-        where = f"{asker.name} is on {_networks(asker)}, {target.name} on {_networks(target)}"
-        fix = f"attach both to one network: docker network connect {_join_network(asker, target)}"
-        return f"{head}; the two share no network ({where})", fix
-    if asker.is_container:
-        shared = shared_networks(asker, target)[0]
-        better = target.on_network(shared)
-        own = format_ip(better.addresses[0]) if better and better.addresses else target.name
-        return f"{head}; {destination_of(loss)} is {target.name} on a network {asker.name} is not on", (
-            f"use its address on {shared}: {own}, or its name {target.name}"
-        )
-    return f"{head}; a container's own address cannot be reached from outside its host", _publish(
-        target, port_of(loss)
-    )
-
-
-def _join_network(asker: Station, target: Station) -> str:
-    """Write `NETWORK CONTAINER` for the simplest connection: the asker joins a user-defined network of the target."""
-    for one, other in ((target, asker), (asker, target)):
-        for item in one.attachments:
-            if not item.is_default:
-                return f"{item.network} {other.name}"
-    return f"NETWORK {asker.name}"
-
-
-def _publish(target: Station, port: int) -> str:
-    for item in target.published:
-        if item.port == port and not item.is_loopback_only:
-            return f"use the published port {target.host}:{item.host_port}"
-    suffix = f"{port}:{port}" if port else "HOSTPORT:PORT"
-    return f"publish the port (-p {suffix}) and ask {target.host}, or set the network's gateway_mode to routed"
-
-
-def _internal(case: Case, loss: Hop) -> Advice:
-    names = [
-        item.network
-        for station in (case.source, case.destination)
-        if station is not None
-        for item in station.attachments
-        if item.is_internal
-    ]
-    network = names[0] if names else "the network"
-    source, target = case.source, case.destination
-    if target is not None and target.is_container and not shared_networks(source, target):
-        head = f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it"
-        if source.is_container:
-            return f"{head}, and {_stranger(source, target, network)} is not on it", (
-                f"attach both to one network: docker network connect {_join_network(source, target)}"
-            )
-        return head, f"attach {target.name} to a network without --internal and publish the port there"
-    return f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it", (
-        f"attach {case.source.name} to a network without --internal as well"
-    )
-
-
-def _stranger(source: Station, target: Station, network: str) -> str:
-    return source.name if source.on_network(network) is None else target.name
-
-
-def _same_bridge(case: Case, loss: Hop) -> Advice:
-    found = re.search(r"-o (\S+)|iifname \"([^\"]+)", loss.decision)
-    bridge = (found[1] or found[2]) if found else loss.device or "the bridge"
-    names = [item.network for item in case.source.attachments if item.bridge == bridge]
-    network = names[0] if names else bridge
-    return f"{where_lost(case, loss)}; containers on {network} may not talk to each other (icc is false)", (
-        "use a network with com.docker.network.bridge.enable_icc=true (for the default bridge: daemon option icc)"
-    )
-
-
-def _loopback_guard(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}; the port is published on 127.0.0.1, for {loss.place} itself only", (
-        "publish it on another address of the host, or ask from the host"
-    )
-
-
-def _operator(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}; a rule in DOCKER-USER, which Docker leaves to the operator", (
-        f"delete that rule on {loss.place}, or put an ACCEPT for {source_of(loss)} before it"
-    )
-
-
-def _host_input(case: Case, loss: Hop) -> Advice:
-    place = loss.place
-    station = case.station(place)
-    from_container = case.source.is_container and station is not None and not station.is_container
-    what = f"; the firewall of {place} filters what comes to the host itself" if from_container else ""
-    device = f" -i {loss.device}" if loss.device else ""
-    port = f" -p {case.target.protocol} --dport {port_of(loss)}" if port_of(loss) else ""
-    return f"{where_lost(case, loss)}{what}", f"let it in on {place}: iptables -I INPUT{device}{port} -j ACCEPT"
-
-
-def _host_output(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}, before it left", f"change that rule of the OUTPUT chain on {loss.place}"
-
-
-def _some_rule(case: Case, loss: Hop) -> Advice:
-    return where_lost(case, loss), f"change that rule on {loss.place}, or accept {source_of(loss)} before it"
-
-
-def _other_rule_set(case: Case, loss: Hop) -> Advice:
-    cause = f"{where_lost(case, loss)}: {rulesets.why(loss)}"
-    host = case.station(loss.place)
-    command = rulesets.command_against(loss, host.namespace if host is not None else None)
-    return cause, f"take it back on {loss.place}: {command}" if command else f"change that rule on {loss.place}"
-
-
-_Fits = Callable[[Case, Hop, str], bool]
-_RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
-    (lambda _case, _loss, rule: rulesets.is_foreign(rule), _other_rule_set),
-    (lambda _case, _loss, rule: "DOCKER-USER:" in rule or "-A DOCKER-USER" in rule, _operator),
-    (_is_loopback_guard, _loopback_guard),
-    (_is_internal, _internal),
-    (lambda _case, _loss, rule: _is_icc(rule), _same_bridge),
-    (_is_isolation, _isolated),
-    (lambda _case, _loss, rule: rule.startswith("filter INPUT"), _host_input),
-    (lambda _case, _loss, rule: rule.startswith("filter OUTPUT"), _host_output),
-    (lambda _case, _loss, _rule: True, _some_rule),
-)
-
-
-def _policy(case: Case, loss: Hop) -> Advice:
-    if rulesets.is_foreign(loss.decision):
-        return _other_rule_set(case, loss)
-    if "INPUT" in loss.decision:
-        return _host_input(case, loss)
-    host = case.station(loss.place)
-    if host is not None and _writes_nftables(host):
-        return (
-            f"{where_lost(case, loss)}: Docker's rules are those of nftables here, and what they accept iptables may still drop",
-            f"let iptables accept it on {loss.place}: iptables -P FORWARD ACCEPT",
-        )
-    if host is not None and host.has_engine and not _has_docker_chains(host, loss):
-        return (
-            f"{where_lost(case, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
-            f"restart Docker on {loss.place}, and always after the firewall: it makes its rules anew",
-        )
-    return f"{where_lost(case, loss)}: no rule accepts it", (
-        f"accept it on {loss.place}: iptables -I DOCKER-USER -s {source_of(loss)} -d {destination_of(loss)} -j ACCEPT"
-    )
-
-
-def _writes_nftables(host: Station) -> bool:
-    return any(name == rulesets.DOCKER_TABLE for _, name in host.namespace.netfilter.nft.tables)
-
-
-def _has_docker_chains(host: Station, loss: Hop) -> bool:
-    family = 6 if "[" in loss.addresses else 4
-    return ":DOCKER" in host.namespace.netfilter.iptables(family).save("filter")
-
-
-def _rejected(case: Case, loss: Hop) -> Advice:
-    cause, fix = _filtered(case, loss)
-    return cause.replace("dropped on", "rejected on", 1), fix
-
-
-# ---- routes, neighbours, links
 
 
 def _no_route(case: Case, loss: Hop) -> Advice:
@@ -300,12 +71,12 @@ def no_route_from(case: Case) -> Advice:
     if not source.is_container and target is not None and target.is_container and target.host != source.name:
         return (
             f"{source.name} has no route to {case.address}: only {target.host} knows the network of {target.name}",
-            _publish(target, case.target.port),
+            publish(target, case.target.port),
         )
     family = "IPv6 " if ":" in case.address else ""
     if source.is_container and all(item.is_internal for item in source.attachments):
         return (
-            f"{source.name} has no default route: {_networks(source)} is internal and leads nowhere else",
+            f"{source.name} has no default route: {networks_of(source)} is internal and leads nowhere else",
             f"attach {source.name} to a network without --internal as well",
         )
     if source.is_container and family:
@@ -316,13 +87,6 @@ def no_route_from(case: Case) -> Advice:
         f"{source.name} has no {family}route to {case.address}",
         f"add a route or a default gateway on {source.name}",
     )
-
-
-def join_a_network(source: Station) -> str:
-    """Say how a container without a network gets one: one that was started with `none` takes no other."""
-    if source.network_mode == "none":
-        return f"start {source.name} on a network instead of none: a container in network_mode none takes no other"
-    return f"docker network connect NETWORK {source.name}"
 
 
 def _route_says(case: Case, loss: Hop) -> Advice:
@@ -462,11 +226,11 @@ def _plain(case: Case, loss: Hop) -> Advice:
 
 
 _BY_REASON: dict[DropReason, Callable[[Case, Hop], Advice]] = {
-    DropReason.NETFILTER_DROP: _filtered,
+    DropReason.NETFILTER_DROP: filtered,
     DropReason.CONNTRACK_INVALID: _untracked,
     DropReason.STRAY_SEGMENT: _stray,
-    DropReason.NETFILTER_POLICY: _policy,
-    DropReason.NETFILTER_REJECT: _rejected,
+    DropReason.NETFILTER_POLICY: by_policy,
+    DropReason.NETFILTER_REJECT: rejected,
     DropReason.NAT_EXHAUSTED: _nat_exhausted,
     DropReason.NO_DESTINATION: _no_destination,
     DropReason.NO_ROUTE: _no_route,

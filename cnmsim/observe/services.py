@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import is_loopback
+from cnmsim.observe.advice import Advice
 from cnmsim.observe.case import Case, address_at, port_of, source_of, source_port_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.leftovers import FILE_EXISTS, leftovers
@@ -15,8 +16,6 @@ from cnmsim.swarm.objects import PublishMode
 if TYPE_CHECKING:
     from cnmsim.observe.stations import Station
     from cnmsim.swarm.objects import Service
-
-Advice = tuple[str, str]
 
 
 def unknown_service(case: Case, name: str) -> Advice | None:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.advice import Advice
 from cnmsim.observe.case import Case, address_at, destination_of, source_of
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.stations import Station
@@ -34,8 +35,6 @@ _NO_IPSEC = frozenset(
 
 #: An address nobody on the node answers for, or a MAC address that is still remembered and leads nowhere.
 _UNKNOWN = frozenset({DropReason.NEIGHBOUR_FAILED, DropReason.NO_TUNNEL_ENDPOINT})
-
-Advice = tuple[str, str]
 
 
 @frozen

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.observe.advice import join_a_network
 from cnmsim.observe.case import Case, destination_of
-from cnmsim.observe.causes import join_a_network
 from cnmsim.observe.hops import Hop
 from cnmsim.observe.services import unknown_service
 from cnmsim.observe.stations import Station, shared_networks, stack_owner

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import Step
+from cnmsim.observe.advice import Advice
 from cnmsim.observe.case import Case, address_at, destination_of
 from cnmsim.observe.hops import Hop
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.route import Route
     from cnmsim.observe.stations import Station
 
-Advice = tuple[str, str]
 
 _SILENT = re.compile(r"nobody on \S+ answers for (\S+)")
 _MANY_CONNECTIONS = 262144
