@@ -28,12 +28,13 @@ from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHA
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import Packet, build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
+from cnmsim.kernel.route import Route, link_route, local_route
+from cnmsim.kernel.source import link_local_device
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.fibrules import FibRule
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.route import Route
 
 _INPUT_CACHE = 65536
 _ROUTE_ERRORS = {
@@ -315,7 +316,7 @@ class IpLayer:
             lo = namespace.loopback
             if not lo.is_up:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return Decision(lo, None, src or dst, namespace.local_route(dst), lo.mtu)
+            return Decision(lo, None, src or dst, local_route(dst, lo), lo.mtu)
         if is_multicast(dst) or dst == IPV4_BROADCAST:
             route = namespace.find_route(dst, outdev, src=src, mark=mark)
             device = outdev or (route.device if route is not None else None)
@@ -324,9 +325,9 @@ class IpLayer:
             chosen = src or namespace.select_source(dst, device)
             if chosen is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return Decision(device, None, chosen, route or namespace.link_route(dst, device), device.mtu)
+            return Decision(device, None, chosen, route or link_route(dst, device), device.mtu)
         if is_link_local(dst) and family == 6 and outdev is None:
-            outdev = namespace.link_local_device()
+            outdev = link_local_device(namespace.devices.values())
         route = namespace.find_route(dst, outdev, src=src, mark=mark)
         if route is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")

@@ -14,6 +14,7 @@ from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.route import link_route
 from cnmsim.kernel.stacking import Upper, require_port_place, stack_of
 
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
@@ -146,7 +147,7 @@ class IpvlanPort:
             route = namespace.find_route(packet.dst, lower, src=packet.src)
             if route is None and packet.family == 4:
                 # With a device given and no route out of it, IPv4 takes the destination to be on the link.
-                route = namespace.link_route(packet.dst, lower)
+                route = link_route(packet.dst, lower)
             if route is None or route.kind != "unicast":
                 namespace.drop(packet, DropReason.NO_ROUTE, f"{namespace.name} has no route for it by {lower.name}")
                 return

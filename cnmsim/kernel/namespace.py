@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnmsim.kernel.address import (
-    IPV4_LOOPBACK,
-    IPV6_LOOPBACK,
     Address,
-    Prefix,
-    is_multicast,
-    parse_interface,
 )
-from cnmsim.kernel.device import ETHERNET_HEADER, Device, InterfaceAddress, Loopback
+from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
 from cnmsim.kernel.flow import Flow, FlowCache
 from cnmsim.kernel.ip import Decision, IpLayer
 from cnmsim.kernel.ipvs import Ipvs
+from cnmsim.kernel.localaddresses import LocalAddresses
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
 from cnmsim.kernel.packet import MalformedPacketError, Packet
@@ -44,11 +40,11 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_broadcasts", "_indices", "_ipvs", "_local", "_next_index", "_protocols", "bridges_through_netfilter",
-        "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6", "generation", "ip", "loopback", "machine", "name",
-        "neighbours", "netfilter", "on_destroy",
-        "path_mtu", "reroute", "route_output", "routes4", "routes6", "rules4", "rules6", "send", "sockets",
-        "sysctl", "tunnels", "xfrm",
+        "_indices", "_ipvs", "_next_index", "_protocols", "add_address", "address_type", "addresses",
+        "bridges_through_netfilter", "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6",
+        "generation", "has_address", "ip", "is_broadcast", "is_local", "loopback", "machine", "name", "neighbours",
+        "netfilter", "on_destroy", "path_mtu", "remove_address", "reroute", "route_output", "routes4", "routes6",
+        "rules4", "rules6", "send", "sockets", "sysctl", "tunnels", "xfrm",
     )  # fmt: skip
 
     def __init__(self, name: str, clock: Clock, machine: Machine | None = None) -> None:
@@ -68,14 +64,19 @@ class NetworkNamespace:
         self.bridges_through_netfilter = False
         self._next_index = 1
         self._indices: set[int] = set()
-        self._local: dict[Address, Device] = {}
-        self._broadcasts: set[Address] = set()
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
         #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
         self.tunnels: list[Device] = []
         #: IPsec, where it is used (`xfrm_of` makes it).
         self.xfrm: Xfrm | None = None
+        self.addresses = LocalAddresses(self)
+        self.add_address = self.addresses.add
+        self.remove_address = self.addresses.remove
+        self.has_address = self.addresses.has
+        self.is_local = self.addresses.is_local
+        self.is_broadcast = self.addresses.is_broadcast
+        self.address_type = self.addresses.type_of
         self.neighbours = NeighbourTable(self)
         self.ip = IpLayer(self)
         self.send = self.ip.send
@@ -210,15 +211,12 @@ class NetworkNamespace:
     def _take_out(self, device: Device) -> None:
         self._remove_routes(device)
         self.neighbours.remove_device(device)
-        had_addresses = bool(device.addresses)
-        device.addresses.clear()
         del self.devices[device.name]
         self._indices.discard(device.index)
         self.sysctl.forget_device(device.name)
         device.namespace = None
         device.index = 0
-        if had_addresses:
-            self._rebuild_local()
+        self.addresses.forget(device)
         self.topology_changed()
 
     def link_changed(self, device: Device) -> None:
@@ -234,33 +232,9 @@ class NetworkNamespace:
         if not device.is_up:
             self._remove_routes(device)
             self.neighbours.remove_device(device)
-            if device.addresses:
-                device.addresses = [a for a in device.addresses if a.family == 4]
-                self._rebuild_local()
-            return
-        known = len(device.addresses)
-        if device is self.loopback:
-            self._add_missing(device, IPV4_LOOPBACK, 8, "host")
-            if not self.ipv6_disabled(device):
-                self._add_missing(device, IPV6_LOOPBACK, 128, "host")
-        elif self._wants_link_local(device):
-            self._add_missing(device, device.link_local_address(), 64, "link")
-        if not device.addresses:
-            return
-        if len(device.addresses) != known:
-            self._rebuild_local()
-        for address in device.addresses:
-            self._add_connected(device, address)
-
-    def _wants_link_local(self, device: Device) -> bool:
-        """Tell whether IPv6 autoconfiguration gives the device its fe80:: address now."""
-        if device.master is not None or not device.has_carrier or not any(device.mac) or self.ipv6_disabled(device):
-            return False
-        return not any(a.family == 6 and a.scope == "link" for a in device.addresses)
-
-    def _add_missing(self, device: Device, address: Address, length: int, scope: str) -> None:
-        if not any(a.address == address for a in device.addresses):
-            device.addresses.append(InterfaceAddress(address, length, scope))
+            self.addresses.link_down(device)
+        else:
+            self.addresses.link_up(device)
 
     def ipv6_disabled(self, device: Device) -> bool:
         """Tell whether `disable_ipv6` is set for a device or for all."""
@@ -268,86 +242,6 @@ class NetworkNamespace:
             self.sysctl.get("net.ipv6.conf.all.disable_ipv6") == "1"
             or self.sysctl.device(6, device.name, "disable_ipv6") == "1"
         )
-
-    # --- addresses -----------------------------------------------------------------------------------------------
-
-    def add_address(
-        self,
-        device: Device,
-        address: str | InterfaceAddress,
-        *,
-        scope: str = "global",
-        broadcast: Address | None = None,
-        nodad: bool = True,
-        noprefixroute: bool = False,
-    ) -> None:
-        """Add an address such as `10.0.0.15/24` to a device.
-
-        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be there with several masks, net/ipv4/devinet.c), EACCES for
-        IPv6 where it is disabled.
-        """
-        if isinstance(address, str):
-            raw, length = parse_interface(address)
-            flags = [name for name, on in (("nodad", nodad), ("noprefixroute", noprefixroute)) if on]
-            address = InterfaceAddress(raw, length, scope, broadcast, frozenset(flags))
-        if any(
-            a.address == address.address and (a.family == 6 or a.prefixlen == address.prefixlen)
-            for a in device.addresses
-        ):
-            raise OSError(errno.EEXIST, "File exists")
-        if address.family == 6 and self.ipv6_disabled(device):
-            raise OSError(errno.EACCES, "Permission denied")
-        device.refuse_address(address.address)
-        # Linux lists IPv6 addresses of wider scope first.
-        at = len(device.addresses)
-        if address.family == 6 and address.scope == "global":
-            at = next((i for i, a in enumerate(device.addresses) if a.family == 6 and a.scope == "link"), at)
-        device.addresses.insert(at, address)
-        self._rebuild_local()
-        if device.is_up:
-            self._add_connected(device, address)
-        self.topology_changed()
-
-    def remove_address(self, device: Device, address: str) -> None:
-        """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
-        raw, length = parse_interface(address)
-        found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
-        if found is None:
-            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        device.addresses.remove(found)
-        self._rebuild_local()
-        table = self.routes(found.family)
-        for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
-            if (route.src == raw or found.family == 6) and route.prefix == found.prefix:
-                table.remove(route)
-        for other in device.addresses:
-            if device.is_up:
-                self._add_connected(device, other)
-        self.topology_changed()
-
-    def _add_connected(self, device: Device, address: InterfaceAddress) -> None:
-        if "noprefixroute" in address.flags or device is self.loopback:
-            return
-        if address.prefixlen == len(address.address) * 8 and address.family == 4:
-            return
-        table = self.routes(address.family)
-        prefix = address.prefix
-        if any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in table.routes):
-            return
-        if address.family == 4:
-            table.add(Route(prefix, device, scope="link", src=address.address, protocol="kernel"), append=True)
-        else:
-            table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
-
-    def _rebuild_local(self) -> None:
-        # Of the ports of bridges few have any.
-        with_addresses = [device for device in self.devices.values() if device.addresses]
-        self._local = {a.address: d for d in with_addresses for a in d.addresses}
-        self._broadcasts = set()
-        for device in with_addresses:
-            for address in device.addresses:
-                self._broadcasts.update(address.broadcasts)
-        self.generation += 1
 
     def _stale(self) -> None:
         self.generation += 1
@@ -361,49 +255,9 @@ class NetworkNamespace:
             if rules is not None:
                 rules.forget()
 
-    def has_address(self, address: Address) -> bool:
-        """Tell whether a device here has exactly this address."""
-        return address in self._local
-
-    def is_local(self, address: Address) -> bool:
-        """Tell whether the address is this namespace's own: on a device, or in 127.0.0.0/8 with lo up."""
-        return address in self._local or (address[0] == 127 and len(address) == 4 and self.loopback.is_up)
-
-    def is_broadcast(self, address: Address) -> bool:
-        """Tell whether it is the broadcast address of a connected network."""
-        return address in self._broadcasts
-
-    def address_type(self, address: Address) -> str:
-        """Classify an address as iptables' addrtype does: LOCAL, UNICAST, BROADCAST, MULTICAST, BLACKHOLE and so on."""
-        if self.is_local(address):
-            return "LOCAL"
-        if is_multicast(address):
-            return "MULTICAST"
-        if len(address) == 4 and (address == b"\xff" * 4 or address in self._broadcasts):
-            return "BROADCAST"
-        route = self.find_route(address)
-        if route is not None and route.kind != "unicast":
-            return route.kind.upper()
-        return "UNICAST"
-
     def select_source(self, dst: Address, outdev: Device, final: Address | None = None) -> Address | None:
         """Choose the source address for the next hop `dst` out of `outdev`; `final` is what lies behind it."""
         return select_source(dst, outdev, self.devices.values(), final)
-
-    def link_local_device(self) -> Device | None:
-        """Give the first device with an IPv6 link-local address, for destinations without a zone."""
-        for device in self.devices.values():
-            if any(a.scope == "link" and a.family == 6 for a in device.addresses):
-                return device
-        return None
-
-    def local_route(self, dst: Address) -> Route:
-        """Give the local table's route to an address of our own."""
-        return Route(Prefix.of(dst, len(dst) * 8), self.loopback, scope="host", kind="local", protocol="kernel")
-
-    def link_route(self, dst: Address, device: Device) -> Route:
-        """Give the implied route of a group or broadcast address out of a device."""
-        return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
 
     # --- routes and sysctls --------------------------------------------------------------------------------------
 
@@ -458,17 +312,7 @@ class NetworkNamespace:
         if key.endswith(".rp_filter") and value != "0":
             self.filters_reverse_path = True
         if key.endswith(".disable_ipv6"):
-            self._ipv6_switched()
-
-    def _ipv6_switched(self) -> None:
-        for device in self.devices.values():
-            if self.ipv6_disabled(device):
-                device.addresses = [a for a in device.addresses if a.family == 4]
-                self.routes6.remove_device(device)
-            elif device.is_up:
-                self._apply_link(device)
-        self._rebuild_local()
-        self.topology_changed()
+            self.addresses.ipv6_switched()
 
     def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
         """Give the flow that UDP from here to there makes, if it is known and goes as decided for as long as it lasts."""

@@ -57,6 +57,16 @@ class Route:
         return format_ip(self.prefix.network) if self.prefix.length == bits else str(self.prefix)
 
 
+def local_route(dst: Address, loopback: Device) -> Route:
+    """Give the local table's route to an address of a namespace's own."""
+    return Route(Prefix.of(dst, len(dst) * 8), loopback, scope="host", kind="local", protocol="kernel")
+
+
+def link_route(dst: Address, device: Device) -> Route:
+    """Give the implied route of a group or broadcast address out of a device."""
+    return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
+
+
 class RoutingTable:
     """One table of one family; it calls `on_change` after every change."""
 

@@ -35,6 +35,14 @@ def select_source(
     return None
 
 
+def link_local_device(devices: Iterable[Device]) -> Device | None:
+    """Give the first device with an IPv6 link-local address, for destinations without a zone."""
+    for device in devices:
+        if any(a.scope == "link" and a.family == 6 for a in device.addresses):
+            return device
+    return None
+
+
 def _select6(dst: Address, outdev: Device, devices: Iterable[Device]) -> Address | None:
     own = [a for a in outdev.addresses if a.family == 6]
     if is_link_local(dst) or (dst[0] == 0xFF and dst[1] & 0xF == 2):

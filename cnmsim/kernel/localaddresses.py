@@ -1,0 +1,189 @@
+"""The addresses of a namespace's devices: given, autoconfigured and taken away, with the routes they bring along.
+
+Source: Linux net/ipv4/devinet.c, net/ipv4/fib_frontend.c, net/ipv6/addrconf.c.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, Address, is_multicast, parse_interface
+from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.route import Route
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+
+class LocalAddresses:
+    """What addresses a namespace has. Each device keeps its own in `device.addresses`; only this changes them."""
+
+    __slots__ = ("_broadcasts", "_local", "_namespace")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._local: dict[Address, Device] = {}
+        self._broadcasts: set[Address] = set()
+
+    def add(
+        self,
+        device: Device,
+        address: str | InterfaceAddress,
+        *,
+        scope: str = "global",
+        broadcast: Address | None = None,
+        nodad: bool = True,
+        noprefixroute: bool = False,
+    ) -> None:
+        """Add an address such as `10.0.0.15/24` to a device.
+
+        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be there with several masks, net/ipv4/devinet.c), EACCES for
+        IPv6 where it is disabled.
+        """
+        if isinstance(address, str):
+            raw, length = parse_interface(address)
+            flags = [name for name, on in (("nodad", nodad), ("noprefixroute", noprefixroute)) if on]
+            address = InterfaceAddress(raw, length, scope, broadcast, frozenset(flags))
+        if any(
+            a.address == address.address and (a.family == 6 or a.prefixlen == address.prefixlen)
+            for a in device.addresses
+        ):
+            raise OSError(errno.EEXIST, "File exists")
+        if address.family == 6 and self._namespace.ipv6_disabled(device):
+            raise OSError(errno.EACCES, "Permission denied")
+        device.refuse_address(address.address)
+        # Linux lists IPv6 addresses of wider scope first.
+        at = len(device.addresses)
+        if address.family == 6 and address.scope == "global":
+            at = next((i for i, a in enumerate(device.addresses) if a.family == 6 and a.scope == "link"), at)
+        device.addresses.insert(at, address)
+        self._rebuild()
+        if device.is_up:
+            self._add_connected(device, address)
+        self._namespace.topology_changed()
+
+    def remove(self, device: Device, address: str) -> None:
+        """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
+        raw, length = parse_interface(address)
+        found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
+        if found is None:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        device.addresses.remove(found)
+        self._rebuild()
+        table = self._namespace.routes(found.family)
+        for route in [r for r in table.routes if r.device is device and r.protocol == "kernel"]:
+            if (route.src == raw or found.family == 6) and route.prefix == found.prefix:
+                table.remove(route)
+        for other in device.addresses:
+            if device.is_up:
+                self._add_connected(device, other)
+        self._namespace.topology_changed()
+
+    # --- what links and switches do to them ----------------------------------------------------------------------
+
+    def link_up(self, device: Device) -> None:
+        """Give a device that is up the addresses that come by themselves, and every address its route."""
+        namespace = self._namespace
+        known = len(device.addresses)
+        if device is namespace.loopback:
+            self._add_missing(device, IPV4_LOOPBACK, 8, "host")
+            if not namespace.ipv6_disabled(device):
+                self._add_missing(device, IPV6_LOOPBACK, 128, "host")
+        elif self._wants_link_local(device):
+            self._add_missing(device, device.link_local_address(), 64, "link")
+        if not device.addresses:
+            return
+        if len(device.addresses) != known:
+            self._rebuild()
+        for address in device.addresses:
+            self._add_connected(device, address)
+
+    def link_down(self, device: Device) -> None:
+        """Take the IPv6 addresses of a device that is down."""
+        if device.addresses:
+            device.addresses = [a for a in device.addresses if a.family == 4]
+            self._rebuild()
+
+    def forget(self, device: Device) -> None:
+        """Take every address of a device that is here no longer."""
+        had_addresses = bool(device.addresses)
+        device.addresses.clear()
+        if had_addresses:
+            self._rebuild()
+
+    def ipv6_switched(self) -> None:
+        """Let `disable_ipv6` take effect: IPv6 addresses go, or come back where they come by themselves."""
+        namespace = self._namespace
+        for device in namespace.devices.values():
+            if namespace.ipv6_disabled(device):
+                device.addresses = [a for a in device.addresses if a.family == 4]
+                namespace.routes6.remove_device(device)
+            elif device.is_up:
+                self.link_up(device)
+        self._rebuild()
+        namespace.topology_changed()
+
+    def _wants_link_local(self, device: Device) -> bool:
+        """Tell whether IPv6 autoconfiguration gives the device its fe80:: address now."""
+        if device.master is not None or not device.has_carrier or not any(device.mac):
+            return False
+        if self._namespace.ipv6_disabled(device):
+            return False
+        return not any(a.family == 6 and a.scope == "link" for a in device.addresses)
+
+    def _add_missing(self, device: Device, address: Address, length: int, scope: str) -> None:
+        if not any(a.address == address for a in device.addresses):
+            device.addresses.append(InterfaceAddress(address, length, scope))
+
+    def _add_connected(self, device: Device, address: InterfaceAddress) -> None:
+        namespace = self._namespace
+        if "noprefixroute" in address.flags or device is namespace.loopback:
+            return
+        if address.prefixlen == len(address.address) * 8 and address.family == 4:
+            return
+        table = namespace.routes(address.family)
+        prefix = address.prefix
+        if any(r.device is device and r.prefix == prefix and r.protocol == "kernel" for r in table.routes):
+            return
+        if address.family == 4:
+            table.add(Route(prefix, device, scope="link", src=address.address, protocol="kernel"), append=True)
+        else:
+            table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
+
+    def _rebuild(self) -> None:
+        # Of the ports of bridges few have any.
+        with_addresses = [device for device in self._namespace.devices.values() if device.addresses]
+        self._local = {a.address: d for d in with_addresses for a in d.addresses}
+        self._broadcasts = set()
+        for device in with_addresses:
+            for address in device.addresses:
+                self._broadcasts.update(address.broadcasts)
+        self._namespace.generation += 1
+
+    # --- what an address is --------------------------------------------------------------------------------------
+
+    def has(self, address: Address) -> bool:
+        """Tell whether a device here has exactly this address."""
+        return address in self._local
+
+    def is_local(self, address: Address) -> bool:
+        """Tell whether the address is the namespace's own: on a device, or in 127.0.0.0/8 with lo up."""
+        return address in self._local or (address[0] == 127 and len(address) == 4 and self._namespace.loopback.is_up)
+
+    def is_broadcast(self, address: Address) -> bool:
+        """Tell whether it is the broadcast address of a connected network."""
+        return address in self._broadcasts
+
+    def type_of(self, address: Address) -> str:
+        """Classify an address as iptables' addrtype does: LOCAL, UNICAST, BROADCAST, MULTICAST, BLACKHOLE and so on."""
+        if self.is_local(address):
+            return "LOCAL"
+        if is_multicast(address):
+            return "MULTICAST"
+        if len(address) == 4 and (address == b"\xff" * 4 or address in self._broadcasts):
+            return "BROADCAST"
+        route = self._namespace.find_route(address)
+        if route is not None and route.kind != "unicast":
+            return route.kind.upper()
+        return "UNICAST"
