@@ -18,6 +18,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future
+from cnmsim.libnetwork.networkdb.attachments import Attachments
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
 from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
@@ -39,6 +40,7 @@ from cnmsim.libnetwork.networkdb.store import SharedStore, Version, View, store_
 from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REAP_PERIOD_S, NetworkTables, WatchEvent
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import Keyring
+from cnmsim.libnetwork.networkdb.watchers import Watchers
 from cnmsim.libnetwork.profile import Profile
 
 GOSSIP_PORT = 7946
@@ -80,20 +82,20 @@ class NetworkDB:
     rejoiner: Rejoiner = field(init=False)
     network_queue: BroadcastQueue = field(init=False)
     node_queue: BroadcastQueue = field(init=False)
-    _attachments: View = field(init=False)
-    _attachment_reaps: dict[int, int] = field(factory=dict, init=False)
-    _watchers: list[tuple[str, str, Callable[[WatchEvent], None]]] = field(factory=list, init=False)
+    attachments: Attachments = field(init=False)
+    _watchers: Watchers = field(init=False)
     _gossip: Ticker = field(init=False)
     _reap: Ticker = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock, config = self.clock, self.config
         self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
-        self._attachments = View(self.store.attachments)
         self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
         self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
         self._gossip = Ticker(clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tables)
         self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
+        self.attachments = Attachments(self, self._reap.arm)
+        self._watchers = Watchers(clock)
         self.bulk = BulkSynchronizer(self)
         self.rejoiner = Rejoiner(self)
         self.members = Memberlist(
@@ -158,7 +160,7 @@ class NetworkDB:
         self.members.stop()
         for tables in self.networks.values():
             tables.view.clear()
-        self._attachments.clear()
+        self.attachments.view.clear()
         self.store.databases.remove(self)
 
     def send_node_event(self, *, is_join: bool) -> Future[None]:
@@ -174,24 +176,14 @@ class NetworkDB:
 
     def watch(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Call `callback` with every change others make to a table, of one network or of any (""); gives what ends that."""
-        watcher = (table, network, callback)
-        self._watchers.append(watcher)
+        unwatch = self._watchers.add(table, network, callback)
         if self.config.profile.table_updates_are_replaced and network in self.networks:
             for version in list(self.networks[network].view):
                 name, key = version.slot.key
                 if name == table and version.owner != self.name and not version.is_deleted:
                     event = WatchEvent(network, table, key, TableOperation.CREATE, None, version.value, version.value)
                     self.clock.call_soon(callback, event)
-        return lambda: self._watchers.remove(watcher)
-
-    def _notify(self, event: WatchEvent) -> None:
-        for watcher in self._watchers:
-            if watcher[0] == event.table and watcher[1] in {"", event.network}:
-                self.clock.call_soon(self._deliver, watcher, event)
-
-    def _deliver(self, watcher: tuple[str, str, Callable[[WatchEvent], None]], event: WatchEvent) -> None:
-        if watcher in self._watchers:
-            watcher[2](event)
+        return unwatch
 
     def get_entry(self, table: str, network: str, key: str) -> Any:
         """Give the value of an entry. Raises `NotFound`."""
@@ -264,7 +256,7 @@ class NetworkDB:
         own = BroadcastQueue(lambda: len(nodes), self._wake_gossip)
         relayed = BroadcastQueue(lambda: len(nodes), self._wake_gossip) if profile.networkdb_relays_last else own
         view = View(self.store.network(network))
-        tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._notify, nodes)
+        tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
         self.networks[network] = tables
         return tables
 
@@ -279,12 +271,10 @@ class NetworkDB:
         tables = tables or self._tables(network)
         tables.is_leaving = tables.is_in_sync = False
         tables.nodes.clear()
-        for number in self._attachments.space.group(network):
-            version = self._attachments.at(number)
-            if version is not None and not version.is_deleted and version.owner != self.name:
-                tables.nodes[version.owner] = None
+        for node in self.attachments.others_on(network):
+            tables.nodes[node] = None
         tables.nodes[self.name] = None
-        self._attach(network, is_leaving=False)
+        self.attachments.announce(network, is_leaving=False)
         self.start(lambda: self._fetch(tables))
 
     async def _fetch(self, tables: NetworkTables) -> None:
@@ -296,7 +286,7 @@ class NetworkDB:
         tables = self.networks.get(network)
         if tables is None:
             raise SystemFault(f"could not find network {network} while trying to leave")
-        self._attach(network, is_leaving=True)
+        self.attachments.announce(network, is_leaving=True)
         tables.nodes.pop(self.name, None)
         for version in list(tables.view):
             if version.owner != self.name:
@@ -309,14 +299,6 @@ class NetworkDB:
         tables.is_leaving = True
         tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
         self._reap.arm()
-
-    def _attach(self, network: str, *, is_leaving: bool) -> None:
-        self.network_clock += 1
-        version = self._attachments.space.version(
-            (self.name, network), self.network_clock, self.name, None, is_deleted=is_leaving
-        )
-        self._attachments.put(version)
-        self.network_queue.queue(NetworkEvent(version), (self.name, network))
 
     def peers(self, network: str) -> list[Member]:
         """Give the nodes attached to a network, this one included."""
@@ -381,7 +363,7 @@ class NetworkDB:
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
-                if self._handle_network_event(message.version):
+                if self.attachments.take(message.version):
                     self.network_queue.queue(message, message.version.slot.key)
             case NodeEvent():
                 if self._handle_node_event(message):
@@ -434,55 +416,20 @@ class NetworkDB:
         nodes.ltimes[event.name] = event.ltime
         if event.name not in nodes.active:
             return False
-        return nodes.activate(event.name) if event.is_join else self._retire(event.name)
-
-    def _retire(self, name: str) -> bool:
-        return self.nodes.retire(name)
-
-    def _handle_network_event(self, version: Version) -> bool:
-        self.network_clock = max(self.network_clock, version.ltime + 1)
-        node, network = version.slot.key
-        if node == self.name:
-            return False
-        known = self._attachments.at(version.slot.number)
-        if known is not None and known.ltime >= version.ltime:
-            return False
-        if known is None and (version.is_deleted or node not in self.nodes.active):
-            return False
-        self._attachments.put(version)
-        tables = self.networks.get(network)
-        if version.is_deleted:
-            self._attachment_reaps[version.slot.number] = self.clock.now_ns + round(REAP_NETWORK_S * NS)
-            self._reap.arm()
-            if tables is not None:
-                tables.nodes.pop(node, None)
-                if self.config.profile.networkdb_buries_entries_of_leavers:
-                    tables.bury_of(node)
-                else:
-                    tables.delete_of(node)
-        else:
-            self._attachment_reaps.pop(version.slot.number, None)
-            if tables is not None and not tables.is_leaving:
-                tables.nodes[node] = None
-        return True
+        return nodes.activate(event.name) if event.is_join else nodes.retire(event.name)
 
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Give this node's part of a push/pull. On a join its own attachments get a new time, to win over older news."""
         if is_join:
-            self.network_clock += 1
-            for network, tables in self.networks.items():
-                version = self._attachments.space.version(
-                    (self.name, network), self.network_clock, self.name, None, is_deleted=tables.is_leaving
-                )
-                self._attachments.put(version)
-        snapshot = self._attachments.snapshot()
+            self.attachments.renew()
+        snapshot = self.attachments.view.snapshot()
         return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0))
 
     def merge_state(self, state: NetworkState) -> None:
         """Take the other side's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
-        for version in self._attachments.newer_in(state.attachments):
-            self._handle_network_event(version)
+        for version in self.attachments.view.newer_in(state.attachments):
+            self.attachments.take(version)
 
     def joined(self, member: Member) -> None:
         """Take note that a member is there."""
@@ -499,9 +446,7 @@ class NetworkDB:
             self.rejoiner.wake()
 
     def _node_gone(self, name: str) -> None:
-        for number in self._attachments.space.owned_by(name):
-            self._attachments.drop(number)
-            self._attachment_reaps.pop(number, None)
+        self.attachments.forget_node(name)
         for tables in self.networks.values():
             tables.nodes.pop(name, None)
             tables.delete_of(name)
@@ -514,15 +459,7 @@ class NetworkDB:
             if tables.is_leaving and tables.reap_ns <= self.clock.now_ns:
                 tables.view.clear()
                 del self.networks[network]
-                self._drop_attachment(network)
-        for number, until_ns in list(self._attachment_reaps.items()):
-            if until_ns <= self.clock.now_ns:
-                del self._attachment_reaps[number]
-                self._attachments.drop(number)
-        if self._attachment_reaps or any(tables.next_reap_ns() is not None for tables in self.networks.values()):
+                self.attachments.forget_own(network)
+        are_detached = self.attachments.reap()
+        if are_detached or any(tables.next_reap_ns() is not None for tables in self.networks.values()):
             self._reap.arm()
-
-    def _drop_attachment(self, network: str) -> None:
-        slot = self._attachments.space.find((self.name, network))
-        if slot is not None:
-            self._attachments.drop(slot.number)

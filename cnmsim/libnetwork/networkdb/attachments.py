@@ -1,0 +1,109 @@
+"""Which nodes are attached to which networks, as one node knows it.
+
+Source: moby `libnetwork/networkdb/networkdb.go` (JoinNetwork, LeaveNetwork), `delegate.go` (handleNetworkEvent), docker-v29.7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import NS
+from cnmsim.libnetwork.networkdb.messages import NetworkEvent
+from cnmsim.libnetwork.networkdb.store import Version, View
+from cnmsim.libnetwork.networkdb.tables import REAP_NETWORK_S
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
+
+
+@define(eq=False)
+class Attachments:
+    """The attachments that one node's database knows. `arm_reaper` is called when one is to be forgotten later."""
+
+    db: NetworkDB
+    arm_reaper: Callable[[], None]
+    view: View = field(init=False)
+    _reaps: dict[int, int] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.view = View(self.db.store.attachments)
+
+    def others_on(self, network: str) -> Iterator[str]:
+        """Give the other nodes that are attached to a network."""
+        for number in self.view.space.group(network):
+            version = self.view.at(number)
+            if version is not None and not version.is_deleted and version.owner != self.db.name:
+                yield version.owner
+
+    def announce(self, network: str, *, is_leaving: bool) -> None:
+        """Attach this node to a network or detach it, and tell all."""
+        db = self.db
+        db.network_clock += 1
+        version = self._own(network, is_leaving=is_leaving)
+        db.network_queue.queue(NetworkEvent(version), (db.name, network))
+
+    def renew(self) -> None:
+        """Give this node's own attachments a new time, to win over older news of them."""
+        self.db.network_clock += 1
+        for network, tables in self.db.networks.items():
+            self._own(network, is_leaving=tables.is_leaving)
+
+    def _own(self, network: str, *, is_leaving: bool) -> Version:
+        db = self.db
+        version = self.view.space.version((db.name, network), db.network_clock, db.name, None, is_deleted=is_leaving)
+        self.view.put(version)
+        return version
+
+    def take(self, version: Version) -> bool:
+        """Take the news that a node attached or detached itself; gives whether they are to be told on."""
+        db = self.db
+        db.network_clock = max(db.network_clock, version.ltime + 1)
+        node, network = version.slot.key
+        if node == db.name:
+            return False
+        known = self.view.at(version.slot.number)
+        if known is not None and known.ltime >= version.ltime:
+            return False
+        if known is None and (version.is_deleted or node not in db.nodes.active):
+            return False
+        self.view.put(version)
+        tables = db.networks.get(network)
+        if version.is_deleted:
+            self._reaps[version.slot.number] = db.clock.now_ns + round(REAP_NETWORK_S * NS)
+            self.arm_reaper()
+            if tables is not None:
+                tables.nodes.pop(node, None)
+                if db.config.profile.networkdb_buries_entries_of_leavers:
+                    tables.bury_of(node)
+                else:
+                    tables.delete_of(node)
+        else:
+            self._reaps.pop(version.slot.number, None)
+            if tables is not None and not tables.is_leaving:
+                tables.nodes[node] = None
+        return True
+
+    # --- forgetting ----------------------------------------------------------------------------------------------
+
+    def forget_node(self, name: str) -> None:
+        """Forget the attachments of a node that is gone."""
+        for number in self.view.space.owned_by(name):
+            self.view.drop(number)
+            self._reaps.pop(number, None)
+
+    def forget_own(self, network: str) -> None:
+        """Forget that this node was attached to a network."""
+        slot = self.view.space.find((self.db.name, network))
+        if slot is not None:
+            self.view.drop(slot.number)
+
+    def reap(self) -> bool:
+        """Forget what nodes detached themselves long enough ago; gives whether more is to be forgotten later."""
+        for number, until_ns in list(self._reaps.items()):
+            if until_ns <= self.db.clock.now_ns:
+                del self._reaps[number]
+                self.view.drop(number)
+        return bool(self._reaps)
