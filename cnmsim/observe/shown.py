@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 
-class Shown:
+class Shown(ABC):
     """An answer that prints as text and has HTML. IPython takes the one or the other."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _repr_html_(self) -> str:
-        raise NotImplementedError
+        """Give the HTML."""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Give HTML for notebooks and text for terminals."""

@@ -6,26 +6,27 @@ Each service has a scheduler of its own: the round-robin position belongs to the
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.service import Destination
 
 
-class Scheduler:
+class Scheduler(ABC):
     """What all schedulers have; the list they are given is the service's, newest destination first."""
 
     __slots__ = ()
     name: ClassVar[str]
 
+    @abstractmethod
     def choose(self, destinations: list[Destination]) -> Destination | None:
         """Give the destination of the next connection, `None` if none has a weight."""
-        raise NotImplementedError
 
-    def changed(self, destinations: list[Destination]) -> None:
+    def changed(self, destinations: list[Destination]) -> None:  # noqa: B027 - few schedulers care
         """Take note that a destination came or has another weight."""
 
-    def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:
+    def removed(self, destinations: list[Destination], gone: Destination, at: int) -> None:  # noqa: B027
         """Take note that `gone` was taken out of the list, where it stood at index `at`."""
 
 

@@ -7,6 +7,7 @@ a rule, an address, a route or a link changes, and is kept only if every test th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -146,7 +147,7 @@ class Walked(Generic[Entry]):
     is_pure: bool
 
 
-class RememberingWalk(Generic[Entry]):
+class RememberingWalk(ABC, Generic[Entry]):
     """One base chain at one hook, a step of the packet path: what it decided for a flow it remembers.
 
     `identity` tells it from other chains, `extras` read what must join the key of remembered flows.
@@ -240,13 +241,13 @@ class RememberingWalk(Generic[Entry]):
     def _finish(self, walked: Walked[Entry]) -> bool:
         return walked.verdict is Verdict.ACCEPT
 
+    @abstractmethod
     def _walk(self, packet: Packet) -> Walked[Entry]:
         """Walk the chain and the chains it leads to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _observed(self, packet: Packet) -> bool:
         """Walk, and tell the observer what decided."""
-        raise NotImplementedError
 
 
 class ChainWalk(RememberingWalk["RuleEntry"]):

@@ -5,6 +5,7 @@ Source: net/netfilter/nft_{cmp,lookup,bitwise,counter}.c, nftables src/statement
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -46,7 +47,7 @@ class Env:
     find_set: Callable[[str], Elements]
 
 
-class Statement:
+class Statement(ABC):
     """A part of a rule."""
 
     __slots__ = ()
@@ -56,13 +57,13 @@ class Statement:
     #: Whether it makes the same of all packets of a flow, and does nothing else with them.
     is_pure = False
 
+    @abstractmethod
     def text(self, *, counts: bool) -> str:
         """Write it as nft lists it, with what it has counted if `counts`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compile(self, env: Env) -> Run:
         """Make what it does."""
-        raise NotImplementedError
 
     def chains(self) -> Iterator[str]:
         """Give the chains it may lead to, apart from those in named maps."""
