@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
 from cnmsim.kernel.netfilter.nftables.keys import Key
-from cnmsim.kernel.netfilter.nftables.statements import Match, Statement, VerdictMap
+from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, Statement
 
 
 def settled(statements: list[Statement], family: str) -> list[Statement]:
@@ -40,7 +40,7 @@ def _without_implied(statements: list[Statement], family: str) -> list[Statement
 
 
 def _first_key(statement: Statement) -> Key | None:
-    return statement.keys[0] if isinstance(statement, (Match, VerdictMap)) else None
+    return statement.keys[0] if isinstance(statement, FieldStatement) else None
 
 
 def _tells_protocol(match: Match, family: str) -> bool:

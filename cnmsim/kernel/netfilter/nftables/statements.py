@@ -120,8 +120,31 @@ def keys_text(keys: tuple[Key, ...]) -> str:
     return " . ".join(key.text for key in keys)
 
 
+class FieldStatement(Statement):
+    """A statement that goes by fields of the packet, and by a set or map if its operand is one."""
+
+    __slots__ = ()
+    keys: tuple[Key, ...]
+    operand: Operand
+
+    @property
+    def is_pure(self) -> bool:  # type: ignore[override]
+        """Whether it goes by nothing but what all packets of a flow have alike."""
+        return all(key.is_of_the_flow for key in self.keys)
+
+    @property
+    def needs_conntrack(self) -> bool:  # type: ignore[override]
+        """Whether it goes by what conntrack knows."""
+        return any(key.needs_conntrack for key in self.keys)
+
+    def set_names(self) -> Iterator[str]:
+        """Give the set or map it looks into."""
+        if isinstance(self.operand, str):
+            yield self.operand
+
+
 @frozen(eq=False)
-class Match(Statement):
+class Match(FieldStatement):
     """A comparison. `operator` "" is equality, or for sets of bits, that any is set; `mask` is taken off before."""
 
     keys: tuple[Key, ...]
@@ -129,21 +152,6 @@ class Match(Statement):
     operand: Operand
     mask: int | None = None
     index_names: tuple[tuple[int, str], ...] = ()
-
-    @property
-    def is_pure(self) -> bool:  # type: ignore[override]
-        """Whether it compares nothing but what all packets of a flow have alike."""
-        return all(key.is_of_the_flow for key in self.keys)
-
-    @property
-    def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether it compares what conntrack knows."""
-        return any(key.needs_conntrack for key in self.keys)
-
-    def set_names(self) -> Iterator[str]:
-        """Give the set it looks into."""
-        if isinstance(self.operand, str):
-            yield self.operand
 
     @property
     def is_equality(self) -> bool:
@@ -226,26 +234,11 @@ def verdict_of(data: Data) -> Verdict | Goto | Miss:
 
 
 @frozen(eq=False)
-class VerdictMap(Statement):
+class VerdictMap(FieldStatement):
     """A verdict chosen by a map."""
 
     keys: tuple[Key, ...]
     operand: Elements | str
-
-    @property
-    def is_pure(self) -> bool:  # type: ignore[override]
-        """Whether it chooses by nothing but what all packets of a flow have alike."""
-        return all(key.is_of_the_flow for key in self.keys)
-
-    @property
-    def needs_conntrack(self) -> bool:  # type: ignore[override]
-        """Whether it chooses by what conntrack knows."""
-        return any(key.needs_conntrack for key in self.keys)
-
-    def set_names(self) -> Iterator[str]:
-        """Give the map it looks into."""
-        if isinstance(self.operand, str):
-            yield self.operand
 
     def chains(self) -> Iterator[str]:
         """Give where the map without a name leads."""
