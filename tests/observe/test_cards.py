@@ -4,6 +4,7 @@ import html.parser
 import re
 
 import pytest
+import swarmlabs
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
@@ -62,11 +63,7 @@ def segments():
 
 @pytest.fixture(scope="module")
 def swarm():
-    lab = Lab()
-    one = lab.add_host("node1", "192.168.7.1/24", docker=True)
-    two = lab.add_host("node2", "192.168.7.2/24", docker=True)
-    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="192.168.7.1").tokens.worker, "192.168.7.1:2377")
-    one.docker.networks.create("net", driver="overlay", attachable=True)
+    lab, one, two, _ = swarmlabs.on_one_wire()
     one.docker.containers.run("alpine", "sleep 1d", name="c1", network="net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["net"])

@@ -1,16 +1,10 @@
 """Cards and pictures in a real browser: on narrow and wide pages, on paper, on light and dark grounds."""
 
-import shutil
-
 import pytest
+import swarmlabs
 
-from cnmsim import Lab
 from cnmsim.observe.views.markup import contrast
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-           "--disable-component-update", "--disable-sync"]  # fmt: skip
 #: Two themes of JupyterLab, by the variable and the colours that matter, and the rows of its tables.
 THEMES = {
     "light": ("#ffffff", "rgba(0,0,0,.87)", "#f5f5f5"),
@@ -20,20 +14,12 @@ PAGE = """<!doctype html><meta charset="utf-8"><style>:root {{ --jp-content-font
 body {{ background: {ground}; color: {ink}; font: 13px sans-serif; margin: 8px }} table {{ font-size: 12px; table-layout: fixed }}
 tbody tr:nth-child(even) {{ background: {row} }} td, th {{ padding: .5em; text-align: right; white-space: normal }}</style>{body}"""
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def cards():
-    lab = Lab()
-    one = lab.add_host("node1", "172.31.1.5/24", gateway="172.31.1.1", docker=True)
-    two = lab.add_host("node2", "192.168.1.25/24", gateway="192.168.1.1", docker=True)
-    lab.add_router("router", "172.31.1.1/24", "192.168.1.1/24")
-    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="172.31.1.5").tokens.worker, "172.31.1.5:2377")
-    net = one.docker.networks.create("uber-net", driver="overlay", attachable=True)
+    lab, one, two, net = swarmlabs.over_a_router()
     c1 = one.docker.containers.run("nginx", name="c1", network="uber-net", detach=True)
     one.docker.networks.create("other")
     one.docker.containers.run("alpine", "sleep 1d", name="c3", network="other", detach=True)
@@ -49,14 +35,6 @@ def cards():
         lab.rules("node2", "nat", trace=walk), lab.routes("router", trace=walk), lab.lookup("c1", "web"), lab.reachability(["c1", "c3"]),
     ]  # fmt: skip
     return [thing._repr_mimebundle_()["text/html"] if thing is lab else thing._repr_html_() for thing in things]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield started
-        started.close()
 
 
 def opened(browser, cards, theme, width):

@@ -5,17 +5,12 @@ import shutil
 import subprocess
 
 import pytest
-
-from cnmsim import Lab
+import swarmlabs
 
 
 @pytest.fixture(scope="module")
 def swarm():
-    lab = Lab()
-    one = lab.add_host("node1", "192.168.7.1/24", docker=True)
-    two = lab.add_host("node2", "192.168.7.2/24", docker=True)
-    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="192.168.7.1").tokens.worker, "192.168.7.1:2377")
-    one.docker.networks.create("net", driver="overlay", attachable=True)
+    lab, one, _, _ = swarmlabs.on_one_wire()
     one.docker.containers.run("alpine", "sleep 1d", name="end", network="net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["net"])
     one.docker.networks.create("back.end-1_x", internal=True)

@@ -1,45 +1,23 @@
 """The saved walk in a real browser: it steps, shows headers, asks for nothing, and says nothing on the console."""
 
 import json
-import shutil
 
 import pytest
+import swarmlabs
 
-from cnmsim import Lab
 from cnmsim.observe.views.steps import asset, walk_data
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-           "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def walk_file(tmp_path_factory):
-    lab = Lab()
-    one = lab.add_host("node1", "172.31.1.5/24", gateway="172.31.1.1", docker=True)
-    two = lab.add_host("node2", "192.168.1.25/24", gateway="192.168.1.1", docker=True)
-    lab.add_router("router", "172.31.1.1/24", "192.168.1.1/24")
-    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="172.31.1.5").tokens.worker, "172.31.1.5:2377")
-    one.docker.networks.create("uber-net", driver="overlay", attachable=True)
+    lab, one, two, _ = swarmlabs.over_a_router()
     one.docker.containers.run("alpine", "sleep 1d", name="c1", network="uber-net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="uber-net", detach=True)
     lab.settle()
     walk = lab.trace("c1", "c2:80")
     return walk, walk.save_html(tmp_path_factory.mktemp("walk") / "walk.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

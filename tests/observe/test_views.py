@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+import swarmlabs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,12 +55,7 @@ def read_html(text):
 
 @pytest.fixture(scope="module")
 def overlay():
-    lab = Lab()
-    one = lab.add_host("node1", "172.31.1.5/24", gateway="172.31.1.1", docker=True)
-    two = lab.add_host("node2", "192.168.1.25/24", gateway="192.168.1.1", docker=True)
-    lab.add_router("router", "172.31.1.1/24", "192.168.1.1/24")
-    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="172.31.1.5").tokens.worker, "172.31.1.5:2377")
-    one.docker.networks.create("uber-net", driver="overlay", attachable=True)
+    lab, one, two, _ = swarmlabs.over_a_router()
     one.docker.containers.run("nginx", name="c1", network="uber-net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="uber-net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["uber-net"], ports={8080: 80})
