@@ -8,8 +8,7 @@ from attrs import define
 
 from cnmsim.kernel.netfilter.nftables import compat
 from cnmsim.kernel.netfilter.nftables.errors import NftError
-from cnmsim.kernel.netfilter.nftables.session import ENOENT
-from cnmsim.kernel.netfilter.nftables.setcommands import SetCommands
+from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Table
 
 if TYPE_CHECKING:
@@ -17,57 +16,64 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class ListCommands(SetCommands):
+class ListCommands:
     """What a run lists."""
 
-    def _list(self, verb: str) -> None:
-        cursor = self.cursor
+    session: Session
+
+    def list(self, verb: str) -> None:
+        """Do `list`. Raises `NftError`."""
+        cursor = self.session.cursor
         if verb == "reset" or cursor.ends_statement():
             cursor.unexpected()
         kind = cursor.word()
-        wanted = self.cursor.text if self.cursor.text in FAMILIES and kind.text[-1] in {"s", "t"} else ""
+        wanted = (
+            self.session.cursor.text if self.session.cursor.text in FAMILIES and kind.text[-1] in {"s", "t"} else ""
+        )
         plural = {"ruleset", "tables", "chains", "sets", "maps", "counters"}
         if kind.text in plural:
             if wanted and kind.text != "set":
                 cursor.take()
             if kind.text in {"sets", "maps", "chains"} and cursor.text == "table":
                 cursor.take()
-                tables = [self._table(self._family())]
+                tables = [self.session.table(self.session.family())]
             else:
-                tables = [each for each in self.ruleset.tables.values() if wanted in {"", each.family}]
+                tables = [each for each in self.session.ruleset.tables.values() if wanted in {"", each.family}]
                 self._list_iptables(kind.text, wanted)
-            self.printed += [self._listed(each, kind.text) for each in tables]
+            self.session.printed += [self._listed(each, kind.text) for each in tables]
             return
         if kind.text not in {"table", "chain", "set", "map"}:
             raise NftError("syntax error, unexpected string", kind.place)
-        theirs = self._iptables_table()
+        theirs = self.session.iptables_table()
         if theirs is not None:
             self._list_part_of(theirs, kind.text)
             return
         table = self._table_to_list()
         if kind.text == "table":
-            self.printed.append(table.text(handles=self.handles))
+            self.session.printed.append(table.text(handles=self.session.handles))
         elif kind.text == "chain":
-            self.printed.append(table.part(self._chain(table, lookup=True), handles=self.handles))
+            self.session.printed.append(
+                table.part(self.session.chain(table, lookup=True), handles=self.session.handles)
+            )
         else:
-            found = self._find_set(table, kind=kind.text, lookup=True)
-            self.printed.append(table.part(found, handles=self.handles))
+            found = self.session.find_set(table, kind=kind.text, lookup=True)
+            self.session.printed.append(table.part(found, handles=self.session.handles))
 
     def _list_iptables(self, kind: str, wanted: str) -> None:
-        for table in self.ruleset.iptables_tables():
+        for table in self.session.ruleset.iptables_tables():
             family = compat.family_name(table)
             if wanted in {"", family}:
                 if kind == "ruleset":
                     self._list_part_of(table, "table")
                 elif kind == "tables":
-                    self.printed.append(f"table {family} {table.name}\n")
+                    self.session.printed.append(f"table {family} {table.name}\n")
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
-        self.warnings.append(compat.warning(table))
+        self.session.warnings.append(compat.warning(table))
         if kind == "table":
-            self.printed.append(compat.table_text(table))
+            self.session.printed.append(compat.table_text(table))
             return
-        token = self.cursor.word()
+        token = self.session.cursor.word()
         chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
         if chain is None or kind != "chain":
             raise NftError(ENOENT, token.place)
@@ -76,36 +82,26 @@ class ListCommands(SetCommands):
             *compat.chain_lines(table, chain),
             "}",
         ]
-        self.printed.append("".join(f"{line}\n" for line in lines))
+        self.session.printed.append("".join(f"{line}\n" for line in lines))
 
     def _table_to_list(self) -> Table:
-        family = self._family()
-        token = self.cursor.word()
-        found = self.ruleset.tables.get((family, token.text))
+        family = self.session.family()
+        token = self.session.cursor.word()
+        found = self.session.ruleset.tables.get((family, token.text))
         if found is None:
             raise NftError(ENOENT, token.place)
         return found
 
     def _listed(self, table: Table, kind: str) -> str:
         if kind == "ruleset":
-            return table.text(handles=self.handles)
+            return table.text(handles=self.session.handles)
         if kind == "tables":
             return f"table {table.family} {table.name}\n"
         if kind == "chains":
             heads = [Chain(c.name, c.handle, c.base, c.policy, c.comment) for c in table.chains.values()]
-            return table.part(*heads, handles=self.handles)
+            return table.part(*heads, handles=self.session.handles)
         if kind == "counters":
             return table.part()
-        return table.part(*(s for s in table.sets.values() if s.is_map is (kind == "maps")), handles=self.handles)
-
-    def _iptables_table(self) -> IptablesTable | None:
-        """Take the name of a table of iptables, if one comes."""
-        cursor = self.cursor
-        family = cursor.text if cursor.text in FAMILIES else "ip"
-        name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
-        for table in self.ruleset.iptables_tables():
-            if (family, name) == (compat.family_name(table), table.name):
-                self._family()
-                cursor.word()
-                return table
-        return None
+        return table.part(
+            *(s for s in table.sets.values() if s.is_map is (kind == "maps")), handles=self.session.handles
+        )

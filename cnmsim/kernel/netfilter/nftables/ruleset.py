@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
 from cnmsim.kernel.netfilter.nftables.commands import Run
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
 
@@ -37,14 +38,14 @@ class NfTables:
 
         `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
         """
-        run = Run(self, Cursor.over(source), handles)
+        session = Session(self, Cursor.over(source), handles)
         try:
-            printed = run.all()
-            if warn is not None and any(run.warnings):
-                warn("".join(run.warnings))
+            printed = Run(session).all()
+            if warn is not None and any(session.warnings):
+                warn("".join(session.warnings))
             return printed
         finally:
-            if run.changed:
+            if session.changed:
                 self._netfilter.rules_changed()
 
     def iptables_tables(self) -> list[IptablesTable]:

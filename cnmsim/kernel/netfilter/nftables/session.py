@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
+from cnmsim.kernel.netfilter.nftables import compat
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, Place, refused
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
@@ -15,6 +16,7 @@ from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table,
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables.ruleset import NfTables
+    from cnmsim.kernel.netfilter.table import Table as IptablesTable
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,15 +37,18 @@ class Session:
     #: What is said to stderr though nothing failed.
     warnings: list[str] = field(factory=list)
 
-    def _did(self, undo: Callable[[], None]) -> None:
+    def did(self, undo: Callable[[], None]) -> None:
+        """Take note of something done, and of how it is taken back."""
         self.changed = True
         self.undos.append(undo)
 
-    def _family(self) -> str:
+    def family(self) -> str:
+        """Take the name of a family if one comes, else it is ip."""
         # A table may be called like a family: then something else than a name follows.
         return self.cursor.take().text if self.cursor.text in FAMILIES else "ip"
 
-    def _table(self, family: str) -> Table:
+    def table(self, family: str) -> Table:
+        """Take the name of a table, and give that. Raises `NftError` if there is none."""
         token = self.cursor.word()
         found = self.ruleset.tables.get((family, token.text))
         if found is None:
@@ -54,43 +59,62 @@ class Session:
             raise NoTableError(f"{ENOENT}; did you mean table '{nearest}' in family {other.family}?", token.place)
         return found
 
-    def _chain(self, table: Table, *, lookup: bool = False) -> Chain:
+    def chain(self, table: Table, *, lookup: bool = False) -> Chain:
+        """Take the name of a chain, and give that. Raises `NftError` if there is none."""
         token = self.cursor.word()
         found = table.chains.get(token.text)
         if found is None:
             raise NftError(ENOENT, token.place) if lookup else refused(ENOENT, token.place)
         return found
 
-    def _parser(self, table: Table) -> RuleParser:
+    def parser(self, table: Table) -> RuleParser:
+        """Give a parser for the rule that follows."""
         return RuleParser(self.cursor, table.family, table, self.ruleset.namespace)
 
-    def _words(self) -> list[str]:
+    def words(self) -> list[str]:
+        """Take words with commas between. Raises `NftError`."""
         words = [self.cursor.word().text]
         while self.cursor.accept(","):
             words.append(self.cursor.word().text)
         return words
 
-    def _skip_rule(self) -> None:
+    def skip_rule(self) -> None:
+        """Go past the rest of a rule or command."""
         self.cursor.at, _ = self.cursor.statement()
 
-    def _check_loops(self, table: Table, rule: Rule | None, place: Place) -> None:
+    def check_loops(self, table: Table, rule: Rule | None, place: Place) -> None:
+        """Refuse a rule (`None`: an element) that closes a loop of chains (nft_chain_validate)."""
         leads = rule is None or any(each for part in rule.statements for each in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
             raise refused("Too many links", place)
 
-    def _check_jump(self, table: Table, name: str, place: Place) -> None:
+    def check_jump(self, table: Table, name: str, place: Place) -> None:
+        """Refuse a jump to a chain that is not there or is a base chain."""
         target = table.chains.get(name)
         if target is None:
             raise refused(ENOENT, place)
         if target.base is not None:
             raise refused("Operation not supported", place)
 
-    def _find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
+    def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
+        """Take the name of a set or map, and give that. Raises `NftError` if there is none."""
         token = self.cursor.word()
         found = table.sets.get(token.text)
         if found is None or (kind == "map" and not found.is_map):
             raise NftError(ENOENT, token.place) if lookup else refused(ENOENT, token.place)
         return found
+
+    def iptables_table(self) -> IptablesTable | None:
+        """Take the name of a table of iptables, if one comes."""
+        cursor = self.cursor
+        family = cursor.text if cursor.text in FAMILIES else "ip"
+        name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
+        for table in self.ruleset.iptables_tables():
+            if (family, name) == (compat.family_name(table), table.name):
+                self.family()
+                cursor.word()
+                return table
+        return None
 
 
 def drop(mapping: dict[K, V], key: K) -> None:

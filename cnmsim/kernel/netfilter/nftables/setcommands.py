@@ -18,17 +18,22 @@ _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
 
 
 @define(eq=False)
-class SetCommands(Session):
+class SetCommands:
     """What a run does to sets and maps."""
 
-    def _add_set(self, verb: str) -> None:
-        self._set(self._table(self._family()), verb, is_map=False)
+    session: Session
 
-    def _add_map(self, verb: str) -> None:
-        self._set(self._table(self._family()), verb, is_map=True)
+    def add_set(self, verb: str) -> None:
+        """Do `add set` or `create set`. Raises `NftError`."""
+        self.make(self.session.table(self.session.family()), verb, is_map=False)
 
-    def _set(self, table: Table, verb: str, *, is_map: bool) -> None:
-        cursor = self.cursor
+    def add_map(self, verb: str) -> None:
+        """Do `add map` or `create map`. Raises `NftError`."""
+        self.make(self.session.table(self.session.family()), verb, is_map=True)
+
+    def make(self, table: Table, verb: str, *, is_map: bool) -> None:
+        """Make the set or map whose name and block follow. Raises `NftError`."""
+        cursor = self.session.cursor
         name = cursor.word()
         if verb == "create" and name.text in table.sets:
             raise refused(EEXIST, name.place)
@@ -59,14 +64,14 @@ class SetCommands(Session):
         else:
             made.handle = table.next_handle()
             table.sets[name.text] = made
-            self._did(lambda: drop(table.sets, name.text))
+            self.session.did(lambda: drop(table.sets, name.text))
         if pending is not None:
             cursor.at = pending
             self._elements_into(table, made, "add")
         cursor.at = end
 
     def _skip_braces(self) -> None:
-        cursor = self.cursor
+        cursor = self.session.cursor
         depth = 0
         while True:
             token = cursor.take()
@@ -78,7 +83,7 @@ class SetCommands(Session):
                 raise unclosed()
 
     def _set_type(self, table: Table, made: Set, *, is_map: bool, of: str) -> None:
-        cursor = self.cursor
+        cursor = self.session.cursor
         kinds, text = self._type_list(table, of)
         made.key_text = f"{of} {text}"
         made.elements = Elements(kinds)
@@ -91,7 +96,7 @@ class SetCommands(Session):
             made.values, made.value_text = self._type_list(table, of)
 
     def _type_list(self, table: Table, of: str) -> tuple[tuple[Datatype, ...], str]:
-        cursor = self.cursor
+        cursor = self.session.cursor
         kinds: list[Datatype] = []
         texts: list[str] = []
         while True:
@@ -112,9 +117,9 @@ class SetCommands(Session):
                 return tuple(kinds), " . ".join(texts)
 
     def _set_property(self, made: Set, word: Token) -> None:
-        cursor = self.cursor
+        cursor = self.session.cursor
         if word.text == "flags":
-            given = self._words()
+            given = self.session.words()
             made.flags = tuple(flag for flag in _SET_FLAGS if flag in given)
         elif word.text in {"timeout", "gc-interval"}:
             setattr(made, word.text.replace("-", "_"), cursor.word().text)
@@ -129,14 +134,15 @@ class SetCommands(Session):
         else:
             raise NftError("syntax error, unexpected string", word.place)
 
-    def _add_elements(self, verb: str) -> None:
-        table = self._table(self._family())
-        found = self._find_set(table, lookup=True)
+    def add_elements(self, verb: str) -> None:
+        """Do `add element` or `create element`. Raises `NftError`."""
+        table = self.session.table(self.session.family())
+        found = self.session.find_set(table, lookup=True)
         self._elements_into(table, found, verb)
 
     def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Place]]:
-        cursor = self.cursor
-        parser = OperandParser(cursor, table, self.ruleset.namespace)
+        cursor = self.session.cursor
+        parser = OperandParser(cursor, table, self.session.ruleset.namespace)
         cursor.expect("{")
         listed: list[tuple[ElementKey, Data, Place]] = []
         while True:
@@ -162,9 +168,9 @@ class SetCommands(Session):
     def _elements_into(self, table: Table, found: Set, verb: str) -> None:
         elements = found.elements
         before = elements.copy()
-        cursor_place = self.cursor.place
+        cursor_place = self.session.cursor.place
         listed = self._element_list(table, found, with_data=True)
-        self._did(lambda: restore(elements, before))
+        self.session.did(lambda: restore(elements, before))
         for key, data, place in listed:
             if not found.is_interval and any(not span.is_single for span in key):
                 what = "prefix" if "/" in found.elements.key_text(key) else "range"
@@ -172,7 +178,7 @@ class SetCommands(Session):
                     f"You must add 'flags interval' to your set declaration if you want to add {what} elements", place
                 )
             if isinstance(data, Goto):
-                self._check_jump(table, data.chain, place)
+                self.session.check_jump(table, data.chain, place)
             if key in elements and (verb == "create" or elements.get(key) != data):
                 raise refused(EEXIST, place)
             if found.is_interval and not found.auto_merge and key and elements.overlapping(key):
@@ -181,25 +187,27 @@ class SetCommands(Session):
         if found.auto_merge:
             elements.merge_overlaps()
         if found.values == ():
-            self._check_loops(table, None, listed[0][2] if listed else cursor_place)
+            self.session.check_loops(table, None, listed[0][2] if listed else cursor_place)
 
-    def _delete_set(self) -> None:
-        table = self._table(self._family())
-        place = self.cursor.place
-        found = self._find_set(table)
+    def delete(self) -> None:
+        """Do `delete set` or `delete map`. Raises `NftError`."""
+        table = self.session.table(self.session.family())
+        place = self.session.cursor.place
+        found = self.session.find_set(table)
         if table.uses(found.name):
             raise refused(EBUSY, place)
         before = dict(table.sets)
         del table.sets[found.name]
-        self._did(lambda: refill(table.sets, before))
+        self.session.did(lambda: refill(table.sets, before))
 
-    def _delete_elements(self) -> None:
-        table = self._table(self._family())
-        found = self._find_set(table, lookup=True)
+    def delete_elements(self) -> None:
+        """Do `delete element`. Raises `NftError`."""
+        table = self.session.table(self.session.family())
+        found = self.session.find_set(table, lookup=True)
         elements = found.elements
         before = elements.copy()
         listed = self._element_list(table, found, with_data=False)
-        self._did(lambda: restore(elements, before))
+        self.session.did(lambda: restore(elements, before))
         for key, _, place in listed:
             if key not in elements:
                 raise refused(ENOENT, place)
