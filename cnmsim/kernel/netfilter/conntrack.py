@@ -14,6 +14,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.cttimeouts import Timeouts
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, IGNORE, INVALID, RST, SYN, TRANSITIONS, TcpState
 from cnmsim.kernel.netfilter.tuples import (
     ERRORS,
@@ -83,9 +84,8 @@ class Conntrack:
         "_purge_at",
         "_refused",
         "_table",
+        "_timeout",
         "_timeouts",
-        "_timeouts_at",
-        "_udp",
     )
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -95,9 +95,8 @@ class Conntrack:
         self._refused: tuple[int, dict[Tuple, tuple[Connection, bool]]] = 0, {}
         self._count = 0
         self._purge_at = 1024
-        self._timeouts_at = -1
-        self._timeouts: dict[str, int] = {}
-        self._udp = (30 * NS, 120 * NS)
+        self._timeouts = Timeouts(namespace)
+        self._timeout = self._timeouts.of
 
     # --- packets in ----------------------------------------------------------------------------------------------
 
@@ -198,7 +197,7 @@ class Conntrack:
         elif protocol in REQUESTS and key[4] >> 8 not in REQUESTS[protocol]:
             packet.ct_state = CtState.INVALID
             return True
-        if self._count >= self._maximum() and not self._make_room():
+        if self._count >= self._timeouts.maximum() and not self._make_room():
             return False
         now = self._namespace.clock.now_ns
         connection = Connection(key, invert(key), tcp_state=state, began_ns=now)
@@ -240,8 +239,7 @@ class Conntrack:
 
     def _udp_seen(self, connection: Connection, is_reply: bool) -> None:
         now = self._namespace.clock.now_ns
-        self._refresh_timeouts()
-        short, long = self._udp
+        short, long = self._timeouts.udp()
         if (connection.seen_reply or is_reply) and now - connection.began_ns > STREAM_AFTER_NS:
             connection.expires_ns = now + long
             connection.is_assured = True
@@ -341,43 +339,11 @@ class Conntrack:
             if connection.expires_ns > now:
                 yield connection
 
-    # --- timeouts ------------------------------------------------------------------------------------------------
-
-    def _refresh_timeouts(self) -> None:
-        generation = self._namespace.generation
-        if generation != self._timeouts_at:
-            self._timeouts_at = generation
-            self._timeouts.clear()
-            self._udp = (self._seconds("udp_timeout", 30), self._seconds("udp_timeout_stream", 120))
-
-    def _seconds(self, name: str, default: int) -> int:
-        try:
-            return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS
-        except OSError:
-            return default * NS  # a namespace whose list has no such sysctl behaves as if untouched
-
-    def _timeout(self, protocol: int, state: int) -> int:
-        """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
-        self._refresh_timeouts()
-        if protocol == 17:
-            return self._udp[0]
-        name, default = _timeout_name(protocol, state)
-        found = self._timeouts.get(name)
-        if found is None:
-            found = self._timeouts[name] = self._seconds(name, default)
-        return found
-
     def flow_timeouts(self, protocol: int) -> tuple[int, int]:
         """Give the timeouts of a flow and of one that lasts, in nanoseconds: for UDP, else for established TCP."""
-        self._refresh_timeouts()
-        return self._udp if protocol == 17 else (0, self._timeout(6, TcpState.ESTABLISHED))
+        return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, TcpState.ESTABLISHED))
 
-    def _maximum(self) -> int:
-        self._refresh_timeouts()
-        found = self._timeouts.get("max")
-        if found is None:
-            found = self._timeouts["max"] = self._seconds("max", 262144) // NS
-        return found
+    # --- what goes --------------------------------------------------------------------------------------------------
 
     def remaining_s(self, connection: Connection) -> int:
         """Give the whole seconds until a connection expires."""
@@ -393,7 +359,7 @@ class Conntrack:
     def _make_room(self) -> bool:
         """Make room in a full table: what has expired goes, else one entry that is not assured."""
         self.purge()
-        if self._count < self._maximum():
+        if self._count < self._timeouts.maximum():
             return True
         for connection, is_reply in self._table.values():
             if not is_reply and not connection.is_assured:
@@ -483,24 +449,3 @@ def _tuple_text(key: Tuple) -> str:
     if protocol in {6, 17, 33, 132, 136}:
         return f"{text} sport={first} dport={second}"
     return text
-
-
-_TCP_TIMEOUTS = {
-    TcpState.NONE: ("tcp_timeout_syn_sent", 120),
-    TcpState.SYN_SENT: ("tcp_timeout_syn_sent", 120),
-    TcpState.SYN_RECV: ("tcp_timeout_syn_recv", 60),
-    TcpState.ESTABLISHED: ("tcp_timeout_established", 432000),
-    TcpState.FIN_WAIT: ("tcp_timeout_fin_wait", 120),
-    TcpState.CLOSE_WAIT: ("tcp_timeout_close_wait", 60),
-    TcpState.LAST_ACK: ("tcp_timeout_last_ack", 30),
-    TcpState.TIME_WAIT: ("tcp_timeout_time_wait", 120),
-    TcpState.CLOSE: ("tcp_timeout_close", 10),
-    TcpState.SYN_SENT2: ("tcp_timeout_syn_sent", 120),
-}
-_OTHER_TIMEOUTS = {1: ("icmp_timeout", 30), 58: ("icmpv6_timeout", 30)}
-
-
-def _timeout_name(protocol: int, state: int) -> tuple[str, int]:
-    if protocol == 6:
-        return _TCP_TIMEOUTS[TcpState(state)]
-    return _OTHER_TIMEOUTS.get(protocol, ("generic_timeout", 600))

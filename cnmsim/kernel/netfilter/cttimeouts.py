@@ -1,0 +1,83 @@
+"""How long conntrack keeps a connection, by protocol and TCP state, as the sysctls of its namespace say.
+
+Source: Linux net/netfilter/nf_conntrack_proto_{tcp,udp,icmp,icmpv6,generic}.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.tcpstate import TcpState
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_TCP_TIMEOUTS = {
+    TcpState.NONE: ("tcp_timeout_syn_sent", 120),
+    TcpState.SYN_SENT: ("tcp_timeout_syn_sent", 120),
+    TcpState.SYN_RECV: ("tcp_timeout_syn_recv", 60),
+    TcpState.ESTABLISHED: ("tcp_timeout_established", 432000),
+    TcpState.FIN_WAIT: ("tcp_timeout_fin_wait", 120),
+    TcpState.CLOSE_WAIT: ("tcp_timeout_close_wait", 60),
+    TcpState.LAST_ACK: ("tcp_timeout_last_ack", 30),
+    TcpState.TIME_WAIT: ("tcp_timeout_time_wait", 120),
+    TcpState.CLOSE: ("tcp_timeout_close", 10),
+    TcpState.SYN_SENT2: ("tcp_timeout_syn_sent", 120),
+}
+_OTHER_TIMEOUTS = {1: ("icmp_timeout", 30), 58: ("icmpv6_timeout", 30)}
+
+
+def _timeout_name(protocol: int, state: int) -> tuple[str, int]:
+    if protocol == 6:
+        return _TCP_TIMEOUTS[TcpState(state)]
+    return _OTHER_TIMEOUTS.get(protocol, ("generic_timeout", 600))
+
+
+class Timeouts:
+    """The timeouts of one namespace, read anew when its `generation` moves."""
+
+    __slots__ = ("_at", "_known", "_namespace", "_udp")
+
+    def __init__(self, namespace: NetworkNamespace) -> None:
+        self._namespace = namespace
+        self._at = -1
+        self._known: dict[str, int] = {}
+        self._udp = (30 * NS, 120 * NS)
+
+    def of(self, protocol: int, state: int) -> int:
+        """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
+        self._refresh()
+        if protocol == 17:
+            return self._udp[0]
+        name, default = _timeout_name(protocol, state)
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._seconds(name, default)
+        return found
+
+    def udp(self) -> tuple[int, int]:
+        """Give the timeouts of a UDP flow and of one that lasts, in nanoseconds."""
+        self._refresh()
+        return self._udp
+
+    def maximum(self) -> int:
+        """Give how many connections there may be."""
+        self._refresh()
+        found = self._known.get("max")
+        if found is None:
+            found = self._known["max"] = self._seconds("max", 262144) // NS
+        return found
+
+    def _refresh(self) -> None:
+        generation = self._namespace.generation
+        if generation != self._at:
+            self._at = generation
+            self._known.clear()
+            self._udp = (self._seconds("udp_timeout", 30), self._seconds("udp_timeout_stream", 120))
+
+    def _seconds(self, name: str, default: int) -> int:
+        try:
+            return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS
+        except OSError:
+            return default * NS  # a namespace whose list has no such sysctl behaves as if untouched
