@@ -343,7 +343,7 @@ class Conntrack:
         """Give the timeouts of a flow and of one that lasts, in nanoseconds: for UDP, else for established TCP."""
         return self._timeouts.udp() if protocol == 17 else (0, self._timeout(6, TcpState.ESTABLISHED))
 
-    # --- what goes --------------------------------------------------------------------------------------------------
+    # --- what goes -----------------------------------------------------------------------------------------------
 
     def remaining_s(self, connection: Connection) -> int:
         """Give the whole seconds until a connection expires."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cnmsim.kernel.netfilter import listing, save
-from cnmsim.kernel.netfilter.bpf import is_valid
 from cnmsim.kernel.netfilter.errors import (
     IptablesError,
     ParameterProblemError,
@@ -32,10 +31,10 @@ from cnmsim.kernel.netfilter.hooks import (
     nat_priority,
     program_name,
 )
-from cnmsim.kernel.netfilter.matches.ipsec import program_of
 from cnmsim.kernel.netfilter.names import split_words
 from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
 from cnmsim.kernel.netfilter.rule import Rule
+from cnmsim.kernel.netfilter.rulechecks import is_misplaced, is_refused
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
 from cnmsim.kernel.netfilter.walk import ChainWalk, rule_needs_conntrack
@@ -416,7 +415,7 @@ class IpTables:
                     "Too many levels of symbolic links.",
                 )
             return
-        if _is_misplaced(entry.rule, table, chain) or _is_refused(entry.rule, table, chain):
+        if is_misplaced(entry.rule, table, chain) or is_refused(entry.rule, table, chain):
             raise kernel_refusal(self.family, operation, "Invalid argument", where, self.variant)
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
@@ -462,37 +461,3 @@ def _redirected(entry: RuleEntry, new: str) -> RuleEntry:
     rule = entry.rule
     assert rule.target is not None
     return RuleEntry(evolve(rule, target=evolve(rule.target, name=new)), entry.packets, entry.bytes)
-
-
-def _is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Tell whether the target may not stand in the table or built-in chain."""
-    kind = TARGETS[rule.target.name] if rule.target is not None else None
-    if kind is None:
-        return False
-    if kind.tables and table.name not in kind.tables:
-        return True
-    return bool(kind.chains) and chain.policy is not None and chain.name not in kind.chains
-
-
-def _is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
-    """Tell whether an extension's own check refuses the rule (xt_check_target, xt_check_match)."""
-    target = rule.target
-    if target is not None and target.name == "REJECT":
-        if table.name not in {"filter", "security", "mangle", "raw"}:
-            return True
-        with_reset = any(setting.value == "tcp-reset" for setting in target.settings)
-        if with_reset and (rule.protocol != 6 or rule.is_protocol_inverted):
-            return True
-    for match in rule.matches:
-        if match.name == "addrtype" and chain.policy is not None:
-            if match.get("limit-iface-out") is not None and chain.name in {"PREROUTING", "INPUT"}:
-                return True
-            if match.get("limit-iface-in") is not None and chain.name in {"POSTROUTING", "OUTPUT"}:
-                return True
-        if match.name == "bpf" and not is_valid(program_of(match)):
-            return True
-        if match.name == "policy" and chain.policy is not None:
-            wrong = {"in": {"POSTROUTING", "OUTPUT"}, "out": {"PREROUTING", "INPUT"}}
-            if chain.name in wrong[match.settings[0].value]:
-                return True
-    return False

@@ -1,0 +1,43 @@
+"""What the kernel refuses of a rule that iptables could write: targets and matches out of place (x_tables.c)."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.netfilter.bpf import is_valid
+from cnmsim.kernel.netfilter.matches.ipsec import program_of
+from cnmsim.kernel.netfilter.rule import Rule
+from cnmsim.kernel.netfilter.table import Chain, Table
+from cnmsim.kernel.netfilter.targets import TARGETS
+
+
+def is_misplaced(rule: Rule, table: Table, chain: Chain) -> bool:
+    """Tell whether the target may not stand in the table or built-in chain."""
+    kind = TARGETS[rule.target.name] if rule.target is not None else None
+    if kind is None:
+        return False
+    if kind.tables and table.name not in kind.tables:
+        return True
+    return bool(kind.chains) and chain.policy is not None and chain.name not in kind.chains
+
+
+def is_refused(rule: Rule, table: Table, chain: Chain) -> bool:
+    """Tell whether an extension's own check refuses the rule (xt_check_target, xt_check_match)."""
+    target = rule.target
+    if target is not None and target.name == "REJECT":
+        if table.name not in {"filter", "security", "mangle", "raw"}:
+            return True
+        with_reset = any(setting.value == "tcp-reset" for setting in target.settings)
+        if with_reset and (rule.protocol != 6 or rule.is_protocol_inverted):
+            return True
+    for match in rule.matches:
+        if match.name == "addrtype" and chain.policy is not None:
+            if match.get("limit-iface-out") is not None and chain.name in {"PREROUTING", "INPUT"}:
+                return True
+            if match.get("limit-iface-in") is not None and chain.name in {"POSTROUTING", "OUTPUT"}:
+                return True
+        if match.name == "bpf" and not is_valid(program_of(match)):
+            return True
+        if match.name == "policy" and chain.policy is not None:
+            wrong = {"in": {"POSTROUTING", "OUTPUT"}, "out": {"PREROUTING", "INPUT"}}
+            if chain.name in wrong[match.settings[0].value]:
+                return True
+    return False
