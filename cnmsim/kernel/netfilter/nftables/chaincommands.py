@@ -8,7 +8,7 @@ from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.rulecommands import RuleCommands
-from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, Session, drop, refill, unclosed
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, Session, drop, unclosed
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, HOOKS, PRIORITIES, Base, Chain, Table
 
 _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTING})
@@ -160,9 +160,7 @@ class ChainCommands:
         chain = self.session.chain(table)
         if table.references(chain.name):
             raise refused(EBUSY, place)
-        before = dict(table.chains)
-        del table.chains[chain.name]
-        self.session.did(lambda: refill(table.chains, before))
+        self.session.take_out(table.chains, chain.name)
 
     def flush(self, chain: Chain) -> None:
         """Take every rule of a chain."""

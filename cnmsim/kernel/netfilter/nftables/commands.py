@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, refu
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.listcommands import ListCommands
 from cnmsim.kernel.netfilter.nftables.rulecommands import RuleCommands
-from cnmsim.kernel.netfilter.nftables.session import EEXIST, ENOENT, Session, drop, refill, unclosed
+from cnmsim.kernel.netfilter.nftables.session import EEXIST, ENOENT, Session, drop, unclosed
 from cnmsim.kernel.netfilter.nftables.setcommands import SetCommands, restore
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 
@@ -199,10 +199,7 @@ class Run:
             self.session.did(self.session.ruleset.drop_iptables(theirs.family, theirs.name))
             return
         table = self.session.table(self.session.family())
-        tables = self.session.ruleset.tables
-        before = dict(tables)
-        del tables[table.family, table.name]
-        self.session.did(lambda: refill(tables, before))
+        self.session.take_out(self.session.ruleset.tables, (table.family, table.name))
 
     def _flush(self, verb: str) -> None:
         del verb
@@ -211,10 +208,7 @@ class Run:
         if kind.text == "ruleset":
             family = self.session.family() if cursor.text in FAMILIES else ""
             tables = self.session.ruleset.tables
-            before = dict(tables)
-            for key in [key for key in tables if family in {"", key[0]}]:
-                del tables[key]
-            self.session.did(lambda: refill(tables, before))
+            self.session.take_out(tables, *(key for key in tables if family in {"", key[0]}))
             for number, name in ((4, "ip"), (6, "ip6")):
                 if family in {"", name}:
                     self.session.did(self.session.ruleset.drop_iptables(number))

@@ -42,6 +42,18 @@ class Session:
         self.changed = True
         self.undos.append(undo)
 
+    def take_out(self, mapping: dict[K, V], *keys: K) -> None:
+        """Take keys out of a mapping that keeps its order if they come back."""
+        before = dict(mapping)
+        for key in keys:
+            del mapping[key]
+
+        def undo() -> None:
+            mapping.clear()
+            mapping.update(before)
+
+        self.did(undo)
+
     def family(self) -> str:
         """Take the name of a family if one comes, else it is ip."""
         # A table may be called like a family: then something else than a name follows.
@@ -120,12 +132,6 @@ class Session:
 def drop(mapping: dict[K, V], key: K) -> None:
     """Take a key out if it is there."""
     mapping.pop(key, None)
-
-
-def refill(mapping: dict[K, V], before: dict[K, V]) -> None:
-    """Give a mapping what it held."""
-    mapping.clear()
-    mapping.update(before)
 
 
 def unclosed() -> NftError:

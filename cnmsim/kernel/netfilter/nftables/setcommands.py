@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
 from cnmsim.kernel.netfilter.nftables.keyparser import KeyParser
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.operandparser import OperandParser
-from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, refill, unclosed
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, unclosed
 from cnmsim.kernel.netfilter.nftables.tables import Set, Table
 
 _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
@@ -196,9 +196,7 @@ class SetCommands:
         found = self.session.find_set(table)
         if table.uses(found.name):
             raise refused(EBUSY, place)
-        before = dict(table.sets)
-        del table.sets[found.name]
-        self.session.did(lambda: refill(table.sets, before))
+        self.session.take_out(table.sets, found.name)
 
     def delete_elements(self) -> None:
         """Do `delete element`. Raises `NftError`."""
