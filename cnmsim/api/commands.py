@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STATE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+#: How long the nodes of restored swarms are given to find their managers, in seconds of virtual time.
+_START_LIMIT_S = 60.0
 Load = Callable[[Path, str | None], "Lab"]
 
 
@@ -77,10 +80,7 @@ def _serve_command(load: Load) -> click.Command:
                 _restore(lab, state)
             asyncio.run(_serve(lab, directory, fast, expose_ports, tcp, certificates))
             if state is not None:
-                for name in save_state(lab, state, file):
-                    _tell(
-                        f"{state}: {name} is in a swarm, which is not kept: no membership, service, secret or overlay network"
-                    )
+                save_state(lab, state, file)
         except CnmsimError as error:
             raise SystemExit(_complain(str(error))) from None
         except (OSError, ValueError) as error:
@@ -104,6 +104,9 @@ def _restore(lab: Lab, state: Path) -> None:
 
     if state.exists():
         restore_state(lab, state, int(time.time() - lab.now))
+        # A daemon answers once its node has found the managers, or after a while without them.
+        with suppress(TimeoutError):
+            lab.settle(0, limit_s=_START_LIMIT_S)
     elif not os.access(state.parent, os.W_OK):
         raise FileNotFoundError(f"{state}: no folder to write a state file to")
 

@@ -7,6 +7,7 @@ its managers as the node that it was; the tasks it ran have failed. Source: moby
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,18 @@ from attrs import frozen
 from cnmsim.engine.container import Container
 from cnmsim.engine.state import ContainerState
 from cnmsim.errors import EngineError
-from cnmsim.kernel.task import Task
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.task import Task, sleep
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
     from cnmsim.engine.engine import Engine
 
 #: What `docker ps` shows of a container that died with its host.
-_EXIT_CODE = 255
+EXIT_CODE = 255
 _SIGKILL = 9
+#: How long containers on networks of the cluster wait for a manager, and how often they look, in seconds.
+_SESSION_TIMEOUT_S, _SESSION_POLL_S = 60.0, 0.1
 
 
 @frozen
@@ -60,7 +64,7 @@ def _die(engine: Engine, container: Container) -> None:
     before, container.was_stopped = container.was_stopped, True  # or its restart policy would act on it
     if container.process is not None:
         container.process.kill(_SIGKILL)
-        container.exit_code = _EXIT_CODE
+        container.exit_code = EXIT_CODE
     if container.state is ContainerState.RESTARTING:
         return  # given up when its pause is over
     container.was_stopped = before
@@ -75,15 +79,37 @@ def regain_power(engine: Engine, remembered: Remembered) -> None:
     if cluster is not None and cluster.node is not None:
         engine.controller.cluster = cluster
         cluster.node.resume()
-    for container in remembered.starting:
-        if engine.store.find(container.id) is not None:
-            Task(engine.clock, _start(engine, container))
+    start_again(engine, [each for each in remembered.starting if engine.store.find(each.id) is not None])
 
 
-async def _start(engine: Engine, container: Container) -> None:
-    # As in a daemon that starts, a failure is noted in the container's state and stops nothing else.
-    with suppress(EngineError):
-        if engine.networking.unattached(container):
-            await engine.lifecycle.start_attached(container)
+def start_again(engine: Engine, containers: Iterable[Container]) -> None:
+    """Start containers in this order; as in a daemon that starts, a failure is noted in the container's state and stops nothing else.
+
+    What needs a network of the cluster, and who shares its network, is started once a manager is heard
+    (moby `cmd/dockerd`, RestartSwarmContainers).
+    """
+    later: dict[str, Container] = {}
+    for container in containers:
+        if engine.networking.unattached(container) or container.joined_container in later:
+            later[container.id] = container
         else:
-            engine.lifecycle.start(container)
+            with suppress(EngineError):
+                engine.lifecycle.start(container)
+    if later:
+        engine.cluster.waiting |= {identity: each.name for identity, each in later.items()}
+        Task(engine.clock, _start_attached(engine, later))
+
+
+async def _start_attached(engine: Engine, containers: dict[str, Container]) -> None:
+    cluster, begun_ns = engine.cluster, engine.clock.now_ns
+    while (
+        cluster.node is not None
+        and not cluster.node.agent.has_session
+        and engine.clock.now_ns - begun_ns < _SESSION_TIMEOUT_S * NS
+    ):
+        await sleep(engine.clock, _SESSION_POLL_S)
+    for identity, container in containers.items():
+        if engine.store.find(identity) is not None:
+            with suppress(EngineError):
+                await engine.lifecycle.start_attached(container)
+        cluster.waiting.pop(identity, None)

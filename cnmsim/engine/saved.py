@@ -1,15 +1,15 @@
 """What a daemon keeps over a restart, as plain data: networks, volumes, images and containers.
 
 As with dockerd, processes do not live on, and what was started with `--rm` is gone; otherwise than with dockerd, every
-container that ran is started again, whatever its restart policy: the simulator has ended, not the container.
-Addresses and ephemeral ports are given out anew, in the order the containers were started in before.
+container of the user's that ran is started again, whatever its restart policy: the simulator has ended, not the container.
+Tasks of a swarm have ended with the daemon; their containers are found dead, and the orchestrator decides. Addresses and ephemeral ports are given out anew, in the order the containers were started in before.
 
 Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `daemon/libnetwork/{network,store}.go`.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve
@@ -20,10 +20,10 @@ from cnmsim.engine.create import file_paths
 from cnmsim.engine.images import Image
 from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.networks import PREDEFINED, created_ns
+from cnmsim.engine.power import EXIT_CODE
 from cnmsim.engine.state import ContainerState
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.engine.volumes import Volume
-from cnmsim.errors import EngineError
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.files import File
@@ -49,12 +49,7 @@ _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 
 def save_engine(engine: Engine) -> Data:
     """Give what the daemon keeps, as JSON can hold it."""
-    # A swarm is not kept, so neither are its tasks.
-    kept = [
-        each
-        for each in engine.store
-        if not each.is_managed and not (each.is_running and each.host_config["AutoRemove"])
-    ]
+    kept = [each for each in engine.store if not (each.is_running and each.host_config["AutoRemove"])]
     ids = {container.id for container in kept}
     images = {image.id: image for image in engine.image_store.list()}
     return {
@@ -116,6 +111,7 @@ def _container_data(container: Container) -> Data:
         "image": container.image.id,
         "state": container.state.value,
         "ran": container.is_running,
+        "is_managed": container.is_managed,
         "networks": {name: asdict(settings) for name, settings in container.networks.items()},
         "mounts": [asdict(mount) for mount in container.mounts],
         "log": [[line.time_ns, line.stream, line.text.decode("latin-1")] for line in container.log.lines],
@@ -135,11 +131,11 @@ def _paths(files: Any) -> list[str]:
 # --- restoring ---------------------------------------------------------------------------------------------------
 
 
-def restore_engine(engine: Engine, data: Data, seed: str) -> None:
+def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
     """Make an engine what it was when `data` was saved; what it has is dropped, save its predefined networks.
 
-    `seed` decides what is drawn from now on, so that no id is drawn twice. Raises an `EngineError` if the host does not
-    allow for a network or a volume any more.
+    `seed` decides what is drawn from now on, so that no id is drawn twice. Gives the containers that are to be started, in
+    order. Raises an `EngineError` if the host does not allow for a network or a volume any more.
     """
     _clear(engine)
     engine.random.seed(f"{seed}/{engine.machine.name}/engine")
@@ -152,7 +148,8 @@ def restore_engine(engine: Engine, data: Data, seed: str) -> None:
     for each in data["containers"]:
         _restore_container(engine, each, images[each["image"]])
     engine.events.past.clear()
-    _start_again(engine, [engine.store.get(each["id"]) for each in data["containers"] if each["ran"]])
+    ran = {each["id"] for each in data["containers"] if each["ran"]}
+    return _in_order([each for each in engine.store if each.id in ran and not each.is_managed])
 
 
 def _clear(engine: Engine) -> None:
@@ -199,7 +196,7 @@ def _restore_network(engine: Engine, data: Data) -> None:
 
 
 def _restore_container(engine: Engine, data: Data, image: Image) -> None:
-    fields = {name: data[name] for name in _FIELDS}
+    fields = {**{name: data[name] for name in _FIELDS}, "is_managed": data.get("is_managed", False)}
     container = Container(**fields, image=image, clock=engine.clock, files=image.file_system())
     container.baseline = {path: container.files.read(path) for path in file_paths(container)}
     for path in data["deleted_files"]:
@@ -219,18 +216,22 @@ def _restore_container(engine: Engine, data: Data, image: Image) -> None:
     if data["ran"]:
         container.state = ContainerState.EXITED
         container.finished_ns = unix_ns(engine.clock)
+        for settings in container.networks.values():
+            settings.clean()
+        if container.is_managed:
+            container.exit_code, container.ports = EXIT_CODE, {}
     elif container.state is ContainerState.REMOVING:
         container.state = ContainerState.DEAD
     engine.store.add(container)
 
 
-def _start_again(engine: Engine, containers: list[Container]) -> None:
+def _in_order(containers: list[Container]) -> list[Container]:
     waiting = sorted(containers, key=lambda each: (bool(each.joined_container), each.started_ns or 0))
+    ordered = []
     while waiting:
         names = {each.id for each in waiting}
         # One that shares another's network waits for it; of a ring, somebody goes first and fails.
         first = next((each for each in waiting if each.joined_container not in names), waiting[0])
         waiting.remove(first)
-        # As in a daemon that starts, a failure is noted in the container's state and stops nothing else.
-        with suppress(EngineError):
-            engine.lifecycle.start(first)
+        ordered.append(first)
+    return ordered

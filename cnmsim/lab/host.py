@@ -71,6 +71,11 @@ class Host:
         """Whether it has power."""
         return self._dark is None
 
+    @property
+    def engine(self) -> Engine | None:
+        """Its engine, also while it has no power."""
+        return self.docker if self._dark is None else self._dark.docker
+
     def power_off(self) -> None:
         """Take its power: it falls silent at this instant, and all its programs are gone. `docker` is `None` meanwhile.
 

@@ -54,7 +54,22 @@ def _unsettled_tasks(members: Iterable[Engine]) -> str:
     for engine in members:
         if engine.cluster.state == "pending":
             return f"{engine.machine.name} is joining a swarm"
+        for name in engine.cluster.waiting.values():
+            return f"container {name} waits for a manager"
+    if electing := _electing(members):
+        return f"{electing} and other managers elect a leader"
     return next((found for store in _leading(members) if (found := _unsettled_in(store))), "")
+
+
+def _electing(members: list[Engine]) -> str:
+    """Name a manager that has been there for no leader yet, if there are enough of them to have one."""
+    managing = [(engine, engine.cluster.managing) for engine in members]
+    running = [(engine, each) for engine, each in managing if each is not None and each.raft.is_running]
+    for engine, each in running:
+        others = {other.member.raft_id for _, other in running} & {one.raft_id for one in each.members()}
+        if each.raft.is_starting and len(others) >= each.raft.membership.quorum:
+            return engine.machine.name
+    return ""
 
 
 def _databases(members: list[Engine]) -> list[NetworkDB]:

@@ -1,7 +1,7 @@
 """State files: what the engines of a lab keep from one serving to the next.
 
 A state file is JSON with a format name, a version and a checksum of its content. It is written as a whole or not at all,
-and what is damaged, foreign or of another lab is refused. Hosts themselves are not in it: the lab file makes them.
+and what is damaged, foreign or of another lab is refused. Hosts themselves are not in it: the lab file makes them. Swarms go on as after a loss of power on all hosts.
 """
 
 from __future__ import annotations
@@ -10,32 +10,50 @@ import hashlib
 import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import field, frozen
+
+from cnmsim.engine.power import start_again
+from cnmsim.engine.saved import restore_engine, save_engine
+from cnmsim.engine.savedswarm import MemberDisk, restore_member, save_member, store_of
 from cnmsim.errors import CnmsimError, FileError
+from cnmsim.swarm.disk import StoreDisk, restore_store, save_store
+from cnmsim.swarm.plain import from_plain, to_plain
 
 if TYPE_CHECKING:
+    from cnmsim.engine.container import Container
     from cnmsim.engine.engine import Engine
+    from cnmsim.kernel.clock import Clock
     from cnmsim.lab.lab import Lab
+    from cnmsim.swarm.store import Store
 
 FORMAT = "cnmsim state"
-VERSION = 1
+VERSION = 2
+#: Files of version 1 know nothing of swarms.
+_READABLE = frozenset({1, 2})
 
 
-def save_state(lab: Lab, path: Path, source: Path | None = None) -> list[str]:
-    """Write the state of a lab, which was built from the file `source`. Raises `OSError`; a present file then stays.
+@frozen
+class _SwarmDisk:
+    """The swarms of a lab: the logs of their managers, and the daemons in them, by host."""
 
-    Gives the Docker hosts that are in a swarm, of which nothing is kept.
-    """
-    from cnmsim.engine.saved import save_engine
+    stores: tuple[StoreDisk, ...] = ()
+    members: Mapping[str, MemberDisk] = field(factory=dict)
 
+
+def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
+    """Write the state of a lab, which was built from the file `source`. Raises `OSError`; a present file then stays."""
+    engines = _engines(lab)
     content = {
         "file": str(source) if source else "",
         "seed": lab.clock.seed,
         "now_ns": lab.clock.now_ns,
-        "hosts": {name: save_engine(engine) for name, engine in _engines(lab).items()},
+        "hosts": {name: save_engine(engine) for name, engine in engines.items()},
+        "swarm": to_plain(_SwarmDisk, _save_swarms(engines)),
     }
     document = {"format": FORMAT, "version": VERSION, "sha256": _checksum(content), "lab": content}
     text = json.dumps(document, separators=(",", ":")) + "\n"
@@ -51,7 +69,6 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> list[str]:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
-    return [name for name, engine in _engines(lab).items() if engine.controller.cluster is not None]
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -63,11 +80,13 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise _wrong(path, "no state file of cnmsim")
     version = document.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise _wrong(path, f"a state file of version {version!r}; this cnmsim reads version {VERSION}")
+    if type(version) is not int or version not in _READABLE:
+        raise _wrong(path, f"a state file of version {version!r}; this cnmsim reads versions 1 and {VERSION}")
     content = document.get("lab")
     if not isinstance(content, dict) or document.get("sha256") != _checksum(content):
         raise _wrong(path, "damaged: its content does not fit its checksum")
+    if version > 1 and "swarm" not in content:
+        raise _wrong(path, "malformed: there is no section of swarms")
     return content
 
 
@@ -77,21 +96,71 @@ def restore_state(lab: Lab, path: Path, epoch_s: int | None = None) -> None:
     `epoch_s` is what virtual time zero stands for from now on, in seconds since 1970. Raises `FileError` for a file that
     is damaged, foreign or another lab's, or that this lab has no room for; the lab is then not to be used.
     """
-    from cnmsim.engine.saved import restore_engine
-
     content = read_state(path)
     engines = _engines(lab)
-    _require_same_lab(lab, content, engines, path)
-    clock = lab.clock
-    clock.now_ns = max(clock.now_ns, content["now_ns"])
+    with _complaining(path, "malformed"):
+        _require_same_lab(lab, content, engines, path)
+        swarms = from_plain(_SwarmDisk, content["swarm"], "swarm") if "swarm" in content else None
+        clock = lab.clock
+        clock.now_ns = max(clock.now_ns, content["now_ns"])
     if epoch_s is not None:
         clock.epoch_s = epoch_s
+    starting: dict[str, list[Container]] = {}
     for name, data in content["hosts"].items():
-        try:
-            restore_engine(engines[name], data, f"{clock.seed}/{_checksum(content)}")
-        except CnmsimError as error:
-            raise _wrong(path, f"cannot be restored on {name}: {error.message}") from None
+        with _complaining(path, f"cannot be restored on {name}"):
+            if swarms is not None:
+                engines[name].cluster.abandon()
+            starting[name] = restore_engine(engines[name], data, f"{clock.seed}/{_checksum(content)}")
+    if swarms is not None:
+        _restore_swarms(clock, swarms, engines, path)
+    for name, containers in starting.items():
+        start_again(engines[name], containers)
     clock.run_ready()
+
+
+@contextmanager
+def _complaining(path: Path, text: str) -> Iterator[None]:
+    """Say of what goes wrong that the file is at fault."""
+    try:
+        yield
+    except FileError:
+        raise
+    except CnmsimError as error:
+        raise _wrong(path, f"{text}: {error.message}") from None
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _wrong(path, f"{text}: {error}") from None
+
+
+# --- swarms ------------------------------------------------------------------------------------------------------
+
+
+def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:
+    stores: dict[int, Store] = {}
+    for engine in engines.values():
+        if (store := store_of(engine)) is not None:
+            stores[id(store)] = store
+    number_of = {identity: number for number, identity in enumerate(stores)}
+    members = {name: save_member(engine, number_of) for name, engine in engines.items()}
+    return _SwarmDisk(
+        tuple(save_store(each) for each in stores.values()),
+        {name: each for name, each in members.items() if each is not None},
+    )
+
+
+def _restore_swarms(clock: Clock, swarms: _SwarmDisk, engines: dict[str, Engine], path: Path) -> None:
+    with _complaining(path, "swarm"):
+        stores = [restore_store(clock, each) for each in swarms.stores]
+    for name, member in swarms.members.items():
+        if name not in engines:
+            raise _wrong(path, f"swarm: there is no Docker host {name}")
+        with _complaining(path, f"swarm: cannot be restored on {name}"):
+            restore_member(engines[name], member, stores)
+    # All are there before the first one speaks.
+    for name in swarms.members:
+        node = engines[name].cluster.node
+        assert node is not None
+        with _complaining(path, f"swarm: cannot be restored on {name}"):
+            node.resume()
 
 
 def _require_same_lab(lab: Lab, content: dict[str, Any], engines: dict[str, Engine], path: Path) -> None:
@@ -111,7 +180,7 @@ def _require_same_lab(lab: Lab, content: dict[str, Any], engines: dict[str, Engi
 
 
 def _engines(lab: Lab) -> dict[str, Engine]:
-    return {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
+    return {name: host.engine for name, host in lab.hosts.items() if host.engine is not None}
 
 
 def _checksum(content: dict[str, Any]) -> str:

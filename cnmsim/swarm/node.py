@@ -168,7 +168,7 @@ class SwarmNode:
 
         A manager that locks itself waits for `unlock`, and a node whose certificate has expired meanwhile for nothing.
         """
-        if not self.ready.is_done:
+        if self.certificate is None:
             self.begin()
         elif self._lock_key:
             self.obstacle = "locked"
@@ -186,6 +186,8 @@ class SwarmNode:
         self._go_on()
 
     def _go_on(self) -> None:
+        # A change of role that was under way is begun anew once a manager has told of it.
+        self._role = NodeRole.WORKER if self.managing is None else NodeRole.MANAGER
         if self.managing is not None:
             self.managing.begin(self.config.listen)
         self.agent.begin_again()

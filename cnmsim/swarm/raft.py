@@ -116,6 +116,7 @@ class Raft:
     applied: int = 0
     _voted_for: int | None = field(default=None, init=False)
     _is_leading: bool = field(default=False, init=False)
+    _has_had_leader: bool = field(default=False, init=False)
     _silent_ticks: int = field(default=0, init=False)
     _limit_ticks: int = field(default=ELECTION_TICKS, init=False)
     _answered_ns: dict[int, int] = field(factory=dict, init=False, repr=False)
@@ -126,6 +127,7 @@ class Raft:
 
     def begin(self) -> None:
         """Take part. The only member of a new swarm leads at once."""
+        self._has_had_leader = False
         self._draw_limit()
         self._timer = self.clock.call_later(TICK_S, self._tick)
         if len(self.membership.members) == 1:
@@ -142,6 +144,11 @@ class Raft:
     def is_running(self) -> bool:
         """Whether it takes part."""
         return self._timer is not None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it takes part and there has been no leader since it began."""
+        return self.is_running and not self._has_had_leader
 
     @property
     def is_leading(self) -> bool:
@@ -245,7 +252,7 @@ class Raft:
     def _count_votes(self) -> None:
         if len(self._votes) < self.membership.quorum:
             return
-        self._is_leading = True
+        self._is_leading = self._has_had_leader = True
         self.leader_id = self.me.raft_id
         self._silent_ticks = 0
         now = self.clock.now_ns
@@ -288,7 +295,7 @@ class Raft:
             return Reply(self.term, is_granted=False)
         if message.term > self.term or self._is_leading:
             self._step_down(message.term)
-        self.leader_id = message.leader
+        self.leader_id, self._has_had_leader = message.leader, True
         self._silent_ticks = 0
         self.applied = max(self.applied, message.applied)
         if message.membership.version >= self.membership.version:

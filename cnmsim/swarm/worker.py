@@ -5,7 +5,7 @@ Source: moby/swarmkit `agent/worker.go` (vendored by moby docker-v29.7.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import define, evolve, field
 
@@ -59,6 +59,23 @@ class Worker:
     def tasks(self) -> list[Task]:
         """Give this node's tasks, as assigned."""
         return list(self._tasks.values())
+
+    def known_tasks(self) -> list[Task]:
+        """Give this node's tasks as the agent's database has them: with what became of them here."""
+        return [
+            self._managers[identity].task if identity in self._managers else task
+            for identity, task in self._tasks.items()
+        ]
+
+    def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
+        """Take what `known_tasks` gave, and what tasks were granted; `begin_again` goes on with it."""
+        self._secrets = {each.id: each for each in secrets}
+        self._configs = {each.id: each for each in configs}
+        for each in tasks:
+            controller, status = resolve(self.clock, self.executor, each, self._dependencies(each))
+            task = self._tasks[each.id] = evolve(each, status=status)
+            if controller is not None:
+                self._managers[task.id] = TaskManager(self.clock, task, controller, self.report)
 
     def _update(self, task: Task) -> None:
         manager = self._managers.get(task.id)

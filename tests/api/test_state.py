@@ -262,20 +262,6 @@ def test_serve_saves_at_its_end_and_restores_at_its_beginning(tmp_path):
     assert ids[0] == ids[1]
 
 
-def test_serve_says_at_its_end_that_a_swarm_is_not_kept(tmp_path):
-    docker = pytest.importorskip("docker")
-    process = serve(tmp_path)
-    until_ready(tmp_path, process)
-    client = docker.DockerClient(base_url=f"unix://{tmp_path}/dir/node1/docker.sock", version="auto")
-    client.swarm.init()
-    client.close()
-    process.send_signal(signal.SIGTERM)
-    said = (
-        "cnmsim: state: node1 is in a swarm, which is not kept: no membership, service, secret or overlay network\n"
-    )
-    assert (process.wait(20), process.communicate()[1]) == (0, said)
-
-
 def test_serve_refuses_a_file_that_is_no_state_and_leaves_it_alone(tmp_path):
     (tmp_path / "state").write_text("my thesis")
     process = serve(tmp_path)
@@ -297,22 +283,3 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path, monkeypatch):
         save_state(fill(make_lab()), tmp_path / "state")
     assert (tmp_path / "state").read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
-
-
-def test_a_swarm_is_not_kept_and_nothing_of_it_stays(tmp_path):
-    lab = make_lab()
-    docker = lab.host("node1").docker
-    docker.swarm.init(advertise_addr="10.0.0.15")
-    docker.networks.create("wide", driver="overlay", attachable=True)
-    docker.services.create("nginx", name="web", networks=["wide"])
-    lab.settle()
-    docker.containers.run("alpine", "sleep 1d", name="plain", network="wide", detach=True)
-    assert len(docker.containers.list()) == 2
-    save_state(lab, tmp_path / "state")
-    again = make_lab()
-    restore_state(again, tmp_path / "state")
-    docker = again.host("node1").docker
-    assert docker.info()["Swarm"]["LocalNodeState"] == "inactive"
-    assert {each.name: each.status for each in docker.containers.list(all=True)} == {"plain": "exited"}
-    assert "wide" not in {each.name for each in docker.networks.list()}
-    docker.swarm.init(advertise_addr="10.0.0.15")

@@ -62,7 +62,7 @@ _RESTORE = (
 
 
 @frozen
-class _Addresses:
+class Addresses:
     """What this node was told or found out: all hosts without ports."""
 
     local: str
@@ -77,7 +77,9 @@ class Cluster:
     engine: Engine = field(repr=False)
     node: SwarmNode | None = None
     executor: EngineExecutor = field(init=False, repr=False)
-    _addresses: _Addresses | None = field(default=None, init=False)
+    #: Containers that are to start once a manager is heard: their names, by id.
+    waiting: dict[str, str] = field(factory=dict, init=False, repr=False)
+    _addresses: Addresses | None = field(default=None, init=False)
     _keys: tuple[AgentKey, ...] = field(default=(), init=False, repr=False)
     _is_leaving: bool = field(default=False, init=False)
     _events: ClusterEvents = field(init=False, repr=False)
@@ -141,7 +143,7 @@ class Cluster:
         addresses.check_address_pools(pools or (), subnet_size)
         port = addresses.data_path_port(data_path_port)
         if self.node is not None:
-            self._addresses = _Addresses(local, advertised.host, tunnels)
+            self._addresses = Addresses(local, advertised.host, tunnels)
             return await self._force_new_cluster(self.node, str(listening), str(advertised))
         config = NodeConfig(
             str(listening),
@@ -152,7 +154,7 @@ class Cluster:
             subnet_size=subnet_size or addresses.DEFAULT_SUBNET_SIZE,
             data_path_port=port,
         )
-        node = self._start(config, _Addresses(local, advertised.host, tunnels))
+        node = self._start(config, Addresses(local, advertised.host, tunnels))
         try:
             return await node.ready
         except CnmsimError:
@@ -198,7 +200,7 @@ class Cluster:
         local = listening.host if any(parse_ip(listening.host)) else self._address_towards(remotes[0])
         host = advertised.rpartition(":")[0].strip("[]")
         config = NodeConfig(str(listening), advertised, availability, join_address=remotes[0], join_token=token)
-        node = self._start(config, _Addresses(local, host or local, tunnels))
+        node = self._start(config, Addresses(local, host or local, tunnels))
         try:
             await wait_for(self.engine.clock, node.ready, _JOIN_TIMEOUT_S)
         except TimeoutError:
@@ -207,9 +209,15 @@ class Cluster:
             await self._end()
             raise
 
-    def _start(self, config: NodeConfig, known: _Addresses) -> SwarmNode:
+    def _start(self, config: NodeConfig, known: Addresses) -> SwarmNode:
+        self.refuse_nftables()
+        node = self.make_node(config, known)
+        node.begin()
+        return node
+
+    def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
+        """Make this daemon a node that has not begun yet."""
         engine = self.engine
-        self._refuse_nftables()
         random = engine.clock.stream(f"{engine.machine.name}/swarm/{engine.random.random()}")
         self._addresses = known
         node = SwarmNode(
@@ -217,10 +225,9 @@ class Cluster:
         )
         self.node = node
         engine.controller.cluster = self
-        node.begin()
         return node
 
-    def _refuse_nftables(self) -> None:
+    def refuse_nftables(self) -> None:
         """Refuse swarm mode to an engine whose rules are written with nftables (Config.IsSwarmCompatible).
 
         Raises `SystemFault`; `NotSimulated` where the feature `swarm-nftables` would allow it.
@@ -276,6 +283,17 @@ class Cluster:
             for container in list(engine.store):
                 if (container.config["Labels"] or {}).get("com.docker.swarm.node.id") == node_id:
                     engine.lifecycle.remove(container, force=True)
+        self._forget()
+
+    def abandon(self) -> None:
+        """Be in no swarm any more, at this instant and without a word to others; containers of tasks stay as they are."""
+        node, self.node = self.node, None
+        if node is not None:
+            node.halt()
+            self._forget()
+
+    def _forget(self) -> None:
+        engine = self.engine
         self._events.follow(None)
         self.executor.networks.forget()
         engine.controller.agent_stop()

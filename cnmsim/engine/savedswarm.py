@@ -1,0 +1,55 @@
+"""A daemon's part in a swarm as plain data: what its node has on the disk, and the addresses that it was told or found out.
+
+Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-state.json` and the folders of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.engine.cluster.cluster import Addresses
+from cnmsim.engine.cluster.taskbody import service_bindings
+from cnmsim.swarm.disk import NodeDisk, restore_node, save_node
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.swarm.store import Store
+
+
+@frozen
+class MemberDisk:
+    """One daemon that is in a swarm."""
+
+    addresses: Addresses
+    node: NodeDisk
+
+
+def store_of(engine: Engine) -> Store | None:
+    """Give the log of a daemon that manages a swarm, also of one that is locked."""
+    node = engine.cluster.node
+    return node.managing.store if node is not None and node.managing is not None else None
+
+
+def save_member(engine: Engine, number_of: Mapping[int, int]) -> MemberDisk | None:
+    """Give a daemon's part in a swarm, `None` outside of any. `number_of` numbers the stores, by their `id()`."""
+    cluster = engine.cluster
+    if cluster.node is None or cluster._addresses is None:
+        return None
+    return MemberDisk(cluster._addresses, save_node(cluster.node, number_of))
+
+
+def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
+    """Make a daemon, whose containers are there, the node that it was; `resume` on the node has it go on.
+
+    Raises an `EngineError` if the daemon may be in no swarm any more, `ValueError` for what cannot have been saved.
+    """
+    engine.cluster.refuse_nftables()
+    node = engine.cluster.make_node(disk.node.config, disk.addresses)
+    restore_node(node, disk.node, stores)
+    for task in disk.node.tasks:
+        container = engine.store.find(task.name)
+        if container is not None and container.is_managed:
+            container.service_bindings = service_bindings(task)

@@ -1,0 +1,158 @@
+"""What the nodes of a swarm have on their disks: identities, managers' logs, and the tasks their agents know of.
+
+A node that is made of it again goes on with `SwarmNode.resume`, as after power was lost. Source: moby/swarmkit `node/node.go`,
+`manager/state/raft/storage`, `agent/storage.go` (vendored by moby docker-v29.7.2), moby `daemon/cluster/cluster.go` (loadPersistentState).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from cnmsim.errors import CnmsimError
+from cnmsim.kernel.clock import Clock
+from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.dispatcher.messages import ManagerPeer
+from cnmsim.swarm.node import NodeConfig, SwarmNode
+from cnmsim.swarm.objects import Cluster, Config, Network, Node, NodeRole, Secret, Service, Task
+from cnmsim.swarm.plain import Malformed
+from cnmsim.swarm.raft import Member, Membership
+from cnmsim.swarm.store import Store
+
+
+@frozen
+class StoreDisk:
+    """The objects of one cluster, in the order they were made."""
+
+    index: int
+    clusters: tuple[Cluster, ...]
+    nodes: tuple[Node, ...] = ()
+    services: tuple[Service, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    networks: tuple[Network, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    configs: tuple[Config, ...] = ()
+
+
+_TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "configs")
+
+
+@frozen
+class ManagerDisk:
+    """A manager's place in Raft. `store` numbers the store that is its log: managers of one cluster share it."""
+
+    store: int
+    member: Member
+    membership: Membership
+    term: int = 0
+    applied: int = 0
+    voted_for: int | None = None
+    left_behind: tuple[int, ...] = ()
+
+
+@frozen
+class NodeDisk:
+    """One node. `remotes` are the managers it turns to. One without a certificate begins anew; `is_ready` is whether it had a session."""
+
+    config: NodeConfig
+    certificate: Certificate | None = None
+    root: RootCa | None = None
+    is_ready: bool = False
+    remotes: tuple[str, ...] = ()
+    managers: tuple[ManagerPeer, ...] = ()
+    data_path_port: int = 0
+    lock_key: bytes = field(default=b"", repr=False)
+    managing: ManagerDisk | None = None
+    tasks: tuple[Task, ...] = ()
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    configs: tuple[Config, ...] = ()
+
+
+# --- saving ------------------------------------------------------------------------------------------------------
+
+
+def save_store(store: Store) -> StoreDisk:
+    """Give what a manager's log comes to."""
+    return StoreDisk(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
+
+
+def save_node(node: SwarmNode, number_of: Mapping[int, int]) -> NodeDisk:
+    """Give what is on a node's disk; `number_of` numbers the stores, by their `id()`."""
+    managing, worker = node.managing, node.agent.worker
+    if node.certificate is None:
+        return NodeDisk(node.config)
+    is_running = managing is not None and managing.raft.is_running
+    return NodeDisk(
+        node.config,
+        node.certificate,
+        node.credentials.root,
+        is_ready=node.ready.is_done and node.ready.error is None,
+        remotes=tuple(node._broker.weights),
+        managers=node.managers,
+        data_path_port=node.data_path_port,
+        lock_key=managing.store.cluster.unlock_key if managing is not None and is_running else node._lock_key,
+        managing=None
+        if managing is None
+        else ManagerDisk(
+            number_of[id(managing.store)],
+            managing.member,
+            managing.raft.membership,
+            managing.raft.term,
+            managing.store.index if managing.raft.is_leading else managing.raft.applied,
+            managing.raft._voted_for,
+            tuple(sorted(managing._left_behind)),
+        ),
+        tasks=tuple(worker.known_tasks()),
+        secrets=tuple(worker._secrets.values()),
+        configs=tuple(worker._configs.values()),
+    )
+
+
+# --- restoring ---------------------------------------------------------------------------------------------------
+
+
+def restore_store(clock: Clock, disk: StoreDisk) -> Store:
+    """Make a store of what was saved. Raises `Malformed`."""
+    if len(disk.clusters) != 1:
+        raise Malformed(f"a store of {len(disk.clusters)} clusters")
+    store = Store(clock)
+    store.index = disk.index
+    for name in _TABLES:
+        table: Any = getattr(store, name)
+        for each in getattr(disk, name):
+            if each.id in table:
+                raise Malformed(f"{name}: {each.id} is there twice")
+            try:
+                table.replace(each.id, each)
+            except CnmsimError as error:
+                raise Malformed(f"{name}: {error.message}") from None
+    return store
+
+
+def restore_node(node: SwarmNode, disk: NodeDisk, stores: list[Store]) -> None:
+    """Give a new node what is on its disk; `resume` has it go on. Raises `Malformed`."""
+    if disk.certificate is None:
+        return
+    if disk.root is None:
+        raise Malformed("a node that trusts no authority")
+    node.credentials.certificate, node.credentials.root = disk.certificate, disk.root
+    node._broker.set_managers(list(disk.remotes))
+    node.managers, node.data_path_port, node._lock_key = disk.managers, disk.data_path_port, disk.lock_key
+    if disk.managing is not None:
+        _restore_manager(node, disk.managing, stores)
+    node.agent.worker.restore(disk.tasks, disk.secrets, disk.configs)
+    if disk.is_ready:
+        node.ready.set_result(node.id)
+
+
+def _restore_manager(node: SwarmNode, disk: ManagerDisk, stores: list[Store]) -> None:
+    if not 0 <= disk.store < len(stores):
+        raise Malformed(f"there is no store {disk.store}")
+    node._role = NodeRole.MANAGER
+    managing = node._make_manager(stores[disk.store], disk.member)
+    raft = managing.raft
+    raft.membership, raft.term, raft.applied, raft._voted_for = disk.membership, disk.term, disk.applied, disk.voted_for
+    managing._left_behind = frozenset(disk.left_behind)
+
