@@ -5,13 +5,14 @@ Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from cnmsim.engine.cluster.cluster import Addresses
 from cnmsim.engine.cluster.taskbody import service_bindings
+from cnmsim.kernel.address import parse_ip
 from cnmsim.swarm.disk import NodeDisk, restore_node, save_node
 
 if TYPE_CHECKING:
@@ -33,12 +34,21 @@ def store_of(engine: Engine) -> Store | None:
     return node.managing.store if node is not None and node.managing is not None else None
 
 
-def save_member(engine: Engine, number_of: Mapping[int, int]) -> MemberDisk | None:
-    """Give a daemon's part in a swarm, `None` outside of any. `number_of` numbers the stores, by their `id()`."""
+def joining_managers(engines: Iterable[Engine]) -> frozenset[str]:
+    """Give the ids of the nodes that do not know yet that they became members of Raft."""
+    nodes = [engine.cluster.node for engine in engines]
+    return frozenset(each.id for each in nodes if each is not None and each.managing is None)
+
+
+def save_member(engine: Engine, number_of: Mapping[int, int], joining: frozenset[str]) -> MemberDisk | None:
+    """Give a daemon's part in a swarm, `None` outside of any.
+
+    `number_of` numbers the stores, by their `id()`; `joining` are the nodes that ask again to become members.
+    """
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None
-    return MemberDisk(cluster._addresses, save_node(cluster.node, number_of))
+    return MemberDisk(cluster._addresses, save_node(cluster.node, number_of, joining))
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
@@ -47,6 +57,9 @@ def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> Non
     Raises an `EngineError` if the daemon may be in no swarm any more, `ValueError` for what cannot have been saved.
     """
     engine.cluster.refuse_nftables()
+    known = disk.addresses
+    for text in (known.local, known.advertise, *([known.data_path] if known.data_path else [])):
+        parse_ip(text)
     node = engine.cluster.make_node(disk.node.config, disk.addresses)
     restore_node(node, disk.node, stores)
     for task in disk.node.tasks:

@@ -61,7 +61,7 @@ def _unsettled_tasks(members: Iterable[Engine]) -> str:
     return next((found for store in _leading(members) if (found := _unsettled_in(store))), "")
 
 
-def _electing(members: list[Engine]) -> str:
+def _electing(members: Iterable[Engine]) -> str:
     """Name a manager that has been there for no leader yet, if there are enough of them to have one."""
     managing = [(engine, engine.cluster.managing) for engine in members]
     running = [(engine, each) for engine, each in managing if each is not None and each.raft.is_running]

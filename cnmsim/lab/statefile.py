@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from cnmsim.engine.power import start_again
 from cnmsim.engine.saved import restore_engine, save_engine
-from cnmsim.engine.savedswarm import MemberDisk, restore_member, save_member, store_of
+from cnmsim.engine.savedswarm import MemberDisk, joining_managers, restore_member, save_member, store_of
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.swarm.disk import StoreDisk, restore_store, save_store
 from cnmsim.swarm.plain import from_plain, to_plain
@@ -140,7 +140,8 @@ def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:
         if (store := store_of(engine)) is not None:
             stores[id(store)] = store
     number_of = {identity: number for number, identity in enumerate(stores)}
-    members = {name: save_member(engine, number_of) for name, engine in engines.items()}
+    joining = joining_managers(engines.values())
+    members = {name: save_member(engine, number_of, joining) for name, engine in engines.items()}
     return _SwarmDisk(
         tuple(save_store(each) for each in stores.values()),
         {name: each for name, each in members.items() if each is not None},

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
 from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.diskcheck import check
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
+from cnmsim.swarm.managing import ManagerNode
 from cnmsim.swarm.node import NodeConfig, SwarmNode
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, NodeRole, Secret, Service, Task
 from cnmsim.swarm.plain import Malformed
@@ -78,8 +80,11 @@ def save_store(store: Store) -> StoreDisk:
     return StoreDisk(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
-def save_node(node: SwarmNode, number_of: Mapping[int, int]) -> NodeDisk:
-    """Give what is on a node's disk; `number_of` numbers the stores, by their `id()`."""
+def save_node(node: SwarmNode, number_of: Mapping[int, int], joining: frozenset[str] = frozenset()) -> NodeDisk:
+    """Give what is on a node's disk; `number_of` numbers the stores, by their `id()`.
+
+    `joining` are nodes that managers count as members of Raft, but that have no log: they are not counted, and ask again.
+    """
     managing, worker = node.managing, node.agent.worker
     if node.certificate is None:
         return NodeDisk(node.config)
@@ -93,20 +98,24 @@ def save_node(node: SwarmNode, number_of: Mapping[int, int]) -> NodeDisk:
         managers=node.managers,
         data_path_port=node.data_path_port,
         lock_key=managing.store.cluster.unlock_key if managing is not None and is_running else node._lock_key,
-        managing=None
-        if managing is None
-        else ManagerDisk(
-            number_of[id(managing.store)],
-            managing.member,
-            managing.raft.membership,
-            managing.raft.term,
-            managing.store.index if managing.raft.is_leading else managing.raft.applied,
-            managing.raft._voted_for,
-            tuple(sorted(managing._left_behind)),
-        ),
+        managing=None if managing is None else _save_manager(managing, number_of, joining),
         tasks=tuple(worker.known_tasks()),
         secrets=tuple(worker._secrets.values()),
         configs=tuple(worker._configs.values()),
+    )
+
+
+def _save_manager(managing: ManagerNode, number_of: Mapping[int, int], joining: frozenset[str]) -> ManagerDisk:
+    raft, store = managing.raft, managing.store
+    members = tuple(each for each in raft.membership.members if each.node_id not in joining)
+    return ManagerDisk(
+        number_of[id(store)],
+        managing.member,
+        evolve(raft.membership, members=members),
+        raft.term,
+        store.index if raft.is_leading else raft.applied,
+        raft._voted_for,
+        tuple(sorted(managing._left_behind)),
     )
 
 
@@ -115,6 +124,7 @@ def save_node(node: SwarmNode, number_of: Mapping[int, int]) -> NodeDisk:
 
 def restore_store(clock: Clock, disk: StoreDisk) -> Store:
     """Make a store of what was saved. Raises `Malformed`."""
+    check(disk)
     if len(disk.clusters) != 1:
         raise Malformed(f"a store of {len(disk.clusters)} clusters")
     store = Store(clock)
@@ -133,6 +143,7 @@ def restore_store(clock: Clock, disk: StoreDisk) -> Store:
 
 def restore_node(node: SwarmNode, disk: NodeDisk, stores: list[Store]) -> None:
     """Give a new node what is on its disk; `resume` has it go on. Raises `Malformed`."""
+    check(disk)
     if disk.certificate is None:
         return
     if disk.root is None:
@@ -153,6 +164,10 @@ def _restore_manager(node: SwarmNode, disk: ManagerDisk, stores: list[Store]) ->
     node._role = NodeRole.MANAGER
     managing = node._make_manager(stores[disk.store], disk.member)
     raft = managing.raft
-    raft.membership, raft.term, raft.applied, raft._voted_for = disk.membership, disk.term, disk.applied, disk.voted_for
+    raft.membership, raft.term, raft.applied, raft._voted_for = (
+        disk.membership,
+        disk.term,
+        disk.applied,
+        disk.voted_for,
+    )
     managing._left_behind = frozenset(disk.left_behind)
-

@@ -132,6 +132,7 @@ class ManagerNode:
         if joined is not None:
             self.raft.membership = joined.membership
             self.raft.term = joined.term
+            self.raft.applied = self.store.index
             self._left_behind = joined.left_behind
         self.raft.begin()
 

@@ -126,7 +126,9 @@ def _tuple(kinds: tuple[Any, ...]) -> _Form:
     def read(data: Any, place: str) -> tuple[Any, ...]:
         if len(_expect(list, data, place)) != len(forms):
             raise Malformed(f"{place}: {len(forms)} values expected")
-        return tuple(form.read(each, f"{place}[{at}]") for at, (form, each) in enumerate(zip(forms, data, strict=True)))
+        return tuple(
+            form.read(each, f"{place}[{at}]") for at, (form, each) in enumerate(zip(forms, data, strict=True))
+        )
 
     return _Form(lambda value: [form.write(each) for form, each in zip(forms, value, strict=True)], read)
 
@@ -165,7 +167,11 @@ def _tagged(kinds: list[type]) -> _Form:
         ((name, inner),) = data.items()
         return _form(by_name[name]).read(inner, f"{place}.{name}")
 
-    return _Form(lambda value: {type(value).__name__: _form(type(value)).write(value)}, read)
+    def write(value: Any) -> dict[str, Any]:
+        name = type(value).__name__
+        return {name: _form(by_name[name]).write(value)}
+
+    return _Form(write, read)
 
 
 @cache
@@ -195,6 +201,8 @@ def _object(kind: type) -> _Form:
         for name, (attribute, _) in fields.items():
             if name not in data and attribute.default is attrs.NOTHING:
                 raise Malformed(f"{place}.{name}: missing")
-        return kind(**{fields[name][0].alias: fields[name][1].read(each, f"{place}.{name}") for name, each in data.items()})
+        return kind(
+            **{fields[name][0].alias: fields[name][1].read(each, f"{place}.{name}") for name, each in data.items()}
+        )
 
     return _Form(write, read)

@@ -279,6 +279,8 @@ class Raft:
         if term > self.term:
             self.term = term
             self._voted_for = None
+            # Or who cannot win would keep those that can from standing (etcd raft `reset`).
+            self._draw_limit()
         if self._is_leading or self.leader_id == self.me.raft_id:
             self.leader_id = None
         self._silent_ticks = 0

@@ -157,7 +157,8 @@ def test_a_leader_that_is_cut_off_is_replaced_and_comes_back_as_a_follower() -> 
     cluster.docker(number).networks.create("made-meanwhile", driver="overlay")
     cluster.rejoin(cluster.hosts[0])
     cluster.lab.run(60)
-    assert cluster.leaders() == [leader]
+    # Its term has grown meanwhile, so there is another election (SwarmKit sets no PreVote), which it cannot win.
+    assert cluster.leaders() in (["node2"], ["node3"])
     assert "made-meanwhile" in {network.name for network in cluster.docker(1).networks.list()}
     assert {node.hostname: node.status for node in cluster.docker(1).nodes.list()}["node1"] == "ready"
 

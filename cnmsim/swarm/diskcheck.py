@@ -1,0 +1,113 @@
+"""Whether values that were read from a disk can be what a swarm has: texts that are addresses, numbers that are ports or moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from cnmsim.kernel.address import Prefix, parse_interface, parse_ip
+from cnmsim.swarm.allocator.networks import VXLAN_ID_LIST
+from cnmsim.swarm.dispatcher.messages import ManagerPeer
+from cnmsim.swarm.node import NodeConfig
+from cnmsim.swarm.objects import EncryptionKey, Network, NetworkAttachment, PortConfig, VirtualIp
+from cnmsim.swarm.plain import Malformed
+from cnmsim.swarm.raft import Member
+from cnmsim.swarm.rpc import split_address
+
+_MAX_NS = 2**63
+_PORTS = range(2**16)
+#: A service's ports are 32 bits wide, and refused later where they are too high.
+_SERVICE_PORTS = range(2**32)
+_KEY_BYTES = 16
+
+
+def check(value: Any) -> None:
+    """Look at a value and all that is in it. Raises `Malformed` for what no swarm has."""
+    for each in _values(value):
+        test = _TESTS.get(type(each))
+        try:
+            if test is not None:
+                test(each)
+        except (ValueError, OSError) as error:
+            raise Malformed(f"{type(each).__name__}: {error}") from None
+        for name in _moments(type(each)):
+            at_ns = getattr(each, name)
+            if at_ns is not None and not 0 <= at_ns < _MAX_NS:
+                raise Malformed(f"{type(each).__name__}: {name} is {at_ns}")
+
+
+def _values(value: Any) -> Iterator[Any]:
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if attrs.has(type(each)):
+            yield each
+            waiting += [getattr(each, one.name) for one in attrs.fields(type(each))]
+        elif isinstance(each, tuple):
+            waiting += each
+        elif isinstance(each, Mapping):
+            waiting += each.values()
+
+
+def _moments(kind: type) -> list[str]:
+    return [each.name for each in attrs.fields(kind) if each.name.endswith("_ns")]
+
+
+def _prefixes(*texts: str) -> None:
+    for text in texts:
+        if text:
+            Prefix.parse(text, strict=False)
+
+
+def _interfaces(*texts: str) -> None:
+    for text in texts:
+        if text:
+            parse_interface(text)
+
+
+def _network(network: Network) -> None:
+    configs = network.ipam.configs if network.ipam is not None else ()
+    for config in configs:
+        _prefixes(config.subnet, config.range)
+        if config.gateway:
+            parse_ip(config.gateway)
+    options = network.driver_state.options if network.driver_state is not None else None
+    for number in (options or {}).get(VXLAN_ID_LIST, "0").split(","):
+        int(number)
+
+
+def _remote(text: str) -> None:
+    host, port = split_address(text)
+    if len(host) not in {4, 16} or port not in _PORTS:
+        raise ValueError(f"{text} is no address with a port")
+
+
+def _node_config(config: NodeConfig) -> None:
+    for text in (config.listen, config.advertise, config.join_address):
+        if text:
+            _remote(text)
+    _prefixes(*(config.pools or ()))
+
+
+def _port(config: PortConfig) -> None:
+    if config.target_port not in _SERVICE_PORTS or config.published_port not in _SERVICE_PORTS:
+        raise ValueError(f"there is no port {config.target_port} or {config.published_port}")
+
+
+def _key(key: EncryptionKey) -> None:
+    if len(key.key) != _KEY_BYTES:
+        raise ValueError(f"a key of {len(key.key)} bytes")
+
+
+_TESTS: dict[type, Callable[[Any], None]] = {
+    Network: _network,
+    NetworkAttachment: lambda each: _interfaces(*each.addresses),
+    VirtualIp: lambda each: _interfaces(each.addr),
+    ManagerPeer: lambda each: _remote(each.addr),
+    Member: lambda each: _remote(each.address),
+    NodeConfig: _node_config,
+    PortConfig: _port,
+    EncryptionKey: _key,
+}
