@@ -23,7 +23,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STATE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 #: How long the nodes of restored swarms are given to find their managers, in seconds of virtual time.
-_START_LIMIT_S = 60.0
+_START_LIMIT_S = 120.0
 Load = Callable[[Path, str | None], "Lab"]
 
 

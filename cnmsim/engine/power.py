@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXIT_CODE = 255
 _SIGKILL = 9
 #: How long containers on networks of the cluster wait for a manager, and how often they look, in seconds.
-_SESSION_TIMEOUT_S, _SESSION_POLL_S = 60.0, 0.1
+_SESSION_TIMEOUT_S, _SESSION_POLL_S = 120.0, 0.1
 
 
 @frozen
@@ -104,6 +104,7 @@ async def _start_attached(engine: Engine, containers: dict[str, Container]) -> N
     cluster, begun_ns = engine.cluster, engine.clock.now_ns
     while (
         cluster.node is not None
+        and not cluster.node.obstacle
         and not cluster.node.agent.has_session
         and engine.clock.now_ns - begun_ns < _SESSION_TIMEOUT_S * NS
     ):

@@ -9,6 +9,7 @@ Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `d
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ _BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 # --- saving ------------------------------------------------------------------------------------------------------
 
 
-def save_engine(engine: Engine) -> Data:
-    """Give what the daemon keeps, as JSON can hold it."""
+def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
+    """Give what the daemon keeps, as JSON can hold it. `starting` are containers that do not run, and are to be started."""
     kept = [each for each in engine.store if not (each.is_running and each.host_config["AutoRemove"])]
     ids = {container.id for container in kept}
     images = {image.id: image for image in engine.image_store.list()}
@@ -66,7 +67,7 @@ def save_engine(engine: Engine) -> Data:
             for network in engine.controller.networks
             if network.name not in PREDEFINED and not network.is_dynamic
         ],
-        "containers": [_container_data(container) for container in kept],
+        "containers": [_container_data(each, ran=each.is_running or each in starting) for each in kept],
     }
 
 
@@ -101,7 +102,7 @@ def _network_data(engine: Engine, network: Network) -> Data:
     }
 
 
-def _container_data(container: Container) -> Data:
+def _container_data(container: Container, *, ran: bool) -> Data:
     original = container.image.file_system()
     before = {path: (original.file(path).content, original.file(path).mode) for path in _paths(original)}
     files = container.files
@@ -110,7 +111,7 @@ def _container_data(container: Container) -> Data:
         **{name: getattr(container, name) for name in _FIELDS},
         "image": container.image.id,
         "state": container.state.value,
-        "ran": container.is_running,
+        "ran": ran,
         "is_managed": container.is_managed,
         "networks": {name: asdict(settings) for name, settings in container.networks.items()},
         "mounts": [asdict(mount) for mount in container.mounts],

@@ -5,7 +5,7 @@ Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -13,7 +13,7 @@ from attrs import frozen
 from cnmsim.engine.cluster.cluster import Addresses
 from cnmsim.engine.cluster.taskbody import service_bindings
 from cnmsim.kernel.address import parse_ip
-from cnmsim.swarm.disk import NodeDisk, restore_node, save_node
+from cnmsim.swarm.disk import NodeDisk, Stock, restore_node, save_node, take_stock
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -28,27 +28,18 @@ class MemberDisk:
     node: NodeDisk
 
 
-def store_of(engine: Engine) -> Store | None:
-    """Give the log of a daemon that manages a swarm, also of one that is locked."""
-    node = engine.cluster.node
-    return node.managing.store if node is not None and node.managing is not None else None
-
-
-def joining_managers(engines: Iterable[Engine]) -> frozenset[str]:
-    """Give the ids of the nodes that do not know yet that they became members of Raft."""
+def stock_of(engines: Iterable[Engine]) -> Stock:
+    """See what the nodes of daemons have together."""
     nodes = [engine.cluster.node for engine in engines]
-    return frozenset(each.id for each in nodes if each is not None and each.managing is None)
+    return take_stock(each for each in nodes if each is not None)
 
 
-def save_member(engine: Engine, number_of: Mapping[int, int], joining: frozenset[str]) -> MemberDisk | None:
-    """Give a daemon's part in a swarm, `None` outside of any.
-
-    `number_of` numbers the stores, by their `id()`; `joining` are the nodes that ask again to become members.
-    """
+def save_member(engine: Engine, stock: Stock) -> MemberDisk | None:
+    """Give a daemon's part in a swarm, `None` outside of any."""
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:
         return None
-    return MemberDisk(cluster._addresses, save_node(cluster.node, number_of, joining))
+    return MemberDisk(cluster._addresses, save_node(cluster.node, stock))
 
 
 def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:

@@ -15,6 +15,7 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
+    from cnmsim.engine.container import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.engine.power import Remembered
     from cnmsim.kernel.machine import Machine
@@ -75,6 +76,12 @@ class Host:
     def engine(self) -> Engine | None:
         """Its engine, also while it has no power."""
         return self.docker if self._dark is None else self._dark.docker
+
+    @property
+    def starting(self) -> tuple[Container, ...]:
+        """The containers that its engine starts when power comes back; none while it has power."""
+        remembered = self._dark.remembered if self._dark is not None else None
+        return remembered.starting if remembered is not None else ()
 
     def power_off(self) -> None:
         """Take its power: it falls silent at this instant, and all its programs are gone. `docker` is `None` meanwhile.

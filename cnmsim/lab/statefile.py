@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from cnmsim.engine.power import start_again
 from cnmsim.engine.saved import restore_engine, save_engine
-from cnmsim.engine.savedswarm import MemberDisk, joining_managers, restore_member, save_member, store_of
+from cnmsim.engine.savedswarm import MemberDisk, restore_member, save_member, stock_of
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.swarm.disk import StoreDisk, restore_store, save_store
 from cnmsim.swarm.plain import from_plain, to_plain
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.clock import Clock
     from cnmsim.lab.lab import Lab
-    from cnmsim.swarm.store import Store
 
 FORMAT = "cnmsim state"
 VERSION = 2
@@ -52,7 +51,7 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
         "file": str(source) if source else "",
         "seed": lab.clock.seed,
         "now_ns": lab.clock.now_ns,
-        "hosts": {name: save_engine(engine) for name, engine in engines.items()},
+        "hosts": {name: save_engine(engine, lab.hosts[name].starting) for name, engine in engines.items()},
         "swarm": to_plain(_SwarmDisk, _save_swarms(engines)),
     }
     document = {"format": FORMAT, "version": VERSION, "sha256": _checksum(content), "lab": content}
@@ -135,15 +134,10 @@ def _complaining(path: Path, text: str) -> Iterator[None]:
 
 
 def _save_swarms(engines: dict[str, Engine]) -> _SwarmDisk:
-    stores: dict[int, Store] = {}
-    for engine in engines.values():
-        if (store := store_of(engine)) is not None:
-            stores[id(store)] = store
-    number_of = {identity: number for number, identity in enumerate(stores)}
-    joining = joining_managers(engines.values())
-    members = {name: save_member(engine, number_of, joining) for name, engine in engines.items()}
+    stock = stock_of(engines.values())
+    members = {name: save_member(engine, stock) for name, engine in engines.items()}
     return _SwarmDisk(
-        tuple(save_store(each) for each in stores.values()),
+        tuple(save_store(each) for each in stock.stores),
         {name: each for name, each in members.items() if each is not None},
     )
 

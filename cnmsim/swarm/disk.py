@@ -6,7 +6,7 @@ A node that is made of it again goes on with `SwarmNode.resume`, as after power 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -80,11 +80,42 @@ def save_store(store: Store) -> StoreDisk:
     return StoreDisk(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
-def save_node(node: SwarmNode, number_of: Mapping[int, int], joining: frozenset[str] = frozenset()) -> NodeDisk:
-    """Give what is on a node's disk; `number_of` numbers the stores, by their `id()`.
+@frozen
+class Stock:
+    """What the nodes of a lab have together: the logs of their managers, one for each cluster.
 
     `joining` are nodes that managers count as members of Raft, but that have no log: they are not counted, and ask again.
+    `abreast` are the members whose log is the leader's.
     """
+
+    stores: tuple[Store, ...]
+    joining: frozenset[str]
+    abreast: frozenset[int]
+
+    def number(self, store: Store) -> int:
+        """Give a store's place among them."""
+        return next(number for number, each in enumerate(self.stores) if each is store)
+
+
+def take_stock(nodes: Iterable[SwarmNode]) -> Stock:
+    """See what nodes have together."""
+    every = list(nodes)
+    managing = [each.managing for each in every if each.managing is not None]
+    return Stock(
+        tuple({id(each.store): each.store for each in managing}.values()),
+        frozenset(each.id for each in every if each.managing is None),
+        frozenset(
+            member.raft_id
+            for each in managing
+            if each.raft.is_leading
+            for member in each.members()
+            if each.is_reachable(member)
+        ),
+    )
+
+
+def save_node(node: SwarmNode, stock: Stock) -> NodeDisk:
+    """Give what is on a node's disk."""
     managing, worker = node.managing, node.agent.worker
     if node.certificate is None:
         return NodeDisk(node.config)
@@ -98,22 +129,22 @@ def save_node(node: SwarmNode, number_of: Mapping[int, int], joining: frozenset[
         managers=node.managers,
         data_path_port=node.data_path_port,
         lock_key=managing.store.cluster.unlock_key if managing is not None and is_running else node._lock_key,
-        managing=None if managing is None else _save_manager(managing, number_of, joining),
+        managing=None if managing is None else _save_manager(managing, stock),
         tasks=tuple(worker.known_tasks()),
         secrets=tuple(worker._secrets.values()),
         configs=tuple(worker._configs.values()),
     )
 
 
-def _save_manager(managing: ManagerNode, number_of: Mapping[int, int], joining: frozenset[str]) -> ManagerDisk:
+def _save_manager(managing: ManagerNode, stock: Stock) -> ManagerDisk:
     raft, store = managing.raft, managing.store
-    members = tuple(each for each in raft.membership.members if each.node_id not in joining)
+    members = tuple(each for each in raft.membership.members if each.node_id not in stock.joining)
     return ManagerDisk(
-        number_of[id(store)],
+        stock.number(store),
         managing.member,
         evolve(raft.membership, members=members),
         raft.term,
-        store.index if raft.is_leading else raft.applied,
+        store.index if raft.me.raft_id in stock.abreast else raft.applied,
         raft._voted_for,
         tuple(sorted(managing._left_behind)),
     )

@@ -248,11 +248,17 @@ def test_a_swarm_that_was_saved_at_any_moment_comes_to_rest(tmp_path_factory, af
 
 def test_a_host_without_power_is_saved_and_on_again(tmp_path):
     lab = fill(make_lab())
+    for name in ("always", "no"):
+        engine(lab, 4).containers.run("nginx", name=name, restart_policy={"Name": name}, network="wide", detach=True)
     lab.host("node4").power_off()
     lab.run(30)
     save_state(lab, tmp_path / "state")
     lab = restored(tmp_path / "state")
     assert [each.status for each in engine(lab).nodes.list()] == ["ready"] * 4
+    assert {name: engine(lab, 4).containers.get(name).status for name in ("always", "no")} == {
+        "always": "running",
+        "no": "exited",
+    }
 
 
 LAB_FILE = """
