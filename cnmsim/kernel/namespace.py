@@ -304,11 +304,13 @@ class NetworkNamespace:
         """Write a sysctl and let it take effect. Raises `OSError` for an unknown key or a bad value."""
         self.sysctl.set(key, value)
         self.generation += 1
-        self.forwards4 = self.sysctl.get("net.ipv4.ip_forward") == "1"
-        self.forwards6 = self.sysctl.get("net.ipv6.conf.all.forwarding") == "1"
-        self.bridges_through_netfilter = (
-            "1" in (self.sysctl.get("net.bridge.bridge-nf-call-iptables"), self.sysctl.get("net.bridge.bridge-nf-call-ip6tables"))
-        )  # fmt: skip
+        if "forward" in key:
+            self.forwards4 = self.sysctl.get("net.ipv4.ip_forward") == "1"
+            self.forwards6 = self.sysctl.get("net.ipv6.conf.all.forwarding") == "1"
+        elif key.startswith("net.bridge."):
+            self.bridges_through_netfilter = (
+                "1" in (self.sysctl.get("net.bridge.bridge-nf-call-iptables"), self.sysctl.get("net.bridge.bridge-nf-call-ip6tables"))
+            )  # fmt: skip
         if key.endswith(".rp_filter") and value != "0":
             self.filters_reverse_path = True
         if key.endswith(".disable_ipv6"):

@@ -75,7 +75,7 @@ class Attachments:
             self._reaps[version.slot.number] = db.clock.now_ns + round(REAP_NETWORK_S * NS)
             self.arm_reaper()
             if tables is not None:
-                tables.nodes.pop(node, None)
+                tables.detach(node)
                 if db.config.profile.networkdb_buries_entries_of_leavers:
                     tables.bury_of(node)
                 else:
@@ -83,7 +83,7 @@ class Attachments:
         else:
             self._reaps.pop(version.slot.number, None)
             if tables is not None and not tables.is_leaving:
-                tables.nodes[node] = None
+                tables.attach(node)
         return True
 
     # --- forgetting ----------------------------------------------------------------------------------------------

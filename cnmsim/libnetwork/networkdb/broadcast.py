@@ -2,18 +2,22 @@
 
 What was sent least goes first, of those the longest that fits, of those the newest. After a number of transmissions that
 grows with the logarithm of the cluster's size a message is done.
+
+Messages of one size that were sent equally often lie together, so that those of a packet are taken and put back as a whole.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Hashable
 from math import ceil, log10
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
+_by_id = attrgetter("id")
 
 
 def retransmit_limit(nodes: int) -> int:
@@ -24,7 +28,7 @@ def retransmit_limit(nodes: int) -> int:
 class Broadcast(NamedTuple):
     """A message in the queue. `name` is what it is about: a newer message about the same takes its place.
 
-    They sort as they are to be sent, what goes first last: the longest, of those the newest. No two have the same `id`.
+    The higher its `id`, the newer it is. No two have the same.
     """
 
     size: int
@@ -40,14 +44,14 @@ class BroadcastQueue:
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
-    #: By how often they were transmitted.
-    _tiers: dict[int, list[Broadcast]] = field(factory=dict, init=False)
+    #: By how often they were transmitted and by size, the newest last.
+    _tiers: dict[int, dict[int, list[Broadcast]]] = field(factory=dict, init=False)
     _named: dict[Hashable, Broadcast] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
 
     def __len__(self) -> int:
-        return sum(len(tier) for tier in self._tiers.values())
+        return sum(len(alike) for tier in self._tiers.values() for alike in tier.values())
 
     def __bool__(self) -> bool:
         return bool(self._tiers)
@@ -62,45 +66,58 @@ class BroadcastQueue:
                 self._remove(old)
                 _finish(old)
             self._named[name] = broadcast
-        insort(self._tiers.setdefault(0, []), broadcast)
+        self._tiers.setdefault(0, {}).setdefault(broadcast.size, []).append(broadcast)
         self.on_queued()
 
     def take(self, overhead: int, limit: int) -> list[Any]:
         """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size."""
         tiers = self._tiers
         free = limit - overhead
-        taken: list[tuple[int, list[Broadcast]]] = []
+        taken: list[tuple[int, int, list[Broadcast]]] = []
         messages: list[Any] = []
         for transmits in sorted(tiers):
             tier = tiers[transmits]
-            chosen: list[Broadcast] = []
-            while tier and tier[0][0] <= free:
-                # Entries of one network are alike in size: most often the longest one fits.
-                broadcast = tier.pop(-1 if tier[-1][0] <= free else bisect_left(tier, (free + 1,)) - 1)
-                free -= overhead + broadcast[0]
-                chosen.append(broadcast)
-                messages.append(broadcast[2])
-            if chosen:
-                taken.append((transmits + 1, chosen))
-                if not tier:
-                    del tiers[transmits]
+            if min(tier) > free:
+                continue
+            for size in sorted(tier, reverse=True):
+                if size > free:
+                    continue
+                alike = tier[size]
+                count = (free + overhead) // (size + overhead)
+                if count >= len(alike):
+                    chosen = tier.pop(size)
+                else:
+                    chosen = alike[-count:]
+                    del alike[-count:]
+                free -= len(chosen) * (size + overhead)
+                messages += [broadcast[2] for broadcast in reversed(chosen)]
+                taken.append((transmits + 1, size, chosen))
+            if not tier:
+                del tiers[transmits]
         if taken:
             self._sent(taken)
         return messages
 
-    def _sent(self, taken: list[tuple[int, list[Broadcast]]]) -> None:
+    def _sent(self, taken: list[tuple[int, int, list[Broadcast]]]) -> None:
         """Put back what is to be transmitted again, by how often it was."""
         most = self._limit()
         tiers = self._tiers
-        for transmits, chosen in taken:
+        for transmits, size, chosen in taken:
             if transmits < most:
-                tier = tiers.setdefault(transmits, [])
-                for broadcast in chosen:
-                    insort(tier, broadcast)
+                tier = tiers.setdefault(transmits, {})
+                alike = tier.get(size)
+                if alike is None:
+                    tier[size] = chosen
+                elif chosen[-1][1] < alike[0][1]:  # most often: the newest go first
+                    alike[:0] = chosen
+                else:
+                    alike += chosen
+                    alike.sort(key=_by_id)
                 continue
-            for broadcast in chosen:
-                if broadcast.name is not None and self._named.get(broadcast.name) is broadcast:
-                    del self._named[broadcast.name]
+            for broadcast in reversed(chosen):
+                name = broadcast.name
+                if name is not None and self._named.get(name) is broadcast:
+                    del self._named[name]
                 _finish(broadcast)
         if not tiers:
             # A dict that was large stays so: after a storm a new one is smaller.
@@ -114,9 +131,12 @@ class BroadcastQueue:
 
     def _remove(self, broadcast: Broadcast) -> None:
         for transmits, tier in self._tiers.items():
-            place = bisect_left(tier, broadcast[:2])
-            if place < len(tier) and tier[place] is broadcast:
-                del tier[place]
+            alike = tier.get(broadcast.size, [])
+            place = bisect_left(alike, broadcast.id, key=_by_id)
+            if place < len(alike) and alike[place] is broadcast:
+                del alike[place]
+                if not alike:
+                    del tier[broadcast.size]
                 if not tier:
                     del self._tiers[transmits]
                 return

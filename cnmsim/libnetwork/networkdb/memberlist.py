@@ -32,6 +32,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     PushPull,
     State,
     Suspect,
+    TableNews,
 )
 from cnmsim.libnetwork.networkdb.probe import Prober
 from cnmsim.libnetwork.networkdb.suspicion import (
@@ -204,10 +205,10 @@ class Memberlist:
     # --- receiving -----------------------------------------------------------------------------------------------
 
     def _packet(self, message: Any, sender: SocketAddress) -> None:
+        if message.__class__ is TableNews:
+            self.delegate.receive(message)
+            return
         if message.__class__ is Compound:
-            if message.is_user:
-                self.delegate.receive(message)
-                return
             members = self.members
             for part in message.parts:
                 # Nearly all that is gossiped is known already: what `alive` does with that.

@@ -8,12 +8,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any
 
 from attrs import Factory, define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.libnetwork.networkdb.store import Version
+from cnmsim.libnetwork.networkdb.store import Version, View
 
 #: What a compound message adds as a whole and for each part, in bytes (memberlist `compoundHeaderOverhead`).
 COMPOUND_HEADER = 2
@@ -151,10 +152,11 @@ class NetworkEvent:
     """A node joined or left a network. The version's key is (node, network); it is deleted when the node left."""
 
     version: Version
+    #: Length in bytes.
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
+    @size.default
+    def _size(self) -> int:
         node, network = self.version.slot.key
         return 11 + len(node) + len(network)
 
@@ -203,11 +205,36 @@ class Compound:
     """Several messages in one packet."""
 
     parts: tuple[Any, ...]
-    is_user: bool = False
     #: Length in bytes.
-    size: int = field(
-        init=False, default=Factory(lambda self: compound_size(self.parts) + self.is_user, takes_self=True)
-    )
+    size: int = field(init=False, default=Factory(lambda self: compound_size(self.parts), takes_self=True))
+
+
+class TableNews:
+    """Events of one network in one packet. What they say is looked at once for all who receive it.
+
+    `latest` is the greatest Lamport time among them.
+    """
+
+    __slots__ = ("_codes", "_pick", "latest", "network", "parts", "size")
+
+    def __init__(self, network: str, parts: list[TableEvent]) -> None:
+        self.network = network
+        self.parts = parts
+        self.size = compound_size(parts) + USER_OVERHEAD
+        versions = [part.version for part in parts]
+        self.latest = max([version.ltime for version in versions])
+        self._pick = itemgetter(*[version.slot.number for version in versions])
+        codes = tuple([version.code for version in versions])
+        # A version without a number is one that nobody has any more.
+        self._codes: object = None if 0 in codes else codes[0] if len(codes) == 1 else codes
+
+    def are_known(self, view: View) -> bool:
+        """Tell whether a view has every version they tell of: what gossip tells most often is no news."""
+        try:
+            known: bool = self._pick(view.codes) == self._codes
+        except IndexError:
+            return False
+        return known
 
 
 @frozen

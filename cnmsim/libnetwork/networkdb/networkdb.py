@@ -26,12 +26,12 @@ from cnmsim.libnetwork.networkdb.messages import (
     COMPOUND_HEADER,
     COMPOUND_OVERHEAD,
     BulkSync,
-    Compound,
     Member,
     NetworkEvent,
     NetworkState,
     NodeEvent,
     TableEvent,
+    TableNews,
     TableOperation,
 )
 from cnmsim.libnetwork.networkdb.nodes import Nodes
@@ -270,10 +270,10 @@ class NetworkDB:
             raise SystemFault(f"networkdb: network {network} is already joined")
         tables = tables or self._tables(network)
         tables.is_leaving = tables.is_in_sync = False
-        tables.nodes.clear()
+        tables.detach_all()
         for node in self.attachments.others_on(network):
-            tables.nodes[node] = None
-        tables.nodes[self.name] = None
+            tables.attach(node)
+        tables.attach(self.name)
         self.attachments.announce(network, is_leaving=False)
         self.start(lambda: self._fetch(tables))
 
@@ -287,7 +287,7 @@ class NetworkDB:
         if tables is None:
             raise SystemFault(f"could not find network {network} while trying to leave")
         self.attachments.announce(network, is_leaving=True)
-        tables.nodes.pop(self.name, None)
+        tables.detach(self.name)
         for version in list(tables.view):
             if version.owner != self.name:
                 tables.drop(version.slot.number)
@@ -333,12 +333,13 @@ class NetworkDB:
             is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue
-            compound = Compound(tuple(messages), is_user=True)
-            for name in self.sample(GOSSIP_NODES, tables.nodes):
+            news = TableNews(tables.id, messages)
+            others = tables.others(self.config.name)
+            for name in self.random.sample(others, min(GOSSIP_NODES, len(others))):
                 member = self.nodes.active.get(name)
                 if member is None:
                     break
-                self.members.send_user(compound, member)
+                self.members.send_user(news, member)
         if is_pending:
             self._gossip.arm()
 
@@ -358,8 +359,8 @@ class NetworkDB:
     def receive(self, message: Any) -> None:
         """Take a message that came by gossip."""
         match message:
-            case Compound(parts=parts):
-                self._receive_all(parts)
+            case TableNews():
+                self._receive_news(message)
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
@@ -369,22 +370,19 @@ class NetworkDB:
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
 
-    def _receive_all(self, parts: Iterable[Any]) -> None:
-        networks, own = self.networks, self.config.name
-        for part in parts:
-            if part.__class__ is not TableEvent:
-                self.receive(part)
-                continue
-            # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
-            version = part.version
-            tables = networks.get(part.network)
-            if tables is not None:
-                code, number, codes = version.code, version.slot.number, tables.view.codes
-                if code and number < len(codes) and codes[number] == code:
-                    if version.ltime >= self.table_clock and version.owner != own:
-                        self.table_clock = version.ltime + 1
-                    continue
-            self.handle_table_event(part, is_bulk=False)
+    def _receive_news(self, news: TableNews) -> None:
+        tables = self.networks.get(news.network)
+        # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
+        if tables is not None and news.latest < self.table_clock and news.are_known(tables.view):
+            return
+        own = self.config.name
+        for event in news.parts:
+            version = event.version
+            if tables is not None and tables.has(version):
+                if version.ltime >= self.table_clock and version.owner != own:
+                    self.table_clock = version.ltime + 1
+            else:
+                self.handle_table_event(event, is_bulk=False)
 
     def receive_stream(self, message: Any) -> None:
         """Take a message that came over TCP."""
@@ -448,7 +446,7 @@ class NetworkDB:
     def _node_gone(self, name: str) -> None:
         self.attachments.forget_node(name)
         for tables in self.networks.values():
-            tables.nodes.pop(name, None)
+            tables.detach(name)
             tables.delete_of(name)
 
     # --- forgetting ----------------------------------------------------------------------------------------------

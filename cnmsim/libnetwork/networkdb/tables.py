@@ -59,6 +59,28 @@ class NetworkTables:
     is_leaving: bool = False
     reap_ns: int = 0
     _tombstones: dict[int, int] = field(factory=dict)
+    _others: list[str] | None = None
+
+    def attach(self, node: str) -> None:
+        """Take note that a node is attached."""
+        self.nodes[node] = None
+        self._others = None
+
+    def detach(self, node: str) -> None:
+        """Take note that a node is not attached any more."""
+        self.nodes.pop(node, None)
+        self._others = None
+
+    def detach_all(self) -> None:
+        """Forget which nodes are attached."""
+        self.nodes.clear()
+        self._others = None
+
+    def others(self, own: str) -> list[str]:
+        """Give the names of the nodes attached to it but `own`; not to be changed."""
+        if self._others is None:
+            self._others = [name for name in self.nodes if name != own]
+        return self._others
 
     def put(self, version: Version, residual_s: float = REAP_ENTRY_S) -> None:
         """Take a version in; one that is deleted is remembered for `residual_s` seconds."""

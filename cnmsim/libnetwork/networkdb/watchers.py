@@ -9,7 +9,17 @@ from attrs import define, field
 from cnmsim.kernel.clock import Clock
 from cnmsim.libnetwork.networkdb.tables import WatchEvent
 
-_Watcher = tuple[str, str, Callable[[WatchEvent], None]]
+
+@define(eq=False)
+class _Watcher:
+    table: str
+    network: str
+    callback: Callable[[WatchEvent], None]
+    is_watching: bool = True
+
+    def deliver(self, event: WatchEvent) -> None:
+        if self.is_watching:
+            self.callback(event)
 
 
 @define(eq=False)
@@ -18,19 +28,28 @@ class Watchers:
 
     clock: Clock
     _watchers: list[_Watcher] = field(factory=list, init=False)
+    _found: dict[tuple[str, str], list[_Watcher]] = field(factory=dict, init=False)
 
     def add(self, table: str, network: str, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Call `callback` with every change to a table, of one network or of any (""); gives what ends that."""
-        watcher = (table, network, callback)
+        watcher = _Watcher(table, network, callback)
         self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
+        self._found.clear()
+
+        def end() -> None:
+            watcher.is_watching = False
+            self._watchers.remove(watcher)
+            self._found.clear()
+
+        return end
 
     def notify(self, event: WatchEvent) -> None:
         """Tell of a change, to those who still watch when their turn comes."""
-        for watcher in self._watchers:
-            if watcher[0] == event.table and watcher[1] in {"", event.network}:
-                self.clock.call_soon(self._deliver, watcher, event)
-
-    def _deliver(self, watcher: _Watcher, event: WatchEvent) -> None:
-        if watcher in self._watchers:
-            watcher[2](event)
+        what = event.table, event.network
+        found = self._found.get(what)
+        if found is None:
+            found = self._found[what] = [
+                each for each in self._watchers if each.table == what[0] and each.network in {"", what[1]}
+            ]
+        for watcher in found:
+            self.clock.call_soon(watcher.deliver, event)
