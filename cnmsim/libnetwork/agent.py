@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.sockets.base import address_text
 from cnmsim.libnetwork.driver import DataPath, NodeDiscovery, TableWatcher, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
@@ -123,7 +124,7 @@ class Agent:
             raise SystemFault(
                 "failed to create memberlist: Could not set up network transport: failed to obtain an address: "
                 f'Failed to start TCP listener on "{format_ip(listened_on)}" port {gossip.port}: '
-                f"listen tcp {address_text(listened_on, gossip.port)}: bind: {(error.strerror or str(error)).lower()}"
+                f"listen tcp {address_text(listened_on, gossip.port)}: bind: {go_strerror(error)}"
             ) from None
         self.db.watch(ENDPOINT_TABLE, "", self._endpoint_changed)
         for driver in self._data_paths():

@@ -14,6 +14,7 @@ from attrs import define, frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.netfilter.errors import IptablesError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LoadBalancerSandbox:
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise SystemFault(
-                    f"Failed to create real server {format_ip(backend)} for {_name(balancer)}: {_reason(error)}"
+                    f"Failed to create real server {format_ip(backend)} for {_name(balancer)}: {go_strerror(error)}"
                 ) from None
         for key, value in _SYSCTLS:
             self.namespace.sysctl_set(key, value)
@@ -156,7 +157,7 @@ class LoadBalancerSandbox:
             if error.errno == errno.EEXIST and self.profile.tolerates_stale_vip:
                 return False
             raise SystemFault(
-                f"Failed add IP alias {format_ip(address)} to LB endpoint interface {self.interface}: {_reason(error)}"
+                f"Failed add IP alias {format_ip(address)} to LB endpoint interface {self.interface}: {go_strerror(error)}"
             ) from None
         return True
 
@@ -196,10 +197,6 @@ def _mark_rules(balancer: LoadBalancer) -> tuple[list[str], str]:
 
 def _name(balancer: LoadBalancer) -> str:
     return f"vip {format_ip(balancer.virtual_ip)} fwmark {balancer.fwmark}"
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 # --- direct server return, in the sandbox of a task --------------------------------------------------------------------

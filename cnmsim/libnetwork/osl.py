@@ -14,6 +14,7 @@ from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac
 from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.device import Device
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
 from cnmsim.libnetwork.announcing import Announcing
@@ -89,7 +90,7 @@ class OslNamespace:
                 if announcing is not None:
                     interface.announcements = self._announce(device, addresses, announcing)
             except OSError as error:
-                cause = (error.strerror or str(error)).lower()
+                cause = go_strerror(error)
                 raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
             undo.pop_all()
         self.interfaces[key] = interface
@@ -138,7 +139,7 @@ class OslNamespace:
         try:
             device.set_mac(mac)
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
+            cause = go_strerror(error)
             raise SystemFault(
                 f"failed to add interface {info.source_name} to sandbox: error setting interface "
                 f'"{info.source_name}" MAC to "{format_mac(mac)}": {cause}'
@@ -220,7 +221,7 @@ class OslNamespace:
         try:
             self.namespace.add_route(route)
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
+            cause = go_strerror(error)
             label = "IPv6 " if family == 6 else ""
             raise SystemFault(self.profile.gateway_error_text.format(family=label, error=cause)) from None
         self._gateways[family] = route

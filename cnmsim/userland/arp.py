@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 
 if TYPE_CHECKING:

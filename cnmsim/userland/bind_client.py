@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.sockets.udp import UdpSocket
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.resolve import ResolveError, Resolver, parse_answer, read_config
 
 if TYPE_CHECKING:

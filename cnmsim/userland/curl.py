@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.echo import unescape
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.http import HttpFault, Message, Stream, Url, UrlFault, peer_text
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.resolve import ResolveError, Resolver

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, name_of, path_of, read_options, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options
 
 if TYPE_CHECKING:

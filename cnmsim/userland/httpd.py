@@ -14,9 +14,9 @@ from attrs import define
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import EPOCH_S
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.applet import complain, path_of, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.http import REASONS, HttpFault, Message, Stream, http_date
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.route import netmask
 
 if TYPE_CHECKING:

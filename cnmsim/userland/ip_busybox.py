@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.fibrules import MAIN
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of
 from cnmsim.userland.ip_select import Selection, read_selection, select_links, select_routes
 from cnmsim.userland.ip_show import IpProgram

@@ -10,11 +10,11 @@ from attrs import define
 
 from cnmsim.kernel.address import Address, format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.fibrules import MAIN
 from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
-from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.ip_changes import IpChanges
 from cnmsim.userland.ip_children import details, mtu_limits
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, state_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, Variant, program_name
 from cnmsim.userland.applet import name_of, path_of
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all
 

@@ -9,8 +9,8 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import name_of
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.ping import EchoSession, is_echo_reply
 from cnmsim.userland.resolve import ResolveError, Resolver

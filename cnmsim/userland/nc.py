@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Cancelled, Task
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.resolve import ResolveError, Resolver
 from cnmsim.userland.system import find_program

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NftError
 from cnmsim.userland.applet import path_of
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all
 

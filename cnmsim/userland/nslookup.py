@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.resolve import ResolveError, Resolver, bracketed, parse_answer, read_config, reverse_name
 

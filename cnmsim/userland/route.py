@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Prefix, format_ip, from_int
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.ip_changes import IpChanges
 from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain
-from cnmsim.userland.errno_text import strerror
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

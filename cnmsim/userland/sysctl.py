@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel import procsys
+from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import errno_of, strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.packet_filter import FilterFault, Seen, Test, compile_filter
 from cnmsim.userland.packet_text import Printer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.applet import complain, path_of, read_options, show_usage
 from cnmsim.userland.echo import unescape
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.text_input import Input, lines_of, print_lines, read_all, read_inputs
 

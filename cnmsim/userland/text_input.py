@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.applet import complain, path_of
-from cnmsim.userland.errno_text import strerror
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, name_of, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.ping import is_echo_reply, milliseconds
 from cnmsim.userland.resolve import ResolveError, Resolver

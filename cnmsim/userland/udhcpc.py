@@ -19,6 +19,7 @@ from cnmsim.kernel.address import (
     format_ip,
     parse_ip,
 )
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.packet import MalformedPacketError, Packet
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.task import Queue
@@ -34,7 +35,6 @@ from cnmsim.underlay.dhcpmessage import (
     broadcast_frame,
 )
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import path_of, show_usage
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.http import HttpFault, Message, Stream, Url, UrlFault, peer_text
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.resolve import ResolveError, Resolver

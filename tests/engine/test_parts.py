@@ -22,6 +22,7 @@ from cnmsim.engine.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.files import File
+from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 
@@ -227,9 +228,12 @@ def test_interrupt_and_end_of_file_are_keys_of_a_terminal():
     streams = StandardStreams(Clock(), has_stdin=True, is_terminal=True)
     interrupts = []
     streams.on_interrupt = lambda: interrupts.append(1)
-    streams.type(b"half\x03\x04")
+    streams.type(b"half\x03\x04next\r")
     assert interrupts == [1]
-    assert streams.stdin.is_closed
+    reads = [Task(streams.clock, streams.stdin.read()) for _ in range(2)]
+    streams.clock.run_ready()
+    assert [each.result() for each in reads] == [b"", b"next\n"]
+    assert not streams.stdin.is_closed
 
 
 def test_input_without_a_terminal_arrives_as_it_is():

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 from dockerhost import VERSIONS, DockerHost
 
-from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, NotSimulated, SystemFault
+from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
 from cnmsim.libnetwork.controller import ManagerRedirect
@@ -83,8 +83,7 @@ def test_daemon_without_bridge_has_no_docker0() -> None:
     [
         ({"bridge": "br0", "bip": "10.0.0.1/8"}, InvalidParameter, "You specified -b & --bip"),
         ({"iptables": False, "icc": False}, InvalidParameter, "You specified --iptables=false with --icc=false"),
-        ({"firewall_backend": "nftables"}, NotSimulated, "nftables"),
-        ({"firewall_backend": "pf"}, InvalidParameter, "firewall-backend"),
+        ({"firewall_backend": "pf"}, InvalidParameter, 'allowed values are "iptables" and "nftables"'),
     ],
 )
 def test_daemon_refuses_options_that_do_not_go_together(

@@ -15,6 +15,7 @@ from attrs import define, field
 from cnmsim.errors import EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Device
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.libnetwork.driver import (
     GLOBAL_SCOPE,
@@ -211,7 +212,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         try:
             device = self._make_child(name, parent, network.options)
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
+            cause = go_strerror(error)
             raise SystemFault(f"failed to create the {self.name} port: {cause}") from None
         device.txqueuelen = 0
         host.add_device(device)

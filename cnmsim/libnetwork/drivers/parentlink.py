@@ -10,6 +10,7 @@ from random import Random
 
 from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.dummy import Dummy
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.libnetwork.drivers.bridge.device import random_mac
@@ -38,18 +39,18 @@ def create_vlan(host: NetworkNamespace, name: str, driver: str) -> None:
     try:
         device = Vlan(name, host.devices[parent], vid)
     except OSError as error:
-        raise SystemFault(f"failed to create {name} vlan link: {_words(error)}") from None
+        raise SystemFault(f"failed to create {name} vlan link: {go_strerror(error)}") from None
     device.txqueuelen = 0
     try:
         host.add_device(device)
     except OSError as error:
         device.detach()
-        raise SystemFault(f"failed to create {name} vlan link: {_words(error)}") from None
+        raise SystemFault(f"failed to create {name} vlan link: {go_strerror(error)}") from None
     try:
         device.set_up()
     except OSError as error:
         host.remove_device(device)
-        raise SystemFault(f"failed to enable {name} the {driver} parent link {_words(error)}") from None
+        raise SystemFault(f"failed to enable {name} the {driver} parent link {go_strerror(error)}") from None
 
 
 def parse_vlan(host: NetworkNamespace, name: str) -> tuple[str, int]:
@@ -78,7 +79,3 @@ def remove_created(host: NetworkNamespace, name: str) -> None:
         except EngineError:
             return  # moby only logs that the link was not deleted
     host.remove_device(device)
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.process import SIGINT
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.sh.builtins import read_line
 from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell

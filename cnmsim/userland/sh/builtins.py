@@ -8,9 +8,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.echo import FormatError, echo_text, format_printf
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.files import evaluate_test
 from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.redirect import Streams

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.applet import settled
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.sh.arithmetic import ArithmeticFault
 from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse

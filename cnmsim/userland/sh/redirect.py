@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
-from cnmsim.userland.errno_text import strerror
 from cnmsim.userland.sh.expand import expand_text
 from cnmsim.userland.sh.syntax import Redirection
 

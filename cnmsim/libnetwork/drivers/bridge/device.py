@@ -13,6 +13,7 @@ from cnmsim.errors import Forbidden, SystemFault
 from cnmsim.kernel.address import Address, Mac, Prefix
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE_NAME, BridgeOptions, GatewayMode
@@ -174,7 +175,7 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
     try:
         bridge.add_port(device, hairpin=hairpin)
     except OSError as error:
-        text = (error.strerror or str(error)).lower()
+        text = go_strerror(error)
         raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: {text}") from None
     device.set_up()
 

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.netfilter.conntrack import Connection
 from cnmsim.kernel.packet import Protocol
@@ -150,7 +151,7 @@ class BridgeDriver:
                     undo=undo,
                 )
             except OSError as error:
-                raise SystemFault((error.strerror or str(error)).lower()) from None
+                raise SystemFault(go_strerror(error)) from None
             if ipv4 is not None and self.profile.has_forward_chain:
                 self._open_forwarding(4)
             if ipv6 is not None:

@@ -12,6 +12,7 @@ from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.drivers.bridge.firewall import Firewall
@@ -128,7 +129,7 @@ class PortMapper:
     def _bind_error(self, group: Sequence[Candidate], port: int, error: OSError) -> EngineError:
         asked = group[0].binding
         settled = evolve(asked, host_port=port, host_port_end=port)
-        cause = (error.strerror or str(error)).lower()
+        cause = go_strerror(error)
         assert asked.host_ip is not None
         text = self.profile.port_bind_text.format(
             network=f"{asked.protocol}{6 if len(asked.host_ip) == 16 else 4}",

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix, format_ip
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Encryption:
         except FileExistsError:
             return
         except OSError as error:
-            cause = (error.strerror or str(error)).lower()
+            cause = go_strerror(error)
             self.log(f"Failed Adding SA {format_ip(src)} > {format_ip(dst)} 0x{spi:x}: {cause}")
 
     def _remove_state(self, dst: Address, spi: int) -> None:

@@ -14,6 +14,7 @@ from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac, Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
+from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.vxlan import Vxlan
@@ -145,7 +146,7 @@ class OverlayNetwork:
             if isinstance(error, SystemFault):
                 raise
             raise SystemFault(
-                f'bridge creation in sandbox failed for subnet "{subnet.pool}": {_cause(error)}'
+                f'bridge creation in sandbox failed for subnet "{subnet.pool}": {go_strerror(error)}'
             ) from None
         subnet.bridge = bridge
 
@@ -159,7 +160,7 @@ class OverlayNetwork:
                 port=port, proxy=True, l2miss=True, l3miss=True, family=family,
             )  # fmt: skip
         except OSError as error:
-            raise SystemFault(f"error creating vxlan interface: {_cause(error, 'file exists')}") from None
+            raise SystemFault(f"error creating vxlan interface: {go_strerror(error)}") from None
         vxlan.txqueuelen = 0
         try:
             vxlan.set_mtu(self.mtu)
@@ -169,9 +170,7 @@ class OverlayNetwork:
         except OSError as error:
             if vxlan.namespace is not None:
                 vxlan.namespace.remove_device(vxlan)
-            text = (
-                f'vxlan interface creation failed for subnet "{subnet.pool}": failed to set link up: {_cause(error)}'
-            )
+            text = f'vxlan interface creation failed for subnet "{subnet.pool}": failed to set link up: {go_strerror(error)}'
             raise SystemFault(text) from None
         return vxlan
 
@@ -237,7 +236,3 @@ def overlay_namespaces(machine: Machine) -> list[tuple[str, NetworkNamespace]]:
     """Give the namespaces of overlay networks on a machine, with the paths of their files."""
     found = list(machine.namespaces.items())
     return [(path, namespace) for path, namespace in found if "-" in path.rpartition("/")[2]]
-
-
-def _cause(error: OSError, instead: str = "") -> str:
-    return instead or (error.strerror or str(error)).lower()

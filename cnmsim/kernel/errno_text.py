@@ -1,4 +1,8 @@
-"""What the C library says of an error number: the programs' messages end in it, on whatever system we run."""
+"""What the C library and Go say of an error number: messages of programs and of engines end in it, on whatever system we run.
+
+The text that an `OSError` of the simulated kernel carries may be longer: it is what netlink attaches to the number (NLMSGERR_ATTR_MSG),
+which iproute2 prints and engines do not ask for.
+"""
 
 from __future__ import annotations
 
@@ -68,3 +72,8 @@ def strerror(error: OSError) -> str:
     """Give the C library's sentence for an `OSError`."""
     number = errno_of(error)
     return _TEXTS.get(number) or error.strerror or f"Unknown error {number}"
+
+
+def go_strerror(error: OSError) -> str:
+    """Give what Go's `syscall.Errno` says: the C library's sentence in small letters."""
+    return strerror(error).lower()
