@@ -261,6 +261,19 @@ def test_a_host_without_power_is_saved_and_on_again(tmp_path):
     }
 
 
+def test_a_swarm_that_was_off_for_the_life_of_its_certificates_is_out(tmp_path):
+    lab = fill(make_lab(), managers=1)
+    save_state(lab, tmp_path / "state")
+    lab = make_lab()
+    restore_state(lab, tmp_path / "state", lab.clock.epoch_s + 91 * 24 * 3600)
+    for number in range(1, 5):
+        state = engine(lab, number).info()["Swarm"]
+        assert state["LocalNodeState"] == "error"
+        assert state["Error"].startswith("Swarm certificates have expired.")
+        engine(lab, number).swarm.leave(force=True)
+    engine(lab).swarm.init(advertise_addr="10.9.0.1")
+
+
 LAB_FILE = """
 hosts:
   node1: {addresses: [10.9.0.1/24], docker: true}
