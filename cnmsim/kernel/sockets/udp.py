@@ -48,7 +48,7 @@ class UdpSocket(Socket):
         self._queue: deque[tuple[bytes, Address, int]] = deque()
         self._queued_bytes = 0
         self._errors: deque[OSError] = deque()
-        self._ways: dict[tuple[Address, int], Way] = {}
+        self._ways: dict[tuple[str | Address, int], Way] = {}
 
     @property
     def label(self) -> str:
@@ -100,6 +100,10 @@ class UdpSocket(Socket):
         Raises `OSError`: what routing says, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE, or an ICMP error
         that an earlier datagram of a connected socket met.
         """
+        # The hot path: a peer whose way is known.
+        way = self._ways.get(address)
+        if way is not None and not self._errors and not self.is_closed and way.send(data, self):
+            return len(data)
         return self._transmit(data, self._address_in(address[0]), address[1])
 
     def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
@@ -188,10 +192,11 @@ class UdpSocket(Socket):
 
     def take(self, data: bytes, src: Address, sport: int) -> bool:
         """Take a datagram of which nothing else is of interest. False if the receive buffer is full."""
-        if self._is_full(len(data)):
+        taken = self._queued_bytes + len(data) + _OVERHEAD
+        if taken > _RECEIVE_BUFFER and self._queue:
             return False
         self._queue.append((data, src, sport))
-        self._queued_bytes += len(data) + _OVERHEAD
+        self._queued_bytes = taken
         self._became_readable()
         return True
 

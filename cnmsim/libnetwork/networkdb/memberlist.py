@@ -417,7 +417,10 @@ class Memberlist:
 
     def send_user(self, message: Any, member: Member) -> None:
         """Send a packet of the layer above to one member."""
-        self.send(message, (member.address, member.port), carries_gossip=False)
+        try:
+            self.transport.send(message, (member.address, member.port))
+        except OSError:
+            return  # it goes to others as well
 
     async def send_reliably(self, message: Any, member: Member) -> None:
         """Send a message of the layer above over TCP. Raises `OSError`."""

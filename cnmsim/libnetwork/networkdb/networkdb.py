@@ -358,9 +358,10 @@ class NetworkDB:
 
     def receive(self, message: Any) -> None:
         """Take a message that came by gossip."""
+        if message.__class__ is TableNews:
+            self._receive_news(message)
+            return
         match message:
-            case TableNews():
-                self._receive_news(message)
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
