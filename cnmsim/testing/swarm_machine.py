@@ -10,6 +10,8 @@ Use it in a test by
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from cnmsim.errors import EngineError
 from cnmsim.lab import Lab
+from cnmsim.lab.statefile import restore_state, save_state
 from cnmsim.testing.strategies import releases
 from cnmsim.testing.swarm_invariants import Isolation, check_swarm, running, store_of_swarm
 
@@ -52,18 +55,16 @@ class SwarmMachine(RuleBasedStateMachine):
     @initialize(release=releases(), workers=st.integers(1, 2))
     def begin(self, release: str, workers: int) -> None:
         """Bring the machines up and the swarm together."""
-        self.lab = Lab(release)
-        self.lab.add_router("router", "10.1.0.1/24", "10.2.0.1/24")
-        for name, address in _ADDRESSES.items():
-            gateway = address.rpartition(".")[0] + ".1"
-            self.lab.add_host(name, f"{address}/24", gateway=gateway, docker=True)
-        self.lab.add_host(CLIENT, "10.2.0.100/24", gateway="10.2.0.1")
-        self.engine = self.docker(MANAGER)
+        self._use(_machines(release))
         self.engine.swarm.init(advertise_addr=_ADDRESSES[MANAGER])
-        self.isolation = Isolation(self.lab)
         for name in list(_WORKERS)[:workers]:
             self.join(name)
         self.lab.settle()
+
+    def _use(self, lab: Lab) -> None:
+        self.lab = lab
+        self.engine = self.docker(MANAGER)
+        self.isolation = Isolation(lab)
 
     def docker(self, host: str) -> Engine:
         """Give the engine of a host."""
@@ -128,6 +129,16 @@ class SwarmMachine(RuleBasedStateMachine):
     def regain_power(self, name: str) -> None:
         """Give a worker its power again."""
         self.lab.host(name).power_on()
+
+    @rule()
+    def serve_again(self) -> None:
+        """Save the state of the lab, and go on with a lab that is restored from it: with whole wires, and power everywhere."""
+        lab = _machines(self.engine.profile.version)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "state"
+            save_state(self.lab, path)
+            restore_state(lab, path)
+        self._use(lab)
 
     @rule(name=st.sampled_from(sorted(_ADDRESSES)))
     def heal(self, name: str) -> None:
@@ -296,6 +307,16 @@ class SwarmMachine(RuleBasedStateMachine):
         assert len(allocator.networks.vnis) == 1, "VNIs are held that no network has"
         for name in _ADDRESSES:
             _check_bare(self.docker(name), is_member=name in self.members)
+
+
+def _machines(release: str) -> Lab:
+    lab = Lab(release)
+    lab.add_router("router", "10.1.0.1/24", "10.2.0.1/24")
+    for name, address in _ADDRESSES.items():
+        gateway = address.rpartition(".")[0] + ".1"
+        lab.add_host(name, f"{address}/24", gateway=gateway, docker=True)
+    lab.add_host(CLIENT, "10.2.0.100/24", gateway="10.2.0.1")
+    return lab
 
 
 def _check_bare(engine: Engine, *, is_member: bool) -> None:
