@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -416,7 +417,20 @@ def served(folder):
     assert (process.returncode, said) == (0, "")
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker CLI")
+def run_docker(folder, words, number=1, *, said="", status=0):
+    host = f"unix://{folder}/dir/node{number}/docker.sock"
+    done = subprocess.run(
+        ["docker", "-H", host, *words.split()],
+        cwd=folder, input=said, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    return done.stdout or done.stderr
+
+
+needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker CLI")
+
+
+@needs_docker
 def test_the_docker_command_finds_the_swarm_again(tmp_path):
     (tmp_path / "lab.yml").write_text(SERVED)
     (tmp_path / "password").write_text("secret")
@@ -425,19 +439,7 @@ def test_the_docker_command_finds_the_swarm_again(tmp_path):
         "networks: {net: {driver: overlay}}\n"
     )
 
-    def docker(words, number=1):
-        host = f"unix://{tmp_path}/dir/node{number}/docker.sock"
-        done = subprocess.run(
-            ["docker", "-H", host, *words.split()],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+    docker = partial(run_docker, tmp_path)
     questions = (
         "node ls --format {{.ID}}/{{.Hostname}}/{{.Status}}/{{.Availability}}/{{.EngineVersion}}",
         "service inspect --pretty shop_web",
@@ -467,3 +469,20 @@ def test_the_docker_command_finds_the_swarm_again(tmp_path):
         assert sum("Failed" in each for each in states) == 3
         assert docker("run --rm --network wide busybox wget -qO- http://plain/") == "hello from the web server\n"
         docker("swarm leave --force", 3)
+
+
+@needs_docker
+def test_the_docker_command_unlocks_a_restored_manager(tmp_path):
+    (tmp_path / "lab.yml").write_text(SERVED)
+    docker = partial(run_docker, tmp_path)
+    with served(tmp_path):
+        docker("swarm init --advertise-addr 10.9.0.1 --autolock")
+        key = docker("swarm unlock-key -q").strip()
+        docker("service create --detach=false --name web -p 8080:80 nginx")
+    with served(tmp_path):
+        assert "Swarm is encrypted and needs to be unlocked" in docker("node ls", status=1)
+        assert "invalid key provided" in docker("swarm unlock", said=key[:-4] + "AAAA\n", status=1)
+        docker("swarm unlock", said=f"{key}\n")
+        docker("service scale web=2")
+        assert docker("service ls --format {{.Name}}/{{.Replicas}}/{{.Ports}}") == "web/2/2/*:8080->80/tcp\n"
+        assert docker("swarm unlock-key -q").strip() == key
