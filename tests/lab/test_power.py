@@ -244,3 +244,25 @@ def test_a_node_that_was_off_for_the_life_of_its_certificate_is_out() -> None:
     )  # fmt: skip
     swarm.engine(2).swarm.leave()
     assert swarm.engine(2).info()["Swarm"]["LocalNodeState"] == "inactive"
+
+
+def test_the_first_of_several_locked_managers_finds_no_leader_before_another_is_unlocked() -> None:
+    swarm, key = autolocked()
+    for number in (1, 2, 3):
+        swarm.lab.hosts[f"node{number}"].power_off()
+    swarm.lab.run(5)
+    for number in (1, 2, 3):
+        swarm.lab.hosts[f"node{number}"].power_on()
+    swarm.lab.run(5)
+    begun = swarm.lab.now
+    with pytest.raises(TimeoutError):
+        swarm.engine(1).swarm.unlock(key, timeout_s=30)
+    assert swarm.lab.now == pytest.approx(begun + 30)
+    swarm.engine(2).swarm.unlock(key)
+    swarm.lab.run(10)
+    assert [swarm.engine(number).info()["Swarm"]["LocalNodeState"] for number in (1, 2, 3)] == [
+        "active",
+        "active",
+        "locked",
+    ]
+    assert {service.name for service in swarm.engine(1).services.list()} == {"web"}

@@ -129,10 +129,15 @@ class Swarm:
         """Give `{"UnlockKey": …}`, what locked managers are unlocked with, "" where they do not lock. Raises `Unavailable`."""
         return self._engine.complete(self._engine.rest.swarm.unlock_key())
 
-    def unlock(self, key: str | Mapping[str, str]) -> bool:
-        """Unlock this manager with a key, or with what `get_unlock_key` gave. Raises an `EngineError`."""
+    def unlock(self, key: str | Mapping[str, str], *, timeout_s: float = 60.0) -> bool:
+        """Unlock this manager with a key, or with what `get_unlock_key` gave.
+
+        An engine answers when the manager has found a leader, and of several that are locked no one finds one before most of them are
+        unlocked: after `timeout_s` seconds `TimeoutError` is raised, and the manager, which is unlocked, goes on looking. Raises
+        an `EngineError` for a wrong key, or where nothing is locked.
+        """
         body = {"UnlockKey": key} if isinstance(key, str) else dict(key)
-        self._engine.complete(self._engine.rest.swarm.unlock(body))
+        self._engine.complete(self._engine.rest.swarm.unlock(body), timeout_s)
         return True
 
     def update(
