@@ -23,7 +23,7 @@ from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
 
-RUN = settings(max_examples=200, suppress_health_check=list(HealthCheck))
+RUN = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 WHO = ("web", "db", "outside", "node1")
 

@@ -98,9 +98,9 @@ def test_shell_reads_commands_from_stdin_and_a_terminal_gets_prompts():
 
 def test_loop_that_waits_for_nothing_lets_time_pass():
     world = World()
-    result = world.sh("while true; do :; done", limit_s=2)
+    result = world.sh("while true; do :; done", limit_s=0.1)
     assert result.status is None
-    assert world.clock.now >= 2
+    assert world.clock.now >= 0.1
 
 
 def test_writer_whose_reader_is_gone_ends():
