@@ -58,7 +58,7 @@ class Cipher:
         if not is_available():
             raise OSError(
                 errno.ENOSYS,
-                "Encryption needs the cryptography package, which is not installed (pip install cnmsim[encryption])",
+                "Encryption needs the cryptography package, which is not installed (pip install cryptography)",
             )
         self._aead: AESGCM = _package().AESGCM(key)
         self._salt = salt
