@@ -1,7 +1,7 @@
-"""Attrs values as what JSON can hold, and back, by their annotations.
+"""Attrs values as what JSON can hold, and back, by their annotations: a converter of cattrs that is strict.
 
-Reading is strict: nothing is converted that is not of the annotated type, and no field is unknown. Fields at their default are
-left out. Bytes are base64, an enumeration its value, and what is one of several classes says which.
+Nothing is converted that is not of the annotated type, and no field is unknown. Fields at their default are left out. Bytes are
+base64, an enumeration its value, and what is one of several classes says which, as `{"Replicated": {…}}`.
 """
 
 from __future__ import annotations
@@ -12,197 +12,130 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import attrs
-from attrs import frozen
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+Read = Callable[[Any, Any], Any]
 
 
 class Malformed(ValueError):
     """Plain data is not what it is read as; the text says where and why."""
 
 
-@frozen
-class _Form:
-    """How values of one annotation are written and read; `read` is given where in the data it is."""
-
-    write: Callable[[Any], Any]
-    read: Callable[[Any, str], Any]
-
-
 def to_plain(kind: Any, value: Any) -> Any:
     """Give a value of the annotation `kind` as plain data."""
-    return _form(kind).write(value)
+    return _converter().unstructure(value, unstructure_as=kind)
 
 
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
     """Give the value that `to_plain` was given. Raises `Malformed`, which names the place in the data after `place`."""
-    return _form(kind).read(data, place)
+    from cattrs import BaseValidationError, transform_error
+
+    try:
+        return _converter().structure(data, kind)
+    except (BaseValidationError, Malformed) as error:
+        said, _, where = transform_error(error, place, _say)[0].rpartition(" @ ")
+        raise Malformed(f"{where}: {said}") from None
+
+
+def _say(error: BaseException, _kind: type | None) -> str:
+    from cattrs.v import format_exception
+
+    return str(error) if isinstance(error, ValueError) else format_exception(error, None)
 
 
 @cache
-def _form(kind: Any) -> _Form:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in {Union, UnionType}:
-        return _union(arguments)
-    if origin is tuple:
-        return _tuple(arguments)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(arguments[1])
-    if kind in {Any, object}:
-        return _Form(_write_any, lambda data, _place: data)
-    if kind is bytes:
-        return _Form(lambda value: b64encode(value).decode(), _read_bytes)
-    if kind is float:
-        return _Form(_same, _read_float)
-    if attrs.has(kind):
-        return _object(kind)
-    if issubclass(kind, Enum):
-        return _enumeration(kind)
-    return _Form(_same, lambda data, place: _expect(kind, data, place))
+def _converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_mapping_structure_fn
+
+    converter = Converter(omit_if_default=True, forbid_extra_keys=True)
+    read_tuple = converter.get_structure_hook(tuple)
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _read_scalar)
+    converter.register_structure_hook(float, _read_float)
+    converter.register_structure_hook(bytes, _read_bytes)
+    converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode())
+    converter.register_structure_hook(Enum, _read_enum)
+    converter.register_structure_hook_func(_of(tuple), _only(list, read_tuple))
+    converter.register_structure_hook_factory(
+        _of(Mapping), lambda kind: _only(dict, make_mapping_structure_fn(kind, converter))
+    )
+    converter.register_structure_hook_factory(
+        attrs.has, lambda kind: _only(dict, converter.gen_structure_attrs_fromdict(kind))
+    )
+    converter.register_structure_hook_factory(_is_choice, lambda kind: _read_choice(kind, converter))
+    converter.register_unstructure_hook_factory(_is_choice, lambda kind: _write_choice(kind, converter))
+    return converter
 
 
-def _same(value: Any) -> Any:
-    return value
+def _only(kind: type, read: Read = lambda data, _: data) -> Read:
+    """Read data of one type of JSON alone."""
+
+    def read_it(data: Any, annotation: Any) -> Any:
+        if type(data) is not kind:
+            raise Malformed(f"{kind.__name__} expected, not {type(data).__name__}")
+        return read(data, annotation)
+
+    return read_it
 
 
-def _expect(kind: type, data: Any, place: str) -> Any:
-    if type(data) is not kind:
-        raise Malformed(f"{place}: {kind.__name__} expected, not {type(data).__name__}")
-    return data
+def _read_scalar(data: Any, kind: type) -> Any:
+    # Enumerations of numbers come here too: they are subclasses of int.
+    return _read_enum(data, kind) if issubclass(kind, Enum) else _only(kind)(data, kind)
 
 
-def _read_float(data: Any, place: str) -> float:
+def _read_float(data: Any, _: Any) -> float:
     if type(data) not in {int, float} or not math.isfinite(data):
-        raise Malformed(f"{place}: a number expected")
+        raise Malformed("a number expected")
     return data  # type: ignore[no-any-return]
 
 
-def _read_bytes(data: Any, place: str) -> bytes:
+def _read_bytes(data: Any, _: Any) -> bytes:
     try:
-        return b64decode(_expect(str, data, place), validate=True)
+        return b64decode(_only(str)(data, str), validate=True)
     except ValueError:
-        raise Malformed(f"{place}: base64 expected") from None
+        raise Malformed("base64 expected") from None
 
 
-def _write_any(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _write_any(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_write_any(each) for each in value]
-    return value
+def _read_enum(data: Any, kind: type[Enum]) -> Enum:
+    known = {each.value: each for each in kind}
+    if type(data) not in {int, str} or data not in known:
+        raise Malformed(f"{data!r} is no {kind.__name__}")
+    return known[data]
 
 
-def _enumeration(kind: type[Enum]) -> _Form:
-    def read(data: Any, place: str) -> Enum:
-        known = {each.value: each for each in kind}
-        if type(data) not in {int, str} or data not in known:
-            raise Malformed(f"{place}: {data!r} is no {kind.__name__}")
-        return known[data]
-
-    return _Form(lambda value: value.value, read)
+def _of(base: type) -> Callable[[Any], bool]:
+    return lambda kind: isinstance(origin := get_origin(kind), type) and issubclass(origin, base)
 
 
-def _mapping(kind: Any) -> _Form:
-    inner = _form(kind)
-
-    def read(data: Any, place: str) -> dict[str, Any]:
-        return {key: inner.read(each, f"{place}.{key}") for key, each in _expect(dict, data, place).items()}
-
-    return _Form(lambda value: {key: inner.write(each) for key, each in value.items()}, read)
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) in {Union, UnionType} and NoneType not in get_args(kind)
 
 
-def _tuple(kinds: tuple[Any, ...]) -> _Form:
-    if kinds[-1] is Ellipsis:
-        inner = _form(kinds[0])
-        return _Form(
-            lambda value: [inner.write(each) for each in value],
-            lambda data, place: tuple(
-                inner.read(each, f"{place}[{at}]") for at, each in enumerate(_expect(list, data, place))
-            ),
-        )
-    forms = [_form(each) for each in kinds]
+def _read_choice(kind: Any, converter: Converter) -> Read:
+    """Read one of several classes by its name, or a value of one of several types of JSON."""
+    by_name = {each.__name__: each for each in get_args(kind)}
 
-    def read(data: Any, place: str) -> tuple[Any, ...]:
-        if len(_expect(list, data, place)) != len(forms):
-            raise Malformed(f"{place}: {len(forms)} values expected")
-        return tuple(
-            form.read(each, f"{place}[{at}]") for at, (form, each) in enumerate(zip(forms, data, strict=True))
-        )
+    def read_class(data: Any, _: Any) -> Any:
+        if len(_only(dict)(data, kind)) != 1 or next(iter(data)) not in by_name:
+            raise Malformed(f"one of {', '.join(by_name)} expected")
+        ((name, inner),) = data.items()
+        return converter.structure(inner, by_name[name])
 
-    return _Form(lambda value: [form.write(each) for form, each in zip(forms, value, strict=True)], read)
-
-
-def _union(kinds: tuple[Any, ...]) -> _Form:
-    others = [each for each in kinds if each is not NoneType]
-    if len(others) == 1:
-        form = _form(others[0])
-    elif all(attrs.has(each) for each in others):
-        form = _tagged(others)
-    else:
-        form = _plain_union(others)
-    if len(others) == len(kinds):
-        return form
-    return _Form(
-        lambda value: None if value is None else form.write(value),
-        lambda data, place: None if data is None else form.read(data, place),
-    )
-
-
-def _plain_union(kinds: list[type]) -> _Form:
-    def read(data: Any, place: str) -> Any:
-        if type(data) not in kinds:
-            raise Malformed(f"{place}: {' or '.join(each.__name__ for each in kinds)} expected")
+    def read_value(data: Any, _: Any) -> Any:
+        if type(data) not in by_name.values():
+            raise Malformed(f"{' or '.join(by_name)} expected")
         return data
 
-    return _Form(_same, read)
+    return read_class if all(map(attrs.has, by_name.values())) else read_value
 
 
-def _tagged(kinds: list[type]) -> _Form:
-    by_name = {each.__name__: each for each in kinds}
-
-    def read(data: Any, place: str) -> Any:
-        if len(_expect(dict, data, place)) != 1 or next(iter(data)) not in by_name:
-            raise Malformed(f"{place}: one of {', '.join(by_name)} expected")
-        ((name, inner),) = data.items()
-        return _form(by_name[name]).read(inner, f"{place}.{name}")
-
-    def write(value: Any) -> dict[str, Any]:
-        name = type(value).__name__
-        return {name: _form(by_name[name]).write(value)}
-
-    return _Form(write, read)
-
-
-@cache
-def _fields(kind: type) -> dict[str, tuple[Any, _Form]]:
-    hints = get_type_hints(kind)
-    return {each.name: (each, _form(hints[each.name])) for each in attrs.fields(kind) if each.init}
-
-
-def _default(attribute: Any) -> Any:
-    default = attribute.default
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
-
-
-def _object(kind: type) -> _Form:
-    def write(value: Any) -> dict[str, Any]:
-        return {
-            name: form.write(getattr(value, name))
-            for name, (attribute, form) in _fields(kind).items()
-            if getattr(value, name) != _default(attribute)
-        }
-
-    def read(data: Any, place: str) -> Any:
-        fields = _fields(kind)
-        for name in _expect(dict, data, place):
-            if name not in fields:
-                raise Malformed(f"{place}.{name}: unknown")
-        for name, (attribute, _) in fields.items():
-            if name not in data and attribute.default is attrs.NOTHING:
-                raise Malformed(f"{place}.{name}: missing")
-        return kind(
-            **{fields[name][0].alias: fields[name][1].read(each, f"{place}.{name}") for name, each in data.items()}
-        )
-
-    return _Form(write, read)
+def _write_choice(kind: Any, converter: Converter) -> Callable[[Any], Any]:
+    if not all(map(attrs.has, get_args(kind))):
+        return lambda value: value
+    return lambda value: {type(value).__name__: converter.unstructure(value)}
