@@ -7,11 +7,12 @@ snooping are not modelled: every group frame is flooded.
 from __future__ import annotations
 
 import errno
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import Mac, format_mac
+from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Step
@@ -31,6 +32,7 @@ class BridgePort:
     """A device enslaved to a bridge. With `hairpin` a frame may leave through the port it came in by."""
 
     device: Device
+    number: int
     hairpin: bool = False
     learning: bool = True
     flood: bool = True
@@ -47,17 +49,22 @@ class FdbEntry:
 
 
 class Bridge(Device):
-    """A bridge device: a switch whose own port, the device itself, leads up into the namespace."""
+    """A bridge device: a switch whose own port, the device itself, leads up into the namespace.
 
-    __slots__ = ("_fixed_mtu", "ageing_s", "fdb", "ports")
+    A MAC address that nobody chose (`has_fixed_mac=False`) is but the first: the bridge then takes the lowest of its ports'.
+    """
+
+    __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_s", "fdb", "has_fixed_mac", "ports")
     kind = "bridge"
 
-    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
+    def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500, *, has_fixed_mac: bool = True) -> None:
         super().__init__(name, mac, clock, mtu)
         self.ports: dict[Device, BridgePort] = {}
         self.fdb: dict[Mac, FdbEntry] = {}
         self.ageing_s = 300.0
         self._fixed_mtu = False
+        self._free_numbers: list[int] = []
+        self.has_fixed_mac = has_fixed_mac
 
     @property
     def has_carrier(self) -> bool:
@@ -68,6 +75,19 @@ class Bridge(Device):
         """Fix the MTU; until then it follows the smallest port's."""
         self._fixed_mtu = True
         super().set_mtu(mtu)
+
+    def set_mac(self, mac: Mac) -> None:
+        """Fix the MAC address; until then it is the lowest of the ports'."""
+        self.has_fixed_mac = True
+        super().set_mac(mac)
+
+    def _choose_mac(self) -> None:
+        """Take the lowest MAC address of the ports, none without any (br_stp_recalculate_bridge_id)."""
+        if self.has_fixed_mac:
+            return
+        lowest = min((device.mac for device in self.ports), default=MAC_ZERO)
+        if lowest != self.mac:
+            super().set_mac(lowest)
 
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
         """Enslave a device.
@@ -81,10 +101,13 @@ class Bridge(Device):
             raise OSError(40, "Too many levels of symbolic links")
         if len(self.ports) >= MAX_PORTS:
             raise OSError(errno.EXFULL, "Exchange full")
-        port = BridgePort(device, hairpin)
+        number = heappop(self._free_numbers) if self._free_numbers else len(self.ports) + 1
+        port = BridgePort(device, number, hairpin)
         self.ports[device] = port
         device.master = self
         self.fdb[device.mac] = FdbEntry(device.mac, None, self.clock.now_ns, is_permanent=True)
+        if not self.has_fixed_mac and (len(self.ports) == 1 or device.mac < self.mac):
+            super().set_mac(device.mac)
         self.port_changed()
         return port
 
@@ -94,7 +117,10 @@ class Bridge(Device):
         if port is None:
             raise OSError(22, "Invalid argument")
         device.master = None
+        heappush(self._free_numbers, port.number)
         self.fdb = {mac: entry for mac, entry in self.fdb.items() if entry.port is not port and mac != device.mac}
+        if device.mac == self.mac:
+            self._choose_mac()
         self.port_changed()
 
     def port_changed(self) -> None:
@@ -103,6 +129,14 @@ class Bridge(Device):
             self._mtu = min(device.mtu for device in self.ports)
         if self.namespace is not None:
             self.namespace.link_changed(self)
+
+    def port_mac_changed(self, device: Device, old: Mac) -> None:
+        """Take note that a port has another MAC address (br_fdb_changeaddr)."""
+        entry = self.fdb.get(old)
+        if entry is not None and entry.port is None and all(port.mac != old for port in self.ports):
+            del self.fdb[old]
+        self.fdb[device.mac] = FdbEntry(device.mac, None, self.clock.now_ns, is_permanent=True)
+        self._choose_mac()
 
     def add_fdb(self, mac: Mac, device: Device) -> None:
         """Add a permanent entry, as `bridge fdb add MAC dev PORT master`."""
@@ -171,13 +205,14 @@ class Bridge(Device):
         if entry is None:
             self._flood(frame, port, packet)
         elif entry.port is None:
-            self._pass_up(frame, packet)
+            self._pass_up(frame, packet, is_for_us=dst == device.mac)
         elif entry.port is port and not port.hairpin:
             self.drop(frame, DropReason.NO_BRIDGE_PORT, f"{format_mac(dst)} is behind the port it came from")
         else:
             self._forward(frame, port, entry.port, packet)
 
-    def _pass_up(self, frame: bytes, packet: Packet | None) -> None:
+    def _pass_up(self, frame: bytes, packet: Packet | None, *, is_for_us: bool = False) -> None:
+        """Take a frame in. One that came in by the port it is addressed to is for us under that name too (eth_type_trans)."""
         self.rx_packets += 1
         self.rx_bytes += len(frame)
         if self.taps:
@@ -186,7 +221,7 @@ class Bridge(Device):
         if self.stack is not None and self.stack.input(frame):
             return
         if self.namespace is not None:
-            self.namespace.input(frame, self, packet)
+            self.namespace.input(self.mac + frame[6:] if is_for_us else frame, self, packet)
 
     def _flood(self, frame: bytes, source: BridgePort | None, packet: Packet | None = None) -> None:
         targets = [

@@ -174,9 +174,11 @@ class Device:
 
     def set_mac(self, mac: Mac) -> None:
         """Set the Ethernet address."""
-        self.mac = mac
+        old, self.mac = self.mac, mac
         if self.namespace is not None:
             self.namespace.topology_changed()
+        if self.master is not None:
+            self.master.port_mac_changed(self, old)
         if self.stack is not None:
             self.stack.mac_changed()
 

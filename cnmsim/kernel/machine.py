@@ -15,6 +15,7 @@ from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.notices import NoticeLog
 from cnmsim.kernel.process import Process, Program
+from cnmsim.kernel.sysctl import FIRST_ONLY
 
 # The kernel's own threads come first on a real machine.
 _FIRST_PID = 1000
@@ -44,6 +45,7 @@ class Machine:
     def __attrs_post_init__(self) -> None:
         self.random = self.clock.stream(self.name)
         self.root = NetworkNamespace(self.name, self.clock, self)
+        self.root.sysctl.declare(FIRST_ONLY)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
         self.files.hold(self._namespace_paths)

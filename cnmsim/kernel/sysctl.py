@@ -19,9 +19,6 @@ _DEFAULTS: dict[str, str] = {
     "net.ipv4.icmp_echo_ignore_all": "0",
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",
     "net.ipv4.ipfrag_time": "30",
-    "net.ipv4.neigh.default.gc_thresh1": "128",
-    "net.ipv4.neigh.default.gc_thresh2": "512",
-    "net.ipv4.neigh.default.gc_thresh3": "1024",
     "net.ipv4.tcp_syn_retries": "6",
     "net.ipv4.tcp_synack_retries": "5",
     "net.ipv4.tcp_retries2": "15",
@@ -50,6 +47,12 @@ _DEFAULTS: dict[str, str] = {
     "net.netfilter.nf_conntrack_icmp_timeout": "30",
     "net.netfilter.nf_conntrack_icmpv6_timeout": "30",
     "net.netfilter.nf_conntrack_generic_timeout": "600",
+}
+#: What only a machine's first namespace has: the limits of the neighbour table, which all of them share.
+FIRST_ONLY: dict[str, str] = {
+    "net.ipv4.neigh.default.gc_thresh1": "128",
+    "net.ipv4.neigh.default.gc_thresh2": "512",
+    "net.ipv4.neigh.default.gc_thresh3": "1024",
 }
 _PER_DEVICE: dict[int, dict[str, str]] = {
     4: {

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wiring import Net
 
-from cnmsim.kernel.address import parse_ip, parse_mac
+from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
+from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.neighbour import NeighbourState
@@ -121,3 +122,67 @@ def test_any_frame_is_delivered_dropped_with_a_reason_or_forgotten_by_nobody(fra
     net.clock.context = None
     assert all(reason is not None for _, reason in net.witness.drops)
     assert net.clock.next_event_ns() is None
+
+
+def free_bridge(net):
+    bridge = Bridge("br1", parse_mac("02:ff:00:00:00:01"), net.clock, has_fixed_mac=False)
+    net.host.add_device(bridge)
+    bridge.set_up()
+    net.host.add_address(bridge, "10.2.0.1/24")
+    return bridge
+
+
+def plug(net, bridge, number, port_mac):
+    namespace = net.namespace(f"d{number}")
+    port, eth0 = Veth.pair(net.clock, f"port{number}", "eth0", parse_mac(port_mac), bytes((2, 0, 0, 9, 0, number)))
+    net.host.add_device(port)
+    namespace.add_device(eth0)
+    port.set_up()
+    eth0.set_up()
+    bridge.add_port(port)
+    namespace.add_address(eth0, f"10.2.0.{number}/24")
+    return namespace, port
+
+
+def test_a_bridge_that_nobody_gave_an_address_has_the_lowest_of_its_ports(net):
+    bridge = free_bridge(net)
+    assert format_mac(bridge.mac) == "02:ff:00:00:00:01"
+    _, first = plug(net, bridge, 2, "02:55:00:00:00:02")
+    assert bridge.mac == first.mac
+    _, lower = plug(net, bridge, 3, "02:44:00:00:00:03")
+    _, higher = plug(net, bridge, 4, "02:66:00:00:00:04")
+    assert bridge.mac == lower.mac
+    bridge.remove_port(higher)
+    assert bridge.mac == lower.mac
+    bridge.remove_port(lower)
+    assert bridge.mac == first.mac
+    first.set_mac(parse_mac("02:77:00:00:00:07"))
+    assert format_mac(bridge.mac) == "02:77:00:00:00:07"
+    bridge.remove_port(first)
+    assert bridge.mac == bytes(6)
+    bridge.set_mac(parse_mac("02:88:00:00:00:08"))
+    bridge.add_port(lower)
+    assert format_mac(bridge.mac) == "02:88:00:00:00:08"
+
+
+def test_who_knew_a_bridge_by_a_port_s_address_loses_it_when_a_lower_one_comes(net):
+    bridge = free_bridge(net)
+    behind_it, _ = plug(net, bridge, 2, "02:55:00:00:00:02")
+    elsewhere, _ = plug(net, bridge, 3, "02:66:00:00:00:03")
+    for namespace in (behind_it, elsewhere):
+        assert net.ping(namespace, "10.2.0.1")
+    plug(net, bridge, 4, "02:44:00:00:00:04")
+    assert net.ping(behind_it, "10.2.0.1")  # it still sends to the address of the port it comes in by
+    assert not net.ping(elsewhere, "10.2.0.1")
+    net.clock.run_for(60)
+    net.ping(elsewhere, "10.2.0.1")
+    net.clock.run_for(10)
+    assert net.ping(elsewhere, "10.2.0.1")
+
+
+def test_a_port_number_is_given_again(net):
+    bridge = free_bridge(net)
+    ports = [plug(net, bridge, number, f"02:44:00:00:00:{number:02x}")[1] for number in (2, 3, 4)]
+    bridge.remove_port(ports[1])
+    assert bridge.add_port(ports[1]).number == 2
+    assert [bridge.ports[port].number for port in ports] == [1, 2, 3]

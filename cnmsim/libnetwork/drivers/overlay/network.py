@@ -132,7 +132,7 @@ class OverlayNetwork:
         root, namespace = self.machine.root, self.namespace
         assert namespace is not None
         tail = self.id[:_ID_IN_NAME]
-        bridge = Bridge(f"ov-{subnet.vni:06x}-{tail}", random_mac(self.random), root.clock)
+        bridge = Bridge(f"ov-{subnet.vni:06x}-{tail}", random_mac(self.random), root.clock, has_fixed_mac=False)
         bridge.txqueuelen = 0
         self._add(bridge, "br")
         try:
