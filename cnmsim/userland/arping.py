@@ -54,14 +54,17 @@ async def main(process: Process) -> int:
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {name}\n")
     device.taps += (tap,)
-    sent = received = 0
+    sent = received = broadcasts = 0
+    reached = MAC_BROADCAST
     started = process.clock.now
     try:
         while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
             question = ArpMessage(ARP_REQUEST, device.mac, source, MAC_ZERO, target)
             asked_ns = process.clock.now_ns
-            device.transmit(MAC_BROADCAST + device.mac + b"\x08\x06" + question.to_wire())
+            device.transmit(reached + device.mac + b"\x08\x06" + question.to_wire())
             sent += 1
+            # Busybox keeps "is answered" in the bit that also says "-c was given".
+            broadcasts += reached == MAC_BROADCAST and "c" not in options
             until = process.clock.now + 1
             while process.clock.now < until:
                 try:
@@ -69,6 +72,7 @@ async def main(process: Process) -> int:
                 except TimeoutError:
                     break
                 received += 1
+                reached = MAC_BROADCAST if "b" in options else message.sender_mac
                 if "q" not in options:
                     process.write(
                         f"Unicast reply from {format_ip(target)} [{format_mac(message.sender_mac)}] "
@@ -82,6 +86,7 @@ async def main(process: Process) -> int:
         device.taps = tuple(other for other in device.taps if other is not tap)
     if "q" not in options:
         process.write(
-            f"Sent {sent} probe(s) ({sent} broadcast(s))\nReceived {received} response(s) (0 request(s), 0 broadcast(s))\n"
+            f"Sent {sent} probe(s) ({broadcasts} broadcast(s))\n"
+            f"Received {received} response(s) (0 request(s), 0 broadcast(s))\n"
         )
     return int(bool(received)) if "D" in options else int(not received)

@@ -10,6 +10,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.userland.ip_bridge import path_cost, port_state, switches
 from cnmsim.userland.ip_device import flags_of, link_name
 from cnmsim.userland.ip_words import NoDeviceFault, Words, device_named
 
@@ -60,23 +61,19 @@ def _link(process: Process, words: Words, *, has_details: bool) -> int:
     for device in process.namespace.devices.values():
         if device.master is None or (wanted and device.name != wanted):
             continue
-        state = "forwarding" if device.has_carrier else "disabled"
+        # Here a tunnel shows no link to the namespace it was made in, as it does in `ip link`.
+        name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
         process.write(
-            f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
-            f"state {state} priority 32 cost 2 \n"
+            f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
+            f"state {port_state(device)} priority 32 cost {path_cost(device)} \n"
         )
         if has_details:
-            port = device.master.ports[device]
             process.write(
-                f"    hairpin {_on(port.hairpin)} guard off root_block off fastleave off learning {_on(port.learning)} "
-                f"flood {_on(port.flood)} mcast_flood on bcast_flood on mcast_router 1 mcast_to_unicast off "
-                "neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked off mab off \n"
+                f"    {switches(device.master.ports[device])}mcast_flood on bcast_flood on mcast_router 1 "
+                "mcast_to_unicast off neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked off "
+                "mab off mcast_n_groups 0 mcast_max_groups 0 \n"
             )
     return 0
-
-
-def _on(is_on: bool) -> str:
-    return "on" if is_on else "off"
 
 
 def _link_set(process: Process, words: Words) -> int:
@@ -139,10 +136,19 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
     # A VXLAN device's own table: where each MAC address is, and where floods go.
     if isinstance(device, Vxlan):
         lines += _vxlan_lines(device)
-    elif device.kind != "loopback" and not isinstance(device, Bridge):
-        lines.append(f"33:33:00:00:00:01 dev {device.name} self permanent\n")
-        lines.append(f"01:00:5e:00:00:01 dev {device.name} self permanent\n")
+    elif device.kind != "loopback":
+        lines += [f"{group} dev {device.name} self permanent\n" for group in _groups(device)]
     return lines
+
+
+def _groups(device: Device) -> list[str]:
+    """Give the group addresses a device listens for; a bridge's snooping adds those of other routers."""
+    groups = ["33:33:00:00:00:01"]
+    if device.is_up:
+        groups += ["01:00:5e:00:00:6a", "33:33:00:00:00:6a"] if isinstance(device, Bridge) else []
+        groups.append("01:00:5e:00:00:01")
+    solicited = (item.address[-3:] for item in device.addresses if item.family == 6)
+    return groups + [f"33:33:ff:{tail.hex(':')}" for tail in dict.fromkeys(solicited)]
 
 
 def _vxlan_lines(device: Vxlan) -> list[str]:

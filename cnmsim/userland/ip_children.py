@@ -1,4 +1,4 @@
-"""`ip link add link PARENT … type vlan|macvlan|ipvlan` and `type dummy`, and what `ip -d link` says of them."""
+"""`ip link add link PARENT … type vlan|macvlan|ipvlan` and `type dummy`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.device import Device, Veth
+from cnmsim.kernel.device import Device
 from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from cnmsim.userland.ip_words import Words
 
 _LARGEST_TAG = 65535
-_QUEUES = (
-    "addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size 524280 tso_max_segs 65535 "
-    "gro_max_size 65536 gso_ipv4_max_size 65536 gro_ipv4_max_size 65536 "
-)
 _IPVLAN_USAGE = (
     "Usage: ... ipvlan [ mode MODE ] [ FLAGS ]\n\nMODE: l3 | l3s | l2\nFLAGS: bridge | private | vepa\n"
     "(first values are the defaults if nothing is specified)."
@@ -162,24 +158,6 @@ def change(device: Device, kind: str, words: Words) -> None:
             device.port.flag = _ipvlan_flag(word)
         else:
             raise IpFault(f'{kind}: unknown option "{word}"?', 255)
-
-
-def mtu_limits(device: Device) -> str:
-    """Give the bounds of a device's MTU as `ip -d link` prints them; 0 is none."""
-    # A macvlan child takes its parent's.
-    bound = device.lower if isinstance(device, Macvlan) else device
-    return f"minmtu {device.min_mtu} maxmtu {bound.max_mtu}"
-
-
-def details(device: Device) -> str:
-    """Give what `ip -d link` prints of a device's kind."""
-    if isinstance(device, Macvlan):
-        return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 {_QUEUES}"
-    if isinstance(device, Ipvlan):
-        return f"ipvlan  mode {device.mode.value} {device.flag.value} {_QUEUES}"
-    if isinstance(device, Vlan):
-        return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> {_QUEUES}"
-    return f"{device.kind} {_QUEUES if isinstance(device, Dummy | Veth) else ''}"
 
 
 CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {

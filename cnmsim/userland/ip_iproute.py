@@ -16,7 +16,7 @@ from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.ip_changes import IpChanges
-from cnmsim.userland.ip_children import details, mtu_limits
+from cnmsim.userland.ip_details import details, mtu_limits, queues
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, state_of
 from cnmsim.userland.ip_rule import NO_TABLE
 from cnmsim.userland.ip_select import (
@@ -27,7 +27,6 @@ from cnmsim.userland.ip_select import (
     select_routes,
 )
 from cnmsim.userland.ip_show import IpProgram
-from cnmsim.userland.ip_vxlan import vxlan_text
 from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words, device_named, read_ip
 
 if TYPE_CHECKING:
@@ -266,10 +265,8 @@ class _Ip(IpProgram):
             if self.style.has_details:
                 wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
                 lines[-1] += f" {wishes} {mtu_limits(device)} "
-                if isinstance(device, Vxlan):
-                    lines.append(f"    {vxlan_text(device)} ")
-                elif device.kind not in ("loopback", "nic"):
-                    lines.append(f"    {details(device)}")
+                lines += [f"    {part}" for part in details(device)]
+                lines[-1] += queues(device)
             self.print_lines(*lines, *(self._statistics_lines(device) if self.style.has_statistics else ()))
 
     # --- addresses -----------------------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ def _veth(changes: IpChanges, request: LinkRequest) -> Device:
 
 
 def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
-    bridge = Bridge(request.name or changes.new_name("bridge"), request.mac, changes.process.clock)
+    name = request.name or changes.new_name("bridge")
+    bridge = Bridge(name, request.mac, changes.process.clock, has_fixed_mac=request.has_mac)
     changes.namespace.add_device(bridge)
     return bridge
 

@@ -3,7 +3,11 @@
 import pytest
 from userworld import World
 
-DETAILS = "    vxlan id 42 srcport 0 0 dstport 4789 ttl auto ageing 300 proxy l2miss l3miss "
+QUEUES = (
+    "addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size 65536 tso_max_segs 65535 "
+    "gro_max_size 65536 gso_ipv4_max_size 65536 gro_ipv4_max_size 65536 "
+)
+DETAILS = f"    vxlan id 42 srcport 0 0 dstport 4789 ttl auto ageing 300 proxy l2miss l3miss {QUEUES}"
 
 
 @pytest.fixture
@@ -34,6 +38,7 @@ def test_a_device_on_another_one_has_room_for_the_outer_headers(world):
     assert "mtu 1450" in shown
     assert shown.splitlines()[-1] == (
         "    vxlan id 43 remote 10.0.0.2 local 10.0.0.1 dev eth0 srcport 0 0 dstport 4789 ttl 5 ageing 300 nolearning "
+        + QUEUES
     )
     shown = world.host("bridge fdb show dev vxlan1").out
     assert shown == "00:00:00:00:00:00 dst 10.0.0.2 via eth0 self permanent\n"
