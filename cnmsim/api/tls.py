@@ -15,6 +15,10 @@ from typing import Any, Protocol
 
 _CHUNK = 65536
 _HANDSHAKE_TIMEOUT_S = 10.0
+_ALERT, _HANDSHAKE = 21, 22
+#: How a record's header looks that is the beginning of an HTTP request, and what Go's net/http says then (`server.go`, go1.24).
+_LIKE_HTTP = frozenset({b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"})
+_PLAIN_HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
 class Reader(Protocol):
@@ -70,9 +74,11 @@ class TlsConnection:
     async def handshake(self) -> None:
         """Agree on keys and see the client's certificate.
 
-        Raises `ssl.SSLError` once the client has been told why it is refused, `TimeoutError` after 10 s.
+        Raises `ssl.SSLError` once the client has been told why it is refused, `TimeoutError` after 10 s. Who speaks plain HTTP
+        is told so in plain HTTP.
         """
         async with asyncio.timeout(_HANDSHAKE_TIMEOUT_S):
+            await self._meet()
             while True:
                 try:
                     self._tls.do_handshake()
@@ -85,6 +91,20 @@ class TlsConnection:
                 else:
                     await self._flush()
                     return
+
+    async def _meet(self) -> None:
+        """See whether the first record may be one of TLS, as Go's crypto/tls does (`conn.go`, readRecordOrCCS)."""
+        head = b""
+        while len(head) < 5:
+            if not (data := await self._reader.read(_CHUNK)):
+                raise ConnectionResetError("EOF")
+            head += data
+        if head[0] not in {_ALERT, _HANDSHAKE} or head[1] >= 0x10:
+            if head[:5] in _LIKE_HTTP:
+                self._writer.write(_PLAIN_HTTP)
+                raise ssl.SSLError("client sent an HTTP request to an HTTPS server")
+            raise ssl.SSLError("tls: first record does not look like a TLS handshake")
+        self._incoming.write(head)
 
     async def read(self, n: int = _CHUNK, /) -> bytes:
         """Give what there is, up to `n` bytes, waiting for some; b"" at the end of the client's data."""

@@ -126,16 +126,38 @@ def test_a_client_without_a_certificate_of_the_ca_is_refused(folder, port, clien
     assert b'"Name":"node2"' in ask(folder, port, "good")
 
 
-def test_plain_http_gets_nothing(port):
+def said_to(port, *parts):
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        sock.sendall(b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n")
+        for part in parts:
+            sock.sendall(part)
+            time.sleep(0.05)
         data = b""
-        try:
-            while part := sock.recv(4096):
-                data += part
-        except ConnectionResetError:
-            pass
-    assert b"node2" not in data
+        while part := sock.recv(4096):
+            data += part
+    return data
+
+
+@pytest.mark.parametrize(
+    "parts", [(b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n",), (b"HE", b"AD /_ping HTTP/1.1\r\n\r\n")]
+)
+def test_plain_http_is_told_that_this_is_https(port, parts):
+    answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    assert said_to(port, *parts) == answer
+
+
+@pytest.mark.parametrize("data", [b"DELETE /networks/x HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", b"\x16\x7f\x00\x00\x01"])
+def test_what_is_neither_tls_nor_like_a_request_is_told_nothing(port, data):
+    assert said_to(port, data) == b""
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command here")
+def test_the_docker_command_without_tls_prints_what_it_is_told(port, tmp_path):
+    done = subprocess.run(
+        ["docker", "--config", str(tmp_path), "-H", f"tcp://127.0.0.1:{port}", "ps"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "Error response from daemon: Client sent an HTTP request to an HTTPS server.\n"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
