@@ -1,33 +1,73 @@
-"""The options of `daemon.json`, as a lab's user writes them for a Docker host."""
+"""The options of `daemon.json`, as a lab's user writes them for a Docker host.
+
+What carries no networking meaning (log drivers, storage, registries…) is known by its name and otherwise ignored.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnmsim.errors import InvalidParameter
+from attrs import fields_dict
+
+from cnmsim.errors import InvalidParameter, NotSimulated
 from cnmsim.kernel.address import Prefix
 from cnmsim.libnetwork.config import AddressPool, DaemonConfig
+from cnmsim.libnetwork.profile import Profile
+from cnmsim.libnetwork.profile.directives import MAPPINGS
 
 _TYPE_NAMES: dict[type, str] = {bool: "boolean", str: "string", int: "number", list: "list", dict: "mapping"}
+_KNOWN = fields_dict(DaemonConfig)
+#: An environment variable of the daemon's (DOCKER_INSECURE_NO_IPTABLES_RAW), not an option of its file.
+_ENVIRONMENT = "no-iptables-raw"
 
 
-def daemon_config(options: bool | Mapping[str, Any]) -> DaemonConfig:
-    """Read the options of `daemon.json`. Raises `InvalidParameter` for one that a daemon does not know."""
+def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> DaemonConfig:
+    """Read the options of `daemon.json` for a daemon of the release `profile`.
+
+    Raises `InvalidParameter` for one that it does not know, `NotSimulated` for rootless mode.
+    """
     if options is True:
         return DaemonConfig()
     if not isinstance(options, Mapping):
         raise InvalidParameter(f"docker must be true or a mapping of daemon options, not {options!r}")
-    known = {attribute.name: attribute for attribute in DaemonConfig.__attrs_attrs__}
-    values: dict[str, Any] = {}
-    for key, value in options.items():
-        name = str(key).replace("-", "_")
-        if name not in known:
-            raise InvalidParameter(f"the following directives don't match any configuration option: {key}")
-        values[name] = _daemon_value(str(key), name, value)
+    given = dict(_directives(options))
+    unknown = [key for key in given if key not in profile.daemon_directives and key != _ENVIRONMENT]
+    if unknown:
+        raise InvalidParameter(
+            "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
+            f"the following directives don't match any configuration option: {', '.join(unknown)}"
+        )
+    if given.get("rootless"):
+        raise NotSimulated("rootless mode is not simulated")
+    if "host-gateway-ips" in given:
+        if "host-gateway-ip" in given:
+            raise InvalidParameter(
+                "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
+                "host-gateway-ip and host-gateway-ips must not both be specified in the config file"
+            )
+        addresses = given.pop("host-gateway-ips")
+        if not isinstance(addresses, list):
+            raise InvalidParameter(f"host-gateway-ips: must be a list, not {addresses!r}")
+        given["host-gateway-ip"] = ",".join(map(str, addresses))
+    values = {
+        name: _daemon_value(key, name, value)
+        for key, value in given.items()
+        if (name := key.replace("-", "_")) in _KNOWN
+    }
     config = DaemonConfig(**values)
     config.validate()
     return config
+
+
+def _directives(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give the options by their names, those in a mapping of another name among them (configValuesSet)."""
+    for key, value in options.items():
+        name = str(key).replace("_", "-")
+        if isinstance(value, Mapping) and name not in MAPPINGS:
+            yield from ((str(inner).replace("_", "-"), each) for inner, each in value.items())
+        else:
+            yield name, value
 
 
 def _daemon_value(key: str, name: str, value: Any) -> Any:

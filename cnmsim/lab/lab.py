@@ -26,6 +26,7 @@ from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.plugins.errands import Errands
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
+from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Lab:
         if name in self.hosts or name in self.segments:
             raise Conflict(f"the name {name} is taken")
         release = _require_release(engine or self.engine)
-        config = daemon_config(docker) if docker is not False else None
+        config = daemon_config(docker, PROFILES[release]) if docker is not False else None
         try:
             spec = HostSpec(name, addresses, gateway, nameserver or self.nameserver, names, web, router, mtu, dhcp)
         except (ValueError, TypeError) as wrong:

@@ -115,6 +115,7 @@ class Agent:
             config.advertise_addr,
             controller.profile,
             keys=[key.key for key in keys_of(self.keys, GOSSIP)],
+            packet_size=controller.config.gossip_packet_size,
         )
         stream = controller.machine.clock.stream(f"networkdb/{controller.machine.name}/{name}")
         try:

@@ -9,6 +9,12 @@ from attrs import define, field
 
 from cnmsim.errors import InvalidParameter
 
+_SMALLEST_CONTROL_MTU = 500
+_INVALID = (
+    "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
+    "merged configuration validation from file and command line flags failed: "
+)
+
 
 @define
 class AddressPool:
@@ -52,8 +58,15 @@ class DaemonConfig:
     allow_direct_routing: bool = False
     bridge_accept_fwmark: str = ""
     firewall_backend: str = ""
+    swarm_default_advertise_addr: str = ""
+    network_control_plane_mtu: int = 1500
     features: dict[str, bool] = field(factory=dict)
     no_iptables_raw: bool = False
+
+    @property
+    def gossip_packet_size(self) -> int:
+        """What a datagram of the control plane carries at most, in bytes: its MTU but for headers (libnetwork `agent.go`)."""
+        return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
     def validate(self) -> None:
         """Refuse the combinations a daemon does not start with.
@@ -67,8 +80,12 @@ class DaemonConfig:
                 "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
                 "Please set --icc or --iptables to true"
             )
+        if self.mtu is not None and self.mtu < 0:
+            raise InvalidParameter(f"{_INVALID}invalid default MTU: {self.mtu}")
         if self.firewall_backend not in {"", "iptables", "nftables"}:
-            raise InvalidParameter('allowed values are "iptables" and "nftables"')
+            raise InvalidParameter(
+                f'{_INVALID}invalid firewall-backend: allowed values are "iptables" and "nftables"'
+            )
 
     def uses_nftables(self, has_backends: bool) -> bool:
         """Tell whether rules are written with nftables, by a release that `has_backends` to choose from."""

@@ -18,6 +18,9 @@ DEFAULT_LISTEN_ADDRESS = "0.0.0.0:2377"
 DEFAULT_SUBNET_SIZE, _LARGEST_SUBNET_SIZE = 24, 29
 _DEFAULT_DATA_PATH_PORT, _FIRST_PORT, _LAST_PORT = 4789, 1024, 49151
 _WHICH = "advertise address must be a non-zero IP address or network interface (with optional port number)"
+_WHICH_DEFAULT = (
+    "default advertise address must be a non-zero IP address or network interface (without a port number)"
+)
 
 
 class _NoSuchInterfaceError(Exception):
@@ -60,15 +63,23 @@ def listen_address(namespace: NetworkNamespace, text: str) -> HostPort:
 
 
 def advertise_address(
-    namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix]
+    namespace: NetworkNamespace, text: str, port: str, docker_subnets: Iterable[Prefix], default: str = ""
 ) -> HostPort:
-    """Give the address others are told; without `text` the machine's only one. Raises `InvalidParameter`."""
+    """Give the address others are told; without `text` the daemon's `default`, or the machine's only one.
+
+    Raises `InvalidParameter`.
+    """
     if text:
         asked = _split(text) or HostPort(text, port)
         try:
             return HostPort(format_ip(_identified(namespace, asked.host)), asked.port)
         except _BadIdentifierError:
             raise InvalidParameter(_WHICH) from None
+    if default:
+        try:
+            return HostPort(format_ip(_identified(namespace, default)), port)
+        except _BadIdentifierError:
+            raise InvalidParameter(_WHICH_DEFAULT) from None
     return HostPort(format_ip(system_address(namespace, docker_subnets)), port)
 
 

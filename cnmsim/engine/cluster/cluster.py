@@ -137,7 +137,8 @@ class Cluster:
                 raise Unavailable(_WORKER)
         root, subnets = self.engine.machine.root, self._docker_subnets()
         listening = addresses.listen_address(root, listen)
-        advertised = addresses.advertise_address(root, advertise, listening.port, subnets)
+        default = self.engine.config.swarm_default_advertise_addr
+        advertised = addresses.advertise_address(root, advertise, listening.port, subnets, default)
         tunnels = addresses.data_path_address(root, data_path)
         local = addresses.local_address(root, listening, advertised, subnets)
         addresses.check_address_pools(pools or (), subnet_size)

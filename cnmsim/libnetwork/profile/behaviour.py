@@ -167,6 +167,10 @@ class Profile:
     resolver_nftables: str
     shuffle_source: str
 
+    # ---- the daemon
+    #: What is an option in `daemon.json`.
+    daemon_directives: frozenset[str]
+
     # ---- bridge driver and firewall
     default_ip6tables: bool
     ip6tables_needs_experimental: bool

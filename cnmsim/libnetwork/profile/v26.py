@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cnmsim.libnetwork.profile.behaviour import BodyStructs, Profile
+from cnmsim.libnetwork.profile.directives import V26_DIRECTIVES
 
 V26 = Profile(
     version="26.1.5",
@@ -101,6 +102,7 @@ V26 = Profile(
     resolv_conf_indented_comments=True,
     resolver_nftables="",
     shuffle_source="seeded",
+    daemon_directives=V26_DIRECTIVES,
     default_ip6tables=False,
     ip6tables_needs_experimental=True,
     has_ip_forward_no_drop=False,

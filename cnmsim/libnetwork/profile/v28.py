@@ -5,10 +5,12 @@ from __future__ import annotations
 from attrs import evolve
 
 from cnmsim.libnetwork.profile.behaviour import BodyStructs
+from cnmsim.libnetwork.profile.directives import V28_DIRECTIVES
 from cnmsim.libnetwork.profile.v26 import V26
 
 V28 = evolve(
     V26,
+    daemon_directives=V28_DIRECTIVES,
     version="28.5.2",
     api_version="1.51",
     git_commit="89c5e8f",

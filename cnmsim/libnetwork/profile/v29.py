@@ -5,10 +5,12 @@ from __future__ import annotations
 from attrs import evolve
 
 from cnmsim.libnetwork.profile.behaviour import BodyStructs
+from cnmsim.libnetwork.profile.directives import V29_DIRECTIVES
 from cnmsim.libnetwork.profile.v28 import V28
 
 V29 = evolve(
     V28,
+    daemon_directives=V29_DIRECTIVES,
     version="29.7.2",
     api_version="1.55",
     min_api_version="1.40",
