@@ -1,4 +1,4 @@
-"""100 Docker hosts in one lab, and a copy of a lab: seconds of work, and how that grows.
+"""100 Docker hosts in one lab, a copy of a lab, ports published with each firewall: seconds of work, and how that grows.
 
 The second line of each pair is set in relation to the first.
 """
@@ -58,10 +58,25 @@ def fork(count):
     return seconds(lab.fork)
 
 
+def published(backend, count):
+    docker = Lab().add_host("node1", "10.0.0.15/24", docker={"firewall-backend": backend}, router=True).docker
+    docker.networks.create("net", driver="bridge")
+    for number in range(count):
+        docker.containers.run(
+            "nginx", name=f"c{number}", network="net", ports={"80/tcp": 20000 + number}, detach=True
+        )
+
+
 def main():
     hosts(1)
     compared("{} Docker hosts", (10, 100), lambda count: seconds(lambda: hosts(count)))
     compared("a copy of a lab of {} containers", (20, 200), fork)
+    for backend in ("iptables", "nftables"):
+        compared(
+            f"{{}} published ports, {backend}",
+            (100, 800),
+            lambda count, backend=backend: seconds(lambda: published(backend, count)),
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Source: moby `daemon/libnetwork/internal/nftables/nftables_linux.go` and its tem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 from attrs import define, field, frozen
@@ -73,7 +73,8 @@ class Verb(Enum):
 @define(eq=False)
 class _ChainState:
     base: BaseChain | None
-    groups: dict[int, list[str]] = field(factory=dict)
+    #: Rules by their group, in the order in which they were added.
+    groups: dict[int, dict[str, None]] = field(factory=dict)
     is_dirty: bool = True
 
     def header(self) -> str:
@@ -82,9 +83,8 @@ class _ChainState:
             return ""
         return f"type {base.type} hook {base.hook} priority {base.priority}; policy accept;\n"
 
-    def body(self) -> str:
-        rules = [rule for group in sorted(self.groups) for rule in self.groups[group]]
-        return self.header() + "".join(f"{rule}\n" for rule in rules)
+    def lines(self) -> list[str]:
+        return [rule for group in sorted(self.groups) for rule in self.groups[group]]
 
 
 @define(eq=False)
@@ -128,11 +128,11 @@ class DaemonTable:
         if not done:
             return done
         try:
-            self.nft.execute(self._update_text())
+            self._update()
         except NftError:
             # Somebody may have deleted the table, or what is in it: make it anew.
             try:
-                self.nft.execute(self._reload_text())
+                self._reload()
             except NftError as error:
                 self._take_back(verb, done)
                 self._settle()
@@ -181,13 +181,16 @@ class DaemonTable:
         chain = self._chains.get(rule.chain)
         if chain is None:
             raise SystemFault(f"chain '{rule.chain}' does not exist")
-        group = chain.groups.setdefault(rule.group, [])
+        group = chain.groups.setdefault(rule.group, {})
         if (rule.text in group) is is_new:
             if rule.ignore_exist:
                 return False
             problem = "already exists" if is_new else "does not exist"
             raise SystemFault(f"rule {problem} in chain '{rule.chain}': {rule.text}")
-        group.append(rule.text) if is_new else group.remove(rule.text)
+        if is_new:
+            group[rule.text] = None
+        else:
+            del group[rule.text]
         chain.is_dirty = True
         return True
 
@@ -203,42 +206,45 @@ class DaemonTable:
 
     # --- commands ------------------------------------------------------------------------------------------------
 
-    def _update_text(self) -> str:
-        """Write what brings the kernel's table up to date (incremental_update.nft.gotmpl)."""
+    def _update(self) -> None:
+        """Bring the kernel's table up to date (incremental_update.nft.gotmpl). Raises `NftError`."""
         where = f"{self.family} {self.name}"
-        chains = [(name, self._chains[name]) for name in sorted(self._chains) if self._chains[name].is_dirty]
+        chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
         text = f"table {where} {{\n"
         text += "".join(f"map {name} {{\ntype ifname : verdict\n}}\n" for name, _ in maps)
-        text += "".join(f"chain {name} {{\n{state.header()}}}\n" for name, state in chains)
-        text += "}\n"
+        text += _headers(chains) + "}\n"
         text += f"flush table {where}\n" if self._is_new else ""
         text += "".join(f"flush map {where} {name}\n" for name, state in maps if state.is_dirty)
-        text += "".join(f"flush chain {where} {name}\n" for name, _ in chains)
+        text += "".join(f"flush chain {where} {name}\n" for name in chains)
         for name, each in maps:
             if each.deleted:
                 keys = ", ".join(f'"{key}"' for key in sorted(each.deleted))
                 text += f"delete element {where} {name} {{ {keys} }}\n"
         text += "".join(f"{command}\n" for command in self._dropped)
-        text += f"table {where} {{\n" + self._chain_bodies(chains) + "}\n"
-        for name, each in maps:
-            if each.added:
-                text += f"add element {where} {name} {{ {_element_texts(each.added)} }}\n"
-        return text
+        added = "".join(
+            f"add element {where} {name} {{ {_element_texts(each.added)} }}\n" for name, each in maps if each.added
+        )
+        self._write(text, chains, added)
 
-    def _reload_text(self) -> str:
-        """Write what makes the kernel's table anew (reload.nft.gotmpl)."""
+    def _reload(self) -> None:
+        """Make the kernel's table anew (reload.nft.gotmpl). Raises `NftError`."""
         where = f"{self.family} {self.name}"
         text = f"table {where} {{}}\ndelete table {where}\ntable {where} {{\n"
         for name in sorted(self._maps):
             elements = self._maps[name].elements
             listed = f"elements = {{ {_element_texts(elements)} }}\n" if elements else ""
             text += f"map {name} {{\ntype ifname : verdict\n{listed}}}\n"
-        return text + self._chain_bodies([(name, self._chains[name]) for name in sorted(self._chains)]) + "}\n"
+        chains = {name: self._chains[name] for name in sorted(self._chains)}
+        self._write(text + _headers(chains) + "}\n", chains)
 
-    @staticmethod
-    def _chain_bodies(chains: Iterable[tuple[str, _ChainState]]) -> str:
-        return "".join(f"chain {name} {{\n{state.body()}}}\n" for name, state in chains)
+    def _write(self, before: str, chains: Mapping[str, _ChainState], after: str = "") -> None:
+        bodies = {name: state.lines() for name, state in chains.items()}
+        self.nft.rewrite((self.family, self.name), before, bodies, after)
+
+
+def _headers(chains: Mapping[str, _ChainState]) -> str:
+    return "".join(f"chain {name} {{\n{state.header()}}}\n" for name, state in chains.items())
 
 
 def _element_texts(elements: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables.written import Line
 
 
 def fresh():
@@ -106,3 +107,70 @@ def test_a_reset_that_crosses_lo_is_still_of_its_connection():
     lab = two_hosts()
     lab.host("b").exec("iptables -A INPUT -m conntrack --ctstate INVALID -j DROP")
     assert lab.trace("b", "10.0.0.2:81").verdict.value == "refused"
+
+
+HEAD = "table ip t { map m { type ifname : verdict; }; chain c { }; chain d { }; }\nflush chain ip t c\nflush chain ip t d\n"
+TAIL = 'add element ip t m { "eth0" : jump c }\n'
+LINES = [
+    "tcp dport 80 counter accept", "tcp dport 80 counter packets 3 bytes 180 accept", "iifname vmap @m", "jump d", "counter drop",
+    "ip daddr { 10.0.0.1, 10.0.0.2 } ct state established drop", 'ip saddr 10.0.0.9 return comment "nine"',
+]  # fmt: skip
+
+
+def written_as_text(nft, bodies):
+    text = HEAD + "table ip t {\n"
+    text += "".join(
+        f"chain {name} {{\n" + "".join(f"{line}\n" for line in body) + "}\n" for name, body in bodies.items()
+    )
+    nft.execute(text + "}\n" + TAIL)
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from(LINES)), st.lists(st.sampled_from(LINES).filter("jump d".__ne__))))
+)
+def test_chains_written_as_a_whole_are_what_a_run_of_nft_makes(times):
+    one, other = fresh(), fresh()
+    for c, d in times:
+        bodies = {"c": c, "d": [line for line in d if "@m" not in line]}
+        written_as_text(one, bodies)
+        other.rewrite(("ip", "t"), HEAD, bodies, TAIL)
+    assert one.execute("list ruleset", handles=True) == other.execute("list ruleset", handles=True)
+    for family in (4, 6):
+        one_view, other_view = one.view(family), other.view(family)
+        assert one_view.needs_conntrack == other_view.needs_conntrack
+        assert one_view.has_effect == other_view.has_effect
+
+
+def test_a_chain_that_cannot_be_written_stays_as_it_was():
+    nft = fresh()
+    nft.rewrite(("ip", "t"), HEAD, {"c": ["counter accept"]}, TAIL)
+    before = nft.execute("list ruleset", handles=True)
+    for bodies, after in (
+        ({"c": ["counter drop", "tcp dport lots"]}, ""),
+        ({"c": ["counter drop"]}, "delete chain ip t no\n"),
+    ):
+        with pytest.raises(NftError):
+            nft.rewrite(("ip", "t"), HEAD, bodies, after)
+        assert nft.execute("list ruleset", handles=True) == before
+
+
+def test_the_same_line_in_two_namespaces_counts_for_itself():
+    lab = two_hosts()
+    chain = f"table ip t {{ chain in {{ {INPUT} 0; }}; }}\nflush chain ip t in\n"
+    for name in ("a", "b"):
+        lab.host(name).namespace.netfilter.nft.rewrite(("ip", "t"), chain, {"in": ["tcp dport 80 counter accept"]})
+    assert lab.explain("a", "10.0.0.2", "tcp/80").reachable
+    assert "counter packets 0 " in lab.host("a").exec("nft list ruleset").output
+    assert "counter packets 0 " not in lab.host("b").exec("nft list ruleset").output
+
+
+def test_writing_a_chain_again_does_not_make_its_rules_again(monkeypatch):
+    made = []
+    again = Line.again
+    monkeypatch.setattr(Line, "again", lambda line: made.append(line) or again(line))
+    nft = fresh()
+    for count in range(1, 100):
+        nft.rewrite(("ip", "t"), HEAD, {"c": [f"tcp dport {port} counter accept" for port in range(1, count + 1)]})
+    assert made == []
+    assert nft.execute("list chain ip t c").count("counter packets 0") == 99
+    assert len(made) == 99

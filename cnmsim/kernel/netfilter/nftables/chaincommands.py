@@ -164,10 +164,4 @@ class ChainCommands:
 
     def flush(self, chain: Chain) -> None:
         """Take every rule of a chain."""
-        before = chain.rules
-        chain.rules = []
-
-        def undo() -> None:
-            chain.rules = before
-
-        self.session.did(undo)
+        self.session.did(chain.flush())

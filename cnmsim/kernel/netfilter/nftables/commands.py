@@ -5,11 +5,12 @@ A run is one transaction: an error takes back everything before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 
 from cnmsim.kernel.netfilter.nftables.chaincommands import BlockChain, ChainCommands
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, refused
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.listcommands import ListCommands
@@ -36,15 +37,26 @@ class Run:
 
     def all(self) -> str:
         """Do every command; give what is printed. Raises `NftError`, with nothing changed."""
-        session, cursor = self.session, self.session.cursor
+        return self._transaction(self._commands)
+
+    def rewrite(self, table: tuple[str, str], chains: Mapping[str, Sequence[str]], after: str) -> None:
+        """Do every command, then append to chains of a table, then do the commands of `after`: all or none. Raises `NftError`."""
+
+        def work() -> None:
+            self._commands()
+            found = self.session.ruleset.tables[table]
+            for name, lines in chains.items():
+                self.rules.append(found, found.chains[name], lines)
+            self.session.cursor = Cursor.over(after)
+            self._commands()
+
+        self._transaction(work)
+
+    def _transaction(self, work: Callable[[], None]) -> str:
+        session = self.session
         counts = session.ruleset.handle_counts()
         try:
-            cursor.skip_separators()
-            while not cursor.is_at_end:
-                self._command()
-                if not cursor.is_at_end and not cursor.accept("\n", ";"):
-                    cursor.unexpected()
-                cursor.skip_separators()
+            work()
         except NftError as error:
             for undo in reversed(session.undos):
                 undo()
@@ -55,6 +67,15 @@ class Run:
         return "".join(session.printed)
 
     # --- commands ------------------------------------------------------------------------------------------------
+
+    def _commands(self) -> None:
+        cursor = self.session.cursor
+        cursor.skip_separators()
+        while not cursor.is_at_end:
+            self._command()
+            if not cursor.is_at_end and not cursor.accept("\n", ";"):
+                cursor.unexpected()
+            cursor.skip_separators()
 
     def _command(self) -> None:
         cursor = self.session.cursor

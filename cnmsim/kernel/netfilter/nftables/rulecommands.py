@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import define
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import Place, refused
 from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import Base, Chain, RuleEntry, Table
+from cnmsim.kernel.netfilter.nftables.written import Line
 
 #: Rules read from blocks, by family and words: who writes a chain anew writes most of its rules again.
 _PARSED: dict[tuple[str, tuple[str, ...]], Rule] = {}
 _MOST_PARSED = 8192
+
+
+#: Rules read from lines of their own, by family and base chain, and line.
+_LINES: dict[tuple[str, Base | None], dict[str, Line]] = {}
+_MOST_LINES = 65536
 
 
 @define(eq=False)
@@ -48,6 +55,32 @@ class RuleCommands:
                 raise refused(ENOENT, whole)
             at = found if verb == "insert" else found + 1
         self._put(table, chain, rule, at, whole, parser.jumps)
+
+    def append(self, table: Table, chain: Chain, lines: Sequence[str]) -> None:
+        """Append rules, each on a line of its own. Raises `NftError`."""
+        known = _LINES.setdefault((table.family, chain.base), {})
+        if len(known) > _MOST_LINES:
+            known.clear()
+        for line in lines:
+            if line not in known:
+                self._learn(table, chain, line, known)
+        if chain.is_empty and all(line in known for line in lines):
+            self.session.did(chain.write([known[line] for line in lines], table))
+            return
+        for line in lines:
+            self.session.cursor = Cursor.over(line)
+            self.add_in_block(table, chain)
+
+    def _learn(self, table: Table, chain: Chain, line: str, known: dict[str, Line]) -> None:
+        """Read a line that was not met before; it is known from now on if its words mean the same in every table."""
+        cursor = self.session.cursor = Cursor.over(line)
+        parser = self.session.parser(table)
+        rule = parser.rule()
+        if not cursor.is_at_end:
+            cursor.unexpected("newline")
+        if rule.stands_alone and "$" not in line:
+            self._check_rule(table, chain, rule, cursor.place, parser.jumps)
+            known[line] = Line.of(rule)
 
     def add_in_block(self, table: Table, chain: Chain) -> None:
         """Add the rule that stands in a chain's block. Raises `NftError`."""

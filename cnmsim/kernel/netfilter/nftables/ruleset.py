@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
@@ -44,6 +44,21 @@ class NfTables:
             if warn is not None and any(session.warnings):
                 warn("".join(session.warnings))
             return printed
+        finally:
+            if session.changed:
+                self._netfilter.rules_changed()
+
+    def rewrite(
+        self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
+    ) -> None:
+        """Do the commands of `before`, append rules to chains of a table, do the commands of `after`: all, or none of it.
+
+        It is what one run of nft would do whose input has the rules, given as lines, in the table's block; but what is written
+        again and again is read once. Raises `NftError`.
+        """
+        session = Session(self, Cursor.over(before))
+        try:
+            Run(session).rewrite(table, chains, after)
         finally:
             if session.changed:
                 self._netfilter.rules_changed()
@@ -101,7 +116,7 @@ class FamilyView:
     def has_effect(self) -> bool:
         """Whether there is a base chain with a rule, or with a policy other than accept."""
         return any(
-            chain.base is not None and (chain.rules or chain.policy != "accept")
+            chain.base is not None and (not chain.is_empty or chain.policy != "accept")
             for table in self._tables()
             for chain in table.chains.values()
         )
@@ -109,12 +124,12 @@ class FamilyView:
     @property
     def has_nat(self) -> bool:
         """Whether a rule translates."""
-        return any(rule.translates for table in self._tables() for rule in table.rules())
+        return any(table.translates for table in self._tables())
 
     @property
     def needs_conntrack(self) -> bool:
         """Whether a rule has connections tracked."""
-        return any(rule.needs_conntrack for table in self._tables() for rule in table.rules())
+        return any(table.needs_conntrack for table in self._tables())
 
     def registrations(self) -> Iterator[Registration]:
         """Give the base chains, each for its hook."""

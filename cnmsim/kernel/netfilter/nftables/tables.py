@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
+from cnmsim.kernel.netfilter.nftables.written import Line, Written
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables.statements import Rule, Run, Statement
@@ -71,7 +72,61 @@ class Chain:
     policy: str = "accept"
     comment: str = ""
     order: int = 0
-    rules: list[RuleEntry] = field(factory=list)
+    _rules: list[RuleEntry] = field(factory=list)
+    _written: Written | None = None
+
+    @property
+    def rules(self) -> list[RuleEntry]:
+        """The rules in their order."""
+        if self._written is not None:
+            self._rules = [RuleEntry(rule, handle) for rule, handle in self._written.rules()]
+            self._written = None
+        return self._rules
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no rules."""
+        return not self._rules and (self._written is None or not self._written.lines)
+
+    @property
+    def translates(self) -> bool:
+        """Whether a rule may bind connections to translations."""
+        written = self._written
+        return any(entry.rule.translates for entry in self._rules) if written is None else written.translates
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether a rule makes sense only where connections are tracked."""
+        written = self._written
+        return (
+            any(entry.rule.needs_conntrack for entry in self._rules) if written is None else written.needs_conntrack
+        )
+
+    def write(self, lines: Sequence[Line], table: Table) -> Callable[[], None]:
+        """Give an empty chain of a table its rules; they are made when somebody looks. Gives what takes them back."""
+        back = self._keep()
+        self._written = Written(
+            lines,
+            table.handles_given,
+            any(each.translates for each in lines),
+            any(each.needs_conntrack for each in lines),
+        )
+        table.handles_given += sum(1 + each.rule.anonymous_sets for each in lines)
+        return back
+
+    def flush(self) -> Callable[[], None]:
+        """Take every rule; gives what brings them back."""
+        back = self._keep()
+        self._rules, self._written = [], None
+        return back
+
+    def _keep(self) -> Callable[[], None]:
+        rules, written = self._rules, self._written
+
+        def back() -> None:
+            self._rules, self._written = rules, written
+
+        return back
 
     def find(self, handle: int) -> int | None:
         """Give the index of a rule by its handle."""
@@ -170,6 +225,16 @@ class Table:
         for chain in self.chains.values():
             for entry in chain.rules:
                 yield entry.rule
+
+    @property
+    def translates(self) -> bool:
+        """Whether a rule may bind connections to translations."""
+        return any(chain.translates for chain in self.chains.values())
+
+    @property
+    def needs_conntrack(self) -> bool:
+        """Whether a rule makes sense only where connections are tracked."""
+        return any(chain.needs_conntrack for chain in self.chains.values())
 
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
         """Give the types of a set's fields and values, `None` if there is no such set."""

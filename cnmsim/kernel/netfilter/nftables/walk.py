@@ -93,7 +93,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
         decision = f"{self._table.label} {' → '.join(walked.chains)}: "
         decision += f"policy {self._chain.policy}" if walked.entry is None else walked.entry.rule.text()
         if walked.verdict is Verdict.ACCEPT:
-            if self._chain.rules or self._chain.policy != "accept":
+            if not self._chain.is_empty or self._chain.policy != "accept":
                 namespace.report(Step.HOOK, f"{name} lets it go on", packet, decision=decision)
             return
         if walked.verdict is Verdict.REJECT:
