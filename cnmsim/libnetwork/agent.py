@@ -200,6 +200,11 @@ class Agent:
             for table in watcher.tables
         ]
 
+    async def network_fetched(self, network: Network) -> None:
+        """Wait until what the other nodes know of a network was asked for."""
+        if network.is_gossiped:
+            await self.db.fetched(network.id)
+
     def leave_network(self, network: Network) -> None:
         """Gossip about a network no more."""
         for cancel in self._watches.pop(network.id, []):

@@ -122,7 +122,7 @@ class AttachmentController:
         """Make this node's copy of the network. Raises an `EngineError`."""
         network = self._attachment.network
         await self.executor.networks.wait_for_addresses((network,))
-        self.executor.networks.create(network)
+        await self.executor.networks.make(network)
 
     async def start(self) -> None:
         """Hand the addresses to the container that waits for them. Raises `SystemFault`."""

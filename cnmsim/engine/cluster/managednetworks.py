@@ -57,6 +57,18 @@ class ManagedNetworks:
         """Give this node's copy of a network, or `None`."""
         return next((each for each in self.engine.controller.networks if each.id == network_id), None)
 
+    async def make(self, network: SwarmNetwork) -> None:
+        """Make this node's copy of a network and ask all others that have it for its tables. Raises an `EngineError`.
+
+        Whoever needs it next does not wait for the answers.
+        """
+        if is_predefined(network) or self.local(network.id) is not None:
+            return
+        self.create(network)
+        made, agent = self.local(network.id), self.engine.controller.agent
+        if made is not None and agent is not None:
+            await agent.network_fetched(made)
+
     def create(self, network: SwarmNetwork) -> None:
         """Make this node's copy of a network, if there is none. Raises an `EngineError`."""
         if is_predefined(network) or self.local(network.id) is not None:

@@ -46,7 +46,7 @@ class ContainerController:
         engine, networks = self.executor.engine, tuple(each.network for each in self.task.networks)
         await self.executor.networks.wait_for_addresses(networks)
         for network in networks:
-            self.executor.networks.create(network)
+            await self.executor.networks.make(network)
         pull_error = self._pull()
         if self._container() is not None:
             return

@@ -17,7 +17,7 @@ from cnmsim.errors import NotFound, SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.task import Future
+from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
@@ -84,6 +84,7 @@ class NetworkDB:
     node_queue: BroadcastQueue = field(init=False)
     attachments: Attachments = field(init=False)
     _watchers: Watchers = field(init=False)
+    _fetched: Signal = field(init=False)
     _gossip: Ticker = field(init=False)
     _reap: Ticker = field(init=False)
 
@@ -96,6 +97,7 @@ class NetworkDB:
         self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
         self.attachments = Attachments(self, self._reap.arm)
         self._watchers = Watchers(clock)
+        self._fetched = Signal(clock)
         self.bulk = BulkSynchronizer(self)
         self.rejoiner = Rejoiner(self)
         self.members = Memberlist(
@@ -153,6 +155,7 @@ class NetworkDB:
         if self.is_stopped:
             return
         self.is_stopped = True
+        self._fetched.notify()
         self.bulk.stop()
         self.rejoiner.stop()
         self._gossip.stop()
@@ -280,6 +283,15 @@ class NetworkDB:
     async def _fetch(self, tables: NetworkTables) -> None:
         await self.bulk.sync(list(tables.nodes), every=True)
         tables.is_in_sync = True
+        self._fetched.notify()
+
+    async def fetched(self, network: str) -> None:
+        """Wait until every other node of a network was asked for its tables, or this node is attached to it no more."""
+        await self._fetched.wait_until(lambda: self.is_stopped or not self._is_fetching(network))
+
+    def _is_fetching(self, network: str) -> bool:
+        tables = self.networks.get(network)
+        return tables is not None and not (tables.is_in_sync or tables.is_leaving)
 
     def leave_network(self, network: str) -> None:
         """Detach this node from a network. Raises `SystemFault` if it is not attached."""
@@ -297,6 +309,7 @@ class NetworkDB:
                 tables.put(tables.tombstone_of(version, self.table_clock))
             tables.withdraw(version)
         tables.is_leaving = True
+        self._fetched.notify()
         tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
         self._reap.arm()
 
