@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import parse_ip
+from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.userland.bind_client import Client, draw_id, servers_named, type_name
 from cnmsim.userland.resolve import read_config, reverse_name
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 VERSION = "9.20.30-1~deb13u1-Debian"
+_LAST_PORT = 65535
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
 
@@ -40,10 +41,21 @@ class _Request:
     recurses: bool = True
     ndots: int | None = None
     edns: bool = True
+    cookie: bool = True
+    uses_tcp: bool = False
+    source: tuple[Address, int] | None = None
 
 
 class _Usage(Exception):
     pass
+
+
+class _Fatal(Exception):
+    """What ends dig at once: what it says on standard error, and before that on standard output."""
+
+    def __init__(self, text: str, printed: str = "") -> None:
+        super().__init__(text)
+        self.printed = printed
 
 
 def _read(arguments: list[str]) -> _Request:
@@ -78,7 +90,9 @@ def _read(arguments: list[str]) -> _Request:
                 request.name = value(option, rest)
             elif option in "46":
                 request.family = int(option)
-            elif option in "cbyk":
+            elif option == "b":
+                request.source = _read_source(value(option, rest))
+            elif option in "cyk":
                 value(option, rest)
             elif option != "u":
                 raise _Usage(f"Invalid option: {word}")
@@ -93,6 +107,18 @@ def _read(arguments: list[str]) -> _Request:
     if not request.name:
         request.name, request.kind = ".", "NS"
     return request
+
+
+def _read_source(text: str) -> tuple[Address, int]:
+    address, _, port = text.partition("#")
+    if port and not port.isdigit():
+        raise _Fatal("Couldn't parse port number")
+    if int(port or 0) > _LAST_PORT:
+        raise _Fatal("Couldn't parse port number", f"invalid port number '{port}': out of range\n")
+    try:
+        return parse_ip(address), int(port or 0)
+    except ValueError:
+        raise _Fatal(f"invalid address {address}") from None
 
 
 def _read_plus(request: _Request, text: str) -> None:
@@ -111,6 +137,10 @@ def _read_plus(request: _Request, text: str) -> None:
         request.recurses = is_on
     elif name == "edns":
         request.edns = is_on
+    elif name == "cookie":
+        request.cookie = is_on
+    elif name in ("tcp", "vc"):
+        request.uses_tcp = is_on
     elif name == "ndots" and value.isdigit():
         request.ndots = int(value)
         request.searches = True
@@ -119,10 +149,8 @@ def _read_plus(request: _Request, text: str) -> None:
     elif name in ("comments", "question", "answer", "authority", "additional", "stats", "cmd"):
         (request.flags.add if is_on else request.flags.discard)(name)
     elif name not in (
-        "tcp",
         "dnssec",
         "multiline",
-        "cookie",
         "trace",
         "qr",
         "identify",
@@ -135,13 +163,18 @@ def _read_plus(request: _Request, text: str) -> None:
 
 
 async def main(process: Process) -> int:
-    """Run `dig [@SERVER] [-p PORT] [-x ADDRESS] [NAME] [TYPE] [+short] [+tries=N] [+time=N] …`."""
+    """Run `dig [@SERVER] [-b ADDRESS[#PORT]] [-p PORT] [-x ADDRESS] [NAME] [TYPE] [+short] [+tries=N] [+time=N] …`."""
+    import dns.edns
     import dns.exception
     import dns.flags
     import dns.message
 
     try:
         request = _read(process.argv[1:])
+    except _Fatal as error:
+        process.write(error.printed)
+        process.error(f"dig: {error}\n")
+        return 1
     except (_Usage, ValueError) as error:
         process.error(f"{error}\nUsage:  dig [@global-server] [domain] [q-type] [q-class] {{q-opt}}\n")
         return 1
@@ -154,25 +187,31 @@ async def main(process: Process) -> int:
         process.error(f"dig: couldn't get address for '{request.server}': not found\n")
         return 10
     client = Client(process, request.port, request.timeout_s, request.tries)
+    client.source, client.uses_tcp = request.source, request.uses_tcp
     names = config.candidates(request.name) if request.searches else [request.name.rstrip(".") + "."]
     found = None
     for name in names:
         try:
-            query = dns.message.make_query(
-                name, request.kind, use_edns=0 if request.edns else -1, payload=1232, id=draw_id(process)
-            )
+            query = dns.message.make_query(name, request.kind, id=draw_id(process))
         except (dns.exception.DNSException, UnicodeError):
             process.write(f"dig: '{request.name}' is not a legal IDNA2008 name\n")
             return 1
         if not request.recurses:
             query.flags &= ~dns.flags.RD
+        if request.edns:
+            cookie = dns.edns.GenericOption(dns.edns.COOKIE, process.machine.random.randbytes(8))
+            query.use_edns(0, payload=1232, options=[cookie] if request.cookie else [])
         found = await client.ask(servers, query)
+        if found is not None and found[0].flags & dns.flags.TC and not client.uses_tcp:
+            client.troubles.append("Truncated, retrying in TCP mode.")
+            client.uses_tcp = True
+            found = await client.ask(servers, query)
         if found is None or found[0].answer:
             break
     for trouble in client.troubles:
         process.write(f";; {trouble}\n")
     if found is None:
-        if "cmd" in request.flags:
+        if "cmd" in request.flags and client.was_sent:
             process.write(_greeting(process, request))
         process.write(";; no servers could be reached\n")
         return 9
@@ -186,9 +225,9 @@ async def main(process: Process) -> int:
     process.write(_answer_text(answer, request))
     if "stats" in request.flags:
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(process.clock.wall_s))
-        where = request.server or client.server
+        where, transport = request.server or client.server, "TCP" if client.uses_tcp else "UDP"
         process.write(
-            f";; Query time: {client.took_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) (UDP)\n"
+            f";; Query time: {client.took_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) ({transport})\n"
             f";; WHEN: {when}\n;; MSG SIZE  rcvd: {size}\n\n"
         )
     return 0
