@@ -276,5 +276,17 @@ def test_ingress_can_be_replaced():
         cluster.service("web", 1, ports=(port(80),))
     cluster.network("front", subnet="10.11.0.0/16", ingress=True)
     cluster.run(1)
-    assert [node.attachments[0].addresses[0] for node in cluster.store.nodes] == ["10.11.0.2/16", "10.11.0.3/16"]
+    # A node takes part in the new one with its next change, or with that of a task it has.
+    assert [node.attachments for node in cluster.store.nodes] == [(), ()]
+    web = cluster.service("web", 1, ports=(port(80),))
+    cluster.run(5)
+    (task,) = cluster.store.tasks.by_service(web.id)
+    assert task.networks[0].addresses == ("10.11.0.3/16",)
+    attached = {node.id: node.attachments for node in cluster.store.nodes}
+    assert attached.pop(task.node_id)[0].addresses == ("10.11.0.4/16",)
+    assert [*attached.values()] == [()]
+    (other,) = attached
+    cluster.store.update(lambda tx: tx.replace(cluster.store.nodes.get(other)))
+    cluster.run(1)
+    assert cluster.store.nodes.get(other).attachments[0].addresses == ("10.11.0.5/16",)
     assert len(agents) == 2

@@ -42,6 +42,8 @@ class Allocator:
         self._networks = NetworkAllocator(profile, cluster.default_address_pool or (), cluster.subnet_size)
         self._ports = PortAllocator()
         self._ingress: Network | None = None
+        #: Nodes that get an address on a new ingress network with the next change of them or of one of their tasks.
+        self._without_ingress: set[str] = set()
         self._waiting_networks: dict[str, None] = {}
         self._waiting_services: dict[str, None] = {}
         self._waiting_tasks: dict[str, None] = {}
@@ -149,10 +151,11 @@ class Allocator:
             made = self._allocate_network(network)
             if made is not None and network.is_ingress:
                 self._ingress = made
-                self._update_nodes(node.id for node in self._store.nodes)
+                self._without_ingress = {node.id for node in self._store.nodes}
         elif event.kind is EventKind.DELETE:
             if self._ingress is not None and self._ingress.id == network.id:
                 self._ingress = None
+                self._without_ingress.clear()
             self._detach_nodes(network.id)
             self._waiting_networks.pop(network.id, None)
             self.failures.pop(network.id, None)
@@ -182,12 +185,14 @@ class Allocator:
                 self._networks.detach_node(node.id, attachment)
             self._something_was_freed = True
             nodes.pop(node.id, None)
-        elif event.kind is EventKind.CREATE:
+        elif event.kind is EventKind.CREATE or node.id in self._without_ingress:
             nodes[node.id] = None
 
     def _on_task(self, event: Event, nodes: dict[str, None], tasks: dict[str, None]) -> None:
         task: Task = event.object
         old: Task | None = event.old
+        if task.node_id in self._without_ingress:
+            nodes[task.node_id] = None
         if event.kind is EventKind.DELETE or task.state > TaskState.RUNNING:
             if self._networks.is_task_allocated(task):
                 self._networks.deallocate_task(task)
@@ -254,6 +259,7 @@ class Allocator:
     def _update_nodes(self, node_ids: Iterable[str], *, restoring: bool = False) -> None:
         changed: list[Node] = []
         for node_id in node_ids:
+            self._without_ingress.discard(node_id)
             node = self._store.nodes.get(node_id)
             if node is not None:
                 attachments = self._node_attachments(node, restoring=restoring)
