@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.sharedentries import SharedEntries
     from cnmsim.kernel.stacking import Stack
 
 #: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
@@ -144,6 +145,10 @@ class Device:
     def link_local_address(self) -> Address:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
+
+    def shared_neighbours(self) -> SharedEntries[Address, Mac] | None:
+        """Give where permanent neighbours are kept that are the same on many nodes, if the device is of a kind that has such."""
+        return None
 
     def refuse_address(self, address: Address) -> None:
         """Raise `OSError` if the device's driver does not let it have this IP address."""

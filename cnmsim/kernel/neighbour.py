@@ -26,6 +26,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.notices import duplicate_address
 from cnmsim.kernel.packet import CtState, MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.sharedentries import EntryTable, SharedEntries
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmpv6_message
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ _USED_AS_IT_IS = (NeighbourState.DELAY, NeighbourState.PROBE, NeighbourState.PER
 
 @define(eq=False)
 class Neighbour:
-    """One entry: `mac` is `None` until the first answer; `queue` holds packets that wait for it."""
+    """One entry: `mac` is `None` until the first answer; `queue` holds packets that wait for it.
+
+    `order` tells which of a namespace came before.
+    """
 
     device: Device
     address: Address
@@ -74,6 +78,7 @@ class Neighbour:
     probes: int = 0
     timer: Timer | None = None
     queue: tuple[tuple[Packet, Observer | None], ...] = ()
+    order: int = 0
 
     @property
     def state(self) -> NeighbourState:
@@ -89,50 +94,98 @@ class Neighbour:
 
 
 class NeighbourTable:
-    """The neighbour entries of one namespace, both families."""
+    """The neighbour entries of one namespace, both families.
 
-    __slots__ = ("_clock", "_entries", "_namespace")
+    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at.
+    """
+
+    __slots__ = ("_clock", "_entries", "_fixed", "_last", "_namespace")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._clock = namespace.clock
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
-
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
-        return iter(list(self._entries.values()))
+        self._fixed: dict[Device, EntryTable[Address, Mac]] | None = None  # few namespaces have any
+        self._last = 0
 
     def entries(self) -> list[Neighbour]:
         """All entries, oldest first."""
-        return list(self._entries.values())
+        entries = list(self._entries.values())
+        for device, fixed in (self._fixed or {}).items():
+            entries += [_permanent(device, address, mac, order) for order, address, mac in fixed.stamped()]
+        return sorted(entries, key=lambda entry: entry.order)
 
     def get(self, device: Device, address: Address) -> Neighbour | None:
         """Give the entry of an address behind a device, if there is one."""
-        return self._entries.get((device, address))
+        entry = self._entries.get((device, address))
+        return self._take_up(device, address) if entry is None and self._fixed is not None else entry
+
+    def _take_up(self, device: Device, address: Address) -> Neighbour | None:
+        """Make an entry of its own of one that was only noted."""
+        fixed = self._fixed.get(device) if self._fixed is not None else None
+        found = fixed.pop(address) if fixed is not None else None
+        if found is None:
+            return None
+        order, mac = found
+        entry = self._entries[device, address] = _permanent(device, address, mac, order)
+        return entry
+
+    def _made(self, device: Device, address: Address) -> Neighbour:
+        """Give the entry of an address behind a device, made if there is none."""
+        entry = self.get(device, address)
+        if entry is None:
+            self._last += 1
+            entry = self._entries[device, address] = Neighbour(device, address, order=self._last)
+        return entry
+
+    def has(self, device: Device, address: Address) -> bool:
+        """Tell whether there is an entry of an address behind a device."""
+        if (device, address) in self._entries:
+            return True
+        fixed = self._fixed.get(device) if self._fixed is not None else None
+        return fixed is not None and address in fixed
 
     def known_mac(self, device: Device, address: Address) -> Mac | None:
         """Give the MAC known for an address, without asking for it."""
-        entry = self._entries.get((device, address))
+        entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
     def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
         """Put a fixed entry, as `ip neigh add … nud permanent`."""
-        entry = self._entries.setdefault((device, address), Neighbour(device, address))
+        shared = device.shared_neighbours() if (device, address) not in self._entries else None
+        if shared is not None:
+            self._note(device, address, mac, shared)
+            return
+        entry = self._made(device, address)
         self._stop(entry)
         entry._state = NeighbourState.PERMANENT
         entry.mac = mac
         self._flush_queue(entry)
 
+    def _note(self, device: Device, address: Address, mac: Mac, shared: SharedEntries[Address, Mac]) -> None:
+        if self._fixed is None:
+            self._fixed = {}
+        fixed = self._fixed.get(device)
+        if fixed is None:
+            fixed = self._fixed[device] = EntryTable(shared)
+        self._last += 1
+        fixed.set(address, mac, self._last)
+
     def remove(self, device: Device, address: Address) -> None:
         """Delete an entry. Raises `OSError(ENOENT)` if there is none."""
-        entry = self._entries.pop((device, address), None)
+        entry = self.get(device, address)
         if entry is None:
             raise OSError(2, "No such file or directory")
+        del self._entries[device, address]
         self._stop(entry)
 
     def remove_device(self, device: Device) -> None:
         """Forget every neighbour behind a device."""
         for key in [key for key in self._entries if key[0] is device]:
             self._stop(self._entries.pop(key))
+        fixed = self._fixed.pop(device, None) if self._fixed is not None else None
+        if fixed is not None:
+            fixed.clear()
 
     def confirm(self, device: Device, address: Address) -> None:
         """Note that a neighbour was heard from by an upper layer (Linux: dst_confirm)."""
@@ -145,7 +198,7 @@ class NeighbourTable:
         device = packet.outdev
         nexthop = packet.nexthop or packet.dst
         assert device is not None
-        entry = self._entries.get((device, nexthop))
+        entry = self.get(device, nexthop)
         if entry is not None and entry.mac is not None:
             state = entry._state
             if state is NeighbourState.REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
@@ -160,7 +213,7 @@ class NeighbourTable:
 
     def ready(self, hop: tuple[Device, Address]) -> Mac | None:
         """Give the MAC of a next hop that can be sent to with nothing else to do."""
-        entry = self._entries.get(hop)
+        entry = self._entries.get(hop) or (None if self._fixed is None else self._take_up(*hop))
         if entry is None:
             return None
         state = entry._state
@@ -174,10 +227,9 @@ class NeighbourTable:
             ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
             device.transmit(device.mac + device.mac + ethertype + packet.data)
             return
-        entry = self._entries.get((device, nexthop))
+        entry = self.get(device, nexthop)
         if entry is None or entry._state is NeighbourState.FAILED:
-            if entry is None:
-                entry = self._entries[device, nexthop] = Neighbour(device, nexthop)
+            entry = self._made(device, nexthop)
             entry._state = NeighbourState.INCOMPLETE
             entry.mac = None
             entry.probes = 0
@@ -331,8 +383,7 @@ class NeighbourTable:
             return
         if message.operation == ARP_REQUEST and self._answers_arp(message.target_ip, sender, device):
             if any(sender):
-                entry = self._entries.setdefault((device, sender), Neighbour(device, sender))
-                self._learnt(entry, mac)
+                self._learnt(self._made(device, sender), mac)
             reply = ArpMessage(ARP_REPLY, device.mac, message.target_ip, mac, sender)
             if namespace.clock.context is not None:
                 namespace.report(
@@ -344,7 +395,7 @@ class NeighbourTable:
                 )
             device.transmit(mac + device.mac + _ARP + reply.to_wire())
             return
-        known = self._entries.get((device, sender))
+        known = self.get(device, sender)
         if known is None or known._state is NeighbourState.PERMANENT:
             return
         if message.operation == ARP_REPLY and frame[:6] == device.mac:
@@ -363,7 +414,7 @@ class NeighbourTable:
             if not any(own.mac == mac for own in namespace.devices.values()):
                 duplicate_address(device, sender, device.mac, mac, frame)
             return False
-        known = self._entries.get((device, sender))
+        known = self.get(device, sender)
         if known is None or known.mac in (None, mac) or known._state is NeighbourState.PERMANENT:
             return False
         is_announcement = frame[28:32] == frame[38:42]  # it may well be the address's next owner
@@ -411,7 +462,7 @@ class NeighbourTable:
         mac = _link_layer_option(message[24:], 1)
         src = packet.src
         if mac is not None and any(src):
-            self._learnt(self._entries.setdefault((device, src), Neighbour(device, src)), mac)
+            self._learnt(self._made(device, src), mac)
         dst = src if any(src) else _ALL_NODES
         flags = b"\x60\0\0\0" if any(src) else b"\x20\0\0\0"
         body = icmpv6_message(target, dst, NEIGHBOUR_ADVERTISEMENT, 0, flags, target + b"\x02\x01" + device.mac)
@@ -433,7 +484,7 @@ class NeighbourTable:
                 head = device.mac + claimed + _IPV6
                 duplicate_address(device, message[8:24], device.mac, claimed, head + packet.data)
             return
-        entry = self._entries.get((device, message[8:24]))
+        entry = self.get(device, message[8:24])
         if entry is None or entry._state is NeighbourState.PERMANENT:
             return
         mac = _link_layer_option(message[24:], 2) or entry.mac
@@ -443,6 +494,10 @@ class NeighbourTable:
             self._confirmed(entry, mac)
         else:
             self._learnt(entry, mac)
+
+
+def _permanent(device: Device, address: Address, mac: Mac, order: int) -> Neighbour:
+    return Neighbour(device, address, mac, NeighbourState.PERMANENT, order=order)
 
 
 def _link_layer_option(options: bytes, wanted: int) -> Mac | None:

@@ -19,6 +19,7 @@ from cnmsim.kernel.ecn import decapsulated, outer_ecn
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
+from cnmsim.kernel.sharedentries import SharedEntries, entries_of
 from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.vxlan_fdb import VxlanFdb
 from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, source_port, vxlan_header
@@ -135,7 +136,7 @@ class Vxlan(Device):
         self.underlay = underlay
         self.ttl = ttl
         self.udp_checksum = True
-        self.fdb = VxlanFdb(clock, self.underlay_family)
+        self.fdb = VxlanFdb(clock, self.underlay_family, entries_of(clock, "fdb", vni))
         if remote is not None:
             self.fdb.add(MAC_ZERO, remote)
         self._socket: VxlanSocket | None = None
@@ -235,6 +236,11 @@ class Vxlan(Device):
         super().detach()
         if self in self.link_namespace.tunnels:
             self.link_namespace.tunnels.remove(self)
+        self.fdb.clear()
+
+    def shared_neighbours(self) -> SharedEntries[Address, Mac]:
+        """Give the permanent neighbours that devices of this VNI have anywhere."""
+        return entries_of(self.clock, "neighbours", self.vni)
 
     # --- out -----------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,14 @@ from attrs import define
 
 from cnmsim.kernel.address import MAC_ZERO, Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.sharedentries import EntryTable, SharedEntries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cnmsim.kernel.clock import Clock
 
+PERMANENT = "permanent"
 #: How an entry is put: only if there is none, instead of what is there, or beside it.
 FdbMode = Literal["exclusive", "replace", "append"]
 
@@ -26,13 +28,15 @@ FdbMode = Literal["exclusive", "replace", "append"]
 class VxlanEntry:
     """A MAC address and its VTEPs (several only for the default entry, 00:00:00:00:00:00, and groups).
 
-    `state` is as `bridge fdb` prints it: `permanent` or `static` for entries that stay, "" for one that ages.
+    `state` is as `bridge fdb` prints it: `permanent` or `static` for entries that stay, "" for one that ages. `order` tells
+    which came before.
     """
 
     mac: Mac
     remotes: list[Address]
     state: str
     used_ns: int
+    order: int = 0
 
     @property
     def is_fixed(self) -> bool:
@@ -45,6 +49,10 @@ class VxlanEntry:
         return "\n".join(f"{format_mac(self.mac)} dst {format_ip(one)} self{tail}" for one in self.remotes)
 
 
+def _permanent(mac: Mac, vtep: Address, order: int) -> VxlanEntry:
+    return VxlanEntry(mac, [vtep], PERMANENT, 0, order)
+
+
 def _may_have_many(mac: Mac) -> bool:
     return bool(mac[0] & 1) or mac == MAC_ZERO
 
@@ -52,27 +60,32 @@ def _may_have_many(mac: Mac) -> bool:
 class VxlanFdb:
     """The table of one device, whose VTEPs are all of one `family` (4 or 6).
 
-    `ageing_s` is how long a learnt entry outlives its last use, in seconds.
+    `ageing_s` is how long a learnt entry outlives its last use, in seconds. Permanent entries are among `fixed` until they are
+    looked at: a node has one for each endpoint of a network, and sends to few of them.
     """
 
-    __slots__ = ("_clock", "_entries", "ageing_s", "family")
+    __slots__ = ("_clock", "_entries", "_fixed", "_last", "ageing_s", "family")
 
-    def __init__(self, clock: Clock, family: int = 4) -> None:
+    def __init__(self, clock: Clock, family: int = 4, fixed: SharedEntries[Mac, Address] | None = None) -> None:
         self._clock = clock
         self.family = family
         self._entries: dict[Mac, VxlanEntry] = {}
+        self._fixed: EntryTable[Mac, Address] = EntryTable(fixed)
+        self._last = 0
         self.ageing_s = 300.0
 
     def __iter__(self) -> Iterator[VxlanEntry]:
         """Go through the entries that have not aged, oldest first."""
-        return iter([entry for entry in self._entries.values() if not self._is_over(entry)])
+        entries = [entry for entry in self._entries.values() if not self._is_over(entry)]
+        entries += [_permanent(mac, vtep, order) for order, mac, vtep in self._fixed.stamped()]
+        return iter(sorted(entries, key=lambda entry: entry.order))
 
     def _is_over(self, entry: VxlanEntry) -> bool:
         return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS
 
     def find(self, mac: Mac) -> VxlanEntry | None:
         """Give the entry of a MAC address and note that it was used."""
-        entry = self._entries.get(mac)
+        entry = self._entries.get(mac) or self._take_up(mac)
         if entry is None:
             return None
         if not entry.state:
@@ -84,10 +97,28 @@ class VxlanFdb:
 
     def peek(self, mac: Mac) -> VxlanEntry | None:
         """Give the entry of a MAC address without using it."""
-        entry = self._entries.get(mac)
+        entry = self._entries.get(mac) or self._take_up(mac)
         return None if entry is None or self._is_over(entry) else entry
 
-    def add(self, mac: Mac, vtep: Address, *, mode: FdbMode = "exclusive", state: str = "permanent") -> None:
+    def _take_up(self, mac: Mac) -> VxlanEntry | None:
+        """Make an entry of its own of one that was only noted."""
+        found = self._fixed.pop(mac)
+        if found is None:
+            return None
+        order, vtep = found
+        entry = self._entries[mac] = _permanent(mac, vtep, order)
+        return entry
+
+    def _put(self, mac: Mac, vtep: Address, state: str) -> None:
+        before = self._entries.get(mac)  # one that has aged
+        self._last += 1
+        if before is None and state == PERMANENT and not _may_have_many(mac):
+            self._fixed.add(mac, vtep, self._last)
+            return
+        order = self._last if before is None else before.order
+        self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns, order)
+
+    def add(self, mac: Mac, vtep: Address, *, mode: FdbMode = "exclusive", state: str = PERMANENT) -> None:
         """Put a MAC address behind a VTEP.
 
         Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learnt one counts), EOPNOTSUPP for
@@ -99,7 +130,7 @@ class VxlanFdb:
         if mode == "replace" and _may_have_many(mac):
             raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
         if entry is None:
-            self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns)
+            self._put(mac, vtep, state)
             return
         if mode == "exclusive":
             raise OSError(errno.EEXIST, "File exists")
@@ -122,6 +153,11 @@ class VxlanFdb:
         elif vtep is None or vtep in entry.remotes:
             del self._entries[mac]
 
+    def clear(self) -> None:
+        """Forget everything: the device is removed."""
+        self._entries.clear()
+        self._fixed.clear()
+
     def flush_learnt(self) -> None:
         """Forget what does not stay: the device went down."""
         self._entries = {mac: entry for mac, entry in self._entries.items() if entry.state}
@@ -130,7 +166,7 @@ class VxlanFdb:
         """Note behind which VTEP a source MAC was seen; `False` if a fixed entry says another one (vxlan_snoop)."""
         entry = self.find(mac)
         if entry is None:
-            self._entries[mac] = VxlanEntry(mac, [vtep], "", self._clock.now_ns)
+            self._put(mac, vtep, "")
         elif entry.remotes[0] != vtep:
             if entry.state:
                 return False

@@ -142,6 +142,7 @@ class Copier:
             (types.MethodType, self._method),
             (functools.partial, self._partial),
             (types.CellType, self._cell),
+            (weakref.WeakValueDictionary, self._weak_values),
             (types.MethodWrapperType, lambda thing: getattr(self.take(thing.__self__), thing.__name__)),
             (random.Random, self._random),
             (array, lambda thing: self.remember(thing, thing[:])),
@@ -260,6 +261,15 @@ class Copier:
             )
         if type(old) not in {dict, defaultdict}:
             self._fill_more(old, new, dict)
+
+    def _weak_values(self, thing: Any) -> Any:
+        made: weakref.WeakValueDictionary[Any, Any] = self.remember(thing, weakref.WeakValueDictionary())
+        self._hashed.append((self._fill_weak_values, thing, made))
+        return made
+
+    def _fill_weak_values(self, old: Any, new: Any) -> None:
+        for key, value in old.items():
+            new[self.take(key)] = self.take(value)
 
     def _set(self, thing: Any) -> Any:
         made = self.remember(thing, _blank(thing))

@@ -84,7 +84,7 @@ class LoadBalancerSandbox:
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Give a task no new connections; those it has go on. One that is not there is no error."""
         service = self._find(balancer)
-        if service is not None and service.find(backend, 0) is not None:
+        if service is not None and service.index(backend, 0) is not None:
             self._ipvs.update_destination(service, format_ip(backend), weight=0, method=self._method)
 
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
@@ -94,7 +94,7 @@ class LoadBalancerSandbox:
         """
         service = self._find(balancer)
         if service is not None:
-            if service.find(backend, 0) is not None:
+            if service.index(backend, 0) is not None:
                 self._ipvs.remove_destination(service, format_ip(backend))
             if is_last:
                 self._ipvs.remove_service(service)

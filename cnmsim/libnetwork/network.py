@@ -59,9 +59,13 @@ class Network:
     driver: Driver | None = field(default=None, repr=False)
     ipam: NetworkIpam | None = field(default=None, repr=False)
     endpoints: dict[str, Endpoint] = field(factory=dict, init=False, repr=False)
-    records: NameRecords = field(factory=NameRecords, init=False, repr=False)
+    records: NameRecords = field(init=False, repr=False)
     balancer: LoadBalancerSandbox | None = field(default=None, init=False, repr=False)
     is_dynamic: bool = False
+
+    @records.default
+    def _no_records(self) -> NameRecords:
+        return NameRecords.of_network(self.controller.machine.clock, self.id)
 
     # --- what it is ----------------------------------------------------------------------------------------------
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.sharedentries import EntryTable, entries_of
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
-
-@define
+@define(eq=False)
 class NameRecords:
     """Names and the addresses they stand for, each kept on behalf of an owner (an endpoint's id).
 
@@ -20,31 +17,36 @@ class NameRecords:
     reverse lookups give.
     """
 
-    _by_name: dict[str, list[tuple[Address, str]]] = field(factory=dict)
-    _by_address: dict[Address, list[tuple[str, str]]] = field(factory=dict)
+    _by_name: EntryTable[str, tuple[Address, str]] = field(factory=EntryTable)
+    _by_address: EntryTable[Address, tuple[str, str]] = field(factory=EntryTable)
+
+    @classmethod
+    def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
+        """Make the records of a network that other nodes of the lab may have as well."""
+        return cls(
+            EntryTable(entries_of(clock, "names", network_id)),
+            EntryTable(entries_of(clock, "reverse names", network_id)),
+        )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
         """Add an address to a name; with `reverse` also the name to the address."""
-        lower = name.lower()
-        # Most names are in lower case, and known to every node of a network: one text for all takes less room.
-        entries = self._by_name.setdefault(name if lower == name else lower, [])
-        if (address, owner) not in entries:
-            entries.append((address, owner))
+        self._by_name.add(name.lower(), (address, owner))
         if reverse:
-            self._by_address.setdefault(address, []).append((name, owner))
+            self._by_address.add(address, (name, owner))
 
     def remove_owner(self, owner: str) -> None:
         """Remove whatever an owner added."""
-        for name in list(self._by_name):
-            _put(self._by_name, name, [e for e in self._by_name[name] if e[1] != owner])
-        for address in list(self._by_address):
-            _put(self._by_address, address, [e for e in self._by_address[address] if e[1] != owner])
+        for name, entry in self._by_name.items():
+            if entry[1] == owner:
+                self._by_name.discard(name, entry)
+        for address, named in self._by_address.items():
+            if named[1] == owner:
+                self._by_address.discard(address, named)
 
     def remove(self, name: str, address: Address, owner: str) -> None:
         """Remove one address of one name that an owner added."""
-        kept = [entry for entry in self._by_name.get(name.lower(), []) if entry != (address, owner)]
-        _put(self._by_name, name.lower(), kept)
-        _put(self._by_address, address, [e for e in self._by_address.get(address, []) if e != (name, owner)])
+        self._by_name.discard(name.lower(), (address, owner))
+        self._by_address.discard(address, (name, owner))
 
     def clear(self) -> None:
         """Remove everything."""
@@ -53,26 +55,17 @@ class NameRecords:
 
     def lookup(self, name: str) -> list[Address] | None:
         """Give the addresses of a name, of both families, without repetition; `None` if it is not known."""
-        entries = self._by_name.get(name.lower())
-        if entries is None:
-            return None
-        return list(dict.fromkeys(address for address, _ in entries))
+        entries = self._by_name.all(name.lower())
+        return list(dict.fromkeys(address for address, _ in entries)) if entries else None
 
     def reverse(self, address: Address) -> str | None:
         """Give the name of an address, or `None`."""
-        entries = self._by_address.get(address)
-        return entries[0][0] if entries else None
+        named = self._by_address.first(address)
+        return None if named is None else named[0]
 
     def names(self) -> list[str]:
         """Give every name that is known, in lower case."""
-        return list(self._by_name)
+        return self._by_name.keys()
 
     def __len__(self) -> int:
         return len(self._by_name)
-
-
-def _put(table: dict[_K, list[_V]], key: _K, kept: list[_V]) -> None:
-    if kept:
-        table[key] = kept
-    else:
-        table.pop(key, None)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.sharedentries import EntryTable, entries_of
 from cnmsim.libnetwork.loadbalancer import LoadBalancer, LoadBalancerSandbox
 from cnmsim.libnetwork.options import PortConfig
 from cnmsim.libnetwork.servicerecords import EndpointRecord
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 FIRST_MARK = 256
 
 
-@define(eq=False)
+@frozen
 class Backend:
     """One endpoint that shares a service's load."""
 
@@ -41,7 +43,8 @@ class ServiceOnNetwork:
     service: Service
     virtual_ip: Address | None
     mark: int
-    backends: dict[str, Backend] = field(factory=dict, init=False)
+    #: By the endpoint's id, one each.
+    backends: EntryTable[str, Backend]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
 
     @property
@@ -58,8 +61,8 @@ class Service:
     id: str
     name: str
     ports: tuple[PortConfig, ...]
+    endpoints_at: EntryTable[Address, str]
     networks: dict[str, ServiceOnNetwork] = field(factory=dict, init=False)
-    endpoints_at: dict[Address, tuple[str, ...]] = field(factory=dict, init=False)
 
 
 @define(eq=False)
@@ -75,6 +78,10 @@ class ServiceDiscovery:
         service = self.services.get((service_id, ports))
         binding = service.networks.get(network_id) if service is not None else None
         return binding.mark if binding is not None else 0
+
+    @property
+    def _clock(self) -> Clock:
+        return self.controller.machine.clock
 
     # --- endpoints -----------------------------------------------------------------------------------------------
 
@@ -104,7 +111,7 @@ class ServiceDiscovery:
         """Drop every service and all names of the swarm's networks: this node leaves the swarm."""
         for service in list(self.services.values()):
             for network_id, binding in list(service.networks.items()):
-                for endpoint_id, backend in list(binding.backends.items()):
+                for endpoint_id, backend in binding.backends.items():
                     record = EndpointRecord(
                         "", service.name, service.id, binding.virtual_ip, backend.ip, service.ports, backend.aliases
                     )
@@ -118,21 +125,21 @@ class ServiceDiscovery:
     def _add_binding(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
         service = self.services.get((record.service_id, record.ports))
         if service is None:
-            service = Service(record.service_id, record.service_name, record.ports)
+            endpoints_at = EntryTable[Address, str](entries_of(self._clock, "endpoints at", record.service_id))
+            service = Service(record.service_id, record.service_name, record.ports, endpoints_at)
             self.services[record.service_id, record.ports] = service
         binding = service.networks.get(network.id)
         is_new = binding is None
         if binding is None:
-            binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark)
+            backends = EntryTable[str, Backend](entries_of(self._clock, "backends", service.id, network.id))
+            binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark, backends)
             self._next_mark += 1
             service.networks[network.id] = binding
         counts_aliases = self.controller.profile.alias_vip_reference_counted
         if counts_aliases:
             _count_aliases(network, binding, endpoint_id, record.aliases)
-        binding.backends[endpoint_id] = Backend(record.endpoint_ip, record.aliases)
-        others = service.endpoints_at.get(record.endpoint_ip, ())
-        if endpoint_id not in others:
-            service.endpoints_at[record.endpoint_ip] = (*others, endpoint_id)
+        binding.backends.set(endpoint_id, Backend(record.endpoint_ip, record.aliases))
+        service.endpoints_at.add(record.endpoint_ip, endpoint_id)
         self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
         _name_container(network, endpoint_id, record)
         for name in _names_of_task(record):
@@ -147,27 +154,25 @@ class ServiceDiscovery:
     ) -> None:
         service = self.services.get((record.service_id, record.ports))
         binding = service.networks.get(network_id) if service is not None else None
-        backend = binding.backends.get(endpoint_id) if binding is not None else None
+        backend = binding.backends.first(endpoint_id) if binding is not None else None
         if service is None or binding is None or backend is None:
             return
         if fully:
             if self.controller.profile.alias_vip_reference_counted:
                 _count_aliases(network, binding, endpoint_id, ())
-            del binding.backends[endpoint_id]
+            binding.backends.pop(endpoint_id)
         else:
-            backend.is_disabled = True
+            binding.backends.set(endpoint_id, evolve(backend, is_disabled=True))
         is_last = not binding.backends
         if is_last:
             del service.networks[network_id]
-        others = tuple(each for each in service.endpoints_at.get(record.endpoint_ip, ()) if each != endpoint_id)
-        if others:
-            service.endpoints_at[record.endpoint_ip] = others
-        else:
-            service.endpoints_at.pop(record.endpoint_ip, None)
+        service.endpoints_at.discard(record.endpoint_ip, endpoint_id)
+        is_shared = record.endpoint_ip in service.endpoints_at
+        if not is_shared:
             # While another endpoint has the address, it is that one's share.
             self._unbalance(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
         if network is not None:
-            self._remove_names(network, endpoint_id, record, with_service=is_last, is_shared=bool(others))
+            self._remove_names(network, endpoint_id, record, with_service=is_last, is_shared=is_shared)
         if not service.networks:
             self.services.pop((record.service_id, record.ports), None)
 
@@ -242,7 +247,7 @@ def _count_aliases(
     vip = binding.virtual_ip
     if vip is None:
         return
-    known = binding.backends.get(endpoint_id)
+    known = binding.backends.first(endpoint_id)
     before = known.aliases if known is not None else ()
     counts = binding.alias_counts
     for alias in aliases:

@@ -10,7 +10,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.ipvs.connection import ConnectionTable, IpvsConnection
 from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
-from cnmsim.kernel.ipvs.service import PROTOCOLS, Destination, Method, Service
+from cnmsim.kernel.ipvs.service import PROTOCOLS, Destination, Method, Service, new_destination
 from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
 
@@ -84,16 +84,16 @@ class Ipvs:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
         if not isinstance(service.scheduler, kind):
             service.scheduler = kind()
-            service.scheduler.changed(service.destinations)
+            if kind.minds_changes:
+                service.scheduler.changed(service.destinations)
         self._changed()
 
     def remove_service(self, service: Service) -> None:
         """Remove a service and its destinations. Raises `OSError(ESRCH)` if it is not here."""
         self._known(service)
         self.services.remove(service)
-        for destination in service.destinations:
+        for destination in service.clear():
             self._unlink(destination)
-        service.destinations.clear()
         self._forget_flows()
         self._changed()
 
@@ -118,7 +118,7 @@ class Ipvs:
 
     def add_destination(
         self, service: Service, address: str, *, port: int = 0, weight: int = 1, method: str = "masq"
-    ) -> Destination:
+    ) -> None:
         """Add a real server; `method` is masq, dr or tunnel.
 
         A port other than the service's counts with masquerading only; 0 keeps the one a client asked for. Raises
@@ -133,19 +133,17 @@ class Ipvs:
             raise OSError(errno.ERANGE, "Numerical result out of range")
         if service.port and (forward is not Method.MASQUERADING or not port):
             port = service.port
-        if service.find(raw, port) is not None:
+        if service.index(raw, port) is not None:
             raise OSError(errno.EEXIST, "File exists")
         destination = self._from_trash(service, raw, port)
         if destination is None:
-            destination = Destination(raw, port, weight, forward, service)
+            service.add(new_destination(raw, port, weight, forward))
         else:
             destination.weight, destination.method, destination.service = weight, forward, service
             destination.is_available = True
             destination.counters.zero()
-        service.destinations.insert(0, destination)
-        service.scheduler.changed(service.destinations)
+            service.add(destination)
         self._changed()
-        return destination
 
     def update_destination(
         self, service: Service, address: str, *, port: int = 0, weight: int = 1, method: str = "masq"
@@ -154,11 +152,15 @@ class Ipvs:
 
         Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a weight below zero.
         """
-        destination = self._find(service, address, port)
+        self._known(service)
+        destination = service.find(_address(address), port or service.port)
+        if destination is None:
+            raise OSError(errno.ENOENT, "No such file or directory")
         if weight < 0:
             raise OSError(errno.ERANGE, "Numerical result out of range")
         destination.weight, destination.method = weight, Method(method)
-        service.scheduler.changed(service.destinations)
+        if service.scheduler.minds_changes:
+            service.scheduler.changed(service.destinations)
         self._changed()
 
     def remove_destination(self, service: Service, address: str, *, port: int = 0) -> None:
@@ -167,11 +169,13 @@ class Ipvs:
         Its connections end at once with `expire_nodest_conn`, else their packets are dropped until they time out.
         Raises `OSError`: ESRCH without the service, ENOENT without the destination.
         """
-        destination = self._find(service, address, port)
-        at = service.destinations.index(destination)
-        del service.destinations[at]
-        service.scheduler.removed(service.destinations, destination, at)
-        self._unlink(destination)
+        self._known(service)
+        at = service.index(_address(address), port or service.port)
+        if at is None:
+            raise OSError(errno.ENOENT, "No such file or directory")
+        destination = service.remove(at)
+        if destination is not None:
+            self._unlink(destination)
         self._forget_flows()
         self._changed()
 
@@ -205,13 +209,6 @@ class Ipvs:
     def _known(self, service: Service) -> None:
         if service not in self.services:
             raise OSError(errno.ESRCH, "No such process")
-
-    def _find(self, service: Service, address: str, port: int) -> Destination:
-        self._known(service)
-        destination = service.find(_address(address), port or service.port)
-        if destination is None:
-            raise OSError(errno.ENOENT, "No such file or directory")
-        return destination
 
     def _unlink(self, destination: Destination) -> None:
         destination.is_available = False

@@ -18,6 +18,8 @@ class Scheduler(ABC):
 
     __slots__ = ()
     name: ClassVar[str]
+    #: Whether `changed` does anything.
+    minds_changes: ClassVar[bool] = False
 
     @abstractmethod
     def choose(self, destinations: list[Destination]) -> Destination | None:
@@ -59,6 +61,7 @@ class WeightedRoundRobin(Scheduler):
 
     __slots__ = ("_bar", "_highest", "_last", "_step")
     name = "wrr"
+    minds_changes = True
 
     def __init__(self) -> None:
         self._last: Destination | None = None

@@ -137,8 +137,8 @@ class OverlayDriver:
             for vni in vnis:
                 self.encryption.remove_rules(vni)
         tunnels = _Tunnels(self, network)
-        by_address = self.profile.overlay_peers_by_address
-        self._peers[request.id] = PeersByAddress(tunnels, self.log) if by_address else PeersByPair(tunnels, self.log)
+        kind = PeersByAddress if self.profile.overlay_peers_by_address else PeersByPair
+        self._peers[request.id] = kind.of_network(self.machine.clock, request.id, tunnels, self.log)
 
     def _vnis(self, request: NetworkRequest) -> list[int]:
         text = request.options.get(VXLAN_ID_LIST)
@@ -168,7 +168,8 @@ class OverlayDriver:
         if network.is_encrypted:
             for subnet in network.subnets:
                 self.encryption.remove_rules(subnet.vni)
-        del self.networks[network_id], self._peers[network_id]
+        del self.networks[network_id]
+        self._peers.pop(network_id).clear()
 
     def _network(self, network_id: str) -> OverlayNetwork:
         network = self.networks.get(network_id)

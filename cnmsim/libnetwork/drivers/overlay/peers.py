@@ -7,13 +7,15 @@ programmed, and the other when that one goes. Source: moby `drivers/overlay/peer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
 from attrs import define, field, frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.sharedentries import EntryTable, entries_of
 from cnmsim.kernel.vxlan import Vxlan
 
 
@@ -65,6 +67,9 @@ class PeerDatabase(Protocol):
     def vteps(self) -> list[Address]:
         """Give the tunnel endpoints that peers are behind, each once."""
 
+    def clear(self) -> None:
+        """Forget everything: the network is deleted."""
+
 
 @define(eq=False)
 class PeersByPair:
@@ -72,14 +77,18 @@ class PeersByPair:
 
     tunnels: Tunnels
     log: Callable[[str], None]
-    _peers: dict[tuple[Address, Mac], list[Peer]] = field(factory=dict, init=False)
-    _written: set[tuple[Address, Mac]] = field(factory=set, init=False)
+    _peers: EntryTable[tuple[Address, Mac], Peer] = field(factory=EntryTable)
+    _written: EntryTable[Address, Mac] = field(factory=EntryTable)
+
+    @classmethod
+    def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeersByPair:
+        """Make the peers of a network that other nodes of the lab have as well."""
+        peers = EntryTable[tuple[Address, Mac], Peer](entries_of(clock, "peers by pair", network_id))
+        return cls(tunnels, log, peers, EntryTable(entries_of(clock, "written peers", network_id)))
 
     def add(self, peer: Peer) -> None:
         """Take a peer in, and program it unless one with the same address and MAC is."""
-        known = self._peers.setdefault((peer.address, peer.mac), [])
-        if peer not in known:
-            known.append(peer)
+        self._peers.add((peer.address, peer.mac), peer)
         self._try(self._program, peer)
 
     def _program(self, peer: Peer) -> None:
@@ -90,41 +99,33 @@ class PeersByPair:
             return
         assert tunnel.namespace is not None
         self.tunnels.secure(peer.vtep)
-        if (peer.address, peer.mac) in self._written:
+        if not self._written.add(peer.address, peer.mac):
             return
         tunnel.namespace.neighbours.set_permanent(tunnel, peer.address, peer.mac)
-        self._written.add((peer.address, peer.mac))
-        if (peer.vtep, peer.mac) in self._written:
+        if self._written.has(peer.vtep, peer.mac):
             raise SystemFault(f"could not add fdb entry for eid:{peer.endpoint_id} into the sandbox")
         tunnel.fdb.add(peer.mac, peer.vtep, mode="replace")
-        self._written.add((peer.vtep, peer.mac))
+        self._written.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
         """Forget a peer. The neighbour goes by its address alone, even if another peer wrote it last."""
-        known = self._peers.get((peer.address, peer.mac), [])
-        if peer in known:
-            known.remove(peer)
-        if not known:
-            self._peers.pop((peer.address, peer.mac), None)
+        self._peers.discard((peer.address, peer.mac), peer)
         self._try(self._withdraw, peer)
 
     def _withdraw(self, peer: Peer) -> None:
         if peer.vtep is not None:
             tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
-            if tunnel is None or (peer.vtep, peer.mac) not in self._written:
+            if tunnel is None or not self._written.discard(peer.vtep, peer.mac):
                 return
             assert tunnel.namespace is not None
-            self._written.discard((peer.vtep, peer.mac))
             _delete_quietly(lambda: tunnel.fdb.remove(peer.mac, peer.vtep))
             if tunnel.master is not None:
                 tunnel.master.fdb.pop(peer.mac, None)
-            if (peer.address, peer.mac) in self._written:
-                self._written.discard((peer.address, peer.mac))
+            if self._written.discard(peer.address, peer.mac):
                 namespace = tunnel.namespace
                 _delete_quietly(lambda: namespace.neighbours.remove(tunnel, peer.address))
-        if self._peers.get((peer.address, peer.mac)):
-            other = next(peers[0] for (address, _), peers in self._peers.items() if address == peer.address)
-            self._program(other)
+        if (peer.address, peer.mac) in self._peers:
+            self._program(next(other for (address, _), other in self._peers.items() if address == peer.address))
 
     def _try(self, work: Callable[[Peer], None], peer: Peer) -> None:
         try:
@@ -134,8 +135,8 @@ class PeersByPair:
 
     def program_all(self) -> None:
         """Program one peer of each address and MAC."""
-        for peers in list(self._peers.values()):
-            self._try(self._program, peers[0])
+        for peer in _first_of_each(self._peers.items()):
+            self._try(self._program, peer)
 
     def forget_kernel(self) -> None:
         """Start the record of what was written anew."""
@@ -143,7 +144,12 @@ class PeersByPair:
 
     def vteps(self) -> list[Address]:
         """Give the tunnel endpoints that peers are behind, each once."""
-        return _vteps(self._peers.values())
+        return _vteps(self._peers.items())
+
+    def clear(self) -> None:
+        """Forget everything: the network is deleted."""
+        self._peers.clear()
+        self._written.clear()
 
 
 @define(eq=False)
@@ -152,18 +158,26 @@ class PeersByAddress:
 
     tunnels: Tunnels
     log: Callable[[str], None]
-    _peers: dict[tuple[Address, int], list[Peer]] = field(factory=dict, init=False)
-    _fdb_count: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
+    _peers: EntryTable[tuple[Address, int], Peer] = field(factory=EntryTable)
+    #: The pairs of tunnel endpoint and MAC that count one, as nearly all do; the count of the others but zero.
+    _single: EntryTable[Address, Mac] = field(factory=EntryTable)
+    _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
+
+    @classmethod
+    def of_network(
+        cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]
+    ) -> PeersByAddress:
+        """Make the peers of a network that other nodes of the lab have as well."""
+        peers = EntryTable[tuple[Address, int], Peer](entries_of(clock, "peers by address", network_id))
+        return cls(tunnels, log, peers, EntryTable(entries_of(clock, "counted peers", network_id)))
 
     def add(self, peer: Peer) -> None:
         """Take a peer in, and program it unless another has its address."""
-        known = self._peers.setdefault((peer.address, peer.length), [])
-        if peer not in known:
-            known.append(peer)
+        self._peers.add((peer.address, peer.length), peer)
         try:
             self._program(peer)
         except FileExistsError as error:
-            if len(known) <= 1:
+            if len(self._peers.all((peer.address, peer.length))) <= 1:
                 self.log(f"overlay: failed to add peer entry: {error.strerror}")
         except SystemFault as error:
             self.log(f"overlay: failed to add peer entry: {error.message}")
@@ -178,7 +192,7 @@ class PeersByAddress:
         assert tunnel.namespace is not None
         self.tunnels.secure(peer.vtep)
         neighbours = tunnel.namespace.neighbours
-        if neighbours.get(tunnel, peer.address) is not None:
+        if neighbours.has(tunnel, peer.address):
             raise FileExistsError(17, "could not add neighbor entry into the sandbox")
         neighbours.set_permanent(tunnel, peer.address, peer.mac)
         if self._count(peer.vtep, peer.mac, 1) == 1:
@@ -186,28 +200,29 @@ class PeersByAddress:
 
     def _count(self, vtep: Address, mac: Mac, change: int) -> int:
         # A peer that was never programmed counts down all the same when it goes: below zero, as in the driver.
-        count = self._fdb_count.pop((vtep, mac), 0) + change
-        if count:
-            self._fdb_count[vtep, mac] = count
+        count = 1 if self._single.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
+        count += change
+        if count == 1:
+            self._single.add(vtep, mac)
+        elif count:
+            self._counts[vtep, mac] = count
         return count
 
     def delete(self, peer: Peer) -> None:
         """Forget a peer, and program another that has its address."""
-        known = self._peers.get((peer.address, peer.length), [])
-        if peer in known:
-            known.remove(peer)
-        if not known:
-            self._peers.pop((peer.address, peer.length), None)
+        key = peer.address, peer.length
+        self._peers.discard(key, peer)
+        left = self._peers.first(key)
         try:
             self._withdraw(peer)
         except FileNotFoundError as error:
-            if known:
+            if left is not None:
                 # It was the other one that is programmed.
                 return
             self.log(f"Peer delete operation failed: {error.strerror}")
-        if known:
+        if left is not None:
             try:
-                self._program(known[0])
+                self._program(left)
             except (FileExistsError, SystemFault) as error:
                 self.log(f"peer delete operation failed: {error}")
 
@@ -226,23 +241,37 @@ class PeersByAddress:
 
     def program_all(self) -> None:
         """Program one peer of each address."""
-        for peers in list(self._peers.values()):
+        for peer in _first_of_each(self._peers.items()):
             try:
-                self._program(peers[0])
+                self._program(peer)
             except (FileExistsError, SystemFault) as error:
                 self.log(f"failed to initialize network peer database: {error}")
 
     def forget_kernel(self) -> None:
         """Start the counts anew."""
-        self._fdb_count.clear()
+        self._single.clear()
+        self._counts.clear()
 
     def vteps(self) -> list[Address]:
         """Give the tunnel endpoints that peers are behind, each once."""
-        return _vteps(self._peers.values())
+        return _vteps(self._peers.items())
+
+    def clear(self) -> None:
+        """Forget everything: the network is deleted."""
+        self._peers.clear()
+        self.forget_kernel()
 
 
-def _vteps(peers: Iterable[list[Peer]]) -> list[Address]:
-    return list(dict.fromkeys(peer.vtep for found in peers for peer in found if peer.vtep is not None))
+def _first_of_each(peers: Iterable[tuple[Hashable, Peer]]) -> list[Peer]:
+    """Give the first peer of each key."""
+    found: dict[Hashable, Peer] = {}
+    for key, peer in peers:
+        found.setdefault(key, peer)
+    return list(found.values())
+
+
+def _vteps(peers: Iterable[tuple[Hashable, Peer]]) -> list[Address]:
+    return list(dict.fromkeys(peer.vtep for _, peer in peers if peer.vtep is not None))
 
 
 def _delete_quietly(delete: Callable[[], None]) -> None:

@@ -1,0 +1,220 @@
+"""Entries that the tables of many nodes have alike, told once: a table keeps a number for each.
+
+On a real cluster every node has its own copy of every peer, name and forwarding entry of a network. Here an entry is one
+object in the whole lab, and what a node has of it is four bytes: zero, or when it came in. What a table holds, and in
+which order, is its own all the same, so that two nodes that heard the same in another order list it in that order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V", bound=Hashable)
+
+_COMMONS = "entries"
+
+
+class SharedEntries(Generic[_K, _V]):
+    """The entries, each a key and a value, that some table has. `entries_of` gives those of a lab by name.
+
+    Which tables share them is of no consequence but for the room they take.
+    """
+
+    __slots__ = ("__weakref__", "_free", "_holders", "_numbers", "_numbers_of", "entries")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[_K, _V] | None] = []
+        self._numbers: dict[tuple[_K, _V], int] = {}
+        self._numbers_of: dict[_K, tuple[int, ...]] = {}
+        self._holders = array("I")
+        self._free: list[int] = []
+
+    def find(self, key: _K, value: _V) -> int | None:
+        """Give the number of an entry, or `None`."""
+        return self._numbers.get((key, value))
+
+    def numbers_of(self, key: _K) -> tuple[int, ...]:
+        """Give the numbers of the entries with that key."""
+        return self._numbers_of.get(key, ())
+
+    def number(self, key: _K, value: _V) -> int:
+        """Give the number of an entry, made if there is none."""
+        entry = key, value
+        number = self._numbers.get(entry)
+        if number is not None:
+            return number
+        if self._free:
+            number = self._free.pop()
+            self.entries[number] = entry
+        else:
+            number = len(self.entries)
+            self.entries.append(entry)
+            self._holders.append(0)
+        self._numbers[entry] = number
+        self._numbers_of[key] = (*self._numbers_of.get(key, ()), number)
+        return number
+
+    def hold(self, number: int) -> None:
+        """Take note that one more table has an entry."""
+        self._holders[number] += 1
+
+    def release(self, number: int) -> None:
+        """Take note that a table has an entry no more; with the last one it is forgotten."""
+        self._holders[number] -= 1
+        entry = self.entries[number]
+        if self._holders[number] or entry is None:
+            return
+        self.entries[number] = None
+        self._free.append(number)
+        del self._numbers[entry]
+        left = tuple(each for each in self._numbers_of[entry[0]] if each != number)
+        if left:
+            self._numbers_of[entry[0]] = left
+        else:
+            del self._numbers_of[entry[0]]
+
+
+def entries_of(clock: Clock, *name: Hashable) -> SharedEntries[_K, _V]:
+    """Give the entries of that name in the lab a clock belongs to: one object as long as some table is made of it."""
+    known: WeakValueDictionary[Hashable, SharedEntries[_K, _V]] | None = clock.commons.get(_COMMONS)
+    if known is None:
+        known = clock.commons[_COMMONS] = WeakValueDictionary()
+    found = known.get(name)
+    if found is None:
+        found = known[name] = SharedEntries()
+    return found
+
+
+class EntryTable(Generic[_K, _V]):
+    """What one node has of some entries: keys in the order they came in, and the values of each key likewise.
+
+    As in a `dict` a key keeps its place until its last value goes. Whoever throws a table away clears it first.
+    """
+
+    __slots__ = ("_last", "_shared", "_stamps")
+
+    def __init__(self, shared: SharedEntries[_K, _V] | None = None) -> None:
+        self._shared: SharedEntries[_K, _V] = SharedEntries() if shared is None else shared
+        self._stamps = array("I")
+        self._last = 0
+
+    def add(self, key: _K, value: _V, stamp: int = 0) -> bool:
+        """Add a value to a key's; `False` if it is there. `stamp` tells its place, greater than all there are, where that matters."""
+        shared = self._shared
+        number = shared.number(key, value)
+        stamps = self._stamps
+        if number >= len(stamps):
+            stamps.frombytes(bytes((len(shared.entries) - len(stamps)) * stamps.itemsize))
+        elif stamps[number]:
+            return False
+        self._last = stamps[number] = stamp or self._last + 1
+        shared.hold(number)
+        return True
+
+    def set(self, key: _K, value: _V, stamp: int = 0) -> None:
+        """Let a key have this value alone, in the place the key has, if it has one."""
+        old = [number for number in self._present(key) if self._shared.entries[number] != (key, value)]
+        self.add(key, value, stamp)
+        for number in old:
+            self._drop(number)
+
+    def discard(self, key: _K, value: _V) -> bool:
+        """Remove a value of a key; `False` if it is not there."""
+        number = self._shared.find(key, value)
+        if number is None or not self._stamp(number):
+            return False
+        self._drop(number)
+        return True
+
+    def pop(self, key: _K) -> tuple[int, _V] | None:
+        """Remove a key that has one value at most: gives its place and that value, or `None` if there is none."""
+        for number in self._present(key):
+            entry, stamp = self._shared.entries[number], self._stamps[number]
+            assert entry is not None
+            self._drop(number)
+            return stamp, entry[1]
+        return None
+
+    def clear(self) -> None:
+        """Remove everything."""
+        release = self._shared.release
+        for number, stamp in enumerate(self._stamps):
+            if stamp:
+                release(number)
+        self._stamps = self._stamps[:0]
+        self._last = 0
+
+    def has(self, key: _K, value: _V) -> bool:
+        """Tell whether a key has a value."""
+        number = self._shared.find(key, value)
+        return number is not None and self._stamp(number) != 0
+
+    def first(self, key: _K) -> _V | None:
+        """Give the first value of a key, or `None`."""
+        values = self.all(key)
+        return values[0] if values else None
+
+    def all(self, key: _K) -> list[_V]:
+        """Give the values of a key."""
+        entries = self._shared.entries
+        return [entry[1] for number in self._present(key) if (entry := entries[number]) is not None]
+
+    def stamped(self) -> Iterator[tuple[int, _K, _V]]:
+        """Give the place of each entry, its key and its value, in order."""
+        entries, stamps = self._shared.entries, self._stamps
+        for number in sorted([number for number, stamp in enumerate(stamps) if stamp], key=stamps.__getitem__):
+            entry = entries[number]
+            assert entry is not None
+            yield stamps[number], *entry
+
+    def items(self) -> list[tuple[_K, _V]]:
+        """Give each key with each of its values."""
+        values_of: dict[_K, list[_V]] = {}
+        for _, key, value in self.stamped():
+            values_of.setdefault(key, []).append(value)
+        return [(key, value) for key, values in values_of.items() for value in values]
+
+    def values(self) -> list[_V]:
+        """Give the values, key by key."""
+        return [value for _, value in self.items()]
+
+    def keys(self) -> list[_K]:
+        """Give the keys, each once."""
+        return list(dict.fromkeys(key for _, key, _ in self.stamped()))
+
+    def __contains__(self, key: _K) -> bool:
+        return bool(self._present(key))
+
+    def __len__(self) -> int:
+        """Tell how many keys there are."""
+        return len(self.keys())
+
+    def __bool__(self) -> bool:
+        return any(self._stamps)
+
+    def _stamp(self, number: int) -> int:
+        stamps = self._stamps
+        return stamps[number] if number < len(stamps) else 0
+
+    def _present(self, key: _K) -> list[int]:
+        numbers = self._shared.numbers_of(key)
+        if len(numbers) == 1:
+            return [numbers[0]] if self._stamp(numbers[0]) else []
+        return sorted([number for number in numbers if self._stamp(number)], key=self._stamps.__getitem__)
+
+    def _drop(self, number: int) -> None:
+        stamps, shared = self._stamps, self._shared
+        stamp, stamps[number] = stamps[number], 0
+        entry = shared.entries[number]
+        if entry is not None and len(shared.numbers_of(entry[0])) > 1:
+            left = self._present(entry[0])
+            if left and stamps[left[0]] > stamp:  # it was the first of its key, whose place stays
+                stamps[left[0]] = stamp
+        shared.release(number)
