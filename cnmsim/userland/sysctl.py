@@ -58,7 +58,7 @@ async def main(process: Process) -> int:
         except OSError as error:
             if "e" in options and errno_of(error) == errno.ENOENT:
                 continue
-            status = 1
+            status = status | 1 if equals or "w" in options else status + 1
             path = "/proc/sys/" + key.replace(".", "\0").replace("/", ".").replace("\0", "/")
             if errno_of(error) == errno.ENOENT:
                 process.error(f"sysctl: cannot stat {path}: No such file or directory\n")

@@ -148,6 +148,18 @@ def test_sockets_are_listed():
     assert lines[1].split() == ["LISTEN", "0", "9", "*:80", "*:*", f'users:(("httpd",pid={server.pid},fd=3))']
 
 
+def test_a_connection_of_a_socket_for_both_families_shows_mapped_addresses():
+    world = World()
+    world.start(world.two, "nc -ll -p 7 -e cat")
+    world.sh("sleep 60 | nc 10.0.0.2 7", limit_s=1)
+    (line,) = [line for line in world.run("netstat -tn", machine=world.two).out.splitlines() if "ESTAB" in line]
+    assert line.split()[3] == "::ffff:10.0.0.2:7"
+    assert line.split()[4].startswith("::ffff:10.0.0.1:")
+    row = world.host("ss -Htn", machine=world.two).out.split()
+    assert row[3] == "[::ffff:10.0.0.2]:7"
+    assert world.run("netstat -tn").out.splitlines()[-1].split()[4] == "10.0.0.2:7"
+
+
 def test_neighbours_are_listed_in_every_flavour():
     world = World()
     world.run("ping -c 1 10.0.0.2")

@@ -400,10 +400,16 @@ def _info(
     )  # fmt: skip
 
 
+def _shown_family(connection: TcpConnection) -> int:
+    """Give the family of the connection's socket; one that listens for both shows IPv4 peers as mapped addresses."""
+    user = connection.socket or connection.listener
+    return connection.family if user is None else user.family
+
+
 def _connection_info(connection: TcpConnection) -> SocketInfo:
     owner = connection.socket.owner if connection.socket is not None else None
     return SocketInfo(
-        "tcp", connection.family, connection.state.value, connection.unread, connection.unacknowledged,
+        "tcp", _shown_family(connection), connection.state.value, connection.unread, connection.unacknowledged,
         connection.local, connection.local_port, connection.remote, connection.remote_port,
         0 if owner is None else owner.pid, "" if owner is None else owner.name,
     )  # fmt: skip
