@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 _LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "check": "c", "echo": "e",
-         "terse": "t"}  # fmt: skip
+         "terse": "t", "json": "j"}  # fmt: skip
 
 
 async def main(process: Process) -> int:
@@ -42,7 +42,9 @@ async def main(process: Process) -> int:
             process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
             return 1
     try:
-        printed = process.namespace.netfilter.nft.execute(source, handles="a" in options, warn=process.error)
+        printed = process.namespace.netfilter.nft.execute(
+            source, handles="a" in options, as_json="j" in options, warn=process.error
+        )
     except NftError as error:
         process.error(error.text(source, origin))
         return 1

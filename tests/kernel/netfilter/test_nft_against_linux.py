@@ -1,6 +1,8 @@
 """The same input given to a real nft 1.1.3 in a network namespace: same text, same exit status."""
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ import subprocess
 import pytest
 from nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
 
+from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NftError
@@ -58,6 +61,18 @@ class Both:
     def load(self, source):
         assert self.linux("-f", "-", text=source) == self.simulated(source, origin="/dev/stdin") == (0, "", "")
 
+    def compare_json(self, command, *, without_handles=False):
+        status, printed, error = self.linux("-j", command)
+        assert not error, error
+        mine = self.netfilter.nft.execute(command, as_json=True)
+        if without_handles:
+            printed = re.sub(r', "handle": \d+', "", printed)
+        for one, other in zip(mine.splitlines(), printed.splitlines(), strict=True):
+            # Object by object, so that a difference can be read.
+            for ours, theirs in zip(json.loads(one)["nftables"], json.loads(other)["nftables"], strict=True):
+                assert json.dumps(ours) == json.dumps(theirs)
+        assert (status, mine) == (0, printed)
+
     def compare(self, command, *, handles=False):
         words = [*(["-a"] if handles else []), command]
         assert (command, *self.simulated(command, handles=handles)) == (command, *self.linux(*words))
@@ -80,6 +95,8 @@ def test_rules_are_taken_and_listed_as_by_nft(both, kind):
     for rule in RULES[kind]:
         both.compare(f"add rule {family} t c {rule}")
         both.compare(f"list chain {family} t c", handles=True)
+        if rule != "ct original saddr 1.2.3.4":  # listed like `ct original ip saddr`, but for the key's name in JSON
+            both.compare_json(f"list chain {family} t c")
         both.compare(f"flush chain {family} t c")
 
 
@@ -91,6 +108,9 @@ def test_commands_do_and_say_what_those_of_nft_do(both):
         if command.startswith("list"):
             both.compare(command, handles=True)
         both.compare("list ruleset")
+        if command.startswith("list") and both.linux(command)[0] == 0:
+            both.compare_json(command)
+        both.compare_json("list ruleset")
 
 
 def test_what_is_listed_can_be_loaded_again(both):
@@ -129,9 +149,58 @@ def test_rules_of_iptables_are_listed_as_by_nft(both):
         warnings = []
         listed = both.netfilter.nft.execute(f"list table {table}", warn=warnings.append)
         assert (0, listed, "".join(warnings)) == both.linux("list", "table", *table.split())
+        both.compare_json(f"list table {table}", without_handles=True)
+    both.compare_json("list chain ip filter DOCKER", without_handles=True)
+    both.compare_json("list chains", without_handles=True)
     both.compare("list tables")
     both.compare("delete table ip raw")
     both.compare("list tables")
     both.compare("flush ruleset")
     both.compare("list tables")
     assert "DOCKER" not in both.netfilter.iptables(4).save()
+
+
+def test_what_only_json_tells_is_told_as_by_nft(both):
+    both.load("""
+table ip q {
+  comment "hello"
+  set s { type ipv4_addr; size 100; policy memory; flags timeout, interval; timeout 1h5m; gc-interval 10s; comment "c"; }
+  map mv { typeof ip saddr . tcp dport : meta mark; flags interval; elements = { 1.2.3.0/24 . 1-5 : 0x5 }; }
+  map mc { type inet_service : ipv4_addr . inet_service; elements = { 5 : 1.2.3.4 . 6 }; }
+  set g { type inet_proto; elements = { tcp, 200 }; }
+  set e { type mark; elements = { 5, 0x10 }; }
+  chain c {
+    type filter hook input priority -5; policy drop;
+    tcp flags & (fin|syn) == syn|fin
+    tcp flags & (fin|syn) != syn
+    tcp flags & fin == fin
+    ct state ! established
+    meta l4proto 200
+    icmp type 77
+    fib daddr type 99
+    limit rate over 10 kbytes/second burst 5 mbytes
+    limit rate 10 kbytes/second burst 9 kbytes
+    log flags ip options
+  }
+  chain n {
+    type nat hook prerouting priority 0;
+    dnat to 1.2.3.4-1.2.3.9 random,persistent
+    dnat to tcp dport map @mc
+    redirect
+  }
+}
+""")
+    for command in ("list ruleset", "list set ip q s", "list map ip q mv", "list tables; list chains", "list counters",
+                    "list sets ip6", "list chain ip q c"):  # fmt: skip
+        both.compare_json(command)
+
+
+def test_the_rules_that_docker_writes_are_listed_in_json_as_by_nft(both):
+    host = Lab("29.7.2").add_host("node1", "10.0.0.15/24", docker={"firewall-backend": "nftables"}, router=True)
+    docker, nft = host.docker, host.namespace.netfilter.nft
+    docker.networks.create("net", enable_ipv6=True)
+    docker.networks.create("inside", internal=True)
+    docker.containers.run("nginx", network="net", ports={"80/tcp": 8080, "53/udp": ("127.0.0.1", 53)}, detach=True)
+    assert both.linux("-f", "-", text=nft.execute("list ruleset"))[0] == 0
+    both.netfilter.nft.execute(nft.execute("list ruleset"))
+    both.compare_json("list ruleset")

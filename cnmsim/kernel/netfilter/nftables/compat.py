@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 #: What iptables-nft writes in nf_tables' own expressions; the others are compat expressions, of which nft warns.
 _NATIVE_MATCHES = frozenset({"tcp", "udp", "mark", "limit"})
 _NATIVE_TARGETS = frozenset({"ACCEPT", "DROP", "RETURN"})
+#: Matches that iptables gives the kernel under another name.
+_KERNEL_NAMES = {"state": "conntrack"}
 _UNITS = {"sec": "second", "min": "minute", "hour": "hour", "day": "day"}
 
 
@@ -255,13 +259,43 @@ def rule_text(entry: RuleEntry, family: int) -> str:
     return " ".join([*words, *([target] if target else [])])
 
 
+@frozen
+class Xt:
+    """An expression of iptables' own: a `match` or a `target`, and its name."""
+
+    type: str
+    name: str
+
+
+def parts(entry: RuleEntry, family: int) -> Iterator[str | Xt]:
+    """Give what a rule is made of in the kernel: expressions of nf_tables, as nft lists them, and those of iptables' own."""
+    rule = entry.rule
+    yield from _host("saddr", rule.source, family)
+    yield from _host("daddr", rule.destination, family)
+    yield from _device("iifname", rule.in_interface)
+    yield from _device("oifname", rule.out_interface)
+    yield from _protocol(rule, family)
+    for match in rule.matches:
+        text = _MATCHES[match.name](match, family) if match.name in _NATIVE_MATCHES else None
+        yield Xt("match", _KERNEL_NAMES.get(match.name, match.name)) if text is None else text
+    yield f"counter packets {entry.packets} bytes {entry.bytes}"
+    if rule.target is None:
+        return
+    is_extension = not entry.chain_name
+    if is_extension and rule.target.name not in _NATIVE_TARGETS:
+        yield Xt("target", rule.target.name)
+    else:
+        yield _target(rule, family, is_extension)
+
+
 def _is_compat(rule: Rule, is_extension: bool) -> bool:
     if any(match.name not in _NATIVE_MATCHES for match in rule.matches):
         return True
     return rule.target is not None and is_extension and rule.target.name not in _NATIVE_TARGETS
 
 
-def _base(table: Table, chain: Chain) -> Base:
+def base_of(table: Table, chain: Chain) -> Base:
+    """Give what makes a built-in chain a base chain."""
     hook = Hook(chain.name)
     kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
     if table.name == "mangle" and hook is Hook.OUTPUT:
@@ -274,7 +308,7 @@ def chain_lines(table: Table, chain: Chain) -> list[str]:
     """Write a chain as nft lists it in a table."""
     lines = [f"\tchain {chain.name} {{"]
     if chain.policy is not None:
-        lines.append(f"\t\t{_base(table, chain).text(chain.policy.lower())}")
+        lines.append(f"\t\t{base_of(table, chain).text(chain.policy.lower())}")
     return [*lines, *(f"\t\t{rule_text(entry, table.family)}" for entry in chain.rules), "\t}"]
 
 

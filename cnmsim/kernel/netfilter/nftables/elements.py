@@ -118,7 +118,11 @@ class Elements:
 
     def texts(self) -> list[str]:
         """Write the elements in nft's order."""
-        return [self._text(key, data) for key, data in sorted(self._items.items(), key=self._order)]
+        return [self._text(key, data) for key, data in self.in_order()]
+
+    def in_order(self) -> list[tuple[ElementKey, Data]]:
+        """Give the elements in nft's order."""
+        return sorted(self._items.items(), key=self._order)
 
     def _order(self, item: tuple[ElementKey, Data]) -> tuple[bool, tuple[int, ...]]:
         key, _ = item

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.netfilter.nftables import compat
+from cnmsim.kernel.netfilter.nftables import compat, jsoncompat, jsonlisting
 from cnmsim.kernel.netfilter.nftables.errors import NftError
+from cnmsim.kernel.netfilter.nftables.jsonrules import Json
 from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
-from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Table
+from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.table import Table as IptablesTable
@@ -32,6 +34,7 @@ class ListCommands:
         )
         plural = {"ruleset", "tables", "chains", "sets", "maps", "counters"}
         if kind.text in plural:
+            theirs: list[IptablesTable] = []
             if wanted and kind.text != "set":
                 cursor.take()
             if kind.text in {"sets", "maps", "chains"} and cursor.text == "table":
@@ -39,44 +42,62 @@ class ListCommands:
                 tables = [self.session.table(self.session.family())]
             else:
                 tables = [each for each in self.session.ruleset.tables.values() if wanted in {"", each.family}]
-                self._list_iptables(kind.text, wanted)
-            self.session.printed += [self._listed(each, kind.text) for each in tables]
+                theirs = [t for t in self.session.ruleset.iptables_tables() if wanted in {"", compat.family_name(t)}]
+            self._list_all(kind.text, theirs, tables)
             return
         if kind.text not in {"table", "chain", "set", "map"}:
             raise NftError("syntax error, unexpected string", kind.place)
-        theirs = self.session.iptables_table()
-        if theirs is not None:
-            self._list_part_of(theirs, kind.text)
+        table_of_iptables = self.session.iptables_table()
+        if table_of_iptables is not None:
+            self._list_part_of(table_of_iptables, kind.text)
             return
         table = self._table_to_list()
-        if kind.text == "table":
+        part: Chain | Set | None = None
+        if kind.text == "chain":
+            part = self.session.chain(table, lookup=True)
+        elif kind.text != "table":
+            part = self.session.find_set(table, kind=kind.text, lookup=True)
+        if self.session.as_json:
+            self._print_json(jsonlisting.part_json(table, part))
+        elif part is None:
             self.session.printed.append(table.text(handles=self.session.handles))
-        elif kind.text == "chain":
-            self.session.printed.append(
-                table.part(self.session.chain(table, lookup=True), handles=self.session.handles)
-            )
         else:
-            found = self.session.find_set(table, kind=kind.text, lookup=True)
-            self.session.printed.append(table.part(found, handles=self.session.handles))
+            self.session.printed.append(table.part(part, handles=self.session.handles))
 
-    def _list_iptables(self, kind: str, wanted: str) -> None:
-        for table in self.session.ruleset.iptables_tables():
-            family = compat.family_name(table)
-            if wanted in {"", family}:
-                if kind == "ruleset":
-                    self._list_part_of(table, "table")
-                elif kind == "tables":
-                    self.session.printed.append(f"table {family} {table.name}\n")
+    def _print_json(self, objects: Iterable[Json]) -> None:
+        self.session.printed.append(jsonlisting.document(objects))
+
+    def _list_all(self, kind: str, theirs: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
+        if kind == "ruleset":
+            self.session.warnings += [compat.warning(each) for each in theirs if not self.session.as_json]
+        if self.session.as_json:
+            namespace = self.session.ruleset.namespace
+            found = [each for table in theirs for each in jsoncompat.listed_json(table, kind, namespace)]
+            self._print_json(found + [each for table in tables for each in jsonlisting.listed_json(table, kind)])
+            return
+        if kind == "ruleset":
+            self.session.printed += [compat.table_text(each) for each in theirs]
+        elif kind == "tables":
+            self.session.printed += [f"table {compat.family_name(each)} {each.name}\n" for each in theirs]
+        self.session.printed += [self._listed(each, kind) for each in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
-        self.session.warnings.append(compat.warning(table))
+        as_json, namespace = self.session.as_json, self.session.ruleset.namespace
+        if not as_json:
+            self.session.warnings.append(compat.warning(table))
         if kind == "table":
-            self.session.printed.append(compat.table_text(table))
+            if as_json:
+                self._print_json(jsoncompat.listed_json(table, "ruleset", namespace))
+            else:
+                self.session.printed.append(compat.table_text(table))
             return
         token = self.session.cursor.word()
         chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
         if chain is None or kind != "chain":
             raise NftError(ENOENT, token.place)
+        if as_json:
+            self._print_json([jsoncompat.chain_json(table, chain), *jsoncompat.rules_json(table, chain, namespace)])
+            return
         lines = [
             f"table {compat.family_name(table)} {table.name} {{",
             *compat.chain_lines(table, chain),

@@ -251,6 +251,9 @@ class RuleParser:
         if isinstance(lookup, Elements):
             self._anonymous += 1
             names_family = names_family or any(isinstance(d, Value) and len(d.parts) > 1 for _, d in lookup)
+        elif lookup:
+            known = self.operands.sets.types_of(lookup)
+            names_family = names_family or (known is not None and len(known[1] or ()) > 1)
         if ports is not None and not self.keys.protocol:
             place = cursor.last_place
             raise NftError(_NO_TRANSPORT, Place(place.line, place.begin + 1, place.end), token.place)

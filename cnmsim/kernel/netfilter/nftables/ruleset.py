@@ -33,12 +33,14 @@ class NfTables:
         """Whose packet filter it is."""
         return self._netfilter.namespace
 
-    def execute(self, source: str, *, handles: bool = False, warn: Callable[[str], None] | None = None) -> str:
-        """Do all commands of `source`, or none of them; give what nft prints. `handles`: as with -a.
+    def execute(
+        self, source: str, *, handles: bool = False, as_json: bool = False, warn: Callable[[str], None] | None = None
+    ) -> str:
+        """Do all commands of `source`, or none of them; give what nft prints. `handles`: as with -a; `as_json`: as with -j.
 
         `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
         """
-        session = Session(self, Cursor.over(source), handles)
+        session = Session(self, Cursor.over(source), handles, as_json)
         try:
             printed = Run(session).all()
             if warn is not None and any(session.warnings):

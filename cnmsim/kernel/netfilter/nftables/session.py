@@ -31,6 +31,7 @@ class Session:
     ruleset: NfTables
     cursor: Cursor
     handles: bool = False
+    as_json: bool = False
     printed: list[str] = field(factory=list)
     undos: list[Callable[[], None]] = field(factory=list)
     changed: bool = False

@@ -1,0 +1,61 @@
+"""Tables of iptables (nf_tables) as `nft -j` lists them: without handles, which are not simulated for them.
+
+What iptables writes in expressions of nf_tables is listed as such; its own extensions are named and no more (nftables src/xt.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.nftables import compat
+from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.jsonrules import Json, rule_json
+from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
+from cnmsim.kernel.netfilter.nftables.tables import Table
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.netfilter.table import Chain as IptablesChain
+    from cnmsim.kernel.netfilter.table import Table as IptablesTable
+
+
+def table_json(table: IptablesTable) -> Json:
+    """Give a table without what is in it."""
+    return {"table": {"family": compat.family_name(table), "name": table.name}}
+
+
+def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
+    """Give a chain without its rules."""
+    found: dict[str, Json] = {"family": compat.family_name(table), "table": table.name, "name": chain.name}
+    if chain.policy is not None:
+        base = compat.base_of(table, chain)
+        found |= {"type": base.type.value, "hook": base.hook.value.lower(), "prio": base.priority}
+        found["policy"] = chain.policy.lower()
+    return {"chain": found}
+
+
+def rules_json(table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace) -> Iterator[Json]:
+    """Give the rules of a chain."""
+    family = compat.family_name(table)
+    for entry in chain.rules:
+        expr: list[Json] = []
+        for part in compat.parts(entry, table.family):
+            if isinstance(part, str):
+                parser = RuleParser(Cursor.over(part), family, Table(family, table.name, 0), namespace)
+                expr += rule_json(parser.rule())
+            else:
+                expr.append({"xt": {"type": part.type, "name": part.name}})
+        yield {"rule": {"family": family, "table": table.name, "chain": chain.name, "expr": expr}}
+
+
+def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace) -> Iterator[Json]:
+    """Give what `nft list KIND` lists of a table."""
+    shown = compat.shown_chains(table)
+    if kind in {"ruleset", "tables"}:
+        yield table_json(table)
+    if kind in {"ruleset", "chains"}:
+        yield from (chain_json(table, chain) for chain in shown)
+    if kind == "ruleset":
+        for chain in shown:
+            yield from rules_json(table, chain, namespace)

@@ -1,0 +1,123 @@
+"""Tables, chains, sets and rules as `nft -j` lists them (libnftables-json(5); nftables src/json.c)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
+from cnmsim.kernel.netfilter.nftables.jsonrules import Json, elements_json, keys_json, one_or_list, rule_json
+from cnmsim.kernel.netfilter.nftables.keys import KEYS
+from cnmsim.kernel.netfilter.nftables.tables import Chain, Set, Table
+
+METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoose #4", "json_schema_version": 1}}
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def document(objects: Iterable[Json]) -> str:
+    """Write what one command lists."""
+    return json.dumps({"nftables": [METAINFO, *objects]}, ensure_ascii=False) + "\n"
+
+
+def table_json(table: Table) -> Json:
+    """Give a table without what is in it."""
+    comment = {"comment": table.comment} if table.comment else {}
+    flags = {"flags": one_or_list(list(table.flags))} if table.flags else {}
+    return {"table": {"family": table.family, "name": table.name, "handle": table.handle, **flags, **comment}}
+
+
+def chain_json(table: Table, chain: Chain) -> Json:
+    """Give a chain without its rules."""
+    found: dict[str, Json] = {
+        "family": table.family, "table": table.name, "name": chain.name, "handle": chain.handle,
+    }  # fmt: skip
+    if chain.comment:
+        found["comment"] = chain.comment
+    if chain.base is not None:
+        base = chain.base
+        found |= {
+            "type": base.type.value,
+            "hook": base.hook.value.lower(),
+            "prio": base.priority,
+            "policy": chain.policy,
+        }
+    return {"chain": found}
+
+
+def rules_json(table: Table, chain: Chain) -> Iterator[Json]:
+    """Give the rules of a chain."""
+    for entry in chain.rules:
+        comment = {"comment": entry.rule.comment} if entry.rule.comment else {}
+        yield {
+            "rule": {
+                "family": table.family, "table": table.name, "chain": chain.name, "handle": entry.handle, **comment,
+                "expr": rule_json(entry.rule),
+            },
+        }  # fmt: skip
+
+
+def set_json(table: Table, found: Set) -> Json:
+    """Give a set or map with its elements."""
+    words: dict[str, Json] = {
+        "family": table.family, "name": found.name, "table": table.name, "type": _type_json(found), "handle": found.handle,
+    }  # fmt: skip
+    if found.comment:
+        words["comment"] = found.comment
+    if found.values is not None:
+        words["map"] = _names(found.values) if found.values else "verdict"
+    if found.policy == "memory":
+        words["policy"] = found.policy
+    if found.size:
+        words["size"] = found.size
+    if found.flags:
+        words["flags"] = list(found.flags)
+    if found.timeout:
+        words["timeout"] = _seconds(found.timeout)
+    if found.gc_interval:
+        words["gc-interval"] = _seconds(found.gc_interval)
+    if found.auto_merge:
+        words["auto-merge"] = True
+    if len(found.elements):
+        words["elem"] = elements_json(found.elements)
+    return {"map" if found.is_map else "set": words}
+
+
+def part_json(table: Table, part: Chain | Set | None) -> Iterator[Json]:
+    """Give one part of a table, or the table with all that is in it."""
+    if part is None:
+        yield from listed_json(table, "ruleset")
+    elif isinstance(part, Chain):
+        yield chain_json(table, part)
+        yield from rules_json(table, part)
+    else:
+        yield set_json(table, part)
+
+
+def listed_json(table: Table, kind: str) -> Iterator[Json]:
+    """Give what `nft list KIND` lists of a table. In a ruleset what rules may refer to comes before them."""
+    if kind in {"ruleset", "tables"}:
+        yield table_json(table)
+    if kind in {"ruleset", "chains"}:
+        yield from (chain_json(table, each) for each in table.chains.values())
+    for each in table.sets.values():
+        if kind in {"ruleset", "maps" if each.is_map else "sets"}:
+            yield set_json(table, each)
+    if kind == "ruleset":
+        for chain in table.chains.values():
+            yield from rules_json(table, chain)
+
+
+def _type_json(found: Set) -> Json:
+    of, _, text = found.key_text.partition(" ")
+    if of == "typeof":
+        return {"typeof": keys_json(KEYS[each] for each in text.split(" . "))}
+    return _names(found.elements.types)
+
+
+def _names(types: tuple[Datatype, ...]) -> Json:
+    return one_or_list([kind.name for kind in types])
+
+
+def _seconds(text: str) -> int:
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))

@@ -1,0 +1,221 @@
+"""Rules as `nft -j` lists them (libnftables-json(5); nftables src/json.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cnmsim.kernel.netfilter.nftables import effects
+from cnmsim.kernel.netfilter.nftables.datatypes import (
+    IPV4,
+    IPV6,
+    PORT,
+    PRESENCE,
+    AddressType,
+    Datatype,
+    NameType,
+    Span,
+)
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
+from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key
+from cnmsim.kernel.netfilter.nftables.statements import Counter, Decide, Match, Rule, Statement, VerdictMap
+
+Json = Any
+
+
+def one_or_list(values: list[Json]) -> Json:
+    """Give one value as it is, several as a list."""
+    return values[0] if len(values) == 1 else values
+
+
+# --- keys and values ---------------------------------------------------------------------------------------------
+
+
+def key_json(key: Key) -> Json:
+    """Give what a key looks at."""
+    words = key.text.split()
+    if key.is_payload:
+        return {"payload": {"protocol": words[0], "field": words[1]}}
+    if words[0] == "ct" and words[1] in {"original", "reply"}:
+        return {"ct": {"key": " ".join(words[2:]), "dir": words[1]}}
+    if words[0] == "ct":
+        return {"ct": {"key": words[1]}}
+    if words[0] == "fib":
+        return {"fib": {"result": words[-1], "flags": [word for word in words[1:-1] if word != "."]}}
+    return {"meta": {"key": words[-1]}}
+
+
+def keys_json(keys: Iterable[Key]) -> Json:
+    """Give what a (concatenated) key looks at."""
+    found = [key_json(key) for key in keys]
+    return found[0] if len(found) == 1 else {"concat": found}
+
+
+def _value_json(kind: Datatype, value: int) -> Json:
+    if kind is PRESENCE:
+        return bool(value)
+    if isinstance(kind, NameType):
+        return kind.text(Span(value, value))[1:-1]
+    if kind.is_flags:
+        return one_or_list(kind.write(value).split(",")) if value else 0
+    text = kind.write(value)
+    return value if text[:1].isdigit() and not isinstance(kind, AddressType) else text
+
+
+def span_json(kind: Datatype, span: Span) -> Json:
+    """Give a value, prefix, wildcard or range."""
+    if span.is_single:
+        return _value_json(kind, span.low)
+    text = kind.text(span)
+    if isinstance(kind, NameType):
+        return text[1:-1]
+    if isinstance(kind, AddressType) and "/" in text:
+        address, _, length = text.partition("/")
+        return {"prefix": {"addr": address, "len": int(length)}}
+    return {"range": [_value_json(kind, span.low), _value_json(kind, span.high)]}
+
+
+def _element_key_json(types: tuple[Datatype, ...], key: ElementKey) -> Json:
+    if not key:
+        return "*"
+    parts = [span_json(kind, span) for kind, span in zip(types, key, strict=True)]
+    return parts[0] if len(parts) == 1 else {"concat": parts}
+
+
+def _data_json(data: Data) -> Json:
+    if data is None or isinstance(data, str | Goto):
+        return _verdict_json(data or "continue")
+    parts = [_value_json(kind, part) for kind, part in zip(data.types, data.parts, strict=True)]
+    return parts[0] if len(parts) == 1 else {"concat": parts}
+
+
+def elements_json(elements: Elements) -> list[Json]:
+    """Give the elements of a set, or the pairs of a map, in nft's order."""
+    found = []
+    for key, data in elements.in_order():
+        one = _element_key_json(elements.types, key)
+        found.append(one if data is None else [one, _data_json(data)])
+    return found
+
+
+def _operand_json(operand: Span | Elements | str, key: Key, names: Mapping[int, str]) -> Json:
+    if isinstance(operand, str):
+        return f"@{operand}"
+    if isinstance(operand, Elements):
+        return {"set": elements_json(operand)}
+    if key.type is INDEX:
+        return names.get(operand.low, operand.low)
+    return span_json(key.type, operand)
+
+
+def _bits_json(kind: Datatype, value: int) -> Json:
+    bits = _value_json(kind, value)
+    return {"|": bits} if isinstance(bits, list) else bits
+
+
+# --- statements --------------------------------------------------------------------------------------------------
+
+
+def _verdict_json(verdict: str | Goto) -> Json:
+    if isinstance(verdict, Goto):
+        return {"goto" if verdict.is_goto else "jump": {"target": verdict.chain}}
+    return {verdict: None}
+
+
+def _match(statement: Match) -> Json:
+    key, operator, operand = statement.keys[0], statement.operator, statement.operand
+    left = keys_json(statement.keys)
+    if statement.mask is not None and isinstance(operand, Span):
+        if key.type.is_flags and not operand.low and operator in {"", "=="}:
+            return {"match": {"op": "!", "left": left, "right": _value_json(key.type, statement.mask)}}
+        masked = {"&": [left, _bits_json(key.type, statement.mask)]}
+        return {"match": {"op": operator or "==", "left": masked, "right": _bits_json(key.type, operand.low)}}
+    has_any = not operator and key.type.is_flags and isinstance(operand, Span)
+    right = _operand_json(operand, key, dict(statement.index_names))
+    return {"match": {"op": operator or ("in" if has_any else "=="), "left": left, "right": right}}
+
+
+def _map(keys: tuple[Key, ...], operand: Elements | str) -> Json:
+    return {"key": keys_json(keys), "data": _operand_json(operand, keys[0], {})}
+
+
+def _counter(statement: Counter) -> Json:
+    return {"counter": {"packets": statement.packets, "bytes": statement.bytes}}
+
+
+def _limit(statement: effects.Limit) -> Json:
+    limit: dict[str, Json] = {"rate": statement.rate, "burst": statement.burst, "per": statement.unit}
+    if statement.is_over:
+        limit["inv"] = True
+    if statement.size_unit:
+        limit |= {
+            "rate_unit": statement.size_unit,
+            "burst_unit": statement.burst_unit if statement.burst else "bytes",
+        }
+    return {"limit": limit}
+
+
+def _log(statement: effects.Log) -> Json:
+    log: dict[str, Json] = {"prefix": statement.prefix} if statement.prefix else {}
+    if statement.group:
+        log["group"] = int(statement.group)
+    if statement.level and statement.level != "warn":
+        log["level"] = statement.level
+    if statement.flags:
+        header, _, names = statement.flags.partition(" ")
+        log["flags"] = one_or_list([f"{header} {name}" for name in names.split(",")]) if names else header
+    return {"log": log or None}
+
+
+def _set_mark(statement: effects.SetMark) -> Json:
+    value: Json = statement.value or 0
+    if statement.source is not None:
+        value = key_json(statement.source)
+        if statement.keep != 0xFFFFFFFF:
+            value = {"&": [value, statement.keep]}
+        if statement.extra:
+            value = {"|": [value, statement.extra]}
+    return {"mangle": {"key": key_json(statement.target), "value": value}}
+
+
+def _reject(statement: effects.Reject) -> Json:
+    if statement.how == "tcp reset":
+        return {"reject": {"type": "tcp reset"}}
+    protocol, _, kind = statement.how.partition(" ")
+    return {"reject": {"type": protocol, "expr": kind}}
+
+
+def _nat(statement: effects.Nat) -> Json:
+    nat: dict[str, Json] = {}
+    if statement.names_family:
+        nat["family"] = "ip" if statement.family == 4 else "ip6"
+    if statement.keys:
+        nat["addr"] = {"map": _map(statement.keys, statement.lookup)}
+    if statement.address is not None:
+        kind = IPV6 if statement.family == 6 else IPV4
+        span = statement.address
+        nat["addr"] = span_json(kind, Span(span.low, span.high, is_range=not span.is_single))
+    if statement.ports is not None:
+        nat["port"] = span_json(PORT, statement.ports)
+    if statement.flags:
+        nat["flags"] = one_or_list(list(statement.flags))
+    return {statement.kind: nat or None}
+
+
+_STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
+    Match: _match,
+    VerdictMap: lambda statement: {"vmap": _map(statement.keys, statement.operand)},
+    Decide: lambda statement: _verdict_json(statement.verdict),
+    Counter: _counter,
+    effects.Limit: _limit,
+    effects.Log: _log,
+    effects.SetMark: _set_mark,
+    effects.NoTrack: lambda _: {"notrack": None},
+    effects.Reject: _reject,
+    effects.Nat: _nat,
+}
+
+
+def rule_json(rule: Rule) -> list[Json]:
+    """Give the statements of a rule."""
+    return [_STATEMENTS[type(statement)](statement) for statement in rule.statements]
