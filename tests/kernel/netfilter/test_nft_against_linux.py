@@ -52,9 +52,9 @@ class Both:
         )
         return run.returncode, run.stdout, run.stderr
 
-    def simulated(self, source, *, handles=False, origin=""):
+    def simulated(self, source, *, handles=False, origin="", as_json=False):
         try:
-            return 0, self.netfilter.nft.execute(source, handles=handles), ""
+            return 0, self.netfilter.nft.execute(source, handles=handles, as_json=as_json), ""
         except NftError as error:
             return 1, "", error.text(source, origin)
 
@@ -204,3 +204,67 @@ def test_the_rules_that_docker_writes_are_listed_in_json_as_by_nft(both):
     assert both.linux("-f", "-", text=nft.execute("list ruleset"))[0] == 0
     both.netfilter.nft.execute(nft.execute("list ruleset"))
     both.compare_json("list ruleset")
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_what_nft_lists_in_json_is_read_as_by_nft(both, kind):
+    family, chain = (
+        ("ip", "nat hook prerouting priority dstnat") if kind == "nat" else (kind, "filter hook input priority 0")
+    )
+    both.load(SETS if family == "inet" else f"add table {family} t\n")
+    both.load(f"add chain {family} t c5\nadd chain {family} t out\nadd chain {family} t c {{ type {chain}; }}\n")
+    for rule in RULES[kind]:
+        both.simulated(f"add rule {family} t c {rule}")
+        both.linux(f"add rule {family} t c {rule}")
+    both.load("add table ip6 x")
+    both.compare('add set ip6 x y { type ipv6_addr; flags timeout; timeout 90061s; comment "hey"; }')
+    _, listed, _ = both.linux("-j", "list ruleset")
+    both.compare("flush ruleset")
+    assert both.linux("-j", "-f", "-", text=listed) == both.simulated(listed, as_json=True) == (0, "", "")
+    both.compare("list ruleset")
+
+
+BAD = [
+    {"nftables": {}}, {"nftables": [5]}, {"nftables": [{"foo": {}}]}, {"nftables": [{"add": {"foo": {}}}]},
+    {"nftables": [{"metainfo": {"json_schema_version": 2}}]},
+    {"nftables": [{"create": {"table": {"family": "ip", "name": "t"}}}]},
+    *(
+        {"nftables": [{"add": {"rule": {"family": "ip", "table": "t", "chain": "c", "expr": [expr]}}}]}
+        for expr in (
+            {"bogus": None}, {"jump": {"target": "nope"}},
+            {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "zz"}}, "right": 9}},
+            {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 99999}},
+        )
+    ),
+]  # fmt: skip
+
+
+def test_wrong_json_is_refused_as_by_nft(both):
+    both.load("add table ip t\nadd chain ip t c\n")
+    for document in BAD:
+        text = json.dumps(document)
+        assert both.simulated(text, as_json=True) == both.linux("-j", "-f", "-", text=text)
+    both.compare("list ruleset")
+
+
+def test_commands_in_json_do_what_those_of_nft_do(both):
+    where = {"family": "ip", "table": "t", "chain": "c"}
+    accept, dport = {"accept": None}, {"payload": {"protocol": "tcp", "field": "dport"}}
+    for command in (
+        {"add": {"table": {"family": "ip", "name": "t", "comment": "hi"}}},
+        {"add": {"chain": {"family": "ip", "table": "t", "name": "c", "type": "filter", "hook": "input", "prio": 5, "policy": "drop"}}},
+        {"rule": {**where, "expr": [{"match": {"op": "==", "left": dport, "right": {"set": [80, {"range": [90, 99]}]}}}, accept]}},
+        {"insert": {"rule": {**where, "comment": "first", "expr": [{"counter": None}, {"drop": None}]}}},
+        {"add": {"set": {"family": "ip", "table": "t", "name": "s", "type": "ipv4_addr", "flags": ["interval"], "elem": ["1.2.3.4"]}}},
+        {"add": {"element": {"family": "ip", "table": "t", "name": "s", "elem": [{"prefix": {"addr": "10.0.0.0", "len": 8}}]}}},
+        {"delete": {"element": {"family": "ip", "table": "t", "name": "s", "elem": ["1.2.3.4"]}}},
+        {"list": {"set": {"family": "ip", "table": "t", "name": "s"}}},
+        {"rename": {"chain": {"family": "ip", "table": "t", "name": "c", "newname": "d"}}},
+        {"flush": {"chain": {"family": "ip", "table": "t", "name": "d"}}},
+        {"destroy": {"table": {"family": "ip", "name": "none"}}},
+        {"list": {"chains": {"family": "ip"}}},
+        {"flush": {"ruleset": None}},
+    ):  # fmt: skip
+        text = json.dumps({"nftables": [command]})
+        assert both.simulated(text, as_json=True) == both.linux("-j", "-f", "-", text=text), command
+        both.compare("list ruleset", handles=True)

@@ -6,6 +6,7 @@ prefix, range and wildcard a span of numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
@@ -152,6 +153,23 @@ class NameType(Datatype):
 def name_value(name: str) -> int:
     """Give the number an interface's name stands for."""
     return int.from_bytes(name.encode().ljust(_NAME_BYTES, b"\0"))
+
+
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+def seconds_of(text: str) -> int:
+    """Read a time as nft writes it, `1h5m`."""
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
+
+
+def time_text(seconds: int) -> str:
+    """Write a time."""
+    words = []
+    for unit, size in _SECONDS.items():
+        count, seconds = divmod(seconds, size)
+        words += [f"{count}{unit}"] if count else []
+    return "".join(words)
 
 
 def _number(text: str) -> int | None:

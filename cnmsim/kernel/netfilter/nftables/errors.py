@@ -49,6 +49,19 @@ class NoTableError(NftError):
     """A command names a table that is not there."""
 
 
+class InternalError(NftError):
+    """What is wrong with commands in JSON, which have no places to underline; there may be several things to say of it."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(messages[0])
+        self.messages = messages
+
+    def text(self, source: str, origin: str = "") -> str:
+        """Write the error as nft does."""
+        del source, origin
+        return "".join(f"internal:0:0-0: Error: {message}\n\n" for message in self.messages)
+
+
 def refused(errno_text: str, place: Place | None = None) -> NftError:
     """Give the error of a command that the kernel refuses."""
     return NftError(f"Could not process rule: {errno_text}", place)

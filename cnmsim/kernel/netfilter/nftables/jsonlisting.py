@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 
-from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
+from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, seconds_of
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, elements_json, keys_json, one_or_list, rule_json
 from cnmsim.kernel.netfilter.nftables.keys import KEYS
 from cnmsim.kernel.netfilter.nftables.tables import Chain, Set, Table
 
 METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoose #4", "json_schema_version": 1}}
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def document(objects: Iterable[Json]) -> str:
@@ -73,9 +71,9 @@ def set_json(table: Table, found: Set) -> Json:
     if found.flags:
         words["flags"] = list(found.flags)
     if found.timeout:
-        words["timeout"] = _seconds(found.timeout)
+        words["timeout"] = seconds_of(found.timeout)
     if found.gc_interval:
-        words["gc-interval"] = _seconds(found.gc_interval)
+        words["gc-interval"] = seconds_of(found.gc_interval)
     if found.auto_merge:
         words["auto-merge"] = True
     if len(found.elements):
@@ -117,7 +115,3 @@ def _type_json(found: Set) -> Json:
 
 def _names(types: tuple[Datatype, ...]) -> Json:
     return one_or_list([kind.name for kind in types])
-
-
-def _seconds(text: str) -> int:
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
 from cnmsim.kernel.netfilter.nftables.commands import Run
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
+from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
+from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
 from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
@@ -36,19 +39,25 @@ class NfTables:
     def execute(
         self, source: str, *, handles: bool = False, as_json: bool = False, warn: Callable[[str], None] | None = None
     ) -> str:
-        """Do all commands of `source`, or none of them; give what nft prints. `handles`: as with -a; `as_json`: as with -j.
+        """Do all commands of `source`, or none of them; give what nft prints.
 
+        `handles`: as with -a; `as_json`: as with -j, and `source` may be JSON.
         `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
         """
-        session = Session(self, Cursor.over(source), handles, as_json)
+        commands = _commands_in_json(source) if as_json else None
+        session = Session(self, Cursor.over(source if commands is None else commands), handles, as_json)
         try:
             printed = Run(session).all()
-            if warn is not None and any(session.warnings):
-                warn("".join(session.warnings))
-            return printed
+        except NftError as error:
+            if commands is not None:
+                raise InternalError(error.message) from None
+            raise
         finally:
             if session.changed:
                 self._netfilter.rules_changed()
+        if warn is not None and any(session.warnings):
+            warn("".join(session.warnings))
+        return printed
 
     def rewrite(
         self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
@@ -99,6 +108,15 @@ class NfTables:
     def view(self, family: int) -> FamilyView:
         """Give what the packets of a family meet."""
         return FamilyView(self, family, self._netfilter)
+
+
+def _commands_in_json(source: str) -> str | None:
+    """Give the commands of a document, `None` for what is no JSON and so read as nft's language. Raises `InternalError`."""
+    try:
+        document = json.loads(source)
+    except ValueError:
+        return None
+    return commands_of(document)
 
 
 class FamilyView:

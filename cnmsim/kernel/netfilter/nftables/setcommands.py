@@ -122,7 +122,7 @@ class SetCommands:
             given = self.session.words()
             made.flags = tuple(flag for flag in _SET_FLAGS if flag in given)
         elif word.text in {"timeout", "gc-interval"}:
-            setattr(made, word.text.replace("-", "_"), cursor.word().text)
+            setattr(made, word.text.replace("-", "_"), types.time_text(types.seconds_of(cursor.word().text)))
         elif word.text == "size":
             made.size = cursor.number()
         elif word.text == "auto-merge":

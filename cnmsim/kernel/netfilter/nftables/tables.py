@@ -292,11 +292,11 @@ class Table:
         """Write the table as `nft list table` does."""
         mark = f" # handle {self.handle}" if handles else ""
         lines = [f"table {self.family} {self.name} {{{mark}"]
-        lines += [f'\tcomment "{self.comment}"'] if self.comment else []
         lines += [f"\tflags {','.join(self.flags)}"] if self.flags else []
+        lines += [f'\tcomment "{self.comment}"'] if self.comment else []
         blocks = [each.lines(handles=handles) for each in self.sets.values()]
         blocks += [each.lines(handles=handles) for each in self.chains.values()]
-        if (self.comment or self.flags) and blocks:
+        if self.flags and blocks:
             lines.append("")
         for number, block in enumerate(blocks):
             lines += [""] * bool(number) + block
