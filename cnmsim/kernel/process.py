@@ -264,6 +264,11 @@ class Process:
         if self.is_running:
             self._end(status)
 
+    @property
+    def gate(self) -> Gate:
+        """What its tasks pass before each step."""
+        return self._gate
+
     def pause(self) -> None:
         """Let no task of the process run until `unpause`."""
         self._gate.shut()

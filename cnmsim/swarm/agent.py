@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.task import Future, Queue, Task, sleep, wait_for
+from cnmsim.kernel.task import Future, Gate, Queue, Task, sleep, wait_for
 from cnmsim.swarm.dispatcher.messages import SessionMessage
 from cnmsim.swarm.exec import Executor
 from cnmsim.swarm.logbroker import LogMessage, LogSubscription, Publication
@@ -42,6 +42,8 @@ class Agent:
     connect: Callable[[], Coroutine[Any, Any, Client]] = field(repr=False)
     on_session_message: Callable[[SessionMessage], None] = field(repr=False)
     tls_info: Callable[[], TlsInfo | None] = field(default=lambda: None, repr=False)
+    #: What holds its tasks while the daemon is stopped (SIGSTOP).
+    gate: Callable[[], Gate | None] = field(default=lambda: None, repr=False)
     error: str = ""
     worker: Worker = field(init=False, repr=False)
     _task: Task[None] | None = field(default=None, init=False, repr=False)
@@ -63,7 +65,7 @@ class Agent:
 
     def begin(self) -> None:
         """Look for a manager."""
-        self._task = Task(self.clock, self._run())
+        self._task = Task(self.clock, self._run(), self.gate())
 
     def begin_again(self) -> None:
         """Look for a manager anew, and go on with the tasks, when every connection and coroutine has gone."""
@@ -203,7 +205,7 @@ class Agent:
             except CnmsimError as error:
                 self.error = error.message
 
-        Task(self.clock, send())
+        Task(self.clock, send(), self.gate())
 
     def _follow_no_logs(self) -> None:
         for ends in self._followed.values():
@@ -219,7 +221,7 @@ class Agent:
 
     def _report_soon(self) -> None:
         if (self._reporting is None or self._reporting.is_done) and self._unreported and self._session_id:
-            self._reporting = Task(self.clock, self._send_reports())
+            self._reporting = Task(self.clock, self._send_reports(), self.gate())
 
     async def _send_reports(self) -> None:
         await sleep(self.clock, _REPORT_BATCH_S)

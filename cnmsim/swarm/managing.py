@@ -116,6 +116,7 @@ class ManagerNode:
             self._lead,
             self._resign,
             self.on_removed,
+            lambda: self.process().gate,
         )
         self.ca = CaService(self.clock, self.random, self.store)
         self._roles = RoleManager(self.store, self)

@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 from cnmsim.errors import CnmsimError, SystemFault, Unauthorized
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.task import Future, Task, sleep
+from cnmsim.kernel.task import Future, Gate, Task, sleep
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent import Agent
 from cnmsim.swarm.broker import Broker
@@ -96,7 +96,13 @@ class SwarmNode:
         connect = self._broker.connect
         self.credentials = Credentials(self.clock, self.random, connect, self._note)
         self.agent = Agent(
-            self.clock, self.random, self.executor, connect, self._on_session_message, self.credentials.tls_info
+            self.clock,
+            self.random,
+            self.executor,
+            connect,
+            self._on_session_message,
+            self.credentials.tls_info,
+            self._gate,
         )
 
     # --- what it is ----------------------------------------------------------------------------------------------
@@ -193,9 +199,12 @@ class SwarmNode:
         self.agent.begin_again()
         self._spawn(self.credentials.keep())
 
+    def _gate(self) -> Gate:
+        return self.process().gate
+
     def _spawn(self, coroutine: Any) -> None:
         self._tasks = [each for each in self._tasks if not each.is_done]
-        self._tasks.append(Task(self.clock, coroutine))
+        self._tasks.append(Task(self.clock, coroutine, self._gate()))
 
     async def _begin(self) -> None:
         try:
@@ -350,7 +359,7 @@ class SwarmNode:
 
     def _change_role(self) -> None:
         if self._changing_role is None or self._changing_role.is_done:
-            self._changing_role = Task(self.clock, self._follow_role())
+            self._changing_role = Task(self.clock, self._follow_role(), self._gate())
             self._tasks.append(self._changing_role)
 
     async def _follow_role(self) -> None:

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock, Timer
-from cnmsim.kernel.task import Task
+from cnmsim.kernel.task import Gate, Task
 
 TICK_S = 1.0
 ELECTION_TICKS = 10
@@ -111,6 +111,8 @@ class Raft:
     on_lead: Callable[[], None] = field(repr=False)
     on_resign: Callable[[], None] = field(repr=False)
     on_removed: Callable[[], None] = field(repr=False)
+    #: What holds its tasks while the daemon is stopped (SIGSTOP).
+    gate: Callable[[], Gate | None] = field(default=lambda: None, repr=False)
     term: int = 0
     leader_id: int | None = None
     applied: int = 0
@@ -189,13 +191,19 @@ class Raft:
 
     def _tick(self) -> None:
         self._timer = self.clock.call_later(TICK_S, self._tick)
+        gate = self.gate()
+        is_stopped = gate is not None and gate.is_shut
         if self._is_leading:
+            # A stopped leader learns of its loss when it goes on; what it does till then is nothing, so it may as well know now.
             self.applied = self.store_index()
             if self._silent_ticks >= ELECTION_TICKS and self._count_answers(ELECTION_TICKS) < self.membership.quorum:
                 self._step_down(self.term)
                 return
             self._silent_ticks += 1
-            self.beat()
+            if not is_stopped:
+                self.beat()
+            return
+        if is_stopped:
             return
         self._silent_ticks += 1
         if self._silent_ticks >= self._limit_ticks:
@@ -207,7 +215,7 @@ class Raft:
         message = Heartbeat(self.term, self.me.raft_id, self.applied, self.membership)
         for member in self.membership.members:
             if member.raft_id != self.me.raft_id:
-                Task(self.clock, self._ask(member, message))
+                Task(self.clock, self._ask(member, message), self.gate())
 
     async def _ask(self, member: Member, message: Heartbeat | VoteRequest | TimeoutNow) -> None:
         try:
@@ -247,7 +255,7 @@ class Raft:
         message = VoteRequest(self.term, self.me.raft_id, self.applied, is_transfer)
         for member in self.membership.members:
             if member.raft_id != self.me.raft_id:
-                Task(self.clock, self._ask(member, message))
+                Task(self.clock, self._ask(member, message), self.gate())
 
     def _count_votes(self) -> None:
         if len(self._votes) < self.membership.quorum:
@@ -266,7 +274,7 @@ class Raft:
         if not self._is_leading or not others:
             return
         heir = max(others, key=lambda each: self._answered_ns[each.raft_id])
-        Task(self.clock, self._ask(heir, TimeoutNow(self.term)))
+        Task(self.clock, self._ask(heir, TimeoutNow(self.term)), self.gate())
         self._step_down(self.term)
 
     def on_timeout_now(self, message: TimeoutNow) -> Reply:
