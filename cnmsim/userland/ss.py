@@ -23,16 +23,6 @@ def address_text(address: Address | None, port: int, family: int, *, is_dual: bo
     return format_ip(address), number
 
 
-def is_dual_stack(namespace_listeners: list[SocketInfo], info: SocketInfo) -> bool:
-    """Tell whether a listener on :: takes IPv4 too: nobody else holds the port on 0.0.0.0."""
-    if info.family != 6 or any(info.local):
-        return False
-    return not any(
-        other.protocol == info.protocol and other.local_port == info.local_port and other.family == 4
-        for other in namespace_listeners
-    )
-
-
 async def main(process: Process) -> int:
     """Run `ss [-tuanlpH46s]`."""
     long = {
@@ -64,16 +54,15 @@ async def main(process: Process) -> int:
         for info in chosen:
             if info.protocol != name or (families and str(info.family) not in families):
                 continue
-            rows.append(_row(info, listeners, has_process="p" in options))
+            rows.append(_row(info, has_process="p" in options))
     has_kind = len(protocols) > 1
     process.write(_layout(rows, has_kind=has_kind, has_process="p" in options, has_header="H" not in options))
     return 0
 
 
-def _row(info: SocketInfo, listeners: list[SocketInfo], *, has_process: bool) -> list[str]:
-    is_dual = is_dual_stack(listeners, info)
-    local = address_text(info.local, info.local_port, info.family, is_dual=is_dual)
-    remote = address_text(info.remote, info.remote_port, info.family, is_dual=is_dual)
+def _row(info: SocketInfo, *, has_process: bool) -> list[str]:
+    local = address_text(info.local, info.local_port, info.family, is_dual=info.is_dual)
+    remote = address_text(info.remote, info.remote_port, info.family, is_dual=info.is_dual)
     owner = f'users:(("{info.program}",pid={info.pid},fd=3))' if has_process and info.pid else ""
     return [info.protocol, info.state, str(info.recv_queue), str(info.send_queue), *local, *remote, owner]
 

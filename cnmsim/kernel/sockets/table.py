@@ -33,7 +33,10 @@ _Pair = tuple[Address, int, Address, int]
 
 @frozen
 class SocketInfo:
-    """A line of `ss` or `netstat`: `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel."""
+    """A line of `ss` or `netstat`: `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel.
+
+    `is_dual` tells of a socket bound to any address of both families.
+    """
 
     protocol: str
     family: int
@@ -46,6 +49,7 @@ class SocketInfo:
     remote_port: int
     pid: int
     program: str
+    is_dual: bool = False
 
 
 class SocketTable:
@@ -396,7 +400,7 @@ def _info(
     owner = socket.owner
     return SocketInfo(
         protocol, socket.family, state, recv_queue, send_queue, socket.local, socket.local_port, remote, remote_port,
-        0 if owner is None else owner.pid, "" if owner is None else owner.name,
+        0 if owner is None else owner.pid, "" if owner is None else owner.name, socket.is_dual_stack,
     )  # fmt: skip
 
 
