@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attrs import field, frozen
 
@@ -336,11 +336,50 @@ class Veth(Device):
             Device._link_changed(peer)
 
 
+class Port(Protocol):
+    """Where a medium ends at a station."""
+
+    @property
+    def station(self) -> object:
+        """Who is there: a `Nic`, or what another medium begins at."""
+
+
+class Heard(Protocol):
+    """When a medium heard an address last, in nanoseconds of virtual time."""
+
+    heard_ns: int
+
+
+class MediumWay(Protocol):
+    """From one station of a medium to another, where only time lies between. Whoever sends along it is heard again."""
+
+    @property
+    def here(self) -> Heard:
+        """What is known of the sender's address."""
+
+    @property
+    def port(self) -> Port:
+        """Where it ends."""
+
+    @property
+    def delay_ns(self) -> int:
+        """How long a frame takes, in nanoseconds."""
+
+
 class Medium(Protocol):
     """What a physical NIC is plugged into: a segment, a link, a switch port."""
 
     def carry(self, frame: bytes, sender: Nic) -> None:
         """Bring a frame to the other stations, after the medium's latency."""
+
+    def way(self, stations: bytes, sender: Nic, length: int) -> MediumWay | None:
+        """Give the way of frames of `length` bytes between two stations, receiver's MAC first, if only time lies between."""
+
+    def delivers_to(self, port: Any) -> bool:
+        """Tell whether every frame that comes to the end of a cable is given to its station."""
+
+    def deliver(self, frame: bytes, receiver: Any) -> None:
+        """Give a frame that has come to the end of a cable to its station."""
 
 
 class Nic(Device):

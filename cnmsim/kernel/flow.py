@@ -184,13 +184,14 @@ class Flow:
     """The way of one flow in one direction through one namespace.
 
     `decision` is the route an outgoing flow was recorded for; `translates` tells that addresses or ports are rewritten. Where
-    it leaves, `device` is where and `link` what follows the next hop's address in a frame's header.
+    it leaves, `device` is where and `link` what follows the next hop's address in a frame's header; where it ends, `socket` is what
+    takes its datagrams, if the sockets are as they were at `sockets_at`. `mac` is the station its frames come in for.
     """
 
     __slots__ = (
-        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns", "_mac",
-        "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_socket", "_sockets_at", "_stamp", "_sum_at",
-        "_sum_shift", "_transport_shift", "decision", "device", "is_delivered", "link", "translates",
+        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
+        "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
+        "_transport_shift", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
@@ -199,7 +200,7 @@ class Flow:
         self._stamp = namespace.generation + namespace.netfilter.generation
         self._counters = namespace.flows.share(tuple(recording.counters))
         self._protocol = packet.protocol
-        self._mac = recording.mac
+        self.mac = recording.mac
         header = _HEADER[packet.family]
         self._least = header + _LEAST[packet.protocol]
         self._flags_at = header + 13 if packet.protocol == 6 else 0
@@ -225,8 +226,8 @@ class Flow:
     def _note_way(self, packet: Packet) -> None:
         outdev = self._outdev = packet.outdev
         self.is_delivered = outdev is None
-        self._socket: UdpSocket | None = None
-        self._sockets_at = 0
+        self.socket: UdpSocket | None = None
+        self.sockets_at = 0
         self._most = 65535
         if outdev is None:
             return
@@ -242,7 +243,7 @@ class Flow:
         mac, kind, total, fragment, ttl, protocol, sum_ = _FRAME.unpack_from(frame)
         if (
             kind != _PLAIN_IPV4
-            or mac != self._mac
+            or mac != self.mac
             or protocol != self._protocol
             or fragment & 0x3FFF
             or total != len(frame) - 14
@@ -254,7 +255,7 @@ class Flow:
         if outdev is None:
             return self._deliver(frame, device)
         hop = self._neighbours.ready(self._hop) if ttl > 1 else None
-        if hop is None or not self._pass_hooks(total, frame[14 + self._flags_at]):
+        if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
             return False
         head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
         if self.translates:
@@ -277,11 +278,11 @@ class Flow:
         return Packet.plain(data, device)
 
     def _deliver(self, frame: bytes, device: Device) -> bool:
-        if not self._pass_hooks(len(frame) - 14, frame[14 + self._flags_at]):
+        if not self.pass_hooks(len(frame) - 14, frame[14 + self._flags_at]):
             return False
         sockets = self._namespace.sockets
-        socket = self._socket
-        if socket is not None and self._sockets_at == sockets.udp_changes and self._is_whole(frame):
+        socket = self.socket
+        if socket is not None and self.sockets_at == sockets.udp_changes and self._is_whole(frame):
             if socket.needs_packets:
                 socket.deliver(self._as_tracked(frame, device), frame[42:])
             else:
@@ -290,7 +291,7 @@ class Flow:
             return True
         packet = self._as_tracked(frame, device)
         if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_GROUP:
-            self._socket, self._sockets_at = sockets.udp_receiver(packet), sockets.udp_changes
+            self.socket, self.sockets_at = sockets.udp_receiver(packet), sockets.udp_changes
         self._namespace.ip.hand_up(packet)
         return True
 
@@ -326,9 +327,20 @@ class Flow:
         if size > self._most:
             return None
         hop = self._neighbours.ready(self._hop)
-        return hop if hop is not None and self._pass_hooks(size, flags) else None
+        return hop if hop is not None and self.pass_hooks(size, flags) else None
 
-    def _pass_hooks(self, size: int, flags: int) -> bool:
+    def datagram_socket(self) -> UdpSocket | None:
+        """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""
+        socket = self.socket
+        if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_changes:
+            return None
+        return socket
+
+    def next_station(self) -> Mac | None:
+        """Give the MAC of the next hop, if it can be sent to with nothing else to do."""
+        return self._neighbours.ready(self._hop)
+
+    def pass_hooks(self, size: int, flags: int = 0) -> bool:
         """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
         namespace = self._namespace
         if self._stamp != namespace.generation + namespace.netfilter.generation:
@@ -365,7 +377,7 @@ class Flow6(Flow):
         if (
             kind != _IPV6
             or first >> 4 != 6
-            or mac != self._mac
+            or mac != self.mac
             or protocol != self._protocol
             or total != len(frame) - 14
             or not self._least <= total <= self._most
@@ -375,7 +387,7 @@ class Flow6(Flow):
         if outdev is None:
             return self._deliver(frame, device)
         hop = self._neighbours.ready(self._hop) if hops > 1 else None
-        if hop is None or not self._pass_hooks(total, frame[14 + self._flags_at]):
+        if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
             return False
         head = hop + self.link + frame[14:21] + (hops - 1).to_bytes(1)
         if self.translates:

@@ -24,17 +24,43 @@ _PLACES = 0xFFFF
 _BATCH = 1024
 
 
+class Sealed:
+    """A datagram's payload that nobody has looked at yet: `head` in the clear, then `content` as `length` opaque bytes.
+
+    `size` is what both take, in bytes. Where nobody looks at it on its way, the bytes are never made.
+    """
+
+    __slots__ = ("_exchange", "_number", "_second", "content", "head", "length", "size")
+
+    def __init__(
+        self, exchange: SealedExchange, number: int, second: int, content: object, head: bytes, length: int
+    ) -> None:
+        self._exchange = exchange
+        self._number = number
+        self._second = second
+        self.content = content
+        self.head = head
+        self.length = length
+        self.size = len(head) + length
+
+    def to_bytes(self) -> bytes:
+        """Give the bytes, from which the content can be fetched from now on."""
+        return self.head + self._exchange.put(self._number, self._second, self.content, self.length)
+
+
 class SealedExchange:
     """The contents of all sealed payloads of one lab that are under way. `Clock.sealed` gives the lab's own."""
 
-    __slots__ = ("_clock", "_contents", "_nonces", "_sequence", "_until")
+    __slots__ = ("_batch", "_clock", "_contents", "_nonces", "_sequence", "_until")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._contents: dict[bytes, Any] = {}
-        #: The nonces of those to be forgotten, by the second of virtual time at which that is so.
+        #: With each content, the second of virtual time from which on it is forgotten.
+        self._contents: dict[bytes, tuple[Any, int]] = {}
+        #: The nonces of those to be forgotten, by that second.
         self._until: dict[int, list[bytes]] = {}
         self._nonces = b""
+        self._batch = -1
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -45,14 +71,22 @@ class SealedExchange:
 
         It is forgotten up to a second later.
         """
-        at = self._sequence % _BATCH * NONCE_LENGTH
-        if not at:
-            name = f"{self._clock.seed}/sealed/{self._sequence // _BATCH}"
-            self._nonces = shake_128(name.encode()).digest(_BATCH * NONCE_LENGTH)
-        self._sequence += 1
-        nonce = self._nonces[at : at + NONCE_LENGTH]
-        self._contents[nonce] = content
-        second = (self._clock.now_ns + int(lifetime_s * NS)) // NS + 1
+        return self.sealed(content, length, lifetime_s=lifetime_s).to_bytes()
+
+    def sealed(self, content: object, length: int, *, head: bytes = b"", lifetime_s: float = 10.0) -> Sealed:
+        """Give such a payload behind a head in the clear, whose bytes are made when they are asked for."""
+        number = self._sequence
+        self._sequence = number + 1
+        return Sealed(self, number, (self._clock.now_ns + int(lifetime_s * NS)) // NS + 1, content, head, length)
+
+    def put(self, number: int, second: int, content: object, length: int) -> bytes:
+        """Keep a content until a second of virtual time, and give the bytes that stand for it."""
+        batch, place = divmod(number, _BATCH)
+        if batch != self._batch:
+            self._nonces = shake_128(f"{self._clock.seed}/sealed/{batch}".encode()).digest(_BATCH * NONCE_LENGTH)
+            self._batch = batch
+        nonce = self._nonces[place * NONCE_LENGTH : (place + 1) * NONCE_LENGTH]
+        self._contents[nonce] = content, second
         nonces = self._until.get(second)
         if nonces is None:
             self._forget()
@@ -73,12 +107,13 @@ class SealedExchange:
     def open(self, payload: bytes) -> Any:
         """Give the content of a sealed payload. Raises `ValueError` if it is none, was altered, or is too old."""
         nonce, noise = payload[:NONCE_LENGTH], payload[NONCE_LENGTH:]
-        if nonce in self._contents:
+        content, second = self._contents.get(nonce, (None, 0))
+        if self._clock.now_ns < second * NS:
             is_whole = (
                 shake_128(nonce).digest(len(noise)) == noise
                 if len(noise) > _PLACES
                 else _NOISE.startswith(noise, int.from_bytes(nonce[:2]))
             )
             if is_whole:
-                return self._contents[nonce]
+                return content
         raise ValueError("authentication of an encrypted payload failed")

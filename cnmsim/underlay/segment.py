@@ -119,7 +119,7 @@ class Attachment:
 
 
 @define(eq=False)
-class _Learnt:
+class Learnt:
     """Behind which cable an address is, and when it was heard last."""
 
     attachment: Attachment
@@ -127,12 +127,13 @@ class _Learnt:
 
 
 @define(eq=False)
-class _Way:
+class SegmentWay:
     """From one station to another: what was learnt of the two, and the time between."""
 
     sender: Station
-    here: _Learnt
-    there: _Learnt
+    here: Learnt
+    there: Learnt
+    port: Attachment
     delay_ns: int
 
 
@@ -172,9 +173,9 @@ class Segment:
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
         #: By VLAN (0 where the switch knows of none) and address: behind which cable, and when it was heard last.
-        self._learnt: dict[tuple[int, Mac], _Learnt] = {}
+        self._learnt: dict[tuple[int, Mac], Learnt] = {}
         #: Ways from one station to another over plain cables, by the addresses at the head of a frame.
-        self._ways: dict[bytes, _Way] = {}
+        self._ways: dict[bytes, SegmentWay] = {}
         self._has_vlans = False
 
     def __repr__(self) -> str:
@@ -288,16 +289,31 @@ class Segment:
         self._ways.clear()
         self._learnt = {key: entry for key, entry in self._learnt.items() if entry.attachment.station is not station}
 
+    def way(self, stations: bytes, sender: Station, length: int) -> SegmentWay | None:
+        """Give the way of frames of `length` bytes between two stations (the addresses at their head), if only time lies between."""
+        way = self._ways.get(stations)
+        if (
+            way is None
+            or way.sender is not sender
+            or self.taps
+            or self.clock.now_ns - way.there.heard_ns > _AGEING_NS
+            or length > self.mtu + _HEADER
+        ):
+            return None
+        return way
+
+    def delivers_to(self, port: Attachment) -> bool:
+        """Tell whether every frame that comes to the end of a cable is given to its station."""
+        return self.loses is None and self._attachments.get(port.station) is port
+
     def carry(self, frame: bytes, sender: Station) -> None:
         """Take a frame from an attached station and bring it to those it is for."""
         now_ns = self.clock.now_ns
-        way = self._ways.get(frame[:12])
-        if way is not None and way.sender is sender and not self.taps:
-            is_fresh = now_ns - way.there.heard_ns <= _AGEING_NS
-            if is_fresh and len(frame) <= self.mtu + _HEADER:
-                way.here.heard_ns = now_ns
-                self.clock.post_at_ns(now_ns + way.delay_ns, self._deliver, frame, way.there.attachment)
-                return
+        way = self.way(frame[:12], sender, len(frame))
+        if way is not None:
+            way.here.heard_ns = now_ns
+            self.clock.post_at_ns(now_ns + way.delay_ns, self.deliver, frame, way.port)
+            return
         for tap in self.taps:
             tap(now_ns, "in", frame)
         source = self._attachments[sender]
@@ -341,7 +357,7 @@ class Segment:
             return
         known = self._learnt.get((vlan, mac))
         if known is None:
-            self._learnt[vlan, mac] = _Learnt(source, self.clock.now_ns)
+            self._learnt[vlan, mac] = Learnt(source, self.clock.now_ns)
             return
         if known.attachment is not source:
             known.attachment = source
@@ -356,7 +372,7 @@ class Segment:
         if source.is_plain and receiver.is_plain:
             latency_s = source.options.latency_s + self._options.latency_s
             delay_ns = round(latency_s * NS) + round(receiver.options.latency_s * NS)
-            self._ways[frame[:12]] = _Way(source.station, here, there, delay_ns)
+            self._ways[frame[:12]] = SegmentWay(source.station, here, there, receiver, delay_ns)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""
@@ -389,9 +405,10 @@ class Segment:
             text = f"the queue to {receiver.station.name} is full"
             self._dropped(frame, receiver.station, DropReason.LINK_LOSS, text)
             return
-        self.clock.post_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self._deliver, frame, receiver)
+        self.clock.post_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self.deliver, frame, receiver)
 
-    def _deliver(self, frame: bytes, receiver: Attachment) -> None:
+    def deliver(self, frame: bytes, receiver: Attachment) -> None:
+        """Give a frame that has come to the end of a cable to its station."""
         if self._attachments.get(receiver.station) is not receiver:
             self._dropped(frame, receiver.station, DropReason.NO_CARRIER, "unplugged while the frame was on its way")
             return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
@@ -17,6 +18,7 @@ from cnmsim.kernel.transport import udp_message
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sealed import Sealed
 
 #: net.core.rmem_default of Linux, in bytes.
 _RECEIVE_BUFFER = 212_992
@@ -33,7 +35,9 @@ class UdpSocket(Socket):
     error is raised by the next `recvfrom` as `QueuedError`; without it only hard errors, on connected sockets.
     """
 
-    __slots__ = ("_errors", "_queue", "_queued_bytes", "_ways", "dont_fragment", "recverr", "remote", "remote_port")
+    __slots__ = (
+        "_errors", "_queue", "_queued_bytes", "_ways", "dont_fragment", "on_sealed", "recverr", "remote", "remote_port",
+    )  # fmt: skip
 
     protocol = 17
     #: Whether `deliver` looks at more of a packet than its sender.
@@ -49,6 +53,8 @@ class UdpSocket(Socket):
         self._queued_bytes = 0
         self._errors: deque[OSError] = deque()
         self._ways: dict[tuple[str | Address, int], Way] = {}
+        #: Takes what is in a sealed datagram, and its sender; `False` if it is to be received as bytes.
+        self.on_sealed: Callable[[Any, tuple[Address, int]], bool] | None = None
 
     @property
     def label(self) -> str:
@@ -105,6 +111,15 @@ class UdpSocket(Socket):
         if way is not None and not self._errors and not self.is_closed and way.send(data, self):
             return len(data)
         return self._transmit(data, self._address_in(address[0]), address[1])
+
+    def send_sealed(self, sealed: Sealed, address: SocketAddress) -> None:
+        """Send one datagram of which only the receiver gets to see the content. Raises as `sendto`.
+
+        A receiving socket that has `on_sealed` is given the content itself, where no more than time lies between the two.
+        """
+        way = self._ways.get(address)
+        if way is None or self._errors or self.is_closed or not way.send_sealed(sealed, self):
+            self.sendto(sealed.to_bytes(), address)
 
     def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
         self._check_open()
@@ -199,6 +214,12 @@ class UdpSocket(Socket):
         self._queued_bytes = taken
         self._became_readable()
         return True
+
+    def take_sealed(self, sealed: Sealed, sender: tuple[Address, int]) -> None:
+        """Take a sealed datagram; nothing else waits to be received."""
+        self._changed.notify()
+        if self.on_sealed is None or not self.on_sealed(sealed.content, sender):
+            self.take(sealed.to_bytes(), *sender)
 
     def _is_full(self, length: int) -> bool:
         return bool(self._queue) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER

@@ -127,13 +127,11 @@ class Transport:
             raise
         self._listener.on_accept = self._accepted
         self._udp.on_readable = self._readable
+        self._udp.on_sealed = self._take
 
-    def seal(self, message: Any, length: int, *, lifetime_s: float = 10.0) -> bytes:
+    def seal(self, message: Any, length: int, *, lifetime_s: float) -> bytes:
         """Give the bytes that stand for a message on the wire."""
-        content, primary = self._content, self.keyring.primary
-        if content[1] is not message or content[0] != primary:  # most often it goes to several, one after the other
-            content = self._content = (primary, message)
-        return self._sealed.seal(content, length, lifetime_s=lifetime_s)
+        return self._sealed.seal((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
     def open(self, payload: bytes) -> Any:
         """Give the message of such bytes. Raises `OSError` (EBADMSG) if they are none, or their key is not installed."""
@@ -147,7 +145,10 @@ class Transport:
 
     def send(self, message: Any, to: SocketAddress) -> None:
         """Send a datagram. Raises `OSError` if it cannot leave this host."""
-        self._udp.sendto(_VERSION + self.seal(message, message.size + ENCRYPTION_OVERHEAD - 1), to)
+        content, primary = self._content, self.keyring.primary
+        if content[1] is not message or content[0] != primary:  # most often it goes to several, one after the other
+            content = self._content = (primary, message)
+        self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, head=_VERSION), to)
 
     async def dial(self, to: SocketAddress, timeout_s: float = TCP_TIMEOUT_S) -> Stream:
         """Connect to a node. Raises `OSError`."""
@@ -167,6 +168,14 @@ class Transport:
     def _readable(self, _: object) -> None:
         if not self.process.is_paused:
             self.receive()
+
+    def _take(self, content: tuple[bytes, Any], sender: SocketAddress) -> bool:
+        if self.process.is_paused:
+            return False
+        key, message = content
+        if self.keyring.accepts(key):
+            self.on_packet(message, sender)
+        return True
 
     def receive(self) -> None:
         """Take what datagrams wait."""
