@@ -136,4 +136,4 @@ def test_a_few_datagrams_suffice_for_the_short_way() -> None:
     for _ in range(4):
         world.do("send", 64)
     assert world.sender._ways
-    assert any(flow._socket is not None for flow in world.spaces[1].flows.received.values())
+    assert any(flow.socket is not None for flow in world.spaces[1].flows.received.values())

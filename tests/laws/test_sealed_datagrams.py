@@ -1,0 +1,238 @@
+"""Sealed datagrams over known flows are never made into frames; nobody can tell, whatever changes while one is under way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from cnmsim import Lab
+from cnmsim.kernel.sockets import UdpSocket
+
+PORT = 7946
+HOSTS = ("one", "two", "router", "three")
+ADDRESSES = {"one": "10.1.0.2", "two": "10.1.0.3", "three": "10.2.0.2"}
+LIFETIME_S = 10.0
+#: A segment takes 0.1 ms: some moments lie between two stations, some at one.
+MOMENTS = (0.00005, 0.0001, 0.00015, 0.0002, 0.001)
+
+SENDS = st.tuples(
+    st.just("send"), st.sampled_from([("one", "three"), ("three", "one"), ("one", "two")]), st.sampled_from([20, 21, 1400])
+)  # fmt: skip
+CHANGES = st.one_of(
+    SENDS,
+    SENDS,
+    st.tuples(st.just("send"), st.just(("one", "three")), st.sampled_from([1444, 1445, 3000])),
+    st.tuples(st.just("rule"), st.sampled_from(HOSTS), st.sampled_from([
+        "-A INPUT -p udp -j DROP", "-A OUTPUT -p udp -j REJECT", "-A FORWARD -p udp", "-I FORWARD -p udp -j DROP", "-F",
+        "-t nat -A POSTROUTING -p udp -j MASQUERADE", "-t nat -F", "-t mangle -A PREROUTING -j TTL --ttl-set 1", "-t mangle -F",
+    ])),
+    st.tuples(st.just("ttl"), st.sampled_from(["one", "three"]), st.sampled_from([1, 2, 64])),
+    st.tuples(st.just("pause"), st.sampled_from(["one", "two", "three"]), st.booleans()),
+    st.tuples(st.just("tap"), st.sampled_from(HOSTS), st.booleans()),
+    st.tuples(st.just("listen"), st.sampled_from([0, 1]), st.booleans()),
+    st.tuples(st.just("link"), st.sampled_from(HOSTS), st.booleans()),
+    st.tuples(st.just("cut"), st.sampled_from(["one", "three"]), st.booleans()),
+    st.tuples(st.just("lose"), st.sampled_from([("one", "three"), ("three", "one")]), st.booleans()),
+    st.tuples(st.just("latency"), st.sampled_from([0, 1]), st.sampled_from([0.0001, 0.01])),
+    st.tuples(st.just("rate"), st.sampled_from([0, 1]), st.sampled_from([1e6, 1e9])),
+    st.tuples(st.just("segment_mtu"), st.sampled_from([0, 1]), st.sampled_from([1000, 1500])),
+    st.tuples(st.just("mtu"), st.sampled_from(HOSTS), st.sampled_from([1000, 1500])),
+    st.tuples(st.just("mac"), st.sampled_from(["one", "three"]), st.just(b"\x02\0\0\0\0\x09")),
+    st.tuples(st.just("neighbour"), st.sampled_from(HOSTS), st.none()),
+    st.tuples(st.just("conntrack"), st.sampled_from(HOSTS), st.none()),
+    st.tuples(st.just("close"), st.sampled_from(["one", "two", "three"]), st.none()),
+    st.tuples(st.just("wait"), st.sampled_from([0.5, 2.5, 31.0, 130.0, 301.0]), st.none()),
+)  # fmt: skip
+#: What is sent, how long it has been under way when something changes, and how long it is until the next is sent.
+EPISODES = st.lists(
+    st.tuples(SENDS, st.sampled_from(MOMENTS), CHANGES, st.sampled_from((*MOMENTS, 0.1))), min_size=2, max_size=6
+)
+THERE = ("send", ("one", "three"), 20)
+#: Twice, as an answer changes what a connection is.
+WARM = 2 * [
+    (("send", ends, 100), 0.001) for ends in (("one", "three"), ("three", "one"), ("one", "two")) for _ in range(6)
+]
+
+
+class World:
+    """Two hosts on a segment, a third behind a router; what their sockets take, and when."""
+
+    def __init__(self, *, knows_flows: bool) -> None:
+        self.lab = lab = Lab()
+        lab.add_router("router", "10.1.0.1/24", "10.2.0.1/24")
+        for name, address in ADDRESSES.items():
+            lab.add_host(name, f"{address}/24", gateway=f"{address[:5]}0.1")
+        for name in ("one", "three"):  # as on every Docker host, connections are tracked
+            lab.hosts[name].exec("iptables -A INPUT -m conntrack --ctstate INVALID -j DROP")
+        lab.run(3)
+        self.segments = list(lab.segments.values())
+        self.spaces = {name: lab.hosts[name].namespace for name in HOSTS}
+        if not knows_flows:
+            for space in self.spaces.values():
+                space.flows.disable()
+        self.seen: list[Any] = []
+        self.heard: list[Any] = []
+        self.count = 0
+        self.sockets: dict[str, UdpSocket] = {}
+        self.paused: set[str] = set()
+        for name in ADDRESSES:
+            self.do_close(name, None)
+
+    def do_close(self, name: str, _: None) -> None:
+        if name in self.sockets:
+            self.sockets[name].close()
+        socket = self.sockets[name] = UdpSocket(self.spaces[name])
+        socket.bind(("0.0.0.0", PORT))
+
+        def taken(content: Any, sender: Any) -> bool:
+            if name in self.paused:
+                return False
+            self.seen.append((self.lab.clock.now_ns, name, content, sender))
+            return True
+
+        def readable(_: Any) -> None:
+            if name not in self.paused:
+                self.receive(name)
+
+        socket.on_sealed, socket.on_readable = taken, readable
+
+    def receive(self, name: str) -> None:
+        socket = self.sockets[name]
+        while socket.pending:
+            payload, sender = socket.recvfrom_nowait()
+            try:
+                content = self.lab.clock.sealed.open(payload[1:])
+            except ValueError as error:
+                content = str(error)
+            self.seen.append((self.lab.clock.now_ns, name, content, sender))
+
+    def do(self, what: str, where: Any, value: Any, wait_s: float) -> None:
+        try:
+            getattr(self, f"do_{what}")(where, value)
+        except OSError as error:
+            self.seen.append((what, error.errno))
+        self.lab.run(wait_s)
+
+    def do_send(self, ends: tuple[str, str], size: int) -> None:
+        self.count += 1
+        sealed = self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
+        self.sockets[ends[0]].send_sealed(sealed, (self.spaces[ends[1]].devices["eth0"].addresses[0].address, PORT))
+
+    def do_rule(self, name: str, words: str) -> None:
+        self.lab.hosts[name].exec(f"iptables {words}")
+
+    def do_ttl(self, name: str, ttl: int) -> None:
+        self.sockets[name].ttl = ttl
+
+    def do_pause(self, name: str, is_paused: bool) -> None:
+        (self.paused.add if is_paused else self.paused.discard)(name)
+        if not is_paused:
+            self.receive(name)
+
+    def do_tap(self, name: str, is_there: bool) -> None:
+        eth0 = self.spaces[name].devices["eth0"]
+        eth0.taps = (lambda when, way, frame: self.heard.append((name, when, way, frame)),) if is_there else ()
+
+    def do_listen(self, number: int, is_there: bool) -> None:
+        self.segments[number].taps = (
+            (lambda when, way, frame: self.heard.append((number, when, way, frame)),) if is_there else ()
+        )
+
+    def do_link(self, name: str, is_up: bool) -> None:
+        eth0 = self.spaces[name].devices["eth0"]
+        (eth0.set_up if is_up else eth0.set_down)()
+
+    def do_cut(self, name: str, is_cut: bool) -> None:
+        (self.lab.cut if is_cut else self.lab.heal)(name)
+
+    def do_lose(self, ends: tuple[str, str], is_lossy: bool) -> None:
+        self.lab.lose(*ends, 1.0 if is_lossy else 0.0)
+
+    def do_latency(self, number: int, latency_s: float) -> None:
+        self.segments[number].configure(latency_s=latency_s)
+
+    def do_rate(self, number: int, rate: float) -> None:
+        self.segments[number].configure(bandwidth_bps=rate)
+
+    def do_segment_mtu(self, number: int, mtu: int) -> None:
+        self.segments[number].configure(mtu=mtu)
+
+    def do_mtu(self, name: str, mtu: int) -> None:
+        self.spaces[name].devices["eth0"].set_mtu(mtu)
+
+    def do_mac(self, name: str, mac: bytes) -> None:
+        self.spaces[name].devices["eth0"].set_mac(mac)
+
+    def do_neighbour(self, name: str, _: None) -> None:
+        for entry in self.spaces[name].neighbours.entries():
+            self.spaces[name].neighbours.remove(entry.device, entry.address)
+
+    def do_conntrack(self, name: str, _: None) -> None:
+        self.lab.hosts[name].exec("conntrack -F")
+
+    def do_wait(self, seconds: float, _: None) -> None:
+        self.lab.run(seconds)
+
+    def state(self) -> list[Any]:
+        """All that the datagrams left behind on their way."""
+        found: list[Any] = []
+        for name, space in self.spaces.items():
+            host = self.lab.hosts[name]
+            found += [
+                (
+                    device.rx_packets,
+                    device.rx_bytes,
+                    device.tx_packets,
+                    device.tx_bytes,
+                    device.rx_dropped,
+                    device.tx_dropped,
+                )
+                for device in space.devices.values()
+            ]
+            found += [
+                str(host.exec(words).output)
+                for words in ("iptables -vnxL", "iptables -t nat -vnxL", "ip neigh", "conntrack -L")
+            ]
+        for segment in self.segments:
+            found.append([(key, learnt.heard_ns) for key, learnt in segment._learnt.items()])
+        return found
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(episodes=EPISODES)
+@example(episodes=[(THERE, 0.00015, ("link", "three", False), 0.001)])
+@example(episodes=[(THERE, 0.00015, ("cut", "three", True), 0.001)])
+@example(episodes=[(THERE, 0.00005, ("rule", "router", "-I FORWARD -p udp -j DROP"), 0.001)])
+@example(episodes=[(THERE, 0.00005, ("tap", "three", True), 0.001), (THERE, 0.001, ("tap", "three", False), 0.001)])
+@example(
+    episodes=[
+        (THERE, 0.001, ("pause", "three", True), 0.001),
+        (THERE, 0.001, ("wait", 31.0, None), 0.001),
+        (THERE, 0.001, ("pause", "three", False), 0.001),
+    ]
+)
+def test_what_is_sealed_arrives_as_if_every_frame_had_been_there(episodes: list[Any]) -> None:
+    short, long = World(knows_flows=True), World(knows_flows=False)
+    steps: list[Any] = []
+    for send, under_way_s, change, wait_s in episodes:
+        steps += [*WARM, (send, under_way_s), (change, wait_s)]
+    for world in (short, long):
+        for (what, where, value), wait_s in steps:
+            world.do(what, where, value, wait_s)
+        world.lab.run(1.0)
+    assert short.seen == long.seen
+    assert short.heard == long.heard
+    assert short.state() == long.state()
+
+
+def test_a_few_sealed_datagrams_suffice_for_the_fast_path() -> None:
+    world = World(knows_flows=True)
+    for (what, where, value), wait_s in WARM:
+        world.do(what, where, value, wait_s)
+    before = len(world.lab.clock.sealed)
+    for _ in range(5):
+        world.do("send", ("one", "three"), 100, 0.001)
+    assert len(world.lab.clock.sealed) == before
+    assert [content for _, _, content, _ in world.seen[-5:]] == list(range(world.count - 4, world.count + 1))
