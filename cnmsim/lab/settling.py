@@ -37,7 +37,7 @@ def what_is_unsettled(engines: Iterable[Engine]) -> str:
     unsettled = _unsettled_tasks(members)
     if unsettled or agree(databases):
         return unsettled
-    return first_difference(databases) or "nodes have something left to tell each other"
+    return first_difference(databases) or "a node waits for an answer of another"
 
 
 def _members(engines: Iterable[Engine]) -> list[Engine]:

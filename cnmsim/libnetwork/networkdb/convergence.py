@@ -1,6 +1,7 @@
 """Whether the nodes of a lab agree: on who is there, on who is attached to what, and on every entry.
 
-What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time.
+What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time. Nodes that agree
+may go on telling each other for a while what all know already: a message is transmitted a number of times, whoever has it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LOOK_INTERVAL_S = 0.1
 
 
 def is_converged(clock: Clock) -> bool:
-    """Tell whether all nodes of a lab that take part in gossip have the same view, and have nothing more to say.
+    """Tell whether all nodes of a lab that take part in gossip have the same view, and wait for nothing.
 
     Nodes that cannot reach each other never agree: give whoever waits for this a limit.
     """
@@ -27,7 +28,7 @@ def is_converged(clock: Clock) -> bool:
 
 
 def agree(databases: Iterable[NetworkDB]) -> bool:
-    """Tell whether these nodes have the same view of each other, and have nothing more to say."""
+    """Tell whether these nodes have the same view of each other, and wait for nothing."""
     databases = list(databases)
     return not is_busy(databases) and first_difference(databases) == ""
 
@@ -43,28 +44,20 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
         while not is_converged(clock):
             if clock.now - begun_s >= limit_s:
                 difference = first_difference(store_of(clock).databases)
-                raise TimeoutError(difference or "there is still something to be told")
+                raise TimeoutError(difference or "a node waits for an answer of another")
             clock.run_for(_LOOK_INTERVAL_S)
     return clock.now - begun_s
 
 
 def is_busy(databases: Iterable[NetworkDB]) -> bool:
-    """Tell whether one of these nodes has something to say still, or waits for an answer."""
+    """Tell whether one of these nodes suspects another, or waits for an answer."""
     return any(_is_busy(db) for db in databases)
 
 
 def _is_busy(db: NetworkDB) -> bool:
-    members = db.members
-    if members.suspicions:
+    if db.members.suspicions or db.bulk.is_waiting or db.rejoiner.joining:
         return True
-    if (members.queue or db.network_queue or db.node_queue) and not members.is_alone:
-        return True
-    if db.bulk.is_waiting or db.rejoiner.joining:
-        return True
-    return any(
-        tables.own or tables.relayed or not (tables.is_in_sync or tables.is_leaving)
-        for tables in db.networks.values()
-    )
+    return any(not (tables.is_in_sync or tables.is_leaving) for tables in db.networks.values())
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
