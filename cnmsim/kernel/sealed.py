@@ -66,18 +66,18 @@ class SealedExchange:
     def __len__(self) -> int:
         return len(self._contents)
 
-    def seal(self, content: object, length: int, *, lifetime_s: float = 10.0) -> bytes:
+    def seal(self, content: object, length: int, *, lifetime_s: int = 10) -> bytes:
         """Give `length` bytes (at least 12) that stand for `content` on the wire for `lifetime_s` seconds of virtual time.
 
         It is forgotten up to a second later.
         """
         return self.sealed(content, length, lifetime_s=lifetime_s).to_bytes()
 
-    def sealed(self, content: object, length: int, *, head: bytes = b"", lifetime_s: float = 10.0) -> Sealed:
+    def sealed(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> Sealed:
         """Give such a payload behind a head in the clear, whose bytes are made when they are asked for."""
         number = self._sequence
         self._sequence = number + 1
-        return Sealed(self, number, (self._clock.now_ns + int(lifetime_s * NS)) // NS + 1, content, head, length)
+        return Sealed(self, number, self._clock.now_ns // NS + lifetime_s + 1, content, head, length)
 
     def put(self, number: int, second: int, content: object, length: int) -> bytes:
         """Keep a content until a second of virtual time, and give the bytes that stand for it."""

@@ -13,7 +13,7 @@ from cnmsim.kernel.sockets import UdpSocket
 PORT = 7946
 HOSTS = ("one", "two", "router", "three")
 ADDRESSES = {"one": "10.1.0.2", "two": "10.1.0.3", "three": "10.2.0.2"}
-LIFETIME_S = 10.0
+LIFETIME_S = 10
 #: A segment takes 0.1 ms: some moments lie between two stations, some at one.
 MOMENTS = (0.00005, 0.0001, 0.00015, 0.0002, 0.001)
 

@@ -110,7 +110,7 @@ class _Arrival:
 
 
 class FastPath:
-    """A known path of a socket's datagrams to one peer's. `is_right` until a datagram had to leave it."""
+    """A known path of a socket's datagrams to one peer's, by its `first` exit. `is_right` until a datagram had to leave it."""
 
     __slots__ = ("first", "is_right", "way")
 
@@ -118,10 +118,6 @@ class FastPath:
         self.way = way
         self.is_right = True
         self.first: _Exit
-
-    def send(self, sealed: Sealed) -> bool:
-        """Send a datagram. `False`: nothing was done."""
-        return self.first.leave(sealed)
 
 
 def _exit(path: FastPath, flow: Flow, ttl: int) -> _Exit | None:

@@ -27,11 +27,6 @@ _FIRST_LOOK = 2
 _MOST_BETWEEN_LOOKS = 64
 
 
-def _shape(socket: UdpSocket) -> tuple[object, ...]:
-    """Give what of a socket its datagrams' headers depend on."""
-    return socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name
-
-
 class Way:
     """The way to one peer, right while its flow is and what of the socket its headers depend on."""
 
@@ -40,7 +35,8 @@ class Way:
     )  # fmt: skip
 
     def __init__(self, flow: Flow, socket: UdpSocket, dst: bytes, dport: int) -> None:
-        self._shape = _shape(socket)
+        #: What of a socket its datagrams' headers depend on.
+        self._shape = socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name
         self._flow = flow
         self.ttl, self._tos = socket.ttl, socket.tos
         self._sport, self._dport = socket.local_port, dport
@@ -61,7 +57,9 @@ class Way:
     def _is_right_for(self, socket: UdpSocket) -> bool:
         namespace = socket.namespace
         return (
-            namespace.clock.context is None and namespace.netfilter.answered is None and _shape(socket) == self._shape
+            namespace.clock.context is None
+            and namespace.netfilter.answered is None
+            and (socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name) == self._shape
         )
 
     def send(self, data: bytes, socket: UdpSocket) -> bool:
@@ -87,7 +85,7 @@ class Way:
                 self._looks = min(self._looks * 2, _MOST_BETWEEN_LOOKS)
                 self._until_look = self._looks
                 return False
-        if path.is_right and self._is_right_for(socket) and path.send(sealed):
+        if path.is_right and self._is_right_for(socket) and path.first.leave(sealed):
             return True
         self._path = None
         self._until_look = self._looks = _FIRST_LOOK

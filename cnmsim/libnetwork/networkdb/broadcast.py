@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
+_MOST = 1 << 30
 _by_id = attrgetter("id")
 
 
@@ -49,6 +50,8 @@ class BroadcastQueue:
     _named: dict[Hashable, Broadcast] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
+    #: No message in the queue is smaller.
+    _least: int = field(default=_MOST, init=False)
 
     def __len__(self) -> int:
         return sum(len(alike) for tier in self._tiers.values() for alike in tier.values())
@@ -67,31 +70,35 @@ class BroadcastQueue:
                 _finish(old)
             self._named[name] = broadcast
         self._tiers.setdefault(0, {}).setdefault(broadcast.size, []).append(broadcast)
+        self._least = min(self._least, broadcast.size)
         self.on_queued()
 
     def take(self, overhead: int, limit: int) -> list[Any]:
         """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size."""
-        tiers = self._tiers
+        tiers, least = self._tiers, self._least
         free = limit - overhead
         taken: list[tuple[int, int, list[Broadcast]]] = []
         messages: list[Any] = []
         for transmits in sorted(tiers):
+            if free < least:
+                break
             tier = tiers[transmits]
-            if min(tier) > free:
-                continue
-            for size in sorted(tier, reverse=True):
+            for size in sorted(tier, reverse=True) if len(tier) > 1 else tuple(tier):
                 if size > free:
                     continue
                 alike = tier[size]
                 count = (free + overhead) // (size + overhead)
                 if count >= len(alike):
-                    chosen = tier.pop(size)
+                    chosen = alike
+                    del tier[size]
                 else:
                     chosen = alike[-count:]
                     del alike[-count:]
                 free -= len(chosen) * (size + overhead)
                 messages += [broadcast[2] for broadcast in reversed(chosen)]
                 taken.append((transmits + 1, size, chosen))
+                if free < least:
+                    break
             if not tier:
                 del tiers[transmits]
         if taken:
@@ -122,6 +129,7 @@ class BroadcastQueue:
         if not tiers:
             # A dict that was large stays so: after a storm a new one is smaller.
             self._named = {}
+            self._least = _MOST
 
     def _limit(self) -> int:
         nodes = self.count_nodes()

@@ -176,7 +176,7 @@ class Memberlist:
             if not messages:
                 break
             message = messages[0] if len(messages) == 1 else Compound(tuple(messages))
-            self.send(message, (member.address, member.port), carries_gossip=False)
+            self.send(message, member.place, carries_gossip=False)
         # With nobody to hear it the news wait until somebody comes, which is news itself.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
@@ -253,7 +253,7 @@ class Memberlist:
             return
         known = self.members.get(member.name)
         if known is not None:
-            if (known.address, known.port) != (member.address, member.port) and known.state is not State.LEFT:
+            if known.place != member.place and known.state is not State.LEFT:
                 return
             if is_me:
                 if member.incarnation > known.incarnation:
@@ -366,7 +366,7 @@ class Memberlist:
             return
         partners = self.choose(1, lambda member: member.state is State.ALIVE)
         if partners and not self.is_paused:
-            self.task(self._try_push_pull((partners[0].address, partners[0].port)))
+            self.task(self._try_push_pull(partners[0].place))
         self._schedule_push_pull(0.0)
 
     async def _try_push_pull(self, to: SocketAddress) -> None:
@@ -415,16 +415,9 @@ class Memberlist:
             count += 1
         return count
 
-    def send_user(self, message: Any, member: Member) -> None:
-        """Send a packet of the layer above to one member."""
-        try:
-            self.transport.send(message, (member.address, member.port))
-        except OSError:
-            return  # it goes to others as well
-
     async def send_reliably(self, message: Any, member: Member) -> None:
         """Send a message of the layer above over TCP. Raises `OSError`."""
-        stream = await self.transport.dial((member.address, member.port))
+        stream = await self.transport.dial(member.place)
         try:
             stream.send(message)
         finally:

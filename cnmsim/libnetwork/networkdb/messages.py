@@ -44,10 +44,16 @@ class Member:
     incarnation: int
     state: State = State.ALIVE
 
+    #: Where it is met.
+    place: tuple[Address, int] = field(init=False, eq=False, repr=False)
     #: Its length as an `alive` message, in bytes.
     size: int = field(init=False, eq=False, repr=False)
     #: Whether it is dead or has left.
     is_gone: bool = field(init=False, eq=False, repr=False)
+
+    @place.default
+    def _place(self) -> tuple[Address, int]:
+        return self.address, self.port
 
     @size.default
     def _size(self) -> int:

@@ -34,7 +34,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     TableNews,
     TableOperation,
 )
-from cnmsim.libnetwork.networkdb.nodes import Nodes
+from cnmsim.libnetwork.networkdb.nodes import Nodes, some_of
 from cnmsim.libnetwork.networkdb.rejoin import Rejoiner, complete
 from cnmsim.libnetwork.networkdb.store import SharedStore, Version, View, store_of
 from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REAP_PERIOD_S, NetworkTables, WatchEvent
@@ -337,6 +337,7 @@ class NetworkDB:
             self._gossip.arm()
             return
         room = self.config.packet_size - COMPOUND_HEADER
+        active = self.nodes.active
         is_pending = False
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
@@ -346,21 +347,20 @@ class NetworkDB:
             is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue
-            news = TableNews(tables.id, messages)
-            others = tables.others(self.config.name)
-            for name in self.random.sample(others, min(GOSSIP_NODES, len(others))):
-                member = self.nodes.active.get(name)
+            places: list[tuple[Address, int]] = []
+            for name in some_of(self.random, tables.others(self.config.name), GOSSIP_NODES):
+                member = active.get(name)
                 if member is None:
                     break
-                self.members.send_user(news, member)
+                places.append(member.place)
+            self.members.transport.send_to_each(TableNews(tables.id, messages), places)
         if is_pending:
             self._gossip.arm()
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
         """Choose up to `count` nodes other than this one at random, in random order."""
         own = self.config.name
-        others = [name for name in names if name != own]
-        return self.random.sample(others, min(count, len(others)))
+        return some_of(self.random, [name for name in names if name != own], count)
 
     # --- what memberlist asks ------------------------------------------------------------------------------------
 

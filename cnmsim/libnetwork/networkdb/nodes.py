@@ -5,7 +5,8 @@ Source: moby `libnetwork/networkdb/nodemgmt.go` (docker-v29.7.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from random import Random
 
 from attrs import define, field
 
@@ -56,7 +57,7 @@ class Nodes:
     def _retire_earlier(self, member: Member) -> None:
         for nodes in (self.active, self.failed):
             for name, other in nodes.items():
-                if (other.address, other.port) == (member.address, member.port) and name != member.name:
+                if other.place == member.place and name != member.name:
                     self.retire(name)
                     return
 
@@ -98,3 +99,16 @@ class Nodes:
                 self.failed.pop(name, None)
                 self.departed.pop(name, None)
                 self.ltimes.pop(name, None)
+
+
+def some_of(random: Random, names: Sequence[str], count: int) -> list[str]:
+    """Choose up to `count` of some names at random, in random order."""
+    size = len(names)
+    if size <= 3 * count:
+        return random.sample(names, min(count, size))
+    chosen: list[str] = []
+    while len(chosen) < count:
+        name = names[int(random.random() * size)]
+        if name not in chosen:
+            chosen.append(name)
+    return chosen

@@ -106,7 +106,7 @@ class Rejoiner:
         try:
             name = db.random.choice(list(db.nodes.failed))
             member = db.nodes.failed[name]
-            if await self._join([(member.address, member.port)]):
+            if await self._join([member.place]):
                 await db.bulk.sync([name], every=True)
         finally:
             self._is_retrying = False
@@ -121,11 +121,7 @@ class Rejoiner:
 
     def _has_bootstrap(self) -> bool:
         wanted = set(self.bootstrap)
-        return any(
-            (member.address, member.port) in wanted
-            for member in self.db.nodes.active.values()
-            if member.name != self.db.name
-        )
+        return any(member.place in wanted for member in self.db.nodes.active.values() if member.name != self.db.name)
 
     async def _rejoin_bootstrap(self) -> None:
         clock = self.db.clock

@@ -7,7 +7,7 @@ not have the key drops the packet, as one that cannot decrypt it. Source: member
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -26,7 +26,7 @@ LONGEST_STREAM = 65_536
 _VERSION = b"\x01"
 _ENCRYPTED = b"\x0a"
 _HEADER = 5
-_STREAM_LIFETIME_S = 30.0
+_STREAM_LIFETIME_S = 30
 
 SocketAddress = tuple[Address, int]
 
@@ -110,7 +110,6 @@ class Transport:
     _udp: UdpSocket = field(init=False)
     _listener: TcpSocket = field(init=False)
     _sealed: SealedExchange = field(init=False)
-    _content: tuple[bytes, Any] = field(default=(b"", None), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sealed = self.process.clock.sealed
@@ -129,7 +128,7 @@ class Transport:
         self._udp.on_readable = self._readable
         self._udp.on_sealed = self._take
 
-    def seal(self, message: Any, length: int, *, lifetime_s: float) -> bytes:
+    def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
         """Give the bytes that stand for a message on the wire."""
         return self._sealed.seal((self.keyring.primary, message), length, lifetime_s=lifetime_s)
 
@@ -145,10 +144,17 @@ class Transport:
 
     def send(self, message: Any, to: SocketAddress) -> None:
         """Send a datagram. Raises `OSError` if it cannot leave this host."""
-        content, primary = self._content, self.keyring.primary
-        if content[1] is not message or content[0] != primary:  # most often it goes to several, one after the other
-            content = self._content = (primary, message)
-        self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, head=_VERSION), to)
+        content = self.keyring.primary, message
+        self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
+
+    def send_to_each(self, message: Any, places: Iterable[SocketAddress]) -> None:
+        """Send a datagram to several; one that cannot leave this host is no matter, as it goes to others as well."""
+        content, length = (self.keyring.primary, message), message.size + ENCRYPTION_OVERHEAD - 1
+        for place in places:
+            try:
+                self._udp.send_sealed(self._sealed.sealed(content, length, _VERSION), place)
+            except OSError:
+                continue
 
     async def dial(self, to: SocketAddress, timeout_s: float = TCP_TIMEOUT_S) -> Stream:
         """Connect to a node. Raises `OSError`."""

@@ -18,7 +18,7 @@ CALL_LENGTH, PUSH_LENGTH = 180, 640
 _APPLICATION_DATA = b"\x17\x03\x03"
 _HEADER_LENGTH = 5
 #: Longer than TCP tries to send again.
-_LIFETIME_S = 1200.0
+_LIFETIME_S = 1200
 
 
 @frozen
