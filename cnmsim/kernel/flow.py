@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.neighbour import Neighbour
     from cnmsim.kernel.netfilter.walk import Counts
     from cnmsim.kernel.sockets.udp import UdpSocket
 
@@ -189,7 +190,7 @@ class Flow:
     """
 
     __slots__ = (
-        "_addresses", "_clock", "_connection", "_counters", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
+        "_addresses", "_clock", "_connection", "_counters", "_entry", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
         "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
         "_transport_shift", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
     )  # fmt: skip
@@ -236,6 +237,7 @@ class Flow:
         self._most = min(outdev.mtu, (route.mtu if route is not None else 0) or 65535)
         self.device = outdev
         self._hop = (outdev, packet.nexthop or packet.dst)
+        self._entry: Neighbour | None = None
         self.link = outdev.mac + (_IPV4 if packet.family == 4 else _IPV6)
 
     def receive(self, frame: bytes, device: Device) -> bool:
@@ -254,7 +256,7 @@ class Flow:
         outdev = self._outdev
         if outdev is None:
             return self._deliver(frame, device)
-        hop = self._neighbours.ready(self._hop) if ttl > 1 else None
+        hop = self.next_station() if ttl > 1 else None
         if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
             return False
         head = frame[14:22] + _TTL.pack(ttl - 1, protocol, (sum_ + self._sum_shift) % 0xFFFF)
@@ -326,7 +328,7 @@ class Flow:
         """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop; `None`: it must be looked at anew."""
         if size > self._most:
             return None
-        hop = self._neighbours.ready(self._hop)
+        hop = self.next_station()
         return hop if hop is not None and self.pass_hooks(size, flags) else None
 
     def datagram_socket(self) -> UdpSocket | None:
@@ -338,7 +340,12 @@ class Flow:
 
     def next_station(self) -> Mac | None:
         """Give the MAC of the next hop, if it can be sent to with nothing else to do."""
-        return self._neighbours.ready(self._hop)
+        entry, now_ns = self._entry, self._clock.now_ns
+        mac = entry.ready_mac(now_ns) if entry is not None else None
+        if mac is None:
+            entry = self._entry = self._neighbours.get(*self._hop)
+            mac = entry.ready_mac(now_ns) if entry is not None else None
+        return mac
 
     def pass_hooks(self, size: int, flags: int = 0) -> bool:
         """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
@@ -386,7 +393,7 @@ class Flow6(Flow):
         outdev = self._outdev
         if outdev is None:
             return self._deliver(frame, device)
-        hop = self._neighbours.ready(self._hop) if hops > 1 else None
+        hop = self.next_station() if hops > 1 else None
         if hop is None or not self.pass_hooks(total, frame[14 + self._flags_at]):
             return False
         head = hop + self.link + frame[14:21] + (hops - 1).to_bytes(1)

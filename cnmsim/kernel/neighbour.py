@@ -87,6 +87,13 @@ class Neighbour:
             self._state = NeighbourState.STALE
         return self._state
 
+    def ready_mac(self, now_ns: int) -> Mac | None:
+        """Give the MAC if it can be sent to at that time with nothing else to do; never that of an entry that was deleted."""
+        state = self._state
+        if state is _REACHABLE:
+            return self.mac if now_ns - self.confirmed_ns <= _REACHABLE_NS else None
+        return self.mac if state in _USED_AS_IT_IS else None
+
     def __str__(self) -> str:
         """Write the entry as `ip neigh` does."""
         lladdr = f" lladdr {format_mac(self.mac)}" if self.mac is not None else ""
@@ -99,11 +106,10 @@ class NeighbourTable:
     Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at.
     """
 
-    __slots__ = ("_clock", "_entries", "_fixed", "_last", "_namespace")
+    __slots__ = ("_entries", "_fixed", "_last", "_namespace")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self._clock = namespace.clock
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
         self._fixed: dict[Device, EntryTable[Address, Mac]] | None = None  # few namespaces have any
         self._last = 0
@@ -173,16 +179,19 @@ class NeighbourTable:
 
     def remove(self, device: Device, address: Address) -> None:
         """Delete an entry. Raises `OSError(ENOENT)` if there is none."""
-        entry = self.get(device, address)
-        if entry is None:
+        if self.get(device, address) is None:
             raise OSError(2, "No such file or directory")
-        del self._entries[device, address]
+        self._delete((device, address))
+
+    def _delete(self, key: tuple[Device, Address]) -> None:
+        entry = self._entries.pop(key)
+        entry._state = NeighbourState.FAILED
         self._stop(entry)
 
     def remove_device(self, device: Device) -> None:
         """Forget every neighbour behind a device."""
         for key in [key for key in self._entries if key[0] is device]:
-            self._stop(self._entries.pop(key))
+            self._delete(key)
         fixed = self._fixed.pop(device, None) if self._fixed is not None else None
         if fixed is not None:
             fixed.clear()
@@ -210,16 +219,6 @@ class NeighbourTable:
                 device.transmit(entry.mac + device.mac + ethertype + packet.data)
                 return
         self._resolve(device, nexthop, packet)
-
-    def ready(self, hop: tuple[Device, Address]) -> Mac | None:
-        """Give the MAC of a next hop that can be sent to with nothing else to do."""
-        entry = self._entries.get(hop) or (None if self._fixed is None else self._take_up(*hop))
-        if entry is None:
-            return None
-        state = entry._state
-        if state is _REACHABLE:
-            return entry.mac if self._clock.now_ns - entry.confirmed_ns <= _REACHABLE_NS else None
-        return entry.mac if state in _USED_AS_IT_IS else None
 
     def _resolve(self, device: Device, nexthop: Address, packet: Packet) -> None:
         namespace = self._namespace
