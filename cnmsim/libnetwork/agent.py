@@ -15,7 +15,7 @@ from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.sockets.base import address_text
-from cnmsim.libnetwork.driver import DataPath, NodeDiscovery, TableWatcher, table_watcher
+from cnmsim.libnetwork.driver import DataPath, TableWatcher, node_discovery, table_watcher
 from cnmsim.libnetwork.networkdb import NetworkDB, NetworkDBConfig, TableOperation, WatchEvent
 from cnmsim.libnetwork.options import PortConfig
 from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord, ingress_ports
@@ -179,11 +179,13 @@ class Agent:
 
     def _node_changed(self, address: Address, is_there: bool) -> None:
         for driver in self.controller.drivers:
-            if isinstance(driver, NodeDiscovery):
-                if is_there:
-                    driver.node_joined(address, is_self=address == self.config.advertise_addr)
-                else:
-                    driver.node_left(address)
+            discovery = node_discovery(driver)
+            if discovery is None:
+                continue
+            if is_there:
+                discovery.node_joined(address, is_self=address == self.config.advertise_addr)
+            else:
+                discovery.node_left(address)
 
     # --- networks ------------------------------------------------------------------------------------------------
 

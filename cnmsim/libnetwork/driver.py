@@ -9,7 +9,8 @@ own, which the controller asks for by `isinstance`. Source: moby `daemon/libnetw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, cast, runtime_checkable
 
 from attrs import define, field, frozen
 
@@ -246,6 +247,16 @@ class DataPath(Protocol):
 
         Raises `InvalidParameter` if these do not fit what there is.
         """
+
+
+@cache
+def _wants_nodes(kind: type) -> bool:
+    return issubclass(kind, NodeDiscovery)
+
+
+def node_discovery(driver: Driver) -> NodeDiscovery | None:
+    """Give the driver if it wants to know the nodes, else `None`: seen once for its class, as it is asked for every node."""
+    return cast(NodeDiscovery, driver) if _wants_nodes(type(driver)) else None
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:
