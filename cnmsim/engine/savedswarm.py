@@ -47,7 +47,7 @@ def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> Non
 
     Raises an `EngineError` if the daemon may be in no swarm any more, `ValueError` for what cannot have been saved.
     """
-    engine.cluster.refuse_nftables()
+    engine.cluster.refuse_incompatible()
     known = disk.addresses
     for text in (known.local, known.advertise, *([known.data_path] if known.data_path else [])):
         parse_ip(text)

@@ -138,7 +138,7 @@ def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
         "Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "runc": {"path": "runc"}},
         "DefaultRuntime": "runc",
         "Swarm": swarm_view(engine),
-        "LiveRestoreEnabled": False,
+        "LiveRestoreEnabled": engine.config.live_restore,
         "Isolation": "",
         "InitBinary": "docker-init",
         "ContainerdCommit": _commit(_CONTAINERD, expected),

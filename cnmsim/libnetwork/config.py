@@ -35,6 +35,7 @@ class DaemonConfig:
     iptables: bool = True
     ip6tables: bool | None = None
     experimental: bool = False
+    live_restore: bool = False
     ip_forward: bool = True
     ip_forward_no_drop: bool = False
     icc: bool = True

@@ -52,6 +52,22 @@ class VerdictMap:
 
 
 @frozen
+class NamedSet:
+    """A set of what an expression reads."""
+
+    name: str
+    typeof: str
+
+
+@frozen
+class SetElement:
+    """An element of a set. To add it again, or take away what is not there, is no error."""
+
+    set: str
+    value: str
+
+
+@frozen
 class Element:
     """An element of a verdict map."""
 
@@ -60,7 +76,9 @@ class Element:
     verdict: str
 
 
-Object = BaseChain | Chain | Rule | VerdictMap | Element
+_VERDICTS = "type ifname : verdict"
+
+Object = BaseChain | Chain | Rule | VerdictMap | Element | NamedSet | SetElement
 
 
 class Verb(Enum):
@@ -89,6 +107,10 @@ class _ChainState:
 
 @define(eq=False)
 class _MapState:
+    """A map, or a set: its elements then map to nothing."""
+
+    kind: str
+    type: str
     elements: dict[str, str] = field(factory=dict)
     added: dict[str, str] = field(factory=dict)
     deleted: dict[str, str] = field(factory=dict)
@@ -163,13 +185,19 @@ class DaemonTable:
         if isinstance(what, Rule):
             return self._change_rule(what, is_new=is_new)
         if isinstance(what, Element):
-            self._change_element(what, is_new=is_new)
-        elif isinstance(what, VerdictMap):
-            if is_new:
-                self._maps[what.name] = _MapState()
+            self._change_element(what.map, what.key, what.verdict, is_new=is_new)
+        elif isinstance(what, SetElement):
+            if (what.value in self._maps[what.set].elements) is is_new:
+                return False
+            self._change_element(what.set, what.value, "", is_new=is_new)
+        elif isinstance(what, VerdictMap | NamedSet):
+            if isinstance(what, VerdictMap) and is_new:
+                self._maps[what.name] = _MapState("map", _VERDICTS)
+            elif isinstance(what, NamedSet) and is_new:
+                self._maps[what.name] = _MapState("set", f"typeof {what.typeof}")
             else:
-                del self._maps[what.name]
-                self._dropped.append(f"delete map {self.family} {self.name} {what.name}")
+                kind = self._maps.pop(what.name).kind
+                self._dropped.append(f"delete {kind} {self.family} {self.name} {what.name}")
         elif is_new:
             self._chains[what.name] = _ChainState(what if isinstance(what, BaseChain) else None)
         else:
@@ -194,15 +222,15 @@ class DaemonTable:
         chain.is_dirty = True
         return True
 
-    def _change_element(self, element: Element, *, is_new: bool) -> None:
-        found = self._maps[element.map]
+    def _change_element(self, name: str, key: str, verdict: str, *, is_new: bool) -> None:
+        found = self._maps[name]
         added, deleted = (found.added, found.deleted) if is_new else (found.deleted, found.added)
         if is_new:
-            found.elements[element.key] = element.verdict
+            found.elements[key] = verdict
         else:
-            found.elements.pop(element.key, None)
-        if deleted.pop(element.key, None) is None:
-            added[element.key] = element.verdict
+            found.elements.pop(key, None)
+        if deleted.pop(key, None) is None:
+            added[key] = verdict
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -212,15 +240,14 @@ class DaemonTable:
         chains = {name: self._chains[name] for name in sorted(self._chains) if self._chains[name].is_dirty}
         maps = [(name, self._maps[name]) for name in sorted(self._maps)]
         text = f"table {where} {{\n"
-        text += "".join(f"map {name} {{\ntype ifname : verdict\n}}\n" for name, _ in maps)
+        text += "".join(f"{state.kind} {name} {{\n{state.type}\n}}\n" for name, state in maps)
         text += _headers(chains) + "}\n"
         text += f"flush table {where}\n" if self._is_new else ""
-        text += "".join(f"flush map {where} {name}\n" for name, state in maps if state.is_dirty)
+        text += "".join(f"flush {state.kind} {where} {name}\n" for name, state in maps if state.is_dirty)
         text += "".join(f"flush chain {where} {name}\n" for name in chains)
         for name, each in maps:
             if each.deleted:
-                keys = ", ".join(f'"{key}"' for key in sorted(each.deleted))
-                text += f"delete element {where} {name} {{ {keys} }}\n"
+                text += f"delete element {where} {name} {{ {_element_texts(dict.fromkeys(each.deleted, ''))} }}\n"
         text += "".join(f"{command}\n" for command in self._dropped)
         added = "".join(
             f"add element {where} {name} {{ {_element_texts(each.added)} }}\n" for name, each in maps if each.added
@@ -234,7 +261,7 @@ class DaemonTable:
         for name in sorted(self._maps):
             elements = self._maps[name].elements
             listed = f"elements = {{ {_element_texts(elements)} }}\n" if elements else ""
-            text += f"map {name} {{\ntype ifname : verdict\n{listed}}}\n"
+            text += f"{self._maps[name].kind} {name} {{\n{self._maps[name].type}\n{listed}}}\n"
         chains = {name: self._chains[name] for name in sorted(self._chains)}
         self._write(text + _headers(chains) + "}\n", chains)
 
@@ -247,5 +274,6 @@ def _headers(chains: Mapping[str, _ChainState]) -> str:
     return "".join(f"chain {name} {{\n{state.header()}}}\n" for name, state in chains.items())
 
 
-def _element_texts(elements: dict[str, str]) -> str:
-    return ", ".join(f'"{key}" : {verdict}' for key, verdict in sorted(elements.items()))
+def _element_texts(elements: Mapping[str, str]) -> str:
+    """Write elements of a map, or of a set."""
+    return ", ".join(f'"{key}" : {verdict}' if verdict else f'"{key}"' for key, verdict in sorted(elements.items()))

@@ -103,6 +103,9 @@ def refused_port(case: Case, loss: Hop, host: Station) -> Advice | None:
             f"{head}: service {service.name} publishes it in mode host, only on the nodes that run one of its tasks ({where})",
             f"ask {running[0]}:{port}, or publish it in mode ingress",
         )
+    if host.name in swarm.without_mesh:
+        why = f"with --firewall-backend=nftables {host.name} has no chain DOCKER-FORWARD, and publishes no port of the routing mesh"
+        return f"{head}: {why}", 'give the daemon "firewall-backend": "iptables", or publish the port in mode host'
     text = f"{head}: the routing mesh of {host.name} has no port for service {service.name}, which runs on {', '.join(running)}"
     return unheard(case, host.name, running[0], text)
 

@@ -32,7 +32,8 @@ class SwarmView:
     """One swarm: the store its managers share, and the agent of each member by host name.
 
     `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels, `halted` says of members that were
-    switched on and do not go on (a manager that is locked, a certificate that has expired) why.
+    switched on and do not go on (a manager that is locked, a certificate that has expired) why. `without_mesh` are members whose
+    rules are written with nftables: what publishes ports of the mesh is rules of iptables that need the bridge driver's.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class SwarmView:
     members: tuple[str, ...]
     data_path_port: int
     halted: dict[str, str] = field(factory=dict)
+    without_mesh: frozenset[str] = frozenset()
 
     # ---- services
 
@@ -193,7 +195,13 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
         agents = {each.machine.name: each.controller.agent for each in own if each.controller.agent is not None}
         port = next((each.cluster.node.data_path_port for each in own if each.cluster.node.data_path_port), 4789)
         halted = {each.machine.name: each.cluster.obstacle for each in own if each.cluster.obstacle}
-        found.append(SwarmView(store, agents, tuple(each.machine.name for each in own), port, halted))
+        without_mesh = frozenset(
+            each.machine.name
+            for each in own
+            if each.config.iptables and each.config.uses_nftables(each.profile.has_firewall_backend)
+        )
+        hosts = tuple(each.machine.name for each in own)
+        found.append(SwarmView(store, agents, hosts, port, halted, without_mesh))
     return tuple(found)
 
 

@@ -69,6 +69,59 @@ def test_swarm_mode_is_allowed_where_no_rules_are_written():
     assert docker.info()["Swarm"]["LocalNodeState"] == "active"
 
 
+def test_live_restore_does_not_go_with_swarm_mode():
+    docker = Lab().add_host("node1", "10.0.0.15/24", docker={"live-restore": True}).docker
+    assert docker.info()["LiveRestoreEnabled"] is True
+    with pytest.raises(SystemFault, match="--live-restore daemon configuration is incompatible with swarm mode"):
+        docker.swarm.init(advertise_addr="10.0.0.15")
+
+
+def experimental_swarm():
+    lab = Lab("29.7.2")
+    docker = {"firewall-backend": "nftables", "features": {"swarm-nftables": True}}
+    one, two = (lab.add_host(f"node{n}", f"10.0.0.1{n}/24", router=True, docker=docker) for n in (1, 2))
+    lab.add_host("client", "10.0.0.50/24")
+    two.docker.swarm.join(one.docker.swarm.init(advertise_addr="10.0.0.11").tokens.worker, "10.0.0.11:2377")
+    return lab, one, two
+
+
+def test_the_feature_swarm_nftables_encrypts_overlay_networks_with_rules_of_nft():
+    lab, one, two = experimental_swarm()
+    one.docker.networks.create("open", driver="overlay", attachable=True)
+    one.docker.networks.create("secret", driver="overlay", attachable=True, options={"encrypted": ""})
+    for network in ("open", "secret"):
+        one.docker.containers.run("alpine", "sleep 1d", name=f"{network}-1", network=network, detach=True)
+        two.docker.containers.run("nginx", name=f"{network}-2", network=network, detach=True)
+    lab.settle()
+    for network in ("open", "secret"):
+        walk = lab.trace(f"{network}-1", f"{network}-2:80")
+        assert walk.is_reachable, str(walk)
+        assert ("sealed as ESP" in walk.text(verbose=True)) is (network == "secret")
+    listed = one.exec("nft list table ip docker-overlay").output
+    assert "elements = { 0x1002 }" in listed
+    assert "@th,96,24 @encrypted-vnis counter packets 0 " not in listed.partition("chain enc-out")[2]
+    assert "bpf" not in one.exec("iptables-save").output
+    # What comes in clear is dropped: the other side forgets that the network is encrypted.
+    two.exec("nft flush chain ip docker-overlay enc-out")
+    lost = lab.trace("secret-2", "secret-1:80", timeout_s=2)
+    assert not lost.is_reachable
+    assert "nft ip docker-overlay enc-in" in str(lost)
+    one.docker.containers.get("secret-1").remove(force=True)
+    two.docker.containers.get("secret-2").remove(force=True)
+    lab.settle()
+    one.docker.networks.get("secret").remove()
+    assert "elements" not in one.exec("nft list table ip docker-overlay").output
+
+
+def test_the_feature_swarm_nftables_has_no_routing_mesh():
+    lab, one, _ = experimental_swarm()
+    one.docker.services.create("nginx", name="web", replicas=2, ports={8080: 80})
+    lab.settle()
+    answer = lab.explain("client", "10.0.0.11", "tcp/8080")
+    assert not answer.reachable
+    assert "no chain DOCKER-FORWARD" in str(answer)
+
+
 def test_an_unknown_backend_is_refused():
     with pytest.raises(InvalidParameter, match='allowed values are "iptables" and "nftables"'):
         node(**{"firewall-backend": "pf"})

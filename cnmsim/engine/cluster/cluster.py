@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from cnmsim.engine.cluster import addresses
 from cnmsim.engine.cluster.events import ClusterEvents
 from cnmsim.engine.cluster.executor import EngineExecutor
-from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, NotSimulated, SystemFault, Unavailable
+from cnmsim.errors import CnmsimError, Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
@@ -211,7 +211,7 @@ class Cluster:
             raise
 
     def _start(self, config: NodeConfig, known: Addresses) -> SwarmNode:
-        self.refuse_nftables()
+        self.refuse_incompatible()
         node = self.make_node(config, known)
         node.begin()
         return node
@@ -228,15 +228,13 @@ class Cluster:
         engine.controller.cluster = self
         return node
 
-    def refuse_nftables(self) -> None:
-        """Refuse swarm mode to an engine whose rules are written with nftables (Config.IsSwarmCompatible).
-
-        Raises `SystemFault`; `NotSimulated` where the feature `swarm-nftables` would allow it.
-        """
-        engine = self.engine
-        if engine.config.uses_nftables(engine.profile.has_firewall_backend) and engine.config.iptables:
-            if engine.config.features.get("swarm-nftables"):
-                raise NotSimulated("swarm mode with rules written by nftables is not simulated")
+    def refuse_incompatible(self) -> None:
+        """Refuse swarm mode to a daemon whose options do not go with it (Config.IsSwarmCompatible). Raises `SystemFault`."""
+        config = self.engine.config
+        if config.live_restore:
+            raise SystemFault("--live-restore daemon configuration is incompatible with swarm mode")
+        writes_nftables = config.uses_nftables(self.engine.profile.has_firewall_backend) and config.iptables
+        if writes_nftables and not config.features.get("swarm-nftables"):
             raise SystemFault("--firewall-backend=nftables is incompatible with swarm mode")
 
     async def leave(self, *, force: bool) -> None:

@@ -54,13 +54,18 @@ def _bridge(host: DriverHost) -> Driver:
     return BridgeDriver(host.machine, host.profile, host.config, host.allocator, host.daemon)
 
 
+def _overlay(host: DriverHost) -> Driver:
+    uses_nftables = host.config.uses_nftables(host.profile.has_firewall_backend)
+    return OverlayDriver(host.machine, host.profile, host.log, uses_nftables)
+
+
 BUILT_IN: Mapping[str, DriverFactory] = {
     "bridge": _bridge,
     "host": lambda _: HostDriver(),
     "ipvlan": lambda host: IpvlanDriver(host.machine, host.profile, host.log),
     "macvlan": lambda host: MacvlanDriver(host.machine, host.profile, host.log),
     "null": lambda _: NullDriver(),
-    "overlay": lambda host: OverlayDriver(host.machine, host.profile, host.log),
+    "overlay": _overlay,
 }
 
 

@@ -16,6 +16,7 @@ table inet t {
   map mk { type ipv4_addr : mark; elements = { 1.2.3.4 : 0x12 }; }
   set tmo { type ipv4_addr; flags timeout; timeout 1h; }
   set tp { typeof ip saddr; }
+  set vnis { typeof @th,96,24; elements = { 0x1001, 7, 1, 2, 3, 0x20000 }; }
 }
 """
 
@@ -124,6 +125,8 @@ RULES = {
         "tcp dport < 5",
         "ip saddr > 1.2.3.4",
         "iif lo oif lo",
+        "udp dport 4789 @th,96,24 0x1001 drop",
+        "udp dport 4789 @th,96,24 { 0x1001, 5-9 } drop",
     ],
     "inet": [
         "ct state invalid drop",
@@ -228,6 +231,7 @@ RULES = {
         "udp length 5 accept",
         'ip saddr 1.2.3.4 tcp dport 22 log prefix "a b" counter drop comment "with comment"',
         "ip length 5 accept",
+        "meta secpath missing udp dport 4789 @th,96,24 @vnis counter drop",
     ],
     "ip6": [
         "reject",

@@ -249,7 +249,7 @@ FAMILY = _symbols("nf_proto", 8, {"ipv4": 2, "ipv6": 10})
 ETHER_TYPE = _symbols("ether_type", 16, {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "vlan": 0x8100})
 ADDRESS_TYPE = _symbols("fib_addrtype", 32, ADDRESS_TYPES)
 PRESENCE = _symbols("boolean", 1, {"exists": 1, "missing": 0})
-INTEGER = Datatype("integer", 32)
+INTEGER = Datatype("integer", 32, per_line=5)
 
 #: What `type` may name in a set.
 BY_NAME = {

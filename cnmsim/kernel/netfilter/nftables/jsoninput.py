@@ -187,6 +187,8 @@ def _value(value: Json) -> str:
 
 
 def _payload(what: Mapping[str, Json]) -> str:
+    if "base" in what:
+        return f"@{what['base']},{what['offset']},{what['len']}"
     text = f"{what['protocol']} {what['field']}"
     if text not in KEYS:
         raise InternalError(f"Unknown {what['protocol']} field '{what['field']}'.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, seconds_of
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, elements_json, keys_json, one_or_list, rule_json
-from cnmsim.kernel.netfilter.nftables.keys import KEYS
+from cnmsim.kernel.netfilter.nftables.keys import key_of
 from cnmsim.kernel.netfilter.nftables.tables import Chain, Set, Table
 
 METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoose #4", "json_schema_version": 1}}
@@ -109,7 +109,7 @@ def listed_json(table: Table, kind: str) -> Iterator[Json]:
 def _type_json(found: Set) -> Json:
     of, _, text = found.key_text.partition(" ")
     if of == "typeof":
-        return {"typeof": keys_json(KEYS[each] for each in text.split(" . "))}
+        return {"typeof": keys_json(key_of(each) for each in text.split(" . "))}
     return _names(found.elements.types)
 
 

@@ -34,6 +34,9 @@ def one_or_list(values: list[Json]) -> Json:
 def key_json(key: Key) -> Json:
     """Give what a key looks at."""
     words = key.text.split()
+    if key.text.startswith("@"):
+        base, offset, bits = key.text[1:].split(",")
+        return {"payload": {"base": base, "offset": int(offset), "len": int(bits)}}
     if key.is_payload:
         return {"payload": {"protocol": words[0], "field": words[1]}}
     if words[0] == "ct" and words[1] in {"original", "reply"}:

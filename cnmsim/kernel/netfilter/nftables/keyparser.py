@@ -8,9 +8,13 @@ from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
 from cnmsim.kernel.netfilter.nftables.elements import Elements
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
-from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MOST_WORDS, Key
+from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
+from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MOST_WORDS, Key, raw_key
 from cnmsim.kernel.netfilter.nftables.statements import Operand
+
+#: What begins a field by its place: the link, network or transport header.
+_RAW = frozenset({"@ll", "@nh", "@th"})
+_MOST_RAW_BITS = 128
 
 
 @define(eq=False)
@@ -28,6 +32,8 @@ class KeyParser:
     def key(self) -> Key | None:
         """Take a key if one comes: the longest that fits."""
         cursor = self.cursor
+        if cursor.text in _RAW and cursor.peek(1) == ",":
+            return self._raw()
         for count in range(MOST_WORDS, 0, -1):
             words = [cursor.text] + [cursor.peek(ahead) for ahead in range(1, count)]
             text = " ".join(words)
@@ -45,6 +51,18 @@ class KeyParser:
                 self._check(key, begin.to(cursor.last_place))
                 return key
         return None
+
+    def _raw(self) -> Key:
+        cursor = self.cursor
+        begin = cursor.place
+        base = cursor.take().text[1:]
+        cursor.expect(",")
+        offset = cursor.number()
+        cursor.expect(",")
+        bits = cursor.number()
+        if base == "ll" or not 0 < bits <= _MOST_RAW_BITS:
+            raise refused("Operation not supported", begin.to(cursor.last_place))
+        return raw_key(base, offset, bits)
 
     def _check(self, key: Key, place: Place) -> None:
         if key.text == "meta nfproto" and self.family != "inet":

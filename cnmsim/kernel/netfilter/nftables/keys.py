@@ -275,3 +275,27 @@ ALIASES = {
 }
 #: The longest key is so many words.
 MOST_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
+
+
+def raw_key(base: str, offset: int, bits: int) -> Key:
+    """Give so many bits of a header, from so many bits on: `nh` is the network header, `th` the transport header."""
+
+    def read(packet: Packet) -> int | None:
+        if base == "th" and packet.fragment_offset:
+            return None
+        begin = offset + 8 * (packet.l4 if base == "th" else 0)
+        last = (begin + bits + 7) // 8
+        if len(packet.data) < last:
+            return None
+        value = int.from_bytes(packet.data[begin // 8 : last])
+        return value >> (last * 8 - begin - bits) & (1 << bits) - 1
+
+    return _plain(f"@{base},{offset},{bits}", Datatype("integer", bits, write=hex, per_line=5), read)
+
+
+def key_of(text: str) -> Key:
+    """Give a key by its canonical text."""
+    if not text.startswith("@"):
+        return KEYS[text]
+    base, offset, bits = text[1:].split(",")
+    return raw_key(base, int(offset), int(bits))

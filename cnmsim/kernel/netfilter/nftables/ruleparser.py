@@ -52,8 +52,6 @@ _NOT_HERE = frozenset(
         "hbh",
         "mh",
         "dst",
-        "@th",
-        "@nh",
         "@ll",
         "@ih",
         "update",

@@ -14,7 +14,6 @@ from attrs import define, field
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.machine import Machine
-from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.vxlan import VXLAN_PORT, Vxlan
 from cnmsim.kernel.xfrm import is_available
 from cnmsim.libnetwork.driver import (
@@ -29,6 +28,7 @@ from cnmsim.libnetwork.driver import (
 )
 from cnmsim.libnetwork.drivers.bridge.labels import DRIVER_MTU, ENDPOINT_IFNAME
 from cnmsim.libnetwork.drivers.overlay.encryption import Encryption, Key
+from cnmsim.libnetwork.drivers.overlay.guard import IptablesGuard, NftablesGuard
 from cnmsim.libnetwork.drivers.overlay.network import OverlayEndpoint, OverlayNetwork, Subnet, overlay_namespaces
 from cnmsim.libnetwork.drivers.overlay.peers import Peer, PeerDatabase, PeersByAddress, PeersByPair
 from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
@@ -82,6 +82,7 @@ class OverlayDriver:
     machine: Machine
     profile: Profile
     log: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    uses_nftables: bool = False
     name: str = field(default="overlay", init=False)
     capability: Capability = field(default=Capability(GLOBAL_SCOPE, GLOBAL_SCOPE), init=False)
     tables: tuple[str, ...] = field(default=(PEER_TABLE,), init=False)
@@ -93,7 +94,9 @@ class OverlayDriver:
     _peers: dict[str, PeerDatabase] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.encryption = Encryption(self.machine.root, self.log, self.profile.overlay_peers_by_address)
+        root = self.machine.root
+        guard = NftablesGuard(root) if self.uses_nftables else IptablesGuard(root)
+        self.encryption = Encryption(root, self.log, self.profile.overlay_peers_by_address, guard)
 
     # --- what the swarm tells ------------------------------------------------------------------------------------
 
@@ -192,10 +195,7 @@ class OverlayDriver:
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
-        try:
-            self.encryption.program_rules(vni)
-        except IptablesError as error:
-            raise SystemFault(f"could not install mangle rule: {error.text.strip()}") from None
+        self.encryption.program_rules(vni)
 
     def _reclaim(self, vni: int) -> None:
         """Free a VNI that an earlier life of the daemon left in a namespace. What there is of that is looked for once."""

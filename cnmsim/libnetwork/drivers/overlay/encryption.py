@@ -15,16 +15,15 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
+from cnmsim.libnetwork.drivers.overlay.guard import MARK, Guard
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.netfilter.iptables import IpTables
     from cnmsim.kernel.xfrm import Xfrm
 
 _T = TypeVar("_T")
 
-#: Marks packets to be encrypted, and the states and policies that are this driver's.
-MARK = 0xD0C4E3
+#: Marks the states and policies that are this driver's, as it marks packets.
 _SECURITY_MARK = Mark(MARK, 0xFFFFFFFF)
 _ICV_BITS = 64
 _UDP = 17
@@ -42,12 +41,6 @@ def build_spi(src: Address, dst: Address, tag: int) -> int:
 
 def _as16(address: Address) -> bytes:
     return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
-
-
-def vni_match(port: int, vni: int) -> str:
-    """Give the match for VXLAN packets of a VNI: a filter program looks into the header, for want of another match."""
-    program = f"7,32 0 0 4294963252,7 0 0 0,64 0 0 4,116 0 0 8,21 1 0 {vni},6 0 0 0,6 0 0 4294967295"
-    return f'-p udp --dport {port} -m bpf --bytecode "{program}"'
 
 
 @frozen
@@ -82,6 +75,7 @@ class Encryption:
     namespace: NetworkNamespace
     log: Callable[[str], None]
     counts_peers: bool
+    guard: Guard
     bind: Address = b""
     vtep: Address = b""
     port: int = 4789
@@ -92,32 +86,19 @@ class Encryption:
     def _xfrm(self) -> Xfrm:
         return xfrm_of(self.namespace)
 
-    @property
-    def _tables(self) -> IpTables:
-        return self.namespace.netfilter.iptables(6 if len(self.vtep) == 16 else 4)
-
     # --- rules ---------------------------------------------------------------------------------------------------
 
+    @property
+    def _family(self) -> int:
+        return 6 if len(self.vtep) == 16 else 4
+
     def program_rules(self, vni: int) -> None:
-        """Have packets of a VNI marked for encryption, and those that come in clear dropped. Raises `IptablesError`."""
-        match = vni_match(self.port, vni)
-        tables = self._tables
-        mangle, drop = f"{match} -j MARK --set-mark {MARK}", f"-m policy --dir in --pol none {match} -j DROP"
-        if not tables.exists("mangle", "OUTPUT", mangle):
-            tables.append("mangle", "OUTPUT", mangle)
-        if not tables.exists("filter", "INPUT", drop):
-            tables.insert("filter", "INPUT", drop)
+        """Have packets of a VNI marked for encryption, and those that come in clear dropped. Raises `SystemFault`."""
+        self.guard.program(vni, self.port, self._family)
 
     def remove_rules(self, vni: int) -> None:
         """Take the rules of a VNI away, if there are any."""
-        match = vni_match(self.port, vni)
-        tables = self._tables
-        for table, chain, rule in (
-            ("mangle", "OUTPUT", f"{match} -j MARK --set-mark {MARK}"),
-            ("filter", "INPUT", f"-m policy --dir in --pol none {match} -j DROP"),
-        ):
-            if tables.exists(table, chain, rule):
-                tables.delete(table, chain, rule)
+        self.guard.remove(vni, self.port, self._family)
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
