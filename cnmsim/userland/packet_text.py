@@ -25,15 +25,21 @@ _UNREACHABLE4 = {0: "net {} unreachable", 1: "host {} unreachable", 2: "{} proto
                  9: "net {} unreachable - admin prohibited", 10: "host {} unreachable - admin prohibited",
                  13: "host {} unreachable - admin prohibited filter"}  # fmt: skip
 _VXLAN_PORTS = (4789,)
+#: What `-T` may name.
+UDP_KINDS = ("domain", "vxlan")
 
 
 @define
 class Printer:
-    """Writes frames; it remembers the first sequence numbers of TCP connections, which later ones are shown against."""
+    """Writes frames; it remembers the first sequence numbers of TCP connections, which later ones are shown against.
+
+    `udp_kind` is what the payload of every UDP datagram is taken for (`-T`), "" to go by its ports.
+    """
 
     is_numeric: bool = False
     has_link_header: bool = False
     verbosity: int = 0
+    udp_kind: str = ""
     _first: dict[tuple[bytes, int, bytes, int], int] = field(factory=dict, init=False)
 
     def line(self, frame: bytes) -> str:
@@ -134,10 +140,11 @@ class Printer:
 
     def _udp(self, packet: Packet) -> str:
         data = packet.payload[8:]
-        if packet.dport in _VXLAN_PORTS and len(data) >= 22:
-            inner = Printer(self.is_numeric).line(data[8:])
+        is_vxlan = self.udp_kind == "vxlan" or (not self.udp_kind and packet.dport in _VXLAN_PORTS)
+        if is_vxlan and len(data) >= 22:
+            inner = Printer(self.is_numeric, udp_kind=self.udp_kind).line(data[8:])
             return f"VXLAN, flags [I] (0x{data[0]:02x}), vni {int.from_bytes(data[4:7])}\n{inner}"
-        if 53 in (packet.sport, packet.dport):
+        if self.udp_kind == "domain" or (not self.udp_kind and 53 in (packet.sport, packet.dport)):
             text = _dns(data)
             if text:
                 return text

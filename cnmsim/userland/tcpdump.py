@@ -15,7 +15,7 @@ from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.packet_filter import FilterFault, Seen, Test, compile_filter
-from cnmsim.userland.packet_text import Printer
+from cnmsim.userland.packet_text import UDP_KINDS, Printer
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -105,7 +105,7 @@ async def main(process: Process) -> int:
     try:
         options = getopt(
             process.argv[1:],
-            "AbdDefhHIJKlLnNOpqStuUvxXi:c:w:r:s:Q:B:C:G:W:y:z:",
+            "AbdDefhHIJKlLnNOpqStuUvxXi:c:w:r:s:Q:B:C:G:W:y:z:T:",
             {"interface=": "i", "immediate-mode": "im"},
         )
         count = options.number("c", 0)
@@ -115,6 +115,10 @@ async def main(process: Process) -> int:
         return 1
     except FilterFault as fault:
         process.error(f"tcpdump: {fault}\n")
+        return 1
+    kind = options.get("T") or ""
+    if kind and kind not in UDP_KINDS:
+        process.error(f"tcpdump: unknown packet type '{kind}'\n")
         return 1
     namespace = process.namespace
     if "D" in options:
@@ -140,7 +144,7 @@ async def main(process: Process) -> int:
             return 1
     elif target == "-":
         process.write(_FILE_HEADER)
-    printer = Printer(options.count("n") > 0, "e" in options, options.count("v"))
+    printer = Printer(options.count("n") > 0, "e" in options, options.count("v"), kind)
     capture = _Capture(process, options, devices, test, printer, target)
     if not options.count("v"):
         process.error("tcpdump: verbose output suppressed, use -v[v]... for full protocol decode\n")

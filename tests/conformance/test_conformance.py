@@ -57,6 +57,7 @@ MULTI_HOST = (
     "overlay-encrypted",
     "overlay-networks",
     "overlay-services-dns",
+    "overlay-subnets",
     "overlay-uber-net",
     "publish-mode-host",
     "routing-mesh",

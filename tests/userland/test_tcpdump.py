@@ -130,3 +130,12 @@ def test_tags_are_shown_and_what_is_behind_them():
 )
 def test_filters_know_vlans(expression, count):
     assert len(tagged(expression)) == count
+
+
+def test_what_datagrams_hold_can_be_said():
+    lines, _ = captured("tcpdump -t -nn -T domain -c 1 -i eth0 udp", "dig -p 7777 @10.0.0.2 +tries=1 x")
+    assert lines[0].startswith("IP 10.0.0.1.")
+    assert " > 10.0.0.2.7777: " in lines[0]
+    assert "A? x." in lines[0]
+    world = World()
+    assert world.host("tcpdump -T foo -i eth0").err == "tcpdump: unknown packet type 'foo'\n"
