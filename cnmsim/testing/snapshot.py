@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import fields, frozen
 
 from cnmsim.kernel.address import format_ip, format_mac
+from cnmsim.kernel.bridge import Bridge
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -94,7 +95,10 @@ def _devices(space: NetworkNamespace) -> Iterator[str]:
     for device in space.devices.values():
         addresses = ", ".join(str(each) for each in device.addresses if each.scope != "link")
         state = "up" if device.is_up else "down"
-        yield f"{space.name}: {device.name} {device.kind} {state} {format_mac(device.mac)} mtu {device.mtu} [{addresses}]"
+        # A bridge that was given none takes the lowest of its ports', and is left with none by the last of them.
+        is_taken = isinstance(device, Bridge) and not device.has_fixed_mac
+        mac = "of its ports" if is_taken else format_mac(device.mac)
+        yield f"{space.name}: {device.name} {device.kind} {state} {mac} mtu {device.mtu} [{addresses}]"
 
 
 def _routes(space: NetworkNamespace) -> Iterator[str]:
