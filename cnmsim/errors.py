@@ -33,6 +33,10 @@ class NotFound(EngineError):
     status = 404
 
 
+class NoSuchNetwork(NotFound):
+    """There is no such network on this host; a task then makes its networks again (libnetwork.ErrNoSuchNetwork)."""
+
+
 class Conflict(EngineError):
     """The call clashes with what exists (409)."""
 

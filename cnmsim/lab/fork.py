@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Virtual time that the nodes of a swarm are given to find each other again, in seconds.
 _RECONNECT_S = 3.0
+#: Tenths of a second that it may take longer.
+_RECONNECT_TRIES = 1800
 
 
 def fork_lab(lab: Lab) -> Lab:
@@ -75,11 +77,12 @@ def _unsettled(lab: Lab) -> str:
         return ""
     from cnmsim.lab.settling import what_is_unsettled
 
-    return what_is_unsettled(_engines(lab))
+    return what_is_unsettled(_engines(lab), may_retry=True)
 
 
 def _reconnect(lab: Lab) -> None:
     """Have the nodes of swarms call each other again, and wait until all is as it was."""
+    from cnmsim.lab.settling import is_settled
     from cnmsim.libnetwork.networkdb.store import store_of
 
     for database in store_of(lab.clock).databases:
@@ -88,7 +91,12 @@ def _reconnect(lab: Lab) -> None:
     nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]
     for node in nodes:
         node.begin_again()
-    lab.settle(_RECONNECT_S)
+    lab.run(_RECONNECT_S)
+    for _ in range(_RECONNECT_TRIES):
+        if is_settled(_engines(lab), may_retry=True):
+            return
+        lab.run(0.1)
+    raise Unavailable(f"the swarm of a copy does not come to rest: {_unsettled(lab)}")
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:

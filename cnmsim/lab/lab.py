@@ -299,7 +299,8 @@ class Lab:
         Addresses, MACs, names, routes, rules, counters, conntrack entries, links' options, sysctls and the time are the same, containers run, ports are
         published. Programs begin again, as the same processes: open connections are not in the copy, nor captures.
         The nodes of a swarm, which must have come to rest, call each other anew, which takes some seconds of the copy's time. Raises
-        `Unavailable` for what cannot be copied: a lab whose engines use plugins, or a swarm that has not settled.
+        `Unavailable` for what cannot be copied: a lab whose engines use plugins, or a swarm that has not settled (one with tasks
+        that fail and are tried again is copied between two attempts).
         """
         from cnmsim.lab.fork import fork_lab
 

@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
-def is_settled(engines: Iterable[Engine]) -> bool:
-    """Tell whether nothing is on its way any more in the swarms of these engines."""
+def is_settled(engines: Iterable[Engine], *, may_retry: bool = False) -> bool:
+    """Tell whether nothing is on its way any more in the swarms of these engines.
+
+    With `may_retry` a task that could not run is at rest between two attempts.
+    """
     from cnmsim.libnetwork.networkdb.convergence import agree, is_busy
 
     members = _members(engines)
     databases = _databases(members)
     # What is asked most often, and answered with no, comes first.
-    return not is_busy(databases) and not _unsettled_tasks(members) and agree(databases)
+    return not is_busy(databases) and not _unsettled_tasks(members, may_retry) and agree(databases)
 
 
-def what_is_unsettled(engines: Iterable[Engine]) -> str:
-    """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
+def what_is_unsettled(engines: Iterable[Engine], *, may_retry: bool = False) -> str:
+    """Say what is still on its way in the swarms of these engines, or "" if nothing is; `may_retry` as for `is_settled`."""
     from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
 
     members = _members(engines)
     databases = _databases(members)
-    unsettled = _unsettled_tasks(members)
+    unsettled = _unsettled_tasks(members, may_retry)
     if unsettled or agree(databases):
         return unsettled
     return first_difference(databases) or "a node waits for an answer of another"
@@ -50,7 +53,7 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
     return [each.store for each in managing if each is not None and each.raft.is_leading]
 
 
-def _unsettled_tasks(members: Iterable[Engine]) -> str:
+def _unsettled_tasks(members: Iterable[Engine], may_retry: bool) -> str:
     for engine in members:
         if engine.cluster.state == "pending":
             return f"{engine.machine.name} is joining a swarm"
@@ -58,7 +61,7 @@ def _unsettled_tasks(members: Iterable[Engine]) -> str:
             return f"container {name} waits for a manager"
     if electing := _electing(members):
         return f"{electing} and other managers elect a leader"
-    return next((found for store in _leading(members) if (found := _unsettled_in(store))), "")
+    return next((found for store in _leading(members) if (found := _unsettled_in(store, may_retry))), "")
 
 
 def _electing(members: Iterable[Engine]) -> str:
@@ -83,7 +86,7 @@ def _databases(members: list[Engine]) -> list[NetworkDB]:
     return [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
 
 
-def _unsettled_in(store: Store) -> str:
+def _unsettled_in(store: Store, may_retry: bool) -> str:
     for service in store.services:
         if service.update_status is not None and service.update_status.state in _MOVING:
             return f"service {service.name} is being updated"
@@ -91,12 +94,12 @@ def _unsettled_in(store: Store) -> str:
         if node.status.state is NodeState.UNKNOWN:
             return f"node {node.hostname or node.id} has not registered"
     for task in store.tasks:
-        if not _is_settled(store, task):
+        if not _is_settled(store, task, may_retry):
             return f"task {task.name} is {task.state.name.lower()}, to be {task.desired_state.name.lower()}"
     return ""
 
 
-def _is_settled(store: Store, task: Task) -> bool:
+def _is_settled(store: Store, task: Task, may_retry: bool) -> bool:
     node = store.nodes.get(task.node_id)
     if node is not None and node.status.state is NodeState.DOWN:
         return True  # nothing more will be heard of it
@@ -106,7 +109,8 @@ def _is_settled(store: Store, task: Task) -> bool:
                 return bool(task.status.err)  # no node suits it: it waits for the cluster to change
             return task.state >= TaskState.RUNNING
         case TaskState.READY:
-            return False
+            # The restart supervisor holds it back: it is ready, or has been rejected already, and waits for the delay to pass.
+            return may_retry and (task.state is TaskState.READY or task.state >= TaskState.COMPLETE)
         case TaskState.NEW:
             return False
     # No agent has heard of a task that was never assigned: nobody will ever report its end.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import define, evolve, field
 
-from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NoSuchNetwork, NotFound
 from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
@@ -362,7 +362,7 @@ class Controller:
                 raise InvalidParameter(f"network {term} is ambiguous ({len(matches)} matches found on {kind})")
             if matches:
                 return matches[0]
-        raise NotFound(f"network {term} not found")
+        raise NoSuchNetwork(f"network {term} not found")
 
     def networks_configured_from(self, name: str) -> list[Network]:
         """Give the networks that use a configuration network."""

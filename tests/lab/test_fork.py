@@ -186,3 +186,30 @@ def test_a_swarm_goes_on_in_the_fork():
     assert [each.attrs["Status"]["State"] for each in leader.nodes.list()] == ["ready"] * 3
     assert [each["Status"]["State"] for each in leader.services.get("web").tasks()] == ["running"] * 4
     assert len(nodes[0].services.get("web").tasks()) == 2
+
+
+@pytest.mark.parametrize("command", ["", "sh -c 'sleep 1; exit 3'"])
+def test_a_swarm_whose_tasks_fail_is_forked_between_two_attempts(command):
+    lab = Lab()
+    node = lab.add_host("node1", "10.0.0.11/24", docker=True)
+    node.docker.swarm.init(advertise_addr="10.0.0.11")
+    node.docker.networks.create("net", driver="overlay", attachable=True)
+    if not command:  # no device for the network can be made
+        node.exec("ip link add vx-001001-old type vxlan id 4097 dstport 4789 dev eth0")
+    service = node.docker.services.create("nginx", command or None, name="web", networks=["net"])
+    lab.run(9)
+    while "ready" not in (states := [task["DesiredState"] for task in service.tasks()]) and "running" in states:
+        lab.run(0.3)  # it runs, or tries to
+    there = lab.fork()
+    began = len(there.host("node1").docker.services.get("web").tasks())
+    there.run(20)
+    tried = there.host("node1").docker.services.get("web").tasks()
+    assert len(tried) > began, "the copy goes on trying"
+    if not command:
+        there.host("node1").exec("ip link del vx-001001-old")
+        there.settle()
+        assert (
+            there.host("node1").docker.services.get("web").tasks({"desired-state": "running"})[0]["Status"]["State"]
+            == "running"
+        )
+        assert "vx-001001-old" in node.exec("ip link").output

@@ -13,7 +13,7 @@ from cnmsim.engine.cluster.managednetworks import is_predefined
 from cnmsim.engine.cluster.taskbody import create_body, image_name, service_bindings
 from cnmsim.engine.container import Container
 from cnmsim.engine.state import ContainerState
-from cnmsim.errors import EngineError, NotFound
+from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
 from cnmsim.swarm.exec import Dependencies, ExitError
@@ -98,10 +98,10 @@ class ContainerController:
 
         Raises an `EngineError`, or `ExitError` if it ends before it is healthy.
         """
-        engine, container = self.executor.engine, self._present()
+        container = self._present()
         if container.state is ContainerState.CREATED:
             try:
-                engine.lifecycle.start(container)
+                await self._start(container)
             except EngineError as error:
                 raise type(error)(f"starting container failed: {error.message}") from None
         if _has_healthcheck(container):
@@ -109,6 +109,15 @@ class ContainerController:
             if not container.is_running:
                 return
         self._sandbox_do("enable_service", container)
+
+    async def _start(self, container: Container) -> None:
+        try:
+            self.executor.engine.lifecycle.start(container)
+        except NoSuchNetwork:
+            # The last container of another task has gone since this one was prepared, and the networks with it.
+            for each in self.task.networks:
+                await self.executor.networks.make(each.network)
+            self.executor.engine.lifecycle.start(container)
 
     async def _become_healthy(self, container: Container) -> None:
         cause = ""
