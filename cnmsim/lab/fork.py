@@ -75,14 +75,14 @@ def _has_swarm(lab: Lab) -> bool:
 def _unsettled(lab: Lab) -> str:
     if not _has_swarm(lab):
         return ""
-    from cnmsim.lab.settling import what_is_unsettled
+    from cnmsim.lab.settling import Settling
 
-    return what_is_unsettled(_engines(lab), may_retry=True)
+    return Settling(may_retry=True).what_is_left(_engines(lab))
 
 
 def _reconnect(lab: Lab) -> None:
     """Have the nodes of swarms call each other again, and wait until all is as it was."""
-    from cnmsim.lab.settling import is_settled
+    from cnmsim.lab.settling import Settling
     from cnmsim.libnetwork.networkdb.store import store_of
 
     for database in store_of(lab.clock).databases:
@@ -92,11 +92,12 @@ def _reconnect(lab: Lab) -> None:
     for node in nodes:
         node.begin_again()
     lab.run(_RECONNECT_S)
+    settling = Settling(may_retry=True)
     for _ in range(_RECONNECT_TRIES):
-        if is_settled(_engines(lab), may_retry=True):
+        if settling.is_over(_engines(lab)):
             return
         lab.run(0.1)
-    raise Unavailable(f"the swarm of a copy does not come to rest: {_unsettled(lab)}")
+    raise Unavailable(f"the swarm of a copy does not come to rest: {settling.what_is_left(_engines(lab))}")
 
 
 def _dead_task(task: Any, copier: Copier) -> Any:

@@ -284,12 +284,13 @@ class Lab:
         self.run(seconds)
         if not any(engine.controller.cluster is not None for engine in self._engines()):
             return self.clock.now - begun_s
-        from cnmsim.lab.settling import is_settled, what_is_unsettled
+        from cnmsim.lab.settling import Settling
 
+        settling = Settling()
         with collecting_seldom():
-            while not is_settled(self._engines()):
+            while not settling.is_over(self._engines()):
                 if self.clock.now - begun_s >= limit_s:
-                    raise TimeoutError(f"not settled after {limit_s:g} s: {what_is_unsettled(self._engines())}")
+                    raise TimeoutError(f"not settled after {limit_s:g} s: {settling.what_is_left(self._engines())}")
                 self.run(0.1)
         return self.clock.now - begun_s
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from attrs import define, field
+
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -18,29 +20,53 @@ if TYPE_CHECKING:
 _MOVING = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
-def is_settled(engines: Iterable[Engine], *, may_retry: bool = False) -> bool:
-    """Tell whether nothing is on its way any more in the swarms of these engines.
+@define(eq=False)
+class Settling:
+    """Whether the swarms of engines have come to rest, for whoever asks time and again: what has not changed is not looked through anew.
 
     With `may_retry` a task that could not run is at rest between two attempts.
     """
-    from cnmsim.libnetwork.networkdb.convergence import agree, is_busy
 
-    members = _members(engines)
-    databases = _databases(members)
-    # What is asked most often, and answered with no, comes first.
-    return not is_busy(databases) and not _unsettled_tasks(members, may_retry) and agree(databases)
+    may_retry: bool = False
+    #: What was found unsettled in a store, and its index then.
+    _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
 
+    def is_over(self, engines: Iterable[Engine]) -> bool:
+        """Tell whether nothing is on its way any more in the swarms of these engines."""
+        from cnmsim.libnetwork.networkdb.convergence import agree, is_busy
 
-def what_is_unsettled(engines: Iterable[Engine], *, may_retry: bool = False) -> str:
-    """Say what is still on its way in the swarms of these engines, or "" if nothing is; `may_retry` as for `is_settled`."""
-    from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
+        members = _members(engines)
+        databases = _databases(members)
+        # What is asked most often, and answered with no, comes first.
+        return not is_busy(databases) and not self._unsettled_tasks(members) and agree(databases)
 
-    members = _members(engines)
-    databases = _databases(members)
-    unsettled = _unsettled_tasks(members, may_retry)
-    if unsettled or agree(databases):
-        return unsettled
-    return first_difference(databases) or "a node waits for an answer of another"
+    def what_is_left(self, engines: Iterable[Engine]) -> str:
+        """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
+        from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
+
+        members = _members(engines)
+        databases = _databases(members)
+        unsettled = self._unsettled_tasks(members)
+        if unsettled or agree(databases):
+            return unsettled
+        return first_difference(databases) or "a node waits for an answer of another"
+
+    def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
+        for engine in members:
+            if engine.cluster.state == "pending":
+                return f"{engine.machine.name} is joining a swarm"
+            for name in engine.cluster.waiting.values():
+                return f"container {name} waits for a manager"
+        if electing := _electing(members):
+            return f"{electing} and other managers elect a leader"
+        return next((found for store in _leading(members) if (found := self._unsettled_in(store))), "")
+
+    def _unsettled_in(self, store: Store) -> str:
+        index, found = self._found.get(store, (-1, ""))
+        if index != store.index:
+            found = _unsettled_in(store, self.may_retry)
+            self._found[store] = store.index, found
+        return found
 
 
 def _members(engines: Iterable[Engine]) -> list[Engine]:
@@ -51,17 +77,6 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
     """Give the stores of those that lead."""
     managing = (engine.cluster.managing for engine in members)
     return [each.store for each in managing if each is not None and each.raft.is_leading]
-
-
-def _unsettled_tasks(members: Iterable[Engine], may_retry: bool) -> str:
-    for engine in members:
-        if engine.cluster.state == "pending":
-            return f"{engine.machine.name} is joining a swarm"
-        for name in engine.cluster.waiting.values():
-            return f"container {name} waits for a manager"
-    if electing := _electing(members):
-        return f"{electing} and other managers elect a leader"
-    return next((found for store in _leading(members) if (found := _unsettled_in(store, may_retry))), "")
 
 
 def _electing(members: Iterable[Engine]) -> str:
