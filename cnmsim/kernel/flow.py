@@ -328,7 +328,10 @@ class Flow:
         """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop; `None`: it must be looked at anew."""
         if size > self._most:
             return None
-        hop = self.next_station()
+        entry = self._entry
+        hop = entry.ready_mac(self._clock.now_ns) if entry is not None else None
+        if hop is None:
+            hop = self.next_station()
         return hop if hop is not None and self.pass_hooks(size, flags) else None
 
     def datagram_socket(self) -> UdpSocket | None:

@@ -100,7 +100,7 @@ class _Arrival:
                 flow = self._end
                 assert flow is not None
                 socket = flow.datagram_socket()
-                if socket is not None and not socket.pending and flow.pass_hooks(sealed.size + _PACKET_HEADERS):
+                if socket is not None and not socket.waiting and flow.pass_hooks(sealed.size + _PACKET_HEADERS):
                     station.rx_packets += 1
                     station.rx_bytes += length
                     socket.take_sealed(sealed, self._sender)

@@ -36,7 +36,7 @@ class UdpSocket(Socket):
     """
 
     __slots__ = (
-        "_errors", "_queue", "_queued_bytes", "_ways", "dont_fragment", "on_sealed", "recverr", "remote", "remote_port",
+        "_errors", "_queued_bytes", "_ways", "dont_fragment", "on_sealed", "recverr", "remote", "remote_port", "waiting",
     )  # fmt: skip
 
     protocol = 17
@@ -49,7 +49,8 @@ class UdpSocket(Socket):
         self.remote_port = 0
         self.dont_fragment: bool | None = None
         self.recverr = False
-        self._queue: deque[tuple[bytes, Address, int]] = deque()
+        #: What waits to be received: data, sender's address and port.
+        self.waiting: deque[tuple[bytes, Address, int]] = deque()
         self._queued_bytes = 0
         self._errors: deque[OSError] = deque()
         self._ways: dict[tuple[str | Address, int], Way] = {}
@@ -160,7 +161,7 @@ class UdpSocket(Socket):
 
         Raises `TimeoutError` after `timeout` seconds, an ICMP error as `OSError`, EBADF if the socket is closed.
         """
-        await self._changed.wait_until(lambda: bool(self._queue or self._errors) or self.is_closed, timeout)
+        await self._changed.wait_until(lambda: bool(self.waiting or self._errors) or self.is_closed, timeout)
         return self.recvfrom_nowait()
 
     def recvfrom_nowait(self) -> tuple[bytes, tuple[Address, int]]:
@@ -168,16 +169,16 @@ class UdpSocket(Socket):
         self._check_open()
         if self._errors:
             raise self._errors.popleft()
-        if not self._queue:
+        if not self.waiting:
             raise os_error(errno.EAGAIN)
-        data, src, sport = self._queue.popleft()
+        data, src, sport = self.waiting.popleft()
         self._queued_bytes -= len(data) + _OVERHEAD
         return data, (self._shown(src), sport)
 
     @property
     def pending(self) -> int:
         """How many datagrams wait to be received."""
-        return len(self._queue)
+        return len(self.waiting)
 
     @property
     def pending_bytes(self) -> int:
@@ -208,21 +209,20 @@ class UdpSocket(Socket):
     def take(self, data: bytes, src: Address, sport: int) -> bool:
         """Take a datagram of which nothing else is of interest. False if the receive buffer is full."""
         taken = self._queued_bytes + len(data) + _OVERHEAD
-        if taken > _RECEIVE_BUFFER and self._queue:
+        if taken > _RECEIVE_BUFFER and self.waiting:
             return False
-        self._queue.append((data, src, sport))
+        self.waiting.append((data, src, sport))
         self._queued_bytes = taken
         self._became_readable()
         return True
 
     def take_sealed(self, sealed: Sealed, sender: tuple[Address, int]) -> None:
-        """Take a sealed datagram; nothing else waits to be received."""
-        self._changed.notify()
+        """Take a sealed datagram while nothing else waits to be received."""
         if self.on_sealed is None or not self.on_sealed(sealed.content, sender):
             self.take(sealed.to_bytes(), *sender)
 
     def _is_full(self, length: int) -> bool:
-        return bool(self._queue) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER
+        return bool(self.waiting) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER
 
     def fail(self, error: IcmpErrorInfo) -> None:
         """Take note of an ICMP error about a datagram this socket sent."""

@@ -61,6 +61,9 @@ class Delegate(Protocol):
     def receive(self, message: Any) -> None:
         """Take one of its messages."""
 
+    def receive_news(self, news: TableNews) -> None:
+        """Take a packet of its entries."""
+
     def receive_stream(self, message: Any) -> None:
         """Take one of its messages that came over TCP."""
 
@@ -206,7 +209,7 @@ class Memberlist:
 
     def _packet(self, message: Any, sender: SocketAddress) -> None:
         if message.__class__ is TableNews:
-            self.delegate.receive(message)
+            self.delegate.receive_news(message)
             return
         if message.__class__ is Compound:
             members = self.members

@@ -371,10 +371,9 @@ class NetworkDB:
 
     def receive(self, message: Any) -> None:
         """Take a message that came by gossip."""
-        if message.__class__ is TableNews:
-            self._receive_news(message)
-            return
         match message:
+            case TableNews():
+                self.receive_news(message)
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
@@ -384,7 +383,8 @@ class NetworkDB:
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
 
-    def _receive_news(self, news: TableNews) -> None:
+    def receive_news(self, news: TableNews) -> None:
+        """Take what a packet tells of the entries of a network."""
         tables = self.networks.get(news.network)
         # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
         if tables is not None and news.latest < self.table_clock and news.are_known(tables.view):
