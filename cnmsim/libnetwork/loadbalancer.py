@@ -79,7 +79,8 @@ class LoadBalancerSandbox:
                     f"Failed to create real server {format_ip(backend)} for {_name(balancer)}: {go_strerror(error)}"
                 ) from None
         for key, value in _SYSCTLS:
-            self.namespace.sysctl_set(key, value)
+            if self.namespace.sysctl_get(key) != value:
+                self.namespace.sysctl_set(key, value)
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Give a task no new connections; those it has go on. One that is not there is no error."""
