@@ -53,6 +53,25 @@ def test_a_stopped_worker_is_down_after_three_heartbeats_and_back_when_it_goes_o
     lab.settle()
 
 
+def test_the_tables_of_networks_are_back_at_once_when_a_stopped_worker_goes_on():
+    lab = swarm_of_three("worker")
+    manager = lab.host("node1").docker
+    manager.networks.create("net", driver="overlay", attachable=True)
+    manager.services.create("nginx", name="web", mode="global", networks=["net"])
+    lab.settle()
+
+    def seen():
+        return len(manager.networks.get("net").attrs["Peers"])
+
+    assert seen() == 3
+    signal(lab, "node3", SIGSTOP)
+    lab.clock.run_for(24)
+    assert seen() == 2
+    signal(lab, "node3", SIGCONT)
+    lab.clock.run_for(2)
+    assert seen() == 3
+
+
 def test_a_stopped_leader_is_followed_by_another_and_follows_it_when_it_goes_on():
     lab = swarm_of_three("manager")
     assert leader(lab, "node2") == "node1"

@@ -45,11 +45,11 @@ class Attachments:
         version = self._own(network, is_leaving=is_leaving)
         db.network_queue.queue(NetworkEvent(version), (db.name, network))
 
-    def renew(self) -> None:
-        """Give this node's own attachments a new time, to win over older news of them."""
+    def renew(self) -> tuple[Version, ...]:
+        """Give this node's own attachments a new time, to win over older news of them; gives them."""
         self.db.network_clock += 1
-        for network, tables in self.db.networks.items():
-            self._own(network, is_leaving=tables.is_leaving)
+        own = self.db.networks.items()
+        return tuple(self._own(network, is_leaving=tables.is_leaving) for network, tables in own)
 
     def _own(self, network: str, *, is_leaving: bool) -> Version:
         db = self.db

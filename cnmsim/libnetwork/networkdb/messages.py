@@ -245,12 +245,17 @@ class TableNews:
 
 @frozen
 class NetworkState:
-    """The layer above's part of a push/pull: who is attached to which network (networkdb.proto `NetworkPushPull`)."""
+    """The layer above's part of a push/pull: who is attached to which network (networkdb.proto `NetworkPushPull`).
+
+    `renewed` are the sender's own attachments where it gave them a new time for this: nobody else has them, and it may give them
+    another one before this arrives.
+    """
 
     ltime: int
     name: str
     attachments: array[int]
     count: int
+    renewed: tuple[Version, ...] = ()
 
     @property
     def size(self) -> int:

@@ -432,15 +432,14 @@ class NetworkDB:
 
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Give this node's part of a push/pull. On a join its own attachments get a new time, to win over older news."""
-        if is_join:
-            self.attachments.renew()
+        renewed = self.attachments.renew() if is_join else ()
         snapshot = self.attachments.view.snapshot()
-        return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0))
+        return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed)
 
     def merge_state(self, state: NetworkState) -> None:
         """Take the other side's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
-        for version in self.attachments.view.newer_in(state.attachments):
+        for version in (*self.attachments.view.newer_in(state.attachments), *state.renewed):
             self.attachments.take(version)
 
     def joined(self, member: Member) -> None:
