@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from cnmsim.libnetwork.networkdb.convergence import Agreement, agree, first_difference, is_busy
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -30,20 +31,17 @@ class Settling:
     may_retry: bool = False
     #: What was found unsettled in a store, and its index then.
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
+    _agreement: Agreement = field(factory=Agreement, init=False)
 
     def is_over(self, engines: Iterable[Engine]) -> bool:
         """Tell whether nothing is on its way any more in the swarms of these engines."""
-        from cnmsim.libnetwork.networkdb.convergence import agree, is_busy
-
         members = _members(engines)
         databases = _databases(members)
         # What is asked most often, and answered with no, comes first.
-        return not is_busy(databases) and not self._unsettled_tasks(members) and agree(databases)
+        return not is_busy(databases) and not self._unsettled_tasks(members) and self._agreement.is_reached(databases)
 
     def what_is_left(self, engines: Iterable[Engine]) -> str:
         """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
-        from cnmsim.libnetwork.networkdb.convergence import agree, first_difference
-
         members = _members(engines)
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)

@@ -6,8 +6,11 @@ may go on telling each other for a while what all know already: a message is tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
 
 from cnmsim.kernel.clock import Clock, collecting_seldom
 from cnmsim.libnetwork.networkdb.store import Key, store_of
@@ -17,20 +20,49 @@ if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.tables import NetworkTables
 
 _LOOK_INTERVAL_S = 0.1
+#: How many looks there are from one at everything to the next, at most.
+_ALL_AGAIN = 10
 
 
-def is_converged(clock: Clock) -> bool:
-    """Tell whether all nodes of a lab that take part in gossip have the same view, and wait for nothing.
+@frozen
+class Difference:
+    """In what nodes differ: said in words, and whether that `stands` still."""
+
+    text: str
+    stands: Callable[[], bool]
+
+
+@define
+class Agreement:
+    """Whether nodes agree, for whoever asks time and again: what they differed in when last asked is looked at first.
 
     Nodes that cannot reach each other never agree: give whoever waits for this a limit.
     """
+
+    _difference: Difference | None = field(default=None, init=False)
+    _looks: int = field(default=0, init=False)
+
+    def is_reached(self, databases: Iterable[NetworkDB]) -> bool:
+        """Tell whether these nodes have the same view of each other, and wait for nothing."""
+        databases = list(databases)
+        if is_busy(databases):
+            return False
+        self._looks += 1
+        # Now and then all is looked at: two that differ may have come to belong to two clusters.
+        if self._looks % _ALL_AGAIN and self._difference is not None and self._difference.stands():
+            return False
+        self._difference = _find_difference(databases)
+        return self._difference is None
+
+
+def is_converged(clock: Clock) -> bool:
+    """Tell whether all nodes of a lab that take part in gossip have the same view, and wait for nothing."""
     return agree(store_of(clock).databases)
 
 
 def agree(databases: Iterable[NetworkDB]) -> bool:
     """Tell whether these nodes have the same view of each other, and wait for nothing."""
-    databases = list(databases)
-    return not is_busy(databases) and first_difference(databases) == ""
+    return Agreement().is_reached(databases)
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
@@ -40,8 +72,9 @@ def converge(clock: Clock, limit_s: float = 120.0) -> float:
     """
     begun_s = clock.now
     clock.run_ready()
+    agreement = Agreement()
     with collecting_seldom():
-        while not is_converged(clock):
+        while not agreement.is_reached(store_of(clock).databases):
             if clock.now - begun_s >= limit_s:
                 difference = first_difference(store_of(clock).databases)
                 raise TimeoutError(difference or "a node waits for an answer of another")
@@ -65,17 +98,26 @@ def first_difference(databases: Iterable[NetworkDB]) -> str:
 
     The nodes compared are those that some chain of common members joins: two clusters of one lab need not agree.
     """
-    for cluster in _clusters(list(databases)):
+    difference = _find_difference(list(databases))
+    return "" if difference is None else difference.text
+
+
+def _find_difference(databases: list[NetworkDB]) -> Difference | None:
+    for cluster in _clusters(databases):
         names = {db.name for db in cluster}
         for db in cluster:
-            active = db.nodes.active.keys()
-            if active != names:
-                wrong = ", ".join(sorted(active ^ names))
-                return f"{db.name} on {db.process.machine.name} differs from the others about node {wrong}"
+            if db.nodes.active.keys() != names:
+                wrong = ", ".join(sorted(db.nodes.active.keys() ^ names))
+                text = f"{db.name} on {db.process.machine.name} differs from the others about node {wrong}"
+                return Difference(text, partial(_knows_others, db.nodes.active, names))
         difference = _difference_in_networks(cluster)
-        if difference:
+        if difference is not None:
             return difference
-    return ""
+    return None
+
+
+def _knows_others(known: Mapping[str, object], names: set[str]) -> bool:
+    return known.keys() != names
 
 
 def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
@@ -97,7 +139,7 @@ def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
     return found
 
 
-def _difference_in_networks(cluster: list[NetworkDB]) -> str:
+def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
     attached: dict[str, list[tuple[NetworkDB, NetworkTables]]] = {}
     for db in cluster:
         for network, tables in db.networks.items():
@@ -105,17 +147,27 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> str:
                 attached.setdefault(network, []).append((db, tables))
     for network, nodes in attached.items():
         names = {db.name for db, _ in nodes}
-        first: set[tuple[Key, int]] | None = None
-        first_codes = None
+        first_db, first = nodes[0]
+        entries: set[tuple[Key, int]] | None = None
         for db, tables in nodes:
-            if set(tables.nodes) != names:
-                wrong = ", ".join(sorted(set(tables.nodes) ^ names))
-                return f"{db.name} differs from the others about {wrong} on network {network}"
-            if first_codes is not None and tables.view.codes == first_codes:
+            if tables.nodes.keys() != names:
+                wrong = ", ".join(sorted(tables.nodes.keys() ^ names))
+                text = f"{db.name} differs from the others about {wrong} on network {network}"
+                return Difference(text, partial(_knows_others, tables.nodes, names))
+            if tables.view.codes == first.view.codes:
                 continue
-            entries = {(v.slot.key, v.ltime) for v in tables.view if not v.is_deleted}
-            if first is None:
-                first, first_codes = entries, tables.view.codes
-            elif entries != first:
-                return f"{db.name} differs from {nodes[0][0].name} about {len(entries ^ first)} entries of {network}"
-    return ""
+            if entries is None:
+                entries = _entries(first)
+            wrong_entries = _entries(tables) ^ entries
+            if wrong_entries:
+                text = f"{db.name} differs from {first_db.name} about {len(wrong_entries)} entries of {network}"
+                return Difference(text, partial(_have_other_entries, first, tables))
+    return None
+
+
+def _entries(tables: NetworkTables) -> set[tuple[Key, int]]:
+    return {(version.slot.key, version.ltime) for version in tables.view if not version.is_deleted}
+
+
+def _have_other_entries(one: NetworkTables, other: NetworkTables) -> bool:
+    return one.view.codes != other.view.codes and _entries(one) != _entries(other)
