@@ -42,8 +42,14 @@ class InterfaceAddress:
     scope: str = "global"
     broadcast: Address | None = None
     flags: frozenset[str] = frozenset()
+    #: The connected network.
+    prefix: Prefix = field(init=False, eq=False, repr=False)
     #: What is heard as a broadcast because of it.
     broadcasts: tuple[Address, ...] = field(init=False, eq=False, repr=False)
+
+    @prefix.default
+    def _find_prefix(self) -> Prefix:
+        return Prefix.of(self.address, self.prefixlen)
 
     @broadcasts.default
     def _find_broadcasts(self) -> tuple[Address, ...]:
@@ -51,11 +57,6 @@ class InterfaceAddress:
             return ()
         own = self.prefix.broadcast
         return (own,) if self.broadcast is None else (own, self.broadcast)
-
-    @property
-    def prefix(self) -> Prefix:
-        """The connected network."""
-        return Prefix.of(self.address, self.prefixlen)
 
     @property
     def family(self) -> int:
