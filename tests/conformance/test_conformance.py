@@ -48,6 +48,7 @@ PHYSICAL = (
     "macvlan-vlan",
 )
 MULTI_HOST = (
+    "failures-ports",
     "ingress-plumbing",
     "managers",
     "managers-lost",
