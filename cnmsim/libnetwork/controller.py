@@ -287,6 +287,8 @@ class Controller:
             self.networks.append(network)
             undo.callback(self.networks.remove, network)
             self._join_cluster(network, undo)
+            if self.agent is not None:
+                self.ingress.bring_to_front()
             if self.profile.docker_user_is_retopped:
                 self.bridge_driver.set_up_user_chain()
             undo.pop_all()

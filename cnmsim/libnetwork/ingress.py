@@ -118,6 +118,15 @@ class Ingress:
         if not tables.exists("nat", "POSTROUTING", masquerade):
             tables.insert("nat", "POSTROUTING", masquerade)
 
+    def bring_to_front(self) -> None:
+        """Put the jump to the filter's chain in front again, if there is the chain (moby `arrangeIngressFilterRule`)."""
+        tables, base, jump = self._tables, self.profile.ingress_jump_chain, f"-j {CHAIN}"
+        if not tables.has_chain("filter", CHAIN):
+            return
+        if tables.exists("filter", base, jump):
+            tables.delete("filter", base, jump)
+        tables.insert("filter", base, jump)
+
     def _jump(self, table: str, chain: str, rule: str) -> None:
         """Put a jump in front; newer engines bring one that is there already to the front."""
         if self._tables.exists(table, chain, rule):

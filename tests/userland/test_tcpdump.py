@@ -1,6 +1,9 @@
 """tcpdump: its lines and its filters."""
 
 import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
 from userworld import World
 
 from cnmsim.kernel.address import parse_ip
@@ -8,6 +11,7 @@ from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.transport import udp_message
 from cnmsim.userland import HOST_PROGRAMS
 from cnmsim.userland.packet_filter import FilterFault, Seen, compile_filter
+from cnmsim.userland.packet_text import Printer
 
 
 def captured(line, *commands):
@@ -139,3 +143,23 @@ def test_what_datagrams_hold_can_be_said():
     assert "A? x." in lines[0]
     world = World()
     assert world.host("tcpdump -T foo -i eth0").err == "tcpdump: unknown packet type 'foo'\n"
+
+
+def test_sequence_numbers_inside_tunnels_are_relative_too():
+    printer = Printer(is_numeric=True)
+    ours, theirs = Ether() / IP(src="10.1.0.2", dst="10.1.0.3"), Ether() / IP(src="10.1.0.3", dst="10.1.0.2")
+    outer = (
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / IP(src="1.1.1.1", dst="2.2.2.2")
+        / UDP(sport=5, dport=4789)
+    )
+    talk = [
+        ours / TCP(sport=4000, dport=80, flags="S", seq=1000),
+        theirs / TCP(sport=80, dport=4000, flags="SA", seq=5000, ack=1001),
+        ours / TCP(sport=4000, dport=80, flags="A", seq=1001, ack=5001),
+        ours / TCP(sport=4000, dport=80, flags="PA", seq=1001, ack=5001) / b"hello",
+    ]
+    lines = [printer.line(bytes(outer / VXLAN(vni=7) / each)).splitlines()[1] for each in talk]
+    assert "seq 1000," in lines[0]
+    assert "ack 1," in lines[2]
+    assert "seq 1:6, ack 1," in lines[3]
