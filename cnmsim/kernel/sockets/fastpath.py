@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 #: Ethernet, IPv4 and UDP headers, in bytes.
 _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
-_MOST_HOPS = 8
 
 
 class _Exit:

@@ -85,14 +85,7 @@ class Way:
                 self._looks = min(self._looks * 2, _MOST_BETWEEN_LOOKS)
                 self._until_look = self._looks
                 return False
-        namespace = socket.namespace
-        if (
-            path.is_right
-            and namespace.clock.context is None
-            and namespace.netfilter.answered is None
-            and (socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name) == self._shape
-            and path.first.leave(sealed)
-        ):
+        if path.is_right and self._is_right_for(socket) and path.first.leave(sealed):
             return True
         self._path = None
         self._until_look = self._looks = _FIRST_LOOK
