@@ -58,6 +58,7 @@ MULTI_HOST = (
     "overlay-attachable",
     "overlay-dsr",
     "overlay-encrypted",
+    "overlay-encrypted-peers",
     "overlay-networks",
     "overlay-services-dns",
     "overlay-subnets",
