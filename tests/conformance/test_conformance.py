@@ -48,6 +48,7 @@ PHYSICAL = (
     "macvlan-vlan",
 )
 MULTI_HOST = (
+    "discovery-queries",
     "failures-ports",
     "ingress-plumbing",
     "managers",
@@ -57,9 +58,11 @@ MULTI_HOST = (
     "nodes-availability",
     "overlay-attachable",
     "overlay-dsr",
+    "overlay-dual",
     "overlay-encrypted",
     "overlay-encrypted-peers",
     "overlay-networks",
+    "overlay-sandboxes",
     "overlay-services-dns",
     "overlay-subnets",
     "overlay-uber-net",
