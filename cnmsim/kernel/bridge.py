@@ -78,8 +78,8 @@ class Bridge(Device):
 
     def set_mac(self, mac: Mac) -> None:
         """Fix the MAC address; until then it is the lowest of the ports'."""
-        self.has_fixed_mac = True
         super().set_mac(mac)
+        self.has_fixed_mac = True
 
     def _choose_mac(self) -> None:
         """Take the lowest MAC address of the ports, none without any (br_stp_recalculate_bridge_id)."""
@@ -87,7 +87,7 @@ class Bridge(Device):
             return
         lowest = min((device.mac for device in self.ports), default=MAC_ZERO)
         if lowest != self.mac:
-            super().set_mac(lowest)
+            self._take_mac(lowest)
 
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
         """Enslave a device.
@@ -107,7 +107,7 @@ class Bridge(Device):
         device.master = self
         self.fdb[device.mac] = FdbEntry(device.mac, None, self.clock.now_ns, is_permanent=True)
         if not self.has_fixed_mac and (len(self.ports) == 1 or device.mac < self.mac):
-            super().set_mac(device.mac)
+            self._take_mac(device.mac)
         self.port_changed()
         return port
 

@@ -179,7 +179,12 @@ class Device:
             self.stack.mtu_changed()
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the Ethernet address."""
+        """Set the Ethernet address. Raises `OSError(EADDRNOTAVAIL)` for a group's or none at all (is_valid_ether_addr)."""
+        if mac[0] & 1 or not any(mac):
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        self._take_mac(mac)
+
+    def _take_mac(self, mac: Mac) -> None:
         old, self.mac = self.mac, mac
         if self.namespace is not None:
             self.namespace.topology_changed()

@@ -165,7 +165,7 @@ class IpvlanPort:
     def mac_changed(self) -> None:
         """Let the children follow the parent's MAC."""
         for child in self._children:
-            Device.set_mac(child, self.lower.mac)
+            child._take_mac(self.lower.mac)
 
 
 class Ipvlan(Upper):

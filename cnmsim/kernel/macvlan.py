@@ -99,7 +99,7 @@ class MacvlanPort:
         """Let the child of a passthru port follow its parent's MAC."""
         self._own_mac = self.lower.mac
         if self.is_passthru:
-            Device.set_mac(self._children[0], self.lower.mac)
+            self._children[0]._take_mac(self.lower.mac)
             self.child_changed()
 
     def lend_mac(self, mac: Mac) -> None:

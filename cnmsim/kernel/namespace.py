@@ -143,13 +143,10 @@ class NetworkNamespace:
     def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
         """Put a device here, as number `index` if that is free.
 
-        Raises `OSError`: EEXIST if the name is taken, ERANGE if it is over 15 characters.
+        Raises `OSError` as `rename_device` does.
         """
         name = name or device.name
-        if name in self.devices:
-            raise OSError(errno.EEXIST, "File exists", name)
-        if not 0 < len(name) <= 15:
-            raise OSError(errno.ERANGE, "numerical result out of range", name)
+        self._require_free(name)
         device.name = name
         device.namespace = self
         device.index = self._free_index(index)
@@ -157,6 +154,15 @@ class NetworkNamespace:
         self.devices[name] = device
         self._apply_link(device)
         self.topology_changed()
+
+    def _require_free(self, name: str) -> None:
+        """Refuse the name of another device, and what is no name for one (dev_valid_name)."""
+        if not 0 < len(name) <= 15:
+            raise OSError(errno.ERANGE, "numerical result out of range", name)
+        if name in {".", ".."} or any(letter in "/:" or letter.isspace() for letter in name):
+            raise OSError(errno.EINVAL, "Invalid argument", name)
+        if name in self.devices:
+            raise OSError(errno.EEXIST, "File exists", name)
 
     def _free_index(self, wanted: int) -> int:
         """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
@@ -179,9 +185,11 @@ class NetworkNamespace:
             peer.namespace.remove_device(peer)
 
     def move_device(self, device: Device, other: NetworkNamespace, name: str | None = None) -> None:
-        """Move a device into another namespace; it goes down and loses addresses and routes, as in Linux."""
-        if (name or device.name) in other.devices:
-            raise OSError(errno.EEXIST, "File exists", name or device.name)
+        """Move a device into another namespace; it goes down and loses addresses and routes, as in Linux.
+
+        Raises `OSError` as `rename_device` does.
+        """
+        other._require_free(name or device.name)
         device.set_down()
         if device.master is not None:
             device.master.remove_port(device)
@@ -191,11 +199,11 @@ class NetworkNamespace:
         other.add_device(device, name, index)
 
     def rename_device(self, device: Device, name: str) -> None:
-        """Give a device another name. Raises `OSError(EEXIST)` if it is taken."""
-        if name in self.devices:
-            raise OSError(errno.EEXIST, "File exists", name)
-        if not 0 < len(name) <= 15:
-            raise OSError(errno.ERANGE, "numerical result out of range", name)
+        """Give a device another name.
+
+        Raises `OSError`: EEXIST if it is taken, ERANGE if it is over 15 characters, EINVAL if it has a slash, a colon or a space.
+        """
+        self._require_free(name)
         self.sysctl.rename_device(device.name, name)
         self.devices = {(name if d is device else n): d for n, d in self.devices.items()}
         device.name = name

@@ -40,7 +40,7 @@ class Vlan(Upper):
         if not self.lower.is_up:
             raise OSError(errno.ENETDOWN, "Network is down")
         if not self.is_up and not self._has_own_mac and self.mac != self.lower.mac:
-            super().set_mac(self.lower.mac)
+            self._take_mac(self.lower.mac)
         super().set_up()
 
     def set_mtu(self, mtu: int) -> None:
@@ -51,13 +51,13 @@ class Vlan(Upper):
 
     def set_mac(self, mac: Mac) -> None:
         """Set an Ethernet address of its own."""
-        self._has_own_mac = True
         super().set_mac(mac)
+        self._has_own_mac = True
 
     def lower_mac_changed(self) -> None:
         """Follow the lower device's address; while down, only when it goes up (vlan_sync_address)."""
         if self.is_up and not self._has_own_mac:
-            super().set_mac(self.lower.mac)
+            self._take_mac(self.lower.mac)
 
     @property
     def no_arp(self) -> bool:

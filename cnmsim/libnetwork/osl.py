@@ -5,13 +5,13 @@ Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from attrs import define, field
 
 from cnmsim.errors import SystemFault
-from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac
+from cnmsim.kernel.address import Address, Prefix, format_ip, format_mac
 from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.errno_text import go_strerror
@@ -84,7 +84,8 @@ class OslNamespace:
         with ExitStack() as undo:
             try:
                 name = info.destination_name or self.interface_name(info.destination_prefix)
-                self._bring_in(device, name, info, undo)
+                with _saying(info, f'error renaming interface "{info.source_name}" to "{name}"'):
+                    self._bring_in(device, name, info, undo)
                 interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
                 self._configure(interface, info, addresses, sysctls or {})
                 if announcing is not None:
@@ -114,36 +115,32 @@ class OslNamespace:
         sysctls: Mapping[str, str],
     ) -> None:
         device, namespace = interface.device, self.namespace
+        setting = f'error setting interface "{info.source_name}"'
         if addresses.mac is not None:
-            self._set_mac(device, info, addresses.mac)
+            with _saying(info, f'{setting} MAC to "{format_mac(addresses.mac)}"'):
+                device.set_mac(addresses.mac)
         disabled = "0" if addresses.ipv6 is not None else "1"
         namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
-        if addresses.ipv4 is not None:
-            self._set_address(device, info, *addresses.ipv4)
-        if addresses.ipv6 is not None:
-            self._set_address(device, info, *addresses.ipv6)
-        for address, length in addresses.link_local:
-            if len(address) == 4 or addresses.ipv6 is not None:
-                namespace.add_address(device, f"{format_ip(address)}/{length}", scope="link")
+        for family, pair in (("IP", addresses.ipv4), ("IPv6", addresses.ipv6)):
+            if pair is not None:
+                with _saying(info, f"{setting} {family} to {format_ip(pair[0])}/{pair[1]}"):
+                    self._set_address(device, info, *pair)
+        local = [f"{format_ip(address)}/{length}" for address, length in addresses.link_local]
+        for text in local:
+            if ":" not in text or addresses.ipv6 is not None:
+                with _saying(info, f"{setting} link local IPs to [{' '.join(local)}]"):
+                    namespace.add_address(device, text, scope="link")
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
-        device.set_up()
+        with _saying(info, "failed to set link up"):
+            device.set_up()
+        routes = " ".join(f'"{static.prefix}"' for static in info.static_routes)
         for static in info.static_routes:
             if not static.prefix.length and not self.profile.static_default_routes:
                 # A default route is installed only for the endpoint that leads out.
                 continue
-            interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
-
-    @staticmethod
-    def _set_mac(device: Device, info: JoinInfo, mac: Mac) -> None:
-        try:
-            device.set_mac(mac)
-        except OSError as error:
-            cause = go_strerror(error)
-            raise SystemFault(
-                f"failed to add interface {info.source_name} to sandbox: error setting interface "
-                f'"{info.source_name}" MAC to "{format_mac(mac)}": {cause}'
-            ) from None
+            with _saying(info, f"{setting} routes to [{routes}]"):
+                interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
 
     def _announce(self, device: Device, addresses: EndpointInterface, announcing: Announcing) -> list[Timer]:
         """Tell the link whose addresses these are now. Gives the later times (moby `libnetwork/osl/interface_linux.go`)."""
@@ -225,6 +222,16 @@ class OslNamespace:
             label = "IPv6 " if family == 6 else ""
             raise SystemFault(self.profile.gateway_error_text.format(family=label, error=cause)) from None
         self._gateways[family] = route
+
+
+@contextmanager
+def _saying(info: JoinInfo, what: str) -> Iterator[None]:
+    """Say of a step that fails what it was."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"{what}: {go_strerror(error)}"
+        raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
 
 
 def _go_route(route: Route) -> str:
