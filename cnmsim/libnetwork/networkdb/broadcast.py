@@ -11,14 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Hashable
 from math import ceil, log10
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
 _MOST = 1 << 30
-_by_id = attrgetter("id")
+_by_id = itemgetter(1)
 
 
 def retransmit_limit(nodes: int) -> int:
