@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 
+#: By whether duplicate address detection and the connected route are left out.
+_FLAGS = {
+    (nodad, noprefixroute): frozenset(["nodad"] * nodad + ["noprefixroute"] * noprefixroute)
+    for nodad in (False, True)
+    for noprefixroute in (False, True)
+}
+
+
 class LocalAddresses:
     """What addresses a namespace has. Each device keeps its own in `device.addresses`; only this changes them."""
 
@@ -43,8 +51,7 @@ class LocalAddresses:
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)
-            flags = [name for name, on in (("nodad", nodad), ("noprefixroute", noprefixroute)) if on]
-            address = InterfaceAddress(raw, length, scope, broadcast, frozenset(flags))
+            address = InterfaceAddress(raw, length, scope, broadcast, _FLAGS[nodad, noprefixroute])
         if any(
             a.address == address.address and (a.family == 6 or a.prefixlen == address.prefixlen)
             for a in device.addresses

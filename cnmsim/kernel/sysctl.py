@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from sys import intern
 
 _DEFAULTS: dict[str, str] = {
     "net.ipv4.ip_forward": "0",
@@ -68,22 +69,27 @@ _PER_DEVICE: dict[int, dict[str, str]] = {
 
 
 class Sysctl:
-    """The values of one namespace."""
+    """The values of one namespace: its own are those that somebody wrote."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_declared", "_values")
 
     def __init__(self) -> None:
-        self._values = dict(_DEFAULTS)
+        self._values: dict[str, str] = {}
+        self._declared: tuple[Mapping[str, str], ...] = (_DEFAULTS,)
 
     def get(self, key: str) -> str:
         """Give a value. Raises `OSError(ENOENT)` for an unknown key."""
         value = self._values.get(key)
         if value is not None:
             return value
+        for defaults in self._declared:
+            value = defaults.get(key)
+            if value is not None:
+                return value
         family, _, name = _split_device_key(key)
         if family and name in _PER_DEVICE[family]:
             if key == "net.ipv4.conf.all.forwarding":
-                return self._values["net.ipv4.ip_forward"]
+                return self.get("net.ipv4.ip_forward")
             return self._values.get(f"net.ipv{family}.conf.default.{name}", _PER_DEVICE[family][name])
         raise OSError(errno.ENOENT, "No such file or directory", key)
 
@@ -93,7 +99,8 @@ class Sysctl:
         text = str(value).strip()
         if old.isdigit() and not text.lstrip("-").isdigit():
             raise OSError(errno.EINVAL, "Invalid argument", key)
-        self._values[key] = "\t".join(text.split()) if "\t" in old else text
+        # Many namespaces have the same written.
+        self._values[intern(key)] = "\t".join(text.split()) if "\t" in old else text
         if key in {"net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"}:
             self._values["net.ipv4.ip_forward"] = self._values["net.ipv4.conf.all.forwarding"] = text
             self._forward_all(4, text)
@@ -109,7 +116,7 @@ class Sysctl:
 
     def declare(self, defaults: Mapping[str, str]) -> None:
         """Add sysctls with the values they begin with, as a module does when it is loaded."""
-        self._values = {**defaults, **self._values}
+        self._declared = (*self._declared, defaults)
 
     def device(self, family: int, device: str, name: str) -> str:
         """Give the value that counts for a device: `default` or its own."""
@@ -131,7 +138,10 @@ class Sysctl:
 
     def items(self) -> list[tuple[str, str]]:
         """All values that are set, sorted by key."""
-        return sorted(self._values.items())
+        values: dict[str, str] = {}
+        for defaults in reversed(self._declared):
+            values.update(defaults)
+        return sorted({**values, **self._values}.items())
 
 
 def _split_device_key(key: str) -> tuple[int, str, str]:

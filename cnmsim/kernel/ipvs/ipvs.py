@@ -15,6 +15,8 @@ from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cnmsim.kernel.namespace import NetworkNamespace
 
 
@@ -31,7 +33,7 @@ class Ipvs:
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self._timeouts = dict(TIMEOUTS_S)
+        self._timeouts: Mapping[IpvsState, int] = TIMEOUTS_S
         self._trash: list[Destination] = []
         self._switches: dict[str, int] = {}
         self._switches_at = -1
@@ -185,7 +187,7 @@ class Ipvs:
             (IpvsState.ESTABLISHED, tcp_s), (IpvsState.FIN_WAIT, tcp_fin_s), (IpvsState.UDP, udp_s),
         ):  # fmt: skip
             if seconds:
-                self._timeouts[state] = seconds
+                self._timeouts = {**self._timeouts, state: seconds}
 
     @property
     def timeouts(self) -> tuple[int, int, int]:

@@ -58,13 +58,20 @@ class IpTables:
     Each variant of the program has tables of its own, and a packet passes both.
     """
 
-    __slots__ = ("_netfilter", "family", "tables", "variant")
+    __slots__ = ("_netfilter", "_tables", "family", "variant")
 
     def __init__(self, family: int, netfilter: Netfilter, variant: Variant = NFT) -> None:
         self.family = family
         self.variant = variant
         self._netfilter = netfilter
-        self.tables: dict[str, Table] = {name: self._new_table(name) for name in BUILT_IN_CHAINS}
+        self._tables: dict[str, Table] | None = None
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Its tables by name, whether they exist or not."""
+        if self._tables is None:  # most namespaces never hear of one of the families
+            self._tables = {name: self._new_table(name) for name in BUILT_IN_CHAINS}
+        return self._tables
 
     def _new_table(self, name: str) -> Table:
         return Table(name, self.family, self.variant.label)
@@ -74,26 +81,27 @@ class IpTables:
     @property
     def has_effect(self) -> bool:
         """Whether any table could touch a packet."""
-        return any(table.has_effect for table in self.tables.values())
+        return self._tables is not None and any(table.has_effect for table in self._tables.values())
 
     @property
     def has_nat(self) -> bool:
         """Whether the nat table could."""
-        return self.tables["nat"].has_effect
+        return self._tables is not None and self._tables["nat"].has_effect
 
     @property
     def is_loaded(self) -> bool:
         """Whether there is any table, be it an empty one."""
-        return any(table.exists for table in self.tables.values())
+        return self._tables is not None and any(table.exists for table in self._tables.values())
 
     @property
     def needs_conntrack(self) -> bool:
         """Whether a rule has connections tracked."""
-        return any(rule_needs_conntrack(entry.rule) for table in self.tables.values() for entry in table.rules)
+        tables = {} if self._tables is None else self._tables
+        return any(rule_needs_conntrack(entry.rule) for table in tables.values() for entry in table.rules)
 
     def registrations(self) -> Iterator[Registration]:
         """Give the built-in chains of the tables that exist, each for its hook."""
-        for table in self.tables.values():
+        for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
             for chain in table.built_in():

@@ -38,6 +38,10 @@ def _once(step: HookStep) -> HookStep:
     return run
 
 
+#: Sets of families, each one object: every namespace has one.
+_FAMILIES = {families: families for families in map(frozenset, ([4], [6], [4, 6]))}
+
+
 class RuleSet(Protocol):
     """Base chains of one family, whoever wrote them."""
 
@@ -99,7 +103,7 @@ class Netfilter:
         self.generation = 0
         self.is_active = False
         self.tracks_always = False
-        self.tracked_families: set[int] = set()
+        self.tracked_families: frozenset[int] = frozenset()
         self._order = 0
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
         self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
@@ -107,7 +111,7 @@ class Netfilter:
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
         # Steps that the flow cache may leave out, because it does the same itself.
-        self._repeatable: set[HookStep] = set()
+        self._repeatable: list[HookStep] = []
         self.answered: Packet | None = None
 
     @property
@@ -153,9 +157,10 @@ class Netfilter:
         self.rules_changed()
 
     def _rebuild(self) -> None:
-        self.tracked_families.clear()
-        self._repeatable = {self._attach_and_track, self._confirm}
+        self.tracked_families = frozenset()
+        self._repeatable = [self._attach_and_track, self._confirm]
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
+        self._repeatable = []
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
@@ -178,7 +183,7 @@ class Netfilter:
         has_nat = any(rule_set.has_nat for rule_set in rule_sets)
         tracks = self.tracks_always or has_nat or any(rule_set.needs_conntrack for rule_set in rule_sets)
         if tracks:
-            self.tracked_families.add(family)
+            self.tracked_families = _FAMILIES[self.tracked_families | {family}]
         on_hook: dict[Hook, list[Registration]] = {hook: [] for hook in Hook}
         for rule_set in rule_sets:
             for each in rule_set.registrations():
@@ -251,7 +256,7 @@ class Netfilter:
                 return False
             return before == (packet.dst, packet.src, packet.mark) or reroute(packet)
 
-        self._repeatable.add(run)
+        self._repeatable.append(run)
         return run
 
     def _nat_step(self, walks: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
@@ -299,7 +304,7 @@ class Netfilter:
             apply(packet, is_source=is_source)
             return packet.dst == before or reroute(packet)
 
-        self._repeatable.add(run)
+        self._repeatable.append(run)
         return run
 
     # --- what the stack and targets send in answer ---------------------------------------------------------------

@@ -48,10 +48,13 @@ class Chain:
     bytes: int = 0
     rules: list[RuleEntry] = field(factory=list)
     order: int = 0
-    _known: dict[Rule, tuple[Rule, int]] = field(factory=dict, init=False, repr=False)
+    #: How often each rule is there; `None` until there is one.
+    _known: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:
         """Put a rule before the one at index `at`."""
+        if self._known is None:
+            self._known = {}
         rule, count = self._known.get(entry.rule, (entry.rule, 0))
         entry.rule = rule
         self._known[rule] = (rule, count + 1)
@@ -60,6 +63,7 @@ class Chain:
     def remove(self, at: int) -> RuleEntry:
         """Take out the rule at index `at`."""
         entry = self.rules.pop(at)
+        assert self._known is not None
         rule, count = self._known[entry.rule]
         if count > 1:
             self._known[rule] = (rule, count - 1)
@@ -70,18 +74,18 @@ class Chain:
     def clear(self) -> None:
         """Take out all rules."""
         self.rules.clear()
-        self._known.clear()
+        self._known = None
 
     def find(self, rule: Rule) -> int | None:
         """Give the index of the first rule equal to `rule`, or `None`."""
-        known = self._known.get(rule)
+        known = None if self._known is None else self._known.get(rule)
         if known is None:
             return None
         same = known[0]
         return next(at for at, entry in enumerate(self.rules) if entry.rule is same)
 
     def __contains__(self, rule: Rule) -> bool:
-        return rule in self._known
+        return self._known is not None and rule in self._known
 
 
 class Table:
@@ -95,7 +99,7 @@ class Table:
     def __init__(self, name: str, family: int, label: str = "") -> None:
         self.name = name
         self.family = family
-        self.label = f"{label}{name}"
+        self.label = label + name  # most often `name` itself
         self.exists = False
         self.order = 0
         self._chains: dict[str, Chain] | None = None

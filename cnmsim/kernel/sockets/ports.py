@@ -82,7 +82,7 @@ class PortSpace:
         text = self.namespace.sysctl_get("net.ipv4.ip_local_port_range")
         low, high = (int(part) for part in text.split())
         count = high - low + 1
-        start = self.namespace.sockets.random.randrange(count)
+        start = self.namespace.sockets.draw(count)
         for step in range(count):
             port = low + (start + step) % count
             if port not in self._holders or not any(self.is_bound(address, port) for address in addresses):

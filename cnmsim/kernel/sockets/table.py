@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _LENGTH_AND_SUM = Struct("!HH")
 _Binding = tuple[Address, int]
 _Pair = tuple[Address, int, Address, int]
+#: So many draws are made anew rather than have a generator wait for the next.
+_FEW_DRAWS = 6
 
 
 @frozen
@@ -56,13 +58,14 @@ class SocketTable:
     """All sockets of a namespace. `udp_changes` moves whenever a datagram may come to be for another socket."""
 
     __slots__ = (
-        "_connections", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
+        "_connections", "_drawn", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
         "tcp_ports", "udp_changes", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._random: Random | None = None
+        self._drawn: tuple[int, ...] = ()
         self._secret = b""
         self._timestamp_offsets: dict[tuple[Address, Address], int] = {}
         self.udp_ports = PortSpace(namespace)
@@ -74,12 +77,19 @@ class SocketTable:
         self._connections: dict[_Pair, TcpConnection] = {}
         self._icmp: list[IcmpSocket] = []
 
-    @property
-    def random(self) -> Random:
-        """What ephemeral ports are drawn from."""
-        if self._random is None:  # it takes room, and few namespaces need one
-            self._random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
-        return self._random
+    def draw(self, count: int) -> int:
+        """Draw a number below `count`, for an ephemeral port."""
+        random = self._random
+        if random is None:
+            # A generator takes two kilobytes, and most namespaces need one for a few sockets: its first draws are made anew.
+            random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
+            for before in self._drawn:
+                random.randrange(before)
+            if len(self._drawn) < _FEW_DRAWS:
+                self._drawn = (*self._drawn, count)
+            else:
+                self._random, self._drawn = random, ()
+        return random.randrange(count)
 
     def initial_sequence(self, local: Address, local_port: int, remote: Address, remote_port: int) -> int:
         """Give the sequence number a connection begins with: one port after the other begins anywhere, the same one further on.

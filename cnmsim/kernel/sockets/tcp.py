@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ class TcpSocket(Socket):
         self.no_delay = False
         self.on_accept: Callable[[TcpSocket], None] | None = None
         self._backlog = 0
-        self._accepted: deque[TcpConnection] = deque()
+        self._accepted: list[TcpConnection] = []
         self._embryos: list[TcpConnection] = []
         self._connection: TcpConnection | None = None
 
@@ -111,7 +110,7 @@ class TcpSocket(Socket):
             raise os_error(errno.EINVAL)
         if not self._accepted:
             raise os_error(errno.EAGAIN)
-        return self._adopt(self._accepted.popleft())
+        return self._adopt(self._accepted.pop(0))
 
     def _adopt(self, connection: TcpConnection) -> TcpSocket:
         socket = TcpSocket(self.namespace, self.family, self.owner)

@@ -52,7 +52,7 @@ class UdpSocket(Socket):
         #: What waits to be received: data, sender's address and port.
         self.waiting: deque[tuple[bytes, Address, int]] = deque()
         self._queued_bytes = 0
-        self._errors: deque[OSError] = deque()
+        self._errors: list[OSError] = []
         self._ways: dict[tuple[str | Address, int], Way] = {}
         #: Takes what is in a sealed datagram, and its sender; `False` if it is to be received as bytes.
         self.on_sealed: Callable[[Any, tuple[Address, int]], bool] | None = None
@@ -125,7 +125,7 @@ class UdpSocket(Socket):
     def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
         self._check_open()
         if self._errors and not self.recverr:
-            raise self._errors.popleft()
+            raise self._errors.pop(0)
         if len(data) > (65507 if len(dst) == 4 else 65527):
             raise os_error(errno.EMSGSIZE)
         namespace = self.namespace
@@ -168,7 +168,7 @@ class UdpSocket(Socket):
         """Give the next datagram if there is one. Raises `BlockingIOError` if not, else as `recvfrom`."""
         self._check_open()
         if self._errors:
-            raise self._errors.popleft()
+            raise self._errors.pop(0)
         if not self.waiting:
             raise os_error(errno.EAGAIN)
         data, src, sport = self.waiting.popleft()
