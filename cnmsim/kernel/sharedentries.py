@@ -8,7 +8,7 @@ which order, is its own all the same, so that two nodes that heard the same in a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,38 +27,53 @@ class SharedEntries(Generic[_K, _V]):
     Which tables share them is of no consequence but for the room they take.
     """
 
-    __slots__ = ("__weakref__", "_free", "_holders", "_numbers", "_numbers_of", "entries")
+    __slots__ = ("__weakref__", "_free", "_holders", "_numbers", "entries")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
-        self._numbers: dict[tuple[_K, _V], int] = {}
-        self._numbers_of: dict[_K, tuple[int, ...]] = {}
+        #: The number of a key's entry, or where it has several of each value's.
+        self._numbers: dict[_K, int | dict[_V, int]] = {}
         self._holders = array("I")
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
         """Give the number of an entry, or `None`."""
-        return self._numbers.get((key, value))
+        found = self._numbers.get(key)
+        if isinstance(found, dict):
+            return found.get(value)
+        if found is None:
+            return None
+        entry = self.entries[found]
+        return found if entry is not None and entry[1] == value else None
 
-    def numbers_of(self, key: _K) -> tuple[int, ...]:
+    def numbers_of(self, key: _K) -> Collection[int]:
         """Give the numbers of the entries with that key."""
-        return self._numbers_of.get(key, ())
+        found = self._numbers.get(key)
+        if found is None:
+            return ()
+        return found.values() if isinstance(found, dict) else (found,)
 
     def number(self, key: _K, value: _V) -> int:
         """Give the number of an entry, made if there is none."""
-        entry = key, value
-        number = self._numbers.get(entry)
+        number = self.find(key, value)
         if number is not None:
             return number
         if self._free:
             number = self._free.pop()
-            self.entries[number] = entry
+            self.entries[number] = key, value
         else:
             number = len(self.entries)
-            self.entries.append(entry)
+            self.entries.append((key, value))
             self._holders.append(0)
-        self._numbers[entry] = number
-        self._numbers_of[key] = (*self._numbers_of.get(key, ()), number)
+        found = self._numbers.get(key)
+        if found is None:
+            self._numbers[key] = number
+        elif isinstance(found, dict):
+            found[value] = number
+        else:
+            first = self.entries[found]
+            assert first is not None
+            self._numbers[key] = {first[1]: found, value: number}
         return number
 
     def hold(self, number: int) -> None:
@@ -73,12 +88,12 @@ class SharedEntries(Generic[_K, _V]):
             return
         self.entries[number] = None
         self._free.append(number)
-        del self._numbers[entry]
-        left = tuple(each for each in self._numbers_of[entry[0]] if each != number)
-        if left:
-            self._numbers_of[entry[0]] = left
-        else:
-            del self._numbers_of[entry[0]]
+        key, value = entry
+        found = self._numbers[key]
+        if isinstance(found, dict):
+            del found[value]
+        if not isinstance(found, dict) or not found:
+            del self._numbers[key]
 
 
 def entries_of(clock: Clock, *name: Hashable) -> SharedEntries[_K, _V]:
@@ -204,10 +219,10 @@ class EntryTable(Generic[_K, _V]):
         return stamps[number] if number < len(stamps) else 0
 
     def _present(self, key: _K) -> list[int]:
-        numbers = self._shared.numbers_of(key)
-        if len(numbers) == 1:
-            return [numbers[0]] if self._stamp(numbers[0]) else []
-        return sorted([number for number in numbers if self._stamp(number)], key=self._stamps.__getitem__)
+        present = [number for number in self._shared.numbers_of(key) if self._stamp(number)]
+        if len(present) > 1:
+            present.sort(key=self._stamps.__getitem__)
+        return present
 
     def _drop(self, number: int) -> None:
         stamps, shared = self._stamps, self._shared

@@ -38,6 +38,7 @@ def _once(step: HookStep) -> HookStep:
     return run
 
 
+_NO_FAMILY: frozenset[int] = frozenset()
 #: Sets of families, each one object: every namespace has one.
 _FAMILIES = {families: families for families in map(frozenset, ([4], [6], [4, 6]))}
 
@@ -103,7 +104,7 @@ class Netfilter:
         self.generation = 0
         self.is_active = False
         self.tracks_always = False
-        self.tracked_families: frozenset[int] = frozenset()
+        self.tracked_families = _NO_FAMILY
         self._order = 0
         self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
         self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
@@ -157,7 +158,7 @@ class Netfilter:
         self.rules_changed()
 
     def _rebuild(self) -> None:
-        self.tracked_families = frozenset()
+        self.tracked_families = _NO_FAMILY
         self._repeatable = [self._attach_and_track, self._confirm]
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
         self._repeatable = []

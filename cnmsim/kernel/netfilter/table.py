@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.walk import CompiledRule
 
 
+#: Fewer rules than that are looked through.
+_MANY_RULES = 16
+
+
 @define(eq=False)
 class RuleEntry:
     """A rule in its place in a chain, with what it has counted; `compiled` is made on the first walk."""
@@ -39,7 +43,7 @@ class Chain:
 
     `order` tells what was made before; it is 0 for a built-in chain that nobody wrote to, which the kernel does not have.
 
-    Equal rules of one chain share one `Rule` object, so that finding one among thousands compares identities.
+    Equal rules of a long chain share one `Rule` object, so that finding one among thousands compares identities.
     """
 
     name: str
@@ -48,27 +52,36 @@ class Chain:
     bytes: int = 0
     rules: list[RuleEntry] = field(factory=list)
     order: int = 0
-    #: How often each rule is there; `None` until there is one.
+    #: How often each rule is there, once there are many.
     _known: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:
         """Put a rule before the one at index `at`."""
-        if self._known is None:
-            self._known = {}
-        rule, count = self._known.get(entry.rule, (entry.rule, 0))
-        entry.rule = rule
-        self._known[rule] = (rule, count + 1)
+        if self._known is None and len(self.rules) >= _MANY_RULES:
+            self._count_rules()
+        if self._known is not None:
+            rule, count = self._known.get(entry.rule, (entry.rule, 0))
+            entry.rule = rule
+            self._known[rule] = (rule, count + 1)
         self.rules.insert(at, entry)
+
+    def _count_rules(self) -> None:
+        known: dict[Rule, tuple[Rule, int]] = {}
+        self._known = known
+        for entry in self.rules:
+            rule, count = known.get(entry.rule, (entry.rule, 0))
+            entry.rule = rule
+            known[rule] = (rule, count + 1)
 
     def remove(self, at: int) -> RuleEntry:
         """Take out the rule at index `at`."""
         entry = self.rules.pop(at)
-        assert self._known is not None
-        rule, count = self._known[entry.rule]
-        if count > 1:
-            self._known[rule] = (rule, count - 1)
-        else:
-            del self._known[rule]
+        if self._known is not None:
+            rule, count = self._known[entry.rule]
+            if count > 1:
+                self._known[rule] = (rule, count - 1)
+            else:
+                del self._known[rule]
         return entry
 
     def clear(self) -> None:
@@ -78,14 +91,16 @@ class Chain:
 
     def find(self, rule: Rule) -> int | None:
         """Give the index of the first rule equal to `rule`, or `None`."""
-        known = None if self._known is None else self._known.get(rule)
+        if self._known is None:
+            return next((at for at, entry in enumerate(self.rules) if entry.rule == rule), None)
+        known = self._known.get(rule)
         if known is None:
             return None
         same = known[0]
         return next(at for at, entry in enumerate(self.rules) if entry.rule is same)
 
     def __contains__(self, rule: Rule) -> bool:
-        return self._known is not None and rule in self._known
+        return rule in self._known if self._known is not None else self.find(rule) is not None
 
 
 class Table:
