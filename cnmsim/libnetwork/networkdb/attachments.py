@@ -43,7 +43,7 @@ class Attachments:
         db = self.db
         db.network_clock += 1
         version = self._own(network, is_leaving=is_leaving)
-        db.network_queue.queue(NetworkEvent(version), (db.name, network))
+        db.network_queue.queue(NetworkEvent(version))
 
     def renew(self) -> tuple[Version, ...]:
         """Give this node's own attachments a new time, to win over older news of them; gives them."""

@@ -16,7 +16,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Task
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, take_from
 from cnmsim.libnetwork.networkdb.messages import (
     COMPOUND_HEADER,
     COMPOUND_OVERHEAD,
@@ -104,7 +104,7 @@ class Memberlist:
     _gossip: Ticker = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.queue = BroadcastQueue(lambda: len(self.members), self.wake)
+        self.queue = BroadcastQueue(lambda: len(self.members), self.wake, Names())
         self.transport = Transport(
             self.process, self.bind, self.advertised[1], self.keyring, self._packet, self._stream
         )
@@ -270,7 +270,7 @@ class Memberlist:
         self._forgive(member.name)
         self.members[member.name] = member
         if not is_bootstrap:
-            self.queue.queue(member, member.name)
+            self.queue.queue(member)
         if known is None or known.is_gone:
             self.delegate.joined(member)
 
@@ -290,7 +290,7 @@ class Memberlist:
         mine = max(me.incarnation, incarnation) + 1
         self.members[self.name] = member = evolve(me, incarnation=mine)
         self.prober.awareness.apply(1)
-        self.queue.queue(member, self.name)
+        self.queue.queue(member)
 
     def suspect(self, message: Suspect) -> None:
         """Take the news that a member does not answer."""
@@ -301,14 +301,14 @@ class Memberlist:
         suspicion = self.suspicions.get(name)
         if suspicion is not None:
             if suspicion.confirm(message.sender):
-                self.queue.queue(message, name)
+                self.queue.queue(message)
             return
         if known.state is not State.ALIVE:
             return
         if name == self.name:
             self._refute(known, message.incarnation)
             return
-        self.queue.queue(message, name)
+        self.queue.queue(message)
         self._change(evolve(known, incarnation=message.incarnation, state=State.SUSPECT))
         wanted = SUSPICION_MULT - 2
         count = len(self.members)
@@ -337,7 +337,7 @@ class Memberlist:
         if name == self.name and not self.is_leaving:
             self._refute(known, message.incarnation)
             return
-        self.queue.queue(message, name, on_sent)
+        self.queue.queue(message, on_sent)
         state = State.LEFT if message.sender == name else State.DEAD
         gone = evolve(known, incarnation=message.incarnation, state=state)
         self._change(gone)

@@ -19,7 +19,7 @@ from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, take_from
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Slots, take_from
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
 from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
 from cnmsim.libnetwork.networkdb.messages import (
@@ -91,7 +91,7 @@ class NetworkDB:
     def __attrs_post_init__(self) -> None:
         clock, config = self.clock, self.config
         self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
-        self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
+        self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members, Slots())
         self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
         self._gossip = Ticker(clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tables)
         self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
@@ -170,7 +170,7 @@ class NetworkDB:
         """Tell all that this node joined or is about to leave; done when that was said often enough, or nobody is there."""
         self.network_clock += 1
         said: Future[None] = Future(self.clock)
-        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), None, lambda: complete(said))
+        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), lambda: complete(said))
         if len(self.nodes.active) <= 1:
             complete(said)
         return said
@@ -249,15 +249,17 @@ class NetworkDB:
         if is_deleted:
             self._reap.arm()
         residual_s = int(REAP_ENTRY_S) if is_deleted else 0
-        tables.own.queue(TableEvent(operation, network, version, residual_s), (table, key))
+        tables.own.queue(TableEvent(operation, network, version, residual_s))
 
     # --- networks ------------------------------------------------------------------------------------------------
 
     def _tables(self, network: str) -> NetworkTables:
         profile = self.config.profile
         nodes: dict[str, None] = {}
-        own = BroadcastQueue(lambda: len(nodes), self._wake_gossip)
-        relayed = BroadcastQueue(lambda: len(nodes), self._wake_gossip) if profile.networkdb_relays_last else own
+        own = BroadcastQueue(lambda: len(nodes), self._wake_gossip, Slots())
+        relayed = own
+        if profile.networkdb_relays_last:
+            relayed = BroadcastQueue(lambda: len(nodes), self._wake_gossip, Slots())
         view = View(self.store.network(network))
         tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
         self.networks[network] = tables
@@ -378,7 +380,7 @@ class NetworkDB:
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
                 if self.attachments.take(message.version):
-                    self.network_queue.queue(message, message.version.slot.key)
+                    self.network_queue.queue(message)
             case NodeEvent():
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
@@ -418,7 +420,7 @@ class NetworkDB:
         if version.is_deleted:
             self._reap.arm()
         if is_relayed and not (is_bulk and len(tables.relayed) > LONGEST_QUEUE_ON_SYNC):
-            tables.relayed.queue(event, version.slot.key)
+            tables.relayed.queue(event)
 
     def _handle_node_event(self, event: NodeEvent) -> bool:
         self.network_clock = max(self.network_clock, event.ltime + 1)

@@ -1,10 +1,12 @@
 """The queue of gossip sends in memberlist's order, whatever comes in and however large the packets are."""
 
+from types import SimpleNamespace
+
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, retransmit_limit
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, Slots, retransmit_limit
 
 NODES, OVERHEAD = 30, 2
 
@@ -14,6 +16,11 @@ class Message:
     name: int
     number: int
     size: int
+
+    @property
+    def version(self):
+        """What a message about an entry has: `version.slot.number`."""
+        return SimpleNamespace(slot=SimpleNamespace(number=self.name))
 
 
 class Plain:
@@ -53,13 +60,14 @@ STEP = st.one_of(
 )
 
 
-@given(st.lists(STEP, max_size=60))
-def test_packets_hold_what_memberlist_would_put_into_them(steps):
-    queue, plain = BroadcastQueue(lambda: NODES, lambda: None), Plain()
+@given(st.lists(STEP, max_size=60), st.sampled_from([Names, Slots]))
+def test_packets_hold_what_memberlist_would_put_into_them(steps, kind):
+    subjects = kind()
+    queue, plain = BroadcastQueue(lambda: NODES, lambda: None, subjects), Plain()
     for number, step in enumerate(steps):
         if isinstance(step, tuple):
             message = Message(step[0], number, step[1])
-            queue.queue(message, message.name)
+            queue.queue(message)
             plain.queue(message)
         else:
             assert queue.take(OVERHEAD, step) == plain.take(step)
