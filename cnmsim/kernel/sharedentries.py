@@ -1,7 +1,7 @@
 """Entries that the tables of many nodes have alike, told once: a table keeps a number for each.
 
 On a real cluster every node has its own copy of every peer, name and forwarding entry of a network. Here an entry is one
-object in the whole lab, and what a node has of it is four bytes: zero, or when it came in. What a table holds, and in
+object in the whole lab, and what a node has of it is a small number: zero, or when it came in. What a table holds, and in
 which order, is its own all the same, so that two nodes that heard the same in another order list it in that order.
 """
 
@@ -19,6 +19,8 @@ _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V", bound=Hashable)
 
 _COMMONS = "entries"
+#: What fits in two bytes, as most tables' numbers do.
+_LONGEST = 0xFFFF
 
 
 class SharedEntries(Generic[_K, _V]):
@@ -117,7 +119,7 @@ class EntryTable(Generic[_K, _V]):
 
     def __init__(self, shared: SharedEntries[_K, _V] | None = None) -> None:
         self._shared: SharedEntries[_K, _V] = SharedEntries() if shared is None else shared
-        self._stamps = array("I")
+        self._stamps = array("H")
         self._last = 0
 
     def add(self, key: _K, value: _V, stamp: int = 0) -> bool:
@@ -129,7 +131,10 @@ class EntryTable(Generic[_K, _V]):
             stamps.frombytes(bytes((len(shared.entries) - len(stamps)) * stamps.itemsize))
         elif stamps[number]:
             return False
-        self._last = stamps[number] = stamp or self._last + 1
+        self._last = stamp = stamp or self._last + 1
+        if stamp > _LONGEST and stamps.typecode == "H":
+            stamps = self._stamps = array("I", stamps)
+        stamps[number] = stamp
         shared.hold(number)
         return True
 
@@ -204,8 +209,11 @@ class EntryTable(Generic[_K, _V]):
         """Give the keys, each once."""
         return list(dict.fromkeys(key for _, key, _ in self.stamped()))
 
+    def __iter__(self) -> Iterator[_K]:
+        return iter(self.keys())
+
     def __contains__(self, key: _K) -> bool:
-        return bool(self._present(key))
+        return any(self._stamp(number) for number in self._shared.numbers_of(key))
 
     def __len__(self) -> int:
         """Tell how many keys there are."""

@@ -66,6 +66,15 @@ def test_every_table_is_a_dict_of_lists_whatever_the_others_have(work):
     assert not any(shared.numbers_of(name) for name in KEYS)
 
 
+def test_a_table_with_a_long_history_keeps_its_order():
+    table = EntryTable()
+    for number in range(70_000):
+        table.add(number % 5, number)
+        table.discard((number + 3) % 5, number - 2)
+    table.add("late", 0)
+    assert table.items() == [(69_998 % 5, 69_998), (69_999 % 5, 69_999), ("late", 0)]
+
+
 def test_entries_of_a_name_are_one_object_as_long_as_a_table_has_them():
     clock = Clock()
     table = EntryTable(entries_of(clock, "names", "n1"))

@@ -58,7 +58,7 @@ class BulkSynchronizer:
         self._ticker.arm()
         if self._is_running or self.db.members.is_paused:
             return
-        if any(len(tables.nodes) > 1 for tables in self.db.networks.values() if not tables.is_leaving):
+        if any(tables.node_count > 1 for tables in self.db.networks.values() if not tables.is_leaving):
             self._is_running = True
             self.db.process.task(self._sync_all())
 

@@ -17,6 +17,7 @@ from cnmsim.errors import NotFound, SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.process import Process
+from cnmsim.kernel.sharedentries import EntryTable, entries_of
 from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Slots, take_from
@@ -255,12 +256,11 @@ class NetworkDB:
 
     def _tables(self, network: str) -> NetworkTables:
         profile = self.config.profile
-        nodes: dict[str, None] = {}
-        own = BroadcastQueue(lambda: len(nodes), self._wake_gossip, Slots())
-        relayed = own
+        own = relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
         if profile.networkdb_relays_last:
-            relayed = BroadcastQueue(lambda: len(nodes), self._wake_gossip, Slots())
+            relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
         view = View(self.store.network(network))
+        nodes = EntryTable[str, None](entries_of(self.clock, "attached", network))
         tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
         self.networks[network] = tables
         return tables
@@ -471,6 +471,7 @@ class NetworkDB:
             tables.reap()
             if tables.is_leaving and tables.reap_ns <= self.clock.now_ns:
                 tables.view.clear()
+                tables.detach_all()
                 del self.networks[network]
                 self.attachments.forget_own(network)
         are_detached = self.attachments.reap()

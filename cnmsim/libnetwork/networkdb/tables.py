@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.sharedentries import EntryTable
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
 from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import Version, View
@@ -44,7 +45,7 @@ class WatchEvent:
 class NetworkTables:
     """The tables of a network that this node is attached to, or was until lately (`is_leaving`).
 
-    `nodes` are the names of those attached to it, this one included. Entries of others are relayed once `is_in_sync`.
+    `nodes` are the names of those attached to it, this one included; there are `node_count`. Entries of others are relayed once `is_in_sync`.
     """
 
     id: str
@@ -54,27 +55,29 @@ class NetworkTables:
     own: BroadcastQueue
     relayed: BroadcastQueue
     notify: Callable[[WatchEvent], None]
-    nodes: dict[str, None] = field(factory=dict)
+    nodes: EntryTable[str, None] = field(factory=EntryTable)
     is_in_sync: bool = False
     is_leaving: bool = False
     reap_ns: int = 0
     _tombstones: dict[int, int] = field(factory=dict)
     _others: list[str] | None = None
+    node_count: int = field(default=0, init=False)
 
     def attach(self, node: str) -> None:
         """Take note that a node is attached."""
-        self.nodes[node] = None
+        self.node_count += self.nodes.add(node, None)
         self._others = None
 
     def detach(self, node: str) -> None:
         """Take note that a node is not attached any more."""
-        self.nodes.pop(node, None)
+        self.node_count -= self.nodes.discard(node, None)
         self._others = None
 
     def detach_all(self) -> None:
         """Forget which nodes are attached."""
         self.nodes.clear()
         self._others = None
+        self.node_count = 0
 
     def others(self, own: str) -> list[str]:
         """Give the names of the nodes attached to it but `own`; not to be changed."""
