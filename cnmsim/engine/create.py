@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from cnmsim.engine.container import Container, EndpointSettings, Mount
+from cnmsim.engine.hostconfig import shared_host_config
 from cnmsim.engine.images import Image
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.engine.validate import (
@@ -287,7 +288,7 @@ def _make(engine: Engine, request: CreateRequest, image: Image) -> Container:
         created_ns=unix_ns(engine.clock),
         image=image,
         config=config,
-        host_config=host_config,
+        host_config=shared_host_config(engine.clock, host_config),
         clock=engine.clock,
         files=image.file_system(),
     )

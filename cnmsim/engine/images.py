@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from attrs import define, field, frozen
@@ -122,14 +123,20 @@ class Image:
         """Make the tree of files a new container starts with."""
         files = FileSystem()
         for path, content, mode in FILES:
-            files.bind(path, File(content.encode(), mode))
-        files.write("/etc/passwd", self.meaning.passwd.encode())
-        files.write("/etc/group", self.meaning.group.encode())
+            files.bind(path, File(_encoded(content), mode))
+        files.write("/etc/passwd", _encoded(self.meaning.passwd))
+        files.write("/etc/group", _encoded(self.meaning.group))
         if self.meaning.os_release:
-            files.write("/etc/os-release", self.meaning.os_release.encode())
+            files.write("/etc/os-release", _encoded(self.meaning.os_release))
         for path in ("/bin", "/dev", "/proc", "/root", "/sys", *self.meaning.volumes):
             files.mkdir(path)
         return files
+
+
+@lru_cache(maxsize=256)
+def _encoded(text: str) -> bytes:
+    """Give the bytes of a file that many containers begin with."""
+    return text.encode()
 
 
 @define

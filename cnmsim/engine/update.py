@@ -33,7 +33,7 @@ def update_container(container: Container, asked: Mapping[str, Any]) -> None:
     policy = asked["RestartPolicy"]
     if policy["Name"]:
         check_restart_policy(policy)
-    host = container.host_config
+    host = dict(container.host_config)
     cause = _conflict(host, asked)
     if cause:
         raise Conflict(f"Cannot update container {container.id}: {cause}")
@@ -44,6 +44,7 @@ def update_container(container: Container, asked: Mapping[str, Any]) -> None:
         host["RestartPolicy"] = policy
         container.restarts.policy = policy["Name"]
         container.restarts.maximum_retries = policy["MaximumRetryCount"]
+    container.host_config = host
 
 
 def _conflict(host: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import posixpath
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from attrs import define, field
 
@@ -24,6 +25,16 @@ class File:
     mode: int = 0o644
 
 
+_FIRST_DIRECTORIES = frozenset({"/", "/etc", "/tmp"})  # noqa: S108
+_FEW_DIRECTORIES = 64
+
+
+@lru_cache(maxsize=1024)
+def _shared(directories: frozenset[str]) -> frozenset[str]:
+    """Give a set that equals `directories`: the same one each time."""
+    return directories
+
+
 def _resolve(path: str) -> str:
     # normpath keeps two leading slashes, which POSIX leaves to the system.
     return posixpath.normpath("/" + path.lstrip("/"))
@@ -34,7 +45,7 @@ class FileSystem:
     """A tree of files. Relative paths start at the root; parents of a new file are made with it."""
 
     _files: dict[str, File] = field(factory=dict, init=False)
-    _directories: set[str] = field(factory=lambda: {"/", "/etc", "/tmp"}, init=False)  # noqa: S108
+    _directories: frozenset[str] | set[str] = field(default=_FIRST_DIRECTORIES, init=False)
     _mounts: dict[str, Callable[[str], File | None]] = field(factory=dict, init=False)
     #: Gives the paths of empty files that come and go with something else, such as what holds a namespace open.
     _handles: Callable[[], Iterable[str]] = field(default=tuple, init=False)
@@ -124,9 +135,20 @@ class FileSystem:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         if self._file_above(path):
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", path)
+        made = set()
         while path not in self._directories:
-            self._directories.add(path)
+            made.add(path)
             path = posixpath.dirname(path)
+        self._change(made, set())
+
+    def _change(self, made: set[str], gone: set[str]) -> None:
+        # Most trees have few directories, and the containers of one image the same.
+        if isinstance(self._directories, frozenset):
+            changed = (self._directories | made) - gone
+            self._directories = _shared(changed) if len(changed) <= _FEW_DIRECTORIES else set(changed)
+        else:
+            self._directories |= made
+            self._directories -= gone
 
     def remove(self, path: str) -> None:
         """Remove a file or an empty directory.
@@ -142,7 +164,7 @@ class FileSystem:
             return
         if self.listdir(path):
             raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
-        self._directories.remove(path)
+        self._change(set(), {path})
 
     def listdir(self, path: str) -> list[str]:
         """Give the sorted names in a directory. Raises `FileNotFoundError` or `NotADirectoryError`."""

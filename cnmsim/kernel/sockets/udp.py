@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,7 +49,7 @@ class UdpSocket(Socket):
         self.dont_fragment: bool | None = None
         self.recverr = False
         #: What waits to be received: data, sender's address and port.
-        self.waiting: deque[tuple[bytes, Address, int]] = deque()
+        self.waiting: list[tuple[bytes, Address, int]] = []
         self._queued_bytes = 0
         self._errors: list[OSError] = []
         self._ways: dict[tuple[str | Address, int], Way] = {}
@@ -171,7 +170,7 @@ class UdpSocket(Socket):
             raise self._errors.pop(0)
         if not self.waiting:
             raise os_error(errno.EAGAIN)
-        data, src, sport = self.waiting.popleft()
+        data, src, sport = self.waiting.pop(0)
         self._queued_bytes -= len(data) + _OVERHEAD
         return data, (self._shown(src), sport)
 
