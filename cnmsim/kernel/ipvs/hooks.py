@@ -124,16 +124,9 @@ class Hooks:
             return None
         if is_multicast(dst) or dst == IPV4_BROADCAST or self._namespace.is_broadcast(dst):
             return None
-        found = None
-        for service in self._ipvs.services:
-            if service.family != packet.family:
-                continue
-            if service.fwmark:
-                if service.fwmark == packet.mark:
-                    return service
-            elif (service.protocol, service.address, service.port) == (packet.protocol, dst, packet.dport):
-                found = service
-        return found
+        find = self._ipvs.find
+        marked = find((packet.family, packet.mark, 0, b"", 0)) if packet.mark else None
+        return marked or find((packet.family, 0, packet.protocol, dst, packet.dport))
 
     def _schedule(self, packet: Packet, service: Service) -> IpvsConnection | None:
         """Choose a destination for a new flow; without one its sender is told (ip_vs_schedule, ip_vs_leave)."""

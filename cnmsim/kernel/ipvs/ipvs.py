@@ -10,7 +10,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.ipvs.connection import ConnectionTable, IpvsConnection
 from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
-from cnmsim.kernel.ipvs.service import PROTOCOLS, Destination, Method, Service, new_destination
+from cnmsim.kernel.ipvs.service import PROTOCOLS, Destination, Method, Service, ServiceKey, new_destination
 from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class Ipvs:
     """The load balancer of one namespace.
 
-    `services` are in the order they were added, `hooks` what it does to packets. `generation` moves whenever a service or a destination changes. Nothing
-    is hooked into the packet path before the first service and after the last connection of the last.
+    `hooks` is what it does to packets. `generation` moves whenever a service or a destination changes. Nothing is hooked
+    into the packet path before the first service and after the last connection of the last.
     """
 
     __slots__ = (
-        "_namespace", "_switches", "_switches_at", "_timeouts", "_trash", "connections", "generation", "hooks", "services",
+        "_namespace", "_services", "_switches", "_switches_at", "_timeouts", "_trash", "connections", "generation", "hooks",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -37,11 +37,20 @@ class Ipvs:
         self._trash: list[Destination] = []
         self._switches: dict[str, int] = {}
         self._switches_at = -1
-        self.services: list[Service] = []
+        self._services: dict[ServiceKey, Service] = {}
         self.connections = ConnectionTable(namespace.clock, self._expired)
         self.hooks = Hooks(self, namespace)
         self.generation = 0
         namespace.sysctl.declare(DEFAULTS)
+
+    @property
+    def services(self) -> list[Service]:
+        """Its services, in the order they were added."""
+        return list(self._services.values())
+
+    def find(self, key: ServiceKey) -> Service | None:
+        """Give the service with that key, or `None`."""
+        return self._services.get(key)
 
     # --- services and destinations -------------------------------------------------------------------------------
 
@@ -72,9 +81,9 @@ class Ipvs:
                 raise OSError(errno.EINVAL, "Invalid argument")
             raw = _address(address)
             created = Service(family_of(raw), kind(), protocol=PROTOCOLS[protocol], address=raw, port=port)
-        if any(service.key == created.key for service in self.services):
+        if created.key in self._services:
             raise OSError(errno.EEXIST, "File exists")
-        self.services.append(created)
+        self._services[created.key] = created
         self._changed()
         return created
 
@@ -93,7 +102,7 @@ class Ipvs:
     def remove_service(self, service: Service) -> None:
         """Remove a service and its destinations. Raises `OSError(ESRCH)` if it is not here."""
         self._known(service)
-        self.services.remove(service)
+        del self._services[service.key]
         for destination in service.clear():
             self._unlink(destination)
         self._forget_flows()
@@ -101,7 +110,7 @@ class Ipvs:
 
     def clear(self) -> None:
         """Remove every service, as `ipvsadm -C`."""
-        for service in list(self.services):
+        for service in self.services:
             self.remove_service(service)
 
     def find_service(
@@ -113,10 +122,10 @@ class Ipvs:
         else:
             raw = _address(address)
             key = (family_of(raw), 0, PROTOCOLS.get(protocol, 0), raw, port)
-        for service in self.services:
-            if service.key == key:
-                return service
-        raise OSError(errno.ESRCH, "No such process")
+        found = self.find(key)
+        if found is None:
+            raise OSError(errno.ESRCH, "No such process")
+        return found
 
     def add_destination(
         self, service: Service, address: str, *, port: int = 0, weight: int = 1, method: str = "masq"
@@ -206,10 +215,10 @@ class Ipvs:
     @property
     def is_idle(self) -> bool:
         """Whether there is neither a service nor a connection."""
-        return not self.services and not len(self.connections)
+        return not self._services and not len(self.connections)
 
     def _known(self, service: Service) -> None:
-        if service not in self.services:
+        if self._services.get(service.key) is not service:
             raise OSError(errno.ESRCH, "No such process")
 
     def _unlink(self, destination: Destination) -> None:

@@ -83,6 +83,8 @@ class Destination:
         return f"{endpoint_text(self.address, self.port)} {self.method.title} weight {self.weight}"
 
 
+#: What tells services of one namespace apart: family, firewall mark, protocol, address, port.
+ServiceKey = tuple[int, int, int, Address, int]
 #: What tells one destination from others before it has served anybody: address, port, weight, method.
 NewDestination = tuple[Address, int, int, Method]
 
@@ -108,7 +110,7 @@ class Service:
     _has_new: bool = field(default=False, init=False)
 
     @property
-    def key(self) -> tuple[int, int, int, Address, int]:
+    def key(self) -> ServiceKey:
         """What tells services of one namespace apart."""
         return self.family, self.fwmark, self.protocol, self.address, self.port
 
