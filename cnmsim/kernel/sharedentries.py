@@ -209,6 +209,10 @@ class EntryTable(Generic[_K, _V]):
         """Give the keys, each once."""
         return list(dict.fromkeys(key for _, key, _ in self.stamped()))
 
+    def is_same_as(self, other: EntryTable[_K, _V]) -> bool:
+        """Tell whether it has the same entries as another table of the same, in whatever order."""
+        return bytes(map(bool, self._stamps)).rstrip(b"\0") == bytes(map(bool, other._stamps)).rstrip(b"\0")
+
     def __iter__(self) -> Iterator[_K]:
         return iter(self.keys())
 

@@ -6,7 +6,7 @@ may go on telling each other for a while what all know already: a message is tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -116,8 +116,8 @@ def _find_difference(databases: list[NetworkDB]) -> Difference | None:
     return None
 
 
-def _knows_others(known: Mapping[str, object], names: set[str]) -> bool:
-    return known.keys() != names
+def _knows_others(known: Iterable[str], names: set[str]) -> bool:
+    return set(known) != names
 
 
 def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
@@ -148,10 +148,11 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
     for network, nodes in attached.items():
         names = {db.name for db, _ in nodes}
         first_db, first = nodes[0]
+        is_first_right = set(first.nodes) == names
         entries: set[tuple[Key, int]] | None = None
         for db, tables in nodes:
-            if tables.nodes.keys() != names:
-                wrong = ", ".join(sorted(tables.nodes.keys() ^ names))
+            if not (is_first_right and tables.nodes.is_same_as(first.nodes)) and set(tables.nodes) != names:
+                wrong = ", ".join(sorted(set(tables.nodes) ^ names))
                 text = f"{db.name} differs from the others about {wrong} on network {network}"
                 return Difference(text, partial(_knows_others, tables.nodes, names))
             if tables.view.codes == first.view.codes:
