@@ -161,7 +161,7 @@ def _recorded_saves():
     for path in sorted(RECORDED.glob("*/*.json")):
         for step in json.loads(path.read_text(encoding="utf-8")):
             command = str(step.get("command", ""))
-            if "tables-save" in command and str(step.get("out", "")).startswith("*"):
+            if "tables-save" in command and "|" not in command and str(step.get("out", "")).startswith("*"):
                 yield command, step["out"]
 
 
