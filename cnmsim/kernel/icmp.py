@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel import ndisc
 from cnmsim.kernel.address import IPV4_BROADCAST, is_multicast
 from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.events import DropReason, Step
@@ -100,9 +101,9 @@ class Icmp:
         if kind == 128:
             self._echo(packet, 129)
         elif kind == 135:
-            self._namespace.neighbours.solicited(packet, device)
+            ndisc.solicited(self._namespace, packet, device)
         elif kind == 136:
-            self._namespace.neighbours.advertised(packet, device)
+            ndisc.advertised(self._namespace, packet, device)
         elif kind in _ERRORS[6]:
             self._error(packet, packet.payload)
         elif kind not in (133, 134, 137, 143):

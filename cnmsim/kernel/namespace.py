@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from cnmsim.kernel import arp
 from cnmsim.kernel.address import (
     Address,
 )
@@ -353,7 +354,7 @@ class NetworkNamespace:
         ethertype = frame[12:14]
         if ethertype == b"\x08\x06":
             if device is not self.loopback:
-                self.neighbours.arp_input(frame, device)
+                arp.receive(self, frame, device)
             return
         if ethertype != b"\x08\x00" and ethertype != b"\x86\xdd":  # noqa: PLR1714 - the hot path
             if ethertype == b"\x81\x00":

@@ -21,7 +21,8 @@ from cnmsim.kernel.address import (
     is_loopback,
     is_multicast,
 )
-from cnmsim.kernel.neighbour import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NeighbourState
+from cnmsim.kernel.ndisc import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
+from cnmsim.kernel.neighbour import NeighbourState
 from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmp_message, icmpv6_message
 

@@ -1,0 +1,124 @@
+"""ARP: who has an IPv4 address on the link (RFC 826; Linux: net/ipv4/arp.c), with the sysctls that bear on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import MAC_BROADCAST, MAC_ZERO, Address, Mac, format_ip, format_mac
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.notices import duplicate_address
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+_TYPE = b"\x08\x06"
+#: Linux holds on to the first of two answers for this long.
+_LOCKTIME_NS = 1 * NS
+
+
+def ask(device: Device, target: Address, src: Address | None, to: Mac | None) -> None:
+    """Ask who has an address, all on the link or only the station `to`."""
+    message = ArpMessage(ARP_REQUEST, device.mac, src or bytes(4), MAC_ZERO, target)
+    device.transmit((to or MAC_BROADCAST) + device.mac + _TYPE + message.to_wire())
+
+
+def announce(device: Device, address: Address) -> None:
+    """Tell all on the link, unasked, who has an address (RFC 5227 §2.3)."""
+    message = ArpMessage(ARP_REQUEST, device.mac, address, MAC_ZERO, address)
+    device.transmit(MAC_BROADCAST + device.mac + _TYPE + message.to_wire())
+
+
+def must_not_announce(namespace: NetworkNamespace, hint: Address, target: Address, device: Device) -> bool:
+    """Tell whether arp_announce forbids asking in the name of `hint`: 1, unless it shares the target's subnet; 2."""
+    if len(target) != 4:
+        return False
+    mode = _mode(namespace, "arp_announce", device)
+    if mode != 1:
+        return mode == 2
+    return not any(item.address == hint and target in item.prefix for item in device.addresses)
+
+
+def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
+    """Take an ARP frame (Linux: arp_process)."""
+    table = namespace.neighbours
+    try:
+        message = ArpMessage.parse(frame[14:])
+    except MalformedPacketError as error:
+        device.drop(frame, DropReason.MALFORMED, str(error))
+        return
+    if device.no_arp:
+        device.drop(frame, DropReason.LAYER_3_ONLY, "the device takes no part in ARP")
+        return
+    sender, mac = message.sender_ip, message.sender_mac
+    if _is_claimed(namespace, sender, mac, device, frame):
+        return
+    if message.operation == ARP_REQUEST and _answers(namespace, message.target_ip, sender, device):
+        if any(sender):
+            table.learnt(table.made(device, sender), mac)
+        reply = ArpMessage(ARP_REPLY, device.mac, message.target_ip, mac, sender)
+        if namespace.clock.context is not None:
+            namespace.report(
+                Step.NEIGHBOUR,
+                f"{format_ip(message.target_ip)} is at {format_mac(device.mac)}",
+                frame,
+                device=device.name,
+                is_frame=True,
+            )
+        device.transmit(mac + device.mac + _TYPE + reply.to_wire())
+        return
+    known = namespace.neighbours.get(device, sender)
+    if known is None or known.is_permanent:
+        return
+    if message.operation == ARP_REPLY and frame[:6] == device.mac:
+        table.confirmed(known, mac)
+    else:
+        table.learnt(known, mac)
+
+
+def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:
+    """Take note of a second station with an address: our own, or one that was answered for just now.
+
+    `True` if the message is to be ignored: Linux holds on to the first of two answers for a second (arp_process,
+    locktime), unless the other announces itself.
+    """
+    if namespace.has_address(sender):  # RFC 5227 §2.4
+        if not any(own.mac == mac for own in namespace.devices.values()):
+            duplicate_address(device, sender, device.mac, mac, frame)
+        return False
+    known = namespace.neighbours.get(device, sender)
+    if known is None or known.mac in (None, mac) or known.is_permanent:
+        return False
+    is_announcement = frame[28:32] == frame[38:42]  # it may well be the address's next owner
+    if is_announcement or namespace.clock.now_ns - known.updated_ns > _LOCKTIME_NS:
+        return False
+    assert known.mac is not None
+    duplicate_address(device, sender, known.mac, mac, frame)
+    return True
+
+
+def _answers(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
+    if namespace.is_local(target):
+        return target[0] != 127 and not _ignores(namespace, target, sender, device)
+    if namespace.sysctl_device(device, 4, "proxy_arp") == "1" and namespace.forwards4:
+        route = namespace.find_route(target, src=sender, indev=device)
+        return route is not None and route.device not in (None, device) and sender != target
+    return False
+
+
+def _ignores(namespace: NetworkNamespace, target: Address, sender: Address, device: Device) -> bool:
+    """Tell whether arp_ignore forbids the answer: 1, unless the device has the address; 2, and the sender's subnet."""
+    mode = _mode(namespace, "arp_ignore", device)
+    if not mode:
+        return False
+    if mode >= 8:
+        return True
+    own = [item for item in device.addresses if item.address == target]
+    return not own or (mode == 2 and not any(sender in item.prefix for item in own))
+
+
+def _mode(namespace: NetworkNamespace, name: str, device: Device) -> int:
+    return max(int(namespace.sysctl_get(f"net.ipv4.conf.all.{name}")), int(namespace.sysctl_device(device, 4, name)))

@@ -1,0 +1,112 @@
+"""Neighbour discovery: who has an IPv6 address on the link (RFC 4861; Linux: net/ipv6/ndisc.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import MAC_BROADCAST, Address, Mac, format_ip, format_mac, multicast_mac, solicited_node
+from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.notices import duplicate_address
+from cnmsim.kernel.packet import CtState, Packet, build_ip
+from cnmsim.kernel.transport import icmpv6_message
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+_TYPE = b"\x86\xdd"
+_ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
+
+
+def solicit(
+    namespace: NetworkNamespace, device: Device, target: Address, src: Address | None, to: Mac | None
+) -> None:
+    """Ask who has an address, those it may belong to or only the station `to`."""
+    src = src or bytes(16)
+    group = target if to else solicited_node(target)
+    option = b"\x01\x01" + device.mac if any(src) else b""
+    body = icmpv6_message(src, group, NEIGHBOUR_SOLICITATION, 0, bytes(4), target + option)
+    _send(namespace, device, to or multicast_mac(group), src, group, body)
+
+
+def announce(device: Device, address: Address) -> None:
+    """Tell all on the link, unasked, who has an address (RFC 4861 §7.2.6)."""
+    flags, option = b"\x20\0\0\0", b"\x02\x01" + device.mac
+    body = icmpv6_message(address, _ALL_NODES, NEIGHBOUR_ADVERTISEMENT, 0, flags, address + option)
+    ethernet = multicast_mac(_ALL_NODES) + device.mac + _TYPE
+    device.transmit(ethernet + build_ip(58, address, _ALL_NODES, body, ttl=255))
+
+
+def solicited(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
+    """Take a neighbour solicitation (RFC 4861 §7.2.3)."""
+    table, message = namespace.neighbours, packet.payload
+    if len(message) < 24 or packet.ttl != 255:
+        namespace.drop(packet, DropReason.MALFORMED, "neighbour solicitation", device=device.name)
+        return
+    target = message[8:24]
+    if not any(item.address == target for item in device.addresses):
+        return
+    mac = _link_layer_option(message[24:], 1)
+    src = packet.src
+    if mac is not None and any(src):
+        table.learnt(table.made(device, src), mac)
+    dst = src if any(src) else _ALL_NODES
+    flags = b"\x60\0\0\0" if any(src) else b"\x20\0\0\0"
+    body = icmpv6_message(target, dst, NEIGHBOUR_ADVERTISEMENT, 0, flags, target + b"\x02\x01" + device.mac)
+    if namespace.clock.context is not None:
+        what = f"{format_ip(target)} is at {format_mac(device.mac)}"
+        namespace.report(Step.NEIGHBOUR, what, packet, device=device.name)
+    to_mac = mac or (multicast_mac(dst) if dst[0] == 0xFF else table.known_mac(device, dst) or MAC_BROADCAST)
+    _send(namespace, device, to_mac, target, dst, body)
+
+
+def advertised(namespace: NetworkNamespace, packet: Packet, device: Device) -> None:
+    """Take a neighbour advertisement (RFC 4861 §7.2.5)."""
+    table, message = namespace.neighbours, packet.payload
+    if len(message) < 24 or packet.ttl != 255:
+        namespace.drop(packet, DropReason.MALFORMED, "neighbour advertisement", device=device.name)
+        return
+    claimed = _link_layer_option(message[24:], 2)
+    if claimed is not None and namespace.has_address(message[8:24]):
+        if not any(own.mac == claimed for own in namespace.devices.values()):
+            head = device.mac + claimed + _TYPE
+            duplicate_address(device, message[8:24], device.mac, claimed, head + packet.data)
+        return
+    entry = table.get(device, message[8:24])
+    if entry is None or entry.is_permanent:
+        return
+    mac = _link_layer_option(message[24:], 2) or entry.mac
+    if mac is None:
+        return
+    if message[4] & 0x40:
+        table.confirmed(entry, mac)
+    else:
+        table.learnt(entry, mac)
+
+
+def _send(
+    namespace: NetworkNamespace, device: Device, to_mac: Mac, src: Address, dst: Address, message: bytes
+) -> None:
+    """Send a neighbour message, past the packet filter like every packet of ours (ndisc_send_skb)."""
+    data = build_ip(58, src, dst, message, ttl=255)
+    netfilter = namespace.netfilter
+    if netfilter.is_active:
+        packet = Packet.outgoing(data, 58, src, dst, 255)
+        packet.outdev, packet.nexthop, packet.ct_state = device, dst, CtState.UNTRACKED
+        if not (netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)):
+            return
+    device.transmit(to_mac + device.mac + _TYPE + data)
+
+
+def _link_layer_option(options: bytes, wanted: int) -> Mac | None:
+    at = 0
+    while at + 8 <= len(options):
+        kind, size = options[at], options[at + 1] * 8
+        if not size:
+            return None
+        if kind == wanted:
+            return options[at + 2 : at + 8]
+        at += size
+    return None
