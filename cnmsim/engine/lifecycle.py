@@ -5,6 +5,7 @@ Source: moby `daemon/{start,stop,kill,pause,restart,delete,monitor}.go` (v26.1.5
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 _CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _NOT_EXECUTABLE, _NOT_FOUND, _UNKNOWN = 126, 127, 128
 _STOP_TIMEOUT_S = 10
+#: How an error begins that is the kernel's word on a sysctl.
+_OF_SYSCTLS = ("open /proc/sys/", "write /proc/sys/")
+_OF_A_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\.")
 _SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 
 
@@ -123,6 +127,7 @@ class Lifecycle:
                 networking.allocate(container, sandbox)
             except EngineError as error:
                 raise type(error)(engine.profile.start_error_prefix + error.message) from None
+        self._require_devices(container, sandbox)
         self._bind_files(container)
         self._spawn(container, program, words, env, user)
         engine.log_container(container, "start")
@@ -137,7 +142,7 @@ class Lifecycle:
         try:
             sandbox.set_key()
         except EngineError as error:
-            if error.message.startswith("open /proc/sys/"):
+            if error.message.startswith(_OF_SYSCTLS):
                 raise self._as_runtime_error(error) from None
             # The task's pre-start hook plugs the interfaces in (26.1), and runc reports what it says.
             raise SystemFault(
@@ -148,13 +153,22 @@ class Lifecycle:
 
     def _as_runtime_error(self, error: EngineError) -> EngineError:
         """Let runc report a sysctl that the kernel does not have or does not take; other errors stay."""
-        if not error.message.startswith("open /proc/sys/"):
+        if not error.message.startswith(_OF_SYSCTLS):
             return error
-        profile = self.engine.profile
         return SystemFault(
-            f"{_CREATE_TASK}runc create failed: unable to start container process: {profile.runtime_error_detail}"
-            f"{error.message}{profile.runtime_error_suffix}"
+            f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
+            f"{error.message}{self.engine.profile.runtime_error_suffix}"
         )
+
+    def _require_devices(self, container: Container, sandbox: Sandbox | None) -> None:
+        """Refuse sysctls of devices that the container does not have, once it has all it will have."""
+        if sandbox is None or sandbox.osl is None:
+            return
+        for name in container.host_config.get("Sysctls") or {}:
+            match = _OF_A_DEVICE.match(name)
+            if match and match[1] not in {"all", "default", *sandbox.osl.namespace.devices}:
+                missing = SystemFault(f"open /proc/sys/{name.replace('.', '/')}: no such file or directory")
+                raise self._as_runtime_error(missing)
 
     def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
         try:

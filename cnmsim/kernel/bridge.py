@@ -126,7 +126,9 @@ class Bridge(Device):
     def port_changed(self) -> None:
         """Take note that a port came, went, or changed its link."""
         if self.ports and not self._fixed_mtu:
-            self._mtu = min(device.mtu for device in self.ports)
+            least = min(device.mtu for device in self.ports)
+            if least != self.mtu:
+                self._take_mtu(least)
         if self.namespace is not None:
             self.namespace.link_changed(self)
 

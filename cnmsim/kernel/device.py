@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Tap = Callable[[int, str, bytes], None]
 
 ETHERNET_HEADER = 14
+_IPV6_MIN_MTU = 1280
 _OVERHEAD = ETHERNET_HEADER + 4  # a VLAN tag may come on top of the MTU
 
 
@@ -172,11 +173,21 @@ class Device:
             raise OSError(errno.EINVAL, "mtu less than device minimum")
         if self.max_mtu and mtu > self.max_mtu:
             raise OSError(errno.EINVAL, "mtu greater than device maximum")
-        self._mtu = mtu
+        self._take_mtu(mtu)
+
+    def _take_mtu(self, mtu: int) -> None:
+        had_ipv6, self._mtu = self.carries_ipv6, mtu
         if self.namespace is not None:
+            if self.carries_ipv6 is not had_ipv6:
+                self.namespace.ipv6_comes_or_goes(self)
             self.namespace.topology_changed()
         if self.stack is not None:
             self.stack.mtu_changed()
+
+    @property
+    def carries_ipv6(self) -> bool:
+        """Whether its MTU is large enough for IPv6 (RFC 8200 §5); else Linux has no IPv6 on it at all (addrconf_notify)."""
+        return self._mtu >= _IPV6_MIN_MTU
 
     def set_mac(self, mac: Mac) -> None:
         """Set the Ethernet address. Raises `OSError(EADDRNOTAVAIL)` for a group's or none at all (is_valid_ether_addr)."""

@@ -47,7 +47,7 @@ class LocalAddresses:
         """Add an address such as `10.0.0.15/24` to a device.
 
         Raises `OSError`: EEXIST if the device has it (an IPv4 address may be there with several masks, net/ipv4/devinet.c), EACCES for
-        IPv6 where it is disabled.
+        IPv6 where it is disabled, EINVAL where the MTU is too small for it.
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)
@@ -57,6 +57,8 @@ class LocalAddresses:
             for a in device.addresses
         ):
             raise OSError(errno.EEXIST, "File exists")
+        if address.family == 6 and not device.carries_ipv6:
+            raise OSError(errno.EINVAL, "Invalid argument")
         if address.family == 6 and self._namespace.ipv6_disabled(device):
             raise OSError(errno.EACCES, "Permission denied")
         device.refuse_address(address.address)

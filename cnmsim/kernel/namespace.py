@@ -246,9 +246,10 @@ class NetworkNamespace:
             self.addresses.link_up(device)
 
     def ipv6_disabled(self, device: Device) -> bool:
-        """Tell whether `disable_ipv6` is set for a device or for all."""
+        """Tell whether `disable_ipv6` is set for a device or for all, or whether its MTU is too small for IPv6."""
         return (
-            self.sysctl.get("net.ipv6.conf.all.disable_ipv6") == "1"
+            not device.carries_ipv6
+            or self.sysctl.get("net.ipv6.conf.all.disable_ipv6") == "1"
             or self.sysctl.device(6, device.name, "disable_ipv6") == "1"
         )
 
@@ -303,7 +304,20 @@ class NetworkNamespace:
 
     def sysctl_get(self, key: str) -> str:
         """Read a sysctl. Raises `OSError(ENOENT)` for an unknown key."""
+        self._require_sysctl(key)
         return self.sysctl.get(key)
+
+    def _require_sysctl(self, key: str) -> None:
+        """Refuse what there is not while a device has no IPv6."""
+        if key.startswith("net.ipv6.conf."):
+            device = self.devices.get(key[len("net.ipv6.conf.") :].rpartition(".")[0])
+            if device is not None and not device.carries_ipv6:
+                raise OSError(errno.ENOENT, "No such file or directory", key)
+
+    def ipv6_comes_or_goes(self, device: Device) -> None:
+        """Let the MTU of a device become too small for IPv6, or large enough: its addresses and sysctls begin anew."""
+        self.sysctl.forget_device(device.name, 6)
+        self.addresses.ipv6_switched()
 
     def sysctl_device(self, device: Device, family: int, name: str) -> str:
         """Read a per-device sysctl such as `rp_filter`."""
@@ -311,6 +325,7 @@ class NetworkNamespace:
 
     def sysctl_set(self, key: str, value: str) -> None:
         """Write a sysctl and let it take effect. Raises `OSError` for an unknown key or a bad value."""
+        self._require_sysctl(key)
         self.sysctl.set(key, value)
         self.generation += 1
         if "forward" in key:

@@ -122,9 +122,9 @@ class Sysctl:
         """Give the value that counts for a device: `default` or its own."""
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
-    def forget_device(self, device: str) -> None:
-        """Drop what was set for a device that is gone."""
-        for family in (4, 6):
+    def forget_device(self, device: str, *families: int) -> None:
+        """Drop what was set for a device that is gone, or that has a protocol no more."""
+        for family in families or (4, 6):
             start = f"net.ipv{family}.conf.{device}."
             for key in [key for key in self._values if key.startswith(start)]:
                 del self._values[key]

@@ -6,7 +6,7 @@ Source: moby `daemon/libnetwork/osl/{namespace,interface,route}_linux.go` (docke
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from attrs import define, field
 
@@ -120,7 +120,8 @@ class OslNamespace:
             with _saying(info, f'{setting} MAC to "{format_mac(addresses.mac)}"'):
                 device.set_mac(addresses.mac)
         disabled = "0" if addresses.ipv6 is not None else "1"
-        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
+        with suppress(FileNotFoundError):  # there is no IPv6 on a device of so small an MTU
+            namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
         for family, pair in (("IP", addresses.ipv4), ("IPv6", addresses.ipv6)):
             if pair is not None:
                 with _saying(info, f"{setting} {family} to {format_ip(pair[0])}/{pair[1]}"):

@@ -6,6 +6,7 @@ v28.5.2.
 
 from __future__ import annotations
 
+import errno
 from bisect import insort
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from attrs import define, field
 
 from cnmsim.errors import EngineError, SystemFault
 from cnmsim.kernel.address import IPV6_LOOPBACK, Address
+from cnmsim.kernel.errno_text import errno_of, go_strerror
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.libnetwork.announcing import Announcing
@@ -146,7 +148,8 @@ class Sandbox:
                 try:
                     namespace.sysctl_set(key, value)
                 except OSError as error:
-                    raise SystemFault(f"open /proc/sys/{key.replace('.', '/')}: {error.strerror}".lower()) from None
+                    verb = "open" if errno_of(error) in {errno.ENOENT, errno.EACCES} else "write"
+                    raise SystemFault(f"{verb} /proc/sys/{key.replace('.', '/')}: {go_strerror(error)}") from None
         namespace.loopback.set_up()
         machine.namespaces[self.key] = namespace
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)

@@ -218,7 +218,9 @@ class SwarmNode:
         except OSError as error:
             text = (error.strerror or str(error)).lower()
             self._fail(
-                SystemFault(f"failed to listen on remote API address: listen tcp {self.config.listen}: bind: {text}")
+                SystemFault(
+                    f"manager stopped: failed to listen on remote API address: listen tcp {self.config.listen}: bind: {text}"
+                )
             )
             return
         self.agent.begin()

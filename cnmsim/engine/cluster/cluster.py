@@ -168,7 +168,7 @@ class Cluster:
         except OSError as error:
             text = (error.strerror or str(error)).lower()
             raise SystemFault(
-                f"failed to listen on remote API address: listen tcp {listening}: bind: {text}"
+                f"manager stopped: failed to listen on remote API address: listen tcp {listening}: bind: {text}"
             ) from None
         return await node.ready
 

@@ -124,6 +124,13 @@ def _set_ipv6(
     undo: ExitStack,
 ) -> None:
     key = f"net.ipv6.conf.{bridge.name}.disable_ipv6"
+    try:
+        host.sysctl_get(key)
+    except FileNotFoundError as error:
+        where = f"/proc/sys/net/ipv6/conf/{bridge.name}/disable_ipv6"
+        raise SystemFault(
+            f"Cannot read IPv6 setup for bridge {bridge.name}: open {where}: {go_strerror(error)}"
+        ) from None
     if options.mode6 is GatewayMode.ISOLATED:
         host.sysctl_set(key, "1")
         return
@@ -171,9 +178,16 @@ def _remove_if_there(device: Veth) -> None:
 
 
 def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
-    """Enslave the host end of a cable and set it up. Raises `SystemFault` if the bridge takes no more ports."""
+    """Enslave the host end of a cable and set it up.
+
+    Raises `SystemFault` if the bridge takes no more ports, or is gone; another bridge of that name takes its place.
+    """
+    assert device.namespace is not None
+    found = device.namespace.devices.get(bridge.name)
+    if not isinstance(found, Bridge):
+        raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: Device does not exist")
     try:
-        bridge.add_port(device, hairpin=hairpin)
+        found.add_port(device, hairpin=hairpin)
     except OSError as error:
         text = go_strerror(error)
         raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: {text}") from None

@@ -6,6 +6,7 @@ The namespace is there while some endpoint of this node is joined. Source: moby
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 from attrs import define, field
@@ -184,14 +185,16 @@ class OverlayNetwork:
         namespace = self.namespace
         assert namespace is not None
         namespace.add_device(device, self._next_name(prefix))
-        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
+        with suppress(FileNotFoundError):  # there is no IPv6 on a device of so small an MTU
+            namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def _move(self, device: Device, prefix: str) -> None:
         """Move a device of the host into this network's namespace."""
         root, namespace = self.machine.root, self.namespace
         assert namespace is not None
         root.move_device(device, namespace, self._next_name(prefix))
-        namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
+        with suppress(FileNotFoundError):  # there is no IPv6 on a device of so small an MTU
+            namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", "1")
 
     def close(self) -> None:
         """Destroy the namespace and all that is in it."""
