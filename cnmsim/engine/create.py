@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.container import Container, EndpointSettings, Mount
+from cnmsim.engine.container import Container, EndpointSettings
 from cnmsim.engine.hostconfig import shared_host_config
 from cnmsim.engine.images import Image
+from cnmsim.engine.mounts import mounts_of
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.engine.validate import (
     check_config,
@@ -296,7 +297,7 @@ def _make(engine: Engine, request: CreateRequest, image: Image) -> Container:
     engine.networking.set_networks(container, request.endpoints)
     volumes_before = {volume.name for volume in engine.volume_store.list()}
     try:
-        container.mounts = _mounts(engine, config, host_config)
+        container.mounts = mounts_of(engine, config, host_config)
     except EngineError:
         for volume in engine.volume_store.list():
             if volume.name not in volumes_before:
@@ -345,55 +346,3 @@ def _legacy_links(engine: Engine, host_config: dict[str, Any]) -> dict[str, str]
             )
         links[alias] = child.id
     return links
-
-
-def _mounts(engine: Engine, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
-    mounts: dict[str, Mount] = {}
-    for term in host_config["VolumesFrom"] or ():
-        source, _, mode = term.partition(":")
-        for mount in engine.store.get(source).mounts:
-            mounts[mount.destination] = Mount(
-                mount.type, mount.source, mount.destination, mount.name, mode, mode != "ro" and mount.is_writable
-            )
-    for text in host_config["Binds"] or ():
-        mount = _bind(engine, text)
-        mounts[mount.destination] = mount
-    for asked in host_config.get("Mounts") or ():
-        mount = _asked_mount(engine, asked)
-        mounts[mount.destination] = mount
-    for path in config["Volumes"] or {}:
-        if path not in mounts:
-            volume = engine.volume_store.create()
-            mounts[path] = Mount("volume", volume.mountpoint, path, volume.name)
-    return [mounts[path] for path in sorted(mounts)]
-
-
-def _bind(engine: Engine, text: str) -> Mount:
-    parts = text.split(":")
-    if len(parts) not in (2, 3) or not parts[1].startswith("/"):
-        raise InvalidParameter(f"invalid volume specification: '{text}'")
-    source, destination = parts[0], parts[1]
-    mode = parts[2] if len(parts) == 3 else ""
-    if source.startswith("/"):
-        return Mount("bind", source, destination, "", mode, "ro" not in mode.split(","))
-    volume = engine.volume_store.create(source)
-    return Mount("volume", volume.mountpoint, destination, volume.name, mode or "z", "ro" not in mode.split(","))
-
-
-def _asked_mount(engine: Engine, asked: dict[str, Any]) -> Mount:
-    kind, target = asked.get("Type") or "", asked.get("Target") or ""
-    if not target:
-        raise InvalidParameter(f'invalid mount config for type "{kind}": field Target must not be empty')
-    is_writable = not asked.get("ReadOnly")
-    if kind == "bind":
-        source = asked.get("Source") or ""
-        if not source:
-            raise InvalidParameter('invalid mount config for type "bind": field Source must not be empty')
-        return Mount("bind", source, target, is_writable=is_writable)
-    if kind == "tmpfs":
-        return Mount("tmpfs", "", target, is_writable=is_writable)
-    if kind != "volume":
-        raise InvalidParameter(f'mount type unknown: "{kind}"')
-    options = asked.get("VolumeOptions") or {}
-    volume = engine.volume_store.create(asked.get("Source") or "", labels=options.get("Labels"))
-    return Mount("volume", volume.mountpoint, target, volume.name, "z", is_writable)

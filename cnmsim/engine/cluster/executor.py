@@ -12,6 +12,7 @@ from attrs import define, field
 
 from cnmsim.engine.cluster.attacher import Ask, Attachers, AttachmentController
 from cnmsim.engine.cluster.managednetworks import ManagedNetworks
+from cnmsim.engine.cluster.taskbody import check_mounts
 from cnmsim.engine.cluster.taskcontroller import ContainerController
 from cnmsim.engine.logbook import LogLine
 from cnmsim.engine.versions import ApiVersion
@@ -96,6 +97,7 @@ class EngineExecutor:
             raise SystemFault("unsupported runtime: %!q(<nil>)")
         if not task.spec.container.image:
             raise SystemFault("dockerexec: image required")
+        check_mounts(task.spec.container)
         spec = expand_container(task, self.describe())
         return ContainerController(self, task, spec, dependencies)
 

@@ -5,9 +5,12 @@ Source: moby `daemon/cluster/executor/container/container.go` (docker-v29.7.2).
 
 from __future__ import annotations
 
+from base64 import b64decode
+from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.engine.cluster.managednetworks import is_predefined
+from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import parse_ip
 from cnmsim.libnetwork.options import PortConfig, ServiceBinding
 from cnmsim.swarm.objects import ContainerSpec, NetworkAttachment, PublishMode, Task
@@ -45,10 +48,26 @@ def _config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
         config["Healthcheck"] = dict(spec.healthcheck)
     if spec.command:
         config["Entrypoint"] = list(spec.command)
-        config["Cmd"] = list(spec.args)
+        config["Cmd"] = list(spec.args) or None
     elif spec.args:
         config["Cmd"] = list(spec.args)
     return config
+
+
+def check_mounts(spec: ContainerSpec) -> None:
+    """Check the mounts of a task. Raises `SystemFault` (moby `executor/container/validate.go`)."""
+    for mount in spec.mounts:
+        kind, source, target = mount.get("Type"), mount.get("Source") or "", mount.get("Target") or ""
+        if not target.startswith("/") and kind != "npipe":
+            raise SystemFault(f"invalid mount target, must be an absolute path: {target}")
+        if kind == "bind" and not source.startswith("/"):
+            raise SystemFault(f"invalid bind mount source, must be an absolute path: {source}")
+        if kind == "volume" and source.startswith("/"):
+            raise SystemFault(f"invalid volume mount source, must not be an absolute path: {source}")
+        if kind == "tmpfs" and source:
+            raise SystemFault("invalid tmpfs source, source must be empty")
+        if kind == "npipe" and not source:
+            raise SystemFault("invalid npipe source, source must not be empty")
 
 
 def image_name(image: str) -> str:
@@ -106,11 +125,53 @@ def _host_config(task: Task, spec: ContainerSpec) -> dict[str, Any]:
         host_config["PidsLimit"] = spec.pids_limit
     if task.networks and is_predefined(task.networks[0].network):
         host_config["NetworkMode"] = task.networks[0].network.name
-    limits = task.spec.resources.limits if task.spec.resources is not None else None
-    if limits is not None:
-        host_config["Memory"] = limits.memory_bytes
-        host_config["NanoCpus"] = limits.nano_cpus
-    return host_config
+    if task.log_driver is not None:
+        host_config["LogConfig"] = {"Type": task.log_driver.name, "Config": dict(task.log_driver.options or {})}
+    host_config["Isolation"] = spec.isolation.lower()
+    host_config["Ulimits"] = [dict(each) for each in spec.ulimits]
+    host_config["SecurityOpt"] = _security_options(spec.privileges or {}) or None
+    if spec.oom_score_adj:
+        host_config["OomScoreAdj"] = spec.oom_score_adj
+    return {**host_config, **_limits(task)}
+
+
+def _limits(task: Task) -> dict[str, Any]:
+    resources = task.spec.resources
+    if resources is None or resources.limits is None:
+        return {}
+    memory, swap = resources.limits.memory_bytes, resources.swap_bytes
+    found: dict[str, Any] = {"Memory": memory, "NanoCpus": resources.limits.nano_cpus}
+    if memory and swap is not None and swap >= -1:
+        found["MemorySwap"] = -1 if swap == -1 else memory + swap
+    if resources.memory_swappiness is not None:
+        found["MemorySwappiness"] = resources.memory_swappiness
+    return found
+
+
+def _security_options(privileges: Mapping[str, Any]) -> list[str]:
+    """Give `applyPrivileges`: what a service's privileges are as options of `docker run --security-opt`."""
+    credentials = privileges.get("CredentialSpec") or {}
+    found = [
+        f"credentialspec={kind.lower()}://{credentials[kind]}"
+        for kind in ("File", "Registry", "Config")
+        if credentials.get(kind)
+    ]
+    selinux = privileges.get("SELinuxContext") or {}
+    if selinux.get("Disable"):
+        found.append("label=disable")
+    found += [
+        f"label={kind.lower()}:{selinux[kind]}" for kind in ("User", "Role", "Level", "Type") if selinux.get(kind)
+    ]
+    seccomp = privileges.get("Seccomp") or {}
+    if seccomp.get("Mode") == "unconfined":
+        found.append("seccomp=unconfined")
+    elif seccomp.get("Mode") == "custom":
+        found.append(f"seccomp={b64decode(seccomp.get('Profile') or '').decode(errors='replace')}")
+    if (privileges.get("AppArmor") or {}).get("Mode") == "disabled":
+        found.append("apparmor=unconfined")
+    if privileges.get("NoNewPrivileges"):
+        found.append("no-new-privileges=true")
+    return found
 
 
 def endpoint_settings(attachment: NetworkAttachment) -> dict[str, Any]:
