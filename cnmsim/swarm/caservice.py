@@ -11,7 +11,7 @@ from random import Random
 from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.clock import NS, Clock
-from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
+from cnmsim.swarm.ca import DEFAULT_EXPIRY_S, MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcPermissionDenied
 from cnmsim.swarm.identity import new_id
 from cnmsim.swarm.objects import Availability, Node, NodeRole, NodeSpec
@@ -86,7 +86,7 @@ class CaService:
         """Sign a certificate for as long as the cluster's spec says."""
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
-        expiry_s = cluster.spec.node_cert_expiry_ns / NS
+        expiry_s = cluster.spec.node_cert_expiry_ns / NS or DEFAULT_EXPIRY_S
         root, cross_signer = cluster.root_ca, ""
         if root.rotation is not None:
             root, cross_signer = root.rotation, root.digest

@@ -56,6 +56,15 @@ class NodeConfig:
     data_path_port: int = 4789
 
 
+def cannot_listen(address: str, error: OSError | ValueError) -> SystemFault:
+    """Give what a node says that cannot listen at `address`, host and port."""
+    if isinstance(error, OSError):
+        why = f" {address}: bind: {(error.strerror or str(error)).lower()}"
+    else:
+        why = f": {error}"
+    return SystemFault(f"manager stopped: failed to listen on remote API address: listen tcp{why}")
+
+
 @define(eq=False)
 class SwarmNode:
     """One node. `ready` is done once it has joined: with its id, or with why it could not.
@@ -215,13 +224,8 @@ class SwarmNode:
         except CnmsimError as error:
             self._fail(error)
             return
-        except OSError as error:
-            text = (error.strerror or str(error)).lower()
-            self._fail(
-                SystemFault(
-                    f"manager stopped: failed to listen on remote API address: listen tcp {self.config.listen}: bind: {text}"
-                )
-            )
+        except (OSError, ValueError) as error:
+            self._fail(cannot_listen(self.config.listen, error))
             return
         self.agent.begin()
         self._spawn(self.credentials.keep())
@@ -311,7 +315,7 @@ class SwarmNode:
 
     async def _join(self) -> None:
         config = self.config
-        digest = token_digest(config.join_token)
+        digest = token_digest(config.join_token) if config.join_token else ""
         self._broker.set_managers([config.join_address])
         root = await self.credentials.fetch_root(lambda: self._broker.dial(config.join_address), digest)
         client = await self._broker.dial(config.join_address)

@@ -45,8 +45,8 @@ def config_spec_from_api(body):
     return convert.config_spec_from_api(bodies.read(swarmbodies.CONFIG_SPEC, body))
 
 
-def cluster_spec_from_api(body, current=None):
-    return convert.cluster_spec_from_api(bodies.read(swarmbodies.CLUSTER_SPEC, body), current)
+def cluster_spec_from_api(body, *base):
+    return convert.cluster_spec_from_api(bodies.read(swarmbodies.CLUSTER_SPEC, body), *base)
 
 
 def network_spec_from_api(body):
@@ -213,7 +213,7 @@ def test_a_cluster_in_full():
     cluster.run(2)
     service = service_to_api(cluster.store.services.get(made.id))
     assert list(service) == ["ID", "Version", "CreatedAt", "UpdatedAt", "Spec", "Endpoint"]
-    assert service["CreatedAt"] == "2026-01-01T00:00:01Z"
+    assert service["CreatedAt"].startswith("2026-01-01T00:00:01")
     ingress = cluster.manager.control.find_network("ingress")
     assert service["Endpoint"] == {
         "Spec": SENT["EndpointSpec"],
@@ -270,13 +270,19 @@ def test_secrets_and_configs_hold_bytes():
         secret_spec_from_api({"Name": "key", "Data": "a!"})
 
 
-def test_settings_that_are_not_given_stay():
-    current = evolve(Cluster("id").spec, task_history_retention_limit=9)
-    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}}, current)
+def test_settings_that_are_not_given_are_as_in_what_they_are_merged_with():
+    base = evolve(Cluster("id").spec, task_history_retention_limit=9)
+    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}}, base)
     assert (changed.task_history_retention_limit, changed.heartbeat_period_ns) == (9, 7)
-    assert (
-        cluster_spec_from_api({"Orchestration": {"TaskHistoryRetentionLimit": 0}}).task_history_retention_limit == 0
+    assert cluster_spec_from_api({"Orchestration": {"TaskHistoryRetentionLimit": 0}}, base) == evolve(
+        base, task_history_retention_limit=0
     )
+
+
+def test_an_update_of_the_settings_has_to_name_them_all():
+    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}})
+    assert (changed.annotations.name, changed.heartbeat_period_ns) == ("default", 7)
+    assert (changed.task_history_retention_limit, changed.snapshot_interval, changed.node_cert_expiry_ns) == (0, 0, 0)
 
 
 def test_moments_are_printed_as_go_prints_them():

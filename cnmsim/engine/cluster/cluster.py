@@ -18,10 +18,11 @@ from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.task import wait_for
 from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
+from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.identity import parse_unlock_key
 from cnmsim.swarm.logbroker import LogMessage, LogRequest
 from cnmsim.swarm.managing import ManagerNode
-from cnmsim.swarm.node import NodeConfig, SwarmNode
+from cnmsim.swarm.node import NodeConfig, SwarmNode, cannot_listen
 from cnmsim.swarm.objects import Availability, ClusterSpec, EncryptionKey
 from cnmsim.swarm.rpc import Stream
 from cnmsim.swarm.store import Store
@@ -59,6 +60,14 @@ _RESTORE = (
     "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use"
     " `--force` to suppress this message."
 )
+
+
+def _fault_of(spec: ClusterSpec) -> str:
+    try:
+        check_cluster_spec(spec)
+    except EngineError as error:
+        return error.message
+    return ""
 
 
 @frozen
@@ -146,30 +155,31 @@ class Cluster:
         if self.node is not None:
             self._addresses = Addresses(local, advertised.host, tunnels)
             return await self._force_new_cluster(self.node, str(listening), str(advertised))
+        fault = _fault_of(spec)  # the swarm is made with what is usual, before its settings are changed to these
         config = NodeConfig(
             str(listening),
             str(advertised),
             availability,
-            spec=spec,
+            spec=ClusterSpec(auto_lock_managers=spec.auto_lock_managers) if fault else spec,
             pools=pools,
             subnet_size=subnet_size or addresses.DEFAULT_SUBNET_SIZE,
             data_path_port=port,
         )
         node = self._start(config, Addresses(local, advertised.host, tunnels))
         try:
-            return await node.ready
+            node_id = await node.ready
         except CnmsimError:
             await self._end()
             raise
+        if fault:
+            raise SystemFault(f"error updating cluster settings: {fault}")
+        return node_id
 
     async def _force_new_cluster(self, node: SwarmNode, listening: str, advertised: str) -> str:
         try:
             node.force_new_cluster(listening, advertised)
-        except OSError as error:
-            text = (error.strerror or str(error)).lower()
-            raise SystemFault(
-                f"manager stopped: failed to listen on remote API address: listen tcp {listening}: bind: {text}"
-            ) from None
+        except (OSError, ValueError) as error:
+            raise cannot_listen(listening, error) from None
         return await node.ready
 
     def refuse_second(self) -> None:

@@ -41,6 +41,8 @@ def swarm_info(cluster: Cluster) -> dict[str, Any]:
     }
     if node is not None and node.managers:
         info["RemoteManagers"] = [{"NodeID": each.node_id, "Addr": each.addr} for each in node.managers]
+    elif node is not None and node.config.join_address:
+        info["RemoteManagers"] = [{"NodeID": "", "Addr": node.config.join_address}]
     if managing is None:
         return info
     if managing.raft.leader is None:

@@ -38,7 +38,7 @@ class ClusterOperations(Operations):
         rotate_manager_unlock_key: bool = False,
     ) -> Cluster:
         """Change the settings, and make new join tokens or a new unlock key. Raises a `SwarmError`."""
-        _check(spec)
+        check_cluster_spec(spec)
         cluster = self.store.cluster
         root = self._root(cluster.root_ca, spec)
         if rotate_worker_token:
@@ -67,8 +67,9 @@ class ClusterOperations(Operations):
         return unlock_key_text(self.store.cluster.unlock_key)
 
 
-def _check(spec: ClusterSpec) -> None:
-    if spec.node_cert_expiry_ns < _MIN_CERT_EXPIRY_NS:
+def check_cluster_spec(spec: ClusterSpec) -> None:
+    """Check settings. Raises `RpcInvalidArgument`."""
+    if spec.node_cert_expiry_ns and spec.node_cert_expiry_ns < _MIN_CERT_EXPIRY_NS:
         raise RpcInvalidArgument("minimum certificate expiry time is: 1h0m0s")
     if spec.heartbeat_period_ns < 0:
         raise RpcInvalidArgument("heartbeat time period cannot be a negative duration")

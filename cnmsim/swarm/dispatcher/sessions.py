@@ -12,6 +12,7 @@ from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, SessionMessage
 from cnmsim.swarm.errors import InvalidSession, NodeNotRegistered, RpcUnavailable, SwarmError
 from cnmsim.swarm.store import Store
 
+_DEFAULT_PERIOD_S = 5.0
 _EPSILON_S = 0.5
 _GRACE = 3
 _RATE_LIMIT_NS = 8 * NS
@@ -63,10 +64,12 @@ class Sessions:
         self._random = random
         self._new_id = new_id
         self._sessions: dict[str, Session] = {}
+        self._base_s = _DEFAULT_PERIOD_S
 
     def _period_s(self) -> float:
-        base = self._store.cluster.spec.heartbeat_period_ns / NS
-        return base + self._random.uniform(-_EPSILON_S, _EPSILON_S)
+        # A period that an update leaves out stays what it was.
+        self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS or self._base_s
+        return self._base_s + self._random.uniform(-_EPSILON_S, _EPSILON_S)
 
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:
         """Wait for a node to register that was there before this manager led; it has twice the time."""

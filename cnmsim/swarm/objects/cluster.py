@@ -40,6 +40,18 @@ class ClusterSpec:
     log_driver: Driver | None = None
 
 
+#: What an update of the settings starts from: it has to name everything (moby `convert.SwarmSpecToGRPC`).
+UNSET_CLUSTER_SPEC = ClusterSpec(
+    task_history_retention_limit=0,
+    snapshot_interval=0,
+    log_entries_for_slow_followers=0,
+    heartbeat_tick=0,
+    election_tick=0,
+    heartbeat_period_ns=0,
+    node_cert_expiry_ns=0,
+)
+
+
 @frozen
 class RootCa:
     """The root certificate (PEM), the SHA-256 of it (hexadecimal), its subject and key (DER), and the join tokens.

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.objects.base import Annotations, Availability, Driver, Membership, NodeRole
-from cnmsim.swarm.objects.cluster import Cluster, ClusterSpec
+from cnmsim.swarm.objects.cluster import UNSET_CLUSTER_SPEC, Cluster, ClusterSpec
 from cnmsim.swarm.objects.convert_service import (
     annotations_to_api,
     meta_to_api,
@@ -366,15 +366,14 @@ def swarm_to_api(cluster: Cluster) -> dict[str, Any]:
     return {**cluster_to_api(cluster), "JoinTokens": tokens}
 
 
-def cluster_spec_from_api(spec: Mapping[str, Any], current: ClusterSpec | None = None) -> ClusterSpec:
-    """Read a cluster's decoded settings; what is empty stays as in `current`, or at its default."""
-    base = current or ClusterSpec()
+def cluster_spec_from_api(spec: Mapping[str, Any], base: ClusterSpec = UNSET_CLUSTER_SPEC) -> ClusterSpec:
+    """Read a cluster's decoded settings; what is empty is as in `base` (MergeSwarmSpecToGRPC)."""
     raft, ca = spec["Raft"], spec["CAConfig"]
     history, snapshots = spec["Orchestration"]["TaskHistoryRetentionLimit"], raft["KeepOldSnapshots"]
     return evolve(
         base,
         annotations=Annotations(
-            spec["Name"] or base.annotations.name, dict(spec["Labels"] or base.annotations.labels)
+            spec["Name"] or base.annotations.name or "default", dict(spec["Labels"] or base.annotations.labels)
         ),
         task_history_retention_limit=base.task_history_retention_limit if history is None else history,
         snapshot_interval=raft["SnapshotInterval"] or base.snapshot_interval,

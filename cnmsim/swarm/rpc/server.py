@@ -24,6 +24,8 @@ from cnmsim.swarm.rpc.records import (
 )
 from cnmsim.swarm.rpc.service import Peer, ServerStream, Service
 
+_LAST_PORT = 65535
+
 
 class RpcServer:
     """A manager's listener on port 2377."""
@@ -40,8 +42,10 @@ class RpcServer:
         self._sockets: list[TcpSocket] = []
 
     def listen(self, listen_address: str) -> None:
-        """Take calls at `listen_address` (`"0.0.0.0:2377"`). Raises `OSError` if it is taken."""
+        """Take calls at `listen_address` (`"0.0.0.0:2377"`). Raises `OSError` if it is taken, `ValueError` for no port."""
         address, port = split_address(listen_address)
+        if port > _LAST_PORT:
+            raise ValueError(f"address {port}: invalid port")
         # Go's listener on the wildcard address takes both families.
         is_wildcard = not any(address)
         socket = self._process.tcp(6 if is_wildcard or len(address) == 16 else 4)

@@ -78,6 +78,7 @@ class Store:
     _tables: dict[type, Table[Any]] = field(init=False)
     _watches: list[Watch] = field(factory=list, init=False)
     _changes: list[Event] | None = field(default=None, init=False)
+    _stamped_ns: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         tables: tuple[Table[Any], ...] = (
@@ -109,8 +110,13 @@ class Store:
 
     @property
     def now_ns(self) -> int:
-        """The moment objects are stamped with, in nanoseconds since 1970."""
+        """The present moment, in nanoseconds since 1970."""
         return self.clock.epoch_s * NS + self.clock.now_ns
+
+    def _stamp(self) -> int:
+        """Give the moment an object is stamped with: this one, but later than any before it, as objects are listed by it."""
+        self._stamped_ns = max(self.now_ns, self._stamped_ns + 1)
+        return self._stamped_ns
 
     def watch(self, call: Callable[[Sequence[Event]], None], *kinds: type) -> Watch:
         """Have `call` called with the changes of these kinds of objects (or all), once a transaction."""
@@ -163,7 +169,7 @@ class Store:
         changes, table = self._open(new)
         if new.id in table:
             raise ObjectExists
-        now = self.now_ns
+        now = self._stamp()
         made = evolve(new, meta=evolve(new.meta, version=self.index, created_ns=now, updated_ns=now))
         table.replace(new.id, made)
         changes.append(Event(EventKind.CREATE, made))
@@ -180,7 +186,7 @@ class Store:
             raise ObjectNotFound
         if old.meta.version != new.meta.version:
             raise SequenceConflict
-        made = evolve(new, meta=evolve(new.meta, version=self.index, updated_ns=self.now_ns))
+        made = evolve(new, meta=evolve(new.meta, version=self.index, updated_ns=self._stamp()))
         table.replace(new.id, made)
         changes.append(Event(EventKind.UPDATE, made, old))
         return made
