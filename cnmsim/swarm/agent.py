@@ -84,6 +84,11 @@ class Agent:
         self._node, self._keys = None, ()
         self.worker.halt()
 
+    def leave(self) -> None:
+        """Stop short, having begun to give up every task: the daemon goes on, but not as this agent."""
+        self.worker.leave()
+        self.halt()
+
     async def stop(self) -> None:
         """End the session and give up every task."""
         if self._task is not None:

@@ -257,10 +257,11 @@ class SwarmNode:
         """Go on as the only manager of a cluster made of what this one knows; `ready` is done anew. Raises `OSError`.
 
         The other managers are members no more; those that are still there learn it when they call (moby/swarmkit
-        `manager/state/raft/raft.go`, ForceNewCluster).
+        `manager/state/raft/raft.go`, ForceNewCluster). Its agent leaves: this node's tasks end, and the new cluster replaces them.
         """
         former = self.managing
         assert former is not None
+        self.agent.leave()
         self.halt()
         self._lock_key = b""
         self.config = evolve(self.config, listen=listen, advertise=advertise)

@@ -121,6 +121,11 @@ class Worker:
         for manager in self._managers.values():
             manager.halt()
 
+    def leave(self) -> None:
+        """Begin to give every task up, and know of none any more (Worker.Assign of nothing)."""
+        for identity in list(self._tasks):
+            self._remove(identity)
+
     async def stop(self) -> None:
         """Give every task up: nothing of them stays on this node."""
         managers, self._managers = list(self._managers.values()), {}
