@@ -28,12 +28,12 @@ def node_filters(filters: Filters) -> ObjectFilters:
     """Read the filters of `docker node ls`. Raises `InvalidParameter` or `SystemFault`."""
     filters.validate(("name", "id", "label", "role", "membership", "node.label"))
     roles, memberships = [], []
-    for role in filters.get("role"):
+    for role in filter(None, filters.get("role")):
         try:
             roles.append(NodeRole(role.lower()))
         except ValueError:
             raise SystemFault(f"Invalid role filter: '{role}'") from None
-    for membership in filters.get("membership"):
+    for membership in filter(None, filters.get("membership")):
         try:
             memberships.append(Membership(membership.lower()))
         except ValueError:

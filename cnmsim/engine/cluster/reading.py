@@ -11,6 +11,8 @@ def version_of(query: Query, kind: str) -> int:
     """Read the version of the object that an update is made from. Raises `InvalidParameter`."""
     text = str(query.get("version", ""))
     if not text.isdecimal():
+        if kind in {"secret", "config"}:
+            raise InvalidParameter(f"invalid {kind} version")
         raise InvalidParameter(
             f"invalid {kind} version '{text}': strconv.ParseUint: parsing \"{text}\": invalid syntax"
         )

@@ -11,10 +11,10 @@ from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_filters
 from cnmsim.engine.cluster.reading import version_of
 from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.query import NO_QUERY, Query, boolean
 from cnmsim.engine.swarmbodies import SERVICE_SPEC
 from cnmsim.engine.versions import ApiVersion
-from cnmsim.errors import Forbidden, NotFound
+from cnmsim.errors import Forbidden, NotFound, SystemFault
 from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
 from cnmsim.swarm.objects.convert import task_to_api
 from cnmsim.swarm.objects.convert_service import service_spec_from_api, service_to_api
@@ -38,7 +38,7 @@ class ServiceApi:
         found = await self.engine.cluster.control("list_services", chosen)
         services = [each for each in found if filters.exact_match("mode", _MODES[type(each.spec.mode)])]
         views = [self._view(each) for each in services]
-        if truth(query, "status") and (api or self.engine.api_version).at_least("1.41"):
+        if boolean(query, "status", tells_why=True) and (api or self.engine.api_version).at_least("1.41"):
             statuses = await self.engine.cluster.control("service_statuses", [each.id for each in services])
             for view, status in zip(views, statuses, strict=True):
                 view["ServiceStatus"] = {
@@ -54,7 +54,9 @@ class ServiceApi:
     async def inspect(self, id_: str, query: Query = NO_QUERY) -> dict[str, Any]:
         """GET /services/{id}."""
         return self._view(
-            await self.engine.cluster.control("find_service", id_, insert_defaults=truth(query, "insertDefaults"))
+            await self.engine.cluster.control(
+                "find_service", id_, insert_defaults=boolean(query, "insertDefaults", tells_why=True)
+            )
         )
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class ServiceApi:
         asked = read(SERVICE_SPEC, body)
         self.engine.cluster.manager()
         service = await self.engine.cluster.control("create_service", await self._spec(asked))
-        return {"ID": service.id}
+        return {"ID": service.id, "Warnings": None}
 
     async def update(self, id_: str, body: Mapping[str, Any], query: Query) -> dict[str, Any]:
         """POST /services/{id}/update."""
@@ -72,8 +74,10 @@ class ServiceApi:
         cluster.manager()
         spec = await self._spec(asked)
         service = await cluster.control("find_service", id_)
-        rollback = str(query.get("rollback", "")) == "previous"
-        await cluster.control("update_service", service.id, version, spec, rollback=rollback)
+        rollback = str(query.get("rollback", "")) or "none"
+        if rollback not in {"none", "previous"}:
+            raise SystemFault(f"unrecognized rollback option {rollback}")
+        await cluster.control("update_service", service.id, version, spec, rollback=rollback == "previous")
         return {"Warnings": None}
 
     async def remove(self, id_: str) -> None:

@@ -11,9 +11,10 @@ from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import node_filters
 from cnmsim.engine.cluster.reading import availability_of, version_of
 from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.query import NO_QUERY, Query, boolean, truth
 from cnmsim.engine.swarmbodies import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.objects import ClusterSpec
 from cnmsim.swarm.objects.convert import (
     cluster_spec_from_api,
     node_spec_from_api,
@@ -36,7 +37,7 @@ class SwarmApi:
     async def init(self, body: Mapping[str, Any]) -> str:
         """POST /swarm/init; gives the node's id."""
         asked = read(SWARM_INIT, body)
-        spec = cluster_spec_from_api(asked["Spec"])
+        spec = cluster_spec_from_api(asked["Spec"], ClusterSpec())
         listen = _listen_address(asked)
         availability = availability_of(asked["Availability"])
         _check_name(asked["Spec"])
@@ -57,13 +58,15 @@ class SwarmApi:
         """POST /swarm/join."""
         asked = read(SWARM_JOIN, body)
         listen = _listen_address(asked)
-        remotes = [_with_port(each) for each in asked["RemoteAddrs"] or ()]
+        remotes = asked["RemoteAddrs"] or ()
         availability = availability_of(asked["Availability"])
         self.engine.cluster.refuse_second()
         if not remotes:
             raise InvalidParameter("at least 1 RemoteAddr is required to join")
+        if "" in remotes:
+            raise InvalidParameter('invalid remoteAddr "": invalid empty address')
         await self.engine.cluster.join(
-            remotes=remotes,
+            remotes=[_with_port(each) for each in remotes],
             token=asked["JoinToken"],
             listen=listen,
             advertise=asked["AdvertiseAddr"],
@@ -88,9 +91,9 @@ class SwarmApi:
             "update_cluster",
             version_of(query, "swarm"),
             spec,
-            rotate_worker_token=truth(query, "rotateWorkerToken"),
-            rotate_manager_token=truth(query, "rotateManagerToken"),
-            rotate_manager_unlock_key=truth(query, "rotateManagerUnlockKey"),
+            rotate_worker_token=boolean(query, "rotateWorkerToken"),
+            rotate_manager_token=boolean(query, "rotateManagerToken"),
+            rotate_manager_unlock_key=boolean(query, "rotateManagerUnlockKey"),
         )
 
     async def unlock_key(self) -> dict[str, Any]:
