@@ -74,3 +74,16 @@ def test_two_halves_keep_apart_while_they_cannot_hear_each_other() -> None:
     cluster.lab.run(120)
     assert [each.name for each in cluster.docker(2).services.list()] == ["here"]
     assert set(managers(cluster, 2).values()) == {"reachable"}
+
+
+def test_the_tasks_of_the_node_end_and_are_started_anew() -> None:
+    cluster = Cluster(2)
+    one = cluster.docker(1)
+    service = one.services.create("nginx", name="web", replicas=2)
+    cluster.lab.settle()
+    one.swarm.init(advertise_addr="10.9.0.1", force_new_cluster=True)
+    cluster.lab.run(40)
+    states = {(node.hostname, task["Status"].get("Err", "")) for node in one.nodes.list() for task in service.tasks()
+              if task["NodeID"] == node.id}  # fmt: skip
+    assert states == {("node1", ""), ("node1", "task: non-zero exit (137)"), ("node2", "")}
+    assert len(service.tasks({"desired-state": "running"})) == 2
