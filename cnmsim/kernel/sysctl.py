@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sys import intern
 
 _DEFAULTS: dict[str, str] = {
+    "net.core.somaxconn": "4096",
     "net.ipv4.ip_forward": "0",
     "net.ipv4.ip_default_ttl": "64",
     "net.ipv4.ip_local_port_range": "32768\t60999",
@@ -25,6 +26,11 @@ _DEFAULTS: dict[str, str] = {
     "net.ipv4.tcp_retries2": "15",
     "net.ipv4.tcp_fin_timeout": "60",
     "net.ipv4.tcp_keepalive_time": "7200",
+    "net.ipv4.tcp_keepalive_intvl": "75",
+    "net.ipv4.tcp_keepalive_probes": "9",
+    "net.ipv4.tcp_max_syn_backlog": "512",
+    "net.ipv4.tcp_syncookies": "1",
+    "net.ipv4.tcp_tw_reuse": "2",
     "net.ipv4.tcp_sack": "1",
     "net.ipv4.tcp_timestamps": "1",
     "net.ipv4.tcp_window_scaling": "1",

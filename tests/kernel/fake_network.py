@@ -16,6 +16,7 @@ from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.transport import icmp_message
 
 SYSCTLS = {
+    "net.core.somaxconn": "4096",
     "net.ipv4.ip_local_port_range": "32768\t60999",
     "net.ipv4.tcp_sack": "1",
     "net.ipv4.tcp_timestamps": "1",

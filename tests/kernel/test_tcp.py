@@ -383,6 +383,10 @@ def test_a_full_accept_queue_lets_further_clients_wait(pair: Pair) -> None:
     assert clients[2].state == "ESTAB"
 
 
+def test_an_accept_queue_is_no_longer_than_somaxconn(pair: Pair) -> None:
+    assert listen(pair[1], backlog=5000).accept_queue == (0, 4096)
+
+
 def test_a_listener_that_closes_resets_what_it_did_not_accept(pair: Pair) -> None:
     listener = listen(pair[1])
     client = connect(pair[0])

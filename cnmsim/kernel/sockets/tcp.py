@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
 
-#: net.core.somaxconn of Linux: no accept queue is longer.
-_SOMAXCONN = 4096
 #: `drain` waits until no more than this many bytes are unacknowledged.
 _SEND_BUFFER = 65536
 
@@ -76,9 +74,9 @@ class TcpSocket(Socket):
     # --- listener ---
 
     def listen(self, backlog: int = 128) -> None:
-        """Take connections; `backlog` of them may wait to be accepted. Unbound, it gets an ephemeral port.
+        """Take connections; `backlog` of them, at most net.core.somaxconn, may wait to be accepted.
 
-        Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL if connected.
+        Unbound, it gets an ephemeral port. Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL if connected.
         """
         self._check_open()
         if self._connection is not None:
@@ -86,7 +84,7 @@ class TcpSocket(Socket):
         ports = self.namespace.sockets.tcp_ports
         if not self.local_port:
             self.local_port = ports.claim(self, 0)
-        self._backlog = min(backlog, _SOMAXCONN)
+        self._backlog = min(backlog, int(self.namespace.sysctl_get("net.core.somaxconn")))
         if self.is_listening:
             return
         self.is_listening = True
