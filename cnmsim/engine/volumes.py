@@ -88,8 +88,8 @@ class VolumeStore:
             found = Volume(
                 name,
                 unix_ns(self.events.clock),
-                dict(labels) if labels else None,
-                dict(options) if options else None,
+                None if labels is None else dict(labels),
+                None if options is None else dict(options),
             )
             self._volumes[name] = found
             self.events.log("volume", "create", name, {"driver": "local"})

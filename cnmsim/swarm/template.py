@@ -148,13 +148,12 @@ def _mount(mount: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, An
             what = f"mount {key.lower()} {_quoted(filled[key])}"
             filled[key] = _named(what, expand, filled[key], context)
     options = filled.get("VolumeOptions")
-    if options:
-        options = filled["VolumeOptions"] = dict(options)
-        if options.get("Labels"):
-            options["Labels"] = _named("volume labels", _entries, options["Labels"], context)
+    if options is not None:
+        labels = _named("volume labels", _entries, options.get("Labels") or {}, context)
+        options = filled["VolumeOptions"] = {**options, "Labels": labels}
         driver = options.get("DriverConfig")
-        if driver and driver.get("Options"):
-            entries = _named("volume driver config", _entries, driver["Options"], context)
+        if driver is not None:
+            entries = _named("volume driver config", _entries, driver.get("Options") or {}, context)
             options["DriverConfig"] = {**driver, "Options": entries}
     return filled
 

@@ -47,6 +47,7 @@ class ContainerController:
         await self.executor.networks.wait_for_addresses(networks)
         for network in networks:
             await self.executor.networks.make(network)
+        self._create_volumes()
         pull_error = self._pull()
         if self._container() is not None:
             return
@@ -62,6 +63,19 @@ class ContainerController:
         container.is_managed = True
         container.service_bindings = service_bindings(self.task)
         self._write_secrets(container)
+
+    def _create_volumes(self) -> None:
+        """Make the volumes whose mounts name a driver, as the container's own creation does the others."""
+        for mount in self.spec.mounts:
+            options = mount.get("VolumeOptions") or {}
+            driver = options.get("DriverConfig")
+            if mount.get("Type") == "volume" and driver is not None:
+                self.executor.engine.volume_store.create(
+                    mount.get("Source") or "",
+                    driver=driver.get("Name") or "",
+                    labels=options.get("Labels"),
+                    options=driver.get("Options"),
+                )
 
     def _pull(self) -> EngineError | None:
         """Get the image; gives the error if that fails and there is none here either."""
