@@ -207,10 +207,11 @@ class Networks:
         containers = {"Containers": {} if is_summary else self._containers(network)}
         if network.is_dynamic and not is_summary:
             asked |= _peers_view(network)
-            containers |= {"Services": _services_view(network)} if is_verbose else {}
+            services = _services_view(network) if is_verbose else {}
+            containers |= {"Services": services} if services else {}
         if profile.network_containers_first:
-            services = {"Services": containers.pop("Services")} if "Services" in containers else {}
-            return {**head, **containers, **asked, **services}
+            last = {"Services": containers.pop("Services")} if "Services" in containers else {}
+            return {**head, **containers, **asked, **last}
         if is_summary:
             return {**head, **asked}
         status = {}

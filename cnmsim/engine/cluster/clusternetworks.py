@@ -44,7 +44,12 @@ class ClusterNetworks:
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
         """Give what passes the filters of `docker network ls`, as its entries."""
-        return [self.view(each, is_summary=True) for each in self.all() if _matches(each, filters)]
+        is_found = _is_found_by_store if self.engine.profile.swarmkit_filters_networks else _is_found
+        return [
+            self.view(each, is_summary=True)
+            for each in self.all()
+            if is_found(each, filters) and _matches(each, filters)
+        ]
 
     def find(self, term: str) -> Network | None:
         """Find one network by its id, its name or the beginning of its id; those that stand for a node's own count too."""
@@ -103,6 +108,15 @@ class ClusterNetworks:
         return removed
 
 
+def _is_found(network: Network, filters: Filters) -> bool:
+    return filters.match("name", network.name) and filters.match("id", network.id)
+
+
+def _is_found_by_store(network: Network, filters: Filters) -> bool:
+    """Tell whether a network passes as swarmkit's ListNetworks sees it: its whole name, the beginning of its id."""
+    return filters.exact_match("name", network.name) and filters.fuzzy_match("id", network.id)
+
+
 def _matches(network: Network, filters: Filters) -> bool:
     driver = network.driver_state.name if network.driver_state is not None else ""
     types = filters.get("type")
@@ -110,8 +124,6 @@ def _matches(network: Network, filters: Filters) -> bool:
         return False
     return (
         filters.exact_match("driver", driver)
-        and filters.match("name", network.name)
-        and filters.match("id", network.id)
         and filters.match_labels(network.spec.annotations.labels)
         and filters.exact_match("scope", "swarm")
         and (not types or "custom" in types)

@@ -116,8 +116,11 @@ class ManagedNetworks:
     def forget(self) -> None:
         """Take away every copy of a network of the cluster but that of ingress: the node has left it.
 
-        Ingress follows when the agent has stopped: what its ports are bound to is unbound while it is there.
+        Containers of this host's own leave their attachable networks by it (clearAttachableNetworks). Ingress follows when the
+        agent has stopped: what its ports are bound to is unbound while it is there.
         """
+        for network in [each for each in self.engine.controller.networks if each.attachable]:
+            self._disconnect_all(network)
         for network in [each for each in self.engine.controller.networks if each.is_dynamic and not each.ingress]:
             try:
                 network.delete(force=True)
@@ -126,6 +129,18 @@ class ManagedNetworks:
                 continue
             self.engine.network_store.log(network, "destroy")
         self.addresses = {}
+
+    def _disconnect_all(self, network: Network) -> None:
+        for endpoint in list(network.endpoints.values()):
+            container = (
+                self.engine.store.find(endpoint.sandbox.container_id) if endpoint.sandbox is not None else None
+            )
+            if container is None:
+                continue
+            try:
+                self.engine.networking.disconnect(container, network.id, force=True)
+            except EngineError as error:
+                self.engine.controller.log.append(f"network {network.name} clear failed: {error.message}")
 
 
 def driver_name(network: SwarmNetwork) -> str:

@@ -97,6 +97,7 @@ V29 = evolve(
         "DNSNames",
     ),
     network_containers_first=False,
+    swarmkit_filters_networks=False,
     runtime_error_suffix="",
     masked_paths=(
         "/proc/acpi",
