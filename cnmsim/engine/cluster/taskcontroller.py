@@ -45,8 +45,7 @@ class ContainerController:
         """Wait for this node's addresses, make networks and the container. Raises an `EngineError`."""
         engine, networks = self.executor.engine, tuple(each.network for each in self.task.networks)
         await self.executor.networks.wait_for_addresses(networks)
-        for network in networks:
-            await self.executor.networks.make(network)
+        await self._make_networks()
         self._create_volumes()
         pull_error = self._pull()
         if self._container() is not None:
@@ -63,6 +62,10 @@ class ContainerController:
         container.is_managed = True
         container.service_bindings = service_bindings(self.task)
         self._write_secrets(container)
+
+    async def _make_networks(self) -> None:
+        for attachment in self.task.networks:
+            await self.executor.networks.make(attachment.network)
 
     def _create_volumes(self) -> None:
         """Make the volumes whose mounts name a driver, as the container's own creation does the others."""
@@ -114,6 +117,7 @@ class ContainerController:
         """
         container = self._present()
         if container.state is ContainerState.CREATED:
+            await self._make_networks()  # the last task that ended here may have taken one with it
             try:
                 await self._start(container)
             except EngineError as error:
