@@ -436,6 +436,14 @@ class Networking:
             if endpoint:
                 endpoint.rename(container.name, settings.dns_names or [])
 
+    def restore_endpoint_names(self, container: Container) -> None:
+        """Name the endpoints after the container again, when a new name failed; what others were told stays taken back."""
+        for name, settings in container.networks.items():
+            network = self._find_or_none(name, settings)
+            endpoint = network and _endpoint_of(network, container)
+            if endpoint:
+                endpoint.name = container.name
+
     def _log(self, network: Network, action: str, container: Container) -> None:
         attributes = {"container": container.id, "name": network.name, "type": network.driver_name}
         self.engine.events.log("network", action, network.id, attributes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.errors import Forbidden, InvalidParameter
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo, leaves_failed_join
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
@@ -199,5 +199,11 @@ class Endpoint:
             agent.delete_service_info(self, fully=True)
         self.name = name
         self.dns_names = list(dict.fromkeys([*dns_names, *self.options.aliases]))
-        if agent is not None:
+        if agent is None:
+            return
+        try:
             agent.add_service_info(self)
+        except EngineError as error:
+            raise SystemFault(
+                f"could not add service state for endpoint {name} to cluster on UpdateDNSNames: {error.message}"
+            ) from None

@@ -10,6 +10,7 @@ from cnmsim.swarm.objects.convert import cluster_to_api
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster
+    from cnmsim.swarm.node import SwarmNode
 
 _TWO_MANAGERS = (
     "WARNING: Running Swarm in a two-manager configuration. This configuration provides\n"
@@ -17,6 +18,12 @@ _TWO_MANAGERS = (
     "         Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the\n"
     "         Swarm for fault-tolerance."
 )
+
+
+def _fault(node: SwarmNode | None) -> str:
+    """Tell why a node has come to its end; that it has lost its managers, say, is only logged."""
+    error = node.ready.error if node is not None and node.ready.is_done else None
+    return error.message if isinstance(error, EngineError) else str(error or "")
 
 
 def swarm_info(cluster: Cluster) -> dict[str, Any]:
@@ -36,7 +43,7 @@ def swarm_info(cluster: Cluster) -> dict[str, Any]:
         "NodeAddr": cluster.advertise_host,
         "LocalNodeState": cluster.state,
         "ControlAvailable": managing is not None,
-        "Error": node.error if node is not None else "",
+        "Error": _fault(node),
         "RemoteManagers": None,
     }
     if node is not None and node.managers:

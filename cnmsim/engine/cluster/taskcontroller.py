@@ -174,18 +174,24 @@ class ContainerController:
     # --- to its end ----------------------------------------------------------------------------------------------
 
     async def wait(self) -> None:
-        """Wait for the container's end, and stop it if it turns unhealthy. Raises `ExitError`."""
+        """Wait for the container's end, and stop it if it turns unhealthy. Raises `ExitError`.
+
+        It has come to its end too where somebody else starts it again.
+        """
         container = self._present()
+        ended = container.when("not-running")
         cause = ""
-        while container.is_running:
+        while not ended.is_done:
             health = container.health
             if health is not None and health.status == "unhealthy":
                 cause = _UNHEALTHY
                 await self.shutdown()
                 break
             await self._next_health_change(container)
-        if container.exit_code:
-            raise ExitError(container.exit_code, cause)
+        container.forget(ended)
+        exit_code = ended.result() if ended.is_done else container.exit_code
+        if exit_code:
+            raise ExitError(exit_code, cause)
 
     async def shutdown(self) -> None:
         """Let nobody find it any more, and after two seconds stop the container."""

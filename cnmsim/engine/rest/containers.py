@@ -159,7 +159,12 @@ class ContainerApi:
         before = container.name
         self.engine.store.rename(container, name)
         if container.is_running:
-            self.engine.networking.rename(container)
+            try:
+                self.engine.networking.rename(container)
+            except EngineError:
+                self.engine.store.rename(container, before)
+                self.engine.networking.restore_endpoint_names(container)
+                raise
         self.engine.log_container(container, "rename", {"oldName": f"/{before}"})
 
     def update(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
