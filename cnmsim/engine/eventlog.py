@@ -119,10 +119,7 @@ def _passes_action(event: LoggedEvent, filters: Filters) -> bool:
 
 
 def _passes_subject(event: LoggedEvent, filters: Filters, kind: str) -> bool:
-    if kind not in filters:
-        return True
-    if event.type != kind:
-        return False
+    # What the event is about is not looked at: `service=web` finds the containers web.1.… too (fuzzyMatchName).
     name = event.attributes.get("name", "")
     return filters.fuzzy_match(kind, event.actor) or filters.fuzzy_match(kind, name)
 
