@@ -91,9 +91,7 @@ class Networking:
 
     def _accept(self, container: Container, network: Network, settings: EndpointSettings) -> None:
         """Take up a network into a container's settings, if they allow for it (`updateNetworkConfig`)."""
-        if is_user_defined(network.name):
-            settings.dns_names = dns_names(container, settings.aliases or ())
-        self.validate(network, network.name, settings)
+        self._name(container, network, settings)
         if not container.is_host_network and network.driver_name == "host":
             raise InvalidParameter(self.engine.profile.host_connect_text)
         for name, present in container.networks.items():
@@ -101,12 +99,19 @@ class Networking:
             if other is None:
                 continue
             if other.name == network.name:
+                if network.scope == "swarm":
+                    continue
                 return
             if "host" in {other.driver_name, network.driver_name}:
                 raise InvalidParameter(_SHARED_TEXT)
             if "none" in {other.name, network.name}:
                 raise InvalidParameter(_NONE_TEXT)
         container.networks[network.name] = settings
+
+    def _name(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+        if is_user_defined(network.name):
+            settings.dns_names = dns_names(container, settings.aliases or ())
+        self.validate(network, network.name, settings)
 
     # --- start ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class Networking:
         for name in names:
             settings = container.networks[name]
             settings.clean()
-            self._connect(container, sandbox, name, settings)
+            self._connect(container, sandbox, name, settings, is_starting=True)
 
     # --- networks of a swarm -------------------------------------------------------------------------------------
 
@@ -284,13 +289,24 @@ class Networking:
                 container.networks = before
             raise
 
-    def _connect(self, container: Container, sandbox: Sandbox, term: str, settings: EndpointSettings) -> None:
+    def _connect(
+        self,
+        container: Container,
+        sandbox: Sandbox,
+        term: str,
+        settings: EndpointSettings,
+        *,
+        is_starting: bool = False,
+    ) -> None:
         network = self.find(settings.network_id or term)
         attachment = container.attachments.get(network.name)
         if attachment is not None:
             settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
             settings.ipam_config = dict(attachment["IPAMConfig"])
-        self._accept(container, network, settings)
+        if is_starting and not self.engine.profile.start_checks_networks:
+            self._name(container, network, settings)
+        else:
+            self._accept(container, network, settings)
         with ExitStack() as undo:
             endpoint = network.create_endpoint(
                 container.name, options=self._endpoint_options(container, sandbox, network, settings)

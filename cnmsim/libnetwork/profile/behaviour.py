@@ -271,6 +271,8 @@ class Profile:
     )  # fmt: skip
     #: `network ls` and `network inspect` are one struct, in which Containers stand before Options and Labels.
     network_containers_first: bool = True
+    #: A start refuses networks that do not go together, as `network connect` does: tasks can have such.
+    start_checks_networks: bool = False
     #: `network ls` of a manager finds the cluster's networks by their whole name and the beginning of their id only.
     swarmkit_filters_networks: bool = True
     #: `ps --filter status=` with a state that does not exist is told those that do.

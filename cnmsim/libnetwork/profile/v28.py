@@ -59,6 +59,7 @@ V28 = evolve(
     allocates_before_task=False,
     start_error_prefix="failed to set up container networking: ",
     stopped_disconnect_events=0,
+    start_checks_networks=True,
     running_disconnect_events=1,
     ipv6_gateway_needs_address=True,
     gwbridge_accepts_ipv6_gateway=True,
