@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.task import Future, Gate, Queue, Task, sleep, wait_for
+from cnmsim.kernel.task import Future, Gate, Queue, Signal, Task, sleep, wait_for
 from cnmsim.swarm.dispatcher.messages import SessionMessage
 from cnmsim.swarm.exec import Executor
 from cnmsim.swarm.logbroker import LogMessage, LogSubscription, Publication
@@ -55,13 +55,20 @@ class Agent:
     _keys: tuple[EncryptionKey, ...] = field(default=(), init=False, repr=False)
     _followed: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
 
+    _registered: Signal = field(init=False, repr=False)
+
     def __attrs_post_init__(self) -> None:
         self.worker = Worker(self.clock, self.executor, self._report)
+        self._registered = Signal(self.clock)
 
     @property
     def has_session(self) -> bool:
         """Whether a manager knows of this node now."""
         return bool(self._session_id)
+
+    async def wait_for_session(self, timeout_s: float) -> None:
+        """Wait until a manager knows of this node. Raises `TimeoutError` after `timeout_s` seconds."""
+        await self._registered.wait_until(lambda: self.has_session, timeout_s)
 
     def begin(self) -> None:
         """Look for a manager."""
@@ -135,6 +142,7 @@ class Agent:
         session = client.stream("dispatcher.session", self._describe(), messages.put)
         first = await _first(self.clock, messages, session)
         self._session_id, self.error = first.session_id, ""
+        self._registered.notify()
         await self._take(first)
         assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
         subscriptions = client.stream("logs.listen", None, lambda each: self._take_subscription(client, each))

@@ -28,7 +28,7 @@ from cnmsim.swarm.founding import found_cluster
 from cnmsim.swarm.managing import JoinedRaft, JoinRaft, ManagerNode
 from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
 from cnmsim.swarm.raft import Member
-from cnmsim.swarm.rpc import Client, LocalClient
+from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 from cnmsim.swarm.store import Store
 
 _CALL_TIMEOUT_S = 20.0
@@ -140,7 +140,11 @@ class SwarmNode:
         self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
-        """Ask a manager something. Raises what it raises, or `RpcError`."""
+        """Ask a manager something, once one knows of this node. Raises what it raises, or `RpcError`."""
+        try:
+            await self.agent.wait_for_session(_CALL_TIMEOUT_S)
+        except TimeoutError:
+            raise RpcError("context deadline exceeded") from None
         client = await self._broker.connect()
         try:
             return await client.call(method, argument, timeout_s=_CALL_TIMEOUT_S)

@@ -117,7 +117,6 @@ class ContainerController:
         """
         container = self._present()
         if container.state is ContainerState.CREATED:
-            await self._make_networks()  # the last task that ended here may have taken one with it
             try:
                 await self._start(container)
             except EngineError as error:
@@ -133,8 +132,7 @@ class ContainerController:
             self.executor.engine.lifecycle.start(container)
         except NoSuchNetwork:
             # The last container of another task has gone since this one was prepared, and the networks with it.
-            for each in self.task.networks:
-                await self.executor.networks.make(each.network)
+            await self._make_networks()
             self.executor.engine.lifecycle.start(container)
 
     async def _become_healthy(self, container: Container) -> None:
