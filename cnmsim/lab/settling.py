@@ -38,7 +38,8 @@ class Settling:
         members = _members(engines)
         databases = _databases(members)
         # What is asked most often, and answered with no, comes first.
-        return not is_busy(databases) and not self._unsettled_tasks(members) and self._agreement.is_reached(databases)
+        is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
+        return is_quiet and self._agreement.is_reached(databases) and not _left_behind(members)
 
     def what_is_left(self, engines: Iterable[Engine]) -> str:
         """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
@@ -46,7 +47,7 @@ class Settling:
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)
         if unsettled or agree(databases):
-            return unsettled
+            return unsettled or _left_behind(members)
         return first_difference(databases) or "a node waits for an answer of another"
 
     def _unsettled_tasks(self, members: Iterable[Engine]) -> str:
@@ -75,6 +76,22 @@ def _leading(members: Iterable[Engine]) -> list[Store]:
     """Give the stores of those that lead."""
     managing = (engine.cluster.managing for engine in members)
     return [each.store for each in managing if each is not None and each.raft.is_leading]
+
+
+def _left_behind(members: Iterable[Engine]) -> str:
+    """Name a node that has a task the cluster knows no more, and has not heard of that yet."""
+    members = list(members)
+    known = [store.tasks for store in _leading(members)]
+    if not known:
+        return ""
+    for engine in members:
+        agent = engine.cluster.node.agent if engine.cluster.node is not None else None
+        if agent is None or not agent.has_session:
+            continue
+        for task in agent.worker.tasks():
+            if all(task.id not in tasks for tasks in known):
+                return f"{engine.machine.name} is to remove task {task.name}"
+    return ""
 
 
 def _electing(members: Iterable[Engine]) -> str:
@@ -124,7 +141,7 @@ def _is_settled(store: Store, task: Task, may_retry: bool) -> bool:
         case TaskState.READY:
             # The restart supervisor holds it back: it is ready, or has been rejected already, and waits for the delay to pass.
             return may_retry and (task.state is TaskState.READY or task.state >= TaskState.COMPLETE)
-        case TaskState.NEW:
-            return False
+        case TaskState.NEW | TaskState.REMOVE:
+            return False  # what is to go goes with the reaper's next round
     # No agent has heard of a task that was never assigned: nobody will ever report its end.
     return task.state >= TaskState.COMPLETE or task.state < TaskState.ASSIGNED

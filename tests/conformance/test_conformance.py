@@ -61,6 +61,7 @@ MULTI_HOST = (
     "nodes-availability",
     "nodes-commands",
     "overlay-attachable",
+    "overlay-datapath",
     "overlay-dsr",
     "overlay-dual",
     "overlay-encrypted",
