@@ -58,6 +58,7 @@ MULTI_HOST = (
     "managers-lost",
     "mesh-changes",
     "mesh-hairpin",
+    "mesh-rolling",
     "nodes-availability",
     "nodes-commands",
     "overlay-attachable",
