@@ -263,3 +263,42 @@ def test_a_node_that_left_publishes_nothing_any_more(engine: str) -> None:
     cluster.lab.run(20)
     cluster.lab.settle()
     assert cluster.hosts[2].curl("http://10.9.0.2:8080").succeeded
+
+
+def test_a_node_that_leaves_takes_its_containers_off_the_swarms_networks() -> None:
+    cluster = Cluster(2)
+    cluster.docker(1).networks.create("open", driver="overlay", attachable=True)
+    docker = cluster.docker(2)
+    container = docker.containers.run("alpine", "sleep 1d", name="own", network="open", detach=True)
+    assert "open" in container.attrs["NetworkSettings"]["Networks"]
+    docker.swarm.leave()
+    container.reload()
+    assert (container.status, container.attrs["NetworkSettings"]["Networks"]) == ("running", {})
+    assert "open" not in {network.name for network in docker.networks.list()}
+    assert container.exec("ip -o -4 addr").output.split()[1] == "lo"
+
+
+def test_the_settings_of_a_new_swarm_may_be_refused_after_it_is_there() -> None:
+    docker = Lab().add_host("node1", "10.9.0.1/24", docker=True).docker
+    assert docker is not None
+    with pytest.raises(
+        SystemFault, match=r"^error updating cluster settings: .*minimum certificate expiry time is: 1h0m0s$"
+    ):
+        docker.swarm.init(node_cert_expiry=60_000_000_000)
+    assert docker.cluster.state == "active"
+    assert docker.swarm.attrs["Spec"]["CAConfig"]["NodeCertExpiry"] == 90 * 24 * 3600 * 10**9
+
+
+def test_a_task_whose_container_is_restarted_by_hand_has_come_to_its_end() -> None:
+    cluster = Cluster(1)
+    docker = cluster.docker(1)
+    service = docker.services.create(
+        "nginx", name="web", log_driver="json-file", log_driver_options={"max-size": "1m"}
+    )
+    cluster.lab.settle()
+    (container,) = docker.containers.list()
+    assert container.attrs["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m"}}
+    container.restart(timeout=1)
+    cluster.lab.run(15)
+    states = sorted((task["DesiredState"], task["Status"].get("Err", "")) for task in service.tasks())
+    assert states == [("running", ""), ("shutdown", "task: non-zero exit (137)")]

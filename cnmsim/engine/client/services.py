@@ -185,6 +185,11 @@ def _spec(present: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, A
     for name, key in _CONTAINER_KEYS.items():
         if name in asked:
             container[key] = asked.pop(name)
+    if isinstance(asked.get("log_driver"), str):
+        asked["log_driver"] = {
+            "Name": asked["log_driver"],
+            "Options": dict(asked.pop("log_driver_options", None) or {}),
+        }
     for name, key in _TASK_KEYS.items():
         if name in asked:
             template[key] = asked.pop(name)
