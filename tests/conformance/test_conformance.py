@@ -33,6 +33,7 @@ SINGLE_HOST = (
     "networks-lifecycle",
     "ports-allocation",
     "publish-variants",
+    "refused-devices",
 )
 PHYSICAL = (
     "config-networks",
