@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables.style import Style
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all
@@ -43,7 +44,9 @@ async def main(process: Process) -> int:
             return 1
     try:
         printed = process.namespace.netfilter.nft.execute(
-            source, handles="a" in options, as_json="j" in options, warn=process.error
+            source,
+            style=Style("a" in options, "s" not in options, "t" not in options, "j" in options),
+            warn=process.error,
         )
     except NftError as error:
         process.error(error.text(source, origin))

@@ -14,6 +14,7 @@ from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables.style import Style
 
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
 
@@ -268,3 +269,23 @@ def test_commands_in_json_do_what_those_of_nft_do(both):
         text = json.dumps({"nftables": [command]})
         assert both.simulated(text, as_json=True) == both.linux("-j", "-f", "-", text=text), command
         both.compare("list ruleset", handles=True)
+
+
+def test_options_leave_out_of_a_listing_what_they_leave_out_of_that_of_nft(both):
+    both.load(SETS)
+    both.load("add chain inet t c\nadd rule inet t c counter packets 5 bytes 6 ip saddr @hosts accept\n")
+    for words in ("iptables -A FORWARD -j ACCEPT", "iptables -A INPUT -m comment --comment x -j DROP"):
+        subprocess.run(["ip", "netns", "exec", NAMESPACE, *words.split()], check=True)
+        both.netfilter.iptables(4).execute(words.split()[1:])
+    for flags, style in (
+        ("-s", Style(counts=False)), ("-t", Style(elements=False)), ("-sta", Style(True, counts=False, elements=False)),
+        ("-js", Style(counts=False, as_json=True)), ("-jt", Style(elements=False, as_json=True)),
+    ):  # fmt: skip
+        for command in ("list table inet t", "list chain inet t c", "list set inet t hosts", "list table ip filter"):
+            if flags == "-sta" and "filter" in command:
+                continue  # iptables' rules have no handles here
+            _, printed, _ = both.linux(flags, command)
+            mine = both.netfilter.nft.execute(command, style=style)
+            if "filter" in command:
+                printed = re.sub(r', "handle": \d+', "", printed)
+            assert (flags, command, mine) == (flags, command, printed)

@@ -16,6 +16,7 @@ from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
 from cnmsim.kernel.netfilter.names import mask_length
 from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import Base
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 
@@ -243,8 +244,8 @@ _TARGETS: dict[str, Callable[[Extension, int], str | None]] = {
 }  # fmt: skip
 
 
-def rule_text(entry: RuleEntry, family: int) -> str:
-    """Write a rule of iptables (nf_tables) as nft lists it."""
+def rule_text(entry: RuleEntry, family: int, *, counts: bool = True) -> str:
+    """Write a rule of iptables (nf_tables) as nft lists it; `counts`: with what its counter says."""
     rule = entry.rule
     words = [
         *_host("saddr", rule.source, family),
@@ -253,7 +254,7 @@ def rule_text(entry: RuleEntry, family: int) -> str:
         *_device("oifname", rule.out_interface),
         *_protocol(rule, family),
         *_matches(rule, family),
-        f"counter packets {entry.packets} bytes {entry.bytes}",
+        f"counter packets {entry.packets} bytes {entry.bytes}" if counts else "counter",
     ]
     target = _target(rule, family, not entry.chain_name)
     return " ".join([*words, *([target] if target else [])])
@@ -304,12 +305,12 @@ def base_of(table: Table, chain: Chain) -> Base:
     return Base(kind, hook, priority)
 
 
-def chain_lines(table: Table, chain: Chain) -> list[str]:
+def chain_lines(table: Table, chain: Chain, style: Style) -> list[str]:
     """Write a chain as nft lists it in a table."""
     lines = [f"\tchain {chain.name} {{"]
     if chain.policy is not None:
         lines.append(f"\t\t{base_of(table, chain).text(chain.policy.lower())}")
-    return [*lines, *(f"\t\t{rule_text(entry, table.family)}" for entry in chain.rules), "\t}"]
+    return [*lines, *(f"\t\t{rule_text(entry, table.family, counts=style.counts)}" for entry in chain.rules), "\t}"]
 
 
 def shown_chains(table: Table) -> list[Chain]:
@@ -318,11 +319,11 @@ def shown_chains(table: Table) -> list[Chain]:
     return sorted(made, key=lambda chain: chain.order)
 
 
-def table_text(table: Table) -> str:
+def table_text(table: Table, style: Style = PLAIN) -> str:
     """Write a table as `nft list table` does."""
     lines = [f"table {family_name(table)} {table.name} {{"]
     for number, chain in enumerate(shown_chains(table)):
-        lines += [""] * bool(number) + chain_lines(table, chain)
+        lines += [""] * bool(number) + chain_lines(table, chain, style)
     return "".join(f"{line}\n" for line in [*lines, "}"])
 
 

@@ -12,6 +12,7 @@ from cnmsim.kernel.netfilter.nftables import compat
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, rule_json
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
+from cnmsim.kernel.netfilter.nftables.style import Style
 from cnmsim.kernel.netfilter.nftables.tables import Table
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
     return {"chain": found}
 
 
-def rules_json(table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace) -> Iterator[Json]:
+def rules_json(
+    table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, style: Style
+) -> Iterator[Json]:
     """Give the rules of a chain."""
     family = compat.family_name(table)
     for entry in chain.rules:
@@ -43,13 +46,13 @@ def rules_json(table: IptablesTable, chain: IptablesChain, namespace: NetworkNam
         for part in compat.parts(entry, table.family):
             if isinstance(part, str):
                 parser = RuleParser(Cursor.over(part), family, Table(family, table.name, 0), namespace)
-                expr += rule_json(parser.rule())
+                expr += rule_json(parser.rule(), counts=style.counts)
             else:
                 expr.append({"xt": {"type": part.type, "name": part.name}})
         yield {"rule": {"family": family, "table": table.name, "chain": chain.name, "expr": expr}}
 
 
-def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace) -> Iterator[Json]:
+def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, style: Style) -> Iterator[Json]:
     """Give what `nft list KIND` lists of a table."""
     shown = compat.shown_chains(table)
     if kind in {"ruleset", "tables"}:
@@ -58,4 +61,4 @@ def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace) ->
         yield from (chain_json(table, chain) for chain in shown)
     if kind == "ruleset":
         for chain in shown:
-            yield from rules_json(table, chain, namespace)
+            yield from rules_json(table, chain, namespace, style)

@@ -219,6 +219,9 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
 }
 
 
-def rule_json(rule: Rule) -> list[Json]:
-    """Give the statements of a rule."""
-    return [_STATEMENTS[type(statement)](statement) for statement in rule.statements]
+def rule_json(rule: Rule, *, counts: bool = True) -> list[Json]:
+    """Give the statements of a rule; `counts`: with what its counters say."""
+    return [
+        _STATEMENTS[type(each)](each) if counts or not isinstance(each, Counter) else {"counter": None}
+        for each in rule.statements
+    ]

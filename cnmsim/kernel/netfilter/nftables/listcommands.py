@@ -57,50 +57,56 @@ class ListCommands:
             part = self.session.chain(table, lookup=True)
         elif kind.text != "table":
             part = self.session.find_set(table, kind=kind.text, lookup=True)
-        if self.session.as_json:
-            self._print_json(jsonlisting.part_json(table, part))
+        if self.session.style.as_json:
+            self._print_json(jsonlisting.part_json(table, part, self.session.style))
         elif part is None:
-            self.session.printed.append(table.text(handles=self.session.handles))
+            self.session.printed.append(table.text(self.session.style))
         else:
-            self.session.printed.append(table.part(part, handles=self.session.handles))
+            self.session.printed.append(table.part(part, style=self.session.style))
 
     def _print_json(self, objects: Iterable[Json]) -> None:
         self.session.printed.append(jsonlisting.document(objects))
 
     def _list_all(self, kind: str, theirs: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
+        style = self.session.style
         if kind == "ruleset":
-            self.session.warnings += [compat.warning(each) for each in theirs if not self.session.as_json]
-        if self.session.as_json:
+            self.session.warnings += [compat.warning(each) for each in theirs if not self.session.style.as_json]
+        if self.session.style.as_json:
             namespace = self.session.ruleset.namespace
-            found = [each for table in theirs for each in jsoncompat.listed_json(table, kind, namespace)]
-            self._print_json(found + [each for table in tables for each in jsonlisting.listed_json(table, kind)])
+            found = [each for table in theirs for each in jsoncompat.listed_json(table, kind, namespace, style)]
+            self._print_json(
+                found + [each for table in tables for each in jsonlisting.listed_json(table, kind, style)]
+            )
             return
         if kind == "ruleset":
-            self.session.printed += [compat.table_text(each) for each in theirs]
+            self.session.printed += [compat.table_text(each, style) for each in theirs]
         elif kind == "tables":
             self.session.printed += [f"table {compat.family_name(each)} {each.name}\n" for each in theirs]
         self.session.printed += [self._listed(each, kind) for each in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
-        as_json, namespace = self.session.as_json, self.session.ruleset.namespace
+        style, namespace = self.session.style, self.session.ruleset.namespace
+        as_json = style.as_json
         if not as_json:
             self.session.warnings.append(compat.warning(table))
         if kind == "table":
             if as_json:
-                self._print_json(jsoncompat.listed_json(table, "ruleset", namespace))
+                self._print_json(jsoncompat.listed_json(table, "ruleset", namespace, style))
             else:
-                self.session.printed.append(compat.table_text(table))
+                self.session.printed.append(compat.table_text(table, style))
             return
         token = self.session.cursor.word()
         chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
         if chain is None or kind != "chain":
             raise NftError(ENOENT, token.place)
         if as_json:
-            self._print_json([jsoncompat.chain_json(table, chain), *jsoncompat.rules_json(table, chain, namespace)])
+            self._print_json(
+                [jsoncompat.chain_json(table, chain), *jsoncompat.rules_json(table, chain, namespace, style)]
+            )
             return
         lines = [
             f"table {compat.family_name(table)} {table.name} {{",
-            *compat.chain_lines(table, chain),
+            *compat.chain_lines(table, chain, style),
             "}",
         ]
         self.session.printed.append("".join(f"{line}\n" for line in lines))
@@ -115,14 +121,12 @@ class ListCommands:
 
     def _listed(self, table: Table, kind: str) -> str:
         if kind == "ruleset":
-            return table.text(handles=self.session.handles)
+            return table.text(self.session.style)
         if kind == "tables":
             return f"table {table.family} {table.name}\n"
         if kind == "chains":
             heads = [Chain(c.name, c.handle, c.base, c.policy, c.comment) for c in table.chains.values()]
-            return table.part(*heads, handles=self.session.handles)
+            return table.part(*heads, style=self.session.style)
         if kind == "counters":
             return table.part()
-        return table.part(
-            *(s for s in table.sets.values() if s.is_map is (kind == "maps")), handles=self.session.handles
-        )
+        return table.part(*(s for s in table.sets.values() if s.is_map is (kind == "maps")), style=self.session.style)

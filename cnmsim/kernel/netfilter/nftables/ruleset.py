@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
 from cnmsim.kernel.netfilter.nftables.commands import Run
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
 from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
 from cnmsim.kernel.netfilter.nftables.session import Session
+from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
 
@@ -37,15 +40,22 @@ class NfTables:
         return self._netfilter.namespace
 
     def execute(
-        self, source: str, *, handles: bool = False, as_json: bool = False, warn: Callable[[str], None] | None = None
+        self,
+        source: str,
+        *,
+        style: Style = PLAIN,
+        handles: bool = False,
+        as_json: bool = False,
+        warn: Callable[[str], None] | None = None,
     ) -> str:
         """Do all commands of `source`, or none of them; give what nft prints.
 
-        `handles`: as with -a; `as_json`: as with -j, and `source` may be JSON.
+        `style` says how it lists; `handles` and `as_json` are short for a style with them. As JSON, `source` may be JSON too.
         `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
         """
-        commands = _commands_in_json(source) if as_json else None
-        session = Session(self, Cursor.over(source if commands is None else commands), handles, as_json)
+        style = evolve(style, handles=style.handles or handles, as_json=style.as_json or as_json)
+        commands = _commands_in_json(source) if style.as_json else None
+        session = Session(self, Cursor.over(source if commands is None else commands), style)
         try:
             printed = Run(session).all()
         except NftError as error:

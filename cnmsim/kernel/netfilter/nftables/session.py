@@ -12,6 +12,7 @@ from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, Place, refused
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
 from cnmsim.kernel.netfilter.nftables.statements import Rule
+from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table, nearest_name
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ class Session:
 
     ruleset: NfTables
     cursor: Cursor
-    handles: bool = False
-    as_json: bool = False
+    style: Style = PLAIN
     printed: list[str] = field(factory=list)
     undos: list[Callable[[], None]] = field(factory=list)
     changed: bool = False

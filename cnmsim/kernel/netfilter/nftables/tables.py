@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
+from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.written import Line, Written
 
 if TYPE_CHECKING:
@@ -132,17 +133,17 @@ class Chain:
         """Give the index of a rule by its handle."""
         return next((at for at, entry in enumerate(self.rules) if entry.handle == handle), None)
 
-    def lines(self, *, handles: bool) -> list[str]:
+    def lines(self, style: Style) -> list[str]:
         """Write the chain as nft lists it in a table."""
-        mark = f" # handle {self.handle}" if handles else ""
+        mark = f" # handle {self.handle}" if style.handles else ""
         lines = [f"\tchain {self.name} {{{mark}"]
         if self.comment:
             lines.append(f'\t\tcomment "{self.comment}"')
         if self.base is not None:
             lines.append(f"\t\t{self.base.text(self.policy)}")
         for entry in self.rules:
-            mark = f" # handle {entry.handle}" if handles else ""
-            lines.append(f"\t\t{entry.rule.text(counts=True)}{mark}")
+            mark = f" # handle {entry.handle}" if style.handles else ""
+            lines.append(f"\t\t{entry.rule.text(counts=style.counts)}{mark}")
         return [*lines, "\t}"]
 
 
@@ -174,9 +175,9 @@ class Set:
         """Whether its elements may be ranges."""
         return "interval" in self.flags
 
-    def lines(self, *, handles: bool) -> list[str]:
+    def lines(self, style: Style) -> list[str]:
         """Write the set as nft lists it in a table."""
-        mark = f" # handle {self.handle}" if handles else ""
+        mark = f" # handle {self.handle}" if style.handles else ""
         lines = [f"\t{'map' if self.is_map else 'set'} {self.name} {{{mark}", f"\t\t{self._type_text()}"]
         if self.policy == "memory":
             lines.append(f"\t\tpolicy {self.policy}")
@@ -189,7 +190,7 @@ class Set:
         lines += [f"\t\tgc-interval {self.gc_interval}"] if self.gc_interval else []
         lines += ["\t\tauto-merge"] if self.auto_merge else []
         lines += [f'\t\tcomment "{self.comment}"'] if self.comment else []
-        if len(self.elements):
+        if style.elements and len(self.elements):
             lines.append(f"\t\t{self.elements.block(chr(9) * 3)}")
         return [*lines, "\t}"]
 
@@ -288,25 +289,25 @@ class Table:
                 path.append((found, self.leads_to(found)))
         return False
 
-    def text(self, *, handles: bool = False) -> str:
+    def text(self, style: Style = PLAIN) -> str:
         """Write the table as `nft list table` does."""
-        mark = f" # handle {self.handle}" if handles else ""
+        mark = f" # handle {self.handle}" if style.handles else ""
         lines = [f"table {self.family} {self.name} {{{mark}"]
         lines += [f"\tflags {','.join(self.flags)}"] if self.flags else []
         lines += [f'\tcomment "{self.comment}"'] if self.comment else []
-        blocks = [each.lines(handles=handles) for each in self.sets.values()]
-        blocks += [each.lines(handles=handles) for each in self.chains.values()]
+        blocks = [each.lines(style) for each in self.sets.values()]
+        blocks += [each.lines(style) for each in self.chains.values()]
         if self.flags and blocks:
             lines.append("")
         for number, block in enumerate(blocks):
             lines += [""] * bool(number) + block
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
-    def part(self, *parts: Chain | Set, handles: bool = False) -> str:
+    def part(self, *parts: Chain | Set, style: Style = PLAIN) -> str:
         """Write the table with some of its parts only, as `nft list chain` and its kin do."""
         lines = [f"table {self.family} {self.name} {{"]
         for each in parts:
-            lines += each.lines(handles=handles)
+            lines += each.lines(style)
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
 

@@ -1,0 +1,18 @@
+"""How nft lists: what its options leave out or add."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Style:
+    """With `handles` (-a), without what counters say (-s: not `counts`), without what sets hold (-t: not `elements`), in JSON (-j)."""
+
+    handles: bool = False
+    counts: bool = True
+    elements: bool = True
+    as_json: bool = False
+
+
+PLAIN = Style()
