@@ -26,6 +26,8 @@ from cnmsim.libnetwork.servicerecords import ENDPOINT_TABLE, EndpointRecord
 SIZES = (1_000, 10_000, 100_000)
 PER_SERVICE, PER_NODE = 100, 100
 OWNER = "somebody"
+#: So many news come at one instant.
+BATCH = 100
 
 
 def memory():
@@ -72,8 +74,10 @@ def events(lab, endpoints):
 def tell(lab, host, news):
     """Let a node take news in, and do what it does about them."""
     database = lab.host(host).docker.controller.agent.db
-    for event in news:
+    for number, event in enumerate(news):
         database.networks[event.network].apply(event, is_bulk=True)
+        if not number % BATCH:
+            lab.clock.run_ready()
     lab.clock.run_ready()
 
 

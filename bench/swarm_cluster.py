@@ -3,7 +3,9 @@
 Nodes stand in racks of 25 behind one router, or all on one segment. A service has 100 tasks at most, on a network of its
 own, as a /24 has room for; a node runs 20 tasks. Run with layout:NODES:TASKS as arguments, else with 10, 30 and 100 nodes.
 Each size is measured in a program of its own; a line tells the seconds of work and of virtual time until the lab has
-settled, what that took of memory, and how much more this is than with the size before it of the same layout.
+settled, what that took of memory, and how much more this is than with the size before it of the same layout. An endpoint is
+a task's: its container is counted in, and its share of what each node has for each network, a load balancer with an endpoint of its
+own among it. The last line says how many endpoints the nodes know together, and what all of that is for each.
 """
 
 import gc
@@ -15,6 +17,7 @@ from pathlib import Path
 from resource import getpagesize
 
 from cnmsim import Lab
+from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE
 
 RACK, PER_SERVICE = 25, 100
 SIZES = ("racks:10:200", "racks:30:600", "racks:100:2000", "flat:10:200", "flat:30:600", "flat:100:2000")
@@ -68,8 +71,9 @@ def measure(layout, count, tasks):
         nonlocal lab
         before, virtual, begin = memory(), lab.clock.now, time.process_time()
         lab = call(*args) or lab
-        seconds = time.process_time() - begin
-        steps[name] = seconds, lab.clock.now - virtual, (memory() - before) / units if units else 0, unit
+        seconds, taken = time.process_time() - begin, memory() - before
+        steps[name] = seconds, lab.clock.now - virtual, taken / units if units else 0, unit
+        return taken
 
     def joined():
         join(lab, count)
@@ -81,9 +85,17 @@ def measure(layout, count, tasks):
 
     step("hosts with engines", build, layout, count, units=count, unit="a node")
     step("joined and settled", joined, units=count, unit="a node")
-    step("all tasks run, known everywhere", deployed, units=tasks, unit="an endpoint")
+    taken = step("all tasks run, known everywhere", deployed, units=tasks, unit="an endpoint")
     step("a quiet minute", lab.run, 60)
+    pairs = known(lab)
+    steps[f"{pairs:,} endpoints known, of {count} nodes together"] = 0, 0, taken / pairs, "each"
     return steps
+
+
+def known(lab):
+    """Give how many endpoints the nodes know, each node's counted."""
+    databases = [host.docker.controller.agent.db for host in lab.hosts.values() if host.docker is not None]
+    return sum(len(db.entries(PEER_TABLE, network)) for db in databases for network in db.networks)
 
 
 def compared(figure, before):
@@ -95,10 +107,12 @@ def report(steps, before):
     """Print the steps of one size beside those of the smaller one."""
     for name, (seconds, virtual, each, unit) in steps.items():
         seconds_before, _, each_before, _ = before.get(name, (0, 0, 0, ""))
-        text = f"  {name}: {seconds:.1f} s{compared(seconds, seconds_before)}, {virtual:.1f} s of virtual time"
+        found = []
+        if seconds:
+            found += [f"{seconds:.1f} s{compared(seconds, seconds_before)}", f"{virtual:.1f} s of virtual time"]
         if unit:
-            text += f", {each:,.0f} bytes {unit}{compared(each, each_before)}"
-        print(text, flush=True)
+            found.append(f"{each:,.0f} bytes {unit}{compared(each, each_before)}")
+        print(f"  {name}: {', '.join(found)}", flush=True)
 
 
 def main():

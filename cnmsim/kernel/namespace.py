@@ -41,7 +41,7 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_indices", "_ipvs", "_next_index", "_protocols", "add_address", "address_type", "addresses",
+        "_highest_wanted", "_ipvs", "_next_index", "_protocols", "add_address", "address_type", "addresses",
         "bridges_through_netfilter", "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6",
         "generation", "has_address", "ip", "is_broadcast", "is_local", "loopback", "machine", "name", "neighbours",
         "netfilter", "on_destroy", "path_mtu", "remove_address", "reroute", "route_output", "routes4", "routes6",
@@ -64,7 +64,8 @@ class NetworkNamespace:
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
         self._next_index = 1
-        self._indices: set[int] = set()
+        #: The highest index a device came in with that had it elsewhere.
+        self._highest_wanted = 0
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
         #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
@@ -151,7 +152,6 @@ class NetworkNamespace:
         device.name = name
         device.namespace = self
         device.index = self._free_index(index)
-        self._indices.add(device.index)
         self.devices[name] = device
         self._apply_link(device)
         self.topology_changed()
@@ -167,12 +167,16 @@ class NetworkNamespace:
 
     def _free_index(self, wanted: int) -> int:
         """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
-        if wanted and wanted not in self._indices:
+        if wanted and not self._has_index(wanted):
+            self._highest_wanted = max(self._highest_wanted, wanted)
             return wanted
-        while self._next_index in self._indices:
+        while self._next_index <= self._highest_wanted and self._has_index(self._next_index):
             self._next_index += 1
         self._next_index += 1
         return self._next_index - 1
+
+    def _has_index(self, index: int) -> bool:
+        return any(device.index == index for device in self.devices.values())
 
     def remove_device(self, device: Device) -> None:
         """Delete a device; a veth's other end goes with it. Raises `OSError(EOPNOTSUPP)` for lo."""
@@ -221,7 +225,6 @@ class NetworkNamespace:
         self._remove_routes(device)
         self.neighbours.remove_device(device)
         del self.devices[device.name]
-        self._indices.discard(device.index)
         self.sysctl.forget_device(device.name)
         device.namespace = None
         device.index = 0

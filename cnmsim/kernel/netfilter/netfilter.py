@@ -72,7 +72,6 @@ class Netfilter:
     """
 
     __slots__ = (
-        "_families",
         "_is_stale",
         "_legacy",
         "_nft",
@@ -80,6 +79,8 @@ class Netfilter:
         "_random",
         "_repeatable",
         "_steps",
+        "_tables4",
+        "_tables6",
         "answered",
         "conntrack",
         "generation",
@@ -106,7 +107,7 @@ class Netfilter:
         self.tracks_always = False
         self.tracked_families = _NO_FAMILY
         self._order = 0
-        self._families = {4: IpTables(4, self), 6: IpTables(6, self)}
+        self._tables4, self._tables6 = IpTables(4, self), IpTables(6, self)
         self._legacy: dict[int, IpTables] = {}  # few namespaces ever have any
         self._nft: NfTables | None = None
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
@@ -169,7 +170,7 @@ class Netfilter:
         legacy = self._legacy.get(family)
         nft = self._nft
         return [
-            self._families[family],
+            self._tables4 if family == 4 else self._tables6,
             *([] if legacy is None else [legacy]),
             *([] if nft is None else [nft.view(family)]),
         ]
@@ -354,7 +355,7 @@ class Netfilter:
     def iptables(self, family: int = 4, variant: Variant = NFT) -> IpTables:
         """Give the rule sets of a family, 4 (iptables) or 6 (ip6tables), and of a variant of the program."""
         if variant is NFT:
-            return self._families[family]
+            return self._tables4 if family == 4 else self._tables6
         found = self._legacy.get(family)
         if found is None:
             found = self._legacy[family] = IpTables(family, self, LEGACY)
@@ -372,9 +373,8 @@ class Netfilter:
     @property
     def has_other_rules(self) -> bool:
         """Whether rules count that `iptables` (nf_tables) and `ip6tables` do not list."""
-        others = [
-            each for family in (4, 6) for each in self._rule_sets(family) if each not in self._families.values()
-        ]
+        own = (self._tables4, self._tables6)
+        others = [each for family in (4, 6) for each in self._rule_sets(family) if each not in own]
         return any(each.has_effect for each in others)
 
     def other_rules(self) -> str:
@@ -404,7 +404,7 @@ class Netfilter:
         """Delete an IP set, as `ipset destroy`. Raises `ValueError` if a rule uses it, `KeyError` if there is none."""
         if any(
             match.name == "set" and match.settings[0].values[0] == name
-            for tables in self._families.values()
+            for tables in (self._tables4, self._tables6)
             for table in tables.tables.values()
             for chain in table.chains.values()
             for entry in chain.rules
