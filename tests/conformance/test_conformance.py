@@ -50,6 +50,7 @@ PHYSICAL = (
 )
 MULTI_HOST = (
     "discovery-queries",
+    "failures-links",
     "failures-ports",
     "force-new-cluster",
     "ingress-plumbing",
