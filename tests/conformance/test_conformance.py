@@ -59,6 +59,7 @@ MULTI_HOST = (
     "managers",
     "managers-lost",
     "mesh-changes",
+    "mesh-connections",
     "mesh-hairpin",
     "mesh-rolling",
     "nodes-availability",
