@@ -87,6 +87,7 @@ MULTI_HOST = (
     "service-logs",
     "service-placement",
     "service-progress",
+    "service-resolver",
     "service-updates",
     "stack-deploy",
     "stack-more",
