@@ -13,6 +13,7 @@ from attrs import define
 from cnmsim.engine.container import Container
 from cnmsim.engine.execuser import find_user, home_of, with_capabilities
 from cnmsim.engine.health import HealthMonitor
+from cnmsim.engine.processes import kill_descendants, processes_of
 from cnmsim.engine.programs import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -297,7 +298,7 @@ class Lifecycle:
 
     def _ended(self, container: Container, process: Process) -> None:
         status = process.exit_status or 0
-        _kill_descendants(process)
+        kill_descendants(process)
         for execution in tuple(container.execs.values()):
             execution.container_ended()
         namespace = process.namespace
@@ -491,22 +492,3 @@ class Lifecycle:
             volume.users.discard(container.id)
             if anonymous and volume.is_anonymous and not volume.users:
                 self.engine.volume_store.remove(mount.name)
-
-
-def processes_of(container: Container) -> list[Process]:
-    """Give every process of a container: the first one, its descendants, and those of execs."""
-    roots = [container.process, *(execution.process for execution in container.execs.values())]
-    found: list[Process] = []
-    waiting = [process for process in roots if process is not None and process.is_running]
-    while waiting:
-        process = waiting.pop(0)
-        if process not in found:
-            found.append(process)
-            waiting += process.children
-    return found
-
-
-def _kill_descendants(process: Process) -> None:
-    for child in tuple(process.children):
-        _kill_descendants(child)
-        child.kill(SIGKILL)

@@ -6,22 +6,21 @@ Where an engine walks its networks in no particular order, they are taken in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.engine.container import Container, EndpointSettings, PortMap
+from cnmsim.engine.container import Container, EndpointSettings
+from cnmsim.engine.endpointfacts import dns_names, port_map, subnets_of
 from cnmsim.engine.links import DEFAULT_NETWORK, Links
-from cnmsim.engine.ports import asked_ports, format_port
+from cnmsim.engine.ports import asked_ports
 from cnmsim.engine.validate import parse_link
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.address import Prefix, format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import (
     EndpointAddresses,
-    NetworkSubnets,
     is_user_defined,
     validate_endpoint_settings,
     validate_interface_sysctls,
@@ -463,38 +462,6 @@ class Networking:
     def _log(self, network: Network, action: str, container: Container) -> None:
         attributes = {"container": container.id, "name": network.name, "type": network.driver_name}
         self.engine.events.log("network", action, network.id, attributes)
-
-
-def subnets_of(network: Network) -> NetworkSubnets:
-    """Give the subnets of a network, as asked for and as allocated."""
-    configured = [Prefix.parse(each.subnet, strict=False) for each in network.ipam_config if each.subnet]
-    return NetworkSubnets(configured, [info.pool for info in network.ipam_info])
-
-
-def dns_names(container: Container, aliases: Iterable[str]) -> list[str]:
-    """Give the names of a container's endpoint, the one for reverse lookups first."""
-    names = [container.name, *aliases, container.id[:12], container.hostname]
-    return list(dict.fromkeys(name for name in names if name))
-
-
-def port_map(sandbox: Sandbox) -> PortMap:
-    """Give what is exposed and published on all endpoints of a sandbox, as inspect prints it."""
-    found: PortMap = {}
-    for endpoint in sandbox.endpoints:
-        try:
-            info = endpoint.driver_info()
-        except EngineError:
-            continue  # a plugin that does not say has published nothing
-        for port in info.get("exposed_ports", ()):
-            found.setdefault(format_port(port), None)
-        for binding in info.get("port_map", ()):
-            key = f"{binding.container_port}/{binding.protocol}"
-            host = {
-                "HostIp": format_ip(binding.host_ip) if binding.host_ip is not None else "",
-                "HostPort": str(binding.host_port) if binding.host_port else "",
-            }
-            found[key] = [*(found.get(key) or ()), host]
-    return dict(sorted(found.items()))
 
 
 def _endpoint_of(network: Network, container: Container) -> Endpoint | None:

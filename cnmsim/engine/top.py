@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.engine.container import Container
-from cnmsim.engine.lifecycle import processes_of
+from cnmsim.engine.processes import processes_of
 from cnmsim.engine.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, SystemFault
 from cnmsim.kernel.clock import NS
