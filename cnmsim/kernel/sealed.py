@@ -51,12 +51,14 @@ class Sealed:
 class SealedExchange:
     """The contents of all sealed payloads of one lab that are under way. `Clock.sealed` gives the lab's own."""
 
-    __slots__ = ("_batch", "_clock", "_contents", "_nonces", "_sequence", "_until")
+    __slots__ = ("_batch", "_clock", "_contents", "_most", "_nonces", "_sequence", "_until")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         #: With each content, the second of virtual time from which on it is forgotten.
         self._contents: dict[bytes, tuple[Any, int]] = {}
+        #: How many there were at most since that was made.
+        self._most = 0
         #: The nonces of those to be forgotten, by that second.
         self._until: dict[int, list[bytes]] = {}
         self._nonces = b""
@@ -99,10 +101,14 @@ class SealedExchange:
         return nonce + _NOISE[place : place + rest]
 
     def _forget(self) -> None:
-        now = self._clock.now_ns // NS
+        now, before = self._clock.now_ns // NS, len(self._contents)
         for second in [second for second in self._until if second <= now]:
             for nonce in self._until.pop(second):
                 self._contents.pop(nonce, None)
+        self._most = max(self._most, before)
+        if len(self._contents) < self._most // 8:
+            # A dict that was large stays so: after a storm a new one is smaller.
+            self._contents, self._most = dict(self._contents), len(self._contents)
 
     def open(self, payload: bytes) -> Any:
         """Give the content of a sealed payload. Raises `ValueError` if it is none, was altered, or is too old."""

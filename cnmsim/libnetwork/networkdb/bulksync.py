@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.task import Future, wait_for
-from cnmsim.libnetwork.networkdb.messages import BulkSync, TableEvent, TableOperation, table_event_size
+from cnmsim.libnetwork.networkdb.messages import BulkSync, bulk_event, table_event_size
 from cnmsim.libnetwork.networkdb.suspicion import PUSH_PULL_INTERVAL_S
 from cnmsim.libnetwork.networkdb.ticker import Ticker
 from cnmsim.libnetwork.networkdb.transport import LONGEST_STREAM
@@ -144,8 +144,7 @@ class BulkSynchronizer:
                 continue
             residuals = message.residuals[network]
             for version in tables.view.newer_in(snapshot):
-                operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
-                event = TableEvent(operation, network, version, residuals.get(version.slot.number, 0))
+                event = bulk_event(network, version, residuals.get(version.slot.number, 0))
                 db.handle_table_event(event, is_bulk=True)
         self._acknowledge(message)
         member = db.nodes.active.get(message.name)

@@ -189,6 +189,15 @@ class TableEvent:
     )
 
 
+def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
+    """Give what a bulk sync tells of a version: one object for all who hear it."""
+    operation = TableOperation.DELETE if version.is_deleted else TableOperation.CREATE
+    event: TableEvent | None = version.event
+    if event is None or event.residual_s != residual_s:
+        event = version.event = TableEvent(operation, network, version, residual_s)
+    return event
+
+
 def table_event_size(network: str, version: Version) -> int:
     """Tell how many bytes the event of a version takes."""
     table, key = version.slot.key

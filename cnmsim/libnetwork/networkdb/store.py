@@ -26,9 +26,12 @@ _CHUNK = 2048
 
 
 class Version:
-    """One state of one entry, as its owner's node made it. `ltime` is its Lamport time, `value` any immutable value."""
+    """One state of one entry, as its owner's node made it. `ltime` is its Lamport time, `value` any immutable value.
 
-    __slots__ = ("code", "holders", "is_deleted", "ltime", "owner", "slot", "value")
+    `event` is what bulk syncs tell of it, once one did.
+    """
+
+    __slots__ = ("code", "event", "holders", "is_deleted", "ltime", "owner", "slot", "value")
 
     def __init__(self, slot: Slot, ltime: int, owner: str, value: Any, *, is_deleted: bool = False) -> None:
         self.slot = slot
@@ -38,6 +41,7 @@ class Version:
         self.is_deleted = is_deleted
         self.code = 0
         self.holders = 0
+        self.event: Any = None
 
     def __repr__(self) -> str:
         state = " deleted" if self.is_deleted else ""
@@ -70,6 +74,7 @@ class Slot:
         """Forget a version that no view has any more."""
         self.versions.pop(version.code, None)
         version.code = 0
+        version.event = None
 
 
 class Space:
