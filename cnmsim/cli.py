@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from cnmsim import __version__
 from cnmsim.api.commands import add_commands
 from cnmsim.api.questions import explain_served, trace_served
 from cnmsim.errors import CnmsimError, FileError
@@ -38,15 +39,6 @@ _FILE = click.Path(exists=True, path_type=Path)
 def _fail(message: str) -> NoReturn:
     click.echo(f"cnmsim: {message}", err=True)
     raise SystemExit(_WRONG)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("cnmsim")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 @contextmanager
@@ -163,7 +155,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="cnmsim", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="cnmsim", message="%(prog)s %(version)s")
 def cli() -> None:
     """Docker networking without Docker: ask a Compose file who reaches whom, and see every packet."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -68,6 +67,8 @@ def _serve_command(load: Load) -> click.Command:
             cnmsim serve lab.yml --dir /tmp/lab &
             export DOCKER_HOST=unix:///tmp/lab/node1/docker.sock
         """  # noqa: D301 - click's own mark
+        import asyncio  # here, as `cnmsim sh` is called for each program of a script, and must start fast
+
         from cnmsim.errors import CnmsimError
         from cnmsim.lab.statefile import save_state
 
@@ -131,6 +132,8 @@ async def _serve(
     tcp: tuple[str, ...],
     certificates: tuple[Path, Path, Path] | None,
 ) -> None:
+    import asyncio
+
     from cnmsim.api.server import serving
     from cnmsim.api.tls import mutual_tls
 
