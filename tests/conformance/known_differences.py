@@ -3,7 +3,27 @@
 The key is (scenario, command); the value says why. A step that is not here and differs is a bug.
 """
 
+_ENV_ORDER = (
+    "docker service update keeps the variables in a Go map when it adds one, and sends them in an order of chance"
+)
+
 KNOWN: dict[tuple[str, str], str] = {
+    (
+        "service-edits",
+        "docker service inspect a --format '{{json .Spec.TaskTemplate.ContainerSpec.Env}}'",
+    ): _ENV_ORDER,
+    (
+        "service-edits",
+        (
+            "docker service inspect a --format '{{json .Spec.TaskTemplate.LogDriver}} {{json .Spec.TaskTemplate.ContainerSpec}}'"
+            ' | sed \'s/"[0-9a-z]\\{25\\}"/"ID"/g\''
+        ),
+    ): _ENV_ORDER,
+    (
+        "service-edits",
+        "docker service inspect a --format '{{json .Spec.TaskTemplate.ContainerSpec}}' | sed 's/\"[0-9a-z]\\{25\\}\"/\"ID\"/g'",
+    ): _ENV_ORDER,
+    ("service-edits", "docker service inspect --pretty a | grep -v Started"): _ENV_ORDER,
     ("swarm-basics", "docker node ls"): "Debian's build of 26.1.5, which was recorded, calls itself 26.1.5+dfsg1",
 }
 
