@@ -1,7 +1,7 @@
 """NetworkDB on growing clusters: how long nodes and endpoints take to be known everywhere, and what they take of memory.
 
 Nodes stand in racks of 25 behind one router. A network has 250 endpoints on 25 nodes, as a /24 has room for; each endpoint
-is an entry in two tables. Run with pairs NODES:ENDPOINTS as arguments, else 100:1000 and 300:3000.
+is an entry in two tables. Run with pairs NODES:ENDPOINTS as arguments (0 endpoints: members alone), else 100:1000 and 300:3000.
 """
 
 import gc
@@ -86,6 +86,8 @@ def measure(count, endpoints):
     timed(lab, "members known everywhere")
     joined = memory()
     print(f"  membership: {(joined - built) / count:,.0f} bytes a node")
+    if endpoints < PER_NETWORK:
+        return
     networks = attach(databases, endpoints)
     timed(lab, "attachments known everywhere")
     before = memory()
