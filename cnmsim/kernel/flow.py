@@ -327,15 +327,20 @@ class Flow:
         self.device.transmit(hop + self.link + data)
         return True
 
-    def pass_out(self, size: int, flags: int = 0) -> Mac | None:
-        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop; `None`: it must be looked at anew."""
+    def pass_out(self, size: int, flags: int = 0, *, only_to: Mac | None = None) -> Mac | None:
+        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop.
+
+        `None`: it must be looked at anew, as it must if the next hop is another than `only_to`.
+        """
         if size > self._most:
             return None
         entry = self._entry
         hop = entry.ready_mac(self._clock.now_ns) if entry is not None else None
         if hop is None:
             hop = self.next_station()
-        return hop if hop is not None and self.pass_hooks(size, flags) else None
+        if hop is None or (only_to is not None and hop != only_to):
+            return None
+        return hop if self.pass_hooks(size, flags) else None
 
     def datagram_socket(self) -> UdpSocket | None:
         """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +121,21 @@ class World:
         sealed = self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
         self.sockets[ends[0]].send_sealed(sealed, (self.spaces[ends[1]].devices["eth0"].addresses[0].address, PORT))
 
+    def do_plain(self, ends: tuple[str, str], size: int) -> None:
+        """Send a datagram that is not sealed, of another socket, the same way."""
+        other = UdpSocket(self.spaces[ends[0]])
+        other.sendto(bytes(size), (self.spaces[ends[1]].devices["eth0"].addresses[0].address, PORT))
+        other.close()
+
+    def do_resume(self, name: str, _: None) -> None:
+        """Let a program go on that takes what waits only when the next comes."""
+        self.paused.discard(name)
+
+    def do_permanent(self, name: str, mac: bytes) -> None:
+        eth0 = self.spaces[name].devices["eth0"]
+        for entry in self.spaces[name].neighbours.entries():
+            self.spaces[name].neighbours.set_permanent(eth0, entry.address, mac)
+
     def do_rule(self, name: str, words: str) -> None:
         self.lab.hosts[name].exec(f"iptables {words}")
 
@@ -224,6 +240,26 @@ def test_what_is_sealed_arrives_as_if_every_frame_had_been_there(episodes: list[
         world.lab.run(1.0)
     assert short.seen == long.seen
     assert short.heard == long.heard
+    assert short.state() == long.state()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("latency", 0, 0.01), ("plain", ("one", "three"), 20), ("plain", ("one", "three"), 20)],
+        [("permanent", "one", b"\x02\0\0\0\0\x77")],
+        [("permanent", "router", b"\x02\0\0\0\0\x77")],
+        [("pause", "three", True), THERE, ("resume", "three", None)],
+    ],
+    ids=["another way", "another station", "another station further on", "something waits"],
+)
+def test_what_changed_before_it_was_sent_counts(changes: list[Any]) -> None:
+    short, long = World(knows_flows=True), World(knows_flows=False)
+    steps = [*WARM, *((change, 0.1) for change in changes), (THERE, 0.1), (THERE, 0.1)]
+    for world in (short, long):
+        for (what, where, value), wait_s in steps:
+            world.do(what, where, value, wait_s)
+    assert short.seen == long.seen
     assert short.state() == long.state()
 
 

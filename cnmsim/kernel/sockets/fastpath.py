@@ -26,7 +26,7 @@ _PACKET_HEADERS = 28
 class _Exit:
     """Out of a namespace: what a datagram leaves through, and the station it comes to."""
 
-    __slots__ = ("arrival", "device", "flow", "medium", "stations", "way")
+    __slots__ = ("_next", "arrival", "device", "flow", "medium", "stations", "way")
 
     def __init__(self, flow: Flow, device: Nic, medium: Medium, way: MediumWay, arrival: _Arrival) -> None:
         self.flow = flow
@@ -34,6 +34,7 @@ class _Exit:
         self.medium = medium
         self.way = way
         self.stations = arrival.stations
+        self._next = arrival.stations[:6]
         self.arrival = arrival
 
     def leave(self, sealed: Sealed) -> bool:
@@ -46,7 +47,7 @@ class _Exit:
             or device.taps
             or device.medium is not medium
             or medium.way(self.stations, device, length) is not way
-            or self.flow.pass_out(size + _PACKET_HEADERS) != self.stations[:6]
+            or self.flow.pass_out(size + _PACKET_HEADERS, only_to=self._next) is None
         ):
             return False
         device.tx_packets += 1
