@@ -6,14 +6,14 @@ may go on telling each other for a while what all know already: a message is tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from cnmsim.kernel.clock import Clock, collecting_seldom
-from cnmsim.libnetwork.networkdb.store import Key, store_of
+from cnmsim.libnetwork.networkdb.store import store_of
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
@@ -149,26 +149,25 @@ def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:
         names = {db.name for db, _ in nodes}
         first_db, first = nodes[0]
         is_first_right = set(first.nodes) == names
-        entries: set[tuple[Key, int]] | None = None
         for db, tables in nodes:
             if not (is_first_right and tables.nodes.is_same_as(first.nodes)) and set(tables.nodes) != names:
                 wrong = ", ".join(sorted(set(tables.nodes) ^ names))
                 text = f"{db.name} differs from the others about {wrong} on network {network}"
                 return Difference(text, partial(_knows_others, tables.nodes, names))
-            if tables.view.codes == first.view.codes:
-                continue
-            if entries is None:
-                entries = _entries(first)
-            wrong_entries = _entries(tables) ^ entries
+            wrong_entries = sum(map(len, _unlike_entries(first, tables)))
             if wrong_entries:
-                text = f"{db.name} differs from {first_db.name} about {len(wrong_entries)} entries of {network}"
+                text = f"{db.name} differs from {first_db.name} about {wrong_entries} entries of {network}"
                 return Difference(text, partial(_have_other_entries, first, tables))
     return None
 
 
-def _entries(tables: NetworkTables) -> set[tuple[Key, int]]:
-    return {(version.slot.key, version.ltime) for version in tables.view if not version.is_deleted}
+def _unlike_entries(one: NetworkTables, other: NetworkTables) -> Iterator[set[int]]:
+    """Give the times of each entry that two nodes have otherwise; one that is deleted has none."""
+    for versions in one.view.unlike(other.view):
+        times = [version.ltime for version in versions if version is not None and not version.is_deleted]
+        if times and times != times[:1] * 2:
+            yield set(times)
 
 
 def _have_other_entries(one: NetworkTables, other: NetworkTables) -> bool:
-    return one.view.codes != other.view.codes and _entries(one) != _entries(other)
+    return any(_unlike_entries(one, other))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 
 _CODES = 0xFFFF
-_CHUNK = 2048
+#: So many numbers of two views are compared at once.
+_CHUNK = 256
 
 
 class Version:
@@ -191,6 +193,17 @@ class View:
                     if version is not None:
                         found.append(version)
         return found
+
+    def unlike(self, other: View) -> Iterator[tuple[Version | None, Version | None]]:
+        """Give what this node and another have of each slot in which their views of one space differ."""
+        own, others = self.codes, other.codes
+        for start in range(0, max(len(own), len(others)), _CHUNK):
+            ours, theirs = own[start : start + _CHUNK], others[start : start + _CHUNK]
+            if ours == theirs:
+                continue
+            for number, (one, another) in enumerate(zip_longest(ours, theirs, fillvalue=0), start):
+                if one != another:
+                    yield self.at(number), other.at(number)
 
 
 def _let_go(slot: Slot, code: int) -> None:
