@@ -5,9 +5,11 @@ from __future__ import annotations
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.libnetwork.networkdb.encoding import bytes_field, number_field, text_field
 from cnmsim.libnetwork.options import PortConfig, ServiceBinding
 
 ENDPOINT_TABLE = "endpoint_table"
+_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def ingress_ports(service: ServiceBinding) -> tuple[PortConfig, ...]:
@@ -35,11 +37,14 @@ class EndpointRecord:
 
     def __len__(self) -> int:
         """Tell how many bytes its protobuf encoding takes."""
-        texts = [self.name, self.service_name, self.service_id, format_ip(self.endpoint_ip), *self.aliases]
+        length = sum([text_field(len(text)) for text in (self.name, self.service_name, self.service_id)])
+        length += sum([bytes_field(len(text)) for text in (*self.aliases, *self.task_aliases)])
+        length += bytes_field(len(format_ip(self.endpoint_ip))) + sum(
+            [bytes_field(_size_of(port)) for port in self.ports]
+        )
         if self.virtual_ip is not None:
-            texts.append(format_ip(self.virtual_ip))
-        texts += self.task_aliases
-        return sum(2 + len(text) for text in texts) + sum(12 + len(port.name) for port in self.ports) + 2
+            length += bytes_field(len(format_ip(self.virtual_ip)))
+        return length + number_field(self.is_disabled)
 
     def is_equivalent(self, other: EndpointRecord) -> bool:
         """Tell whether the two differ in nothing but `is_disabled`."""
@@ -50,3 +55,8 @@ class EndpointRecord:
             and set(self.aliases) == set(other.aliases)
             and set(self.task_aliases) == set(other.task_aliases)
         )
+
+
+def _size_of(port: PortConfig) -> int:
+    numbers = _PROTOCOLS.index(port.protocol), port.target_port, port.published_port
+    return text_field(len(port.name)) + sum([number_field(number) for number in numbers])

@@ -110,7 +110,7 @@ class Memberlist:
         )
         self.prober = Prober(self)
         self._gossip = Ticker(self.clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tick)
-        self.alive(Member(self.name, *self.advertised, 1), is_bootstrap=True)
+        self.alive(Member(self.name, *self.advertised, 1))
         self.prober.start()
         self._schedule_push_pull(self.random.random() * push_pull_interval_s(1))
 
@@ -249,7 +249,7 @@ class Memberlist:
 
     # --- what is known of members --------------------------------------------------------------------------------
 
-    def alive(self, member: Member, *, is_bootstrap: bool = False) -> None:
+    def alive(self, member: Member) -> None:
         """Take the news that a member is there."""
         is_me = member.name == self.name
         if self.is_leaving and is_me:
@@ -269,8 +269,7 @@ class Memberlist:
             self._insert(member.name)
         self._forgive(member.name)
         self.members[member.name] = member
-        if not is_bootstrap:
-            self.queue.queue(member)
+        self.queue.queue(member)
         if known is None or known.is_gone:
             self.delegate.joined(member)
 

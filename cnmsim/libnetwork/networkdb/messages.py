@@ -1,6 +1,7 @@
-"""What the members of a gossip cluster tell each other, and how many bytes each message takes on the wire.
+"""What the members of a gossip cluster tell each other, and how many bytes each message takes.
 
-The sizes are those of memberlist's msgpack and of NetworkDB's protobuf encodings (`networkdb.proto`), to a few bytes.
+The sizes of packets are those of memberlist's msgpack and of NetworkDB's protobuf encodings (`networkdb.proto`), before memberlist
+compresses what gets smaller by that; those of streams are so to a few bytes.
 """
 
 from __future__ import annotations
@@ -8,12 +9,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
 from attrs import Factory, define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.libnetwork.networkdb.encoding import (
+    bytes_field,
+    number_field,
+    packed_map,
+    packed_number,
+    packed_text,
+    text_field,
+)
 from cnmsim.libnetwork.networkdb.store import Version, View
 
 #: What a compound message adds as a whole and for each part, in bytes (memberlist `compoundHeaderOverhead`).
@@ -21,8 +31,24 @@ COMPOUND_HEADER = 2
 COMPOUND_OVERHEAD = 2
 #: Version, nonce and authentication tag around each packet (memberlist `encryptOverhead`, encryption version 1).
 ENCRYPTION_OVERHEAD = 29
-#: The type byte in front of a message for the layer above memberlist.
-USER_OVERHEAD = 1
+#: The type byte in front of a message, and of one for the layer above memberlist.
+_TYPE = USER_OVERHEAD = 1
+#: What NetworkDB assumes that a compound message of its own adds as a whole and for each part, in bytes (moby `networkdb/message.go`).
+TABLE_COMPOUND_HEADER = 5
+TABLE_COMPOUND_OVERHEAD = 4
+#: The type of a message of NetworkDB, and that of an event, in bytes.
+_KIND = 2
+
+
+#: An `alive` message, a probe and so on, without the values that differ. A probe's names are those of two nodes, of one length.
+_ALIVE = _TYPE + packed_map("Incarnation", "Node", "Addr", "Port", "Meta", "Vsn") + packed_text(0) + packed_text(6)
+_PING = _TYPE + packed_map("SeqNo", "Node", "SourceAddr", "SourcePort", "SourceNode")
+_INDIRECT_PING = (
+    _TYPE + 1 + packed_map("SeqNo", "Target", "Port", "Node", "Nack", "SourceAddr", "SourcePort", "SourceNode")
+)
+_NACK = _TYPE + packed_map("SeqNo")
+_ACK = _TYPE + packed_map("SeqNo", "Payload") + 1
+_RUMOUR = _TYPE + packed_map("Incarnation", "Node", "From")
 
 
 class State(IntEnum):
@@ -57,7 +83,13 @@ class Member:
 
     @size.default
     def _size(self) -> int:
-        return 64 + len(self.name) + len(self.address)
+        return (
+            _ALIVE
+            + packed_number(self.incarnation)
+            + packed_text(len(self.name))
+            + packed_text(len(self.address))
+            + packed_number(self.port)
+        )
 
     @is_gone.default
     def _is_gone(self) -> bool:
@@ -78,7 +110,9 @@ class Ping:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 67 + len(self.name) * 2 + len(self.source[0])
+        address, port = self.source
+        names = 2 * packed_text(len(self.name))
+        return _PING + packed_number(self.seq) + names + packed_text(len(address)) + packed_number(port)
 
 
 @frozen
@@ -92,7 +126,9 @@ class IndirectPing:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 88 + len(self.target.name) * 2 + len(self.source[0]) * 2
+        names, addresses = 2 * packed_text(len(self.target.name)), 2 * packed_text(len(self.source[0]))
+        ports = packed_number(self.source[1]) + packed_number(self.target.port)
+        return _INDIRECT_PING + packed_number(self.seq) + names + addresses + ports
 
 
 @frozen
@@ -100,7 +136,11 @@ class Ack:
     """I am here."""
 
     seq: int
-    size = 22
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return _ACK + packed_number(self.seq)
 
 
 @frozen
@@ -108,7 +148,11 @@ class Nack:
     """I heard nothing from the member you asked about."""
 
     seq: int
-    size = 13
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return _NACK + packed_number(self.seq)
 
 
 @frozen
@@ -122,7 +166,7 @@ class Suspect:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 31 + len(self.name) + len(self.sender)
+        return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
 
 
 @frozen
@@ -136,7 +180,7 @@ class Dead:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 31 + len(self.name) + len(self.sender)
+        return _RUMOUR + packed_number(self.incarnation) + packed_text(len(self.name)) + packed_text(len(self.sender))
 
 
 @frozen
@@ -150,7 +194,7 @@ class NodeEvent:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 9 + len(self.name)
+        return USER_OVERHEAD + _message(_KIND + number_field(self.ltime) + text_field(len(self.name)))
 
 
 @frozen
@@ -164,7 +208,8 @@ class NetworkEvent:
     @size.default
     def _size(self) -> int:
         node, network = self.version.slot.key
-        return 11 + len(node) + len(network)
+        fields = number_field(self.version.ltime) + text_field(len(node)) + text_field(len(network))
+        return USER_OVERHEAD + _message(_KIND + fields)
 
 
 class TableOperation(IntEnum):
@@ -185,7 +230,8 @@ class TableEvent:
     residual_s: int = 0
     #: Length in bytes.
     size: int = field(
-        init=False, default=Factory(lambda self: table_event_size(self.network, self.version), takes_self=True)
+        init=False,
+        default=Factory(lambda self: table_event_size(self.network, self.version, self.residual_s), takes_self=True),
     )
 
 
@@ -198,16 +244,33 @@ def bulk_event(network: str, version: Version, residual_s: int) -> TableEvent:
     return event
 
 
-def table_event_size(network: str, version: Version) -> int:
+def table_event_size(network: str, version: Version, residual_s: int = 0) -> int:
     """Tell how many bytes the event of a version takes."""
-    table, key = version.slot.key
-    return 24 + len(version.owner) + len(network) + len(table) + len(key) + value_size(version.value)
+    fields = number_field(version.ltime) + number_field(residual_s) + text_field(value_size(version.value))
+    for text in (version.owner, network, *version.slot.key):
+        fields += text_field(len(text))
+    return _message(_KIND + fields)
+
+
+def _message(length: int) -> int:
+    """Tell how many bytes a message of NetworkDB takes whose content has such a length (networkdb.proto `GossipMessage`)."""
+    return _KIND + bytes_field(length)
 
 
 def compound_size(parts: Iterable[Any]) -> int:
-    """Tell how many bytes messages take together."""
+    """Tell how many bytes messages take together in a packet of memberlist."""
     sizes: list[int] = [part.size for part in parts]
     return COMPOUND_HEADER + COMPOUND_OVERHEAD * len(sizes) + sum(sizes)
+
+
+def table_compound_size(parts: Iterable[TableEvent]) -> int:
+    """Tell how many bytes events take together in a packet of NetworkDB (networkdb.proto `CompoundMessage`)."""
+    return USER_OVERHEAD + _message(sum([_part_size(part.size) for part in parts]))
+
+
+@cache
+def _part_size(length: int) -> int:
+    return bytes_field(bytes_field(length))
 
 
 def value_size(value: Any) -> int:
@@ -235,7 +298,7 @@ class TableNews:
     def __init__(self, network: str, parts: list[TableEvent]) -> None:
         self.network = network
         self.parts = parts
-        self.size = compound_size(parts) + USER_OVERHEAD
+        self.size = table_compound_size(parts)
         versions = [part.version for part in parts]
         self.latest = max([version.ltime for version in versions])
         self._pick = itemgetter(*[version.slot.number for version in versions])

@@ -24,8 +24,8 @@ from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Slots, take_fr
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
 from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
 from cnmsim.libnetwork.networkdb.messages import (
-    COMPOUND_HEADER,
-    COMPOUND_OVERHEAD,
+    TABLE_COMPOUND_HEADER,
+    TABLE_COMPOUND_OVERHEAD,
     BulkSync,
     Member,
     NetworkEvent,
@@ -338,14 +338,14 @@ class NetworkDB:
         if self.members.is_paused:
             self._gossip.arm()
             return
-        room = self.config.packet_size - COMPOUND_HEADER
+        room = self.config.packet_size - TABLE_COMPOUND_HEADER
         active = self.nodes.active
         is_pending = False
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
             if not own and not relayed:
                 continue
-            messages = take_from([own] if relayed is own else [own, relayed], COMPOUND_OVERHEAD, room)
+            messages = take_from([own] if relayed is own else [own, relayed], TABLE_COMPOUND_OVERHEAD, room)
             is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue

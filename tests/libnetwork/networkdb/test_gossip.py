@@ -47,6 +47,20 @@ def test_a_node_that_attaches_later_gets_all_entries_at_once() -> None:
     assert len(cluster.values(2)) == 50
 
 
+def test_who_joins_says_itself_that_it_is_there_before_it_says_where_it_is_attached() -> None:
+    cluster = Cluster(3, join=False)
+    cluster.join(1)
+    cluster.settle()
+    cluster.attach("n1", 0, 1)
+    # Node 1 hears nothing of node 0, and could not know of whom it speaks if node 2 told of its attachment first.
+    cluster.iptables(1, "-A INPUT -s 10.0.0.1 -j DROP")
+    cluster.join(2)
+    cluster.run(0.05)
+    cluster.dbs[2].join_network("n1")
+    cluster.run(1)
+    assert {peer.name[-1] for peer in cluster.dbs[1].peers("n1")} == set("012")
+
+
 def test_changes_and_deletions_spread() -> None:
     cluster = Cluster(3)
     cluster.attach("n1")
