@@ -29,24 +29,27 @@ class SharedEntries(Generic[_K, _V]):
     Which tables share them is of no consequence but for the room they take.
     """
 
-    __slots__ = ("__weakref__", "_free", "_holders", "_numbers", "entries")
+    __slots__ = ("__weakref__", "_free", "_numbers", "entries", "holders")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
         #: The number of a key's entry, or where it has several of each value's.
         self._numbers: dict[_K, int | dict[_V, int]] = {}
-        self._holders = array("I")
+        #: How many tables have each entry.
+        self.holders = array("I")
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
         """Give the number of an entry, or `None`."""
         found = self._numbers.get(key)
-        if isinstance(found, dict):
-            return found.get(value)
         if found is None:
             return None
+        if isinstance(found, dict):
+            return found.get(value)
         entry = self.entries[found]
-        return found if entry is not None and entry[1] == value else None
+        assert entry is not None
+        # Most often it is the very object: many values are not so fast to compare.
+        return found if entry[1] is value or entry[1] == value else None
 
     def numbers_of(self, key: _K) -> Collection[int]:
         """Give the numbers of the entries with that key."""
@@ -66,7 +69,7 @@ class SharedEntries(Generic[_K, _V]):
         else:
             number = len(self.entries)
             self.entries.append((key, value))
-            self._holders.append(0)
+            self.holders.append(0)
         found = self._numbers.get(key)
         if found is None:
             self._numbers[key] = number
@@ -78,15 +81,11 @@ class SharedEntries(Generic[_K, _V]):
             self._numbers[key] = {first[1]: found, value: number}
         return number
 
-    def hold(self, number: int) -> None:
-        """Take note that one more table has an entry."""
-        self._holders[number] += 1
-
     def release(self, number: int) -> None:
         """Take note that a table has an entry no more; with the last one it is forgotten."""
-        self._holders[number] -= 1
+        self.holders[number] -= 1
         entry = self.entries[number]
-        if self._holders[number] or entry is None:
+        if self.holders[number] or entry is None:
             return
         self.entries[number] = None
         self._free.append(number)
@@ -124,26 +123,39 @@ class EntryTable(Generic[_K, _V]):
 
     def add(self, key: _K, value: _V, stamp: int = 0) -> bool:
         """Add a value to a key's; `False` if it is there. `stamp` tells its place, greater than all there are, where that matters."""
-        shared = self._shared
-        number = shared.number(key, value)
+        number = self._shared.number(key, value)
         stamps = self._stamps
+        if number < len(stamps) and stamps[number]:
+            return False
+        self._put(number, stamp)
+        return True
+
+    def add_key(self, key: _K, value: _V, stamp: int = 0) -> bool:
+        """Add a key with its value; `False` if the key is there, whatever its values."""
+        if key in self:
+            return False
+        self._put(self._shared.number(key, value), stamp)
+        return True
+
+    def _put(self, number: int, stamp: int) -> None:
+        shared, stamps = self._shared, self._stamps
         if number >= len(stamps):
             stamps.frombytes(bytes((len(shared.entries) - len(stamps)) * stamps.itemsize))
-        elif stamps[number]:
-            return False
         self._last = stamp = stamp or self._last + 1
         if stamp > _LONGEST and stamps.typecode == "H":
             stamps = self._stamps = array("I", stamps)
         stamps[number] = stamp
-        shared.hold(number)
-        return True
+        shared.holders[number] += 1
 
     def set(self, key: _K, value: _V, stamp: int = 0) -> None:
         """Let a key have this value alone, in the place the key has, if it has one."""
-        old = [number for number in self._present(key) if self._shared.entries[number] != (key, value)]
+        old = self._present(key)
         self.add(key, value, stamp)
-        for number in old:
-            self._drop(number)
+        if old:
+            kept = self._shared.find(key, value)
+            for number in old:
+                if number != kept:
+                    self._drop(number)
 
     def discard(self, key: _K, value: _V) -> bool:
         """Remove a value of a key; `False` if it is not there."""
@@ -178,8 +190,9 @@ class EntryTable(Generic[_K, _V]):
 
     def first(self, key: _K) -> _V | None:
         """Give the first value of a key, or `None`."""
-        values = self.all(key)
-        return values[0] if values else None
+        present = self._present(key)
+        entry = self._shared.entries[present[0]] if present else None
+        return None if entry is None else entry[1]
 
     def all(self, key: _K) -> list[_V]:
         """Give the values of a key."""
@@ -217,7 +230,11 @@ class EntryTable(Generic[_K, _V]):
         return iter(self.keys())
 
     def __contains__(self, key: _K) -> bool:
-        return any(self._stamp(number) for number in self._shared.numbers_of(key))
+        stamps = self._stamps
+        for number in self._shared.numbers_of(key):  # noqa: SIM110 - asked for every endpoint a node hears of
+            if number < len(stamps) and stamps[number]:
+                return True
+        return False
 
     def __len__(self) -> int:
         """Tell how many keys there are."""
@@ -231,9 +248,11 @@ class EntryTable(Generic[_K, _V]):
         return stamps[number] if number < len(stamps) else 0
 
     def _present(self, key: _K) -> list[int]:
-        present = [number for number in self._shared.numbers_of(key) if self._stamp(number)]
+        stamps = self._stamps
+        count = len(stamps)
+        present = [number for number in self._shared.numbers_of(key) if number < count and stamps[number]]
         if len(present) > 1:
-            present.sort(key=self._stamps.__getitem__)
+            present.sort(key=stamps.__getitem__)
         return present
 
     def _drop(self, number: int) -> None:

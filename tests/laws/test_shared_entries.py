@@ -16,7 +16,7 @@ from cnmsim.libnetwork.records import NameRecords
 KEYS, VALUES = "abc", range(4)
 WORK = st.lists(
     st.tuples(
-        st.integers(0, 2), st.sampled_from(["add", "add", "add", "set", "discard", "pop", "clear"]),
+        st.integers(0, 2), st.sampled_from(["add", "add", "add", "add_key", "set", "discard", "pop", "clear"]),
         st.sampled_from(KEYS), st.sampled_from(VALUES),
     )
 )  # fmt: skip
@@ -29,6 +29,8 @@ class Model(dict):
         values = self.setdefault(key, [])
         if what == "add" and value not in values:
             values.append(value)
+        elif what == "add_key":
+            values[:] = values or [value]
         elif what == "set":
             values[:] = [value]
         elif what == "discard" and value in values:
