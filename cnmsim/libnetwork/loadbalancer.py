@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Prefix, format_ip
@@ -61,6 +61,8 @@ class LoadBalancerSandbox:
     is_dsr: bool = False
     ingress: Ingress | None = None
     gateway_address: Address | None = None
+    #: The generation of the namespace at which the sysctls were as they are to be.
+    _set_at: int = field(default=-1, init=False)
 
     def add_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Let a service be balanced over one more task; the first one makes the service (moby `addLBBackend`).
@@ -72,21 +74,23 @@ class LoadBalancerSandbox:
         if service is None:
             service = self._new_service(balancer)
         try:
-            self._ipvs.add_destination(service, format_ip(backend), method=self._method)
+            self._ipvs.add_destination(service, backend, method=self._method)
         except OSError as error:
             if error.errno != errno.EEXIST:
                 raise SystemFault(
                     f"Failed to create real server {format_ip(backend)} for {_name(balancer)}: {go_strerror(error)}"
                 ) from None
-        for key, value in _SYSCTLS:
-            if self.namespace.sysctl_get(key) != value:
-                self.namespace.sysctl_set(key, value)
+        if self._set_at != self.namespace.generation:
+            for key, value in _SYSCTLS:
+                if self.namespace.sysctl_get(key) != value:
+                    self.namespace.sysctl_set(key, value)
+            self._set_at = self.namespace.generation
 
     def disable_backend(self, balancer: LoadBalancer, backend: Address) -> None:
         """Give a task no new connections; those it has go on. One that is not there is no error."""
         service = self._find(balancer)
-        if service is not None and service.index(backend, 0) is not None:
-            self._ipvs.update_destination(service, format_ip(backend), weight=0, method=self._method)
+        if service is not None and service.has(backend, 0):
+            self._ipvs.update_destination(service, backend, weight=0, method=self._method)
 
     def remove_backend(self, balancer: LoadBalancer, backend: Address, *, is_last: bool) -> None:
         """Remove a task, and with the last one the service: its ports, its marks and its address (moby `rmLBBackend`).
@@ -95,8 +99,8 @@ class LoadBalancerSandbox:
         """
         service = self._find(balancer)
         if service is not None:
-            if service.index(backend, 0) is not None:
-                self._ipvs.remove_destination(service, format_ip(backend))
+            if service.has(backend, 0):
+                self._ipvs.remove_destination(service, backend)
             if is_last:
                 self._ipvs.remove_service(service)
         if is_last:
@@ -126,10 +130,7 @@ class LoadBalancerSandbox:
         return self.gateway_address
 
     def _find(self, balancer: LoadBalancer) -> Service | None:
-        try:
-            return self._ipvs.find_service(fwmark=balancer.fwmark)
-        except OSError:
-            return None
+        return self._ipvs.find((4, balancer.fwmark, 0, b"", 0))
 
     def _new_service(self, balancer: LoadBalancer) -> Service:
         has_alias = self._add_alias(balancer.virtual_ip)
@@ -147,7 +148,7 @@ class LoadBalancerSandbox:
             if has_alias:
                 self._remove_alias(balancer.virtual_ip)
             raise
-        return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr")
+        return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", alike=balancer.virtual_ip)
 
     def _add_alias(self, address: Address) -> bool:
         """Give the interface the virtual address; tell whether it had it not. One left behind is an error up to 28.5."""

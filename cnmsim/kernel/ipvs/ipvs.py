@@ -10,14 +10,26 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.ipvs.connection import ConnectionTable, IpvsConnection
 from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
-from cnmsim.kernel.ipvs.service import PROTOCOLS, Destination, Method, Service, ServiceKey, new_destination
+from cnmsim.kernel.ipvs.service import (
+    PROTOCOLS,
+    Destination,
+    Method,
+    Place,
+    Service,
+    ServiceKey,
+    Terms,
+    terms_of,
+)
 from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
+from cnmsim.kernel.sharedentries import EntryTable, entries_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from cnmsim.kernel.namespace import NetworkNamespace
+
+_SHARED = "destinations"
 
 
 class Ipvs:
@@ -42,6 +54,7 @@ class Ipvs:
         self.hooks = Hooks(self, namespace)
         self.generation = 0
         namespace.sysctl.declare(DEFAULTS)
+        namespace.on_destroy.append(self._release)
 
     @property
     def services(self) -> list[Service]:
@@ -63,24 +76,29 @@ class Ipvs:
         port: int = 0,
         scheduler: str = "wlc",
         family: int = 4,
+        alike: Hashable = None,
     ) -> Service:
         """Add a virtual service: by `fwmark` (and `family`, 4 or 6), or by `protocol` (tcp, udp), `address` and `port`.
 
+        Those of other namespaces that were added with the same `alike` will have much the same destinations, and room is saved.
         Raises `OSError`: EEXIST if there is one, ENOENT for an unknown scheduler, EINVAL for port 0, EAFNOSUPPORT for
         an address that is none, EPROTONOSUPPORT for another protocol.
         """
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
+        noted = EntryTable[Place, Terms](None if alike is None else entries_of(self._namespace.clock, _SHARED, alike))
         if fwmark:
-            created = Service(family, kind(), fwmark=fwmark)
+            created = Service(family, kind(), fwmark=fwmark, noted=noted)
         else:
             if protocol not in PROTOCOLS:
                 raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported", protocol)
             if not port:
                 raise OSError(errno.EINVAL, "Invalid argument")
             raw = _address(address)
-            created = Service(family_of(raw), kind(), protocol=PROTOCOLS[protocol], address=raw, port=port)
+            created = Service(
+                family_of(raw), kind(), protocol=PROTOCOLS[protocol], address=raw, port=port, noted=noted
+            )
         if created.key in self._services:
             raise OSError(errno.EEXIST, "File exists")
         self._services[created.key] = created
@@ -113,6 +131,11 @@ class Ipvs:
         for service in self.services:
             self.remove_service(service)
 
+    def _release(self) -> None:
+        """Let go what is kept together with other namespaces: this one is gone."""
+        for service in self.services:
+            service.clear()
+
     def find_service(
         self, *, fwmark: int = 0, protocol: str = "", address: str = "", port: int = 0, family: int = 4
     ) -> Service:
@@ -128,7 +151,7 @@ class Ipvs:
         return found
 
     def add_destination(
-        self, service: Service, address: str, *, port: int = 0, weight: int = 1, method: str = "masq"
+        self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
     ) -> None:
         """Add a real server; `method` is masq, dr or tunnel.
 
@@ -137,58 +160,57 @@ class Ipvs:
         zero.
         """
         self._known(service)
-        raw, forward = _address(address), Method(method)
+        raw, terms = _address(address), terms_of(weight, method)
+        forward = terms[1]
         if family_of(raw) != service.family and forward is not Method.TUNNELING:
             raise OSError(errno.EINVAL, "Invalid argument")
         if weight < 0:
             raise OSError(errno.ERANGE, "Numerical result out of range")
         if service.port and (forward is not Method.MASQUERADING or not port):
             port = service.port
-        if service.index(raw, port) is not None:
-            raise OSError(errno.EEXIST, "File exists")
+        # One that is there is never in the trash.
         destination = self._from_trash(service, raw, port)
         if destination is None:
-            service.add(new_destination(raw, port, weight, forward))
+            if not service.note(raw, port, terms):
+                raise OSError(errno.EEXIST, "File exists")
         else:
-            destination.weight, destination.method, destination.service = weight, forward, service
+            (destination.weight, destination.method), destination.service = terms, service
             destination.is_available = True
             destination.counters.zero()
             service.add(destination)
-        self._changed()
+        self.generation += 1
 
     def update_destination(
-        self, service: Service, address: str, *, port: int = 0, weight: int = 1, method: str = "masq"
+        self, service: Service, address: str | Address, *, port: int = 0, weight: int = 1, method: str = "masq"
     ) -> None:
         """Give a real server another weight or method; connections keep the method they began with.
 
         Raises `OSError`: ESRCH without the service, ENOENT without the destination, ERANGE for a weight below zero.
         """
         self._known(service)
-        destination = service.find(_address(address), port or service.port)
-        if destination is None:
+        raw, port = _address(address), port or service.port
+        if not service.has(raw, port):
             raise OSError(errno.ENOENT, "No such file or directory")
         if weight < 0:
             raise OSError(errno.ERANGE, "Numerical result out of range")
-        destination.weight, destination.method = weight, Method(method)
-        if service.scheduler.minds_changes:
-            service.scheduler.changed(service.destinations)
-        self._changed()
+        service.change(raw, port, terms_of(weight, method))
+        self.generation += 1
 
-    def remove_destination(self, service: Service, address: str, *, port: int = 0) -> None:
+    def remove_destination(self, service: Service, address: str | Address, *, port: int = 0) -> None:
         """Remove a real server.
 
         Its connections end at once with `expire_nodest_conn`, else their packets are dropped until they time out.
         Raises `OSError`: ESRCH without the service, ENOENT without the destination.
         """
         self._known(service)
-        at = service.index(_address(address), port or service.port)
-        if at is None:
+        raw, port = _address(address), port or service.port
+        if not service.has(raw, port):
             raise OSError(errno.ENOENT, "No such file or directory")
-        destination = service.remove(at)
+        destination = service.remove(raw, port)
         if destination is not None:
             self._unlink(destination)
         self._forget_flows()
-        self._changed()
+        self.generation += 1
 
     def set_timeouts(self, tcp_s: int, tcp_fin_s: int, udp_s: int) -> None:
         """Set the timeouts, in seconds, of established TCP, of TCP after a FIN and of UDP; 0 leaves one as it is."""
@@ -229,6 +251,8 @@ class Ipvs:
     def _from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
         """Take back a destination that was removed while it still had connections: they go on with it."""
         self.connections.purge()
+        if not self._trash:
+            return None
         self._trash = [gone for gone in self._trash if gone.active or gone.inactive]
         for gone in self._trash:
             if gone.service.key == service.key and gone.address == address and gone.port == port:
@@ -270,8 +294,10 @@ class Ipvs:
         return value
 
 
-def _address(text: str) -> Address:
+def _address(given: str | Address) -> Address:
+    if isinstance(given, bytes):
+        return given
     try:
-        return parse_ip(text)
+        return parse_ip(given)
     except ValueError:
-        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol", text) from None
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol", given) from None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.sharedentries import EntryTable
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.scheduler import Scheduler
@@ -85,14 +86,16 @@ class Destination:
 
 #: What tells services of one namespace apart: family, firewall mark, protocol, address, port.
 ServiceKey = tuple[int, int, int, Address, int]
-#: What tells one destination from others before it has served anybody: address, port, weight, method.
-NewDestination = tuple[Address, int, int, Method]
+#: What tells destinations of one service apart: address and port.
+Place = tuple[Address, int]
+#: What a destination is added with: weight and method.
+Terms = tuple[int, Method]
 
 
-@lru_cache(maxsize=1 << 17)
-def new_destination(address: Address, port: int, weight: int, method: Method) -> NewDestination:
-    """Give what a destination is added with. It is one object for all nodes that balance a service's load."""
-    return address, port, weight, method
+@lru_cache(maxsize=1024)
+def terms_of(weight: int, method: str) -> Terms:
+    """Give what a destination is added with: one object for all that are added with the same."""
+    return weight, Method(method)
 
 
 @define(eq=False)
@@ -106,8 +109,10 @@ class Service:
     address: Address = b""
     port: int = 0
     counters: Counters = field(factory=Counters)
-    _destinations: list[Destination | NewDestination] = field(factory=list, init=False)
-    _has_new: bool = field(default=False, init=False)
+    #: The destinations as they were added, until somebody looks at one: most nodes of a large swarm never balance the load of
+    #: most services.
+    _noted: EntryTable[Place, Terms] = field(factory=EntryTable)
+    _looked_at: list[Destination] | None = field(default=None, init=False)
 
     @property
     def key(self) -> ServiceKey:
@@ -116,60 +121,69 @@ class Service:
 
     @property
     def destinations(self) -> list[Destination]:
-        """Its destinations in the kernel's order, the newest first: that is the order schedulers take them in.
-
-        Until somebody asks for them they are no more than what they were added with: most nodes of a large swarm never balance
-        the load of most services.
-        """
-        if self._has_new:
-            for at in range(len(self._destinations)):
-                self._real(at)
-            self._has_new = False
-        return cast("list[Destination]", self._destinations)
+        """Its destinations in the kernel's order, the newest first: that is the order schedulers take them in."""
+        if self._looked_at is None:
+            noted = [(*place, *terms) for place, terms in self._noted.items()]
+            self._looked_at = [Destination(*each, self) for each in reversed(noted)]
+            self._noted.clear()
+        return self._looked_at
 
     def __str__(self) -> str:
         if self.fwmark:
             return f"FWM {self.fwmark}{' IPv6' if self.family == 6 else ''} {self.scheduler.name}"
         return f"{PROTOCOL_NAMES[self.protocol]} {endpoint_text(self.address, self.port)} {self.scheduler.name}"
 
-    def add(self, destination: Destination | NewDestination) -> None:
-        """Take in a destination, as the newest."""
-        self._destinations.insert(0, destination)
-        self._has_new = self._has_new or isinstance(destination, tuple)
-        if self.scheduler.minds_changes:
-            self.scheduler.changed(self.destinations)
+    def note(self, address: Address, port: int, terms: Terms) -> bool:
+        """Take in a destination that never was one, as the newest; `False` if there is one with that address and port."""
+        if self._looked_at is None and not self.scheduler.minds_changes:
+            return self._noted.add_key((address, port), terms)
+        if self.find(address, port) is not None:
+            return False
+        self.add(Destination(address, port, *terms, self))
+        return True
 
-    def remove(self, at: int) -> Destination | None:
-        """Take out the destination at index `at`: gives it, unless it has never been looked at."""
-        gone = self._destinations.pop(at)
-        if isinstance(gone, tuple):
+    def add(self, destination: Destination) -> None:
+        """Take in a destination, as the newest."""
+        self.destinations.insert(0, destination)
+        self.scheduler.changed(self.destinations)
+
+    def has(self, address: Address, port: int) -> bool:
+        """Tell whether there is a destination with that address and port."""
+        if self._looked_at is None:
+            return (address, port) in self._noted
+        return self.find(address, port) is not None
+
+    def change(self, address: Address, port: int, terms: Terms) -> None:
+        """Give the destination with that address and port another weight and method."""
+        if self._looked_at is None:
+            self._noted.set((address, port), terms)
+            return
+        destination = self.find(address, port)
+        assert destination is not None
+        destination.weight, destination.method = terms
+        self.scheduler.changed(self._looked_at)
+
+    def remove(self, address: Address, port: int) -> Destination | None:
+        """Take out the destination with that address and port: gives it, unless it has never been looked at."""
+        if self._looked_at is None:
+            self._noted.pop((address, port))
             return None
-        self.scheduler.removed(self.destinations, gone, at)
+        gone = self.find(address, port)
+        assert gone is not None
+        at = self._looked_at.index(gone)
+        del self._looked_at[at]
+        self.scheduler.removed(self._looked_at, gone, at)
         return gone
 
     def clear(self) -> list[Destination]:
         """Take out all destinations: gives those that have been looked at."""
-        used = [each for each in self._destinations if isinstance(each, Destination)]
-        self._destinations.clear()
+        used, self._looked_at = self._looked_at or [], []
+        self._noted.clear()
         return used
-
-    def index(self, address: Address, port: int) -> int | None:
-        """Give the index of the destination with that address and port, or `None`."""
-        for at, each in enumerate(self._destinations):
-            if isinstance(each, tuple):
-                if each[0] == address and each[1] == port:
-                    return at
-            elif each.address == address and each.port == port:
-                return at
-        return None
 
     def find(self, address: Address, port: int) -> Destination | None:
         """Give the destination with that address and port, or `None`."""
-        at = self.index(address, port)
-        return None if at is None else self._real(at)
-
-    def _real(self, at: int) -> Destination:
-        found = self._destinations[at]
-        if isinstance(found, tuple):
-            found = self._destinations[at] = Destination(*found, self)
-        return found
+        for each in self.destinations:
+            if each.address == address and each.port == port:
+                return each
+        return None
