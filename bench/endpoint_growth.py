@@ -17,7 +17,7 @@ from resource import getpagesize
 
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
+from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, Peer
 from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.networkdb.messages import TableEvent
 from cnmsim.libnetwork.networkdb.store import store_of
@@ -65,7 +65,7 @@ def events(lab, endpoints):
         record = EndpointRecord(
             task, f"web{service}", f"{service:025d}", vip, address, task_aliases=(f"{number:012x}",)
         )
-        peer = PeerRecord(address, 12, b"\x02\x42" + address, node.to_bytes(4))
+        peer = Peer(key, address, 12, b"\x02\x42" + address, node.to_bytes(4))
         for table, value in ((PEER_TABLE, peer), (ENDPOINT_TABLE, record)):
             version = space.version((table, key), number + 1, OWNER, value)
             yield TableEvent(TableOperation.CREATE, network.id, version)

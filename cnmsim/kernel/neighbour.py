@@ -16,7 +16,7 @@ from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS, Timer
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import Packet
-from cnmsim.kernel.sharedentries import EntryTable, SharedEntries
+from cnmsim.kernel.sharedentries import EntryTable
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -134,23 +134,30 @@ class NeighbourTable:
             entry = self._entries[device, address] = Neighbour(device, address, order=self._last)
         return entry
 
-    def has(self, device: Device, address: Address) -> bool:
-        """Tell whether there is an entry of an address behind a device."""
-        if (device, address) in self._entries:
-            return True
-        fixed = self._fixed.get(device) if self._fixed is not None else None
-        return fixed is not None and address in fixed
-
     def known_mac(self, device: Device, address: Address) -> Mac | None:
         """Give the MAC known for an address, without asking for it."""
         entry = self.get(device, address)
         return entry.mac if entry is not None else None
 
+    def add_permanent(self, device: Device, address: Address, mac: Mac) -> bool:
+        """Put a fixed entry, as `ip neigh add … nud permanent`; `False` if there is an entry, whatever its state."""
+        if (device, address) in self._entries:
+            return False
+        fixed = self._fixed_of(device)
+        if fixed is None:
+            self.set_permanent(device, address, mac)
+        elif fixed.add_key(address, mac, self._last + 1):
+            self._last += 1
+        else:
+            return False
+        return True
+
     def set_permanent(self, device: Device, address: Address, mac: Mac) -> None:
-        """Put a fixed entry, as `ip neigh add … nud permanent`."""
-        shared = device.shared_neighbours() if (device, address) not in self._entries else None
-        if shared is not None:
-            self._note(device, address, mac, shared)
+        """Put a fixed entry, as `ip neigh replace … nud permanent`."""
+        fixed = self._fixed_of(device) if (device, address) not in self._entries else None
+        if fixed is not None:
+            self._last += 1
+            fixed.set(address, mac, self._last)
             return
         entry = self.made(device, address)
         self._stop(entry)
@@ -158,14 +165,14 @@ class NeighbourTable:
         entry.mac = mac
         self._flush_queue(entry)
 
-    def _note(self, device: Device, address: Address, mac: Mac, shared: SharedEntries[Address, Mac]) -> None:
-        if self._fixed is None:
-            self._fixed = {}
-        fixed = self._fixed.get(device)
-        if fixed is None:
+    def _fixed_of(self, device: Device) -> EntryTable[Address, Mac] | None:
+        """Give where a device's permanent entries are noted, if they are."""
+        fixed = self._fixed.get(device) if self._fixed is not None else None
+        if fixed is None and (shared := device.shared_neighbours()) is not None:
+            if self._fixed is None:
+                self._fixed = {}
             fixed = self._fixed[device] = EntryTable(shared)
-        self._last += 1
-        fixed.set(address, mac, self._last)
+        return fixed
 
     def remove(self, device: Device, address: Address) -> None:
         """Delete an entry. Raises `OSError(ENOENT)` if there is none."""

@@ -112,9 +112,6 @@ class VxlanFdb:
     def _put(self, mac: Mac, vtep: Address, state: str) -> None:
         before = self._entries.get(mac)  # one that has aged
         self._last += 1
-        if before is None and state == PERMANENT and not _may_have_many(mac):
-            self._fixed.add(mac, vtep, self._last)
-            return
         order = self._last if before is None else before.order
         self._entries[mac] = VxlanEntry(mac, [vtep], state, self._clock.now_ns, order)
 
@@ -126,9 +123,13 @@ class VxlanFdb:
         """
         if (len(vtep) == 16) != (self.family == 6):
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        if _may_have_many(mac):
+            if mode == "replace":
+                raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
+        elif state == PERMANENT and mac not in self._entries and self._fixed.add_key(mac, vtep, self._last + 1):
+            self._last += 1
+            return
         entry = self.peek(mac)
-        if mode == "replace" and _may_have_many(mac):
-            raise OSError(errno.EOPNOTSUPP, "Cannot replace non-unicast fdb entries")
         if entry is None:
             self._put(mac, vtep, state)
             return

@@ -30,8 +30,8 @@ from cnmsim.libnetwork.drivers.bridge.labels import DRIVER_MTU, ENDPOINT_IFNAME
 from cnmsim.libnetwork.drivers.overlay.encryption import Encryption, Key
 from cnmsim.libnetwork.drivers.overlay.guard import IptablesGuard, NftablesGuard
 from cnmsim.libnetwork.drivers.overlay.network import OverlayEndpoint, OverlayNetwork, Subnet, overlay_namespaces
-from cnmsim.libnetwork.drivers.overlay.peers import Peer, PeerDatabase, PeersByAddress, PeersByPair
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
+from cnmsim.libnetwork.drivers.overlay.peers import PeerDatabase, PeersByAddress, PeersByPair
+from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, Peer
 from cnmsim.libnetwork.options import EndpointOptions
 from cnmsim.libnetwork.profile import Profile
 
@@ -56,7 +56,8 @@ class _Tunnels:
             raise SystemFault(
                 f'couldn\'t find the subnet "{format_ip(address)}/{length}" in network "{self.network.id}"'
             )
-        self.driver.open(self.network, subnet)
+        if subnet.vxlan is None:
+            self.driver.open(self.network, subnet)
         return subnet.vxlan
 
     def existing_tunnel(self, address: Address, length: int) -> Vxlan | None:
@@ -280,8 +281,8 @@ class OverlayDriver:
             # New keys may have swept the states of peers away; the next join brings them back.
             for vtep in self._peers[network_id].vteps():
                 self.encryption.secure(vtep)
-        record = PeerRecord(endpoint.address, endpoint.length, endpoint.mac, self.address)
-        info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, record))
+        shown = Peer(endpoint_id, endpoint.address, endpoint.length, endpoint.mac, self.address)
+        info.table_entries.append(TableEntry(PEER_TABLE, endpoint_id, shown))
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """Take the endpoint's share of the namespace back, which goes with the last one."""
@@ -296,27 +297,26 @@ class OverlayDriver:
 
     # --- peers on other nodes ------------------------------------------------------------------------------------
 
-    def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:
+    def table_changed(self, network_id: str, table: str, key: str, previous: Any, value: Any) -> None:  # noqa: ARG002
         """Program a peer of another node, or take it out. This node's own records are nothing new to it."""
         if table != PEER_TABLE:
             self.log(f"Unexpected table notification for table {table} received")
             return
-        old, new = self._peer(key, previous), self._peer(key, value)
-        if old == new or network_id not in self.networks:
+        peers = self._peers.get(network_id)
+        old, new = self._peer(previous), self._peer(value)
+        if peers is None or (old is not None and old == new):
             return
         if old is not None:
-            self._peers[network_id].delete(old)
+            peers.delete(old)
         if new is not None:
-            self._peers[network_id].add(new)
+            peers.add(new)
 
-    def _peer(self, key: str, record: Any) -> Peer | None:
-        if not isinstance(record, PeerRecord) or record.vtep == self.address:
-            return None
-        return Peer(key, record.address, record.length, record.mac, record.vtep)
+    def _peer(self, value: Any) -> Peer | None:
+        return value if isinstance(value, Peer) and value.vtep != self.address else None
 
     def decode_table_entry(self, table: str, key: str, value: Any) -> tuple[str, dict[str, str]]:
         """Give the endpoint's id and the address of the host it is on."""
-        if table != PEER_TABLE or not isinstance(value, PeerRecord):
+        if table != PEER_TABLE or not isinstance(value, Peer) or value.vtep is None:
             self.log(f"DecodeTableEntry: unexpected table name {table}")
             return "", {}
         return key, {"Host IP": format_ip(value.vtep)}

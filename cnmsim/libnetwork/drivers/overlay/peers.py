@@ -10,24 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.sharedentries import EntryTable, entries_of
 from cnmsim.kernel.vxlan import Vxlan
-
-
-@frozen
-class Peer:
-    """An endpoint of the network; one of this node has no `vtep`."""
-
-    endpoint_id: str
-    address: Address
-    length: int
-    mac: Mac
-    vtep: Address | None
+from cnmsim.libnetwork.drivers.overlay.records import Peer
 
 
 class Tunnels(Protocol):
@@ -191,14 +181,14 @@ class PeersByAddress:
             return
         assert tunnel.namespace is not None
         self.tunnels.secure(peer.vtep)
-        neighbours = tunnel.namespace.neighbours
-        if neighbours.has(tunnel, peer.address):
+        if not tunnel.namespace.neighbours.add_permanent(tunnel, peer.address, peer.mac):
             raise FileExistsError(17, "could not add neighbor entry into the sandbox")
-        neighbours.set_permanent(tunnel, peer.address, peer.mac)
         if self._count(peer.vtep, peer.mac, 1) == 1:
             tunnel.fdb.add(peer.mac, peer.vtep)
 
     def _count(self, vtep: Address, mac: Mac, change: int) -> int:
+        if change == 1 and not self._counts and self._single.add(vtep, mac):
+            return 1
         # A peer that was never programmed counts down all the same when it goes: below zero, as in the driver.
         count = 1 if self._single.discard(vtep, mac) else self._counts.pop((vtep, mac), 0)
         count += change
