@@ -287,7 +287,7 @@ class Agent:
     # --- endpoints of other nodes --------------------------------------------------------------------------------
 
     def _endpoint_changed(self, event: WatchEvent) -> None:
-        network = next((each for each in self.controller.networks if each.id == event.network), None)
+        network = self.controller.network_of(event.network)
         if self.controller.profile.table_updates_are_replaced:
             self._replace_record(network, event)
         else:

@@ -81,7 +81,7 @@ class Controller:
     agent: Agent | None = field(default=None, init=False, repr=False)
     discovery: ServiceDiscovery = field(init=False, repr=False)
     ingress: Ingress = field(init=False, repr=False)
-    networks: list[Network] = field(factory=list, init=False)
+    _networks: dict[str, Network] = field(factory=dict, init=False)
     sandboxes: list[Sandbox] = field(factory=list, init=False)
     _by_container: dict[str, Sandbox] = field(factory=dict, init=False)
     log: list[str] = field(factory=list, init=False, repr=False)
@@ -156,6 +156,15 @@ class Controller:
 
     # --- networks ------------------------------------------------------------------------------------------------
 
+    @property
+    def networks(self) -> list[Network]:
+        """Its networks, in the order they were made."""
+        return list(self._networks.values())
+
+    def network_of(self, network_id: str) -> Network | None:
+        """Give the network with that id, or `None`."""
+        return self._networks.get(network_id)
+
     def new_network(
         self,
         name: str,
@@ -171,7 +180,7 @@ class Controller:
         manager has to make it.
         """
         options = options or NetworkOptions()
-        if id is not None and any(network.id == id for network in self.networks):
+        if id in self._networks:
             raise Conflict(f"network with name {id} already exists")
         if not name.strip():
             raise InvalidParameter(self.profile.blank_name_text.format(name=name))
@@ -186,7 +195,7 @@ class Controller:
         network_id = id or self.new_id()
         if options.config_only:
             network = self._network(network_id, name, "null", LOCAL_SCOPE, options, None)
-            self.networks.append(network)
+            self._networks[network_id] = network
             return network
         implementation = self.drivers.get(driver)
         if self.profile.config_from_is_resolved_first:
@@ -284,8 +293,8 @@ class Controller:
                 undo.callback(network.ipam.release)
             driver.create_network(network.request())
             undo.callback(network.delete_from_driver)
-            self.networks.append(network)
-            undo.callback(self.networks.remove, network)
+            self._networks[network.id] = network
+            undo.callback(self.forget_network, network)
             self._join_cluster(network, undo)
             if self.agent is not None:
                 self.ingress.bring_to_front()
@@ -372,7 +381,7 @@ class Controller:
 
     def forget_network(self, network: Network) -> None:
         """Take a network off the list. `Network.delete` calls this."""
-        self.networks.remove(network)
+        del self._networks[network.id]
 
     def gateway_network(self) -> Network:
         """Give docker_gwbridge, made if there is none yet."""

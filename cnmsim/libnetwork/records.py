@@ -30,7 +30,8 @@ class NameRecords:
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
         """Add an address to a name; with `reverse` also the name to the address."""
-        self._by_name.add(name.lower(), (address, owner))
+        # A text that is made anew is hashed anew.
+        self._by_name.add(name if name.islower() else name.lower(), (address, owner))
         if reverse:
             self._by_address.add(address, (name, owner))
 

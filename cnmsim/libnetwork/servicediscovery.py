@@ -6,10 +6,10 @@ Every node that has a network keeps the names of all its endpoints, on all nodes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
 FIRST_MARK = 256
 
 
-@frozen
-class Backend:
-    """One endpoint that shares a service's load."""
-
-    ip: Address
-    aliases: tuple[str, ...] = ()
-    is_disabled: bool = False
-
-
 @define(eq=False)
 class ServiceOnNetwork:
     """A service on one network: where its load goes. `mark` is the firewall mark of packets to it."""
@@ -44,12 +35,13 @@ class ServiceOnNetwork:
     virtual_ip: Address | None
     mark: int
     #: By the endpoint's id, one each.
-    backends: EntryTable[str, Backend]
+    backends: EntryTable[str, EndpointRecord]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
+    #: What the network's load-balancer sandbox is to balance; nothing without a virtual address.
+    load_balancer: LoadBalancer | None = field(init=False)
 
-    @property
-    def load_balancer(self) -> LoadBalancer | None:
-        """What the network's load-balancer sandbox is to balance; nothing without a virtual address."""
+    @load_balancer.default
+    def _load_balancer(self) -> LoadBalancer | None:
         vip = self.virtual_ip
         return None if vip is None else LoadBalancer(vip, self.mark, self.service.ports)
 
@@ -97,7 +89,7 @@ class ServiceDiscovery:
 
         Its network may be gone already.
         """
-        network = next((each for each in self.controller.networks if each.id == network_id), None)
+        network = self.controller.network_of(network_id)
         if record.service_id:
             self._remove_binding(network_id, network, endpoint_id, record, fully=fully)
         elif network is not None:
@@ -113,7 +105,7 @@ class ServiceDiscovery:
             for network_id, binding in list(service.networks.items()):
                 for endpoint_id, backend in binding.backends.items():
                     record = EndpointRecord(
-                        "", service.name, service.id, binding.virtual_ip, backend.ip, service.ports, backend.aliases
+                        "", service.name, service.id, binding.virtual_ip, backend.endpoint_ip, service.ports, backend.aliases
                     )
                     self.remove(network_id, endpoint_id, record, fully=True)
         for network in self.controller.networks:
@@ -131,23 +123,24 @@ class ServiceDiscovery:
         binding = service.networks.get(network.id)
         is_new = binding is None
         if binding is None:
-            backends = EntryTable[str, Backend](entries_of(self._clock, "backends", service.id, network.id))
+            backends = EntryTable[str, EndpointRecord](entries_of(self._clock, "backends", service.id, network.id))
             binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark, backends)
             self._next_mark += 1
             service.networks[network.id] = binding
+        known: EndpointRecord | None = None
+        if not binding.backends.add_key(endpoint_id, record):
+            known = binding.backends.first(endpoint_id)
+            binding.backends.set(endpoint_id, record)
         counts_aliases = self.controller.profile.alias_vip_reference_counted
         if counts_aliases:
-            _count_aliases(network, binding, endpoint_id, record.aliases)
-        binding.backends.set(endpoint_id, Backend(record.endpoint_ip, record.aliases))
+            _count_aliases(network, binding, () if known is None else known.aliases, record.aliases)
         service.endpoints_at.add(record.endpoint_ip, endpoint_id)
         self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
         _name_container(network, endpoint_id, record)
-        for name in _names_of_task(record):
-            _name(network, name, record.endpoint_ip, record.service_id)
+        _name(network, record.task_names, record.endpoint_ip, record.service_id)
         if is_new and record.virtual_ip is not None:
-            _name(network, record.service_name, record.virtual_ip, record.service_id)
-            for alias in () if counts_aliases else record.aliases:
-                _name(network, alias, record.virtual_ip, record.service_id)
+            names = (record.service_name, *(() if counts_aliases else record.aliases))
+            _name(network, names, record.virtual_ip, record.service_id)
 
     def _remove_binding(
         self, network_id: str, network: Network | None, endpoint_id: str, record: EndpointRecord, *, fully: bool
@@ -159,7 +152,7 @@ class ServiceDiscovery:
             return
         if fully:
             if self.controller.profile.alias_vip_reference_counted:
-                _count_aliases(network, binding, endpoint_id, ())
+                _count_aliases(network, binding, backend.aliases, ())
             binding.backends.pop(endpoint_id)
         else:
             binding.backends.set(endpoint_id, evolve(backend, is_disabled=True))
@@ -182,12 +175,11 @@ class ServiceDiscovery:
         _unname_container(network, endpoint_id, record)
         if is_shared:
             return
-        for name in _names_of_task(record):
-            _unname(network, name, record.endpoint_ip, record.service_id)
+        _unname(network, record.task_names, record.endpoint_ip, record.service_id)
         if with_service and record.virtual_ip is not None:
             counts_aliases = self.controller.profile.alias_vip_reference_counted
-            for name in (record.service_name, *(() if counts_aliases else record.aliases)):
-                _unname(network, name, record.virtual_ip, record.service_id)
+            names = (record.service_name, *(() if counts_aliases else record.aliases))
+            _unname(network, names, record.virtual_ip, record.service_id)
 
     # --- load ----------------------------------------------------------------------------------------------------
 
@@ -223,53 +215,44 @@ class ServiceDiscovery:
 
 
 def _name_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-    _name(network, record.name, record.endpoint_ip, endpoint_id, reverse=True)
-    for alias in record.task_aliases:
-        _name(network, alias, record.endpoint_ip, endpoint_id)
+    _name(network, (record.name,), record.endpoint_ip, endpoint_id, reverse=True)
+    _name(network, record.task_aliases, record.endpoint_ip, endpoint_id)
 
 
 def _unname_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-    for name in (record.name, *record.task_aliases):
-        _unname(network, name, record.endpoint_ip, endpoint_id)
-
-
-def _names_of_task(record: EndpointRecord) -> list[str]:
-    """Give the names a service's task shares with the others; without a virtual address the service's own are among them."""
-    names = [record.service_name, *record.aliases]
-    with_prefix = [f"tasks.{name}" for name in names]
-    return with_prefix if record.virtual_ip is not None else with_prefix + names
+    _unname(network, (record.name, *record.task_aliases), record.endpoint_ip, endpoint_id)
 
 
 def _count_aliases(
-    network: Network | None, binding: ServiceOnNetwork, endpoint_id: str, aliases: tuple[str, ...]
+    network: Network | None, binding: ServiceOnNetwork, before: tuple[str, ...], aliases: tuple[str, ...]
 ) -> None:
-    """Keep an alias of the virtual address as long as some backend claims it."""
+    """Keep an alias of the virtual address as long as some backend claims it; one claims other aliases than before."""
     vip = binding.virtual_ip
     if vip is None:
         return
-    known = binding.backends.first(endpoint_id)
-    before = known.aliases if known is not None else ()
     counts = binding.alias_counts
     for alias in aliases:
         if alias not in before:
             counts[alias] = counts.get(alias, 0) + 1
             if counts[alias] == 1 and network is not None:
-                _name(network, alias, vip, binding.service.id)
+                _name(network, (alias,), vip, binding.service.id)
     for alias in before:
         if alias not in aliases:
             counts[alias] -= 1
             if not counts[alias]:
                 del counts[alias]
                 if network is not None:
-                    _unname(network, alias, vip, binding.service.id)
+                    _unname(network, (alias,), vip, binding.service.id)
 
 
-def _name(network: Network, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:
-    """Add a name to a network's records. Ingress keeps no names."""
-    if not network.ingress:
-        network.records.add(name, address, owner, reverse=reverse)
+def _name(network: Network, names: Iterable[str], address: Address, owner: str, *, reverse: bool = False) -> None:
+    """Add names to a network's records. Ingress keeps no names."""
+    if not network.options.ingress:
+        for name in names:
+            network.records.add(name, address, owner, reverse=reverse)
 
 
-def _unname(network: Network, name: str, address: Address, owner: str) -> None:
-    if not network.ingress:
-        network.records.remove(name, address, owner)
+def _unname(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
+    if not network.options.ingress:
+        for name in names:
+            network.records.remove(name, address, owner)

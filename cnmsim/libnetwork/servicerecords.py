@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip
@@ -46,6 +48,11 @@ class EndpointRecord:
             length += bytes_field(len(format_ip(self.virtual_ip)))
         return length + number_field(self.is_disabled)
 
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names it shares with the service's other tasks; without a virtual address the service's own are among them."""
+        return _task_names(self.service_name, self.aliases, self.virtual_ip is not None)
+
     def is_equivalent(self, other: EndpointRecord) -> bool:
         """Tell whether the two differ in nothing but `is_disabled`."""
         return (
@@ -60,3 +67,10 @@ class EndpointRecord:
 def _size_of(port: PortConfig) -> int:
     numbers = _PROTOCOLS.index(port.protocol), port.target_port, port.published_port
     return text_field(len(port.name)) + sum([number_field(number) for number in numbers])
+
+
+@lru_cache(maxsize=1024)
+def _task_names(service_name: str, aliases: tuple[str, ...], has_virtual_ip: bool) -> tuple[str, ...]:
+    names = service_name, *aliases
+    with_prefix = tuple(f"tasks.{name}" for name in names)
+    return with_prefix if has_virtual_ip else with_prefix + names

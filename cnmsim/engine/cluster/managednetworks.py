@@ -55,7 +55,7 @@ class ManagedNetworks:
 
     def local(self, network_id: str) -> Network | None:
         """Give this node's copy of a network, or `None`."""
-        return next((each for each in self.engine.controller.networks if each.id == network_id), None)
+        return self.engine.controller.network_of(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
         """Make this node's copy of a network and ask all others that have it for its tables. Raises an `EngineError`.

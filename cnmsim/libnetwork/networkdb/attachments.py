@@ -60,12 +60,13 @@ class Attachments:
     def take(self, version: Version) -> bool:
         """Take the news that a node attached or detached itself; gives whether they are to be told on."""
         db = self.db
-        db.network_clock = max(db.network_clock, version.ltime + 1)
-        node, network = version.slot.key
-        if node == db.name:
-            return False
+        if version.ltime >= db.network_clock:
+            db.network_clock = version.ltime + 1
         known = self.view.at(version.slot.number)
         if known is not None and known.ltime >= version.ltime:
+            return False
+        node, network = version.slot.key
+        if node == db.name:
             return False
         if known is None and (version.is_deleted or node not in db.nodes.active):
             return False

@@ -73,6 +73,12 @@ class NetworkDB:
     random: Random
     config: NetworkDBConfig
     on_node: Callable[[Address, bool], None] | None = None
+    #: The lab's clock.
+    clock: Clock = field(init=False)
+    #: What is known anywhere in the lab.
+    store: SharedStore = field(init=False)
+    #: Its node's name in the cluster.
+    name: str = field(init=False)
     nodes: Nodes = field(init=False)
     networks: dict[str, NetworkTables] = field(factory=dict, init=False)
     network_clock: int = field(default=0, init=False)
@@ -90,7 +96,9 @@ class NetworkDB:
     _reap: Ticker = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        clock, config = self.clock, self.config
+        config = self.config
+        clock = self.clock = self.process.clock
+        self.store, self.name = store_of(clock), config.name
         self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
         self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members, Slots())
         self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
@@ -115,21 +123,6 @@ class NetworkDB:
         self.rejoiner.start()
         self.store.databases.append(self)
         self.process.exited.add_done_callback(lambda _: self.stop())
-
-    @property
-    def clock(self) -> Clock:
-        """The lab's clock."""
-        return self.process.clock
-
-    @property
-    def store(self) -> SharedStore:
-        """What is known anywhere in the lab."""
-        return store_of(self.clock)
-
-    @property
-    def name(self) -> str:
-        """Its node's name in the cluster."""
-        return self.config.name
 
     @property
     def keyring(self) -> Keyring:
@@ -261,7 +254,7 @@ class NetworkDB:
             relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
         view = View(self.store.network(network))
         nodes = EntryTable[str, None](entries_of(self.clock, "attached", network))
-        tables = NetworkTables(network, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
+        tables = NetworkTables(network, self.name, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
         self.networks[network] = tables
         return tables
 
@@ -350,7 +343,7 @@ class NetworkDB:
             if not messages:
                 continue
             places: list[tuple[Address, int]] = []
-            for name in some_of(self.random, tables.others(self.config.name), GOSSIP_NODES):
+            for name in some_of(self.random, tables.others(), GOSSIP_NODES):
                 member = active.get(name)
                 if member is None:
                     break
@@ -361,8 +354,7 @@ class NetworkDB:
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
         """Choose up to `count` nodes other than this one at random, in random order."""
-        own = self.config.name
-        return some_of(self.random, [name for name in names if name != own], count)
+        return some_of(self.random, [name for name in names if name != self.name], count)
 
     # --- what memberlist asks ------------------------------------------------------------------------------------
 
@@ -391,11 +383,10 @@ class NetworkDB:
         # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
         if tables is not None and news.latest < self.table_clock and news.are_known(tables.view):
             return
-        own = self.config.name
         for event in news.parts:
             version = event.version
             if tables is not None and tables.has(version):
-                if version.ltime >= self.table_clock and version.owner != own:
+                if version.ltime >= self.table_clock and version.owner != self.name:
                     self.table_clock = version.ltime + 1
             else:
                 self.handle_table_event(event, is_bulk=False)
@@ -412,7 +403,8 @@ class NetworkDB:
         version = event.version
         if version.owner == self.name:
             return
-        self.table_clock = max(self.table_clock, version.ltime + 1)
+        if version.ltime >= self.table_clock:
+            self.table_clock = version.ltime + 1
         tables = self.networks.get(event.network)
         if tables is None or tables.has(version):
             return

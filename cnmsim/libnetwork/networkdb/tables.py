@@ -6,9 +6,9 @@ Source: moby `libnetwork/networkdb/{networkdb,delegate}.go` (docker-v29.7.2, v28
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.sharedentries import EntryTable
@@ -25,8 +25,7 @@ REAP_PERIOD_S = 5.0
 REAP_NETWORK_S = REAP_ENTRY_S + 5 * REAP_PERIOD_S
 
 
-@frozen
-class WatchEvent:
+class WatchEvent(NamedTuple):
     """A change of an entry, for those who watch its table. `previous` and `value` are `None` where there is none.
 
     `operation` is what the message said: with it comes the value of the message, for a deleted entry too.
@@ -45,10 +44,11 @@ class WatchEvent:
 class NetworkTables:
     """The tables of a network that this node is attached to, or was until lately (`is_leaving`).
 
-    `nodes` are the names of those attached to it, this one included; there are `node_count`. Entries of others are relayed once `is_in_sync`.
+    `node` is this one's name. `nodes` are the names of those attached to it, this one included; there are `node_count`. Entries of others are relayed once `is_in_sync`.
     """
 
     id: str
+    node: str
     clock: Clock
     profile: Profile
     view: View
@@ -65,13 +65,19 @@ class NetworkTables:
 
     def attach(self, node: str) -> None:
         """Take note that a node is attached."""
-        self.node_count += self.nodes.add(node, None)
-        self._others = None
+        if not self.nodes.add(node, None):
+            return
+        self.node_count += 1
+        if self._others is not None and node != self.node:
+            self._others.append(node)
 
     def detach(self, node: str) -> None:
         """Take note that a node is not attached any more."""
-        self.node_count -= self.nodes.discard(node, None)
-        self._others = None
+        if not self.nodes.discard(node, None):
+            return
+        self.node_count -= 1
+        if self._others is not None and node != self.node:
+            self._others.remove(node)
 
     def detach_all(self) -> None:
         """Forget which nodes are attached."""
@@ -79,10 +85,10 @@ class NetworkTables:
         self._others = None
         self.node_count = 0
 
-    def others(self, own: str) -> list[str]:
-        """Give the names of the nodes attached to it but `own`; not to be changed."""
+    def others(self) -> list[str]:
+        """Give the names of the other nodes attached to it, in the order they came; not to be changed, nor to be kept."""
         if self._others is None:
-            self._others = [name for name in self.nodes if name != own]
+            self._others = [name for name in self.nodes if name != self.node]
         return self._others
 
     def put(self, version: Version, residual_s: float = REAP_ENTRY_S) -> None:
@@ -90,7 +96,7 @@ class NetworkTables:
         number = version.slot.number
         if version.is_deleted:
             self._tombstones[number] = self.clock.now_ns + round(residual_s * NS)
-        else:
+        elif self._tombstones:
             self._tombstones.pop(number, None)
         self.view.put(version)
 
@@ -134,13 +140,13 @@ class NetworkTables:
         value = None if operation is TableOperation.DELETE else version.value
         if value is None and before is None and self.profile.table_updates_are_replaced:
             return
-        table, key = _key_of(version)
+        table, key = version.slot.key
         self.notify(WatchEvent(self.id, table, key, operation, before, value, version.value))
 
     def withdraw(self, version: Version) -> None:
         """Tell the watchers that an entry is gone which no message said was deleted."""
         if not version.is_deleted:
-            table, key = _key_of(version)
+            table, key = version.slot.key
             self.notify(WatchEvent(self.id, table, key, TableOperation.DELETE, version.value, None, version.value))
 
     def owned_by(self, owner: str) -> list[Version]:
@@ -180,8 +186,3 @@ class NetworkTables:
         horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)
-
-
-def _key_of(version: Version) -> tuple[str, str]:
-    table, key = version.slot.key
-    return table, key
