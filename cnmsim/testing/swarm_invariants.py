@@ -143,7 +143,7 @@ def check_balancers(lab: Lab) -> None:
                 continue
             for service in store.services:
                 known = {
-                    backend.ip
+                    backend.endpoint_ip
                     for (service_id, _ports), each in discovery.services.items()
                     if service_id == service.id and network.id in each.networks
                     for backend in each.networks[network.id].backends.values()
