@@ -105,7 +105,13 @@ class ServiceDiscovery:
             for network_id, binding in list(service.networks.items()):
                 for endpoint_id, backend in binding.backends.items():
                     record = EndpointRecord(
-                        "", service.name, service.id, binding.virtual_ip, backend.endpoint_ip, service.ports, backend.aliases
+                        "",
+                        service.name,
+                        service.id,
+                        binding.virtual_ip,
+                        backend.endpoint_ip,
+                        service.ports,
+                        backend.aliases,
                     )
                     self.remove(network_id, endpoint_id, record, fully=True)
         for network in self.controller.networks:

@@ -254,7 +254,9 @@ class NetworkDB:
             relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
         view = View(self.store.network(network))
         nodes = EntryTable[str, None](entries_of(self.clock, "attached", network))
-        tables = NetworkTables(network, self.name, self.clock, profile, view, own, relayed, self._watchers.notify, nodes)
+        tables = NetworkTables(
+            network, self.name, self.clock, profile, view, own, relayed, self._watchers.notify, nodes
+        )
         self.networks[network] = tables
         return tables
 

@@ -11,7 +11,7 @@ import pytest
 from gossip import Cluster
 
 from cnmsim.kernel.address import parse_ip, parse_mac
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, PeerRecord
+from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, Peer
 from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.networkdb.messages import (
     ENCRYPTION_OVERHEAD,
@@ -27,7 +27,7 @@ from cnmsim.libnetwork.networkdb.store import Space
 CHECKSUM = 5
 NODE, NETWORK, ENDPOINT = "a" * 12, "n" * 25, "e" * 64
 ADDRESS = parse_ip("192.168.56.11")
-PEER = PeerRecord(parse_ip("10.0.0.2"), 24, parse_mac("02:42:0a:00:00:02"), ADDRESS)
+PEER = Peer(ENDPOINT, parse_ip("10.0.0.2"), 24, parse_mac("02:42:0a:00:00:02"), ADDRESS)
 
 
 def attachment() -> NetworkEvent:
