@@ -48,10 +48,13 @@ _PLAIN_IPV4 = b"\x08\x00\x45"
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 #: How long the transport header of a protocol is at least.
 _LEAST = {17: 8, 6: 20}
+#: After how many packets the next one's way is written down.
+_LASTING = {17: 1, 6: 5}
 #: Where the header of a family without options ends, and where addresses and ports lie in the packet.
 _HEADER = {4: 20, 6: 40}
 _ENDS = {4: slice(12, 24), 6: slice(8, 44)}
 _ESTABLISHED = CtState.ESTABLISHED
+_TCP_ESTABLISHED = TcpState.ESTABLISHED.value
 _NEW = CtState.NEW
 
 Counters = tuple["Counts", ...]
@@ -93,7 +96,8 @@ def received_key(frame: bytes, device: Device) -> Received:
 class FlowCache:
     """The flows of one namespace. With `is_enabled` off every packet takes the full walk, to the same end.
 
-    A flow is remembered from its second packet on: many have but one, and remembering costs more than it saves them.
+    A flow is remembered from its second packet on, one of TCP from its sixth: many have fewer, and remembering costs more than it
+    saves them.
     """
 
     __slots__ = ("_namespace", "_seen", "_shared", "is_enabled", "received", "sent")
@@ -104,7 +108,7 @@ class FlowCache:
         self.received: dict[Received, Flow] = {}
         self.sent: dict[Sent, Flow] = {}
         self._shared: dict[Counters, Counters] = {}
-        #: A byte of the key that was seen last at each of some places, as keys are spread over them.
+        #: For each of some places, as keys are spread over them, five bits of the key that was seen last, and three of how often.
         self._seen: bytearray | None = None
 
     def disable(self) -> None:
@@ -126,12 +130,13 @@ class FlowCache:
             and device.kind != "loopback"
         ):
             key = received_key(frame, device)
-            if self._is_second(crc32(key[1], device.index)):
+            if self._lasts(crc32(key[1], device.index), packet.protocol):
                 packet.recording = Recording(packet, received=key, mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
         """Write down what becomes of a packet that starts here."""
-        if self.is_enabled and packet.protocol in _LEAST and self._is_second(crc32(b"".join(key[1:]), key[0])):
+        protocol = packet.protocol
+        if self.is_enabled and protocol in _LEAST and self._lasts(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = Recording(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
@@ -139,18 +144,22 @@ class FlowCache:
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
 
-    def _is_second(self, number: int) -> bool:
-        """Tell whether the key with that number was seen before; now and then that is said of one that was not.
+    def _lasts(self, number: int, protocol: int) -> bool:
+        """Tell whether the key with that number was seen often enough; now and then that is said of one that was not.
 
         The number must be the same in every run, so that a lab is as fast in one as in the other.
         """
-        if self._seen is None:
-            self._seen = bytearray(_PLACES)
-        place, mark = number % _PLACES, (number >> 10) % 255 + 1
-        if self._seen[place] == mark:
-            return True
-        self._seen[place] = mark
-        return False
+        seen = self._seen
+        if seen is None:
+            seen = self._seen = bytearray(_PLACES)
+        place, mark = number % _PLACES, ((number >> 10) % 31 + 1) << 3
+        known = seen[place]
+        if known & 0xF8 != mark:
+            seen[place] = mark
+            return False
+        if known & 7 < 7:
+            known = seen[place] = known + 1
+        return known & 7 >= _LASTING[protocol]
 
     def share(self, counters: Counters) -> Counters:
         """Give a tuple that equals `counters`: most flows meet the same rules, and keep them as one object."""
@@ -369,7 +378,7 @@ class Flow:
             if connection.is_dying or connection.expires_ns <= now or connection.seen_reply is not self._is_two_way:
                 return False
             if self._protocol == 6:
-                if connection.tcp_state != TcpState.ESTABLISHED or FLAG_KIND[flags] != ACK:
+                if connection.tcp_state != _TCP_ESTABLISHED or FLAG_KIND[flags] != ACK:
                     return False
                 connection.expires_ns = now + self._long_ns
             elif self._is_two_way and now - connection.began_ns > STREAM_AFTER_NS:

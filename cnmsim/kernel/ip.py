@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _INPUT_CACHE = 65536
+_PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = Hook
 _ROUTE_ERRORS = {
     "unreachable": (errno.EHOSTUNREACH, "No route to host"),
     "prohibit": (errno.EACCES, "Permission denied"),
@@ -96,7 +97,7 @@ class IpLayer:
                 if whole is None:
                     return
                 packet = whole
-            if not netfilter.run(Hook.PREROUTING, packet):
+            if not netfilter.run(_PREROUTING, packet):
                 return
         if namespace.generation != self._inputs_at:
             self._inputs.clear()
@@ -189,7 +190,7 @@ class IpLayer:
                 return
             packet = whole
         netfilter = namespace.netfilter
-        if netfilter.is_active and not netfilter.run(Hook.INPUT, packet):
+        if netfilter.is_active and not netfilter.run(_INPUT, packet):
             return
         if namespace.xfrm is not None and not namespace.xfrm.admits(packet):
             return
@@ -249,9 +250,7 @@ class IpLayer:
                 device=outdev.name, decision=decision_text(route, self._rule_for(packet)),
             )  # fmt: skip
         netfilter = namespace.netfilter
-        if netfilter.is_active and not (
-            netfilter.run(Hook.FORWARD, packet) and netfilter.run(Hook.POSTROUTING, packet)
-        ):
+        if netfilter.is_active and not (netfilter.run(_FORWARD, packet) and netfilter.run(_POSTROUTING, packet)):
             return
         self._finish(packet)
 
@@ -396,20 +395,20 @@ class IpLayer:
                 device=decision.outdev.name, decision=decision_text(decision.route, decision.rule),
             )  # fmt: skip
         netfilter = namespace.netfilter
-        if netfilter.is_active and not netfilter.run(Hook.OUTPUT, packet):
+        if netfilter.is_active and not netfilter.run(_OUTPUT, packet):
             if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
                 return
             raise OSError(errno.EPERM, "Operation not permitted")
         if namespace.xfrm is not None and namespace.xfrm.takes(packet):
             return
-        if netfilter.is_active and not netfilter.run(Hook.POSTROUTING, packet):
+        if netfilter.is_active and not netfilter.run(_POSTROUTING, packet):
             return
         self._finish(packet)
 
     def output(self, packet: Packet) -> None:
         """Send a packet that has its route by OUTPUT and POSTROUTING, as `dst_output` after NF_INET_LOCAL_OUT."""
         netfilter = self._namespace.netfilter
-        if netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet):
+        if netfilter.run(_OUTPUT, packet) and netfilter.run(_POSTROUTING, packet):
             self._finish(packet)
 
     def reroute(self, packet: Packet) -> bool:

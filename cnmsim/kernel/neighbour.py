@@ -43,8 +43,9 @@ class NeighbourState(Enum):
     PERMANENT = "PERMANENT"
 
 
-_REACHABLE = NeighbourState.REACHABLE
-_USED_AS_IT_IS = (NeighbourState.DELAY, NeighbourState.PROBE, NeighbourState.PERMANENT)
+#: Python looks a member of an enumeration up ten times as slowly as a name of its own module.
+_INCOMPLETE, _REACHABLE, _STALE, _DELAY, _PROBE, _FAILED, _PERMANENT = NeighbourState
+_USED_AS_IT_IS = (_DELAY, _PROBE, _PERMANENT)
 
 
 @define(eq=False)
@@ -57,7 +58,7 @@ class Neighbour:
     device: Device
     address: Address
     mac: Mac | None = None
-    _state: NeighbourState = NeighbourState.INCOMPLETE
+    _state: NeighbourState = _INCOMPLETE
     confirmed_ns: int = 0
     updated_ns: int = 0
     probes: int = 0
@@ -68,8 +69,8 @@ class Neighbour:
     @property
     def state(self) -> NeighbourState:
         """The state at this moment of virtual time."""
-        if self._state is NeighbourState.REACHABLE and self.device.clock.now_ns - self.confirmed_ns > _REACHABLE_NS:
-            self._state = NeighbourState.STALE
+        if self._state is _REACHABLE and self.device.clock.now_ns - self.confirmed_ns > _REACHABLE_NS:
+            self._state = _STALE
         return self._state
 
     def ready_mac(self, now_ns: int) -> Mac | None:
@@ -82,7 +83,7 @@ class Neighbour:
     @property
     def is_permanent(self) -> bool:
         """Whether it was put there by hand, and nothing that comes in changes it."""
-        return self._state is NeighbourState.PERMANENT
+        return self._state is _PERMANENT
 
     def __str__(self) -> str:
         """Write the entry as `ip neigh` does."""
@@ -161,7 +162,7 @@ class NeighbourTable:
             return
         entry = self.made(device, address)
         self._stop(entry)
-        entry._state = NeighbourState.PERMANENT
+        entry._state = _PERMANENT
         entry.mac = mac
         self._flush_queue(entry)
 
@@ -182,7 +183,7 @@ class NeighbourTable:
 
     def _delete(self, key: tuple[Device, Address]) -> None:
         entry = self._entries.pop(key)
-        entry._state = NeighbourState.FAILED
+        entry._state = _FAILED
         self._stop(entry)
 
     def remove_device(self, device: Device) -> None:
@@ -196,7 +197,7 @@ class NeighbourTable:
     def confirm(self, device: Device, address: Address) -> None:
         """Note that a neighbour was heard from by an upper layer (Linux: dst_confirm)."""
         entry = self._entries.get((device, address))
-        if entry is not None and entry.mac is not None and entry._state is not NeighbourState.PERMANENT:
+        if entry is not None and entry.mac is not None and entry._state is not _PERMANENT:
             self.confirmed(entry, entry.mac)
 
     def output(self, packet: Packet) -> None:
@@ -207,11 +208,11 @@ class NeighbourTable:
         entry = self.get(device, nexthop)
         if entry is not None and entry.mac is not None:
             state = entry._state
-            if state is NeighbourState.REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
-                state = entry._state = NeighbourState.STALE
-            if state is NeighbourState.STALE:
+            if state is _REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
+                state = entry._state = _STALE
+            if state is _STALE:
                 self._delay(entry)
-            if state is not NeighbourState.FAILED:
+            if state is not _FAILED:
                 ethertype = b"\x08\x00" if packet.family == 4 else _IPV6
                 device.transmit(entry.mac + device.mac + ethertype + packet.data)
                 return
@@ -224,9 +225,9 @@ class NeighbourTable:
             device.transmit(device.mac + device.mac + ethertype + packet.data)
             return
         entry = self.get(device, nexthop)
-        if entry is None or entry._state is NeighbourState.FAILED:
+        if entry is None or entry._state is _FAILED:
             entry = self.made(device, nexthop)
-            entry._state = NeighbourState.INCOMPLETE
+            entry._state = _INCOMPLETE
             entry.mac = None
             entry.probes = 0
         if len(entry.queue) >= _QUEUE:
@@ -248,7 +249,7 @@ class NeighbourTable:
             self._failed(entry)
             return
         entry.probes += 1
-        unicast = entry.mac if entry._state is NeighbourState.PROBE else None
+        unicast = entry.mac if entry._state is _PROBE else None
         self._ask(entry, hint, unicast)
         entry.timer = self._namespace.clock.call_later(_RETRANS_S, self._probe, entry, hint)
 
@@ -270,7 +271,7 @@ class NeighbourTable:
         (arp.announce if len(address) == 4 else ndisc.announce)(device, address)
 
     def _failed(self, entry: Neighbour) -> None:
-        entry._state = NeighbourState.FAILED
+        entry._state = _FAILED
         waiting, entry.queue = entry.queue, ()
         namespace = self._namespace
         clock = namespace.clock
@@ -288,14 +289,14 @@ class NeighbourTable:
         clock.context = before
 
     def _delay(self, entry: Neighbour) -> None:
-        entry._state = NeighbourState.DELAY
+        entry._state = _DELAY
         if entry.timer is None:
             entry.timer = self._namespace.clock.call_later(_DELAY_S, self._delay_over, entry)
 
     def _delay_over(self, entry: Neighbour) -> None:
         entry.timer = None
-        if entry._state is NeighbourState.DELAY:
-            entry._state = NeighbourState.PROBE
+        if entry._state is _DELAY:
+            entry._state = _PROBE
             entry.probes = 0
             self._probe(entry)
 
@@ -305,19 +306,19 @@ class NeighbourTable:
         if entry.mac != mac:
             entry.updated_ns = self._namespace.clock.now_ns
         entry.mac = mac
-        entry._state = NeighbourState.REACHABLE
+        entry._state = _REACHABLE
         entry.confirmed_ns = self._namespace.clock.now_ns
         self._flush_queue(entry)
 
     def learnt(self, entry: Neighbour, mac: Mac) -> None:
         """Note a MAC from a question, not an answer: usable, but STALE (RFC 4861 §7.2.3)."""
-        if entry._state is NeighbourState.PERMANENT:
+        if entry._state is _PERMANENT:
             return
-        if entry.mac != mac or entry.state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED):
+        if entry.mac != mac or entry.state in (_INCOMPLETE, _FAILED):
             self._stop(entry)
             entry.mac = mac
             entry.updated_ns = self._namespace.clock.now_ns
-            entry._state = NeighbourState.STALE
+            entry._state = _STALE
             self._flush_queue(entry)
 
     def _stop(self, entry: Neighbour) -> None:
@@ -336,4 +337,4 @@ class NeighbourTable:
 
 
 def _permanent(device: Device, address: Address, mac: Mac, order: int) -> Neighbour:
-    return Neighbour(device, address, mac, NeighbourState.PERMANENT, order=order)
+    return Neighbour(device, address, mac, _PERMANENT, order=order)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-
-from attrs import frozen
+from typing import NamedTuple
 
 #: What a timestamp takes of every segment of a connection that has them.
 TIMESTAMP_LENGTH = 12
@@ -17,8 +16,7 @@ _STAMP = Struct("!II")
 _MOST_SCALE = 14
 
 
-@frozen
-class TcpOptions:
+class TcpOptions(NamedTuple):
     """What the options of a segment say; `None` and () where they say nothing. `timestamp` is value and echo, `sack` edges of blocks."""
 
     mss: int | None = None

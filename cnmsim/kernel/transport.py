@@ -6,8 +6,7 @@ Each `…_message` function gives the bytes with the checksum filled in; parsing
 from __future__ import annotations
 
 from struct import Struct
-
-from attrs import frozen
+from typing import NamedTuple
 
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.checksum import checksum, transport_checksum
@@ -27,9 +26,11 @@ def udp_message(src: Address, dst: Address, sport: int, dport: int, payload: byt
     return head[:6] + sum_.to_bytes(2) + payload
 
 
-@frozen
-class TcpSegment:
-    """A TCP segment's fields: sequence numbers and window as they are on the wire, options as raw bytes."""
+class TcpSegment(NamedTuple):
+    """A TCP segment's fields: sequence numbers and window as they are on the wire, options as raw bytes.
+
+    One is made wherever a segment is sent or taken, and a tuple is made in half the time.
+    """
 
     sport: int
     dport: int
@@ -45,9 +46,9 @@ class TcpSegment:
         options = self.options + b"\0" * (-len(self.options) % 4)
         offset = (20 + len(options)) // 4 << 4
         head = _TCP.pack(self.sport, self.dport, self.seq, self.ack, offset, self.flags, self.window, 0, 0)
-        body = options + self.payload
-        sum_ = transport_checksum(src, dst, 6, head + body)
-        return head[:16] + sum_.to_bytes(2) + head[18:] + body
+        message = head + options + self.payload
+        sum_ = transport_checksum(src, dst, 6, message)
+        return message[:16] + sum_.to_bytes(2) + message[18:]
 
     @classmethod
     def parse(cls, message: bytes) -> TcpSegment:
@@ -83,8 +84,7 @@ def icmpv6_message(
 ARP_REQUEST, ARP_REPLY = 1, 2
 
 
-@frozen
-class ArpMessage:
+class ArpMessage(NamedTuple):
     """An ARP message for IPv4 over Ethernet (RFC 826)."""
 
     operation: int

@@ -26,31 +26,33 @@ _TCP_TIMEOUTS = {
     TcpState.SYN_SENT2: ("tcp_timeout_syn_sent", 120),
 }
 _OTHER_TIMEOUTS = {1: ("icmp_timeout", 30), 58: ("icmpv6_timeout", 30)}
-
-
-def _timeout_name(protocol: int, state: int) -> tuple[str, int]:
-    if protocol == 6:
-        return _TCP_TIMEOUTS[TcpState(state)]
-    return _OTHER_TIMEOUTS.get(protocol, ("generic_timeout", 600))
+_GENERIC = ("generic_timeout", 600)
 
 
 class Timeouts:
     """The timeouts of one namespace, read anew when its `generation` moves."""
 
-    __slots__ = ("_at", "_known", "_namespace", "_udp")
+    __slots__ = ("_at", "_known", "_namespace", "_tcp", "_udp")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._at = -1
+        #: Those of TCP, by state, once one of them was asked for.
+        self._tcp: list[int] = []
         self._known: dict[str, int] = {}
         self._udp = (30 * NS, 120 * NS)
 
     def of(self, protocol: int, state: int) -> int:
         """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
-        self._refresh()
+        if self._namespace.generation != self._at:
+            self._refresh()
+        if protocol == 6:
+            if not self._tcp:
+                self._tcp = [self._seconds(*_TCP_TIMEOUTS[each]) for each in TcpState]
+            return self._tcp[state]
         if protocol == 17:
             return self._udp[0]
-        name, default = _timeout_name(protocol, state)
+        name, default = _OTHER_TIMEOUTS.get(protocol, _GENERIC)
         found = self._known.get(name)
         if found is None:
             found = self._known[name] = self._seconds(name, default)
@@ -74,6 +76,7 @@ class Timeouts:
         if generation != self._at:
             self._at = generation
             self._known.clear()
+            self._tcp = []
             self._udp = (self._seconds("udp_timeout", 30), self._seconds("udp_timeout_stream", 120))
 
     def _seconds(self, name: str, default: int) -> int:

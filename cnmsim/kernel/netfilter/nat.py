@@ -84,8 +84,13 @@ class Nat:
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
             return
-        address = connection.reply[2] if is_source else connection.reply[1]
-        self.setup(packet, NatRange(address, address), is_source=is_source)
+        if not is_source:
+            connection.destination_nat_done = True
+        elif not self._conntrack.is_taken(connection.reply, connection):
+            connection.source_nat_done = True
+        else:
+            address = connection.reply[2]
+            self.setup(packet, NatRange(address, address), is_source=True)
 
     def _unique(self, current: Tuple, wanted: NatRange, is_source: bool, connection: Connection) -> Tuple:
         """Choose the tuple nearest to what the range wants whose answer no other connection has."""

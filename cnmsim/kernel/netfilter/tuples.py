@@ -23,7 +23,7 @@ UNTRACKED_TYPES = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
 def invert(key: Tuple) -> Tuple:
     """Give the tuple of the answers to `key`."""
     protocol, src, dst, first, second = key
-    if protocol in {1, 58}:
+    if protocol == 1 or protocol == 58:  # noqa: PLR1714 - the hot path
         replies = _REPLIES4 if protocol == 1 else _REPLIES6
         icmp_type = second >> 8
         return protocol, dst, src, first, replies.get(icmp_type, icmp_type) << 8 | second & 0xFF

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from attrs import define, frozen
+from attrs import define
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.extension import Extension
@@ -54,6 +54,10 @@ Entry = TypeVar("Entry")
 #: How much of a chain walk an untracked flow may leave behind, per chain.
 _MOST_FLOWS = 16384
 _MOST_OUTCOMES = 256
+#: A chain of so few rules is walked in less time than it takes to find out whether a flow's outcome is known.
+_FEW_RULES = 8
+_ESTABLISHED, _RELATED, _UNTRACKED = CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
+_ACCEPT = Verdict.ACCEPT
 _PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
 
 
@@ -132,7 +136,7 @@ def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule
     return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto)
 
 
-@frozen(slots=True)
+@define(eq=False)
 class Walked(Generic[Entry]):
     """How a walk through a chain ended: by `entry`, or by the policy if that is `None`.
 
@@ -150,10 +154,11 @@ class Walked(Generic[Entry]):
 class RememberingWalk(ABC, Generic[Entry]):
     """One base chain at one hook, a step of the packet path: what it decided for a flow it remembers.
 
-    `identity` tells it from other chains, `extras` read what must join the key of remembered flows.
+    `identity` tells it from other chains, `extras` read what must join the key of remembered flows. For packets without a
+    connection one that `is_short` remembers nothing.
     """
 
-    __slots__ = ("_extras", "_flows", "_hook", "_identity", "_netfilter", "_outcomes")
+    __slots__ = ("_extras", "_flows", "_hook", "_identity", "_is_short", "_netfilter", "_outcomes")
 
     def __init__(
         self,
@@ -161,6 +166,8 @@ class RememberingWalk(ABC, Generic[Entry]):
         netfilter: Netfilter,
         identity: tuple[object, ...],
         extras: tuple[Callable[[Packet], int], ...] = (),
+        *,
+        is_short: bool = False,
     ) -> None:
         self._hook = hook
         self._netfilter = netfilter
@@ -168,6 +175,7 @@ class RememberingWalk(ABC, Generic[Entry]):
         self._flows: dict[tuple[Any, ...], _Outcome] = {}
         self._outcomes: dict[_Outcome, _Outcome] = {}
         self._extras = extras
+        self._is_short = is_short
 
     def __call__(self, packet: Packet) -> bool:
         """Take a packet through the chain. `False`: it ends here."""
@@ -177,7 +185,7 @@ class RememberingWalk(ABC, Generic[Entry]):
         connection = packet.connection
         stamp = netfilter.generation + netfilter.namespace.generation
         if connection is not None:
-            if not connection.is_confirmed or packet.ct_state is CtState.RELATED:
+            if not connection.is_confirmed or packet.ct_state is _RELATED:
                 packet.recording = None
                 return self._finish(self._walk(packet))
             flows: dict[tuple[Any, ...], Any] = connection.flows
@@ -189,9 +197,11 @@ class RememberingWalk(ABC, Generic[Entry]):
             if packet.fragment_offset or packet.more_fragments:
                 packet.recording = None
                 return self._finish(self._walk(packet))
+            if self._is_short:
+                return self._walk_once(packet)
             flows = self._flows
             key = (
-                packet.ct_state is CtState.UNTRACKED, packet.indev, packet.outdev, packet.physindev,
+                packet.ct_state is _UNTRACKED, packet.indev, packet.outdev, packet.physindev,
                 packet.physoutdev, packet.src, packet.dst, packet.mark, packet.protocol, packet.sport, packet.dport,
                 packet.icmp_type, packet.icmp_code,
             )  # fmt: skip
@@ -209,12 +219,20 @@ class RememberingWalk(ABC, Generic[Entry]):
             for action in actions:
                 if action(packet, self._hook) is Verdict.DROP:  # this packet is malformed, unlike the first
                     return False
-            return verdict is Verdict.ACCEPT
+            return verdict is _ACCEPT
         walked = self._walk(packet)
         if walked.is_pure:
             if len(flows) >= _MOST_FLOWS:
                 flows.clear()
             flows[key] = self._outcome(stamp, walked)
+            self._record(packet, walked.counters, walked.actions)
+        else:
+            packet.recording = None
+        return self._finish(walked)
+
+    def _walk_once(self, packet: Packet) -> bool:
+        walked = self._walk(packet)
+        if walked.is_pure:
             self._record(packet, walked.counters, walked.actions)
         else:
             packet.recording = None
@@ -239,7 +257,7 @@ class RememberingWalk(ABC, Generic[Entry]):
                 packet.recording.counters += counters
 
     def _finish(self, walked: Walked[Entry]) -> bool:
-        return walked.verdict is Verdict.ACCEPT
+        return walked.verdict is _ACCEPT
 
     @abstractmethod
     def _walk(self, packet: Packet) -> Walked[Entry]:
@@ -258,7 +276,9 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
     def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
         self._table = table
         self._chain = chain
-        super().__init__(hook, netfilter, (table.family, table.label, hook.value), self._find_extras())
+        extras = self._find_extras()
+        is_short = len(chain.rules) <= _FEW_RULES and not extras and not any(each.chain_name for each in chain.rules)
+        super().__init__(hook, netfilter, (table.family, table.label, hook.value), extras, is_short=is_short)
 
     def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
         """Give what must join the key of remembered flows because some rule in reach reads it."""
@@ -335,7 +355,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
         base.packets += 1
         base.bytes += size
         counters.append(base)
-        verdict = Verdict.ACCEPT if base.policy == "ACCEPT" else Verdict.DROP
+        verdict = _ACCEPT if base.policy == "ACCEPT" else Verdict.DROP
         return Walked(verdict, counters, actions, None, [base.name], is_pure)
 
     # --- observation ---------------------------------------------------------------------------------------------
@@ -370,7 +390,26 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
         return f"{path}: -A {walked.chains[-1]} {walked.entry.rule}"
 
 
-_ESTABLISHED = CtState.ESTABLISHED
+class PolicyWalk(ChainWalk):
+    """A built-in chain that has no rules: its policy decides."""
+
+    __slots__ = ()
+
+    def __call__(self, packet: Packet) -> bool:
+        """Take a packet through the chain. `False`: it ends here."""
+        if self._netfilter.namespace.clock.context is not None:
+            return self._observed(packet)
+        chain = self._chain
+        chain.packets += 1
+        chain.bytes += len(packet.data)
+        recording = packet.recording
+        if recording is not None:
+            connection = packet.connection
+            if connection is None or (connection.is_confirmed and packet.ct_state is not _RELATED):
+                recording.counters.append(chain)
+            else:
+                packet.recording = None
+        return chain.policy == "ACCEPT"
 
 
 def _connection_mark(packet: Packet) -> int:

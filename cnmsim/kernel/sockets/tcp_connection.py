@@ -24,6 +24,8 @@ _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
 # Linux: net.ipv4.tcp_invalid_ratelimit. Without it two ends that disagree would acknowledge each other for ever.
 _INVALID_INTERVAL_NS = NS // 2
+#: Python looks a member of an enumeration up ten times as slowly as a name of its own module.
+_SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.CLOSED
 
 
 class TcpConnection(TcpSender):
@@ -82,7 +84,7 @@ class TcpConnection(TcpSender):
 
     def close(self) -> None:
         """Send no more: FIN after what is queued."""
-        if self.state is TcpState.SYN_SENT:
+        if self.state is _SYN_SENT:
             self._move(TcpEvent.CLOSE)
             self._vanish()
         elif not self._fin_queued and self.state not in SEND_CLOSED:
@@ -103,7 +105,7 @@ class TcpConnection(TcpSender):
 
     def abort(self) -> None:
         """Reset the connection."""
-        if self.state in RECEIVING or self.state in (TcpState.SYN_RECEIVED, TcpState.CLOSE_WAIT):
+        if self.state in RECEIVING or self.state in (_SYN_RECEIVED, TcpState.CLOSE_WAIT):
             self._transmit(TCP_RST | TCP_ACK, self._snd_max)
         self._end(None)
 
@@ -114,11 +116,11 @@ class TcpConnection(TcpSender):
         if self.namespace.clock.context is not None:
             what = f"TCP takes [{flag_text(segment.flags)}] with {len(segment.payload)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
-        if self.state is TcpState.SYN_SENT:
+        if self.state is _SYN_SENT:
             self._receive_in_syn_sent(packet, segment)
         else:
             self._receive_synchronized(packet, segment)
-        if self._owes_ack and self.state is not TcpState.CLOSED:
+        if self._owes_ack and self.state is not _CLOSED:
             self._send_ack()
 
     def _receive_in_syn_sent(self, packet: Packet, segment: TcpSegment) -> None:
@@ -152,7 +154,7 @@ class TcpConnection(TcpSender):
         buffer = self._receive_buffer
         sequence = buffer.next + _distance(segment.seq, self._irs + buffer.next)
         payload = segment.payload
-        if self.state is TcpState.SYN_RECEIVED and flags & TCP_SYN and sequence == 0:
+        if self.state is _SYN_RECEIVED and flags & TCP_SYN and sequence == 0:
             if not flags & TCP_ACK:
                 self._send_syn(TCP_SYN | TCP_ACK)
                 return
@@ -185,7 +187,7 @@ class TcpConnection(TcpSender):
         if length:
             self._owes_ack = True
             self._take_data(sequence, segment)
-        if self.state is not TcpState.CLOSED:
+        if self.state is not _CLOSED:
             self._output()
 
     def _is_acceptable(self, sequence: int, length: int) -> bool:
@@ -217,7 +219,7 @@ class TcpConnection(TcpSender):
             # RFC 5961 §3: in the window but not exact, so perhaps forged.
             self._owes_ack = True
             return
-        if self.state is TcpState.SYN_RECEIVED:
+        if self.state is _SYN_RECEIVED:
             self._end(errno.ECONNREFUSED)
         elif self.state in (TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT):
             self._end(None)
@@ -227,7 +229,7 @@ class TcpConnection(TcpSender):
     def _take_acknowledgement(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
         """Process the ACK field. False if the segment must not be looked at any further."""
         ack = self._snd_una + _distance(segment.ack, self._iss + self._snd_una)
-        if self.state is TcpState.SYN_RECEIVED and not self._establish(packet, segment, ack):
+        if self.state is _SYN_RECEIVED and not self._establish(packet, segment, ack):
             return False
         if ack > self._snd_max:
             self._answer_invalid(segment)
@@ -237,7 +239,7 @@ class TcpConnection(TcpSender):
         elif ack == self._snd_una:
             self._count_duplicate(segment)
         self._take_window(segment, sequence, ack)
-        return self.state is not TcpState.CLOSED
+        return self.state is not _CLOSED
 
     def _establish(self, packet: Packet, segment: TcpSegment, ack: int) -> bool:
         if ack != 1:
@@ -267,7 +269,8 @@ class TcpConnection(TcpSender):
         if self._timed is not None and ack >= self._timed[0]:
             self._rto.sample((self.namespace.clock.now_ns - self._timed[1]) / NS)
             self._timed = None
-        self._rto.reset()
+        else:
+            self._rto.reset()
         self._retries = 0
         self._duplicate_acks = 0
         self._soft_error = 0
@@ -287,7 +290,7 @@ class TcpConnection(TcpSender):
         state = self._move(TcpEvent.ACK_OF_FIN)
         if state is TcpState.TIME_WAIT:
             self._start_wait(TIME_WAIT_S)
-        elif state is TcpState.CLOSED:
+        elif state is _CLOSED:
             self._vanish()
         elif self.is_orphan:
             self._expect_fin_in_time()
@@ -397,7 +400,7 @@ class TcpConnection(TcpSender):
         if found is None:
             return
         number, is_hard = found
-        if self.state is TcpState.SYN_SENT or (self.state is TcpState.SYN_RECEIVED and is_hard):
+        if self.state is _SYN_SENT or (self.state is _SYN_RECEIVED and is_hard):
             self._end(number)
         else:
             self._soft_error = number

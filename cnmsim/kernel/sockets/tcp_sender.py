@@ -157,6 +157,8 @@ class TcpSender(ABC):
     def _send_next(self) -> bool:
         gap = self._skip_sacked() if self._sacked else 1 << 30
         unsent = self._send_base + len(self._send_data) - self._snd_nxt
+        if unsent <= 0 and not self._fin_queued:
+            return False
         in_flight = self._snd_nxt - self._snd_una
         room = min(self._snd_window, max(self._cwnd.size, self.mss)) - in_flight
         size = min(self.mss, unsent, room, gap)

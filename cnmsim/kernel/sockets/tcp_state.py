@@ -20,6 +20,9 @@ class TcpState(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
+    # Members are singletons: hashing by identity keeps Enum's slow text hash off the packet path.
+    __hash__ = object.__hash__
+
 
 class TcpEvent(Enum):
     """What moves a connection from one state to another."""
@@ -34,6 +37,8 @@ class TcpEvent(Enum):
     ACK_OF_FIN = "ACK of our FIN received"
     EXPIRY = "TIME-WAIT or FIN-WAIT-2 is over"
     ABORT = "reset, abort, or given up"
+
+    __hash__ = object.__hash__
 
 
 _S, _E = TcpState, TcpEvent
