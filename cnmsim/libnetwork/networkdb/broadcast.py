@@ -3,7 +3,8 @@
 What was sent least goes first, of those the longest that fits, of those the newest. After a number of transmissions that
 grows with the logarithm of the cluster's size a message is done.
 
-Messages of one size that were sent equally often lie together, so that those of a packet are taken and put back as a whole.
+Messages of one size lie together, in the order they came in, with a byte each that tells how often they were transmitted: so
+those of a packet are found as a whole, and stay where they are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from attrs import define, field
 
 RETRANSMIT_MULT = 4
 _MOST = 1 << 30
+#: What tells that a message was transmitted so often.
+_BYTES = [bytes((transmits,)) for transmits in range(256)]
 
 
 def retransmit_limit(nodes: int) -> int:
@@ -93,33 +96,35 @@ class Slots:
 
 
 class _Alike:
-    """Messages of one size that were transmitted equally often, with their numbers: the higher, the newer. The newest is last."""
+    """Messages of one size, the newest last, each with its number (the higher, the newer) and how often it was transmitted.
 
-    __slots__ = ("messages", "numbers")
+    `lowest`: none was transmitted less often.
+    """
 
-    def __init__(self, numbers: array[int], messages: list[Any]) -> None:
-        self.numbers = numbers
-        self.messages = messages
+    __slots__ = ("lowest", "messages", "numbers", "transmits")
 
-    def take_newest(self, count: int) -> _Alike:
-        """Take so many out."""
-        taken = _Alike(self.numbers[-count:], self.messages[-count:])
-        del self.numbers[-count:], self.messages[-count:]
-        return taken
+    def __init__(self) -> None:
+        self.numbers = array("I")
+        self.messages: list[Any] = []
+        self.transmits = bytearray()
+        self.lowest = 0
 
-    def merge(self, others: _Alike) -> None:
-        """Take others in."""
-        if others.numbers[-1] < self.numbers[0]:  # most often: the newest go first
-            self.numbers[:0] = others.numbers
-            self.messages[:0] = others.messages
-            return
-        numbered = [
-            *zip(self.numbers, self.messages, strict=True),
-            *zip(others.numbers, others.messages, strict=True),
-        ]
-        numbered.sort(key=itemgetter(0))
-        self.numbers = array("I", [number for number, _ in numbered])
-        self.messages = [message for _, message in numbered]
+    def add(self, number: int, message: Any) -> None:
+        """Add a message, the newest of all, which was never transmitted."""
+        self.numbers.append(number)
+        self.messages.append(message)
+        self.transmits.append(0)
+        self.lowest = 0
+
+    def find(self, number: int) -> int | None:
+        """Give the place of the message with that number, or `None`."""
+        place = bisect_left(self.numbers, number)
+        return place if place < len(self.numbers) and self.numbers[place] == number else None
+
+
+#: Messages of one size that lie side by side and go into a packet: how often they were transmitted before, their size, those
+#: they are among, and the places from and up to which they are.
+_Piece = tuple[int, int, _Alike, int, int]
 
 
 @define(eq=False)
@@ -132,8 +137,10 @@ class BroadcastQueue:
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
     subjects: Subjects | None = None
-    #: By how often they were transmitted and by size.
-    _tiers: dict[int, dict[int, _Alike]] = field(factory=dict, init=False)
+    #: By size, the largest first.
+    _alikes: dict[int, _Alike] = field(factory=dict, init=False)
+    #: How many messages were transmitted so often.
+    _tiers: dict[int, int] = field(factory=dict, init=False)
     #: What is to be called when a message is done, by its number.
     _on_finished: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
@@ -142,7 +149,7 @@ class BroadcastQueue:
     _least: int = field(default=_MOST, init=False)
 
     def __len__(self) -> int:
-        return sum(len(alike.messages) for tier in self._tiers.values() for alike in tier.values())
+        return sum(self._tiers.values())
 
     def __bool__(self) -> bool:
         return bool(self._tiers)
@@ -156,67 +163,88 @@ class BroadcastQueue:
         if on_finished is not None:
             self._on_finished[number] = on_finished
         size = message.size
-        alike = self._tiers.setdefault(0, {}).get(size)
+        alike = self._alikes.get(size)
         if alike is None:
-            self._tiers[0][size] = _Alike(array("I", [number]), [message])
-        else:
-            alike.numbers.append(number)
-            alike.messages.append(message)
-        self._least = min(self._least, size)
+            alike = _Alike()
+            self._alikes = dict(sorted([*self._alikes.items(), (size, alike)], key=itemgetter(0), reverse=True))
+            self._least = min(self._least, size)
+        alike.add(number, message)
+        self._tiers[0] = self._tiers.get(0, 0) + 1
         self.on_queued()
 
-    def take(self, overhead: int, limit: int) -> list[Any]:
-        """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size."""
+    def take(self, overhead: int, limit: int) -> tuple[list[Any], int]:
+        """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size.
+
+        Gives them and the bytes they take with that.
+        """
         tiers, least = self._tiers, self._least
         free = limit - overhead
-        taken: list[tuple[int, int, _Alike]] = []
+        pieces: list[_Piece] = []
         messages: list[Any] = []
-        for transmits in sorted(tiers):
+        for transmits in sorted(tiers) if len(tiers) > 1 else tuple(tiers):
             if free < least:
                 break
-            tier = tiers[transmits]
-            for size in sorted(tier, reverse=True) if len(tier) > 1 else tuple(tier):
-                if size > free:
+            for size, alike in self._alikes.items():
+                if alike.lowest > transmits or size > free:
                     continue
-                alike = tier[size]
-                count = (free + overhead) // (size + overhead)
-                if count >= len(alike.messages):
-                    chosen = alike
-                    del tier[size]
-                else:
-                    chosen = alike.take_newest(count)
-                free -= len(chosen.messages) * (size + overhead)
-                messages += reversed(chosen.messages)
-                taken.append((transmits + 1, size, chosen))
+                counts = alike.transmits
+                end = counts.rfind(transmits) + 1
+                if not end and not pieces:
+                    alike.lowest = transmits + 1
+                while end:
+                    count = (free + overhead) // (size + overhead)
+                    start = end - count if count < end else 0
+                    if counts.count(transmits, start, end) < end - start:
+                        start += len(counts[start:end].rstrip(_BYTES[transmits]))
+                    found = alike.messages[start:end]
+                    found.reverse()
+                    messages += found
+                    pieces.append((transmits, size, alike, start, end))
+                    free -= (end - start) * (size + overhead)
+                    if size > free:
+                        break
+                    end = counts.rfind(transmits, 0, start) + 1
                 if free < least:
                     break
-            if not tier:
-                del tiers[transmits]
-        if taken:
-            self._sent(taken)
-        return messages
+        if pieces:
+            self._sent(pieces)
+        return messages, limit - overhead - free
 
-    def _sent(self, taken: list[tuple[int, int, _Alike]]) -> None:
-        """Put back what is to be transmitted again, by how often it was."""
+    def _sent(self, pieces: list[_Piece]) -> None:
+        """Count what was transmitted, and let go of what is not to be transmitted again."""
         most = self._limit()
         tiers = self._tiers
-        for transmits, size, chosen in taken:
+        done: list[_Piece] = []
+        for piece in pieces:
+            transmits, _, alike, start, end = piece
+            count = end - start
+            tiers[transmits] -= count
+            if not tiers[transmits]:
+                del tiers[transmits]
+            transmits += 1
             if transmits < most:
-                tier = tiers.setdefault(transmits, {})
-                alike = tier.get(size)
-                if alike is None:
-                    tier[size] = chosen
-                else:
-                    alike.merge(chosen)
-                continue
-            for number, message in zip(reversed(chosen.numbers), reversed(chosen.messages), strict=True):
-                if self.subjects is not None:
-                    self.subjects.leave(message, number)
-                self._finish(number)
-        if not tiers:
+                alike.transmits[start:end] = _BYTES[transmits] * count
+                tiers[transmits] = tiers.get(transmits, 0) + count
+            else:
+                done.append(piece)
+        if done:
+            self._done(done)
+
+    def _done(self, pieces: list[_Piece]) -> None:
+        finished = [
+            (alike.numbers[place], alike.messages[place])
+            for _, _, alike, start, end in pieces
+            for place in range(end - 1, start - 1, -1)
+        ]
+        # From the end on, so that the places of the others stay right.
+        for _, size, alike, start, end in sorted(pieces, key=itemgetter(3), reverse=True):
+            self._drop(size, alike, start, end)
+        for number, message in finished:
             if self.subjects is not None:
-                self.subjects.clear()
-            self._least = _MOST
+                self.subjects.leave(message, number)
+            self._finish(number)
+        if not self._tiers and self.subjects is not None:
+            self.subjects.clear()
 
     def _limit(self) -> int:
         nodes = self.count_nodes()
@@ -225,16 +253,21 @@ class BroadcastQueue:
         return self._limited_for[1]
 
     def _remove(self, number: int) -> None:
-        for transmits, tier in self._tiers.items():
-            for size, alike in tier.items():
-                place = bisect_left(alike.numbers, number)
-                if place < len(alike.numbers) and alike.numbers[place] == number:
-                    del alike.numbers[place], alike.messages[place]
-                    if not alike.messages:
-                        del tier[size]
-                    if not tier:
-                        del self._tiers[transmits]
-                    return
+        for size, alike in self._alikes.items():
+            place = alike.find(number)
+            if place is not None:
+                transmits = alike.transmits[place]
+                self._tiers[transmits] -= 1
+                if not self._tiers[transmits]:
+                    del self._tiers[transmits]
+                self._drop(size, alike, place, place + 1)
+                return
+
+    def _drop(self, size: int, alike: _Alike, start: int, end: int) -> None:
+        del alike.numbers[start:end], alike.messages[start:end], alike.transmits[start:end]
+        if not alike.messages:
+            del self._alikes[size]
+            self._least = min(self._alikes, default=_MOST)
 
     def _finish(self, number: int) -> None:
         on_finished = self._on_finished.pop(number, None) if self._on_finished else None
@@ -246,13 +279,8 @@ def take_from(queues: list[BroadcastQueue], overhead: int, limit: int) -> list[A
     """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
     taken: list[Any] = []
     for queue in queues:
-        if not queue:
-            continue
-        if taken:
-            left = limit - sum([overhead + message.size for message in taken])
-            if left <= 0:
-                break
-            taken += queue.take(overhead, left)
-        else:
-            taken = queue.take(overhead, limit)
+        if queue and limit > 0:
+            messages, size = queue.take(overhead, limit)
+            limit -= size
+            taken = taken + messages if taken else messages
     return taken

@@ -1,14 +1,15 @@
-"""The queue of gossip sends in memberlist's order, whatever comes in and however large the packets are."""
+"""The queue of gossip sends in memberlist's order, whatever comes in, however large the packets and the cluster are."""
 
 from types import SimpleNamespace
 
+import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, Slots, retransmit_limit
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, Slots, retransmit_limit, take_from
 
-NODES, OVERHEAD = 30, 2
+OVERHEAD = 2
 
 
 @frozen
@@ -24,16 +25,20 @@ class Message:
 
 
 class Plain:
-    """What `TransmitLimitedQueue.GetBroadcasts` does, message by message (memberlist `queue.go`, v0.5.4)."""
+    """What `TransmitLimitedQueue` does, message by message (memberlist `queue.go`, v0.5.4)."""
 
-    def __init__(self):
-        self.waiting = []
+    def __init__(self, are_replaced):
+        self.waiting, self.finished = [], []
+        self.are_replaced = are_replaced
 
     def queue(self, message):
-        self.waiting = [each for each in self.waiting if each[1].name != message.name]
+        for each in list(self.waiting):
+            if self.are_replaced and each[1].name == message.name:
+                self.waiting.remove(each)
+                self.finished.append(each[1])
         self.waiting.append([0, message])
 
-    def take(self, limit):
+    def take(self, limit, nodes):
         taken, used = [], 0
         for transmits in sorted({each[0] for each in self.waiting}):
             while True:
@@ -47,29 +52,54 @@ class Plain:
                 best = max(fits, key=lambda each: (each[1].size, each[1].number))
                 taken.append(best)
                 used += OVERHEAD + best[1].size
-        messages = [each[1] for each in taken]
         for each in taken:
             each[0] += 1
-        self.waiting = [each for each in self.waiting if each[0] < retransmit_limit(NODES)]
-        return messages
+            if each[0] >= retransmit_limit(nodes):
+                self.waiting.remove(each)
+                self.finished.append(each[1])
+        return [each[1] for each in taken], used
 
 
-STEP = st.one_of(
-    st.tuples(st.integers(0, 12), st.sampled_from((20, 21, 40, 75))),
-    st.integers(10, 300),
-)
+#: A message comes in, a packet of a size is filled, or one of a size with as many messages as that often, or nodes come or go.
+QUEUED = st.tuples(st.just("queue"), st.integers(0, 40), st.sampled_from((20, 21, 40, 75)))
+TAKEN = st.tuples(st.just("take"), st.integers(10, 300), st.integers(1, 30))
+COUNTED = st.tuples(st.just("nodes"), st.sampled_from((0, 1, 9, 10, 99, 150)), st.just(0))
+STEPS = st.lists(st.one_of(QUEUED, QUEUED, TAKEN, COUNTED), max_size=80)
 
 
-@given(st.lists(STEP, max_size=60), st.sampled_from([Names, Slots]))
-def test_packets_hold_what_memberlist_would_put_into_them(steps, kind):
-    subjects = kind()
-    queue, plain = BroadcastQueue(lambda: NODES, lambda: None, subjects), Plain()
-    for number, step in enumerate(steps):
-        if isinstance(step, tuple):
-            message = Message(step[0], number, step[1])
-            queue.queue(message)
+@pytest.mark.parametrize("kind", [Names, Slots, None])
+@given(steps=STEPS)
+@settings(max_examples=300)
+def test_packets_hold_what_memberlist_would_put_into_them(kind, steps):
+    nodes, finished = 30, []
+    queue = BroadcastQueue(lambda: nodes, lambda: None, kind and kind())
+    plain = Plain(kind is not None)
+    for number, (step, first, second) in enumerate(steps):
+        if step == "queue":
+            message = Message(first, number, second)
+            queue.queue(message, lambda message=message: finished.append(message))
             plain.queue(message)
+        elif step == "take":
+            for _ in range(second):
+                assert queue.take(OVERHEAD, first) == plain.take(first, nodes)
         else:
-            assert queue.take(OVERHEAD, step) == plain.take(step)
+            nodes = first
+        assert finished == plain.finished
         assert len(queue) == len(plain.waiting)
         assert bool(queue) == bool(plain.waiting)
+
+
+@given(st.lists(st.lists(st.sampled_from((20, 21, 40, 75)), max_size=6), max_size=3), st.integers(10, 300))
+def test_a_packet_is_filled_from_one_queue_after_the_other(sizes, limit):
+    queues = [BroadcastQueue(lambda: 30, lambda: None) for _ in sizes]
+    expected, left = [], limit
+    for number, (queue, contents) in enumerate(zip(queues, sizes, strict=True)):
+        plain = Plain(are_replaced=False)
+        for place, size in enumerate(contents):
+            message = Message(number, place, size)
+            queue.queue(message)
+            plain.queue(message)
+        taken, used = plain.take(left, 30)
+        expected += taken
+        left -= used
+    assert take_from(queues, OVERHEAD, limit) == expected
