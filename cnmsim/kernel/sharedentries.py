@@ -29,19 +29,19 @@ class SharedEntries(Generic[_K, _V]):
     Which tables share them is of no consequence but for the room they take.
     """
 
-    __slots__ = ("__weakref__", "_free", "_numbers", "entries", "holders")
+    __slots__ = ("__weakref__", "_free", "entries", "holders", "numbers")
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
         #: The number of a key's entry, or where it has several of each value's.
-        self._numbers: dict[_K, int | dict[_V, int]] = {}
+        self.numbers: dict[_K, int | dict[_V, int]] = {}
         #: How many tables have each entry.
         self.holders = array("I")
         self._free: list[int] = []
 
     def find(self, key: _K, value: _V) -> int | None:
         """Give the number of an entry, or `None`."""
-        found = self._numbers.get(key)
+        found = self.numbers.get(key)
         if found is None:
             return None
         if isinstance(found, dict):
@@ -53,7 +53,7 @@ class SharedEntries(Generic[_K, _V]):
 
     def numbers_of(self, key: _K) -> Collection[int]:
         """Give the numbers of the entries with that key."""
-        found = self._numbers.get(key)
+        found = self.numbers.get(key)
         if found is None:
             return ()
         return found.values() if isinstance(found, dict) else (found,)
@@ -70,15 +70,15 @@ class SharedEntries(Generic[_K, _V]):
             number = len(self.entries)
             self.entries.append((key, value))
             self.holders.append(0)
-        found = self._numbers.get(key)
+        found = self.numbers.get(key)
         if found is None:
-            self._numbers[key] = number
+            self.numbers[key] = number
         elif isinstance(found, dict):
             found[value] = number
         else:
             first = self.entries[found]
             assert first is not None
-            self._numbers[key] = {first[1]: found, value: number}
+            self.numbers[key] = {first[1]: found, value: number}
         return number
 
     def release(self, number: int) -> None:
@@ -90,11 +90,11 @@ class SharedEntries(Generic[_K, _V]):
         self.entries[number] = None
         self._free.append(number)
         key, value = entry
-        found = self._numbers[key]
+        found = self.numbers[key]
         if isinstance(found, dict):
             del found[value]
         if not isinstance(found, dict) or not found:
-            del self._numbers[key]
+            del self.numbers[key]
 
 
 def entries_of(clock: Clock, *name: Hashable) -> SharedEntries[_K, _V]:
@@ -123,29 +123,24 @@ class EntryTable(Generic[_K, _V]):
 
     def add(self, key: _K, value: _V, stamp: int = 0) -> bool:
         """Add a value to a key's; `False` if it is there. `stamp` tells its place, greater than all there are, where that matters."""
-        number = self._shared.number(key, value)
-        stamps = self._stamps
-        if number < len(stamps) and stamps[number]:
-            return False
-        self._put(number, stamp)
-        return True
-
-    def add_key(self, key: _K, value: _V, stamp: int = 0) -> bool:
-        """Add a key with its value; `False` if the key is there, whatever its values."""
-        if key in self:
-            return False
-        self._put(self._shared.number(key, value), stamp)
-        return True
-
-    def _put(self, number: int, stamp: int) -> None:
         shared, stamps = self._shared, self._stamps
+        number = shared.find(key, value)
+        if number is None:
+            number = shared.number(key, value)
         if number >= len(stamps):
             stamps.frombytes(bytes((len(shared.entries) - len(stamps)) * stamps.itemsize))
+        elif stamps[number]:
+            return False
         self._last = stamp = stamp or self._last + 1
         if stamp > _LONGEST and stamps.typecode == "H":
             stamps = self._stamps = array("I", stamps)
         stamps[number] = stamp
         shared.holders[number] += 1
+        return True
+
+    def add_key(self, key: _K, value: _V, stamp: int = 0) -> bool:
+        """Add a key with its value; `False` if the key is there, whatever its values."""
+        return key not in self and self.add(key, value, stamp)
 
     def set(self, key: _K, value: _V, stamp: int = 0) -> None:
         """Let a key have this value alone, in the place the key has, if it has one."""
@@ -230,11 +225,10 @@ class EntryTable(Generic[_K, _V]):
         return iter(self.keys())
 
     def __contains__(self, key: _K) -> bool:
-        stamps = self._stamps
-        for number in self._shared.numbers_of(key):  # noqa: SIM110 - asked for every endpoint a node hears of
-            if number < len(stamps) and stamps[number]:
-                return True
-        return False
+        found = self._shared.numbers.get(key)
+        if found is None:
+            return False
+        return any(map(self._stamp, found.values())) if isinstance(found, dict) else self._stamp(found) != 0
 
     def __len__(self) -> int:
         """Tell how many keys there are."""

@@ -103,6 +103,7 @@ class Agent:
     config: AgentConfig
     keys: list[EncryptionKey] = field(factory=list, repr=False)
     db: NetworkDB = field(init=False, repr=False)
+    _replaces: bool = field(init=False, repr=False)
     _watches: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -127,7 +128,8 @@ class Agent:
                 f'Failed to start TCP listener on "{format_ip(listened_on)}" port {gossip.port}: '
                 f"listen tcp {address_text(listened_on, gossip.port)}: bind: {go_strerror(error)}"
             ) from None
-        self.db.watch(ENDPOINT_TABLE, "", self._endpoint_changed)
+        self._replaces = controller.profile.table_updates_are_replaced
+        self.db.watch(ENDPOINT_TABLE, "", self._replace_record if self._replaces else self._apply_message)
         for driver in self._data_paths():
             driver.data_path_set(config.tunnel_addr, config.bind_addr, config.data_path_port)
             driver.keys_set(_pairs(keys_of(self.keys, IPSEC)))
@@ -198,7 +200,7 @@ class Agent:
         if watcher is None:
             return
         self._watches[network.id] = [
-            self.db.watch(table, network.id, lambda event: self._driver_entry_changed(watcher, event))
+            self.db.watch(table, network.id, (_replace_entry if self._replaces else _apply_entry)(watcher))
             for table in watcher.tables
         ]
 
@@ -213,15 +215,6 @@ class Agent:
             cancel()
         if network.id in self.db.networks:
             self.db.leave_network(network.id)
-
-    def _driver_entry_changed(self, driver: TableWatcher, event: WatchEvent) -> None:
-        if self.controller.profile.table_updates_are_replaced:
-            driver.table_changed(event.network, event.table, event.key, event.previous, event.value)
-        elif event.operation is TableOperation.CREATE:
-            driver.table_changed(event.network, event.table, event.key, None, event.message_value)
-        else:
-            # Up to 28.5 a change reached the driver as the deletion of the new value.
-            driver.table_changed(event.network, event.table, event.key, event.message_value, None)
 
     def peers(self, network: Network) -> list[PeerInfo]:
         """Give the nodes that have a network."""
@@ -286,18 +279,12 @@ class Agent:
 
     # --- endpoints of other nodes --------------------------------------------------------------------------------
 
-    def _endpoint_changed(self, event: WatchEvent) -> None:
-        network = self.controller.network_of(event.network)
-        if self.controller.profile.table_updates_are_replaced:
-            self._replace_record(network, event)
-        else:
-            self._apply_message(network, event)
-
-    def _apply_message(self, network: Network | None, event: WatchEvent) -> None:
+    def _apply_message(self, event: WatchEvent) -> None:
         """Do as the message says, whatever was known before (26.1, 28.5)."""
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
         if event.operation is TableOperation.CREATE:
+            network = self.controller.network_of(event.network)
             if network is not None:
                 discovery.add(network, event.key, record)
         elif event.operation is TableOperation.DELETE:
@@ -305,22 +292,41 @@ class Agent:
         elif record.service_id and record.is_disabled:
             discovery.remove(event.network, event.key, record, fully=False)
 
-    def _replace_record(self, network: Network | None, event: WatchEvent) -> None:
+    def _replace_record(self, event: WatchEvent) -> None:
         """Put a record in the place of the one before (29.x)."""
         before: EndpointRecord | None = event.previous
         now: EndpointRecord | None = event.value
-        is_same = before is not None and now is not None and before.is_equivalent(now)
         discovery = self.controller.discovery
-        if before is not None and now is not None and is_same:
-            if before.is_disabled == now.is_disabled:
-                return
-            if now.is_disabled:
-                discovery.remove(event.network, event.key, now, fully=not now.service_id)
-                return
-        elif before is not None and (before.service_id or not before.is_disabled):
-            discovery.remove(event.network, event.key, before, fully=True)
-        if now is not None and not now.is_disabled and network is not None:
-            discovery.add(network, event.key, now)
+        if before is not None:
+            if now is not None and before.is_equivalent(now):
+                if before.is_disabled == now.is_disabled:
+                    return
+                if now.is_disabled:
+                    discovery.remove(event.network, event.key, now, fully=not now.service_id)
+                    return
+            elif before.service_id or not before.is_disabled:
+                discovery.remove(event.network, event.key, before, fully=True)
+        if now is not None and not now.is_disabled:
+            network = self.controller.network_of(event.network)
+            if network is not None:
+                discovery.add(network, event.key, now)
+
+
+def _replace_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
+    """Give what tells a driver of entries put in the place of others (29.x)."""
+    changed = driver.table_changed
+    return lambda event: changed(event.network, event.table, event.key, event.previous, event.value)
+
+
+def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
+    """Give what tells a driver of messages: up to 28.5 a change reached it as the deletion of the new value."""
+
+    def apply(event: WatchEvent) -> None:
+        is_new = event.operation is TableOperation.CREATE
+        before, now = (None, event.message_value) if is_new else (event.message_value, None)
+        driver.table_changed(event.network, event.table, event.key, before, now)
+
+    return apply
 
 
 def record_of(endpoint: Endpoint) -> EndpointRecord | None:

@@ -138,7 +138,7 @@ class ServiceDiscovery:
             known = binding.backends.first(endpoint_id)
             binding.backends.set(endpoint_id, record)
         counts_aliases = self.controller.profile.alias_vip_reference_counted
-        if counts_aliases:
+        if counts_aliases and (record.aliases or known is not None):
             _count_aliases(network, binding, () if known is None else known.aliases, record.aliases)
         service.endpoints_at.add(record.endpoint_ip, endpoint_id)
         self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
@@ -221,8 +221,11 @@ class ServiceDiscovery:
 
 
 def _name_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-    _name(network, (record.name,), record.endpoint_ip, endpoint_id, reverse=True)
-    _name(network, record.task_aliases, record.endpoint_ip, endpoint_id)
+    if not network.options.ingress:
+        add, address = network.records.add, record.endpoint_ip
+        add(record.name, address, endpoint_id, reverse=True)
+        for alias in record.task_aliases:
+            add(alias, address, endpoint_id)
 
 
 def _unname_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
@@ -251,11 +254,12 @@ def _count_aliases(
                     _unname(network, (alias,), vip, binding.service.id)
 
 
-def _name(network: Network, names: Iterable[str], address: Address, owner: str, *, reverse: bool = False) -> None:
+def _name(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
     """Add names to a network's records. Ingress keeps no names."""
     if not network.options.ingress:
+        add = network.records.add
         for name in names:
-            network.records.add(name, address, owner, reverse=reverse)
+            add(name, address, owner)
 
 
 def _unname(network: Network, names: Iterable[str], address: Address, owner: str) -> None:

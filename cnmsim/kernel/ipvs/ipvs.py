@@ -250,7 +250,8 @@ class Ipvs:
 
     def _from_trash(self, service: Service, address: Address, port: int) -> Destination | None:
         """Take back a destination that was removed while it still had connections: they go on with it."""
-        self.connections.purge()
+        if len(self.connections):
+            self.connections.purge()
         if not self._trash:
             return None
         self._trash = [gone for gone in self._trash if gone.active or gone.inactive]

@@ -150,7 +150,7 @@ class View:
             codes.frombytes(bytes((len(self.space.slots) - len(codes)) * codes.itemsize))
         old = codes[number]
         version.holders += 1
-        codes[number] = slot.code_of(version)
+        codes[number] = version.code or slot.code_of(version)
         if old:
             _let_go(slot, old)
 

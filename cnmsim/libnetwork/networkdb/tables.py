@@ -136,12 +136,13 @@ class NetworkTables:
         return self.is_in_sync
 
     def _tell(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
+        told = version.value
         before = previous.value if previous is not None and not previous.is_deleted else None
-        value = None if operation is TableOperation.DELETE else version.value
+        value = None if operation is TableOperation.DELETE else told
         if value is None and before is None and self.profile.table_updates_are_replaced:
             return
         table, key = version.slot.key
-        self.notify(WatchEvent(self.id, table, key, operation, before, value, version.value))
+        self.notify(WatchEvent(self.id, table, key, operation, before, value, told))
 
     def withdraw(self, version: Version) -> None:
         """Tell the watchers that an entry is gone which no message said was deleted."""
