@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from functools import lru_cache
 from sys import intern
 
 _DEFAULTS: dict[str, str] = {
@@ -150,6 +151,7 @@ class Sysctl:
         return sorted({**values, **self._values}.items())
 
 
+@lru_cache(maxsize=4096)
 def _split_device_key(key: str) -> tuple[int, str, str]:
     for family in (4, 6):
         start = f"net.ipv{family}.conf."

@@ -249,19 +249,30 @@ class DataPath(Protocol):
         """
 
 
+# Whether a class has what a protocol asks for is seen once: Python looks long, and that is asked for every node and endpoint.
 @cache
 def _wants_nodes(kind: type) -> bool:
     return issubclass(kind, NodeDiscovery)
 
 
+@cache
+def _publishes_ports(kind: type) -> bool:
+    return issubclass(kind, ExternalConnectivity)
+
+
+@cache
+def _can_skip_gateways(kind: type) -> bool:
+    return issubclass(kind, GatewayAllocation)
+
+
 def node_discovery(driver: Driver) -> NodeDiscovery | None:
-    """Give the driver if it wants to know the nodes, else `None`: seen once for its class, as it is asked for every node."""
+    """Give the driver if it wants to know the nodes, else `None`."""
     return cast(NodeDiscovery, driver) if _wants_nodes(type(driver)) else None
 
 
 def publisher(driver: object) -> ExternalConnectivity | None:
     """Give the driver if it publishes ports, else `None`."""
-    return driver if isinstance(driver, ExternalConnectivity) else None
+    return cast(ExternalConnectivity, driver) if _publishes_ports(type(cast(Driver, driver))) else None
 
 
 def table_watcher(driver: object) -> TableWatcher | None:
@@ -271,7 +282,7 @@ def table_watcher(driver: object) -> TableWatcher | None:
 
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
     """Give the driver if it has a say about gateway addresses, else `None`."""
-    return driver if isinstance(driver, GatewayAllocation) else None
+    return cast(GatewayAllocation, driver) if _can_skip_gateways(type(cast(Driver, driver))) else None
 
 
 def is_special(driver: object) -> bool:

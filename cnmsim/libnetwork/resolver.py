@@ -8,6 +8,7 @@ the names of the container's networks and forwards the rest. Source: moby `libne
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from functools import cache
 from random import Random
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from attrs import define, field
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.netfilter.parser import parse_rule
+from cnmsim.kernel.netfilter.rule import Rule as FilterRule
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -44,6 +47,14 @@ NFT_TABLE = "docker-dns"
 #: Seconds a TCP client may stay silent (github.com/miekg/dns).
 _TCP_IDLE_S = 8.0
 _SERVER = format_ip(INTERNAL_SERVER)
+
+
+@cache
+def _redirecting(protocol: str) -> tuple[FilterRule, FilterRule]:
+    """Give the rules for queries and for answers by way of port 1: reading them takes longer than all else of a resolver's start."""
+    there = f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:1"
+    back = f"-s {_SERVER} -p {protocol} --sport 1 -j SNAT --to-source :53"
+    return parse_rule(there.split(), 4)[0], parse_rule(back.split(), 4)[0]
 
 
 class NameLookup(Protocol):
@@ -153,14 +164,9 @@ class Resolver:
                 tables.new_chain("nat", chain)
                 tables.insert("nat", hook, f"-d {_SERVER} -j {chain}")
         for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
-            tables.insert(
-                "nat",
-                OUTPUT_CHAIN,
-                f"-d {_SERVER} -p {protocol} --dport 53 -j DNAT --to-destination {_SERVER}:{port}",
-            )
-            tables.insert(
-                "nat", POSTROUTING_CHAIN, f"-s {_SERVER} -p {protocol} --sport {port} -j SNAT --to-source :53"
-            )
+            there, back = _redirecting(protocol)
+            tables.insert_rule("nat", OUTPUT_CHAIN, there.with_value("to-destination", f"{_SERVER}:{port}"))
+            tables.insert_rule("nat", POSTROUTING_CHAIN, back.with_value("sport", str(port)))
 
     def _redirect_with_nftables(self, udp_port: int, tcp_port: int) -> None:
         """Write the table docker-dns (moby `daemon/libnetwork/resolver_unix.go`, setupNftablesNAT)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.names import quoted
@@ -46,6 +46,13 @@ class Extension:
             if setting.name == name:
                 return setting
         return None
+
+    def with_value(self, name: str, value: str) -> Extension:
+        """Give it with another value, in canonical form, of the setting of that name, or as it is if it has none."""
+        if self.get(name) is None:
+            return self
+        settings = [evolve(each, values=(value,)) if each.name == name else each for each in self.settings]
+        return Extension(self.name, tuple(settings))
 
     def options_text(self) -> str:
         """Write the settings, each with a space before it."""

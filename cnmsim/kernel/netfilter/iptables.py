@@ -125,6 +125,10 @@ class IpTables:
         for rule in reversed(self._parsed(table, rule_text)):
             self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
 
+    def insert_rule(self, table: str, chain: str, rule: Rule, position: int = 1) -> None:
+        """Do as `insert` with a rule that has been read already, and whose target is no chain."""
+        self._insert(self._table(table), chain, rule, position, "RULE_INSERT")
+
     def delete(self, table: str, chain: str, rule_text: str) -> None:
         """Do as `-D`. Raises `IptablesError` if there is no such rule."""
         for rule in self._parsed(table, rule_text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.netfilter.extension import Extension
@@ -53,6 +53,13 @@ class Rule:
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.matches_text(), self.target_text()) if word)
+
+    def with_value(self, name: str, value: str) -> Rule:
+        """Give the rule with another value, in canonical form, of the option of that name, wherever it stands."""
+        matches = tuple([match.with_value(name, value) for match in self.matches])
+        return evolve(
+            self, matches=matches, target=None if self.target is None else self.target.with_value(name, value)
+        )
 
     def matches_text(self) -> str:
         """Write all but the target."""

@@ -54,6 +54,17 @@ def test_a_rule_prints_as_iptables_prints_it(text, canonical):
     assert str(rule) == canonical
 
 
+def test_another_value_of_an_option_makes_the_rule_its_text_would_make():
+    def dnat(port):
+        return parse_rule(f"-d 127.0.0.11 -p tcp --dport 53 -j DNAT --to-destination 127.0.0.11:{port}".split(), 4)[0]
+
+    def snat(port):
+        return parse_rule(f"-s 127.0.0.11 -p udp --sport {port} -j SNAT --to-source :53".split(), 4)[0]
+
+    assert dnat(1).with_value("to-destination", "127.0.0.11:40000") == dnat(40000)
+    assert snat(1).with_value("sport", "40000") == snat(40000)
+
+
 def test_lists_of_addresses_become_several_rules():
     rules = parse_rule(split_words("-s 10.0.0.0/8,192.168.0.0/16 -d 1.1.1.1,2.2.2.2 -j DROP"), 4)
     assert [str(rule) for rule in rules] == [
