@@ -8,7 +8,7 @@ which order, is its own all the same, so that two nodes that heard the same in a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -21,6 +21,8 @@ _V = TypeVar("_V", bound=Hashable)
 _COMMONS = "entries"
 #: What fits in two bytes, as most tables' numbers do.
 _LONGEST = 0xFFFF
+#: So many values of a key are looked through; more have an index.
+_FEW = 4
 
 
 class SharedEntries(Generic[_K, _V]):
@@ -33,8 +35,8 @@ class SharedEntries(Generic[_K, _V]):
 
     def __init__(self) -> None:
         self.entries: list[tuple[_K, _V] | None] = []
-        #: The number of a key's entry, or where it has several of each value's.
-        self.numbers: dict[_K, int | dict[_V, int]] = {}
+        #: The number of a key's entry; where it has several those of all, by value if they are many.
+        self.numbers: dict[_K, int | tuple[int, ...] | dict[_V, int]] = {}
         #: How many tables have each entry.
         self.holders = array("I")
         self._free: list[int] = []
@@ -44,19 +46,28 @@ class SharedEntries(Generic[_K, _V]):
         found = self.numbers.get(key)
         if found is None:
             return None
+        entries = self.entries
+        # Most often it is the very object: many values are not so fast to compare.
+        if isinstance(found, int):
+            entry = entries[found]
+            assert entry is not None
+            return found if entry[1] is value or entry[1] == value else None
         if isinstance(found, dict):
             return found.get(value)
-        entry = self.entries[found]
-        assert entry is not None
-        # Most often it is the very object: many values are not so fast to compare.
-        return found if entry[1] is value or entry[1] == value else None
+        for number in found:
+            entry = entries[number]
+            if entry is not None and entry[1] is value:
+                return number
+        return next((number for number in found if entries[number] == (key, value)), None)
 
     def numbers_of(self, key: _K) -> Collection[int]:
         """Give the numbers of the entries with that key."""
         found = self.numbers.get(key)
         if found is None:
             return ()
-        return found.values() if isinstance(found, dict) else (found,)
+        if isinstance(found, int):
+            return (found,)
+        return found.values() if isinstance(found, dict) else found
 
     def number(self, key: _K, value: _V) -> int:
         """Give the number of an entry, made if there is none."""
@@ -71,15 +82,18 @@ class SharedEntries(Generic[_K, _V]):
             self.entries.append((key, value))
             self.holders.append(0)
         found = self.numbers.get(key)
-        if found is None:
-            self.numbers[key] = number
-        elif isinstance(found, dict):
+        if isinstance(found, dict):
             found[value] = number
+        elif found is None:
+            self.numbers[key] = number
         else:
-            first = self.entries[found]
-            assert first is not None
-            self.numbers[key] = {first[1]: found, value: number}
+            several = (found, number) if isinstance(found, int) else (*found, number)
+            self.numbers[key] = several if len(several) <= _FEW else self._by_value(several)
         return number
+
+    def _by_value(self, numbers: Iterable[int]) -> dict[_V, int]:
+        entries = [(number, self.entries[number]) for number in numbers]
+        return {entry[1]: number for number, entry in entries if entry is not None}
 
     def release(self, number: int) -> None:
         """Take note that a table has an entry no more; with the last one it is forgotten."""
@@ -93,8 +107,13 @@ class SharedEntries(Generic[_K, _V]):
         found = self.numbers[key]
         if isinstance(found, dict):
             del found[value]
-        if not isinstance(found, dict) or not found:
-            del self.numbers[key]
+            if found:
+                return
+        elif isinstance(found, tuple):
+            left = tuple(each for each in found if each != number)
+            self.numbers[key] = left if len(left) > 1 else left[0]
+            return
+        del self.numbers[key]
 
 
 def entries_of(clock: Clock, *name: Hashable) -> SharedEntries[_K, _V]:
@@ -228,7 +247,9 @@ class EntryTable(Generic[_K, _V]):
         found = self._shared.numbers.get(key)
         if found is None:
             return False
-        return any(map(self._stamp, found.values())) if isinstance(found, dict) else self._stamp(found) != 0
+        if isinstance(found, int):
+            return self._stamp(found) != 0
+        return any(map(self._stamp, found.values() if isinstance(found, dict) else found))
 
     def __len__(self) -> int:
         """Tell how many keys there are."""

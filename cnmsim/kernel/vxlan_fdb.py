@@ -64,11 +64,12 @@ class VxlanFdb:
     looked at: a node has one for each endpoint of a network, and sends to few of them.
     """
 
-    __slots__ = ("_clock", "_entries", "_fixed", "_last", "ageing_s", "family")
+    __slots__ = ("_clock", "_entries", "_fixed", "_last", "_length", "ageing_s", "family")
 
     def __init__(self, clock: Clock, family: int = 4, fixed: SharedEntries[Mac, Address] | None = None) -> None:
         self._clock = clock
         self.family = family
+        self._length = 16 if family == 6 else 4
         self._entries: dict[Mac, VxlanEntry] = {}
         self._fixed: EntryTable[Mac, Address] = EntryTable(fixed)
         self._last = 0
@@ -121,7 +122,7 @@ class VxlanFdb:
         Raises `OSError`: EEXIST if `mode` is `exclusive` and there is an entry (a learnt one counts), EOPNOTSUPP for
         `replace` of a group's or the default entry, EAFNOSUPPORT for a VTEP of the other family.
         """
-        if (len(vtep) == 16) != (self.family == 6):
+        if len(vtep) != self._length:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         if _may_have_many(mac):
             if mode == "replace":

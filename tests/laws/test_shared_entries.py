@@ -13,7 +13,7 @@ from cnmsim.kernel.sharedentries import EntryTable, SharedEntries, entries_of
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.records import NameRecords
 
-KEYS, VALUES = "abc", range(4)
+KEYS, VALUES = "abc", range(7)
 WORK = st.lists(
     st.tuples(
         st.integers(0, 2), st.sampled_from(["add", "add", "add", "add_key", "set", "discard", "pop", "clear"]),

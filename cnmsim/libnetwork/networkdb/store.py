@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from itertools import count, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -187,9 +187,10 @@ class View:
             theirs, ours = snapshot[start : start + _CHUNK], own[start : start + _CHUNK]
             if theirs == ours:
                 continue
-            for offset, code in enumerate(theirs):
-                if code and (offset >= len(ours) or ours[offset] != code):
-                    version = slots[start + offset].versions.get(code)
+            ours.frombytes(bytes(max(0, len(theirs) - len(ours)) * ours.itemsize))
+            for number, code, mine in zip(count(start), theirs, ours, strict=False):
+                if code != mine and code:
+                    version = slots[number].versions.get(code)
                     if version is not None:
                         found.append(version)
         return found
