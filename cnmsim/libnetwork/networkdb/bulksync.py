@@ -6,21 +6,22 @@ Source: moby `libnetwork/networkdb/cluster.go` (bulkSyncTables, bulkSync, bulkSy
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from cnmsim.kernel.task import Future, wait_for
-from cnmsim.libnetwork.networkdb.messages import BulkSync, bulk_event, table_event_size
+from cnmsim.libnetwork.networkdb.messages import BulkSync, bulk_event, bulk_sync_size, table_event_size
 from cnmsim.libnetwork.networkdb.suspicion import PUSH_PULL_INTERVAL_S
 from cnmsim.libnetwork.networkdb.ticker import Ticker
-from cnmsim.libnetwork.networkdb.transport import LONGEST_STREAM
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.networkdb.networkdb import NetworkDB
 
 #: How long the answer to a bulk sync is waited for, in seconds.
 ANSWER_TIMEOUT_S = 30.0
+_SOME = 8
 
 
 @define(eq=False)
@@ -119,20 +120,19 @@ class BulkSynchronizer:
         if db.config.profile.networkdb_acknowledges_by_time:
             db.table_clock += 1
         known = {network: db.networks[network] for network in networks if network in db.networks}
-        message = BulkSync(
+        lengths: dict[str, tuple[int, int]] = {}
+        for network, tables in known.items():
+            # Entries are of a few kinds, which come together: some of them stand for the length of all.
+            some = [table_event_size(network, version) for version in islice(tables.view, _SOME)]
+            lengths[network] = len(tables.view), sum(some) // max(len(some), 1)
+        return BulkSync(
             db.table_clock,
             is_unsolicited,
             db.name,
             {network: tables.view.snapshot() for network, tables in known.items()},
             {network: tables.residuals() for network, tables in known.items()},
+            bulk_sync_size(db.name, db.table_clock, lengths),
         )
-        for network, tables in known.items():
-            # Entries are alike: one of them stands for the size of all.
-            first = next(iter(tables.view), None)
-            each = table_event_size(network, first) if first is not None else 0
-            message.size = min(LONGEST_STREAM, message.size + len(network) + 2 + each * len(tables.view))
-        message.size += 20 + len(db.name)
-        return message
 
     def receive(self, message: BulkSync) -> None:
         """Take what another node knows, and answer if it asks for that."""

@@ -1,7 +1,7 @@
 """What the members of a gossip cluster tell each other, and how many bytes each message takes.
 
 The sizes of packets are those of memberlist's msgpack and of NetworkDB's protobuf encodings (`networkdb.proto`), before memberlist
-compresses what gets smaller by that; those of streams are so to a few bytes.
+compresses what gets smaller by that; those of streams are what that leaves of them, to a tenth.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from attrs import Factory, define, field, frozen
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.libnetwork.networkdb.encoding import (
     bytes_field,
+    compressed,
     number_field,
     packed_map,
     packed_number,
@@ -49,6 +50,14 @@ _INDIRECT_PING = (
 _NACK = _TYPE + packed_map("SeqNo")
 _ACK = _TYPE + packed_map("SeqNo", "Payload") + 1
 _RUMOUR = _TYPE + packed_map("Incarnation", "Node", "From")
+#: A push/pull without members, what its entry of one is longer by than an `alive` message, and how long a network's id is.
+_PUSH_PULL = _TYPE + packed_map("Nodes", "UserStateLen", "Join") + 5
+_STATE = packed_text(len("State"))
+_NETWORK_ID = 25
+_BULK_SYNC = _TYPE + packed_map("UserMsgLen") + 3
+#: What LZW leaves of members, and of entries, whose keys are random: a share of each, once so many bytes have told what is alike.
+_MEMBERS_ALIKE = 0.255, 747
+_ENTRIES_ALIKE = 0.46, 526
 
 
 class State(IntEnum):
@@ -252,6 +261,15 @@ def table_event_size(network: str, version: Version, residual_s: int = 0) -> int
     return _message(_KIND + fields)
 
 
+def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
+    """Tell how many bytes a bulk sync takes; for each network it tells how many entries there are, and how long the event of one is."""
+    events = sum([count * _part_size(each) for count, each in networks.values()])
+    payload = _KIND + text_field(events)
+    length = number_field(ltime) + _KIND + text_field(len(node)) + bytes_field(payload)
+    length += sum([text_field(len(network)) for network in networks])
+    return compressed(_BULK_SYNC + _message(length), *_ENTRIES_ALIKE)
+
+
 def _message(length: int) -> int:
     """Tell how many bytes a message of NetworkDB takes whose content has such a length (networkdb.proto `GossipMessage`)."""
     return _KIND + bytes_field(length)
@@ -331,8 +349,9 @@ class NetworkState:
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
-        return 12 + len(self.name) + 52 * self.count
+        """Length in bytes, before it is compressed."""
+        each = bytes_field(text_field(len(self.name)) + number_field(self.ltime) + text_field(_NETWORK_ID))
+        return _message(number_field(self.ltime) + text_field(len(self.name)) + each * self.count)
 
 
 @frozen
@@ -346,7 +365,8 @@ class PushPull:
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return 20 + 80 * len(self.members) + self.state.size
+        members = sum([member.size + _STATE for member in self.members])
+        return compressed(_PUSH_PULL + members + self.state.size, *_MEMBERS_ALIKE)
 
 
 @define

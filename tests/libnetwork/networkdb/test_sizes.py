@@ -1,10 +1,12 @@
 """Messages are as long as those of a real swarm: lengths of datagrams' payloads on port 7946, captured between engines 26.1.5.
 
-A packet carries 29 bytes of encryption, and 5 of a checksum unless it is a probe. What is looked at here is too short to be compressed.
+A packet carries 29 bytes of encryption, and 5 of a checksum unless it is a probe. Those looked at here are too short to be compressed;
+a stream's message, behind a type and a length, always is.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import pytest
@@ -16,15 +18,19 @@ from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.networkdb.messages import (
     ENCRYPTION_OVERHEAD,
     Ack,
+    BulkSync,
     Member,
     NetworkEvent,
+    NetworkState,
     Ping,
+    PushPull,
     TableEvent,
     TableNews,
+    bulk_sync_size,
 )
 from cnmsim.libnetwork.networkdb.store import Space
 
-CHECKSUM = 5
+CHECKSUM, STREAM_HEADER = 5, 5
 NODE, NETWORK, ENDPOINT = "a" * 12, "n" * 25, "e" * 64
 ADDRESS = parse_ip("192.168.56.11")
 PEER = Peer(ENDPOINT, parse_ip("10.0.0.2"), 24, parse_mac("02:42:0a:00:00:02"), ADDRESS)
@@ -51,6 +57,37 @@ def news_of_a_peer() -> TableNews:
 )
 def test_a_message_is_as_long_as_on_a_real_wire(message: Any, captured: int) -> None:
     assert message.size + ENCRYPTION_OVERHEAD == captured
+
+
+def push_pull(members: int, attachments: int) -> PushPull:
+    known = tuple(Member(f"{number:012x}", ADDRESS, 7946, 1) for number in range(members))
+    return PushPull(True, known, NetworkState(2, NODE, array("H"), attachments))
+
+
+def bulk_sync(*lengths: int) -> BulkSync:
+    size = bulk_sync_size(NODE, 3, {NETWORK: (len(lengths), lengths[0] if lengths else 0)})
+    return BulkSync(3, True, NODE, {}, {}, size)
+
+
+@pytest.mark.parametrize(
+    ("message", "captured"),
+    [
+        (push_pull(1, 0), 178),
+        (push_pull(1, 1), 220),
+        (push_pull(2, 2), 295),
+        (bulk_sync(), 125),
+        (bulk_sync(185), 299),
+        (bulk_sync(185, 185), 437),
+    ],
+)
+def test_the_message_of_a_stream_is_as_long_as_on_a_real_wire_to_a_tenth(message: Any, captured: int) -> None:
+    assert abs(message.size + ENCRYPTION_OVERHEAD + STREAM_HEADER - captured) < captured / 10
+
+
+def test_all_that_a_network_of_thirty_tasks_knows_is_as_long_as_on_a_real_wire_to_a_tenth() -> None:
+    # Two load balancers on either network, and on the other 30 tasks, each with two entries: 209 bytes an event on average.
+    size = bulk_sync_size(NODE, 70, {NETWORK: (2, 185), "m" * 25: (62, 209)})
+    assert abs(size + ENCRYPTION_OVERHEAD + STREAM_HEADER - 7268) < 7268 / 10
 
 
 def test_a_packet_full_of_members_has_no_room_for_an_attachment() -> None:
