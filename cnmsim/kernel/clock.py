@@ -148,7 +148,7 @@ class Clock:
         instants = self._instants
         while instants:
             for work in self._later[instants[0]]:
-                if _is_wanted(work):
+                if isinstance(work, tuple) or work.call is not None:
                     return instants[0]
             del self._later[heapq.heappop(instants)]
         return None
@@ -191,15 +191,16 @@ class Clock:
         before = self.context
         try:
             with collecting_seldom():
-                while True:
-                    self.run_ready()
-                    if stop is not None and stop():
-                        return
+                self.run_ready()
+                while stop is None or not stop():
                     due = self.next_event_ns()
                     if due is None or (until_ns is not None and due > until_ns):
                         break
-                    self.now_ns = max(self.now_ns, due)
+                    if due > self.now_ns:
+                        self.now_ns = due
                     self._run_due()
+                else:
+                    return
         finally:
             self.context = before
         if until_ns is not None and until_ns > self.now_ns:
@@ -226,8 +227,8 @@ class Clock:
         self.run(self.now_ns / NS + duration_s, stop=stop)
 
     def _run_due(self) -> None:
-        instants, ready = self._instants, self._ready
-        while instants and instants[0] <= self.now_ns:
+        instants, ready, now_ns = self._instants, self._ready, self.now_ns
+        while instants and instants[0] <= now_ns:
             for work in self._later.pop(heapq.heappop(instants)):
                 if isinstance(work, tuple):
                     ready.append(work)

@@ -111,7 +111,10 @@ def _databases(members: list[Engine]) -> list[NetworkDB]:
 
     if not members:
         return []
-    lost = {node.id for store in _leading(members) for node in store.nodes if node.status.state is NodeState.DOWN}
+    is_down = NodeState.DOWN
+    lost = {node.id for store in _leading(members) for node in store.nodes if node.status.state is is_down}
+    if not lost:
+        return list(store_of(members[0].clock).databases)
     down = {each.machine for each in members if each.cluster.node is not None and each.cluster.node.id in lost}
     return [db for db in store_of(members[0].clock).databases if db.process.machine not in down]
 

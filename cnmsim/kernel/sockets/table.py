@@ -58,7 +58,7 @@ class SocketTable:
     """All sockets of a namespace. `udp_changes` moves whenever a datagram may come to be for another socket."""
 
     __slots__ = (
-        "_connections", "_drawn", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
+        "_connections", "_drawn", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
         "tcp_ports", "udp_changes", "udp_ports",
     )  # fmt: skip
 
@@ -68,6 +68,8 @@ class SocketTable:
         self._drawn: tuple[int, ...] = ()
         self._secret = b""
         self._timestamp_offsets: dict[tuple[Address, Address], int] = {}
+        self._features = (True, True, True)
+        self._features_at = -1
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
         self.udp_changes = 0
@@ -108,6 +110,18 @@ class SocketTable:
             digest = blake2s(local + remote, key=self._own_secret(), digest_size=4).digest()
             offset = self._timestamp_offsets[key] = int.from_bytes(digest)
         return offset
+
+    def tcp_features(self) -> tuple[bool, bool, bool]:
+        """Tell whether connections offer selective acknowledgements, timestamps and window scaling."""
+        namespace = self._namespace
+        if self._features_at != namespace.generation:
+            self._features_at = namespace.generation
+            self._features = (
+                namespace.sysctl_get("net.ipv4.tcp_sack") == "1",
+                namespace.sysctl_get("net.ipv4.tcp_timestamps") != "0",
+                namespace.sysctl_get("net.ipv4.tcp_window_scaling") == "1",
+            )
+        return self._features
 
     def _own_secret(self) -> bytes:
         if not self._secret:

@@ -91,8 +91,11 @@ class ReceiveBuffer:
         free = max(0, self.size - len(self.unread))
         if self.next + free - self._edge >= min(mss, self.size // 2):
             self._edge = self.next + free
-        units, rest = divmod(self.window, 1 << scale)
-        if rest and (units + 1) << scale < free + (1 << scale):
+        window = self._edge - self.next
+        if window <= 0:
+            return 0
+        units = window >> scale
+        if units << scale != window and (units + 1) << scale < free + (1 << scale):
             units += 1
             self._edge = self.next + (units << scale)
         return units

@@ -43,7 +43,7 @@ class TcpSender(ABC):
     __slots__ = (
         "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
         "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rto", "_sacked", "_send_base", "_send_data", "_send_scale",
-        "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_timed",
+        "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_stamps_from", "_timed",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
         "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket", "state", "tos",
         "ttl",
@@ -92,11 +92,11 @@ class TcpSender(ABC):
         self._next_invalid_ns = 0
         self._soft_error = 0
         # What is offered now, and is agreed on once the peer's SYN is here; `_echo` is the last timestamp of the peer.
-        self._has_sack = namespace.sysctl_get("net.ipv4.tcp_sack") == "1"
-        self._has_timestamps = namespace.sysctl_get("net.ipv4.tcp_timestamps") != "0"
-        self._receive_scale = _WINDOW_SCALE if namespace.sysctl_get("net.ipv4.tcp_window_scaling") == "1" else 0
+        self._has_sack, self._has_timestamps, scales = namespace.sockets.tcp_features()
+        self._receive_scale = _WINDOW_SCALE if scales else 0
         self._send_scale = 0
         self._echo = 0
+        self._stamps_from: int | None = None
         self._sacked: list[tuple[int, int]] = []
         self._retransmit_timer: Timer | None = None
         self._persist_timer: Timer | None = None
@@ -218,7 +218,9 @@ class TcpSender(ABC):
         """Give the value and the echo for a segment that is sent now (Linux: milliseconds from somewhere, by pair of addresses)."""
         if not self._has_timestamps:
             return None
-        begin = self.namespace.sockets.timestamp_offset(self.local, self.remote)
+        begin = self._stamps_from
+        if begin is None:
+            begin = self._stamps_from = self.namespace.sockets.timestamp_offset(self.local, self.remote)
         return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._echo
 
     def _edges(self, payload: int) -> list[tuple[int, int]]:
