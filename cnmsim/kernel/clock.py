@@ -196,8 +196,7 @@ class Clock:
                     due = self.next_event_ns()
                     if due is None or (until_ns is not None and due > until_ns):
                         break
-                    if due > self.now_ns:
-                        self.now_ns = due
+                    self.now_ns = max(self.now_ns, due)
                     self._run_due()
                 else:
                     return

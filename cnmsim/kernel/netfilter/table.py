@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.targets import TARGETS
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.walk import CompiledRule
+    from cnmsim.kernel.netfilter.compiled import CompiledRule
 
 
 #: Fewer rules than that are looked through.

@@ -1,6 +1,6 @@
 """Walking a packet through one chain of a table, and remembering what was decided for its flow.
 
-A rule is compiled once, to tests and an action. What a chain decides for packets of one connection is remembered on
+What a chain decides for packets of one connection is remembered on
 the connection (`Connection.flows`): which counters to bump, which actions to repeat, and the verdict. It holds until
 a rule, an address, a route or a link changes, and is kept only if every test that was made reads nothing but the key.
 """
@@ -14,22 +14,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from attrs import define
 
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.netfilter.compiled import compile_rule
 from cnmsim.kernel.netfilter.extension import Extension
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.netfilter.interface import interface_test
-from cnmsim.kernel.netfilter.matches import MATCHES, Test
-from cnmsim.kernel.netfilter.matches.kind import (
-    CONNMARK,
-    IPVS,
-    LENGTH,
-    STATEFUL,
-    TCP_FLAGS,
-    TTL,
-    always,
-    invert_if,
-    negate,
-)
-from cnmsim.kernel.netfilter.rule import HostMatch, Rule
+from cnmsim.kernel.netfilter.matches import MATCHES
+from cnmsim.kernel.netfilter.matches.kind import CONNMARK, IPVS, LENGTH, TCP_FLAGS, TTL
+from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
 from cnmsim.kernel.packet import CtState, Packet
 
@@ -58,82 +48,6 @@ _MOST_OUTCOMES = 256
 _FEW_RULES = 8
 _ESTABLISHED, _RELATED, _UNTRACKED = CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
 _ACCEPT = Verdict.ACCEPT
-_PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
-
-
-@define(eq=False)
-class CompiledRule:
-    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
-
-    tests: tuple[Test, ...]
-    stateful_tests: tuple[Test, ...]
-    action: Action | None
-    verdict: Verdict | None
-    jump: Chain | None
-    is_goto: bool
-
-
-def _host_test(match: HostMatch, is_source: bool) -> Test:
-    bits = len(match.address) * 8
-    address = match.address
-    if match.mask == (1 << bits) - 1:
-        if is_source:
-            test: Test = lambda packet: packet.src == address  # noqa: E731
-        else:
-            test = lambda packet: packet.dst == address  # noqa: E731
-    else:
-        mask, value = match.mask, int.from_bytes(address)
-        from_bytes = int.from_bytes
-        if is_source:
-            test = lambda packet: from_bytes(packet.src) & mask == value  # noqa: E731
-        else:
-            test = lambda packet: from_bytes(packet.dst) & mask == value  # noqa: E731
-    return negate(test) if match.is_inverted else test
-
-
-def _header_tests(rule: Rule) -> list[Test]:
-    tests: list[Test] = []
-    if rule.in_interface is not None:
-        found = interface_test(rule.in_interface.name, lambda packet: packet.indev)
-        tests.append(invert_if(rule.in_interface.is_inverted, found))
-    if rule.out_interface is not None:
-        found = interface_test(rule.out_interface.name, lambda packet: packet.outdev)
-        tests.append(invert_if(rule.out_interface.is_inverted, found))
-    if rule.source is not None:
-        tests.append(_host_test(rule.source, True))
-    if rule.destination is not None:
-        tests.append(_host_test(rule.destination, False))
-    if rule.protocol:
-        number = rule.protocol
-        tests.append(invert_if(rule.is_protocol_inverted, lambda packet: packet.protocol == number))
-    if rule.fragment is not None:
-        tests.append(invert_if(not rule.fragment, lambda packet: packet.fragment_offset > 0))
-    return tests
-
-
-def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule:
-    """Make the tests and the action of a rule."""
-    tests = _header_tests(rule)
-    stateful: list[Test] = []
-    for match in rule.matches:
-        kind = MATCHES[match.name]
-        test = kind.compile(match, table.family, netfilter)
-        if test is always:
-            continue
-        if stateful or STATEFUL in kind.dependencies(match):
-            stateful.append(test)
-        else:
-            tests.append(test)
-    action, verdict, jump = None, None, None
-    target = rule.target
-    if target is not None:
-        if target.name in _PURE_ACTIONS and not rule.is_goto:
-            verdict = Verdict[target.name]
-        elif target.name in TARGETS and not rule.is_goto:
-            action = TARGETS[target.name].compile(target, table.family, netfilter)
-        else:
-            jump = table.chains[target.name]
-    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto)
 
 
 @define(eq=False)

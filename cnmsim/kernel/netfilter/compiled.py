@@ -1,0 +1,98 @@
+"""A rule of iptables made ready to be walked: tests of a packet, and what is to be done with one that passes them.
+
+The tests that read nothing but a flow's key stand apart from those that do: what a chain decides can be remembered for the
+flow if none of the latter was made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.kernel.netfilter.interface import interface_test
+from cnmsim.kernel.netfilter.matches import MATCHES, Test
+from cnmsim.kernel.netfilter.matches.kind import STATEFUL, always, invert_if, negate
+from cnmsim.kernel.netfilter.rule import HostMatch, Rule
+from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+    from cnmsim.kernel.netfilter.table import Chain, Table
+
+_PURE_ACTIONS = frozenset({"ACCEPT", "DROP", "RETURN"})
+
+
+@define(eq=False)
+class CompiledRule:
+    """A rule ready to walk: `tests` need nothing but the flow's key, `stateful_tests` and what follows them do."""
+
+    tests: tuple[Test, ...]
+    stateful_tests: tuple[Test, ...]
+    action: Action | None
+    verdict: Verdict | None
+    jump: Chain | None
+    is_goto: bool
+
+
+def _host_test(match: HostMatch, is_source: bool) -> Test:
+    bits = len(match.address) * 8
+    address = match.address
+    if match.mask == (1 << bits) - 1:
+        if is_source:
+            test: Test = lambda packet: packet.src == address  # noqa: E731
+        else:
+            test = lambda packet: packet.dst == address  # noqa: E731
+    else:
+        mask, value = match.mask, int.from_bytes(address)
+        from_bytes = int.from_bytes
+        if is_source:
+            test = lambda packet: from_bytes(packet.src) & mask == value  # noqa: E731
+        else:
+            test = lambda packet: from_bytes(packet.dst) & mask == value  # noqa: E731
+    return negate(test) if match.is_inverted else test
+
+
+def _header_tests(rule: Rule) -> list[Test]:
+    tests: list[Test] = []
+    if rule.in_interface is not None:
+        found = interface_test(rule.in_interface.name, lambda packet: packet.indev)
+        tests.append(invert_if(rule.in_interface.is_inverted, found))
+    if rule.out_interface is not None:
+        found = interface_test(rule.out_interface.name, lambda packet: packet.outdev)
+        tests.append(invert_if(rule.out_interface.is_inverted, found))
+    if rule.source is not None:
+        tests.append(_host_test(rule.source, True))
+    if rule.destination is not None:
+        tests.append(_host_test(rule.destination, False))
+    if rule.protocol:
+        number = rule.protocol
+        tests.append(invert_if(rule.is_protocol_inverted, lambda packet: packet.protocol == number))
+    if rule.fragment is not None:
+        tests.append(invert_if(not rule.fragment, lambda packet: packet.fragment_offset > 0))
+    return tests
+
+
+def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule:
+    """Make the tests and the action of a rule."""
+    tests = _header_tests(rule)
+    stateful: list[Test] = []
+    for match in rule.matches:
+        kind = MATCHES[match.name]
+        test = kind.compile(match, table.family, netfilter)
+        if test is always:
+            continue
+        if stateful or STATEFUL in kind.dependencies(match):
+            stateful.append(test)
+        else:
+            tests.append(test)
+    action, verdict, jump = None, None, None
+    target = rule.target
+    if target is not None:
+        if target.name in _PURE_ACTIONS and not rule.is_goto:
+            verdict = Verdict[target.name]
+        elif target.name in TARGETS and not rule.is_goto:
+            action = TARGETS[target.name].compile(target, table.family, netfilter)
+        else:
+            jump = table.chains[target.name]
+    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto)
