@@ -85,8 +85,15 @@ class FakeNamespace:
         self.devices = {"eth0": FakeDevice("eth0", mtu)}
         self.path_mtu = mtu
         self.sysctl = dict(SYSCTLS)
+        self._asked = 0
         self.refuses: Callable[[bytes], bool] = lambda message: False
         self.sockets: Any = SocketTable(self)  # type: ignore[arg-type]
+
+    @property
+    def generation(self) -> int:
+        """What moves with every change: here always, as tests write sysctls behind its back."""
+        self._asked += 1
+        return self._asked
 
     def sysctl_get(self, key: str) -> str:
         return self.sysctl[key]
