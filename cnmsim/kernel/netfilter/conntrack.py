@@ -62,8 +62,8 @@ class Connection:
     masquerade: Device | None = None
     masquerade_index: int = 0
     began_ns: int = 0
-    #: What each table decided for packets of this flow; see `walk`.
-    flows: dict[tuple[Any, ...], Any] = field(factory=dict, repr=False)
+    #: What each table decided for packets of this flow, once one has decided; see `walk`.
+    flows: dict[tuple[Any, ...], Any] | None = field(default=None, repr=False)
 
     @property
     def family(self) -> int:
@@ -307,7 +307,7 @@ class Conntrack:
         if connection.is_dying:
             return
         connection.is_dying = True
-        connection.flows.clear()
+        connection.flows = None
         if not connection.is_confirmed:
             return
         self._count -= 1

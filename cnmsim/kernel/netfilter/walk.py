@@ -97,12 +97,13 @@ class RememberingWalk(ABC, Generic[Entry]):
         if netfilter.namespace.clock.context is not None:
             return self._observed(packet)
         connection = packet.connection
-        stamp = netfilter.generation + netfilter.namespace.generation
         if connection is not None:
             if not connection.is_confirmed or packet.ct_state is _RELATED:
                 packet.recording = None
                 return self._finish(self._walk(packet))
-            flows: dict[tuple[Any, ...], Any] = connection.flows
+            flows: dict[tuple[Any, ...], Any] | None = connection.flows
+            if flows is None:
+                flows = connection.flows = {}
             key: tuple[Any, ...] = (
                 self._identity, packet.ct_reply, packet.ct_state is _ESTABLISHED, packet.indev, packet.outdev,
                 packet.physindev, packet.physoutdev, packet.src, packet.dst, packet.mark,
@@ -123,6 +124,7 @@ class RememberingWalk(ABC, Generic[Entry]):
             packet.recording = None
             key += tuple([reads(packet) for reads in self._extras])
         known = flows.get(key)
+        stamp = netfilter.generation + netfilter.namespace.generation
         if known is not None and known[0] == stamp:
             _, verdict, counters, actions = known
             self._record(packet, counters, actions)
