@@ -202,14 +202,14 @@ class Flow:
     """
 
     __slots__ = (
-        "_addresses", "_clock", "_connection", "_counters", "_entry", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
+        "_addresses", "_connection", "_counters", "_entry", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
         "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
-        "_transport_shift", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
+        "_transport_shift", "clock", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
         self._namespace = namespace
-        self._clock = namespace.clock
+        self.clock = namespace.clock
         self._stamp = namespace.generation + namespace.netfilter.generation
         self._counters = namespace.flows.share(tuple(recording.counters))
         self._protocol = packet.protocol
@@ -344,7 +344,7 @@ class Flow:
         if size > self._most:
             return None
         entry = self._entry
-        hop = entry.ready_mac(self._clock.now_ns) if entry is not None else None
+        hop = entry.ready_mac(self.clock.now_ns) if entry is not None else None
         if hop is None:
             hop = self.next_station()
         if hop is None or (only_to is not None and hop != only_to):
@@ -360,7 +360,7 @@ class Flow:
 
     def next_station(self) -> Mac | None:
         """Give the MAC of the next hop, if it can be sent to with nothing else to do."""
-        entry, now_ns = self._entry, self._clock.now_ns
+        entry, now_ns = self._entry, self.clock.now_ns
         mac = entry.ready_mac(now_ns) if entry is not None else None
         if mac is None:
             entry = self._entry = self._neighbours.get(*self._hop)
@@ -374,7 +374,7 @@ class Flow:
             return False
         connection = self._connection
         if connection is not None:
-            now = self._clock.now_ns
+            now = self.clock.now_ns
             if connection.is_dying or connection.expires_ns <= now or connection.seen_reply is not self._is_two_way:
                 return False
             if self._protocol == 6:

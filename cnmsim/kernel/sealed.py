@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.kernel.clock import NS
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
     from cnmsim.kernel.clock import Clock
 
 #: Bytes of nonce at the head of a sealed payload (RFC 5116 section 3.2).
@@ -27,7 +28,8 @@ _BATCH = 1024
 class Sealed:
     """A datagram's payload that nobody has looked at yet: `head` in the clear, then `content` as `length` opaque bytes.
 
-    `size` is what both take, in bytes. Where nobody looks at it on its way, the bytes are never made.
+    `size` is what both take, in bytes. Where nobody looks at it on its way, the bytes are never made. It may go to several places:
+    each gets bytes of its own, as each is encrypted by itself.
     """
 
     __slots__ = ("_exchange", "_number", "_second", "content", "head", "length", "size")
@@ -43,9 +45,14 @@ class Sealed:
         self.length = length
         self.size = len(head) + length
 
-    def to_bytes(self) -> bytes:
-        """Give the bytes, from which the content can be fetched from now on."""
-        return self.head + self._exchange.put(self._number, self._second, self.content, self.length)
+    def to_bytes(self, place: int = 0) -> bytes:
+        """Give the bytes for one place, by its number, from which the content can be fetched from now on."""
+        return self.head + self._exchange.put(self._number, place, self._second, self.content, self.length)
+
+
+def place_of(address: Address, port: int) -> int:
+    """Give the number of the place that an address and port are."""
+    return int.from_bytes(address[-8:]) << 16 | port
 
 
 class SealedExchange:
@@ -81,13 +88,15 @@ class SealedExchange:
         self._sequence = number + 1
         return Sealed(self, number, self._clock.now_ns // NS + lifetime_s + 1, content, head, length)
 
-    def put(self, number: int, second: int, content: object, length: int) -> bytes:
-        """Keep a content until a second of virtual time, and give the bytes that stand for it."""
-        batch, place = divmod(number, _BATCH)
+    def put(self, number: int, place: int, second: int, content: object, length: int) -> bytes:
+        """Keep a content until a second of virtual time, and give the bytes that stand for it at a place."""
+        batch, nth = divmod(number, _BATCH)
         if batch != self._batch:
             self._nonces = shake_128(f"{self._clock.seed}/sealed/{batch}".encode()).digest(_BATCH * NONCE_LENGTH)
             self._batch = batch
-        nonce = self._nonces[place * NONCE_LENGTH : (place + 1) * NONCE_LENGTH]
+        nonce = self._nonces[nth * NONCE_LENGTH : (nth + 1) * NONCE_LENGTH]
+        if place:
+            nonce = (int.from_bytes(nonce) ^ place).to_bytes(NONCE_LENGTH)
         self._contents[nonce] = content, second
         nonces = self._until.get(second)
         if nonces is None:
@@ -97,8 +106,8 @@ class SealedExchange:
         rest = length - NONCE_LENGTH
         if rest > _PLACES:
             return nonce + shake_128(nonce).digest(rest)
-        place = int.from_bytes(nonce[:2])
-        return nonce + _NOISE[place : place + rest]
+        at = int.from_bytes(nonce[:2])
+        return nonce + _NOISE[at : at + rest]
 
     def _forget(self) -> None:
         now, before = self._clock.now_ns // NS, len(self._contents)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
+from cnmsim.kernel.sealed import Sealed
 from cnmsim.kernel.sockets import UdpSocket
 
 PORT = 7946
@@ -19,12 +20,12 @@ LIFETIME_S = 10
 MOMENTS = (0.00005, 0.0001, 0.00015, 0.0002, 0.001)
 
 SENDS = st.tuples(
-    st.just("send"), st.sampled_from([("one", "three"), ("three", "one"), ("one", "two")]), st.sampled_from([20, 21, 1400])
+    st.sampled_from(["send", "known"]), st.sampled_from([("one", "three"), ("three", "one"), ("one", "two")]), st.sampled_from([20, 21, 1400])
 )  # fmt: skip
 CHANGES = st.one_of(
     SENDS,
     SENDS,
-    st.tuples(st.just("send"), st.just(("one", "three")), st.sampled_from([1444, 1445, 3000])),
+    st.tuples(st.sampled_from(["send", "known"]), st.just(("one", "three")), st.sampled_from([1444, 1445, 3000])),
     st.tuples(st.just("rule"), st.sampled_from(HOSTS), st.sampled_from([
         "-A INPUT -p udp -j DROP", "-A OUTPUT -p udp -j REJECT", "-A FORWARD -p udp", "-I FORWARD -p udp -j DROP", "-F",
         "-t nat -A POSTROUTING -p udp -j MASQUERADE", "-t nat -F", "-t mangle -A PREROUTING -j TTL --ttl-set 1", "-t mangle -F",
@@ -49,6 +50,15 @@ CHANGES = st.one_of(
 #: What is sent, how long it has been under way when something changes, and how long it is until the next is sent.
 EPISODES = st.lists(
     st.tuples(SENDS, st.sampled_from(MOMENTS), CHANGES, st.sampled_from((*MOMENTS, 0.1))), min_size=2, max_size=6
+)
+#: What happens while time passes, and how long after what was before.
+COURSES = st.lists(
+    st.tuples(
+        st.one_of(SENDS, CHANGES.filter(lambda change: change[0] not in ("rule", "conntrack", "wait", "lose", "cut"))),
+        st.sampled_from((0.0, *MOMENTS)),
+    ),
+    min_size=1,
+    max_size=12,
 )
 THERE = ("send", ("one", "three"), 20)
 #: Twice, as an answer changes what a connection is.
@@ -75,7 +85,8 @@ class World:
                 space.flows.disable()
         self.seen: list[Any] = []
         self.heard: list[Any] = []
-        self.count = 0
+        self.count = self.at_once = 0
+        self.known: set[int] = set()
         self.sockets: dict[str, UdpSocket] = {}
         self.paused: set[str] = set()
         for name in ADDRESSES:
@@ -87,17 +98,21 @@ class World:
         socket = self.sockets[name] = UdpSocket(self.spaces[name])
         socket.bind(("0.0.0.0", PORT))
 
+        def knows(content: Any) -> bool:
+            return name not in self.paused and content in self.known
+
         def taken(content: Any, sender: Any) -> bool:
             if name in self.paused:
                 return False
-            self.seen.append((self.lab.clock.now_ns, name, content, sender))
+            if content not in self.known:
+                self.seen.append((self.lab.clock.now_ns, name, content, sender))
             return True
 
         def readable(_: Any) -> None:
             if name not in self.paused:
                 self.receive(name)
 
-        socket.on_sealed, socket.on_readable = taken, readable
+        socket.on_sealed, socket.on_readable, socket.knows = taken, readable, knows
 
     def receive(self, name: str) -> None:
         socket = self.sockets[name]
@@ -107,19 +122,37 @@ class World:
                 content = self.lab.clock.sealed.open(payload[1:])
             except ValueError as error:
                 content = str(error)
-            self.seen.append((self.lab.clock.now_ns, name, content, sender))
+            if content not in self.known:
+                self.seen.append((self.lab.clock.now_ns, name, content, sender))
 
-    def do(self, what: str, where: Any, value: Any, wait_s: float) -> None:
+    def do(self, what: str, where: Any, value: Any, wait_s: float | None) -> None:
         try:
             getattr(self, f"do_{what}")(where, value)
         except OSError as error:
             self.seen.append((what, error.errno))
-        self.lab.run(wait_s)
+        if wait_s is not None:
+            self.lab.run(wait_s)
 
     def do_send(self, ends: tuple[str, str], size: int) -> None:
+        self.sockets[ends[0]].send_sealed(self.sealed(size), self.place(ends[1]))
+
+    def do_known(self, ends: tuple[str, str], size: int) -> None:
+        """Send what the other side knows already."""
+        sealed, socket, place = self.sealed(size), self.sockets[ends[0]], self.place(ends[1])
+        self.known.add(self.count)
+        waiting = self.lab.clock.waiting
+        if not socket.send_known(sealed, place):
+            socket.send_sealed(sealed, place)
+        elif self.lab.clock.waiting == waiting:
+            self.at_once += 1
+
+    def sealed(self, size: int) -> Sealed:
         self.count += 1
-        sealed = self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
-        self.sockets[ends[0]].send_sealed(sealed, (self.spaces[ends[1]].devices["eth0"].addresses[0].address, PORT))
+        return self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
+
+    def place(self, name: str) -> tuple[bytes, int]:
+        addresses = self.spaces[name].devices["eth0"].addresses
+        return addresses[0].address if addresses else b"\x0a\x02\0\x02", PORT
 
     def do_plain(self, ends: tuple[str, str], size: int) -> None:
         """Send a datagram that is not sealed, of another socket, the same way."""
@@ -261,6 +294,46 @@ def test_what_changed_before_it_was_sent_counts(changes: list[Any]) -> None:
             world.do(what, where, value, wait_s)
     assert short.seen == long.seen
     assert short.state() == long.state()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(course=COURSES)
+@example(course=[(("known", ("one", "three"), 20), 0.001), (("link", "router", False), 0.00005)])
+@example(course=[(("known", ("one", "three"), 20), 0.001), (("mtu", "three", 1000), 0.00015)])
+@example(course=[(("known", ("one", "three"), 20), 0.001), (("tap", "three", True), 0.0002)])
+@example(course=[(THERE, 0.001), (("known", ("three", "one"), 20), 0.00005), (("known", ("one", "two"), 20), 0.00005)])
+def test_what_is_known_has_arrived_before_anything_else_happens(course: list[Any]) -> None:
+    short, long = World(knows_flows=True), World(knows_flows=False)
+    for world in (short, long):
+        for (what, where, value), wait_s in WARM:
+            world.do(what, where, value, wait_s)
+        moment_s = world.lab.clock.now
+        for (what, where, value), wait_s in course:
+            moment_s += wait_s
+            world.lab.clock.call_later(moment_s - world.lab.clock.now, world.do, what, where, value, None)
+        world.lab.run(1.0)
+    assert short.seen == long.seen
+    assert short.heard == long.heard
+    assert short.state() == long.state()
+
+
+def test_what_is_known_takes_no_time_of_anybody() -> None:
+    world = World(knows_flows=True)
+    for (what, where, value), wait_s in WARM:
+        world.do(what, where, value, wait_s)
+    clock = world.lab.clock
+    before = world.at_once
+    for ends in (("one", "three"), ("three", "one")):
+        clock.call_later(0.001, world.do, "known", ends, 100, None)
+    world.lab.run(0.01)
+    assert world.at_once == before  # one waits for the other
+    for number, ends in enumerate((("one", "three"), ("three", "one"), ("one", "two"))):
+        clock.call_later(0.001 + number / 1000, world.do, "known", ends, 100, None)
+    world.lab.run(0.01)
+    assert world.at_once == before + 3
+    clock.call_later(0.001, world.do, "known", ("one", "three"), 100, None)
+    world.lab.run(0.00105)  # whoever looks now finds it under way
+    assert world.at_once == before + 3
 
 
 def test_a_few_sealed_datagrams_suffice_for_the_fast_path() -> None:

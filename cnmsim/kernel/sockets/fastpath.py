@@ -4,6 +4,8 @@ Where the flow cache of every namespace on the way knows the flow, each segment 
 and nobody looks, a frame's bytes decide nothing any more: what is left of a hop is to look whether all is still as it was,
 to count, and to let the time pass. The frame itself is made where that is not so, and goes on from there as any other. (Linux
 has the same idea in the flow offload of netfilter.)
+
+Nor does a datagram wait for its time where nothing else happens before: it passes the next station at once, as of then.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.device import Nic
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.device import Medium, MediumWay, Port
+    from cnmsim.kernel.device import Medium, MediumWay
     from cnmsim.kernel.flow import Flow
     from cnmsim.kernel.sealed import Sealed
     from cnmsim.kernel.sockets.way import Way
@@ -23,141 +25,185 @@ _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
 
 
-class _Exit:
-    """Out of a namespace: what a datagram leaves through, and the station it comes to."""
+class _Leg:
+    """Out of one namespace, by one medium, to the station of the next. `ttl` is that of the packets on it."""
 
-    __slots__ = ("_next", "arrival", "device", "flow", "medium", "stations", "way")
+    __slots__ = (
+        "_device", "_flow", "_medium", "_namespace", "_next", "_port", "_station", "_way", "delay_ns", "next", "stations", "ttl",
+    )  # fmt: skip
 
-    def __init__(self, flow: Flow, device: Nic, medium: Medium, way: MediumWay, arrival: _Arrival) -> None:
-        self.flow = flow
-        self.device = device
-        self.medium = medium
-        self.way = way
-        self.stations = arrival.stations
-        self._next = arrival.stations[:6]
-        self.arrival = arrival
+    def __init__(self, flow: Flow, medium: Medium, way: MediumWay, stations: bytes, ttl: int) -> None:
+        device, station = flow.device, way.port.station
+        assert isinstance(device, Nic) and isinstance(station, Nic)
+        self.next: _Leg | None = None
+        self._flow = flow
+        self._device = device
+        self._medium = medium
+        self._way = way
+        self.delay_ns = way.delay_ns
+        self._port = way.port
+        self._station = station
+        self._namespace = station.namespace
+        self.stations = stations
+        self._next = stations[:6]
+        self.ttl = ttl
 
-    def leave(self, sealed: Sealed) -> bool:
-        """Let a datagram pass the hooks and go to the next station. `False`: nothing was done."""
-        device, medium, size = self.device, self.medium, sealed.size
+    def flow_at_end(self, key: bytes) -> Flow | None:
+        """Give the flow in the namespace it leads to, if that is known and only passes or ends there."""
+        station, namespace = self._station, self._namespace
+        flow = namespace.flows.received.get((station, key)) if namespace is not None else None
+        return flow if flow is not None and not flow.translates and flow.mac == station.mac else None
+
+    def enter(self, size: int) -> bool:
+        """Let a datagram of `size` bytes pass the hooks and go. `False`: nothing was done."""
+        device, medium, way = self._device, self._medium, self._way
         length = size + _FRAME_HEADERS
-        way = self.way
         if (
             not device.is_up
             or device.taps
             or device.medium is not medium
             or medium.way(self.stations, device, length) is not way
-            or self.flow.pass_out(size + _PACKET_HEADERS, only_to=self._next) is None
+            or self._flow.pass_out(size + _PACKET_HEADERS, only_to=self._next) is None
         ):
             return False
         device.tx_packets += 1
         device.tx_bytes += length
-        clock = device.clock
-        now_ns = clock.now_ns
-        way.here.heard_ns = now_ns
-        clock.post_at_ns(now_ns + way.delay_ns, self.arrival.arrive, sealed)
+        way.here.heard_ns = device.clock.now_ns
         return True
 
-
-class _Arrival:
-    """At a station: what a datagram comes in by, and where it goes from there: out again, or to a socket."""
-
-    __slots__ = ("_end", "_medium", "_namespace", "_path", "_port", "_sender", "_ttl", "exit", "station", "stations")
-
-    def __init__(self, path: FastPath, medium: Medium, port: Port, station: Nic, stations: bytes, ttl: int) -> None:
-        self._path = path
-        self._medium = medium
-        self._port = port
-        self.station = station
-        self._namespace = station.namespace
-        self.stations = stations
-        self._ttl = ttl
-        self.exit: _Exit | None = None
-        self._end: Flow | None = None
-
-    def end_at(self, flow: Flow, sender: tuple[bytes, int]) -> None:
-        """Have a datagram be given to the socket its flow ends at."""
-        self._end, self._sender = flow, sender
-
-    def arrive(self, sealed: Sealed) -> None:
-        """Take a datagram that has come to the end of a cable."""
-        station = self.station
-        if (
+    def is_open(self) -> bool:
+        """Tell whether whatever comes to its end is for the station there to take, and nobody else looks."""
+        station = self._station
+        return (
             station.is_up
             and not station.taps
             and station.namespace is self._namespace
             and station.stack is None
             and station.master is None
             and self._medium.delivers_to(self._port)
-        ):
-            length = sealed.size + _FRAME_HEADERS
-            if self.exit is not None:
-                if self.exit.leave(sealed):
-                    station.rx_packets += 1
-                    station.rx_bytes += length
-                    return
-            else:
-                flow = self._end
-                assert flow is not None
-                socket = flow.datagram_socket()
-                if socket is not None and not socket.waiting and flow.pass_hooks(sealed.size + _PACKET_HEADERS):
-                    station.rx_packets += 1
-                    station.rx_bytes += length
-                    socket.take_sealed(sealed, self._sender)
-                    return
-        self._path.is_right = False
-        self._medium.deliver(self._path.way.frame(sealed.to_bytes(), self.stations, self._ttl), self._port)
+        )
+
+    def leave(self, size: int) -> None:
+        """Count a datagram that has come to its end."""
+        station = self._station
+        station.rx_packets += 1
+        station.rx_bytes += size + _FRAME_HEADERS
+
+    def deliver(self, frame: bytes) -> None:
+        """Give the station at its end a frame."""
+        self._medium.deliver(frame, self._port)
 
 
 class FastPath:
-    """A known path of a socket's datagrams to one peer's, by its `first` exit. `is_right` until a datagram had to leave it."""
+    """A known path of a socket's datagrams to one peer's. `is_right` until a datagram had to leave it."""
 
-    __slots__ = ("first", "is_right", "way")
+    __slots__ = ("_clock", "_end", "_first", "_sender", "_way", "is_right")
 
-    def __init__(self, way: Way) -> None:
-        self.way = way
+    def __init__(self, way: Way, first: _Leg, end: Flow, sender: tuple[bytes, int]) -> None:
+        self._way = way
+        self._first = first
+        self._end = end
+        self._sender = sender
+        self._clock = end.clock
         self.is_right = True
-        self.first: _Exit
+
+    def knows(self, content: object) -> bool:
+        """Tell whether the socket at its end knows already all that such a content tells."""
+        socket = self._end.datagram_socket()
+        return socket is not None and socket.knows is not None and socket.knows(content)
+
+    def send(self, sealed: Sealed, *, is_known: bool) -> bool:
+        """Let a datagram go. `False`: nothing was done.
+
+        If its content `is_known` to the receiver, and nothing happens until it has arrived, then it may as well have arrived.
+        """
+        if not self._first.enter(sealed.size):
+            return False
+        self._go_on(sealed, self._first, is_known=is_known)
+        return True
+
+    def _go_on(self, sealed: Sealed, leg: _Leg, *, is_known: bool) -> None:
+        """Let a datagram that has just entered a leg come as far as nothing else happens before, and wait there."""
+        clock, size = self._clock, sealed.size
+        now_ns = when_ns = clock.now_ns
+        try:
+            while True:
+                when_ns += leg.delay_ns
+                following = leg.next
+                if (following is None and not is_known) or not clock.is_quiet_until(when_ns):
+                    break
+                clock.now_ns = when_ns
+                if not leg.is_open():
+                    break
+                if following is None:
+                    socket = self._end.datagram_socket()
+                    if socket is None or socket.waiting or not self._end.pass_hooks(size + _PACKET_HEADERS):
+                        break
+                    leg.leave(size)
+                    return
+                if not following.enter(size):
+                    break
+                leg.leave(size)
+                leg = following
+        finally:
+            clock.now_ns = now_ns
+        clock.post_at_ns(when_ns, self._arrive, sealed, leg)
+
+    def _arrive(self, sealed: Sealed, leg: _Leg) -> None:
+        """Take a datagram that has come to the end of a leg."""
+        if leg.is_open():
+            size, following = sealed.size, leg.next
+            if following is not None:
+                if following.enter(size):
+                    leg.leave(size)
+                    self._go_on(sealed, following, is_known=False)
+                    return
+            else:
+                socket = self._end.datagram_socket()
+                if socket is not None and not socket.waiting and self._end.pass_hooks(size + _PACKET_HEADERS):
+                    leg.leave(size)
+                    if socket.on_sealed is None or not socket.on_sealed(sealed.content, self._sender):
+                        socket.take(sealed.to_bytes(self._way.place), *self._sender)
+                    return
+        self.is_right = False
+        leg.deliver(self._way.frame(sealed.to_bytes(self._way.place), leg.stations, leg.ttl))
 
 
-def _exit(path: FastPath, flow: Flow, ttl: int) -> _Exit | None:
+def _leg(flow: Flow, ttl: int) -> _Leg | None:
     """Give the way out of a namespace that a flow takes, if it is known where that leads."""
     device, hop = flow.device, flow.next_station()
     if not isinstance(device, Nic) or device.medium is None or hop is None:
         return None
     stations = hop + device.mac
     way = device.medium.way(stations, device, _FRAME_HEADERS)
-    station = way.port.station if way is not None else None
-    if way is None or not isinstance(station, Nic):
+    if way is None or not isinstance(way.port.station, Nic):
         return None
-    return _Exit(flow, device, device.medium, way, _Arrival(path, device.medium, way.port, station, stations, ttl))
+    return _Leg(flow, device.medium, way, stations, ttl)
 
 
 def find_path(way: Way, flow: Flow) -> FastPath | None:
     """Follow the flow of a way through every namespace. `None` if one does not know it, or it does not end at such a socket."""
-    path = FastPath(way)
     key = way.flow_key
-    before: _Arrival | None = None
+    first: _Leg | None = None
+    last: _Leg | None = None
     ttl = way.ttl
     while not flow.is_delivered:
-        link = _exit(path, flow, ttl)
-        if link is None:
+        leg = _leg(flow, ttl)
+        if leg is None:
             return None
-        if before is None:
-            path.first = link
+        if last is None:
+            first = leg
         else:
-            before.exit = link
-        before = link.arrival
-        station = before.station
-        found = station.namespace.flows.received.get((station, key)) if station.namespace is not None else None
-        if found is None or found.translates or found.mac != station.mac:
+            last.next = leg
+        last = leg
+        following = leg.flow_at_end(key)
+        if following is None:
             return None
-        flow = found
+        flow = following
         if not flow.is_delivered:
             ttl -= 1
             if ttl < 1:
                 return None
-    if before is None or flow.datagram_socket() is None:
+    if first is None or flow.datagram_socket() is None:
         return None
-    before.end_at(flow, (key[:4], int.from_bytes(key[8:10])))
-    return path
+    return FastPath(way, first, flow, (key[:4], int.from_bytes(key[8:10])))

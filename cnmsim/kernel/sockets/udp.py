@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.sealed import place_of
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
 from cnmsim.kernel.sockets.way import Way
@@ -35,7 +36,7 @@ class UdpSocket(Socket):
     """
 
     __slots__ = (
-        "_errors", "_queued_bytes", "_ways", "dont_fragment", "on_sealed", "recverr", "remote", "remote_port", "waiting",
+        "_errors", "_queued_bytes", "_ways", "dont_fragment", "knows", "on_sealed", "recverr", "remote", "remote_port", "waiting",
     )  # fmt: skip
 
     protocol = 17
@@ -54,6 +55,8 @@ class UdpSocket(Socket):
         self._errors: list[OSError] = []
         self._ways: dict[tuple[str | Address, int], Way] = {}
         #: Takes what is in a sealed datagram, and its sender; `False` if it is to be received as bytes.
+        #: Tells whether taking what is in a sealed datagram would change nothing.
+        self.knows: Callable[[Any], bool] | None = None
         self.on_sealed: Callable[[Any, tuple[Address, int]], bool] | None = None
 
     @property
@@ -119,7 +122,17 @@ class UdpSocket(Socket):
         """
         way = self._ways.get(address)
         if way is None or self._errors or self.is_closed or not way.send_sealed(sealed, self):
-            self.sendto(sealed.to_bytes(), address)
+            self.sendto(sealed.to_bytes(place_of(self._address_in(address[0]), address[1])), address)
+
+    def send_known(self, sealed: Sealed, address: SocketAddress) -> bool:
+        """Send a sealed datagram if it tells its receiver nothing new. `False`: nothing was done, it is for `send_sealed`."""
+        way = self._ways.get(address)
+        return (
+            way is not None
+            and not self._errors
+            and not self.is_closed
+            and way.send_sealed(sealed, self, only_known=True)
+        )
 
     def _transmit(self, data: bytes, dst: Address, dport: int) -> int:
         self._check_open()
@@ -214,11 +227,6 @@ class UdpSocket(Socket):
         self._queued_bytes = taken
         self._became_readable()
         return True
-
-    def take_sealed(self, sealed: Sealed, sender: tuple[Address, int]) -> None:
-        """Take a sealed datagram while nothing else waits to be received."""
-        if self.on_sealed is None or not self.on_sealed(sealed.content, sender):
-            self.take(sealed.to_bytes(), *sender)
 
     def _is_full(self, length: int) -> bool:
         return bool(self.waiting) and self._queued_bytes + length + _OVERHEAD > _RECEIVE_BUFFER

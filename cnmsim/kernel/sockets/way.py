@@ -10,6 +10,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.checksum import modulo_65535
+from cnmsim.kernel.sealed import place_of
 from cnmsim.kernel.sockets.fastpath import FastPath, find_path
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Way:
         """Addresses and ports as they follow each other in a packet."""
         return self.addresses + self._sport.to_bytes(2) + self._dport.to_bytes(2)
 
+    @property
+    def place(self) -> int:
+        """The number of the place it leads to."""
+        return place_of(self.addresses[4:], self._dport)
+
     def _is_right_for(self, socket: UdpSocket) -> bool:
         namespace = socket.namespace
         return (
@@ -73,23 +79,34 @@ class Way:
         flow.device.transmit(self.frame(data, hop + flow.device.mac, self.ttl))
         return True
 
-    def send_sealed(self, sealed: Sealed, socket: UdpSocket) -> bool:
-        """Send a sealed datagram whose bytes nobody looks at on its way. `False`: nothing was done, it must go as bytes."""
+    def send_sealed(self, sealed: Sealed, socket: UdpSocket, *, only_known: bool = False) -> bool:
+        """Send a sealed datagram whose bytes nobody looks at on its way. `False`: nothing was done, it must go as bytes.
+
+        With `only_known` it is also left undone if the receiver may learn something from it.
+        """
         path = self._path
         if path is None:
-            self._until_look -= 1
-            if self._until_look > 0:
-                return False
-            path = self._path = find_path(self, self._flow)
+            path = None if only_known else self._look_for_path()
             if path is None:
-                self._looks = min(self._looks * 2, _MOST_BETWEEN_LOOKS)
-                self._until_look = self._looks
                 return False
-        if path.is_right and self._is_right_for(socket) and path.first.leave(sealed):
-            return True
+        if path.is_right and self._is_right_for(socket):
+            if only_known and not path.knows(sealed.content):
+                return False
+            if path.send(sealed, is_known=only_known):
+                return True
         self._path = None
         self._until_look = self._looks = _FIRST_LOOK
         return False
+
+    def _look_for_path(self) -> FastPath | None:
+        self._until_look -= 1
+        if self._until_look > 0:
+            return None
+        path = self._path = find_path(self, self._flow)
+        if path is None:
+            self._looks = min(self._looks * 2, _MOST_BETWEEN_LOOKS)
+            self._until_look = self._looks
+        return path
 
     def frame(self, data: bytes, stations: bytes, ttl: int) -> bytes:
         """Give the frame of a datagram between two stations."""

@@ -64,6 +64,9 @@ class Delegate(Protocol):
     def receive_news(self, news: TableNews) -> None:
         """Take a packet of its entries."""
 
+    def knows_news(self, news: TableNews) -> bool:
+        """Tell whether a packet of its entries is no news."""
+
     def receive_stream(self, message: Any) -> None:
         """Take one of its messages that came over TCP."""
 
@@ -106,7 +109,7 @@ class Memberlist:
     def __attrs_post_init__(self) -> None:
         self.queue = BroadcastQueue(lambda: len(self.members), self.wake, Names())
         self.transport = Transport(
-            self.process, self.bind, self.advertised[1], self.keyring, self._packet, self._stream
+            self.process, self.bind, self.advertised[1], self.keyring, self._packet, self._stream, self._is_known
         )
         self.prober = Prober(self)
         self._gossip = Ticker(self.clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tick)
@@ -174,12 +177,13 @@ class Memberlist:
             return member.state is not State.LEFT
 
         chosen = self.choose(GOSSIP_NODES, may_hear)
+        told: list[tuple[Any, SocketAddress]] = []
         for member in chosen:
             messages = self._pending(0)
             if not messages:
                 break
-            message = messages[0] if len(messages) == 1 else Compound(tuple(messages))
-            self.send(message, member.place, carries_gossip=False)
+            told.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.place))
+        self.transport.gossip(told)
         # With nobody to hear it the news wait until somebody comes, which is news itself.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
@@ -235,6 +239,17 @@ class Memberlist:
                 self.dead(message)
             case _:
                 self.delegate.receive(message)
+
+    def _is_known(self, message: Any) -> bool:
+        if message.__class__ is TableNews:
+            return self.delegate.knows_news(message)
+        members = self.members
+        if message.__class__ is Compound:
+            for part in message.parts:
+                if part.__class__ is not Member or members.get(part.name) is not part:
+                    return False
+            return True
+        return message.__class__ is Member and members.get(message.name) is message
 
     async def _stream(self, stream: Stream) -> None:
         message = await stream.recv()

@@ -336,6 +336,7 @@ class NetworkDB:
         room = self.config.packet_size - TABLE_COMPOUND_HEADER
         active = self.nodes.active
         is_pending = False
+        told: list[tuple[TableNews, tuple[Address, int]]] = []
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
             if not own and not relayed:
@@ -344,13 +345,13 @@ class NetworkDB:
             is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue
-            places: list[tuple[Address, int]] = []
+            news = TableNews(tables.id, messages)
             for name in some_of(self.random, tables.others(), GOSSIP_NODES):
                 member = active.get(name)
                 if member is None:
                     break
-                places.append(member.place)
-            self.members.transport.send_to_each(TableNews(tables.id, messages), places)
+                told.append((news, member.place))
+        self.members.transport.gossip(told)
         if is_pending:
             self._gossip.arm()
 
@@ -378,6 +379,11 @@ class NetworkDB:
             case NodeEvent():
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
+
+    def knows_news(self, news: TableNews) -> bool:
+        """Tell whether a packet of entries is no news."""
+        tables = self.networks.get(news.network)
+        return news.latest < self.table_clock and (tables is None or news.are_known(tables.view))
 
     def receive_news(self, news: TableNews) -> None:
         """Take what a packet tells of the entries of a network."""

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.sealed import SealedExchange
+from cnmsim.kernel.sealed import Sealed, SealedExchange
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
@@ -107,6 +107,7 @@ class Transport:
     keyring: Keyring
     on_packet: Callable[[Any, SocketAddress], None]
     on_stream: Callable[[Stream], Awaitable[None]]
+    is_known: Callable[[Any], bool]
     _udp: UdpSocket = field(init=False)
     _listener: TcpSocket = field(init=False)
     _sealed: SealedExchange = field(init=False)
@@ -127,6 +128,7 @@ class Transport:
         self._listener.on_accept = self._accepted
         self._udp.on_readable = self._readable
         self._udp.on_sealed = self._take
+        self._udp.knows = self._knows
 
     def seal(self, message: Any, length: int, *, lifetime_s: int) -> bytes:
         """Give the bytes that stand for a message on the wire."""
@@ -147,12 +149,24 @@ class Transport:
         content = self.keyring.primary, message
         self._udp.send_sealed(self._sealed.sealed(content, message.size + ENCRYPTION_OVERHEAD - 1, _VERSION), to)
 
-    def send_to_each(self, message: Any, places: Iterable[SocketAddress]) -> None:
-        """Send a datagram to several; one that cannot leave this host is no matter, as it goes to others as well."""
-        content, length = (self.keyring.primary, message), message.size + ENCRYPTION_OVERHEAD - 1
-        for place in places:
+    def gossip(self, messages: Iterable[tuple[Any, SocketAddress]]) -> None:
+        """Send datagrams; one that cannot leave this host is no matter, as others are told the same.
+
+        Those that tell nothing new go first: they arrive before anything else happens.
+        """
+        key, udp = self.keyring.primary, self._udp
+        news: list[tuple[Sealed, SocketAddress]] = []
+        before: Any = None
+        sealed: Sealed
+        for message, place in messages:
+            if message is not before:
+                before = message
+                sealed = self._sealed.sealed((key, message), message.size + ENCRYPTION_OVERHEAD - 1, _VERSION)
+            if not udp.send_known(sealed, place):
+                news.append((sealed, place))
+        for sealed, place in news:
             try:
-                self._udp.send_sealed(self._sealed.sealed(content, length, _VERSION), place)
+                udp.send_sealed(sealed, place)
             except OSError:
                 continue
 
@@ -182,6 +196,12 @@ class Transport:
         if self.keyring.accepts(key):
             self.on_packet(message, sender)
         return True
+
+    def _knows(self, content: tuple[bytes, Any]) -> bool:
+        if self.process.is_paused:
+            return False
+        key, message = content
+        return not self.keyring.accepts(key) or self.is_known(message)
 
     def receive(self) -> None:
         """Take what datagrams wait."""
