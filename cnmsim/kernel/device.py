@@ -382,6 +382,13 @@ class MediumWay(Protocol):
     def delay_ns(self) -> int:
         """How long a frame takes, in nanoseconds."""
 
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing has changed since. While that is so whatever is under way arrives."""
+
+    def carries(self, length: int, now_ns: int) -> bool:
+        """Tell whether it is the way still of a frame of `length` bytes."""
+
 
 class Medium(Protocol):
     """What a physical NIC is plugged into: a segment, a link, a switch port."""
@@ -391,9 +398,6 @@ class Medium(Protocol):
 
     def way(self, stations: bytes, sender: Nic, length: int) -> MediumWay | None:
         """Give the way of frames of `length` bytes between two stations, receiver's MAC first, if only time lies between."""
-
-    def delivers_to(self, port: Any) -> bool:
-        """Tell whether every frame that comes to the end of a cable is given to its station."""
 
     def deliver(self, frame: bytes, receiver: Any) -> None:
         """Give a frame that has come to the end of a cable to its station."""

@@ -203,12 +203,13 @@ class Flow:
 
     __slots__ = (
         "_addresses", "_connection", "_counters", "_entry", "_flags_at", "_hop", "_is_reply", "_is_two_way", "_least", "_long_ns",
-        "_most", "_namespace", "_neighbours", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
+        "_most", "_namespace", "_neighbours", "_netfilter", "_outdev", "_ports_end", "_protocol", "_short_ns", "_stamp", "_sum_at", "_sum_shift",
         "_transport_shift", "clock", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
         self._namespace = namespace
+        self._netfilter = namespace.netfilter
         self.clock = namespace.clock
         self._stamp = namespace.generation + namespace.netfilter.generation
         self._counters = namespace.flows.share(tuple(recording.counters))
@@ -336,20 +337,20 @@ class Flow:
         self.device.transmit(hop + self.link + data)
         return True
 
-    def pass_out(self, size: int, flags: int = 0, *, only_to: Mac | None = None) -> Mac | None:
-        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop.
-
-        `None`: it must be looked at anew, as it must if the next hop is another than `only_to`.
-        """
+    def pass_out(self, size: int, flags: int = 0) -> Mac | None:
+        """Let a packet of `size` bytes that starts here pass the hooks, and give its next hop. `None`: it must be looked at anew."""
         if size > self._most:
             return None
+        hop = self.next_station()
+        return hop if hop is not None and self.pass_hooks(size, flags) else None
+
+    def pass_on(self, size: int, station: Mac) -> bool:
+        """Let a packet of `size` bytes pass the hooks if its next hop is that station. `False`: it must be looked at anew."""
         entry = self._entry
-        hop = entry.ready_mac(self.clock.now_ns) if entry is not None else None
-        if hop is None:
-            hop = self.next_station()
-        if hop is None or (only_to is not None and hop != only_to):
-            return None
-        return hop if self.pass_hooks(size, flags) else None
+        if entry is None or entry.ready_mac(self.clock.now_ns) != station:
+            if self.next_station() != station:
+                return False
+        return size <= self._most and self.pass_hooks(size)
 
     def datagram_socket(self) -> UdpSocket | None:
         """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""
@@ -369,19 +370,19 @@ class Flow:
 
     def pass_hooks(self, size: int, flags: int = 0) -> bool:
         """Count and track a packet of `size` bytes as the hooks did. `False`: it must be looked at anew."""
-        namespace = self._namespace
-        if self._stamp != namespace.generation + namespace.netfilter.generation:
+        if self._stamp != self._namespace.generation + self._netfilter.generation:
             return False
         connection = self._connection
         if connection is not None:
             now = self.clock.now_ns
-            if connection.is_dying or connection.expires_ns <= now or connection.seen_reply is not self._is_two_way:
+            is_two_way = self._is_two_way
+            if connection.is_dying or connection.expires_ns <= now or connection.seen_reply is not is_two_way:
                 return False
             if self._protocol == 6:
                 if connection.tcp_state != _TCP_ESTABLISHED or FLAG_KIND[flags] != ACK:
                     return False
                 connection.expires_ns = now + self._long_ns
-            elif self._is_two_way and now - connection.began_ns > STREAM_AFTER_NS:
+            elif is_two_way and now - connection.began_ns > STREAM_AFTER_NS:
                 connection.expires_ns = now + self._long_ns
                 connection.is_assured = True
             else:

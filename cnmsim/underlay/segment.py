@@ -128,13 +128,19 @@ class Learnt:
 
 @define(eq=False)
 class SegmentWay:
-    """From one station to another: what was learnt of the two, and the time between."""
+    """From one station to another: what was learnt of the two, and the time between. `most` is what a frame is long at most, in bytes."""
 
     sender: Station
     here: Learnt
     there: Learnt
     port: Attachment
     delay_ns: int
+    most: int
+    is_right: bool = True
+
+    def carries(self, length: int, now_ns: int) -> bool:
+        """Tell whether it is the way still of a frame of `length` bytes."""
+        return self.is_right and length <= self.most and now_ns - self.there.heard_ns <= _AGEING_NS
 
 
 class Segment:
@@ -166,9 +172,8 @@ class Segment:
         self.mtu = mtu
         self.is_hub = is_hub
         self.refuse_unknown_macs = refuse_unknown_macs
-        self.taps: tuple[Tap, ...] = ()
-        #: Says why a frame does not get to a station, or ""; `None` while no fault is set.
-        self.loses: Callable[[bytes, Station], str] | None = None
+        self._taps: tuple[Tap, ...] = ()
+        self._loses: Callable[[bytes, Station], str] | None = None
         self._options = CableOptions(latency_s, bandwidth_bps, loss)
         self._random = clock.stream(f"segment/{name}")
         self._attachments: dict[Station, Attachment] = {}
@@ -185,6 +190,26 @@ class Segment:
     def options(self) -> CableOptions:
         """What the segment as a whole does to each frame."""
         return self._options
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        """Who sees every frame that comes in."""
+        return self._taps
+
+    @taps.setter
+    def taps(self, taps: tuple[Tap, ...]) -> None:
+        self._taps = taps
+        self._forget_ways()
+
+    @property
+    def loses(self) -> Callable[[bytes, Station], str] | None:
+        """Says why a frame does not get to a station, or ""; `None` while no fault is set."""
+        return self._loses
+
+    @loses.setter
+    def loses(self, loses: Callable[[bytes, Station], str] | None) -> None:
+        self._loses = loses
+        self._forget_ways()
 
     @property
     def stations(self) -> tuple[Station, ...]:
@@ -204,7 +229,7 @@ class Segment:
         self._attachments[station].vlans = vlans
         self._has_vlans = self._has_vlans or vlans is not None
         self._learnt.clear()
-        self._ways.clear()
+        self._forget_ways()
 
     def vlans_of(self, station: Station) -> PortVlans:
         """Give the VLANs of the port of an attached station."""
@@ -223,7 +248,7 @@ class Segment:
     ) -> None:
         """Change what the segment does from now on; what is not named stays."""
         changes: dict[str, Any] = {"latency_s": latency_s, "bandwidth_bps": bandwidth_bps, "loss": loss}
-        self._ways.clear()
+        self._forget_ways()
         self._options = evolve(self._options, **{name: value for name, value in changes.items() if value is not None})
         if mtu is not None:
             self.mtu = mtu
@@ -256,7 +281,7 @@ class Segment:
             station, CableOptions(latency_s, limit, loss), station.mac, None, is_strict, leads_to_switch, hairpin
         )
         self._attachments[station] = attachment
-        self._ways.clear()
+        self._forget_ways()
         station.plug(self)
         if vlans is not None:
             self.set_vlans(station, vlans)
@@ -282,29 +307,24 @@ class Segment:
         if station.medium is not None:
             raise ValueError(f"{station.name} is plugged in already")
         self._attachments[station] = attachment
-        self._ways.clear()
+        self._forget_ways()
         station.plug(self)
 
     def _forget(self, station: Station) -> None:
-        self._ways.clear()
+        self._forget_ways()
         self._learnt = {key: entry for key, entry in self._learnt.items() if entry.attachment.station is not station}
+
+    def _forget_ways(self) -> None:
+        for way in self._ways.values():
+            way.is_right = False
+        self._ways.clear()
 
     def way(self, stations: bytes, sender: Station, length: int) -> SegmentWay | None:
         """Give the way of frames of `length` bytes between two stations (the addresses at their head), if only time lies between."""
         way = self._ways.get(stations)
-        if (
-            way is None
-            or way.sender is not sender
-            or self.taps
-            or self.clock.now_ns - way.there.heard_ns > _AGEING_NS
-            or length > self.mtu + _HEADER
-        ):
+        if way is None or way.sender is not sender or not way.carries(length, self.clock.now_ns):
             return None
         return way
-
-    def delivers_to(self, port: Attachment) -> bool:
-        """Tell whether every frame that comes to the end of a cable is given to its station."""
-        return self.loses is None and self._attachments.get(port.station) is port
 
     def carry(self, frame: bytes, sender: Station) -> None:
         """Take a frame from an attached station and bring it to those it is for."""
@@ -361,7 +381,7 @@ class Segment:
             return
         if known.attachment is not source:
             known.attachment = source
-            self._ways.clear()
+            self._forget_ways()
         known.heard_ns = self.clock.now_ns
 
     def _note_way(self, frame: bytes, source: Attachment, receiver: Attachment) -> None:
@@ -369,10 +389,14 @@ class Segment:
         here, there = self._learnt.get((0, frame[6:12])), self._learnt.get((0, frame[:6]))
         if here is None or there is None or there.attachment is not receiver or not self._options.is_plain:
             return
+        if self._taps or self._loses is not None:
+            return
         if source.is_plain and receiver.is_plain:
             latency_s = source.options.latency_s + self._options.latency_s
             delay_ns = round(latency_s * NS) + round(receiver.options.latency_s * NS)
-            self._ways[frame[:12]] = SegmentWay(source.station, here, there, receiver, delay_ns)
+            self._ways[frame[:12]] = SegmentWay(
+                source.station, here, there, receiver, delay_ns, self.mtu + _HEADER
+            )
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""

@@ -26,11 +26,12 @@ _PACKET_HEADERS = 28
 
 
 class _Leg:
-    """Out of one namespace, by one medium, to the station of the next. `ttl` is that of the packets on it."""
+    """Out of one namespace, by one medium, to the station of the next. `ttl` is that of the packets on it.
 
-    __slots__ = (
-        "_device", "_flow", "_medium", "_namespace", "_next", "_port", "_station", "_way", "delay_ns", "next", "stations", "ttl",
-    )  # fmt: skip
+    That a device is up, plugged in and in its namespace the flows say, which are none any more if one is not.
+    """
+
+    __slots__ = ("_device", "_flow", "_medium", "_next", "_station", "delay_ns", "next", "stations", "ttl", "way")
 
     def __init__(self, flow: Flow, medium: Medium, way: MediumWay, stations: bytes, ttl: int) -> None:
         device, station = flow.device, way.port.station
@@ -39,59 +40,49 @@ class _Leg:
         self._flow = flow
         self._device = device
         self._medium = medium
-        self._way = way
+        self.way = way
         self.delay_ns = way.delay_ns
-        self._port = way.port
         self._station = station
-        self._namespace = station.namespace
         self.stations = stations
         self._next = stations[:6]
         self.ttl = ttl
 
     def flow_at_end(self, key: bytes) -> Flow | None:
         """Give the flow in the namespace it leads to, if that is known and only passes or ends there."""
-        station, namespace = self._station, self._namespace
-        flow = namespace.flows.received.get((station, key)) if namespace is not None else None
+        station = self._station
+        flow = station.namespace.flows.received.get((station, key)) if station.namespace is not None else None
         return flow if flow is not None and not flow.translates and flow.mac == station.mac else None
 
     def enter(self, size: int) -> bool:
         """Let a datagram of `size` bytes pass the hooks and go. `False`: nothing was done."""
-        device, medium, way = self._device, self._medium, self._way
+        device, way = self._device, self.way
         length = size + _FRAME_HEADERS
-        if (
-            not device.is_up
-            or device.taps
-            or device.medium is not medium
-            or medium.way(self.stations, device, length) is not way
-            or self._flow.pass_out(size + _PACKET_HEADERS, only_to=self._next) is None
-        ):
+        now_ns = device.clock.now_ns
+        if device.taps or not way.carries(length, now_ns) or not self._flow.pass_on(size + _PACKET_HEADERS, self._next):
             return False
         device.tx_packets += 1
         device.tx_bytes += length
-        way.here.heard_ns = device.clock.now_ns
+        way.here.heard_ns = now_ns
         return True
 
-    def is_open(self) -> bool:
-        """Tell whether whatever comes to its end is for the station there to take, and nobody else looks."""
-        station = self._station
-        return (
-            station.is_up
-            and not station.taps
-            and station.namespace is self._namespace
-            and station.stack is None
-            and station.master is None
-            and self._medium.delivers_to(self._port)
-        )
-
-    def leave(self, size: int) -> None:
-        """Count a datagram that has come to its end."""
-        station = self._station
+    def pass_end(self, size: int, end: Flow) -> bool:
+        """Let a datagram that has come to its end go on by the next leg, else end with its flow. `False`: nothing was done."""
+        station, onward = self._station, self.next
+        if (
+            station.taps
+            or station.master is not None
+            or station.stack is not None
+            or not self.way.is_right
+            or not (end.pass_hooks(size + _PACKET_HEADERS) if onward is None else onward.enter(size))
+        ):
+            return False
         station.rx_packets += 1
         station.rx_bytes += size + _FRAME_HEADERS
+        return True
 
     def deliver(self, frame: bytes) -> None:
         """Give the station at its end a frame."""
-        self._medium.deliver(frame, self._port)
+        self._medium.deliver(frame, self.way.port)
 
 
 class FastPath:
@@ -129,42 +120,35 @@ class FastPath:
         try:
             while True:
                 when_ns += leg.delay_ns
-                following = leg.next
-                if (following is None and not is_known) or not clock.is_quiet_until(when_ns):
+                onward = leg.next
+                if (onward is None and not is_known) or not clock.is_quiet_until(when_ns):
                     break
                 clock.now_ns = when_ns
-                if not leg.is_open():
-                    break
-                if following is None:
+                if onward is None:
                     socket = self._end.datagram_socket()
-                    if socket is None or socket.waiting or not self._end.pass_hooks(size + _PACKET_HEADERS):
-                        break
-                    leg.leave(size)
-                    return
-                if not following.enter(size):
+                    if socket is not None and not socket.waiting and leg.pass_end(size, self._end):
+                        return
                     break
-                leg.leave(size)
-                leg = following
+                if not leg.pass_end(size, self._end):
+                    break
+                leg = onward
         finally:
             clock.now_ns = now_ns
         clock.post_at_ns(when_ns, self._arrive, sealed, leg)
 
     def _arrive(self, sealed: Sealed, leg: _Leg) -> None:
         """Take a datagram that has come to the end of a leg."""
-        if leg.is_open():
-            size, following = sealed.size, leg.next
-            if following is not None:
-                if following.enter(size):
-                    leg.leave(size)
-                    self._go_on(sealed, following, is_known=False)
-                    return
-            else:
-                socket = self._end.datagram_socket()
-                if socket is not None and not socket.waiting and self._end.pass_hooks(size + _PACKET_HEADERS):
-                    leg.leave(size)
-                    if socket.on_sealed is None or not socket.on_sealed(sealed.content, self._sender):
-                        socket.take(sealed.to_bytes(self._way.place), *self._sender)
-                    return
+        size, onward = sealed.size, leg.next
+        if onward is not None:
+            if leg.pass_end(size, self._end):
+                self._go_on(sealed, onward, is_known=False)
+                return
+        else:
+            socket = self._end.datagram_socket()
+            if socket is not None and not socket.waiting and leg.pass_end(size, self._end):
+                if socket.on_sealed is None or not socket.on_sealed(sealed.content, self._sender):
+                    socket.take(sealed.to_bytes(self._way.place), *self._sender)
+                return
         self.is_right = False
         leg.deliver(self._way.frame(sealed.to_bytes(self._way.place), leg.stations, leg.ttl))
 
