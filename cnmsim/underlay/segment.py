@@ -394,9 +394,7 @@ class Segment:
         if source.is_plain and receiver.is_plain:
             latency_s = source.options.latency_s + self._options.latency_s
             delay_ns = round(latency_s * NS) + round(receiver.options.latency_s * NS)
-            self._ways[frame[:12]] = SegmentWay(
-                source.station, here, there, receiver, delay_ns, self.mtu + _HEADER
-            )
+            self._ways[frame[:12]] = SegmentWay(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""

@@ -54,7 +54,9 @@ EPISODES = st.lists(
 #: What happens while time passes, and how long after what was before.
 COURSES = st.lists(
     st.tuples(
-        st.one_of(SENDS, CHANGES.filter(lambda change: change[0] not in ("rule", "conntrack", "wait", "lose", "cut"))),
+        st.one_of(
+            SENDS, CHANGES.filter(lambda change: change[0] not in ("rule", "conntrack", "wait", "lose", "cut"))
+        ),
         st.sampled_from((0.0, *MOMENTS)),
     ),
     min_size=1,
@@ -301,7 +303,9 @@ def test_what_changed_before_it_was_sent_counts(changes: list[Any]) -> None:
 @example(course=[(("known", ("one", "three"), 20), 0.001), (("link", "router", False), 0.00005)])
 @example(course=[(("known", ("one", "three"), 20), 0.001), (("mtu", "three", 1000), 0.00015)])
 @example(course=[(("known", ("one", "three"), 20), 0.001), (("tap", "three", True), 0.0002)])
-@example(course=[(THERE, 0.001), (("known", ("three", "one"), 20), 0.00005), (("known", ("one", "two"), 20), 0.00005)])
+@example(
+    course=[(THERE, 0.001), (("known", ("three", "one"), 20), 0.00005), (("known", ("one", "two"), 20), 0.00005)]
+)
 def test_what_is_known_has_arrived_before_anything_else_happens(course: list[Any]) -> None:
     short, long = World(knows_flows=True), World(knows_flows=False)
     for world in (short, long):

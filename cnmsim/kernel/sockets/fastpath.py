@@ -58,7 +58,11 @@ class _Leg:
         device, way = self._device, self.way
         length = size + _FRAME_HEADERS
         now_ns = device.clock.now_ns
-        if device.taps or not way.carries(length, now_ns) or not self._flow.pass_on(size + _PACKET_HEADERS, self._next):
+        if (
+            device.taps
+            or not way.carries(length, now_ns)
+            or not self._flow.pass_on(size + _PACKET_HEADERS, self._next)
+        ):
             return False
         device.tx_packets += 1
         device.tx_bytes += length
