@@ -49,7 +49,7 @@ _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 #: How long the transport header of a protocol is at least.
 _LEAST = {17: 8, 6: 20}
 #: After how many packets the next one's way is written down.
-_LASTING = {17: 1, 6: 5}
+LASTING = {17: 1, 6: 5}
 #: Where the header of a family without options ends, and where addresses and ports lie in the packet.
 _HEADER = {4: 20, 6: 40}
 _ENDS = {4: slice(12, 24), 6: slice(8, 44)}
@@ -159,7 +159,7 @@ class FlowCache:
             return False
         if known & 7 < 7:
             known = seen[place] = known + 1
-        return known & 7 >= _LASTING[protocol]
+        return known & 7 >= LASTING[protocol]
 
     def share(self, counters: Counters) -> Counters:
         """Give a tuple that equals `counters`: most flows meet the same rules, and keep them as one object."""

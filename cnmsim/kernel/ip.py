@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 _INPUT_CACHE = 65536
+_FEW_DECISIONS = 8
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = Hook
 _ROUTE_ERRORS = {
     "unreachable": (errno.EHOSTUNREACH, "No route to host"),
@@ -69,7 +70,7 @@ class IpLayer:
     """IPv4 and IPv6 of one namespace."""
 
     __slots__ = (
-        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_namespace", "icmp", "reassembly",
+        "_decisions", "_decisions_at", "_identification", "_inputs", "_inputs_at", "_latest", "_namespace", "icmp", "reassembly",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -77,6 +78,7 @@ class IpLayer:
         self._identification: int | None = None
         self._decisions: dict[tuple[Address, Address | None, Device | None, int], Decision] = {}
         self._decisions_at = -1
+        self._latest: tuple[Decision, ...] = ()
         # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
         self._inputs_at = -1
@@ -297,6 +299,7 @@ class IpLayer:
         generation = namespace.generation
         if generation != self._decisions_at:
             self._decisions.clear()
+            self._latest = ()
             self._decisions_at = generation
         key = (dst, src, outdev, mark)
         decision = self._decisions.get(key)
@@ -341,7 +344,16 @@ class IpLayer:
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
         mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
         rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
-        return Decision(device, route.gateway, chosen, route, mtu, rule)
+        return self._shared(device, route, chosen, mtu, rule)
+
+    def _shared(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> Decision:
+        """Give a decision that says this: a namespace has few routes, and who talks to a thousand hosts decides a thousand times."""
+        for known in self._latest:
+            if known.route is route and known.src == src and known.mtu == mtu and known.rule is rule:
+                return known
+        made = Decision(device, route.gateway, src, route, mtu, rule)
+        self._latest = (made, *self._latest[: _FEW_DECISIONS - 1])
+        return made
 
     def send(
         self,

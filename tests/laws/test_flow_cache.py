@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
+from cnmsim.kernel import flow
 from cnmsim.kernel.address import Prefix, format_ip, parse_ip
 from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.device import Veth
@@ -26,6 +27,14 @@ from cnmsim.kernel.transport import TcpSegment, udp_message
 RUN = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 WHO = ("web", "db", "outside", "node1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_flow_is_remembered_from_its_second_packet_on() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow, "LASTING", dict.fromkeys(flow.LASTING, 1))
+        yield
+
 
 TESTS = (
     "-p udp", "-p udp", "-p tcp", "-p udp -m udp --dport 5000", "-m conntrack --ctstate ESTABLISHED", "-i br-app",
