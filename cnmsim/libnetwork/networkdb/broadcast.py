@@ -3,14 +3,14 @@
 What was sent least goes first, of those the longest that fits, of those the newest. After a number of transmissions that
 grows with the logarithm of the cluster's size a message is done.
 
-Messages of one size lie together, in the order they came in, with a byte each that tells how often they were transmitted: so
-those of a packet are found as a whole, and stay where they are.
+Messages lie in the order of their sizes, those of one size in the order they came in, with a byte each that tells how often they
+were transmitted: so those of a packet are found as a whole, and stay where they are.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from math import ceil, log10
 from operator import itemgetter
@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from attrs import define, field
 
 RETRANSMIT_MULT = 4
-_MOST = 1 << 30
 #: What tells that a message was transmitted so often.
 _BYTES = [bytes((transmits,)) for transmits in range(256)]
 
@@ -95,36 +94,9 @@ class Slots:
         self._numbers = array("I")
 
 
-class _Alike:
-    """Messages of one size, the newest last, each with its number (the higher, the newer) and how often it was transmitted.
-
-    `lowest`: none was transmitted less often.
-    """
-
-    __slots__ = ("lowest", "messages", "numbers", "transmits")
-
-    def __init__(self) -> None:
-        self.numbers = array("I")
-        self.messages: list[Any] = []
-        self.transmits = bytearray()
-        self.lowest = 0
-
-    def add(self, number: int, message: Any) -> None:
-        """Add a message, the newest of all, which was never transmitted."""
-        self.numbers.append(number)
-        self.messages.append(message)
-        self.transmits.append(0)
-        self.lowest = 0
-
-    def find(self, number: int) -> int | None:
-        """Give the place of the message with that number, or `None`."""
-        place = bisect_left(self.numbers, number)
-        return place if place < len(self.numbers) and self.numbers[place] == number else None
-
-
-#: Messages of one size that lie side by side and go into a packet: how often they were transmitted before, their size, those
-#: they are among, and the places from and up to which they are.
-_Piece = tuple[int, int, _Alike, int, int]
+#: Messages of one size that lie side by side and go into a packet: how often they were transmitted before, and from and up to
+#: which place they are.
+_Piece = tuple[int, int, int]
 
 
 @define(eq=False)
@@ -137,22 +109,26 @@ class BroadcastQueue:
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
     subjects: Subjects | None = None
-    #: By size, the largest first.
-    _alikes: dict[int, _Alike] = field(factory=dict, init=False)
     #: How many messages were transmitted so often.
     _tiers: dict[int, int] = field(factory=dict, init=False)
+    #: The messages, the smallest first, of one size the newest last. With each its number (the higher, the newer) and how often
+    #: it was transmitted.
+    _messages: list[Any] = field(factory=list, init=False)
+    _numbers: array[int] = field(factory=lambda: array("I"), init=False)
+    _transmits: bytearray = field(factory=bytearray, init=False)
+    #: The sizes there are, and the place up to which each is.
+    _sizes: list[int] = field(factory=list, init=False)
+    _ends: list[int] = field(factory=list, init=False)
     #: What is to be called when a message is done, by its number.
     _on_finished: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
-    #: No message in the queue is smaller.
-    _least: int = field(default=_MOST, init=False)
 
     def __len__(self) -> int:
-        return sum(self._tiers.values())
+        return len(self._messages)
 
     def __bool__(self) -> bool:
-        return bool(self._tiers)
+        return bool(self._messages)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
         """Put a message in, in place of an older one about the same. `on_finished` is called when it is done."""
@@ -162,13 +138,17 @@ class BroadcastQueue:
             self._finish(before)
         if on_finished is not None:
             self._on_finished[number] = on_finished
-        size = message.size
-        alike = self._alikes.get(size)
-        if alike is None:
-            alike = _Alike()
-            self._alikes = dict(sorted([*self._alikes.items(), (size, alike)], key=itemgetter(0), reverse=True))
-            self._least = min(self._least, size)
-        alike.add(number, message)
+        size, sizes, ends = message.size, self._sizes, self._ends
+        place = bisect_left(sizes, size)
+        if place == len(sizes) or sizes[place] != size:
+            sizes.insert(place, size)
+            ends.insert(place, ends[place - 1] if place else 0)
+        end = ends[place]
+        self._numbers.insert(end, number)
+        self._messages.insert(end, message)
+        self._transmits.insert(end, 0)
+        for larger in range(place, len(ends)):
+            ends[larger] += 1
         self._tiers[0] = self._tiers.get(0, 0) + 1
         self.on_queued()
 
@@ -177,35 +157,32 @@ class BroadcastQueue:
 
         Gives them and the bytes they take with that.
         """
-        tiers, least = self._tiers, self._least
+        sizes, ends, counts = self._sizes, self._ends, self._transmits
         free = limit - overhead
         pieces: list[_Piece] = []
         messages: list[Any] = []
-        for transmits in sorted(tiers) if len(tiers) > 1 else tuple(tiers):
-            if free < least:
+        for transmits in sorted(self._tiers):
+            if free < sizes[0]:
                 break
-            for size, alike in self._alikes.items():
-                if alike.lowest > transmits or size > free:
-                    continue
-                counts = alike.transmits
-                end = counts.rfind(transmits) + 1
-                if not end and not pieces:
-                    alike.lowest = transmits + 1
-                while end:
-                    count = (free + overhead) // (size + overhead)
-                    start = end - count if count < end else 0
-                    if counts.count(transmits, start, end) < end - start:
-                        start += len(counts[start:end].rstrip(_BYTES[transmits]))
-                    found = alike.messages[start:end]
-                    found.reverse()
-                    messages += found
-                    pieces.append((transmits, size, alike, start, end))
-                    free -= (end - start) * (size + overhead)
-                    if size > free:
+            end = len(counts) if free >= sizes[-1] else ends[bisect_right(sizes, free) - 1]
+            while end := counts.rfind(transmits, 0, end) + 1:
+                place = bisect_left(ends, end)
+                size = sizes[place]
+                first = ends[place - 1] if place else 0
+                count = (free + overhead) // (size + overhead)
+                start = end - count if count < end - first else first
+                if counts.count(transmits, start, end) < end - start:
+                    start += len(counts[start:end].rstrip(_BYTES[transmits]))
+                found = self._messages[start:end]
+                found.reverse()
+                messages += found
+                pieces.append((transmits, start, end))
+                free -= (end - start) * (size + overhead)
+                end = start
+                if free < size:
+                    if free < sizes[0]:
                         break
-                    end = counts.rfind(transmits, 0, start) + 1
-                if free < least:
-                    break
+                    end = ends[bisect_right(sizes, free) - 1]
         if pieces:
             self._sent(pieces)
         return messages, limit - overhead - free
@@ -216,14 +193,14 @@ class BroadcastQueue:
         tiers = self._tiers
         done: list[_Piece] = []
         for piece in pieces:
-            transmits, _, alike, start, end = piece
+            transmits, start, end = piece
             count = end - start
             tiers[transmits] -= count
             if not tiers[transmits]:
                 del tiers[transmits]
             transmits += 1
             if transmits < most:
-                alike.transmits[start:end] = _BYTES[transmits] * count
+                self._transmits[start:end] = _BYTES[transmits] * count
                 tiers[transmits] = tiers.get(transmits, 0) + count
             else:
                 done.append(piece)
@@ -232,13 +209,13 @@ class BroadcastQueue:
 
     def _done(self, pieces: list[_Piece]) -> None:
         finished = [
-            (alike.numbers[place], alike.messages[place])
-            for _, _, alike, start, end in pieces
+            (self._numbers[place], self._messages[place])
+            for _, start, end in pieces
             for place in range(end - 1, start - 1, -1)
         ]
         # From the end on, so that the places of the others stay right.
-        for _, size, alike, start, end in sorted(pieces, key=itemgetter(3), reverse=True):
-            self._drop(size, alike, start, end)
+        for _, start, end in sorted(pieces, key=itemgetter(1), reverse=True):
+            self._drop(start, end)
         for number, message in finished:
             if self.subjects is not None:
                 self.subjects.leave(message, number)
@@ -253,21 +230,28 @@ class BroadcastQueue:
         return self._limited_for[1]
 
     def _remove(self, number: int) -> None:
-        for size, alike in self._alikes.items():
-            place = alike.find(number)
-            if place is not None:
-                transmits = alike.transmits[place]
+        numbers = self._numbers
+        start = 0
+        for end in self._ends:
+            place = bisect_left(numbers, number, start, end)
+            if place < end and numbers[place] == number:
+                transmits = self._transmits[place]
                 self._tiers[transmits] -= 1
                 if not self._tiers[transmits]:
                     del self._tiers[transmits]
-                self._drop(size, alike, place, place + 1)
+                self._drop(place, place + 1)
                 return
+            start = end
 
-    def _drop(self, size: int, alike: _Alike, start: int, end: int) -> None:
-        del alike.numbers[start:end], alike.messages[start:end], alike.transmits[start:end]
-        if not alike.messages:
-            del self._alikes[size]
-            self._least = min(self._alikes, default=_MOST)
+    def _drop(self, start: int, end: int) -> None:
+        """Remove messages of one size."""
+        del self._numbers[start:end], self._messages[start:end], self._transmits[start:end]
+        ends = self._ends
+        place = bisect_left(ends, end)
+        for larger in range(place, len(ends)):
+            ends[larger] -= end - start
+        if ends[place] == (ends[place - 1] if place else 0):
+            del self._sizes[place], ends[place]
 
     def _finish(self, number: int) -> None:
         on_finished = self._on_finished.pop(number, None) if self._on_finished else None
