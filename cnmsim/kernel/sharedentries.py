@@ -274,8 +274,15 @@ class EntryTable(Generic[_K, _V]):
         stamps, shared = self._stamps, self._shared
         stamp, stamps[number] = stamps[number], 0
         entry = shared.entries[number]
-        if entry is not None and len(shared.numbers_of(entry[0])) > 1:
-            left = self._present(entry[0])
-            if left and stamps[left[0]] > stamp:  # it was the first of its key, whose place stays
-                stamps[left[0]] = stamp
+        assert entry is not None
+        following, least = number, 0
+        for other in shared.numbers_of(entry[0]):
+            if other != number and (place := self._stamp(other)):
+                if place < stamp:
+                    break
+                if not least or place < least:
+                    following, least = other, place
+        else:  # it was the first of its key, whose place stays
+            if least:
+                stamps[following] = stamp
         shared.release(number)

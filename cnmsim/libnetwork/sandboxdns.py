@@ -95,8 +95,9 @@ class SandboxDns:
         addresses = [assigned[0] for assigned in (endpoint.ipv4, endpoint.ipv6) if assigned is not None]
         if not addresses or self.sandbox.options.use_host_namespace:
             return
-        names = [name for name in endpoint.network.records.names() if name != endpoint.name]
         profile = self.sandbox.controller.profile
+        known = endpoint.network.records.names() if profile.hosts_cleanup_by_name else ()
+        names = [name for name in known if name != endpoint.name]
         self._set_hosts(etchosts.remove_endpoint(profile, self._hosts_text(), addresses, names))
 
     def update_hosts_entry(self, hostname: str, address: str) -> None:

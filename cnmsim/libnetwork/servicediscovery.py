@@ -161,7 +161,10 @@ class ServiceDiscovery:
                 _count_aliases(network, binding, backend.aliases, ())
             binding.backends.pop(endpoint_id)
         else:
-            binding.backends.set(endpoint_id, evolve(backend, is_disabled=True))
+            is_same = record.endpoint_ip == backend.endpoint_ip and record.aliases == backend.aliases
+            # What was told is one object for all nodes.
+            disabled = record if record.is_disabled and is_same else evolve(backend, is_disabled=True)
+            binding.backends.set(endpoint_id, disabled)
         is_last = not binding.backends
         if is_last:
             del service.networks[network_id]

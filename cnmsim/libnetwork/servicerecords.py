@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 
 from attrs import frozen
@@ -58,10 +59,14 @@ class EndpointRecord:
         return (
             (self.name, self.service_name, self.service_id, self.virtual_ip, self.endpoint_ip)
             == (other.name, other.service_name, other.service_id, other.virtual_ip, other.endpoint_ip)
-            and set(self.ports) == set(other.ports)
-            and set(self.aliases) == set(other.aliases)
-            and set(self.task_aliases) == set(other.task_aliases)
+            and _are_alike(self.ports, other.ports)
+            and _are_alike(self.aliases, other.aliases)
+            and _are_alike(self.task_aliases, other.task_aliases)
         )
+
+
+def _are_alike(some: tuple[Hashable, ...], others: tuple[Hashable, ...]) -> bool:
+    return some == others or set(some) == set(others)
 
 
 def _size_of(port: PortConfig) -> int:
