@@ -64,14 +64,18 @@ def xfrm_of(namespace: NetworkNamespace) -> Xfrm:
 
 
 class Xfrm:
-    """States and policies of one namespace. `counters` are those of /proc/net/xfrm_stat."""
+    """States and policies of one namespace. `counters` are those of /proc/net/xfrm_stat.
 
-    __slots__ = ("_namespace", "_next_index", "_random", "counters", "policies", "states")
+    `removals` moves whenever a state or a policy may have gone.
+    """
+
+    __slots__ = ("_namespace", "_next_index", "_random", "counters", "policies", "removals", "states")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._random = namespace.clock.stream(f"{namespace.name}/xfrm")
         self._next_index = 0
+        self.removals = 0
         #: Newest first, as the kernel lists them.
         self.states: list[XfrmState] = []
         #: Newest first.
@@ -100,7 +104,11 @@ class Xfrm:
 
     def remove_state(self, dst: Address, spi: int, mark: Mark | None = None) -> None:
         """Delete a state. Raises `OSError(ESRCH)` if there is none."""
-        self.states.remove(self.get_state(dst, spi, mark))
+        self._remove_state(self.get_state(dst, spi, mark))
+
+    def _remove_state(self, state: XfrmState) -> None:
+        self.removals += 1
+        self.states.remove(state)
 
     def get_state(self, dst: Address, spi: int, mark: Mark | None = None) -> XfrmState:
         """Give a state by its identity. Raises `OSError(ESRCH)` if there is none."""
@@ -111,6 +119,7 @@ class Xfrm:
 
     def flush_states(self) -> None:
         """Delete all states."""
+        self.removals += 1
         self.states.clear()
 
     def add_policy(self, policy: XfrmPolicy, *, update: bool = False) -> None:
@@ -135,6 +144,7 @@ class Xfrm:
     def remove_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> None:
         """Delete a policy. Raises `OSError(ENOENT)` if there is none."""
         self.policies.remove(self.get_policy(direction, selector, mark))
+        self.removals += 1
         self._changed()
 
     def get_policy(self, direction: str, selector: Selector, mark: Mark | None = None) -> XfrmPolicy:
@@ -146,6 +156,7 @@ class Xfrm:
 
     def flush_policies(self) -> None:
         """Delete all policies."""
+        self.removals += 1
         self.policies.clear()
         self._changed()
 
@@ -229,7 +240,7 @@ class Xfrm:
     def _sealed(self, packet: Packet, state: XfrmState) -> Packet | None:
         namespace = self._namespace
         if state.is_over(namespace.clock.now_ns):
-            self.states.remove(state)
+            self._remove_state(state)
             self._drop(packet, "XfrmOutStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
             return None
         try:
@@ -269,7 +280,7 @@ class Xfrm:
             self._drop(packet, "XfrmInNoStates", DropReason.NO_STATE, what)
             return
         if state.is_over(self._namespace.clock.now_ns):
-            self.states.remove(state)
+            self._remove_state(state)
             self._drop(packet, "XfrmInStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
             return
         if state.is_replay(sequence):

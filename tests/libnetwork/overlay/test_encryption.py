@@ -142,6 +142,26 @@ def test_states_go_with_the_last_peer_in_newer_engines() -> None:
     assert len(xfrm_of(a.machine.root).states) == 4
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_states_and_policies_that_went_come_back_with_the_next_endpoint_heard_of(version: str) -> None:
+    swarm = _pair(version)
+    xfrm = xfrm_of(swarm.nodes[0].machine.root)
+    states, policies = {state.identity for state in xfrm.states}, [str(policy) for policy in xfrm.policies]
+    gone = xfrm.states[0]
+    for number, take_away in enumerate(
+        [lambda: xfrm.remove_state(gone.dst, gone.spi), xfrm.flush_states, xfrm.flush_policies]
+    ):
+        take_away()
+        assert ({state.identity for state in xfrm.states}, [str(each) for each in xfrm.policies]) != (
+            states,
+            policies,
+        )
+        swarm.nodes[1].run(f"more{number}", f"net=10.0.1.{8 + number}")
+        swarm.settle()
+        assert {state.identity for state in xfrm.states} == states
+        assert [str(policy) for policy in xfrm.policies] == policies
+
+
 def test_rules_go_with_the_network() -> None:
     swarm = _pair()
     a = swarm.nodes[0]

@@ -63,6 +63,8 @@ class Spis:
 class _Peer:
     spis: list[Spis]
     count: int = 0
+    #: With what its states and its policy were all set up.
+    secured: tuple[object, ...] = ()
 
 
 @define(eq=False)
@@ -162,17 +164,27 @@ class Encryption:
         if not self.keys:
             self.log("encryption key is not present")
             return
-        spis = [self._spis(remote, key) for key in self.keys]
+        wanted = self._xfrm.removals, self.vtep, self.bind, self.port, *self.keys
+        peer = self._peers.get(remote)
+        if peer is None or peer.secured != wanted:  # there is one for each endpoint of the networks
+            spis = [self._spis(remote, key) for key in self.keys]
+            if peer is None:
+                peer = self._peers[remote] = _Peer(spis)
+            peer.spis = spis
+            peer.secured = wanted if self._set_up(remote, spis) else ()
+        peer.count += 1
+
+    def _set_up(self, remote: Address, spis: list[Spis]) -> bool:
+        """Add the states and the policy towards a peer that are missing; `False` if that failed, which is logged."""
+        are_there = True
         for number, (key, spi) in enumerate(zip(self.keys, spis, strict=True)):
-            self._add_state(remote, self.bind, spi.reverse, key)
+            are_there &= self._add_state(remote, self.bind, spi.reverse, key)
             if number == 0:
-                self._add_state(self.bind, remote, spi.forward, key)
+                are_there &= self._add_state(self.bind, remote, spi.forward, key)
                 policy = self._policy(remote, spi.forward)
                 if all(each.identity != policy.identity for each in self._xfrm.policies):
                     self._xfrm.add_policy(policy)
-        peer = self._peers.setdefault(remote, _Peer(spis))
-        peer.spis = spis
-        peer.count += 1
+        return are_there
 
     def release(self, remote: Address) -> None:
         """Take note that an endpoint behind a tunnel endpoint is gone."""
@@ -200,14 +212,17 @@ class Encryption:
         template = Template(self.bind, remote, spi, MARK)
         return XfrmPolicy("out", selector, (template,), _SECURITY_MARK)
 
-    def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> None:
+    def _add_state(self, src: Address, dst: Address, spi: int, key: Key) -> bool:
+        """Add a state unless it is there; `False` if that failed, which is logged."""
         try:
             self._xfrm.add_state(XfrmState(src, dst, spi, key.value + spi.to_bytes(4), _ICV_BITS, MARK))
         except FileExistsError:
-            return
+            return True
         except OSError as error:
             cause = go_strerror(error)
             self.log(f"Failed Adding SA {format_ip(src)} > {format_ip(dst)} 0x{spi:x}: {cause}")
+            return False
+        return True
 
     def _remove_state(self, dst: Address, spi: int) -> None:
         xfrm = self._xfrm
