@@ -7,7 +7,7 @@ compresses what gets smaller by that; those of streams are what that leaves of t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import cache
 from operator import itemgetter
@@ -25,7 +25,7 @@ from cnmsim.libnetwork.networkdb.encoding import (
     packed_text,
     text_field,
 )
-from cnmsim.libnetwork.networkdb.store import Version, View
+from cnmsim.libnetwork.networkdb.store import Space, Version, View
 
 #: What a compound message adds as a whole and for each part, in bytes (memberlist `compoundHeaderOverhead`).
 COMPOUND_HEADER = 2
@@ -306,31 +306,48 @@ class Compound:
 
 
 class TableNews:
-    """Events of one network in one packet. What they say is looked at once for all who receive it.
+    """Events of one network in one packet. What they say is looked at once for all who receive it."""
 
-    `latest` is the greatest Lamport time among them.
-    """
+    __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
 
-    __slots__ = ("_codes", "_pick", "latest", "network", "parts", "size")
-
-    def __init__(self, network: str, parts: list[TableEvent]) -> None:
+    def __init__(self, network: str, parts: list[TableEvent], space: Space) -> None:
         self.network = network
         self.parts = parts
         self.size = table_compound_size(parts)
-        versions = [part.version for part in parts]
-        self.latest = max([version.ltime for version in versions])
-        self._pick = itemgetter(*[version.slot.number for version in versions])
-        codes = tuple([version.code for version in versions])
-        # A version without a number is one that nobody has any more.
-        self._codes: object = None if 0 in codes else codes[0] if len(codes) == 1 else codes
+        self._pick: Callable[[array[int]], object] | None = None
+        self._codes: object = None
+        count = len(space.views)
+        #: As long as nothing changed since, all who have a view know what they tell of.
+        self._changes = space.changes
+        for part in parts:
+            if part.version.holders != count:
+                self._changes = -1
+                break
+
+    @property
+    def latest(self) -> int:
+        """The greatest Lamport time among them."""
+        return max([part.version.ltime for part in self.parts])
 
     def are_known(self, view: View) -> bool:
         """Tell whether a view has every version they tell of: what gossip tells most often is no news."""
+        codes = view.codes
+        if self._changes == view.space.changes and codes:
+            return True
+        if self._pick is None:
+            self._look()
+        assert self._pick is not None
         try:
-            known: bool = self._pick(view.codes) == self._codes
+            return self._pick(codes) == self._codes
         except IndexError:
             return False
-        return known
+
+    def _look(self) -> None:
+        versions = [part.version for part in self.parts]
+        self._pick = itemgetter(*[version.slot.number for version in versions])
+        codes = tuple([version.code for version in versions])
+        # A version without a number is one that nobody has any more.
+        self._codes = None if 0 in codes else codes[0] if len(codes) == 1 else codes
 
 
 @frozen

@@ -345,7 +345,7 @@ class NetworkDB:
             is_pending = is_pending or bool(own) or bool(relayed)
             if not messages:
                 continue
-            news = TableNews(tables.id, messages)
+            news = TableNews(tables.id, messages, tables.view.space)
             for name in some_of(self.random, tables.others(), GOSSIP_NODES):
                 member = active.get(name)
                 if member is None:
@@ -383,20 +383,17 @@ class NetworkDB:
     def knows_news(self, news: TableNews) -> bool:
         """Tell whether a packet of entries is no news."""
         tables = self.networks.get(news.network)
-        return news.latest < self.table_clock and (tables is None or news.are_known(tables.view))
+        return news.latest < self.table_clock if tables is None else news.are_known(tables.view)
 
     def receive_news(self, news: TableNews) -> None:
         """Take what a packet tells of the entries of a network."""
         tables = self.networks.get(news.network)
-        # Nearly all that is gossiped is known already: what `handle_table_event` does with that.
-        if tables is not None and news.latest < self.table_clock and news.are_known(tables.view):
+        # Nearly all that is gossiped is known already: `handle_table_event` does nothing with that, nor with the time it tells, as the
+        # clock of a node is ahead of all it knows of others.
+        if tables is not None and news.are_known(tables.view):
             return
         for event in news.parts:
-            version = event.version
-            if tables is not None and tables.has(version):
-                if version.ltime >= self.table_clock and version.owner != self.name:
-                    self.table_clock = version.ltime + 1
-            else:
+            if tables is None or not tables.has(event.version):
                 self.handle_table_event(event, is_bulk=False)
 
     def receive_stream(self, message: Any) -> None:

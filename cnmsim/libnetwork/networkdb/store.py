@@ -82,10 +82,11 @@ class Slot:
 class Space:
     """A set of slots: the entries of one network, or the attachments of nodes to networks.
 
-    `group_of` tells to which group of slots a key belongs, where groups are wanted.
+    `group_of` tells to which group of slots a key belongs, where groups are wanted. `views` are those of it with
+    something in them, now or before; `changes` grows with each change of any.
     """
 
-    __slots__ = ("_by_group", "_by_key", "_by_owner", "_group_of", "slots")
+    __slots__ = ("_by_group", "_by_key", "_by_owner", "_group_of", "changes", "slots", "views")
 
     def __init__(self, group_of: Callable[[Key], str] | None = None) -> None:
         self.slots: list[Slot] = []
@@ -93,6 +94,8 @@ class Space:
         self._by_owner: dict[str, dict[int, None]] = {}
         self._by_group: dict[str, list[int]] = {}
         self._group_of = group_of
+        self.views: set[View] = set()
+        self.changes = 0
 
     def slot(self, key: Key) -> Slot:
         """Give the slot of a key, made if there is none."""
@@ -144,10 +147,12 @@ class View:
 
     def put(self, version: Version) -> None:
         """Take a version in, in place of the one there was."""
-        slot, codes = version.slot, self.codes
+        slot, codes, space = version.slot, self.codes, self.space
         number = slot.number
+        space.changes += 1
         if number >= len(codes):
-            codes.frombytes(bytes((len(self.space.slots) - len(codes)) * codes.itemsize))
+            space.views.add(self)
+            codes.frombytes(bytes((len(space.slots) - len(codes)) * codes.itemsize))
         old = codes[number]
         version.holders += 1
         codes[number] = version.code or slot.code_of(version)
@@ -158,6 +163,7 @@ class View:
         """Forget what this node knows of a slot."""
         if number < len(self.codes) and self.codes[number]:
             old, self.codes[number] = self.codes[number], 0
+            self.space.changes += 1
             _let_go(self.space.slots[number], old)
 
     def clear(self) -> None:
@@ -165,6 +171,7 @@ class View:
         for version in list(self):
             self.drop(version.slot.number)
         self.codes = array("H")
+        self.space.views.discard(self)
 
     def __iter__(self) -> Iterator[Version]:
         slots = self.space.slots

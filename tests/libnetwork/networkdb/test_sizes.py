@@ -41,8 +41,9 @@ def attachment() -> NetworkEvent:
 
 
 def news_of_a_peer() -> TableNews:
-    version = Space().version((PEER_TABLE, ENDPOINT), 1, NODE, PEER)
-    return TableNews(NETWORK, [TableEvent(TableOperation.CREATE, NETWORK, version)])
+    space = Space()
+    version = space.version((PEER_TABLE, ENDPOINT), 1, NODE, PEER)
+    return TableNews(NETWORK, [TableEvent(TableOperation.CREATE, NETWORK, version)], space)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnmsim.libnetwork.networkdb.messages import TableEvent, TableNews, TableOperation
 from cnmsim.libnetwork.networkdb.store import Space, Version, View
 
 #: More slots than are compared at once.
@@ -36,3 +37,52 @@ def test_what_two_views_have_otherwise_is_found(puts: list[tuple[int, int, int]]
     assert list(one.unlike(other)) == [pair for pair in pairs if pair[0] is not pair[1]]
     snapshot = other.snapshot()
     assert one.newer_in(snapshot) == [theirs for ours, theirs in pairs if theirs is not None and theirs is not ours]
+
+
+#: Which of three views changes, at which of three slots, and which version it has from then on: none, or with all others it is cleared.
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from((0, 0, 1, "none", "cleared"))), max_size=4
+)
+TOLD = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from((0, 0, 0, 1))),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda part: part[0],
+)
+
+
+@settings(max_examples=500)
+@given(CHANGES, TOLD, st.booleans(), CHANGES)
+def test_news_are_known_to_those_who_have_all_of_it(
+    before: list[tuple[int, int, int | str]],
+    told: list[tuple[int, int]],
+    looks: bool,
+    after: list[tuple[int, int, int | str]],
+) -> None:
+    space = Space()
+    versions = [[space.version((str(slot), ""), ltime, "", None) for ltime in range(2)] for slot in range(3)]
+    views = [View(space) for _ in range(3)]
+
+    def change(view: View, slot: int, to: int | str) -> None:
+        if to == "cleared":
+            view.clear()
+        elif to == "none":
+            view.drop(slot)
+        else:
+            view.put(versions[slot][int(to)])
+
+    def has_all(view: View) -> bool:
+        return all(view.at(slot) is versions[slot][ltime] for slot, ltime in told)
+
+    for view in views:
+        for slot in range(3):
+            change(view, slot, 0)
+    for number, slot, to in before:
+        change(views[number], slot, to)
+    parts = [TableEvent(TableOperation.CREATE, "", versions[slot][ltime]) for slot, ltime in told]
+    news = TableNews("", parts, space)
+    assert [news.are_known(view) for view in views if looks] == [has_all(view) for view in views if looks]
+    for number, slot, to in after:
+        change(views[number], slot, to)
+        # One that nobody had meanwhile may be taken for news.
+        assert not any(news.are_known(view) and not has_all(view) for view in views)
