@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil, log10
 from operator import itemgetter
 from typing import Any, Protocol
@@ -111,9 +111,9 @@ class BroadcastQueue:
     subjects: Subjects | None = None
     #: How many messages were transmitted so often.
     _tiers: dict[int, int] = field(factory=dict, init=False)
-    #: The messages, the smallest first, of one size the newest last. With each its number (the higher, the newer) and how often
-    #: it was transmitted.
-    _messages: list[Any] = field(factory=list, init=False)
+    #: The messages, the smallest first, of one size the newest last; not to be changed by others. With each its number (the higher,
+    #: the newer) and how often it was transmitted.
+    waiting: list[Any] = field(factory=list, init=False)
     _numbers: array[int] = field(factory=lambda: array("I"), init=False)
     _transmits: bytearray = field(factory=bytearray, init=False)
     #: The sizes there are, and the place up to which each is.
@@ -125,10 +125,10 @@ class BroadcastQueue:
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.waiting)
 
     def __bool__(self) -> bool:
-        return bool(self._messages)
+        return bool(self.waiting)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
         """Put a message in, in place of an older one about the same. `on_finished` is called when it is done."""
@@ -145,7 +145,7 @@ class BroadcastQueue:
             ends.insert(place, ends[place - 1] if place else 0)
         end = ends[place]
         self._numbers.insert(end, number)
-        self._messages.insert(end, message)
+        self.waiting.insert(end, message)
         self._transmits.insert(end, 0)
         for larger in range(place, len(ends)):
             ends[larger] += 1
@@ -173,7 +173,7 @@ class BroadcastQueue:
                 start = end - count if count < end - first else first
                 if counts.count(transmits, start, end) < end - start:
                     start += len(counts[start:end].rstrip(_BYTES[transmits]))
-                found = self._messages[start:end]
+                found = self.waiting[start:end]
                 found.reverse()
                 messages += found
                 pieces.append((transmits, start, end))
@@ -209,7 +209,7 @@ class BroadcastQueue:
 
     def _done(self, pieces: list[_Piece]) -> None:
         finished = [
-            (self._numbers[place], self._messages[place])
+            (self._numbers[place], self.waiting[place])
             for _, start, end in pieces
             for place in range(end - 1, start - 1, -1)
         ]
@@ -245,7 +245,7 @@ class BroadcastQueue:
 
     def _drop(self, start: int, end: int) -> None:
         """Remove messages of one size."""
-        del self._numbers[start:end], self._messages[start:end], self._transmits[start:end]
+        del self._numbers[start:end], self.waiting[start:end], self._transmits[start:end]
         ends = self._ends
         place = bisect_left(ends, end)
         for larger in range(place, len(ends)):
@@ -259,11 +259,11 @@ class BroadcastQueue:
             on_finished()
 
 
-def take_from(queues: list[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
+def take_from(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
     """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
     taken: list[Any] = []
     for queue in queues:
-        if queue and limit > 0:
+        if queue.waiting and limit > 0:
             messages, size = queue.take(overhead, limit)
             limit -= size
             taken = taken + messages if taken else messages

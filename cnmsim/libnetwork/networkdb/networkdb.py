@@ -339,10 +339,11 @@ class NetworkDB:
         told: list[tuple[TableNews, tuple[Address, int]]] = []
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
-            if not own and not relayed:
+            if not own.waiting and not relayed.waiting:
                 continue
-            messages = take_from([own] if relayed is own else [own, relayed], TABLE_COMPOUND_OVERHEAD, room)
-            is_pending = is_pending or bool(own) or bool(relayed)
+            messages = take_from((own,) if relayed is own else (own, relayed), TABLE_COMPOUND_OVERHEAD, room)
+            if own.waiting or relayed.waiting:
+                is_pending = True
             if not messages:
                 continue
             news = TableNews(tables.id, messages, tables.view.space)
