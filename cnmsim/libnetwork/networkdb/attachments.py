@@ -57,6 +57,16 @@ class Attachments:
         self.view.put(version)
         return version
 
+    def has(self, version: Version) -> bool:
+        """Tell whether such news are none: this is the version there is, and nothing is learnt from its time."""
+        codes, number = self.view.codes, version.slot.number
+        return (
+            version.ltime < self.db.network_clock
+            and version.code != 0
+            and number < len(codes)
+            and codes[number] == version.code
+        )
+
     def take(self, version: Version) -> bool:
         """Take the news that a node attached or detached itself; gives whether they are to be told on."""
         db = self.db

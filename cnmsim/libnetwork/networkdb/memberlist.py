@@ -64,6 +64,9 @@ class Delegate(Protocol):
     def receive_news(self, news: TableNews) -> None:
         """Take a packet of its entries."""
 
+    def knows(self, message: Any) -> bool:
+        """Tell whether one of its messages is no news."""
+
     def knows_news(self, news: TableNews) -> bool:
         """Tell whether a packet of its entries is no news."""
 
@@ -243,13 +246,11 @@ class Memberlist:
     def _is_known(self, message: Any) -> bool:
         if message.__class__ is TableNews:
             return self.delegate.knows_news(message)
-        members = self.members
-        if message.__class__ is Compound:
-            for part in message.parts:
-                if part.__class__ is not Member or members.get(part.name) is not part:
-                    return False
-            return True
-        return message.__class__ is Member and members.get(message.name) is message
+        members, knows = self.members, self.delegate.knows
+        for part in message.parts if message.__class__ is Compound else (message,):
+            if not (members.get(part.name) is part if part.__class__ is Member else knows(part)):
+                return False
+        return True
 
     async def _stream(self, stream: Stream) -> None:
         message = await stream.recv()

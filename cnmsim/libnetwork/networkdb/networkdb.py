@@ -381,6 +381,10 @@ class NetworkDB:
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
 
+    def knows(self, message: Any) -> bool:
+        """Tell whether a message that comes by gossip is no news; `False` if it takes more than a look to tell."""
+        return message.__class__ is NetworkEvent and self.attachments.has(message.version)
+
     def knows_news(self, news: TableNews) -> bool:
         """Tell whether a packet of entries is no news."""
         tables = self.networks.get(news.network)
