@@ -219,10 +219,10 @@ class Memberlist:
             self.delegate.receive_news(message)
             return
         if message.__class__ is Compound:
-            members = self.members
+            members, knows = self.members, self.delegate.knows
             for part in message.parts:
-                # Nearly all that is gossiped is known already: what `alive` does with that.
-                if part.__class__ is not Member or members.get(part.name) is not part:
+                # Nearly all that is gossiped is known already.
+                if not (members.get(part.name) is part if part.__class__ is Member else knows(part)):
                     self._packet(part, sender)
             return
         match message:
