@@ -1,7 +1,8 @@
 """Neighbours: which MAC address answers for an address on the link, as `arp` (RFC 826) and `ndisc` (RFC 4861) found out.
 
 States and times are Linux's (net/core/neighbour.c): an entry is REACHABLE for 30 s after it was confirmed, then
-STALE; a STALE one is used at once and checked after 5 s; three unanswered questions, a second apart, make it FAILED.
+STALE; a STALE one is used at once and checked after 5 s; three unanswered questions, a second of the timer wheel apart,
+make it FAILED.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 _REACHABLE_NS = 30 * NS
 _DELAY_S = 5.0
-_RETRANS_S = 1.0
+#: A second as neighbours' timers count it: the timer wheel (kernel/time/timer.c) rounds up, to 1.024 s from one expiry to the
+#: next both at HZ 250 and at HZ 1000. Three of them thus end after what others time for the same three seconds.
+_RETRANS_S = 1.024
 _PROBES = 3
 _QUEUE = 100
 _IPV6 = b"\x86\xdd"

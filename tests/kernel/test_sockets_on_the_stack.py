@@ -59,6 +59,25 @@ def test_a_neighbour_that_does_not_answer_is_no_route_to_host() -> None:
     assert net.clock.now < 10
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("address", ["10.1.0.77", "fd01::77"])
+def test_every_try_at_a_dead_host_beyond_a_router_takes_as_long(address: str, pause: float) -> None:
+    net = Net()
+    for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        net.host.sysctl_set(key, "1")
+    link, length = ("fd09::", 64) if ":" in address else ("10.9.0.", 24)
+    outside = net.neighbour_host("outside", f"{link}2/{length}", f"{link}1", f"{link}1/{length}")
+    took = []
+    for _ in range(4):
+        begun = net.clock.now_ns
+        with pytest.raises(OSError, match="No route to host"):
+            connect(outside, address)
+        took.append((net.clock.now_ns - begun) / 1e9)
+        net.clock.run_for(pause)
+    # The SYN of the third second is among those that wait in vain: it starts no new search that the next try would find half over.
+    assert took == [3.072] * 4
+
+
 def test_a_closed_port_is_refused_over_tcp_and_udp() -> None:
     net = Net()
     one, _ = net.container(2), net.container(3)
