@@ -155,7 +155,8 @@ async def main(process: Process) -> int:
 
     def stop() -> None:
         capture.close()
-        process.error("\n")
+        if target is None:
+            process.write("\n")  # the line that was being printed may not be whole, tcpdump.c says (4.99.5)
         capture.summary()
         process.exit(0)
 

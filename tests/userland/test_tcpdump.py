@@ -22,7 +22,20 @@ def captured(line, *commands):
     for command in commands:
         world.run(command)
     dump.kill(2)
-    return dump.stdout.getvalue().decode().splitlines(), dump.stderr.getvalue().decode()
+    return dump.stdout.getvalue().decode().strip().splitlines(), dump.stderr.getvalue().decode()
+
+
+@pytest.mark.parametrize("signal", [2, 15])
+@pytest.mark.parametrize(("line", "said"), [("tcpdump -i eth0", b"\n"), ("tcpdump -i eth0 -w /tmp/x", b"")])
+def test_what_is_interrupted_ends_its_line(line, said, signal):
+    world = World()
+    dump = world.start(world.two, line, HOST_PROGRAMS)
+    dump.kill(signal)
+    assert dump.stdout.getvalue() == said
+    assert dump.stderr.getvalue().decode().splitlines()[-3:] == [
+        "0 packets captured", "0 packets received by filter", "0 packets dropped by kernel",
+    ]  # fmt: skip
+    assert b"\n\n" not in dump.stderr.getvalue()
 
 
 def test_ping_is_two_arp_and_two_icmp_lines():
@@ -117,7 +130,7 @@ def tagged(expression):
     for address in ("10.10.0.2", "10.0.0.2"):
         world.run(f"ping -c 1 {address}")
     dump.kill(2)
-    return dump.stdout.getvalue().decode().splitlines()
+    return dump.stdout.getvalue().decode().strip().splitlines()
 
 
 def test_tags_are_shown_and_what_is_behind_them():
