@@ -334,6 +334,11 @@ class Flow:
         hop = self.pass_out(size, data[self._flags_at]) if size >= self._least else None
         if hop is None:
             return False
+        neighbours = self._neighbours
+        if neighbours.confirms:
+            neighbours.confirms = False
+            if self._entry is not None:
+                self._entry.progressed(self.clock.now_ns)
         self.device.transmit(hop + self.link + data)
         return True
 

@@ -1,8 +1,8 @@
 """Neighbours: which MAC address answers for an address on the link, as `arp` (RFC 826) and `ndisc` (RFC 4861) found out.
 
 States and times are Linux's (net/core/neighbour.c): an entry is REACHABLE for 30 s after it was confirmed, then
-STALE; a STALE one is used at once and checked after 5 s; three unanswered questions, a second of the timer wheel apart,
-make it FAILED.
+STALE; a STALE one is used at once and checked after 5 s, unless TCP made progress by way of it meanwhile; three unanswered
+questions, a second of the timer wheel apart, make it FAILED.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _REACHABLE_NS = 30 * NS
 _DELAY_S = 5.0
+_DELAY_NS = 5 * NS
 #: A second as neighbours' timers count it: the timer wheel (kernel/time/timer.c) rounds up, to 1.024 s from one expiry to the
 #: next both at HZ 250 and at HZ 1000. Three of them thus end after what others time for the same three seconds.
 _RETRANS_S = 1.024
@@ -83,6 +84,12 @@ class Neighbour:
             return self.mac if now_ns - self.confirmed_ns <= _REACHABLE_NS else None
         return self.mac if state in _USED_AS_IT_IS else None
 
+    def progressed(self, now_ns: int) -> None:
+        """Note that an upper layer gets through by way of it at that time (Linux: sock_confirm_neigh); its state waits for its timer."""
+        if self._state is _REACHABLE and now_ns - self.confirmed_ns > _REACHABLE_NS:
+            self._state = _STALE
+        self.confirmed_ns = now_ns
+
     @property
     def is_permanent(self) -> bool:
         """Whether it was put there by hand, and nothing that comes in changes it."""
@@ -97,16 +104,18 @@ class Neighbour:
 class NeighbourTable:
     """The neighbour entries of one namespace, both families.
 
-    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at.
+    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at. `confirms` tells that
+    the packet that goes out next shows, by what it answers, that its next hop gets packets through (Linux: dst_pending_confirm).
     """
 
-    __slots__ = ("_entries", "_fixed", "_last", "_namespace")
+    __slots__ = ("_entries", "_fixed", "_last", "_namespace", "confirms")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
         self._fixed: dict[Device, EntryTable[Address, Mac]] | None = None  # few namespaces have any
         self._last = 0
+        self.confirms = False
 
     def entries(self) -> list[Neighbour]:
         """All entries, oldest first."""
@@ -197,18 +206,16 @@ class NeighbourTable:
         if fixed is not None:
             fixed.clear()
 
-    def confirm(self, device: Device, address: Address) -> None:
-        """Note that a neighbour was heard from by an upper layer (Linux: dst_confirm)."""
-        entry = self._entries.get((device, address))
-        if entry is not None and entry.mac is not None and entry._state is not _PERMANENT:
-            self.confirmed(entry, entry.mac)
-
     def output(self, packet: Packet) -> None:
         """Send a packet to its next hop, when that one's MAC is known."""
         device = packet.outdev
         nexthop = packet.nexthop or packet.dst
         assert device is not None
         entry = self.get(device, nexthop)
+        if self.confirms:
+            self.confirms = False
+            if entry is not None:
+                entry.progressed(device.clock.now_ns)
         if entry is not None and entry.mac is not None:
             state = entry._state
             if state is _REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
@@ -298,10 +305,14 @@ class NeighbourTable:
 
     def _delay_over(self, entry: Neighbour) -> None:
         entry.timer = None
-        if entry._state is _DELAY:
-            entry._state = _PROBE
-            entry.probes = 0
-            self._probe(entry)
+        if entry._state is not _DELAY:
+            return
+        if self._namespace.clock.now_ns - entry.confirmed_ns <= _DELAY_NS:
+            entry._state = _REACHABLE
+            return
+        entry._state = _PROBE
+        entry.probes = 0
+        self._probe(entry)
 
     def confirmed(self, entry: Neighbour, mac: Mac) -> None:
         """Note a MAC from an answer."""

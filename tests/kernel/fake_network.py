@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.address import format_ip, is_loopback, parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import Event
+from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.packet import Packet, build_ip
 from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.transport import icmp_message
@@ -88,6 +89,7 @@ class FakeNamespace:
         self._asked = 0
         self.refuses: Callable[[bytes], bool] = lambda message: False
         self.sockets: Any = SocketTable(self)  # type: ignore[arg-type]
+        self.neighbours = NeighbourTable(self)  # type: ignore[arg-type]
 
     @property
     def generation(self) -> int:

@@ -218,3 +218,62 @@ def test_a_refused_connection_names_the_reason() -> None:
     net.clock.context = None
     net.clock.run()
     assert ("c3", DropReason.PORT_CLOSED) in net.witness.drops
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_neighbour_through_which_tcp_gets_is_not_asked_again(*, is_watched: bool) -> None:
+    net = Net()
+    one, two = net.container(2), net.container(3)
+    listener = listen(two, "::")
+    neighbour = parse_ip("10.1.0.3")
+
+    async def echo() -> None:
+        socket = await listener.accept()
+        while data := await socket.recv():
+            socket.send(data)
+
+    Task(net.clock, echo())
+    if is_watched:  # the full walk, without flows that are remembered
+        net.clock.context = net.witness
+    client = connect(one, "10.1.0.3")
+    asked = []
+    one.devices["eth0"].taps += (
+        lambda _time, _direction, frame: asked.append(frame) if frame[12:14] == b"\x08\x06" else None,
+    )
+    states = set()
+    for _ in range(60):
+        client.send(b"x")
+        run_until(net.clock, client.recv())
+        states.add(next(str(entry).split()[-1] for entry in one.neighbours.entries() if entry.address == neighbour))
+        net.clock.run_for(2.0)
+    assert states == {"REACHABLE"}
+    assert not [frame for frame in asked if frame[22:28] == one.devices["eth0"].mac]
+    # A conversation that stood still: the entry is doubted, and what is acknowledged then dispels the doubt.
+    net.clock.run_for(60)
+    entry = one.neighbours.get(one.devices["eth0"], neighbour)
+    assert entry is not None
+    assert str(entry).endswith("STALE")
+    client.send(b"x")
+    assert str(entry).endswith("DELAY")
+    net.clock.run_for(2)
+    client.send(b"x")
+    net.clock.run_for(4)
+    assert str(entry).endswith("REACHABLE")
+    assert not [frame for frame in asked if frame[22:28] == one.devices["eth0"].mac]
+
+
+def test_a_neighbour_with_which_udp_is_exchanged_is_asked_again() -> None:
+    net = Net()
+    one, two = net.container(2), net.container(3)
+    ends = [UdpSocket(namespace, 4) for namespace in (one, two)]
+    for end in ends:
+        end.bind(("0.0.0.0", 5000))
+    asked = []
+    one.devices["eth0"].taps += (
+        lambda _time, _direction, frame: asked.append(frame) if frame[12:14] == b"\x08\x06" else None,
+    )
+    for _ in range(60):
+        ends[0].sendto(b"x", ("10.1.0.3", 5000))
+        ends[1].sendto(b"x", ("10.1.0.2", 5000))
+        net.clock.run_for(2.0)
+    assert len([frame for frame in asked if frame[22:28] == one.devices["eth0"].mac and frame[21] == 1]) == 4

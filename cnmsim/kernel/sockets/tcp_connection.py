@@ -142,7 +142,7 @@ class TcpConnection(TcpSender):
             self._send_syn(TCP_SYN | TCP_ACK)
             return
         self._move(TcpEvent.SYN_ACK)
-        self._owes_ack = True
+        self._owes_ack = self._confirms = True
         self._acknowledge(1)
         self._take_window(segment, 0, 1)
         self._take_data(1, segment)
@@ -258,6 +258,8 @@ class TcpConnection(TcpSender):
 
     def _acknowledge(self, ack: int) -> None:
         acknowledged = ack - self._snd_una
+        # Not by the ACK of a SYN/ACK, which a connection that nobody has looked at yet sent (tcp_ack: no_queue).
+        self._confirms = self._confirms or ack > 1
         self._snd_una = ack
         if self._sacked:
             self._sacked = [(start, end) for start, end in self._sacked if end > ack]
@@ -308,6 +310,7 @@ class TcpConnection(TcpSender):
         if not is_duplicate:
             return
         self._duplicate_acks += 1
+        self._confirms = True
         if self._duplicate_acks == _DUPLICATE_ACKS and self._snd_una > self._cwnd.recovery_end:
             self._cwnd.lost(self._snd_max - self._snd_una, self._snd_max)
             self._resend_first()

@@ -41,7 +41,7 @@ class TcpSender(ABC):
     """What a connection is, and how it sends. `TcpConnection` adds the calls of the user and the arrival of segments."""
 
     __slots__ = (
-        "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
+        "_confirms", "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
         "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rto", "_sacked", "_send_base", "_send_data", "_send_scale",
         "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_stamps_from", "_timed",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
@@ -91,6 +91,8 @@ class TcpSender(ABC):
         self._owes_ack = False
         self._next_invalid_ns = 0
         self._soft_error = 0
+        #: Whether the peer acknowledged something since a segment was last sent: so does the next hop get packets through.
+        self._confirms = False
         # What is offered now, and is agreed on once the peer's SYN is here; `_echo` is the last timestamp of the peer.
         self._has_sack, self._has_timestamps, scales = namespace.sockets.tcp_features()
         self._receive_scale = _WINDOW_SCALE if scales else 0
@@ -268,8 +270,11 @@ class TcpSender(ABC):
                 packet = build_ip(6, self.local, self.remote, message, ttl=self.ttl, tos=self.tos)
                 what = f"TCP sends [{flag_text(flags)}] with {len(payload)} bytes"
                 namespace.report(Step.SENT, what, packet, decision=self.label)
+            namespace.neighbours.confirms, self._confirms = self._confirms, False
             namespace.send(6, decision, self.remote, message, ttl=self.ttl, tos=self.tos, may_fragment=False)
+            namespace.neighbours.confirms = False
         except OSError as error:
+            namespace.neighbours.confirms = False
             # For TCP a segment that cannot leave is a lost segment (Linux ignores the result of tcp_transmit_skb);
             # the retransmission timer decides what becomes of the connection, and this is then its reason.
             if error.errno == errno.EMSGSIZE:
