@@ -351,11 +351,7 @@ class Flow:
 
     def pass_on(self, size: int, station: Mac) -> bool:
         """Let a packet of `size` bytes pass the hooks if its next hop is that station. `False`: it must be looked at anew."""
-        entry = self._entry
-        is_there = entry is not None and entry.ready_mac(self.clock.now_ns) == station
-        if not is_there and self.next_station() != station:
-            return False
-        return size <= self._most and self.pass_hooks(size)
+        return self.next_station() == station and size <= self._most and self.pass_hooks(size)
 
     def datagram_socket(self) -> UdpSocket | None:
         """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""
