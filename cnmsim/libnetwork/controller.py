@@ -37,7 +37,7 @@ from cnmsim.libnetwork.networkipam import Allocator, NetworkIpam, excluded_prefi
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions, SandboxOptions
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.store import IPAM_DRIVER, PluginStore
-from cnmsim.libnetwork.portallocator import EPHEMERAL_PORTS, PortAllocator
+from cnmsim.libnetwork.portallocator import PortAllocator, port_range, reserved_ports
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.libnetwork.sandbox import Sandbox
 from cnmsim.libnetwork.servicediscovery import ServiceDiscovery
@@ -96,8 +96,8 @@ class Controller:
         sysctl = self.machine.root.sysctl_get
         self.allocator = PortAllocator(
             self.profile,
-            _port_range(sysctl("net.ipv4.ip_local_port_range")),
-            _reserved_ports(sysctl("net.ipv4.ip_local_reserved_ports")),
+            port_range(sysctl("net.ipv4.ip_local_port_range")),
+            reserved_ports(sysctl("net.ipv4.ip_local_reserved_ports")),
         )
         pools = [PoolBase.parse(pool.base, pool.size) for pool in self.config.default_address_pools]
         self.ipams = {
@@ -482,19 +482,6 @@ class Controller:
 async def _dockerd(process: Process) -> int:
     await process.exited
     return 0
-
-
-def _port_range(text: str) -> tuple[int, int]:
-    words = text.split()
-    return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
-
-
-def _reserved_ports(text: str) -> frozenset[int]:
-    ports: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        ports.update(range(int(first), int(last or first) + 1))
-    return frozenset(ports)
 
 
 def _readable(subnet: str) -> Prefix | None:

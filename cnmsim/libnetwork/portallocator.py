@@ -149,3 +149,18 @@ class PortAllocator:
             if held_protocol == protocol and overlaps and port in other.used:
                 return held
         return None
+
+
+def port_range(text: str) -> tuple[int, int]:
+    """Give the first and the last port of a net.ipv4.ip_local_port_range; Linux's own where it is not two words."""
+    words = text.split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 else EPHEMERAL_PORTS
+
+
+def reserved_ports(text: str) -> frozenset[int]:
+    """Give the ports of a net.ipv4.ip_local_reserved_ports. Raises `ValueError` for what is no list of ports and ranges."""
+    ports: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        ports.update(range(int(first), int(last or first) + 1))
+    return frozenset(ports)
