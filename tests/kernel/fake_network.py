@@ -26,6 +26,9 @@ SYSCTLS = {
     "net.ipv4.tcp_synack_retries": "5",
     "net.ipv4.tcp_retries2": "15",
     "net.ipv4.tcp_fin_timeout": "60",
+    "net.ipv4.tcp_keepalive_intvl": "75",
+    "net.ipv4.tcp_keepalive_probes": "9",
+    "net.ipv4.tcp_keepalive_time": "7200",
     "net.ipv6.bindv6only": "0",
 }
 

@@ -12,6 +12,7 @@ from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.tcp_connection import TcpConnection
+from cnmsim.kernel.sockets.tcp_keepalive import Keepalive
 from cnmsim.kernel.sockets.tcp_state import OPENING, SEND_CLOSED, TcpState
 from cnmsim.kernel.transport import TcpSegment
 
@@ -28,9 +29,10 @@ class TcpSocket(Socket):
 
     `on_readable` is called with the socket whenever data, the end or an error may be received; `on_accept` with
     each new connection's socket, which then does not go through `accept`. `no_delay` switches Nagle's rule off.
+    `keepalive` says when it sends keepalives, if at all (`set_keepalive`).
     """
 
-    __slots__ = ("_accepted", "_backlog", "_connection", "_embryos", "is_listening", "no_delay", "on_accept")
+    __slots__ = ("_accepted", "_backlog", "_connection", "_embryos", "is_listening", "keepalive", "no_delay", "on_accept")
 
     protocol = 6
 
@@ -38,6 +40,7 @@ class TcpSocket(Socket):
         super().__init__(namespace, family, owner)
         self.is_listening = False
         self.no_delay = False
+        self.keepalive: Keepalive | None = None
         self.on_accept: Callable[[TcpSocket], None] | None = None
         self._backlog = 0
         self._accepted: list[TcpConnection] = []
@@ -113,7 +116,7 @@ class TcpSocket(Socket):
     def _adopt(self, connection: TcpConnection) -> TcpSocket:
         socket = TcpSocket(self.namespace, self.family, self.owner)
         socket.local, socket.local_port = connection.local, connection.local_port
-        socket.v6only, socket.no_delay = self.v6only, self.no_delay
+        socket.v6only, socket.no_delay, socket.keepalive = self.v6only, self.no_delay, self.keepalive
         socket._use(connection)
         return socket
 
@@ -204,6 +207,18 @@ class TcpSocket(Socket):
         connection.socket = self
         connection.on_change = self._changed.notify
         connection.no_delay = self.no_delay
+
+    def set_keepalive(
+        self, is_on: bool = True, *, idle_s: int | None = None, interval_s: int | None = None, probes: int | None = None
+    ) -> None:
+        """Have it send keepalives (SO_KEEPALIVE), or none; connections from `accept` do as their listener.
+
+        `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` is what the namespace's
+        sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes say. Raises `OSError` (EINVAL) beyond 32,767 s or 127 probes.
+        """
+        self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
+        if self._connection is not None:
+            self._connection.keep_alive(self.keepalive)
 
     def became_readable(self) -> None:
         """Wake whoever receives; called by the connection."""

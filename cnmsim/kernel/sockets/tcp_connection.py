@@ -146,6 +146,8 @@ class TcpConnection(TcpSender):
         self._acknowledge(1)
         self._take_window(segment, 0, 1)
         self._take_data(1, segment)
+        if self.socket is not None:
+            self.keep_alive(self.socket.keepalive)
         self._output()
         self.on_change()
 
@@ -238,6 +240,8 @@ class TcpConnection(TcpSender):
             self._acknowledge(ack)
         elif ack == self._snd_una:
             self._count_duplicate(segment)
+        if self._keepalive is not None:
+            self._keepalive.heard()
         self._take_window(segment, sequence, ack)
         return self.state is not _CLOSED
 
@@ -251,6 +255,8 @@ class TcpConnection(TcpSender):
             return False
         self._move(TcpEvent.ACK_OF_SYN)
         listener, self.listener = self.listener, None
+        if (user := listener or self.socket) is not None:
+            self.keep_alive(user.keepalive)
         if listener is not None:
             listener.enqueue(self)
         self.on_change()
@@ -414,6 +420,7 @@ class TcpConnection(TcpSender):
         for timer in (self._retransmit_timer, self._persist_timer, self._wait_timer):
             if timer is not None:
                 timer.cancel()
+        self.keep_alive(None)
         self._owes_ack = False
         self.namespace.sockets.remove_connection(self)
         if self.listener is not None:

@@ -2,7 +2,7 @@
 
 Sequence numbers are kept as plain integers that count from the SYN of each side (0) and never wrap; they meet the 32-bit
 numbers of the wire in `_transmit`, and where segments arrive. Selective acknowledgements spare what has arrived from being sent
-again after a timeout; otherwise recovery is that of RFC 6582. Not modelled: PAWS, delayed ACKs, urgent data, keepalives.
+again after a timeout; otherwise recovery is that of RFC 6582. Not modelled: PAWS, delayed ACKs, urgent data.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.events import Step
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN, build_ip, flag_text
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, build_ip, flag_text
 from cnmsim.kernel.sockets.base import address_text
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.tcp_buffer import WINDOW, ReceiveBuffer
+from cnmsim.kernel.sockets.tcp_keepalive import Keepalive, KeepaliveTimer
 from cnmsim.kernel.sockets.tcp_pace import CongestionWindow, RetransmissionTimeout
-from cnmsim.kernel.sockets.tcp_state import OPENING, SENDING, TcpEvent, TcpState, next_state
+from cnmsim.kernel.sockets.tcp_state import OPENING, SENDING, SYNCHRONIZED, TcpEvent, TcpState, next_state
 from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, segment_options, syn_options
 from cnmsim.kernel.transport import TcpSegment
 
@@ -41,7 +42,7 @@ class TcpSender(ABC):
     """What a connection is, and how it sends. `TcpConnection` adds the calls of the user and the arrival of segments."""
 
     __slots__ = (
-        "_confirms", "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_next_invalid_ns", "_owes_ack",
+        "_confirms", "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_keepalive", "_next_invalid_ns", "_owes_ack",
         "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rto", "_sacked", "_send_base", "_send_data", "_send_scale",
         "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_stamps_from", "_timed",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
@@ -103,6 +104,7 @@ class TcpSender(ABC):
         self._retransmit_timer: Timer | None = None
         self._persist_timer: Timer | None = None
         self._wait_timer: Timer | None = None
+        self._keepalive: KeepaliveTimer | None = None
 
     def __repr__(self) -> str:
         return f"<TcpConnection {self.label}>"
@@ -341,10 +343,33 @@ class TcpSender(ABC):
             self._end(self._soft_error or errno.ETIMEDOUT)
             return
         self._rto.back_off()
-        self._transmit(TCP_ACK, self._snd_una - 1)
+        self._ask()
         self._persist_timer = self._later(self._rto.rto_s, self._probe)
 
+    def keep_alive(self, settings: Keepalive | None) -> None:
+        """Send keepalives from now on, or none."""
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
+        if settings is not None and self.state in SYNCHRONIZED:
+            self._keepalive = KeepaliveTimer(
+                self.namespace, settings, self._has_unacknowledged, self._ask, self._give_up_silent_peer
+            )
+            self._keepalive.start()
+
+    def _has_unacknowledged(self) -> bool:
+        return bool(self._send_data) or self._snd_una < self._snd_max
+
+    def _ask(self) -> None:
+        """Have the peer acknowledge, by an old sequence number."""
+        self._transmit(TCP_ACK, self._snd_una - 1)
+
+    def _give_up_silent_peer(self) -> None:
+        self._transmit(TCP_RST | TCP_ACK, self._snd_max)
+        self._end(self._soft_error or errno.ETIMEDOUT)
+
     def _start_wait(self, duration_s: float) -> None:
+        self.keep_alive(None)
         if self._wait_timer is not None:
             self._wait_timer.cancel()
         self._wait_timer = self._later(duration_s, self._expire)

@@ -81,5 +81,7 @@ SEND_CLOSED = frozenset((_S.FIN_WAIT_1, _S.FIN_WAIT_2, _S.CLOSING, _S.LAST_ACK, 
 RECEIVING = frozenset((_S.ESTABLISHED, _S.FIN_WAIT_1, _S.FIN_WAIT_2))
 #: States in which data or FIN may be on the way to the peer.
 SENDING = frozenset((_S.ESTABLISHED, _S.CLOSE_WAIT, _S.FIN_WAIT_1, _S.CLOSING, _S.LAST_ACK))
+#: States in which a connection asks a silent peer whether it is there.
+SYNCHRONIZED = SENDING | {_S.FIN_WAIT_2}
 #: States before a connection is there.
 OPENING = frozenset((_S.SYN_SENT, _S.SYN_RECEIVED))
