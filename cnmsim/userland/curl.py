@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 VERSION = "8.14.1"
 _MAX_REDIRECTIONS = 50
 _CONNECT_TIMEOUT_S = 300.0
+_KEEPALIVE_S, _KEEPALIVE_PROBES = 60, 9
 _LONG = {
     "silent": "s", "show-error": "S", "verbose": "v", "include": "i", "head": "I", "output=": "o", "write-out=": "w",
     "max-time=": "m", "connect-timeout=": "connect-timeout", "header=": "H", "globoff": "g", "request=": "X",
@@ -35,7 +37,8 @@ _LONG = {
     "no-progress-meter": "no-progress-meter", "http1.1": "http1.1", "http1.0": "0", "no-buffer": "N", "version": "V",
     "url=": "url", "get": "G", "cookie=": "b", "local-port=": "local-port", "unix-socket=": "unix-socket",
     "fail-with-body": "fail-with-body", "path-as-is": "path-as-is", "tcp-nodelay": "tcp-nodelay", "dump-header=": "D",
-    "connect-to=": "connect-to", "keepalive-time=": "keepalive-time", "no-keepalive": "no-keepalive",
+    "connect-to=": "connect-to", "keepalive-time=": "keepalive-time", "keepalive-cnt=": "keepalive-cnt",
+    "no-keepalive": "no-keepalive",
 }  # fmt: skip
 _METER = (
     "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n"
@@ -159,6 +162,7 @@ class _Transfer:
             # While there are others to try, one gets half of what is left.
             share = left / 2 if left is not None and number + 1 < len(addresses) else left
             try:
+                self._keep_alive(socket)
                 self._bind(socket)
                 await socket.connect((address, self.url.port), share)
             except OSError as error:
@@ -181,6 +185,14 @@ class _Transfer:
             7,
             f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not connect to server",
         )
+
+    def _keep_alive(self, socket: TcpSocket) -> None:
+        if "no-keepalive" not in self.options:
+            every_s = _whole(self.options, "keepalive-time", _KEEPALIVE_S)
+            probes = _whole(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
+            # As setsockopt's errors, what is out of range is not spoken of.
+            with suppress(OSError):
+                socket.set_keepalive(idle_s=every_s, interval_s=every_s, probes=probes)
 
     def _bind(self, socket: TcpSocket) -> None:
         where, ports = self.options.get("interface"), self.options.get("local-port")
@@ -298,6 +310,13 @@ def _seconds(options: Options, name: str) -> float:
         raise UsageError(f"option {name}: expected a proper numerical parameter") from None
 
 
+def _whole(options: Options, name: str, default: int) -> int:
+    text = options.get(name) or str(default)
+    if not text.isdecimal():
+        raise UsageError(f"option {name}: expected a proper numerical parameter")
+    return int(text) or default
+
+
 async def main(process: Process) -> int:
     """Run `curl [-sSvifIgLk46] [-o FILE] [-w FORMAT] [-m SECS] [-H LINE] [-X METHOD] [-d DATA] URL…`."""
     hint = "curl: try 'curl --help' or 'curl --manual' for more information\n"
@@ -305,6 +324,8 @@ async def main(process: Process) -> int:
         options = getopt(process.argv[1:], "#sSvifIgkL46OGNV0o:w:m:H:X:d:u:A:e:x:b:c:D:C:r:T:", _LONG)
         for name in ("m", "connect-timeout"):
             _seconds(options, name)
+        for name in ("keepalive-time", "keepalive-cnt"):
+            _whole(options, name, 0)
     except UsageError as error:
         process.error(f"curl: {_worded(str(error))}\n{hint}")
         return 2

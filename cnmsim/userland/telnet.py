@@ -27,6 +27,7 @@ async def main(process: Process) -> int:
     except ResolveError:
         return complain(process, f"bad address '{operands[0]}'")
     socket = process.tcp(6 if len(address) == 16 else 4)
+    socket.set_keepalive()
     try:
         await socket.connect((address, int(port)))
     except OSError as error:

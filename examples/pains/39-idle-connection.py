@@ -12,8 +12,9 @@ PUSHES = []
 
 
 async def talker(process):
-    """Connect, and say something whenever it is pushed."""
+    """Connect with keepalives, and say something whenever it is pushed."""
     socket = process.tcp(4)
+    socket.set_keepalive()
     await socket.connect((process.argv[1], int(process.argv[2])))
     while True:
         push = Future(process.clock)
@@ -26,7 +27,7 @@ async def talker(process):
             return 1
 
 
-def build(**options):
+def build(**sysctls):
     lab = swarm()
     node1 = lab.host("node1").docker
     node1.networks.create("uber-net", driver="overlay", attachable=True)
@@ -36,10 +37,9 @@ def build(**options):
         name="echo",
         networks=["uber-net"],
         constraints=["node.hostname==node2"],
-        **options,
     )
     lab.settle()
-    node1.containers.run("alpine", "sleep 1d", name="c1", network="uber-net", detach=True)
+    node1.containers.run("alpine", "sleep 1d", name="c1", network="uber-net", sysctls=sysctls, detach=True)
     lab.settle()
     return lab
 
@@ -56,8 +56,11 @@ def ask(lab, idle_s=901):
 
 
 def fix(lab):
-    """Send keepalives more often than every 900 s; or let the name give the tasks' own addresses: `--endpoint-mode dnsrr`."""
-    return ask(build(endpoint_mode="dnsrr"))
+    """Send keepalives more often than every 900 s, not every two hours as by default (`docker run --sysctl`, or TCP_KEEPIDLE).
+
+    Or let the name give the tasks' own addresses: `--endpoint-mode dnsrr`.
+    """
+    return ask(build(**{"net.ipv4.tcp_keepalive_time": "600"}))
 
 
 SAYS = ("refused", "lb-uber-net resets the connection to service echo", "idle for 900 s")

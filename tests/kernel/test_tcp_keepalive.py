@@ -116,7 +116,8 @@ def test_a_closed_connection_sends_none():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"idle_s": 0}, {"idle_s": 32768}, {"interval_s": 0}, {"interval_s": 32768}, {"probes": 0}, {"probes": 128}]
+    "settings",
+    [{"idle_s": 0}, {"idle_s": 32768}, {"interval_s": 0}, {"interval_s": 32768}, {"probes": 0}, {"probes": 128}],
 )
 def test_what_linux_refuses(settings):
     network = FakeNetwork()

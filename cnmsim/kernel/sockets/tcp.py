@@ -32,7 +32,16 @@ class TcpSocket(Socket):
     `keepalive` says when it sends keepalives, if at all (`set_keepalive`).
     """
 
-    __slots__ = ("_accepted", "_backlog", "_connection", "_embryos", "is_listening", "keepalive", "no_delay", "on_accept")
+    __slots__ = (
+        "_accepted",
+        "_backlog",
+        "_connection",
+        "_embryos",
+        "is_listening",
+        "keepalive",
+        "no_delay",
+        "on_accept",
+    )
 
     protocol = 6
 
@@ -209,7 +218,12 @@ class TcpSocket(Socket):
         connection.no_delay = self.no_delay
 
     def set_keepalive(
-        self, is_on: bool = True, *, idle_s: int | None = None, interval_s: int | None = None, probes: int | None = None
+        self,
+        is_on: bool = True,
+        *,
+        idle_s: int | None = None,
+        interval_s: int | None = None,
+        probes: int | None = None,
     ) -> None:
         """Have it send keepalives (SO_KEEPALIVE), or none; connections from `accept` do as their listener.
 

@@ -132,6 +132,18 @@ class TcpSender(ABC):
         """How many bytes were written and are not acknowledged yet."""
         return len(self._send_data)
 
+    @property
+    def timer(self) -> tuple[str, int, int] | None:
+        """The timer that runs, as `ss -o` tells it: its name, when it is due (ns), how often it was in vain."""
+        for name, timer in (("on", self._retransmit_timer), ("persist", self._persist_timer)):
+            if timer is not None:
+                return name, timer.when_ns, self._retries
+        if self._wait_timer is not None:
+            return "timewait", self._wait_timer.when_ns, 0
+        if self._keepalive is not None and (due_ns := self._keepalive.expires_ns) is not None:
+            return "keepalive", due_ns, self._keepalive.unanswered
+        return None
+
     # --- segments out ---
 
     def _output(self) -> None:

@@ -18,6 +18,8 @@ from cnmsim.libnetwork.options import PortBinding
 
 UDP_IDLE_S = 90.0
 _CHUNK = 65536
+# Go's net package keeps the connections alive that it makes and takes (defaultTCPKeepAliveIdle and so on in net/tcpsockopt).
+_KEEPALIVE_S, _KEEPALIVE_PROBES = 15, 9
 
 
 def start_proxy(machine: Machine, binding: PortBinding, *, use_listen_fd: bool) -> Process:
@@ -61,6 +63,7 @@ def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSoc
         return udp
     tcp = process.tcp(family)
     tcp.v6only = True
+    _keep_alive(tcp)
     tcp.reuse_address = True  # as every listener of Go's net package: connections in TIME_WAIT do not hold the port
     try:
         tcp.bind((host, binding.host_port))
@@ -102,6 +105,7 @@ async def _serve_tcp(process: Process, listener: TcpSocket, address: Address, po
 async def _serve_connection(process: Process, client: TcpSocket, address: Address, port: int) -> None:
     _note(process, address, port)
     backend = process.tcp(6 if len(address) == 16 else 4)
+    _keep_alive(backend)
     try:
         await backend.connect((address, port))
     except OSError:
@@ -113,6 +117,10 @@ async def _serve_connection(process: Process, client: TcpSocket, address: Addres
     await back
     backend.close()
     client.close()
+
+
+def _keep_alive(socket: TcpSocket) -> None:
+    socket.set_keepalive(idle_s=_KEEPALIVE_S, interval_s=_KEEPALIVE_S, probes=_KEEPALIVE_PROBES)
 
 
 async def _copy(source: TcpSocket, sink: TcpSocket) -> None:
