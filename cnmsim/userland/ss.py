@@ -1,11 +1,22 @@
-"""iproute2 `ss`: TCP and UDP sockets of the namespace, numeric; columns as wide as what stands in them."""
+"""iproute2 `ss`: TCP and UDP sockets of the namespace; columns as wide as what stands in them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.userland.options import UsageError, getopt
+from cnmsim.kernel.netfilter.names import port_text
+from cnmsim.userland.options import Options, UsageError, getopt
+from cnmsim.userland.ss_filter import (
+    ALL,
+    CONNECTED,
+    ESTABLISHED,
+    LISTENING,
+    FilterError,
+    FilterSyntaxError,
+    read_expression,
+    read_states,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -23,63 +34,151 @@ def address_text(address: Address | None, port: int, family: int, *, is_dual: bo
     return format_ip(address), number
 
 
+_LONG = {
+    "tcp": "t", "udp": "u", "all": "a", "numeric": "n", "listening": "l", "processes": "p", "no-header": "H",
+    "ipv4": "4", "ipv6": "6", "summary": "s", "options": "o", "no-queues": "Q", "raw": "w", "unix": "x", "packet": "0",
+    "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A", "info": "i", "extended": "e",
+    "memory": "m", "resolve": "r", "oneline": "O",
+}  # fmt: skip
+#: Kinds of sockets that nothing here has.
+_ABSENT = "wx0SdM"
+_STREAMS = {"tcp", "S", "d", "M"}
+_FAMILIES = {"inet": "4", "inet6": "6", "link": "", "unix": "", "netlink": "", "vsock": "", "tipc": "", "xdp": ""}
+_USAGE = "Usage: ss [ OPTIONS ]\n       ss [ OPTIONS ] [ FILTER ]\n"
+
+
 async def main(process: Process) -> int:
-    """Run `ss [-tuanlpH46s]`."""
-    long = {
-        "tcp": "t", "udp": "u", "all": "a", "numeric": "n", "listening": "l", "processes": "p", "no-header": "H",
-        "ipv4": "4", "ipv6": "6", "summary": "s",
-    }  # fmt: skip
+    """Run `ss [-tuanlpoH46sQ] [-f FAMILY] [-A QUERY] [state STATE] [EXPRESSION]`."""
     try:
-        options = getopt(process.argv[1:], "tuanlpH46seimoxwrEOf:", long)
+        options = getopt(process.argv[1:], "tuanlpoH46seimQOrwx0SdMf:A:", _LONG)
+        kinds, families = _kinds(options), _families(options)
+        usual = CONNECTED if _STREAMS.intersection(kinds) else ESTABLISHED
+        chosen = ALL if "a" in options else LISTENING if "l" in options else usual
+        states, words = read_states(options.operands, chosen)
+        test = read_expression(" ".join(words))
     except UsageError as error:
-        process.error(f"ss: {error}\nUsage: ss [ OPTIONS ]\n       ss [ OPTIONS ] [ FILTER ]\n")
+        process.error(f"ss: {error}\n{_USAGE}")
         return 255
+    except FilterError as error:
+        process.error(f"{error}\n{_USAGE if isinstance(error, FilterSyntaxError) else ''}")
+        return error.status
     table = process.namespace.sockets
-    listeners, connections = table.listeners(), table.connections()
+    sockets = table.listeners() + table.connections()
     if "s" in options:
-        established = sum(info.protocol == "tcp" and info.state == "ESTAB" for info in connections)
-        process.write(
-            f"Total: {len(listeners) + len(connections)}\nTCP:   {len(connections)} (estab {established})\n"
-        )
+        process.write(_summary(sockets))
         return 0
-    protocols = [name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options] or ["udp", "tcp"]
-    chosen = listeners if "l" in options else connections + (listeners if "a" in options else [])
-    if "l" not in options and "a" in options:
-        chosen = listeners + connections
-    if "a" not in options and "l" not in options:
-        chosen = [info for info in chosen if info.state != "TIME-WAIT"]
-    families = {letter for letter in "46" if letter in options}
-    rows: list[list[str]] = []
-    for name in protocols:
-        for info in chosen:
-            if info.protocol != name or (families and str(info.family) not in families):
+    has_names = "n" not in options
+    rows = []
+    for kind in kinds:
+        for info in sockets:
+            if info.protocol != kind or str(info.family) not in families or info.state not in states:
                 continue
-            rows.append(_row(info, has_process="p" in options))
-    has_kind = len(protocols) > 1
-    process.write(_layout(rows, has_kind=has_kind, has_process="p" in options, has_header="H" not in options))
+            if test(info):
+                rows.append(_row(info, _extras(process, info, options), has_names=has_names))
+    # The sockets of -x and -0 are of several kinds.
+    hidden = {0} if len(kinds) == 1 and kinds[0] not in ("x", "0") else set()
+    if len(states) == 1:
+        hidden.add(1)
+    if "Q" in options:
+        hidden |= {2, 3}
+    process.write(_layout(rows, hidden, has_process="p" in options, has_header="H" not in options))
     return 0
 
 
-def _row(info: SocketInfo, *, has_process: bool) -> list[str]:
+def _kinds(options: Options) -> list[str]:
+    """Give the kinds of sockets asked for, in the order in which they are shown. Raises `UsageError`."""
+    asked = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
+    asked |= {letter for letter in _ABSENT if letter in options}
+    for query in options.every("A"):
+        for name in query.split(","):
+            if name not in _QUERIES:
+                raise UsageError(f'"{name}" is illegal value for option -A')
+            asked |= _QUERIES[name]
+    return [name for name in ("udp", "tcp", *_ABSENT) if name in asked] or ["udp", "tcp"]
+
+
+_QUERIES = {
+    "all": {"udp", "tcp"}, "inet": {"udp", "tcp"}, "tcp": {"tcp"}, "udp": {"udp"}, "raw": {"w"}, "unix": {"x"},
+    "unix_dgram": {"x"}, "unix_stream": {"x"}, "unix_seqpacket": {"x"}, "packet": {"0"}, "packet_raw": {"0"},
+    "packet_dgram": {"0"}, "netlink": {"x"}, "dccp": {"d"}, "sctp": {"S"}, "mptcp": {"M"}, "vsock_stream": {"x"},
+    "vsock_dgram": {"x"}, "tipc": {"x"}, "xdp": {"x"},
+}  # fmt: skip
+
+
+def _families(options: Options) -> set[str]:
+    asked = {letter for letter in "46" if letter in options}
+    name = options.get("f")
+    if name is not None:
+        if name not in _FAMILIES:
+            raise UsageError(f'"{name}" is invalid family')
+        asked.add(_FAMILIES[name])
+    return asked or {"4", "6"}
+
+
+def _row(info: SocketInfo, extras: str, *, has_names: bool) -> list[str]:
     local = address_text(info.local, info.local_port, info.family, is_dual=info.is_dual)
     remote = address_text(info.remote, info.remote_port, info.family, is_dual=info.is_dual)
-    owner = f'users:(("{info.program}",pid={info.pid},fd=3))' if has_process and info.pid else ""
-    return [info.protocol, info.state, str(info.recv_queue), str(info.send_queue), *local, *remote, owner]
+    cells = [info.protocol, info.state, f"{info.recv_queue:<6}", f"{info.send_queue:<6}"]
+    for host, port in (local, remote):
+        cells += host, port if port == "*" else port_text(int(port), is_numeric=not has_names)
+    return [*cells, extras]
 
 
-def _layout(rows: list[list[str]], *, has_kind: bool, has_process: bool, has_header: bool) -> str:
-    header = ["Netid", "State", "Recv-Q", "Send-Q", "Local Address", "Port", "Peer Address", "Port", "Process"]
-    lines = ([header] if has_header else []) + rows
+def _extras(process: Process, info: SocketInfo, options: Options) -> str:
+    words = []
+    if "p" in options and info.pid:
+        words.append(f'users:(("{info.program}",pid={info.pid},fd=3))')
+    if "o" in options and info.timer is not None:
+        name, due_ns, count = info.timer
+        words.append(f"timer:({name},{span_text((due_ns - process.clock.now_ns) // 1_000_000)},{count})")
+    return " ".join(words)
+
+
+def span_text(milliseconds: int) -> str:
+    """Write a span as ss does: from ten minutes on without seconds, from ten seconds on without milliseconds."""
+    minutes, seconds, rest = milliseconds // 60000, milliseconds // 1000 % 60, milliseconds % 1000
+    if minutes > 9:
+        seconds = 0
+    if minutes or seconds > 9:
+        rest = 0
+    text = f"{minutes}min" if minutes else ""
+    if seconds:
+        text += f"{seconds}{'.' if rest else 'sec'}"
+    return text + (f"{rest:03d}ms" if rest else "")
+
+
+def _summary(sockets: list[SocketInfo]) -> str:
+    states = [info.state for info in sockets if info.protocol == "tcp"]
+    closed, waiting = (sum(state in some for state in states) for some in (("TIME-WAIT", "UNCONN"), ("TIME-WAIT",)))
+    lines = [
+        f"Total: {len(sockets)}",
+        f"TCP:   {len(states)} (estab {states.count('ESTAB')}, closed {closed}, orphaned 0, timewait {waiting})",
+        "",
+        "Transport Total     IP        IPv6",
+    ]
+    counts = {"RAW": (0, 0)}
+    for name in ("udp", "tcp"):
+        own = [info.family for info in sockets if info.protocol == name and info.state != "TIME-WAIT"]
+        counts[name.upper()] = (own.count(4), own.count(6))
+    counts["INET"] = (sum(four for four, _ in counts.values()), sum(six for _, six in counts.values()))
+    counts["FRAG"] = (0, 0)
+    lines += [f"{name}\t  {four + six:<9} {four:<9} {six:<9}" for name, (four, six) in counts.items()]
+    return "\n".join([*lines, "", ""])
+
+
+def _layout(rows: list[list[str]], hidden: set[int], *, has_process: bool, has_header: bool) -> str:
+    header = ["Netid", "State", "Recv-Q", "Send-Q", "Local Address", "Port", "Peer Address", "Port"]
+    lines = ([[*header, "Process" if has_process else ""]] if has_header else []) + rows
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(9)]
+    has_extras = has_process or any(line[8] for line in rows)
     text = ""
     for line in lines:
-        kind, state, recv, send, local, local_port, remote, remote_port, owner = (
-            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-        )
-        local, remote = line[4].rjust(widths[4]), line[6].rjust(widths[6])
-        shown = [kind] if has_kind else []
-        shown += [state, recv, send, f"{local}:{local_port}", f"{remote}:{remote_port}"]
-        text += (
-            " ".join(shown) + (owner if has_process and line is header else f" {owner}" if has_process else "") + "\n"
-        )
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[4], cells[6] = line[4].rjust(widths[4]), line[6].rjust(widths[6])
+        shown = [cells[column] for column in range(4) if column not in hidden]
+        text += " ".join([*shown, f"{cells[4]}:{cells[5]}", f"{cells[6]}:{cells[7]}"])
+        if has_extras:
+            # The title of the last column has no space before it.
+            text += f"{cells[8]} " if has_header and line is lines[0] else f" {cells[8]}"
+        text += "\n"
     return text

@@ -165,7 +165,9 @@ def test_only_the_id_of_a_container_that_does_not_start_may_come_late_or_not_at_
     assert not alike([step(0, "b", "<id:3>")], [step(0, "<id:3>", "b")])
     assert not alike([step(125, "b", "a", "<id:3>")], [step(125, "<id:3>", "a", "b")])
     assert alike([step(125, "<id:0>", "no"), step(0, "<id:1>")], [step(125, "no"), step(0, "<id:0>")])
-    assert not alike([step(0, "<id:0>", "<id:1>"), step(0, "<id:0>")], [step(0, "<id:0>", "<id:1>"), step(0, "<id:1>")])
+    assert not alike(
+        [step(0, "<id:0>", "<id:1>"), step(0, "<id:0>")], [step(0, "<id:0>", "<id:1>"), step(0, "<id:1>")]
+    )
     assert not alike([step(0, "<id:0>")], [step(0, "<mac:0>")])
 
 

@@ -1,0 +1,214 @@
+"""Which sockets `ss` shows: states, and expressions over addresses and ports (ss(8), misc/ssfilter.y of iproute2 6.15)."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.netfilter.names import SERVICES
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.sockets.table import SocketInfo
+
+Test = Callable[["SocketInfo"], bool]
+
+STATES = {
+    "established": "ESTAB", "syn-sent": "SYN-SENT", "syn-recv": "SYN-RECV", "fin-wait-1": "FIN-WAIT-1",
+    "fin-wait-2": "FIN-WAIT-2", "time-wait": "TIME-WAIT", "unconnected": "UNCONN", "close-wait": "CLOSE-WAIT",
+    "last-ack": "LAST-ACK", "listening": "LISTEN", "closing": "CLOSING",
+}  # fmt: skip
+ALL = frozenset(STATES.values())
+_CONNECTED = ALL - {"LISTEN", "UNCONN"}
+_BUCKET = frozenset(("SYN-RECV", "TIME-WAIT"))
+#: What is shown if nothing else is asked for, and if only datagrams are.
+CONNECTED = _CONNECTED - _BUCKET
+ESTABLISHED = frozenset(("ESTAB",))
+LISTENING = frozenset(("LISTEN", "UNCONN"))
+_GROUPS = {
+    "all": ALL, "connected": _CONNECTED, "synchronized": _CONNECTED - {"SYN-SENT"}, "bucket": _BUCKET,
+    "big": ALL - _BUCKET, "close": frozenset(("UNCONN",)), "closed": frozenset(("UNCONN",)),
+    "syn-rcv": frozenset(("SYN-RECV",)),
+    **{name: frozenset((state,)) for name, state in STATES.items()},
+}  # fmt: skip
+_TOKEN = re.compile(r"\s*(\(|\)|\|\|?|&&?|!=|!|>=|<=|==?|>|<|[^\s()|&!=<>]+)")
+_RELATIONS: dict[str, Callable[[int, int], bool]] = {
+    "=": operator.eq, "==": operator.eq, "eq": operator.eq, "!=": operator.ne, "ne": operator.ne, "neq": operator.ne,
+    ">=": operator.ge, "ge": operator.ge, "geq": operator.ge, "<=": operator.le, "le": operator.le, "leq": operator.le,
+    ">": operator.gt, "gt": operator.gt, "<": operator.lt, "lt": operator.lt,
+}  # fmt: skip
+
+
+class FilterError(Exception):
+    """A filter makes no sense; the text is what `ss` says, `status` how it exits."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class FilterSyntaxError(FilterError):
+    """A filter's words do not make an expression."""
+
+    def __init__(self) -> None:
+        super().__init__('ss: bison bellows (while parsing filter): "syntax error!" Sorry.', 255)
+
+
+def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str], list[str]]:
+    """Read the `state` and `exclude` clauses that `words` begin with; gives the states, and the words that are left.
+
+    Without any, the states are `chosen`. Raises `FilterError` for a state that does not exist, and for a clause without one.
+    """
+    asked: frozenset[str] | None = None
+    while words and words[0] in ("state", "exclude", "excl"):
+        if len(words) < 2:
+            raise FilterError('Command line is not complete. Try option "help"', 255)
+        group = _GROUPS.get(words[1].lower())
+        if group is None:
+            raise FilterError(f"ss: wrong state name: {words[1]}", 255)
+        is_added = words[0] == "state"
+        asked = (asked or frozenset()) | group if is_added else (ALL if asked is None else asked) - group
+        words = words[2:]
+    return chosen if asked is None else asked, words
+
+
+def read_expression(text: str) -> Test:
+    """Read an expression; an empty one takes every socket. Raises `FilterError`."""
+    parser = _Parser(_tokens(text))
+    if not parser.tokens:
+        return _is_any
+    test = parser.alternatives()
+    if parser.tokens:
+        raise FilterSyntaxError
+    return test
+
+
+def _tokens(text: str) -> list[str]:
+    # An address in brackets may hold what else separates words; nothing else may.
+    return [found[1] for found in _TOKEN.finditer(text.rstrip())]
+
+
+@define
+class _Parser:
+    """Reads what is left of the tokens: alternatives of conjunctions (`and` may be left out) of tests."""
+
+    tokens: list[str] = field()
+    _expects_port: bool = field(default=False, init=False)
+
+    def alternatives(self) -> Test:
+        tests = [self._conjunction()]
+        while self._takes("or", "|", "||"):
+            tests.append(self._conjunction())
+        return tests[0] if len(tests) == 1 else lambda info: any(test(info) for test in tests)
+
+    def _conjunction(self) -> Test:
+        tests = [self._test()]
+        while self._takes("and", "&", "&&") or (self.tokens and self.tokens[0] not in ("or", "|", "||", ")")):
+            tests.append(self._test())
+        return tests[0] if len(tests) == 1 else lambda info: all(test(info) for test in tests)
+
+    def _test(self) -> Test:
+        if self._takes("not", "!"):
+            denied = self._test()
+            return lambda info: not denied(info)
+        if self._takes("("):
+            inner = self.alternatives()
+            if not self._takes(")"):
+                raise FilterSyntaxError
+            return inner
+        word = self._word()
+        if word in ("sport", "dport"):
+            self._expects_port = True
+            return self._port_test(is_local=word == "sport")
+        if word in ("src", "saddr", "dst", "daddr"):
+            self._expects_port = False
+            return self._address_test(is_local=word[0] == "s")
+        # What was compared last is what ss takes a stray word for.
+        _ = _read_port(word) if self._expects_port else _read_host(word)
+        raise FilterSyntaxError
+
+    def _port_test(self, *, is_local: bool) -> Test:
+        # Without a relation it is that port.
+        relation = _RELATIONS[self._word()] if self.tokens and self.tokens[0] in _RELATIONS else operator.eq
+        word = self._word()
+        port = _read_port(word.rpartition(":")[2])
+        if port is None:
+            return _is_any
+        return lambda info: relation(info.local_port if is_local else info.remote_port, port)
+
+    def _address_test(self, *, is_local: bool) -> Test:
+        is_denied = False
+        if self.tokens and self.tokens[0] in ("=", "==", "eq", "!=", "ne", "neq"):
+            is_denied = self._word() in ("!=", "ne", "neq")
+        prefix, bits, port = _read_host(self._word())
+
+        def test(info: SocketInfo) -> bool:
+            address, at = (info.local, info.local_port) if is_local else (info.remote, info.remote_port)
+            is_met = (port is None or at == port) and (prefix is None or _is_within(address, prefix, bits))
+            return is_met is not is_denied
+
+        return test
+
+    def _takes(self, *words: str) -> bool:
+        if self.tokens and self.tokens[0] in words:
+            self.tokens.pop(0)
+            return True
+        return False
+
+    def _word(self) -> str:
+        if not self.tokens:
+            raise FilterSyntaxError
+        return self.tokens.pop(0)
+
+
+def _is_any(_info: SocketInfo) -> bool:
+    return True
+
+
+def _is_within(address: Address | None, prefix: Address, bits: int) -> bool:
+    if address is None or len(address) != len(prefix):
+        return False
+    shift = 8 * len(prefix) - bits
+    return int.from_bytes(address) >> shift == int.from_bytes(prefix) >> shift
+
+
+def _read_port(text: str) -> int | None:
+    if text in ("", "*"):
+        return None
+    if text.isdecimal() and text.isascii() and int(text) <= 0xFFFF:
+        return int(text)
+    if text in SERVICES:
+        return SERVICES[text]
+    raise FilterError(f'Error: "{text}" does not look like a port.\nCannot parse dst/src address.')
+
+
+def _read_host(text: str) -> tuple[Address | None, int, int | None]:
+    """Read `ADDRESS[/BITS][:PORT]`: the prefix (`None`: any), its length, the port (`None`: any)."""
+    if text.startswith("[") and "]" in text:
+        host, _, rest = text[1:].partition("]")
+        length, colon, port = rest.partition(":")
+        host += length
+    else:
+        host, colon, port = text.rpartition(":")
+        if not colon:
+            host, port = port, ""
+    found = _read_port(port) if colon else None
+    if host in ("", "*"):
+        return None, 0, found
+    address, slash, bits = host.partition("/")
+    try:
+        if address.replace(".", "").isdecimal() and address.count(".") < 3:
+            address += ".0" * (3 - address.count("."))
+        packed = ip_address(address).packed
+        size = int(bits) if slash else 8 * len(packed)
+        if not 0 <= size <= 8 * len(packed):
+            raise ValueError
+    except ValueError:
+        message = f'Error: an inet prefix is expected rather than "{host}".\nCannot parse dst/src address.'
+        raise FilterError(message) from None
+    return packed, size, found

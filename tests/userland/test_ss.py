@@ -1,0 +1,195 @@
+"""`ss` over the same sockets here and in the Linux kernel: states, filters, timers, columns."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from userworld import World
+
+from cnmsim.kernel.task import run_until
+from cnmsim.userland import HOST_PROGRAMS
+from cnmsim.userland.ss import span_text
+
+NAMESPACE = f"ss{os.getpid() % 100000}"
+#: What opens the sockets of the real kernel; `of_ours` opens the same.
+OPEN = textwrap.dedent("""
+    import json, socket, subprocess, sys
+    def dial(own, port):
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(("127.0.0.1", own))
+        found.connect(("127.0.0.1", port))
+        return found
+    plain = socket.create_server(("127.0.0.1", 8080))
+    dual = socket.create_server(("::", 9090), family=socket.AF_INET6, dualstack_ipv6=True)
+    kept, asked, gone = dial(3001, 8080), dial(3002, 9090), dial(3003, 8080)
+    ends = [plain.accept()[0], dual.accept()[0], plain.accept()[0]]
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    asked.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    asked.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 50)
+    ends[0].sendall(b"seven b")
+    gone.close()
+    ends[2].close()
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    names.bind(("0.0.0.0", 53))
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.bind(("127.0.0.1", 3004))
+    client.connect(("127.0.0.1", 53))
+    said = []
+    for line in json.load(sys.stdin):
+        done = subprocess.run(line, shell=True, capture_output=True, text=True)
+        said.append((done.returncode, done.stdout, done.stderr))
+    print(json.dumps(said))
+""")
+LINES = (
+    "-tn", "-tan", "-tln", "-tuln", "-tuan", "-ta", "-tano", "-tno state established", "-tanH", "-tanQ", "-4 -tan", "-6 -tan",
+    "-f inet6 -tan", "-uan", "-un", "-wan", "-xan", "-A tcp -n", "-A udp,tcp -an", "-tn state time-wait",
+    "-tan state listening", "-tn state established state time-wait", "-tn state bucket", "-tn state synchronized",
+    "-tn state all", "-tn exclude established", "-tan exclude listening", "-un state connected",
+    "-un state unconnected", "-tn dport = :9090", "-tan sport = :http-alt", "-tan '( dport = :8080 or sport = :8080 )'",
+    "-tan 'sport = :8080 || sport = :9090'", "-tn dport eq 8080", "-tn dport 8080", "-tn 'dport > :8100'",
+    "-tn sport le :8080", "-tn 'dport != :8080'", "-tn '! dport = :8080'", "-tn not dport = :8080 and src 127.0.0.1",
+    "-tn dport = :8080 src 127.0.0.1", "-tan 'sport = :8080 and not state listening'", "-tn dst 127.0.0.1", "-tan dst 127.0.0.0/8",
+    "-tan src 127.0.0.1:8080", "-tan src '*:9090'", "-tan dst :8080", "-tn dst 127/8", "-tn dst 10.0.0.0/8",
+    "-tn dst '[::1]'", "-tan src 127.0.0.1 and dst 127.0.0.1 and not sport = :8080",
+    "-tn dport foo", "-tn nonsense", "-tn dst 300.1.1.1", "-tn dst 1.2.3.0/33", "-tn dst ::1", "-tn dport = :8080-9000",
+    "-tn state foo", "-f foo",
+)  # fmt: skip
+BAD_GRAMMAR = ("-tn '( dport = :8080'", "-tn dst 127.0.0.1 and", "-tn 'dport = :80 )'", "-tn dport")
+
+
+def _why_not():
+    if os.geteuid() != 0:
+        return "needs root"
+    if shutil.which("ip") is None or shutil.which("ss") is None:
+        return "needs ip and ss"
+    made = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+    return "" if made.returncode == 0 else "cannot make a network namespace"
+
+
+WHY_NOT = _why_not()
+
+
+def of_linux(lines):
+    subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
+    try:
+        subprocess.run(["ip", "-n", NAMESPACE, "link", "set", "lo", "up"], check=True)
+        asked = json.dumps([f"ss {line}" for line in lines])
+        words = ["ip", "netns", "exec", NAMESPACE, sys.executable, "-S", "-E", "-c", OPEN]
+        env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        done = subprocess.run(words, input=asked, env=env, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+    finally:
+        subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
+
+
+class Opened:
+    """The sockets that `OPEN` opens, in a world of ours."""
+
+    def __init__(self):
+        self.world = World()
+        machine, self.clock = self.world.one, self.world.clock
+        self.process = process = machine.spawn(_sleep, ["sleep"])
+        plain, dual = process.tcp(4), process.tcp(6)
+        for server, address in ((plain, ("127.0.0.1", 8080)), (dual, ("::", 9090))):
+            server.bind(address)
+            server.listen(128)
+        kept, asked, gone = self.dial(3001, 8080), self.dial(3002, 9090), self.dial(3003, 8080)
+        ends = [run_until(self.clock, server.accept()) for server in (plain, dual, plain)]
+        kept.set_keepalive()
+        asked.set_keepalive(idle_s=50)
+        ends[0].send(b"seven b")
+        gone.close()
+        self.clock.run_for(0.01)
+        ends[2].close()
+        names, client = process.udp(4), process.udp(4)
+        names.bind(("0.0.0.0", 53))
+        client.bind(("127.0.0.1", 3004))
+        client.connect(("127.0.0.1", 53))
+        self.clock.run_for(0.2)
+        self.kept = [plain, dual, kept, asked, names, client, *ends]
+
+    def dial(self, own, port):
+        found = self.process.tcp(4)
+        found.bind(("127.0.0.1", own))
+        run_until(self.clock, found.connect(("127.0.0.1", port)))
+        return found
+
+    def ss(self, line):
+        found = self.world.argv(["ss", *shlex.split(line)], programs=HOST_PROGRAMS)
+        return [found.status, found.out, found.err]
+
+
+async def _sleep(process):
+    await process.sleep(1e9)
+    return 0
+
+
+def alike(said):
+    """Leave out what differs between kernels: the order of lines, and how much of a timer is left."""
+    status, out, err = said
+    lines = [re.sub(r"\d+sec,", "Nsec,", line) for line in out.splitlines()]
+    return status, sorted(lines), err.splitlines()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+def test_what_ss_of_linux_says():
+    ours = Opened()
+    for line, said in zip(LINES, of_linux(LINES), strict=True):
+        expected, found = alike(said), alike(ours.ss(line))
+        if "invalid family" in said[2]:
+            # Ours has a shorter usage.
+            expected, found = (*expected[:2], expected[2][:1]), (*found[:2], found[2][:1])
+        assert found == expected, line
+
+
+@pytest.mark.root
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+def test_words_that_make_no_expression():
+    ours = Opened()
+    for line, (status, out, err) in zip(BAD_GRAMMAR, of_linux(BAD_GRAMMAR), strict=True):
+        found = ours.ss(line)
+        assert (found[0], found[1], found[2].splitlines()[0]) == (status, out, err.splitlines()[0]), line
+
+
+def test_timers_of_a_lost_segment_and_of_the_end():
+    ours = Opened()
+    kept, end = ours.kept[2], ours.kept[6]
+    assert "timer:(keepalive,119min,0)" in ours.ss("-tno sport = :3001")[1]
+    assert "timer:(timewait,59sec,0)" in ours.ss("-tao sport = :3003")[1]
+    run_until(ours.clock, kept.recv())
+    ours.world.one.root.loopback.set_down()
+    end.send(b"lost")
+    ours.clock.run_for(0.7)
+    found = re.search(r"timer:\(on,(.*),(\d)\)", ours.ss("-tno sport = :8080")[1])
+    # Sent again after 0.2 and 0.6 s; 0.8 s later once more.
+    assert found is not None
+    assert found[2] == "2"
+    assert 650 <= int(found[1].removesuffix("ms")) <= 750
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(7199000, "119min"), (61500, "1min1sec"), (600000, "10min"), (12345, "12sec"), (5300, "5.300ms"), (200, "200ms"), (0, "")],
+)
+def test_spans(milliseconds, text):
+    assert span_text(milliseconds) == text
+
+
+def test_summary_counts_what_there_is():
+    out = Opened().ss("-s")[1]
+    assert out.splitlines()[1] == "TCP:   7 (estab 4, closed 1, orphaned 0, timewait 1)"
+    assert out.splitlines()[5:8] == [
+        "UDP\t  2         2         0        ",
+        "TCP\t  6         4         2        ",
+        "INET\t  8         6         2        ",
+    ]
+
+
