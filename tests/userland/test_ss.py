@@ -177,7 +177,15 @@ def test_timers_of_a_lost_segment_and_of_the_end():
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
-    [(7199000, "119min"), (61500, "1min1sec"), (600000, "10min"), (12345, "12sec"), (5300, "5.300ms"), (200, "200ms"), (0, "")],
+    [
+        (7199000, "119min"),
+        (61500, "1min1sec"),
+        (600000, "10min"),
+        (12345, "12sec"),
+        (5300, "5.300ms"),
+        (200, "200ms"),
+        (0, ""),
+    ],
 )
 def test_spans(milliseconds, text):
     assert span_text(milliseconds) == text
@@ -191,5 +199,3 @@ def test_summary_counts_what_there_is():
         "TCP\t  6         4         2        ",
         "INET\t  8         6         2        ",
     ]
-
-
