@@ -384,8 +384,9 @@ class Flow:
                     return False
                 connection.expires_ns = now + self._long_ns
             elif is_two_way and now - connection.began_ns > STREAM_AFTER_NS:
+                if not connection.is_assured:
+                    return False
                 connection.expires_ns = now + self._long_ns
-                connection.is_assured = True
             else:
                 connection.expires_ns = now + self._short_ns
         for counter in self._counters:

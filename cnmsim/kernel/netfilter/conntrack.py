@@ -8,12 +8,12 @@ when an entry is met, in virtual time: no timers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
 
-from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.netfilter.cttext import entry_line
 from cnmsim.kernel.netfilter.cttimeouts import Timeouts
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, IGNORE, INVALID, RST, SYN, TRANSITIONS, TcpState
 from cnmsim.kernel.netfilter.tuples import (
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.kernel.namespace import NetworkNamespace
 
-_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 33: "dccp", 136: "udplite", 47: "gre"}
+#: What a listener to events is told of a connection: it is in the table, it changed, it is gone.
+Event = Literal["new", "update", "destroy"]
 _NEW, _ESTABLISHED, _RELATED, _UNTRACKED = CtState.NEW, CtState.ESTABLISHED, CtState.RELATED, CtState.UNTRACKED
 #: Python compares a number with a plain one three times as fast as it finds a member of an enumeration.
 _TCP_ESTABLISHED, _TCP_SYN_RECV = TcpState.ESTABLISHED.value, TcpState.SYN_RECV.value
@@ -76,6 +77,11 @@ class Connection:
         return self.original[0]
 
 
+def _shown(connection: Connection) -> tuple[int, bool, bool]:
+    """Give what listeners hear of when it changes."""
+    return connection.tcp_state, connection.is_assured, connection.seen_reply
+
+
 class Conntrack:
     """The connection table of one namespace."""
 
@@ -88,6 +94,10 @@ class Conntrack:
         "_table",
         "_timeout",
         "_timeouts",
+        "early_drops",
+        "invalid",
+        "listeners",
+        "table_full",
     )
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -99,6 +109,10 @@ class Conntrack:
         self._purge_at = 1024
         self._timeouts = Timeouts(namespace)
         self._timeout = self._timeouts.of
+        #: Who hears of what becomes of connections (nfnetlink's multicast groups).
+        self.listeners: list[Callable[[Event, Connection], None]] = []
+        #: Packets that fit no connection, that found the table full, and connections given up for others.
+        self.invalid = self.table_full = self.early_drops = 0
 
     # --- packets in ----------------------------------------------------------------------------------------------
 
@@ -109,7 +123,7 @@ class Conntrack:
         protocol = packet.protocol
         if protocol == 6 or protocol == 17:  # noqa: PLR1714 - the hot path
             if packet.fragment_offset:
-                packet.ct_state = CtState.INVALID
+                packet.ct_state = self._invalid()
                 return True
             key: Tuple | None = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
         else:
@@ -117,7 +131,7 @@ class Conntrack:
                 return True
             key = packet_tuple(packet)
         if key is None:
-            packet.ct_state = CtState.INVALID
+            packet.ct_state = self._invalid()
             return True
         found = self._find(key, packet)
         if found is None:
@@ -156,6 +170,14 @@ class Conntrack:
             return None
         return found
 
+    def _invalid(self) -> CtState:
+        self.invalid += 1
+        return CtState.INVALID
+
+    def _tell(self, event: Event, connection: Connection) -> None:
+        for listener in tuple(self.listeners):
+            listener(event, connection)
+
     @staticmethod
     def _lost_masquerade(connection: Connection) -> bool:
         device = connection.masquerade
@@ -163,6 +185,7 @@ class Conntrack:
 
     def _continue(self, packet: Packet, key: Tuple, connection: Connection, is_reply: bool) -> bool:
         protocol = packet.protocol
+        before = self.listeners and _shown(connection)
         if protocol == 6:
             outcome = self._tcp(packet, connection, is_reply)
             if outcome is None:
@@ -170,7 +193,7 @@ class Conntrack:
                 self.destroy(connection)
                 return self._begin(packet, key)
             if not outcome:
-                packet.ct_state = CtState.INVALID
+                packet.ct_state = self._invalid()
                 return True
         elif protocol == 17:
             self._udp_seen(connection, is_reply)
@@ -183,6 +206,8 @@ class Conntrack:
             packet.ct_state = _ESTABLISHED
         else:
             packet.ct_state = _ESTABLISHED if connection.seen_reply else _NEW
+        if before and before != _shown(connection) and connection.is_confirmed and not connection.is_dying:
+            self._tell("update", connection)
         return True
 
     def _begin(self, packet: Packet, key: Tuple) -> bool:
@@ -194,12 +219,13 @@ class Conntrack:
             state = TRANSITIONS[0][kind][TcpState.NONE]
             is_pickup = kind == ACK
             if state < 0 or (is_pickup and self._namespace.sysctl_get("net.netfilter.nf_conntrack_tcp_loose") == "0"):
-                packet.ct_state = CtState.INVALID
+                packet.ct_state = self._invalid()
                 return True
         elif protocol in REQUESTS and key[4] >> 8 not in REQUESTS[protocol]:
-            packet.ct_state = CtState.INVALID
+            packet.ct_state = self._invalid()
             return True
         if self._count >= self._timeouts.maximum() and not self._make_room():
+            self.table_full += 1
             return False
         now = self._namespace.clock.now_ns
         connection = Connection(key, invert(key), tcp_state=state, began_ns=now)
@@ -257,7 +283,7 @@ class Conntrack:
             return False
         inner = quoted_tuple(packet)
         if inner is None:
-            packet.ct_state = CtState.INVALID
+            packet.ct_state = self._invalid()
             return True
         found = None
         if packet.indev is not None and packet.indev.kind == "loopback":
@@ -265,7 +291,7 @@ class Conntrack:
             found = None if crossed is None else (crossed[0], not crossed[1])
         found = found or self._live(invert(inner))
         if found is None:
-            packet.ct_state = CtState.INVALID
+            packet.ct_state = self._invalid()
             return True
         packet.connection, packet.ct_reply = found
         packet.ct_state = _RELATED
@@ -301,6 +327,8 @@ class Conntrack:
         if self._count > self._purge_at:
             self.purge()
             self._purge_at = max(1024, 2 * self._count)
+        if self.listeners:
+            self._tell("new", connection)
 
     def destroy(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -321,6 +349,16 @@ class Conntrack:
             others.remove(connection)
             if not others:
                 del self._by_source[protocol, src, sport]
+        if self.listeners:
+            self._tell("destroy", connection)
+
+    def change(self, connection: Connection, *, mark: int | None = None, timeout_s: int | None = None) -> None:
+        """Set what `conntrack -U` sets: the mark, or the seconds it has left."""
+        connection.mark = connection.mark if mark is None else mark
+        self._namespace.generation += 1
+        if timeout_s is not None:
+            connection.expires_ns = self._namespace.clock.now_ns + timeout_s * NS
+        self._tell("update", connection)
 
     # --- for NAT -------------------------------------------------------------------------------------------------
 
@@ -365,6 +403,7 @@ class Conntrack:
             return True
         for connection, is_reply in self._table.values():
             if not is_reply and not connection.is_assured:
+                self.early_drops += 1
                 self.destroy(connection)
                 return True
         return False
@@ -429,25 +468,4 @@ class Conntrack:
 
     def entry_text(self, connection: Connection) -> str:
         """Write one entry as conntrack(8) does."""
-        protocol = connection.original[0]
-        words = [f"{_PROTOCOL_NAMES.get(protocol, 'unknown'):<8} {protocol} {self.remaining_s(connection)}"]
-        if protocol == 6:
-            words.append(TcpState(connection.tcp_state).name)
-        words.append(_tuple_text(connection.original))
-        if not connection.seen_reply:
-            words.append("[UNREPLIED]")
-        words.append(_tuple_text(connection.reply))
-        if connection.is_assured:
-            words.append("[ASSURED]")
-        words.append(f"mark={connection.mark} use=1")
-        return " ".join(words)
-
-
-def _tuple_text(key: Tuple) -> str:
-    protocol, src, dst, first, second = key
-    text = f"src={format_ip(src)} dst={format_ip(dst)}"
-    if protocol in {1, 58}:
-        return f"{text} type={second >> 8} code={second & 0xFF} id={first}"
-    if protocol in {6, 17, 33, 132, 136}:
-        return f"{text} sport={first} dport={second}"
-    return text
+        return entry_line(connection, self.remaining_s(connection))

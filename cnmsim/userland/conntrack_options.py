@@ -1,0 +1,300 @@
+"""conntrack's command line (conntrack-tools 1.4.8, src/conntrack.c): which options a command takes, and what they choose."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address, parse_ip
+from cnmsim.kernel.netfilter.cttext import PROTOCOL_NAMES
+from cnmsim.kernel.netfilter.tcpstate import TcpState
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.conntrack import Connection
+
+_LONG = {
+    "dump": "L", "create": "I", "add": "A", "update": "U", "delete": "D", "get": "G", "flush": "F", "event": "E",
+    "count": "C", "counter": "C", "stats": "S", "load-file": "R", "version": "V", "help": "h", "proto": "p", "protonum": "p",
+    "orig-src": "s", "src": "s", "orig-dst": "d", "dst": "d", "reply-src": "r", "reply-dst": "q", "timeout": "t",
+    "status": "u", "event-mask": "e", "zero": "z", "mark": "m", "secmark": "c", "id": "i", "family": "f", "src-nat": "n",
+    "dst-nat": "g", "any-nat": "j", "output": "o", "buffer-size": "b", "zone": "w", "orig-zone": "(", "reply-zone": ")",
+    "label": "l", "mask-src": "{", "mask-dst": "}",
+}  # fmt: skip
+_COMMANDS = "LIAUDGFECSRVh"
+_BARE = "zUDGFECSIALhV"
+_OPTIONAL = "ngj"
+#: What a command takes, by conntrack's table of commands and options.
+_TAKEN = {
+    "L": "sdrqpuz{}mfngocjwl()", "D": "sdrqptu{}mifngowl()", "E": "sdrqpe{}mfngocbjwl()", "U": "sdrqptumfngoil",
+    "G": "sdrqpmwfo", "F": "f", "C": "", "S": "", "h": "", "V": "",
+}  # fmt: skip
+_NAMES = {short: name for name, short in reversed(_LONG.items())} | {
+    "p": "protonum",
+    "s": "orig-src",
+    "d": "orig-dst",
+}
+#: Options that a protocol adds once `-p` has named it: which side of which tuple, and the place in it.
+_PORTS = {
+    "sport": (0, 3), "orig-port-src": (0, 3), "dport": (0, 4), "orig-port-dst": (0, 4), "reply-port-src": (1, 3),
+    "reply-port-dst": (1, 4),
+}  # fmt: skip
+_WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite")
+_OUTPUTS = ("xml", "extended", "timestamp", "id", "ktimestamp", "labels", "userspace", "save")
+_STATUS = ("ASSURED", "SEEN_REPLY", "UNSET", "FIXED_TIMEOUT", "EXPECTED", "OFFLOAD", "HW_OFFLOAD", "UNREPLIED")
+_EVENTS = ("ALL", "NEW", "UPDATES", "DESTROY")
+_TABLES = ("conntrack", "expect", "dying", "unconfirmed")
+
+
+class Refusal(Exception):
+    """conntrack gives up; `status` is 2 if the command line makes no sense, 1 if the kernel refuses."""
+
+    def __init__(self, text: str, status: int = 2, warning: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.warning = warning
+
+
+@define
+class Request:
+    """What a command line asks for. An entry must fit everything that is set."""
+
+    command: str = ""
+    table: str = "conntrack"
+    options: dict[str, str] = field(factory=dict)
+    protocol: int | None = None
+    family: int | None = None
+    #: Side of the connection (0 original, 1 reply), place in the tuple, and what must stand there.
+    places: list[tuple[int, int, int]] = field(factory=list)
+    #: Side, place, address and mask.
+    addresses: list[tuple[int, int, int, int]] = field(factory=list)
+    nat: dict[str, Address | None] = field(factory=dict)
+    icmp: dict[str, int] = field(factory=dict)
+    tcp_state: int | None = None
+    status: set[str] = field(factory=set)
+    mark: tuple[int, int] | None = None
+    outputs: set[str] = field(factory=set)
+    events: set[str] = field(factory=lambda: {"new", "update", "destroy"})
+
+    def fits(self, connection: Connection) -> bool:
+        """Tell whether a connection is one of those asked for."""
+        tuples = (connection.original, connection.reply)
+        if self.family not in {None, connection.family} or self.protocol not in {None, connection.protocol}:
+            return False
+        if any(tuples[side][place] != value for side, place, value in self.places):
+            return False
+        for side, place, value, mask in self.addresses:
+            found = tuples[side][place]
+            assert isinstance(found, bytes)
+            if int.from_bytes(found) & mask != value & mask:
+                return False
+        first, second = connection.original[3], connection.original[4]
+        values = {"type": second >> 8, "code": second & 0xFF, "id": first}
+        if any(values[name] != value for name, value in self.icmp.items()):
+            return False
+        if self.tcp_state not in {None, connection.tcp_state}:
+            return False
+        if self.mark is not None and self.command != "U" and connection.mark & self.mark[1] != self.mark[0]:
+            return False
+        return self._has_status(connection) and self._has_nat(connection)
+
+    def _has_status(self, connection: Connection) -> bool:
+        has = {
+            "ASSURED": connection.is_assured,
+            "SEEN_REPLY": connection.seen_reply,
+            "UNREPLIED": not connection.seen_reply,
+        }
+        return all(has.get(name, False) for name in self.status)
+
+    def _has_nat(self, connection: Connection) -> bool:
+        if not self.nat:
+            return True
+        original, reply = connection.original, connection.reply
+        # What the libraries ask: was the place of NAT passed, and is anything of the source (destination) another.
+        sides = {
+            "n": (connection.source_nat_done, reply[2], original[1], reply[4], original[3]),
+            "g": (connection.destination_nat_done, reply[1], original[2], reply[3], original[4]),
+        }
+        found = []
+        for name in "ng":
+            if name not in self.nat and "j" not in self.nat:
+                continue
+            is_done, now, before, now_port, port = sides[name]
+            wanted = self.nat.get(name, self.nat.get("j"))
+            is_other = now != before
+            found.append(is_done and (is_other or now_port != port if wanted is None else is_other and now == wanted))
+        return any(found) if "j" in self.nat else all(found)
+
+
+def read_request(arguments: list[str]) -> Request:
+    """Read a command line. Raises `Refusal` with what conntrack says of it."""
+    request = Request()
+    names: list[str] = []
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        at += 1
+        if word.startswith("--") and len(word) > 2:
+            name, equals, value = word[2:].partition("=")
+            short = _long_name(request, name)
+            needs = short not in _BARE and short not in _OPTIONAL
+            if needs and not equals:
+                if at >= len(arguments):
+                    raise Refusal(f"option `--{name}' requires an argument")
+                value, at = arguments[at], at + 1
+        elif word.startswith("-") and len(word) > 1:
+            short, value = word[1], word[2:]
+            if short not in _NAMES or not short.isalpha():
+                raise Refusal(f"unknown option `-{short}'")
+            needs = short not in _BARE and short not in _OPTIONAL
+            if needs and not value:
+                if at >= len(arguments):
+                    raise Refusal(f"option `-{short}' requires an argument")
+                value, at = arguments[at], at + 1
+            elif value and short in _BARE and short not in "LDFECGUIA":
+                arguments = [*arguments[:at], f"-{value}", *arguments[at:]]
+                value = ""
+        else:
+            if len(names) == 1 and names[0] in _COMMANDS and word not in _TABLES:
+                raise Refusal(f"unknown type `{word}'")
+            request.table = word if names and names[-1] in _COMMANDS and word in _TABLES else request.table
+            continue
+        if short in _OPTIONAL and not value and at < len(arguments) and not arguments[at].startswith("-"):
+            value, at = arguments[at], at + 1
+        names.append(short)
+        _note(request, short, value)
+    _check(request, names)
+    return request
+
+
+def _long_name(request: Request, name: str) -> str:
+    """Give the letter of a long option, or the name of one that the protocol adds."""
+    protocol = PROTOCOL_NAMES.get(request.protocol or 0, "")
+    kind = name.removeprefix(f"{protocol}-") if protocol in ("icmp", "icmpv6") else ""
+    if protocol in _WITH_PORTS and name in _PORTS:
+        return name
+    if (protocol == "tcp" and name == "state") or (kind != name and kind in ("type", "code", "id")):
+        return name
+    found = _LONG.get(name)
+    if found is None:
+        raise Refusal(f"unknown option `--{name}'")
+    return found
+
+
+def _note(request: Request, short: str, value: str) -> None:
+    if short in _COMMANDS:
+        if request.command:
+            raise Refusal("Invalid commands combination")
+        request.command = short
+    elif short == "p":
+        request.protocol = _protocol(value)
+    elif short in "sdrq":
+        _note_address(request, short, value)
+    elif short in _PORTS:
+        request.places.append((*_PORTS[short], _leading_number(value) & 0xFFFF))
+    elif short == "state":
+        if value not in TcpState.__members__:
+            raise Refusal(f"unknown TCP state `{value}'")
+        request.tcp_state = TcpState[value].value
+    elif short.startswith("icmp"):
+        request.icmp[short.rpartition("-")[2]] = _leading_number(value)
+    elif short == "f":
+        if value not in ("ipv4", "ipv6"):
+            raise Refusal(f"`{value}' unsupported protocol")
+        _set_family(request, int(value[-1]))
+    elif short in "ngj":
+        request.nat[short] = _address(value.partition(":")[0]) if value else None
+    elif short == "m":
+        text, _, mask = value.partition("/")
+        request.mark = _leading_number(text), _leading_number(mask) if mask else 0xFFFFFFFF
+    elif short == "u":
+        request.status |= set(_parameters(value, _STATUS))
+    elif short == "o":
+        request.outputs |= set(_parameters(value, _OUTPUTS))
+        if "save" in request.outputs and len(request.outputs) > 1:
+            raise Refusal("cannot combine save output with any other output type, use -o save only", 1)
+    elif short == "e":
+        chosen = {name.lower().rstrip("s") for name in _parameters(value, _EVENTS)}
+        request.events = request.events if "all" in chosen else chosen
+    request.options[short] = value
+
+
+def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
+    """Read a list of words, each the beginning of one of `names`."""
+    found = []
+    for word in text.split(","):
+        if word in ("SRC_NAT", "DST_NAT") and names is _STATUS:
+            what = f"WARNING: ignoring {word}, use --{word[:3].lower()}-nat instead\n"
+            raise Refusal("Operation failed: invalid parameters", 1, what)
+        known = next((name for name in names if name.lower().startswith(word.lower())), None)
+        if known is None or not word:
+            raise Refusal(f"Bad parameter `{word}'")
+        found.append(known)
+    if "UNSET" in found:
+        raise Refusal("Operation failed: invalid parameters", 1)
+    return found
+
+
+def _protocol(text: str) -> int:
+    known = {name: number for number, name in PROTOCOL_NAMES.items()} | {"esp": 50, "ah": 51, "igmp": 2, "ipip": 4}
+    number = known.get(text.lower(), int(text) if text.isdecimal() else 256)
+    if number > 255:
+        raise Refusal(f"`{text}' unsupported protocol")
+    return number
+
+
+def _leading_number(text: str) -> int:
+    """Read a number as strtoul(3) does: whatever does not belong to one ends it, and nothing is 0."""
+    found = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
+    if found is None:
+        return 0
+    return int(found[0], 16) if found[0][:2].lower() == "0x" else int(found[0])
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_ip(text)
+    except ValueError:
+        raise Refusal(f"Invalid IP address `{text}'") from None
+
+
+def _set_family(request: Request, family: int) -> None:
+    if request.family not in {None, family}:
+        raise Refusal("mismatched address family")
+    request.family = family
+
+
+def _note_address(request: Request, short: str, value: str) -> None:
+    text, slash, length = value.partition("/")
+    address = _address(text)
+    bits = len(address) * 8
+    if slash and not (length.isdecimal() and int(length) <= bits):
+        raise Refusal("Invalid netmask")
+    _set_family(request, 6 if bits == 128 else 4)
+    mask = ((1 << bits) - 1) >> (bits - int(length)) << (bits - int(length)) if slash else (1 << bits) - 1
+    side, place = {"s": (0, 1), "d": (0, 2), "r": (1, 1), "q": (1, 2)}[short]
+    request.addresses.append((side, place, int.from_bytes(address), mask))
+
+
+def _check(request: Request, names: list[str]) -> None:
+    """Refuse what the command does not take, and read the masks. Raises `Refusal`."""
+    if request.command in ("", "h", "V"):
+        return
+    given = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}
+    taken = "f" if request.table == "expect" else _TAKEN.get(request.command, _TAKEN["U"])
+    for name in "sdrqptuze{}mifngocbjwl()":
+        if name in given and name not in taken and request.command != "G":
+            raise Refusal(f"Illegal option `--{_NAMES[name]}' with this command")
+    if request.command == "G" and "p" not in given:
+        raise Refusal("You need to supply the `--protonum' option for this command")
+    if request.command == "G" and not {"s", "d"} <= given and not {"r", "q"} <= given:
+        raise Refusal("you have to specify `--src' and `--dst'")
+    for short, side, word in (("{", 1, "src"), ("}", 2, "dst")):
+        if short not in given:
+            continue
+        at = next((at for at, entry in enumerate(request.addresses) if entry[:2] == (0, side)), None)
+        if at is None:
+            raise Refusal(f"Can't use --mask-{word} without --{word}")
+        entry = request.addresses[at]
+        request.addresses[at] = (*entry[:3], int.from_bytes(_address(request.options[short])))
