@@ -1,123 +1,65 @@
 """Templates in the spec of a task's container and in secrets and configs: `{{.Node.Hostname}}-{{.Task.Slot}}`.
 
-Of Go's text/template this reads what specs use: fields of the context, `index` of a map of labels, text in quotes, and in
-payloads `secret`, `config` and `env`. Source: moby/swarmkit `template/{context,expand,template,getter}.go`.
+They are of Go's text/template, with `join` and, in payloads, `secret`, `config` and `env` as further functions. Source: moby/swarmkit `template/{context,expand,template,getter}.go`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from attrs import evolve
 
 from cnmsim.errors import SystemFault
+from cnmsim.swarm.gotemplate import Function, Struct, TemplateError, Value, execute
 from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 
-_ACTION = re.compile(r"\{\{(-?)(.*?)(-?)\}\}", re.DOTALL)
-_WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`|[^\s"`]+)')
-
-Function = Callable[[str], str]
 T = TypeVar("T")
 R = TypeVar("R")
-#: How Go calls the types of the context's parts.
-_TYPES = {
-    "Service": "struct { ID string; Name string; Labels map[string]string }",
-    "Node": "struct { ID string; Hostname string; Platform template.Platform }",
-    "Task": "struct { ID string; Name string; Slot string }",
-    "Platform": "template.Platform",
-    "Labels": "map[string]string",
-}
+_NAME = "expansion"
+_JOIN = Function(lambda separator="", *parts: str(separator).join(map(str, parts)), 0, takes_more=True, texts=True)
 
 
-def context_of(task: Task, node: NodeDescription | None) -> dict[str, Any]:
+def context_of(task: Task, node: NodeDescription | None) -> Struct:
     """Give what templates of a task may refer to."""
     platform = node.platform if node is not None else None
-    return {
-        "Service": {
-            "ID": task.service_id,
-            "Name": task.service_annotations.name,
-            "Labels": dict(task.service_annotations.labels),
-        },
-        "Node": {
-            "ID": task.node_id,
-            "Hostname": node.hostname if node is not None else "",
-            "Platform": {
-                "Architecture": platform.architecture if platform is not None else "",
-                "OS": platform.os if platform is not None else "",
-            },
-        },
-        "Task": {
-            "ID": task.id,
-            "Name": task.name,
-            # What stands for a slot in a global service is its node.
-            "Slot": str(task.slot) if task.slot else task.node_id,
-        },
+    service: dict[str, Value] = {
+        "ID": task.service_id,
+        "Name": task.service_annotations.name,
+        "Labels": dict(task.service_annotations.labels),
     }
+    machine: dict[str, Value] = {
+        "Architecture": platform.architecture if platform is not None else "",
+        "OS": platform.os if platform is not None else "",
+    }
+    where: dict[str, Value] = {
+        "ID": task.node_id,
+        "Hostname": node.hostname if node is not None else "",
+        "Platform": Struct("template.Platform", machine),
+    }
+    # What stands for a slot in a global service is its node.
+    itself: dict[str, Value] = {
+        "ID": task.id,
+        "Name": task.name,
+        "Slot": str(task.slot) if task.slot else task.node_id,
+    }
+    return Struct(
+        "*template.Context",
+        {
+            "Service": Struct("struct { ID string; Name string; Labels map[string]string }", service),
+            "Node": Struct("struct { ID string; Hostname string; Platform template.Platform }", where),
+            "Task": Struct("struct { ID string; Name string; Slot string }", itself),
+        },
+    )
 
 
-def expand(text: str, context: Mapping[str, Any], functions: Mapping[str, Function] | None = None) -> str:
+def expand(text: str, context: Struct, functions: Mapping[str, Function] | None = None) -> str:
     """Fill in a template. Raises `SystemFault` in text/template's words for what it cannot evaluate."""
-    result: list[str] = []
-    position = 0
-    trims = False
-    for action in _ACTION.finditer(text):
-        before = text[position : action.start()]
-        before = before.lstrip() if trims else before
-        result.append(before.rstrip() if action[1] else before)
-        column = action.start(2) + len(action[2]) - len(action[2].lstrip())
-        result.append(_evaluate(action[2].strip(), context, functions or {}, column))
-        position, trims = action.end(), bool(action[3])
-    rest = text[position:]
-    if "{{" in rest:
-        raise SystemFault("template: expansion:1: unclosed action")
-    result.append(rest.lstrip() if trims else rest)
-    return "".join(result)
-
-
-def _evaluate(expression: str, context: Mapping[str, Any], functions: Mapping[str, Function], column: int = 2) -> str:
-    words = _WORD.findall(expression)
-    if not words:
-        raise SystemFault("template: expansion:1: missing value for command")
-    first, *arguments = words
-    if first == "index" and len(arguments) == 2:
-        return str(_field(arguments[0], context).get(_literal(arguments[1]), ""))
-    if first.startswith(".") and not arguments:
-        value = _field(first, context, column)
-        if isinstance(value, Mapping):
-            return "map[" + " ".join(f"{key}:{each}" for key, each in sorted(value.items())) + "]"
-        return str(value)
-    if first[0] in '"`' and not arguments:
-        return _literal(first)
-    if first in functions and len(arguments) == 1:
-        return functions[first](_literal(arguments[0]))
-    raise SystemFault(f'template: expansion:1: function "{first}" not defined')
-
-
-def _field(path: str, context: Mapping[str, Any], column: int = 2) -> Any:
-    value: Any = context
-    kind = "*template.Context"
-    names = path.strip(".").split(".")
-    if len(names) > 1:
-        column += len(names[0]) + 1  # text/template points at the second name of a chain
-    for name in names:
-        if not isinstance(value, Mapping) or name not in value:
-            raise SystemFault(
-                f'template: expansion:1:{column}: executing "expansion" at <{path}>: can\'t evaluate field {name} in type'
-                f" {kind}"
-            )
-        value, kind = value[name], _TYPES.get(name, "string")
-    return value
-
-
-def _literal(word: str) -> str:
-    if word[0] == "`":
-        return word[1:-1]
-    if word[0] == '"':
-        return re.sub(r"\\(.)", r"\1", word[1:-1])
-    raise SystemFault(f"template: expansion:1: {word} is no text")
+    try:
+        return execute(_NAME, text, context, {"join": _JOIN, **(functions or {})})
+    except TemplateError as error:
+        raise SystemFault(str(error)) from None
 
 
 def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
@@ -131,7 +73,7 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
 
 
-def _variable(entry: str, context: Mapping[str, Any]) -> str:
+def _variable(entry: str, context: Struct) -> str:
     """Fill in the value of an environment variable; one without a value stays as it is."""
     name, equals, value = entry.partition("=")
     if not equals:
@@ -140,7 +82,7 @@ def _variable(entry: str, context: Mapping[str, Any]) -> str:
     return f"{name}={expanded}"
 
 
-def _mount(mount: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+def _mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
     """Fill in source and target of a mount, and the labels and options of a volume that it makes."""
     filled = dict(mount)
     for key in ("Source", "Target"):
@@ -158,7 +100,7 @@ def _mount(mount: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, An
     return filled
 
 
-def _entries(table: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
+def _entries(table: Mapping[str, str], context: Struct) -> dict[str, str]:
     return {
         key: _named(f"map entry {_quoted(key)}={_quoted(value)}", expand, value, context)
         for key, value in table.items()
@@ -170,7 +112,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _named(what: str, fill_in: Callable[[T, Mapping[str, Any]], R], value: T, context: Mapping[str, Any]) -> R:
+def _named(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
     """Fill in a value; say what it was if that fails."""
     try:
         return fill_in(value, context)
@@ -190,24 +132,26 @@ def expand_payload(
 
     `secrets` and `configs` hold what the task was granted, by the names of their files. Raises `SystemFault`.
     """
-    if templating is None or not templating.name:
+    if templating is None:
         return data
     if templating.name != "golang":
-        raise SystemFault(f"unrecognized template type {templating.name}")
+        raise SystemFault("unrecognized template type")
     container = task.spec.container
     env = dict(each.partition("=")[::2] for each in (container.env if container is not None else ()))
 
     def look_up(kind: str, table: Mapping[str, bytes]) -> Function:
-        def find(name: str) -> str:
+        def find(name: Value) -> str:
             if name not in table:
-                raise SystemFault(f"{kind} target {name} not found")
-            return table[name].decode(errors="replace")
+                raise TemplateError(f"{kind} target {name} not found")
+            return table[str(name)].decode(errors="surrogateescape")
 
-        return find
+        return Function(find, 1, texts=True)
 
     functions = {
         "secret": look_up("secret", secrets),
         "config": look_up("config", configs),
-        "env": lambda name: env.get(name, ""),
+        "env": Function(lambda name: env.get(str(name), ""), 1, texts=True),
     }
-    return expand(data.decode(errors="replace"), context_of(task, node), functions).encode()
+    context = evolve(context_of(task, node), type_name="*template.PayloadContext")
+    filled = expand(data.decode(errors="surrogateescape"), context, functions)
+    return filled.encode(errors="surrogateescape")

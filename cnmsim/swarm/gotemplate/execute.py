@@ -1,0 +1,288 @@
+"""Fills a template in (Go `text/template`, exec.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, TypeAlias
+
+from attrs import define, field
+
+from cnmsim.swarm.gotemplate.functions import BUILTINS, Function
+from cnmsim.swarm.gotemplate.nodes import (
+    Action,
+    Branch,
+    Call,
+    Chain,
+    Command,
+    Constant,
+    Dot,
+    Field,
+    Identifier,
+    Jump,
+    Nil,
+    Node,
+    Pipe,
+    Statement,
+    Template,
+    TemplateError,
+    Text,
+    Variable,
+)
+from cnmsim.swarm.gotemplate.parser import parse
+from cnmsim.swarm.gotemplate.values import Struct, Value, is_true, quoted, shown, type_name
+
+_MOST_CALLS = 100_000
+
+
+class _Missing:
+    """That nothing was handed on in a pipeline."""
+
+
+_MISSING = _Missing()
+_Handed: TypeAlias = Value | _Missing
+
+
+def execute(name: str, text: str, data: Value, functions: Mapping[str, Function]) -> str:
+    """Fill in a template with a value; keys that a map lacks are errors (`missingkey=error`). Raises `TemplateError`."""
+    known = {**BUILTINS, **functions}
+    template = parse(name, text, known)
+    written: list[str] = []
+    run = _Run(template, name, known, written, [("$", data)])
+    run.walk(template.body, data)
+    return "".join(written)
+
+
+class _Jumped(Exception):
+    """`break` or `continue` was met."""
+
+
+@define
+class _Run:
+    """One execution of a template, or of one that it calls."""
+
+    template: Template
+    name: str
+    functions: Mapping[str, Function]
+    written: list[str]
+    variables: list[tuple[str, Value]]
+    depth: int = 0
+    #: What is being evaluated, as errors quote it.
+    at: Node | Command | Call | Statement | None = field(default=None, init=False)
+
+    def _fail(self, message: str) -> NoReturn:
+        raise self._error(message)
+
+    def _error(self, message: str) -> TemplateError:
+        assert self.at is not None
+        before = self.template.text[: self.at.pos]
+        column = len(before[before.rfind("\n") + 1 :].encode(errors="surrogateescape"))
+        line = before.count("\n") + 1
+        return TemplateError(
+            f"template: {self.template.name}:{line}:{column}: executing {quoted(self.name)} at <{self.at}>: {message}"
+        )
+
+    # ---- statements
+
+    def walk(self, body: Sequence[Statement], dot: Value) -> None:
+        for each in body:
+            match each:
+                case Text():
+                    self.written.append(each.text)
+                case Action():
+                    value = self._pipe(each.pipe, dot)
+                    if not each.pipe.variables:
+                        self.written.append("<no value>" if value is None else shown(value))
+                case Branch(kind="range"):
+                    self._range(each, dot)
+                case Branch():
+                    self._branch(each, dot)
+                case Call():
+                    self._call(each, dot)
+                case Jump():
+                    raise _Jumped(each.kind)
+
+    def _branch(self, branch: Branch, dot: Value) -> None:
+        count = len(self.variables)
+        value = self._pipe(branch.pipe, dot)
+        if is_true(value):
+            self.walk(branch.then, value if branch.kind == "with" else dot)
+        else:
+            self.walk(branch.otherwise, dot)
+        del self.variables[count:]
+
+    def _range(self, branch: Branch, dot: Value) -> None:
+        count = len(self.variables)
+        over = self._pipe(branch.pipe, dot)
+        items: list[tuple[Value, Value]] = []
+        if isinstance(over, Mapping):
+            items = [(key, over[key]) for key in sorted(over)]
+        elif isinstance(over, int) and not isinstance(over, bool):
+            items = [(number, number) for number in range(over)]
+        elif over is not None:
+            self._fail(f"range can't iterate over {shown(over)}")
+        inside = len(self.variables)
+        for key, value in items:
+            names = branch.pipe.variables
+            for name, each in zip(names, (value,) if len(names) == 1 else (key, value), strict=False):
+                self._set(name, each)
+            try:
+                self.walk(branch.then, value)
+            except _Jumped as jump:
+                if str(jump) == "break":
+                    break
+            del self.variables[inside:]
+        del self.variables[inside:]
+        if not items:
+            self.walk(branch.otherwise, dot)
+        del self.variables[count:]
+
+    def _call(self, call: Call, dot: Value) -> None:
+        self.at = call
+        body = self.template.defined.get(call.name)
+        if body is None:
+            self._fail(f"template {quoted(call.name)} not defined")
+        if self.depth == _MOST_CALLS:
+            self._fail(f"exceeded maximum template depth ({_MOST_CALLS})")
+        data = self._pipe(call.pipe, dot) if call.pipe is not None else None
+        inner = _Run(self.template, call.name, self.functions, self.written, [("$", data)], self.depth + 1)
+        inner.walk(body, data)
+
+    # ---- variables
+
+    def _set(self, name: str, value: Value) -> None:
+        for number in range(len(self.variables) - 1, -1, -1):
+            if self.variables[number][0] == name:
+                self.variables[number] = (name, value)
+                return
+        self._fail(f"undefined variable: {name}")
+
+    def _variable(self, name: str) -> Value:
+        for known, value in reversed(self.variables):
+            if known == name:
+                return value
+        raise self._error(f"undefined variable: {name}")
+
+    # ---- pipelines
+
+    def _pipe(self, pipe: Pipe, dot: Value) -> Value:
+        self.at = pipe
+        handed: _Handed = _MISSING
+        for command in pipe.commands:
+            handed = self._command(command, dot, handed)
+        assert not isinstance(handed, _Missing)
+        for name in pipe.variables:
+            if pipe.assigns:
+                self._set(name, handed)
+            else:
+                self.variables.append((name, handed))
+        return handed
+
+    def _command(self, command: Command, dot: Value, handed: _Handed) -> Value:
+        first = command.operands[0]
+        has_more = len(command.operands) > 1 or not isinstance(handed, _Missing)
+        match first:
+            case Field() | Chain() | Variable():
+                return self._reference(first, dot, has_more=has_more)
+            case Identifier():
+                return self._function(first, command, command.operands[1:], dot, handed)
+        if not isinstance(first, Pipe):
+            self.at = first
+        if has_more:
+            self._fail(f"can't give argument to non-function {first}")
+        if isinstance(first, Nil):
+            self._fail("nil is not a command")
+        return self._operand(first, dot)
+
+    def _operand(self, node: Node, dot: Value) -> Value:
+        self.at = node
+        match node:
+            case Dot():
+                return dot
+            case Constant():
+                return node.value
+            case Pipe():
+                return self._pipe(node, dot)
+            case Identifier():
+                return self._function(node, node, (), dot, _MISSING)
+            case Nil():
+                return None
+            case _:
+                return self._reference(node, dot, has_more=False)
+
+    def _reference(self, node: Field | Variable | Chain, dot: Value, *, has_more: bool) -> Value:
+        self.at = node
+        names = node.names
+        value = dot
+        if isinstance(node, Variable):
+            value, names = self._variable(names[0]), names[1:]
+            if not names and has_more:
+                self._fail(f"can't give argument to non-function {node}")
+        elif isinstance(node, Chain):
+            if isinstance(node.of, Nil):
+                self._fail(f"indirection through explicit nil in {node}")
+            value = self._operand(node.of, dot)
+        for number, name in enumerate(names, 1):
+            value = self._field(value, name, has_arguments=has_more and number == len(names))
+        return value
+
+    def _field(self, value: Value, name: str, *, has_arguments: bool) -> Value:
+        if isinstance(value, Struct):
+            if name not in value.fields:
+                self._fail(f"can't evaluate field {name} in type {value.type_name}")
+            if has_arguments:
+                self._fail(f"{name} has arguments but cannot be invoked as function")
+            return value.fields[name]
+        if isinstance(value, Mapping):
+            if has_arguments:
+                self._fail(f"{name} is not a method but has arguments")
+            if name not in value:
+                self._fail(f"map has no entry for key {quoted(name)}")
+            return value[name]
+        if value is None:
+            self._fail(f"nil data; no entry for key {quoted(name)}")
+        raise self._error(f"can't evaluate field {name} in type {type_name(value)}")
+
+    # ---- functions
+
+    def _function(
+        self, node: Identifier, command: Command | Identifier, operands: Sequence[Node], dot: Value, handed: _Handed
+    ) -> Value:
+        self.at = node
+        function = self.functions[node.name]
+        count = len(operands) + (not isinstance(handed, _Missing))
+        if function.takes_more and count < function.least:
+            self._fail(f"wrong number of args for {node.name}: want at least {function.least} got {len(operands)}")
+        if not function.takes_more and count != function.least:
+            self._fail(f"wrong number of args for {node.name}: want {function.least} got {count}")
+        arguments: list[Value] = []
+        for operand in operands:
+            arguments.append(self._argument(operand, function, dot, first=not arguments, name=node.name))
+            if node.name in {"and", "or"} and is_true(arguments[-1]) is (node.name == "or"):
+                return arguments[-1]
+        if not isinstance(handed, _Missing):
+            self._check(handed, wants_text=function.texts or (node.name == "printf" and not arguments))
+            arguments.append(handed)
+        try:
+            return function.call(*arguments)
+        except TemplateError as error:
+            self.at = command
+            self._fail(f"error calling {node.name}: {error}")
+
+    def _argument(self, operand: Node, function: Function, dot: Value, *, first: bool, name: str) -> Value:
+        wants_text = function.texts or (name == "printf" and first)
+        self.at = operand
+        if wants_text and isinstance(operand, Nil):
+            self._fail("cannot assign nil to string")
+        if wants_text and isinstance(operand, Constant) and not isinstance(operand.value, str):
+            self._fail(f"expected string; found {operand}")
+        value = self._operand(operand, dot)
+        self._check(value, wants_text=wants_text)
+        return value
+
+    def _check(self, value: Value, *, wants_text: bool) -> None:
+        if wants_text and not isinstance(value, str):
+            self._fail(
+                "invalid value; expected string"
+                if value is None
+                else f"wrong type for value; expected string; got {type_name(value)}"
+            )

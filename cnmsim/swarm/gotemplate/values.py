@@ -1,0 +1,132 @@
+"""The values that templates work with, and how Go's `fmt` prints them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TypeAlias, Union
+
+from attrs import frozen
+
+
+@frozen
+class Struct:
+    """A value of a Go struct type: its fields, and the type as messages call it."""
+
+    type_name: str
+    fields: Mapping[str, Value]
+
+
+Value: TypeAlias = Union[str, int, float, bool, Struct, Mapping[str, "Value"], None]  # noqa: UP007  it names itself
+
+
+def type_name(value: Value) -> str:
+    """Say of what Go type a value is."""
+    if isinstance(value, Struct):
+        return value.type_name
+    if isinstance(value, Mapping):
+        return "map[string]string"
+    kinds: dict[type, str] = {bool: "bool", int: "int", float: "float64", str: "string"}
+    return kinds.get(type(value), "<nil>")
+
+
+def is_true(value: Value) -> bool:
+    """Tell whether a condition with this value holds: a struct always does, other values unless they are zero or empty."""
+    return True if isinstance(value, Struct) else bool(value)
+
+
+def quoted(text: str) -> str:
+    """Write a text as Go's %q does."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def shown(value: Value) -> str:
+    """Write a value as Go's %v does."""
+    if isinstance(value, Struct):
+        return "{" + " ".join(shown(each) for each in value.fields.values()) + "}"
+    if isinstance(value, Mapping):
+        return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _float(value)
+    return "<nil>" if value is None else str(value)
+
+
+def _float(value: float) -> str:
+    if value == int(value) and abs(value) < 1e21:
+        return str(int(value))
+    return re.sub(r"e([+-])(\d)$", r"e\g<1>0\2", repr(value))
+
+
+def print_all(values: list[Value], *, always_apart: bool = False) -> str:
+    """Write values as Go's Sprint does: apart from each other where neither is a text; or always, as Sprintln does."""
+    result = ""
+    for number, value in enumerate(values):
+        apart = always_apart or not (isinstance(value, str) or isinstance(values[number - 1], str))
+        result += (" " if number and apart else "") + shown(value)
+    return result
+
+
+_VERB = re.compile(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?(.)?", re.DOTALL)
+
+
+def formatted(pattern: str, values: list[Value]) -> str:
+    """Write values as Go's Sprintf does; what does not fit is said in the text, as there."""
+    left = list(values)
+
+    def one(found: re.Match[str]) -> str:
+        flags, width, precision, verb = found.groups()
+        if verb is None:
+            return "%!(NOVERB)"
+        if verb == "%":
+            return "%"
+        width, precision = (str(left.pop(0)) if each == "*" and left else each for each in (width, precision))
+        if not left:
+            return f"%!{verb}(MISSING)"
+        return _formatted(left.pop(0), verb, flags, width, precision if precision or "." not in found[0] else "0")
+
+    text = _VERB.sub(one, pattern)
+    if left:
+        text += "%!(EXTRA " + ", ".join(f"{type_name(each)}={shown(each)}" for each in left) + ")"
+    return text
+
+
+def _formatted(value: Value, verb: str, flags: str, width: str | None, precision: str | None) -> str:
+    text = _verb(value, verb, flags, precision)
+    if text is None:
+        bad = f"{type_name(value)}={shown(value)}" if value is not None else "<nil>"
+        return f"%!{verb}({bad})"
+    size = int(width or 0)
+    if "-" in flags:
+        return text.ljust(size)
+    if "0" in flags:
+        sign = text[:1] if text[:1] in "+-" and not isinstance(value, str) else ""
+        return sign + text[len(sign) :].rjust(size - len(sign), "0")
+    return text.rjust(size)
+
+
+def _verb(value: Value, verb: str, flags: str, precision: str | None) -> str | None:
+    """Write a value by a verb of Printf, without padding; `None` if the verb is not for it."""
+    if verb == "v":
+        return quoted(value) if "#" in flags and isinstance(value, str) else shown(value)
+    if isinstance(value, bool):
+        return shown(value) if verb == "t" else None
+    if isinstance(value, str):
+        short = value if precision is None else value[: int(precision)]
+        if verb in "xX":
+            return format(int.from_bytes(short.encode()), verb).rjust(2 * len(short.encode()), "0") if short else ""
+        return {"s": short, "q": quoted(short)}.get(verb)
+    if isinstance(value, int):
+        if verb in "cU":
+            return chr(value) if verb == "c" else f"U+{value:04X}"
+        if verb == "q":
+            return f"'{chr(value)}'"
+        return format(value, ("+" if "+" in flags else "") + verb) if verb in "bdoxX" else None
+    if isinstance(value, float):
+        digits = f".{precision}" if precision else (".6" if verb in "feE" else "")
+        return format(value, ("+" if "+" in flags else "") + digits + verb) if verb in "feEgG" else None
+    if isinstance(value, (Mapping, Struct)) and verb == "s":
+        return shown(value)
+    return None
