@@ -49,7 +49,7 @@ def node_filters(filters: Filters) -> ObjectFilters:
 def service_filters(filters: Filters) -> ObjectFilters:
     """Read the filters of `docker service ls`, all but `mode`. Raises `InvalidParameter`."""
     filters.validate(("name", "id", "label", "mode", "runtime"))
-    return _common(filters)
+    return evolve(_common(filters), runtimes=tuple(filters.get("runtime")) or ("container",))
 
 
 def task_filters(filters: Filters, service_ids: Iterable[str], node_ids: Iterable[str]) -> ObjectFilters:
@@ -66,6 +66,7 @@ def task_filters(filters: Filters, service_ids: Iterable[str], node_ids: Iterabl
         node_ids=tuple(node_ids),
         desired_states=tuple(states),
         up_to_date=bool(filters.get("_up-to-date")),
+        runtimes=tuple(filters.get("runtime")) or ("container",),
     )
 
 

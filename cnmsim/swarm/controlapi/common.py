@@ -79,6 +79,8 @@ class Filters:
     roles: tuple[NodeRole, ...] = ()
     memberships: tuple[Membership, ...] = ()
     up_to_date: bool = False
+    #: What runs the tasks of a service: `container`, `plugin`, `attachment`.
+    runtimes: tuple[str, ...] = ()
 
     def passes(self, object_id: str, name: str, labels: Labels) -> bool:
         """Tell whether an object with that id, name and labels is to be listed."""

@@ -137,6 +137,7 @@ class ServiceOperations(Operations):
             service
             for service in self.store.services
             if chosen.passes(service.id, service.name, service.spec.annotations.labels)
+            and (not chosen.runtimes or service.spec.task.runtime in chosen.runtimes)
         ]
 
     def service_statuses(self, service_ids: Iterable[str]) -> list[ServiceStatus]:

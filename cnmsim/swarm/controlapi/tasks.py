@@ -42,9 +42,9 @@ class TaskOperations(Operations):
 
     def _candidates(self, filters: Filters) -> Iterable[Task]:
         if filters.service_ids:
-            return [task for each in filters.service_ids for task in self.store.tasks.by_service(each)]
+            return [task for each in dict.fromkeys(filters.service_ids) for task in self.store.tasks.by_service(each)]
         if filters.node_ids:
-            return [task for each in filters.node_ids for task in self.store.tasks.by_node(each)]
+            return [task for each in dict.fromkeys(filters.node_ids) for task in self.store.tasks.by_node(each)]
         return self.store.tasks
 
     def _passes(self, filters: Filters, task: Task) -> bool:
@@ -56,6 +56,7 @@ class TaskOperations(Operations):
             and (not filters.service_ids or task.service_id in filters.service_ids)
             and (not filters.node_ids or task.node_id in filters.node_ids)
             and (not filters.desired_states or task.desired_state in filters.desired_states)
+            and (not filters.runtimes or task.spec.runtime in filters.runtimes)
             and (not filters.up_to_date or self._is_up_to_date(task))
         )
 

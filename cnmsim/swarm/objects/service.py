@@ -156,6 +156,11 @@ class TaskSpec:
     log_driver: Driver | None = None
     force_update: int = 0
 
+    @property
+    def runtime(self) -> str:
+        """How filters call what it is."""
+        return "container" if self.container is not None else "attachment"
+
 
 @frozen
 class Replicated:
