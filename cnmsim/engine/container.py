@@ -145,6 +145,8 @@ class Container:
     is_managed: bool = False
     #: What its endpoints tell of the service it is a task of, by the network's id.
     service_bindings: dict[str, ServiceBinding] = field(factory=dict)
+    #: Writes the files a swarm gives it, whenever it is to start; raises an `EngineError`.
+    write_files: Callable[[], None] | None = None
     #: What a swarm's manager allocated for it, by the network's name: settings of an endpoint as the API has them.
     attachments: dict[str, dict[str, Any]] = field(factory=dict)
     baseline: dict[str, bytes] = field(factory=dict)

@@ -115,6 +115,8 @@ class Lifecycle:
         if sandbox is not None and allocates_first:
             networking.allocate(container, sandbox)
         self._mount(container)
+        if container.write_files is not None:
+            container.write_files()
         networking.links.check(container)
         argv = container.command
         user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)

@@ -19,10 +19,12 @@ from cnmsim.kernel.task import Signal
 
 @define(eq=False)
 class File:
-    """A regular file: its content and permission bits."""
+    """A regular file: its content, permission bits, and whose it is."""
 
     content: bytes = b""
     mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
 
 
 _FIRST_DIRECTORIES = frozenset({"/", "/etc", "/tmp"})  # noqa: S108

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.accounts import groups, users
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.files import File
 from cnmsim.userland.applet import complain, name_of, path_of, read_options, show_usage
 from cnmsim.userland.options import Options
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Gives the file system and the absolute path for a path as typed.
 Locate = Callable[[str], "tuple[FileSystem, str]"]
+
+
+#: What 0 is called where no /etc/passwd or /etc/group says so.
+_ROOT = {"0": "root"}
 
 
 class _TestFault(Exception):
@@ -121,8 +127,8 @@ async def test(process: Process) -> int:
 
 
 async def ls(process: Process) -> int:
-    """Run `ls [-1ald] [FILE]…`."""
-    options = read_options(process, "1alAdhRF", "[-1AaCxdlFLHhRk] [FILE]...")
+    """Run `ls [-1aldn] [FILE]…`."""
+    options = read_options(process, "1alnAdhRF", "[-1AaCxdlFLHhRk] [FILE]...")
     if options is None:
         return 1
     status = 0
@@ -144,7 +150,7 @@ async def ls(process: Process) -> int:
         place = path_of(process, operand)
         names = process.files.listdir(place)
         names = [name for name in names if name[0] != "." or "a" in options or "A" in options]
-        if "l" in options:
+        if "l" in options or "n" in options:
             process.write(f"total {4 * len(names)}\n")
         for name in names:
             process.write(_entry(process, posixpath.join(place, name), name, options))
@@ -152,14 +158,18 @@ async def ls(process: Process) -> int:
 
 
 def _entry(process: Process, place: str, name: str, options: Options) -> str:
-    if "l" not in options:
+    if "l" not in options and "n" not in options:
         return f"{name}\n"
     is_folder = process.files.is_dir(place)
-    mode = 0o755 if is_folder else process.files.file(place).mode
+    file = File(mode=0o755) if is_folder else process.files.file(place)
+    owner, group = str(file.uid), str(file.gid)
+    if "n" not in options:
+        owner = next((user.name for user in users(process.files) if user.uid == file.uid), _ROOT.get(owner, owner))
+        group = next((each.name for each in groups(process.files) if each.gid == file.gid), _ROOT.get(group, group))
     size = 4096 if is_folder else len(process.files.read(place))
-    bits = "".join(letter if mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
+    bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
     links = 2 if is_folder else 1
-    return f"{'d' if is_folder else '-'}{bits} {links:4d} root     root     {size:9d} Jan  1 00:00 {name}\n"
+    return f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {size:9d} Jan  1 00:00 {name}\n"
 
 
 def _each(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from cnmsim.engine.cluster.managednetworks import is_predefined
+from cnmsim.engine.cluster.secretfiles import write_files
 from cnmsim.engine.cluster.taskbody import create_body, image_name, service_bindings
 from cnmsim.engine.container import Container
 from cnmsim.engine.state import ContainerState
@@ -18,14 +19,12 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
 from cnmsim.swarm.exec import Dependencies, ExitError
 from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, PublishMode, Task
-from cnmsim.swarm.template import expand_payload
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.executor import EngineExecutor
 
 #: How long others get to hear that a task leaves, before it is stopped, in seconds (moby `defaultGossipConvergeDelay`).
 _GOSSIP_DELAY_S = 2.0
-_SECRETS = "/run/secrets"
 _UNHEALTHY = "dockerexec: unhealthy container"
 
 
@@ -61,7 +60,6 @@ class ContainerController:
         container = engine.store.get(self._container_id)
         container.is_managed = True
         container.service_bindings = service_bindings(self.task)
-        self._write_secrets(container)
 
     async def _make_networks(self) -> None:
         for attachment in self.task.networks:
@@ -92,23 +90,8 @@ class ContainerController:
             return error
         return None
 
-    def _write_secrets(self, container: Container) -> None:
-        secrets = {
-            each.file.name: self.dependencies.secrets[each.secret_id].spec
-            for each in self.spec.secrets
-            if each.file is not None and each.secret_id in self.dependencies.secrets
-        }
-        configs = {
-            each.file.name: self.dependencies.configs[each.config_id].spec
-            for each in self.spec.configs
-            if each.file is not None and each.config_id in self.dependencies.configs
-        }
-        plain = ({name: spec.data for name, spec in table.items()} for table in (secrets, configs))
-        secret_data, config_data = plain
-        for folder, table in ((_SECRETS, secrets), ("/", configs)):
-            for name, spec in table.items():
-                data = expand_payload(spec.data, spec.templating, self.task, None, secret_data, config_data)
-                container.files.write(_absolute(name, folder), data)
+    def _write_files(self) -> None:
+        write_files(self._present().files, self.spec, self.task, self.dependencies)
 
     async def start(self) -> None:
         """Start the container and let others find it, once it is healthy if it has a health check.
@@ -117,6 +100,7 @@ class ContainerController:
         """
         container = self._present()
         if container.state is ContainerState.CREATED:
+            container.write_files = self._write_files
             try:
                 await self._start(container)
             except EngineError as error:
@@ -248,13 +232,18 @@ class ContainerController:
         if container is None or not container.is_running:
             return None
         found: list[PortConfig] = []
-        for port in self.task.endpoint.ports if self.task.endpoint is not None else ():
-            if port.publish_mode is not PublishMode.HOST:
-                continue
+        for target, bindings in container.ports.items():
+            number, _, protocol = target.partition("/")
             # One for each address it is bound to, so as a rule one for IPv4 and one for IPv6.
-            bound = container.ports.get(f"{port.target_port}/{port.protocol}") or ()
             found += [
-                evolve(port, published_port=int(each["HostPort"]), name="") for each in bound if each["HostPort"]
+                PortConfig(
+                    protocol=protocol,
+                    target_port=int(number),
+                    published_port=int(each["HostPort"]),
+                    publish_mode=PublishMode.HOST,
+                )
+                for each in bindings or ()
+                if each["HostPort"]
             ]
         return tuple(found)
 
@@ -262,7 +251,3 @@ class ContainerController:
 def _has_healthcheck(container: Container) -> bool:
     test = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     return bool(test[0] != "NONE")
-
-
-def _absolute(name: str, folder: str) -> str:
-    return name if name.startswith("/") else f"{folder.rstrip('/')}/{name}"
