@@ -56,6 +56,7 @@ MULTI_HOST = (
     "ingress-plumbing",
     "inspect-kinds",
     "leave-attached",
+    "logs-options",
     "managers",
     "managers-lost",
     "mesh-changes",
