@@ -6,7 +6,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.packet import Packet, flag_text
-from cnmsim.userland.packet_filter import Seen
+from cnmsim.userland.packet_primitives import Seen
 from cnmsim.userland.resolve import parse_answer
 
 _ETHERTYPES = {0x0800: "IPv4 (0x0800)", 0x86DD: "IPv6 (0x86dd)", 0x0806: "ARP (0x0806)", 0x8100: "802.1Q (0x8100)"}

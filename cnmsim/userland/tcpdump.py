@@ -14,7 +14,8 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import Options, UsageError, getopt
-from cnmsim.userland.packet_filter import FilterFault, Seen, Test, compile_filter
+from cnmsim.userland.packet_filter import compile_filter
+from cnmsim.userland.packet_primitives import FilterFault, Seen, Test
 from cnmsim.userland.packet_text import UDP_KINDS, Printer
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.transport import udp_message
 from cnmsim.userland import HOST_PROGRAMS
-from cnmsim.userland.packet_filter import FilterFault, Seen, compile_filter
+from cnmsim.userland.packet_filter import compile_filter
+from cnmsim.userland.packet_primitives import FilterFault, Seen
 from cnmsim.userland.packet_text import Printer
 
 
@@ -80,7 +81,7 @@ def test_link_header_and_count():
 def test_unknown_device_and_bad_filter_are_refused():
     world = World()
     assert world.host("tcpdump -i nope").err == "tcpdump: nope: No such device exists\n(No such device exists)\n"
-    assert world.host("tcpdump host").err == "tcpdump: syntax error in filter expression\n"
+    assert world.host("tcpdump host").err == "tcpdump: can't parse filter expression: syntax error\n"
 
 
 def test_capture_file_has_one_record_a_frame():

@@ -1,0 +1,241 @@
+"""What a filter expression of tcpdump is made of: a captured frame, and the tests of its addresses, ports and protocols."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
+from cnmsim.kernel.netfilter.names import SERVICES
+from cnmsim.kernel.packet import MalformedPacketError, Packet
+
+#: The protocols above IP that have a keyword, by number.
+PROTOCOLS = {
+    "tcp": 6,
+    "udp": 17,
+    "icmp": 1,
+    "icmp6": 58,
+    "esp": 50,
+    "ah": 51,
+    "sctp": 132,
+    "igmp": 2,
+    "pim": 103,
+    "vrrp": 112,
+}
+#: Those above Ethernet.
+ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806, "rarp": 0x8035}
+SYNTAX = "can't parse filter expression: syntax error"
+
+
+HEADS = (*PROTOCOLS, *ETHERTYPES, "ether")
+
+
+class FilterFault(Exception):
+    """The expression makes no sense."""
+
+
+@frozen
+class Seen:
+    """A captured frame, and the IP packet in it if there is one; `direction` is `in`, `out` or unknown."""
+
+    frame: bytes
+    ethertype: int
+    packet: Packet | None
+    direction: str = ""
+
+    @classmethod
+    def of(cls, frame: bytes, direction: str = "") -> Seen:
+        """Look at a frame."""
+        at, ethertype = 12, int.from_bytes(frame[12:14])
+        if ethertype == 0x8100:
+            at, ethertype = 16, int.from_bytes(frame[16:18])
+        if ethertype in (0x0800, 0x86DD):
+            try:
+                return cls(frame, ethertype, Packet(frame[at + 2 :]), direction)
+            except MalformedPacketError:
+                pass  # shown as bytes, and no filter on addresses fits it
+        return cls(frame, ethertype, None, direction)
+
+    @property
+    def payload(self) -> bytes:
+        """What follows the Ethernet type, and the VLAN tag if there is one."""
+        return self.frame[18 if self.frame[12:14] == VLAN_TAG else 14 :]
+
+    @property
+    def arp_addresses(self) -> tuple[bytes, bytes]:
+        """Sender and target of an ARP message."""
+        message = self.payload
+        return message[14:18], message[24:28]
+
+
+Test = Callable[[Seen], bool]
+VLAN_TAG = b"\x81\x00"
+
+
+@frozen
+class Qualifiers:
+    """What stands before a value: `tcp src port`."""
+
+    protocol: str = ""
+    side: str = ""
+    kind: str = ""
+
+
+def either(one: Test, other: Test) -> Test:
+    """Give the test that fits if one of two does."""
+    return lambda seen: one(seen) or other(seen)
+
+
+def both(one: Test, other: Test) -> Test:
+    """Give the test that fits if two do."""
+    return lambda seen: one(seen) and other(seen)
+
+
+def read_number(text: str, fault: str) -> int:
+    """Read a number as C writes it. Raises `FilterFault` with the text of `fault`."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise FilterFault(fault) from None
+
+
+def _sided(side: str, pair: tuple[bool, bool]) -> bool:
+    """Tell whether source and destination are as a qualifier wants them."""
+    return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
+
+
+def of_protocol(name: str) -> Test:
+    """Give the test for a protocol, of either family where it has both."""
+    if name in PROTOCOLS:
+        number = PROTOCOLS[name]
+        family = {"icmp": 4, "igmp": 4, "icmp6": 6}.get(name)
+        return lambda seen: (
+            seen.packet is not None and seen.packet.protocol == number and family in {None, seen.packet.family}
+        )
+    ethertype = ETHERTYPES[name]
+    return lambda seen: seen.ethertype == ethertype
+
+
+def of_cast(protocol: str, kind: str) -> Test:
+    """Give the test for broadcasts or multicasts of a layer."""
+    if kind == "broadcast":
+        return lambda seen: seen.frame[:6] == b"\xff" * 6
+    if protocol == "ether":
+        return lambda seen: bool(seen.frame[0] & 1)
+    first, family = (0xE0, 4) if protocol == "ip" else (0xFF, 6)
+    return lambda seen: seen.packet is not None and seen.packet.family == family and seen.packet.dst[0] >= first
+
+
+def with_proto(protocol: str, text: str) -> Test:
+    """Give the test for what a layer carries, by name or number. Raises `FilterFault`."""
+    if protocol == "ether":
+        number = ETHERTYPES.get(text)
+        number = read_number(text, f"unknown ether proto '{text}'") if number is None else number
+        return lambda seen: seen.ethertype == number
+    if not protocol and text in ETHERTYPES:
+        return of_protocol(text)
+    if protocol not in ("", "ip", "ip6"):
+        raise FilterFault(SYNTAX)
+    wanted = PROTOCOLS.get(text)
+    wanted = read_number(text, f"unknown ip proto '{text}'") if wanted is None else wanted
+    family = {"ip": 4, "ip6": 6}.get(protocol)
+    return lambda seen: (
+        seen.packet is not None and seen.packet.protocol == wanted and family in {None, seen.packet.family}
+    )
+
+
+def with_mac(asked: Qualifiers, text: str) -> Test:
+    """Give the test for a station. Raises `FilterFault`."""
+    if asked.kind != "host":
+        raise FilterFault(f"illegal qualifier of '{asked.kind}'")
+    try:
+        mac = parse_mac(text)
+    except ValueError:
+        raise FilterFault(f"unknown ether host '{text}'") from None
+    return lambda seen: _sided(asked.side, (seen.frame[6:12] == mac, seen.frame[:6] == mac))
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isdigit() else SERVICES.get(text)
+    if number is None:
+        raise FilterFault(f"unknown port '{text}'")
+    if number > 0xFFFF:
+        raise FilterFault(f"illegal port number {number} > 65535")
+    return number
+
+
+def with_ports(asked: Qualifiers, text: str) -> Test:
+    """Give the test for a port or a range of ports. Raises `FilterFault`."""
+    low, dash, high = text.partition("-") if asked.kind == "portrange" or text not in SERVICES else (text, "", "")
+    if dash and asked.kind == "port":
+        raise FilterFault(f"unknown port '{text}'")
+    first, last = sorted((_port(low), _port(high or low)))
+    if asked.protocol not in ("", "tcp", "udp", "sctp"):
+        raise FilterFault(f"illegal qualifier of '{asked.kind}'")
+    wanted = (PROTOCOLS[asked.protocol],) if asked.protocol else (6, 17, 132)
+
+    def test(seen: Seen) -> bool:
+        packet = seen.packet
+        if packet is None or packet.protocol not in wanted or packet.fragment_offset:
+            return False
+        return _sided(asked.side, (first <= packet.sport <= last, first <= packet.dport <= last))
+
+    return test
+
+
+def read_address(text: str) -> bytes:
+    """Read an address. Raises `FilterFault`."""
+    try:
+        return parse_ip(text)
+    except ValueError:
+        raise FilterFault(f"unknown host '{text}'") from None
+
+
+def with_addresses(asked: Qualifiers, text: str) -> Test:
+    """Give the test for an address or a network. Raises `FilterFault`."""
+    if asked.kind != "net" and "/" in text:
+        raise FilterFault("Mask syntax for networks only")
+    if asked.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
+        prefix = _net(text)
+    else:
+        address = read_address(text)
+        prefix = Prefix(address, len(address) * 8)
+    ethertype = ETHERTYPES.get(asked.protocol)
+    if asked.protocol in ("ip", "ip6") and (asked.protocol == "ip6") != (prefix.family == 6):
+        kind = "ip" if prefix.family == 4 else "ip6"
+        raise FilterFault(f"'{asked.protocol}' modifier applied to {kind} {asked.kind}")
+
+    def test(seen: Seen) -> bool:
+        if ethertype not in {None, seen.ethertype}:
+            return False
+        if seen.packet is not None:
+            src, dst = seen.packet.src, seen.packet.dst
+        elif seen.ethertype in (0x0806, 0x8035):
+            src, dst = seen.arp_addresses
+        else:
+            return False
+        return _sided(asked.side, (src in prefix, dst in prefix))
+
+    return test
+
+
+def _net(text: str) -> Prefix:
+    """Read a network: an address with a length, or the first bytes of one (`172.18` is 172.18.0.0/16)."""
+    head, slash, length = text.partition("/")
+    parts = head.split(".")
+    if ":" not in head and len(parts) < 4 and all(part.isdigit() for part in parts):
+        head = ".".join([*parts, "0", "0", "0"][:4])
+        length = length or str(8 * len(parts))
+    bits = 128 if ":" in head else 32
+    length = length or str(bits)
+    if length.isdigit() and int(length) > bits:
+        raise FilterFault(f"mask length must be <= {bits}")
+    try:
+        prefix = Prefix.parse(f"{head}/{length}", strict=False)
+    except ValueError:
+        raise FilterFault(f"unknown network '{text}'") from None
+    if slash and ":" not in head and prefix.network != read_address(head):
+        raise FilterFault(f'non-network bits set in "{text}"')
+    return prefix
