@@ -1,0 +1,112 @@
+"""What tcpdump writes of frames besides a line: hexadecimal dumps, and files (pcap, draft-ietf-opsawg-pcap).
+
+Frames captured on all devices at once have the header of "Linux cooked v2" in a file (pcap's LINKTYPE_LINUX_SLL2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+from attrs import frozen
+
+from cnmsim.kernel.clock import NS
+
+ETHERNET, COOKED = 1, 276
+LINK_NAMES = {ETHERNET: "EN10MB (Ethernet)", COOKED: "LINUX_SLL2 (Linux cooked v2)"}
+SNAPLEN = 262144
+_HEADER = Struct("<IHHiIII")
+_RECORD = Struct("<IIII")
+_COOKED = Struct("!HHIHBB8s")
+_MICRO, _NANO = 0xA1B2C3D4, 0xA1B23C4D
+#: ARPHRD_LOOPBACK and ARPHRD_ETHER; who a frame was for, as AF_PACKET tells.
+_LOOPBACK, _STATION = 772, 1
+_TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
+
+
+@frozen
+class Record:
+    """A frame with the time it was seen (seconds since 1970, in nanoseconds), the device and the direction (`in`, `out`)."""
+
+    time_ns: int
+    frame: bytes
+    index: int = 0
+    direction: str = ""
+
+
+def file_header(link: int, snaplen: int) -> bytes:
+    """Write the head of a file."""
+    return _HEADER.pack(_MICRO, 2, 4, 0, 0, snaplen, link)
+
+
+def cooked(record: Record, *, is_loopback: bool) -> bytes:
+    """Give a frame with the header that those captured on all devices have instead of Ethernet's."""
+    frame = record.frame
+    hardware = _LOOPBACK if is_loopback else _STATION
+    head = _COOKED.pack(
+        int.from_bytes(frame[12:14]), 0, record.index, hardware, _kind(record), 6, frame[6:12] + bytes(2)
+    )
+    return head + frame[14:]
+
+
+def _kind(record: Record) -> int:
+    if record.direction == "out":
+        return _OUTGOING
+    if not record.frame[0] & 1:
+        return _TO_US
+    return _BROADCAST if record.frame[:6] == b"\xff" * 6 else _MULTICAST
+
+
+def direction_name(record: Record) -> str:
+    """Tell how a frame came, as tcpdump abbreviates it."""
+    return {_OUTGOING: "Out", _BROADCAST: "B", _MULTICAST: "M"}.get(_kind(record), "In")
+
+
+def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
+    """Write bytes that were seen at a time for a file, cut at `snaplen`."""
+    seconds, nanos = divmod(time_ns, NS)
+    return _RECORD.pack(seconds, nanos // 1000, min(len(data), snaplen), len(data)) + data[:snaplen]
+
+
+def read_file(data: bytes) -> tuple[int, int, Iterator[Record]]:
+    """Read a file: its link type, how much of a frame it holds at most, and the frames. Raises `ValueError`."""
+    if len(data) < _HEADER.size:
+        raise ValueError(f"truncated dump file; tried to read {_HEADER.size} file header bytes, only got {len(data)}")
+    magic, _, _, _, _, snaplen, link = _HEADER.unpack_from(data)
+    if magic not in (_MICRO, _NANO):
+        raise ValueError("unknown file format")
+    if link not in LINK_NAMES:
+        raise ValueError(f"unknown data link type {link}")
+    return link, snaplen, _records(data, link, 1 if magic == _NANO else 1000)
+
+
+def _records(data: bytes, link: int, unit: int) -> Iterator[Record]:
+    at = _HEADER.size
+    while at + _RECORD.size <= len(data):
+        seconds, fraction, size, _ = _RECORD.unpack_from(data, at)
+        at += _RECORD.size
+        frame, index, direction = data[at : at + size], 0, ""
+        at += size
+        if link == COOKED:
+            ethertype, _, index, _, kind, _, station = _COOKED.unpack_from(frame)
+            direction = "out" if kind == _OUTGOING else "in"
+            to = b"\xff" * 6 if kind == _BROADCAST else b"\x01" + bytes(5) if kind == _MULTICAST else bytes(6)
+            frame = to + station[:6] + ethertype.to_bytes(2) + frame[_COOKED.size :]
+        yield Record(seconds * NS + fraction * unit, frame, index, direction)
+
+
+def hex_dump(data: bytes, *, has_text: bool) -> str:
+    """Write bytes as `-x` does, or with their characters as `-X` does; each line begins with a line break and a tab."""
+    lines = []
+    for at in range(0, len(data), 16):
+        row = data[at : at + 16]
+        pairs = " ".join(row[place : place + 2].hex() for place in range(0, len(row), 2))
+        text = "".join(chr(byte) if 0x21 <= byte <= 0x7E else "." for byte in row)
+        lines.append(f"\n\t0x{at:04x}:  {f'{pairs:<39}  {text}' if has_text else pairs}")
+    return "".join(lines)
+
+
+def text_dump(data: bytes) -> str:
+    """Write bytes as `-A` does."""
+    kept = data.replace(b"\r\n", b"\n")
+    return "\n" + "".join(chr(byte) if 0x21 <= byte <= 0x7E or byte in b"\t \n" else "." for byte in kept)
