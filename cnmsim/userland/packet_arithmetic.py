@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnmsim.userland.packet_filter import Seen
+    from cnmsim.userland.packet_primitives import Seen
 
 #: What gives a number of a frame, or `None` if the frame has no such protocol.
 Value = Callable[["Seen"], int | None]
