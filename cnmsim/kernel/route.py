@@ -46,7 +46,7 @@ class Route:
             words += ["scope", self.scope]
         if self.src is not None:
             words += ["src", format_ip(self.src)]
-        if self.metric:
+        if self.metric or self.prefix.family == 6:
             words += ["metric", str(self.metric)]
         if self.mtu is not None:
             words += ["mtu", str(self.mtu)]

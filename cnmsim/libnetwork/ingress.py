@@ -16,6 +16,7 @@ from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
+from cnmsim.kernel.sockets.tcp import SOMAXCONN
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -188,7 +189,7 @@ class Ingress:
         try:
             made.bind(("::", port.published_port))
             if isinstance(made, TcpSocket):
-                made.listen()
+                made.listen(SOMAXCONN)
         except OSError as error:
             made.close()
             spec = f"{port.published_port}/{port.protocol}"

@@ -20,7 +20,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.parser import parse_rule
 from cnmsim.kernel.netfilter.rule import Rule as FilterRule
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.dnsmessage import (
@@ -120,7 +120,7 @@ class Resolver:
         try:
             udp.bind((INTERNAL_SERVER, 0))
             tcp.bind((INTERNAL_SERVER, 0))
-            tcp.listen()
+            tcp.listen(SOMAXCONN)
         except OSError:
             udp.close()
             tcp.close()

@@ -150,8 +150,10 @@ class _Ip(IpProgram):
         for device in select_links(self.namespace, read_selection(words, self.family)):
             self.print_lines(self._link_line(device), self.hardware_line(device))
 
-    def head_line(self, device: Device) -> str:
-        return self._link_line(device, is_inet6=self.family == 6)
+    def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
+        del is_alone
+        head = self._link_line(device, is_inet6=self.family == 6)
+        return [head] if self.family else [head, self.hardware_line(device)]
 
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
         kind = "inet" if item.family == 4 else "inet6"
@@ -239,7 +241,7 @@ def route_text(route: Route, chosen: Selection | None = None, table: str = "") -
         words.append(f"scope {route.scope} ")
     if route.src is not None:
         words.append(f" src {format_ip(route.src)} ")
-    if route.metric:
+    if route.metric or route.prefix.family == 6:
         words.append(f" metric {route.metric} ")
     if route.mtu is not None:
         words.append(f" mtu {route.mtu} ")

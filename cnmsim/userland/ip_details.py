@@ -43,10 +43,18 @@ def _kind_text(device: Device) -> str:
     return bridge_text(device) if isinstance(device, Bridge) else f"{device.kind} "
 
 
+def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
+    """Give the lines of `ip -d link` (which has the mode of IPv6 addresses) or `ip -d addr`, from the hardware address on."""
+    wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
+    lines = [f"{hardware} {wishes} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
+    lines[-1] += ("addrgenmode eui64 " if has_mode else "") + queues(device)
+    return lines
+
+
 def queues(device: Device) -> str:
-    """Give what `ip -d link` says of every device at the end of its last line."""
+    """Give what `ip -d` says of every device at the end of its last line."""
     segments = 65536 if device.kind in _SMALL_SEGMENTS else 524280
     return (
-        f"addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "
+        f"numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "
         "gro_max_size 65536 gso_ipv4_max_size 65536 gro_ipv4_max_size 65536 "
     )

@@ -16,7 +16,7 @@ from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.ip_changes import IpChanges
-from cnmsim.userland.ip_details import details, mtu_limits, queues
+from cnmsim.userland.ip_details import with_details
 from cnmsim.userland.ip_device import flags_of, link_name, qdisc_of, state_of
 from cnmsim.userland.ip_rule import NO_TABLE
 from cnmsim.userland.ip_select import (
@@ -261,27 +261,33 @@ class _Ip(IpProgram):
                     f"{link_name(device):<16} {state_of(device):<14} {format_mac(device.mac)} <{flags_of(device)}> \n"
                 )
                 continue
-            lines = [self._link_line(device, has_mode=True), self.hardware_line(device)]
+            hardware = [self.hardware_line(device)]
             if self.style.has_details:
-                wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
-                lines[-1] += f" {wishes} {mtu_limits(device)} "
-                lines += [f"    {part}" for part in details(device)]
-                lines[-1] += queues(device)
+                hardware = with_details(device, hardware[0], has_mode=True)
+            lines = [self._link_line(device, has_mode=True), *hardware]
             self.print_lines(*lines, *(self._statistics_lines(device) if self.style.has_statistics else ()))
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
-    def show_addresses(self, device: Device, found: list[InterfaceAddress]) -> None:
+    def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:
         if self.style.is_brief:
             shown = "".join(f"{item} " for item in found)
             self.process.write(f"{link_name(device):<16} {state_of(device):<14} {shown}\n")
             return
-        super().show_addresses(device, found)
+        super().show_addresses(device, found, is_alone=is_alone)
         if self.style.has_statistics and not self.is_oneline:
             self.print_lines(*self._statistics_lines(device))
 
-    def head_line(self, device: Device) -> str:
-        return self._link_line(device, has_mode=False)
+    def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
+        if self.family == 6 and not is_alone:  # the IPv6 stack lists the links, and knows less of them
+            length = f" qlen {device.txqueuelen}" if device.txqueuelen else ""
+            head = f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} state {state_of(device)}"
+            hardware = self.hardware_line(device).partition(" brd ")[0]
+            return [head + length, *([hardware] if self.style.has_details else [])]
+        head = self._link_line(device, has_mode=False)
+        if self.style.has_details:
+            return [head, *with_details(device, self.hardware_line(device), has_mode=False)]
+        return [head] if self.family else [head, self.hardware_line(device)]
 
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
         words = [f"    {'inet' if item.family == 4 else 'inet6'} {item}"]
@@ -439,7 +445,7 @@ def route_text(route: Route) -> str:
     text = str(route)
     if has_linkdown(route):
         text += " linkdown"
-    if route.prefix.family == 6 and route.kind != "local":
+    if route.prefix.family == 6:
         text += " pref medium"
     return text
 

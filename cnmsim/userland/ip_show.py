@@ -29,8 +29,8 @@ class IpProgram(ABC):
         self.changes = IpChanges(process, namespace, family)
 
     @abstractmethod
-    def head_line(self, device: Device) -> str:
-        """Write the first line of a link whose addresses follow."""
+    def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
+        """Write the lines of a link whose addresses follow; `is_alone`: the only one asked for."""
 
     @abstractmethod
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
@@ -53,16 +53,15 @@ class IpProgram(ABC):
         for device in select_links(self.namespace, chosen):
             found = select_addresses(device, self.family, chosen)
             if found or not has_filter:
-                self.show_addresses(device, found)
+                self.show_addresses(device, found, is_alone=bool(chosen.device))
 
-    def show_addresses(self, device: Device, found: list[InterfaceAddress]) -> None:
+    def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:
         """Print a link with its addresses."""
         if self.is_oneline:
             for item in found:
                 self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)
             return
-        self.print_lines(self.head_line(device))
-        if not self.family:
-            self.print_lines(self.hardware_line(device))
+        for line in self.head_lines(device, is_alone=is_alone):
+            self.print_lines(line)
         for item in found:
             self.print_lines(self.address_line(device, item), _LIFETIME)

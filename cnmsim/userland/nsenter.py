@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from cnmsim.userland.options import UsageError, getopt
@@ -20,15 +21,17 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
     return None
 
 
+def _with_long_net(arguments: list[str]) -> list[str]:
+    """Write `-nPATH` as `--net=PATH`; what follows the program's name is the program's."""
+    own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
+    return [f"--net={each[2:]}" if each.startswith("-n") and each != "-n" else each for each in own] + arguments[len(own) :]
+
+
 async def main(process: Process) -> int:
     """Run `nsenter --net=PATH|-t PID -n PROGRAM ARGUMENT…`."""
-    arguments = [
-        f"--net={argument[2:]}" if argument.startswith("-n") and len(argument) > 2 else argument
-        for argument in process.argv[1:]
-    ]
     long = {"net=": "net", "net": "n", "target=": "t", "all": "a", "mount": "m", "uts": "u", "ipc": "i", "pid": "p"}
     try:
-        options = getopt(arguments, "nt:amuipUCTFr", long, stop_at_operand=True)
+        options = getopt(_with_long_net(process.argv[1:]), "nt:amuipUCTFr", long, stop_at_operand=True)
     except UsageError as error:
         process.error(f"nsenter: {error}\nTry 'nsenter --help' for more information.\n")
         return 1

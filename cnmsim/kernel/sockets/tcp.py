@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
 
+#: Linux's SOMAXCONN, the default of net.core.somaxconn: the backlog that programs written in Go ask for.
+SOMAXCONN = 4096
 #: `drain` waits until no more than this many bytes are unacknowledged.
 _SEND_BUFFER = 65536
 

@@ -15,7 +15,7 @@ from attrs import define, field
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sealed import Sealed, SealedExchange
-from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
 
@@ -120,7 +120,7 @@ class Transport:
         self._udp = self.process.udp(family)
         try:
             self._listener.bind((self.bind, self.port))
-            self._listener.listen()
+            self._listener.listen(SOMAXCONN)
             self._udp.bind((self.bind, self.port))
         except OSError:
             self.close()

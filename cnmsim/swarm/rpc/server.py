@@ -8,7 +8,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.base import unmapped
-from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.swarm.ca import Certificate, RootCa
 from cnmsim.swarm.rpc.records import (
     CALL_LENGTH,
@@ -52,7 +52,7 @@ class RpcServer:
         socket.reuse_address = True
         try:
             socket.bind((bytes(16) if is_wildcard else address, port))
-            socket.listen(4096)
+            socket.listen(SOMAXCONN)
         except OSError:
             socket.close()
             raise

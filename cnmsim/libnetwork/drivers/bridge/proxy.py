@@ -12,7 +12,7 @@ from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process, Program
-from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.options import PortBinding
 
@@ -67,7 +67,7 @@ def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSoc
     tcp.reuse_address = True  # as every listener of Go's net package: connections in TIME_WAIT do not hold the port
     try:
         tcp.bind((host, binding.host_port))
-        tcp.listen(4096)
+        tcp.listen(SOMAXCONN)
     except OSError:
         tcp.close()
         raise
