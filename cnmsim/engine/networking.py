@@ -32,6 +32,8 @@ from cnmsim.libnetwork.sandbox import Sandbox
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
 
+#: What every container with a network namespace of its own begins with (`daemon/oci_linux.go`).
+_SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
 _SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
 _SHARED_TEXT = (
     "container sharing network namespace with another container or host cannot be connected to any other network"
@@ -241,7 +243,7 @@ class Networking:
             exposed_ports=exposed,
             port_bindings=published,
             legacy_links=self.links.as_options(container),
-            sysctls=dict(host.get("Sysctls") or {}),
+            sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
         )
 
     def _extra_host(self, entry: str) -> list[tuple[str, str]]:

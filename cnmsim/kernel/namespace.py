@@ -17,7 +17,9 @@ from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
 from cnmsim.kernel.flow import Flow, FlowCache
 from cnmsim.kernel.ip import Decision, IpLayer
+from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.ipvs import Ipvs
+from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
@@ -59,6 +61,7 @@ class NetworkNamespace:
         self.rules4: FibRules | None = None
         self.rules6: FibRules | None = None
         self.sysctl = Sysctl()
+        self.sysctl.declare(IPVS_SYSCTLS)
         self.path_mtu = PathMtu(clock, self._stale)
         self.forwards4 = self.forwards6 = False
         self.filters_reverse_path = False
@@ -96,7 +99,7 @@ class NetworkNamespace:
 
     @property
     def ipvs(self) -> Ipvs:
-        """The load balancer; asking for it the first time loads it, and its sysctls appear."""
+        """The load balancer; it is made when somebody asks for it."""
         if self._ipvs is None:
             self._ipvs = Ipvs(self)
         return self._ipvs
@@ -308,14 +311,26 @@ class NetworkNamespace:
     def sysctl_get(self, key: str) -> str:
         """Read a sysctl. Raises `OSError(ENOENT)` for an unknown key."""
         self._require_sysctl(key)
+        if key == "net.netfilter.nf_conntrack_count":
+            return str(len(self.netfilter.conntrack.entries()))
         return self.sysctl.get(key)
 
+    def sysctl_items(self) -> list[tuple[str, str]]:
+        """List all sysctls there are, sorted by key."""
+        found = self.sysctl.items(("all", "default", *self.devices))
+        return [(key, value) for key, value in found if self._has_sysctl(key)]
+
+    def _has_sysctl(self, key: str) -> bool:
+        """Tell whether the device that a key names is here, and has IPv6 if the key is about that."""
+        start, name, _ = split_device_key(key)
+        if not start or name == "default" or (name == "all" and start.endswith(".conf.")):
+            return True
+        device = self.devices.get(name)
+        return device is not None and (device.carries_ipv6 or not start.startswith("net.ipv6"))
+
     def _require_sysctl(self, key: str) -> None:
-        """Refuse what there is not while a device has no IPv6."""
-        if key.startswith("net.ipv6.conf."):
-            device = self.devices.get(key[len("net.ipv6.conf.") :].rpartition(".")[0])
-            if device is not None and not device.carries_ipv6:
-                raise OSError(errno.ENOENT, "No such file or directory", key)
+        if not self._has_sysctl(key):
+            raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def ipv6_comes_or_goes(self, device: Device) -> None:
         """Let the MTU of a device become too small for IPv6, or large enough: its addresses and sysctls begin anew."""
@@ -326,9 +341,13 @@ class NetworkNamespace:
         """Read a per-device sysctl such as `rp_filter`."""
         return self.sysctl.device(family, device.name, name)
 
-    def sysctl_set(self, key: str, value: str) -> None:
-        """Write a sysctl and let it take effect. Raises `OSError` for an unknown key or a bad value."""
-        self._require_sysctl(key)
+    def sysctl_set(self, key: str, value: str, *, may_come: bool = False) -> None:
+        """Write a sysctl and let it take effect; with `may_come` that of a device that is not here yet.
+
+        Raises `OSError` for an unknown key or a bad value.
+        """
+        if not may_come:
+            self._require_sysctl(key)
         self.sysctl.set(key, value)
         self.generation += 1
         if "forward" in key:

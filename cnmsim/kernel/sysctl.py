@@ -7,9 +7,10 @@ family's `default`. A key nobody knows is an error, as it is for sysctl(8).
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from sys import intern
+
+from cnmsim.kernel.devicesysctls import EXCEPTIONS, PER_DEVICE, split_device_key
 
 _DEFAULTS: dict[str, str] = {
     "net.core.somaxconn": "4096",
@@ -20,7 +21,10 @@ _DEFAULTS: dict[str, str] = {
     "net.ipv4.ip_nonlocal_bind": "0",
     "net.ipv4.ip_unprivileged_port_start": "1024",
     "net.ipv4.icmp_echo_ignore_all": "0",
+    "net.ipv4.fwmark_reflect": "0",
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",
+    "net.ipv4.ip_forward_use_pmtu": "0",
+    "net.ipv4.ip_no_pmtu_disc": "0",
     "net.ipv4.ipfrag_time": "30",
     "net.ipv4.tcp_syn_retries": "6",
     "net.ipv4.tcp_synack_retries": "5",
@@ -35,12 +39,17 @@ _DEFAULTS: dict[str, str] = {
     "net.ipv4.tcp_sack": "1",
     "net.ipv4.tcp_timestamps": "1",
     "net.ipv4.tcp_window_scaling": "1",
-    "net.ipv4.ping_group_range": "0\t2147483647",
+    "net.ipv4.ping_group_range": "1\t0",
     "net.ipv6.bindv6only": "0",
+    "net.ipv6.ip_nonlocal_bind": "0",
     "net.bridge.bridge-nf-call-iptables": "0",
     "net.bridge.bridge-nf-call-ip6tables": "0",
     "net.bridge.bridge-nf-call-arptables": "0",
+    "net.bridge.bridge-nf-filter-pppoe-tagged": "0",
+    "net.bridge.bridge-nf-filter-vlan-tagged": "0",
+    "net.bridge.bridge-nf-pass-vlan-input-dev": "0",
     "net.netfilter.nf_conntrack_max": "262144",
+    "net.netfilter.nf_conntrack_tcp_be_liberal": "0",
     "net.netfilter.nf_conntrack_tcp_loose": "1",
     "net.netfilter.nf_conntrack_tcp_timeout_syn_sent": "120",
     "net.netfilter.nf_conntrack_tcp_timeout_syn_recv": "60",
@@ -62,17 +71,6 @@ FIRST_ONLY: dict[str, str] = {
     "net.ipv4.neigh.default.gc_thresh2": "512",
     "net.ipv4.neigh.default.gc_thresh3": "1024",
 }
-_PER_DEVICE: dict[int, dict[str, str]] = {
-    4: {
-        "forwarding": "0", "rp_filter": "0", "route_localnet": "0", "proxy_arp": "0", "accept_local": "0",
-        "arp_ignore": "0", "arp_announce": "0", "send_redirects": "1", "accept_redirects": "1",
-        "ignore_routes_with_linkdown": "0", "log_martians": "0", "src_valid_mark": "0",
-    },
-    6: {
-        "forwarding": "0", "disable_ipv6": "0", "accept_ra": "1", "accept_dad": "1", "proxy_ndp": "0",
-        "autoconf": "1", "addr_gen_mode": "0",
-    },
-}  # fmt: skip
 
 
 class Sysctl:
@@ -93,11 +91,14 @@ class Sysctl:
             value = defaults.get(key)
             if value is not None:
                 return value
-        family, _, name = _split_device_key(key)
-        if family and name in _PER_DEVICE[family]:
-            if key == "net.ipv4.conf.all.forwarding":
-                return self.get("net.ipv4.ip_forward")
-            return self._values.get(f"net.ipv{family}.conf.default.{name}", _PER_DEVICE[family][name])
+        if key == "net.ipv4.conf.all.forwarding":
+            return self.get("net.ipv4.ip_forward")
+        start, _, name = split_device_key(key)
+        if start and name in PER_DEVICE[start]:
+            value = EXCEPTIONS.get(key)
+            if value is None:
+                value = self._values.get(f"{start}default.{name}", PER_DEVICE[start][name])
+            return value
         raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def set(self, key: str, value: str) -> None:
@@ -106,11 +107,14 @@ class Sysctl:
         text = str(value).strip()
         if old.isdigit() and not text.lstrip("-").isdigit():
             raise OSError(errno.EINVAL, "Invalid argument", key)
+        is_new = old != text
         # Many namespaces have the same written.
         self._values[intern(key)] = "\t".join(text.split()) if "\t" in old else text
         if key in {"net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"}:
             self._values["net.ipv4.ip_forward"] = self._values["net.ipv4.conf.all.forwarding"] = text
             self._forward_all(4, text)
+            if is_new:  # a router takes no advice (inet_forward_change)
+                self._values["net.ipv4.conf.all.accept_redirects"] = "0" if text != "0" else "1"
         elif key == "net.ipv6.conf.all.forwarding":
             self._forward_all(6, text)
 
@@ -131,31 +135,25 @@ class Sysctl:
 
     def forget_device(self, device: str, *families: int) -> None:
         """Drop what was set for a device that is gone, or that has a protocol no more."""
-        for family in families or (4, 6):
-            start = f"net.ipv{family}.conf.{device}."
-            for key in [key for key in self._values if key.startswith(start)]:
-                del self._values[key]
+        for start in PER_DEVICE:
+            if not families or int(start[len("net.ipv")]) in families:
+                for key in [key for key in self._values if key.startswith(f"{start}{device}.")]:
+                    del self._values[key]
 
     def rename_device(self, old: str, new: str) -> None:
         """Move what was set for a device to its new name."""
-        for family in (4, 6):
-            start = f"net.ipv{family}.conf.{old}."
-            for key in [key for key in self._values if key.startswith(start)]:
-                self._values[f"net.ipv{family}.conf.{new}.{key[len(start) :]}"] = self._values.pop(key)
+        for start in PER_DEVICE:
+            begin = f"{start}{old}."
+            for key in [key for key in self._values if key.startswith(begin)]:
+                self._values[f"{start}{new}.{key[len(begin) :]}"] = self._values.pop(key)
 
-    def items(self) -> list[tuple[str, str]]:
-        """All values that are set, sorted by key."""
+    def items(self, devices: Iterable[str] = ()) -> list[tuple[str, str]]:
+        """All values that are set, sorted by key, and all that `devices` (and `all`, `default`) have."""
         values: dict[str, str] = {}
         for defaults in reversed(self._declared):
             values.update(defaults)
+        for device in devices:
+            for start, names in PER_DEVICE.items():
+                if device != "all" or start.endswith(".conf."):
+                    values |= {key: self.get(key) for key in (f"{start}{device}.{name}" for name in names)}
         return sorted({**values, **self._values}.items())
-
-
-@lru_cache(maxsize=4096)
-def _split_device_key(key: str) -> tuple[int, str, str]:
-    for family in (4, 6):
-        start = f"net.ipv{family}.conf."
-        if key.startswith(start):
-            device, _, name = key[len(start) :].rpartition(".")
-            return family, device, name
-    return 0, "", ""

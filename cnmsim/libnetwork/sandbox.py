@@ -146,7 +146,7 @@ class Sandbox:
         for key, value in self.options.sysctls.items():
             if key.startswith("net."):
                 try:
-                    namespace.sysctl_set(key, value)
+                    namespace.sysctl_set(key, value, may_come=True)
                 except OSError as error:
                     verb = "open" if errno_of(error) in {errno.ENOENT, errno.EACCES} else "write"
                     raise SystemFault(f"{verb} /proc/sys/{key.replace('.', '/')}: {go_strerror(error)}") from None

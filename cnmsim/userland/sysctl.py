@@ -34,7 +34,7 @@ async def main(process: Process) -> int:
     namespace = process.namespace
     if "a" in options:
         pattern = options.get("r") or ""
-        for key, value in namespace.sysctl.items():
+        for key, value in namespace.sysctl_items():
             if re.search(pattern, key):
                 process.write(_line(key, value, is_bare="n" in options))
         return 0
@@ -80,7 +80,7 @@ async def busybox(process: Process) -> int:
     except UsageError as error:
         return show_usage(process, "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }", str(error))
     if "a" in options or "A" in options:
-        for key, value in process.namespace.sysctl.items():
+        for key, value in process.namespace.sysctl_items():
             process.write(_line(key, value, is_bare="n" in options))
         return 0
     status = 0

@@ -6,6 +6,7 @@ import pytest
 
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.namespace import NetworkNamespace
 
 
@@ -92,6 +93,8 @@ def test_a_value_a_sysctl_does_not_take_is_a_write_error(lab: Lab) -> None:
 
 def test_forwarding_of_all_devices_is_that_of_each_and_of_those_to_come():
     namespace = NetworkNamespace("n", Clock())
+    for name in ("eth0", "eth1"):
+        namespace.add_device(Dummy(name, bytes(6), namespace.clock))
     for family in (4, 6):
         conf = f"net.ipv{family}.conf"
         namespace.sysctl_set(f"{conf}.eth0.forwarding", "0")
@@ -102,3 +105,41 @@ def test_forwarding_of_all_devices_is_that_of_each_and_of_those_to_come():
         namespace.sysctl_set(f"{conf}.default.forwarding", "0")
         assert namespace.sysctl_get(f"{conf}.all.forwarding") == "1"
     assert namespace.sysctl_get("net.ipv4.ip_forward") == "1"
+
+
+def test_a_router_takes_no_redirects_and_a_device_may():
+    namespace = NetworkNamespace("n", Clock())
+    assert namespace.sysctl_get("net.ipv4.conf.all.accept_redirects") == "1"
+    namespace.sysctl_set("net.ipv4.ip_forward", "1")
+    assert namespace.sysctl_get("net.ipv4.conf.all.accept_redirects") == "0"
+    assert namespace.sysctl_get("net.ipv4.conf.lo.accept_redirects") == "1"
+    namespace.sysctl_set("net.ipv4.conf.all.accept_redirects", "1")
+    namespace.sysctl_set("net.ipv4.ip_forward", "1")
+    assert namespace.sysctl_get("net.ipv4.conf.all.accept_redirects") == "1"
+
+
+def test_sysctls_of_a_device_come_and_go_with_it() -> None:
+    host = Lab().add_host("node", "10.0.0.1/24")
+    assert host.exec("sysctl net.ipv4.neigh.eth0.app_solicit net.ipv4.conf.lo.disable_xfrm").output == (
+        "net.ipv4.neigh.eth0.app_solicit = 0\nnet.ipv4.conf.lo.disable_xfrm = 1\n"
+    )
+    gone = host.exec("sysctl net.ipv4.conf.eth7.rp_filter")
+    assert (gone.status, gone.output) == (
+        1, "sysctl: cannot stat /proc/sys/net/ipv4/conf/eth7/rp_filter: No such file or directory\n",
+    )  # fmt: skip
+    listed = host.exec("sysctl -a").output.splitlines()
+    assert "net.ipv4.conf.eth0.arp_notify = 0" in listed
+    assert not any("eth7" in line or ".neigh.all." in line for line in listed)
+
+
+def test_a_container_may_open_low_ports_and_ping_unless_it_is_told_otherwise() -> None:
+    host = Lab().add_host("node", "10.0.0.1/24", docker=True)
+    engine = host.docker
+    assert engine is not None
+    asked = "sysctl -n net.ipv4.ping_group_range net.ipv4.ip_unprivileged_port_start"
+    plain = engine.containers.run("alpine", "sleep 1d", detach=True)
+    assert str(plain.exec(asked)) == "0\t2147483647\n0\n"
+    chosen = {"net.ipv4.ip_unprivileged_port_start": "80"}
+    told = engine.containers.run("alpine", "sleep 1d", sysctls=chosen, detach=True)
+    assert str(told.exec(asked)) == "0\t2147483647\n80\n"
+    assert host.exec(asked).output == "1\t0\n1024\n"
