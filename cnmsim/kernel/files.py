@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from attrs import define, field
@@ -195,6 +195,33 @@ class FileSystem:
                 return True
             parent = posixpath.dirname(parent)
         return False
+
+    def with_mounts(self, mounts: Mapping[str, Callable[[str], File | None]]) -> FileSystem:
+        """Give the same tree with other things mounted, as a process sees it that is in another namespace."""
+        return _Seen(self, {_resolve(path): find for path, find in mounts.items()})
+
+
+class _Seen(FileSystem):
+    """A tree whose files and directories are another's; its mounts are its own."""
+
+    def __init__(self, tree: FileSystem, mounts: dict[str, Callable[[str], File | None]]) -> None:
+        self._tree = tree
+        self._mounts = {**tree._mounts, **mounts}
+
+    @property
+    def _files(self) -> dict[str, File]:  # type: ignore[override]
+        return self._tree._files
+
+    @property
+    def _directories(self) -> frozenset[str] | set[str]:  # type: ignore[override]
+        return self._tree._directories
+
+    @property
+    def _handles(self) -> Callable[[], Iterable[str]]:  # type: ignore[override]
+        return self._tree._handles
+
+    def _change(self, made: set[str], gone: set[str]) -> None:
+        self._tree._change(made, gone)
 
 
 class Pipe:

@@ -1,12 +1,13 @@
-"""/proc/sys/net: the sysctls of a network namespace as files."""
+"""/proc/sys/net: the sysctls of a network namespace as files; and what of /proc is that of the reader's namespace."""
 
 from __future__ import annotations
 
 import errno
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from cnmsim.kernel import procnet
 from cnmsim.kernel.files import File
 
 if TYPE_CHECKING:
@@ -60,8 +61,21 @@ class ProcSys:
 
 
 def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
-    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges."""
+    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges.
+
+    Its tables are below /proc/net.
+    """
     files.mount(ROOT, ProcSys(namespace, is_read_only))
+    procnet.mount(files, namespace)
+
+
+def entered(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
+    """Give what a process finds in `files` that has entered `namespace`: /proc is about where the reader is."""
+    mounted = files.mounted(ROOT)
+    if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:
+        return files
+    own = evolve(mounted, namespace=namespace)
+    return files.with_mounts({ROOT: own, procnet.ROOT: procnet.ProcNet(namespace)})
 
 
 def write(files: FileSystem, namespace: NetworkNamespace, key: str, value: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from cnmsim.kernel import procsys
 from cnmsim.kernel.address import Address, format_ip, format_mac, parse_ip
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.errno_text import errno_of, strerror
@@ -139,7 +140,8 @@ async def _netns(process: Process, words: Words) -> int:
     if program is None:
         process.error(f'exec of "{words.first}" failed: No such file or directory\n')
         return 1
-    return await process.start(program, words.rest, namespace=namespace).exited
+    files = procsys.entered(process.files, namespace)
+    return await process.start(program, words.rest, namespace=namespace, files=files).exited
 
 
 class _Ip(IpProgram):

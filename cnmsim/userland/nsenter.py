@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel import procsys
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.system import find_program
 
@@ -60,4 +61,5 @@ async def main(process: Process) -> int:
     if program is None:
         process.error(f"nsenter: failed to execute {argv[0]}: No such file or directory\n")
         return 127
+    files = procsys.entered(files, namespace)
     return await process.start(program, argv, namespace=namespace, hostname=hostname, files=files).exited
