@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VERSION = "9.20.30-1~deb13u1-Debian"
 _LAST_PORT = 65535
+_PAYLOAD = 1232
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
 
@@ -42,6 +43,8 @@ class _Request:
     ndots: int | None = None
     edns: bool = True
     cookie: bool = True
+    payload: int = _PAYLOAD
+    takes_truncated: bool = False
     uses_tcp: bool = False
     source: tuple[Address, int] | None = None
 
@@ -139,6 +142,10 @@ def _read_plus(request: _Request, text: str) -> None:
         request.edns = is_on
     elif name == "cookie":
         request.cookie = is_on
+    elif name == "bufsize" and (value.isdigit() or not is_on):
+        request.edns, request.payload = True, int(value) if is_on else _PAYLOAD
+    elif name == "ignore":
+        request.takes_truncated = is_on
     elif name in ("tcp", "vc"):
         request.uses_tcp = is_on
     elif name == "ndots" and value.isdigit():
@@ -200,9 +207,10 @@ async def main(process: Process) -> int:
             query.flags &= ~dns.flags.RD
         if request.edns:
             cookie = dns.edns.GenericOption(dns.edns.COOKIE, process.machine.random.randbytes(8))
-            query.use_edns(0, payload=1232, options=[cookie] if request.cookie else [])
+            query.use_edns(0, payload=request.payload, options=[cookie] if request.cookie else [])
         found = await client.ask(servers, query)
-        if found is not None and found[0].flags & dns.flags.TC and not client.uses_tcp:
+        is_cut = found is not None and bool(found[0].flags & dns.flags.TC)
+        if is_cut and not client.uses_tcp and not request.takes_truncated:
             client.troubles.append("Truncated, retrying in TCP mode.")
             client.uses_tcp = True
             found = await client.ask(servers, query)
@@ -264,10 +272,8 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
         if has_opt:
             lines += [";; OPT PSEUDOSECTION:", f"; EDNS: version: {answer.edns}, flags:; udp: {answer.payload}"]
     if "question" in request.flags:
-        lines += [";; QUESTION SECTION:"]
-        lines += [
-            ";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question
-        ] + [""]
+        asked = [";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question]
+        lines += [";; QUESTION SECTION:", *asked, ""] if "comments" in request.flags else asked
     for part, title in (
         (answer.answer, "answer"),
         (answer.authority, "authority"),

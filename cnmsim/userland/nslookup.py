@@ -90,13 +90,12 @@ async def main(process: Process) -> int:
 def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
     import dns.message
 
-    names = host
-    try:
-        address = parse_ip(host)
-    except ValueError:
-        kinds = types or ["a", "aaaa"]
-    else:
-        names, kinds = reverse_name(address), types or ["ptr"]
+    names, kinds = host, [kind for kind in _TYPES if kind in types]
+    if not types:
+        try:
+            names, kinds = reverse_name(parse_ip(host)), ["ptr"]
+        except ValueError:
+            kinds = ["a", "aaaa"]
     draw = process.machine.random.randrange
     return [_Query(names, dns.message.make_query(names.rstrip(".") + ".", kind, id=draw(65536))) for kind in kinds]
 

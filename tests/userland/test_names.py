@@ -63,6 +63,16 @@ def test_dig_prints_the_sections(world):
     assert ";; SERVER: 10.0.0.2#53(10.0.0.2) (UDP)\n" in out
 
 
+def test_busybox_nslookup_takes_an_address_for_a_name_if_a_type_is_given(world):
+    assert "** server can't find 10.0.0.2: NXDOMAIN\n" in world.run("nslookup -type=ptr 10.0.0.2").out
+
+
+def test_dig_prints_the_question_alone_without_a_title(world):
+    assert world.host("dig +noall +question +answer www.example.com").out == (
+        ";www.example.com.\t\tIN\tA\nwww.example.com.\t0\tIN\tA\t203.0.113.10\n"
+    )
+
+
 def test_dig_short_and_reverse(world):
     assert world.host("dig +short six.example.com AAAA").out == "fd00::7\n"
     assert world.host("dig -x 10.0.0.2 +short").out == "two.example.com.\n"
