@@ -27,7 +27,7 @@ Tap = Callable[[int, str, bytes], None]
 
 ETHERNET_HEADER = 14
 _IPV6_MIN_MTU = 1280
-_OVERHEAD = ETHERNET_HEADER + 4  # a VLAN tag may come on top of the MTU
+FRAME_OVERHEAD = ETHERNET_HEADER + 4  # a VLAN tag may come on top of the MTU
 
 
 @frozen
@@ -325,7 +325,7 @@ class Veth(Device):
         peer = self.peer
         if self.taps or self.clock.context is not None or not self.is_up or peer is None or not peer.is_up:
             super().transmit(frame)
-        elif len(frame) > peer._mtu + _OVERHEAD:
+        elif len(frame) > peer._mtu + FRAME_OVERHEAD:
             self._too_long(frame, peer)
         else:  # the hot path: nobody looks, nothing is wrong
             self.tx_packets += 1
@@ -339,7 +339,7 @@ class Veth(Device):
         peer = self.peer
         if peer is None or not peer.is_up:
             self.drop(frame, DropReason.NO_CARRIER)
-        elif len(frame) > peer._mtu + _OVERHEAD:
+        elif len(frame) > peer._mtu + FRAME_OVERHEAD:
             self._too_long(frame, peer)
         else:
             self.clock.call_soon(peer.receive, frame)
@@ -417,6 +417,13 @@ class Nic(Device):
     def has_carrier(self) -> bool:
         """Whether a cable is plugged in."""
         return self.is_up and self.medium is not None
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame that came in from the wire, unless it is longer than what the MTU lets it send."""
+        if len(frame) > self._mtu + FRAME_OVERHEAD:
+            self.drop(frame, DropReason.MTU_EXCEEDED, f"{len(frame) - ETHERNET_HEADER} bytes, its MTU is {self._mtu}")
+        else:
+            Device.receive(self, frame)
 
     def plug(self, medium: Medium | None) -> None:
         """Plug a cable in, or pull it (`None`)."""

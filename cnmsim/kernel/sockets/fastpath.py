@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.device import Nic
+from cnmsim.kernel.device import FRAME_OVERHEAD, Nic
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Medium, MediumWay
@@ -76,6 +76,7 @@ class _Leg:
             station.taps
             or station.master is not None
             or station.stack is not None
+            or size + _FRAME_HEADERS > station._mtu + FRAME_OVERHEAD
             or not self.way.is_right
             or not (end.pass_hooks(size + _PACKET_HEADERS) if onward is None else onward.enter(size))
         ):
