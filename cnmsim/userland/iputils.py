@@ -257,14 +257,7 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
     try:
         socket.send_echo(session.address, process.pid & 0xFFFF, sequence, _payload(process, session.size))
     except OSError as error:
-        text = strerror(error)
-        if text == "Message too long":
-            mtu = process.namespace.mtu_of(session.address)
-            process.error(
-                f"ping: sendmsg: {text}\n" if not mtu else f"ping: local error: message too long, mtu={mtu}\n"
-            )
-        else:
-            process.error(f"ping: sendmsg: {text}\n")
+        process.error(f"ping: sendmsg: {strerror(error)}\n")
         session.errors += 1
 
 

@@ -177,7 +177,9 @@ class Printer:
     def _datagram(self, packet: Packet, data: bytes) -> str:
         is_vxlan = self.udp_kind == "vxlan" or (not self.udp_kind and packet.dport in _VXLAN_PORTS)
         if is_vxlan and len(data) >= 22:
-            inner = Printer(self.is_numeric, udp_kind=self.udp_kind, is_absolute=self.is_absolute)
+            inner = Printer(
+                self.is_numeric, self.has_link_header, self.verbosity, self.udp_kind, is_absolute=self.is_absolute
+            )
             inner._first = self._first
             return f"VXLAN, flags [I] (0x{data[0]:02x}), vni {int.from_bytes(data[4:7])}\n{inner.line(data[8:])}"
         if self.udp_kind == "domain" or (not self.udp_kind and 53 in (packet.sport, packet.dport)):
