@@ -300,6 +300,8 @@ class Networking:
         is_starting: bool = False,
     ) -> None:
         network = self.find(settings.network_id or term)
+        if term != container.network_mode:
+            self._normalise_mode(container)
         attachment = container.attachments.get(network.name)
         if attachment is not None:
             settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
@@ -332,6 +334,18 @@ class Networking:
         if network.name == DEFAULT_NETWORK:
             self.links.tell_parents(container, settings, self.sandbox_of)
         self._log(network, "connect", container)
+
+    def _normalise_mode(self, container: Container) -> None:
+        """Have a network mode that is a part of an id be all of it. Raises `NotFound` if its network is not here any more."""
+        if not container.has_user_defined_network:
+            return
+        mode = container.network_mode
+        try:
+            network = self.find(mode)
+        except NotFound as error:
+            raise NotFound(f"could not find a network matching network mode {mode}: {error.message}") from None
+        if mode not in (network.id, network.name):
+            container.host_config["NetworkMode"] = network.id
 
     @staticmethod
     def _let_be_found(container: Container, sandbox: Sandbox) -> None:
