@@ -13,11 +13,11 @@ from cnmsim.kernel.address import (
     Address,
 )
 from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
+from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
 from cnmsim.kernel.flow import Flow, FlowCache
 from cnmsim.kernel.ip import Decision, IpLayer
-from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses

@@ -43,3 +43,8 @@ class PathMtu:
             self._on_change()
             return UNKNOWN
         return known[0]
+
+    def remaining_s(self, dst: Address) -> int:
+        """Give the whole seconds for which what is known for `dst` is believed."""
+        known = self._known.get(dst)
+        return max(0, known[1] - self._clock.now_ns) // NS if known is not None else 0

@@ -14,6 +14,7 @@ from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.fibrules import MAIN
 from cnmsim.kernel.ipvlan import Ipvlan
+from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland import ip_xfrm as xfrm
 from cnmsim.userland.ip_changes import IpChanges
@@ -283,7 +284,9 @@ class _Ip(IpProgram):
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
         if self.family == 6 and not is_alone:  # the IPv6 stack lists the links, and knows less of them
             length = f" qlen {device.txqueuelen}" if device.txqueuelen else ""
-            head = f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} state {state_of(device)}"
+            head = (
+                f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} state {state_of(device)}"
+            )
             hardware = self.hardware_line(device).partition(" brd ")[0]
             return [head + length, *([hardware] if self.style.has_details else [])]
         head = self._link_line(device, has_mode=False)
@@ -349,7 +352,13 @@ class _Ip(IpProgram):
         found += [] if is_local else self._table_words(address, given)
         found += ["src", format_ip(decision.src)] if given.source is None else []
         found += ["mark", f"{given.mark:#x}" if given.mark > 9 else str(given.mark)] if given.mark else []
-        self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else ''}\n")
+        learned = "" if is_local else self._learned(address)
+        self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else learned}\n")
+
+    def _learned(self, address: Address) -> str:
+        """Say what is known of the way's MTU, and for how long that counts."""
+        mtu = self.namespace.path_mtu.to(address)
+        return f"expires {self.namespace.path_mtu.remaining_s(address)}sec mtu {mtu} " if mtu != UNKNOWN else ""
 
     def _forward_get(self, address: Address, given: _Get) -> None:
         """Answer what becomes of a packet that comes in (`iif`)."""

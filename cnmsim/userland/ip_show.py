@@ -53,7 +53,7 @@ class IpProgram(ABC):
         for device in select_links(self.namespace, chosen):
             found = select_addresses(device, self.family, chosen)
             if found or not has_filter:
-                self.show_addresses(device, found, is_alone=bool(chosen.device))
+                self.show_addresses(device, found, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:
         """Print a link with its addresses."""

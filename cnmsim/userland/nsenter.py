@@ -25,7 +25,9 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
 def _with_long_net(arguments: list[str]) -> list[str]:
     """Write `-nPATH` as `--net=PATH`; what follows the program's name is the program's."""
     own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
-    return [f"--net={each[2:]}" if each.startswith("-n") and each != "-n" else each for each in own] + arguments[len(own) :]
+    return [f"--net={each[2:]}" if each.startswith("-n") and each != "-n" else each for each in own] + arguments[
+        len(own) :
+    ]
 
 
 async def main(process: Process) -> int:

@@ -3,6 +3,7 @@
 import pytest
 from userworld import World
 
+from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 
@@ -229,3 +230,68 @@ def test_an_ipv4_address_may_be_there_with_two_masks(world):
     left = world.host("ip route show dev v0").out
     assert "10.9.0.0/24" in left
     assert "10.9.0.0/28" not in left
+
+
+def test_ss_shows_what_its_filter_takes(world):
+    world.start(world.one, "httpd -f -p 80 -h /www")
+    world.start(world.one, "httpd -f -p 81 -h /www")
+    shown = world.host("ss -ltn").out.splitlines()
+    assert [line.split()[3] for line in shown[1:]] == ["*:80", "*:81"]
+    assert world.host("ss -H -ltn sport = :81").out.split()[3] == "*:81"
+    assert world.host("ss -H -ltn not sport = :81").out.split()[3] == "*:80"
+    assert world.host("ss -H -tan ( sport = :80 or sport = :81 ) and sport > :80").out.count("\n") == 1
+    assert (
+        world.host("ss -tn state listening").out.split("\n")[0]
+        == "Recv-Q Send-Q Local Address:Port Peer Address:Port"
+    )
+    assert world.host("ss -H -tn state established").out == ""
+    wrong = world.host("ss -tn state bad")
+    assert (wrong.status, wrong.err) == (255, "ss: wrong state name: bad\n")
+    wrong = world.host("ss -tn sport = :nosuch")
+    assert (wrong.status, wrong.err.splitlines()[0]) == (1, 'Error: "nosuch" does not look like a port.')
+
+
+def test_nsenter_leaves_the_options_of_the_program_alone(world):
+    world.host("ip netns add q")
+    world.host("ip netns exec q iptables -A INPUT -p tcp -j DROP")
+    counted = world.host("nsenter --net=/var/run/netns/q iptables -nvxL INPUT")
+    assert counted.out.splitlines()[-1].split()[:3] == ["0", "0", "DROP"]
+    assert world.host("nsenter -n/var/run/netns/q ip -br link").out.startswith("lo               DOWN ")
+
+
+def test_proc_is_about_the_namespace_of_its_reader(world):
+    world.host("ip netns add q")
+    world.host("ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0")
+    assert world.host("cat /proc/net/arp").out == (
+        "IP address       HW type     Flags       HW address            Mask     Device\n"
+        "10.0.0.9         0x1         0x6         02:00:00:00:00:09     *        eth0\n"
+    )
+    assert world.host("ip netns exec q cat /proc/net/arp").out.count("\n") == 1
+    world.host("ip netns exec q sysctl -w net.ipv4.ip_forward=1")
+    assert world.host("nsenter --net=/var/run/netns/q cat /proc/sys/net/ipv4/ip_forward").out == "1\n"
+    assert world.host("cat /proc/sys/net/ipv4/ip_forward").out == "0\n"
+    routes = [line.split() for line in world.host("cat /proc/net/route").out.splitlines()]
+    assert ["eth0", "0000000A", "00000000", "0001", "0", "0", "0", "00FFFFFF", "0", "0", "0"] in routes
+    assert "fd000000000000000000000000000001 02 40 00 82     eth0\n" in world.host("cat /proc/net/if_inet6").out
+
+
+def test_ip_addr_of_ipv6_alone_knows_less_of_the_links(world):
+    first = world.host("ip -6 addr").out.splitlines()[0]
+    assert first == "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 state UNKNOWN qlen 1000"
+    assert "qdisc noqueue state UNKNOWN group default qlen 1000" in world.host("ip -6 addr show lo").out
+    assert "promiscuity 0 allmulti 0 minmtu 0 maxmtu 0" in world.host("ip -d addr show lo").out
+    assert (
+        "local ::1 dev lo table local proto kernel metric 0 pref medium" in world.host("ip route show table all").out
+    )
+
+
+def test_ip_route_get_tells_the_learned_mtu(world):
+    world.one.root.path_mtu.learn(parse_ip("10.0.0.2"), 1400)
+    assert world.host("ip route get 10.0.0.2").out.splitlines()[1] == "    cache expires 600sec mtu 1400 "
+
+
+def test_a_card_drops_frames_longer_than_its_mtu(world):
+    world.host("ip link set eth0 mtu 1400", machine=world.two)
+    world.clock.run_for(2)
+    assert " 1 received" in world.host("ping -c 1 -W 1 -s 1376 10.0.0.2").out
+    assert " 0 received" in world.host("ping -c 1 -W 1 -s 1400 10.0.0.2").out
