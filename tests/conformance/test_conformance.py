@@ -49,6 +49,7 @@ PHYSICAL = (
     "macvlan-vlan",
 )
 MULTI_HOST = (
+    "attach-running",
     "discovery-queries",
     "failures-links",
     "failures-ports",
