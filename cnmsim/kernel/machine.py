@@ -10,7 +10,7 @@ from attrs import define, field
 
 from cnmsim.kernel import procsys, sysfs
 from cnmsim.kernel.accounts import ROOT, Credentials
-from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.notices import NoticeLog
@@ -40,6 +40,10 @@ class Machine:
     notices: NoticeLog = field(factory=NoticeLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=_KEPT_LINES), init=False, repr=False)
     random: Random = field(init=False, repr=False)
+    #: How often the files are removed that held a namespace open, in seconds; 0 at once.
+    namespace_sweep_s: float = field(default=0.0, init=False)
+    _sweeps_since_ns: int = field(default=-1, init=False)
+    _emptied: dict[str, int] = field(factory=dict, init=False, repr=False)
     _next_pid: int = field(default=_FIRST_PID, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -50,9 +54,32 @@ class Machine:
         sysfs.mount(self.files, self.root)
         self.files.hold(self._namespace_paths)
 
+    def hold_open(self, path: str, namespace: NetworkNamespace) -> None:
+        """Have a file hold a namespace open."""
+        if self._sweeps_since_ns < 0:
+            self._sweeps_since_ns = self.clock.now_ns
+        self._emptied.pop(path, None)
+        self.namespaces[path] = namespace
+
+    def let_go(self, path: str) -> None:
+        """Have a file hold its namespace open no more; it stays, of no use, until the next sweep."""
+        if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
+            return
+        period = int(self.namespace_sweep_s * NS)
+        begun = max(0, self._sweeps_since_ns)
+        self._emptied[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
+
+    def is_emptied(self, path: str) -> bool:
+        """Tell whether a file is there that held a namespace open, and does no more."""
+        gone_ns = self._emptied.get(path, 0)
+        if gone_ns <= self.clock.now_ns:
+            self._emptied.pop(path, None)
+            return False
+        return True
+
     def _namespace_paths(self) -> set[str]:
-        """Give the paths that hold namespaces open; /var/run is another name of /run."""
-        paths = set(self.namespaces)
+        """Give the paths that hold namespaces open, or lately did; /var/run is another name of /run."""
+        paths = set(self.namespaces).union(filter(self.is_emptied, tuple(self._emptied)))
         return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
 
     def new_namespace(self, name: str) -> NetworkNamespace:

@@ -93,6 +93,7 @@ class Controller:
 
     def __attrs_post_init__(self) -> None:
         self.config.validate()
+        self.machine.namespace_sweep_s = self.profile.namespace_sweep_s
         sysctl = self.machine.root.sysctl_get
         self.allocator = PortAllocator(
             self.profile,

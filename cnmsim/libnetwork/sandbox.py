@@ -151,7 +151,7 @@ class Sandbox:
                     verb = "open" if errno_of(error) in {errno.ENOENT, errno.EACCES} else "write"
                     raise SystemFault(f"{verb} /proc/sys/{key.replace('.', '/')}: {go_strerror(error)}") from None
         namespace.loopback.set_up()
-        machine.namespaces[self.key] = namespace
+        machine.hold_open(self.key, namespace)
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
@@ -383,7 +383,10 @@ class Sandbox:
         self.osl = None
         # Sandboxes of host networking share one key.
         if not any(other.key == self.key for other in self.controller.sandboxes):
-            machine.namespaces.pop(self.key, None)
+            if self.options.use_host_namespace:
+                machine.namespaces.pop(self.key, None)
+            else:
+                machine.let_go(self.key)
         if namespace is None or self.options.use_host_namespace:
             return
         if not any(process.namespace is namespace for process in machine.processes.values()):

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 
+def _spellings(path: str) -> tuple[str, ...]:
+    return path, path.replace("/run/", "/var/run/", 1), path.replace("/var/run/", "/run/", 1)
+
+
 def _at(process: Process, path: str) -> NetworkNamespace | None:
     known = process.machine.namespaces
-    for candidate in (path, path.replace("/run/", "/var/run/", 1), path.replace("/var/run/", "/run/", 1)):
-        if candidate in known:
-            return known[candidate]
-    return None
+    return next((known[spelling] for spelling in _spellings(path) if spelling in known), None)
+
+
+def _no_namespace(process: Process, path: str) -> str:
+    """Say why nobody can enter a namespace at `path`."""
+    if any(process.machine.is_emptied(spelling) for spelling in _spellings(path)):
+        return "nsenter: reassociate to namespace 'ns/net' failed: Invalid argument\n"
+    return f"nsenter: cannot open {path}: No such file or directory\n"
 
 
 def _with_long_net(arguments: list[str]) -> list[str]:
@@ -43,7 +51,7 @@ async def main(process: Process) -> int:
     if path is not None:
         found = _at(process, path)
         if found is None:
-            process.error(f"nsenter: cannot open {path}: No such file or directory\n")
+            process.error(_no_namespace(process, path))
             return 1
         namespace = found
     elif "t" in options:

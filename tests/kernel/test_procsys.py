@@ -143,3 +143,24 @@ def test_a_container_may_open_low_ports_and_ping_unless_it_is_told_otherwise() -
     told = engine.containers.run("alpine", "sleep 1d", sysctls=chosen, detach=True)
     assert str(told.exec(asked)) == "0\t2147483647\n80\n"
     assert host.exec(asked).output == "1\t0\n1024\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("26.1.5", "reassociate to namespace 'ns/net' failed: Invalid argument"),
+        ("28.5.2", "No such file or directory"),
+    ],
+)
+def test_the_file_of_a_namespace_that_is_gone_may_stay_for_a_minute(engine: str, said: str) -> None:
+    lab = Lab()
+    host = lab.add_host("node", "10.0.0.1/24", docker=True, engine=engine)
+    assert host.docker is not None
+    key = host.docker.containers.run("alpine", "sleep 1d", name="box", detach=True).attrs["NetworkSettings"][
+        "SandboxKey"
+    ]
+    assert host.exec(f"nsenter --net={key} ip -br link").status == 0
+    host.docker.containers.get("box").remove(force=True)
+    assert said in host.exec(f"nsenter --net={key} ip -br link").output
+    lab.run(60)
+    assert "No such file or directory" in host.exec(f"nsenter --net={key} ip -br link").output

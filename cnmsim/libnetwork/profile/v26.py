@@ -100,6 +100,7 @@ V26 = Profile(
     resolver_uses_google=True,
     no_servers_comment="# Used default nameservers.",
     resolv_conf_indented_comments=True,
+    namespace_sweep_s=60.0,
     resolver_nftables="",
     shuffle_source="seeded",
     daemon_directives=V26_DIRECTIVES,

@@ -12,6 +12,7 @@ V28 = evolve(
     V26,
     daemon_directives=V28_DIRECTIVES,
     version="28.5.2",
+    namespace_sweep_s=0.0,
     api_version="1.51",
     git_commit="89c5e8f",
     go_version="go1.25.3",
