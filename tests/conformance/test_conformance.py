@@ -50,6 +50,7 @@ PHYSICAL = (
 )
 MULTI_HOST = (
     "attach-running",
+    "debug-tables",
     "discovery-queries",
     "failures-links",
     "failures-ports",
@@ -64,6 +65,7 @@ MULTI_HOST = (
     "mesh-connections",
     "mesh-hairpin",
     "mesh-rolling",
+    "netns-gone",
     "nodes-availability",
     "nodes-commands",
     "overlay-attachable",
