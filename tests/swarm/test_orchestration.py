@@ -210,6 +210,27 @@ def test_a_failing_update_rolls_back(cluster):
     assert len(cluster.tasks(web.id)) == 3
 
 
+@pytest.mark.parametrize(
+    ("action", "state", "message"),
+    [
+        (FailureAction.PAUSE, UpdateState.ROLLBACK_PAUSED, "update paused due to failure"),
+        (FailureAction.CONTINUE, UpdateState.ROLLBACK_COMPLETED, "rollback completed"),
+        # Nothing rolls a rollback back: it is paused, and then completes as if it were an update.
+        (FailureAction.ROLLBACK, UpdateState.COMPLETED, "update completed"),
+    ],
+)
+def test_a_rollback_that_fails_as_well_ends_as_its_config_says(cluster, action, state, message):
+    config = UpdateConfig(parallelism=1, failure_action=FailureAction.ROLLBACK)
+    web = cluster.service("web", 2, update=config, rollback=UpdateConfig(parallelism=1, failure_action=action))
+    cluster.run(2)
+    for agent in cluster.agents.values():
+        agent.outcome = lambda _: TaskState.FAILED
+    respec(cluster, web)
+    cluster.run(90)
+    assert status(cluster, web).state is state
+    assert status(cluster, web).message.startswith(message)
+
+
 def test_failures_up_to_the_ratio_are_borne(cluster):
     config = UpdateConfig(parallelism=1, max_failure_ratio=0.5)
     web = cluster.service("web", 3, update=config, task={"restart": RestartPolicy(delay_ns=0)})

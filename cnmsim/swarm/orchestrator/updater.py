@@ -97,6 +97,8 @@ class Updater:
         self._waiting: dict[str, Future[None]] = {}
         self._ended_tasks: deque[Task] = deque()
         self._failed: set[str] = set()
+        #: A failure ended the update before it was complete.
+        self._is_stopped = False
         self._running: list[Coro[Any]] = []
         self._on_end = on_end
 
@@ -156,37 +158,37 @@ class Updater:
     async def _run(self) -> None:
         config = self._config
         monitor_ns = defaults.MONITOR_NS if config.monitor_ns is None else config.monitor_ns
-        stopped = False
+        goes_on = True
         parallelism = min(config.parallelism or self._dirty_count, self._dirty_count)
         workers = [self._spawn(self._work(config)) for _ in range(parallelism)]
-        while self._queue and not stopped:
+        while self._queue and goes_on:
             await self._changed.wait_until(lambda: not self._queue or bool(self._ended_tasks))
-            stopped = self._look_at_failures(config, monitor_ns)
-            if stopped:
+            goes_on = not self._look_at_failures(config, monitor_ns)
+            if not goes_on:
                 self._queue.clear()
         for worker in workers:
             await worker
-        if not stopped:
+        if not self._is_stopped:
             if config.delay_ns >= monitor_ns:
                 monitor_ns = config.delay_ns + NS
-            stopped = await self._monitor(config, monitor_ns)
-        if not stopped:
+            await self._monitor(config, monitor_ns)
+        if not self._is_stopped:
             self._complete()
         # Before the change of the status is heard of: what is then found out of date is a new update's business.
         self._on_end(self)
 
-    async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> bool:
-        """Watch for failures for some time more; tell whether the update was stopped by one."""
+    async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
+        """Watch for failures for some time more, or until there are too many."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._look_at_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS
             try:
                 await self._changed.wait_until(lambda: bool(self._ended_tasks), left_s)
             except TimeoutError:
-                return False
-        return True
+                return
 
     def _look_at_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
+        """Act on the tasks that ended; tell whether there are too many failures to go on."""
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
                 task = self._ended_tasks.popleft()
@@ -205,6 +207,8 @@ class Updater:
         return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
 
     def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
+        # A rollback that is to be rolled back is paused, but then completes as an update would.
+        self._is_stopped = config.failure_action is FailureAction.PAUSE or not self._is_rollback
         because = f"due to failure or early termination of task {task.id}"
         if config.failure_action is FailureAction.PAUSE:
             self._pause(f"update paused {because}")
