@@ -95,6 +95,7 @@ MULTI_HOST = (
     "service-progress",
     "service-resolver",
     "service-updates",
+    "service-wiring",
     "stack-deploy",
     "stack-more",
     "stack-redeploy",
