@@ -124,7 +124,9 @@ class ControlSocket:
         stdout.on_data.append(lambda data: writer.write(pack(Frame.STDOUT, data)))
         stderr.on_data.append(lambda data: writer.write(pack(Frame.STDERR, data)))
         argv = [str(word) for word in wish["argv"]]
-        process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
+        columns = str(wish.get("columns", ""))
+        env = {"COLUMNS": columns} if columns.isdecimal() else None
+        process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env)
         feeder = asyncio.create_task(self._feed(reader, stdin, process))
         try:
             with self._pacer.stroll(lambda: stdin.is_awaited):

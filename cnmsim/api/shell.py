@@ -32,7 +32,7 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
         sys.stderr.write(f"cnmsim: {directory}: no lab is served here: {error.strerror}\n")
         return _UNREACHABLE
     with channel:
-        wish = json.dumps({"verb": "exec", "host": host, "argv": argv}).encode() + b"\n"
+        wish = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"
         reads_input = _has_input()
         # In one piece: a program that has ended may have closed the connection before the next.
         channel.sendall(wish if reads_input else wish + pack(Frame.STDIN, b""))
@@ -48,6 +48,14 @@ def _send(channel: socket.socket, data: bytes) -> bool:
     except BrokenPipeError:
         return False
     return True
+
+
+def _columns() -> str:
+    """Give how wide the output may be, "" if nobody says so."""
+    try:
+        return os.environ.get("COLUMNS") or str(os.get_terminal_size(1).columns)
+    except OSError:
+        return ""
 
 
 def _has_input() -> bool:

@@ -175,13 +175,21 @@ class Host:
         return process
 
     def spawn(
-        self, argv: list[str], *, stdin: Pipe | None = None, stdout: Pipe | None = None, stderr: Pipe | None = None
+        self,
+        argv: list[str],
+        *,
+        stdin: Pipe | None = None,
+        stdout: Pipe | None = None,
+        stderr: Pipe | None = None,
+        env: dict[str, str] | None = None,
     ) -> Process:
-        """Start a program at this instant with these pipes. Raises `NotFound` if there is no such program."""
+        """Start a program at this instant with these pipes and this environment. Raises `NotFound` if there is no such program."""
         program = self.programs.get(argv[0]) if argv else None
         if program is None:
             raise NotFound(f"sh: {argv[0] if argv else ''}: not found")
-        return self.machine.spawn(program, argv, stdin=stdin, stdout=stdout, stderr=stderr, programs=self.programs)
+        return self.machine.spawn(
+            program, argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, programs=self.programs
+        )
 
     def docker_client(self, **options: Any) -> Any:
         """Give a docker-py client of this host's engine, inside `with lab.serve():`; close it when done with it.

@@ -63,7 +63,8 @@ async def main(process: Process) -> int:
         process.error(f"{error}\n{_USAGE if isinstance(error, FilterSyntaxError) else ''}")
         return error.status
     table = process.namespace.sockets
-    sockets = table.listeners() + table.connections()
+    # The kernel is asked for those of one family, then of the other.
+    sockets = sorted(table.listeners() + table.connections(), key=lambda info: info.family)
     if "s" in options:
         process.write(_summary(sockets))
         return 0
@@ -81,7 +82,10 @@ async def main(process: Process) -> int:
         hidden.add(1)
     if "Q" in options:
         hidden |= {2, 3}
-    process.write(_layout(rows, hidden, has_process="p" in options, has_header="H" not in options))
+    title = "Process" if "p" in options else ""
+    columns = process.env.get("COLUMNS", "")
+    screen = int(columns) if columns.isdecimal() and int(columns) else None
+    process.write(_layout(rows, hidden, title=title, has_header="H" not in options, screen=screen))
     return 0
 
 
@@ -120,7 +124,7 @@ def _row(info: SocketInfo, extras: str, *, has_names: bool) -> list[str]:
     remote = address_text(info.remote, info.remote_port, info.family, is_dual=info.is_dual)
     cells = [info.protocol, info.state, f"{info.recv_queue:<6}", f"{info.send_queue:<6}"]
     for host, port in (local, remote):
-        cells += host, port if port == "*" else port_text(int(port), is_numeric=not has_names)
+        cells += f"{host}:", port if port == "*" else port_text(int(port), is_numeric=not has_names)
     return [*cells, extras]
 
 
@@ -131,7 +135,7 @@ def _extras(process: Process, info: SocketInfo, options: Options) -> str:
     if "o" in options and info.timer is not None:
         name, due_ns, count = info.timer
         words.append(f"timer:({name},{span_text((due_ns - process.clock.now_ns) // 1_000_000)},{count})")
-    return " ".join(words)
+    return "".join(f" {word}" for word in words)
 
 
 def span_text(milliseconds: int) -> str:
@@ -166,19 +170,51 @@ def _summary(sockets: list[SocketInfo]) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def _layout(rows: list[list[str]], hidden: set[int], *, has_process: bool, has_header: bool) -> str:
-    header = ["Netid", "State", "Recv-Q", "Send-Q", "Local Address", "Port", "Peer Address", "Port"]
-    lines = ([[*header, "Process" if has_process else ""]] if has_header else []) + rows
-    widths = [max((len(line[column]) for line in lines), default=0) for column in range(9)]
-    has_extras = has_process or any(line[8] for line in rows)
+def _layout(rows: list[list[str]], hidden: set[int], *, title: str, has_header: bool, screen: int | None) -> str:
+    header = ["Netid", "State", "Recv-Q", "Send-Q", "Local Address:", "Port", "Peer Address:", "Port", title]
+    lines = ([header] if has_header else []) + rows
+    shown = [column for column in range(9) if column not in hidden]
+    widths = _widths([max((len(line[column]) for line in lines), default=0) for column in shown], shown, screen)
     text = ""
     for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        cells[4], cells[6] = line[4].rjust(widths[4]), line[6].rjust(widths[6])
-        shown = [cells[column] for column in range(4) if column not in hidden]
-        text += " ".join([*shown, f"{cells[4]}:{cells[5]}", f"{cells[6]}:{cells[7]}"])
-        if has_extras:
-            # The title of the last column has no space before it.
-            text += f"{cells[8]} " if has_header and line is lines[0] else f" {cells[8]}"
+        for place, (column, width) in enumerate(zip(shown, widths, strict=True)):
+            margin = _MARGINS[column] if place else ""
+            cell = line[column]
+            if width:
+                text += margin + (
+                    cell.rjust(width - len(margin)) if column in _TO_THE_RIGHT else cell.ljust(width - len(margin))
+                )
         text += "\n"
     return text
+
+
+#: What stands before a column that is not the first of a line.
+_MARGINS = ("", " ", " ", " ", " ", "", " ", "", "")
+_TO_THE_RIGHT = (4, 6)
+
+
+def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[int]:
+    """Give the columns' widths: what stands in them; on a screen, what is left of a line is shared out among its columns."""
+    widths: list[int] = []
+    for column, length in zip(shown, longest, strict=True):
+        margin = len(_MARGINS[column]) if any(widths) and length else 0
+        widths.append(length + margin if screen is None else min(length + margin, screen))
+    if screen is None:
+        return widths
+    line: list[int] = []
+    for place, width in enumerate(widths):
+        if not width:
+            continue
+        if line and sum(widths[each] for each in line) + width > screen:
+            _share_out(widths, line, screen)
+            line = []
+        line.append(place)
+    _share_out(widths, line, screen)
+    return widths
+
+
+def _share_out(widths: list[int], line: list[int], screen: int) -> None:
+    space, rest = divmod(screen - sum(widths[place] for place in line), len(line))
+    for place in reversed(line):
+        widths[place] += space + (rest > 0)
+        rest -= 1

@@ -76,13 +76,15 @@ def _why_not():
 WHY_NOT = _why_not()
 
 
-def of_linux(lines):
+def of_linux(lines, columns=None):
     subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
     try:
         subprocess.run(["ip", "-n", NAMESPACE, "link", "set", "lo", "up"], check=True)
         asked = json.dumps([f"ss {line}" for line in lines])
         words = ["ip", "netns", "exec", NAMESPACE, sys.executable, "-S", "-E", "-c", OPEN]
         env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        if columns is not None:
+            env["COLUMNS"] = columns
         done = subprocess.run(words, input=asked, env=env, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
     finally:
@@ -121,8 +123,9 @@ class Opened:
         run_until(self.clock, found.connect(("127.0.0.1", port)))
         return found
 
-    def ss(self, line):
-        found = self.world.argv(["ss", *shlex.split(line)], programs=HOST_PROGRAMS)
+    def ss(self, line, columns=None):
+        env = None if columns is None else {"COLUMNS": columns}
+        found = self.world.argv(["ss", *shlex.split(line)], programs=HOST_PROGRAMS, env=env)
         return [found.status, found.out, found.err]
 
 
@@ -148,6 +151,16 @@ def test_what_ss_of_linux_says():
             # Ours has a shorter usage.
             expected, found = (*expected[:2], expected[2][:1]), (*found[:2], found[2][:1])
         assert found == expected, line
+
+
+@pytest.mark.root
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.parametrize("columns", ["200", "100", "80", "61", "33", "7", "0", "x"])
+def test_columns_are_as_wide_as_the_screen_lets_them(columns):
+    lines = ("-tn", "-tuan", "-tn state established", "-tanoH", "-xan")
+    ours = Opened()
+    for line, said in zip(lines, of_linux(lines, columns), strict=True):
+        assert alike(ours.ss(line, columns)) == alike(said), line
 
 
 @pytest.mark.root
