@@ -76,7 +76,6 @@ _COMMON = {
     "uptime": "system:uptime",
     "wc": "text:wc",
     "whoami": "system:whoami",
-    "hostname": "system:hostname",
     "httpd": "httpd",
     "nc": "nc",
     "sysctl": "sysctl",
@@ -94,6 +93,7 @@ _COMMON = {
 
 _CONTAINER = {
     "arp": "arp:busybox",
+    "hostname": "hostname:busybox",
     "busybox": "system:busybox",
     "ip": "ip_busybox",
     "netstat": "netstat",
@@ -113,6 +113,7 @@ _HOST = {
     "curl": "curl",
     "dig": "dig",
     "dmesg": "dmesg",
+    "hostname": "hostname:debian",
     "host": "bind_lookup:host",
     "ip": "ip_iproute",
     "ipset": "ipset",

@@ -172,6 +172,16 @@ class Resolver:
             found.sort(key=lambda address: len(address) != 16)
         return sort_addresses(self.process, found or await self._ask_for_addresses(name, family))
 
+    async def host_entry(self, name: str) -> tuple[str, list[Address]]:
+        """Give a name in full and its IPv4 addresses, as gethostbyname(3): of its first line in /etc/hosts, else of name servers.
+
+        Raises `ResolveError` if it has none.
+        """
+        for line in self._hosts().splitlines():
+            if found := lookup_hosts(line, name, 4):
+                return line.split()[1], found
+        return name, await self._ask_for_addresses(name, 4)
+
     async def _ask_for_addresses(self, name: str, family: int) -> list[Address]:
         import dns.rcode
 

@@ -1,4 +1,4 @@
-"""The small programs about the system: hostname, sleep, date, env, id, kill, ps, timeout, uname, uptime."""
+"""The small programs about the system: sleep, date, env, id, kill, ps, timeout, uname, uptime."""
 
 from __future__ import annotations
 
@@ -49,31 +49,6 @@ async def sleep(process: Process) -> int:
         await process.sleep(sum(map(duration, process.argv[1:])))
     except UsageError as error:
         return complain(process, str(error))
-    return 0
-
-
-async def hostname(process: Process) -> int:
-    """Run `hostname [-sfidI]`."""
-    from cnmsim.kernel.address import format_ip, is_link_local, is_loopback
-
-    try:
-        options = getopt(process.argv[1:], "sfidIA")
-    except UsageError as error:
-        return show_usage(process, "[-sidf] [HOSTNAME | -F FILE]", str(error))
-    if options.operands:
-        process.hostname = options.operands[0]
-        return 0
-    if "I" in options or "i" in options:
-        found = [
-            format_ip(item.address)
-            for device in process.namespace.devices.values()
-            for item in device.addresses
-            if not is_loopback(item.address) and not is_link_local(item.address)
-        ]
-        process.write(f"{' '.join(found)} \n" if "I" in options else f"{' '.join(found)}\n")
-        return 0
-    name, _, domain = process.hostname.partition(".")
-    process.write(f"{domain if 'd' in options else name if 's' in options else process.hostname}\n")
     return 0
 
 

@@ -25,6 +25,7 @@ SINGLE_HOST = (
     "egress-and-source",
     "firewall-docker-user",
     "host-and-none",
+    "hostnames",
     "internal-network",
     "ipam-options",
     "ipv6-bridge",
@@ -32,8 +33,11 @@ SINGLE_HOST = (
     "links-and-icc",
     "networks-lifecycle",
     "ports-allocation",
+    "ports-more",
     "publish-variants",
     "refused-devices",
+    "run-refusals",
+    "several-networks",
 )
 PHYSICAL = (
     "config-networks",

@@ -30,7 +30,8 @@ CASES = [
     ("mkdir -p /a/b; touch /a/c; ls /a; rm -r /a; ls /a 2>/dev/null || echo gone", "b\nc\ngone\n"),
     ("basename /x/y.txt .txt; dirname /x/y", "y\n/x\n"),
     ("echo hi | tee /tmp/t | cat - /tmp/t", "hi\nhi\n"),
-    ("hostname; hostname -s; hostname -i", "one\none\n10.0.0.1 fd00::1\n"),
+    ("hostname; hostname -s", "one\none\n"),
+    ("echo 10.9.9.9 one.lab one >/etc/hosts; hostname -f; hostname -d; hostname -i", "one.lab\nlab\n10.9.9.9\n"),
     ("date -u +%Y-%m-%d", "2026-01-01\n"),
 ]
 
