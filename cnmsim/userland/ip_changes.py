@@ -345,7 +345,7 @@ class IpChanges:
     def route_flush(self, chosen: Selection) -> None:
         """`route flush …`; the cache alone is no loss."""
         self._require_net_admin()
-        if chosen.table == "cache" or chosen.rest[:1] == ["cache"]:
+        if chosen.table == "cache" or "cache" in chosen.flags or chosen.rest[:1] == ["cache"]:
             return
         for family in (self.family,) if self.family else (4, 6):
             for number, route in select_routes(self.namespace, family, chosen, self.rules):
@@ -372,7 +372,7 @@ class IpChanges:
         """`neigh flush [dev DEV] [ADDRESS]`: all but the permanent ones."""
         self._require_net_admin()
         for entry in self.select_neighbours(chosen):
-            if entry.state.value != "PERMANENT" or chosen.state == "PERMANENT":
+            if entry.state.value != "PERMANENT" or "PERMANENT" in chosen.states:
                 self.namespace.neighbours.remove(entry.device, entry.address)
 
     def select_neighbours(self, chosen: Selection) -> list[Neighbour]:
@@ -380,13 +380,16 @@ class IpChanges:
         if chosen.device:
             device_named(self.namespace, chosen.device, is_change=False)
         prefix = chosen.to or (read_prefix(chosen.rest[0], self.family) if chosen.rest else None)
+        master = device_named(self.namespace, chosen.master) if chosen.master else None
         return [
             entry
             for entry in self.namespace.neighbours.entries()
             if (not self.family or family_of(entry.address) == self.family)
             and (not chosen.device or entry.device.name == chosen.device)
             and (prefix is None or entry.address in prefix)
-            and (not chosen.state or chosen.state in ("ALL", entry.state.value))
+            and (not chosen.states or "ALL" in chosen.states or entry.state.value in chosen.states)
+            and (master is None or entry.device.master is master)
+            and not chosen.flags & {"proxy"}
         ]
 
     def _neighbour_words(self, words: Words) -> tuple[Address, str, bytes | None]:
@@ -400,7 +403,21 @@ class IpChanges:
             elif word == "lladdr":
                 mac = read_mac(words.take())
             elif word in ("nud", "state"):
-                words.take()
+                state = words.take()
+                if state not in (
+                    "permanent",
+                    "noarp",
+                    "reachable",
+                    "stale",
+                    "delay",
+                    "probe",
+                    "failed",
+                    "incomplete",
+                    "none",
+                ):
+                    raise IpFault(f'argument "{state}" is wrong: nud state is bad', 255)
+                if state != "permanent":  # what is resolved by itself can't be put by hand
+                    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
             else:
                 address = read_ip(words.take() if word == "to" else word)
         if address is None or not name:

@@ -29,16 +29,18 @@ from cnmsim.userland.ip_select import (
     select_routes,
 )
 from cnmsim.userland.ip_show import IpProgram
-from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words, device_named, read_ip
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words, device_named, read_integer, read_ip
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.route import Route
 
-_WITHOUT_EFFECT = ("c", "color", "h", "human", "r", "resolve", "N", "Numeric", "t", "timestamp", "a", "all")
+_WITHOUT_EFFECT = ("c", "color", "t", "timestamp", "ts", "tshort")
 _OBJECTS = ("address", "link", "route", "neighbour", "neighbor", "rule", "netns", "xfrm", "help")
 _NO_WAY = {"prohibit": errno.EACCES, "blackhole": errno.EINVAL, "unreachable": errno.EHOSTUNREACH}
+_FAMILIES = {"inet": 4, "inet6": 6, "any": 0, "all": 0, "unspec": 0}
+_VERSION = "ip utility, iproute2-6.15.0, libbpf 1.5.0\n"
 _USAGE = "Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n       ip [ -force ] -batch filename\n"
 
 
@@ -48,6 +50,7 @@ class _Style:
     is_oneline: bool = False
     is_brief: bool = False
     has_statistics: bool = False
+    has_errors: bool = False
     has_details: bool = False
 
 
@@ -59,6 +62,9 @@ async def main(process: Process) -> int:
     try:
         while words.first.startswith("-") and len(words.first) > 1:
             option = words.take().lstrip("-")
+            if option in ("V", "Version"):
+                process.write(_VERSION)
+                return 0
             if option in ("n", "netns"):
                 namespace = IpChanges(process, namespace, 0).find_namespace(words.take())
             elif not _set_option(style, option, words):
@@ -91,11 +97,15 @@ def _set_option(style: _Style, option: str, words: Words) -> bool:
     elif option in ("br", "brief"):
         style.is_brief = True
     elif option in ("s", "stats", "statistics"):
+        style.has_errors = style.has_statistics
         style.has_statistics = True
     elif option in ("d", "details"):
         style.has_details = True
     elif option in ("f", "family"):
-        style.family = {"inet": 4, "inet6": 6}.get(words.take(), 0)
+        name = words.take()
+        if name not in _FAMILIES:
+            raise IpFault(f'Error: argument "{name}" is wrong: invalid protocol family', 255)
+        style.family = _FAMILIES[name]
     else:
         return option in _WITHOUT_EFFECT or option.startswith(("c=", "color="))
     return True
@@ -146,6 +156,8 @@ async def _netns(process: Process, words: Words) -> int:
 
 
 class _Ip(IpProgram):
+    select_as = "address"
+
     def __init__(self, process: Process, namespace: NetworkNamespace, style: _Style) -> None:
         super().__init__(process, namespace, style.family, is_oneline=style.is_oneline)
         self.style = style
@@ -180,7 +192,7 @@ class _Ip(IpProgram):
             "address": {
                 "add": changes.address_add, "change": changes.address_add, "replace": self._address_replace,
                 "delete": changes.address_delete, "show": self.addresses, "list": self.addresses, "lst": self.addresses,
-                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
+                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family, "address")),
             },
             "link": {
                 "set": changes.link_set, "add": changes.link_add, "delete": changes.link_delete,
@@ -190,15 +202,16 @@ class _Ip(IpProgram):
                 "add": changes.route_add, "append": changes.route_append, "replace": changes.route_replace,
                 "change": lambda rest: changes.route_replace(rest, must_exist=True),
                 "delete": changes.route_delete, "get": self._route_get, "show": self._routes, "list": self._routes,
-                "lst": self._routes, "flush": lambda rest: changes.route_flush(read_selection(rest, self.family)),
+                "lst": self._routes, "flush": lambda rest: changes.route_flush(read_selection(rest, self.family, "route")),
             },
             "neighbour": {
                 "show": self._neighbours, "list": self._neighbours, "add": changes.neighbour_set,
                 "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
-                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
+                "get": self._neighbour_get,
+                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family, "neighbour")),
             },
             "rule": {
-                **dict.fromkeys(("show", "list", "lst"), lambda _: changes.rules.show()),
+                **dict.fromkeys(("show", "list", "lst"), lambda rest: changes.rules.show(words=rest)),
                 "add": changes.rules.add, "delete": changes.rules.delete, "flush": lambda _: changes.rules.flush(),
             },
         }  # fmt: skip
@@ -250,15 +263,20 @@ class _Ip(IpProgram):
         return known.index(namespace) if namespace in known else 0
 
     def _statistics_lines(self, device: Device) -> list[str]:
-        return [
+        none = "0      0       0       0       0 "
+        lines = [
             "    RX:  bytes packets errors dropped  missed   mcast           ",
             f"    {device.rx_bytes:>10} {device.rx_packets:>7}      0 {device.rx_dropped:>7}       0       0 ",
             "    TX:  bytes packets errors dropped carrier collsns           ",
             f"    {device.tx_bytes:>10} {device.tx_packets:>7}      0 {device.tx_dropped:>7}       0       0 ",
         ]
+        if self.style.has_errors:
+            lines[2:2] = ["    RX errors:  length    crc   frame    fifo overrun", f"{'':21}{none}"]
+            lines += ["    TX errors: aborted   fifo  window heartbt transns", f"{'':21}{none}"]
+        return lines
 
     def _links(self, words: Words) -> None:
-        for device in select_links(self.namespace, read_selection(words, self.family)):
+        for device in select_links(self.namespace, read_selection(words, self.family, "link")):
             if self.style.is_brief:
                 self.process.write(
                     f"{link_name(device):<16} {state_of(device):<14} {format_mac(device.mac)} <{flags_of(device)}> \n"
@@ -312,7 +330,7 @@ class _Ip(IpProgram):
     # --- routes --------------------------------------------------------------------------------------------------
 
     def _routes(self, words: Words) -> None:
-        chosen = read_selection(words, self.family)
+        chosen = read_selection(words, self.family, "route")
         families = (self.family,) if self.family else (4, 6) if chosen.table in ("all", "0") else (4,)
         for family in families:
             names = self.changes.rules.names()
@@ -322,16 +340,29 @@ class _Ip(IpProgram):
                     text = _with_table(text, route, names.get(number, str(number)))
                 if chosen.device and route.device is not None:
                     text = text.replace(f" dev {route.device.name}", "", 1)
-                self.process.write(f"{text} \n")
+                for name, value in (("proto", chosen.protocol), ("scope", chosen.scope)):
+                    text = text.replace(f" {name} {value}", "", 1) if value else text
+                if chosen.metric is not None:
+                    text = text.replace(f" metric {chosen.metric}", "", 1)
+                for name, address in (("via", chosen.via), ("src", chosen.src)):
+                    text = text.replace(f" {name} {format_ip(address)}", "", 1) if address is not None else text
+                # What IPv6 says of preference is followed by no blank.
+                self.process.write(f"{text}\n" if text.endswith("pref medium") else f"{text} \n")
 
     def _route_get(self, words: Words) -> None:
         text = words.take()
+        is_wanted = text == "fibmatch"
+        text = words.take() if is_wanted else text
         text = words.take() if text == "to" else text
         try:
             address = parse_ip(text.partition("/")[0])
         except ValueError:
             raise IpFault(f'inet prefix is expected rather than "{text}".') from None
         given = _read_get(self.namespace, words)
+        if is_wanted or given.is_match_wanted:
+            route = self.namespace.route_output(address, given.source, given.outdev, given.mark).route
+            self.process.write(f"{route_text(route)} \n")
+            return
         if given.indev is not None:
             self._forward_get(address, given)
             return
@@ -353,7 +384,7 @@ class _Ip(IpProgram):
         found += ["src", format_ip(decision.src)] if given.source is None else []
         found += ["mark", f"{given.mark:#x}" if given.mark > 9 else str(given.mark)] if given.mark else []
         learned = "" if is_local else self._learned(address)
-        self.process.write(f"{' '.join(found)} uid 0 \n    cache {'<local> ' if is_local else learned}\n")
+        self.process.write(f"{' '.join(found)} uid {given.user} \n    cache {'<local> ' if is_local else learned}\n")
 
     def _learned(self, address: Address) -> str:
         """Say what is known of the way's MTU, and for how long that counts."""
@@ -401,8 +432,25 @@ class _Ip(IpProgram):
 
     # --- neighbours ----------------------------------------------------------------------------------------------
 
+    def _neighbour_get(self, words: Words) -> None:
+        address, name = None, ""
+        while words:
+            word = words.take()
+            if word == "dev":
+                name = words.take()
+            else:
+                address = read_ip(words.take() if word == "to" else word)
+        if address is None or not name:
+            raise IpFault("Device and address are required arguments.")
+        device = device_named(self.namespace, name, is_change=False)
+        for entry in self.namespace.neighbours.entries():
+            if entry.device is device and entry.address == address:
+                self.process.write(f"{entry} \n")
+                return
+        raise IpFault("Error: Neighbour entry not found.", 2)
+
     def _neighbours(self, words: Words) -> None:
-        chosen = read_selection(words, self.family)
+        chosen = read_selection(words, self.family, "neighbour")
         for entry in self.changes.select_neighbours(chosen):
             text = str(entry)
             if chosen.device:
@@ -418,6 +466,8 @@ class _Get:
     indev: Device | None = None
     outdev: Device | None = None
     mark: int = 0
+    user: int = 0
+    is_match_wanted: bool = False
 
 
 def _read_get(namespace: NetworkNamespace, words: Words) -> _Get:
@@ -432,6 +482,16 @@ def _read_get(namespace: NetworkNamespace, words: Words) -> _Get:
             given.indev = device_named(namespace, words.take())
         elif word == "mark":
             given.mark = _mark(words.take())
+        elif word == "uid":
+            given.user = read_integer(words.take())
+        elif word == "fibmatch":
+            given.is_match_wanted = True
+        elif word in ("tos", "dsfield", "ipproto", "sport", "dport"):
+            words.take()  # no rule here asks for these
+        elif word == "vrf":
+            raise IpFault(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
+        elif word not in ("notify", "connected"):
+            raise IpFault(f'inet prefix is expected rather than "{word}".')
     return given
 
 

@@ -82,17 +82,40 @@ class IpRules:
     def _rules(self) -> FibRules | None:
         return self.namespace.rules4 if self.family == 4 else self.namespace.rules6
 
-    def show(self, end: str = "") -> None:
-        """`rule show`; every line ends with `end`."""
+    def show(self, end: str = "", words: Words | None = None) -> None:
+        """`rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`; every line ends with `end`."""
         names = self.names()
-        self.process.write(f"0:\tfrom all lookup {names[255]}{end}\n")
+        wanted = self._wanted(words or Words([]), names)
+        first = f"0:\tfrom all lookup {names[255]}"
+        if all(part in f"{first} " for part in wanted):
+            self.process.write(f"{first}{end}\n")
         known = self._rules or FibRules(self.namespace.routes(self.family), lambda: None)
         for rule in known.rules:
             text = rule.text(names)
             for word, device in (("iif", rule.indev), ("oif", rule.outdev)):
                 if device and device not in self.namespace.devices:
                     text = text.replace(f" {word} {device}", f" {word} {device} [detached]", 1)
+            if not all(part in f"{text} " for part in wanted):
+                continue
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
+
+    def _wanted(self, words: Words, names: dict[int, str]) -> list[str]:
+        """Give what must stand in the line of a rule that is shown."""
+        found = []
+        while words:
+            word = words.take()
+            if word in ("table", "lookup"):
+                number = self.number(words.take())
+                found.append(f" lookup {names.get(number, str(number))} ")
+            elif word in ("pref", "preference", "priority", "prio", "order"):
+                found.append(f"{read_integer(words.take())}:\t")
+            elif word in ("from", "to"):
+                found.append(f"{word} {str(read_prefix(words.take(), self.family)).removesuffix('/32')} ")
+            elif word in ("iif", "dev", "oif", "fwmark"):
+                found.append(f" {'iif' if word == 'dev' else word} {words.take()} ")
+            else:
+                raise IpFault(f'inet prefix is expected rather than "{word}".')
+        return found
 
     def add(self, words: Words) -> None:
         """`rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""

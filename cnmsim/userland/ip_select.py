@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from cnmsim.kernel.address import Address, Prefix, parse_ip
+from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.fibrules import LOCAL, MAIN
 from cnmsim.kernel.route import Route
-from cnmsim.userland.ip_words import Words, device_named, read_prefix
+from cnmsim.userland.ip_words import IpFault, Words, device_named, read_integer, read_ip, read_prefix
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -31,55 +32,164 @@ class Selection:
     table: str = ""
     protocol: str = ""
     via: Address | None = None
-    state: str = ""
+    states: set[str] = field(factory=set)
+    label: str = ""
+    group: str = ""
+    src: Address | None = None
+    metric: int | None = None
+    is_match: bool = False
+    #: Words that stand alone, such as `secondary` or `down`.
+    flags: set[str] = field(factory=set)
     is_up_only: bool = False
     rest: list[str] = field(factory=list)
 
 
-def read_selection(words: Words, family: int) -> Selection:
-    """Read the words behind `show`, `list` or `flush`."""
+#: What iproute2 takes of each object: words with a value, and words alone.
+_TAKEN = {
+    "link": ("dev", "type", "master", "group", "vrf"),
+    "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
+    "route": ("dev", "oif", "iif", "to", "root", "match", "exact", "scope", "table", "proto", "protocol", "via", "type", "src",
+              "metric", "preference", "vrf"),
+    "neighbour": ("dev", "to", "nud", "state", "master"),
+}  # fmt: skip
+_FLAGS = {
+    "link": ("up", "down", "nomaster"),
+    "address": ("up", "down", "nomaster", "permanent", "dynamic", "secondary", "temporary", "primary", "tentative", "-tentative",
+                "deprecated", "-deprecated", "dadfailed", "-dadfailed", "nodad", "noprefixroute"),
+    "route": ("cache",),
+    "neighbour": ("proxy", "unused"),
+}  # fmt: skip
+_SCOPES = ("global", "link", "host", "site", "nowhere", "all")
+_PROTOCOLS = (
+    "kernel",
+    "boot",
+    "static",
+    "dhcp",
+    "ra",
+    "redirect",
+    "all",
+    "zebra",
+    "bird",
+    "bgp",
+    "ospf",
+    "isis",
+    "rip",
+    "eigrp",
+)
+_ROUTE_TYPES = (
+    "unicast",
+    "local",
+    "broadcast",
+    "multicast",
+    "throw",
+    "unreachable",
+    "prohibit",
+    "blackhole",
+    "nat",
+    "anycast",
+)
+_NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed", "all")
+
+
+def read_selection(words: Words, family: int, kind: str = "") -> Selection:
+    """Read the words behind `show`, `list` or `flush`.
+
+    `kind` is the object as iproute2 takes them: `link`, `address`, `route` or `neighbour`; busybox's `ip` is laxer.
+    Raises `IpFault`.
+    """
     chosen = Selection()
     while words:
         word = words.take()
-        if word in ("dev", "oif", "iif"):
-            chosen.device = words.take()
-        elif word in ("to", "root", "match", "exact"):
-            chosen.exact = word == "exact"
-            if word == "to" and words.first in ("root", "match", "exact"):
-                chosen.exact = words.take() == "exact"
-            chosen.to = read_prefix(words.take(), family)
-        elif word == "type":
-            chosen.kind = words.take()
-        elif word == "master":
-            chosen.master = words.take()
-        elif word == "scope":
-            chosen.scope = words.take()
-        elif word == "table":
-            chosen.table = words.take()
-        elif word in ("proto", "protocol"):
-            chosen.protocol = words.take()
-        elif word == "via":
-            chosen.via = parse_ip(words.take())
-        elif word in ("nud", "state"):
-            chosen.state = words.take().upper()
-        elif word == "up":
-            chosen.is_up_only = True
+        if kind and word not in _TAKEN[kind] and word not in _FLAGS[kind]:
+            _note_operand(chosen, word, family, kind)
+        elif kind and word in _FLAGS[kind]:
+            chosen.flags.add(word)
+            chosen.is_up_only = chosen.is_up_only or word == "up"
         else:
-            chosen.rest.append(word)
+            _note_word(chosen, word, words, family, kind)
     return chosen
+
+
+def _note_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
+    """Take a word that is no keyword: a device, or a prefix."""
+    if kind in ("link", "address"):
+        if chosen.device:
+            raise IpFault(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
+        chosen.device = word
+    else:
+        chosen.to = read_prefix(word, family)
+        chosen.exact = kind == "route"
+
+
+def _note_word(chosen: Selection, word: str, words: Words, family: int, object_kind: str) -> None:
+    is_lax = not object_kind
+    if word in ("dev", "oif", "iif"):
+        name = words.take()
+        if chosen.device and not is_lax:
+            raise IpFault(f'Error: either "dev" is duplicate, or "{name}" is garbage.', 255)
+        chosen.device = name
+    elif word in ("to", "root", "match", "exact"):
+        how = word
+        if word == "to" and words.first in ("root", "match", "exact"):
+            how = words.take()
+        chosen.exact, chosen.is_match = how == "exact", how == "match"
+        chosen.to = read_prefix(words.take(), family)
+    elif word == "type":
+        chosen.kind = words.take()
+        if object_kind == "route":
+            _one_of(chosen.kind, _ROUTE_TYPES, "node type value is invalid\n")
+    elif word == "master":
+        chosen.master = words.take()
+    elif word == "scope":
+        chosen.scope = _one_of(words.take(), _SCOPES, 'invalid "scope"\n')
+    elif word == "table":
+        chosen.table = words.take()
+    elif word in ("proto", "protocol"):
+        chosen.protocol = _one_of(words.take(), _PROTOCOLS, 'invalid "protocol"\n')
+    elif word == "via":
+        chosen.via = read_ip(words.take())
+    elif word in ("nud", "state"):
+        chosen.states.add(_one_of(words.take(), _NUD, "nud state is bad").upper())
+    elif word == "up":
+        chosen.is_up_only = True
+    elif word == "label":
+        chosen.label = words.take()
+    elif word == "group":
+        chosen.group = _one_of(words.take(), ("default", "0"), "Invalid group value", is_number_fine=True)
+    elif word == "src":
+        chosen.src = read_ip(words.take())
+    elif word in ("metric", "preference"):
+        chosen.metric = read_integer(words.take())
+    elif word == "vrf" and not is_lax:
+        raise IpFault(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
+    else:
+        chosen.rest.append(word)
+
+
+def _one_of(text: str, names: tuple[str, ...], fault: str, *, is_number_fine: bool = False) -> str:
+    if text not in names and not (is_number_fine and text.isdigit()):
+        raise IpFault(f'argument "{text}" is wrong: {fault}', 255)
+    return text
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
     """Give the devices that a selection is about, in index order. Raises `NoDeviceFault`."""
     name = chosen.device or (chosen.rest[0] if chosen.rest else "")
     if name:
-        return [device_named(namespace, name, is_change=False)]
-    devices = sorted(namespace.devices.values(), key=lambda device: device.index)
+        devices = [device_named(namespace, name, is_change=False)]
+    else:
+        devices = sorted(namespace.devices.values(), key=lambda device: device.index)
     if chosen.kind:
         devices = [device for device in devices if device.kind == chosen.kind]
     if chosen.master:
         master = device_named(namespace, chosen.master, is_change=False)
         devices = [device for device in devices if device.master is master]
+    if "nomaster" in chosen.flags:
+        devices = [device for device in devices if device.master is None]
+    if chosen.group not in ("", "default", "0"):
+        return []
+    if "down" in chosen.flags:
+        return [device for device in devices if not device.is_up]
     return [device for device in devices if device.is_up] if chosen.is_up_only else devices
 
 
@@ -90,6 +200,23 @@ def select_addresses(device: Device, family: int, chosen: Selection) -> list[Int
         found = [item for item in found if item.scope == chosen.scope]
     if chosen.to is not None:
         found = [item for item in found if item.address in chosen.to]
+    if chosen.label:
+        found = [item for item in found if fnmatchcase(device.name, chosen.label)]
+    return [item for item in _sorted(found) if _has_flags(device, item, chosen.flags)]
+
+
+def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
+    # Nothing here has a lifetime, or an address whose uniqueness is yet to be found out.
+    if flags & {"dynamic", "tentative", "deprecated", "dadfailed"}:
+        return False
+    if flags & {"secondary", "temporary"} and not is_secondary(device, item):
+        return False
+    if "primary" in flags and is_secondary(device, item):
+        return False
+    return all(flag not in flags or flag in item.flags for flag in ("nodad", "noprefixroute"))
+
+
+def _sorted(found: list[InterfaceAddress]) -> list[InterfaceAddress]:
     return sorted(found, key=lambda item: item.family)
 
 
@@ -142,12 +269,28 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
         chosen.exact = True
     if prefix is not None:
         routes = [
-            route for route in routes if (route.prefix == prefix if chosen.exact else route.prefix.network in prefix)
+            route
+            for route in routes
+            if (
+                route.prefix == prefix
+                if chosen.exact
+                else prefix.network in route.prefix and route.prefix.length <= prefix.length
+                if chosen.is_match
+                else route.prefix.network in prefix and route.prefix.length >= prefix.length
+            )
         ]
-    if chosen.scope:
+    if chosen.scope not in ("", "all"):
         routes = [route for route in routes if route.scope == chosen.scope]
-    if chosen.protocol:
+    if chosen.protocol not in ("", "all"):
         routes = [route for route in routes if route.protocol == chosen.protocol]
+    if chosen.kind:
+        routes = [route for route in routes if route.kind == chosen.kind]
+    if chosen.src is not None:
+        routes = [route for route in routes if route.src == chosen.src]
+    if chosen.metric is not None:
+        routes = [route for route in routes if route.metric == chosen.metric]
+    if "cache" in chosen.flags:
+        return []
     if chosen.via is not None:
         routes = [route for route in routes if route.gateway == chosen.via]
     return routes

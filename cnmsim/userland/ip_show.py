@@ -21,6 +21,9 @@ _LIFETIME = "       valid_lft forever preferred_lft forever"
 class IpProgram(ABC):
     """`ip` in a namespace, for both families or one (4 or 6). A flavour writes the lines of links and addresses."""
 
+    #: How strictly words that choose are read: `address` as iproute2 does, "" as busybox does.
+    select_as = ""
+
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int, *, is_oneline: bool) -> None:
         self.process = process
         self.namespace = namespace
@@ -48,11 +51,16 @@ class IpProgram(ABC):
 
     def addresses(self, words: Words) -> None:
         """`addr show`."""
-        chosen = read_selection(words, self.family)
-        has_filter = bool(self.family or chosen.to or chosen.scope)
+        chosen = read_selection(words, self.family, self.select_as)
+        if chosen.to is not None:
+            self.family = chosen.to.family
+        has_filter = bool(self.family or chosen.scope or chosen.label or chosen.flags - {"up", "down", "nomaster"})
         for device in select_links(self.namespace, chosen):
             found = select_addresses(device, self.family, chosen)
-            if found or not has_filter:
+            if chosen.label:
+                for item in found:
+                    self.print_lines(self.address_line(device, item), _LIFETIME)
+            elif found or not has_filter or not (self.family or device.addresses):
                 self.show_addresses(device, found, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:

@@ -114,6 +114,6 @@ def read_integer(text: str) -> int:
 def read_mac(text: str) -> Mac:
     """Read a MAC address. Raises `IpFault`."""
     try:
-        return parse_mac(text)
+        return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:
         raise IpFault(f'"{text}" is invalid lladdr.', 255) from None

@@ -34,7 +34,7 @@ SHOWN = [
      "10.9.0.0/24 dev v0 proto kernel scope link src 10.9.0.1 \n")),
     ("run", "ip -6 route show dev eth0", "fd00::/64  metric 256 \nfe80::/64  metric 256 \n"),
     ("host", "ip -6 route show dev eth0",
-     "fd00::/64 proto kernel metric 256 pref medium \nfe80::/64 proto kernel metric 256 pref medium \n"),
+     "fd00::/64 proto kernel metric 256 pref medium\nfe80::/64 proto kernel metric 256 pref medium\n"),
     ("run", "ip -4 -o addr show v0",
      "4: v0    inet 10.9.0.1/24 scope global v0\\       valid_lft forever preferred_lft forever\n"),
     ("host", "ip -4 addr show v0", ("4: v0@v1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group "
