@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac, parse_ip, parse_mac
@@ -12,13 +13,31 @@ from cnmsim.kernel.device import Device
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.ip_bridge import path_cost, port_state, switches
 from cnmsim.userland.ip_device import flags_of, link_name
-from cnmsim.userland.ip_words import NoDeviceFault, Words, device_named
+from cnmsim.userland.ip_words import IpFault, NoDeviceFault, Words, device_named, read_integer
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.vxlan_fdb import FdbMode
 
 _OBJECTS = ("link", "fdb", "vlan", "mdb")
+#: `json`, `human` and `pretty` would change what is shown, and are not here.
+_OPTIONS = ("details", "statistics", "stats", "oneline", "timestamp", "color", "compressvlans", "Version")
+#: What a port's switches are as long as nobody turns them; the first three can be turned.
+_SWITCHES = {
+    "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off", "mcast_flood": "on",
+    "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off", "neigh_vlan_suppress": "off", "vlan_tunnel": "off",
+    "isolated": "off", "locked": "off", "mab": "off", "learning_sync": "off",
+}  # fmt: skip
+_SETTINGS = {"cost": "2", "priority": "32", "state": "3", "mcast_router": "1"}
+_SET_USAGE = "Usage: bridge link set dev DEV [ cost COST ] [ priority PRIO ] [ state STATE ]"
+#: Which lines a state chooses.
+_STATES: dict[str, Callable[[list[str]], bool]] = {
+    "permanent": lambda words: "permanent" in words,
+    "static": lambda words: "static" in words or "permanent" in words,
+    "dynamic": lambda words: "permanent" not in words,
+    "stale": lambda words: "stale" in words,
+    "all": lambda _: True,
+}
 _MODES: dict[str, FdbMode] = {"add": "exclusive", "append": "append", "replace": "replace"}
 
 
@@ -27,7 +46,16 @@ async def main(process: Process) -> int:
     words = Words(process.argv[1:])
     options: set[str] = set()
     while words.first.startswith("-"):
-        options.add(words.take().lstrip("-"))
+        word = words.take()
+        option = word.lstrip("-")
+        known = next((name for name in _OPTIONS if option and name.startswith(option)), None)
+        if known is None:
+            process.error(f'Option "{word}" is unknown, try "bridge help".\n')
+            return 255
+        options.add(known)
+    if "Version" in options:
+        process.write("bridge utility, 6.15.0\n")
+        return 0
     name = words.choose(_OBJECTS)
     if name is None:
         if words:
@@ -38,28 +66,43 @@ async def main(process: Process) -> int:
     words.take()
     try:
         if name == "link":
-            return _link(process, words, has_details=bool({"d", "details"} & options))
+            return _link(process, words, has_details="details" in options)
         if name == "fdb":
-            return _fdb(process, words)
+            return _fdb(process, words, options)
     except NoDeviceFault as fault:
         process.error(f'Cannot find device "{fault.name}"\n')
-        return 1
+        return 255 if not fault.is_change else 1
+    except IpFault as fault:
+        process.error(f"{fault}\n")
+        return fault.status
+    verb = words.take() if words else "show"
+    if verb not in ("show", "list", "lst"):
+        process.error("RTNETLINK answers: Operation not supported\n")
+        return 255
     if name == "vlan":
         process.write("port              vlan-id  \n")
     return 0
 
 
 def _link(process: Process, words: Words, *, has_details: bool) -> int:
-    verb = words.take() if words and words.first != "dev" else "show"
+    verb = words.take() if words and words.first not in ("dev", "master") else "show"
     if verb == "set":
         return _link_set(process, words)
-    if words.first == "dev":
-        words.take()
-    wanted = words.first
-    if wanted:
-        device_named(process.namespace, wanted)
+    if verb not in ("show", "list", "lst"):
+        process.error(f'Command "{verb}" is unknown, try "bridge link help".\n')
+        return 255
+    wanted = master = ""
+    while words:
+        # What is no keyword is passed over, as bridge does (brlink_show).
+        word = words.take()
+        if word == "dev":
+            wanted = words.take()
+        elif word == "master":
+            master = words.take()
+    for name in filter(None, (wanted, master)):
+        device_named(process.namespace, name, is_change=False)
     for device in process.namespace.devices.values():
-        if device.master is None or (wanted and device.name != wanted):
+        if device.master is None or (wanted and device.name != wanted) or (master and device.master.name != master):
             continue
         # Here a tunnel shows no link to the namespace it was made in, as it does in `ip link`.
         name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
@@ -84,39 +127,96 @@ def _link_set(process: Process, words: Words) -> int:
         process.error("RTNETLINK answers: Operation not supported\n")
         return 2
     port = device.master.ports[device]
+    wishes: dict[str, bool] = {}
     while words:
         option = words.take()
-        value = words.take() == "on" if words else False
+        if option in ("self", "master"):
+            continue
+        if option not in _SWITCHES and option not in _SETTINGS:
+            raise IpFault(_SET_USAGE, 255)
+        value = words.take()
+        if option in _SWITCHES and value not in ("on", "off"):
+            raise IpFault(f'Error: argument of "{option}" must be one of "off", "on", not "{value}"', 234)
+        if option not in ("hairpin", "learning", "flood") and value != _SETTINGS.get(option, _SWITCHES.get(option)):
+            raise IpFault("RTNETLINK answers: Operation not supported", 2)
         if option in ("hairpin", "learning", "flood"):
-            setattr(port, option, value)
+            wishes[option] = value == "on"
+    for option, is_on in wishes.items():
+        setattr(port, option, is_on)
     return 0
 
 
-def _fdb(process: Process, words: Words) -> int:
-    verb = words.take() if words and words.first not in ("br", "brport", "dev") else "show"
+def _fdb(process: Process, words: Words, options: set[str]) -> int:
+    verb = (
+        words.take() if words and words.first not in ("br", "brport", "dev", "vlan", "state", "dynamic") else "show"
+    )
     if verb in ("add", "append", "del", "delete", "replace"):
         return _fdb_change(process, words, verb)
+    if verb == "get":
+        return _fdb_get(process, words)
     if verb not in ("show", "list", "lst"):
         process.error(f'Command "{verb}" is unknown, try "bridge fdb help".\n')
         return 255
-    bridge = dev = ""
+    if "statistics" in options:  # for how long entries were not used is not noted
+        process.error('Option "-statistics" is unknown, try "bridge help".\n')
+        return 255
+    bridge = dev = state = ""
+    has_vlan = False
     while words:
         option = words.take()
-        value = words.take() if words else ""
         if option == "br":
-            bridge = value
+            bridge = words.take()
         elif option in ("dev", "brport"):
-            dev = value
-    for name in filter(None, (bridge, dev)):
-        device_named(process.namespace, name)
+            dev = words.take()
+        elif option == "vlan":
+            has_vlan = read_integer(words.take()) != 0
+        elif option == "state":
+            state = words.take()
+            if state not in _STATES:
+                raise IpFault(f'Error: argument "{state}" is wrong: invalid state', 255)
+        elif option == "dynamic":
+            state = "dynamic"
+    if bridge and bridge not in process.namespace.devices:
+        raise IpFault(f'Cannot find bridge device "{bridge}"', 255)
+    if dev:
+        device_named(process.namespace, dev)
     for device in process.namespace.devices.values():
         if dev and device.name != dev:
             continue
         if bridge and device.name != bridge and (device.master is None or device.master.name != bridge):
             continue
         for line in _fdb_lines(process, device):
-            process.write(line.replace(f" dev {device.name}", "") if dev else line)
+            # No bridge here filters by VLAN, so that no entry belongs to one.
+            if not has_vlan and (not state or _STATES[state](line.split())):
+                process.write(line.replace(f" dev {device.name}", "") if dev else line)
     return 0
+
+
+def _fdb_get(process: Process, words: Words) -> int:
+    """Find the entry of a MAC address: `bridge fdb get MAC br BRIDGE | dev DEV [master]`."""
+    mac = _mac_of(words.take())
+    name = ""
+    while words:
+        word = words.take()
+        if word in ("br", "dev", "brport"):
+            name = words.take()
+        elif word not in ("master", "self"):
+            raise IpFault(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
+    device = device_named(process.namespace, name)
+    master = device if isinstance(device, Bridge) else device.master
+    for port in master.ports if master is not None else ():
+        for line in _fdb_lines(process, port):
+            if line.startswith(format_mac(mac)) and " master " in line:
+                process.write(line)
+                return 0
+    raise IpFault("Error: Fdb entry not found.", 254)
+
+
+def _mac_of(text: str) -> Mac:
+    try:
+        return parse_mac(text)
+    except ValueError:
+        raise IpFault(f"Invalid mac address {text}", 255) from None
 
 
 def _fdb_lines(process: Process, device: Device) -> list[str]:
@@ -162,11 +262,7 @@ def _vxlan_lines(device: Vxlan) -> list[str]:
 
 
 def _fdb_change(process: Process, words: Words, verb: str) -> int:
-    try:
-        mac = parse_mac(words.take())
-    except ValueError as error:
-        process.error(f"Invalid mac address {str(error).rpartition(' ')[2]}\n")
-        return 1
+    mac = _mac_of(words.take())
     name = target = ""
     flags: set[str] = set()
     while words:
@@ -175,8 +271,18 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
             name = words.take()
         elif word in ("dst", "remote") and words:
             target = words.take()
-        else:
+        elif word in ("self", "master", "static", "dynamic", "permanent", "local", "router", "use", "sticky"):
             flags.add(word)
+        elif isinstance(process.namespace.devices.get(name), Vxlan) and word in (
+            "vni",
+            "src_vni",
+            "port",
+            "via",
+            "vlan",
+        ):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        else:
+            raise IpFault(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
     device = device_named(process.namespace, name)
     if isinstance(device, Vxlan) and "master" not in flags:
         return _vxlan_change(process, device, verb, mac, target, flags)
@@ -188,6 +294,12 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
             process.error("RTNETLINK answers: No such file or directory\n")
             return 2
         return 0
+    if verb == "add" and mac in device.master.fdb:
+        process.error("RTNETLINK answers: File exists\n")
+        return 255
+    if {"dynamic", "static"} & flags:  # an entry put by hand is permanent here
+        process.error("RTNETLINK answers: Operation not supported\n")
+        return 255
     device.master.add_fdb(mac, device)
     return 0
 
