@@ -61,6 +61,7 @@ MULTI_HOST = (
     "force-new-cluster",
     "ingress-plumbing",
     "inspect-kinds",
+    "inspect-views",
     "leave-attached",
     "logs-options",
     "managers",
