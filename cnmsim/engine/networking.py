@@ -417,7 +417,12 @@ class Networking:
         if endpoint is None:
             raise SystemFault(f"container {container.id} is not connected to network {network.name}")
         sandbox = endpoint.sandbox
-        endpoint.leave()
+        try:
+            endpoint.leave()
+        except SystemFault as error:
+            raise SystemFault(
+                f"container {container.id} failed to leave network {network.name}: {error.message}"
+            ) from None
         endpoint.delete()
         if sandbox is not None:
             container.ports = port_map(sandbox)

@@ -150,7 +150,10 @@ class Endpoint:
         self.interface_name = ""
 
     def leave(self, sandbox: Sandbox | None = None) -> None:
-        """Leave the sandbox; addresses stay the endpoint's until it is deleted. Raises `Forbidden` if it is in none."""
+        """Leave the sandbox; addresses stay the endpoint's until it is deleted.
+
+        Raises `Forbidden` if it is in none; `SystemFault`, having left, if that was the sandbox's way out and no other is had.
+        """
         from cnmsim.libnetwork.sandbox import Sandbox
 
         joined = self.sandbox
@@ -170,13 +173,18 @@ class Endpoint:
             agent.delete_driver_entries(self)
         self._forget_join()
         joined.endpoint_left(self)
+        if self.network.name == GATEWAY_NETWORK:
+            joined.gateway_network_left()
 
     def delete(self, *, force: bool = False) -> None:
         """Delete the endpoint and give its addresses back. Raises `Forbidden` while joined, unless `force`."""
         if self.sandbox is not None:
             if not force:
                 raise Forbidden(f"endpoint with name {self.name} id {self.id} has active containers")
-            self.leave()
+            try:
+                self.leave()
+            except SystemFault as error:
+                self.network.controller.log.append(error.message)
         self.network.forget_endpoint(self)
 
     def rename(self, name: str, dns_names: list[str]) -> None:

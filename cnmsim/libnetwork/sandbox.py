@@ -256,6 +256,19 @@ class Sandbox:
         except EngineError as error:
             self.controller.log.append(error.message)
 
+    def gateway_network_left(self) -> None:
+        """Attach docker_gwbridge anew if it was left by itself and nothing else leads out.
+
+        Raises `SystemFault` where the endpoint that left, which is not deleted yet, has the name that the new one needs.
+        """
+        profile = self.controller.profile
+        if self.is_deleting or not needs_gateway_network(self.endpoints, profile):
+            return
+        try:
+            self._attach_gateway_network()
+        except EngineError as error:
+            raise SystemFault(profile.lost_gateway_text.format(error=error.message)) from error
+
     def _update_gateways(self) -> None:
         if self.osl is None or self.osl.is_host:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from dockerhost import VERSIONS, DockerHost
 
-from cnmsim.errors import Forbidden, InvalidParameter, NotFound
+from cnmsim.errors import Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.libnetwork.driver import Capability, JoinInfo, SandboxContext
 from cnmsim.libnetwork.drivers.null import NullDriver
@@ -295,6 +295,31 @@ class Gatewayless(NullDriver):
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         info.disable_gateway_service = False
+
+
+@pytest.mark.parametrize(
+    ("version", "prefix"), [("26.1.5", ""), ("28.5.2", ""), ("29.7.2", "failed to set default gateway: ")]
+)
+def test_docker_gwbridge_that_is_taken_from_a_sandbox_in_need_of_it_cannot_be_attached_anew(
+    version: str, prefix: str
+) -> None:
+    host = DockerHost(version)
+    host.controller.drivers.register("flat", Gatewayless())
+    host.network("fabric", "10.99.0.0/24", driver="flat")
+    host.run("c1", "fabric")
+    sandbox = host.sandboxes["c1"]
+    gwbridge = host.controller.find_network("docker_gwbridge")
+    (endpoint,) = gwbridge.endpoints.values()
+    with pytest.raises(SystemFault) as refused:
+        endpoint.leave()
+    assert refused.value.message == (
+        f"{prefix}container {sandbox.container_id}: endpoint create on GW Network failed: "
+        f"endpoint with name {endpoint.name} already exists in network docker_gwbridge"
+    )
+    assert default_devices(sandbox) == ("", "")
+    assert list(gwbridge.endpoints.values()) == [endpoint]
+    host.remove("c1")
+    assert list(gwbridge.endpoints.values()) == [endpoint]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

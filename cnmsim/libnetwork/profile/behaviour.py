@@ -164,6 +164,8 @@ class Profile:
     #: The trailer line that says so; "" for none.
     no_servers_comment: str
     resolv_conf_indented_comments: bool
+    #: What leaving says when docker_gwbridge could not be attached anew.
+    lost_gateway_text: str = "{error}"
     #: How often the files of namespaces that are gone are removed, in seconds; 0 at once.
     namespace_sweep_s: float = 0.0
     resolver_nftables: str

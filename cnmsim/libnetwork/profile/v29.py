@@ -44,6 +44,7 @@ V29 = evolve(
     legacy_link_env=False,
     dns_records_at="join",
     resolv_conf_indented_comments=False,
+    lost_gateway_text="failed to set default gateway: {error}",
     resolver_nftables="option",
     shuffle_source="per-query",
     has_bridge_accept_fwmark=True,
