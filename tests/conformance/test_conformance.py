@@ -56,6 +56,7 @@ MULTI_HOST = (
     "attach-running",
     "debug-tables",
     "discovery-queries",
+    "dns-several-networks",
     "failures-links",
     "failures-ports",
     "force-new-cluster",
