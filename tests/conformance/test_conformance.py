@@ -60,6 +60,7 @@ MULTI_HOST = (
     "failures-links",
     "failures-ports",
     "force-new-cluster",
+    "gwbridge-own",
     "ingress-plumbing",
     "inspect-kinds",
     "inspect-views",
