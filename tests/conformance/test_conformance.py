@@ -117,6 +117,7 @@ MULTI_HOST = (
     "swarm-inspect",
     "swarm-multihomed",
     "swarm-options",
+    "tasks-listed",
     "update-failure",
     "volumes-plugins",
 )
