@@ -50,7 +50,7 @@ def _change(process: Process, options: Options) -> int:
 async def busybox(process: Process) -> int:
     """Run busybox `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
     try:
-        options = getopt(process.argv[1:], "andsvDH:A:i:p")
+        options = getopt(process.argv[1:], "andsvH:A:i:")
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
     if {"d", "s"} & set(options.values):
@@ -65,7 +65,7 @@ async def busybox(process: Process) -> int:
 async def nettools(process: Process) -> int:
     """Run net-tools `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
     try:
-        options = getopt(process.argv[1:], "andsveDH:i:")
+        options = getopt(process.argv[1:], "andsveH:i:")
     except UsageError as error:
         process.error(
             f"arp: {error}\nUsage:\n  arp [-vn]  [<HW>] [-i <if>] [-a] [<hostname>]             <-Display ARP cache\n"

@@ -10,10 +10,12 @@ from cnmsim.kernel.source import select_source
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 from cnmsim.userland.applet import complain, show_usage
-from cnmsim.userland.options import UsageError, getopt
+from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.ping import milliseconds
 
 if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.device import Device
     from cnmsim.kernel.process import Process
 
 _SYNOPSIS = "[-fqbDUA] [-c CNT] [-w TIMEOUT] [-I IFACE] [-s SRC_IP] DST_IP"
@@ -37,6 +39,8 @@ async def main(process: Process) -> int:
     if device.no_arp or device.kind == "loopback":
         complain(process, f"interface {name} is not ARPable")
         return 0 if "D" in options else 2
+    if {"U", "A"} & set(options.values):
+        return await _announce(process, options, device, target, count, limit)
     source = parse_ip(options.get("s") or "") if options.get("s") else select_source(target, device, [device])
     source = IPV4_ANY if source is None or "D" in options else source
     heard: Queue[tuple[int, ArpMessage]] = Queue(process.clock)
@@ -90,3 +94,30 @@ async def main(process: Process) -> int:
             f"Received {received} response(s) (0 request(s), 0 broadcast(s))\n"
         )
     return int(bool(received)) if "D" in options else int(not received)
+
+
+async def _announce(
+    process: Process, options: Options, device: Device, target: Address, count: int, limit: float
+) -> int:
+    """Tell all neighbours of an address, unasked: with requests (`-U`) or with answers (`-A`), once a second."""
+    source = parse_ip(options.get("s") or "") if options.get("s") else target
+    if "q" not in options:
+        process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")
+    is_answer = "A" in options
+    message = ArpMessage(
+        ARP_REPLY if is_answer else ARP_REQUEST,
+        device.mac,
+        source,
+        device.mac if is_answer else MAC_BROADCAST,
+        target,
+    )
+    sent, started = 0, process.clock.now
+    while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
+        device.transmit(MAC_BROADCAST + device.mac + b"\x08\x06" + message.to_wire())
+        sent += 1
+        await process.sleep(1)
+    if "q" not in options:
+        process.write(
+            f"Sent {sent} probe(s) ({sent} broadcast(s))\nReceived 0 response(s) (0 request(s), 0 broadcast(s))\n"
+        )
+    return 0

@@ -321,7 +321,7 @@ async def main(process: Process) -> int:
     """Run `curl [-sSvifIgLk46] [-o FILE] [-w FORMAT] [-m SECS] [-H LINE] [-X METHOD] [-d DATA] URL…`."""
     hint = "curl: try 'curl --help' or 'curl --manual' for more information\n"
     try:
-        options = getopt(process.argv[1:], "#sSvifIgkL46OGNV0o:w:m:H:X:d:u:A:e:x:b:c:D:C:r:T:", _LONG)
+        options = getopt(process.argv[1:], "#sSvifIgkL46OGNV0o:w:m:H:X:d:u:A:e:x:b:D:", _LONG)
         for name in ("m", "connect-timeout"):
             _seconds(options, name)
         for name in ("keepalive-time", "keepalive-cnt"):

@@ -19,7 +19,7 @@ async def main(process: Process) -> int:
     try:
         options = getopt(
             process.argv[1:],
-            "TtcCHPkrxL",
+            "TtcCPkL",
             {"ctime": "T", "notime": "t", "read-clear": "c", "clear": "C", "kernel": "k"},
         )
     except UsageError as error:

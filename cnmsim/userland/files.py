@@ -128,7 +128,7 @@ async def test(process: Process) -> int:
 
 async def ls(process: Process) -> int:
     """Run `ls [-1aldn] [FILE]…`."""
-    options = read_options(process, "1alnAdhRF", "[-1AaCxdlFLHhRk] [FILE]...")
+    options = read_options(process, "1alnAdFh", "[-1AaCxdlFLHhRk] [FILE]...")
     if options is None:
         return 1
     status = 0
@@ -158,9 +158,10 @@ async def ls(process: Process) -> int:
 
 
 def _entry(process: Process, place: str, name: str, options: Options) -> str:
+    is_folder = process.files.is_dir(place)
+    name = f"{name}/" if is_folder and "F" in options else name
     if "l" not in options and "n" not in options:
         return f"{name}\n"
-    is_folder = process.files.is_dir(place)
     file = File(mode=0o755) if is_folder else process.files.file(place)
     owner, group = str(file.uid), str(file.gid)
     if "n" not in options:
@@ -169,7 +170,16 @@ def _entry(process: Process, place: str, name: str, options: Options) -> str:
     size = 4096 if is_folder else len(process.files.read(place))
     bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
     links = 2 if is_folder else 1
-    return f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {size:9d} Jan  1 00:00 {name}\n"
+    return f"{'d' if is_folder else '-'}{bits} {links:4d} {owner:<8} {group:<8} {_size_text(size, options):>9} Jan  1 00:00 {name}\n"
+
+
+def _size_text(size: int, options: Options) -> str:
+    if "h" not in options or size < 1024:
+        return str(size)
+    value, unit = size / 1024, "K"
+    for larger in "MG":
+        value, unit = (value / 1024, larger) if value >= 1024 else (value, unit)
+    return f"{value:.1f}{unit}"
 
 
 def _each(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
@@ -186,7 +196,7 @@ def _each(process: Process, operands: list[str], action: Callable[[str], None], 
 async def mkdir(process: Process) -> int:
     """Run `mkdir [-p] FOLDER…`."""
     synopsis = "[-m MODE] [-p] DIRECTORY..."
-    options = read_options(process, "pm:", synopsis)
+    options = read_options(process, "p", synopsis)
     if options is None:
         return 1
     if not options.operands:
@@ -255,7 +265,7 @@ async def rmdir(process: Process) -> int:
 async def touch(process: Process) -> int:
     """Run `touch FILE…`."""
     synopsis = "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE..."
-    options = read_options(process, "cahmt:d:r:", synopsis)
+    options = read_options(process, "cahm", synopsis)
     if options is None:
         return 1
     if not options.operands:

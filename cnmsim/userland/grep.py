@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def grep(process: Process) -> int:
     """Run `grep [-ivcnqoEFwxlhH] [-m N] [-e PATTERN] PATTERN [FILE]…`."""
     synopsis = "[-HhnlLoqvsrRiwFE] [-m N] [-A|B|C N] { PATTERN | -e PATTERN... | -f FILE... } [FILE]..."
-    options = read_options(process, "ivcnqoEFwxlhHsm:e:A:B:C:r", synopsis)
+    options = read_options(process, "ivcnqoEFwxlhHsm:e:A:B:C:", synopsis)
     if options is None:
         return 2
     operands = list(options.operands)
@@ -50,11 +50,34 @@ async def grep(process: Process) -> int:
         elif "l" in options:
             process.write(f"{source.name}\n" if matching else "")
         else:
+            context = [options.number(letter, options.number("C", 0)) for letter in "BA"]
+            if any(context) and "o" not in options:
+                print_lines(process, _with_context(lines_of(source.data), dict(matching), context, prefix, options))
+                continue
             for number, line in matching:
                 shown = [hit[0] for hit in pattern.finditer(line) if hit[0]] if "o" in options else [line]
                 label = f"{prefix}{number}:" if "n" in options else prefix
                 print_lines(process, [f"{label}{text}" for text in shown])
     return 0 if found else (2 if status else 1)
+
+
+def _with_context(
+    lines: list[str], matching: dict[int, str], context: list[int], prefix: str, options: Options
+) -> list[str]:
+    """Give matching lines with those before and after; `--` stands between groups."""
+    before, after = context
+    wanted = {at for number in matching for at in range(number - before, number + after + 1)}
+    shown: list[str] = []
+    last = 0
+    for number in sorted(wanted & set(range(1, len(lines) + 1))):
+        if last and number > last + 1:
+            shown.append("--")
+        last = number
+        sign = ":" if number in matching else "-"
+        label = f"{prefix[:-1]}{sign}" if prefix else ""
+        label += f"{number}{sign}" if "n" in options else ""
+        shown.append(f"{label}{lines[number - 1]}")
+    return shown
 
 
 def _grep_pattern(patterns: list[str], options: Options) -> re.Pattern[str]:

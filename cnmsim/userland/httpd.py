@@ -151,7 +151,7 @@ class _Server:
 async def main(process: Process) -> int:
     """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it goes on in the background once it has its port."""
     try:
-        options = getopt(process.argv[1:], "fivp:u:h:c:r:e:d:m:")
+        options = getopt(process.argv[1:], "fvp:u:h:")
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
     where = options.get("p", "80") or "80"

@@ -50,6 +50,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
                 return ""
             raise _Failure("Set cannot be created: set with the same name already exists")
         kind = words[1] if len(words) > 1 else "hash:ip"
+        _check_create(words[2:])
         try:
             netfilter.new_set(words[0], kind, 6 if "inet6" in words else 4)
         except ValueError:
@@ -61,7 +62,25 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
         return ""
     if len(words) < 2:
         raise _Failure("Missing second mandatory argument to command")
+    if words[2:]:
+        raise _Failure(f"Unknown argument: `{words[2]}'")
     return _member(found, command, words[1], is_lenient=is_lenient)
+
+
+def _check_create(words: list[str]) -> None:
+    """Refuse what a set here does not have: timeouts, counters, comments, other sizes."""
+    fine = {"family": ("inet", "inet6"), "hashsize": ("1024",), "maxelem": ("65536",)}
+    rest = [word for word in words if word not in ("inet", "inet6")]
+    while rest:
+        name, *values = rest[:2]
+        if name not in fine:
+            raise _Failure(f"Unknown argument: `{name}'")
+        if name == "family":
+            rest = rest[1:]
+            continue
+        if not values or values[0] not in fine[name]:
+            raise _Failure(f"Syntax error: '{values[0] if values else ''}' is out of range")
+        rest = rest[2:]
 
 
 def _named(sets: dict[str, IpSet], name: str) -> IpSet:

@@ -74,6 +74,9 @@ class _Session(EchoSession):
     size: int
     is_numeric: bool
     is_quiet: bool
+    has_stamps: bool = False
+    tells_outstanding: bool = False
+    pattern: bytes = b""
     errors: int = 0
     pipe: int = 0
     acknowledged: int = 0
@@ -91,6 +94,13 @@ class _Session(EchoSession):
             self.names[address] = f"{found} ({text})" if found else text
         return self.names[address]
 
+    def stamp(self) -> str:
+        """Give the time of day that `-D` puts before a line."""
+        if not self.has_stamps:
+            return ""
+        seconds, nanos = divmod(self.process.clock.now_ns, NS)
+        return f"[{self.process.clock.epoch_s + seconds}.{nanos // 1000:06d}] "
+
     def acknowledge(self, sequence: int) -> None:
         outstanding = self.transmitted - sequence
         if outstanding >= 0:
@@ -105,7 +115,7 @@ class _Session(EchoSession):
             self.acknowledge(sequence)
             if not self.is_quiet:
                 where = await self.shown(packet.src)
-                self.process.write(f"From {where} icmp_seq={sequence} {error_text(packet)}\n")
+                self.process.write(f"{self.stamp()}From {where} icmp_seq={sequence} {error_text(packet)}\n")
             return
         reply = self.count_reply(packet)
         if reply is None:
@@ -116,7 +126,7 @@ class _Session(EchoSession):
         where = await self.shown(packet.src)
         took = f" time={round_trip(reply.time_ns)} ms" if self.size >= _TIMESTAMP else ""
         self.process.write(
-            f"{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} ttl={packet.ttl}{took}"
+            f"{self.stamp()}{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} ttl={packet.ttl}{took}"
             f"{' (DUP!)' if reply.is_repeated else ''}\n"
         )
 
@@ -161,10 +171,11 @@ def _numbers(options: Options) -> tuple[int, float, float, float, int]:
 
 
 async def main(process: Process) -> int:
-    """Run `ping [-46nq] [-c COUNT] [-i SECS] [-I IFACE/IP] [-s SIZE] [-t TTL] [-W SECS] [-w SECS] [-M do] HOST`."""
+    """Run `ping [-46nq] [-c COUNT] [-i SECS] [-I IFACE/IP] [-s SIZE] [-t TTL] [-W SECS] [-w SECS] [-M do] [-DO] [-Q TOS] [-p PATTERN] HOST`."""
     try:
-        options = getopt(process.argv[1:], "46nqvAaDOLbBdUHRCfc:i:I:s:t:W:w:M:Q:p:m:l:S:e:")
+        options = getopt(process.argv[1:], "46nqvDOLBdUCc:i:I:s:t:W:w:M:Q:p:S:")
         count, interval, linger, deadline, size = _numbers(options)
+        tos, pattern = _tos(options.get("Q")), _pattern(options.get("p"))
     except UsageError as error:
         text = str(error)
         return _fail(process, text if "argument:" in text else f"{text}\n\nUsage\n  ping [options] <destination>")
@@ -179,6 +190,7 @@ async def main(process: Process) -> int:
         return _fail(process, f"{name}: {error}")
     socket = process.icmp(6 if len(address) == 16 else 4)
     socket.ttl = int(options.get("t") or 64)
+    socket.tos = tos
     socket.dont_fragment = options.get("M") in ("do", "probe")
     where = options.get("I") or ""
     try:
@@ -190,6 +202,7 @@ async def main(process: Process) -> int:
         return _fail(process, f"connect: {strerror(error)}")
     is_numeric = "n" in options or _own(name) is not None
     session = _Session(process, name, address, resolver, size, is_numeric, "q" in options)
+    session.has_stamps, session.tells_outstanding, session.pattern = "D" in options, "O" in options, pattern
     process.write(_banner(name, address, source, size, where))
     process.handlers[2] = lambda: process.exit(session.statistics())
     await _exchange(session, socket, count=count, interval=interval, linger=linger, deadline=deadline)
@@ -251,16 +264,43 @@ async def _exchange(
 
 def _send(session: _Session, socket: IcmpSocket) -> None:
     process = session.process
+    if session.tells_outstanding and session.transmitted and session.acknowledged < session.transmitted:
+        process.write(f"{session.stamp()}no answer yet for icmp_seq={session.transmitted}\n")
     session.transmitted += 1
     sequence = session.transmitted & 0xFFFF
     session.sent_ns[sequence] = session.last_ns = process.clock.now_ns
     try:
-        socket.send_echo(session.address, process.pid & 0xFFFF, sequence, _payload(process, session.size))
+        socket.send_echo(
+            session.address, process.pid & 0xFFFF, sequence, _payload(process, session.size, session.pattern)
+        )
     except OSError as error:
         process.error(f"ping: sendmsg: {strerror(error)}\n")
         session.errors += 1
 
 
-def _payload(process: Process, size: int) -> bytes:
+def _tos(text: str | None) -> int:
+    """Read a type of service: a number, hexadecimal ones too. Raises `UsageError`."""
+    try:
+        value = int(text or "0", 16 if (text or "").lower().startswith("0x") else 10)
+    except ValueError:
+        raise UsageError(f"invalid argument: '{text}'") from None
+    if not 0 <= value <= 255:
+        raise UsageError(f"invalid argument: '{text}': out of range: 0 <= value <= 255")
+    return value
+
+
+def _pattern(text: str | None) -> bytes:
+    """Read up to 16 bytes that fill the payload. Raises `UsageError`."""
+    digits = text or ""
+    if any(digit not in "0123456789abcdefABCDEF" for digit in digits):
+        raise UsageError(f"invalid argument: '{text}': patterns must be specified as hex digits")
+    pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)][:16]
+    return bytes(int(pair, 16) for pair in pairs)
+
+
+def _payload(process: Process, size: int, pattern: bytes) -> bytes:
     stamp = (process.clock.now_ns // 1000).to_bytes(_TIMESTAMP, "little") if size >= _TIMESTAMP else b""
+    rest = size - len(stamp)
+    if pattern:
+        return stamp + (pattern * (rest // len(pattern) + 1))[:rest]
     return stamp + bytes(at & 0xFF for at in range(len(stamp), size))

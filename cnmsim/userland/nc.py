@@ -26,7 +26,7 @@ async def main(process: Process) -> int:
     """Run `nc [-zuvnk46] [-w SECS] HOST PORT`, or `nc -l [-u] -p PORT [-e PROGRAM ARGUMENT…]`."""
     try:
         arguments, program = _split_program(process.argv[1:])
-        options = getopt(arguments, "lkzuvn46Np:w:i:s:q:f:o:")
+        options = getopt(arguments, "lkzuvn46Np:w:s:")
         port = options.number("p", 0, high=65535)
         wait_s = options.seconds("w", 0) or None
     except UsageError as error:

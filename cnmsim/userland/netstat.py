@@ -32,7 +32,7 @@ def _text(address: Address | None, port: int, family: int) -> str:
 async def main(process: Process) -> int:
     """Run busybox `netstat [-ral] [-tuwx] [-en]`."""
     try:
-        options = getopt(process.argv[1:], "laentuwxrW")
+        options = getopt(process.argv[1:], "lantuwxrW")
     except UsageError as error:
         return show_usage(process, "[-ral] [-tuwx] [-en]", str(error))
     return _show(process, options, is_nettools=False)
@@ -42,7 +42,7 @@ async def nettools(process: Process) -> int:
     """Run net-tools `netstat [-tulanpr]`."""
     long = {"tcp": "t", "udp": "u", "listening": "l", "all": "a", "numeric": "n", "program": "p", "route": "r"}
     try:
-        options = getopt(process.argv[1:], "tulanprewxWc46", long)
+        options = getopt(process.argv[1:], "tulanpwxrW46", long)
     except UsageError as error:
         process.error(
             f"netstat: {error}\nusage: netstat [-vWeenNcCF] [<Af>] -r         netstat {{-V|--version|-h|--help}}\n"
@@ -69,11 +69,12 @@ def _show(process: Process, options: Options, *, is_nettools: bool) -> int:
     table = process.namespace.sockets
     chosen: list[SocketInfo] = table.listeners() if {"l", "a"} & set(options.values) else []
     chosen = chosen + (table.connections() if "l" not in options else [])
-    both = not {"t", "u"} & set(options.values)
+    both = not {"t", "u", "w", "x"} & set(options.values)
+    families = (4, 6) if not {"4", "6"} & set(options.values) else tuple(n for n in (4, 6) if str(n) in options)
     for protocol, letter in (("tcp", "t"), ("udp", "u")):
         if not both and letter not in options:
             continue
-        for family in (4, 6):
+        for family in families:
             for info in chosen:
                 if info.protocol == protocol and info.family == family:
                     process.write(_line(info, width, is_nettools=is_nettools, has_owner="p" in options))

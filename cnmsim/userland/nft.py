@@ -14,14 +14,13 @@ from cnmsim.userland.text_input import read_all
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
-_LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "check": "c", "echo": "e",
-         "terse": "t", "json": "j"}  # fmt: skip
+_LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "terse": "t", "json": "j"}  # fmt: skip
 
 
 async def main(process: Process) -> int:
     """Run `nft [-a] COMMAND…` or `nft -f FILE`; gives 1 if a command is wrong, and nothing is changed then."""
     try:
-        options = getopt(process.argv[1:], "af:vnNsSceyptTju", _LONG)
+        options = getopt(process.argv[1:], "af:vnstj", _LONG)
     except UsageError as error:
         process.error(f"nft: {error}\n")
         return 1

@@ -105,7 +105,7 @@ class _Session(EchoSession):
 async def main(process: Process) -> int:
     """Run `ping [-46q] [-c COUNT] [-s SIZE] [-i SECS] [-t TTL] [-I IFACE/IP] [-W SECS] [-w SECS] HOST`."""
     try:
-        options = getopt(process.argv[1:], "46qAnc:s:i:t:I:W:w:p:")
+        options = getopt(process.argv[1:], "46qnc:s:i:t:I:W:w:p:")
         count = options.number("c", 0)
         size = options.number("s", 56, high=65507)
         interval = options.seconds("i", 1)

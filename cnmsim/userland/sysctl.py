@@ -26,13 +26,13 @@ async def main(process: Process) -> int:
     """Run `sysctl [-nqew] KEY… | KEY=VALUE… | -a`."""
     try:
         options = getopt(
-            process.argv[1:], "nqewaNr:pA", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
+            process.argv[1:], "nqewar:A", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
         )
     except UsageError as error:
         process.error(f"sysctl: {error}\n")
         return 1
     namespace = process.namespace
-    if "a" in options:
+    if "a" in options or "A" in options or ("r" in options and not options.operands):
         pattern = options.get("r") or ""
         for key, value in namespace.sysctl_items():
             if re.search(pattern, key):

@@ -17,32 +17,61 @@ if TYPE_CHECKING:
 
 
 async def cat(process: Process) -> int:
-    """Run `cat [FILE]…`: what stdin brings is passed on as it comes."""
-    options = read_options(process, "nbvteAsu", "[-nbvteA] [FILE]...")
+    """Run `cat [-nbvetA] [FILE]…`: what stdin brings is passed on as it comes."""
+    options = read_options(process, "nbvteAu", "[-nbvteA] [FILE]...")
     if options is None:
         return 1
     status = 0
-    number = 0
+    rewrite = _Rewriting(options)
     for operand in options.operands or ["-"]:
         if operand == "-":
             while chunk := await process.stdin.read():
-                process.write(chunk)
+                process.write(rewrite(chunk))
             continue
         try:
-            data = process.files.read(path_of(process, operand))
+            process.write(rewrite(process.files.read(path_of(process, operand))))
         except IsADirectoryError as error:
             status = complain(process, f"read error: {strerror(error)}")
-            continue
         except OSError as error:
             status = complain(process, f"can't open '{operand}': {strerror(error)}")
-            continue
-        if "n" in options:
-            for line in lines_of(data):
-                number += 1
-                process.write(f"{number:6d}\t{line}\n")
-        else:
-            process.write(data)
     return status
+
+
+class _Rewriting:
+    """What `cat` does to what it passes on: numbers of lines, and signs for what does not print."""
+
+    def __init__(self, options: Options) -> None:
+        given = set(options.values)
+        self._shows_tabs, self._shows_ends = bool(given & {"t", "A"}), bool(given & {"e", "A"})
+        self._shows_all = bool(given & {"v", "e", "t", "A"})
+        self._numbers, self._skips_blank = bool(given & {"n", "b"}), "b" in given
+        self._number = 0
+        self._is_at_start = True
+
+    def __call__(self, data: bytes) -> bytes:
+        if not (self._shows_all or self._numbers):
+            return data
+        return b"".join(self._line(line) for line in re.findall(rb"[^\n]*\n|[^\n]+", data))
+
+    def _line(self, line: bytes) -> bytes:
+        body, end = (line[:-1], b"\n") if line.endswith(b"\n") else (line, b"")
+        head = b""
+        if self._numbers and self._is_at_start and (body or not self._skips_blank):
+            self._number += 1
+            head = f"{self._number:6d}\t".encode()
+        self._is_at_start = bool(end)
+        if self._shows_all:
+            body = b"".join(self._shown(byte) for byte in body)
+        return head + body + (b"$" if end and self._shows_ends else b"") + end
+
+    def _shown(self, byte: int) -> bytes:
+        if byte >= 0x80:
+            return b"M-" + self._shown(byte - 0x80)
+        if byte == 9 and not self._shows_tabs:
+            return b"\t"
+        if byte < 0x20 or byte == 0x7F:
+            return b"^" + bytes((byte ^ 0x40,))
+        return bytes((byte,))
 
 
 def _count(options: Options, default: int) -> int:
@@ -62,7 +91,7 @@ def _classic_count(arguments: list[str]) -> list[str]:
 async def head(process: Process) -> int:
     """Run `head [-n N | -c N] [FILE]…`; of stdin it reads no more than it needs."""
     try:
-        options = getopt(_classic_count(process.argv[1:]), "n:c:qv")
+        options = getopt(_classic_count(process.argv[1:]), "n:c:")
         count = _count(options, 10)
         octets = options.number("c", -1, low=-1)
     except UsageError as error:
@@ -94,7 +123,7 @@ async def _some(pipe: Pipe, lines: int, octets: int) -> bytes:
 async def tail(process: Process) -> int:
     """Run `tail [-n N | -c N] [-f] [FILE]…`; with -f it looks at the file once a second."""
     try:
-        options = getopt(_classic_count(process.argv[1:]), "n:c:fFqvs:")
+        options = getopt(_classic_count(process.argv[1:]), "n:c:fFs:")
         count = _count(options, 10)
     except UsageError as error:
         return show_usage(process, "[OPTIONS] [FILE]...", str(error))
@@ -121,7 +150,7 @@ async def tail(process: Process) -> int:
 
 async def wc(process: Process) -> int:
     """Run `wc [-lwc] [FILE]…`."""
-    options = read_options(process, "clwL", "[-cmlwL] [FILE]...")
+    options = read_options(process, "clw", "[-cmlwL] [FILE]...")
     if options is None:
         return 1
     inputs, status = await read_inputs(process, options.operands)
@@ -147,7 +176,7 @@ async def sort(process: Process) -> int:
     """Run `sort [-nru] [-k N] [-t C] [FILE]…`."""
     options = read_options(
         process,
-        "nrufbk:t:Vhs",
+        "nrufbk:t:Vs",
         "[-nrughMcszbdfiokt] [-o FILE] [-k START[.OFS][OPTS][,END[.OFS][OPTS]] [-t CHAR] [FILE]...",
     )
     if options is None:
@@ -176,7 +205,7 @@ async def sort(process: Process) -> int:
 
 async def uniq(process: Process) -> int:
     """Run `uniq [-cdu] [FILE]`."""
-    options = read_options(process, "cdui", "[-cduiz] [-f,s,w N] [FILE [OUTFILE]]")
+    options = read_options(process, "cdu", "[-cduiz] [-f,s,w N] [FILE [OUTFILE]]")
     if options is None:
         return 1
     inputs, status = await read_inputs(process, options.operands[:1])

@@ -15,8 +15,10 @@ from cnmsim.userland.resolve import ResolveError, Resolver
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.icmp import IcmpSocket
+    from cnmsim.kernel.sockets.udp import UdpSocket
 
-_SYNOPSIS = "[-46Flnrv] [-f 1ST_TTL] [-m MAXTTL] [-q PROBES] [-p PORT]\n\t[-t TOS] [-w WAIT_SEC] [-s SRC_IP] [-i IFACE] [-z PAUSE_MSEC] HOST [BYTES]"
+_SYNOPSIS = "[-46FIn] [-f 1ST_TTL] [-m MAXTTL] [-q PROBES] [-p PORT]\n\t[-t TOS] [-w WAIT_SEC] [-s SRC_IP] [-i IFACE] [-z PAUSE_MSEC] HOST [BYTES]"
 _MARKS4 = {0: "!N", 1: "!H", 2: "!P", 4: "!F", 5: "!S", 9: "!U", 10: "!W", 13: "!X"}
 _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 
@@ -40,15 +42,26 @@ class _Tracer:
     wait_s: float
     port: int
     resolver: Resolver
+    tos: int = 0
+    pause_s: float = 0
     sequence: int = 0
     names: dict[Address, str] = field(factory=dict)
 
     async def probe(self, ttl: int) -> _Answer | None:
         """Send one probe and wait for what it meets; `None` if nothing comes. Raises `OSError` if it can't be sent."""
         self.sequence += 1
+        if self.pause_s and self.sequence > 1:
+            await self.process.sleep(self.pause_s)
         if "I" in self.options:
             return await self._echo(ttl)
         return await self._datagram(ttl)
+
+    def prepare(self, socket: UdpSocket | IcmpSocket) -> None:
+        """Give a socket what the command line says of its packets."""
+        socket.tos = self.tos
+        socket.dont_fragment = True if "F" in self.options else socket.dont_fragment
+        if self.options.get("i"):
+            socket.bind_device(self.options.get("i") or "")
 
     async def _datagram(self, ttl: int) -> _Answer | None:
         from cnmsim.kernel.sockets.errors import QueuedError
@@ -58,10 +71,9 @@ class _Tracer:
         socket.ttl = ttl
         socket.recverr = True
         try:
+            self.prepare(socket)
             if self.options.get("s"):
                 socket.bind((self.options.get("s") or "", 0))
-            if self.options.get("i"):
-                socket.bind_device(self.options.get("i") or "")
             sent = self.process.clock.now_ns
             socket.sendto(
                 bytes(self.size - (48 if family == 6 else 28)), (self.address, self.port + self.sequence - 1)
@@ -87,6 +99,9 @@ class _Tracer:
     async def _echo(self, ttl: int) -> _Answer | None:
         socket = self.process.icmp(6 if len(self.address) == 16 else 4)
         try:
+            self.prepare(socket)
+            if self.options.get("s"):
+                socket.bind(parse_ip(self.options.get("s") or ""))
             sent = self.process.clock.now_ns
             header = 48 if len(self.address) == 16 else 28
             socket.send_echo(self.address, self.process.pid & 0xFFFF, self.sequence, bytes(self.size - header), ttl)
@@ -117,12 +132,13 @@ class _Tracer:
 async def main(process: Process) -> int:
     """Run `traceroute [-46In] [-f TTL] [-m TTL] [-q PROBES] [-p PORT] [-w SECS] [-s SRC] [-i IFACE] HOST [BYTES]`."""
     try:
-        options = getopt(process.argv[1:], "46FIlnrvdf:m:p:q:s:t:w:g:z:i:")
+        options = getopt(process.argv[1:], "46FIndf:m:p:q:s:t:w:z:i:")
         max_ttl = options.number("m", 30, low=1, high=255)
         first_ttl = options.number("f", 1, low=1, high=max_ttl)
         probes = options.number("q", 3, low=1)
         wait_s = options.seconds("w", 3)
         port = options.number("p", 33434, low=1, high=65535)
+        tos, pause_ms = options.number("t", 0, high=255), options.number("z", 0)
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))
     if not 1 <= len(options.operands) <= 2:
@@ -142,7 +158,7 @@ async def main(process: Process) -> int:
         return complain(process, f"can't set multicast source interface: {source}")
     origin = f" from {source}" if source else ""
     process.write(f"traceroute to {name} ({format_ip(address)}){origin}, {max_ttl} hops max, {size} byte packets\n")
-    tracer = _Tracer(process, address, options, size, wait_s, port, resolver)
+    tracer = _Tracer(process, address, options, size, wait_s, port, resolver, tos, pause_ms / 1000)
     try:
         for ttl in range(first_ttl, max_ttl + 1):
             if await _hop(tracer, ttl, probes):

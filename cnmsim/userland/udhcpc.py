@@ -242,7 +242,7 @@ class _Client:
 async def main(process: Process) -> int:
     """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`; without `-q` it stays and renews the lease."""
     try:
-        options = getopt(process.argv[1:], "fbqRBnSoCai:t:T:A:s:p:r:V:F:x:O:")
+        options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
         wanted = parse_ip(options.get("r") or "") if options.get("r") else None
         tries, pause_s = options.number("t", 3), options.seconds("T", 3)
         again_s = options.seconds("A", 20)

@@ -193,7 +193,7 @@ async def main(process: Process) -> int:
         "tries=": "t", "no-verbose": "nv", "continue": "c", "directory-prefix=": "P",
     }  # fmt: skip
     try:
-        options = getopt(process.argv[1:], "cqSO:o:T:t:P:U:Y:46n:", table)
+        options = getopt(process.argv[1:], "cqSO:T:t:P:U:Y:46n:", table)
         timeout_s = options.seconds("T", _TIMEOUT_S) or _TIMEOUT_S
     except UsageError as error:
         return show_usage(process, _SYNOPSIS, str(error))

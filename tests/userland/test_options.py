@@ -1,0 +1,136 @@
+"""Options that are read, and those that would be ignored and are refused instead."""
+
+import pytest
+from userworld import World
+
+from cnmsim.userland import HOST_PROGRAMS
+
+
+def seen_by_two(line, command, **options):
+    """What a capture at `two` shows while `one` runs a command."""
+    world = World()
+    dump = world.start(world.two, f"tcpdump -n -t -i eth0 {line}", HOST_PROGRAMS)
+    found = world.host(command, **options)
+    dump.kill(2)
+    return found, dump.stdout.getvalue().decode().strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nft -c list ruleset", "nft -e list ruleset", "nft -y list ruleset", "dmesg -H", "curl -T x http://10.0.0.2/", "curl -C - http://10.0.0.2/",
+        "curl -r 0-1 http://10.0.0.2/", "wget -o log http://10.0.0.2/", "nc -q 1 10.0.0.2 80", "nc -f x 10.0.0.2 80", "cat -s /etc/hosts",
+        "ls -R /etc", "sort -h /etc/hosts", "uniq -i /etc/hosts", "wc -L /etc/hosts", "grep -r x /etc", "ping -f 10.0.0.2", "ping -R 10.0.0.2",
+        "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c", "netstat -te", "udhcpc -R -i eth0",
+        "arp -D", "httpd -i", "sysctl -p", "iptables-restore -v",
+    ],
+)  # fmt: skip
+def test_what_is_not_done_is_refused(line):
+    found = World().host(line, limit_s=5)
+    assert found.status not in (0, None)
+    assert found.out == ""
+    assert any(words in found.err for words in ("invalid option -- '", ": is unknown")), found.err
+
+
+def test_ping_marks_its_packets_and_fills_them():
+    found, lines = seen_by_two("-v -x icmp and dst 10.0.0.2", "ping -c 1 -Q 0x10 -p abcd -D 10.0.0.2")
+    assert lines[0].startswith("IP (tos 0x10, ")
+    assert lines[-1].endswith("abcd abcd")
+    assert found.out.splitlines()[1].startswith("[1767225")
+
+
+def test_ping_tells_what_is_not_answered_yet():
+    world = World()
+    out = world.host("ping -O -c 3 -W 1 10.0.0.77").out
+    assert "no answer yet for icmp_seq=1" in out
+
+
+def test_traceroute_marks_its_packets_and_takes_its_time():
+    found, lines = seen_by_two("-v udp", "traceroute -n -F -t 16 -q 2 -z 500 10.0.0.2")
+    assert found.status == 0
+    assert all("tos 0x10" in line and "flags [DF]" in line for line in lines if line.startswith("IP ("))
+
+
+def test_traceroute_asks_from_the_address_it_is_given():
+    world = World()
+    world.host("ip addr add 10.0.0.11/24 dev eth0")
+    dump = world.start(world.two, "tcpdump -n -t -i eth0 icmp", HOST_PROGRAMS)
+    world.host("traceroute -n -I -q 1 -s 10.0.0.11 10.0.0.2")
+    dump.kill(2)
+    assert dump.stdout.getvalue().decode().startswith("IP 10.0.0.11 > 10.0.0.2: ICMP echo request")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("-U", "Request who-has 10.0.0.1 ("), ("-A", "Reply 10.0.0.1 is-at 02:00:00:00:00:01")]
+)
+def test_arping_announces(option, said):
+    found, lines = seen_by_two("arp", f"arping {option} -c 2 -I eth0 10.0.0.1")
+    assert found.status == 0
+    assert found.out.splitlines() == [
+        "ARPING 10.0.0.1 from 10.0.0.1 eth0", "Sent 2 probe(s) (2 broadcast(s))", "Received 0 response(s) (0 request(s), 0 broadcast(s))",
+    ]  # fmt: skip
+    assert len([line for line in lines if f"ARP, {said}" in line]) == 2
+
+
+def test_netstat_shows_one_family_and_no_others_for_raw_ones():
+    world = World()
+    world.start(world.one, "httpd -f -p 80")
+    assert len(world.host("netstat -tln -6").out.splitlines()) == 3
+    assert len(world.host("netstat -tln -4").out.splitlines()) == 2
+    assert len(world.host("netstat -wln").out.splitlines()) == 2
+
+
+def test_iptables_restore_that_is_a_test_changes_nothing():
+    world = World()
+    world.host("iptables -A INPUT -p icmp -j DROP")
+    before = world.host("iptables-save").out
+    rules = b"*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+    assert world.argv(["iptables-restore", "-t"], stdin=rules, programs=HOST_PROGRAMS).status == 0
+    assert world.host("iptables-save").out == before
+    assert world.argv(["iptables-restore"], stdin=rules, programs=HOST_PROGRAMS).status == 0
+    assert "-j DROP" not in world.host("iptables-save").out
+
+
+def test_iptables_save_writes_a_file():
+    world = World()
+    world.host("iptables -A INPUT -p icmp -j DROP")
+    assert world.host("iptables-save -f /tmp/rules").out == ""
+    assert b"-A INPUT -p icmp -j DROP" in world.one.files.read("/tmp/rules")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("create s hash:ip timeout 60", "Unknown argument: `timeout'"),
+        ("create s hash:ip comment", "Unknown argument: `comment'"),
+        ("add t 10.0.0.1 timeout 5", "Unknown argument: `timeout'"),
+    ],
+)
+def test_sets_have_no_lifetimes(line, said):
+    world = World()
+    assert world.host("ipset create t hash:ip family inet hashsize 1024").status == 0
+    found = world.host(f"ipset {line}")
+    assert (found.status, found.err) == (1, f"ipset v7.22: {said}\n")
+
+
+def test_grep_shows_what_is_around():
+    world = World()
+    world.one.files.write("/x", b"a\nb\nhit\nc\nd\ne\nhit\nf\n")
+    assert world.run("grep -A1 hit /x").out == "hit\nc\n--\nhit\nf\n"
+    assert world.run("grep -n -B1 hit /x").out == "2-b\n3:hit\n--\n6-e\n7:hit\n"
+    assert world.run("grep -C 2 hit /x").out == "a\nb\nhit\nc\nd\ne\nhit\nf\n"
+
+
+def test_cat_shows_what_does_not_print():
+    world = World()
+    world.one.files.write("/x", b"a\tb\n\n\x01\x7f\xc3\xa9z")
+    assert world.run("cat -A /x").out == "a^Ib$\n$\n^A^?M-CM-)z"
+    assert world.run("cat -v /x").out == "a\tb\n\n^A^?M-CM-)z"
+    assert world.run("cat -be /x").out == "     1\ta\tb$\n$\n     2\t^A^?M-CM-)z"
+
+
+def test_ls_tells_folders_and_sizes():
+    world = World()
+    world.one.files.write("/d/big", bytes(2560))
+    assert world.run("ls -F /d/..").out.splitlines()[0].endswith("d/")
+    assert " 2.5K Jan" in world.run("ls -lh /d").out
