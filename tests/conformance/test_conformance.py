@@ -119,6 +119,7 @@ MULTI_HOST = (
     "swarm-options",
     "tasks-listed",
     "update-failure",
+    "update-verdicts",
     "volumes-plugins",
 )
 
