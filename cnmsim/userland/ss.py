@@ -37,8 +37,8 @@ def address_text(address: Address | None, port: int, family: int, *, is_dual: bo
 _LONG = {
     "tcp": "t", "udp": "u", "all": "a", "numeric": "n", "listening": "l", "processes": "p", "no-header": "H",
     "ipv4": "4", "ipv6": "6", "summary": "s", "options": "o", "no-queues": "Q", "raw": "w", "unix": "x", "packet": "0",
-    "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A", "info": "i", "extended": "e",
-    "memory": "m", "resolve": "r", "oneline": "O",
+    "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A",
+    "oneline": "O",
 }  # fmt: skip
 #: Kinds of sockets that nothing here has.
 _ABSENT = "wx0SdM"
@@ -50,7 +50,7 @@ _USAGE = "Usage: ss [ OPTIONS ]\n       ss [ OPTIONS ] [ FILTER ]\n"
 async def main(process: Process) -> int:
     """Run `ss [-tuanlpoH46sQ] [-f FAMILY] [-A QUERY] [state STATE] [EXPRESSION]`."""
     try:
-        options = getopt(process.argv[1:], "tuanlpoH46seimQOrwx0SdMf:A:", _LONG)
+        options = getopt(process.argv[1:], "tuanlpoH46sQOwx0SdMf:A:", _LONG)
         kinds, families = _kinds(options), _families(options)
         usual = CONNECTED if _STREAMS.intersection(kinds) else ESTABLISHED
         chosen = ALL if "a" in options else LISTENING if "l" in options else usual

@@ -21,7 +21,7 @@ def seen_by_two(line, command, **options):
         "nft -c list ruleset", "nft -e list ruleset", "nft -y list ruleset", "dmesg -H", "curl -T x http://10.0.0.2/", "curl -C - http://10.0.0.2/",
         "curl -r 0-1 http://10.0.0.2/", "wget -o log http://10.0.0.2/", "nc -q 1 10.0.0.2 80", "nc -f x 10.0.0.2 80", "cat -s /etc/hosts",
         "ls -R /etc", "sort -h /etc/hosts", "uniq -i /etc/hosts", "wc -L /etc/hosts", "grep -r x /etc", "ping -f 10.0.0.2", "ping -R 10.0.0.2",
-        "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c", "netstat -te", "udhcpc -R -i eth0",
+        "ping -A 10.0.0.2", "traceroute -g 10.0.0.2 10.0.0.3", "traceroute -r 10.0.0.2", "netstat -c", "udhcpc -R -i eth0",
         "arp -D", "httpd -i", "sysctl -p", "iptables-restore -v",
     ],
 )  # fmt: skip
@@ -134,3 +134,30 @@ def test_ls_tells_folders_and_sizes():
     world.one.files.write("/d/big", bytes(2560))
     assert world.run("ls -F /d/..").out.splitlines()[0].endswith("d/")
     assert " 2.5K Jan" in world.run("ls -lh /d").out
+
+
+def test_netstat_tells_whose_sockets_are_and_what_devices_did():
+    world = World()
+    world.start(world.one, "httpd -f -p 80")
+    lines = world.host("netstat -tlnpe").out.splitlines()
+    # The columns are those of net-tools 2.10.
+    assert lines[1].endswith(" State       User       Inode      PID/Program name    ")
+    assert " LISTEN      0          0          " in lines[2]
+    assert lines[2].rstrip().endswith("/httpd")
+    assert " LISTEN      root       0         " in world.host("netstat -tle").out
+    world.host("ping -c 2 10.0.0.2")
+    table = world.host("netstat -i").out.splitlines()
+    assert table[0] == "Kernel Interface table"
+    device = world.one.root.devices["eth0"]
+    assert table[2].split() == [
+        "eth0", "1500", str(device.rx_packets), "0", "0", "0", str(device.tx_packets), "0", "0", "0", "BMRU",
+    ]  # fmt: skip
+    assert table[3] == "lo              65536        0      0      0 0             0      0      0      0 LRU"
+    assert world.host("netstat -xn").out.startswith("Active UNIX domain sockets (w/o servers)\nProto RefCnt")
+
+
+@pytest.mark.parametrize("option", ["-ti", "-tm", "-te", "-tr"])
+def test_ss_refuses_what_it_does_not_know_of_sockets(option):
+    found = World().host(f"ss {option}")
+    assert (found.status, found.out) == (255, "")
+    assert found.err.startswith(f"ss: invalid option -- '{option[-1]}'\n")
