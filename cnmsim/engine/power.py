@@ -43,7 +43,9 @@ def lose_power(engine: Engine) -> Remembered:
     cluster = engine.cluster if engine.controller.cluster is not None else None
     if cluster is not None and cluster.node is not None:
         cluster.node.halt()
-    starting = tuple(each for each in engine.store if _is_to_start(each))
+    waiting = engine.cluster.waiting
+    starting = tuple(each for each in engine.store if _is_to_start(each, was_to=each.id in waiting))
+    waiting.clear()
     for container in list(engine.store):
         _die(engine, container)
     if cluster is not None:
@@ -54,9 +56,9 @@ def lose_power(engine: Engine) -> Remembered:
     return Remembered(starting, cluster)
 
 
-def _is_to_start(container: Container) -> bool:
+def _is_to_start(container: Container, *, was_to: bool) -> bool:
     policy = container.restarts.policy
-    is_up = container.is_running or container.state is ContainerState.RESTARTING
+    is_up = was_to or container.is_running or container.state is ContainerState.RESTARTING
     return container.has_been_started and (policy == "always" or (policy == "unless-stopped" and is_up))
 
 
@@ -110,7 +112,8 @@ async def _start_attached(engine: Engine, containers: dict[str, Container]) -> N
     ):
         await sleep(engine.clock, _SESSION_POLL_S)
     for identity, container in containers.items():
-        if engine.store.find(identity) is not None:
+        # It is no longer waited for if the power was lost meanwhile.
+        if identity in cluster.waiting and engine.store.find(identity) is not None:
             with suppress(EngineError):
                 await engine.lifecycle.start_attached(container)
         cluster.waiting.pop(identity, None)

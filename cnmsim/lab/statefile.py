@@ -51,7 +51,7 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
         "file": str(source) if source else "",
         "seed": lab.clock.seed,
         "now_ns": lab.clock.now_ns,
-        "hosts": {name: save_engine(engine, lab.hosts[name].starting) for name, engine in engines.items()},
+        "hosts": {name: save_engine(engine, _starting(lab, name, engine)) for name, engine in engines.items()},
         "swarm": to_plain(_SwarmDisk, _save_swarms(engines)),
     }
     document = {"format": FORMAT, "version": VERSION, "sha256": _checksum(content), "lab": content}
@@ -68,6 +68,12 @@ def save_state(lab: Lab, path: Path, source: Path | None = None) -> None:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
         raise
+
+
+def _starting(lab: Lab, name: str, engine: Engine) -> list[Container]:
+    """Give the containers that do not run and are about to: the host has no power, or no manager has been heard yet."""
+    waiting = (engine.store.find(each) for each in engine.cluster.waiting)
+    return [*lab.hosts[name].starting, *(each for each in waiting if each is not None)]
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -247,6 +247,39 @@ def test_a_swarm_that_was_saved_at_any_moment_comes_to_rest(tmp_path_factory, af
         assert again.host("client").curl(f"http://10.9.0.{number}:8080/").succeeded
 
 
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_a_container_that_waited_for_a_manager_waits_again_at_the_next_start(tmp_path, policy):
+    lab = make_lab()
+    one = engine(lab)
+    one.swarm.init(advertise_addr="10.9.0.1")
+    one.networks.create("net", driver="overlay", attachable=True)
+    one.containers.run(
+        "alpine",
+        "sleep 10d",
+        name="c1",
+        network="net",
+        restart_policy={"Name": policy, "MaximumRetryCount": 0},
+        detach=True,
+    )
+    lab.settle()
+    for _ in range(2):
+        # Both times no manager has been heard yet.
+        save_state(lab, tmp_path / "state")
+        lab = make_lab()
+        restore_state(lab, tmp_path / "state")
+        one = engine(lab)
+    assert one.containers.get("c1").status == "exited"
+    lab.host("node1").power_off()
+    lab.run(1)
+    lab.host("node1").power_on()
+    one = engine(lab)
+    lab.run(10)
+    lab.settle()
+    assert one.containers.get("c1").status == "running"
+    # What it held before is given back: one attachment, which is in use.
+    assert [task.state.name for task in one.cluster.store().tasks] == ["RUNNING"]
+
+
 def test_a_host_without_power_is_saved_and_on_again(tmp_path):
     lab = fill(make_lab())
     for name in ("always", "no"):

@@ -15,7 +15,6 @@ from attrs import define, field
 from cnmsim.engine.cluster.taskbody import endpoint_settings
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.task import Future, wait_for
-from cnmsim.kernel.task import Task as Coro
 from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig, Task
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Attachers:
         )
         if known is not None and known.task_id in {"", task_id}:
             await known.detached
-        Coro(self.executor.engine.clock, self._release(task_id))
+        await self._release(task_id)
 
 
 @define(eq=False)
