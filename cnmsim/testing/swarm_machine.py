@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cnmsim.errors import EngineError
 from cnmsim.lab import Lab
 from cnmsim.lab.statefile import restore_state, save_state
+from cnmsim.swarm.objects import TaskState
 from cnmsim.testing.strategies import releases
 from cnmsim.testing.swarm_invariants import Isolation, check_swarm, running, store_of_swarm
 
@@ -232,6 +233,7 @@ class SwarmMachine(RuleBasedStateMachine):
             if node.attrs["Spec"]["Availability"] == "pause":
                 node.update(Availability="active")
         self.lab.run(_REST_S)
+        self._try_again()
         self.lab.settle()
         self.isolation.look()
         states = {node.hostname: node.status for node in self.engine.nodes.list()}
@@ -240,6 +242,22 @@ class SwarmMachine(RuleBasedStateMachine):
         self.names_lead_to_tasks()
         self.ports_lead_to_tasks()
         self.isolation.check()
+
+    def _try_again(self) -> None:
+        """Do `docker service update --force` where tasks wait that the scheduler has given up.
+
+        It does not come back to a task that found no node if its service was changed since, as by a scale. Source: swarmkit
+        `manager/scheduler/scheduler.go`, noSuitableNode.
+        """
+        store = store_of_swarm(self.lab)
+        for service in list(store.services):
+            if any(
+                task.state is TaskState.PENDING
+                and not task.node_id
+                and (task.spec_version or 0) < (service.spec_version or 0)
+                for task in store.tasks.by_service(service.id)
+            ):
+                self.engine.services.get(service.name).force_update()
 
     def names_lead_to_tasks(self) -> None:
         """Check that a container on a service's network is answered by running tasks, if there are any, and else not."""
@@ -262,7 +280,11 @@ class SwarmMachine(RuleBasedStateMachine):
 
     def _probe_on(self, network: str) -> None:
         if network not in self.probes:
-            self.engine.containers.run("busybox", "sleep 10d", name=f"probe-{network}", network=network, detach=True)
+            # It is to be there again after a loss of power.
+            always = {"Name": "always", "MaximumRetryCount": 0}
+            self.engine.containers.run(
+                "busybox", "sleep 10d", name=f"probe-{network}", network=network, restart_policy=always, detach=True
+            )
             self.probes[network] = f"probe-{network}"
             self.lab.settle()
 
