@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 VERSION = "9.20.30-1~deb13u1-Debian"
 _LAST_PORT = 65535
 _PAYLOAD = 1232
+#: Switches that can only be given as they stand by themselves: what the other way round shows is not here.
+_AS_THEY_ARE = {
+    "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True, "defname": True,
+    "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True, "rrcomments": True, "class": True,
+}  # fmt: skip
 _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "DS", "CAA", "HTTPS", "NAPTR")
 
 
@@ -44,6 +49,7 @@ class _Request:
     edns: bool = True
     cookie: bool = True
     payload: int = _PAYLOAD
+    wants_signatures: bool = False
     takes_truncated: bool = False
     uses_tcp: bool = False
     source: tuple[Address, int] | None = None
@@ -96,8 +102,10 @@ def _read(arguments: list[str]) -> _Request:
             elif option == "b":
                 request.source = _read_source(value(option, rest))
             elif option in "cyk":
-                value(option, rest)
-            elif option != "u":
+                found = value(option, rest)
+                if option != "c" or found.upper() != "IN":
+                    raise _Usage(f"Invalid option: -{option}")
+            elif option not in "rm":  # no ~/.digrc is read, and memory is not watched
                 raise _Usage(f"Invalid option: {word}")
         elif word.upper() in _TYPES and request.name:
             request.kind = word.upper()
@@ -155,17 +163,10 @@ def _read_plus(request: _Request, text: str) -> None:
         request.flags = set(_Request().flags) if is_on else set()
     elif name in ("comments", "question", "answer", "authority", "additional", "stats", "cmd"):
         (request.flags.add if is_on else request.flags.discard)(name)
-    elif name not in (
-        "dnssec",
-        "multiline",
-        "trace",
-        "qr",
-        "identify",
-        "adflag",
-        "ttlid",
-        "defname",
-        "fail",
-    ):
+    elif name == "dnssec":
+        request.wants_signatures = is_on
+        request.edns = request.edns or is_on
+    elif _AS_THEY_ARE.get(name) is not is_on:
         raise _Usage(f"Invalid option: +{text}")
 
 
@@ -207,7 +208,8 @@ async def main(process: Process) -> int:
             query.flags &= ~dns.flags.RD
         if request.edns:
             cookie = dns.edns.GenericOption(dns.edns.COOKIE, process.machine.random.randbytes(8))
-            query.use_edns(0, payload=request.payload, options=[cookie] if request.cookie else [])
+            flags = int(dns.flags.DO) if request.wants_signatures else 0
+            query.use_edns(0, flags, payload=request.payload, options=[cookie] if request.cookie else [])
         found = await client.ask(servers, query)
         is_cut = found is not None and bool(found[0].flags & dns.flags.TC)
         if is_cut and not client.uses_tcp and not request.takes_truncated:
@@ -270,7 +272,8 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
             lines.append(";; WARNING: recursion requested but not available")
         lines.append("")
         if has_opt:
-            lines += [";; OPT PSEUDOSECTION:", f"; EDNS: version: {answer.edns}, flags:; udp: {answer.payload}"]
+            do = " do" if answer.ednsflags & dns.flags.DO else ""
+            lines += [";; OPT PSEUDOSECTION:", f"; EDNS: version: {answer.edns}, flags:{do}; udp: {answer.payload}"]
     if "question" in request.flags:
         asked = [";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question]
         lines += [";; QUESTION SECTION:", *asked, ""] if "comments" in request.flags else asked

@@ -161,3 +161,24 @@ def test_ss_refuses_what_it_does_not_know_of_sockets(option):
     found = World().host(f"ss {option}")
     assert (found.status, found.out) == (255, "")
     assert found.err.startswith(f"ss: invalid option -- '{option[-1]}'\n")
+
+
+@pytest.mark.parametrize(
+    "option", ["+trace", "+multiline", "+qr", "+identify", "+nottlid", "-c CH", "-y hmac:k:c2VjcmV0", "-u"]
+)
+def test_dig_refuses_what_it_would_not_do(option):
+    found = World().host(f"dig @10.0.0.2 {option} www.example.com")
+    assert (found.status, found.out) == (1, "")
+    assert found.err.startswith(f"Invalid option: {option.split()[0]}\n")
+
+
+def test_dig_asks_for_signatures():
+    world = World()
+    world.serve_names({"www.example.com": ["A 10.0.0.2"]})
+    dump = world.start(world.two, "tcpdump -n -t -x -i eth0 dst port 53", HOST_PROGRAMS)
+    world.host("dig @10.0.0.2 +dnssec +nocookie www.example.com")
+    dump.kill(2)
+    # The OPT record: root, type 41, payload 1232, no extended code, version 0, the DO bit.
+    assert "0029 04d0 0000 8000 0000" in dump.stdout.getvalue().decode().replace("\n\t0x0030: ", "").replace(
+        "\n\t0x0040: ", ""
+    )
