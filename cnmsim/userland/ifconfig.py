@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import format_ip, format_mac, parse_ip
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, show_usage
 from cnmsim.userland.route import netmask
@@ -62,8 +63,11 @@ def _configure(process: Process, device: Device, words: list[str]) -> int:
             device.set_mtu(int(rest.pop(0)))
         elif word == "netmask":
             length = str(int.from_bytes(parse_ip(rest.pop(0))).bit_count())
-        elif word in ("broadcast", "hw"):
-            rest.pop(0)
+        elif word == "hw" and rest[:1] == ["ether"]:
+            device.set_mac(parse_mac(rest[1]))
+            rest = rest[2:]
+        elif word in ("broadcast", "hw", "metric", "pointopoint", "txqueuelen"):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         else:
             address, _, given = word.partition("/")
             length = given or length

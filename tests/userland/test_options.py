@@ -182,3 +182,19 @@ def test_dig_asks_for_signatures():
     assert "0029 04d0 0000 8000 0000" in dump.stdout.getvalue().decode().replace("\n\t0x0030: ", "").replace(
         "\n\t0x0040: ", ""
     )
+
+
+@pytest.mark.parametrize("words", ["broadcast 10.0.0.200", "hw ax25 x", "metric 5"])
+def test_ifconfig_changes_nothing_that_it_cannot(words):
+    world = World()
+    before = world.run("ifconfig eth0").out
+    found = world.run(f"ifconfig eth0 10.0.0.9 {words}")
+    assert (found.status, found.out) == (1, "")
+    assert found.err.endswith("Operation not supported\n")
+    assert world.run("ifconfig eth0").out == before
+
+
+def test_ifconfig_sets_the_hardware_address():
+    world = World()
+    assert world.run("ifconfig eth0 hw ether 02:00:00:00:00:99").status == 0
+    assert "HWaddr 02:00:00:00:00:99" in world.run("ifconfig eth0").out
