@@ -11,5 +11,5 @@ settings.load_profile("repeatable")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run two workers more than there are cores: the docker command waits for real seconds, in which others have work."""
-    return (os.cpu_count() or 1) + 2
+    """Run one worker more than there are cores: the docker command waits for real seconds, in which another has work."""
+    return (os.cpu_count() or 1) + 1

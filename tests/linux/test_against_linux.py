@@ -111,10 +111,9 @@ def differences(commands, batches):
         for batch in batches:
             expected, found = linux.probe(batch), ours.probe(batch)
             # Over a veth an ICMP error is back while connect() still holds the socket, and is dropped
-            # (LockDroppedIcmps). The retransmitted SYN, a second later, meets the error again.
-            doubtful = [
-                probe for probe in batch if probe.kind == "tcp" and expected[probe] == SILENCE != found[probe]
-            ]
+            # (LockDroppedIcmps). The retransmitted SYN, a second later, meets the error again. Other answers come too late on
+            # a busy machine, or not where Linux limits the rate of ICMP errors.
+            doubtful = [probe for probe in batch if expected[probe] == SILENCE != found[probe]]
             if doubtful:
                 expected |= linux.probe(doubtful, wait=1.2)
             lines += [
