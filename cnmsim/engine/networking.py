@@ -1,7 +1,7 @@
 """How containers come to their networks: what dockerd does between a container's settings and libnetwork.
 
 Source: moby `daemon/{container_operations,container_operations_unix,network}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
-Where an engine walks its networks in no particular order, they are taken in the order of their names.
+Where an engine walks its networks in no particular order, they are taken in the order in which the container came to them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from attrs import define, field
 
 from cnmsim.engine.container import Container, EndpointSettings
 from cnmsim.engine.endpointfacts import dns_names, port_map, subnets_of
+from cnmsim.engine.extrahosts import extra_hosts
 from cnmsim.engine.links import DEFAULT_NETWORK, Links
 from cnmsim.engine.ports import asked_ports
 from cnmsim.engine.validate import parse_link
@@ -230,7 +231,7 @@ class Networking:
             host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
         )
         links = self.links.hosts_entries(container)
-        extra = [pair for entry in host["ExtraHosts"] or () for pair in self._extra_host(entry)]
+        extra = extra_hosts(self.engine, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
         return SandboxOptions(
             name=container.name,
             hostname=container.hostname,
@@ -246,24 +247,6 @@ class Networking:
             legacy_links=self.links.as_options(container),
             sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
         )
-
-    def _extra_host(self, entry: str) -> list[tuple[str, str]]:
-        name, _, address = entry.partition(":")
-        if address != "host-gateway":
-            return [(name, address.strip("[]"))]
-        gateways = self._host_gateways()
-        if not gateways:
-            raise SystemFault("unable to derive the IP value for host-gateway")
-        return [(name, gateway) for gateway in gateways]
-
-    def _host_gateways(self) -> list[str]:
-        if self.engine.config.host_gateway_ip:
-            return [each.strip() for each in self.engine.config.host_gateway_ip.split(",")]
-        bridge = self._find_or_none(DEFAULT_NETWORK)
-        if bridge is None:
-            return []
-        found = [format_ip(pool.gateway) for pool in bridge.ipam_info if pool.gateway is not None]
-        return found if self.engine.profile.host_gateway_both_families else found[:1]
 
     # --- connect and disconnect ----------------------------------------------------------------------------------
 
