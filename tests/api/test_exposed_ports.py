@@ -281,7 +281,7 @@ def test_ipv6_is_open_where_the_real_machine_has_it(addresses):
         with socket.socket(socket.AF_INET6) as one:
             one.bind(("::1", 0))
     except OSError as error:
-        pytest.skip(f"no IPv6 loopback here: {error}")
+        pytest.skip(reason=f"no IPv6 loopback here: {error}")
     lab = new_lab("29.7.2", *addresses)
     port = free_port()
     with lab.serve(expose_ports="") as sockets:

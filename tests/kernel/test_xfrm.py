@@ -355,7 +355,7 @@ def test_fragments_of_a_sealed_packet_are_made_whole_and_opened():
 def test_wireshark_decrypts_a_capture(tmp_path):
     tshark = shutil.which("tshark")
     if tshark is None:
-        pytest.skip("needs tshark")
+        pytest.skip(reason="needs tshark")
     net = Tunnels()
     encrypt(net)
     first, second = net.pair()

@@ -24,7 +24,7 @@ class TestMacvlan(DriverConformance):
 
     def test_one_network_does_not_end_with_another(self, lab: Lab) -> None:
         if lab.engine == "26.1.5":
-            pytest.skip("before 27 macvlan networks share no parent")
+            pytest.skip(reason="before 27 macvlan networks share no parent")
         super().test_one_network_does_not_end_with_another(lab)
 
 

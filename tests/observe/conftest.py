@@ -14,7 +14,7 @@ def browser():
     """Give Chromium. Skips where it or playwright is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
+        pytest.skip(reason="no Chromium on this machine")
     with playwright.sync_playwright() as play:
         started = play.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield started

@@ -33,7 +33,7 @@ def lab() -> Lab:
 
 def dissect(path: Path, *options: str) -> str:
     if TSHARK is None:
-        pytest.skip("needs tshark")
+        pytest.skip(reason="needs tshark")
     return subprocess.run([TSHARK, "-r", str(path), *options], capture_output=True, text=True, check=True).stdout
 
 
