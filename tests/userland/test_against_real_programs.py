@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from userworld import World
+from userworld import World, linux_namespace
 
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
@@ -43,16 +42,8 @@ BUSYBOX = [
 
 @pytest.fixture(scope="module")
 def real():
-    if subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, check=False).returncode:
-        pytest.skip(reason="needs root and ip netns")
-    try:
-        for line in SETUP:
-            subprocess.run(["ip", "netns", "exec", NAMESPACE, *line.split()], check=True)
-        yield lambda argv: subprocess.run(
-            ["ip", "netns", "exec", NAMESPACE, *argv], capture_output=True, text=True, check=False, timeout=30
-        )
-    finally:
-        subprocess.run(["ip", "netns", "del", NAMESPACE], check=False)
+    with linux_namespace(NAMESPACE, SETUP) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 
 import pytest
-from userworld import World
+from userworld import World, linux_namespace
 
 from cnmsim.userland import HOST_PROGRAMS
 
@@ -53,15 +52,8 @@ LINES = (
 def real():
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip(reason="needs root and ip")
-    if subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, check=False).returncode:
-        pytest.skip(reason="needs ip netns")
-    inside = ["ip", "netns", "exec", NAMESPACE]
-    try:
-        for line in SETUP:
-            subprocess.run([*inside, *line.split()], check=True)
-        yield lambda argv: subprocess.run([*inside, *argv], capture_output=True, text=True, check=False, timeout=30)
-    finally:
-        subprocess.run(["ip", "netns", "del", NAMESPACE], check=False)
+    with linux_namespace(NAMESPACE, SETUP) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
