@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from attrs import evolve
 
 from cnmsim.errors import SystemFault
-from cnmsim.swarm.gotemplate import Function, Struct, TemplateError, Value, execute
+from cnmsim.gotemplate import Function, Struct, TemplateError, Value, execute
 from cnmsim.swarm.objects import ContainerSpec, Driver, NodeDescription, Task
 
 T = TypeVar("T")

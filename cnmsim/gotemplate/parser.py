@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import NoReturn
 
-from cnmsim.swarm.gotemplate.lexer import Token, tokens
-from cnmsim.swarm.gotemplate.nodes import (
+from cnmsim.gotemplate.lexer import Token, tokens
+from cnmsim.gotemplate.nodes import (
     Action,
     Branch,
     Call,
@@ -28,7 +28,7 @@ from cnmsim.swarm.gotemplate.nodes import (
     Text,
     Variable,
 )
-from cnmsim.swarm.gotemplate.values import quoted
+from cnmsim.gotemplate.values import quoted
 
 _BEGINS_TERM = frozenset(
     {"bool", "dot", "field", "identifier", "number", "nil", "raw", "rune", "string", "variable", "("}

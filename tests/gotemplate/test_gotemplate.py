@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cnmsim.swarm.gotemplate import Function, Struct, TemplateError, execute
+from cnmsim.gotemplate import Function, Struct, TemplateError, execute
 
 #: What `docker context inspect default` lets templates see, as far as these use it.
 CONTEXT = Struct("context.contextWithTLSListing", {"Name": "default", "Endpoints": {"docker": "x"}})

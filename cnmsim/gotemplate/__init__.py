@@ -3,9 +3,9 @@
 Source: Go `text/template` (exec.go, funcs.go) and `text/template/parse`.
 """
 
-from cnmsim.swarm.gotemplate.execute import execute
-from cnmsim.swarm.gotemplate.functions import Function
-from cnmsim.swarm.gotemplate.nodes import TemplateError
-from cnmsim.swarm.gotemplate.values import Struct, Value
+from cnmsim.gotemplate.execute import execute
+from cnmsim.gotemplate.functions import Function
+from cnmsim.gotemplate.nodes import TemplateError
+from cnmsim.gotemplate.values import Struct, Value
 
 __all__ = ["Function", "Struct", "TemplateError", "Value", "execute"]

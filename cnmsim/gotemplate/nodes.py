@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from cnmsim.swarm.gotemplate.values import Value, quoted
+from cnmsim.gotemplate.values import Value, quoted
 
 
 class TemplateError(Exception):

@@ -7,8 +7,8 @@ from typing import NoReturn, TypeAlias
 
 from attrs import define, field
 
-from cnmsim.swarm.gotemplate.functions import BUILTINS, Function
-from cnmsim.swarm.gotemplate.nodes import (
+from cnmsim.gotemplate.functions import BUILTINS, Function
+from cnmsim.gotemplate.nodes import (
     Action,
     Branch,
     Call,
@@ -28,8 +28,8 @@ from cnmsim.swarm.gotemplate.nodes import (
     Text,
     Variable,
 )
-from cnmsim.swarm.gotemplate.parser import parse
-from cnmsim.swarm.gotemplate.values import Struct, Value, is_true, quoted, shown, type_name
+from cnmsim.gotemplate.parser import parse
+from cnmsim.gotemplate.values import Struct, Value, is_true, quoted, shown, type_name
 
 _MOST_CALLS = 100_000
 

@@ -8,8 +8,8 @@ from urllib.parse import quote_plus
 
 from attrs import frozen
 
-from cnmsim.swarm.gotemplate.nodes import TemplateError
-from cnmsim.swarm.gotemplate.values import Struct, Value, formatted, is_true, print_all, shown, type_name
+from cnmsim.gotemplate.nodes import TemplateError
+from cnmsim.gotemplate.values import Struct, Value, formatted, is_true, print_all, shown, type_name
 
 
 @frozen
