@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from cnmsim.errors import SystemFault
-from cnmsim.kernel.accounts import Credentials, groups, users
+from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.files import FileSystem
 
 _LAST_ID = 2**31 - 1

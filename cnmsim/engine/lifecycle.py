@@ -27,8 +27,8 @@ from cnmsim.engine.streams import StandardStreams
 from cnmsim.engine.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel import procsys, sysfs
-from cnmsim.kernel.accounts import Credentials
 from cnmsim.kernel.clock import NS
+from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
 from cnmsim.kernel.task import Task, wait_for

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import MAC_BROADCAST, MAC_ZERO, Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.notices import duplicate_address
+from cnmsim.kernel.link_events import report_duplicate_address
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 
@@ -87,7 +87,7 @@ def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: 
     """
     if namespace.has_address(sender):  # RFC 5227 §2.4
         if not any(own.mac == mac for own in namespace.devices.values()):
-            duplicate_address(device, sender, device.mac, mac, frame)
+            report_duplicate_address(device, sender, device.mac, mac, frame)
         return False
     known = namespace.neighbours.get(device, sender)
     if known is None or known.mac in (None, mac) or known.is_permanent:
@@ -96,7 +96,7 @@ def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: 
     if is_announcement or namespace.clock.now_ns - known.updated_ns > _LOCKTIME_NS:
         return False
     assert known.mac is not None
-    duplicate_address(device, sender, known.mac, mac, frame)
+    report_duplicate_address(device, sender, known.mac, mac, frame)
     return True
 
 

@@ -95,7 +95,7 @@ class Bridge(Device):
         Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge, and
         `OSError(EXFULL)` where all port numbers are in use.
         """
-        if device.master is not None or (device.stack is not None and device.stack.port is not None):
+        if device.master is not None or (device.upper_devices is not None and device.upper_devices.port is not None):
             raise OSError(16, "Device or resource busy")
         if isinstance(device, Bridge):
             raise OSError(40, "Too many levels of symbolic links")
@@ -201,7 +201,11 @@ class Bridge(Device):
             self._pass_up(frame, packet)
             return
         entry = self._lookup(dst)
-        if self.stack is not None and self.stack.port is not None and (entry is None or entry.port is not None):
+        if (
+            self.upper_devices is not None
+            and self.upper_devices.port is not None
+            and (entry is None or entry.port is not None)
+        ):
             # Children with addresses of their own make a bridge promiscuous (__dev_set_rx_mode).
             self._pass_up(frame, packet.copy() if packet is not None else None)
         if entry is None:
@@ -220,7 +224,7 @@ class Bridge(Device):
         if self.taps:
             for tap in self.taps:
                 tap(self.clock.now_ns, "in", frame)
-        if self.stack is not None and self.stack.input(frame):
+        if self.upper_devices is not None and self.upper_devices.input(frame):
             return
         if self.namespace is not None:
             self.namespace.input(self.mac + frame[6:] if is_for_us else frame, self, packet)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.sharedentries import SharedEntries
-    from cnmsim.kernel.stacking import Stack
+    from cnmsim.kernel.upper_devices import UpperDevices
 
 #: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
 Tap = Callable[[int, str, bytes], None]
@@ -78,8 +78,8 @@ class Device:
 
     __slots__ = (
         "_mtu", "addresses", "clock", "has_qdisc", "index", "is_all_multicast", "is_promiscuous", "is_up", "mac", "master",
-        "name", "namespace", "rx_bytes", "rx_dropped", "rx_packets", "stack", "taps", "tx_bytes", "tx_dropped", "tx_packets",
-        "txqueuelen",
+        "name", "namespace", "rx_bytes", "rx_dropped", "rx_packets", "taps", "tx_bytes", "tx_dropped", "tx_packets",
+        "txqueuelen", "upper_devices",
     )  # fmt: skip
 
     kind: ClassVar[str] = "device"
@@ -101,7 +101,7 @@ class Device:
         self.has_qdisc = False
         self.namespace: NetworkNamespace | None = None
         self.master: Bridge | None = None
-        self.stack: Stack | None = None
+        self.upper_devices: UpperDevices | None = None
         self.addresses: list[InterfaceAddress] = []
         self.taps: tuple[Tap, ...] = ()
         self.txqueuelen = 1000
@@ -136,13 +136,13 @@ class Device:
     def promiscuity(self) -> int:
         """How many want it to take in every frame: its user, its bridge, and what stands on it."""
         wishes = self.is_promiscuous + (self.master is not None)
-        return wishes + (self.stack.promiscuity() if self.stack is not None else 0)
+        return wishes + (self.upper_devices.promiscuity() if self.upper_devices is not None else 0)
 
     @property
     def all_multicast(self) -> int:
         """How many want it to take in every group frame (`allmulti`)."""
         wishes = self.is_all_multicast + (self.master is not None)
-        return wishes + (self.stack.all_multicast() if self.stack is not None else 0)
+        return wishes + (self.upper_devices.all_multicast() if self.upper_devices is not None else 0)
 
     def link_local_address(self) -> Address:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
@@ -181,8 +181,8 @@ class Device:
             if self.carries_ipv6 is not had_ipv6:
                 self.namespace.ipv6_comes_or_goes(self)
             self.namespace.topology_changed()
-        if self.stack is not None:
-            self.stack.mtu_changed()
+        if self.upper_devices is not None:
+            self.upper_devices.mtu_changed()
 
     @property
     def carries_ipv6(self) -> bool:
@@ -201,16 +201,16 @@ class Device:
             self.namespace.topology_changed()
         if self.master is not None:
             self.master.port_mac_changed(self, old)
-        if self.stack is not None:
-            self.stack.mac_changed()
+        if self.upper_devices is not None:
+            self.upper_devices.mac_changed()
 
     def _link_changed(self) -> None:
         if self.namespace is not None:
             self.namespace.link_changed(self)
         if self.master is not None:
             self.master.port_changed()
-        if self.stack is not None:
-            self.stack.link_changed()
+        if self.upper_devices is not None:
+            self.upper_devices.link_changed()
 
     def transmit(self, frame: bytes) -> None:
         """Send a frame out of the device."""
@@ -244,7 +244,7 @@ class Device:
             return
         if self.clock.context is not None:
             self._report(Step.RECEIVED, frame)
-        if self.stack is not None and self.stack.input(frame):
+        if self.upper_devices is not None and self.upper_devices.input(frame):
             return
         if self.master is not None:
             self.master.port_input(frame, self)
@@ -255,8 +255,8 @@ class Device:
         """Let go of what the device holds outside its namespace, because it is being removed."""
         if self.master is not None:
             self.master.remove_port(self)
-        if self.stack is not None:
-            self.stack.remove_all()
+        if self.upper_devices is not None:
+            self.upper_devices.remove_all()
 
     def drop(self, frame: bytes, reason: DropReason, what: str = "") -> None:
         """End a frame here, with a reason."""

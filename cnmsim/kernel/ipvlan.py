@@ -15,7 +15,7 @@ from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
 from cnmsim.kernel.packet import MalformedPacketError, Packet
 from cnmsim.kernel.route import link_route
-from cnmsim.kernel.stacking import Upper, require_port_place, stack_of
+from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_devices_of
 
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
 _ICMPV6, _NEIGHBOUR_SOLICITATION = 58, 135
@@ -168,7 +168,7 @@ class IpvlanPort:
             child._take_mac(self.lower.mac)
 
 
-class Ipvlan(Upper):
+class Ipvlan(UpperDevice):
     """A child of `lower`; on another ipvlan child it becomes that one's sibling.
 
     `mode` and `flag` become those of all children of the parent. `permanent_mac` is the MAC that the parent had when the child
@@ -179,17 +179,17 @@ class Ipvlan(Upper):
     __slots__ = ("_device_id", "_no_arp", "lost_carrier", "permanent_mac", "port")
     kind = "ipvlan"
     filters_unicast = True
-    passes_rx_flags = False
+    propagates_rx_flags = False
 
     def __init__(
         self, name: str, lower: Device, mode: IpvlanMode = IpvlanMode.L3, flag: IpvlanFlag = IpvlanFlag.BRIDGE
     ) -> None:
         if isinstance(lower, Ipvlan):
             lower = lower.lower
-        stack = lower.stack
-        port = stack.port if stack is not None else None
+        uppers = lower.upper_devices
+        port = uppers.port if uppers is not None else None
         if not isinstance(port, IpvlanPort):
-            require_port_place(lower)
+            require_free_port(lower)
             port = IpvlanPort(lower)
         super().__init__(name, lower.mac, lower)
         self._device_id = port.new_device_id()
@@ -199,7 +199,7 @@ class Ipvlan(Upper):
         port.set_mode(mode)
         port.flag = flag
         port.children.append(self)
-        stack_of(lower).port = port
+        upper_devices_of(lower).port = port
 
     @property
     def mode(self) -> IpvlanMode:
@@ -294,7 +294,7 @@ class Ipvlan(Upper):
         super().detach()
         self.port.children.remove(self)
         if not self.port.children:
-            stack_of(self.lower).port = None
+            upper_devices_of(self.lower).port = None
 
 
 def addressee(frame: bytes) -> Address | None:

@@ -9,11 +9,11 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.kernel import procsys, sysfs
-from cnmsim.kernel.accounts import ROOT, Credentials
 from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
+from cnmsim.kernel.link_events import LinkEventLog
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.notices import NoticeLog
 from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sysctl import FIRST_ONLY
 
@@ -27,7 +27,7 @@ _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.defaul
 class Machine:
     """One Linux machine. `name` is its host name, and the name of its root network namespace in traces.
 
-    `namespaces` holds the named ones, by the path of the file that holds them open, `notices` what went wrong on links, `kernel_log`
+    `namespaces` holds the named ones, by the path of the file that holds them open, `link_events` what went wrong on links, `kernel_log`
     the last lines of the kernel's log with the virtual times in nanoseconds (dmesg prints them).
     """
 
@@ -37,7 +37,7 @@ class Machine:
     files: FileSystem = field(factory=FileSystem, init=False)
     processes: dict[int, Process] = field(factory=dict, init=False, repr=False)
     namespaces: dict[str, NetworkNamespace] = field(factory=dict, init=False, repr=False)
-    notices: NoticeLog = field(factory=NoticeLog, init=False, repr=False)
+    link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=_KEPT_LINES), init=False, repr=False)
     random: Random = field(init=False, repr=False)
     #: How often the files are removed that held a namespace open, in seconds; 0 at once.

@@ -12,7 +12,7 @@ from enum import Enum
 from cnmsim.kernel.address import Mac
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.events import Step
-from cnmsim.kernel.stacking import Upper, require_port_place, stack_of
+from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_devices_of
 
 
 class MacvlanMode(Enum):
@@ -110,12 +110,12 @@ class MacvlanPort:
 
     def close(self) -> None:
         """Leave the parent without a port, and with its own MAC (macvlan_port_destroy)."""
-        stack_of(self.lower).port = None
+        upper_devices_of(self.lower).port = None
         if self.lower.mac != self._own_mac:
             self.lower.set_mac(self._own_mac)
 
 
-class Macvlan(Upper):
+class Macvlan(UpperDevice):
     """A child of `lower`; on another macvlan it becomes that one's sibling.
 
     Raises `OSError`: EINVAL on a loopback, and beside or as a passthru child; EBUSY if a bridge or ipvlan has the parent.
@@ -128,10 +128,10 @@ class Macvlan(Upper):
     def __init__(self, name: str, mac: Mac, lower: Device, mode: MacvlanMode = MacvlanMode.VEPA) -> None:
         if isinstance(lower, Macvlan):
             lower = lower.lower
-        stack = lower.stack
-        port = stack.port if stack is not None else None
+        uppers = lower.upper_devices
+        port = uppers.port if uppers is not None else None
         if not isinstance(port, MacvlanPort):
-            require_port_place(lower)
+            require_free_port(lower)
             port = MacvlanPort(lower)
         if port.is_passthru or (mode is MacvlanMode.PASSTHRU and port.children):
             raise OSError(errno.EINVAL, "Invalid argument")
@@ -139,7 +139,7 @@ class Macvlan(Upper):
         self._mode = mode
         self.port = port
         port.children.append(self)
-        stack_of(lower).port = port
+        upper_devices_of(lower).port = port
 
     @property
     def mode(self) -> MacvlanMode:
@@ -178,14 +178,16 @@ class Macvlan(Upper):
         super().set_mtu(mtu)
 
     @property
-    def wanted_macs(self) -> frozenset[Mac]:
+    def unicast_filter(self) -> frozenset[Mac]:
         """What the lower device is to listen for besides its own address."""
         if not self.is_up or self._mode is MacvlanMode.PASSTHRU:
             return frozenset()
-        return frozenset({self.mac}) | (self.stack.wanted_macs() if self.stack is not None else frozenset())
+        return frozenset({self.mac}) | (
+            self.upper_devices.unicast_filter() if self.upper_devices is not None else frozenset()
+        )
 
     @property
-    def takes_everything(self) -> bool:
+    def receives_all_frames(self) -> bool:
         """Whether it is to have whatever the lower device can take in."""
         return self.is_up and self._mode is MacvlanMode.PASSTHRU
 

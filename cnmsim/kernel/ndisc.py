@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_BROADCAST, Address, Mac, format_ip, format_mac, multicast_mac, solicited_node
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.link_events import report_duplicate_address
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.notices import duplicate_address
 from cnmsim.kernel.packet import CtState, Packet, build_ip
 from cnmsim.kernel.transport import icmpv6_message
 
@@ -72,7 +72,7 @@ def advertised(namespace: NetworkNamespace, packet: Packet, device: Device) -> N
     if claimed is not None and namespace.has_address(message[8:24]):
         if not any(own.mac == claimed for own in namespace.devices.values()):
             head = device.mac + claimed + _TYPE
-            duplicate_address(device, message[8:24], device.mac, claimed, head + packet.data)
+            report_duplicate_address(device, message[8:24], device.mac, claimed, head + packet.data)
         return
     entry = table.get(device, message[8:24])
     if entry is None or entry.is_permanent:

@@ -10,8 +10,8 @@ import posixpath
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnmsim.kernel.accounts import ROOT, Credentials
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.icmp import IcmpSocket

@@ -6,10 +6,10 @@ import errno
 
 from cnmsim.kernel.address import Mac
 from cnmsim.kernel.device import Device
-from cnmsim.kernel.stacking import VLAN_TAG, Upper, stack_of
+from cnmsim.kernel.upper_devices import VLAN_TAG, UpperDevice, upper_devices_of
 
 
-class Vlan(Upper):
+class Vlan(UpperDevice):
     """`eth0.10`: what it sends leaves `lower` with the tag of VLAN `vid`, and what comes with that tag is its own.
 
     It has the lower device's MAC, and follows it, unless given one. Raises `OSError`: ERANGE for a `vid` that is not
@@ -26,14 +26,14 @@ class Vlan(Upper):
             raise OSError(errno.ERANGE, "Numerical result out of range")
         if lower.kind == "loopback":
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-        stack = stack_of(lower)
-        if vid in stack.vlans:
+        uppers = upper_devices_of(lower)
+        if vid in uppers.vlans:
             raise OSError(errno.EEXIST, "File exists")
         super().__init__(name, mac or lower.mac, lower)
         self.vid = vid
         self._tag = VLAN_TAG + vid.to_bytes(2)
         self._has_own_mac = mac is not None
-        stack.vlans[vid] = self
+        uppers.vlans[vid] = self
 
     def set_up(self) -> None:
         """Do as `ip link set DEV up`. Raises `OSError(ENETDOWN)` while the lower device is down."""
@@ -65,12 +65,14 @@ class Vlan(Upper):
         return self.lower.no_arp
 
     @property
-    def wanted_macs(self) -> frozenset[Mac]:
+    def unicast_filter(self) -> frozenset[Mac]:
         """What the lower device is to listen for besides its own address."""
         if not self.is_up:
             return frozenset()
         own = {self.mac} - {self.lower.mac}
-        return frozenset(own) | (self.stack.wanted_macs() if self.stack is not None else frozenset())
+        return frozenset(own) | (
+            self.upper_devices.unicast_filter() if self.upper_devices is not None else frozenset()
+        )
 
     def _put_on_wire(self, frame: bytes) -> None:
         self.lower.transmit(frame[:12] + self._tag + frame[12:])
@@ -78,4 +80,4 @@ class Vlan(Upper):
     def detach(self) -> None:
         """Leave the lower device."""
         super().detach()
-        stack_of(self.lower).vlans.pop(self.vid, None)
+        upper_devices_of(self.lower).vlans.pop(self.vid, None)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cnmsim.engine.client import Container, StackDescription
     from cnmsim.engine.client.stacks import StackFiles
     from cnmsim.engine.engine import Engine
-    from cnmsim.kernel.notices import Notice
+    from cnmsim.kernel.link_events import LinkEvent
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
@@ -339,9 +339,9 @@ class Lab:
     # ---- looking
 
     @property
-    def events(self) -> list[Notice]:
+    def events(self) -> list[LinkEvent]:
         """What went wrong on links without anyone being told, such as two stations with one address; oldest first."""
-        found = [notice for host in self.hosts.values() for notice in host.machine.notices.notices]
+        found = [notice for host in self.hosts.values() for notice in host.machine.link_events.events]
         return sorted(found, key=lambda notice: notice.time_ns)
 
     def topology(self) -> nx.Graph[str]:

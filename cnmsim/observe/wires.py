@@ -11,9 +11,9 @@ from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac, p
 from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag
+from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
-from cnmsim.kernel.notices import NoticeKind
-from cnmsim.kernel.stacking import Upper
+from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.observe.case import Case, address_at, source_of
 from cnmsim.observe.hops import Hop
@@ -78,7 +78,7 @@ def _device_with(station: Station, address: Address) -> Device | None:
 def _lowers(device: Device) -> Iterator[Device]:
     """Give the device and what it stands on, down to the interface with the cable."""
     yield device
-    while isinstance(device, Upper):
+    while isinstance(device, UpperDevice):
         device = device.lower
         yield device
 
@@ -222,8 +222,8 @@ def clashes(case: Case) -> list[str]:
     """Tell of addresses that two stations claim: those seen on the way, and what was noticed of the one asked for."""
     found: dict[Address, tuple[Mac, Mac]] = {}
     for machine in {station.machine.name: station.machine for station in case.directory.stations}.values():
-        for notice in machine.notices.notices:
-            if notice.kind is NoticeKind.DUPLICATE_ADDRESS and _concerns(case, notice.address):
+        for notice in machine.link_events.events:
+            if notice.kind is LinkEventKind.DUPLICATE_ADDRESS and _concerns(case, notice.address):
                 found.setdefault(notice.address, notice.macs)
     return [_clash_text(case, address, macs) for address, macs in found.items()]
 

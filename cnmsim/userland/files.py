@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.accounts import groups, users
+from cnmsim.kernel.credentials import groups, users
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import File
 from cnmsim.userland.applet import complain, name_of, path_of, read_options, show_usage

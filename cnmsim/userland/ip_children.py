@@ -10,7 +10,7 @@ from cnmsim.kernel.device import Device
 from cnmsim.kernel.dummy import Dummy
 from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
-from cnmsim.kernel.stacking import Upper
+from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.userland.ip_words import IpFault
 
@@ -30,7 +30,7 @@ def _named(changes: IpChanges, request: LinkRequest, stem: str) -> str:
     return request.name or changes.new_name(stem)
 
 
-def _place(changes: IpChanges, device: Upper) -> Device:
+def _place(changes: IpChanges, device: UpperDevice) -> Device:
     try:
         changes.namespace.add_device(device)
     except OSError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.accounts import users
 from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.credentials import users
 from cnmsim.userland.applet import show_usage
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.route import table_lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.accounts import Credentials, groups, users
+from cnmsim.kernel.credentials import Credentials, groups, users
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.applet import BANNER, complain, show_usage

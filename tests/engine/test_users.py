@@ -8,7 +8,7 @@ from engineworld import VERSIONS, new_engine, state_of
 from cnmsim import Lab
 from cnmsim.engine.execuser import find_user, home_of
 from cnmsim.errors import SystemFault
-from cnmsim.kernel.accounts import Credentials
+from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.files import FileSystem
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nnonsense\nweb:x:33:34::/srv:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"

@@ -236,7 +236,7 @@ def test_children_on_a_dummy_reach_each_other_only(wire: Wire) -> None:
     dummy.set_up()
     for number in (11, 12):
         wire.child(Macvlan("m", bytes((2, 0, 0, 0, 1, number)), dummy, MacvlanMode.BRIDGE), number)
-    one = next(device.namespace for device in dummy.stack.uppers)  # type: ignore[union-attr]
+    one = next(device.namespace for device in dummy.upper_devices.all)  # type: ignore[union-attr]
     assert one is not None
     assert wire.reaches(one, "10.0.0.12")
     assert not wire.reaches(one, "10.0.0.9")
@@ -245,11 +245,11 @@ def test_children_on_a_dummy_reach_each_other_only(wire: Wire) -> None:
 
 def test_a_namespace_that_ends_takes_its_child_off_the_parent(wire: Wire) -> None:
     one, two = wire.macvlan(11), wire.macvlan(12)
-    assert wire.eth0.stack is not None
+    assert wire.eth0.upper_devices is not None
     one.destroy()
-    assert len(wire.eth0.stack.uppers) == 1
+    assert len(wire.eth0.upper_devices.all) == 1
     two.destroy()
-    assert wire.eth0.stack.port is None
+    assert wire.eth0.upper_devices.port is None
     wire.ipvlan(13)
 
 

@@ -180,7 +180,7 @@ def test_what_a_driver_made_goes_with_its_network_and_what_was_there_stays(versi
     host.remove("c1")
     net.delete()
     assert "eth0.10" not in devices
-    assert devices["eth0"].stack is None or not devices["eth0"].stack.uppers
+    assert devices["eth0"].upper_devices is None or not devices["eth0"].upper_devices.all
     make(host, "own", driver, parent="eth0").delete()
     assert "eth0" in devices
 

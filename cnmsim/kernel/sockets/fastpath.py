@@ -75,7 +75,7 @@ class _Leg:
         if (
             station.taps
             or station.master is not None
-            or station.stack is not None
+            or station.upper_devices is not None
             or size + _FRAME_HEADERS > station._mtu + FRAME_OVERHEAD
             or not self.way.is_right
             or not (end.pass_hooks(size + _PACKET_HEADERS) if onward is None else onward.enter(size))

@@ -11,8 +11,8 @@ import errno
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet, flag_text
+from cnmsim.kernel.sockets.congestion import CongestionWindow
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, icmp_errno
-from cnmsim.kernel.sockets.tcp_pace import CongestionWindow
 from cnmsim.kernel.sockets.tcp_sender import MINIMUM_MSS, TcpSender
 from cnmsim.kernel.sockets.tcp_state import OPENING, RECEIVING, SEND_CLOSED, TcpEvent, TcpState, next_state
 from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, TcpOptions, read_options

@@ -17,10 +17,10 @@ from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, build_ip, flag_text
 from cnmsim.kernel.sockets.base import address_text
+from cnmsim.kernel.sockets.congestion import CongestionWindow, RetransmissionTimeout
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.tcp_buffer import WINDOW, ReceiveBuffer
 from cnmsim.kernel.sockets.tcp_keepalive import Keepalive, KeepaliveTimer
-from cnmsim.kernel.sockets.tcp_pace import CongestionWindow, RetransmissionTimeout
 from cnmsim.kernel.sockets.tcp_state import OPENING, SENDING, SYNCHRONIZED, TcpEvent, TcpState, next_state
 from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, segment_options, syn_options
 from cnmsim.kernel.transport import TcpSegment

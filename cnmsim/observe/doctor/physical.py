@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cnmsim.kernel.address import Address, Mac, Prefix, format_ip, format_mac
 from cnmsim.kernel.device import Device, Nic
-from cnmsim.kernel.notices import NoticeKind
+from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.observe.doctor.fault import Fault, Severity
 from cnmsim.observe.doctor.ward import Net, Ward
@@ -122,10 +122,10 @@ def duplicates(ward: Ward) -> Iterator[Fault]:
     """Find addresses that two stations were heard to claim, and still have."""
     seen: set[tuple[Address, frozenset[Mac]]] = set()
     for host in ward.hosts:
-        for notice in host.machine.notices.notices:
+        for notice in host.machine.link_events.events:
             key = notice.address, frozenset(notice.macs)
             owners = [_owner(ward, notice.address, mac) for mac in sorted(key[1])]
-            if notice.kind is not NoticeKind.DUPLICATE_ADDRESS or key in seen or None in owners:
+            if notice.kind is not LinkEventKind.DUPLICATE_ADDRESS or key in seen or None in owners:
                 continue
             seen.add(key)
             one, two = sorted(str(each) for each in owners)

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
-from cnmsim.kernel.stacking import Upper
+from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.observe.stations import Directory, Published, Station
 from cnmsim.underlay.segment import Segment
@@ -220,7 +220,9 @@ def _buses(machine: Machine, spaces: list[NetworkNamespace], names: dict[str, st
         for device in space.devices.values():
             if isinstance(device, Bridge):
                 bus = _bridge_bus(machine.name, space, device, names)
-            elif isinstance(device, Upper) and space is not machine.root and device.lower.namespace is not space:
+            elif (
+                isinstance(device, UpperDevice) and space is not machine.root and device.lower.namespace is not space
+            ):
                 lower = device.lower
                 at = (machine.name, machine.name, lower.name)
                 detail = f"{device.kind} on {lower.name}"
@@ -246,7 +248,7 @@ def _bridge_bus(host: str, space: NetworkNamespace, bridge: Bridge, names: dict[
 
 
 def _interface_under(machine: Machine, device: Device) -> Key:
-    while isinstance(device, Upper):
+    while isinstance(device, UpperDevice):
         device = device.lower
     return (machine.name, machine.name, device.name if isinstance(device, Nic) else "")
 
@@ -284,6 +286,6 @@ def _plug(station: Station, space: NetworkNamespace, device: Device, known: set[
         assert peer.namespace is not None
         far = (host, peer.namespace.name, peer.name)
         bus = (host, peer.namespace.name, peer.master.name) if peer.master is not None else None
-    elif isinstance(device, Upper):
+    elif isinstance(device, UpperDevice):
         bus = (host, host, device.lower.name)
     return Plug(key, _addresses(device), bus if bus in known else None, far)

@@ -24,7 +24,7 @@ class ChildPort(Protocol):
     """The receiving side of macvlan or ipvlan on one lower device."""
 
     @property
-    def children(self) -> Sequence[Upper]:
+    def children(self) -> Sequence[UpperDevice]:
         """The devices made on it, oldest first."""
 
     def input(self, frame: bytes) -> bool:
@@ -34,7 +34,7 @@ class ChildPort(Protocol):
         """Take note that the lower device has another MAC."""
 
 
-class Stack:
+class UpperDevices:
     """What stands on one device. `vlans` are by VLAN id; a device has at most one `port`, of one kind."""
 
     __slots__ = ("_was_up", "lower", "port", "vlans")
@@ -46,23 +46,23 @@ class Stack:
         self._was_up = lower.is_up
 
     @property
-    def uppers(self) -> list[Upper]:
+    def all(self) -> list[UpperDevice]:
         """Everything that stands on the device."""
         return [*self.vlans.values(), *(self.port.children if self.port is not None else ())]
 
-    def wanted_macs(self) -> frozenset[Mac]:
+    def unicast_filter(self) -> frozenset[Mac]:
         """Give the unicast addresses that the device is to listen for besides its own (dev_uc_add)."""
-        return frozenset().union(*(upper.wanted_macs for upper in self.uppers))
+        return frozenset().union(*(upper.unicast_filter for upper in self.all))
 
     def promiscuity(self) -> int:
         """Tell how often the device is asked to take in every frame, by one of its uppers or for want of a filter."""
-        wishes = sum(upper.passes_rx_flags and upper.promiscuity > 0 for upper in self.uppers if upper.is_up)
-        wishes += sum(upper.takes_everything for upper in self.uppers)
-        return wishes + (not self.lower.filters_unicast and bool(self.wanted_macs()))
+        wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
+        wishes += sum(upper.receives_all_frames for upper in self.all)
+        return wishes + (not self.lower.filters_unicast and bool(self.unicast_filter()))
 
     def all_multicast(self) -> int:
         """Tell how often the device is asked to take in every group frame."""
-        return sum(upper.passes_rx_flags and upper.all_multicast > 0 for upper in self.uppers if upper.is_up)
+        return sum(upper.propagates_rx_flags and upper.all_multicast > 0 for upper in self.all if upper.is_up)
 
     def input(self, frame: bytes) -> bool:
         """Offer a received frame to what stands on the device; `False` if nobody took it."""
@@ -83,12 +83,12 @@ class Stack:
                     vlan.set_up()
                 else:
                     vlan.set_down()
-        for upper in self.uppers:
+        for upper in self.all:
             upper._link_changed()
 
     def mtu_changed(self) -> None:
         """Let what stands on the device follow its MTU as far as each kind does."""
-        for upper in self.uppers:
+        for upper in self.all:
             upper.lower_mtu_changed()
 
     def mac_changed(self) -> None:
@@ -100,37 +100,37 @@ class Stack:
 
     def remove_all(self) -> None:
         """Delete everything on the device, wherever it was moved to, because the device itself goes."""
-        for upper in self.uppers:
+        for upper in self.all:
             if upper.namespace is not None:
                 upper.namespace.remove_device(upper)
 
 
-def stack_of(lower: Device) -> Stack:
+def upper_devices_of(lower: Device) -> UpperDevices:
     """Give the stack of a device, made if it had none."""
-    if lower.stack is None:
-        lower.stack = Stack(lower)
-    return lower.stack
+    if lower.upper_devices is None:
+        lower.upper_devices = UpperDevices(lower)
+    return lower.upper_devices
 
 
-def require_port_place(lower: Device) -> None:
+def require_free_port(lower: Device) -> None:
     """Refuse a device that can have no macvlan or ipvlan port.
 
     Raises `OSError`: EINVAL for a loopback, EBUSY if a bridge or a port of another kind has it.
     """
     if lower.kind == "loopback":
         raise OSError(errno.EINVAL, "Invalid argument")
-    if lower.master is not None or (lower.stack is not None and lower.stack.port is not None):
+    if lower.master is not None or (lower.upper_devices is not None and lower.upper_devices.port is not None):
         raise OSError(errno.EBUSY, "Device or resource busy")
 
 
-class Upper(Device):
+class UpperDevice(Device):
     """A device that stands on another, its `lower`, which may be in another namespace.
 
-    With `passes_rx_flags` the lower device is promiscuous when this one is.
+    With `propagates_rx_flags` the lower device is promiscuous when this one is.
     """
 
     __slots__ = ("lower",)
-    passes_rx_flags: ClassVar[bool] = True
+    propagates_rx_flags: ClassVar[bool] = True
 
     def __init__(self, name: str, mac: bytes, lower: Device) -> None:
         super().__init__(name, mac, lower.clock, lower.mtu)
@@ -142,12 +142,12 @@ class Upper(Device):
         return self.is_up and (self.lower.has_carrier or self.lower.kind == "dummy")
 
     @property
-    def wanted_macs(self) -> frozenset[Mac]:
+    def unicast_filter(self) -> frozenset[Mac]:
         """What the lower device is to listen for besides its own address."""
         return frozenset()
 
     @property
-    def takes_everything(self) -> bool:
+    def receives_all_frames(self) -> bool:
         """Whether it is to have whatever the lower device can take in."""
         return False
 

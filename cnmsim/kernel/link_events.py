@@ -19,14 +19,14 @@ _AGAIN_NS = 60 * NS
 _KEPT = 1000
 
 
-class NoticeKind(Enum):
+class LinkEventKind(Enum):
     """What a notice is about."""
 
     DUPLICATE_ADDRESS = "duplicate-address"
 
 
 @frozen
-class Notice:
+class LinkEvent:
     """One thing that happened on a link.
 
     `place` is the namespace that noticed (a host or a container), `device` its interface, `address` the IP address
@@ -34,7 +34,7 @@ class Notice:
     """
 
     time_ns: int
-    kind: NoticeKind
+    kind: LinkEventKind
     place: str
     device: str
     address: Address
@@ -51,32 +51,32 @@ class Notice:
 
 
 @define
-class NoticeLog:
+class LinkEventLog:
     """The last notices of one machine, oldest first."""
 
-    notices: list[Notice] = field(factory=list)
+    events: list[LinkEvent] = field(factory=list)
 
-    def add(self, notice: Notice) -> bool:
+    def add(self, notice: LinkEvent) -> bool:
         """Keep a notice, unless its like was kept in the last minute."""
-        for other in reversed(self.notices):
+        for other in reversed(self.events):
             if notice.time_ns - other.time_ns > _AGAIN_NS:
                 break
             if (other.place, other.address, set(other.macs)) == (notice.place, notice.address, set(notice.macs)):
                 return False
-        self.notices.append(notice)
-        del self.notices[:-_KEPT]
+        self.events.append(notice)
+        del self.events[:-_KEPT]
         return True
 
 
-def duplicate_address(device: Device, address: Address, one: Mac, other: Mac, frame: bytes) -> None:
+def report_duplicate_address(device: Device, address: Address, one: Mac, other: Mac, frame: bytes) -> None:
     """Note that two stations claim an address, as a station behind `device` sees it; `frame` shows it."""
     namespace = device.namespace
     if namespace is None:
         return
-    notice = Notice(
-        device.clock.now_ns, NoticeKind.DUPLICATE_ADDRESS, namespace.name, device.name, address, (one, other)
+    notice = LinkEvent(
+        device.clock.now_ns, LinkEventKind.DUPLICATE_ADDRESS, namespace.name, device.name, address, (one, other)
     )
     if namespace.machine is not None:
-        namespace.machine.notices.add(notice)
+        namespace.machine.link_events.add(notice)
     if device.clock.context is not None:
         namespace.report(Step.NOTE, notice.text, frame, device=device.name, is_frame=True)
