@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.style import Style
+from cnmsim.kernel.netfilter.nftables.list_options import Style
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all

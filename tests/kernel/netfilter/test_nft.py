@@ -10,7 +10,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.written import Line
+from cnmsim.kernel.netfilter.nftables.lazy_rules import Line
 
 
 def fresh():

@@ -14,7 +14,7 @@ from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.style import Style
+from cnmsim.kernel.netfilter.nftables.list_options import Style
 
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
 

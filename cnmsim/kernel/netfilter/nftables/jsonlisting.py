@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, seconds_of
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, elements_json, keys_json, one_or_list, rule_json
 from cnmsim.kernel.netfilter.nftables.keys import key_of
-from cnmsim.kernel.netfilter.nftables.style import Style
+from cnmsim.kernel.netfilter.nftables.list_options import Style
 from cnmsim.kernel.netfilter.nftables.tables import Chain, Set, Table
 
 METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoose #4", "json_schema_version": 1}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cnmsim.kernel.netfilter.nftables import effects
+from cnmsim.kernel.netfilter.nftables import action_statements as actions
 from cnmsim.kernel.netfilter.nftables.datatypes import (
     IPV4,
     IPV6,
@@ -146,7 +146,7 @@ def _counter(statement: Counter) -> Json:
     return {"counter": {"packets": statement.packets, "bytes": statement.bytes}}
 
 
-def _limit(statement: effects.Limit) -> Json:
+def _limit(statement: actions.Limit) -> Json:
     limit: dict[str, Json] = {"rate": statement.rate, "burst": statement.burst, "per": statement.unit}
     if statement.is_over:
         limit["inv"] = True
@@ -158,7 +158,7 @@ def _limit(statement: effects.Limit) -> Json:
     return {"limit": limit}
 
 
-def _log(statement: effects.Log) -> Json:
+def _log(statement: actions.Log) -> Json:
     log: dict[str, Json] = {"prefix": statement.prefix} if statement.prefix else {}
     if statement.group:
         log["group"] = int(statement.group)
@@ -170,7 +170,7 @@ def _log(statement: effects.Log) -> Json:
     return {"log": log or None}
 
 
-def _set_mark(statement: effects.SetMark) -> Json:
+def _set_mark(statement: actions.SetMark) -> Json:
     value: Json = statement.value or 0
     if statement.source is not None:
         value = key_json(statement.source)
@@ -181,14 +181,14 @@ def _set_mark(statement: effects.SetMark) -> Json:
     return {"mangle": {"key": key_json(statement.target), "value": value}}
 
 
-def _reject(statement: effects.Reject) -> Json:
+def _reject(statement: actions.Reject) -> Json:
     if statement.how == "tcp reset":
         return {"reject": {"type": "tcp reset"}}
     protocol, _, kind = statement.how.partition(" ")
     return {"reject": {"type": protocol, "expr": kind}}
 
 
-def _nat(statement: effects.Nat) -> Json:
+def _nat(statement: actions.Nat) -> Json:
     nat: dict[str, Json] = {}
     if statement.names_family:
         nat["family"] = "ip" if statement.family == 4 else "ip6"
@@ -210,12 +210,12 @@ _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
     VerdictMap: lambda statement: {"vmap": _map(statement.keys, statement.operand)},
     Decide: lambda statement: _verdict_json(statement.verdict),
     Counter: _counter,
-    effects.Limit: _limit,
-    effects.Log: _log,
-    effects.SetMark: _set_mark,
-    effects.NoTrack: lambda _: {"notrack": None},
-    effects.Reject: _reject,
-    effects.Nat: _nat,
+    actions.Limit: _limit,
+    actions.Log: _log,
+    actions.SetMark: _set_mark,
+    actions.NoTrack: lambda _: {"notrack": None},
+    actions.Reject: _reject,
+    actions.Nat: _nat,
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.netfilter.nftables import compat, jsoncompat, jsonlisting
+from cnmsim.kernel.netfilter.nftables import iptables_json, iptables_listing, jsonlisting
 from cnmsim.kernel.netfilter.nftables.errors import NftError
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json
 from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
@@ -42,7 +42,11 @@ class ListCommands:
                 tables = [self.session.table(self.session.family())]
             else:
                 tables = [each for each in self.session.ruleset.tables.values() if wanted in {"", each.family}]
-                theirs = [t for t in self.session.ruleset.iptables_tables() if wanted in {"", compat.family_name(t)}]
+                theirs = [
+                    t
+                    for t in self.session.ruleset.iptables_tables()
+                    if wanted in {"", iptables_listing.family_name(t)}
+                ]
             self._list_all(kind.text, theirs, tables)
             return
         if kind.text not in {"table", "chain", "set", "map"}:
@@ -70,43 +74,45 @@ class ListCommands:
     def _list_all(self, kind: str, theirs: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
         style = self.session.style
         if kind == "ruleset":
-            self.session.warnings += [compat.warning(each) for each in theirs if not self.session.style.as_json]
+            self.session.warnings += [
+                iptables_listing.warning(each) for each in theirs if not self.session.style.as_json
+            ]
         if self.session.style.as_json:
             namespace = self.session.ruleset.namespace
-            found = [each for table in theirs for each in jsoncompat.listed_json(table, kind, namespace, style)]
+            found = [each for table in theirs for each in iptables_json.listed_json(table, kind, namespace, style)]
             self._print_json(
                 found + [each for table in tables for each in jsonlisting.listed_json(table, kind, style)]
             )
             return
         if kind == "ruleset":
-            self.session.printed += [compat.table_text(each, style) for each in theirs]
+            self.session.printed += [iptables_listing.table_text(each, style) for each in theirs]
         elif kind == "tables":
-            self.session.printed += [f"table {compat.family_name(each)} {each.name}\n" for each in theirs]
+            self.session.printed += [f"table {iptables_listing.family_name(each)} {each.name}\n" for each in theirs]
         self.session.printed += [self._listed(each, kind) for each in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
         style, namespace = self.session.style, self.session.ruleset.namespace
         as_json = style.as_json
         if not as_json:
-            self.session.warnings.append(compat.warning(table))
+            self.session.warnings.append(iptables_listing.warning(table))
         if kind == "table":
             if as_json:
-                self._print_json(jsoncompat.listed_json(table, "ruleset", namespace, style))
+                self._print_json(iptables_json.listed_json(table, "ruleset", namespace, style))
             else:
-                self.session.printed.append(compat.table_text(table, style))
+                self.session.printed.append(iptables_listing.table_text(table, style))
             return
         token = self.session.cursor.word()
-        chain = next((each for each in compat.shown_chains(table) if each.name == token.text), None)
+        chain = next((each for each in iptables_listing.shown_chains(table) if each.name == token.text), None)
         if chain is None or kind != "chain":
             raise NftError(ENOENT, token.place)
         if as_json:
             self._print_json(
-                [jsoncompat.chain_json(table, chain), *jsoncompat.rules_json(table, chain, namespace, style)]
+                [iptables_json.chain_json(table, chain), *iptables_json.rules_json(table, chain, namespace, style)]
             )
             return
         lines = [
-            f"table {compat.family_name(table)} {table.name} {{",
-            *compat.chain_lines(table, chain, style),
+            f"table {iptables_listing.family_name(table)} {table.name} {{",
+            *iptables_listing.chain_lines(table, chain, style),
             "}",
         ]
         self.session.printed.append("".join(f"{line}\n" for line in lines))

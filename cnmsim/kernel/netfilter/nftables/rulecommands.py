@@ -9,10 +9,10 @@ from attrs import define
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import Place, refused
+from cnmsim.kernel.netfilter.nftables.lazy_rules import Line
 from cnmsim.kernel.netfilter.nftables.session import ENOENT, Session
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import Base, Chain, RuleEntry, Table
-from cnmsim.kernel.netfilter.nftables.written import Line
 
 #: Rules read from blocks, by family and words: who writes a chain anew writes most of its rules again.
 _PARSED: dict[tuple[str, tuple[str, ...]], Rule] = {}

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, NoReturn
 from attrs import define, field
 
 from cnmsim.kernel.netfilter.nftables import datatypes as types
+from cnmsim.kernel.netfilter.nftables.action_statements import (
+    ICMPX,
+    REJECTS,
+    Limit,
+    Log,
+    Nat,
+    NoTrack,
+    Reject,
+    SetMark,
+)
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
-from cnmsim.kernel.netfilter.nftables.effects import ICMPX, REJECTS, Limit, Log, Nat, NoTrack, Reject, SetMark
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto, Value
 from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
-from cnmsim.kernel.netfilter.nftables.kernelform import settled
 from cnmsim.kernel.netfilter.nftables.keyparser import KeyParser
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, KEYS, Key
+from cnmsim.kernel.netfilter.nftables.normalise import settled
 from cnmsim.kernel.netfilter.nftables.operandparser import OperandParser, Sets
 from cnmsim.kernel.netfilter.nftables.statements import VERDICTS, Counter, Decide, Match, Rule, Statement, VerdictMap
 

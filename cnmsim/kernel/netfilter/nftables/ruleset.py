@@ -13,8 +13,8 @@ from cnmsim.kernel.netfilter.nftables.commands import Run
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
 from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.session import Session
-from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
 

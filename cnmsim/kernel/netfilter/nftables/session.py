@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
 
-from cnmsim.kernel.netfilter.nftables import compat
+from cnmsim.kernel.netfilter.nftables import iptables_listing
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, Place, refused
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
 from cnmsim.kernel.netfilter.nftables.statements import Rule
-from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table, nearest_name
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Session:
         family = cursor.text if cursor.text in FAMILIES else "ip"
         name = cursor.peek(1) if cursor.text in FAMILIES else cursor.text
         for table in self.ruleset.iptables_tables():
-            if (family, name) == (compat.family_name(table), table.name):
+            if (family, name) == (iptables_listing.family_name(table), table.name):
                 self.family()
                 cursor.word()
                 return table

@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
-from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
-from cnmsim.kernel.netfilter.nftables.written import Line, Written
+from cnmsim.kernel.netfilter.nftables.lazy_rules import Line, Written
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables.statements import Rule, Run, Statement

@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
 from cnmsim.kernel.netfilter.names import mask_length
 from cnmsim.kernel.netfilter.nftables import datatypes as types
-from cnmsim.kernel.netfilter.nftables.style import PLAIN, Style
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
 from cnmsim.kernel.netfilter.nftables.tables import Base
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 

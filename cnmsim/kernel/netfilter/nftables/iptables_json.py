@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.netfilter.nftables import compat
+from cnmsim.kernel.netfilter.nftables import iptables_listing
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, rule_json
+from cnmsim.kernel.netfilter.nftables.list_options import Style
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
-from cnmsim.kernel.netfilter.nftables.style import Style
 from cnmsim.kernel.netfilter.nftables.tables import Table
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def table_json(table: IptablesTable) -> Json:
     """Give a table without what is in it."""
-    return {"table": {"family": compat.family_name(table), "name": table.name}}
+    return {"table": {"family": iptables_listing.family_name(table), "name": table.name}}
 
 
 def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
     """Give a chain without its rules."""
-    found: dict[str, Json] = {"family": compat.family_name(table), "table": table.name, "name": chain.name}
+    found: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
     if chain.policy is not None:
-        base = compat.base_of(table, chain)
+        base = iptables_listing.base_of(table, chain)
         found |= {"type": base.type.value, "hook": base.hook.value.lower(), "prio": base.priority}
         found["policy"] = chain.policy.lower()
     return {"chain": found}
@@ -40,10 +40,10 @@ def rules_json(
     table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, style: Style
 ) -> Iterator[Json]:
     """Give the rules of a chain."""
-    family = compat.family_name(table)
+    family = iptables_listing.family_name(table)
     for entry in chain.rules:
         expr: list[Json] = []
-        for part in compat.parts(entry, table.family):
+        for part in iptables_listing.parts(entry, table.family):
             if isinstance(part, str):
                 parser = RuleParser(Cursor.over(part), family, Table(family, table.name, 0), namespace)
                 expr += rule_json(parser.rule(), counts=style.counts)
@@ -54,7 +54,7 @@ def rules_json(
 
 def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, style: Style) -> Iterator[Json]:
     """Give what `nft list KIND` lists of a table."""
-    shown = compat.shown_chains(table)
+    shown = iptables_listing.shown_chains(table)
     if kind in {"ruleset", "tables"}:
         yield table_json(table)
     if kind in {"ruleset", "chains"}:
