@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.list_options import Style
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.userland.applet import path_of
 from cnmsim.userland.options import UsageError, getopt
 from cnmsim.userland.text_input import read_all
@@ -42,13 +42,13 @@ async def main(process: Process) -> int:
             process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
             return 1
     try:
-        printed = process.namespace.netfilter.nft.execute(
+        output = process.namespace.netfilter.nft.execute(
             source,
-            style=Style("a" in options, "s" not in options, "t" not in options, "j" in options),
+            options=ListOptions("a" in options, "s" not in options, "t" not in options, "j" in options),
             warn=process.error,
         )
     except NftError as error:
         process.error(error.text(source, origin))
         return 1
-    process.write(printed)
+    process.write(output)
     return 0

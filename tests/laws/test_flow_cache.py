@@ -18,6 +18,7 @@ from cnmsim.kernel.device import Veth
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.kernel.netfilter.walk import RememberingWalk
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, Packet
 from cnmsim.kernel.route import Route
@@ -473,7 +474,7 @@ class World:
             seen[name] = [
                 *(netfilter.iptables(family).save(counters=True).splitlines() for family in (4, 6)),
                 *(netfilter.conntrack.listing(family).splitlines() for family in (4, 6)),
-                netfilter.nft.execute("list ruleset", handles=True).splitlines(),
+                netfilter.nft.execute("list ruleset", options=ListOptions(show_handles=True)).splitlines(),
                 netfilter.log,
                 [str(entry) for entry in space.neighbours.entries()],
                 [

@@ -10,7 +10,8 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.lazy_rules import Line
+from cnmsim.kernel.netfilter.nftables.lazy_rules import ParsedRule
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 
 
 def fresh():
@@ -60,7 +61,7 @@ def test_the_policy_of_a_base_chain_decides_what_no_rule_does():
 def test_a_run_that_fails_changes_nothing():
     nft = fresh()
     nft.execute(SETS)
-    before = nft.execute("list ruleset", handles=True)
+    before = nft.execute("list ruleset", options=ListOptions(show_handles=True))
     with pytest.raises(NftError):
         nft.execute(
             "delete table inet t\nadd table inet t\nadd chain inet t c { type filter hook input priority 0; }\n"
@@ -72,7 +73,7 @@ def test_a_run_that_fails_changes_nothing():
         )
     with pytest.raises(NftError):
         nft.execute("rename chain inet t out gone\nadd rule inet t gone tcp dport 99999\n")
-    assert nft.execute("list ruleset", handles=True) == before
+    assert nft.execute("list ruleset", options=ListOptions(show_handles=True)) == before
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +135,9 @@ def test_chains_written_as_a_whole_are_what_a_run_of_nft_makes(times):
         bodies = {"c": c, "d": [line for line in d if "@m" not in line]}
         written_as_text(one, bodies)
         other.rewrite(("ip", "t"), HEAD, bodies, TAIL)
-    assert one.execute("list ruleset", handles=True) == other.execute("list ruleset", handles=True)
+    assert one.execute("list ruleset", options=ListOptions(show_handles=True)) == other.execute(
+        "list ruleset", options=ListOptions(show_handles=True)
+    )
     for family in (4, 6):
         one_view, other_view = one.view(family), other.view(family)
         assert one_view.needs_conntrack == other_view.needs_conntrack
@@ -144,14 +147,14 @@ def test_chains_written_as_a_whole_are_what_a_run_of_nft_makes(times):
 def test_a_chain_that_cannot_be_written_stays_as_it_was():
     nft = fresh()
     nft.rewrite(("ip", "t"), HEAD, {"c": ["counter accept"]}, TAIL)
-    before = nft.execute("list ruleset", handles=True)
+    before = nft.execute("list ruleset", options=ListOptions(show_handles=True))
     for bodies, after in (
         ({"c": ["counter drop", "tcp dport lots"]}, ""),
         ({"c": ["counter drop"]}, "delete chain ip t no\n"),
     ):
         with pytest.raises(NftError):
             nft.rewrite(("ip", "t"), HEAD, bodies, after)
-        assert nft.execute("list ruleset", handles=True) == before
+        assert nft.execute("list ruleset", options=ListOptions(show_handles=True)) == before
 
 
 def test_the_same_line_in_two_namespaces_counts_for_itself():
@@ -166,8 +169,8 @@ def test_the_same_line_in_two_namespaces_counts_for_itself():
 
 def test_writing_a_chain_again_does_not_make_its_rules_again(monkeypatch):
     made = []
-    again = Line.again
-    monkeypatch.setattr(Line, "again", lambda line: made.append(line) or again(line))
+    copy = ParsedRule.copy
+    monkeypatch.setattr(ParsedRule, "copy", lambda line: made.append(line) or copy(line))
     nft = fresh()
     for count in range(1, 100):
         nft.rewrite(("ip", "t"), HEAD, {"c": [f"tcp dport {port} counter accept" for port in range(1, count + 1)]})

@@ -14,7 +14,7 @@ from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.nftables import NftError
-from cnmsim.kernel.netfilter.nftables.list_options import Style
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
 
@@ -41,6 +41,9 @@ WHY_NOT = _why_not()
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
 
 
+HANDLES, JSON = ListOptions(show_handles=True), ListOptions(as_json=True)
+
+
 class Both:
     """nft in a namespace of Linux, and in a simulated one."""
 
@@ -53,9 +56,9 @@ class Both:
         )
         return run.returncode, run.stdout, run.stderr
 
-    def simulated(self, source, *, handles=False, origin="", as_json=False):
+    def simulated(self, source, *, options=PLAIN, origin=""):
         try:
-            return 0, self.netfilter.nft.execute(source, handles=handles, as_json=as_json), ""
+            return 0, self.netfilter.nft.execute(source, options=options), ""
         except NftError as error:
             return 1, "", error.text(source, origin)
 
@@ -65,7 +68,7 @@ class Both:
     def compare_json(self, command, *, without_handles=False):
         status, printed, error = self.linux("-j", command)
         assert not error, error
-        mine = self.netfilter.nft.execute(command, as_json=True)
+        mine = self.netfilter.nft.execute(command, options=JSON)
         if without_handles:
             printed = re.sub(r', "handle": \d+', "", printed)
         for one, other in zip(mine.splitlines(), printed.splitlines(), strict=True):
@@ -76,7 +79,10 @@ class Both:
 
     def compare(self, command, *, handles=False):
         words = [*(["-a"] if handles else []), command]
-        assert (command, *self.simulated(command, handles=handles)) == (command, *self.linux(*words))
+        assert (command, *self.simulated(command, options=HANDLES if handles else PLAIN)) == (
+            command,
+            *self.linux(*words),
+        )
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ def test_what_nft_lists_in_json_is_read_as_by_nft(both, kind):
     both.compare('add set ip6 x y { type ipv6_addr; flags timeout; timeout 90061s; comment "hey"; }')
     _, listed, _ = both.linux("-j", "list ruleset")
     both.compare("flush ruleset")
-    assert both.linux("-j", "-f", "-", text=listed) == both.simulated(listed, as_json=True) == (0, "", "")
+    assert both.linux("-j", "-f", "-", text=listed) == both.simulated(listed, options=JSON) == (0, "", "")
     both.compare("list ruleset")
 
 
@@ -244,7 +250,7 @@ def test_wrong_json_is_refused_as_by_nft(both):
     both.load("add table ip t\nadd chain ip t c\n")
     for document in BAD:
         text = json.dumps(document)
-        assert both.simulated(text, as_json=True) == both.linux("-j", "-f", "-", text=text)
+        assert both.simulated(text, options=JSON) == both.linux("-j", "-f", "-", text=text)
     both.compare("list ruleset")
 
 
@@ -267,7 +273,7 @@ def test_commands_in_json_do_what_those_of_nft_do(both):
         {"flush": {"ruleset": None}},
     ):  # fmt: skip
         text = json.dumps({"nftables": [command]})
-        assert both.simulated(text, as_json=True) == both.linux("-j", "-f", "-", text=text), command
+        assert both.simulated(text, options=JSON) == both.linux("-j", "-f", "-", text=text), command
         both.compare("list ruleset", handles=True)
 
 
@@ -277,15 +283,15 @@ def test_options_leave_out_of_a_listing_what_they_leave_out_of_that_of_nft(both)
     for words in ("iptables -A FORWARD -j ACCEPT", "iptables -A INPUT -m comment --comment x -j DROP"):
         subprocess.run(["ip", "netns", "exec", NAMESPACE, *words.split()], check=True)
         both.netfilter.iptables(4).execute(words.split()[1:])
-    for flags, style in (
-        ("-s", Style(counts=False)), ("-t", Style(elements=False)), ("-sta", Style(True, counts=False, elements=False)),
-        ("-js", Style(counts=False, as_json=True)), ("-jt", Style(elements=False, as_json=True)),
+    for flags, options in (
+        ("-s", ListOptions(show_counters=False)), ("-t", ListOptions(show_elements=False)), ("-sta", ListOptions(True, show_counters=False, show_elements=False)),
+        ("-js", ListOptions(show_counters=False, as_json=True)), ("-jt", ListOptions(show_elements=False, as_json=True)),
     ):  # fmt: skip
         for command in ("list table inet t", "list chain inet t c", "list set inet t hosts", "list table ip filter"):
             if flags == "-sta" and "filter" in command:
                 continue  # iptables' rules have no handles here
             _, printed, _ = both.linux(flags, command)
-            mine = both.netfilter.nft.execute(command, style=style)
+            mine = both.netfilter.nft.execute(command, options=options)
             if "filter" in command:
                 printed = re.sub(r', "handle": \d+', "", printed)
             assert (flags, command, mine) == (flags, command, printed)

@@ -18,10 +18,10 @@ from cnmsim.kernel.netfilter.nftables.datatypes import IPV4, IPV6, MARK, Span
 from cnmsim.kernel.netfilter.nftables.elements import Elements, Value
 from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.statements import (
-    MISS,
-    Env,
+    BREAK,
+    CompileContext,
+    Evaluate,
     Outcome,
-    Run,
     Statement,
     keys_text,
     operand_text,
@@ -45,16 +45,16 @@ class Limit(Statement):
     size_unit: str = ""
     burst_unit: str = "packets"
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         amount = f"{self.rate} {self.size_unit}" if self.size_unit else str(self.rate)
         burst = "" if self.size_unit and not self.burst else f" burst {self.burst} {self.burst_unit}"
         return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the token bucket (nft_limit_eval)."""
-        clock = env.netfilter.namespace.clock
+        clock = context.netfilter.namespace.clock
         period_ns = _UNITS_S[self.unit] * NS
         rate = self.rate * _SIZES.get(self.size_unit, 1)
         burst = self.burst * _SIZES.get(self.burst_unit, 1)
@@ -71,7 +71,7 @@ class Limit(Statement):
             within = tokens >= cost
             if within:
                 tokens -= cost
-            return None if within is not is_over else MISS
+            return None if within is not is_over else BREAK
 
         return test
 
@@ -85,9 +85,9 @@ class Log(Statement):
     group: str = ""
     flags: str = ""
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         words = ["log"]
         words += [f'prefix "{self.prefix}"'] if self.prefix else []
         words += [f"group {self.group}"] if self.group else []
@@ -95,10 +95,10 @@ class Log(Statement):
         words += [f"flags {self.flags}"] if self.flags else []
         return " ".join(words)
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the line."""
         settings = [Setting("log-prefix", (self.prefix,))] if self.prefix else []
-        log = TARGETS["LOG"].compile(Extension("LOG", tuple(settings)), 4, env.netfilter)
+        log = TARGETS["LOG"].compile(Extension("LOG", tuple(settings)), 4, context.netfilter)
 
         def run(packet: Packet, hook: Hook) -> Outcome:
             log(packet, hook)
@@ -122,9 +122,9 @@ class SetMark(Statement):
         """Whether the mark of the connection has to do with it."""
         return self.target.needs_conntrack or (self.source is not None and self.source.needs_conntrack)
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         if self.source is None:
             return f"{self.target.text} set {MARK.write(self.value or 0)}"
         words = [f"{self.target.text} set {self.source.text}"]
@@ -132,9 +132,9 @@ class SetMark(Statement):
         words += [f"| {MARK.write(self.extra)}"] if self.extra else []
         return " ".join(words)
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the change."""
-        read = self.source.reader(env.netfilter.namespace) if self.source is not None else None
+        read = self.source.reader(context.netfilter.namespace) if self.source is not None else None
         fixed, keep, extra = self.value or 0, self.keep, self.extra
         of_connection = self.target.needs_conntrack
 
@@ -143,7 +143,7 @@ class SetMark(Statement):
             if read is not None:
                 value = read(packet)
                 if value is None:
-                    return MISS
+                    return BREAK
                 value = value & keep | extra
             assert value is not None
             if not of_connection:
@@ -156,17 +156,17 @@ class SetMark(Statement):
 
 
 @frozen(eq=False)
-class NoTrack(Statement):
+class Notrack(Statement):
     """Keeps conntrack off the packet."""
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         return "notrack"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the mark on the packet."""
-        del env
+        del context
 
         def run(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
             if packet.ct_state is None:
@@ -203,12 +203,12 @@ class Reject(Statement):
     how: str
     is_default: bool = False
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         return "reject" if self.is_default else f"reject with {self.how}"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the answer."""
         protocol, _, kind = self.how.partition(" ")
         names: dict[int, str] = {}
@@ -220,14 +220,14 @@ class Reject(Statement):
             names = {4 if protocol == "icmp" else 6: REJECTS[protocol][kind]}
         compile_ = TARGETS["REJECT"].compile
         actions = {
-            family: compile_(Extension("REJECT", (Setting("reject-with", (name,)),)), family, env.netfilter)
+            family: compile_(Extension("REJECT", (Setting("reject-with", (name,)),)), family, context.netfilter)
             for family, name in names.items()
         }
 
         def run(packet: Packet, hook: Hook) -> Outcome:
             action = actions.get(packet.family)
             if action is None or (self.how == "tcp reset" and packet.protocol != 6):
-                return MISS
+                return BREAK
             return action(packet, hook)
 
         return run
@@ -256,9 +256,9 @@ class Nat(Statement):
         if isinstance(self.lookup, str) and self.lookup:
             yield self.lookup
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         words = [self.kind]
         if self.names_family:
             words.append("ip" if self.family == 4 else "ip6")
@@ -279,21 +279,21 @@ class Nat(Statement):
             text += f":{ports.low}" + (f"-{ports.high}" if not ports.is_single else "")
         return text
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make what binds new connections."""
         target = {"dnat": "DNAT", "snat": "SNAT", "masquerade": "MASQUERADE", "redirect": "REDIRECT"}[self.kind]
         option = {"DNAT": "to-destination", "SNAT": "to-source"}.get(target, "to-ports")
         kind = TARGETS[target]
         flags = tuple(Setting({"fully-random": "random-fully"}.get(flag, flag)) for flag in self.flags)
 
-        def action_for(family: int, address: Span | None, ports: Span | None) -> Run:
+        def action_for(family: int, address: Span | None, ports: Span | None) -> Evaluate:
             settings: tuple[Setting, ...] = ()
             if option == "to-ports":
                 if ports is not None:
                     settings = (Setting(option, (types.PORT.text(ports),)),)
             elif address is not None or ports is not None:
                 settings = (Setting(option, (_to_text(family, address, ports),)),)
-            return kind.compile(Extension(target, settings + flags), family, env.netfilter)
+            return kind.compile(Extension(target, settings + flags), family, context.netfilter)
 
         if not self.keys:
             families = (self.family,) if self.family else (4, 6)
@@ -301,17 +301,17 @@ class Nat(Statement):
 
             def run(packet: Packet, hook: Hook) -> Outcome:
                 action = actions.get(packet.family)
-                return action(packet, hook) if action is not None else MISS
+                return action(packet, hook) if action is not None else BREAK
 
             return run
-        read = values_reader(self.keys, env)
-        elements = env.find_set(self.lookup) if isinstance(self.lookup, str) else self.lookup
+        read = values_reader(self.keys, context)
+        elements = context.find_set(self.lookup) if isinstance(self.lookup, str) else self.lookup
 
         def run_by_map(packet: Packet, hook: Hook) -> Outcome:
             values = read(packet) if packet.family == self.family else None
             is_there, data = elements.find(values) if values is not None else (False, None)
             if not is_there or not isinstance(data, Value):
-                return MISS
+                return BREAK
             address = Span(data.parts[0], data.parts[0])
             ports = Span(data.parts[1], data.parts[1]) if len(data.parts) > 1 else None
             return action_for(packet.family, address, ports)(packet, hook)

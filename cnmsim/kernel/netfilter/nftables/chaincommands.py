@@ -5,22 +5,22 @@ from __future__ import annotations
 from attrs import define, field
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, kernel_refusal
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.rulecommands import RuleCommands
-from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, Session, drop, unclosed
-from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, HOOKS, PRIORITIES, Base, Chain, Table
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, Session, drop, unclosed_block
+from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, HOOKS, PRIORITIES, BaseChainSpec, Chain, Table
 
 _NAT_HOOKS = frozenset({Hook.PREROUTING, Hook.INPUT, Hook.OUTPUT, Hook.POSTROUTING})
 
 
 @define
-class BlockChain:
+class ChainBlock:
     """A chain in the block of a table, with where its rules begin in the input."""
 
     name: Token
-    base: Base | None = None
-    base_place: Place | None = None
+    base: BaseChainSpec | None = None
+    base_location: Location | None = None
     policy: str = ""
     comment: str = ""
     rules: list[int] = field(factory=list)
@@ -39,30 +39,30 @@ class ChainCommands:
         table = self.session.table(self.session.family())
         name = cursor.word()
         if verb == "create" and name.text in table.chains:
-            raise refused(EEXIST, name.place)
-        block = self.block(name) if cursor.text == "{" else BlockChain(name)
+            raise kernel_refusal(EEXIST, name.location)
+        block = self.block(name) if cursor.text == "{" else ChainBlock(name)
         end = cursor.at
-        chain = self.made(table, block)
+        chain = self.make(table, block)
         for at in block.rules:
             cursor.at = at
             self.rules.add_in_block(table, chain)
         cursor.at = end
 
-    def block(self, name: Token) -> BlockChain:
+    def block(self, name: Token) -> ChainBlock:
         """Read a chain's block, and note where its rules begin."""
         cursor = self.session.cursor
         cursor.expect("{")
-        block = BlockChain(name)
+        block = ChainBlock(name)
         while True:
             cursor.skip_separators()
             if cursor.accept("}"):
                 return block
             if cursor.is_at_end:
-                raise unclosed()
+                raise unclosed_block()
             if cursor.text == "type":
-                begin = cursor.place
+                begin = cursor.location
                 block.base = self._base()
-                block.base_place = begin.to(cursor.last_place)
+                block.base_location = begin.to(cursor.last_location)
             elif cursor.text == "policy":
                 cursor.take()
                 block.policy = cursor.expect("accept", "drop").text
@@ -73,29 +73,29 @@ class ChainCommands:
                 block.rules.append(cursor.at)
                 self.session.skip_rule()
 
-    def _base(self) -> Base:
+    def _base(self) -> BaseChainSpec:
         cursor = self.session.cursor
-        first = cursor.take().place
+        first = cursor.take().location
         kind = cursor.word()
         if kind.text not in {each.value for each in ChainType}:
-            raise NftError("unknown chain type", kind.place)
+            raise NftError("unknown chain type", kind.location)
         cursor.expect("hook")
         hook_token = cursor.word()
         hook = HOOKS.get(hook_token.text)
         if hook is None:
-            raise NftError("unknown chain hook", hook_token.place)
-        begin = cursor.expect("priority").place
+            raise NftError("unknown chain hook", hook_token.location)
+        begin = cursor.expect("priority").location
         priority = self._priority(hook)
         chain_type = ChainType(kind.text)
         if (chain_type is ChainType.NAT and hook not in _NAT_HOOKS) or (
             chain_type is ChainType.ROUTE and hook is not Hook.OUTPUT
         ):
             message = f'Chain of type "{kind.text}" is not supported, perhaps kernel support is missing?'
-            raise NftError(message, first.to(cursor.last_place))
+            raise NftError(message, first.to(cursor.last_location))
         if chain_type is ChainType.NAT and priority <= -200:
             message = 'Chains of type "nat" must have a priority value above -200'
-            raise NftError(message, begin.to(cursor.last_place))
-        return Base(chain_type, hook, priority)
+            raise NftError(message, begin.to(cursor.last_location))
+        return BaseChainSpec(chain_type, hook, priority)
 
     def _priority(self, hook: Hook) -> int:
         cursor = self.session.cursor
@@ -105,31 +105,31 @@ class ChainCommands:
         except ValueError:
             known = PRIORITIES.get(token.text)
             if known is None or hook not in known[1]:
-                raise NftError("invalid priority expression value in this context.", token.place) from None
+                raise NftError("invalid priority expression value in this context.", token.location) from None
             value = known[0]
             if cursor.text in {"+", "-"}:
                 sign = -1 if cursor.take().text == "-" else 1
                 value += sign * cursor.number()
         return value
 
-    def made(self, table: Table, block: BlockChain) -> Chain:
+    def make(self, table: Table, block: ChainBlock) -> Chain:
         """Make the chain that a block describes, or find the one there is. Raises `NftError`."""
         name, base, policy, comment = block.name, block.base, block.policy, block.comment
         chain = table.chains.get(name.text)
         if chain is not None:
             if base is not None and base != chain.base:
                 what = f"Chain \"{name.text}\" already exists in table {table.family} '{table.name}'"
-                raise NftError(f"{what} with different declaration", block.base_place)
+                raise NftError(f"{what} with different declaration", block.base_location)
             if policy and chain.base is not None and chain.policy != policy:
                 before, chain.policy = chain.policy, policy
-                self.session.did(lambda: setattr(chain, "policy", before))
+                self.session.record_undo(lambda: setattr(chain, "policy", before))
             return chain
         if base is not None and not FAMILIES[table.family]:
-            raise refused("Operation not supported", name.place)
+            raise kernel_refusal("Operation not supported", name.location)
         order = self.session.ruleset.next_order() if base is not None else 0
         chain = Chain(name.text, table.next_handle(), base, policy or "accept", comment, order)
         table.chains[chain.name] = chain
-        self.session.did(lambda: drop(table.chains, name.text))
+        self.session.record_undo(lambda: drop(table.chains, name.text))
         return chain
 
     def rename(self, verb: str) -> None:
@@ -141,7 +141,7 @@ class ChainCommands:
         chain = self.session.chain(table)
         new = cursor.word()
         if new.text in table.chains:
-            raise refused(EEXIST, new.place)
+            raise kernel_refusal(EEXIST, new.location)
         old = chain.name
         before = table.chains
         chain.name = new.text
@@ -151,17 +151,17 @@ class ChainCommands:
             chain.name = old
             table.chains = before
 
-        self.session.did(undo)
+        self.session.record_undo(undo)
 
     def delete(self) -> None:
         """Do `delete chain`. Raises `NftError`."""
         table = self.session.table(self.session.family())
-        place = self.session.cursor.place
+        location = self.session.cursor.location
         chain = self.session.chain(table)
         if table.references(chain.name):
-            raise refused(EBUSY, place)
-        self.session.take_out(table.chains, chain.name)
+            raise kernel_refusal(EBUSY, location)
+        self.session.remove_keys(table.chains, chain.name)
 
     def flush(self, chain: Chain) -> None:
         """Take every rule of a chain."""
-        self.session.did(chain.flush())
+        self.session.record_undo(chain.flush())

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 
-from cnmsim.kernel.netfilter.nftables.chaincommands import BlockChain, ChainCommands
+from cnmsim.kernel.netfilter.nftables.chaincommands import ChainBlock, ChainCommands
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
-from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, refused
+from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, kernel_refusal
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.listcommands import ListCommands
 from cnmsim.kernel.netfilter.nftables.rulecommands import RuleCommands
-from cnmsim.kernel.netfilter.nftables.session import EEXIST, ENOENT, Session, drop, unclosed
+from cnmsim.kernel.netfilter.nftables.session import EEXIST, ENOENT, Session, drop, unclosed_block
 from cnmsim.kernel.netfilter.nftables.setcommands import SetCommands, restore
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 
 
 @define(eq=False)
-class Run:
+class Transaction:
     """One run of nft over its input."""
 
     session: Session
@@ -36,7 +36,7 @@ class Run:
         self.chains = ChainCommands(session, self.rules)
 
     def all(self) -> str:
-        """Do every command; give what is printed. Raises `NftError`, with nothing changed."""
+        """Do every command; give what is output. Raises `NftError`, with nothing changed."""
         return self._transaction(self._commands)
 
     def rewrite(self, table: tuple[str, str], chains: Mapping[str, Sequence[str]], after: str) -> None:
@@ -54,7 +54,7 @@ class Run:
 
     def _transaction(self, work: Callable[[], None]) -> str:
         session = self.session
-        counts = session.ruleset.handle_counts()
+        handle_state = session.ruleset.handle_state()
         try:
             work()
         except NftError as error:
@@ -62,9 +62,9 @@ class Run:
                 undo()
             if not error.message.startswith("Could not process rule"):
                 # nft itself found the fault, and the kernel never saw a command.
-                session.ruleset.restore_handles(counts)
+                session.ruleset.restore_handles(handle_state)
             raise
-        return "".join(session.printed)
+        return "".join(session.output)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class Run:
             cursor.take()
             verbs[word](word)
         elif word in {"monitor", "describe", "export", "import", "include", "get", "undefine", "redefine"}:
-            raise refused("Operation not supported", cursor.place)
+            raise kernel_refusal("Operation not supported", cursor.location)
         else:
             # The scanner has read on to what follows the name of the command it does not know.
             cursor.take()
@@ -121,7 +121,7 @@ class Run:
             "map": self.sets.add_map, "element": self.sets.add_elements,
         }  # fmt: skip
         if kind not in adders:
-            raise refused("Operation not supported", cursor.last_place)
+            raise kernel_refusal("Operation not supported", cursor.last_location)
         adders[kind](verb)
 
     def _add_rule_command(self, verb: str) -> None:
@@ -136,27 +136,27 @@ class Run:
         token = cursor.word()
         table = self.session.ruleset.tables.get((family, token.text))
         if table is not None and verb == "create":
-            raise refused(EEXIST, token.place)
+            raise kernel_refusal(EEXIST, token.location)
         if table is None:
             table = Table(family, token.text, self.session.ruleset.next_handle())
             tables = self.session.ruleset.tables
             key = (family, token.text)
             tables[key] = table
-            self.session.did(lambda: drop(tables, key))
+            self.session.record_undo(lambda: drop(tables, key))
         if cursor.accept("{"):
             self._table_block(table)
 
     def _table_block(self, table: Table) -> None:
         """Read a table's block: chains are made first, then sets, then rules, as nft sends them to the kernel."""
         cursor = self.session.cursor
-        chains: list[BlockChain] = []
+        chains: list[ChainBlock] = []
         sets: list[tuple[int, bool]] = []
         while True:
             cursor.skip_separators()
             if cursor.accept("}"):
                 break
             if cursor.is_at_end:
-                raise unclosed()
+                raise unclosed_block()
             word = cursor.take()
             if word.text == "chain":
                 chains.append(self.chains.block(cursor.word()))
@@ -168,11 +168,11 @@ class Run:
             elif word.text == "flags":
                 table.flags = tuple(self.session.words())
             else:
-                raise NftError("syntax error, unexpected string", word.place)
+                raise NftError("syntax error, unexpected string", word.location)
             if cursor.text not in {"\n", ";"}:
                 cursor.unexpected("newline or semicolon")
         end = cursor.at
-        made = [(block, self.chains.made(table, block)) for block in chains]
+        made = [(block, self.chains.make(table, block)) for block in chains]
         for at, is_map in sets:
             cursor.at = at
             self.sets.make(table, "add", is_map=is_map)
@@ -189,7 +189,7 @@ class Run:
         while True:
             token = cursor.take()
             if cursor.is_at_end and token.text == "":
-                raise unclosed()
+                raise unclosed_block()
             if token.kind == "symbol":
                 depth += {"{": 1, "}": -1}.get(token.text, 0)
                 if token.text == "}" and not depth:
@@ -205,7 +205,7 @@ class Run:
             "set": self.sets.delete, "map": self.sets.delete, "element": self.sets.delete_elements,
         }  # fmt: skip
         if kind not in deleters:
-            raise refused("Operation not supported", cursor.last_place)
+            raise kernel_refusal("Operation not supported", cursor.last_location)
         try:
             deleters[kind]()
         except NftError as error:
@@ -215,12 +215,12 @@ class Run:
             self.session.skip_rule()
 
     def _delete_table(self) -> None:
-        theirs = self.session.iptables_table()
-        if theirs is not None:
-            self.session.did(self.session.ruleset.drop_iptables(theirs.family, theirs.name))
+        iptables_table = self.session.iptables_table()
+        if iptables_table is not None:
+            self.session.record_undo(self.session.ruleset.drop_iptables(iptables_table.family, iptables_table.name))
             return
         table = self.session.table(self.session.family())
-        self.session.take_out(self.session.ruleset.tables, (table.family, table.name))
+        self.session.remove_keys(self.session.ruleset.tables, (table.family, table.name))
 
     def _flush(self, verb: str) -> None:
         del verb
@@ -229,10 +229,10 @@ class Run:
         if kind.text == "ruleset":
             family = self.session.family() if cursor.text in FAMILIES else ""
             tables = self.session.ruleset.tables
-            self.session.take_out(tables, *(key for key in tables if family in {"", key[0]}))
+            self.session.remove_keys(tables, *(key for key in tables if family in {"", key[0]}))
             for number, name in ((4, "ip"), (6, "ip6")):
                 if family in {"", name}:
-                    self.session.did(self.session.ruleset.drop_iptables(number))
+                    self.session.record_undo(self.session.ruleset.drop_iptables(number))
         elif kind.text == "table":
             for chain in self.session.table(self.session.family()).chains.values():
                 self.chains.flush(chain)
@@ -242,6 +242,6 @@ class Run:
             elements = self.session.find_set(self.session.table(self.session.family())).elements
             copy = elements.copy()
             elements.clear()
-            self.session.did(lambda: restore(elements, copy))
+            self.session.record_undo(lambda: restore(elements, copy))
         else:
-            raise NftError("syntax error, unexpected string", kind.place)
+            raise NftError("syntax error, unexpected string", kind.location)

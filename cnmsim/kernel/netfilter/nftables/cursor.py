@@ -1,4 +1,4 @@
-"""A place in nft's input, and the small steps every part of the parser takes."""
+"""A location in nft's input, and the small steps every part of the parser takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from attrs import define, field
 
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 from cnmsim.kernel.netfilter.nftables.lexer import Token, tokens
 
 #: What ends a command, a rule or a line of a block.
@@ -34,9 +34,9 @@ class Cursor:
         while found.kind == "word" and found.text.startswith("$"):
             value = self.defines.get(found.text[1:])
             if value is None:
-                at = Place(found.place.line, found.place.begin + 1, found.place.end)
+                at = Location(found.location.line, found.location.begin + 1, found.location.end)
                 raise NftError(f"unknown identifier '{found.text[1:]}'", at)
-            self._tokens[self.at : self.at + 1] = [Token(each.text, each.kind, found.place) for each in value]
+            self._tokens[self.at : self.at + 1] = [Token(each.text, each.kind, found.location) for each in value]
             found = self._tokens[self.at]
         return found
 
@@ -47,18 +47,18 @@ class Cursor:
         return token.text if token.kind != "string" else ""
 
     @property
-    def place(self) -> Place:
+    def location(self) -> Location:
         """Where the next token stands."""
-        return self.token.place
+        return self.token.location
 
     @property
-    def last_place(self) -> Place:
+    def last_location(self) -> Location:
         """Where the token before stands."""
         return self.before(1)
 
-    def before(self, count: int) -> Place:
+    def before(self, count: int) -> Location:
         """Give where the token stands that was taken `count` tokens ago."""
-        return self._tokens[max(0, self.at - count)].place
+        return self._tokens[max(0, self.at - count)].location
 
     @property
     def is_at_end(self) -> bool:
@@ -142,7 +142,7 @@ class Cursor:
         if name is None:
             name = f"'{token.text}'" if token.kind == "symbol" else _kind_of(token)
         wanted = f", expecting {' or '.join(expected)}" if expected else ""
-        raise NftError(f"syntax error, unexpected {name}{wanted}", token.place)
+        raise NftError(f"syntax error, unexpected {name}{wanted}", token.location)
 
 
 _SYMBOL_NAMES: Mapping[str, str] = {"\n": "newline", "": "newline", ";": "semicolon", ",": "comma"}

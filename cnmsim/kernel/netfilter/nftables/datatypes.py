@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.netfilter.names import PROTOCOLS, SERVICES
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 
 _NAME_BYTES = 16
 
@@ -53,7 +53,7 @@ class Datatype:
     unknown: str = ""
     title: str = ""
 
-    def read(self, text: str, place: Place) -> Span:
+    def read(self, text: str, location: Location) -> Span:
         """Read a value, a prefix, a wildcard or a range. Raises `NftError`."""
         value = self._value(text)
         if value is not None:
@@ -64,9 +64,9 @@ class Datatype:
                     low, high = self._value(text[:at]), self._value(text[at + 1 :])
                     if low is not None and high is not None:
                         if high.high < low.low:
-                            raise NftError("Range has zero or negative size", place)
+                            raise NftError("Range has zero or negative size", location)
                         return Span(low.low, high.high, is_range=True)
-        raise NftError(self._complaint(text), place)
+        raise NftError(self._complaint(text), location)
 
     def _value(self, text: str) -> Span | None:
         if text in self.names:
@@ -123,7 +123,7 @@ class AddressType(Datatype):
         return f"{self.write(span.low)}-{self.write(span.high)}"
 
 
-class NameType(Datatype):
+class InterfaceNameType(Datatype):
     """Interface names, in quotes, perhaps with an asterisk at the end."""
 
     def _value(self, text: str) -> Span | None:
@@ -230,7 +230,7 @@ PORT = Datatype(
     "inet_service", 16, SERVICES, str, per_line=5, unknown="Service out of range", title="internet network service"
 )
 PROTOCOL = Datatype("inet_proto", 8, {**PROTOCOLS, **_PROTOCOL_NAMES}, _named({**_PROTOCOL_NAMES, **PROTOCOLS}))
-NAME = NameType("ifname", 128, order=_name_order, title="network interface name")
+NAME = InterfaceNameType("ifname", 128, order=_name_order, title="network interface name")
 MARK = Datatype("mark", 32, write=lambda value: f"0x{value:08x}", title="packet mark")
 STATE = Datatype(
     "ct_state", 32, CT_STATES, _flags(CT_STATES), is_flags=True, unknown="Could not parse conntrack state"

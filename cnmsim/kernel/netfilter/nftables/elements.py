@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
 
 
 @frozen
-class Goto:
+class Jump:
     """A verdict that leads to another chain, and back from there unless `is_goto`."""
 
     chain: str
@@ -34,7 +34,7 @@ class Value:
 #: The key of an element: a span for each field; none at all is the element that fits what no other does (`*`).
 ElementKey = tuple[Span, ...]
 #: What an element maps to: `None` in a set, a simple verdict by its name, a jump, or a value.
-Data = None | str | Goto | Value
+Data = None | str | Jump | Value
 
 
 @define(eq=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.nftables import iptables_listing
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, rule_json
-from cnmsim.kernel.netfilter.nftables.list_options import Style
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
 from cnmsim.kernel.netfilter.nftables.tables import Table
 
@@ -30,14 +30,14 @@ def chain_json(table: IptablesTable, chain: IptablesChain) -> Json:
     """Give a chain without its rules."""
     found: dict[str, Json] = {"family": iptables_listing.family_name(table), "table": table.name, "name": chain.name}
     if chain.policy is not None:
-        base = iptables_listing.base_of(table, chain)
+        base = iptables_listing.base_chain_spec(table, chain)
         found |= {"type": base.type.value, "hook": base.hook.value.lower(), "prio": base.priority}
         found["policy"] = chain.policy.lower()
     return {"chain": found}
 
 
 def rules_json(
-    table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, style: Style
+    table: IptablesTable, chain: IptablesChain, namespace: NetworkNamespace, options: ListOptions
 ) -> Iterator[Json]:
     """Give the rules of a chain."""
     family = iptables_listing.family_name(table)
@@ -46,13 +46,13 @@ def rules_json(
         for part in iptables_listing.parts(entry, table.family):
             if isinstance(part, str):
                 parser = RuleParser(Cursor.over(part), family, Table(family, table.name, 0), namespace)
-                expr += rule_json(parser.rule(), counts=style.counts)
+                expr += rule_json(parser.rule(), show_counters=options.show_counters)
             else:
                 expr.append({"xt": {"type": part.type, "name": part.name}})
         yield {"rule": {"family": family, "table": table.name, "chain": chain.name, "expr": expr}}
 
 
-def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, style: Style) -> Iterator[Json]:
+def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, options: ListOptions) -> Iterator[Json]:
     """Give what `nft list KIND` lists of a table."""
     shown = iptables_listing.shown_chains(table)
     if kind in {"ruleset", "tables"}:
@@ -61,4 +61,4 @@ def listed_json(table: IptablesTable, kind: str, namespace: NetworkNamespace, st
         yield from (chain_json(table, chain) for chain in shown)
     if kind == "ruleset":
         for chain in shown:
-            yield from rules_json(table, chain, namespace, style)
+            yield from rules_json(table, chain, namespace, options)

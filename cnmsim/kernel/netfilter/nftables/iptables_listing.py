@@ -16,8 +16,8 @@ from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
 from cnmsim.kernel.netfilter.names import mask_length
 from cnmsim.kernel.netfilter.nftables import datatypes as types
-from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
-from cnmsim.kernel.netfilter.nftables.tables import Base
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
+from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ _TARGETS: dict[str, Callable[[Extension, int], str | None]] = {
 }  # fmt: skip
 
 
-def rule_text(entry: RuleEntry, family: int, *, counts: bool = True) -> str:
+def rule_text(entry: RuleEntry, family: int, *, show_counters: bool = True) -> str:
     """Write a rule of iptables (nf_tables) as nft lists it; `counts`: with what its counter says."""
     rule = entry.rule
     words = [
@@ -254,21 +254,21 @@ def rule_text(entry: RuleEntry, family: int, *, counts: bool = True) -> str:
         *_device("oifname", rule.out_interface),
         *_protocol(rule, family),
         *_matches(rule, family),
-        f"counter packets {entry.packets} bytes {entry.bytes}" if counts else "counter",
+        f"counter packets {entry.packets} bytes {entry.bytes}" if show_counters else "counter",
     ]
     target = _target(rule, family, not entry.chain_name)
     return " ".join([*words, *([target] if target else [])])
 
 
 @frozen
-class Xt:
+class XtExpression:
     """An expression of iptables' own: a `match` or a `target`, and its name."""
 
     type: str
     name: str
 
 
-def parts(entry: RuleEntry, family: int) -> Iterator[str | Xt]:
+def parts(entry: RuleEntry, family: int) -> Iterator[str | XtExpression]:
     """Give what a rule is made of in the kernel: expressions of nf_tables, as nft lists them, and those of iptables' own."""
     rule = entry.rule
     yield from _host("saddr", rule.source, family)
@@ -278,13 +278,13 @@ def parts(entry: RuleEntry, family: int) -> Iterator[str | Xt]:
     yield from _protocol(rule, family)
     for match in rule.matches:
         text = _MATCHES[match.name](match, family) if match.name in _NATIVE_MATCHES else None
-        yield Xt("match", _KERNEL_NAMES.get(match.name, match.name)) if text is None else text
+        yield XtExpression("match", _KERNEL_NAMES.get(match.name, match.name)) if text is None else text
     yield f"counter packets {entry.packets} bytes {entry.bytes}"
     if rule.target is None:
         return
     is_extension = not entry.chain_name
     if is_extension and rule.target.name not in _NATIVE_TARGETS:
-        yield Xt("target", rule.target.name)
+        yield XtExpression("target", rule.target.name)
     else:
         yield _target(rule, family, is_extension)
 
@@ -295,22 +295,26 @@ def _is_compat(rule: Rule, is_extension: bool) -> bool:
     return rule.target is not None and is_extension and rule.target.name not in _NATIVE_TARGETS
 
 
-def base_of(table: Table, chain: Chain) -> Base:
+def base_chain_spec(table: Table, chain: Chain) -> BaseChainSpec:
     """Give what makes a built-in chain a base chain."""
     hook = Hook(chain.name)
     kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
     if table.name == "mangle" and hook is Hook.OUTPUT:
         kind = ChainType.ROUTE
     priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
-    return Base(kind, hook, priority)
+    return BaseChainSpec(kind, hook, priority)
 
 
-def chain_lines(table: Table, chain: Chain, style: Style) -> list[str]:
+def chain_lines(table: Table, chain: Chain, options: ListOptions) -> list[str]:
     """Write a chain as nft lists it in a table."""
     lines = [f"\tchain {chain.name} {{"]
     if chain.policy is not None:
-        lines.append(f"\t\t{base_of(table, chain).text(chain.policy.lower())}")
-    return [*lines, *(f"\t\t{rule_text(entry, table.family, counts=style.counts)}" for entry in chain.rules), "\t}"]
+        lines.append(f"\t\t{base_chain_spec(table, chain).text(chain.policy.lower())}")
+    return [
+        *lines,
+        *(f"\t\t{rule_text(entry, table.family, show_counters=options.show_counters)}" for entry in chain.rules),
+        "\t}",
+    ]
 
 
 def shown_chains(table: Table) -> list[Chain]:
@@ -319,11 +323,11 @@ def shown_chains(table: Table) -> list[Chain]:
     return sorted(made, key=lambda chain: chain.order)
 
 
-def table_text(table: Table, style: Style = PLAIN) -> str:
+def table_text(table: Table, options: ListOptions = PLAIN) -> str:
     """Write a table as `nft list table` does."""
     lines = [f"table {family_name(table)} {table.name} {{"]
     for number, chain in enumerate(shown_chains(table)):
-        lines += [""] * bool(number) + chain_lines(table, chain, style)
+        lines += [""] * bool(number) + chain_lines(table, chain, options)
     return "".join(f"{line}\n" for line in [*lines, "}"])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, seconds_of
 from cnmsim.kernel.netfilter.nftables.jsonrules import Json, elements_json, keys_json, one_or_list, rule_json
 from cnmsim.kernel.netfilter.nftables.keys import key_of
-from cnmsim.kernel.netfilter.nftables.list_options import Style
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.kernel.netfilter.nftables.tables import Chain, Set, Table
 
 METAINFO = {"metainfo": {"version": "1.1.3", "release_name": "Commodore Bullmoose #4", "json_schema_version": 1}}
@@ -44,19 +44,19 @@ def chain_json(table: Table, chain: Chain) -> Json:
     return {"chain": found}
 
 
-def rules_json(table: Table, chain: Chain, style: Style) -> Iterator[Json]:
+def rules_json(table: Table, chain: Chain, options: ListOptions) -> Iterator[Json]:
     """Give the rules of a chain."""
     for entry in chain.rules:
         comment = {"comment": entry.rule.comment} if entry.rule.comment else {}
         yield {
             "rule": {
                 "family": table.family, "table": table.name, "chain": chain.name, "handle": entry.handle, **comment,
-                "expr": rule_json(entry.rule, counts=style.counts),
+                "expr": rule_json(entry.rule, show_counters=options.show_counters),
             },
         }  # fmt: skip
 
 
-def set_json(table: Table, found: Set, style: Style) -> Json:
+def set_json(table: Table, found: Set, options: ListOptions) -> Json:
     """Give a set or map with its elements."""
     words: dict[str, Json] = {
         "family": table.family, "name": found.name, "table": table.name, "type": _type_json(found), "handle": found.handle,
@@ -77,23 +77,23 @@ def set_json(table: Table, found: Set, style: Style) -> Json:
         words["gc-interval"] = seconds_of(found.gc_interval)
     if found.auto_merge:
         words["auto-merge"] = True
-    if style.elements and len(found.elements):
+    if options.show_elements and len(found.elements):
         words["elem"] = elements_json(found.elements)
     return {"map" if found.is_map else "set": words}
 
 
-def part_json(table: Table, part: Chain | Set | None, style: Style) -> Iterator[Json]:
+def part_json(table: Table, part: Chain | Set | None, options: ListOptions) -> Iterator[Json]:
     """Give one part of a table, or the table with all that is in it."""
     if part is None:
-        yield from listed_json(table, "ruleset", style)
+        yield from listed_json(table, "ruleset", options)
     elif isinstance(part, Chain):
         yield chain_json(table, part)
-        yield from rules_json(table, part, style)
+        yield from rules_json(table, part, options)
     else:
-        yield set_json(table, part, style)
+        yield set_json(table, part, options)
 
 
-def listed_json(table: Table, kind: str, style: Style) -> Iterator[Json]:
+def listed_json(table: Table, kind: str, options: ListOptions) -> Iterator[Json]:
     """Give what `nft list KIND` lists of a table. In a ruleset what rules may refer to comes before them."""
     if kind in {"ruleset", "tables"}:
         yield table_json(table)
@@ -101,10 +101,10 @@ def listed_json(table: Table, kind: str, style: Style) -> Iterator[Json]:
         yield from (chain_json(table, each) for each in table.chains.values())
     for each in table.sets.values():
         if kind in {"ruleset", "maps" if each.is_map else "sets"}:
-            yield set_json(table, each, style)
+            yield set_json(table, each, options)
     if kind == "ruleset":
         for chain in table.chains.values():
-            yield from rules_json(table, chain, style)
+            yield from rules_json(table, chain, options)
 
 
 def _type_json(found: Set) -> Json:

@@ -13,12 +13,12 @@ from cnmsim.kernel.netfilter.nftables.datatypes import (
     PRESENCE,
     AddressType,
     Datatype,
-    NameType,
+    InterfaceNameType,
     Span,
 )
-from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Jump
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key
-from cnmsim.kernel.netfilter.nftables.statements import Counter, Decide, Match, Rule, Statement, VerdictMap
+from cnmsim.kernel.netfilter.nftables.statements import Counter, Match, Rule, Statement, VerdictMap, VerdictStatement
 
 Json = Any
 
@@ -57,7 +57,7 @@ def keys_json(keys: Iterable[Key]) -> Json:
 def _value_json(kind: Datatype, value: int) -> Json:
     if kind is PRESENCE:
         return bool(value)
-    if isinstance(kind, NameType):
+    if isinstance(kind, InterfaceNameType):
         return kind.text(Span(value, value))[1:-1]
     if kind.is_flags:
         return one_or_list(kind.write(value).split(",")) if value else 0
@@ -70,7 +70,7 @@ def span_json(kind: Datatype, span: Span) -> Json:
     if span.is_single:
         return _value_json(kind, span.low)
     text = kind.text(span)
-    if isinstance(kind, NameType):
+    if isinstance(kind, InterfaceNameType):
         return text[1:-1]
     if isinstance(kind, AddressType) and "/" in text:
         address, _, length = text.partition("/")
@@ -86,7 +86,7 @@ def _element_key_json(types: tuple[Datatype, ...], key: ElementKey) -> Json:
 
 
 def _data_json(data: Data) -> Json:
-    if data is None or isinstance(data, str | Goto):
+    if data is None or isinstance(data, str | Jump):
         return _verdict_json(data or "continue")
     parts = [_value_json(kind, part) for kind, part in zip(data.types, data.parts, strict=True)]
     return parts[0] if len(parts) == 1 else {"concat": parts}
@@ -119,8 +119,8 @@ def _bits_json(kind: Datatype, value: int) -> Json:
 # --- statements --------------------------------------------------------------------------------------------------
 
 
-def _verdict_json(verdict: str | Goto) -> Json:
-    if isinstance(verdict, Goto):
+def _verdict_json(verdict: str | Jump) -> Json:
+    if isinstance(verdict, Jump):
         return {"goto" if verdict.is_goto else "jump": {"target": verdict.chain}}
     return {verdict: None}
 
@@ -208,20 +208,20 @@ def _nat(statement: actions.Nat) -> Json:
 _STATEMENTS: dict[type[Statement], Callable[[Any], Json]] = {
     Match: _match,
     VerdictMap: lambda statement: {"vmap": _map(statement.keys, statement.operand)},
-    Decide: lambda statement: _verdict_json(statement.verdict),
+    VerdictStatement: lambda statement: _verdict_json(statement.verdict),
     Counter: _counter,
     actions.Limit: _limit,
     actions.Log: _log,
     actions.SetMark: _set_mark,
-    actions.NoTrack: lambda _: {"notrack": None},
+    actions.Notrack: lambda _: {"notrack": None},
     actions.Reject: _reject,
     actions.Nat: _nat,
 }
 
 
-def rule_json(rule: Rule, *, counts: bool = True) -> list[Json]:
+def rule_json(rule: Rule, *, show_counters: bool = True) -> list[Json]:
     """Give the statements of a rule; `counts`: with what its counters say."""
     return [
-        _STATEMENTS[type(each)](each) if counts or not isinstance(each, Counter) else {"counter": None}
+        _STATEMENTS[type(each)](each) if show_counters or not isinstance(each, Counter) else {"counter": None}
         for each in rule.statements
     ]

@@ -8,13 +8,13 @@ from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
 from cnmsim.kernel.netfilter.nftables.elements import Elements
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
-from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MOST_WORDS, Key, raw_key
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, kernel_refusal
+from cnmsim.kernel.netfilter.nftables.keys import ALIASES, KEYS, MAX_WORDS, Key, raw_key
 from cnmsim.kernel.netfilter.nftables.statements import Operand
 
-#: What begins a field by its place: the link, network or transport header.
-_RAW = frozenset({"@ll", "@nh", "@th"})
-_MOST_RAW_BITS = 128
+#: What begins a field by its location: the link, network or transport header.
+_RAW_BASES = frozenset({"@ll", "@nh", "@th"})
+_MAX_RAW_BITS = 128
 
 
 @define(eq=False)
@@ -32,9 +32,9 @@ class KeyParser:
     def key(self) -> Key | None:
         """Take a key if one comes: the longest that fits."""
         cursor = self.cursor
-        if cursor.text in _RAW and cursor.peek(1) == ",":
+        if cursor.text in _RAW_BASES and cursor.peek(1) == ",":
             return self._raw()
-        for count in range(MOST_WORDS, 0, -1):
+        for count in range(MAX_WORDS, 0, -1):
             words = [cursor.text] + [cursor.peek(ahead) for ahead in range(1, count)]
             text = " ".join(words)
             text = ALIASES.get(text, text)
@@ -45,42 +45,42 @@ class KeyParser:
                     text = f"ct {parts[1]} {'ip' if self.network == 4 else 'ip6'} {parts[2]}"
             key = KEYS.get(text)
             if key is not None:
-                begin = cursor.place
+                begin = cursor.location
                 for _ in words:
                     cursor.take()
-                self._check(key, begin.to(cursor.last_place))
+                self._check(key, begin.to(cursor.last_location))
                 return key
         return None
 
     def _raw(self) -> Key:
         cursor = self.cursor
-        begin = cursor.place
+        begin = cursor.location
         base = cursor.take().text[1:]
         cursor.expect(",")
         offset = cursor.number()
         cursor.expect(",")
         bits = cursor.number()
-        if base == "ll" or not 0 < bits <= _MOST_RAW_BITS:
-            raise refused("Operation not supported", begin.to(cursor.last_place))
+        if base == "ll" or not 0 < bits <= _MAX_RAW_BITS:
+            raise kernel_refusal("Operation not supported", begin.to(cursor.last_location))
         return raw_key(base, offset, bits)
 
-    def _check(self, key: Key, place: Place) -> None:
+    def _check(self, key: Key, location: Location) -> None:
         if key.text == "meta nfproto" and self.family != "inet":
-            raise NftError("meta nfproto is only useful in the inet family", place)
+            raise NftError("meta nfproto is only useful in the inet family", location)
         if key.family and self.network and key.family != self.network:
             names = {4: "ip", 6: "ip6"}
             raise NftError(
                 f"conflicting network layer protocols specified: {names[self.network]} vs. {names[key.family]}",
-                place,
+                location,
             )
         if key.protocol and self.protocol and key.protocol != self.protocol:
             names = {number: types.PROTOCOL.write(number) for number in (key.protocol, self.protocol)}
             raise NftError(
                 "conflicting transport layer protocols specified: "
-                f"{names[self.protocol]} vs. {names[key.protocol]}", place,
+                f"{names[self.protocol]} vs. {names[key.protocol]}", location,
             )  # fmt: skip
 
-    def _know(self, key: Key) -> None:
+    def _infer_from_presence(self, key: Key) -> None:
         """Take note of what a comparison tells of the packet by being there."""
         if key.protocol:
             self.protocol = key.protocol
@@ -96,10 +96,10 @@ class KeyParser:
                 self.cursor.unexpected()
             keys.append(key)
         for key in keys:
-            self._know(key)
+            self._infer_from_presence(key)
         return tuple(keys)
 
-    def learn(self, key: Key, operator: str, operand: Operand) -> None:
+    def infer_from_value(self, key: Key, operator: str, operand: Operand) -> None:
         """Take note of what a comparison tells of the packet by its value."""
         if operator or not isinstance(operand, Span) or not operand.is_single:
             if key.text == "meta l4proto" and isinstance(operand, Elements):

@@ -26,22 +26,22 @@ Read = Callable[[Packet], int | None]
 class Key:
     """One thing to look at, by its canonical text.
 
-    `read` is made for a namespace. `protocol` and `family` are what the packet must be. `place` is where in its header
+    `read` is made for a namespace. `protocol` and `family` are what the packet must be. `offset` is where in its header
     the field stands, in bytes: neighbours are compared, and listed, in that order.
     """
 
     text: str
     type: Datatype
-    make: Callable[[NetworkNamespace], Read]
+    reader_for: Callable[[NetworkNamespace], Read]
     protocol: int = 0
     family: int = 0
     needs_conntrack: bool = False
-    place: int = -1
+    offset: int = -1
 
     @property
-    def is_of_the_flow(self) -> bool:
+    def is_flow_constant(self) -> bool:
         """Whether all packets of a flow have it alike, until addresses, routes or links change."""
-        return self.text not in _OF_THE_PACKET
+        return self.text not in _PER_PACKET_KEYS
 
     @property
     def header(self) -> str:
@@ -51,11 +51,11 @@ class Key:
     @property
     def is_payload(self) -> bool:
         """Whether it is a field of a header."""
-        return self.place >= 0
+        return self.offset >= 0
 
     def reader(self, namespace: NetworkNamespace) -> Read:
         """Give what reads it from packets of a namespace, `None` from those of another protocol."""
-        read = self.make(namespace)
+        read = self.reader_for(namespace)
         protocol, family = self.protocol, self.family
         if protocol:
             return lambda packet: read(packet) if packet.protocol == protocol and not packet.fragment_offset else None
@@ -64,8 +64,10 @@ class Key:
         return read
 
 
-def _plain(text: str, datatype: Datatype, read: Read, place: int = -1, *, protocol: int = 0, family: int = 0) -> Key:
-    return Key(text, datatype, lambda namespace: read, protocol, family, place=place)  # noqa: ARG005
+def _header_key(
+    text: str, datatype: Datatype, read: Read, offset: int = -1, *, protocol: int = 0, family: int = 0
+) -> Key:
+    return Key(text, datatype, lambda namespace: read, protocol, family, offset=offset)  # noqa: ARG005
 
 
 def _byte(offset: int, size: int = 1) -> Read:
@@ -114,7 +116,7 @@ def _of_connection(read: Callable[[Connection], int | None]) -> Read:
     return lambda packet: read(packet.connection) if packet.connection is not None else None
 
 
-def _ct(text: str, datatype: Datatype, read: Read, family: int = 0) -> Key:
+def _conntrack_key(text: str, datatype: Datatype, read: Read, family: int = 0) -> Key:
     return Key(text, datatype, lambda namespace: read, family=family, needs_conntrack=True)  # noqa: ARG005
 
 
@@ -170,7 +172,7 @@ def _address_type_on(which: str, device_of: Callable[[Packet], Device | None]) -
     return make
 
 
-def _reverse_path(namespace: NetworkNamespace) -> Read:
+def _reverse_path_reader(namespace: NetworkNamespace) -> Read:
     """Whether the route to the source leads out of the device the packet came by (fib saddr . iif oif)."""
 
     def read(packet: Packet) -> int:
@@ -182,17 +184,17 @@ def _reverse_path(namespace: NetworkNamespace) -> Read:
     return read
 
 
-def _in(packet: Packet) -> Device | None:
+def _input_device(packet: Packet) -> Device | None:
     return packet.indev
 
 
-def _out(packet: Packet) -> Device | None:
+def _output_device(packet: Packet) -> Device | None:
     return packet.outdev
 
 
 def _fields(header: str, protocol: int, *fields: tuple[str, Datatype, int, int]) -> list[Key]:
     return [
-        _plain(f"{header} {name}", datatype, _transport(offset, size), offset, protocol=protocol)
+        _header_key(f"{header} {name}", datatype, _transport(offset, size), offset, protocol=protocol)
         for name, datatype, offset, size in fields
     ]
 
@@ -205,43 +207,43 @@ def _ports_of_any(offset: int) -> Read:
     return lambda packet: None if packet.fragment_offset else read(packet)
 
 
-_ALL = [
-    _plain("iifname", types.NAME, _device_name(_in)),
-    _plain("oifname", types.NAME, _device_name(_out)),
-    _plain("iif", INDEX, _device_index(_in)),
-    _plain("oif", INDEX, _device_index(_out)),
-    _plain("meta mark", types.MARK, lambda packet: packet.mark),
-    _plain("meta nfproto", types.FAMILY, lambda packet: 2 if packet.family == 4 else 10),
-    _plain("meta l4proto", types.PROTOCOL, lambda packet: packet.protocol),
-    _plain("meta protocol", types.ETHER_TYPE, lambda packet: 0x0800 if packet.family == 4 else 0x86DD),
-    _plain("meta length", types.INTEGER, lambda packet: len(packet.data)),
-    _plain("meta ipsec", types.PRESENCE, lambda packet: int(bool(packet.secpath))),
-    _plain("ip version", types.INTEGER, lambda packet: packet.data[0] >> 4, 0, family=4),
-    _plain("ip length", types.INTEGER, _byte(2, 2), 2, family=4),
-    _plain("ip id", types.INTEGER, _byte(4, 2), 4, family=4),
-    _plain("ip ttl", types.INTEGER, lambda packet: packet.ttl, 8, family=4),
-    _plain("ip protocol", types.PROTOCOL, lambda packet: packet.protocol, 9, family=4),
-    _plain("ip saddr", types.IPV4, lambda packet: int.from_bytes(packet.src), 12, family=4),
-    _plain("ip daddr", types.IPV4, lambda packet: int.from_bytes(packet.dst), 16, family=4),
-    _plain("ip6 length", types.INTEGER, _byte(4, 2), 4, family=6),
-    _plain("ip6 nexthdr", types.PROTOCOL, _byte(6), 6, family=6),
-    _plain("ip6 hoplimit", types.INTEGER, lambda packet: packet.ttl, 7, family=6),
-    _plain("ip6 saddr", types.IPV6, lambda packet: int.from_bytes(packet.src), 8, family=6),
-    _plain("ip6 daddr", types.IPV6, lambda packet: int.from_bytes(packet.dst), 24, family=6),
+_DEFINITIONS = [
+    _header_key("iifname", types.NAME, _device_name(_input_device)),
+    _header_key("oifname", types.NAME, _device_name(_output_device)),
+    _header_key("iif", INDEX, _device_index(_input_device)),
+    _header_key("oif", INDEX, _device_index(_output_device)),
+    _header_key("meta mark", types.MARK, lambda packet: packet.mark),
+    _header_key("meta nfproto", types.FAMILY, lambda packet: 2 if packet.family == 4 else 10),
+    _header_key("meta l4proto", types.PROTOCOL, lambda packet: packet.protocol),
+    _header_key("meta protocol", types.ETHER_TYPE, lambda packet: 0x0800 if packet.family == 4 else 0x86DD),
+    _header_key("meta length", types.INTEGER, lambda packet: len(packet.data)),
+    _header_key("meta ipsec", types.PRESENCE, lambda packet: int(bool(packet.secpath))),
+    _header_key("ip version", types.INTEGER, lambda packet: packet.data[0] >> 4, 0, family=4),
+    _header_key("ip length", types.INTEGER, _byte(2, 2), 2, family=4),
+    _header_key("ip id", types.INTEGER, _byte(4, 2), 4, family=4),
+    _header_key("ip ttl", types.INTEGER, lambda packet: packet.ttl, 8, family=4),
+    _header_key("ip protocol", types.PROTOCOL, lambda packet: packet.protocol, 9, family=4),
+    _header_key("ip saddr", types.IPV4, lambda packet: int.from_bytes(packet.src), 12, family=4),
+    _header_key("ip daddr", types.IPV4, lambda packet: int.from_bytes(packet.dst), 16, family=4),
+    _header_key("ip6 length", types.INTEGER, _byte(4, 2), 4, family=6),
+    _header_key("ip6 nexthdr", types.PROTOCOL, _byte(6), 6, family=6),
+    _header_key("ip6 hoplimit", types.INTEGER, lambda packet: packet.ttl, 7, family=6),
+    _header_key("ip6 saddr", types.IPV6, lambda packet: int.from_bytes(packet.src), 8, family=6),
+    _header_key("ip6 daddr", types.IPV6, lambda packet: int.from_bytes(packet.dst), 24, family=6),
     *_fields("tcp", 6, *_PORTS, ("flags", types.FLAGS, 13, 1)),
     *_fields("udp", 17, *_PORTS, ("length", types.INTEGER, 4, 2)),
     *_fields("sctp", 132, *_PORTS),
     *_fields("icmp", 1, ("type", types.ICMP, 0, 1), ("code", types.ICMP_CODE, 1, 1)),
     *_fields("icmpv6", 58, ("type", types.ICMPV6, 0, 1), ("code", types.ICMPV6_CODE, 1, 1)),
-    _plain("th sport", types.PORT, _ports_of_any(0), 0),
-    _plain("th dport", types.PORT, _ports_of_any(2), 2),
-    _ct("ct state", types.STATE, _state),
-    _ct("ct status", types.STATUS, _of_connection(_status)),
-    _ct("ct mark", types.MARK, _of_connection(lambda connection: connection.mark)),
-    _ct("ct direction", types.DIRECTION, lambda p: int(p.ct_reply) if p.connection is not None else None),
-    _ct("ct protocol", types.PROTOCOL, _tuple_part("original", 0)),
+    _header_key("th sport", types.PORT, _ports_of_any(0), 0),
+    _header_key("th dport", types.PORT, _ports_of_any(2), 2),
+    _conntrack_key("ct state", types.STATE, _state),
+    _conntrack_key("ct status", types.STATUS, _of_connection(_status)),
+    _conntrack_key("ct mark", types.MARK, _of_connection(lambda connection: connection.mark)),
+    _conntrack_key("ct direction", types.DIRECTION, lambda p: int(p.ct_reply) if p.connection is not None else None),
+    _conntrack_key("ct protocol", types.PROTOCOL, _tuple_part("original", 0)),
     *(
-        _ct(f"ct {direction} {name}", datatype, _tuple_part(direction, at), family)
+        _conntrack_key(f"ct {direction} {name}", datatype, _tuple_part(direction, at), family)
         for direction in ("original", "reply")
         for name, datatype, at, family in (
             ("ip saddr", types.IPV4, 1, 4), ("ip daddr", types.IPV4, 2, 4),
@@ -253,18 +255,18 @@ _ALL = [
     *(
         Key(f"fib {which} . {name} type", types.ADDRESS_TYPE, _address_type_on(which, device_of))
         for which in ("saddr", "daddr")
-        for name, device_of in (("iif", _in), ("oif", _out))
+        for name, device_of in (("iif", _input_device), ("oif", _output_device))
     ),
-    Key("fib saddr . iif oif", types.PRESENCE, _reverse_path),
+    Key("fib saddr . iif oif", types.PRESENCE, _reverse_path_reader),
 ]  # fmt: skip
 
 #: What differs from packet to packet of one flow.
-_OF_THE_PACKET = frozenset(
+_PER_PACKET_KEYS = frozenset(
     {"meta length", "meta ipsec", "ip length", "ip id", "ip ttl", "ip6 length", "ip6 hoplimit", "tcp flags", "udp length",
      "ct status", "ct mark"}
 )  # fmt: skip
 
-KEYS: dict[str, Key] = {key.text: key for key in _ALL}
+KEYS: dict[str, Key] = {key.text: key for key in _DEFINITIONS}
 #: Other ways to write them.
 ALIASES = {
     **{f"meta {name}": name for name in ("iifname", "oifname", "iif", "oif")},
@@ -274,7 +276,7 @@ ALIASES = {
     "meta secpath": "meta ipsec",
 }
 #: The longest key is so many words.
-MOST_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
+MAX_WORDS = max(len(text.split()) for text in (*KEYS, *ALIASES))
 
 
 def raw_key(base: str, offset: int, bits: int) -> Key:
@@ -290,7 +292,7 @@ def raw_key(base: str, offset: int, bits: int) -> Key:
         value = int.from_bytes(packet.data[begin // 8 : last])
         return value >> (last * 8 - begin - bits) & (1 << bits) - 1
 
-    return _plain(f"@{base},{offset},{bits}", Datatype("integer", bits, write=hex, per_line=5), read)
+    return _header_key(f"@{base},{offset},{bits}", Datatype("integer", bits, write=hex, per_line=5), read)
 
 
 def key_of(text: str) -> Key:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @frozen(eq=False)
-class Line:
+class ParsedRule:
     """A rule that was read from a line of its own, and which of its statements are counters."""
 
     rule: Rule
@@ -27,12 +27,12 @@ class Line:
     counters: tuple[int, ...]
 
     @classmethod
-    def of(cls, rule: Rule) -> Line:
+    def of(cls, rule: Rule) -> ParsedRule:
         """Take note of a rule as it was read."""
         counters = tuple(at for at, each in enumerate(rule.statements) if isinstance(each, Counter))
-        return cls(rule.fresh(), rule.translates, rule.needs_conntrack, counters)
+        return cls(rule.copy(), rule.translates, rule.needs_conntrack, counters)
 
-    def again(self) -> Rule:
+    def copy(self) -> Rule:
         """Give the rule with counters of its own, for less than `Rule.fresh` costs."""
         rule = self.rule
         if not self.counters:
@@ -44,10 +44,10 @@ class Line:
 
 
 @frozen(eq=False)
-class Written:
+class LazyRules:
     """The lines of a chain, and the handle that was given before them."""
 
-    lines: Sequence[Line]
+    lines: Sequence[ParsedRule]
     handle: int
     translates: bool
     needs_conntrack: bool
@@ -57,4 +57,4 @@ class Written:
         handle = self.handle
         for line in self.lines:
             handle += 1 + line.rule.anonymous_sets
-            yield line.again(), handle
+            yield line.copy(), handle

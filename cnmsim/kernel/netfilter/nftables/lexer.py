@@ -1,4 +1,4 @@
-"""nft's input as tokens, each with its place (scanner.l of nftables)."""
+"""nft's input as tokens, each with its location (scanner.l of nftables)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 
 _TOKEN = re.compile(
     r"""(?P<space>(?:[ \t\r]|\\\n)+) | (?P<comment>\#[^\n]*) | (?P<newline>\n) | "(?P<string>[^"\n]*)"
@@ -21,7 +21,7 @@ class Token:
 
     text: str
     kind: str
-    place: Place
+    location: Location
 
 
 def tokens(source: str) -> list[Token]:
@@ -31,30 +31,30 @@ def tokens(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None:
-            raise NftError("syntax error, unexpected junk", Place(line, at - line_start, at - line_start + 1))
+            raise NftError("syntax error, unexpected junk", Location(line, at - line_start, at - line_start + 1))
         kind = match.lastgroup or ""
-        place = Place(line, at - line_start, match.end() - line_start)
+        location = Location(line, at - line_start, match.end() - line_start)
         text = match[kind]
         at = match.end()
         if kind == "newline":
-            found.append(Token("\n", "symbol", place))
+            found.append(Token("\n", "symbol", location))
         elif kind == "word":
-            found += _words(text, place)
+            found += _words(text, location)
         elif kind in {"string", "symbol"}:
-            found.append(Token(text, kind, place))
+            found.append(Token(text, kind, location))
         if "\n" in match[0]:
             line += match[0].count("\n")
             line_start = at
-    found.append(Token("", "symbol", Place(line, at - line_start, at - line_start + 1)))
+    found.append(Token("", "symbol", Location(line, at - line_start, at - line_start + 1)))
     return found
 
 
-def _words(text: str, place: Place) -> list[Token]:
+def _words(text: str, location: Location) -> list[Token]:
     """Cut a colon off the end of a map's key (`80:`), but not off an address."""
     if len(text) > 1 and text.endswith(":") and not text.endswith("::"):
-        middle = place.end - 1
+        middle = location.end - 1
         return [
-            Token(text[:-1], "word", Place(place.line, place.begin, middle)),
-            Token(":", "word", Place(place.line, middle, place.end)),
+            Token(text[:-1], "word", Location(location.line, location.begin, middle)),
+            Token(":", "word", Location(location.line, middle, location.end)),
         ]
-    return [Token(text, "word", place)]
+    return [Token(text, "word", location)]

@@ -6,13 +6,13 @@ from attrs import frozen
 
 
 @frozen
-class Style:
+class ListOptions:
     """With `handles` (-a), without what counters say (-s: not `counts`), without what sets hold (-t: not `elements`), in JSON (-j)."""
 
-    handles: bool = False
-    counts: bool = True
-    elements: bool = True
+    show_handles: bool = False
+    show_counters: bool = True
+    show_elements: bool = True
     as_json: bool = False
 
 
-PLAIN = Style()
+PLAIN = ListOptions()

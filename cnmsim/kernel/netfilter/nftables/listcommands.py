@@ -50,7 +50,7 @@ class ListCommands:
             self._list_all(kind.text, theirs, tables)
             return
         if kind.text not in {"table", "chain", "set", "map"}:
-            raise NftError("syntax error, unexpected string", kind.place)
+            raise NftError("syntax error, unexpected string", kind.location)
         table_of_iptables = self.session.iptables_table()
         if table_of_iptables is not None:
             self._list_part_of(table_of_iptables, kind.text)
@@ -61,78 +61,80 @@ class ListCommands:
             part = self.session.chain(table, lookup=True)
         elif kind.text != "table":
             part = self.session.find_set(table, kind=kind.text, lookup=True)
-        if self.session.style.as_json:
-            self._print_json(jsonlisting.part_json(table, part, self.session.style))
+        if self.session.options.as_json:
+            self._print_json(jsonlisting.part_json(table, part, self.session.options))
         elif part is None:
-            self.session.printed.append(table.text(self.session.style))
+            self.session.output.append(table.text(self.session.options))
         else:
-            self.session.printed.append(table.part(part, style=self.session.style))
+            self.session.output.append(table.part(part, options=self.session.options))
 
     def _print_json(self, objects: Iterable[Json]) -> None:
-        self.session.printed.append(jsonlisting.document(objects))
+        self.session.output.append(jsonlisting.document(objects))
 
     def _list_all(self, kind: str, theirs: Sequence[IptablesTable], tables: Sequence[Table]) -> None:
-        style = self.session.style
+        options = self.session.options
         if kind == "ruleset":
             self.session.warnings += [
-                iptables_listing.warning(each) for each in theirs if not self.session.style.as_json
+                iptables_listing.warning(each) for each in theirs if not self.session.options.as_json
             ]
-        if self.session.style.as_json:
+        if self.session.options.as_json:
             namespace = self.session.ruleset.namespace
-            found = [each for table in theirs for each in iptables_json.listed_json(table, kind, namespace, style)]
+            found = [each for table in theirs for each in iptables_json.listed_json(table, kind, namespace, options)]
             self._print_json(
-                found + [each for table in tables for each in jsonlisting.listed_json(table, kind, style)]
+                found + [each for table in tables for each in jsonlisting.listed_json(table, kind, options)]
             )
             return
         if kind == "ruleset":
-            self.session.printed += [iptables_listing.table_text(each, style) for each in theirs]
+            self.session.output += [iptables_listing.table_text(each, options) for each in theirs]
         elif kind == "tables":
-            self.session.printed += [f"table {iptables_listing.family_name(each)} {each.name}\n" for each in theirs]
-        self.session.printed += [self._listed(each, kind) for each in tables]
+            self.session.output += [f"table {iptables_listing.family_name(each)} {each.name}\n" for each in theirs]
+        self.session.output += [self._listed(each, kind) for each in tables]
 
     def _list_part_of(self, table: IptablesTable, kind: str) -> None:
-        style, namespace = self.session.style, self.session.ruleset.namespace
-        as_json = style.as_json
+        options, namespace = self.session.options, self.session.ruleset.namespace
+        as_json = options.as_json
         if not as_json:
             self.session.warnings.append(iptables_listing.warning(table))
         if kind == "table":
             if as_json:
-                self._print_json(iptables_json.listed_json(table, "ruleset", namespace, style))
+                self._print_json(iptables_json.listed_json(table, "ruleset", namespace, options))
             else:
-                self.session.printed.append(iptables_listing.table_text(table, style))
+                self.session.output.append(iptables_listing.table_text(table, options))
             return
         token = self.session.cursor.word()
         chain = next((each for each in iptables_listing.shown_chains(table) if each.name == token.text), None)
         if chain is None or kind != "chain":
-            raise NftError(ENOENT, token.place)
+            raise NftError(ENOENT, token.location)
         if as_json:
             self._print_json(
-                [iptables_json.chain_json(table, chain), *iptables_json.rules_json(table, chain, namespace, style)]
+                [iptables_json.chain_json(table, chain), *iptables_json.rules_json(table, chain, namespace, options)]
             )
             return
         lines = [
             f"table {iptables_listing.family_name(table)} {table.name} {{",
-            *iptables_listing.chain_lines(table, chain, style),
+            *iptables_listing.chain_lines(table, chain, options),
             "}",
         ]
-        self.session.printed.append("".join(f"{line}\n" for line in lines))
+        self.session.output.append("".join(f"{line}\n" for line in lines))
 
     def _table_to_list(self) -> Table:
         family = self.session.family()
         token = self.session.cursor.word()
         found = self.session.ruleset.tables.get((family, token.text))
         if found is None:
-            raise NftError(ENOENT, token.place)
+            raise NftError(ENOENT, token.location)
         return found
 
     def _listed(self, table: Table, kind: str) -> str:
         if kind == "ruleset":
-            return table.text(self.session.style)
+            return table.text(self.session.options)
         if kind == "tables":
             return f"table {table.family} {table.name}\n"
         if kind == "chains":
             heads = [Chain(c.name, c.handle, c.base, c.policy, c.comment) for c in table.chains.values()]
-            return table.part(*heads, style=self.session.style)
+            return table.part(*heads, options=self.session.options)
         if kind == "counters":
             return table.part()
-        return table.part(*(s for s in table.sets.values() if s.is_map is (kind == "maps")), style=self.session.style)
+        return table.part(
+            *(s for s in table.sets.values() if s.is_map is (kind == "maps")), options=self.session.options
+        )

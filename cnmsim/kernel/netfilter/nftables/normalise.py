@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.nftables.keys import Key
 from cnmsim.kernel.netfilter.nftables.statements import FieldStatement, Match, Statement
 
 
-def settled(statements: list[Statement], family: str) -> list[Statement]:
+def normalise(statements: list[Statement], family: str) -> list[Statement]:
     """Bring statements into the form the kernel gives back: what others imply left out, neighbours in header order."""
     return _in_header_order(_without_implied(statements, family))
 
@@ -64,6 +64,6 @@ def _in_header_order(statements: list[Statement]) -> list[Statement]:
             continue
         first, second = one.keys[0], two.keys[0]
         is_one_header = first.is_payload and second.is_payload and first.header == second.header
-        if is_one_header and first.place - second.place == second.type.bits // 8:
+        if is_one_header and first.offset - second.offset == second.type.bits // 8:
             found[at], found[at + 1] = two, one
     return found

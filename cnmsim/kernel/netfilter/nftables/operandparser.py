@@ -8,8 +8,8 @@ from attrs import define, field
 
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype, Span
-from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto, Value
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Jump, Value
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key
 from cnmsim.kernel.netfilter.nftables.statements import VERDICTS, Operand
 
@@ -23,7 +23,7 @@ class Sets(Protocol):
     def types_of(self, name: str) -> tuple[tuple[Datatype, ...], tuple[Datatype, ...] | None] | None:
         """Give the types of a set's fields and, of a map, of what it gives; `None` if there is no such set."""
 
-    def hint(self, name: str) -> str:
+    def suggestion(self, name: str) -> str:
         """Say which set may have been meant."""
 
 
@@ -35,32 +35,32 @@ class OperandParser:
     sets: Sets
     namespace: NetworkNamespace
     #: The chains that verdicts name, and where.
-    jumps: dict[str, Place] = field(factory=dict)
+    jumps: dict[str, Location] = field(factory=dict)
     #: Where the keys stand that are compared.
-    keys_place: Place | None = field(default=None, init=False)
+    keys_location: Location | None = field(default=None, init=False)
     #: How many elements the last operand that is a set was given as.
     given_elements: int = field(default=0, init=False)
 
-    def bits(self, key: Key) -> int:
+    def mask(self, key: Key) -> int:
         """Read a mask: a number, or names with commas or bars between, perhaps in parentheses."""
         cursor = self.cursor
         in_parentheses = cursor.accept("(")
         value = 0
         while True:
             token = cursor.word()
-            value |= key.type.read(token.text, token.place).low
+            value |= key.type.read(token.text, token.location).low
             if not cursor.accept("|", ",", "or"):
                 break
         if in_parentheses:
             cursor.expect(")")
         return value
 
-    def device(self, place: Place) -> tuple[Span, tuple[tuple[int, str], ...]]:
+    def device(self, location: Location) -> tuple[Span, tuple[tuple[int, str], ...]]:
         """Read the name of a device: its number, and the name it has now. Raises `NftError`."""
         name = self.cursor.word().text
         device = self.namespace.devices.get(name)
         if device is None:
-            raise NftError("Interface does not exist", place)
+            raise NftError("Interface does not exist", location)
         return Span(device.index, device.index), ((device.index, name),)
 
     def operand(self, keys: tuple[Key, ...]) -> Operand:
@@ -84,14 +84,14 @@ class OperandParser:
     def _span(self, kind: Datatype) -> Span:
         cursor = self.cursor
         token = cursor.word()
-        span = kind.read(token.text, token.place)
+        span = kind.read(token.text, token.location)
         if not kind.is_flags:
             return span
         value = span.low
         while cursor.text in {",", "|"}:
             cursor.take()
             token = cursor.word()
-            value |= kind.read(token.text, token.place).low
+            value |= kind.read(token.text, token.location).low
         return Span(value, value)
 
     def _set_name(self, kinds: tuple[Datatype, ...], *, is_map: bool) -> str:
@@ -99,13 +99,15 @@ class OperandParser:
         name = token.text[1:]
         found = self.sets.types_of(name)
         if found is None:
-            raise NftError(f"No such file or directory{self.sets.hint(name)}", token.place)
+            raise NftError(f"No such file or directory{self.sets.suggestion(name)}", token.location)
         if (found[1] is not None) is not is_map:
-            raise NftError("Expression is not a map" if is_map else "Expression is not a set", token.place)
+            raise NftError("Expression is not a map" if is_map else "Expression is not a set", token.location)
         if [kind.bits for kind in found[0]] != [kind.bits for kind in kinds]:
             wanted, given = (" . ".join(kind.title or kind.name for kind in each) for each in (kinds, found[0]))
             raise NftError(
-                f"datatype mismatch, expected {wanted}, expression has type {given}", token.place, self.keys_place
+                f"datatype mismatch, expected {wanted}, expression has type {given}",
+                token.location,
+                self.keys_location,
             )
         return name
 
@@ -156,9 +158,9 @@ class OperandParser:
         if kind is INDEX:
             device = self.namespace.devices.get(token.text)
             if device is None:
-                raise NftError("Interface does not exist", token.place)
+                raise NftError("Interface does not exist", token.location)
             return Span(device.index, device.index)
-        span = kind.read(token.text, token.place)
+        span = kind.read(token.text, token.location)
         return Span(span.low, span.high)
 
     def data(self, values: tuple[Datatype, ...]) -> Data:
@@ -168,10 +170,10 @@ class OperandParser:
             word = cursor.word()
             if word.text in {"jump", "goto"}:
                 chain = cursor.word()
-                self.jumps.setdefault(chain.text, chain.place)
-                return Goto(chain.text, word.text == "goto")
+                self.jumps.setdefault(chain.text, chain.location)
+                return Jump(chain.text, word.text == "goto")
             if word.text not in VERDICTS:
-                raise NftError("syntax error, unexpected string", word.place)
+                raise NftError("syntax error, unexpected string", word.location)
             return word.text
         parts = [self._element_span(values[0]).low]
         while len(parts) < len(values) and cursor.accept("."):

@@ -14,19 +14,27 @@ from cnmsim.kernel.netfilter.nftables.action_statements import (
     Limit,
     Log,
     Nat,
-    NoTrack,
+    Notrack,
     Reject,
     SetMark,
 )
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
-from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto, Value
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
+from cnmsim.kernel.netfilter.nftables.elements import Elements, Jump, Value
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, kernel_refusal
 from cnmsim.kernel.netfilter.nftables.keyparser import KeyParser
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, KEYS, Key
-from cnmsim.kernel.netfilter.nftables.normalise import settled
+from cnmsim.kernel.netfilter.nftables.normalise import normalise
 from cnmsim.kernel.netfilter.nftables.operandparser import OperandParser, Sets
-from cnmsim.kernel.netfilter.nftables.statements import VERDICTS, Counter, Decide, Match, Rule, Statement, VerdictMap
+from cnmsim.kernel.netfilter.nftables.statements import (
+    VERDICTS,
+    Counter,
+    Match,
+    Rule,
+    Statement,
+    VerdictMap,
+    VerdictStatement,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
 _OPERATORS = frozenset({"==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "ge"})
 _OPERATOR_WORDS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
 #: What nft knows and this kernel does not.
-_NOT_HERE = frozenset(
+_UNSUPPORTED = frozenset(
     [
         "queue",
         "quota",
@@ -84,10 +92,10 @@ class RuleParser:
     keys: KeyParser = field(init=False)
     operands: OperandParser = field(init=False)
     #: Where the rule names chains.
-    jumps: dict[str, Place] = field(factory=dict, init=False)
+    jumps: dict[str, Location] = field(factory=dict, init=False)
     _statements: list[Statement] = field(factory=list, init=False)
-    _anonymous: int = field(default=0, init=False)
-    _terminal: Place | None = field(default=None, init=False)
+    _anonymous_sets: int = field(default=0, init=False)
+    _terminal_location: Location | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.keys = KeyParser(self.cursor, self.family, {"ip": 4, "ip6": 6}.get(self.family, 0))
@@ -103,16 +111,22 @@ class RuleParser:
                 self.cursor.take()
                 comment = self.cursor.word().text
                 continue
-            begin = self.cursor.place
-            if self._terminal is not None:
-                raise NftError("Statement after terminal statement has no effect", begin, self._terminal)
+            begin = self.cursor.location
+            if self._terminal_location is not None:
+                raise NftError("Statement after terminal statement has no effect", begin, self._terminal_location)
             self._statement()
-            if isinstance(self._statements[-1], (Decide, Reject, Nat)) and begin.line == self.cursor.last_place.line:
-                is_open = isinstance(self._statements[-1], Decide) and str(self._statements[-1].verdict) == "continue"
-                self._terminal = None if is_open else begin.to(self.cursor.last_place)
+            if (
+                isinstance(self._statements[-1], (VerdictStatement, Reject, Nat))
+                and begin.line == self.cursor.last_location.line
+            ):
+                is_open = (
+                    isinstance(self._statements[-1], VerdictStatement)
+                    and str(self._statements[-1].verdict) == "continue"
+                )
+                self._terminal_location = None if is_open else begin.to(self.cursor.last_location)
         if not self._statements:
             self.cursor.unexpected()
-        return Rule(tuple(settled(self._statements, self.family)), comment, self._anonymous)
+        return Rule(tuple(normalise(self._statements, self.family)), comment, self._anonymous_sets)
 
     # --- statements ----------------------------------------------------------------------------------------------
 
@@ -126,12 +140,12 @@ class RuleParser:
         }  # fmt: skip
         if word in VERDICTS:
             cursor.take()
-            self._add(Decide(word))
+            self._add(VerdictStatement(word))
         elif word in special:
             special[word]()
         else:
-            if word.split(",")[0] in _NOT_HERE or word == "add":
-                raise refused("Operation not supported", cursor.place)
+            if word.split(",")[0] in _UNSUPPORTED or word == "add":
+                raise kernel_refusal("Operation not supported", cursor.location)
             self._expression()
 
     def _add(self, statement: Statement) -> None:
@@ -140,8 +154,8 @@ class RuleParser:
     def _jump(self) -> None:
         is_goto = self.cursor.take().text == "goto"
         chain = self.cursor.word()
-        self.jumps[chain.text] = chain.place
-        self._add(Decide(Goto(chain.text, is_goto)))
+        self.jumps[chain.text] = chain.location
+        self._add(VerdictStatement(Jump(chain.text, is_goto)))
 
     def _counter(self) -> None:
         cursor = self.cursor
@@ -177,7 +191,7 @@ class RuleParser:
             if not slash:
                 cursor.unexpected()
         if not amount.isdigit() or not int(amount) or unit not in {"second", "minute", "hour", "day", "week"}:
-            raise NftError("invalid rate", token.place)
+            raise NftError("invalid rate", token.location)
         return int(amount), size, unit
 
     def _log(self) -> None:
@@ -190,16 +204,16 @@ class RuleParser:
             if name == "flags" and given[name] in {"tcp", "ip"}:
                 given[name] += f" {cursor.word().text}"
         if len(given.get("prefix", "")) > 127:
-            raise NftError("log prefix is too long", cursor.last_place)
+            raise NftError("log prefix is too long", cursor.last_location)
         self._add(Log(**given))
 
     def _notrack(self) -> None:
         self.cursor.take()
-        self._add(NoTrack())
+        self._add(Notrack())
 
     def _reject(self) -> None:
         cursor = self.cursor
-        begin = cursor.take().place
+        begin = cursor.take().location
         default = {4: "icmp port-unreachable", 6: "icmpv6 port-unreachable"}.get(
             self.keys.network, "icmpx port-unreachable"
         )
@@ -210,15 +224,15 @@ class RuleParser:
             kind = cursor.word()
             how = f"{protocol} {kind.text}"
             if protocol == "icmpx" and self.family != "inet":
-                raise NftError("abstracted ICMP unreachable not supported", kind.place, begin)
+                raise NftError("abstracted ICMP unreachable not supported", kind.location, begin)
             known = {"tcp": {"reset"}, "icmpx": set(ICMPX)}.get(protocol) or set(REJECTS.get(protocol, ()))
             if kind.text not in known:
-                raise NftError("invalid reject code", kind.place)
+                raise NftError("invalid reject code", kind.location)
             network = {"icmp": 4, "icmpv6": 6}.get(protocol, 0)
             if network and self.keys.network and network != self.keys.network:
                 names = {4: "ip", 6: "ip6"}
                 what = f"conflicting protocols specified: {names[network]} vs {names[self.keys.network]}"
-                raise NftError(what, kind.place, begin)
+                raise NftError(what, kind.location, begin)
         if how == "tcp reset" and not self.keys.protocol:
             # nft puts the protocol before it where nothing else tells it; in `ip` and `ip6` it does not list it.
             if self.family == "inet":
@@ -227,7 +241,7 @@ class RuleParser:
         is_default = how == default and (self.family != "inet" or how.startswith("icmpx"))
         self._add(Reject(how, is_default))
 
-    _nat_place: Place | None = field(default=None, init=False)
+    _nat_location: Location | None = field(default=None, init=False)
 
     # --- translations --------------------------------------------------------------------------------------------
 
@@ -235,7 +249,7 @@ class RuleParser:
         cursor = self.cursor
         token = cursor.take()
         kind = token.text
-        self._nat_place = token.place
+        self._nat_location = token.location
         family, names_family = self.keys.network, False
         if kind in {"dnat", "snat"}:
             if cursor.text in {"ip", "ip6"} and (cursor.peek(1) in {"to", "addr", "prefix"}):
@@ -245,7 +259,7 @@ class RuleParser:
                     cursor.expect(".")
                     cursor.expect("port")
             elif self.family == "inet" and not self.keys.network:
-                raise NftError(f"specify `{kind} ip' or '{kind} ip6' in inet table to disambiguate", token.place)
+                raise NftError(f"specify `{kind} ip' or '{kind} ip6' in inet table to disambiguate", token.location)
             else:
                 names_family = self.family == "inet"
             cursor.expect("to")
@@ -254,16 +268,16 @@ class RuleParser:
             family = 0 if self.family == "inet" else family
             keys, lookup, address, ports = (), "", None, None
             if cursor.accept("to"):
-                address, ports = None, types.PORT.read(cursor.word().text.removeprefix(":"), cursor.last_place)
+                address, ports = None, types.PORT.read(cursor.word().text.removeprefix(":"), cursor.last_location)
         if isinstance(lookup, Elements):
-            self._anonymous += 1
+            self._anonymous_sets += 1
             names_family = names_family or any(isinstance(d, Value) and len(d.parts) > 1 for _, d in lookup)
         elif lookup:
             known = self.operands.sets.types_of(lookup)
             names_family = names_family or (known is not None and len(known[1] or ()) > 1)
         if ports is not None and not self.keys.protocol:
-            place = cursor.last_place
-            raise NftError(_NO_TRANSPORT, Place(place.line, place.begin + 1, place.end), token.place)
+            location = cursor.last_location
+            raise NftError(_NO_TRANSPORT, Location(location.line, location.begin + 1, location.end), token.location)
         flags: list[str] = []
         while cursor.text in _NAT_FLAGS:
             flags.append(cursor.take().text)
@@ -290,70 +304,70 @@ class RuleParser:
         else:
             address_text, _, ports_text = text.partition(":")
         address = (
-            (types.IPV6 if family == 6 else types.IPV4).read(address_text, token.place) if address_text else None
+            (types.IPV6 if family == 6 else types.IPV4).read(address_text, token.location) if address_text else None
         )
-        place = token.place
-        ports_place = Place(place.line, place.end - len(ports_text), place.end)
-        ports = types.PORT.read(ports_text, ports_place) if ports_text else None
+        location = token.location
+        ports_location = Location(location.line, location.end - len(ports_text), location.end)
+        ports = types.PORT.read(ports_text, ports_location) if ports_text else None
         if ports is not None and not self.keys.protocol:
-            raise NftError(_NO_TRANSPORT, ports_place, self._nat_place)
+            raise NftError(_NO_TRANSPORT, ports_location, self._nat_location)
         return (), "", address, ports
 
     # --- comparisons and what depends on them --------------------------------------------------------------------
 
     def _expression(self) -> None:
         cursor = self.cursor
-        begin = cursor.place
+        begin = cursor.location
         key = self.keys.key()
         if key is None:
-            self._complain(begin)
+            self._raise_unknown_expression(begin)
         if cursor.accept("set"):
             self._set_mark(key, begin)
             return
         keys = self.keys.concatenation(key)
-        self.operands.keys_place = begin.to(cursor.last_place)
+        self.operands.keys_location = begin.to(cursor.last_location)
         if cursor.accept("vmap"):
             operand = self.operands.map_operand(keys, ())
-            self._anonymous += isinstance(operand, Elements)
+            self._anonymous_sets += isinstance(operand, Elements)
             self._add(VerdictMap(keys, operand))
             return
         mask = None
         if len(keys) == 1 and cursor.accept("&", "and"):
-            mask = self.operands.bits(key)
+            mask = self.operands.mask(key)
         operator = ""
         if cursor.text in _OPERATORS:
             operator = _OPERATOR_WORDS.get(cursor.text, cursor.text)
             cursor.take()
         elif cursor.text == "!" and key.type.is_flags:
             cursor.take()
-            self._add(Match(keys, "", Span(0, 0), self.operands.bits(key)))
+            self._add(Match(keys, "", Span(0, 0), self.operands.mask(key)))
             return
-        self._add(self._compared(keys, operator, mask))
+        self._add(self._match(keys, operator, mask))
 
-    def _complain(self, begin: Place) -> NoReturn:
+    def _raise_unknown_expression(self, begin: Location) -> NoReturn:
         cursor = self.cursor
         token = cursor.take()
         if cursor.ends_statement():
             cursor.unexpected()
         if token.kind == "symbol":
-            raise NftError(f"syntax error, unexpected '{token.text}'", token.place)
+            raise NftError(f"syntax error, unexpected '{token.text}'", token.location)
         if token.text in {"ip", "ip6", "tcp", "udp", "ct", "meta", "fib", "icmp", "icmpv6", "th", "sctp"}:
-            raise refused("Operation not supported", begin.to(cursor.place))
-        raise NftError("No symbol type information", token.place)
+            raise kernel_refusal("Operation not supported", begin.to(cursor.location))
+        raise NftError("No symbol type information", token.location)
 
-    def _compared(self, keys: tuple[Key, ...], operator: str, mask: int | None) -> Match:
+    def _match(self, keys: tuple[Key, ...], operator: str, mask: int | None) -> Match:
         key = keys[0]
-        place = self.cursor.place
+        location = self.cursor.location
         names: tuple[tuple[int, str], ...] = ()
         if len(keys) == 1 and key.type is INDEX:
-            span, names = self.operands.device(place)
+            span, names = self.operands.device(location)
             return Match(keys, operator, span, None, names)
         operand = self.operands.operand(keys)
         if isinstance(operand, Elements):
-            self._anonymous += 1
+            self._anonymous_sets += 1
             simple = next(iter(operand), None)
             if len(operand) == 1 and len(keys) == 1 and simple is not None and self.operands.given_elements == 1:
-                self._anonymous -= 1
+                self._anonymous_sets -= 1
                 operand = simple[0][0]
         operator = "" if operator == "==" and not key.type.is_flags else operator
         if mask is not None and isinstance(operand, Span):
@@ -361,18 +375,18 @@ class RuleParser:
                 return Match(keys, "", Span(mask, mask))
             return Match(keys, "" if operator == "==" else operator, operand, mask)
         if key.type.is_flags and not operator and self.cursor.accept("/") and isinstance(operand, Span):
-            return Match(keys, "", operand, self.operands.bits(key))
-        self.keys.learn(key, operator, operand)
+            return Match(keys, "", operand, self.operands.mask(key))
+        self.keys.infer_from_value(key, operator, operand)
         return Match(keys, operator, operand)
 
-    def _set_mark(self, key: Key, begin: Place) -> None:
+    def _set_mark(self, key: Key, begin: Location) -> None:
         cursor = self.cursor
         if key.text not in {"meta mark", "ct mark"}:
-            raise refused("Operation not supported", begin.to(cursor.last_place))
+            raise kernel_refusal("Operation not supported", begin.to(cursor.last_location))
         source = self.keys.key()
         if source is None:
             token = cursor.word()
-            self._add(SetMark(key, types.MARK.read(token.text, token.place).low))
+            self._add(SetMark(key, types.MARK.read(token.text, token.location).low))
             return
         keep, extra = 0xFFFFFFFF, 0
         if cursor.accept("&", "and"):

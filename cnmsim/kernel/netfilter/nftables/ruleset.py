@@ -6,14 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from cnmsim.kernel.netfilter.hooks import ChainType, Registration
-from cnmsim.kernel.netfilter.nftables.commands import Run
+from cnmsim.kernel.netfilter.nftables.commands import Transaction
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
 from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
-from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
 from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
@@ -43,21 +41,18 @@ class NfTables:
         self,
         source: str,
         *,
-        style: Style = PLAIN,
-        handles: bool = False,
-        as_json: bool = False,
+        options: ListOptions = PLAIN,
         warn: Callable[[str], None] | None = None,
     ) -> str:
-        """Do all commands of `source`, or none of them; give what nft prints.
+        """Run all commands of `source` as one transaction and return what nft prints.
 
-        `style` says how it lists; `handles` and `as_json` are short for a style with them. As JSON, `source` may be JSON too.
-        `warn` is told what nft says to stderr though nothing failed. Raises `NftError`.
+        `options` control listings; with `as_json`, `source` may be JSON too. `warn` is called with the text that nft
+        writes to stderr although no command failed. Raises `NftError`, with nothing changed.
         """
-        style = evolve(style, handles=style.handles or handles, as_json=style.as_json or as_json)
-        commands = _commands_in_json(source) if style.as_json else None
-        session = Session(self, Cursor.over(source if commands is None else commands), style)
+        commands = _commands_in_json(source) if options.as_json else None
+        session = Session(self, Cursor.over(source if commands is None else commands), options)
         try:
-            printed = Run(session).all()
+            output = Transaction(session).all()
         except NftError as error:
             if commands is not None:
                 raise InternalError(error.message) from None
@@ -67,7 +62,7 @@ class NfTables:
                 self._netfilter.rules_changed()
         if warn is not None and any(session.warnings):
             warn("".join(session.warnings))
-        return printed
+        return output
 
     def rewrite(
         self, table: tuple[str, str], before: str, chains: Mapping[str, Sequence[str]], after: str = ""
@@ -79,7 +74,7 @@ class NfTables:
         """
         session = Session(self, Cursor.over(before))
         try:
-            Run(session).rewrite(table, chains, after)
+            Transaction(session).rewrite(table, chains, after)
         finally:
             if session.changed:
                 self._netfilter.rules_changed()
@@ -100,16 +95,16 @@ class NfTables:
         self._handles += 1
         return self._handles
 
-    def handle_counts(self) -> tuple[int, dict[tuple[str, str], int]]:
+    def handle_state(self) -> tuple[int, dict[tuple[str, str], int]]:
         """Give how many handles were given so far, of tables and in each."""
-        return self._handles, {key: table.handles_given for key, table in self.tables.items()}
+        return self._handles, {key: table.last_handle for key, table in self.tables.items()}
 
-    def restore_handles(self, counts: tuple[int, dict[tuple[str, str], int]]) -> None:
+    def restore_handles(self, handle_state: tuple[int, dict[tuple[str, str], int]]) -> None:
         """Take handles back that were given since."""
-        self._handles, in_tables = counts
+        self._handles, in_tables = handle_state
         for key, count in in_tables.items():
             if key in self.tables:
-                self.tables[key].handles_given = count
+                self.tables[key].last_handle = count
 
     def next_order(self) -> int:
         """Give a number to a base chain that registers on its hook."""

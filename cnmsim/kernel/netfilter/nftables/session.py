@@ -9,8 +9,8 @@ from attrs import define, field
 
 from cnmsim.kernel.netfilter.nftables import iptables_listing
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
-from cnmsim.kernel.netfilter.nftables.errors import NftError, NoTableError, Place, refused
-from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, NoTableError, kernel_refusal
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.ruleparser import RuleParser
 from cnmsim.kernel.netfilter.nftables.statements import Rule
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Chain, Set, Table, nearest_name
@@ -27,23 +27,23 @@ ENOENT, EEXIST, EBUSY = "No such file or directory", "File exists", "Device or r
 
 @define(eq=False)
 class Session:
-    """One run of nft over its input: the tables, the place in the input, what was printed, and how to take all back."""
+    """One run of nft over its input: the tables, the location in the input, what was output, and how to take all back."""
 
     ruleset: NfTables
     cursor: Cursor
-    style: Style = PLAIN
-    printed: list[str] = field(factory=list)
+    options: ListOptions = PLAIN
+    output: list[str] = field(factory=list)
     undos: list[Callable[[], None]] = field(factory=list)
     changed: bool = False
     #: What is said to stderr though nothing failed.
     warnings: list[str] = field(factory=list)
 
-    def did(self, undo: Callable[[], None]) -> None:
+    def record_undo(self, undo: Callable[[], None]) -> None:
         """Take note of something done, and of how it is taken back."""
         self.changed = True
         self.undos.append(undo)
 
-    def take_out(self, mapping: dict[K, V], *keys: K) -> None:
+    def remove_keys(self, mapping: dict[K, V], *keys: K) -> None:
         """Take keys out of a mapping that keeps its order if they come back."""
         before = dict(mapping)
         for key in keys:
@@ -53,7 +53,7 @@ class Session:
             mapping.clear()
             mapping.update(before)
 
-        self.did(undo)
+        self.record_undo(undo)
 
     def family(self) -> str:
         """Take the name of a family if one comes, else it is ip."""
@@ -67,9 +67,9 @@ class Session:
         if found is None:
             nearest = nearest_name(token.text, [each.name for each in self.ruleset.tables.values()])
             if not nearest:
-                raise NoTableError(f"Could not process rule: {ENOENT}", token.place)
+                raise NoTableError(f"Could not process rule: {ENOENT}", token.location)
             other = next(each for each in self.ruleset.tables.values() if each.name == nearest)
-            raise NoTableError(f"{ENOENT}; did you mean table '{nearest}' in family {other.family}?", token.place)
+            raise NoTableError(f"{ENOENT}; did you mean table '{nearest}' in family {other.family}?", token.location)
         return found
 
     def chain(self, table: Table, *, lookup: bool = False) -> Chain:
@@ -77,7 +77,7 @@ class Session:
         token = self.cursor.word()
         found = table.chains.get(token.text)
         if found is None:
-            raise NftError(ENOENT, token.place) if lookup else refused(ENOENT, token.place)
+            raise NftError(ENOENT, token.location) if lookup else kernel_refusal(ENOENT, token.location)
         return found
 
     def parser(self, table: Table) -> RuleParser:
@@ -95,26 +95,26 @@ class Session:
         """Go past the rest of a rule or command."""
         self.cursor.at, _ = self.cursor.statement()
 
-    def check_loops(self, table: Table, rule: Rule | None, place: Place) -> None:
+    def check_loops(self, table: Table, rule: Rule | None, location: Location) -> None:
         """Refuse a rule (`None`: an element) that closes a loop of chains (nft_chain_validate)."""
         leads = rule is None or any(each for part in rule.statements for each in (*part.chains(), *part.set_names()))
         if leads and table.has_loop():
-            raise refused("Too many links", place)
+            raise kernel_refusal("Too many links", location)
 
-    def check_jump(self, table: Table, name: str, place: Place) -> None:
+    def check_jump(self, table: Table, name: str, location: Location) -> None:
         """Refuse a jump to a chain that is not there or is a base chain."""
         target = table.chains.get(name)
         if target is None:
-            raise refused(ENOENT, place)
+            raise kernel_refusal(ENOENT, location)
         if target.base is not None:
-            raise refused("Operation not supported", place)
+            raise kernel_refusal("Operation not supported", location)
 
     def find_set(self, table: Table, *, kind: str = "set", lookup: bool = False) -> Set:
         """Take the name of a set or map, and give that. Raises `NftError` if there is none."""
         token = self.cursor.word()
         found = table.sets.get(token.text)
         if found is None or (kind == "map" and not found.is_map):
-            raise NftError(ENOENT, token.place) if lookup else refused(ENOENT, token.place)
+            raise NftError(ENOENT, token.location) if lookup else kernel_refusal(ENOENT, token.location)
         return found
 
     def iptables_table(self) -> IptablesTable | None:
@@ -135,6 +135,6 @@ def drop(mapping: dict[K, V], key: K) -> None:
     mapping.pop(key, None)
 
 
-def unclosed() -> NftError:
+def unclosed_block() -> NftError:
     """Give the error of an input that ends in the middle of a block."""
-    return NftError("syntax error, unexpected end of file", Place(1, 0, 1))
+    return NftError("syntax error, unexpected end of file", Location(1, 0, 1))

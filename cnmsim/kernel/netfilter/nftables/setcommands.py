@@ -6,12 +6,12 @@ from attrs import define
 
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
-from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Goto
-from cnmsim.kernel.netfilter.nftables.errors import NftError, Place, refused
+from cnmsim.kernel.netfilter.nftables.elements import Data, ElementKey, Elements, Jump
+from cnmsim.kernel.netfilter.nftables.errors import Location, NftError, kernel_refusal
 from cnmsim.kernel.netfilter.nftables.keyparser import KeyParser
 from cnmsim.kernel.netfilter.nftables.lexer import Token
 from cnmsim.kernel.netfilter.nftables.operandparser import OperandParser
-from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, unclosed
+from cnmsim.kernel.netfilter.nftables.session import EBUSY, EEXIST, ENOENT, Session, drop, unclosed_block
 from cnmsim.kernel.netfilter.nftables.tables import Set, Table
 
 _SET_FLAGS = ("constant", "interval", "timeout", "dynamic")
@@ -36,7 +36,7 @@ class SetCommands:
         cursor = self.session.cursor
         name = cursor.word()
         if verb == "create" and name.text in table.sets:
-            raise refused(EEXIST, name.place)
+            raise kernel_refusal(EEXIST, name.location)
         cursor.expect("{")
         made = Set(name.text, 0, "", Elements(()))
         pending: int | None = None
@@ -55,16 +55,16 @@ class SetCommands:
                 self._set_property(made, word)
         end = cursor.at
         if not made.key_text:
-            raise NftError("set definition does not specify key", name.place)
+            raise NftError("set definition does not specify key", name.location)
         existing = table.sets.get(name.text)
         if existing is not None:
             if existing.key_text != made.key_text or existing.is_map != made.is_map:
-                raise refused(EEXIST, name.place)
+                raise kernel_refusal(EEXIST, name.location)
             made = existing
         else:
             made.handle = table.next_handle()
             table.sets[name.text] = made
-            self.session.did(lambda: drop(table.sets, name.text))
+            self.session.record_undo(lambda: drop(table.sets, name.text))
         if pending is not None:
             cursor.at = pending
             self._elements_into(table, made, "add")
@@ -80,7 +80,7 @@ class SetCommands:
             if not depth:
                 return
             if cursor.is_at_end:
-                raise unclosed()
+                raise unclosed_block()
 
     def _set_type(self, table: Table, made: Set, *, is_map: bool, of: str) -> None:
         cursor = self.session.cursor
@@ -110,7 +110,7 @@ class SetCommands:
                 token = cursor.word()
                 kind = types.BY_NAME.get(token.text)
                 if kind is None:
-                    raise NftError(f"unknown datatype {token.text}", token.place)
+                    raise NftError(f"unknown datatype {token.text}", token.location)
                 kinds.append(kind)
                 texts.append(token.text)
             if not cursor.accept("."):
@@ -132,7 +132,7 @@ class SetCommands:
         elif word.text == "comment":
             made.comment = cursor.word().text
         else:
-            raise NftError("syntax error, unexpected string", word.place)
+            raise NftError("syntax error, unexpected string", word.location)
 
     def add_elements(self, verb: str) -> None:
         """Do `add element` or `create element`. Raises `NftError`."""
@@ -140,18 +140,18 @@ class SetCommands:
         found = self.session.find_set(table, lookup=True)
         self._elements_into(table, found, verb)
 
-    def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Place]]:
+    def _element_list(self, table: Table, found: Set, *, with_data: bool) -> list[tuple[ElementKey, Data, Location]]:
         cursor = self.session.cursor
         parser = OperandParser(cursor, table, self.session.ruleset.namespace)
         cursor.expect("{")
-        listed: list[tuple[ElementKey, Data, Place]] = []
+        listed: list[tuple[ElementKey, Data, Location]] = []
         while True:
             cursor.skip_newlines()
             if cursor.accept("}"):
                 return listed
-            begin = cursor.place
+            begin = cursor.location
             key = parser.element_key(found.elements.types)
-            place = begin.to(cursor.last_place)
+            location = begin.to(cursor.last_location)
             data: Data = None
             if found.values is not None and (with_data or cursor.text == ":"):
                 cursor.expect(":")
@@ -159,7 +159,7 @@ class SetCommands:
             if cursor.text == "comment":
                 cursor.take()
                 cursor.word()
-            listed.append((key, data, place))
+            listed.append((key, data, location))
             cursor.skip_newlines()
             if not cursor.accept(","):
                 cursor.expect("}")
@@ -168,35 +168,36 @@ class SetCommands:
     def _elements_into(self, table: Table, found: Set, verb: str) -> None:
         elements = found.elements
         before = elements.copy()
-        cursor_place = self.session.cursor.place
+        cursor_location = self.session.cursor.location
         listed = self._element_list(table, found, with_data=True)
-        self.session.did(lambda: restore(elements, before))
-        for key, data, place in listed:
+        self.session.record_undo(lambda: restore(elements, before))
+        for key, data, location in listed:
             if not found.is_interval and any(not span.is_single for span in key):
                 what = "prefix" if "/" in found.elements.key_text(key) else "range"
                 raise NftError(
-                    f"You must add 'flags interval' to your set declaration if you want to add {what} elements", place
+                    f"You must add 'flags interval' to your set declaration if you want to add {what} elements",
+                    location,
                 )
-            if isinstance(data, Goto):
-                self.session.check_jump(table, data.chain, place)
+            if isinstance(data, Jump):
+                self.session.check_jump(table, data.chain, location)
             if key in elements and (verb == "create" or elements.get(key) != data):
-                raise refused(EEXIST, place)
+                raise kernel_refusal(EEXIST, location)
             if found.is_interval and not found.auto_merge and key and elements.overlapping(key):
-                raise NftError("interval overlaps with an existing one", place)
+                raise NftError("interval overlaps with an existing one", location)
             elements.add(key, data)
         if found.auto_merge:
             elements.merge_overlaps()
         if found.values == ():
-            self.session.check_loops(table, None, listed[0][2] if listed else cursor_place)
+            self.session.check_loops(table, None, listed[0][2] if listed else cursor_location)
 
     def delete(self) -> None:
         """Do `delete set` or `delete map`. Raises `NftError`."""
         table = self.session.table(self.session.family())
-        place = self.session.cursor.place
+        location = self.session.cursor.location
         found = self.session.find_set(table)
         if table.uses(found.name):
-            raise refused(EBUSY, place)
-        self.session.take_out(table.sets, found.name)
+            raise kernel_refusal(EBUSY, location)
+        self.session.remove_keys(table.sets, found.name)
 
     def delete_elements(self) -> None:
         """Do `delete element`. Raises `NftError`."""
@@ -205,10 +206,10 @@ class SetCommands:
         elements = found.elements
         before = elements.copy()
         listed = self._element_list(table, found, with_data=False)
-        self.session.did(lambda: restore(elements, before))
-        for key, _, place in listed:
+        self.session.record_undo(lambda: restore(elements, before))
+        for key, _, location in listed:
             if key not in elements:
-                raise refused(ENOENT, place)
+                raise kernel_refusal(ENOENT, location)
             elements.remove(key)
 
 

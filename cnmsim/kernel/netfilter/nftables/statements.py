@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.nftables.datatypes import Span
-from cnmsim.kernel.netfilter.nftables.elements import Data, Elements, Goto
+from cnmsim.kernel.netfilter.nftables.elements import Data, Elements, Jump
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key, Read
 from cnmsim.kernel.netfilter.targets import Verdict
 from cnmsim.kernel.packet import Packet
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-class Miss(Enum):
+class Break(Enum):
     """A rule ends without a verdict."""
 
-    MISS = "miss"
+    BREAK = "break"
 
 
-MISS = Miss.MISS
-#: What a statement makes of a packet: `None` goes on in the rule, `Miss` in the next rule.
-Outcome: TypeAlias = Verdict | Goto | Miss | None
-Run: TypeAlias = Callable[[Packet, Hook], Outcome]
+BREAK = Break.BREAK
+#: What a statement makes of a packet: `None` goes on in the rule, `Break` in the next rule.
+Outcome: TypeAlias = Verdict | Jump | Break | None
+Evaluate: TypeAlias = Callable[[Packet, Hook], Outcome]
 #: What the verdicts that are one word do.
-VERDICTS: dict[str, Verdict | Miss] = {
-    "accept": Verdict.ACCEPT, "drop": Verdict.DROP, "return": Verdict.RETURN, "continue": MISS,
+VERDICTS: dict[str, Verdict | Break] = {
+    "accept": Verdict.ACCEPT, "drop": Verdict.DROP, "return": Verdict.RETURN, "continue": BREAK,
 }  # fmt: skip
 
 
 @frozen
-class Env:
+class CompileContext:
     """What compiled statements work with: the packet filter, and the sets of the rule's table."""
 
     netfilter: Netfilter
@@ -58,11 +58,11 @@ class Statement(ABC):
     is_pure = False
 
     @abstractmethod
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it, with what it has counted if `counts`."""
 
     @abstractmethod
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make what it does."""
 
     def chains(self) -> Iterator[str]:
@@ -91,9 +91,9 @@ def operand_text(operand: Operand, key: Key, index_names: tuple[tuple[int, str],
     return _field_text(key, operand, lambda index: dict(index_names).get(index, str(index)))
 
 
-def values_reader(keys: tuple[Key, ...], env: Env) -> Callable[[Packet], tuple[int, ...] | None]:
+def values_reader(keys: tuple[Key, ...], context: CompileContext) -> Callable[[Packet], tuple[int, ...] | None]:
     """Give what reads the fields of a (concatenated) key."""
-    reads: list[Read] = [key.reader(env.netfilter.namespace) for key in keys]
+    reads: list[Read] = [key.reader(context.netfilter.namespace) for key in keys]
     if len(reads) == 1:
         read = reads[0]
 
@@ -130,7 +130,7 @@ class FieldStatement(Statement):
     @property
     def is_pure(self) -> bool:  # type: ignore[override]
         """Whether it goes by nothing but what all packets of a flow have alike."""
-        return all(key.is_of_the_flow for key in self.keys)
+        return all(key.is_flow_constant for key in self.keys)
 
     @property
     def needs_conntrack(self) -> bool:  # type: ignore[override]
@@ -161,9 +161,9 @@ class Match(FieldStatement):
             and isinstance(self.operand, Span) and self.operand.is_single and not self.keys[0].type.is_flags
         )  # fmt: skip
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         key = self.keys[0]
         words = [keys_text(self.keys)]
         if self.mask is not None and isinstance(self.operand, Span):
@@ -185,25 +185,25 @@ class Match(FieldStatement):
             return f"& {bits} {self.operator or '=='} {kind.write(operand.low).replace(',', ' | ')}"
         return f"& {kind.write(mask)} {self.operator or '=='} {kind.write(operand.low)}"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the test."""
         operand, operator = self.operand, self.operator
         is_inverted = operator == "!="
         if not isinstance(operand, Span):
-            read_all = values_reader(self.keys, env)
-            elements = env.find_set(operand) if isinstance(operand, str) else operand
+            read_all = values_reader(self.keys, context)
+            elements = context.find_set(operand) if isinstance(operand, str) else operand
 
             def look_up(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
                 values = read_all(packet)
-                return None if values is not None and elements.find(values)[0] is not is_inverted else MISS
+                return None if values is not None and elements.find(values)[0] is not is_inverted else BREAK
 
             return look_up
-        read = self.keys[0].reader(env.netfilter.namespace)
+        read = self.keys[0].reader(context.netfilter.namespace)
         test = self._test(operand)
 
         def compare(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
             value = read(packet)
-            return None if value is not None and test(value) else MISS
+            return None if value is not None and test(value) else BREAK
 
         return compare
 
@@ -225,9 +225,9 @@ class Match(FieldStatement):
         return tests[operator]
 
 
-def verdict_of(data: Data) -> Verdict | Goto | Miss:
+def verdict_of(data: Data) -> Verdict | Jump | Break:
     """Give what a verdict in a map does."""
-    if isinstance(data, Goto):
+    if isinstance(data, Jump):
         return data
     assert isinstance(data, str)
     return VERDICTS[data]
@@ -243,48 +243,48 @@ class VerdictMap(FieldStatement):
     def chains(self) -> Iterator[str]:
         """Give where the map without a name leads."""
         if isinstance(self.operand, Elements):
-            yield from (data.chain for _, data in self.operand if isinstance(data, Goto))
+            yield from (data.chain for _, data in self.operand if isinstance(data, Jump))
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         return f"{keys_text(self.keys)} vmap {operand_text(self.operand, self.keys[0])}"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the choice."""
-        read = values_reader(self.keys, env)
-        elements = env.find_set(self.operand) if isinstance(self.operand, str) else self.operand
+        read = values_reader(self.keys, context)
+        elements = context.find_set(self.operand) if isinstance(self.operand, str) else self.operand
 
         def choose(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
             values = read(packet)
             if values is None:
-                return MISS
+                return BREAK
             is_there, data = elements.find(values)
-            return verdict_of(data) if is_there else MISS
+            return verdict_of(data) if is_there else BREAK
 
         return choose
 
 
 @frozen(eq=False)
-class Decide(Statement):
+class VerdictStatement(Statement):
     """accept, drop, return, continue, jump or goto."""
 
-    verdict: str | Goto
+    verdict: str | Jump
     is_pure = True
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del counts
+        del show_counters
         return str(self.verdict)
 
     def chains(self) -> Iterator[str]:
         """Give the chain it leads to."""
-        if isinstance(self.verdict, Goto):
+        if isinstance(self.verdict, Jump):
             yield self.verdict.chain
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the verdict."""
-        del env
+        del context
         verdict = verdict_of(self.verdict)
         return lambda packet, hook: verdict  # noqa: ARG005
 
@@ -297,13 +297,13 @@ class Counter(Statement):
     bytes: int = 0
     is_pure = True
 
-    def text(self, *, counts: bool) -> str:
+    def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        return f"counter packets {self.packets} bytes {self.bytes}" if counts else "counter"
+        return f"counter packets {self.packets} bytes {self.bytes}" if show_counters else "counter"
 
-    def compile(self, env: Env) -> Run:
+    def compile(self, context: CompileContext) -> Evaluate:
         """Make the count."""
-        del env
+        del context
 
         def count(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
             self.packets += 1
@@ -322,15 +322,15 @@ class Rule:
     #: How many handles of its table the sets without a name in it take.
     anonymous_sets: int = field(default=0)
 
-    def text(self, *, counts: bool = False) -> str:
+    def text(self, *, show_counters: bool = False) -> str:
         """Write the rule as nft lists it; `counts`: with what its counters say."""
-        words = [each.text(counts=counts) for each in self.statements]
+        words = [each.text(show_counters=show_counters) for each in self.statements]
         if self.comment:
             words.append(f'comment "{self.comment}"')
         return " ".join(word for word in words if word)
 
     @property
-    def stands_alone(self) -> bool:
+    def is_context_free(self) -> bool:
         """Whether its words mean the same in every table of a family: it names no chain, set or interface index."""
         for each in self.statements:
             if any(each.chains()) or any(each.set_names()):
@@ -339,7 +339,7 @@ class Rule:
                 return False
         return True
 
-    def fresh(self) -> Rule:
+    def copy(self) -> Rule:
         """Give the same rule with counters of its own, as they were given."""
         statements = (
             Counter(each.packets, each.bytes) if isinstance(each, Counter) else each for each in self.statements

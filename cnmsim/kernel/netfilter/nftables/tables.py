@@ -9,12 +9,12 @@ from attrs import define, field, frozen
 
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
-from cnmsim.kernel.netfilter.nftables.elements import Elements, Goto
-from cnmsim.kernel.netfilter.nftables.lazy_rules import Line, Written
-from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, Style
+from cnmsim.kernel.netfilter.nftables.elements import Elements, Jump
+from cnmsim.kernel.netfilter.nftables.lazy_rules import LazyRules, ParsedRule
+from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.netfilter.nftables.statements import Rule, Run, Statement
+    from cnmsim.kernel.netfilter.nftables.statements import Evaluate, Rule, Statement
 
 #: nft's words for the hooks.
 HOOKS = {hook.value.lower(): hook for hook in Hook}
@@ -29,20 +29,20 @@ PRIORITIES: dict[str, tuple[int, frozenset[Hook]]] = {
     "security": (50, frozenset(Hook)),
     "srcnat": (100, frozenset({Hook.POSTROUTING, Hook.INPUT})),
 }
-_NEAR = 10
+_NAMED_PRIORITY_DISTANCE = 10
 
 
 @define(eq=False)
 class RuleEntry:
-    """A rule in its place in a chain; `compiled`, its statements with what they do, is made on the first walk."""
+    """A rule in its location in a chain; `compiled`, its statements with what they do, is made on the first walk."""
 
     rule: Rule
     handle: int
-    compiled: tuple[tuple[Run, Statement], ...] | None = None
+    compiled: tuple[tuple[Evaluate, Statement], ...] | None = None
 
 
 @frozen
-class Base:
+class BaseChainSpec:
     """What makes a chain a base chain."""
 
     type: ChainType
@@ -56,7 +56,7 @@ class Base:
     def _priority_text(self) -> str:
         for name, (value, hooks) in PRIORITIES.items():
             distance = self.priority - value
-            if self.hook in hooks and abs(distance) <= _NEAR:
+            if self.hook in hooks and abs(distance) <= _NAMED_PRIORITY_DISTANCE:
                 if not distance:
                     return name
                 return f"{name} {'+' if distance > 0 else '-'} {abs(distance)}"
@@ -69,81 +69,83 @@ class Chain:
 
     name: str
     handle: int
-    base: Base | None = None
+    base: BaseChainSpec | None = None
     policy: str = "accept"
     comment: str = ""
     order: int = 0
     _rules: list[RuleEntry] = field(factory=list)
-    _written: Written | None = None
+    _lazy_rules: LazyRules | None = None
 
     @property
     def rules(self) -> list[RuleEntry]:
         """The rules in their order."""
-        if self._written is not None:
-            self._rules = [RuleEntry(rule, handle) for rule, handle in self._written.rules()]
-            self._written = None
+        if self._lazy_rules is not None:
+            self._rules = [RuleEntry(rule, handle) for rule, handle in self._lazy_rules.rules()]
+            self._lazy_rules = None
         return self._rules
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no rules."""
-        return not self._rules and (self._written is None or not self._written.lines)
+        return not self._rules and (self._lazy_rules is None or not self._lazy_rules.lines)
 
     @property
     def translates(self) -> bool:
         """Whether a rule may bind connections to translations."""
-        written = self._written
-        return any(entry.rule.translates for entry in self._rules) if written is None else written.translates
+        lazy_rules = self._lazy_rules
+        return any(entry.rule.translates for entry in self._rules) if lazy_rules is None else lazy_rules.translates
 
     @property
     def needs_conntrack(self) -> bool:
         """Whether a rule makes sense only where connections are tracked."""
-        written = self._written
+        lazy_rules = self._lazy_rules
         return (
-            any(entry.rule.needs_conntrack for entry in self._rules) if written is None else written.needs_conntrack
+            any(entry.rule.needs_conntrack for entry in self._rules)
+            if lazy_rules is None
+            else lazy_rules.needs_conntrack
         )
 
-    def write(self, lines: Sequence[Line], table: Table) -> Callable[[], None]:
-        """Give an empty chain of a table its rules; they are made when somebody looks. Gives what takes them back."""
-        back = self._keep()
-        self._written = Written(
+    def set_lazy_rules(self, lines: Sequence[ParsedRule], table: Table) -> Callable[[], None]:
+        """Give an empty chain of a table its rules; they are made when somebody looks. Gives what takes them undo."""
+        undo = self._undo()
+        self._lazy_rules = LazyRules(
             lines,
-            table.handles_given,
+            table.last_handle,
             any(each.translates for each in lines),
             any(each.needs_conntrack for each in lines),
         )
-        table.handles_given += sum(1 + each.rule.anonymous_sets for each in lines)
-        return back
+        table.last_handle += sum(1 + each.rule.anonymous_sets for each in lines)
+        return undo
 
     def flush(self) -> Callable[[], None]:
-        """Take every rule; gives what brings them back."""
-        back = self._keep()
-        self._rules, self._written = [], None
-        return back
+        """Take every rule; gives what brings them undo."""
+        undo = self._undo()
+        self._rules, self._lazy_rules = [], None
+        return undo
 
-    def _keep(self) -> Callable[[], None]:
-        rules, written = self._rules, self._written
+    def _undo(self) -> Callable[[], None]:
+        rules, lazy_rules = self._rules, self._lazy_rules
 
-        def back() -> None:
-            self._rules, self._written = rules, written
+        def undo() -> None:
+            self._rules, self._lazy_rules = rules, lazy_rules
 
-        return back
+        return undo
 
     def find(self, handle: int) -> int | None:
         """Give the index of a rule by its handle."""
         return next((at for at, entry in enumerate(self.rules) if entry.handle == handle), None)
 
-    def lines(self, style: Style) -> list[str]:
+    def lines(self, options: ListOptions) -> list[str]:
         """Write the chain as nft lists it in a table."""
-        mark = f" # handle {self.handle}" if style.handles else ""
+        mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\tchain {self.name} {{{mark}"]
         if self.comment:
             lines.append(f'\t\tcomment "{self.comment}"')
         if self.base is not None:
             lines.append(f"\t\t{self.base.text(self.policy)}")
         for entry in self.rules:
-            mark = f" # handle {entry.handle}" if style.handles else ""
-            lines.append(f"\t\t{entry.rule.text(counts=style.counts)}{mark}")
+            mark = f" # handle {entry.handle}" if options.show_handles else ""
+            lines.append(f"\t\t{entry.rule.text(show_counters=options.show_counters)}{mark}")
         return [*lines, "\t}"]
 
 
@@ -175,9 +177,9 @@ class Set:
         """Whether its elements may be ranges."""
         return "interval" in self.flags
 
-    def lines(self, style: Style) -> list[str]:
+    def lines(self, options: ListOptions) -> list[str]:
         """Write the set as nft lists it in a table."""
-        mark = f" # handle {self.handle}" if style.handles else ""
+        mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"\t{'map' if self.is_map else 'set'} {self.name} {{{mark}", f"\t\t{self._type_text()}"]
         if self.policy == "memory":
             lines.append(f"\t\tpolicy {self.policy}")
@@ -190,7 +192,7 @@ class Set:
         lines += [f"\t\tgc-interval {self.gc_interval}"] if self.gc_interval else []
         lines += ["\t\tauto-merge"] if self.auto_merge else []
         lines += [f'\t\tcomment "{self.comment}"'] if self.comment else []
-        if style.elements and len(self.elements):
+        if options.show_elements and len(self.elements):
             lines.append(f"\t\t{self.elements.block(chr(9) * 3)}")
         return [*lines, "\t}"]
 
@@ -209,7 +211,7 @@ class Table:
     comment: str = ""
     chains: dict[str, Chain] = field(factory=dict)
     sets: dict[str, Set] = field(factory=dict)
-    handles_given: int = 0
+    last_handle: int = 0
 
     @property
     def label(self) -> str:
@@ -218,8 +220,8 @@ class Table:
 
     def next_handle(self) -> int:
         """Give the next handle; one that was given is not given again."""
-        self.handles_given += 1
-        return self.handles_given
+        self.last_handle += 1
+        return self.last_handle
 
     def rules(self) -> Iterator[Rule]:
         """Give the rules of all chains."""
@@ -242,7 +244,7 @@ class Table:
         found = self.sets.get(name)
         return None if found is None else (found.elements.types, found.values)
 
-    def hint(self, name: str) -> str:
+    def suggestion(self, name: str) -> str:
         """Say which set may have been meant, "" if there is none."""
         nearest = nearest_name(name, self.sets)
         return f"; did you mean set '{nearest}' in table {self.family} '{self.name}'?" if nearest else ""
@@ -251,7 +253,7 @@ class Table:
         """Count what leads to a chain."""
         count = sum(name == chain for rule in self.rules() for each in rule.statements for name in each.chains())
         return count + sum(
-            isinstance(data, Goto) and data.chain == chain for each in self.sets.values() for _, data in each.elements
+            isinstance(data, Jump) and data.chain == chain for each in self.sets.values() for _, data in each.elements
         )
 
     def uses(self, name: str) -> bool:
@@ -264,7 +266,7 @@ class Table:
             for statement in entry.rule.statements:
                 yield from statement.chains()
                 for name in statement.set_names():
-                    yield from (data.chain for _, data in self.sets[name].elements if isinstance(data, Goto))
+                    yield from (data.chain for _, data in self.sets[name].elements if isinstance(data, Jump))
 
     def has_loop(self) -> bool:
         """Tell whether jumps lead in a circle that a base chain reaches (nft_chain_validate)."""
@@ -289,25 +291,25 @@ class Table:
                 path.append((found, self.leads_to(found)))
         return False
 
-    def text(self, style: Style = PLAIN) -> str:
+    def text(self, options: ListOptions = PLAIN) -> str:
         """Write the table as `nft list table` does."""
-        mark = f" # handle {self.handle}" if style.handles else ""
+        mark = f" # handle {self.handle}" if options.show_handles else ""
         lines = [f"table {self.family} {self.name} {{{mark}"]
         lines += [f"\tflags {','.join(self.flags)}"] if self.flags else []
         lines += [f'\tcomment "{self.comment}"'] if self.comment else []
-        blocks = [each.lines(style) for each in self.sets.values()]
-        blocks += [each.lines(style) for each in self.chains.values()]
+        blocks = [each.lines(options) for each in self.sets.values()]
+        blocks += [each.lines(options) for each in self.chains.values()]
         if self.flags and blocks:
             lines.append("")
         for number, block in enumerate(blocks):
             lines += [""] * bool(number) + block
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
-    def part(self, *parts: Chain | Set, style: Style = PLAIN) -> str:
+    def part(self, *parts: Chain | Set, options: ListOptions = PLAIN) -> str:
         """Write the table with some of its parts only, as `nft list chain` and its kin do."""
         lines = [f"table {self.family} {self.name} {{"]
         for each in parts:
-            lines += each.lines(style)
+            lines += each.lines(options)
         return "".join(f"{line}\n" for line in [*lines, "}"])
 
 

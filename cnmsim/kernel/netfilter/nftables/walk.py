@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.hooks import ChainType, Hook
-from cnmsim.kernel.netfilter.nftables.elements import Goto
-from cnmsim.kernel.netfilter.nftables.statements import Counter, Env, Miss
+from cnmsim.kernel.netfilter.nftables.elements import Jump
+from cnmsim.kernel.netfilter.nftables.statements import Break, CompileContext, Counter
 from cnmsim.kernel.netfilter.nftables.tables import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import Verdict
 from cnmsim.kernel.netfilter.walk import Counts, RememberingWalk, Walked
@@ -25,7 +25,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
     def __init__(self, table: Table, chain: Chain, hook: Hook, netfilter: Netfilter) -> None:
         self._table = table
         self._chain = chain
-        self._env = Env(netfilter, lambda name: table.sets[name].elements)
+        self._env = CompileContext(netfilter, lambda name: table.sets[name].elements)
         super().__init__(hook, netfilter, (table.label, chain.name))
 
     def _walk(self, packet: Packet) -> Walked[RuleEntry]:
@@ -36,7 +36,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
         counters: list[Counts] = []
         is_pure = True
         while True:
-            outcome: Verdict | Goto | None = None
+            outcome: Verdict | Jump | None = None
             rules = chain.rules
             while at < len(rules):
                 entry = rules[at]
@@ -45,7 +45,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
                 is_pure = is_pure and was_pure
                 if outcome is not None:
                     break
-            if isinstance(outcome, Goto):
+            if isinstance(outcome, Jump):
                 if not outcome.is_goto:
                     stack.append((chain, at))
                 chain, at = chains[outcome.chain], 0
@@ -62,7 +62,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
 
     def _evaluate(
         self, entry: RuleEntry, packet: Packet, counters: list[Counts]
-    ) -> tuple[Verdict | Goto | None, bool]:
+    ) -> tuple[Verdict | Jump | None, bool]:
         """Run one rule: its verdict, or `None` to go on with the next; and whether all of it was pure."""
         compiled = entry.compiled
         if compiled is None:
@@ -77,7 +77,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
                 counters.append(statement)
             if outcome is None:
                 continue
-            return (None if isinstance(outcome, Miss) else outcome), is_pure
+            return (None if isinstance(outcome, Break) else outcome), is_pure
         return None, is_pure
 
     # --- observation ---------------------------------------------------------------------------------------------
