@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnmsim.api.pacing import Pacer
     from cnmsim.lab import Lab
     from cnmsim.observe import Capture
-    from cnmsim.observe.pcapng import CapturedFrame
+    from cnmsim.observe.capture.pcapng import CapturedFrame
 
 #: A capture is looked at this often, in seconds of real time.
 _LOOK_S = 0.05

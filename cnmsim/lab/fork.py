@@ -18,7 +18,7 @@ from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Cancelled, Future, Task
 from cnmsim.lab.copying import Copier
 from cnmsim.libnetwork.plugins.errands import Errands
-from cnmsim.observe.capture import Capture
+from cnmsim.observe.capture.capture import Capture
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

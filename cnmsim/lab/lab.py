@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
-    from cnmsim.observe.refusals import Refusal
+    from cnmsim.observe.diagnosis.engine_errors import Refusal
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 #: The newest release that is simulated.
@@ -373,7 +373,7 @@ class Lab:
         The first message that `source` sends in it is diagnosed when the block ends.
         """
         from cnmsim.observe import directory_of, watch
-        from cnmsim.observe.asking import station_of
+        from cnmsim.observe.trace.tracer import station_of
 
         directory = directory_of(self)
         return watch(self.clock, directory, station_of(directory, source))
@@ -389,7 +389,7 @@ class Lab:
 
     def explain_error(self, error: BaseException, *, asked: str = "") -> Refusal:
         """Say what an engine's error leaves out: who holds the port, the subnet (`asked` for), or the network."""
-        from cnmsim.observe.refusals import explain_error
+        from cnmsim.observe.diagnosis.engine_errors import explain_error
 
         return explain_error(self, error, asked=asked)
 
@@ -477,7 +477,7 @@ class Lab:
 
     def esp_keys(self) -> str:
         """Give the keys of encrypted overlay networks, as lines of Wireshark's file `esp_sa`."""
-        from cnmsim.observe.espkeys import esp_keys
+        from cnmsim.observe.capture.esp_keys import esp_keys
 
         return esp_keys(host.namespace for host in self.hosts.values())
 

@@ -7,16 +7,16 @@ from typing import Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.asking import LabView, address_towards, ask, directory_of, station_of
-from cnmsim.observe.fixes import Fix, Question, fixes_of
-from cnmsim.observe.probe import DEFAULT_TIMEOUT_S
-from cnmsim.observe.remedies import Suspect, remedies
-from cnmsim.observe.resolvconf import resolv_conf_facts
-from cnmsim.observe.shown import Shown
-from cnmsim.observe.stations import Directory, Station, shared_networks
-from cnmsim.observe.target import Target
-from cnmsim.observe.trace import Trace
-from cnmsim.observe.verdict import Verdict
+from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, station_of
+from cnmsim.observe.fixes.fix import Fix, Question, fixes_of
+from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
+from cnmsim.observe.fixes.fix_candidates import Suspect, remedies
+from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
+from cnmsim.observe.display import Shown
+from cnmsim.observe.location import Directory, Station, shared_networks
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.trace import Trace
+from cnmsim.observe.diagnosis.finding import Verdict
 
 
 @frozen

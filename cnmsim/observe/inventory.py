@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.asking import LabView, directory_of
-from cnmsim.observe.stations import Station
-from cnmsim.observe.swarminventory import swarms, swarms_text
-from cnmsim.observe.table import plain_grid
+from cnmsim.observe.trace.tracer import LabView, directory_of
+from cnmsim.observe.location import Station
+from cnmsim.observe.swarm_inventory import swarms, swarms_text
+from cnmsim.observe.trace.table import plain_grid
 
 
 def inventory(lab: LabView) -> dict[str, Any]:

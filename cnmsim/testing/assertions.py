@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.asking import ask, directory_of, station_of, trace
-from cnmsim.observe.stations import Directory, Station
-from cnmsim.observe.target import Target
+from cnmsim.observe.trace.tracer import ask, directory_of, station_of, trace
+from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.trace.target import Target
 from cnmsim.testing.prove import assert_isolated as assert_isolated_pairs
 from cnmsim.testing.prove import find_addresses, has_come_to
 

@@ -30,10 +30,10 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
-from cnmsim.observe.asking import directory_of
-from cnmsim.observe.shown import Shown
-from cnmsim.observe.stations import Directory, Station
-from cnmsim.observe.target import PROTOCOLS
+from cnmsim.observe.trace.tracer import directory_of
+from cnmsim.observe.display import Shown
+from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.trace.target import PROTOCOLS
 from cnmsim.testing.assertions import paths_from_outside
 from cnmsim.testing.prove import find_addresses
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
-from cnmsim.observe.asking import address_towards, ask, directory_of, station_of
-from cnmsim.observe.stations import Station
-from cnmsim.observe.target import Target
+from cnmsim.observe.trace.tracer import address_towards, ask, directory_of, station_of
+from cnmsim.observe.location import Station
+from cnmsim.observe.trace.target import Target
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -101,7 +101,7 @@ def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> t
 
     Gives the addresses, and in words each question that was asked and its answer.
     """
-    from cnmsim.observe.lookup import Lookup, look_up
+    from cnmsim.observe.trace.lookup import Lookup, look_up
 
     found: list[Lookup] = []
 

@@ -14,10 +14,10 @@ from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.route import Route
 from cnmsim.lab import Lab
-from cnmsim.observe.asking import address_towards, aim, ask
-from cnmsim.observe.stations import Attachment, Directory, Published, Station
-from cnmsim.observe.target import Target
-from cnmsim.observe.trace import Trace
+from cnmsim.observe.trace.tracer import address_towards, aim, ask
+from cnmsim.observe.location import Attachment, Directory, Published, Station
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.trace import Trace
 
 
 class House:

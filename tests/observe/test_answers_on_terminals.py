@@ -7,7 +7,7 @@ from rich.console import Console
 
 from cnmsim import Lab
 from cnmsim.observe.inventory import inventory_text
-from cnmsim.observe.table import plain_grid
+from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.terminal import coloured
 
 

@@ -13,8 +13,8 @@ from walks import DB, DB_MAC, WEB, WEB_MAC, dropped, framed, tcp
 
 from cnmsim.kernel.clock import EPOCH_S, NS
 from cnmsim.observe import Finding, Trace, Verdict
-from cnmsim.observe.capture import commented
-from cnmsim.observe.pcapng import CapturedFrame, CapturePoint, to_pcapng
+from cnmsim.observe.capture.capture import commented
+from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
 
 POINTS = (CapturePoint("web:eth0", "veth, mtu 1500", WEB_MAC), CapturePoint("node1:br-a", "bridge", DB_MAC))
 FRAMES = st.lists(

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe.asking import address_towards, ask, directory_of
-from cnmsim.observe.target import Target
-from cnmsim.observe.verdict import Verdict
+from cnmsim.observe.trace.tracer import address_towards, ask, directory_of
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs
 
 

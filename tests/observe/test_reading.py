@@ -10,7 +10,7 @@ from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
 from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.transport import ArpMessage
-from cnmsim.observe.reading import read
+from cnmsim.observe.trace.packet_summary import read
 
 
 def _dns(answer: str = "") -> bytes:

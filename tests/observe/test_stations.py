@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnmsim import Lab
 from cnmsim.observe.inventory import inventory
-from cnmsim.observe.stations import Directory
+from cnmsim.observe.location import Directory
 
 
 def lab_with_shared_stacks() -> Lab:

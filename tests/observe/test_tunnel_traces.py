@@ -11,7 +11,7 @@ from test_xfrm import encrypt
 from tunnels import Tunnels
 
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.observe.hops import hops_of
+from cnmsim.observe.trace.hops import hops_of
 
 
 def hops(net, *, is_encrypted, size=5):

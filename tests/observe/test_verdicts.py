@@ -7,7 +7,7 @@ from dockerhost_by_hand import CHAINS, House, docker_rules
 
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe import Trace, Verdict
-from cnmsim.observe.stations import Published
+from cnmsim.observe.location import Published
 
 
 @pytest.fixture

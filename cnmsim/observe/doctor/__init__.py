@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cnmsim.observe.asking import LabView
+from cnmsim.observe.trace.tracer import LabView
 from cnmsim.observe.doctor import addresses, clusters, hosts, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
-from cnmsim.observe.doctor.ward import Ward
+from cnmsim.observe.doctor.lab_snapshot import Ward
 
 __all__ = ["Checkup", "Fault", "Severity", "doctor"]
 

@@ -8,8 +8,8 @@ from itertools import islice
 
 from cnmsim.kernel.address import Prefix, format_ip, format_mac
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.ward import Net, Ward
-from cnmsim.observe.stations import Station
+from cnmsim.observe.doctor.lab_snapshot import Net, Ward
+from cnmsim.observe.location import Station
 
 #: Fewer free default networks than this are said to be nearly none.
 FEW_POOLS = 4

@@ -11,14 +11,14 @@ from itertools import permutations
 
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.asking import ask
+from cnmsim.observe.trace.tracer import ask
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.ward import Ward
-from cnmsim.observe.hops import Hop
-from cnmsim.observe.leftovers import leftovers
-from cnmsim.observe.stations import Station
-from cnmsim.observe.swarms import SwarmView, remedy
-from cnmsim.observe.target import Target
+from cnmsim.observe.doctor.lab_snapshot import Ward
+from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.diagnosis.stale_vxlan import leftovers
+from cnmsim.observe.location import Station
+from cnmsim.observe.swarm_view import SwarmView, remedy
+from cnmsim.observe.trace.target import Target
 from cnmsim.swarm.objects import NodeRole, Replicated
 
 #: Nodes of which every pair is asked; of more, each asks the next ones in a ring.

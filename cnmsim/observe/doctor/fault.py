@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from cnmsim.observe.shown import Shown
+from cnmsim.observe.display import Shown
 
 
 class Severity(IntEnum):

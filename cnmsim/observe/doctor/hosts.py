@@ -8,10 +8,10 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.netfilter.hooks import LEGACY
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.ward import Net, Ward
-from cnmsim.observe.rulesets import DOCKER_TABLE
-from cnmsim.observe.stations import Station
-from cnmsim.observe.tunnels import ESP_BYTES, VXLAN_BYTES
+from cnmsim.observe.doctor.lab_snapshot import Net, Ward
+from cnmsim.observe.diagnosis.rule_sets import DOCKER_TABLE
+from cnmsim.observe.location import Station
+from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"

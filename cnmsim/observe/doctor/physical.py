@@ -12,8 +12,8 @@ from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.ward import Net, Ward
-from cnmsim.observe.stations import Station
+from cnmsim.observe.doctor.lab_snapshot import Net, Ward
+from cnmsim.observe.location import Station
 from cnmsim.underlay.dhcpserver import DhcpRange
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable

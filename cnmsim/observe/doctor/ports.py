@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.ward import Ward
-from cnmsim.observe.stations import Published, Station
-from cnmsim.observe.swarms import ports_of
+from cnmsim.observe.doctor.lab_snapshot import Ward
+from cnmsim.observe.location import Published, Station
+from cnmsim.observe.swarm_view import ports_of
 
 #: Ports of services that are seldom meant for everybody.
 _PRIVATE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS
-from cnmsim.observe.reading import read
+from cnmsim.observe.trace.packet_summary import read
 from cnmsim.observe.views.markup import (
     BAD,
     CELL,
@@ -24,10 +24,10 @@ from cnmsim.observe.views.markup import (
 from cnmsim.observe.views.walks import walk_table
 
 if TYPE_CHECKING:
-    from cnmsim.observe.capture import Capture
+    from cnmsim.observe.capture.capture import Capture
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
-    from cnmsim.observe.refusals import Refusal
+    from cnmsim.observe.diagnosis.engine_errors import Refusal
 
 #: Frames of a capture that are shown; the rest is for Wireshark.
 _FRAMES = 200

@@ -10,7 +10,7 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.packet import MalformedPacketError, Packet, flag_text, icmp_name
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
-from cnmsim.observe.reading import dns_label, is_vxlan
+from cnmsim.observe.trace.packet_summary import dns_label, is_vxlan
 
 _ETHERTYPES = {0x0800: "IPv4", 0x86DD: "IPv6", 0x0806: "ARP", 0x8100: "802.1Q", 0x88A8: "802.1ad"}
 _PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 58: "ICMPv6"}

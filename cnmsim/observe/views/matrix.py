@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.observe.verdict import Verdict
+from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.observe.views.markup import LOST, MONO, SOFT, WELL, card, framed, note, safe, short, table
 
 if TYPE_CHECKING:
-    from cnmsim.observe.reachability import Difference, Reachability
+    from cnmsim.observe.reachability.matrix import Difference, Reachability
 
 _SIZE, _LETTER, _LONGEST = 16, 6.8, 28
 #: Columns up to which the matrix is a table of words.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from cnmsim.observe.asking import LabView, directory_of
-from cnmsim.observe.stations import Directory
+from cnmsim.observe.trace.tracer import LabView, directory_of
+from cnmsim.observe.location import Directory
 from cnmsim.observe.views.badges import Kind, loss_mark
 from cnmsim.observe.views.cabling import lay_out
 from cnmsim.observe.views.canvas import LEGEND_H, Point, render
@@ -19,7 +19,7 @@ from cnmsim.observe.views.route import Track, track_of
 from cnmsim.observe.views.scene import scene_of
 
 if TYPE_CHECKING:
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 
 @frozen

@@ -15,8 +15,8 @@ from cnmsim.observe.views.scene import Key
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.observe.hops import Hop
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.hops import Hop
+    from cnmsim.observe.trace.trace import Trace
 
 #: What only finds a neighbour is no part of the way.
 _LINK = ("ARP ", "neighbour ", "router ")

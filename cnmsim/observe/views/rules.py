@@ -20,10 +20,10 @@ from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
-from cnmsim.observe.asking import LabView, directory_of, station_of
-from cnmsim.observe.lookup import Lookup, look_up
-from cnmsim.observe.shown import Shown
-from cnmsim.observe.table import plain_grid
+from cnmsim.observe.trace.tracer import LabView, directory_of, station_of
+from cnmsim.observe.trace.lookup import Lookup, look_up
+from cnmsim.observe.display import Shown
+from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
     from cnmsim.kernel.netfilter.nftables.tables import Chain as NftChain
     from cnmsim.kernel.netfilter.table import Chain
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 _DECISION = re.compile(
     r"(?P<table>(?:iptables-legacy )?(?:raw|mangle|nat|filter)|nft \S+ \S+) (?P<chains>[^:]*): (?P<rule>.*)"

@@ -14,7 +14,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.observe.stations import Directory, Published, Station
+from cnmsim.observe.location import Directory, Published, Station
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import TrunkEnd
 

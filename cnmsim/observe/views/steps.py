@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe.table import decided_by, format_time, what_of
+from cnmsim.observe.trace.table import decided_by, format_time, what_of
 from cnmsim.observe.views.headers import headers_of
 from cnmsim.observe.views.lanes import lane
 from cnmsim.observe.views.markup import safe
 from cnmsim.observe.views.picture import Picture, draw_directory
 
 if TYPE_CHECKING:
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 
 @cache

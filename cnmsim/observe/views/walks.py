@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.events import Event, Step
-from cnmsim.observe.table import HEADERS, Row, sections_of
+from cnmsim.observe.trace.table import HEADERS, Row, sections_of
 from cnmsim.observe.views.headers import headers_of
 from cnmsim.observe.views.markup import (
     BAD,
@@ -28,8 +28,8 @@ from cnmsim.observe.views.markup import (
 )
 
 if TYPE_CHECKING:
-    from cnmsim.observe.hops import Hop
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.hops import Hop
+    from cnmsim.observe.trace.trace import Trace
 
 _GROUNDS = {Step.DROPPED: LOST, Step.DELIVERED: WELL, Step.TRANSLATED: "rgba(59,130,246,.17)"}
 _SIGNS = {Step.DROPPED: "✕ ", Step.DELIVERED: "✓ ", Step.TRANSLATED: "⇄ "}

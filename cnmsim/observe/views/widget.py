@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.observe.views.steps import asset, walk_data
 
 if TYPE_CHECKING:
-    from cnmsim.observe.trace import Trace
+    from cnmsim.observe.trace.trace import Trace
 
 
 @cache

@@ -1,0 +1,178 @@
+"""Captures: taps on any devices of a lab, their frames as scapy packets and as pcapng files.
+
+A device is named `place:device` (`node1:eth0`, `web:eth0`); patterns hold shell wildcards (`node1:br-*`, `*:lo`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import define, evolve, field
+
+from cnmsim.errors import NotFound
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
+from cnmsim.observe.trace.packet_summary import read
+from cnmsim.observe.display import Shown
+from cnmsim.observe.trace.table import plain_grid
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.observe.trace.trace import Trace
+
+
+@define(eq=False)
+class Capture(Shown):
+    """Frames taken down at some devices, from its making until `stop` (or the end of its `with` block).
+
+    `namespaces` gives the network stacks of the lab; `names` the names of addresses for the file, asked when it is
+    written. `epoch_s` is the time of day at which the lab began. Devices that come up later are found by `refresh`. Raises `NotFound` if no device fits any pattern.
+    """
+
+    patterns: tuple[str, ...]
+    namespaces: Callable[[], Iterable[NetworkNamespace]]
+    names: Callable[[], Mapping[Address, Sequence[str]]] = dict
+    epoch_s: int = EPOCH_S
+    points: list[CapturePoint] = field(factory=list)
+    frames: list[CapturedFrame] = field(factory=list)
+    _taps: dict[Device, Any] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.refresh():
+            known = sorted({f"{space.name}:{name}" for space in self.namespaces() for name in space.devices})
+            shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+            raise NotFound(f"no device fits {', '.join(self.patterns)}; there are {shown}")
+
+    def refresh(self) -> int:
+        """Tap the devices that came up since, and give the number of devices tapped in all."""
+        for space in self.namespaces():
+            for device in space.devices.values():
+                name = f"{space.name}:{device.name}"
+                if device not in self._taps and any(fnmatchcase(name, pattern) for pattern in self.patterns):
+                    self._attach(device, name)
+        return len(self._taps)
+
+    def _attach(self, device: Device, name: str) -> None:
+        number = len(self.points)
+        self.points.append(CapturePoint(name, f"{device.kind}, mtu {device.mtu}", device.mac))
+
+        def take(time_ns: int, direction: str, frame: bytes) -> None:
+            self.frames.append(CapturedFrame(time_ns, number, direction, frame))
+
+        self._taps[device] = take
+        device.taps = (*device.taps, take)
+
+    def stop(self) -> None:
+        """Take nothing more down; what is there stays."""
+        for device, tap in self._taps.items():
+            device.taps = tuple(other for other in device.taps if other is not tap)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        return f"<Capture {', '.join(self.patterns)}: {len(self.frames)} frames at {len(self.points)} devices>"
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                f"{frame.time_ns / NS:.6f}",
+                self.points[frame.point].name,
+                frame.direction,
+                reading.label,
+                reading.addresses,
+            )
+            for frame in self.frames
+            for reading in (read(frame.data, is_frame=True),)
+        ]
+        return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
+
+    def _repr_html_(self) -> str:
+        from cnmsim.observe.views.answers import capture_card
+
+        return capture_card(self)
+
+    def packets(self) -> list[Any]:
+        """Give the frames as scapy packets with `time` (seconds since 1970) and `sniffed_on` set."""
+        # A layer is only dissected once its module is loaded.
+        import scapy.layers.dhcp
+        import scapy.layers.dns
+        import scapy.layers.inet
+        import scapy.layers.inet6
+        import scapy.layers.vxlan  # noqa: F401
+        from scapy.layers.l2 import Ether
+
+        packets = []
+        for frame in self.frames:
+            packet = Ether(frame.data)
+            packet.time = self.epoch_s + frame.time_ns / NS
+            packet.sniffed_on = self.points[frame.point].name
+            packets.append(packet)
+        return packets
+
+    def to_bytes(self, trace: Trace | None = None) -> bytes:
+        """Give a pcapng file; with a trace its verdict and its losses become comments."""
+        frames = commented(self.frames, trace) if trace is not None else self.frames
+        comment = f"{trace.title}: {trace.finding}" if trace is not None and trace.finding else ""
+        return to_pcapng(self.points, frames, names=self.names(), comment=comment, epoch_s=self.epoch_s)
+
+    def save(self, path: str | Path, trace: Trace | None = None) -> Path:
+        """Write the pcapng file. Raises `OSError` as any write."""
+        path = Path(path)
+        path.write_bytes(self.to_bytes(trace))
+        return path
+
+
+def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFrame]:
+    """Comment frames with what a trace knows: at the last sight of a lost message where and why it was lost.
+
+    The verdict stands at the last frame of the message that decided it.
+    """
+    walks = [read(frame.data, is_frame=True).walk for frame in frames]
+    comments: dict[int, list[str]] = {}
+    for event, hop in zip(trace.events, trace.hops, strict=True):
+        if not hop.is_loss:
+            continue
+        walk = read(event.data, is_frame=event.is_frame).walk
+        sights = [
+            index for index, seen in enumerate(walks) if seen == walk and frames[index].time_ns <= event.time_ns
+        ]
+        if sights:
+            reason = hop.reason.value if hop.reason else hop.what
+            text = f"lost on {hop.where}: {reason}" + (f" ({hop.decision})" if hop.decision else "")
+            known = comments.setdefault(sights[-1], [])
+            if text not in known:
+                known.append(text)
+    if trace.finding and frames:
+        comments.setdefault(_decisive(trace, walks), []).append(f"{trace.title}: {trace.finding}")
+    return [
+        evolve(frame, comments=(*frame.comments, *comments[index])) if index in comments else frame
+        for index, frame in enumerate(frames)
+    ]
+
+
+def _decisive(trace: Trace, walks: Sequence[object]) -> int:
+    """Find the last frame of the message whose hop decided; without one, the last frame of all."""
+    hop = trace.finding.hop if trace.finding else None
+    if hop is not None:
+        event = trace.events[trace.hops.index(hop)]
+        walk = read(event.data, is_frame=event.is_frame).walk
+        sights = [index for index, seen in enumerate(walks) if seen == walk]
+        if sights:
+            return sights[-1]
+    return len(walks) - 1

@@ -1,0 +1,90 @@
+"""What the doctor looks at: the hosts of a lab, their networks and containers, and what the lab's swarms know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import field, frozen
+
+from cnmsim.kernel.address import Prefix
+from cnmsim.observe.trace.tracer import LabView, directory_of
+from cnmsim.observe.location import Directory, Station
+
+_PREDEFINED = frozenset({"host", "none"})
+_BRIDGE_NAME = "com.docker.network.bridge.name"
+MTU = "com.docker.network.driver.mtu"
+
+
+@frozen
+class Net:
+    """A network as one host's engine knows it: its name, driver, options, subnets, and the name of its bridge."""
+
+    host: Station
+    name: str
+    driver: str
+    options: dict[str, str]
+    subnets: tuple[Prefix, ...]
+    bridge: str
+    is_internal: bool
+    #: The object of the CNM, whose pools tell how full it is.
+    record: Any = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """How people call it."""
+        return f"{self.host.name}: network {self.name}"
+
+
+@frozen
+class Ward:
+    """A lab, seen once: its directory of stations, its engines by host, and every network of every engine."""
+
+    lab: LabView
+    directory: Directory
+    engines: dict[str, Any]
+    networks: tuple[Net, ...]
+
+    @classmethod
+    def of(cls, lab: LabView) -> Ward:
+        """Look around in a lab."""
+        directory = directory_of(lab)
+        engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
+        by_name = {station.name: station for station in directory.stations if not station.is_container}
+        found = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
+        return cls(lab, directory, engines, found)
+
+    @property
+    def hosts(self) -> Iterator[Station]:
+        """Machines, without containers."""
+        return (station for station in self.directory.stations if not station.is_container)
+
+    @property
+    def docker_hosts(self) -> Iterator[Station]:
+        """Machines that run an engine."""
+        return (station for station in self.hosts if station.has_engine)
+
+    def containers(self, host: Station | None = None) -> Iterator[Station]:
+        """Give the running containers, of one host or of all."""
+        return (
+            station
+            for station in self.directory.stations
+            if station.is_container and (host is None or station.host == host.name)
+        )
+
+    def own_devices(self, host: Station) -> set[str]:
+        """Name the devices of a host that its engine made or took as bridges of its networks."""
+        return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
+
+
+def _networks(host: Station, engine: Any) -> Iterator[Net]:
+    for record in engine.controller.networks:
+        if record.driver_name in _PREDEFINED or record.driver_name == "null":
+            continue
+        options = dict(record.driver_opts)
+        bridge = ""
+        if record.driver_name == "bridge":
+            default = "docker0" if record.name == "bridge" else f"br-{record.id[:12]}"
+            bridge = options.get(_BRIDGE_NAME, default)
+        subnets = tuple(info.pool for info in record.ipam_info)
+        yield Net(host, record.name, record.driver_name, options, subnets, bridge, record.internal, record)

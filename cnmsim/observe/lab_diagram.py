@@ -1,0 +1,126 @@
+"""A lab drawn as text for other tools: mermaid and Graphviz. Hosts hold their networks, networks their containers."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cnmsim.kernel.address import Prefix, format_ip
+from cnmsim.observe.trace.tracer import LabView, directory_of
+from cnmsim.observe.trace.sequence_diagram import mermaid_text
+from cnmsim.observe.location import Attachment, Directory, Station
+
+
+@frozen
+class _Plan:
+    """What a drawing shows: (id, label) of nodes by host, labelled edges between ids, and the tunnels of overlay networks."""
+
+    hosts: dict[str, list[tuple[str, str, str]]]
+    segments: list[tuple[str, str]]
+    edges: list[tuple[str, str, str]]
+    tunnels: list[tuple[str, str, str]]
+
+
+def _plan(directory: Directory) -> _Plan:
+    hosts: dict[str, list[tuple[str, str, str]]] = {}
+    segments: dict[Prefix, str] = {}
+    edges: list[tuple[str, str, str]] = []
+    numbers: dict[str, str] = {}
+    tunnels: list[tuple[str, str, str]] = []
+    overlays: dict[str, str] = {}
+
+    def number(key: str) -> str:
+        return numbers.setdefault(key, f"n{len(numbers)}")
+
+    for station in directory.stations:
+        if not station.is_container:
+            hosts[station.name] = [(number(f"host {station.name}"), station.name, "host")]
+            _draw_wires(station, segments, edges, number(f"host {station.name}"))
+    for station in directory.stations:
+        if station.is_container:
+            own = number(f"container {station.label}")
+            label = station.replica_names[0] if station.task else station.name
+            hosts[station.host].append((own, label, "container"))
+            for item in station.attachments:
+                key = f"network {station.host} {item.network}"
+                if key not in numbers:
+                    subnet = ", ".join(map(str, item.subnets))
+                    label = f"{item.network} {subnet}".strip() + (" (internal)" if item.is_internal else "")
+                    hosts[station.host].append((number(key), label, "network"))
+                    edges += _ways_out(item, number(key), number(f"host {station.host}"), segments)
+                    if item.driver == "overlay":
+                        if item.network in overlays:
+                            tunnels.append((overlays[item.network], number(key), f"VXLAN {_vni(item)}".strip()))
+                        overlays[item.network] = number(key)
+                edges.append((own, number(key), ", ".join(map(format_ip, item.addresses))))
+    return _Plan(hosts, [(name, str(prefix)) for prefix, name in segments.items()], edges, tunnels)
+
+
+def _vni(item: Attachment) -> str:
+    return item.options.get("com.docker.network.driver.overlay.vxlanid_list", "").partition(",")[0]
+
+
+def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]) -> list[tuple[str, str, str]]:
+    """Draw what a network hangs on: its host or, where it is one of the wire's own networks, that segment."""
+    parent = item.options.get("parent", "") if item.driver in {"macvlan", "ipvlan"} else ""
+    on_wire = [(own, segments[subnet], parent) for subnet in item.subnets if parent and subnet in segments]
+    if on_wire:
+        return on_wire
+    if item.driver in {"macvlan", "ipvlan"}:
+        return [(own, host, parent)] if parent else []
+    return [] if item.is_internal else [(own, host, "")]
+
+
+def _draw_wires(station: Station, segments: dict[Prefix, str], edges: list[tuple[str, str, str]], own: str) -> None:
+    for device in station.namespace.devices.values():
+        if device.kind != "nic":
+            continue
+        for item in device.addresses:
+            if item.scope == "global":
+                name = segments.setdefault(item.prefix, f"s{len(segments)}")
+                edges.append((own, name, f"{device.name} {item}"))
+
+
+def to_mermaid(lab: LabView) -> str:
+    """Draw the lab as a mermaid flowchart."""
+    plan = _plan(directory_of(lab))
+    shapes = {"host": ("[[", "]]"), "container": ("(", ")"), "network": ("{{", "}}")}
+    lines = ["flowchart TB"]
+    for position, (host, nodes) in enumerate(plan.hosts.items()):
+        lines.append(f'    subgraph h{position}["{mermaid_text(host)}"]')
+        for name, label, kind in nodes:
+            left, right = shapes[kind]
+            lines.append(f'        {name}{left}"{mermaid_text(label)}"{right}')
+        lines.append("    end")
+    lines += [f'    {name}[/"{label}"/]' for name, label in plan.segments]
+    lines += [
+        f'    {one} ---|"{mermaid_text(label)}"| {other}' if label else f"    {one} --- {other}"
+        for one, other, label in plan.edges
+    ]
+    lines += [f'    {one} -.-|"{mermaid_text(label)}"| {other}' for one, other, label in plan.tunnels]
+    return "\n".join(lines) + "\n"
+
+
+def _dot_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def to_dot(lab: LabView) -> str:
+    """Draw the lab in Graphviz' DOT language."""
+    plan = _plan(directory_of(lab))
+    shapes = {"host": "box3d", "container": "box", "network": "ellipse"}
+    lines = [
+        "graph lab {", "    graph [fontname=sans, style=rounded];", "    node [fontname=sans, fontsize=12];",
+        "    edge [fontname=sans, fontsize=10];",
+    ]  # fmt: skip
+    for position, (host, nodes) in enumerate(plan.hosts.items()):
+        lines.append(f"    subgraph cluster_{position} {{")
+        lines.append(f"        label={_dot_text(host)};")
+        lines += [f"        {name} [label={_dot_text(label)}, shape={shapes[kind]}];" for name, label, kind in nodes]
+        lines.append("    }")
+    lines += [f"    {name} [label={_dot_text(label)}, shape=cds];" for name, label in plan.segments]
+    lines += [f"    {one} -- {other} [label={_dot_text(label)}];" for one, other, label in plan.edges]
+    lines += [
+        f"    {one} -- {other} [label={_dot_text(label)}, style=dashed, constraint=false];"
+        for one, other, label in plan.tunnels
+    ]
+    return "\n".join([*lines, "}"]) + "\n"

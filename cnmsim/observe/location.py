@@ -1,0 +1,402 @@
+"""The places of a lab that can ask and be asked: its hosts and its containers, with what an engineer knows of them.
+
+Everything here is read off the simulation as it is now: inspect views for what Docker knows, namespaces for what the
+kernel knows. Nothing is kept between two questions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from cnmsim.errors import Conflict, NotFound, Unavailable
+from cnmsim.kernel.address import Address, Prefix, format_ip, is_loopback, parse_ip
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.files import FileSystem
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process, Program
+    from cnmsim.kernel.sockets.table import SocketInfo
+    from cnmsim.observe.swarm_view import SwarmView
+
+
+@frozen
+class Attachment:
+    """A container on a network: the network's name, driver and options, and the container's addresses there."""
+
+    network: str
+    driver: str = "bridge"
+    is_internal: bool = False
+    addresses: tuple[Address, ...] = ()
+    options: Mapping[str, str] = field(factory=dict)
+    subnets: tuple[Prefix, ...] = ()
+    bridge: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the default bridge, which has no names."""
+        return self.network == "bridge" and self.driver == "bridge"
+
+
+@frozen
+class Published:
+    """A published port: host address ("" for all) and port, container port and protocol."""
+
+    host_ip: str
+    host_port: int
+    port: int
+    protocol: str
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether only the host itself can use it."""
+        return self.host_ip.startswith("127.") or self.host_ip == "::1"
+
+    def __str__(self) -> str:
+        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "*"
+        return f"{host}:{self.host_port}->{self.port}/{self.protocol}"
+
+
+@frozen
+class Listener:
+    """A socket that takes connections or datagrams: protocol, address, port, and the program that owns it."""
+
+    protocol: str
+    address: Address
+    port: int
+    program: str = ""
+
+    @property
+    def is_loopback_only(self) -> bool:
+        """Whether it can be reached only from its own namespace."""
+        return is_loopback(self.address)
+
+    def __str__(self) -> str:
+        text = format_ip(self.address)
+        return f"[{text}]:{self.port}" if len(self.address) == 16 else f"{text}:{self.port}"
+
+
+@define(eq=False)
+class Station:
+    """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
+
+    `project`, `service` and `replica` are its place in a Compose project, or in a swarm's stack, where `task` is the task's name.
+    Of a host with an engine `release` is the engine's version, and `bridges` names the networks of its bridges.
+    """
+
+    name: str
+    host: str
+    machine: Machine
+    namespace: NetworkNamespace
+    files: FileSystem
+    is_container: bool = False
+    has_engine: bool = False
+    release: str = ""
+    bridges: Mapping[str, str] = field(factory=dict)
+    hostname: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    published: tuple[Published, ...] = ()
+    project: str = ""
+    service: str = ""
+    replica: int = 0
+    task: str = ""
+    aliases: tuple[str, ...] = ()
+    id: str = ""
+    image: str = ""
+    network_mode: str = ""
+    is_paused: bool = False
+    programs: Mapping[str, Program] = field(factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Station {self.label}>"
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """What its service is called: of a stack's service also the name without the stack's."""
+        own = self.service.removeprefix(f"{self.project}_")
+        return (self.service,) if own == self.service else (self.service, own)
+
+    @property
+    def replica_names(self) -> tuple[str, ...]:
+        """What it is called among its service's replicas: `web-2`, and as a task `shop_web.2`, `web.2`."""
+        if not self.task:
+            return (f"{self.service}-{self.replica}",)
+        number = self.task.removeprefix(f"{self.service}.").rpartition(".")[0]
+        return tuple(f"{name}.{number}" for name in self.service_names)
+
+    @property
+    def label(self) -> str:
+        """How people call it, with its host where that adds something."""
+        return f"{self.host}:{self.name}" if self.is_container else self.name
+
+    def spawn(self, program: Program, argv: list[str]) -> Process:
+        """Start a program here, as `docker exec` or a login shell would."""
+        return self.machine.spawn(
+            program, argv, namespace=self.namespace, files=self.files, hostname=self.hostname or self.name,
+            programs=self.programs,
+        )  # fmt: skip
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Its addresses that others can use, in the order of its devices."""
+        return tuple(
+            item.address
+            for device in self.namespace.devices.values()
+            if device.kind != "loopback"
+            for item in device.addresses
+            if item.scope == "global"
+        )
+
+    @property
+    def address(self) -> Address:
+        """The address others know it by. Raises `Unavailable` if it has none."""
+        for address in self.addresses:
+            return address
+        raise Unavailable(f"{self.label} has no address: it is attached to no network")
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """What listens here, in the order of ports."""
+        return _listeners(self.namespace.sockets.listeners())
+
+    @property
+    def services(self) -> tuple[Listener, ...]:
+        """What it serves: what listens in its stack, without the embedded resolver that dockerd keeps in every sandbox.
+
+        A container that lives in the stack of the host (where docker-proxy listens) or of another container serves what
+        its own programs listen on.
+        """
+        found = self.namespace.sockets.listeners()
+        if self.network_mode == "host" or self.network_mode.startswith("container:"):
+            own = {process.pid for process in self.machine.processes.values() if process.files is self.files}
+            return _listeners(item for item in found if item.pid in own)
+        return _listeners(item for item in found if not (self.is_container and item.program == "dockerd"))
+
+    def listening_on(self, protocol: str, port: int) -> tuple[Listener, ...]:
+        """Give the sockets that listen on that port."""
+        return tuple(item for item in self.listeners if (item.protocol, item.port) == (protocol, port))
+
+    def on_network(self, name: str) -> Attachment | None:
+        """Give its place on a network, or `None`."""
+        return next((item for item in self.attachments if item.network == name), None)
+
+
+def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
+    found = {Listener(item.protocol, item.local, item.local_port, item.program) for item in infos}
+    return tuple(sorted(found, key=lambda item: (item.protocol, item.port, item.address)))
+
+
+@frozen
+class Stopped:
+    """A container that does not run: its name, host and state, and the ports it would publish."""
+
+    name: str
+    host: str
+    status: str
+    published: tuple[Published, ...]
+
+
+@define(eq=False)
+class Directory:
+    """All stations of a lab, found by what people call them.
+
+    `stopped` tells the state of containers that are none by their names, `at_rest` what they are; `swarms` what the lab's swarms know.
+    """
+
+    stations: tuple[Station, ...]
+    stopped: Mapping[str, str] = field(factory=dict)
+    at_rest: tuple[Stopped, ...] = ()
+    swarms: tuple[SwarmView, ...] = ()
+
+    @classmethod
+    def of(cls, hosts: Iterable[Any]) -> Directory:
+        """Look around in a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
+        from cnmsim.observe.swarm_view import swarms_of
+
+        found: list[Station] = []
+        engines = []
+        stopped: dict[str, str] = {}
+        at_rest: list[Stopped] = []
+        for host in hosts:
+            engine = getattr(host, "docker", None)
+            networks = (
+                {network.name: network.attrs for network in engine.networks.list()} if engine is not None else {}
+            )
+            found.append(_host_station(host, engine, networks))
+            if engine is not None:
+                engines.append(engine)
+                # The engine lists the newest first, people think of the first one first.
+                for container in reversed(engine.containers.list(all=True)):
+                    if container.status in {"running", "paused"}:
+                        found.append(_station(host.name, host.machine, container, networks))
+                    else:
+                        service = container.labels.get("com.docker.compose.service", container.name)
+                        stopped |= {container.name: container.status, service: container.status}
+                        bound = tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {}))
+                        at_rest.append(Stopped(container.name, host.name, container.status, bound))
+        _share_attachments(found)
+        return cls(tuple(found), stopped, tuple(at_rest), swarms_of(engines))
+
+    def find(self, text: str) -> Station:
+        """Find by container name, `host:name`, service (its first replica), `service-2`, task `service.2`, id prefix, or host name.
+
+        Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
+        """
+        found = self.matching(text)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
+        if text in self.stopped:
+            raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
+        names = sorted({item.name for item in self.stations} | {item.service for item in self.stations} - {""})
+        close = difflib.get_close_matches(text, names, 1)
+        meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""
+        raise NotFound(f"no running container, service or host is called {text!r}{meant}")
+
+    def matching(self, text: str) -> tuple[Station, ...]:
+        """Give the stations that `text` may mean: the best kind of match that has any."""
+        host, colon, name = text.partition(":")
+        inside = [item for item in self.stations if not colon or (item.host == host and item.is_container)]
+        name = name if colon else host
+        by_name = tuple(item for item in inside if item.name == name)
+        if by_name:
+            containers = tuple(item for item in by_name if item.is_container)
+            return containers if len(by_name) > 1 and containers else by_name
+        by_service = tuple(item for item in inside if item.service and name in item.service_names)
+        if by_service:
+            return (min(by_service, key=lambda item: item.replica),)
+        by_replica = tuple(item for item in inside if item.service and name in item.replica_names)
+        if by_replica:
+            return by_replica
+        by_alias = tuple(item for item in inside if name in item.aliases)
+        if by_alias:
+            return by_alias
+        return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
+
+    def owner(self, address: Address) -> Station | None:
+        """Tell who has an address: of stations that share a network stack, the one it was made for."""
+        return _owner_of_stack(item for item in self.stations if address in item.addresses)
+
+    def at(self, place: str) -> Station | None:
+        """Tell whose namespace a trace calls `place`."""
+        return _owner_of_stack(item for item in self.stations if item.namespace.name == place)
+
+    def names(self) -> dict[Address, tuple[str, ...]]:
+        """Give every address with the names of who has it, for captures."""
+        found: dict[Address, list[str]] = {}
+        for station in self.stations:
+            for address in station.addresses:
+                known = found.setdefault(address, [])
+                if station.name not in known:
+                    known.append(station.name)
+        return {address: tuple(names) for address, names in found.items()}
+
+
+def _owner_of_stack(stations: Iterable[Station]) -> Station | None:
+    found = list(stations)
+    return next((item for item in found if item.namespace.name == item.name), found[0] if found else None)
+
+
+def stack_owner(station: Station, directory: Directory) -> Station | None:
+    """Give the station in whose network stack a container lives (`network_mode: host` or `container:X`), if in another's."""
+    others = [item for item in directory.stations if item.namespace is station.namespace and item is not station]
+    if station.network_mode == "host":
+        return next((item for item in others if not item.is_container), None)
+    if station.network_mode.startswith("container:"):
+        return next((item for item in others if not item.network_mode.startswith("container:")), None)
+    return None
+
+
+def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
+    """Name the networks that both are attached to: bridges of one host, or what several hosts have between them."""
+    names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
+    return tuple(item.network for item in one.attachments if item.network in names)
+
+
+def _host_station(host: Any, engine: Any, networks: Mapping[str, Any]) -> Station:
+    machine = host.machine
+    return Station(
+        host.name, host.name, machine, machine.root, machine.files,
+        has_engine=engine is not None,
+        release=engine.profile.version if engine is not None else "",
+        bridges={_bridge_name(attrs): name for name, attrs in networks.items() if attrs.get("Driver") == "bridge"},
+        hostname=host.name,
+        programs=host.programs,
+    )  # fmt: skip
+
+
+def _bridge_name(network: Mapping[str, Any]) -> str:
+    own = (network.get("Options") or {}).get("com.docker.network.bridge.name", "")
+    return own or f"br-{network.get('Id', '')[:12]}"
+
+
+def _station(host: str, machine: Machine, container: Any, networks: Mapping[str, Any]) -> Station:
+    attrs = container.attrs
+    labels = attrs["Config"].get("Labels") or {}
+    attached = attrs["NetworkSettings"]["Networks"] or {}
+    service = labels.get("com.docker.compose.service") or labels.get("com.docker.swarm.service.name") or ""
+    return Station(
+        container.name, host, machine, container.namespace, container.files,
+        is_container=True,
+        hostname=attrs["Config"].get("Hostname") or container.name,
+        attachments=tuple(
+            _attachment(name, view, networks.get(name, {})) for name, view in attached.items() if name not in {"none", "host"}
+        ),
+        published=tuple(_published(attrs["NetworkSettings"].get("Ports") or {})),
+        project=labels.get("com.docker.compose.project") or labels.get("com.docker.stack.namespace") or "",
+        service=service,
+        replica=_number(labels, service),
+        task=labels.get("com.docker.swarm.task.name", ""),
+        aliases=tuple(
+            dict.fromkeys(alias for view in attached.values() for alias in view.get("DNSNames") or view.get("Aliases") or ())
+        ),
+        id=container.id,
+        image=attrs["Config"].get("Image", ""),
+        network_mode=attrs["HostConfig"].get("NetworkMode", ""),
+        is_paused=container.status == "paused",
+        programs=container.programs,
+    )  # fmt: skip
+
+
+def _number(labels: Mapping[str, str], service: str) -> int:
+    """Tell which replica of its service a container is, 0 for one that has no number."""
+    task = labels.get("com.docker.swarm.task.name", "").removeprefix(f"{service}.").partition(".")[0]
+    number = labels.get("com.docker.compose.container-number") or task
+    return int(number) if number.isdecimal() else 0
+
+
+def _share_attachments(stations: list[Station]) -> None:
+    """Give a container that lives in another's network stack (`--network container:X`) that one's networks."""
+    owners = {station.namespace: station for station in stations if station.attachments}
+    for station in stations:
+        if station.is_container and not station.attachments and station.namespace in owners:
+            station.attachments = owners[station.namespace].attachments
+
+
+def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) -> Attachment:
+    options = network.get("Options") or {}
+    config = (network.get("IPAM") or {}).get("Config") or ()
+    texts = (view.get("IPAddress"), view.get("GlobalIPv6Address"))
+    return Attachment(
+        name,
+        network.get("Driver", "bridge"),
+        bool(network.get("Internal")),
+        tuple(parse_ip(text) for text in texts if text),
+        options,
+        tuple(Prefix.parse(item["Subnet"], strict=False) for item in config if item.get("Subnet")),
+        _bridge_name(network),
+    )
+
+
+def _published(ports: Mapping[str, Any]) -> Iterable[Published]:
+    for spec, bindings in ports.items():
+        port, _, protocol = spec.partition("/")
+        for binding in bindings or ():
+            if not binding["HostPort"]:
+                continue  # a routed network has no host ports: its containers are asked at their own
+            yield Published(binding.get("HostIp", ""), int(binding["HostPort"]), int(port), protocol)

@@ -1,0 +1,297 @@
+"""What a host's tables say, sorted by which of its bridges and containers they can concern.
+
+Read for one protocol and port: a rule for another decides on none of its packets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address, Mac, Prefix, parse_ip
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.netfilter.rule import HostMatch, Rule
+from cnmsim.kernel.netfilter.targets import TARGETS
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.machine import Machine
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.observe.location import Directory
+
+#: Matches that ask nothing but headers, devices and the state of the connection.
+_PLAIN_MATCHES = frozenset(
+    {"tcp", "udp", "icmp", "icmp6", "addrtype", "conntrack", "state", "comment", "multiport", "mark"}
+)
+_PLAIN_TARGETS = frozenset(
+    {"ACCEPT", "DROP", "REJECT", "RETURN", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "LOG", "MARK", "NOTRACK", "CT"}
+)  # fmt: skip
+_EPHEMERAL = range(32768, 61000)
+_PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
+_DPORT = re.compile(r"(?<!! )--dports? (\S+)")
+_LAST = 1 << 30
+
+#: Family, table and chain.
+Chain = tuple[int, str, str]
+#: A place in the order of a chain, and what stands there.
+Entry = tuple[Chain, int, str]
+
+
+@define(eq=False)
+class Net:
+    """A bridge with containers: its name, its subnets, and whether rules set it apart from others by name."""
+
+    name: str
+    subnets: tuple[Prefix, ...]
+    attributes: tuple[Any, ...]
+    is_special: bool = False
+    entries: list[Entry] = field(factory=list)
+    gaps: dict[Chain, list[int]] = field(factory=dict)
+
+
+@define(eq=False)
+class World:
+    """What a host's tables say, sorted by whom it concerns, for one protocol and port."""
+
+    nets: dict[str, Net]
+    generic: list[Entry] = field(factory=list)
+    prefixes: dict[Prefix, None] = field(factory=dict)
+    exact: dict[Address, list[Entry]] = field(factory=lambda: defaultdict(list))
+    alone: set[Address] = field(factory=set)
+    is_opaque: bool = False
+
+
+def read_host(
+    machine: Machine, machines: Iterable[Machine], members: frozenset[Address], protocol: str, port: int
+) -> World:
+    """Read the tables of one host. `members` are the addresses of its containers, `machines` all there are in the lab."""
+    root = machine.root
+    nets = {
+        device.name: Net(
+            device.name,
+            tuple(Prefix.of(each.address, each.prefixlen) for each in device.addresses if each.scope != "link"),
+            _bridge_attributes(root, device),
+        )
+        for device in root.devices.values()
+        if isinstance(device, Bridge)
+    }
+    world = World(nets)
+    world.is_opaque = (
+        root.xfrm is not None
+        or root.rules4 is not None
+        or root.rules6 is not None
+        or (root._ipvs is not None and bool(root._ipvs.services))
+        or root.netfilter.has_other_rules
+    )
+    reader = _Reader(world, members, protocol, port)
+    for family in (4, 6):
+        for table in root.netfilter.iptables(family).tables.values():
+            for chain in table.chains.values():
+                place = (family, table.name, chain.name)
+                reader.read_chain(place, [entry.rule for entry in chain.rules])
+                if chain.policy not in {None, "ACCEPT"}:
+                    world.generic.append((place, _LAST, f"policy {chain.policy}"))
+    reader.read_routes(machine, machines)
+    for name, net in nets.items():
+        net.entries.sort()
+        for place, _, _ in net.entries:
+            net.gaps.setdefault(place, sorted(at for there, at, _ in world.generic if there == place))
+        if name in reader.special:
+            net.is_special = True
+    return world
+
+
+class _Reader:
+    """Sorts the rules of one host's chains into its world."""
+
+    def __init__(self, world: World, members: frozenset[Address], protocol: str, port: int) -> None:
+        self._world = world
+        self._members = members
+        self._protocol, self._port = protocol, port
+        self._by_subnet = {prefix: net for net in world.nets.values() for prefix in net.subnets}
+        #: Networks that rules, or routes elsewhere, know by name or address together with others.
+        self.special: set[str] = set()
+
+    def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
+        """Sort the rules of a chain. Those for one address stand between the others, which are numbered."""
+        world = self._world
+        number = 0
+        sides: set[str] = set()
+        singled_out: set[Address] = set()
+        for rule in rules:
+            if not self._may_matter(rule):
+                continue
+            if not _is_readable(rule):
+                world.is_opaque = True
+                return
+            text = str(rule)
+            ends = {
+                side: match.address
+                for side, match in (("s", rule.source), ("d", rule.destination))
+                if match is not None and self._is_one(match)
+            }
+            if ends:
+                for address in set(ends.values()):
+                    world.exact[address].append((place, 2 * number, text))
+                if len(set(ends.values())) > 1:
+                    world.alone.update(ends.values())
+                elif len(ends) == 1:
+                    sides.update(ends)
+                    singled_out.update(ends.values())
+                continue
+            number += 1
+            self._sort(rule, (place, 2 * number - 1, text))
+        if len(sides) > 1:
+            # Rules for one address as source and for another as destination may meet in one packet: their order counts.
+            world.alone |= singled_out
+
+    def _sort(self, rule: Rule, entry: Entry) -> None:
+        """Give a rule to the one network it can concern, or else to all."""
+        words = set(entry[2].split())
+        owners = {net.name for net in self._owners(rule)}
+        named = {name for name in self._world.nets if name in words} | owners
+        prefixes = list(_prefixes(entry[2]))
+        self._world.prefixes.update(dict.fromkeys(prefix for prefix in prefixes if prefix not in self._by_subnet))
+        if len(owners) == 1 and named == owners:
+            self._world.nets[owners.pop()].entries.append(entry)
+            return
+        self._world.generic.append(entry)
+        self.special |= named
+        self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
+
+    def _owners(self, rule: Rule) -> Iterator[Net]:
+        """Give the networks without whose packets a rule never matches."""
+        for interface in (rule.in_interface, rule.out_interface):
+            if interface is not None and not interface.is_inverted and interface.name in self._world.nets:
+                yield self._world.nets[interface.name]
+        for match in (rule.source, rule.destination):
+            prefix = None if match is None or match.is_inverted else _prefix_of(match)
+            if prefix is not None:
+                yield from (net for subnet, net in self._by_subnet.items() if _is_within(prefix, subnet))
+
+    def _is_one(self, match: HostMatch) -> bool:
+        """Tell whether a rule's end is one container."""
+        if match.is_inverted or match.address not in self._members:
+            return False
+        return match.mask.bit_count() == len(match.address) * 8
+
+    def _may_matter(self, rule: Rule) -> bool:
+        """Tell whether a rule could match a packet of the probe, or one that answers it."""
+        number = _PROTOCOL_NUMBERS[self._protocol]
+        if rule.protocol and not rule.is_protocol_inverted and rule.protocol not in {number, 1, 58}:
+            return False
+        found = _DPORT.search(rule.matches_text())
+        if found is None:
+            return True
+        return any(_overlaps(part, self._port) for part in found[1].split(","))
+
+    def read_routes(self, machine: Machine, machines: Iterable[Machine]) -> None:
+        """Set networks apart that further routes lead to, and that other machines know by their addresses."""
+        for other in machines:
+            root = other.root
+            texts = [str(route) for table in (root.routes4, root.routes6) for route in table.routes]
+            if other is not machine:
+                texts += chain_lines(root)
+            for prefix in {prefix for text in texts for prefix in _prefixes(text)}:
+                for subnet, net in self._by_subnet.items():
+                    is_its_own = other is machine and (prefix == subnet or prefix.length == len(prefix.network) * 8)
+                    if prefix.length and not is_its_own and subnet.overlaps(prefix):
+                        self.special.add(net.name)
+
+
+def chain_lines(space: NetworkNamespace) -> list[str]:
+    """List the rules and policies of a namespace, each with its family, table and chain."""
+    others = space.netfilter.other_rules().splitlines() if space.netfilter.has_other_rules else []
+    return others + [
+        line
+        for family in (4, 6)
+        for table in space.netfilter.iptables(family).tables.values()
+        for chain in table.chains.values()
+        for line in (
+            *(
+                [f"{family} {table.name} {chain.name} policy {chain.policy}"]
+                if chain.policy not in {None, "ACCEPT"}
+                else []
+            ),
+            *(f"{family} {table.name} {chain.name} {entry.rule}" for entry in chain.rules),
+        )
+    ]
+
+
+def renamed(text: str, own: Mapping[str, str]) -> str:
+    """Write a text with one's own names and addresses replaced by the parts they play."""
+    return " ".join(
+        own.get(word) or own.get(word.removesuffix("/32").removesuffix("/128")) or word for word in text.split()
+    )
+
+
+def duplicates(directory: Directory) -> frozenset[Address | Mac]:
+    """Give the IP and MAC addresses that more than one device of the lab has; those of one stack count once."""
+    spaces = {station.namespace for station in directory.stations}
+    seen: Counter[bytes] = Counter()
+    for space in spaces:
+        seen.update({device.mac for device in space.devices.values() if any(device.mac)})
+        seen.update(
+            {each.address for device in space.devices.values() for each in device.addresses if each.scope == "global"}
+        )
+    return frozenset(each for each, count in seen.items() if count > 1)
+
+
+def permanent_neighbours(space: NetworkNamespace) -> frozenset[Address]:
+    """Give the addresses whose neighbour entries somebody wrote by hand."""
+    return frozenset(entry.address for entry in space.neighbours.entries() if entry.state.name == "PERMANENT")
+
+
+def _bridge_attributes(root: NetworkNamespace, bridge: Bridge) -> tuple[Any, ...]:
+    settings = sorted(
+        (key.replace(bridge.name, "*"), str(value)) for key, value in root.sysctl.items() if f".{bridge.name}." in key
+    )
+    addresses = tuple((each.prefixlen, each.scope) for each in bridge.addresses)
+    return (bridge.mtu, bridge.is_up, addresses, tuple(settings))
+
+
+def _is_readable(rule: Rule) -> bool:
+    """Tell whether all that a rule asks is in the packet's headers, its devices and the state of its connection."""
+    target = rule.target
+    if target is not None and target.name in TARGETS and target.name not in _PLAIN_TARGETS:
+        return False
+    return all(match.name in _PLAIN_MATCHES for match in rule.matches)
+
+
+def _prefix_of(match: HostMatch) -> Prefix | None:
+    bits = len(match.address) * 8
+    length = match.mask.bit_count()
+    is_prefix = match.mask == ((1 << bits) - 1) ^ ((1 << (bits - length)) - 1)
+    return Prefix.of(match.address, length) if is_prefix else None
+
+
+def _is_within(prefix: Prefix, subnet: Prefix) -> bool:
+    return prefix.length >= subnet.length and prefix.network in subnet
+
+
+def _prefixes(text: str) -> Iterator[Prefix]:
+    """Find the addresses and prefixes in a rule or route."""
+    for word in text.replace(",", " ").split():
+        if "." in word or ":" in word:
+            try:
+                yield Prefix.parse(word, strict=False)
+            except ValueError:  # an address with a port, or no address
+                head = word.rpartition(":")[0].strip("[]")
+                try:
+                    parsed = parse_ip(head)
+                except ValueError:
+                    continue
+                yield Prefix.of(parsed, len(parsed) * 8)
+
+
+def _overlaps(part: str, port: int) -> bool:
+    """Tell whether a range of ports holds the one asked at, or one to which a stack could have the answer sent."""
+    first, colon, last = part.partition(":")
+    try:
+        low, high = int(first or 0), int((last or 65535) if colon else first)
+    except ValueError:  # a service's name
+        return True
+    return low <= port <= high or (low <= _EPHEMERAL[-1] and high >= _EPHEMERAL[0])

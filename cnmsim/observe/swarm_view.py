@@ -1,0 +1,230 @@
+"""What the swarms of a lab know: their services, tasks, networks and nodes, and which nodes hear each other's gossip.
+
+It is read off the leader's store and the nodes' gossip as they are now, for explanations; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from cnmsim.kernel.address import Address, parse_ip
+from cnmsim.swarm.objects import Availability, NodeState, PublishMode, Replicated, TaskState
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.agent import Agent
+    from cnmsim.observe.location import Station
+    from cnmsim.swarm.objects import Service, Task
+    from cnmsim.swarm.objects.service import PortConfig
+    from cnmsim.swarm.store import Store
+
+#: Seconds after which IPVS forgets an idle connection (net/netfilter/ipvs/ip_vs_proto_tcp.c, IP_VS_TCP_S_ESTABLISHED).
+IDLE_S = 900
+_GOSSIP_RULE = re.compile(r"--dports? (\S*,)?7946\b.* -j (DROP|REJECT)")
+_AGENT_RULE = re.compile(r"--dports? (\S*,)?2377\b.* -j (DROP|REJECT)")
+
+
+@frozen(eq=False)
+class SwarmView:
+    """One swarm: the store its managers share, and the agent of each member by host name.
+
+    `members` are the names of its hosts, `data_path_port` the UDP port of its tunnels, `halted` says of members that were
+    switched on and do not go on (a manager that is locked, a certificate that has expired) why. `without_mesh` are members whose
+    rules are written with nftables: what publishes ports of the mesh is rules of iptables that need the bridge driver's.
+    """
+
+    store: Store
+    agents: dict[str, Agent]
+    members: tuple[str, ...]
+    data_path_port: int
+    halted: dict[str, str] = field(factory=dict)
+    without_mesh: frozenset[str] = frozenset()
+
+    # ---- services
+
+    def service(self, name: str) -> Service | None:
+        """Give the service that a name stands for: its own, `tasks.NAME`, or an alias on a network."""
+        bare = name.removeprefix("tasks.")
+        found = self.store.services.by_name(bare)
+        if found is not None:
+            return found
+        return next(
+            (each for each in self.store.services if any(bare in config.aliases for config in each.networks)), None
+        )
+
+    def service_at(self, port: int, protocol: str, mode: PublishMode | None = None) -> Service | None:
+        """Give the service that publishes a port."""
+        return next(
+            (
+                service
+                for service in self.store.services
+                for each in ports_of(service)
+                if (each.published_port, each.protocol) == (port, protocol) and mode in {None, each.publish_mode}
+            ),
+            None,
+        )
+
+    def service_of_address(self, address: Address) -> Service | None:
+        """Give the service whose virtual address it is."""
+        for service in self.store.services:
+            for vip in service.endpoint.virtual_ips if service.endpoint is not None else ():
+                if vip.addr and parse_ip(vip.addr.partition("/")[0]) == address:
+                    return service
+        return None
+
+    def running(self, service: Service) -> list[Task]:
+        """Give the tasks that run on nodes that are up."""
+        return [
+            task
+            for task in self.store.tasks.by_service(service.id)
+            if task.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING and not self._is_down(task)
+        ]
+
+    def _is_down(self, task: Task) -> bool:
+        node = self.store.nodes.get(task.node_id)
+        return node is None or node.status.state is NodeState.DOWN
+
+    def host_of(self, task: Task) -> str:
+        """Name the host a task is on."""
+        node = self.store.nodes.get(task.node_id)
+        return node.hostname if node is not None else "no node"
+
+    def hosts_of(self, service: Service) -> list[str]:
+        """Name the hosts its running tasks are on."""
+        return list(dict.fromkeys(self.host_of(task) for task in self.running(service)))
+
+    def networks_of(self, service: Service) -> list[str]:
+        """Name the networks of its tasks, without the routing mesh's."""
+        found = (self.store.networks.get(config.target) for config in service.networks)
+        return [network.name for network in found if network is not None]
+
+    def is_attachable(self, network: str) -> bool:
+        """Whether containers that are no tasks may join a network."""
+        found = self.store.networks.by_name(network)
+        return found is not None and found.spec.attachable
+
+    def why_no_task(self, service: Service) -> tuple[str, str]:
+        """Say why no task of a service runs, and what to do."""
+        name, mode = service.name, service.spec.mode
+        if isinstance(mode, Replicated) and mode.replicas == 0:
+            return f"service {name} has no task: it is scaled to 0", f"docker service scale {name}=1"
+        wanted = [
+            task
+            for task in self.store.tasks.by_service(service.id)
+            if task.desired_state <= TaskState.RUNNING or task.status.err
+        ]
+        details = f"look at docker service ps --no-trunc {name}"
+        if not wanted:
+            return f"service {name} has no running task", details
+        task = max(wanted, key=lambda each: (each.desired_state <= TaskState.RUNNING, each.meta.created_ns, each.id))
+        if task.state is TaskState.PENDING:
+            why = task.status.err or "it waits for a node"
+            fix = f"let a node satisfy its constraints (docker node update), or change them: {details}"
+            idle = [n.hostname for n in self.store.nodes if n.spec.availability is not Availability.ACTIVE]
+            if idle and "not available" in why:
+                fix = f"docker node update --availability active {idle[0]}"
+            return f"service {name} has no running task: its task is pending ({why})", fix
+        if task.state is TaskState.NEW:
+            networks = " or ".join(self.networks_of(service)) or "its networks"
+            return (
+                f"service {name} has no running task: its task is new, and waits for an address on {networks} (the virtual "  # noqa: ISC004
+                "address, every task, and the load balancer of every node take one)",
+                f"make {networks} with a larger --subnet",
+            )
+        if self._is_down(task) and task.node_id:
+            return (
+                f"service {name} has no running task: {self.host_of(task)}, where its task was, is down",
+                "wait until it is replaced elsewhere, or bring the node back",
+            )
+        if task.state is TaskState.STARTING:
+            return (
+                f"service {name} has no running task: its task is starting, and gets no traffic as its health check has not passed yet",
+                f"wait until it passes, or see why it does not: {details}",
+            )
+        why = f" ({task.status.err})" if task.status.err else ""
+        return f"service {name} has no running task: its task is {task.state.name.lower()}{why}", details
+
+    def backends(self, host: str, service: Service) -> int:
+        """Count the tasks that a host's load balancers know of a service, on the network where they know most."""
+        agent = self.agents.get(host)
+        known = agent.controller.discovery.services.items() if agent is not None else ()
+        counts = [
+            sum(not backend.is_disabled for backend in binding.backends.values())
+            for (service_id, _ports), each in known
+            if service_id == service.id
+            for binding in each.networks.values()
+        ]
+        return max(counts, default=0)
+
+    # ---- nodes
+
+    def role_of(self, host: str) -> str:
+        """Say what a member is, `manager` or `worker`; "" for a host that is none."""
+        node = next((node for node in self.store.nodes if node.hostname == host), None)
+        return node.role.name.lower() if node is not None else ""
+
+    def is_down(self, host: str) -> bool:
+        """Whether the managers take a node for down."""
+        return any(node.hostname == host and node.status.state is NodeState.DOWN for node in self.store.nodes)
+
+    def hears(self, host: str, other: str) -> bool:
+        """Whether gossip of `other` reaches `host`; of a host that is no member, nothing does."""
+        mine, theirs = self.agents.get(host), self.agents.get(other)
+        return mine is not None and theirs is not None and theirs.db.name in mine.db.nodes.active
+
+
+def ports_of(service: Service) -> tuple[PortConfig, ...]:
+    """Give the ports a service publishes, as allocated."""
+    return service.endpoint.ports if service.endpoint is not None else ()
+
+
+def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
+    """Find the swarms that these engines are in, each by the store of its leader, or of a manager where none leads."""
+    members = [engine for engine in engines if engine.controller.cluster is not None]
+    managing = [
+        each.cluster.node.managing for each in members if each.cluster.node is not None and each.cluster.node.managing
+    ]
+    managing.sort(key=lambda manager: (not manager.raft.is_running, not manager.raft.is_leading))
+    stores = list(dict.fromkeys(manager.store for manager in managing))
+    found = []
+    for store in stores:
+        own = [each for each in members if each.cluster.node is not None and each.cluster.node.id in store.nodes]
+        agents = {each.machine.name: each.controller.agent for each in own if each.controller.agent is not None}
+        port = next((each.cluster.node.data_path_port for each in own if each.cluster.node.data_path_port), 4789)
+        halted = {each.machine.name: each.cluster.obstacle for each in own if each.cluster.obstacle}
+        without_mesh = frozenset(
+            each.machine.name
+            for each in own
+            if each.config.iptables and each.config.uses_nftables(each.profile.has_firewall_backend)
+        )
+        hosts = tuple(each.machine.name for each in own)
+        found.append(SwarmView(store, agents, hosts, port, halted, without_mesh))
+    return tuple(found)
+
+
+def remedy(host: str, obstacle: str) -> str:
+    """Say what brings a member back that does not go on."""
+    return f"docker swarm unlock on {host}" if "unlock" in obstacle else f"docker swarm leave and join on {host}"
+
+
+def rule_against_gossip(stations: Iterable[Station]) -> tuple[Station, str] | None:
+    """Find a rule of a host that keeps the gossip port (7946) shut."""
+    return _rule_of(stations, _GOSSIP_RULE)
+
+
+def rule_against_managers(stations: Iterable[Station]) -> tuple[Station, str] | None:
+    """Find a rule of a host that keeps the managers' port (2377) shut."""
+    return _rule_of(stations, _AGENT_RULE)
+
+
+def _rule_of(stations: Iterable[Station], pattern: re.Pattern[str]) -> tuple[Station, str] | None:
+    for station in stations:
+        if station.is_container:
+            continue
+        for line in station.namespace.netfilter.iptables(4).save("filter").splitlines():
+            if line.startswith("-A") and pattern.search(line):
+                return station, line
+    return None

@@ -1,0 +1,168 @@
+"""The probe: a small program that runs where the question is asked, finds the name, and knocks.
+
+It uses sockets as any program does: TCP connects and closes, UDP sends a datagram and listens, ICMP sends one echo
+request. What it saw, and nothing a trace knows beyond it, is its `Outcome`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, frozen
+
+from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
+from cnmsim.kernel.packet import icmp_name
+from cnmsim.observe.trace.lookup import Lookup, Query, look_up
+from cnmsim.observe.trace.target import Target
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+DEFAULT_TIMEOUT_S = 5.0
+#: How long a fresh connection is watched for a peer (docker-proxy) that closes it at once, in seconds.
+_WATCH_S = 0.25
+#: Errors by which a stack tells its program that there is no way, or that an ICMP error came back.
+UNREACHABLE_ERRORS = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT, errno.EMSGSIZE,
+     errno.EPROTO, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL}
+)  # fmt: skip
+
+
+class Ending(Enum):
+    """How a probe ended, as its program saw it."""
+
+    ANSWERED = "answered"
+    CLOSED = "accepted, and closed at once"
+    REFUSED = "connection refused"
+    ERROR = "error"
+    SILENCE = "no answer"
+    NO_NAME = "name not found"
+
+
+@frozen
+class Outcome:
+    """What the probe saw: an ending, the address it knocked at, and the error's number and text if there was one.
+
+    `elapsed_ns` counts from its start to the ending; `reporter` is who sent an ICMP error, where the socket tells.
+    """
+
+    ending: Ending
+    address: Address | None = None
+    error: int = 0
+    text: str = ""
+    elapsed_ns: int = 0
+    lookup: Lookup | None = None
+    reporter: Address | None = None
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Every question asked to find the name."""
+        return self.lookup.queries if self.lookup else ()
+
+
+@define
+class Probe:
+    """A probe of one target. `run` is the program; `outcome` is there once it has ended.
+
+    `address` skips the search for the name. `knocked_ns` is the time at which the name was known.
+    """
+
+    target: Target
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    address: Address | None = None
+    family: int = 0
+    outcome: Outcome | None = None
+    knocked_ns: int = 0
+    _lookup: Lookup | None = None
+
+    async def run(self, process: Process) -> int:
+        """Find the name, knock, keep the outcome; exit status 0 if the other end answered."""
+        began_ns = process.clock.now_ns
+        outcome = await self._probe(process)
+        self.outcome = evolve(outcome, elapsed_ns=process.clock.now_ns - began_ns, lookup=self._lookup)
+        return 0 if outcome.ending is Ending.ANSWERED else 1
+
+    async def _probe(self, process: Process) -> Outcome:
+        address = self.address or _literal(self.target.host)
+        if address is None:
+            self._lookup = await look_up(process, self.target.host, family=self.family)
+            if not self._lookup.addresses:
+                return Outcome(Ending.NO_NAME)
+            address = self._lookup.addresses[0]
+        self.knocked_ns = process.clock.now_ns
+        knock = {"tcp": self._tcp, "udp": self._udp, "icmp": self._icmp}[self.target.protocol]
+        try:
+            return await knock(process, address)
+        except TimeoutError:
+            return Outcome(Ending.SILENCE, address)
+        except (ConnectionRefusedError, ConnectionResetError) as error:
+            return Outcome(Ending.REFUSED, address, errno.ECONNREFUSED, _text(error))
+        except OSError as error:
+            return Outcome(Ending.ERROR, address, error.errno or 0, _text(error))
+
+    async def _tcp(self, process: Process, address: Address) -> Outcome:
+        socket = process.tcp(family_of(address))
+        try:
+            await socket.connect((format_ip(address), self.target.port), timeout=self.timeout_s)
+            try:
+                greeting = await socket.recv(1, timeout=_WATCH_S)
+            except TimeoutError:
+                return Outcome(Ending.ANSWERED, address)
+            except ConnectionResetError:
+                return Outcome(Ending.CLOSED, address)
+            return Outcome(Ending.ANSWERED if greeting else Ending.CLOSED, address)
+        finally:
+            socket.close()
+
+    async def _udp(self, process: Process, address: Address) -> Outcome:
+        socket = process.udp(family_of(address))
+        try:
+            socket.connect((format_ip(address), self.target.port))
+            socket.send(_datagram(process, self.target.port))
+            await socket.recvfrom(timeout=self.timeout_s)
+        finally:
+            socket.close()
+        return Outcome(Ending.ANSWERED, address)
+
+    async def _icmp(self, process: Process, address: Address) -> Outcome:
+        socket = process.icmp(family_of(address))
+        echo_reply = 129 if len(address) == 16 else 0
+        try:
+            socket.send_echo(address, process.pid & 0xFFFF, 1, b"cnmsim probe".ljust(56, b"."))
+            packet = await socket.recv(timeout=self.timeout_s)
+        finally:
+            socket.close()
+        if packet.icmp_type == echo_reply:
+            return Outcome(Ending.ANSWERED, address)
+        text = icmp_name(packet.family, packet.icmp_type, packet.icmp_code)
+        is_refusal = (packet.family, packet.icmp_type, packet.icmp_code) in {(4, 3, 3), (6, 1, 4)}
+        return Outcome(
+            Ending.REFUSED if is_refusal else Ending.ERROR,
+            address,
+            errno.ECONNREFUSED if is_refusal else errno.EHOSTUNREACH,
+            text,
+            reporter=packet.src,
+        )
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return parse_ip(host)
+    except ValueError:
+        return None
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+
+
+def _datagram(process: Process, port: int) -> bytes:
+    """Give what the service at `port` would answer to: name servers get a question, others a line of text."""
+    if port != 53:
+        return b"cnmsim probe\n"
+    import dns.message
+
+    return dns.message.make_query(".", "NS", id=process.machine.random.randrange(1, 65536)).to_wire()

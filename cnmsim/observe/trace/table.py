@@ -1,0 +1,261 @@
+"""The walk as a table: plain text and rich for terminals; `views.walks` has it for notebooks.
+
+Hops of one message stand together under its name. An address pair is written where a message begins and wherever
+something has rewritten it; a blank means "as above". Where the columns would be too narrow to read, what decided and the
+addresses stand below what happened.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.events import Step
+from cnmsim.observe.trace.hops import Hop
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+HEADERS = ("TIME", "WHERE", "DEVICE", "WHAT", "DECIDED BY", "ADDRESSES")
+_GAP = 2
+_MINIMUM = (6, 5, 6, 12, 12, 14)
+#: Columns whose text is wrapped; the others are given what they need.
+_FLEXIBLE = (3, 4, 5)
+#: Columns of small tables are wrapped to no less than this, nor within words up to that.
+_NARROWEST, _LONGEST_WORD = 14, 30
+#: Width of WHAT and DECIDED BY together below which they do not stand side by side.
+_READABLE = 40
+_MARK = "└ "
+
+_STYLES = {
+    Step.DROPPED: "bold red", Step.TRANSLATED: "yellow", Step.DELIVERED: "green", Step.NOTE: "cyan",
+    Step.NEIGHBOUR: "dim",
+}  # fmt: skip
+
+
+@frozen
+class Row:
+    """One line of the table: its six cells, the step that colours it, the hop, and its number among those shown."""
+
+    cells: tuple[str, str, str, str, str, str]
+    step: Step
+    hop: Hop
+    number: int
+
+
+@frozen
+class Section:
+    """The rows of one message, under its name."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def format_time(time_ns: int) -> str:
+    """Write a time since the start of a trace: in milliseconds, from one second on in seconds."""
+    if time_ns < NS:
+        return f"{time_ns / 1e6:.3f} ms"
+    return f"{time_ns / NS:.3f} s"
+
+
+#: What a socket's decision says besides whose socket it is; the addresses stand in their own column.
+_SOCKET = re.compile(r"socket: (?P<owner>\S+(?: \(pid \d+\))?)(?P<listens> listening on \S+)?.*")
+_ROUTE_DETAIL = re.compile(r" (proto|scope|src|metric) \S+")
+_RULE = re.compile(r"(?P<table>raw|mangle|nat|filter) [^:]*: (?P<rule>-A .*)")
+_NFT_RULE = re.compile(r"nft (?P<table>\S+ \S+) (?:.* → )?(?P<chain>[^ :]+): (?P<rule>.*)")
+_DATAGRAM_WHAT = re.compile(r"\S+ \(pid \d+\) (sends|receives) (\d+ bytes|an echo request|ICMPv?6? ?echo reply)")
+_TCP_WHAT = re.compile(r"TCP (sends|takes) \[[^]]*\](?: with \d+ bytes)?")
+
+
+def decided_by(hop: Hop) -> str:
+    """Say in brief what decided: whose socket, which route without its attributes, which rule of which table."""
+    if hop.decision.startswith("socket: "):
+        found = _SOCKET.match(hop.decision)
+        return f"{found['owner']}{found['listens'] or ''}" if found else hop.decision
+    if hop.step is Step.ROUTED:
+        return _ROUTE_DETAIL.sub("", hop.decision)
+    found = _RULE.fullmatch(hop.decision)
+    if found:
+        return f"{found['table']}: {found['rule']}"
+    found = _NFT_RULE.fullmatch(hop.decision)
+    return f"{found['table']} {found['chain']}: {found['rule']}" if found else hop.decision
+
+
+def what_of(hop: Hop) -> str:
+    """Say what happened, with the reason where a packet was lost."""
+    found = _TCP_WHAT.match(hop.what)
+    if found:
+        return f"{found[1]} {hop.packet}{hop.what[found.end() :]}"
+    found = _DATAGRAM_WHAT.match(hop.what)
+    if found:
+        kind = ("the question" if "? " in hop.packet else "the answer") if hop.packet.startswith("DNS ") else found[2]
+        return f"{found[1]} {kind}{hop.what[found.end() :]}"
+    if hop.reason is None or hop.reason.value in hop.what:
+        return hop.what
+    return f"{hop.what}: {hop.reason.value}" if hop.what else hop.reason.value
+
+
+def sections_of(hops: Sequence[Hop], *, verbose: bool = False) -> tuple[Section, ...]:
+    """Group hops by message, messages in the order of their first hop, and blank repeated addresses.
+
+    `verbose` writes decisions as their tools print them.
+    """
+    by_message: dict[int, list[tuple[int, Hop]]] = {}
+    for number, hop in enumerate(hops, 1):
+        by_message.setdefault(hop.message, []).append((number, hop))
+    sections = []
+    for message_hops in by_message.values():
+        rows, shown = [], ""
+        for number, hop in message_hops:
+            addresses = "" if hop.addresses == shown else hop.addresses
+            shown = hop.addresses
+            decision = hop.decision if verbose else decided_by(hop)
+            cells = (format_time(hop.time_ns), hop.place, hop.device, what_of(hop), decision, addresses)
+            rows.append(Row(cells, hop.step, hop, number))
+        sections.append(Section(message_hops[0][1].packet, tuple(rows)))
+    return tuple(sections)
+
+
+def _widths(rows: Sequence[Row], width: int) -> list[int]:
+    """Share `width` out: fixed columns get what they need, the others in proportion to their longest text."""
+    natural = [max([len(header), *(len(row.cells[column]) for row in rows)]) for column, header in enumerate(HEADERS)]
+    fixed = sum(natural[column] for column in range(len(HEADERS)) if column not in _FLEXIBLE)
+    room = width - fixed - _GAP * (len(HEADERS) - 1)
+    wanted = [natural[column] for column in _FLEXIBLE]
+    if sum(wanted) > room:
+        room = max(room, sum(_MINIMUM[column] for column in _FLEXIBLE))
+        # Addresses break between source and destination, and nowhere else if it can be helped.
+        halves = max(len(half) for row in rows for half in _halves(row.cells[5]))
+        addresses = min(halves, max(_MINIMUM[5], room // 2))
+        shares = [*_shares(wanted[:2], room - addresses), addresses]
+        shares[2] += max(0, room - sum(shares))
+        for column, share in zip(_FLEXIBLE, shares, strict=True):
+            natural[column] = share
+    return natural
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Give each at most what it wants; who wants less than an even share leaves the rest to the others."""
+    shares = [0] * len(wanted)
+    left = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    while left:
+        index = left.pop(0)
+        shares[index] = min(wanted[index], room // (len(left) + 1))
+        room -= shares[index]
+    return shares
+
+
+def _halves(addresses: str) -> list[str]:
+    source, arrow, destination = addresses.partition(" > ")
+    return [f"{source} >", destination] if arrow else [source]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    parts = [text] if len(text) <= width else _halves(text)
+    return [line for part in parts for line in textwrap.wrap(part, width, break_on_hyphens=False)] or [""]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].rjust(widths[0])
+    rest = [cell.ljust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return (" " * _GAP).join([first, *rest]).rstrip()
+
+
+def _lines(hops: Sequence[Hop], width: int, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Lay the table out: each line with the style of its hop (for terminals that show colours)."""
+    sections = sections_of(hops, verbose=verbose)
+    rows = [row for section in sections for row in section.rows]
+    widths = _widths(rows, width)
+    wanted = sum(max(len(row.cells[column]) for row in rows) for column in (3, 4))
+    if widths[3] + widths[4] < min(wanted, _READABLE):
+        widths = _widths_above(rows, width)
+    total = sum(widths) + _GAP * (len(widths) - 1)
+    yield _line(HEADERS[: len(widths)], widths), "bold"
+    if len(widths) < len(HEADERS):
+        yield _below(HEADERS[4:], widths, total)[0], "bold"
+    for section in sections:
+        title = textwrap.shorten(section.title, max(20, total - 8), placeholder=" …")
+        yield f"── {title} ".ljust(total, "─"), "blue"
+        for row in section.rows:
+            style = _STYLES.get(row.step, "")
+            wrapped = [_wrap(cell, size) for cell, size in zip(row.cells, widths, strict=False)]
+            for number in range(max(len(cell) for cell in wrapped)):
+                part = [cell[number] if number < len(cell) else "" for cell in wrapped]
+                yield _line(part, widths), style
+            for line in _below(row.cells[len(widths) :], widths, total):
+                yield line, style
+
+
+def _widths_above(rows: Sequence[Row], width: int) -> list[int]:
+    """Give the widths of the columns that stand above what decided and the addresses."""
+    natural = [max([len(HEADERS[column]), *(len(row.cells[column]) for row in rows)]) for column in range(4)]
+    room = width - sum(natural[:3]) - _GAP * 3
+    return [*natural[:3], max(room, _MINIMUM[3])]
+
+
+def _below(cells: Sequence[str], widths: Sequence[int], total: int) -> list[str]:
+    """Lay out what stands below a row: one line if it fits, else one thing after the other."""
+    given = [cell for cell in cells if cell]
+    margin = " " * (widths[0] + _GAP)
+    room = total - len(margin) - len(_MARK)
+    together = (" " * _GAP).join(given)
+    parts = [together] if len(together) <= room else given
+    lines = [line for part in parts for line in (_wrap(part, room) if part else [])]
+    return [margin + (" " * len(_MARK) if number else _MARK) + line for number, line in enumerate(lines)]
+
+
+def text_table(hops: Sequence[Hop], width: int = 100, *, verbose: bool = False) -> str:
+    """Draw the walk with plain characters, wrapped to `width` columns."""
+    return "\n".join(line for line, _ in _lines(hops, width, verbose=verbose))
+
+
+@frozen
+class RichTable:
+    """The walk for a rich console: as wide as the console, coloured by what happened."""
+
+    hops: Sequence[Hop]
+    is_verbose: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        for line, style in _lines(self.hops, options.max_width, verbose=self.is_verbose):
+            yield Text(line, style=style, no_wrap=True)
+
+
+def plain_grid(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int = 0) -> str:
+    """Draw any small table with plain characters, each column as wide as its longest text.
+
+    Where that is more than `width` (0: any width will do), the widest columns are wrapped.
+    """
+    widths = [max([len(header), *(len(row[column]) for row in rows)]) for column, header in enumerate(headers)]
+    room = width - _GAP * (len(widths) - 1)
+    columns = list(zip(headers, *rows, strict=True))
+    longest = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    least = [
+        max(_NARROWEST, len(column[0]), min(word, _LONGEST_WORD))
+        for column, word in zip(columns, longest, strict=True)
+    ]
+    while width and sum(widths) > room and any(size > low for size, low in zip(widths, least, strict=True)):
+        widest = max((at for at, size in enumerate(widths) if size > least[at]), key=lambda at: widths[at])
+        widths[widest] -= 1
+    return "\n".join(
+        (" " * _GAP).join(part.ljust(size) for part, size in zip(parts, widths, strict=True)).rstrip()
+        for line in [headers, *rows]
+        for parts in _stacked(line, widths)
+    )
+
+
+def _stacked(cells: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
+    """Give the lines of a row whose cells are wrapped."""
+    wrapped = [
+        textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
+        for cell, size in zip(cells, widths, strict=True)
+    ]
+    for number in range(max(map(len, wrapped))):
+        yield [lines[number] if number < len(lines) else "" for lines in wrapped]

@@ -1,0 +1,182 @@
+"""Asking a lab: send a real probe from one station to another and give the trace of all it caused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from attrs import evolve
+
+from cnmsim.errors import CnmsimError, InvalidParameter, NotFound, Unavailable
+from cnmsim.kernel.address import Address, format_ip, is_loopback
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.observe.capture.capture import Capture
+from cnmsim.observe.diagnosis.diagnosis_context import Case
+from cnmsim.observe.diagnosis.diagnose import diagnose
+from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
+from cnmsim.observe.location import Directory, Station, shared_networks
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.trace import Trace
+
+#: Virtual time after which a probe that still searches for a name is given up, in seconds.
+_LIMIT_S = 300.0
+#: How long the walk is followed after the answer, so that the connection's end is in it, in seconds.
+_TAIL_S = 0.05
+
+
+class LabView(Protocol):
+    """What observation needs of a lab: its clock and its hosts by name."""
+
+    @property
+    def clock(self) -> Clock:
+        """The lab's clock."""
+
+    @property
+    def hosts(self) -> Mapping[str, Any]:
+        """Its hosts by name: objects with `name`, `machine`, `programs` and `docker`."""
+
+
+def directory_of(lab: LabView) -> Directory:
+    """List the stations of a lab as it is now."""
+    return Directory.of(lab.hosts.values())
+
+
+def station_of(directory: Directory, what: object) -> Station:
+    """Give the station that a name, a host, a container or a station means. Raises `NotFound`, `Conflict`."""
+    if isinstance(what, Station):
+        return what
+    if isinstance(what, str):
+        return directory.find(what)
+    identity = getattr(what, "id", None)
+    for station in directory.stations:
+        if identity is not None and station.is_container and station.id == identity:
+            return station
+        if identity is None and not station.is_container and station.name == getattr(what, "name", None):
+            return station
+    return directory.find(str(getattr(what, "name", what)))
+
+
+def address_towards(source: Station, target: Station, family: int = 0) -> Address:
+    """Choose the address of `target` to use from `source`: on a shared network if there is one, else its first.
+
+    Raises `Unavailable` if it has none.
+    """
+    size = {4: (4,), 6: (16,)}.get(family, (4, 16))
+    for name in shared_networks(source, target):
+        attachment = target.on_network(name)
+        for address in attachment.addresses if attachment else ():
+            if len(address) in size:
+                return address
+    for address in target.addresses:
+        if len(address) in size:
+            return address
+    if family and target.addresses:
+        raise Unavailable(f"{target.label} has no IPv{family} address")
+    raise Unavailable(f"{target.label} has no address: it is attached to no network")
+
+
+def aim(
+    directory: Directory, source: Station, text: str, protocol: str | None = None, family: int = 0
+) -> tuple[Target, Address | None]:
+    """Read a destination as people write it, and the address to use where its name is not to be looked up.
+
+    Container and service names are looked up by the source's own resolver, as its programs would (tasks by their whole
+    name, for which `service.1` stands); names of hosts of
+    the lab, and `host:container`, say which machine is meant, and go by address. Raises `InvalidParameter`.
+    """
+    head, _, rest = text.partition(":")
+    hosts = {station.name for station in directory.stations if not station.is_container}
+    if head in hosts and rest and "//" not in rest and not rest.partition("/")[0].isdigit():
+        target = Target.parse(rest, protocol)
+        return target, address_towards(source, directory.find(f"{head}:{target.host}"), family)
+    target = Target.parse(text, protocol)
+    known = directory.matching(target.host)
+    if len(known) == 1 and not known[0].is_container and source is not known[0]:
+        return target, address_towards(source, known[0], family)
+    if len(known) == 1 and known[0].task and target.host in known[0].replica_names:
+        # The resolver knows a task by its whole name, which ends in the task's id.
+        return evolve(target, host=known[0].name), None
+    return target, None
+
+
+def ask(
+    directory: Directory,
+    source: Station,
+    target: Target,
+    *,
+    address: Address | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    family: int = 0,
+) -> Trace:
+    """Run one probe to its end and give its trace, diagnosed. `address` skips the search for the name.
+
+    Raises `InvalidParameter` for an address that is not of the `family` asked for.
+    """
+    wrong = {4: ":" in target.host, 6: target.host.replace(".", "").isdigit()}
+    if wrong.get(family):
+        raise InvalidParameter(f"{target.host} is no IPv{family} address")
+    clock = source.machine.clock
+    probe = Probe(target, timeout_s, address, family)
+    walk = Trace(f"{source.name} → {target} ({target.protocol})", clock.now_ns)
+    walk.directory = directory
+    walk.question = {
+        "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,
+    }  # fmt: skip
+    with walk.watching(clock):
+        process = source.spawn(probe.run, ["probe", str(target)])
+        clock.run_for(_LIMIT_S, stop=lambda: not process.is_running)
+    clock.run_for(_TAIL_S)
+    walk.close()
+    if probe.outcome is None:
+        process.kill()
+        raise CnmsimError(f"the probe from {source.label} did not end within {_LIMIT_S:g} s")
+    walk.outcome = probe.outcome
+    used = probe.outcome.address
+    walk.question["address"] = format_ip(used) if used else None
+    walk.finding = diagnose(
+        Case(source, target, probe.outcome, walk.hops, directory, probe.knocked_ns - walk.start_ns)
+    )
+    return walk
+
+
+def trace(
+    lab: LabView,
+    source: object,
+    destination: str,
+    *,
+    protocol: str | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    family: int = 0,
+) -> Trace:
+    """Ask whether `source` (a name, a host or a container) reaches `destination` (`db:5432`, `web:53/udp`, a URL).
+
+    Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong destination.
+    """
+    directory = directory_of(lab)
+    station = station_of(directory, source)
+    target, address = aim(directory, station, destination, protocol, family)
+    return ask(directory, station, target, address=address, timeout_s=timeout_s, family=family)
+
+
+def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
+    """Give every network stack of the lab once."""
+    return dict.fromkeys(station.namespace for station in directory.stations)
+
+
+def capture(lab: LabView, *patterns: str) -> Capture:
+    """Begin to capture at the devices that fit `patterns` (`"node1:eth0"`, `"web:*"`; none: all but loopbacks).
+
+    Raises `NotFound` if no device fits.
+    """
+
+    def names() -> dict[Address, tuple[str, ...]]:
+        known = directory_of(lab).names()
+        return {address: texts for address, texts in known.items() if not is_loopback(address)}
+
+    def stacks() -> Iterable[NetworkNamespace]:
+        return namespaces_of(directory_of(lab))
+
+    if not any(stacks()):
+        raise NotFound("the lab has no hosts")
+    return Capture(patterns or ("*:[!l]*",), stacks, names, lab.clock.epoch_s)

@@ -1,0 +1,74 @@
+"""Watching what something other than a probe causes: a program's next packets, a command typed into a container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.events import Step
+from cnmsim.observe.diagnosis.diagnosis_context import Case, address_at, destination_of, port_of
+from cnmsim.observe.diagnosis.diagnose import diagnose
+from cnmsim.observe.trace.probe import Ending, Outcome
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.trace import Trace
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.observe.trace.hops import Hop
+    from cnmsim.observe.location import Directory, Station
+
+_PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "ICM": "icmp", "DNS": "udp"}
+
+
+@contextmanager
+def watch(clock: Clock, directory: Directory, source: Station) -> Iterator[Trace]:
+    """Take down all that is caused inside the `with` block, and diagnose the first message `source` sent in it.
+
+    The walk has no finding where `source` sent nothing.
+    """
+    walk = Trace(f"{source.name}, watched", clock.now_ns)
+    walk.directory = directory
+    try:
+        with walk.watching(clock):
+            yield walk
+    finally:
+        walk.close()
+    first = next((hop for hop in walk.hops if _is_sent_by(hop, source)), None)
+    target = _target(first) if first is not None else None
+    if first is None or target is None:
+        return
+    walk.title = f"{source.name} → {target} ({target.protocol}), watched"
+    walk.question = {
+        "source": source.label, "destination": target.host, "port": target.port or None, "protocol": target.protocol,
+        "address": target.host,
+    }  # fmt: skip
+    walk.outcome = Outcome(_ending(walk, source), address_at(first), elapsed_ns=clock.now_ns - walk.start_ns)
+    walk.finding = diagnose(Case(source, target, walk.outcome, walk.hops, directory, first.time_ns))
+
+
+def _is_sent_by(hop: Hop, source: Station) -> bool:
+    if hop.step is not Step.SENT or hop.place != source.namespace.name:
+        return False
+    return hop.packet[:3] in _PROTOCOLS and not hop.packet.startswith("DNS ")
+
+
+def _target(hop: Hop) -> Target | None:
+    try:
+        return Target(destination_of(hop), port_of(hop), _PROTOCOLS[hop.packet[:3]])
+    except InvalidParameter:
+        return None
+
+
+def _ending(walk: Trace, source: Station) -> Ending:
+    heard = [
+        hop
+        for hop in walk.hops
+        if hop.step is Step.DELIVERED and hop.place == source.namespace.name and not hop.packet.startswith("DNS ")
+    ]
+    if any(hop.packet.startswith("TCP RST") for hop in heard):
+        return Ending.REFUSED
+    if not heard:
+        return Ending.SILENCE
+    return Ending.ERROR if "unreachable" in heard[-1].packet else Ending.ANSWERED
