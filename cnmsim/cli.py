@@ -26,7 +26,7 @@ from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab
-    from cnmsim.observe import Directory, Station, Trace
+    from cnmsim.observe import Directory, Location, Trace
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -379,14 +379,14 @@ def exec_(context: click.Context, lab: Lab, container: str, command: tuple[str, 
     """  # noqa: D301 - click's own mark
     # Options of the command are its own: click leaves the separator before them in place.
     words = list(command[1:] if command[0] == "--" else command)
-    station = _find(lab, container)
-    if not station.is_container:
-        done = lab.host(station.name).exec(words)
+    location = _find(lab, container)
+    if not location.is_container:
+        done = lab.host(location.name).exec(words)
         click.echo(done.output, nl=False)
         context.exit(done.status)
-    engine = lab.host(station.host).docker
+    engine = lab.host(location.host).docker
     assert engine is not None
-    status, output = engine.containers.get(station.id).exec_run(words)
+    status, output = engine.containers.get(location.id).exec_run(words)
     click.echo(output, nl=False)
     context.exit(status or 0)
 
@@ -402,7 +402,7 @@ def iptables(lab: Lab, host: str, table: str | None, is_v6: bool) -> None:
     click.echo(tables.save(table).rstrip("\n"))
 
 
-def _find(lab: Lab, name: str) -> Station:
+def _find(lab: Lab, name: str) -> Location:
     from cnmsim.observe import directory_of
 
     directory: Directory = directory_of(lab)

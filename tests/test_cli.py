@@ -86,7 +86,7 @@ def test_nothing_is_wider_than_100_columns(lab_file: str) -> None:
 
 
 def test_json_follows_its_schema(lab_file: str) -> None:
-    schema = json.loads(files("cnmsim.observe").joinpath("trace.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(files("cnmsim.observe.trace").joinpath("trace.schema.json").read_text(encoding="utf-8"))
     for destination in ("server", "server:81", "nowhere:80", "server:53/udp", "198.51.100.1:80"):
         result = _run("trace", lab_file, "client", destination, "--json")
         jsonschema.validate(json.loads(result.stdout), schema)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Program
     from cnmsim.lab.compose.project import Project
     from cnmsim.observe import Capture, Checkup, Difference, Explanation, Reachability, Trace
-    from cnmsim.observe.diagnosis.engine_errors import Refusal
+    from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.views import LookupView, Picture, RoutesView, RulesView
 
 #: The newest release that is simulated.
@@ -373,10 +373,10 @@ class Lab:
         The first message that `source` sends in it is diagnosed when the block ends.
         """
         from cnmsim.observe import directory_of, watch
-        from cnmsim.observe.trace.tracer import station_of
+        from cnmsim.observe.trace.tracer import location_of
 
         directory = directory_of(self)
-        return watch(self.clock, directory, station_of(directory, source))
+        return watch(self.clock, directory, location_of(directory, source))
 
     def explain(self, source: object, destination: object, service: str | int | None = None) -> Explanation:
         """Tell whether `source` reaches `destination` by `service` (`"tcp/80"`), and the one thing that decided it.
@@ -387,7 +387,7 @@ class Lab:
 
         return explain(self, source, destination, service)
 
-    def explain_error(self, error: BaseException, *, asked: str = "") -> Refusal:
+    def explain_error(self, error: BaseException, *, asked: str = "") -> ErrorExplanation:
         """Say what an engine's error leaves out: who holds the port, the subnet (`asked` for), or the network."""
         from cnmsim.observe.diagnosis.engine_errors import explain_error
 

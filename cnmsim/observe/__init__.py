@@ -1,17 +1,17 @@
 """The engineer's eyes: traces, verdicts, explanations, captures and drawings of a lab."""
 
-from cnmsim.observe.trace.tracer import capture, directory_of, trace
 from cnmsim.observe.capture.capture import Capture
+from cnmsim.observe.diagnosis.finding import Finding, Verdict
 from cnmsim.observe.doctor import Checkup, Fault, Severity, doctor
-from cnmsim.observe.lab_diagram import to_dot, to_mermaid
 from cnmsim.observe.explain import Explanation, explain
 from cnmsim.observe.fixes.fix import Fix
-from cnmsim.observe.trace.hops import Hop
+from cnmsim.observe.lab_diagram import to_dot, to_mermaid
+from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.reachability.matrix import Difference, Reachability, reachability
-from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.trace.tracer import capture, directory_of, trace
 from cnmsim.observe.trace.watch import watch
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "Finding",
     "Fix",
     "Hop",
+    "Location",
     "Reachability",
     "Severity",
-    "Station",
     "Target",
     "Trace",
     "Verdict",

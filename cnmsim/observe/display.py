@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 
-class Shown(ABC):
+class Displayable(ABC):
     """An answer that prints as text and has HTML. IPython takes the one or the other."""
 
     __slots__ = ()

@@ -7,20 +7,20 @@ from typing import Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, station_of
-from cnmsim.observe.fixes.fix import Fix, Question, fixes_of
-from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
-from cnmsim.observe.fixes.fix_candidates import Suspect, remedies
+from cnmsim.observe.diagnosis.finding import Verdict
 from cnmsim.observe.diagnosis.resolv_conf import resolv_conf_facts
-from cnmsim.observe.display import Shown
-from cnmsim.observe.location import Directory, Station, shared_networks
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.fixes.fix import Fix, Question, fixes_of
+from cnmsim.observe.fixes.fix_candidates import FailedProbe, fix_candidates
+from cnmsim.observe.location import Directory, Location, shared_networks
+from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, location_of
 
 
 @frozen
-class Explanation(Shown):
+class Explanation(Displayable):
     """The answer to "does SOURCE reach DESTINATION by SERVICE?".
 
     `trace` is the walk behind it; where the name was not found, `by_address` is a second one that did without it.
@@ -35,7 +35,7 @@ class Explanation(Shown):
     facts: tuple[str, ...]
     _lab: Any = field(default=None, repr=False, eq=False)
     _question: Question | None = field(default=None, repr=False, eq=False)
-    _suspect: Suspect | None = field(default=None, repr=False, eq=False)
+    _failed: FailedProbe | None = field(default=None, repr=False, eq=False)
     _found: list[tuple[Fix, ...]] = field(factory=list, repr=False, eq=False, init=False)
 
     @property
@@ -45,10 +45,10 @@ class Explanation(Shown):
         Each was tried on a copy of the lab, as it was when this was first asked for; where a lab cannot be copied, they are
         untried (`was_tried`).
         """
-        if self.reachable or self._question is None or self._suspect is None:
+        if self.reachable or self._question is None or self._failed is None:
             return ()
         if not self._found:
-            self._found.append(fixes_of(self._lab, self._question, remedies(self._suspect)))
+            self._found.append(fixes_of(self._lab, self._question, fix_candidates(self._failed)))
         return self._found[0]
 
     @property
@@ -117,7 +117,7 @@ def explain(
     `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong service.
     """
     directory = directory_of(lab)
-    asker = station_of(directory, source)
+    asker = location_of(directory, source)
     if service is None:
         destination, service = _split(destination)
     goal = _goal(directory, destination)
@@ -126,8 +126,8 @@ def explain(
         walk = ask(directory, asker, target, timeout_s=timeout_s)
         facts = tuple(_facts(asker, None, target)) + _name_facts(asker, walk)
         question = Question(asker.label, target.host, _service(target))
-        suspect = Suspect(asker, _owner(directory, walk), target, walk, directory)
-        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, question, suspect)
+        failed = FailedProbe(asker, _owner(directory, walk), target, walk, directory)
+        return Explanation(asker.name, target.host, _service(target), walk, None, facts, lab, question, failed)
     name = destination if isinstance(destination, str) and ":" not in destination else goal.name
     target = Target.of_service(name, service)
     by_name = goal.is_container and goal.attachments
@@ -138,8 +138,8 @@ def explain(
         second = ask(directory, asker, target, address=address_towards(asker, goal), timeout_s=timeout_s)
     facts = tuple(_facts(asker, goal, target))
     question = Question(asker.label, destination if isinstance(destination, str) else goal.label, _service(target))
-    suspect = Suspect(asker, goal, target, walk, directory)
-    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, question, suspect)
+    failed = FailedProbe(asker, goal, target, walk, directory)
+    return Explanation(asker.name, goal.name, _service(target), walk, second, facts, lab, question, failed)
 
 
 def _split(destination: object) -> tuple[object, str]:
@@ -154,20 +154,22 @@ def _service(target: Target) -> str:
     return "icmp" if target.protocol == "icmp" else f"{target.protocol}/{target.port}"
 
 
-def _owner(directory: Directory, walk: Trace) -> Station | None:
+def _owner(directory: Directory, walk: Trace) -> Location | None:
     address = walk.outcome.address if walk.outcome is not None else None
     return directory.owner(address) if address is not None else None
 
 
-def _goal(directory: Directory, destination: object) -> Station | None:
+def _goal(directory: Directory, destination: object) -> Location | None:
     if isinstance(destination, str):
         known = directory.matching(destination)
         return known[0] if len(known) == 1 else None
-    return station_of(directory, destination)
+    return location_of(directory, destination)
 
 
-def _facts(source: Station, goal: Station | None, target: Target) -> list[str]:
-    facts = [_networks_fact(station) for station in (source, goal) if station is not None and station.is_container]
+def _facts(source: Location, goal: Location | None, target: Target) -> list[str]:
+    facts = [
+        _networks_fact(location) for location in (source, goal) if location is not None and location.is_container
+    ]
     if goal is None:
         return facts
     if source.is_container and goal.is_container and source is not goal:
@@ -183,19 +185,19 @@ def _facts(source: Station, goal: Station | None, target: Target) -> list[str]:
     return facts
 
 
-def _name_facts(source: Station, walk: Trace) -> tuple[str, ...]:
+def _name_facts(source: Location, walk: Trace) -> tuple[str, ...]:
     """Say why the source asks the name servers it asks, where that may be the trouble."""
     is_of_interest = source.is_container and walk.verdict is Verdict.NAME_NOT_FOUND
     return resolv_conf_facts(source.files) if is_of_interest else ()
 
 
-def _networks_fact(station: Station) -> str:
-    if not station.attachments:
-        return f"{station.name} is on no network of its own"
+def _networks_fact(location: Location) -> str:
+    if not location.attachments:
+        return f"{location.name} is on no network of its own"
     texts = [
         item.network
         + (" (internal)" if item.is_internal else "")
         + "".join(f" {format_ip(address)}" for address in item.addresses)
-        for item in station.attachments
+        for item in location.attachments
     ]
-    return f"{station.name} is on {', '.join(texts)}"
+    return f"{location.name} is on {', '.join(texts)}"

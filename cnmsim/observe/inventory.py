@@ -5,37 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.trace.tracer import LabView, directory_of
-from cnmsim.observe.location import Station
+from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_inventory import swarms, swarms_text
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.observe.trace.tracer import LabView, directory_of
 
 
 def inventory(lab: LabView) -> dict[str, Any]:
     """List everything as plain values: `hosts`, `networks`, `containers`, `swarms`."""
     directory = directory_of(lab)
     return {
-        "hosts": [_host(lab, station) for station in directory.stations if not station.is_container],
+        "hosts": [_host(lab, location) for location in directory.locations if not location.is_container],
         "networks": [network for host in lab.hosts.values() for network in _networks(host)],
-        "containers": [_container(station) for station in directory.stations if station.is_container],
+        "containers": [_container(location) for location in directory.locations if location.is_container],
         "stopped": dict(directory.stopped),
         "swarms": swarms(lab),
     }
 
 
-def _host(lab: LabView, station: Station) -> dict[str, Any]:
-    engine = lab.hosts[station.name].docker
+def _host(lab: LabView, location: Location) -> dict[str, Any]:
+    engine = lab.hosts[location.name].docker
     return {
-        "name": station.name,
+        "name": location.name,
         "addresses": [
             f"{device.name} {item}"
-            for device in station.namespace.devices.values()
+            for device in location.namespace.devices.values()
             if device.kind == "nic"
             for item in device.addresses
             if item.scope == "global"
         ],
         "engine": engine.profile.version if engine is not None else None,
-        "forwards": station.namespace.sysctl_get("net.ipv4.ip_forward") == "1",
+        "forwards": location.namespace.sysctl_get("net.ipv4.ip_forward") == "1",
     }
 
 
@@ -59,16 +59,16 @@ def _networks(host: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _container(station: Station) -> dict[str, Any]:
+def _container(location: Location) -> dict[str, Any]:
     return {
-        "name": station.name,
-        "host": station.host,
-        "image": station.image,
+        "name": location.name,
+        "host": location.host,
+        "image": location.image,
         "networks": {
-            item.network: [format_ip(address) for address in item.addresses] for item in station.attachments
+            item.network: [format_ip(address) for address in item.addresses] for item in location.attachments
         },
-        "ports": [str(item) for item in station.published],
-        "listens": [f"{item}/{item.protocol}" for item in station.services],
+        "ports": [str(item) for item in location.published],
+        "listens": [f"{item}/{item.protocol}" for item in location.services],
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from cnmsim.kernel.address import Prefix, format_ip
-from cnmsim.observe.trace.tracer import LabView, directory_of
+from cnmsim.observe.location import Attachment, Directory, Location
 from cnmsim.observe.trace.sequence_diagram import mermaid_text
-from cnmsim.observe.location import Attachment, Directory, Station
+from cnmsim.observe.trace.tracer import LabView, directory_of
 
 
 @frozen
@@ -31,22 +31,22 @@ def _plan(directory: Directory) -> _Plan:
     def number(key: str) -> str:
         return numbers.setdefault(key, f"n{len(numbers)}")
 
-    for station in directory.stations:
-        if not station.is_container:
-            hosts[station.name] = [(number(f"host {station.name}"), station.name, "host")]
-            _draw_wires(station, segments, edges, number(f"host {station.name}"))
-    for station in directory.stations:
-        if station.is_container:
-            own = number(f"container {station.label}")
-            label = station.replica_names[0] if station.task else station.name
-            hosts[station.host].append((own, label, "container"))
-            for item in station.attachments:
-                key = f"network {station.host} {item.network}"
+    for location in directory.locations:
+        if not location.is_container:
+            hosts[location.name] = [(number(f"host {location.name}"), location.name, "host")]
+            _draw_wires(location, segments, edges, number(f"host {location.name}"))
+    for location in directory.locations:
+        if location.is_container:
+            own = number(f"container {location.label}")
+            label = location.replica_names[0] if location.task else location.name
+            hosts[location.host].append((own, label, "container"))
+            for item in location.attachments:
+                key = f"network {location.host} {item.network}"
                 if key not in numbers:
                     subnet = ", ".join(map(str, item.subnets))
                     label = f"{item.network} {subnet}".strip() + (" (internal)" if item.is_internal else "")
-                    hosts[station.host].append((number(key), label, "network"))
-                    edges += _ways_out(item, number(key), number(f"host {station.host}"), segments)
+                    hosts[location.host].append((number(key), label, "network"))
+                    edges += _ways_out(item, number(key), number(f"host {location.host}"), segments)
                     if item.driver == "overlay":
                         if item.network in overlays:
                             tunnels.append((overlays[item.network], number(key), f"VXLAN {_vni(item)}".strip()))
@@ -70,8 +70,8 @@ def _ways_out(item: Attachment, own: str, host: str, segments: dict[Prefix, str]
     return [] if item.is_internal else [(own, host, "")]
 
 
-def _draw_wires(station: Station, segments: dict[Prefix, str], edges: list[tuple[str, str, str]], own: str) -> None:
-    for device in station.namespace.devices.values():
+def _draw_wires(location: Location, segments: dict[Prefix, str], edges: list[tuple[str, str, str]], own: str) -> None:
+    for device in location.namespace.devices.values():
         if device.kind != "nic":
             continue
         for item in device.addresses:

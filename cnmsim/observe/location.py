@@ -81,7 +81,7 @@ class Listener:
 
 
 @define(eq=False)
-class Station:
+class Location:
     """A host or a container that packets can be sent from and to. `host` is the machine it runs on.
 
     `project`, `service` and `replica` are its place in a Compose project, or in a swarm's stack, where `task` is the task's name.
@@ -191,7 +191,7 @@ def _listeners(infos: Iterable[SocketInfo]) -> tuple[Listener, ...]:
 
 
 @frozen
-class Stopped:
+class StoppedContainer:
     """A container that does not run: its name, host and state, and the ports it would publish."""
 
     name: str
@@ -207,9 +207,9 @@ class Directory:
     `stopped` tells the state of containers that are none by their names, `at_rest` what they are; `swarms` what the lab's swarms know.
     """
 
-    stations: tuple[Station, ...]
+    locations: tuple[Location, ...]
     stopped: Mapping[str, str] = field(factory=dict)
-    at_rest: tuple[Stopped, ...] = ()
+    stopped_containers: tuple[StoppedContainer, ...] = ()
     swarms: tuple[SwarmView, ...] = ()
 
     @classmethod
@@ -217,31 +217,33 @@ class Directory:
         """Look around in a lab's hosts (objects with `name`, `machine`, `programs` and `docker`)."""
         from cnmsim.observe.swarm_view import swarms_of
 
-        found: list[Station] = []
+        found: list[Location] = []
         engines = []
         stopped: dict[str, str] = {}
-        at_rest: list[Stopped] = []
+        stopped_containers: list[StoppedContainer] = []
         for host in hosts:
             engine = getattr(host, "docker", None)
             networks = (
                 {network.name: network.attrs for network in engine.networks.list()} if engine is not None else {}
             )
-            found.append(_host_station(host, engine, networks))
+            found.append(_host_location(host, engine, networks))
             if engine is not None:
                 engines.append(engine)
                 # The engine lists the newest first, people think of the first one first.
                 for container in reversed(engine.containers.list(all=True)):
                     if container.status in {"running", "paused"}:
-                        found.append(_station(host.name, host.machine, container, networks))
+                        found.append(_container_location(host.name, host.machine, container, networks))
                     else:
                         service = container.labels.get("com.docker.compose.service", container.name)
                         stopped |= {container.name: container.status, service: container.status}
                         bound = tuple(_published(container.attrs["HostConfig"].get("PortBindings") or {}))
-                        at_rest.append(Stopped(container.name, host.name, container.status, bound))
+                        stopped_containers.append(
+                            StoppedContainer(container.name, host.name, container.status, bound)
+                        )
         _share_attachments(found)
-        return cls(tuple(found), stopped, tuple(at_rest), swarms_of(engines))
+        return cls(tuple(found), stopped, tuple(stopped_containers), swarms_of(engines))
 
-    def find(self, text: str) -> Station:
+    def find(self, text: str) -> Location:
         """Find by container name, `host:name`, service (its first replica), `service-2`, task `service.2`, id prefix, or host name.
 
         Raises `NotFound` (with what it may have meant) and `Conflict` if the name fits several.
@@ -253,15 +255,15 @@ class Directory:
             raise Conflict(f"{text} is ambiguous: {', '.join(item.label for item in found)}")
         if text in self.stopped:
             raise Conflict(f"{text} is not running: its container has {self.stopped[text]}")
-        names = sorted({item.name for item in self.stations} | {item.service for item in self.stations} - {""})
+        names = sorted({item.name for item in self.locations} | {item.service for item in self.locations} - {""})
         close = difflib.get_close_matches(text, names, 1)
         meant = f", did you mean {close[0]}?" if close else f"; there are {', '.join(names)}" if names else ""
         raise NotFound(f"no running container, service or host is called {text!r}{meant}")
 
-    def matching(self, text: str) -> tuple[Station, ...]:
+    def matching(self, text: str) -> tuple[Location, ...]:
         """Give the stations that `text` may mean: the best kind of match that has any."""
         host, colon, name = text.partition(":")
-        inside = [item for item in self.stations if not colon or (item.host == host and item.is_container)]
+        inside = [item for item in self.locations if not colon or (item.host == host and item.is_container)]
         name = name if colon else host
         by_name = tuple(item for item in inside if item.name == name)
         if by_name:
@@ -278,49 +280,49 @@ class Directory:
             return by_alias
         return tuple(item for item in inside if len(name) >= 4 and item.id.startswith(name))
 
-    def owner(self, address: Address) -> Station | None:
+    def owner(self, address: Address) -> Location | None:
         """Tell who has an address: of stations that share a network stack, the one it was made for."""
-        return _owner_of_stack(item for item in self.stations if address in item.addresses)
+        return _owner_of_stack(item for item in self.locations if address in item.addresses)
 
-    def at(self, place: str) -> Station | None:
+    def at(self, place: str) -> Location | None:
         """Tell whose namespace a trace calls `place`."""
-        return _owner_of_stack(item for item in self.stations if item.namespace.name == place)
+        return _owner_of_stack(item for item in self.locations if item.namespace.name == place)
 
     def names(self) -> dict[Address, tuple[str, ...]]:
         """Give every address with the names of who has it, for captures."""
         found: dict[Address, list[str]] = {}
-        for station in self.stations:
-            for address in station.addresses:
+        for location in self.locations:
+            for address in location.addresses:
                 known = found.setdefault(address, [])
-                if station.name not in known:
-                    known.append(station.name)
+                if location.name not in known:
+                    known.append(location.name)
         return {address: tuple(names) for address, names in found.items()}
 
 
-def _owner_of_stack(stations: Iterable[Station]) -> Station | None:
-    found = list(stations)
+def _owner_of_stack(locations: Iterable[Location]) -> Location | None:
+    found = list(locations)
     return next((item for item in found if item.namespace.name == item.name), found[0] if found else None)
 
 
-def stack_owner(station: Station, directory: Directory) -> Station | None:
+def stack_owner(location: Location, directory: Directory) -> Location | None:
     """Give the station in whose network stack a container lives (`network_mode: host` or `container:X`), if in another's."""
-    others = [item for item in directory.stations if item.namespace is station.namespace and item is not station]
-    if station.network_mode == "host":
+    others = [item for item in directory.locations if item.namespace is location.namespace and item is not location]
+    if location.network_mode == "host":
         return next((item for item in others if not item.is_container), None)
-    if station.network_mode.startswith("container:"):
+    if location.network_mode.startswith("container:"):
         return next((item for item in others if not item.network_mode.startswith("container:")), None)
     return None
 
 
-def shared_networks(one: Station, other: Station) -> tuple[str, ...]:
+def shared_networks(one: Location, other: Location) -> tuple[str, ...]:
     """Name the networks that both are attached to: bridges of one host, or what several hosts have between them."""
     names = {item.network for item in other.attachments if item.driver != "bridge" or one.host == other.host}
     return tuple(item.network for item in one.attachments if item.network in names)
 
 
-def _host_station(host: Any, engine: Any, networks: Mapping[str, Any]) -> Station:
+def _host_location(host: Any, engine: Any, networks: Mapping[str, Any]) -> Location:
     machine = host.machine
-    return Station(
+    return Location(
         host.name, host.name, machine, machine.root, machine.files,
         has_engine=engine is not None,
         release=engine.profile.version if engine is not None else "",
@@ -335,12 +337,12 @@ def _bridge_name(network: Mapping[str, Any]) -> str:
     return own or f"br-{network.get('Id', '')[:12]}"
 
 
-def _station(host: str, machine: Machine, container: Any, networks: Mapping[str, Any]) -> Station:
+def _container_location(host: str, machine: Machine, container: Any, networks: Mapping[str, Any]) -> Location:
     attrs = container.attrs
     labels = attrs["Config"].get("Labels") or {}
     attached = attrs["NetworkSettings"]["Networks"] or {}
     service = labels.get("com.docker.compose.service") or labels.get("com.docker.swarm.service.name") or ""
-    return Station(
+    return Location(
         container.name, host, machine, container.namespace, container.files,
         is_container=True,
         hostname=attrs["Config"].get("Hostname") or container.name,
@@ -370,12 +372,12 @@ def _number(labels: Mapping[str, str], service: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _share_attachments(stations: list[Station]) -> None:
+def _share_attachments(locations: list[Location]) -> None:
     """Give a container that lives in another's network stack (`--network container:X`) that one's networks."""
-    owners = {station.namespace: station for station in stations if station.attachments}
-    for station in stations:
-        if station.is_container and not station.attachments and station.namespace in owners:
-            station.attachments = owners[station.namespace].attachments
+    owners = {location.namespace: location for location in locations if location.attachments}
+    for location in locations:
+        if location.is_container and not location.attachments and location.namespace in owners:
+            location.attachments = owners[location.namespace].attachments
 
 
 def _attachment(name: str, view: Mapping[str, Any], network: Mapping[str, Any]) -> Attachment:

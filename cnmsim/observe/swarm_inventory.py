@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnmsim.observe.trace.tracer import LabView
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.observe.trace.tracer import LabView
 
 _SHORT = 12
 

@@ -16,7 +16,7 @@ from cnmsim.swarm.objects import Availability, NodeState, PublishMode, Replicate
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.agent import Agent
-    from cnmsim.observe.location import Station
+    from cnmsim.observe.location import Location
     from cnmsim.swarm.objects import Service, Task
     from cnmsim.swarm.objects.service import PortConfig
     from cnmsim.swarm.store import Store
@@ -210,21 +210,21 @@ def remedy(host: str, obstacle: str) -> str:
     return f"docker swarm unlock on {host}" if "unlock" in obstacle else f"docker swarm leave and join on {host}"
 
 
-def rule_against_gossip(stations: Iterable[Station]) -> tuple[Station, str] | None:
+def rule_against_gossip(locations: Iterable[Location]) -> tuple[Location, str] | None:
     """Find a rule of a host that keeps the gossip port (7946) shut."""
-    return _rule_of(stations, _GOSSIP_RULE)
+    return _rule_of(locations, _GOSSIP_RULE)
 
 
-def rule_against_managers(stations: Iterable[Station]) -> tuple[Station, str] | None:
+def rule_against_managers(locations: Iterable[Location]) -> tuple[Location, str] | None:
     """Find a rule of a host that keeps the managers' port (2377) shut."""
-    return _rule_of(stations, _AGENT_RULE)
+    return _rule_of(locations, _AGENT_RULE)
 
 
-def _rule_of(stations: Iterable[Station], pattern: re.Pattern[str]) -> tuple[Station, str] | None:
-    for station in stations:
-        if station.is_container:
+def _rule_of(locations: Iterable[Location], pattern: re.Pattern[str]) -> tuple[Location, str] | None:
+    for location in locations:
+        if location.is_container:
             continue
-        for line in station.namespace.netfilter.iptables(4).save("filter").splitlines():
+        for line in location.namespace.netfilter.iptables(4).save("filter").splitlines():
             if line.startswith("-A") and pattern.search(line):
-                return station, line
+                return location, line
     return None

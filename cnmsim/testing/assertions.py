@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.trace.tracer import ask, directory_of, station_of, trace
-from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.tracer import ask, directory_of, location_of, trace
 from cnmsim.testing.prove import assert_isolated as assert_isolated_pairs
 from cnmsim.testing.prove import find_addresses, has_come_to
 
@@ -53,8 +53,8 @@ def assert_isolated(
     and each port that a destination listens on. Raises `AssertionError` with the walk of what got through.
     """
     for destination in _several(destinations):
-        station = station_of(directory_of(lab), destination)
-        asked = services if services is not None else ["icmp", *_services(station)]
+        location = location_of(directory_of(lab), destination)
+        asked = services if services is not None else ["icmp", *_services(location)]
         assert_isolated_pairs(lab, _several(sources), [destination], asked)
 
 
@@ -67,16 +67,16 @@ def assert_resolves(
     questions that were asked and the answers, and where there was none with the walk of the questions.
     """
     directory = directory_of(lab)
-    station = station_of(directory, source)
-    addresses, asked = find_addresses(lab, station, name, family=family)
+    location = location_of(directory, source)
+    addresses, asked = find_addresses(lab, location, name, family=family)
     found = [format_ip(address) for address in addresses]
     questions = "\n".join(asked)
     if not found:
-        walk = ask(directory, station, Target(name, 0, "icmp"), family=family)
-        raise AssertionError(f"{station.name} finds no address for {name}\n{questions}\n\n{walk}")
+        walk = ask(directory, location, Target(name, 0, "icmp"), family=family)
+        raise AssertionError(f"{location.name} finds no address for {name}\n{questions}\n\n{walk}")
     wanted = None if to is None else sorted([to] if isinstance(to, str) else to)
     assert wanted is None or sorted(found) == wanted, (
-        f"{station.name} resolves {name} to {', '.join(sorted(found))}, not to {', '.join(wanted or ())}\n{questions}"
+        f"{location.name} resolves {name} to {', '.join(sorted(found))}, not to {', '.join(wanted or ())}\n{questions}"
     )
     return found
 
@@ -96,11 +96,11 @@ def assert_no_path_from_outside(
 
 def paths_from_outside(
     lab: Lab, destination: object, *, outside: Iterable[object] | None = None, ports: Iterable[str] | None = None
-) -> Iterator[tuple[Station, Station, Trace]]:
+) -> Iterator[tuple[Location, Location, Trace]]:
     """Find the ways by which machines outside get packets to `destination`; arguments as `assert_no_path_from_outside`."""
     directory = directory_of(lab)
-    target = station_of(directory, destination)
-    asking = [station_of(directory, each) for each in outside] if outside is not None else _outsiders(directory)
+    target = location_of(directory, destination)
+    asking = [location_of(directory, each) for each in outside] if outside is not None else _outsiders(directory)
     for source in asking:
         for asked in _doors(directory, target, ports):
             walk = ask(directory, source, asked, timeout_s=_TIMEOUT_S)
@@ -108,16 +108,16 @@ def paths_from_outside(
                 yield source, target, walk
 
 
-def _outsiders(directory: Directory) -> list[Station]:
-    return [each for each in directory.stations if not each.is_container and not each.has_engine]
+def _outsiders(directory: Directory) -> list[Location]:
+    return [each for each in directory.locations if not each.is_container and not each.has_engine]
 
 
-def _doors(directory: Directory, target: Station, ports: Iterable[str] | None) -> Iterator[Target]:
+def _doors(directory: Directory, target: Location, ports: Iterable[str] | None) -> Iterator[Target]:
     """Give what to knock at: the container's own addresses, then the ports published for it."""
     services = list(ports) if ports is not None else [*_services(target), "icmp"]
     for address in target.addresses:
         yield from (Target.of_service(format_ip(address), service) for service in services)
-    hosts = [each for each in directory.stations if each.namespace is target.machine.root and not each.is_container]
+    hosts = [each for each in directory.locations if each.namespace is target.machine.root and not each.is_container]
     for published in target.published:
         if published.is_loopback_only:
             continue
@@ -126,9 +126,9 @@ def _doors(directory: Directory, target: Station, ports: Iterable[str] | None) -
                 yield Target(format_ip(address), published.host_port, published.protocol)
 
 
-def _services(station: Station) -> list[str]:
+def _services(location: Location) -> list[str]:
     return list(
-        dict.fromkeys(f"{each.protocol}/{each.port}" for each in station.services if not each.is_loopback_only)
+        dict.fromkeys(f"{each.protocol}/{each.port}" for each in location.services if not each.is_loopback_only)
     )
 
 

@@ -30,10 +30,10 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
 from cnmsim.lab.schema import Schema, check
 from cnmsim.lab.yamlfile import Key, load_yaml, wrong
-from cnmsim.observe.trace.tracer import directory_of
-from cnmsim.observe.display import Shown
-from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.target import PROTOCOLS
+from cnmsim.observe.trace.tracer import directory_of
 from cnmsim.testing.assertions import paths_from_outside
 from cnmsim.testing.prove import find_addresses
 
@@ -84,7 +84,7 @@ class Finding:
 
 
 @frozen(eq=False)
-class Report(Shown):
+class Report(Displayable):
     """What came of a check, in the order of the policy."""
 
     findings: tuple[Finding, ...]
@@ -156,7 +156,7 @@ class _Flow:
     text: str
 
     def covers(
-        self, source: Station, target: Station, protocol: str, port: int, groups: Mapping[str, list[str]]
+        self, source: Location, target: Location, protocol: str, port: int, groups: Mapping[str, list[str]]
     ) -> bool:
         is_port = (self.port in {None, port}) and (self.protocol in {None, protocol})
         return is_port and _is_meant(self.source, source, groups) and _is_meant(self.target, target, groups)
@@ -227,18 +227,18 @@ class Policy:
         flows = (*(self.allow or ()), *self.require, *(self.outside or ()))
         wanted = [name for flow in flows for name in (flow.source, flow.target)] + [*self.names, *self.unknown_names]
         for name in wanted:
-            if name != _ANY and not any(_is_meant(name, each, self.groups) for each in directory.stations):
+            if name != _ANY and not any(_is_meant(name, each, self.groups) for each in directory.locations):
                 directory.find(name)  # raises, with what may be meant
 
     def _demands(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
-        stations = _by_name(directory, found)
+        locations = _by_name(directory, found)
         for flow in self.require:
             pairs = [
                 (source, service)
                 for source in found.sources
-                for service, (station, protocol, port) in stations.services.items()
-                if stations.of[source] is not station
-                and flow.covers(stations.of[source], station, protocol, port, self.groups)
+                for service, (location, protocol, port) in locations.services.items()
+                if locations.of[source] is not location
+                and flow.covers(locations.of[source], location, protocol, port, self.groups)
             ]
             if not pairs:
                 yield Finding("require", flow.text, passed=False, message=f"{flow.text}: nothing listens there")
@@ -256,13 +256,13 @@ class Policy:
                 )
 
     def _nobody_else(self, directory: Directory, found: Reachability) -> Iterator[Finding]:
-        stations = _by_name(directory, found)
+        locations = _by_name(directory, found)
         allowed = (*(self.allow or ()), *self.require)
         for source in found.sources:
-            for service, (station, protocol, port) in stations.services.items():
-                asker = stations.of[source]
-                if asker is station or any(
-                    flow.covers(asker, station, protocol, port, self.groups) for flow in allowed
+            for service, (location, protocol, port) in locations.services.items():
+                asker = locations.of[source]
+                if asker is location or any(
+                    flow.covers(asker, location, protocol, port, self.groups) for flow in allowed
                 ):
                     continue
                 passed = not found.reaches(source, service)
@@ -276,51 +276,51 @@ class Policy:
                 )
 
     def _from_outside(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
-        for station in directory.stations:
-            if not station.is_container:
+        for location in directory.locations:
+            if not location.is_container:
                 continue
             closed = [
                 f"{each.protocol}/{each.port}"
-                for each in station.services
-                if not each.is_loopback_only and not self._is_open(station, each.protocol, each.port)
+                for each in location.services
+                if not each.is_loopback_only and not self._is_open(location, each.protocol, each.port)
             ]
             published = {
                 (each.host_ip, each.host_port, each.protocol)
-                for each in station.published
-                if self._is_open(station, each.protocol, each.port)
+                for each in location.published
+                if self._is_open(location, each.protocol, each.port)
             }
             ways = [
                 (source, walk)
-                for source, _, walk in paths_from_outside(lab, station, ports=dict.fromkeys(closed))
+                for source, _, walk in paths_from_outside(lab, location, ports=dict.fromkeys(closed))
                 if not _is_published_way(walk.question, published)
             ]
             message = (
                 ""
                 if not ways
-                else f"{ways[0][0].name} gets to {station.name} from outside, which the policy does not allow"
+                else f"{ways[0][0].name} gets to {location.name} from outside, which the policy does not allow"
             )
-            yield Finding("outside", station.name, not ways, message, "" if not ways else str(ways[0][1]))
+            yield Finding("outside", location.name, not ways, message, "" if not ways else str(ways[0][1]))
 
-    def _is_open(self, station: Station, protocol: str, port: int) -> bool:
+    def _is_open(self, location: Location, protocol: str, port: int) -> bool:
         return any(
             flow.port in {None, port}
             and flow.protocol in {None, protocol}
-            and _is_meant(flow.target, station, self.groups)
+            and _is_meant(flow.target, location, self.groups)
             for flow in self.outside or ()
         )
 
     def _names(self, lab: Lab, directory: Directory) -> Iterator[Finding]:
         for kind, wanted in (("names", self.names), ("unknown_names", self.unknown_names)):
             for who, names in wanted.items():
-                for station in directory.stations:
-                    if station.is_container and _is_meant(who, station, self.groups):
-                        yield from (_name_finding(lab, station, name, kind) for name in names)
+                for location in directory.locations:
+                    if location.is_container and _is_meant(who, location, self.groups):
+                        yield from (_name_finding(lab, location, name, kind) for name in names)
 
 
 @define
 class _Stations:
-    of: dict[str, Station]
-    services: dict[str, tuple[Station, str, int]]
+    of: dict[str, Location]
+    services: dict[str, tuple[Location, str, int]]
 
 
 def _by_name(_directory: Directory, found: Reachability) -> _Stations:
@@ -339,32 +339,34 @@ def _is_published_way(question: Mapping[str, Any], published: set[tuple[str, int
     )
 
 
-def _name_finding(lab: Lab, station: Station, name: str, kind: str) -> Finding:
-    addresses, questions = find_addresses(lab, station, name)
+def _name_finding(lab: Lab, location: Location, name: str, kind: str) -> Finding:
+    addresses, questions = find_addresses(lab, location, name)
     is_found, is_wanted = bool(addresses), kind == "names"
     passed = is_found is is_wanted
     shown = ", ".join(map(format_ip, addresses))
-    text = f"{station.name} finds no address for {name}" if is_wanted else f"{station.name} knows {name}, as {shown}"
+    text = (
+        f"{location.name} finds no address for {name}" if is_wanted else f"{location.name} knows {name}, as {shown}"
+    )
     return Finding(
-        kind, f"{station.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions)
+        kind, f"{location.name}: {name}", passed, "" if passed else text, "" if passed else "\n".join(questions)
     )
 
 
-def _is_meant(name: str, station: Station, groups: Mapping[str, list[str]]) -> bool:
+def _is_meant(name: str, location: Location, groups: Mapping[str, list[str]]) -> bool:
     """Tell whether a name, pattern or group means a station: by its own name, its service's, or `network:NAME`."""
     if name in groups:
         return any(
-            _is_meant(each, station, {key: value for key, value in groups.items() if key != name})
+            _is_meant(each, location, {key: value for key, value in groups.items() if key != name})
             for each in groups[name]
         )
     if name.startswith("network:"):
-        wanted, project = name.removeprefix("network:"), f"{station.project}_"
+        wanted, project = name.removeprefix("network:"), f"{location.project}_"
         return any(
             fnmatchcase(known, wanted)
-            for each in station.attachments
+            for each in location.attachments
             for known in (each.network, each.network.removeprefix(project))
         )
-    own = {station.name, *(station.service_names if station.service else ())}
+    own = {location.name, *(location.service_names if location.service else ())}
     return any(fnmatchcase(each, name) for each in own)
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.events import Step
-from cnmsim.observe.trace.tracer import address_towards, ask, directory_of, station_of
-from cnmsim.observe.location import Station
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.tracer import address_towards, ask, directory_of, location_of
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -70,7 +70,7 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
     """Ask the embedded resolver of a container for a name, by a DNS query over UDP; [] if it gives no address."""
     from dns.message import from_wire, make_query
 
-    station = station_of(directory_of(lab), source)
+    location = location_of(directory_of(lab), source)
     kind = "A" if family == 4 else "AAAA"
     question = make_query(f"{name}.", kind, id=1).to_wire()
     answers: list[bytes] = []
@@ -85,7 +85,7 @@ def resolve(lab: Lab, source: object, name: str, *, family: int = 4) -> list[str
             return 1
         return 0
 
-    process = station.spawn(query, ["dig", name])
+    process = location.spawn(query, ["dig", name])
     lab.clock.run_for(60, stop=lambda: not process.is_running)
     return sorted(
         item.to_text()
@@ -109,18 +109,18 @@ def find_addresses(lab: Lab, source: object, name: str, *, family: int = 0) -> t
         found.append(await look_up(process, name, family=family))
         return 0
 
-    process = station_of(directory_of(lab), source).spawn(main, ["getent", "hosts", name])
+    process = location_of(directory_of(lab), source).spawn(main, ["getent", "hosts", name])
     lab.clock.run_for(300, stop=lambda: not process.is_running)
     lookup = found[0]
     asked = [f"{each.name} {each.record}, asked of {each.server}: {each.result}" for each in lookup.queries]
     return tuple(lookup.addresses), asked or ["no server was asked"]
 
 
-def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Station, Station]]:
+def _pairs(lab: Lab, sources: Iterable[object], destinations: Iterable[object]) -> list[tuple[Location, Location]]:
     directory = directory_of(lab)
-    targets = [station_of(directory, each) for each in destinations]
-    return [(station_of(directory, source), target) for source in sources for target in targets]
+    targets = [location_of(directory, each) for each in destinations]
+    return [(location_of(directory, source), target) for source in sources for target in targets]
 
 
-def _probe(lab: Lab, source: Station, address: str, service: str) -> Trace:
+def _probe(lab: Lab, source: Location, address: str, service: str) -> Trace:
     return ask(directory_of(lab), source, Target.of_service(address, service), timeout_s=_TIMEOUT_S)

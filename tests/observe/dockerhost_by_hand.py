@@ -14,10 +14,10 @@ from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.route import Route
 from cnmsim.lab import Lab
-from cnmsim.observe.trace.tracer import address_towards, aim, ask
-from cnmsim.observe.location import Attachment, Directory, Published, Station
+from cnmsim.observe.location import Attachment, Directory, Location, Published
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
+from cnmsim.observe.trace.tracer import address_towards, aim, ask
 
 
 class House:
@@ -34,7 +34,7 @@ class House:
         self.root = self.node.machine.root
         self.root.sysctl_set("net.ipv4.ip_forward", "1")
         self.networks: dict[str, tuple[Bridge, str, bool]] = {}
-        self.containers: list[Station] = []
+        self.containers: list[Location] = []
 
     def iptables(self, *commands: str) -> None:
         for command in commands:
@@ -54,7 +54,7 @@ class House:
     def container(
         self, name: str, *addresses: tuple[str, str], listens: Mapping[str, list[int]] | None = None,
         published: tuple[Published, ...] = (), resolv_conf: str = "",
-    ) -> Station:  # fmt: skip
+    ) -> Location:  # fmt: skip
         machine, clock = self.node.machine, self.lab.clock
         space = machine.new_namespace(name)
         space.loopback.set_up()
@@ -81,7 +81,7 @@ class House:
         files = FileSystem()
         files.write("/etc/hosts", b"127.0.0.1\tlocalhost\n")
         files.write("/etc/resolv.conf", resolv_conf.encode())
-        station = Station(
+        location = Location(
             name,
             "node1",
             machine,
@@ -91,13 +91,13 @@ class House:
             attachments=tuple(attachments),
             published=published,
         )
-        self.containers.append(station)
+        self.containers.append(location)
         for host, ports in (listens or {}).items():
             for port in ports:
-                self.listen(station, host, port)
-        return station
+                self.listen(location, host, port)
+        return location
 
-    def listen(self, station: Station, host: str, port: int) -> None:
+    def listen(self, location: Location, host: str, port: int) -> None:
         async def serve(process: Process) -> int:
             socket = process.tcp(4)
             socket.bind((host, port))
@@ -105,12 +105,12 @@ class House:
             while True:
                 await socket.accept()
 
-        station.spawn(serve, ["httpd"])
+        location.spawn(serve, ["httpd"])
         self.lab.clock.run_ready()
 
     @property
     def directory(self) -> Directory:
-        hosts = Directory.of(self.lab.hosts.values()).stations
+        hosts = Directory.of(self.lab.hosts.values()).locations
         return Directory((*hosts, *self.containers))
 
     def ask(self, source: str, destination: str, protocol: str | None = None, *, by_address: bool = False) -> Trace:

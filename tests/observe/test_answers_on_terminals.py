@@ -7,8 +7,8 @@ from rich.console import Console
 
 from cnmsim import Lab
 from cnmsim.observe.inventory import inventory_text
-from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.terminal import coloured
+from cnmsim.observe.trace.table import plain_grid
 
 
 def printed(text, **options):

@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
-from cnmsim.observe.trace.tracer import address_towards, ask, directory_of
-from cnmsim.observe.trace.target import Target
 from cnmsim.observe.diagnosis.finding import Verdict
+from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.tracer import address_towards, ask, directory_of
 from cnmsim.testing.strategies import NODE, LabSpec, lab_specs
 
 
 def asked_one_by_one(lab, protocol, port):
     """Send a probe for every pair; what another machine with the same address answers does not count."""
     directory = directory_of(lab)
-    everyone = [station for station in directory.stations if station.is_container]
+    everyone = [location for location in directory.locations if location.is_container]
     found = {}
     for source in everyone:
         for target in (each for each in everyone if each.addresses):
@@ -153,15 +153,15 @@ def test_a_machine_outside_can_be_asked():
     lab.host("client").exec("ip route add 172.18.0.0/16 via 10.0.0.15")
     directory = directory_of(lab)
     found = lab.reachability(["client"], port=80)
-    for station in directory.stations:
-        if station.is_container:
+    for location in directory.locations:
+        if location.is_container:
             alone = lab.trace(
                 "client",
-                f"{station.attachments[0].addresses and lab.container(station.name).ip()}:80",
+                f"{location.attachments[0].addresses and lab.container(location.name).ip()}:80",
                 protocol="tcp",
                 timeout_s=1,
             )
-            assert found.verdict("client", f"{station.name}:80") is alone.verdict
+            assert found.verdict("client", f"{location.name}:80") is alone.verdict
 
 
 def test_a_difference_of_two_labs():

@@ -155,7 +155,7 @@ class _Balance(HTMLParser):
 
 
 def test_json_follows_its_schema() -> None:
-    schema = json.loads(files("cnmsim.observe").joinpath("trace.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(files("cnmsim.observe.trace").joinpath("trace.schema.json").read_text(encoding="utf-8"))
     trace = _trace(dropped())
     trace.finding = Finding(Verdict.TIMEOUT, "dropped", "fix", ("note",), trace.drops[0])
     jsonschema.validate(json.loads(json.dumps(trace.to_json())), schema)

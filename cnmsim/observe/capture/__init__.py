@@ -1,0 +1,1 @@
+"""Captures of frames: pcapng files and the keys that decrypt them."""

@@ -16,8 +16,8 @@ from cnmsim.errors import NotFound
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import EPOCH_S, NS
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
-from cnmsim.observe.trace.packet_summary import read
-from cnmsim.observe.display import Shown
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.trace.table import plain_grid
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Capture(Shown):
+class Capture(Displayable):
     """Frames taken down at some devices, from its making until `stop` (or the end of its `with` block).
 
     `namespaces` gives the network stacks of the lab; `names` the names of addresses for the file, asked when it is
@@ -94,11 +94,11 @@ class Capture(Shown):
                 f"{frame.time_ns / NS:.6f}",
                 self.points[frame.point].name,
                 frame.direction,
-                reading.label,
-                reading.addresses,
+                summary.label,
+                summary.addresses,
             )
             for frame in self.frames
-            for reading in (read(frame.data, is_frame=True),)
+            for summary in (summarize(frame.data, is_frame=True),)
         ]
         return f"{self!r}\n" + plain_grid(("TIME", "DEVICE", "", "FRAME", "ADDRESSES"), rows)
 
@@ -143,12 +143,12 @@ def commented(frames: Sequence[CapturedFrame], trace: Trace) -> list[CapturedFra
 
     The verdict stands at the last frame of the message that decided it.
     """
-    walks = [read(frame.data, is_frame=True).walk for frame in frames]
+    walks = [summarize(frame.data, is_frame=True).walk for frame in frames]
     comments: dict[int, list[str]] = {}
     for event, hop in zip(trace.events, trace.hops, strict=True):
         if not hop.is_loss:
             continue
-        walk = read(event.data, is_frame=event.is_frame).walk
+        walk = summarize(event.data, is_frame=event.is_frame).walk
         sights = [
             index for index, seen in enumerate(walks) if seen == walk and frames[index].time_ns <= event.time_ns
         ]
@@ -171,7 +171,7 @@ def _decisive(trace: Trace, walks: Sequence[object]) -> int:
     hop = trace.finding.hop if trace.finding else None
     if hop is not None:
         event = trace.events[trace.hops.index(hop)]
-        walk = read(event.data, is_frame=event.is_frame).walk
+        walk = summarize(event.data, is_frame=event.is_frame).walk
         sights = [index for index, seen in enumerate(walks) if seen == walk]
         if sights:
             return sights[-1]

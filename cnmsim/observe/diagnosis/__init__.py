@@ -1,0 +1,1 @@
+"""Diagnosis of a probe: its verdict, the cause, and the changes that may help."""

@@ -8,30 +8,30 @@ from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip, is_loopback, parse_ip
 from cnmsim.kernel.events import Step
+from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.probe import Outcome
-from cnmsim.observe.location import Directory, Station
 from cnmsim.observe.trace.target import Target
 
 
 @frozen(slots=False)
-class Case:
+class DiagnosisContext:
     """One probe, over. `hops` is its whole walk; `knocked_ns` when the name was known and the knocking began."""
 
-    source: Station
+    source: Location
     target: Target
     outcome: Outcome
     hops: tuple[Hop, ...]
     directory: Directory
-    knocked_ns: int = 0
+    connect_started_ns: int = 0
 
     @cached_property
-    def knocking(self) -> tuple[Hop, ...]:
+    def attempt(self) -> tuple[Hop, ...]:
         """The hops after the name was known, up to the ending, without questions for names."""
         return tuple(
             hop
             for hop in self.hops
-            if self.knocked_ns <= hop.time_ns <= self.outcome.elapsed_ns
+            if self.connect_started_ns <= hop.time_ns <= self.outcome.elapsed_ns
             and (not hop.packet.startswith("DNS ") or (self.target.port == 53 and hop.message not in self._lookups))
         )
 
@@ -51,10 +51,10 @@ class Case:
     @cached_property
     def losses(self) -> tuple[Hop, ...]:
         """Where packets of the knocking were lost."""
-        return tuple(hop for hop in self.knocking if hop.is_loss)
+        return tuple(hop for hop in self.attempt if hop.is_loss)
 
     @cached_property
-    def asking_losses(self) -> tuple[Hop, ...]:
+    def lookup_losses(self) -> tuple[Hop, ...]:
         """Where questions for the name were lost."""
         return tuple(hop for hop in self.hops if hop.is_loss and hop.packet.startswith("DNS "))
 
@@ -70,7 +70,7 @@ class Case:
         return host if self.target.protocol == "icmp" else f"{host}:{self.target.port}"
 
     @cached_property
-    def destination(self) -> Station | None:
+    def destination(self) -> Location | None:
         """Who has the address knocked at; a loopback address is the source's own."""
         address = self.outcome.address
         if address is None:
@@ -85,15 +85,15 @@ class Case:
         """
         found = [
             hop
-            for hop in self.knocking
+            for hop in self.attempt
             if hop.step is Step.DELIVERED
             and hop.packet.startswith(("TCP SYN", "UDP ", "DNS ", "ICMP echo request", "ICMPv6 echo"))
             and not hop.packet.startswith(("TCP SYN-ACK", "ICMPv6 echo reply"))
-            and not self.is_answer(hop)
+            and not self.is_reply(hop)
         ]
         return found[-1] if found else None
 
-    def is_answer(self, hop: Hop) -> bool:
+    def is_reply(self, hop: Hop) -> bool:
         """Whether a hop belongs to a message that travels towards the source."""
         return hop.packet.startswith(("TCP SYN-ACK", "ICMP echo reply", "ICMPv6 echo reply")) or (
             not hop.packet.startswith("TCP ")
@@ -109,13 +109,13 @@ class Case:
         """Name the place where the message of a hop began."""
         return next(other.place for other in self.hops if other.message == hop.message)
 
-    def station(self, place: str) -> Station | None:
+    def location(self, place: str) -> Location | None:
         """Tell whose namespace a hop's place is."""
         return self.directory.at(place)
 
     def translations(self) -> tuple[Hop, ...]:
         """Where the request's addresses were rewritten, in order."""
-        return tuple(hop for hop in self.knocking if hop.step is Step.TRANSLATED and not self.is_answer(hop))
+        return tuple(hop for hop in self.attempt if hop.step is Step.TRANSLATED and not self.is_reply(hop))
 
 
 def _side(text: str) -> str:

@@ -13,16 +13,16 @@ from attrs import frozen
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import Prefix, format_ip
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.observe.trace.tracer import LabView
-from cnmsim.observe.doctor.lab_snapshot import Ward
 from cnmsim.observe.diagnosis.stale_vxlan import FILE_EXISTS, leftovers
-from cnmsim.observe.display import Shown
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.trace.tracer import LabView
 
-_Why = Callable[[Ward, "re.Match[str]", str], "tuple[str, str] | None"]
+_Why = Callable[[LabSnapshot, "re.Match[str]", str], "tuple[str, str] | None"]
 
 
 @frozen
-class Refusal(Shown):
+class ErrorExplanation(Displayable):
     """An engine's refusal: its `message`, the `cause` in a sentence ("" if the message says it all), and a `fix`."""
 
     message: str
@@ -37,27 +37,27 @@ class Refusal(Shown):
         return "\n".join(f"{label}: {text}" for label, text in self._lines())
 
     def _repr_html_(self) -> str:
-        from cnmsim.observe.views.answers import refusal_card
+        from cnmsim.observe.views.answers import error_card
 
-        return refusal_card(self)
+        return error_card(self)
 
 
-def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> Refusal:
+def explain_error(lab: LabView, error: BaseException, *, asked: str = "") -> ErrorExplanation:
     """Say what an engine's error leaves out. `asked` is the subnet or address that was asked for, if there was one."""
     message = error.message if isinstance(error, CnmsimError) else str(error)
-    ward = Ward.of(lab)
+    snapshot = LabSnapshot.of(lab)
     for pattern, why in _WHY:
         found = re.search(pattern, message)
-        said = why(ward, found, asked) if found else None
+        said = why(snapshot, found, asked) if found else None
         if said is not None:
-            return Refusal(message, *said)
-    return Refusal(message)
+            return ErrorExplanation(message, *said)
+    return ErrorExplanation(message)
 
 
-def _port_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _port_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del asked
     port = int(found.group(1))
-    for container in ward.containers():
+    for container in snapshot.containers():
         for item in container.published:
             if item.host_port == port:
                 where = item.host_ip or "every address"
@@ -65,7 +65,7 @@ def _port_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str]
                     f"container {container.name} on {container.host} has port {port}/{item.protocol} on {where}",
                     f"publish another port, or docker rm -f {container.name}",
                 )
-    for host in ward.docker_hosts:
+    for host in snapshot.docker_hosts:
         heard = [item for protocol in ("tcp", "udp") for item in host.listening_on(protocol, port)]
         if heard:
             return (
@@ -75,11 +75,11 @@ def _port_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str]
     return None
 
 
-def _no_pools(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _no_pools(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del found, asked
     hosts = {
-        net.host.name: [each for each in ward.networks if each.host is net.host and each.driver == "bridge"]
-        for net in ward.networks
+        net.host.name: [each for each in snapshot.networks if each.host is net.host and each.driver == "bridge"]
+        for net in snapshot.networks
     }
     name, nets = max(hosts.items(), key=lambda item: len(item[1]))
     shown = ", ".join(f"{net.name} {net.subnets[0]}" for net in nets[:4] if net.subnets)
@@ -89,12 +89,12 @@ def _no_pools(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] |
     )
 
 
-def _overlaps(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _overlaps(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del found
     if not asked:
         return None
     prefix = Prefix.parse(asked, strict=False)
-    for net in ward.networks:
+    for net in snapshot.networks:
         for subnet in net.subnets:
             if subnet.family == prefix.family and subnet.overlaps(prefix):
                 return (
@@ -104,9 +104,9 @@ def _overlaps(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] |
     return None
 
 
-def _in_use(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _in_use(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del asked
-    members = [item.name for item in ward.containers() if item.on_network(found.group(1)) is not None]
+    members = [item.name for item in snapshot.containers() if item.on_network(found.group(1)) is not None]
     if not members:
         return None
     listed = ", ".join(members)
@@ -117,9 +117,9 @@ def _in_use(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | N
     )
 
 
-def _address_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _address_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del found
-    for container in ward.containers():
+    for container in snapshot.containers():
         if any(format_ip(address) == asked for address in container.addresses):
             return (
                 f"container {container.name} on {container.host} has {asked}: addresses are given out from the lowest on",
@@ -128,9 +128,9 @@ def _address_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, s
     return None
 
 
-def _bridge_full(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _bridge_full(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     del asked
-    for host in ward.docker_hosts:
+    for host in snapshot.docker_hosts:
         bridge = host.namespace.devices.get(found.group(1))
         if isinstance(bridge, Bridge):
             return (
@@ -140,18 +140,18 @@ def _bridge_full(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str
     return None
 
 
-def _needs_subnet(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
-    del ward, found, asked
+def _needs_subnet(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+    del snapshot, found, asked
     return (
         "the network's subnet was chosen by Docker, and would be another one after it is made anew",
         "make the network with --subnet",
     )
 
 
-def _vni_taken(ward: Ward, found: re.Match[str], asked: str) -> tuple[str, str] | None:
+def _vni_taken(snapshot: LabSnapshot, found: re.Match[str], asked: str) -> tuple[str, str] | None:
     """Name the device that has the VNI. Of an attachment that is refused on a node, its manager only says that it waited."""
     del found, asked
-    for each in leftovers(ward.directory.stations, ward.directory.swarms):
+    for each in leftovers(snapshot.directory.locations, snapshot.directory.swarms):
         return str(each), each.fix
     return None
 

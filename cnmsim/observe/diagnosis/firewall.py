@@ -13,21 +13,27 @@ from collections.abc import Callable
 from cnmsim.kernel.address import format_ip, is_loopback
 from cnmsim.observe.diagnosis import rule_sets
 from cnmsim.observe.diagnosis.advice import Advice, networks_of, publish, where_lost
-from cnmsim.observe.diagnosis.diagnosis_context import Case, address_at, destination_of, port_of, source_of
+from cnmsim.observe.diagnosis.diagnosis_context import (
+    DiagnosisContext,
+    address_at,
+    destination_of,
+    port_of,
+    source_of,
+)
+from cnmsim.observe.location import Location, shared_networks
 from cnmsim.observe.trace.hops import Hop
-from cnmsim.observe.location import Station, shared_networks
 
 #: `! -i br-x … -o br-x -j DROP` (filter) and `-d ADDRESS ! -i br-x -j DROP` (raw): only from the bridge itself.
 _NOT_FROM_BRIDGE = re.compile(r"! -i (\S+) .*-j DROP|! -i (\S+) -j DROP")
 _SAME_BRIDGE = re.compile(r"(?<!! )-i (\S+) -o \1 -j (DROP|REJECT)")
 
 
-def filtered(case: Case, loss: Hop) -> Advice:
+def filtered(context: DiagnosisContext, loss: Hop) -> Advice:
     """Advise on a packet that a rule dropped."""
     rule = loss.decision
     for fits, explain in _RULES:
-        if fits(case, loss, rule):
-            return explain(case, loss)
+        if fits(context, loss, rule):
+            return explain(context, loss)
     raise AssertionError("the last rule fits all")
 
 
@@ -35,36 +41,36 @@ def _is_icc(rule: str) -> bool:
     return bool(_SAME_BRIDGE.search(rule)) or rule_sets.is_docker_rule(rule, "ICC")
 
 
-def _is_isolation(case: Case, loss: Hop, rule: str) -> bool:
-    del case, loss
+def _is_isolation(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
+    del context, loss
     if rule_sets.is_docker_rule(rule, "DROP DIRECT ACCESS", "UNPUBLISHED PORT DROP"):
         return True
     return "ISOLATION" in rule or bool(_NOT_FROM_BRIDGE.search(rule))
 
 
-def _is_internal(case: Case, loss: Hop, rule: str) -> bool:
-    del case, loss
+def _is_internal(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
+    del context, loss
     if rule_sets.is_docker_rule(rule, "INTERNAL NETWORK"):
         return True
     return "DOCKER-INTERNAL" in rule or bool(re.search(r"ISOLATION\S*: .*! -[sd] \S+ -[io] ", rule))
 
 
-def _is_loopback_guard(case: Case, loss: Hop, rule: str) -> bool:
-    del case
+def _is_loopback_guard(context: DiagnosisContext, loss: Hop, rule: str) -> bool:
+    del context
     address = address_at(loss)
     if rule_sets.is_docker_rule(rule, "DROP REMOTE LOOPBACK"):
         return True
     return "! -i lo" in rule or (address is not None and is_loopback(address) and "PREROUTING" in rule)
 
 
-def _isolated(case: Case, loss: Hop) -> Advice:
+def _isolated(context: DiagnosisContext, loss: Hop) -> Advice:
     address = address_at(loss)
-    target = case.directory.owner(address) if address else None
-    head = where_lost(case, loss)
-    if case.is_answer(loss):
-        target, asker = case.source, case.station(case.sender(loss))
+    target = context.directory.owner(address) if address else None
+    head = where_lost(context, loss)
+    if context.is_reply(loss):
+        target, asker = context.source, context.location(context.sender(loss))
     else:
-        asker = case.source
+        asker = context.source
     if target is None or asker is None:
         return f"{head}: only stations on that bridge may send there", "send from a container on the same network"
     if asker.is_container and not shared_networks(asker, target):
@@ -83,7 +89,7 @@ def _isolated(case: Case, loss: Hop) -> Advice:
     )
 
 
-def _join_network(asker: Station, target: Station) -> str:
+def _join_network(asker: Location, target: Location) -> str:
     """Write `NETWORK CONTAINER` for the simplest connection: the asker joins a user-defined network of the target."""
     for one, other in ((target, asker), (asker, target)):
         for item in one.attachments:
@@ -92,81 +98,81 @@ def _join_network(asker: Station, target: Station) -> str:
     return f"NETWORK {asker.name}"
 
 
-def _internal(case: Case, loss: Hop) -> Advice:
+def _internal(context: DiagnosisContext, loss: Hop) -> Advice:
     names = [
         item.network
-        for station in (case.source, case.destination)
-        if station is not None
-        for item in station.attachments
+        for location in (context.source, context.destination)
+        if location is not None
+        for item in location.attachments
         if item.is_internal
     ]
     network = names[0] if names else "the network"
-    source, target = case.source, case.destination
+    source, target = context.source, context.destination
     if target is not None and target.is_container and not shared_networks(source, target):
-        head = f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it"
+        head = f"{where_lost(context, loss)}; {network} is internal: nothing enters or leaves it"
         if source.is_container:
             return f"{head}, and {_stranger(source, target, network)} is not on it", (
                 f"attach both to one network: docker network connect {_join_network(source, target)}"
             )
         return head, f"attach {target.name} to a network without --internal and publish the port there"
-    return f"{where_lost(case, loss)}; {network} is internal: nothing enters or leaves it", (
-        f"attach {case.source.name} to a network without --internal as well"
+    return f"{where_lost(context, loss)}; {network} is internal: nothing enters or leaves it", (
+        f"attach {context.source.name} to a network without --internal as well"
     )
 
 
-def _stranger(source: Station, target: Station, network: str) -> str:
+def _stranger(source: Location, target: Location, network: str) -> str:
     return source.name if source.on_network(network) is None else target.name
 
 
-def _same_bridge(case: Case, loss: Hop) -> Advice:
+def _same_bridge(context: DiagnosisContext, loss: Hop) -> Advice:
     found = re.search(r"-o (\S+)|iifname \"([^\"]+)", loss.decision)
     bridge = (found[1] or found[2]) if found else loss.device or "the bridge"
-    names = [item.network for item in case.source.attachments if item.bridge == bridge]
+    names = [item.network for item in context.source.attachments if item.bridge == bridge]
     network = names[0] if names else bridge
-    return f"{where_lost(case, loss)}; containers on {network} may not talk to each other (icc is false)", (
+    return f"{where_lost(context, loss)}; containers on {network} may not talk to each other (icc is false)", (
         "use a network with com.docker.network.bridge.enable_icc=true (for the default bridge: daemon option icc)"
     )
 
 
-def _loopback_guard(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}; the port is published on 127.0.0.1, for {loss.place} itself only", (
+def _loopback_guard(context: DiagnosisContext, loss: Hop) -> Advice:
+    return f"{where_lost(context, loss)}; the port is published on 127.0.0.1, for {loss.place} itself only", (
         "publish it on another address of the host, or ask from the host"
     )
 
 
-def _operator(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}; a rule in DOCKER-USER, which Docker leaves to the operator", (
+def _operator(context: DiagnosisContext, loss: Hop) -> Advice:
+    return f"{where_lost(context, loss)}; a rule in DOCKER-USER, which Docker leaves to the operator", (
         f"delete that rule on {loss.place}, or put an ACCEPT for {source_of(loss)} before it"
     )
 
 
-def _host_input(case: Case, loss: Hop) -> Advice:
+def _host_input(context: DiagnosisContext, loss: Hop) -> Advice:
     place = loss.place
-    station = case.station(place)
-    from_container = case.source.is_container and station is not None and not station.is_container
+    location = context.location(place)
+    from_container = context.source.is_container and location is not None and not location.is_container
     what = f"; the firewall of {place} filters what comes to the host itself" if from_container else ""
     device = f" -i {loss.device}" if loss.device else ""
-    port = f" -p {case.target.protocol} --dport {port_of(loss)}" if port_of(loss) else ""
-    return f"{where_lost(case, loss)}{what}", f"let it in on {place}: iptables -I INPUT{device}{port} -j ACCEPT"
+    port = f" -p {context.target.protocol} --dport {port_of(loss)}" if port_of(loss) else ""
+    return f"{where_lost(context, loss)}{what}", f"let it in on {place}: iptables -I INPUT{device}{port} -j ACCEPT"
 
 
-def _host_output(case: Case, loss: Hop) -> Advice:
-    return f"{where_lost(case, loss)}, before it left", f"change that rule of the OUTPUT chain on {loss.place}"
+def _host_output(context: DiagnosisContext, loss: Hop) -> Advice:
+    return f"{where_lost(context, loss)}, before it left", f"change that rule of the OUTPUT chain on {loss.place}"
 
 
-def _some_rule(case: Case, loss: Hop) -> Advice:
-    return where_lost(case, loss), f"change that rule on {loss.place}, or accept {source_of(loss)} before it"
+def _some_rule(context: DiagnosisContext, loss: Hop) -> Advice:
+    return where_lost(context, loss), f"change that rule on {loss.place}, or accept {source_of(loss)} before it"
 
 
-def _other_rule_set(case: Case, loss: Hop) -> Advice:
-    cause = f"{where_lost(case, loss)}: {rule_sets.why(loss)}"
-    host = case.station(loss.place)
+def _other_rule_set(context: DiagnosisContext, loss: Hop) -> Advice:
+    cause = f"{where_lost(context, loss)}: {rule_sets.why(loss)}"
+    host = context.location(loss.place)
     command = rule_sets.command_against(loss, host.namespace if host is not None else None)
     return cause, f"take it back on {loss.place}: {command}" if command else f"change that rule on {loss.place}"
 
 
-_Fits = Callable[[Case, Hop, str], bool]
-_RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
+_Fits = Callable[[DiagnosisContext, Hop, str], bool]
+_RULES: tuple[tuple[_Fits, Callable[[DiagnosisContext, Hop], Advice]], ...] = (
     (lambda _case, _loss, rule: rule_sets.is_foreign(rule), _other_rule_set),
     (lambda _case, _loss, rule: "DOCKER-USER:" in rule or "-A DOCKER-USER" in rule, _operator),
     (_is_loopback_guard, _loopback_guard),
@@ -179,38 +185,38 @@ _RULES: tuple[tuple[_Fits, Callable[[Case, Hop], Advice]], ...] = (
 )
 
 
-def by_policy(case: Case, loss: Hop) -> Advice:
+def by_policy(context: DiagnosisContext, loss: Hop) -> Advice:
     """Advise on a packet that no rule accepted."""
     if rule_sets.is_foreign(loss.decision):
-        return _other_rule_set(case, loss)
+        return _other_rule_set(context, loss)
     if "INPUT" in loss.decision:
-        return _host_input(case, loss)
-    host = case.station(loss.place)
+        return _host_input(context, loss)
+    host = context.location(loss.place)
     if host is not None and _writes_nftables(host):
         return (
-            f"{where_lost(case, loss)}: Docker's rules are those of nftables here, and what they accept iptables may still drop",
+            f"{where_lost(context, loss)}: Docker's rules are those of nftables here, and what they accept iptables may still drop",
             f"let iptables accept it on {loss.place}: iptables -P FORWARD ACCEPT",
         )
     if host is not None and host.has_engine and not _has_docker_chains(host, loss):
         return (
-            f"{where_lost(case, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
+            f"{where_lost(context, loss)}: none of Docker's chains is there any more, a reload of the firewall wiped them",
             f"restart Docker on {loss.place}, and always after the firewall: it makes its rules anew",
         )
-    return f"{where_lost(case, loss)}: no rule accepts it", (
+    return f"{where_lost(context, loss)}: no rule accepts it", (
         f"accept it on {loss.place}: iptables -I DOCKER-USER -s {source_of(loss)} -d {destination_of(loss)} -j ACCEPT"
     )
 
 
-def _writes_nftables(host: Station) -> bool:
+def _writes_nftables(host: Location) -> bool:
     return any(name == rule_sets.DOCKER_TABLE for _, name in host.namespace.netfilter.nft.tables)
 
 
-def _has_docker_chains(host: Station, loss: Hop) -> bool:
+def _has_docker_chains(host: Location, loss: Hop) -> bool:
     family = 6 if "[" in loss.addresses else 4
     return ":DOCKER" in host.namespace.netfilter.iptables(family).save("filter")
 
 
-def rejected(case: Case, loss: Hop) -> Advice:
+def rejected(context: DiagnosisContext, loss: Hop) -> Advice:
     """Advise on a packet that a rule rejected."""
-    cause, fix = filtered(case, loss)
+    cause, fix = filtered(context, loss)
     return cause.replace("dropped on", "rejected on", 1), fix

@@ -15,9 +15,9 @@ from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
-from cnmsim.observe.diagnosis.diagnosis_context import Case, address_at, source_of
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, source_of
+from cnmsim.observe.location import Location
 from cnmsim.observe.trace.hops import Hop
-from cnmsim.observe.location import Station
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
 
@@ -34,23 +34,23 @@ class _Socket:
     vlan: int
 
 
-def unanswered(case: Case, loss: Hop) -> tuple[str, str] | None:
+def unanswered(context: DiagnosisContext, loss: Hop) -> tuple[str, str] | None:
     """Say why nobody answered for a next hop, where the wire is the reason; `None` if it is not."""
-    refused = next((hop for hop in case.losses if hop.reason is DropReason.PORT_SECURITY), None)
+    refused = next((hop for hop in context.losses if hop.reason is DropReason.PORT_SECURITY), None)
     if refused is not None:
-        return port_security(case, refused)
-    barred = next((hop for hop in case.losses if hop.reason is DropReason.NO_VLAN), None)
+        return port_security(context, refused)
+    barred = next((hop for hop in context.losses if hop.reason is DropReason.NO_VLAN), None)
     if barred is not None:
-        return no_vlan(case, barred)
-    broken = next((hop for hop in case.losses if hop.reason in _BROKEN and hop is not loss), None)
+        return no_vlan(context, barred)
+    broken = next((hop for hop in context.losses if hop.reason in _BROKEN and hop is not loss), None)
     if broken is not None:
         return broken_wire(broken)
     found = _SILENT.search(loss.what)
-    asker = case.station(loss.place)
+    asker = context.location(loss.place)
     if found is None or asker is None:
         return None
     device = asker.namespace.devices.get(loss.device)
-    target = case.directory.owner(parse_ip(found.group(1)))
+    target = context.directory.owner(parse_ip(found.group(1)))
     other = _device_with(target, parse_ip(found.group(1))) if target is not None else None
     if device is None or target is None or other is None:
         return None
@@ -68,8 +68,8 @@ def broken_wire(loss: Hop) -> tuple[str, str]:
     return f"{loss.packet} is lost at {loss.where}: {why}", "mend the wiring there (lab.heal())"
 
 
-def _device_with(station: Station, address: Address) -> Device | None:
-    for device in station.namespace.devices.values():
+def _device_with(location: Location, address: Address) -> Device | None:
+    for device in location.namespace.devices.values():
         if any(own.address == address for own in device.addresses):
             return device
     return None
@@ -87,7 +87,7 @@ def _child(device: Device) -> Macvlan | Ipvlan | None:
     return device if isinstance(device, Macvlan | Ipvlan) else None
 
 
-def _parent_and_child(asker: Station, device: Device, target: Station, other: Device) -> tuple[str, str] | None:
+def _parent_and_child(asker: Location, device: Device, target: Location, other: Device) -> tuple[str, str] | None:
     """Explain a host and a child of its own interface: what the child sends leaves by the wire, and does not come back."""
     for child, parent in ((_child(other), device), (_child(device), other)):
         if child is None or child.lower is not parent:
@@ -106,7 +106,7 @@ def _parent_and_child(asker: Station, device: Device, target: Station, other: De
     return None
 
 
-def _kept_apart(asker: Station, device: Device, target: Station, other: Device) -> tuple[str, str] | None:
+def _kept_apart(asker: Location, device: Device, target: Location, other: Device) -> tuple[str, str] | None:
     one, two = _child(device), _child(other)
     if one is None or two is None or one.lower is not two.lower:
         return None
@@ -125,7 +125,7 @@ def _kept_apart(asker: Station, device: Device, target: Station, other: Device) 
     )
 
 
-def _routed_child(asker: Station, target: Station, other: Device) -> tuple[str, str] | None:
+def _routed_child(asker: Location, target: Location, other: Device) -> tuple[str, str] | None:
     if not isinstance(other, Ipvlan) or not other.no_arp:
         return None
     subnet = next(str(own.prefix) for own in other.addresses if own.family == 4)
@@ -139,7 +139,7 @@ def _address_of(device: Device) -> str:
     return next((format_ip(own.address) for own in device.addresses if own.family == 4), device.name)
 
 
-def _other_vlan(asker: Station, device: Device, target: Station, other: Device) -> tuple[str, str] | None:
+def _other_vlan(asker: Location, device: Device, target: Location, other: Device) -> tuple[str, str] | None:
     one, two = _socket(device), _socket(other)
     if one is None or two is None or two.switch not in reachable(one.switch) or one.vlan == two.vlan:
         return None
@@ -169,29 +169,29 @@ def _socket(device: Device) -> _Socket | None:
     return None
 
 
-def no_way_to_child(case: Case, loss: Hop) -> tuple[str, str] | None:
+def no_way_to_child(context: DiagnosisContext, loss: Hop) -> tuple[str, str] | None:
     """Say that a router does not know the subnet of a routed ipvlan network; `None` if it is no such case."""
     address = address_at(loss)
-    here = case.station(loss.place)
-    is_answer = case.is_answer(loss)
+    here = context.location(loss.place)
+    is_reply = context.is_reply(loss)
     if here is not None and address in here.addresses:  # it arrived, and is lost on for its answer
-        address, is_answer = parse_ip(source_of(loss)), True
-    target = case.directory.owner(address) if address is not None else None
+        address, is_reply = parse_ip(source_of(loss)), True
+    target = context.directory.owner(address) if address is not None else None
     device = _device_with(target, address) if target is not None and address is not None else None
     if target is None or not isinstance(device, Ipvlan) or not device.no_arp or address is None:
         return None
     subnet: Prefix = next(own.prefix for own in device.addresses if own.address == address)
-    subject = "the answer is lost: " if is_answer else ""
+    subject = "the answer is lost: " if is_reply else ""
     return (
         f"{subject}{loss.place} does not know the way to {subnet}, an ipvlan network in mode {device.mode.value} of {target.host}",
         f"add a route on {loss.place}: ip route add {subnet} via {_address_of(device.lower)}",
     )
 
 
-def port_security(case: Case, loss: Hop) -> tuple[str, str]:
+def port_security(context: DiagnosisContext, loss: Hop) -> tuple[str, str]:
     """Explain a frame that a port refused for its sender's MAC."""
-    sender = case.station(case.sender(loss))
-    who = sender.name if sender is not None else case.sender(loss)
+    sender = context.location(context.sender(loss))
+    who = sender.name if sender is not None else context.sender(loss)
     cause = (
         f"the port of {loss.device} on {loss.place} refuses frames from {who}: {loss.decision or loss.what}, as public "
         "clouds and hypervisors do"
@@ -202,9 +202,9 @@ def port_security(case: Case, loss: Hop) -> tuple[str, str]:
     )
 
 
-def no_vlan(case: Case, loss: Hop) -> tuple[str, str]:
+def no_vlan(context: DiagnosisContext, loss: Hop) -> tuple[str, str]:
     """Explain a frame of a VLAN that a port or a machine does not have."""
-    if case.station(loss.place) is not None:
+    if context.location(loss.place) is not None:
         return f"lost on {loss.where}: {loss.what}", "make an interface for that VLAN there, or use another parent"
     return (
         f"lost at {loss.place}: {loss.decision or loss.what}",
@@ -212,40 +212,40 @@ def no_vlan(case: Case, loss: Hop) -> tuple[str, str]:
     )
 
 
-def kept_apart(case: Case, loss: Hop) -> tuple[str, str]:
+def kept_apart(context: DiagnosisContext, loss: Hop) -> tuple[str, str]:
     """Explain a frame to a sibling that the mode forbids."""
-    del case
+    del context
     return f"dropped on {loss.where}: {loss.what}", f"make the network with -o ipvlan_flag={IpvlanFlag.BRIDGE.value}"
 
 
-def clashes(case: Case) -> list[str]:
+def clashes(context: DiagnosisContext) -> list[str]:
     """Tell of addresses that two stations claim: those seen on the way, and what was noticed of the one asked for."""
     found: dict[Address, tuple[Mac, Mac]] = {}
-    for machine in {station.machine.name: station.machine for station in case.directory.stations}.values():
+    for machine in {location.machine.name: location.machine for location in context.directory.locations}.values():
         for notice in machine.link_events.events:
-            if notice.kind is LinkEventKind.DUPLICATE_ADDRESS and _concerns(case, notice.address):
+            if notice.kind is LinkEventKind.DUPLICATE_ADDRESS and _concerns(context, notice.address):
                 found.setdefault(notice.address, notice.macs)
-    return [_clash_text(case, address, macs) for address, macs in found.items()]
+    return [_clash_text(context, address, macs) for address, macs in found.items()]
 
 
-def _concerns(case: Case, address: Address) -> bool:
-    if address == case.outcome.address:
+def _concerns(context: DiagnosisContext, address: Address) -> bool:
+    if address == context.outcome.address:
         return True
     text = f"duplicate address {format_ip(address)}:"
-    return any(hop.step is Step.NOTE and hop.what.startswith(text) for hop in case.hops)
+    return any(hop.step is Step.NOTE and hop.what.startswith(text) for hop in context.hops)
 
 
-def _clash_text(case: Case, address: Address, macs: tuple[Mac, Mac]) -> str:
-    one, two = sorted(_who(case, mac, address) for mac in macs)
+def _clash_text(context: DiagnosisContext, address: Address, macs: tuple[Mac, Mac]) -> str:
+    one, two = sorted(_who(context, mac, address) for mac in macs)
     return (
         f"two stations claim {format_ip(address)}: {one} and {two}; which of them is reached is chance: keep the network's "
         "--ip-range clear of what a DHCP server or an operator gives out"
     )
 
 
-def _who(case: Case, mac: Mac, address: Address) -> str:
-    for station in case.directory.stations:
-        device = _device_with(station, address)
+def _who(context: DiagnosisContext, mac: Mac, address: Address) -> str:
+    for location in context.directory.locations:
+        device = _device_with(location, address)
         if device is not None and device.mac == mac:
-            return f"{station.label} ({format_mac(mac)})"
+            return f"{location.label} ({format_mac(mac)})"
     return format_mac(mac)

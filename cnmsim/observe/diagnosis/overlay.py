@@ -14,10 +14,10 @@ from attrs import frozen
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.diagnosis.advice import Advice
-from cnmsim.observe.diagnosis.diagnosis_context import Case, address_at, destination_of, source_of
-from cnmsim.observe.trace.hops import Hop
-from cnmsim.observe.location import Station
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, destination_of, source_of
+from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, remedy, rule_against_gossip
+from cnmsim.observe.trace.hops import Hop
 from cnmsim.underlay.segment import Segment
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def overlay_of(place: str) -> tuple[str, str]:
     return (host, network) if found else ("", "")
 
 
-def tunnel_at(case: Case, loss: Hop) -> Tunnel | None:
+def tunnel_at(context: DiagnosisContext, loss: Hop) -> Tunnel | None:
     """Give the tunnel in which the message of a hop was at that point, `None` if it was in none."""
     inside: list[Hop] = []
-    for hop in case.hops:
+    for hop in context.hops:
         if hop is loss:
             break
         if hop.message != loss.message:
@@ -88,24 +88,24 @@ def tunnel_at(case: Case, loss: Hop) -> Tunnel | None:
     return Tunnel(overlay_of(entrance.place)[1], entrance, len(inside) > 1)
 
 
-def advice_in_tunnel(case: Case, loss: Hop) -> Advice | None:
+def advice_in_tunnel(context: DiagnosisContext, loss: Hop) -> Advice | None:
     """Say why what a tunnel carried was lost; `None` if the loss has nothing to do with one."""
-    tunnel = tunnel_at(case, loss)
+    tunnel = tunnel_at(context, loss)
     if tunnel is None:
-        return _unknown_neighbour(case, loss) if loss.reason in _UNKNOWN else None
-    begin = _begin(case, loss, tunnel)
+        return _unknown_neighbour(context, loss) if loss.reason in _UNKNOWN else None
+    begin = _begin(context, loss, tunnel)
     by = f" by {loss.decision}" if loss.decision else ""
     if loss.reason in _FILTERED:
         return _filtered(begin, by, loss, tunnel)
     if loss.reason in _TOO_LONG:
-        return _too_long(case, begin, loss, tunnel)
+        return _too_long(context, begin, loss, tunnel)
     if loss.reason in _NO_IPSEC:
         return (
             f"{begin} is dropped on {loss.place}{by}: {loss.what}",
             f"let gossip (port 7946) and ESP pass between the nodes, so that {loss.place} has the keys of its peers",
         )
     if loss.reason is DropReason.TUNNEL_ENDPOINT_MISMATCH:
-        return _other_source(case, begin, loss, tunnel)
+        return _other_source(context, begin, loss, tunnel)
     if loss.reason is DropReason.PORT_CLOSED:
         return (
             f"{begin} finds nobody on {loss.place}: no device takes UDP port {tunnel.port} there",
@@ -117,11 +117,11 @@ def advice_in_tunnel(case: Case, loss: Hop) -> Advice | None:
     return f"{begin} is lost at {loss.where}{by}: {reason}", f"repair the way between the nodes at {loss.where}"
 
 
-def _begin(case: Case, loss: Hop, tunnel: Tunnel) -> str:
+def _begin(context: DiagnosisContext, loss: Hop, tunnel: Tunnel) -> str:
     """Begin the sentence: what was lost, and between which nodes."""
-    subject = "the answer: its" if case.is_answer(loss) else "the"
+    subject = "the answer: its" if context.is_reply(loss) else "the"
     sender = overlay_of(tunnel.entrance.place)[0]
-    receiver = case.directory.owner(address_at(tunnel.entrance) or b"")
+    receiver = context.directory.owner(address_at(tunnel.entrance) or b"")
     to = receiver.name if receiver is not None else destination_of(tunnel.entrance)
     return f"{subject} {tunnel.kind} from {sender} to {to} that carries network {tunnel.network}"
 
@@ -135,7 +135,7 @@ def _filtered(begin: str, by: str, loss: Hop, tunnel: Tunnel) -> Advice:
     )
 
 
-def _other_source(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
+def _other_source(context: DiagnosisContext, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     """Explain a frame from another address than its sender's data path address (Linux drivers/net/vxlan, vxlan_snoop)."""
     receiver = overlay_of(loss.place)[0] or loss.place
     found = re.search(r"dst (\S+)", loss.decision)
@@ -149,7 +149,7 @@ def _other_source(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     way = next(
         (
             hop.decision
-            for hop in case.hops
+            for hop in context.hops
             if hop.step is Step.ROUTED and hop.place == sender and destination_of(hop) == peer
         ),
         "",
@@ -159,10 +159,10 @@ def _other_source(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     return cause, f"{fix}; or have {sender} join with --data-path-addr {used}"
 
 
-def _too_long(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
+def _too_long(context: DiagnosisContext, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
     header = VXLAN_BYTES + (ESP_BYTES if tunnel.is_encrypted else 0)
     found = re.search(r"(?:carries|MTU of|MTU|mtu) (\d+)", f"{loss.decision} {loss.what}")
-    mtu = int(found.group(1)) if found else smallest_mtu(case, loss)[0]
+    mtu = int(found.group(1)) if found else smallest_mtu(context, loss)[0]
     where = f"segment {loss.place}" if loss.what.startswith("segment ") else loss.where
     option = f" com.docker.network.driver.mtu={mtu}" if mtu else " a smaller com.docker.network.driver.mtu"
     limit = f", which carries {mtu} bytes" if mtu else ""
@@ -175,12 +175,12 @@ def _too_long(case: Case, begin: str, loss: Hop, tunnel: Tunnel) -> Advice:
 # ---- what was never put into a tunnel
 
 
-def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
+def _unknown_neighbour(context: DiagnosisContext, loss: Hop) -> Advice | None:
     """Explain a neighbour on an overlay network nobody answered for: the node's tunnel device knows nothing of it."""
     silent = next(
         (
             hop
-            for hop in reversed(case.hops)
+            for hop in reversed(context.hops)
             if hop.reason in {DropReason.PROXY_UNANSWERED, DropReason.NO_TUNNEL_ENDPOINT} and overlay_of(hop.place)[1]
         ),
         None,
@@ -189,7 +189,7 @@ def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
         return None
     host, network = overlay_of(silent.place)
     goal = destination_of(loss)
-    owner = case.directory.owner(address_at(loss) or b"")
+    owner = context.directory.owner(address_at(loss) or b"")
     head = f"{host} does not know where {goal} is: {silent.device} of network {network} has no neighbour or FDB entry for it"
     if owner is None or owner.host == host:
         return f"{head}, and no running container has that address", "use the name instead of a remembered address"
@@ -199,24 +199,24 @@ def _unknown_neighbour(case: Case, loss: Hop) -> Advice | None:
             f" {owner.name} in the tunnel {silent.device}, and never answers it"
         )
         return cause, "make the network with another --subnet, or init the swarm with --default-addr-pool"
-    return unheard(case, host, owner.host, f"{head} ({owner.name} on {owner.host})")
+    return unheard(context, host, owner.host, f"{head} ({owner.name} on {owner.host})")
 
 
-def unheard(case: Case, host: str, other: str, head: str) -> Advice:
+def unheard(context: DiagnosisContext, host: str, other: str, head: str) -> Advice:
     """Say why `host` lacks what `other` has to tell: gossip does not pass, or the managers no longer count with it."""
-    swarm = next((each for each in case.directory.swarms if host in each.members), None)
+    swarm = next((each for each in context.directory.swarms if host in each.members), None)
     for each in (host, other):
         if swarm is not None and each in swarm.halted:
             return f"{head}: {each} takes no part in the swarm: {swarm.halted[each]}", remedy(
                 each, swarm.halted[each]
             )
-    culprit = rule_against_gossip(case.directory.stations)
+    culprit = rule_against_gossip(context.directory.locations)
     if culprit is not None:
-        station, rule = culprit
+        location, rule = culprit
         chain = rule.split()[1]
         return (
-            f"{head}: nodes tell each other by gossip, and {rule} on {station.name} keeps port 7946 shut",
-            f"let TCP and UDP port 7946 pass: iptables -D {chain} {rule.partition(f'-A {chain} ')[2]} on {station.name}",
+            f"{head}: nodes tell each other by gossip, and {rule} on {location.name} keeps port 7946 shut",
+            f"let TCP and UDP port 7946 pass: iptables -D {chain} {rule.partition(f'-A {chain} ')[2]} on {location.name}",
         )
     if swarm is not None and not swarm.hears(host, other):
         return (
@@ -229,14 +229,14 @@ def unheard(case: Case, host: str, other: str, head: str) -> Advice:
 # ---- how long a packet may be
 
 
-def smallest_mtu(case: Case, upto: Hop | None = None) -> tuple[int, str]:
+def smallest_mtu(context: DiagnosisContext, upto: Hop | None = None) -> tuple[int, str]:
     """Give the smallest MTU an outer packet met on its way, and where; (0, "") if it was in no tunnel."""
     found: list[tuple[int, str]] = []
-    for hop in case.hops:
+    for hop in context.hops:
         if hop is upto:
             break
-        if hop.step in {Step.ROUTED, Step.TRANSMITTED} and tunnel_at(case, hop) is not None:
-            device = _device(case, hop)
+        if hop.step in {Step.ROUTED, Step.TRANSMITTED} and tunnel_at(context, hop) is not None:
+            device = _device(context, hop)
             if device is not None:
                 found.append((device.mtu, hop.where))
             medium = device.medium if isinstance(device, Nic) else None
@@ -245,22 +245,22 @@ def smallest_mtu(case: Case, upto: Hop | None = None) -> tuple[int, str]:
     return min(found, default=(0, ""))
 
 
-def _device(case: Case, hop: Hop) -> Device | None:
-    station: Station | None = case.station(hop.place)
-    return station.namespace.devices.get(hop.device) if station is not None and not station.is_container else None
+def _device(context: DiagnosisContext, hop: Hop) -> Device | None:
+    location: Location | None = context.location(hop.place)
+    return location.namespace.devices.get(hop.device) if location is not None and not location.is_container else None
 
 
-def mtu_remarks(case: Case) -> list[str]:
+def mtu_remarks(context: DiagnosisContext) -> list[str]:
     """Warn of a tunnel that is narrower than the network it carries: small packets pass, full ones do not."""
     entrance = next(
-        (hop for hop in case.knocking if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
+        (hop for hop in context.attempt if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
     )
     if entrance is None:
         return []
     network = overlay_of(entrance.place)[1]
-    mtu, where = smallest_mtu(case)
-    inner = _inner_mtu(case, network)
-    is_encrypted = any(hop.step is Step.ENCAPSULATED and not overlay_of(hop.place)[1] for hop in case.knocking)
+    mtu, where = smallest_mtu(context)
+    inner = _inner_mtu(context, network)
+    is_encrypted = any(hop.step is Step.ENCAPSULATED and not overlay_of(hop.place)[1] for hop in context.attempt)
     header = VXLAN_BYTES + (ESP_BYTES if is_encrypted else 0)
     if not mtu or not inner or inner + header <= mtu:
         return []
@@ -272,33 +272,33 @@ def mtu_remarks(case: Case) -> list[str]:
     ]
 
 
-def _inner_mtu(case: Case, network: str) -> int:
-    for station in (case.source,):
-        attachment = station.on_network(network)
+def _inner_mtu(context: DiagnosisContext, network: str) -> int:
+    for location in (context.source,):
+        attachment = location.on_network(network)
         for address in attachment.addresses if attachment is not None else ():
-            for device in station.namespace.devices.values():
+            for device in location.namespace.devices.values():
                 if any(item.address == address for item in device.addresses):
                     return device.mtu
     return 0
 
 
-def towards(case: Case) -> SwarmView | None:
+def towards(context: DiagnosisContext) -> SwarmView | None:
     """Give the swarm the asker's host is in, or else the one of whom it knocks at."""
-    hosts = {case.source.host}
-    if case.destination is not None:
-        hosts.add(case.destination.host)
-    return next((each for each in case.directory.swarms if hosts & set(each.members)), None)
+    hosts = {context.source.host}
+    if context.destination is not None:
+        hosts.add(context.destination.host)
+    return next((each for each in context.directory.swarms if hosts & set(each.members)), None)
 
 
-def never_arrived(case: Case) -> Advice | None:
+def never_arrived(context: DiagnosisContext) -> Advice | None:
     """Explain a packet into a tunnel that its other end never saw, though nobody dropped it; `None` if that end did see it."""
     entrance = next(
-        (hop for hop in reversed(case.knocking) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
+        (hop for hop in reversed(context.attempt) if hop.step is Step.ENCAPSULATED and overlay_of(hop.place)[1]), None
     )
-    end = case.directory.owner(address_at(entrance) or b"") if entrance is not None else None
+    end = context.directory.owner(address_at(entrance) or b"") if entrance is not None else None
     if entrance is None or end is None:
         return None
-    if any(hop.place == end.namespace.name and hop.time_ns >= entrance.time_ns for hop in case.hops):
+    if any(hop.place == end.namespace.name and hop.time_ns >= entrance.time_ns for hop in context.hops):
         return None
     host, network = overlay_of(entrance.place)
     return (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.observe.location import Station
+from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView
 
 #: What the overlay driver says of such a device.
@@ -37,9 +37,9 @@ class Leftover:
         return f"on {self.host}: ip link del {self.device}"
 
 
-def leftovers(stations: Iterable[Station], swarms: Iterable[SwarmView]) -> Iterator[Leftover]:
+def leftovers(locations: Iterable[Location], swarms: Iterable[SwarmView]) -> Iterator[Leftover]:
     """Find such devices on the nodes of swarms."""
-    machines = [station for station in stations if not station.is_container]
+    machines = [location for location in locations if not location.is_container]
     for swarm in swarms:
         networks = {vni: network for network, vnis in _vnis(swarm) for vni in vnis}
         for host in machines:

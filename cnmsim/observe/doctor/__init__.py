@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from cnmsim.observe.trace.tracer import LabView
 from cnmsim.observe.doctor import addresses, clusters, hosts, physical, ports
 from cnmsim.observe.doctor.fault import Checkup, Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Ward
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.trace.tracer import LabView
 
 __all__ = ["Checkup", "Fault", "Severity", "doctor"]
 
-_LOOKS: tuple[Callable[[Ward], Iterator[Fault]], ...] = (
+_LOOKS: tuple[Callable[[LabSnapshot], Iterator[Fault]], ...] = (
     addresses.overlaps,
     addresses.pools,
     addresses.macs,
@@ -40,6 +40,6 @@ def doctor(lab: LabView) -> Checkup:
 
     Nodes of a swarm ask each other by real packets, which takes some virtual time; a lab without a swarm is only looked at.
     """
-    ward = Ward.of(lab)
-    found = dict.fromkeys(fault for look in _LOOKS for fault in look(ward))
+    snapshot = LabSnapshot.of(lab)
+    found = dict.fromkeys(fault for look in _LOOKS for fault in look(snapshot))
     return Checkup(tuple(sorted(found, key=lambda fault: -fault.severity)))

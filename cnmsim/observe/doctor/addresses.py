@@ -8,8 +8,8 @@ from itertools import islice
 
 from cnmsim.kernel.address import Prefix, format_ip, format_mac
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Net, Ward
-from cnmsim.observe.location import Station
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
+from cnmsim.observe.location import Location
 
 #: Fewer free default networks than this are said to be nearly none.
 FEW_POOLS = 4
@@ -25,20 +25,20 @@ def _clash(one: Prefix, two: Prefix) -> bool:
     return _size(one) == _size(two) and one.overlaps(two)
 
 
-def overlaps(ward: Ward) -> Iterator[Fault]:
+def overlaps(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find networks whose subnet the host has another route to (LAN, VPN), or that hides another machine of the lab."""
-    for net in ward.networks:
+    for net in snapshot.networks:
         if net.driver in {"macvlan", "ipvlan"}:
             continue
-        routed = list(_routes_over(ward, net))
+        routed = list(_routes_over(snapshot, net))
         if net.driver != "overlay":
             yield from routed
         if not routed and net.bridge:
-            yield from _hidden(ward, net)
+            yield from _hidden(snapshot, net)
 
 
-def _routes_over(ward: Ward, net: Net) -> Iterator[Fault]:
-    ours = ward.own_devices(net.host)
+def _routes_over(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
+    ours = snapshot.own_devices(net.host)
     for route in (*net.host.namespace.routes(4).routes, *net.host.namespace.routes(6).routes):
         device = route.device.name if route.device is not None else "nothing"
         if route.prefix.length == 0 or device in ours or device == "lo":
@@ -53,11 +53,11 @@ def _routes_over(ward: Ward, net: Net) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def _hidden(ward: Ward, net: Net) -> Iterator[Fault]:
-    for host in ward.hosts:
+def _hidden(snapshot: LabSnapshot, net: Net) -> Iterator[Fault]:
+    for host in snapshot.hosts:
         if host is net.host:
             continue
-        own = ward.own_devices(host)
+        own = snapshot.own_devices(host)
         for device in host.namespace.devices.values():
             if device.kind == "loopback" or device.name in own:
                 continue
@@ -71,17 +71,17 @@ def _hidden(ward: Ward, net: Net) -> Iterator[Fault]:
                     )  # fmt: skip
 
 
-def pools(ward: Ward) -> Iterator[Fault]:
+def pools(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find hosts with few default networks left, and networks with few addresses left."""
-    for host in ward.docker_hosts:
-        free = free_pools(ward, host)
+    for host in snapshot.docker_hosts:
+        free = free_pools(snapshot, host)
         if free < FEW_POOLS:
             yield Fault(
                 Severity.WARNING, "pools-nearly-used-up", host.name,
                 f"{free} default networks are left: after them, network create fails for want of an address pool",
                 "docker network prune, or default-address-pools with more and smaller networks in daemon.json",
             )  # fmt: skip
-    for net in ward.networks:
+    for net in snapshot.networks:
         for info in net.record.ipam_info:
             if _size(info.pool) != 4 or net.record.ipam is None:
                 continue
@@ -96,11 +96,11 @@ def pools(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def free_pools(ward: Ward, host: Station) -> int:
+def free_pools(snapshot: LabSnapshot, host: Location) -> int:
     """Count the default IPv4 networks this host could still make, free and clear of its routes; `FEW_POOLS` is as far as it counts."""
-    used = [subnet for net in ward.networks if net.host is host for subnet in net.subnets]
+    used = [subnet for net in snapshot.networks if net.host is host for subnet in net.subnets]
     used += [route.prefix for route in host.namespace.routes(4).routes if route.prefix.length]
-    blocks = ward.engines[host.name].controller.ipams["default"].default_pools(4)
+    blocks = snapshot.engines[host.name].controller.ipams["default"].default_pools(4)
     candidates = (block.subnet(index) for block in blocks for index in range(block.count))
     free = (each for each in candidates if not any(_clash(each, other) for other in used))
     return sum(1 for _ in islice(free, FEW_POOLS))
@@ -113,16 +113,16 @@ def _taken(net: Net, pool: Prefix, part: Prefix) -> int:
     return sum(address in part for address in used)
 
 
-def macs(ward: Ward) -> Iterator[Fault]:
+def macs(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find MAC addresses that two containers of one network have, on one host or on one wire."""
     owners: dict[tuple[str, str, bytes], list[str]] = defaultdict(list)
-    for station in ward.containers():
-        for item in station.attachments:
+    for location in snapshot.containers():
+        for item in location.attachments:
             # A bridge is a host's own; what is on a parent interface or in a tunnel shares a wire with other hosts.
-            where = station.host if item.driver == "bridge" else ""
-            for device in station.namespace.devices.values():
+            where = location.host if item.driver == "bridge" else ""
+            for device in location.namespace.devices.values():
                 if any(own.address in item.addresses for own in device.addresses) and device.kind != "ipvlan":
-                    owners[where, item.network, device.mac].append(station.name)
+                    owners[where, item.network, device.mac].append(location.name)
     for (where, network, mac), names in owners.items():
         if len(set(names)) > 1:
             listed = " and ".join(dict.fromkeys(names))
@@ -133,19 +133,19 @@ def macs(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def names(ward: Ward) -> Iterator[Fault]:
+def names(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find names that containers of different services answer to on one network."""
     owners: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
-    for station in ward.containers():
-        if station.task:
+    for location in snapshot.containers():
+        if location.task:
             continue
-        for item in station.attachments:
+        for item in location.attachments:
             if item.is_default:
                 continue
-            where = "" if item.driver == "overlay" else station.host
-            for name in {station.name, *_aliases(ward, station, item.network)}:
-                owners[where, item.network, name][f"{station.project}/{station.service or station.name}"] = (
-                    station.name
+            where = "" if item.driver == "overlay" else location.host
+            for name in {location.name, *_aliases(snapshot, location, item.network)}:
+                owners[where, item.network, name][f"{location.project}/{location.service or location.name}"] = (
+                    location.name
                 )
     for (where, network, name), found in owners.items():
         if len(found) > 1:
@@ -157,7 +157,7 @@ def names(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def _aliases(ward: Ward, station: Station, network: str) -> list[str]:
-    record = ward.engines[station.host].store.find(station.id)
+def _aliases(snapshot: LabSnapshot, location: Location, network: str) -> list[str]:
+    record = snapshot.engines[location.host].store.find(location.id)
     settings = record.networks.get(network) if record is not None else None
-    return [each for each in (settings.aliases or ()) if each != station.id[:12]] if settings is not None else []
+    return [each for each in (settings.aliases or ()) if each != location.id[:12]] if settings is not None else []

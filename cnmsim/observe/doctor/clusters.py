@@ -11,14 +11,14 @@ from itertools import permutations
 
 from cnmsim.kernel.address import Address, Prefix, format_ip, parse_ip
 from cnmsim.kernel.events import DropReason
-from cnmsim.observe.trace.tracer import ask
-from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Ward
-from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.diagnosis.stale_vxlan import leftovers
-from cnmsim.observe.location import Station
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.location import Location
 from cnmsim.observe.swarm_view import SwarmView, remedy
+from cnmsim.observe.trace.hops import Hop
 from cnmsim.observe.trace.target import Target
+from cnmsim.observe.trace.tracer import ask
 from cnmsim.swarm.objects import NodeRole, Replicated
 
 #: Nodes of which every pair is asked; of more, each asks the next ones in a ring.
@@ -28,9 +28,9 @@ _AGAINST_ESP = re.compile(r"-A .*-p (esp|50)\b.* -j (DROP|REJECT)")
 _FILTERED = frozenset({DropReason.NETFILTER_DROP, DropReason.NETFILTER_POLICY, DropReason.NETFILTER_REJECT})
 
 
-def quorum(ward: Ward) -> Iterator[Fault]:
+def quorum(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find swarms that one lost manager stops."""
-    for swarm in ward.directory.swarms:
+    for swarm in snapshot.directory.swarms:
         nodes = list(swarm.store.nodes)
         managers = [node.hostname for node in nodes if node.role is NodeRole.MANAGER]
         place = f"swarm of {', '.join(sorted(managers))}"
@@ -50,18 +50,18 @@ def quorum(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def halted(ward: Ward) -> Iterator[Fault]:
+def halted(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find members that were switched on and take no part."""
-    for swarm in ward.directory.swarms:
+    for swarm in snapshot.directory.swarms:
         for host, why in swarm.halted.items():
             yield Fault(
                 Severity.ERROR, "swarm-halted", host, f"it takes no part in the swarm: {why}", remedy(host, why)
             )
 
 
-def single_points(ward: Ward) -> Iterator[Fault]:
+def single_points(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find services that the loss of one node stops for a while."""
-    for swarm in ward.directory.swarms:
+    for swarm in snapshot.directory.swarms:
         if len(swarm.members) < 2:
             continue
         for service in swarm.store.services:
@@ -79,21 +79,21 @@ def single_points(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def overlay_subnets(ward: Ward) -> Iterator[Fault]:
+def overlay_subnets(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find overlay networks whose subnet is that of a node's own network, into which their tunnels would lead."""
-    for swarm in ward.directory.swarms:
-        members = [host for host in ward.hosts if host.name in swarm.members]
+    for swarm in snapshot.directory.swarms:
+        members = [host for host in snapshot.hosts if host.name in swarm.members]
         for network in swarm.store.networks:
             for config in network.ipam.configs if network.ipam is not None else ():
-                yield from _same_as_host(ward, network.name, config.subnet, members)
+                yield from _same_as_host(snapshot, network.name, config.subnet, members)
 
 
-def _same_as_host(ward: Ward, network: str, subnet: str, members: list[Station]) -> Iterator[Fault]:
+def _same_as_host(snapshot: LabSnapshot, network: str, subnet: str, members: list[Location]) -> Iterator[Fault]:
     if not subnet:
         return
     prefix = Prefix.parse(subnet)
     for host in members:
-        ours = ward.own_devices(host)
+        ours = snapshot.own_devices(host)
         for device in host.namespace.devices.values():
             if device.name in ours or device.kind == "loopback":
                 continue
@@ -107,9 +107,9 @@ def _same_as_host(ward: Ward, network: str, subnet: str, members: list[Station])
                     )  # fmt: skip
 
 
-def stray_tunnels(ward: Ward) -> Iterator[Fault]:
+def stray_tunnels(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find VXLAN devices of nodes that keep an overlay network from coming up there."""
-    for each in leftovers(ward.directory.stations, ward.directory.swarms):
+    for each in leftovers(snapshot.directory.locations, snapshot.directory.swarms):
         yield Fault(
             Severity.ERROR, "vni-taken", each.host,
             f"{each}: no container there can join {each.network} (error creating vxlan interface: file exists)",
@@ -120,10 +120,10 @@ def stray_tunnels(ward: Ward) -> Iterator[Fault]:
 # ---- ports between nodes
 
 
-def node_ports(ward: Ward) -> Iterator[Fault]:
+def node_ports(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find ports between nodes that are closed, by real packets from one to the other."""
-    for swarm in ward.directory.swarms:
-        hosts = {host.name: host for host in ward.hosts if host.name in swarm.members}
+    for swarm in snapshot.directory.swarms:
+        hosts = {host.name: host for host in snapshot.hosts if host.name in swarm.members}
         managers = [node.hostname for node in swarm.store.nodes if node.role is NodeRole.MANAGER]
         needed = [
             ("tcp", 7946, "gossip"),
@@ -136,7 +136,7 @@ def node_ports(ward: Ward) -> Iterator[Fault]:
                 continue
             wanted = [*needed, *([("tcp", 2377, "the managers")] if two in managers else [])]
             for protocol, port, use in wanted:
-                loss = _lost(ward, swarm, hosts[one], two, protocol, port)
+                loss = _lost(snapshot, swarm, hosts[one], two, protocol, port)
                 if loss is not None and (loss.where, protocol, port) not in told:
                     told.add((loss.where, protocol, port))
                     yield Fault(
@@ -146,7 +146,7 @@ def node_ports(ward: Ward) -> Iterator[Fault]:
                     )  # fmt: skip
         drivers = [network.spec.driver for network in swarm.store.networks]
         if any(driver is not None and "encrypted" in (driver.options or {}) for driver in drivers):
-            yield from _esp(ward)
+            yield from _esp(snapshot)
 
 
 def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
@@ -157,13 +157,15 @@ def _pairs(swarm: SwarmView) -> list[tuple[str, str]]:
     return ring + [(two, one) for one, two in ring]
 
 
-def _lost(ward: Ward, swarm: SwarmView, source: Station, goal: str, protocol: str, port: int) -> Hop | None:
+def _lost(
+    snapshot: LabSnapshot, swarm: SwarmView, source: Location, goal: str, protocol: str, port: int
+) -> Hop | None:
     """Send one real packet and give the hop where a packet filter ended it."""
     address = _address_of(swarm, goal)
     if address is None:
         return None
     target = Target(format_ip(address), port, protocol)
-    walk = ask(ward.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
+    walk = ask(snapshot.directory, source, target, address=address, timeout_s=_TIMEOUT_S)
     filtered = (
         hop for hop in walk.drops if hop.decision and "netfilter" in (hop.reason.name if hop.reason else "").lower()
     )
@@ -176,9 +178,9 @@ def _address_of(swarm: SwarmView, name: str) -> Address | None:
     return parse_ip(text) if text and text != "0.0.0.0" else None  # noqa: S104 - what an unknown address is
 
 
-def _esp(ward: Ward) -> Iterator[Fault]:
+def _esp(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find rules against ESP: no program can send it for a test."""
-    for host in ward.hosts:
+    for host in snapshot.hosts:
         for line in host.namespace.netfilter.iptables(4).save("filter").splitlines():
             if _AGAINST_ESP.match(line):
                 yield Fault(

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from cnmsim.observe.display import Shown
+from cnmsim.observe.display import Displayable
 
 
 class Severity(IntEnum):
@@ -39,7 +39,7 @@ class Fault:
 
 
 @frozen
-class Checkup(Shown):
+class Checkup(Displayable):
     """What the doctor found: `faults`, the worst first. It is true if there is neither error nor warning."""
 
     faults: tuple[Fault, ...] = ()

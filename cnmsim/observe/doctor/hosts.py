@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.device import Nic
 from cnmsim.kernel.netfilter.hooks import LEGACY
-from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Net, Ward
-from cnmsim.observe.diagnosis.rule_sets import DOCKER_TABLE
-from cnmsim.observe.location import Station
 from cnmsim.observe.diagnosis.overlay import ESP_BYTES, VXLAN_BYTES
+from cnmsim.observe.diagnosis.rule_sets import DOCKER_TABLE
+from cnmsim.observe.doctor.fault import Fault, Severity
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
+from cnmsim.observe.location import Location
 from cnmsim.underlay.segment import Segment
 
 _ICC = "com.docker.network.bridge.enable_icc"
@@ -21,11 +21,13 @@ _MOST_HOPS = 16
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 
-def forwarding(ward: Ward) -> Iterator[Fault]:
+def forwarding(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find Docker hosts that forward no IP."""
-    for host in ward.docker_hosts:
+    for host in snapshot.docker_hosts:
         key = "net.ipv4.ip_forward"
-        has_bridges = any(net.driver == "bridge" and not net.is_internal for net in ward.networks if net.host is host)
+        has_bridges = any(
+            net.driver == "bridge" and not net.is_internal for net in snapshot.networks if net.host is host
+        )
         if has_bridges and host.namespace.sysctl_get(key) == "0":
             yield Fault(
                 Severity.ERROR, "ip-forward-off", host.name,
@@ -34,12 +36,12 @@ def forwarding(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def rule_sets(ward: Ward) -> Iterator[Fault]:
+def rule_sets(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find Docker hosts with rules in tables that belong to another program than Docker's rules do.
 
     An operator's own tables of nftables beside Docker's are no fault: that is how it is meant to be.
     """
-    for host in ward.docker_hosts:
+    for host in snapshot.docker_hosts:
         netfilter = host.namespace.netfilter
         writes_nftables = any(name == DOCKER_TABLE for _, name in netfilter.nft.tables)
         listed = []
@@ -59,10 +61,10 @@ def rule_sets(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def bridge_filter(ward: Ward) -> Iterator[Fault]:
+def bridge_filter(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find networks with icc=false on hosts whose bridges do not ask the packet filter."""
     key = "net.bridge.bridge-nf-call-iptables"
-    for net in ward.networks:
+    for net in snapshot.networks:
         if net.driver != "bridge" or net.options.get(_ICC, "true") not in _FALSE:
             continue
         if net.host.namespace.sysctl_get(key) == "0":
@@ -73,11 +75,11 @@ def bridge_filter(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def sizes(ward: Ward) -> Iterator[Fault]:
+def sizes(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find networks whose packets are too long for the way out of their host, or for the tunnel between hosts."""
-    for net in ward.networks:
-        smallest, where = smallest_mtu(ward, net.host, _outside(ward, net))
-        mtu = _mtu_of(ward, net)
+    for net in snapshot.networks:
+        smallest, where = smallest_mtu(snapshot, net.host, _outside(snapshot, net))
+        mtu = _mtu_of(snapshot, net)
         if not smallest or not mtu or net.is_internal:
             continue
         if net.driver == "bridge" and mtu > smallest:
@@ -99,14 +101,14 @@ def sizes(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def smallest_mtu(ward: Ward, host: Station, peers: Iterable[Address]) -> tuple[int, str]:
+def smallest_mtu(snapshot: LabSnapshot, host: Location, peers: Iterable[Address]) -> tuple[int, str]:
     """Give the smallest MTU on the ways from a host to `peers`, by the routes of every machine on them; (0, "") without a way."""
-    return min((each for peer in peers for each in _way(ward, host, peer)), default=(0, ""))
+    return min((each for peer in peers for each in _way(snapshot, host, peer)), default=(0, ""))
 
 
-def _way(ward: Ward, host: Station, goal: Address) -> Iterator[tuple[int, str]]:
+def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple[int, str]]:
     """Walk from machine to machine as the routes say, and give the MTU of each interface and segment on the way."""
-    here: Station | None = host
+    here: Location | None = host
     for _ in range(_MOST_HOPS):
         if here is None or goal in here.addresses:
             return
@@ -116,22 +118,22 @@ def _way(ward: Ward, host: Station, goal: Address) -> Iterator[tuple[int, str]]:
         yield route.device.mtu, f"{here.name} {route.device.name}"
         if isinstance(route.device, Nic) and isinstance(route.device.medium, Segment):
             yield route.device.medium.mtu, f"segment {route.device.medium.name}"
-        here = ward.directory.owner(route.gateway or goal)
+        here = snapshot.directory.owner(route.gateway or goal)
 
 
-def _outside(ward: Ward, net: Net) -> list[Address]:
+def _outside(snapshot: LabSnapshot, net: Net) -> list[Address]:
     """Give addresses that stand for where a network's packets go: an overlay's to the other nodes, a bridge's to the world."""
     if net.driver != "overlay":
         return [_SOMEWHERE]
-    names = {name for swarm in ward.directory.swarms for name in swarm.members if net.host.name in swarm.members}
-    others = [host for host in ward.hosts if host.name in names and host is not net.host]
+    names = {name for swarm in snapshot.directory.swarms for name in swarm.members if net.host.name in swarm.members}
+    others = [host for host in snapshot.hosts if host.name in names and host is not net.host]
     return [address for host in others for address in host.addresses[:1]]
 
 
-def _mtu_of(ward: Ward, net: Net) -> int:
+def _mtu_of(snapshot: LabSnapshot, net: Net) -> int:
     if net.driver == "bridge":
         return _configured(net) or int(
-            ward.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
+            snapshot.engines[net.host.name].config.mtu or 1500 if net.name == "bridge" else 1500
         )
     # The option of an overlay is the MTU of the way between nodes; containers get what the headers leave (moby, overlay's maxMTU).
     mtu = (_configured(net) or 1500) - VXLAN_BYTES

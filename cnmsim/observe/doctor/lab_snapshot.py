@@ -8,8 +8,8 @@ from typing import Any
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Prefix
+from cnmsim.observe.location import Directory, Location
 from cnmsim.observe.trace.tracer import LabView, directory_of
-from cnmsim.observe.location import Directory, Station
 
 _PREDEFINED = frozenset({"host", "none"})
 _BRIDGE_NAME = "com.docker.network.bridge.name"
@@ -20,7 +20,7 @@ MTU = "com.docker.network.driver.mtu"
 class Net:
     """A network as one host's engine knows it: its name, driver, options, subnets, and the name of its bridge."""
 
-    host: Station
+    host: Location
     name: str
     driver: str
     options: dict[str, str]
@@ -37,7 +37,7 @@ class Net:
 
 
 @frozen
-class Ward:
+class LabSnapshot:
     """A lab, seen once: its directory of stations, its engines by host, and every network of every engine."""
 
     lab: LabView
@@ -46,38 +46,38 @@ class Ward:
     networks: tuple[Net, ...]
 
     @classmethod
-    def of(cls, lab: LabView) -> Ward:
+    def of(cls, lab: LabView) -> LabSnapshot:
         """Look around in a lab."""
         directory = directory_of(lab)
         engines = {name: host.docker for name, host in lab.hosts.items() if host.docker is not None}
-        by_name = {station.name: station for station in directory.stations if not station.is_container}
+        by_name = {location.name: location for location in directory.locations if not location.is_container}
         found = tuple(net for name, engine in engines.items() for net in _networks(by_name[name], engine))
         return cls(lab, directory, engines, found)
 
     @property
-    def hosts(self) -> Iterator[Station]:
+    def hosts(self) -> Iterator[Location]:
         """Machines, without containers."""
-        return (station for station in self.directory.stations if not station.is_container)
+        return (location for location in self.directory.locations if not location.is_container)
 
     @property
-    def docker_hosts(self) -> Iterator[Station]:
+    def docker_hosts(self) -> Iterator[Location]:
         """Machines that run an engine."""
-        return (station for station in self.hosts if station.has_engine)
+        return (location for location in self.hosts if location.has_engine)
 
-    def containers(self, host: Station | None = None) -> Iterator[Station]:
+    def containers(self, host: Location | None = None) -> Iterator[Location]:
         """Give the running containers, of one host or of all."""
         return (
-            station
-            for station in self.directory.stations
-            if station.is_container and (host is None or station.host == host.name)
+            location
+            for location in self.directory.locations
+            if location.is_container and (host is None or location.host == host.name)
         )
 
-    def own_devices(self, host: Station) -> set[str]:
+    def own_devices(self, host: Location) -> set[str]:
         """Name the devices of a host that its engine made or took as bridges of its networks."""
         return {net.bridge for net in self.networks if net.host is host and net.bridge} | {"docker_gwbridge"}
 
 
-def _networks(host: Station, engine: Any) -> Iterator[Net]:
+def _networks(host: Location, engine: Any) -> Iterator[Net]:
     for record in engine.controller.networks:
         if record.driver_name in _PREDEFINED or record.driver_name == "null":
             continue

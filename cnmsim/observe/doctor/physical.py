@@ -12,8 +12,8 @@ from cnmsim.kernel.device import Device, Nic
 from cnmsim.kernel.link_events import LinkEventKind
 from cnmsim.kernel.vlan import Vlan
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Net, Ward
-from cnmsim.observe.location import Station
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot, Net
+from cnmsim.observe.location import Location
 from cnmsim.underlay.dhcpserver import DhcpRange
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import reachable
@@ -52,8 +52,8 @@ def _wire_of(device: Device | None) -> _Wire | None:
     return _Wire(frozenset(each.name for each in reachable(segment)), tag or native or 0)
 
 
-def _lent(ward: Ward) -> Iterator[_Lent]:
-    for net in ward.networks:
+def _lent(snapshot: LabSnapshot) -> Iterator[_Lent]:
+    for net in snapshot.networks:
         is_on_wire = net.driver == "macvlan" or (
             net.driver == "ipvlan" and net.options.get("ipvlan_mode", "l2") in ("", "l2")
         )
@@ -64,12 +64,12 @@ def _lent(ward: Ward) -> Iterator[_Lent]:
                 yield _Lent(net, wire, info.ip_range or info.pool, frozenset(reserved))
 
 
-def ranges(ward: Ward) -> Iterator[Fault]:
+def ranges(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find networks that give out what a DHCP server lends, what a machine has, or what another host's network gives out."""
-    lent = list(_lent(ward))
+    lent = list(_lent(snapshot))
     for each in lent:
-        yield from _dhcp(ward, each)
-        yield from _machines(ward, each)
+        yield from _dhcp(snapshot, each)
+        yield from _machines(snapshot, each)
     for one, other in combinations(lent, 2):
         if one.wire == other.wire and one.part.overlaps(other.part):
             yield Fault(
@@ -80,8 +80,8 @@ def ranges(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def _dhcp(ward: Ward, lent: _Lent) -> Iterator[Fault]:
-    for host in ward.lab.hosts.values():
+def _dhcp(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
+    for host in snapshot.lab.hosts.values():
         served: DhcpRange | None = host.plain.spec.dhcp if hasattr(host, "plain") else None
         if served is None or not _overlaps(served, lent.part):
             continue
@@ -102,10 +102,10 @@ def _holds(device: Device, address: Address) -> bool:
     return any(address in own.prefix for own in device.addresses)
 
 
-def _machines(ward: Ward, lent: _Lent) -> Iterator[Fault]:
+def _machines(snapshot: LabSnapshot, lent: _Lent) -> Iterator[Fault]:
     found = [
         f"{format_ip(own.address)} of {host.name}"
-        for host in ward.hosts
+        for host in snapshot.hosts
         for device in host.namespace.devices.values()
         for own in device.addresses
         if own.address in lent.part and own.address not in lent.reserved and _wire_of(device) == lent.wire
@@ -118,13 +118,13 @@ def _machines(ward: Ward, lent: _Lent) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def duplicates(ward: Ward) -> Iterator[Fault]:
+def duplicates(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find addresses that two stations were heard to claim, and still have."""
     seen: set[tuple[Address, frozenset[Mac]]] = set()
-    for host in ward.hosts:
+    for host in snapshot.hosts:
         for notice in host.machine.link_events.events:
             key = notice.address, frozenset(notice.macs)
-            owners = [_owner(ward, notice.address, mac) for mac in sorted(key[1])]
+            owners = [_owner(snapshot, notice.address, mac) for mac in sorted(key[1])]
             if notice.kind is not LinkEventKind.DUPLICATE_ADDRESS or key in seen or None in owners:
                 continue
             seen.add(key)
@@ -136,9 +136,9 @@ def duplicates(ward: Ward) -> Iterator[Fault]:
             )  # fmt: skip
 
 
-def _owner(ward: Ward, address: Address, mac: Mac) -> str | None:
-    def has(station: Station) -> bool:
-        devices = station.namespace.devices.values()
+def _owner(snapshot: LabSnapshot, address: Address, mac: Mac) -> str | None:
+    def has(location: Location) -> bool:
+        devices = location.namespace.devices.values()
         return any(each.mac == mac and any(own.address == address for own in each.addresses) for each in devices)
 
-    return next((f"{each.label} ({format_mac(mac)})" for each in ward.directory.stations if has(each)), None)
+    return next((f"{each.label} ({format_mac(mac)})" for each in snapshot.directory.locations if has(each)), None)

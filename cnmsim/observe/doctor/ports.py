@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from cnmsim.observe.doctor.fault import Fault, Severity
-from cnmsim.observe.doctor.lab_snapshot import Ward
-from cnmsim.observe.location import Published, Station
+from cnmsim.observe.doctor.lab_snapshot import LabSnapshot
+from cnmsim.observe.location import Location, Published
 from cnmsim.observe.swarm_view import ports_of
 
 #: Ports of services that are seldom meant for everybody.
@@ -23,13 +23,13 @@ _INPUT = re.compile(r"-A (?:INPUT|ufw6?-\S*input)\b.*-j (?:DROP|REJECT|ufw\S*den
 _PORTS = re.compile(r"--dports? (\S+)")
 
 
-def published(ward: Ward) -> Iterator[Fault]:
+def published(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find ports published on all addresses that the host's INPUT rules pretend to close, or that are seldom for everybody."""
-    for host in ward.docker_hosts:
+    for host in snapshot.docker_hosts:
         lines = host.namespace.netfilter.iptables(4).save("filter").splitlines()
         closed = ":INPUT DROP" in " ".join(line[:11] for line in lines)
         rules = [line for line in lines if _INPUT.match(line)]
-        for container in ward.containers(host):
+        for container in snapshot.containers(host):
             for item in _open_ports(container):
                 rule = next((line for line in rules if _closes(line, item)), ":INPUT DROP" if closed else "")
                 place = f"{host.name}: container {container.name}"
@@ -49,9 +49,9 @@ def published(ward: Ward) -> Iterator[Fault]:
                     )  # fmt: skip
 
 
-def published_services(ward: Ward) -> Iterator[Fault]:
+def published_services(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find services on the ports of all nodes that are seldom meant for everybody."""
-    for swarm in ward.directory.swarms:
+    for swarm in snapshot.directory.swarms:
         for service in swarm.store.services:
             for item in ports_of(service):
                 if item.target_port in _PRIVATE:
@@ -62,10 +62,10 @@ def published_services(ward: Ward) -> Iterator[Fault]:
                     )  # fmt: skip
 
 
-def unanswered(ward: Ward) -> Iterator[Fault]:
+def unanswered(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find ports that are published, and lead to a port of the container where nothing listens, or only for the container itself."""
-    for host in ward.docker_hosts:
-        for container in ward.containers(host):
+    for host in snapshot.docker_hosts:
+        for container in snapshot.containers(host):
             for item in dict.fromkeys(evolve(each, host_ip="") for each in container.published):
                 heard = container.listening_on(item.protocol, item.port)
                 if any(not each.is_loopback_only for each in heard):
@@ -95,7 +95,7 @@ def unanswered(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def _open_ports(container: Station) -> Iterator[Published]:
+def _open_ports(container: Location) -> Iterator[Published]:
     seen = set()
     for item in container.published:
         is_open = item.host_ip in {"", "0.0.0.0", "::"}  # noqa: S104 - what people publish on
@@ -117,13 +117,13 @@ def _closes(rule: str, item: Published) -> bool:
     return False
 
 
-def proxied(ward: Ward) -> Iterator[Fault]:
+def proxied(snapshot: LabSnapshot) -> Iterator[Fault]:
     """Find published ports whose connections docker-proxy carries, so that containers see the gateway as their client."""
-    for host in ward.docker_hosts:
-        config = ward.engines[host.name].config
+    for host in snapshot.docker_hosts:
+        config = snapshot.engines[host.name].config
         if not config.userland_proxy:
             continue
-        for container in ward.containers(host):
+        for container in snapshot.containers(host):
             ports = sorted({item.host_port for item in _open_ports(container)})
             if not ports:
                 continue
@@ -145,5 +145,5 @@ def proxied(ward: Ward) -> Iterator[Fault]:
                 )  # fmt: skip
 
 
-def _has_ipv6(host: Station) -> bool:
+def _has_ipv6(host: Location) -> bool:
     return any(len(address) == 16 for address in host.addresses)

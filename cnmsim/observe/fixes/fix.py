@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from cnmsim.errors import CnmsimError, Unavailable
 from cnmsim.observe.fixes.changes import Change
-from cnmsim.observe.fixes.fix_candidates import Remedy
+from cnmsim.observe.fixes.fix_candidates import FixCandidate
 
 if TYPE_CHECKING:
     from cnmsim.observe.explain import Explanation
@@ -86,7 +86,9 @@ def copy_of(lab: Any) -> Any:
     return fork()
 
 
-def fixes_of(lab: Any, question: Question, candidates: Iterable[Remedy], *, enough: int = ENOUGH) -> tuple[Fix, ...]:
+def fixes_of(
+    lab: Any, question: Question, candidates: Iterable[FixCandidate], *, enough: int = ENOUGH
+) -> tuple[Fix, ...]:
     """Give the candidates that are seen to work, each tried on a copy of the lab of its own.
 
     Of a lab that cannot be copied, the candidates are given untried.
@@ -116,7 +118,7 @@ def _copy_if_possible(lab: Any) -> Any:
         return None
 
 
-def fix_of(lab: Any, question: Question, remedy: Remedy) -> Fix:
+def fix_of(lab: Any, question: Question, remedy: FixCandidate) -> Fix:
     """Make a fix of a candidate, not tried yet."""
     asked = Question(question.source, remedy.destination or question.destination, remedy.service or question.service)
     return Fix(remedy.text, remedy.changes, asked, lab)

@@ -1,0 +1,1 @@
+"""The reachability matrix of a lab."""

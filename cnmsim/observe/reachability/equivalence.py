@@ -19,8 +19,16 @@ from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.observe.reachability.host_tables import Chain, World, chain_lines, duplicates, permanent_neighbours, read_host, renamed
-from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.reachability.host_tables import (
+    Chain,
+    HostTables,
+    chain_lines,
+    duplicates,
+    permanent_neighbours,
+    read_host,
+    renamed,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -37,25 +45,25 @@ class Group:
 
     number: int
     host: str
-    members: tuple[Station, ...]
+    members: tuple[Location, ...]
     nets: tuple[str, ...] = ()
     shape: tuple[Any, ...] | None = None
     entries: Mapping[Chain, tuple[int, ...]] = field(factory=dict)
 
 
-class Classes:
+class EquivalenceClasses:
     """The classes of stations for packets to one port: `groups`, and `form` of two stations."""
 
-    def __init__(self, directory: Directory, stations: Sequence[Station], protocol: str, port: int) -> None:
+    def __init__(self, directory: Directory, locations: Sequence[Location], protocol: str, port: int) -> None:
         self._protocol, self._port = protocol, port
         self._duplicates = duplicates(directory)
-        machines = {station.host: station.machine for station in directory.stations}
+        machines = {location.host: location.machine for location in directory.locations}
         addresses: dict[str, set[bytes]] = defaultdict(set)
-        for station in directory.stations:
-            if station.is_container:
-                addresses[station.host].update(station.addresses)
+        for location in directory.locations:
+            if location.is_container:
+                addresses[location.host].update(location.addresses)
         everyone = list(machines.values())
-        self._worlds: dict[str, World] = {
+        self._host_tables: dict[str, HostTables] = {
             host: read_host(machine, everyone, frozenset(addresses[host]), protocol, port)
             for host, machine in machines.items()
         }
@@ -63,34 +71,34 @@ class Classes:
         self._group_of: dict[int, Group] = {}
         self._forms: dict[tuple[int, int], Any] = {}
         self.groups: list[Group] = []
-        found: dict[Any, list[Station]] = {}
+        found: dict[Any, list[Location]] = {}
         shapes: dict[Any, tuple[Any, ...] | None] = {}
-        for station in stations:
-            key, shape = self._key(station)
-            found.setdefault(key, []).append(station)
+        for location in locations:
+            key, shape = self._key(location)
+            found.setdefault(key, []).append(location)
             shapes[key] = shape
         for key, members in found.items():
             self._add(key, shapes[key], members)
 
-    def _add(self, key: Any, shape: tuple[Any, ...] | None, members: list[Station]) -> None:
+    def _add(self, key: Any, shape: tuple[Any, ...] | None, members: list[Location]) -> None:
         nets: tuple[str, ...] = key[2] if shape is not None else ()
         places: dict[Chain, list[int]] = defaultdict(list)
         if shape is not None:
-            world = self._worlds[members[0].host]
-            own = [entry for address in members[0].addresses for entry in world.exact.get(address, ())]
-            for chain, at, _ in [*own, *(entry for net in nets for entry in world.nets[net].entries)]:
+            tables = self._host_tables[members[0].host]
+            own = [entry for address in members[0].addresses for entry in tables.exact.get(address, ())]
+            for chain, at, _ in [*own, *(entry for net in nets for entry in tables.nets[net].entries)]:
                 places[chain].append(at)
         sorted_places = {chain: tuple(sorted(at)) for chain, at in places.items()}
         group = Group(len(self.groups), members[0].host, tuple(members), nets, shape, sorted_places)
         self.groups.append(group)
-        for station in members:
-            self._group_of[id(station)] = group
+        for location in members:
+            self._group_of[id(location)] = group
 
-    def group(self, station: Station) -> Group:
+    def group(self, location: Location) -> Group:
         """Give the group of a station."""
-        return self._group_of[id(station)]
+        return self._group_of[id(location)]
 
-    def form(self, source: Station, target: Station) -> Any:
+    def signature(self, source: Location, target: Location) -> Any:
         """Give what a probe from `source` to `target` depends on, as a value: equal forms, equal answers."""
         first, second = self.group(source), self.group(target)
         key = (first.number, second.number)
@@ -116,16 +124,16 @@ class Classes:
 
     # ---- stations
 
-    def _key(self, station: Station) -> tuple[Any, tuple[Any, ...] | None]:
+    def _key(self, location: Location) -> tuple[Any, tuple[Any, ...] | None]:
         """Give what tells a station apart, and its shape: the same without its own names."""
-        world = self._worlds[station.host]
-        ports = _bridge_ports(station) if station.is_container else None
-        if not ports or world.is_opaque or not self._is_plain(station, world, ports):
-            return ("alone", id(station)), None
+        tables = self._host_tables[location.host]
+        ports = _bridge_ports(location) if location.is_container else None
+        if not ports or tables.is_opaque or not self._is_plain(location, tables, ports):
+            return ("alone", id(location)), None
         nets = tuple(bridge.name for _, _, bridge in ports)
-        own = _own_names(world, ports)
-        space = station.namespace
-        exact = [entry for address in station.addresses for entry in world.exact.get(address, ())]
+        own = _own_names(tables, ports)
+        space = location.namespace
+        exact = [entry for address in location.addresses for entry in tables.exact.get(address, ())]
         common = (
             tuple(
                 (
@@ -142,27 +150,27 @@ class Classes:
             tuple(renamed(str(route), own) for table in (space.routes4, space.routes6) for route in table.routes),
             tuple(renamed(line, own) for line in chain_lines(space) if _RESOLVER not in line),
             tuple(space.sysctl.items()),
-            tuple((renamed(address, own), *rest) for address, *rest in _heard(station, self._protocol, self._port)),
+            tuple((renamed(address, own), *rest) for address, *rest in _heard(location, self._protocol, self._port)),
             tuple(
                 (nets.index(each.bridge) if each.bridge in nets else -1, len(each.addresses))
-                for each in station.attachments
+                for each in location.attachments
             ),
-            tuple(tuple(each for each in world.prefixes if address in each) for address in station.addresses),
-            station.is_paused,
+            tuple(tuple(each for each in tables.prefixes if address in each) for address in location.addresses),
+            location.is_paused,
         )
         shape = (
             common,
-            tuple(self._net_shape(world, net, number) for number, net in enumerate(nets)),
+            tuple(self._net_shape(tables, net, number) for number, net in enumerate(nets)),
             tuple((chain, renamed(text, own)) for chain, _, text in exact),
         )
-        key = (station.host, common, nets, tuple((chain, at, renamed(text, own)) for chain, at, text in exact))
+        key = (location.host, common, nets, tuple((chain, at, renamed(text, own)) for chain, at, text in exact))
         return key, shape
 
-    def _is_plain(self, station: Station, world: World, ports: list[_Port]) -> bool:
+    def _is_plain(self, location: Location, tables: HostTables, ports: list[_Port]) -> bool:
         """Tell whether a container's packets go by bridges of its host and by nothing else."""
-        root, space = station.machine.root, station.namespace
-        addresses = set(station.addresses)
-        if addresses & (world.alone | self._fixed[station.host] | self._duplicates) or permanent_neighbours(space):
+        root, space = location.machine.root, location.namespace
+        addresses = set(location.addresses)
+        if addresses & (tables.alone | self._fixed[location.host] | self._duplicates) or permanent_neighbours(space):
             return False
         if space.rules4 is not None or space.rules6 is not None:
             return False
@@ -177,8 +185,8 @@ class Classes:
         routes = [*space.routes4.routes, *space.routes6.routes]
         return all(route.gateway is None or route.gateway in gateways for route in routes)
 
-    def _net_shape(self, world: World, name: str, number: int) -> tuple[Any, ...]:
-        net = world.nets[name]
+    def _net_shape(self, tables: HostTables, name: str, number: int) -> tuple[Any, ...]:
+        net = tables.nets[name]
         own = {name: f"<bridge {number}>"} | {
             str(each): f"<subnet {number} of {each.length}>" for each in net.subnets
         }
@@ -199,22 +207,22 @@ def _order(first: tuple[int, ...], second: tuple[int, ...]) -> Any:
     return tuple((at in first, at in second) for at in merged)
 
 
-def _own_names(world: World, ports: list[_Port]) -> dict[str, str]:
+def _own_names(tables: HostTables, ports: list[_Port]) -> dict[str, str]:
     """Give the part that each name and address of a container and its networks plays, by its text."""
     own: dict[str, str] = {}
     for number, (device, _, bridge) in enumerate(ports):
         own[bridge.name] = f"<bridge {number}>"
         own[format_mac(device.mac)] = f"<mac {number}>"
-        own |= {str(prefix): f"<subnet {number} of {prefix.length}>" for prefix in world.nets[bridge.name].subnets}
+        own |= {str(prefix): f"<subnet {number} of {prefix.length}>" for prefix in tables.nets[bridge.name].subnets}
         own |= {format_ip(each.address): f"<gateway {number}>" for each in bridge.addresses}
         own |= {format_ip(each.address): f"<own {number} of {each.prefixlen}>" for each in device.addresses}
     return own
 
 
-def _bridge_ports(station: Station) -> list[_Port] | None:
+def _bridge_ports(location: Location) -> list[_Port] | None:
     """Give a container's devices with the cable's other end and the bridge it is in; `None` if it has another kind."""
     found = []
-    for device in station.namespace.devices.values():
+    for device in location.namespace.devices.values():
         if device.kind == "loopback":
             continue
         peer = getattr(device, "peer", None)
@@ -234,10 +242,10 @@ def _leads_to(root: NetworkNamespace, address: bytes, bridge: Bridge) -> bool:
     return route is not None and route.device is bridge and route.gateway is None
 
 
-def _heard(station: Station, protocol: str, port: int) -> list[tuple[str, str, tuple[str, ...]]]:
+def _heard(location: Location, protocol: str, port: int) -> list[tuple[str, str, tuple[str, ...]]]:
     """List the sockets for a port: address, and the words of the program that serves it."""
     return [
-        (format_ip(each.local), each.program, tuple(getattr(station.machine.processes.get(each.pid), "argv", ())))
-        for each in station.namespace.sockets.listeners()
+        (format_ip(each.local), each.program, tuple(getattr(location.machine.processes.get(each.pid), "argv", ())))
+        for each in location.namespace.sockets.listeners()
         if (each.protocol, each.local_port) == (protocol, port)
     ]

@@ -53,7 +53,7 @@ class Net:
 
 
 @define(eq=False)
-class World:
+class HostTables:
     """What a host's tables say, sorted by whom it concerns, for one protocol and port."""
 
     nets: dict[str, Net]
@@ -66,7 +66,7 @@ class World:
 
 def read_host(
     machine: Machine, machines: Iterable[Machine], members: frozenset[Address], protocol: str, port: int
-) -> World:
+) -> HostTables:
     """Read the tables of one host. `members` are the addresses of its containers, `machines` all there are in the lab."""
     root = machine.root
     nets = {
@@ -78,46 +78,46 @@ def read_host(
         for device in root.devices.values()
         if isinstance(device, Bridge)
     }
-    world = World(nets)
-    world.is_opaque = (
+    tables = HostTables(nets)
+    tables.is_opaque = (
         root.xfrm is not None
         or root.rules4 is not None
         or root.rules6 is not None
         or (root._ipvs is not None and bool(root._ipvs.services))
         or root.netfilter.has_other_rules
     )
-    reader = _Reader(world, members, protocol, port)
+    reader = _Reader(tables, members, protocol, port)
     for family in (4, 6):
         for table in root.netfilter.iptables(family).tables.values():
             for chain in table.chains.values():
                 place = (family, table.name, chain.name)
                 reader.read_chain(place, [entry.rule for entry in chain.rules])
                 if chain.policy not in {None, "ACCEPT"}:
-                    world.generic.append((place, _LAST, f"policy {chain.policy}"))
+                    tables.generic.append((place, _LAST, f"policy {chain.policy}"))
     reader.read_routes(machine, machines)
     for name, net in nets.items():
         net.entries.sort()
         for place, _, _ in net.entries:
-            net.gaps.setdefault(place, sorted(at for there, at, _ in world.generic if there == place))
+            net.gaps.setdefault(place, sorted(at for there, at, _ in tables.generic if there == place))
         if name in reader.special:
             net.is_special = True
-    return world
+    return tables
 
 
 class _Reader:
     """Sorts the rules of one host's chains into its world."""
 
-    def __init__(self, world: World, members: frozenset[Address], protocol: str, port: int) -> None:
-        self._world = world
+    def __init__(self, tables: HostTables, members: frozenset[Address], protocol: str, port: int) -> None:
+        self._tables = tables
         self._members = members
         self._protocol, self._port = protocol, port
-        self._by_subnet = {prefix: net for net in world.nets.values() for prefix in net.subnets}
+        self._by_subnet = {prefix: net for net in tables.nets.values() for prefix in net.subnets}
         #: Networks that rules, or routes elsewhere, know by name or address together with others.
         self.special: set[str] = set()
 
     def read_chain(self, place: Chain, rules: Iterable[Rule]) -> None:
         """Sort the rules of a chain. Those for one address stand between the others, which are numbered."""
-        world = self._world
+        tables = self._tables
         number = 0
         sides: set[str] = set()
         singled_out: set[Address] = set()
@@ -125,7 +125,7 @@ class _Reader:
             if not self._may_matter(rule):
                 continue
             if not _is_readable(rule):
-                world.is_opaque = True
+                tables.is_opaque = True
                 return
             text = str(rule)
             ends = {
@@ -135,9 +135,9 @@ class _Reader:
             }
             if ends:
                 for address in set(ends.values()):
-                    world.exact[address].append((place, 2 * number, text))
+                    tables.exact[address].append((place, 2 * number, text))
                 if len(set(ends.values())) > 1:
-                    world.alone.update(ends.values())
+                    tables.alone.update(ends.values())
                 elif len(ends) == 1:
                     sides.update(ends)
                     singled_out.update(ends.values())
@@ -146,27 +146,27 @@ class _Reader:
             self._sort(rule, (place, 2 * number - 1, text))
         if len(sides) > 1:
             # Rules for one address as source and for another as destination may meet in one packet: their order counts.
-            world.alone |= singled_out
+            tables.alone |= singled_out
 
     def _sort(self, rule: Rule, entry: Entry) -> None:
         """Give a rule to the one network it can concern, or else to all."""
         words = set(entry[2].split())
         owners = {net.name for net in self._owners(rule)}
-        named = {name for name in self._world.nets if name in words} | owners
+        named = {name for name in self._tables.nets if name in words} | owners
         prefixes = list(_prefixes(entry[2]))
-        self._world.prefixes.update(dict.fromkeys(prefix for prefix in prefixes if prefix not in self._by_subnet))
+        self._tables.prefixes.update(dict.fromkeys(prefix for prefix in prefixes if prefix not in self._by_subnet))
         if len(owners) == 1 and named == owners:
-            self._world.nets[owners.pop()].entries.append(entry)
+            self._tables.nets[owners.pop()].entries.append(entry)
             return
-        self._world.generic.append(entry)
+        self._tables.generic.append(entry)
         self.special |= named
         self.special |= {self._by_subnet[prefix].name for prefix in prefixes if prefix in self._by_subnet}
 
     def _owners(self, rule: Rule) -> Iterator[Net]:
         """Give the networks without whose packets a rule never matches."""
         for interface in (rule.in_interface, rule.out_interface):
-            if interface is not None and not interface.is_inverted and interface.name in self._world.nets:
-                yield self._world.nets[interface.name]
+            if interface is not None and not interface.is_inverted and interface.name in self._tables.nets:
+                yield self._tables.nets[interface.name]
         for match in (rule.source, rule.destination):
             prefix = None if match is None or match.is_inverted else _prefix_of(match)
             if prefix is not None:
@@ -230,7 +230,7 @@ def renamed(text: str, own: Mapping[str, str]) -> str:
 
 def duplicates(directory: Directory) -> frozenset[Address | Mac]:
     """Give the IP and MAC addresses that more than one device of the lab has; those of one stack count once."""
-    spaces = {station.namespace for station in directory.stations}
+    spaces = {location.namespace for location in directory.locations}
     seen: Counter[bytes] = Counter()
     for space in spaces:
         seen.update({device.mac for device in space.devices.values() if any(device.mac)})

@@ -10,14 +10,14 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import format_ip
-from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, station_of
-from cnmsim.observe.reachability.equivalence import Classes
-from cnmsim.observe.display import Shown
-from cnmsim.observe.location import Directory, Station
+from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.location import Directory, Location
+from cnmsim.observe.reachability.equivalence import EquivalenceClasses
 from cnmsim.observe.trace.table import plain_grid
 from cnmsim.observe.trace.target import PROTOCOLS, Target
 from cnmsim.observe.trace.trace import Trace
-from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.trace.tracer import LabView, address_towards, ask, directory_of, location_of
 
 #: Larger matrices are shown as counts of verdicts, not cell by cell.
 _SHOWN_CELLS = 10_000
@@ -29,7 +29,7 @@ _TIMEOUT_S = 1.0
 class Service:
     """What a station is asked for."""
 
-    station: Station
+    location: Location
     target: Target
 
 
@@ -37,25 +37,25 @@ class Cells(Mapping[tuple[str, str], Trace]):
     """The answer of every pair: the walk of the probe that was sent for its class."""
 
     def __init__(
-        self, directory: Directory, sources: dict[str, Station], services: dict[str, Service], timeout_s: float
+        self, directory: Directory, sources: dict[str, Location], services: dict[str, Service], timeout_s: float
     ) -> None:
         self._directory, self._timeout_s = directory, timeout_s
         self.sources, self.services = sources, services
-        self._classes: dict[tuple[str, int], Classes] = {}
+        self._equivalence: dict[tuple[str, int], EquivalenceClasses] = {}
         self._walks: dict[Any, Trace] = {}
 
-    def add(self, port: tuple[str, int], classes: Classes) -> None:
+    def add(self, port: tuple[str, int], equivalence: EquivalenceClasses) -> None:
         """Take the classes for a protocol and a port."""
-        self._classes[port] = classes
+        self._equivalence[port] = equivalence
 
-    def form(self, source: Station, service: Service) -> Any:
+    def signature(self, source: Location, service: Service) -> Any:
         """Give what the answer of a pair depends on."""
         port = (service.target.protocol, service.target.port)
-        return (port, self._classes[port].form(source, service.station))
+        return (port, self._equivalence[port].signature(source, service.location))
 
     def __getitem__(self, key: tuple[str, str]) -> Trace:
         source, service = key
-        return self._walks[self.form(self.sources[source], self.services[service])]
+        return self._walks[self.signature(self.sources[source], self.services[service])]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((source, service) for source in self.sources for service in self.services)
@@ -76,18 +76,18 @@ class Cells(Mapping[tuple[str, str], Trace]):
         if source in self.sources and service in self.services:
             return source, service
         asker = self.sources.get(source) or self._one(source)
-        found = next((name for name, station in self.sources.items() if station is asker), None)
+        found = next((name for name, location in self.sources.items() if location is asker), None)
         name, _, port = service.rpartition(":")
         goal = self._one(name)
         suffix = f":{port}" if port else ""
         heard = next(
-            (key for key, each in self.services.items() if each.station is goal and key.endswith(suffix)), None
+            (key for key, each in self.services.items() if each.location is goal and key.endswith(suffix)), None
         )
         if found is None or (heard is None and service not in self.services):
             raise KeyError(f"{source} to {service} was not asked")
         return found, service if service in self.services else str(heard)
 
-    def _one(self, name: str) -> Station | None:
+    def _one(self, name: str) -> Location | None:
         known = self._directory.matching(name)
         return known[0] if len(known) == 1 else None
 
@@ -97,37 +97,37 @@ class Cells(Mapping[tuple[str, str], Trace]):
 
     def send(self) -> None:
         """Send a probe for every form of pair that there is."""
-        for port, classes in self._classes.items():
+        for port, equivalence in self._equivalence.items():
             services = [each for each in self.services.values() if (each.target.protocol, each.target.port) == port]
-            by_group: dict[int, list[Station]] = {}
+            by_group: dict[int, list[Location]] = {}
             for source in self.sources.values():
-                by_group.setdefault(classes.group(source).number, []).append(source)
+                by_group.setdefault(equivalence.group(source).number, []).append(source)
             served: dict[int, list[Service]] = {}
             for service in services:
-                served.setdefault(classes.group(service.station).number, []).append(service)
+                served.setdefault(equivalence.group(service.location).number, []).append(service)
             for sources in by_group.values():
                 for targets in served.values():
                     for source, service in _representatives(sources, targets):
-                        form = (port, classes.form(source, service.station))
-                        if form not in self._walks:
-                            self._walks[form] = _probe(self._directory, source, service, self._timeout_s)
+                        signature = (port, equivalence.signature(source, service.location))
+                        if signature not in self._walks:
+                            self._walks[signature] = _probe(self._directory, source, service, self._timeout_s)
 
 
-def _representatives(sources: list[Station], targets: list[Service]) -> Iterator[tuple[Station, Service]]:
+def _representatives(sources: list[Location], targets: list[Service]) -> Iterator[tuple[Location, Service]]:
     """Give a pair of two stations, and where there are any all that ask themselves: one stands for the others."""
     other = next(
-        ((source, each) for source in sources[:2] for each in targets[:2] if each.station is not source), None
+        ((source, each) for source in sources[:2] for each in targets[:2] if each.location is not source), None
     )
     if other is not None:
         yield other
-    asked = {id(each.station): each for each in targets}
+    asked = {id(each.location): each for each in targets}
     itself = next((source for source in sources if id(source) in asked), None)
     if itself is not None:
         yield itself, asked[id(itself)]
 
 
-def _probe(directory: Directory, source: Station, service: Service, timeout_s: float) -> Trace:
-    target = service.station
+def _probe(directory: Directory, source: Location, service: Service, timeout_s: float) -> Trace:
+    target = service.location
     address = address_towards(source, target)
     walk = ask(directory, source, service.target, address=address, timeout_s=timeout_s)
     if walk.is_reachable and not _has_come_to(walk, source, target):
@@ -139,7 +139,7 @@ def _probe(directory: Directory, source: Station, service: Service, timeout_s: f
     return walk
 
 
-def _has_come_to(walk: Trace, source: Station, target: Station) -> bool:
+def _has_come_to(walk: Trace, source: Location, target: Location) -> bool:
     """Tell whether it was `target` that answered: hosts give their containers the same addresses, and names too."""
     places = {event.place for event in walk.events}
     is_far = target.is_container and source.host != target.host
@@ -161,7 +161,7 @@ class Change:
 
 
 @frozen(eq=False)
-class Difference(Shown):
+class Difference(Displayable):
     """What differs in reachability between two labs: `opened` and `closed` are the changes that let something through, or stop it."""
 
     changes: tuple[Change, ...]
@@ -207,7 +207,7 @@ class Difference(Shown):
 
 
 @define(eq=False)
-class Reachability(Shown):
+class Reachability(Displayable):
     """Who reaches what: `sources` by `services` (`db:5432`, `dns:53/udp`).
 
     `cells[source, service]` is the walk of a real probe: that of the pair itself, or of one that no rule, route, socket or
@@ -226,14 +226,14 @@ class Reachability(Shown):
         """How many probes answered all pairs."""
         return self.cells.probes
 
-    def source(self, name: str) -> Station:
+    def source(self, name: str) -> Location:
         """Give the station that a source is."""
         return self.cells.sources[name]
 
-    def service(self, name: str) -> tuple[Station, str, int]:
+    def service(self, name: str) -> tuple[Location, str, int]:
         """Give the station, protocol and port that a service is."""
         found = self.cells.services[name]
-        return found.station, found.target.protocol, found.target.port
+        return found.location, found.target.protocol, found.target.port
 
     def walk(self, source: str, service: str) -> Trace:
         """Send a probe for this very pair now, and give its walk."""
@@ -343,18 +343,18 @@ def reachability(
             raise InvalidParameter(f"unknown protocol {each!r}: tcp, udp or icmp")
     directory = directory_of(lab)
     names = _names(directory)
-    everyone = [station for station in directory.stations if station.is_container]
-    askers = [station_of(directory, source) for source in sources] if sources is not None else everyone
+    everyone = [location for location in directory.locations if location.is_container]
+    askers = [location_of(directory, source) for source in sources] if sources is not None else everyone
     services: dict[str, Service] = {}
-    for station in everyone:
-        if not station.addresses:
+    for location in everyone:
+        if not location.addresses:
             continue
-        for target in _targets(station, names[id(station)], wanted, port):
-            services.setdefault(str(target), Service(station, target))
+        for target in _targets(location, names[id(location)], wanted, port):
+            services.setdefault(str(target), Service(location, target))
     cells = Cells(directory, {names[id(each)]: each for each in askers}, services, timeout_s)
-    asked = list({id(each): each for each in (*askers, *(each.station for each in services.values()))}.values())
+    asked = list({id(each): each for each in (*askers, *(each.location for each in services.values()))}.values())
     for there in dict.fromkeys((each.target.protocol, each.target.port) for each in services.values()):
-        cells.add(there, Classes(directory, asked, *there))
+        cells.add(there, EquivalenceClasses(directory, asked, *there))
     cells.send()
     return Reachability(tuple(names[id(each)] for each in askers), tuple(services), cells)
 
@@ -362,20 +362,20 @@ def reachability(
 def _names(directory: Directory) -> dict[int, str]:
     """Name each station: where several hosts have a container of one name, with its host."""
     seen: dict[str, int] = {}
-    for station in directory.stations:
-        seen[station.name] = seen.get(station.name, 0) + 1
+    for location in directory.locations:
+        seen[location.name] = seen.get(location.name, 0) + 1
     return {
-        id(each): each.name if seen[each.name] == 1 else each.label.replace(":", "/") for each in directory.stations
+        id(each): each.name if seen[each.name] == 1 else each.label.replace(":", "/") for each in directory.locations
     }
 
 
-def _targets(station: Station, name: str, protocols: Sequence[str], port: int | None) -> Iterator[Target]:
+def _targets(location: Location, name: str, protocols: Sequence[str], port: int | None) -> Iterator[Target]:
     label = name.replace("/", ".")
     if protocols == ("icmp",):
         yield Target(label, 0, "icmp")
     elif port is not None:
         yield Target(label, port, protocols[0])
     else:
-        for item in station.services:
+        for item in location.services:
             if item.protocol in protocols and not item.is_loopback_only:
                 yield Target(label, item.port, item.protocol)

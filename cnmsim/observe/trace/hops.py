@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from attrs import define, frozen
 
 from cnmsim.kernel.events import DropReason, Event, Step
-from cnmsim.observe.trace.packet_summary import Reading, read
+from cnmsim.observe.trace.packet_summary import PacketSummary, summarize
 
 #: A flooded or promiscuous frame that a station rightly ignores is no loss.
 _HARMLESS = frozenset({DropReason.NOT_FOR_US, DropReason.NO_BRIDGE_PORT, DropReason.PROXY_UNANSWERED})
@@ -59,27 +59,27 @@ class _Message:
     """A message while its hops are gathered."""
 
     number: int
-    reading: Reading
+    summary: PacketSummary
     indexes: list[int]
     sendings: int = 0
 
 
 def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
     """Give the hops that `events` tell of, in their order."""
-    readings = [_reading(index, event) for index, event in enumerate(events)]
+    summaries = [_summary(index, event) for index, event in enumerate(events)]
     messages: dict[Hashable, _Message] = {}
     everything: list[_Message] = []
     number_of: list[int] = []
     again: set[int] = set()
     count = 0
-    for index, (event, reading) in enumerate(zip(events, readings, strict=True)):
-        if event.step is Step.ENCAPSULATED and index and reading.walk not in messages:
+    for index, (event, summary) in enumerate(zip(events, summaries, strict=True)):
+        if event.step is Step.ENCAPSULATED and index and summary.walk not in messages:
             # What a tunnel makes of a message is still that message, even if its bytes do not tell (ESP).
-            messages[reading.walk] = everything[number_of[-1] - 1]
-        message = messages.get(reading.walk)
+            messages[summary.walk] = everything[number_of[-1] - 1]
+        message = messages.get(summary.walk)
         if message is None or _is_passed_on(events, message, event):
             count += 1
-            message = messages[reading.walk] = _Message(count, reading, [])
+            message = messages[summary.walk] = _Message(count, summary, [])
             everything.append(message)
         message.indexes.append(index)
         number_of.append(message.number)
@@ -87,8 +87,8 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
             if message.sendings:
                 again.add(index)
             message.sendings += 1
-    labels = {message.number: message.reading.label for message in everything}
-    plain = _plain_indexes(events, readings, everything)
+    labels = {message.number: message.summary.label for message in everything}
+    plain = _plain_indexes(events, summaries, everything)
     rules = _translating_rules(events, everything)
     decisions = [event.decision for event in events]
     for index, at in rules.items():
@@ -98,9 +98,9 @@ def hops_of(events: Sequence[Event], start_ns: int = 0) -> tuple[Hop, ...]:
         Hop(
             event.time_ns - start_ns, event.place, event.device, event.step,
             f"{event.what} again" if index in again else event.what, decisions[index],
-            reading.addresses, labels[number], number, event.reason, index in plain,
+            summary.addresses, labels[number], number, event.reason, index in plain,
         )
-        for index, (event, reading, number) in enumerate(zip(events, readings, number_of, strict=True))
+        for index, (event, summary, number) in enumerate(zip(events, summaries, number_of, strict=True))
     )  # fmt: skip
 
 
@@ -133,14 +133,14 @@ def _translating_rules(events: Sequence[Event], messages: list[_Message]) -> dic
     return found
 
 
-def _reading(index: int, event: Event) -> Reading:
+def _summary(index: int, event: Event) -> PacketSummary:
     if event.data:
-        return read(event.data, is_frame=event.is_frame)
+        return summarize(event.data, is_frame=event.is_frame)
     # A note about no packet in particular, such as that of a proxy: its own message.
-    return Reading(event.what.partition(": ")[0], "", ("note", index), "note")
+    return PacketSummary(event.what.partition(": ")[0], "", ("note", index), "note")
 
 
-def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], messages: list[_Message]) -> set[int]:
+def _plain_indexes(events: Sequence[Event], summaries: Sequence[PacketSummary], messages: list[_Message]) -> set[int]:
     plain: set[int] = set()
     for message in messages:
         plain |= _plain_in_message(events, message)
@@ -150,7 +150,7 @@ def _plain_indexes(events: Sequence[Event], readings: Sequence[Reading], message
         index
         for index, event in enumerate(events)
         # Who asks for a neighbour says so at the packet that waits for it; the exchange itself is the link's business.
-        if (readings[index].is_link and not _is_telling(event) and not _is_loss(event))
+        if (summaries[index].is_link and not _is_telling(event) and not _is_loss(event))
         or (event.step is Step.DROPPED and event.reason in _HARMLESS)
     }
     return plain
@@ -198,8 +198,8 @@ def _later_messages_of_a_connection(events: Sequence[Event], messages: list[_Mes
     """Find what a TCP connection says after its handshake went both ways, unless it is lost, reset or noted."""
     plain: set[int] = set()
     for message in messages:
-        reading = message.reading
-        if reading.protocol != "tcp" or reading.label in {"TCP SYN", "TCP SYN-ACK", "TCP RST"}:
+        summary = message.summary
+        if summary.protocol != "tcp" or summary.label in {"TCP SYN", "TCP SYN-ACK", "TCP RST"}:
             continue
         if not any(_is_loss(events[index]) for index in message.indexes):
             plain |= {index for index in message.indexes if events[index].step is not Step.NOTE}

@@ -28,7 +28,7 @@ class Query:
     record: str
     server: str
     result: str
-    is_answer: bool = False
+    is_reply: bool = False
 
     def __str__(self) -> str:
         return f"{self.record} {self.name} @{self.server}: {self.result}"
@@ -92,7 +92,7 @@ class Lookup:
     @property
     def is_silent(self) -> bool:
         """Whether no server said anything at all."""
-        return bool(self.queries) and not any(query.is_answer for query in self.queries)
+        return bool(self.queries) and not any(query.is_reply for query in self.queries)
 
 
 def addresses_in_hosts(text: str, name: str) -> tuple[Address, ...]:
@@ -122,7 +122,7 @@ async def look_up(process: Process, name: str, *, family: int = 0) -> Lookup:
         if chosen:
             record = "A" if wanted == 4 else "AAAA"
             text = ", ".join(format_ip(address) for address in chosen)
-            return Lookup(name, chosen, (Query(name, record, "/etc/hosts", text, is_answer=True),))
+            return Lookup(name, chosen, (Query(name, record, "/etc/hosts", text, is_reply=True),))
     config = ResolverConfig.parse(_text_of(process.files, "/etc/resolv.conf"))
     asked: list[Query] = []
     for candidate in config.candidates(name):
@@ -162,7 +162,7 @@ async def _ask(
     try:
         question = dns.message.make_query(name, record, id=process.machine.random.randrange(1, 65536))
     except dns.exception.DNSException:
-        return Query(name, record, server, "not a domain name", is_answer=True), ()
+        return Query(name, record, server, "not a domain name", is_reply=True), ()
     socket = process.udp(6 if ":" in server else 4)
     try:
         socket.connect((server, 53))
@@ -177,7 +177,7 @@ async def _ask(
     except OSError as error:
         return Query(name, record, server, (error.strerror or str(error)).lower()), ()
     except dns.exception.DNSException:
-        return Query(name, record, server, "malformed answer", is_answer=True), ()
+        return Query(name, record, server, "malformed answer", is_reply=True), ()
     finally:
         socket.close()
     wanted = dns.rdatatype.from_text(record)
@@ -187,4 +187,4 @@ async def _ask(
         result = ", ".join(format_ip(address) for address in found)
     else:
         result = "no such record" if code == dns.rcode.NOERROR else dns.rcode.to_text(code)
-    return Query(name, record, server, result, is_answer=True), found
+    return Query(name, record, server, result, is_reply=True), found

@@ -28,7 +28,7 @@ _EMBEDDED_RESOLVER = bytes((127, 0, 0, 11))
 
 
 @frozen
-class Reading:
+class PacketSummary:
     """One frame or packet as people read it.
 
     `label` names the message ("TCP SYN", "DNS A? db"), `addresses` who sends to whom as the bytes say at this point.
@@ -50,15 +50,15 @@ class Reading:
 
 
 @lru_cache(maxsize=4096)
-def read(data: bytes, *, is_frame: bool) -> Reading:
+def summarize(data: bytes, *, is_frame: bool) -> PacketSummary:
     """Read an Ethernet frame, or with `is_frame=False` an IP packet. Never fails: odd bytes are labelled so."""
     try:
         return _read_frame(data) if is_frame else _read_packet(data)
     except (MalformedPacketError, IndexError) as error:
-        return Reading(f"malformed ({error})", "", ("bytes", data), "malformed")
+        return PacketSummary(f"malformed ({error})", "", ("bytes", data), "malformed")
 
 
-def _read_frame(data: bytes) -> Reading:
+def _read_frame(data: bytes) -> PacketSummary:
     if len(data) < 14:
         raise MalformedPacketError("truncated Ethernet header")
     at, tags = 12, ""
@@ -74,14 +74,14 @@ def _read_frame(data: bytes) -> Reading:
         inner = _read_packet(body)
     else:
         text = f"{format_mac(macs[0])} > {format_mac(macs[1])}"
-        inner = Reading(f"Ethernet type 0x{kind:04x}", text, ("frame", body), "ethernet", is_link=True)
-    return Reading(
+        inner = PacketSummary(f"Ethernet type 0x{kind:04x}", text, ("frame", body), "ethernet", is_link=True)
+    return PacketSummary(
         tags + inner.label, inner.addresses, inner.walk, inner.protocol, inner.src, inner.dst, inner.sport,
         inner.dport, inner.is_link, inner.is_error, *macs,
     )  # fmt: skip
 
 
-def _read_arp(body: bytes) -> Reading:
+def _read_arp(body: bytes) -> PacketSummary:
     arp = ArpMessage.parse(body)
     sender, target = format_ip(arp.sender_ip), format_ip(arp.target_ip)
     if arp.operation == ARP_REQUEST:
@@ -89,15 +89,17 @@ def _read_arp(body: bytes) -> Reading:
     else:
         label = f"ARP {sender} is at {format_mac(arp.sender_mac)}"
     walk = ("arp", arp.operation, arp.sender_ip, arp.target_ip)
-    return Reading(label, f"{sender} > {target}", walk, "arp", arp.sender_ip, arp.target_ip, is_link=True)
+    return PacketSummary(label, f"{sender} > {target}", walk, "arp", arp.sender_ip, arp.target_ip, is_link=True)
 
 
-def _read_packet(data: bytes) -> Reading:
+def _read_packet(data: bytes) -> PacketSummary:
     packet = Packet(data)
     src, dst = format_ip(packet.src), format_ip(packet.dst)
     if packet.fragment_offset:
         walk: Hashable = ("fragment", packet.identification, packet.fragment_offset, packet.payload)
-        return Reading(f"fragment at {packet.fragment_offset}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst)
+        return PacketSummary(
+            f"fragment at {packet.fragment_offset}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst
+        )
     if packet.protocol == 6:
         return _read_tcp(packet)
     if packet.protocol == 17:
@@ -107,9 +109,11 @@ def _read_packet(data: bytes) -> Reading:
     if packet.protocol == _ESP and len(packet.payload) >= 8:
         spi, number = int.from_bytes(packet.payload[:4]), int.from_bytes(packet.payload[4:8])
         walk = ("esp", packet.dst, spi, number)
-        return Reading(f"ESP 0x{spi:08x} number {number}", f"{src} > {dst}", walk, "esp", packet.src, packet.dst)
+        return PacketSummary(
+            f"ESP 0x{spi:08x} number {number}", f"{src} > {dst}", walk, "esp", packet.src, packet.dst
+        )
     walk = ("ip", packet.protocol, packet.payload)
-    return Reading(f"IP protocol {packet.protocol}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst)
+    return PacketSummary(f"IP protocol {packet.protocol}", f"{src} > {dst}", walk, "ip", packet.src, packet.dst)
 
 
 def _with_ports(packet: Packet) -> str:
@@ -119,7 +123,7 @@ def _with_ports(packet: Packet) -> str:
     return f"{src}:{packet.sport} > {dst}:{packet.dport}"
 
 
-def _read_tcp(packet: Packet) -> Reading:
+def _read_tcp(packet: Packet) -> PacketSummary:
     body = packet.payload
     flags = packet.tcp_flags
     size = len(body) - (body[12] >> 4) * 4 if len(body) > 12 else 0
@@ -129,9 +133,9 @@ def _read_tcp(packet: Packet) -> Reading:
     return _transport(packet, label, walk, "tcp")
 
 
-def _transport(packet: Packet, label: str, walk: Hashable, protocol: str) -> Reading:
+def _transport(packet: Packet, label: str, walk: Hashable, protocol: str) -> PacketSummary:
     addresses = _with_ports(packet)
-    return Reading(label, addresses, walk, protocol, packet.src, packet.dst, packet.sport, packet.dport)
+    return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, packet.sport, packet.dport)
 
 
 def is_vxlan(packet: Packet, payload: bytes) -> bool:
@@ -142,7 +146,7 @@ def is_vxlan(packet: Packet, payload: bytes) -> bool:
     return packet.dport == _VXLAN_PORT or (looks_so and int.from_bytes(payload[20:22]) in _INNER)
 
 
-def _read_udp(packet: Packet) -> Reading:
+def _read_udp(packet: Packet) -> PacketSummary:
     payload = packet.payload[8:]
     if is_vxlan(packet, payload):
         vni = int.from_bytes(payload[4:7])
@@ -157,7 +161,7 @@ def _read_udp(packet: Packet) -> Reading:
     return _transport(packet, f"UDP {len(payload)} bytes", ("udp", payload), "udp")
 
 
-def _read_icmp(packet: Packet) -> Reading:
+def _read_icmp(packet: Packet) -> PacketSummary:
     body = packet.payload
     label = icmp_name(packet.family, packet.icmp_type, packet.icmp_code)
     addresses = f"{format_ip(packet.src)} > {format_ip(packet.dst)}"
@@ -168,15 +172,15 @@ def _read_icmp(packet: Packet) -> Reading:
         inner_l4 = 40 if is_v6 else (quoted[0] & 0xF) * 4 if quoted else 0
         # The first word behind the ports (a TCP sequence number, a UDP length) survives NAT.
         walk: Hashable = ("icmp-error", packet.icmp_type, packet.icmp_code, quoted[inner_l4 + 4 : inner_l4 + 8])
-        return Reading(label, addresses, walk, protocol, packet.src, packet.dst, is_error=True)
+        return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, is_error=True)
     if is_v6 and packet.icmp_type in _LINK_ICMPV6:
         walk = ("nd", packet.icmp_type, packet.src, body[8:24])
         if packet.icmp_type in (135, 136) and len(body) >= 24:
             label += f" {format_ip(body[8:24])}"
-        return Reading(label, addresses, walk, protocol, packet.src, packet.dst, is_link=True)
+        return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst, is_link=True)
     # The identifier is left out: NAT may write another one.
     walk = (protocol, packet.icmp_type, packet.icmp_code, body[6:])
-    return Reading(label, addresses, walk, protocol, packet.src, packet.dst)
+    return PacketSummary(label, addresses, walk, protocol, packet.src, packet.dst)
 
 
 def dns_label(message: bytes) -> str:

@@ -75,7 +75,7 @@ class Probe:
     address: Address | None = None
     family: int = 0
     outcome: Outcome | None = None
-    knocked_ns: int = 0
+    connect_started_ns: int = 0
     _lookup: Lookup | None = None
 
     async def run(self, process: Process) -> int:
@@ -92,7 +92,7 @@ class Probe:
             if not self._lookup.addresses:
                 return Outcome(Ending.NO_NAME)
             address = self._lookup.addresses[0]
-        self.knocked_ns = process.clock.now_ns
+        self.connect_started_ns = process.clock.now_ns
         knock = {"tcp": self._tcp, "udp": self._udp, "icmp": self._icmp}[self.target.protocol]
         try:
             return await knock(process, address)

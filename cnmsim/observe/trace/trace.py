@@ -17,18 +17,18 @@ from attrs import define, field
 
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import Event
-from cnmsim.observe.trace.sequence_diagram import sequence_diagram
-from cnmsim.observe.trace.hops import Hop, hops_of
-from cnmsim.observe.display import Shown
-from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
+from cnmsim.observe.display import Displayable
+from cnmsim.observe.trace.hops import Hop, hops_of
+from cnmsim.observe.trace.sequence_diagram import sequence_diagram
+from cnmsim.observe.trace.table import HEADERS, RichTable, text_table, what_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cnmsim.kernel.clock import Clock
-    from cnmsim.observe.trace.probe import Outcome
     from cnmsim.observe.location import Directory
+    from cnmsim.observe.trace.probe import Outcome
     from cnmsim.observe.views.picture import Picture
 
 #: Version of what `to_json` gives; it grows when a field changes its meaning.
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 
 
 @define(eq=False, repr=False)
-class Trace(Shown):
+class Trace(Displayable):
     """The walk of a probe. Print it, or let a notebook show it.
 
     `title` tells the question ("web → db:5432"); `finding` and `outcome` are `None` until the probe has ended.

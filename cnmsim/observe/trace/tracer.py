@@ -12,10 +12,10 @@ from cnmsim.kernel.address import Address, format_ip, is_loopback
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.observe.capture.capture import Capture
-from cnmsim.observe.diagnosis.diagnosis_context import Case
 from cnmsim.observe.diagnosis.diagnose import diagnose
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext
+from cnmsim.observe.location import Directory, Location, shared_networks
 from cnmsim.observe.trace.probe import DEFAULT_TIMEOUT_S, Probe
-from cnmsim.observe.location import Directory, Station, shared_networks
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
 
@@ -42,22 +42,22 @@ def directory_of(lab: LabView) -> Directory:
     return Directory.of(lab.hosts.values())
 
 
-def station_of(directory: Directory, what: object) -> Station:
+def location_of(directory: Directory, what: object) -> Location:
     """Give the station that a name, a host, a container or a station means. Raises `NotFound`, `Conflict`."""
-    if isinstance(what, Station):
+    if isinstance(what, Location):
         return what
     if isinstance(what, str):
         return directory.find(what)
     identity = getattr(what, "id", None)
-    for station in directory.stations:
-        if identity is not None and station.is_container and station.id == identity:
-            return station
-        if identity is None and not station.is_container and station.name == getattr(what, "name", None):
-            return station
+    for location in directory.locations:
+        if identity is not None and location.is_container and location.id == identity:
+            return location
+        if identity is None and not location.is_container and location.name == getattr(what, "name", None):
+            return location
     return directory.find(str(getattr(what, "name", what)))
 
 
-def address_towards(source: Station, target: Station, family: int = 0) -> Address:
+def address_towards(source: Location, target: Location, family: int = 0) -> Address:
     """Choose the address of `target` to use from `source`: on a shared network if there is one, else its first.
 
     Raises `Unavailable` if it has none.
@@ -77,7 +77,7 @@ def address_towards(source: Station, target: Station, family: int = 0) -> Addres
 
 
 def aim(
-    directory: Directory, source: Station, text: str, protocol: str | None = None, family: int = 0
+    directory: Directory, source: Location, text: str, protocol: str | None = None, family: int = 0
 ) -> tuple[Target, Address | None]:
     """Read a destination as people write it, and the address to use where its name is not to be looked up.
 
@@ -86,7 +86,7 @@ def aim(
     the lab, and `host:container`, say which machine is meant, and go by address. Raises `InvalidParameter`.
     """
     head, _, rest = text.partition(":")
-    hosts = {station.name for station in directory.stations if not station.is_container}
+    hosts = {location.name for location in directory.locations if not location.is_container}
     if head in hosts and rest and "//" not in rest and not rest.partition("/")[0].isdigit():
         target = Target.parse(rest, protocol)
         return target, address_towards(source, directory.find(f"{head}:{target.host}"), family)
@@ -102,7 +102,7 @@ def aim(
 
 def ask(
     directory: Directory,
-    source: Station,
+    source: Location,
     target: Target,
     *,
     address: Address | None = None,
@@ -135,7 +135,9 @@ def ask(
     used = probe.outcome.address
     walk.question["address"] = format_ip(used) if used else None
     walk.finding = diagnose(
-        Case(source, target, probe.outcome, walk.hops, directory, probe.knocked_ns - walk.start_ns)
+        DiagnosisContext(
+            source, target, probe.outcome, walk.hops, directory, probe.connect_started_ns - walk.start_ns
+        )
     )
     return walk
 
@@ -154,14 +156,14 @@ def trace(
     Raises `NotFound` or `Conflict` for an unknown or ambiguous source, `InvalidParameter` for a wrong destination.
     """
     directory = directory_of(lab)
-    station = station_of(directory, source)
-    target, address = aim(directory, station, destination, protocol, family)
-    return ask(directory, station, target, address=address, timeout_s=timeout_s, family=family)
+    location = location_of(directory, source)
+    target, address = aim(directory, location, destination, protocol, family)
+    return ask(directory, location, target, address=address, timeout_s=timeout_s, family=family)
 
 
 def namespaces_of(directory: Directory) -> Iterable[NetworkNamespace]:
     """Give every network stack of the lab once."""
-    return dict.fromkeys(station.namespace for station in directory.stations)
+    return dict.fromkeys(location.namespace for location in directory.locations)
 
 
 def capture(lab: LabView, *patterns: str) -> Capture:

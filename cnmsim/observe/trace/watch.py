@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.events import Step
-from cnmsim.observe.diagnosis.diagnosis_context import Case, address_at, destination_of, port_of
 from cnmsim.observe.diagnosis.diagnose import diagnose
+from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, address_at, destination_of, port_of
 from cnmsim.observe.trace.probe import Ending, Outcome
 from cnmsim.observe.trace.target import Target
 from cnmsim.observe.trace.trace import Trace
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
+    from cnmsim.observe.location import Directory, Location
     from cnmsim.observe.trace.hops import Hop
-    from cnmsim.observe.location import Directory, Station
 
 _PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "ICM": "icmp", "DNS": "udp"}
 
 
 @contextmanager
-def watch(clock: Clock, directory: Directory, source: Station) -> Iterator[Trace]:
+def watch(clock: Clock, directory: Directory, source: Location) -> Iterator[Trace]:
     """Take down all that is caused inside the `with` block, and diagnose the first message `source` sent in it.
 
     The walk has no finding where `source` sent nothing.
@@ -45,10 +45,10 @@ def watch(clock: Clock, directory: Directory, source: Station) -> Iterator[Trace
         "address": target.host,
     }  # fmt: skip
     walk.outcome = Outcome(_ending(walk, source), address_at(first), elapsed_ns=clock.now_ns - walk.start_ns)
-    walk.finding = diagnose(Case(source, target, walk.outcome, walk.hops, directory, first.time_ns))
+    walk.finding = diagnose(DiagnosisContext(source, target, walk.outcome, walk.hops, directory, first.time_ns))
 
 
-def _is_sent_by(hop: Hop, source: Station) -> bool:
+def _is_sent_by(hop: Hop, source: Location) -> bool:
     if hop.step is not Step.SENT or hop.place != source.namespace.name:
         return False
     return hop.packet[:3] in _PROTOCOLS and not hop.packet.startswith("DNS ")
@@ -61,7 +61,7 @@ def _target(hop: Hop) -> Target | None:
         return None
 
 
-def _ending(walk: Trace, source: Station) -> Ending:
+def _ending(walk: Trace, source: Location) -> Ending:
     heard = [
         hop
         for hop in walk.hops

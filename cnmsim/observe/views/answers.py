@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.clock import NS
-from cnmsim.observe.trace.packet_summary import read
+from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.views.markup import (
     BAD,
     CELL,
@@ -25,9 +25,9 @@ from cnmsim.observe.views.walks import walk_table
 
 if TYPE_CHECKING:
     from cnmsim.observe.capture.capture import Capture
+    from cnmsim.observe.diagnosis.engine_errors import ErrorExplanation
     from cnmsim.observe.doctor.fault import Checkup
     from cnmsim.observe.explain import Explanation
-    from cnmsim.observe.diagnosis.engine_errors import Refusal
 
 #: Frames of a capture that are shown; the rest is for Wireshark.
 _FRAMES = 200
@@ -50,7 +50,7 @@ def explanation_card(what: Explanation) -> str:
     return card(f"{what.source} → {what.destination} {what.service}", "explained", *parts)
 
 
-def refusal_card(what: Refusal) -> str:
+def error_card(what: ErrorExplanation) -> str:
     """Give the card of a refusal."""
     return card("", "", banner("refused", what.message, BAD, ("because", what.cause), ("fix", what.fix)))
 
@@ -83,10 +83,10 @@ def capture_card(what: Capture) -> str:
     begin = frames[0].time_ns if frames else 0
     rows = []
     for number, frame in enumerate(frames[:_FRAMES], 1):
-        reading = read(frame.data, is_frame=True)
+        summary = summarize(frame.data, is_frame=True)
         rows.append(
             (str(number), f"{(frame.time_ns - begin) / NS:.6f}", what.points[frame.point].name, frame.direction,
-             str(len(frame.data)), reading.label, reading.addresses)
+             str(len(frame.data)), summary.label, summary.addresses)
         )  # fmt: skip
     kind = f"capture of {len(frames)} frames at {len(what.points)} devices"
     parts = (

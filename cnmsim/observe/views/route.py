@@ -39,7 +39,7 @@ class Waypoint:
     hop: Hop
     at: Point | None
     leg: tuple[Point, ...] = ()
-    is_answer: bool = False
+    is_reply: bool = False
     number: int = 0
     #: Where its number is written.
     badge: Point | None = None
@@ -55,16 +55,16 @@ class Track:
     @property
     def forth(self) -> tuple[tuple[Point, ...], ...]:
         """The lines walked by what the asker sent."""
-        return self._legs(is_answer=False)
+        return self._legs(is_reply=False)
 
     @property
     def back(self) -> tuple[tuple[Point, ...], ...]:
         """The lines walked by what came back."""
-        return self._legs(is_answer=True)
+        return self._legs(is_reply=True)
 
-    def _legs(self, *, is_answer: bool) -> tuple[tuple[Point, ...], ...]:
+    def _legs(self, *, is_reply: bool) -> tuple[tuple[Point, ...], ...]:
         """Give them message by message, so that those that follow upon each other stand so."""
-        ways = [each for each in self.waypoints if each.is_answer is is_answer and len(each.leg) > 1]
+        ways = [each for each in self.waypoints if each.is_reply is is_reply and len(each.leg) > 1]
         return tuple(each.leg for each in sorted(ways, key=lambda each: each.hop.message))
 
 
@@ -184,7 +184,7 @@ def _badges(waypoints: tuple[Waypoint, ...], lost: Waypoint | None, layout: Layo
 
 
 def _is_taken(way: Waypoint) -> bool:
-    return way.hop.step is Step.DELIVERED and not way.is_answer and not way.hop.packet.startswith("DNS ")
+    return way.hop.step is Step.DELIVERED and not way.is_reply and not way.hop.packet.startswith("DNS ")
 
 
 def _lost(waypoints: tuple[Waypoint, ...], trace: Trace) -> Waypoint | None:

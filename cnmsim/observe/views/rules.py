@@ -20,10 +20,10 @@ from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 from cnmsim.kernel.netfilter.nftables.statements import Counter
 from cnmsim.kernel.netfilter.save import rule_line
 from cnmsim.kernel.process import Process
-from cnmsim.observe.trace.tracer import LabView, directory_of, station_of
+from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.lookup import Lookup, look_up
-from cnmsim.observe.display import Shown
 from cnmsim.observe.trace.table import plain_grid
+from cnmsim.observe.trace.tracer import LabView, directory_of, location_of
 from cnmsim.observe.views.markup import BAD, DECIDED, GOOD, LED, LOST, WELL, banner, card, heading, note, table
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ChainView:
 
 
 @frozen
-class RulesView(Shown):
+class RulesView(Displayable):
     """Chains of one table at one place. A notebook shows them; text is as a terminal would have it."""
 
     place: str
@@ -124,14 +124,14 @@ def rules(
     With `trace` the chains it passed there and the rules that decided are marked. Raises `NotFound` for an unknown
     place or chain, `InvalidParameter` for an unknown table.
     """
-    station = station_of(directory_of(lab), where)
-    passed, decided = _visits(trace, station.namespace.name, table_name)
-    views = _views(station.namespace.netfilter, table_name, family, passed, decided)
+    location = location_of(directory_of(lab), where)
+    passed, decided = _visits(trace, location.namespace.name, table_name)
+    views = _views(location.namespace.netfilter, table_name, family, passed, decided)
     if chain is not None:
         views = [each for each in views if each.name == chain]
         if not views:
-            raise NotFound(f"no chain {chain!r} in table {table_name} of {station.label}")
-    return RulesView(station.label, table_name, tuple(views), family)
+            raise NotFound(f"no chain {chain!r} in table {table_name} of {location.label}")
+    return RulesView(location.label, table_name, tuple(views), family)
 
 
 def _views(
@@ -190,7 +190,7 @@ def _chain_view(chain: Chain, passed: set[tuple[str, str]], decided: set[str]) -
 
 
 @frozen
-class RoutesView(Shown):
+class RoutesView(Displayable):
     """The routing tables at one place, as `ip route` and `ip -6 route` list them.
 
     `chosen` are those that were asked for: the route to an address, or those that a trace took here.
@@ -229,8 +229,8 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
 
     Raises `NotFound` for the place, `InvalidParameter` for what is no address.
     """
-    station = station_of(directory_of(lab), where)
-    space = station.namespace
+    location = location_of(directory_of(lab), where)
+    space = location.namespace
     chosen = {
         _in_table(event.decision)
         for event in (trace.events if trace is not None else ())
@@ -244,7 +244,7 @@ def routes(lab: LabView, where: object, *, to: str = "", trace: Trace | None = N
         route = space.find_route(address)
         chosen |= {_in_table(decision_text(route, space.route_rule(address)))} if route is not None else set()
     ipv4, ipv6 = (tuple(_route_texts(space, family)) for family in (4, 6))
-    return RoutesView(station.label, ipv4, ipv6, frozenset(chosen))
+    return RoutesView(location.label, ipv4, ipv6, frozenset(chosen))
 
 
 _BY_RULE = re.compile(r"(.*), by rule \d+: .* lookup (\S+).*")
@@ -267,7 +267,7 @@ def _route_texts(space: NetworkNamespace, family: int) -> Iterator[str]:
 
 
 @frozen
-class LookupView(Shown):
+class LookupView(Displayable):
     """How a name was looked up somewhere: its addresses, every question asked, and how long it took in seconds."""
 
     place: str
@@ -306,7 +306,7 @@ class LookupView(Shown):
 
 def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> LookupView:
     """Look a name up as a program's C library does there, with real DNS packets. Raises `NotFound` for the place."""
-    station = station_of(directory_of(lab), where)
+    location = location_of(directory_of(lab), where)
     clock = lab.clock
     begun_ns = clock.now_ns
     found: list[Lookup] = []
@@ -315,9 +315,9 @@ def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> Lookup
         found.append(await look_up(process, name, family=family))
         return 0
 
-    process = station.spawn(resolve, ["getent", "hosts", name])
+    process = location.spawn(resolve, ["getent", "hosts", name])
     clock.run_for(_LIMIT_S, stop=lambda: not process.is_running)
     if not found:
         process.kill()
         found.append(Lookup(name))
-    return LookupView(station.label, found[0], (clock.now_ns - begun_ns) / NS)
+    return LookupView(location.label, found[0], (clock.now_ns - begun_ns) / NS)

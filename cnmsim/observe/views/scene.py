@@ -14,7 +14,7 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Nic, Veth
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.observe.location import Directory, Published, Station
+from cnmsim.observe.location import Directory, Location, Published
 from cnmsim.underlay.segment import Segment
 from cnmsim.underlay.trunk import TrunkEnd
 
@@ -117,11 +117,11 @@ class Scene:
 
 def scene_of(directory: Directory) -> Scene:
     """Look around and say what is to be drawn."""
-    machines = tuple(_machine(station, directory) for station in directory.stations if not station.is_container)
+    machines = tuple(_machine(location, directory) for location in directory.locations if not location.is_container)
     segments: dict[str, Segment] = {}
-    for station in directory.stations:
-        if not station.is_container:
-            _find_segments(station.namespace, segments)
+    for location in directory.locations:
+        if not location.is_container:
+            _find_segments(location.namespace, segments)
     trunks = sorted(
         {
             (min(segment.name, far.name), max(segment.name, far.name))
@@ -147,9 +147,9 @@ def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> No
 
 def _neighbours(segment: Segment) -> list[Segment]:
     return [
-        station.other.medium
-        for station in segment.stations
-        if isinstance(station, TrunkEnd) and station.other is not None and isinstance(station.other.medium, Segment)
+        end.other.medium
+        for end in segment.stations
+        if isinstance(end, TrunkEnd) and end.other is not None and isinstance(end.other.medium, Segment)
     ]
 
 
@@ -161,18 +161,18 @@ def _segment_text(segment: Segment) -> str:
     return " ".join([segment.name, *(f"({', '.join(words)})" for _ in words[:1])])
 
 
-def _machine(station: Station, directory: Directory) -> MachineScene:
-    machine, root = station.machine, station.namespace
+def _machine(location: Location, directory: Directory) -> MachineScene:
+    machine, root = location.machine, location.namespace
     spaces = [*machine.namespaces.values()]
-    here = [each for each in directory.stations if each.host == station.name and each.is_container]
+    here = [each for each in directory.locations if each.host == location.name and each.is_container]
     spaces += [each.namespace for each in here]
     spaces = [space for space in dict.fromkeys(spaces) if space is not root]
-    names = {**station.bridges, **{bridge: name for name, bridge in _network_names(here)}}
+    names = {**location.bridges, **{bridge: name for name, bridge in _network_names(here)}}
     buses = _buses(machine, [root, *spaces], names)
     order = {bus.key: number for number, bus in enumerate(buses)}
     known = {bus.key for bus in buses}
     hidden = {bus.key[1] for bus in buses} - {root.name}
-    sandboxes = [_sandbox(station, space, here, known) for space in spaces if space.name not in hidden]
+    sandboxes = [_sandbox(location, space, here, known) for space in spaces if space.name not in hidden]
     sandboxes.sort(
         key=lambda each: (
             each.kind != "container",
@@ -180,24 +180,24 @@ def _machine(station: Station, directory: Directory) -> MachineScene:
         )
     )
     interfaces = tuple(
-        Interface((station.name, root.name, device.name), _device_text(device), _segment_name(device))
+        Interface((location.name, root.name, device.name), _device_text(device), _segment_name(device))
         for device in root.devices.values()
         if isinstance(device, Nic)
     )
     guests = tuple(each.name for each in here if each.namespace is root)
-    return MachineScene(station.name, _role(station, directory), tuple(sandboxes), tuple(buses), interfaces, guests)
+    return MachineScene(location.name, _role(location, directory), tuple(sandboxes), tuple(buses), interfaces, guests)
 
 
-def _role(station: Station, directory: Directory) -> str:
-    if station.has_engine:
-        roles = [swarm.role_of(station.name) for swarm in directory.swarms if station.name in swarm.members]
-        return ", ".join([f"Docker {station.release}".strip(), *filter(None, roles)])
-    return "router" if station.namespace.sysctl_get("net.ipv4.ip_forward") == "1" else ""
+def _role(location: Location, directory: Directory) -> str:
+    if location.has_engine:
+        roles = [swarm.role_of(location.name) for swarm in directory.swarms if location.name in swarm.members]
+        return ", ".join([f"Docker {location.release}".strip(), *filter(None, roles)])
+    return "router" if location.namespace.sysctl_get("net.ipv4.ip_forward") == "1" else ""
 
 
-def _network_names(stations: Iterable[Station]) -> Iterable[tuple[str, str]]:
-    for station in stations:
-        for item in station.attachments:
+def _network_names(locations: Iterable[Location]) -> Iterable[tuple[str, str]]:
+    for location in locations:
+        for item in location.attachments:
             yield item.network, item.options.get("parent", item.bridge)
 
 
@@ -253,11 +253,11 @@ def _interface_under(machine: Machine, device: Device) -> Key:
     return (machine.name, machine.name, device.name if isinstance(device, Nic) else "")
 
 
-def _sandbox(station: Station, space: NetworkNamespace, here: list[Station], known: set[Key]) -> Sandbox:
-    host = station.name
+def _sandbox(location: Location, space: NetworkNamespace, here: list[Location], known: set[Key]) -> Sandbox:
+    host = location.name
     owners = [each for each in here if each.namespace is space]
     plugs = tuple(
-        _plug(station, space, device, known) for device in space.devices.values() if device.kind != "loopback"
+        _plug(location, space, device, known) for device in space.devices.values() if device.kind != "loopback"
     )
     names = [_short_name(each) for each in owners] or [space.name]
     title = ", ".join(f"{each.name} ({each.image})" if each.image else each.name for each in owners) or space.name
@@ -272,13 +272,13 @@ def _port_text(item: Published) -> str:
     return f"{where}{item.host_port} → {item.port}/{item.protocol}"
 
 
-def _short_name(station: Station) -> str:
+def _short_name(location: Location) -> str:
     """Leave a task's id away: `web.1` says enough."""
-    return ".".join(station.task.split(".")[:-1]) or station.name if station.task else station.name
+    return ".".join(location.task.split(".")[:-1]) or location.name if location.task else location.name
 
 
-def _plug(station: Station, space: NetworkNamespace, device: Device, known: set[Key]) -> Plug:
-    host, key = station.name, (station.name, space.name, device.name)
+def _plug(location: Location, space: NetworkNamespace, device: Device, known: set[Key]) -> Plug:
+    host, key = location.name, (location.name, space.name, device.name)
     bus: Key | None = None
     far: Key | None = None
     if isinstance(device, Veth) and device.peer is not None and device.peer.namespace is not None:

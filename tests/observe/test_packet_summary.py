@@ -10,7 +10,7 @@ from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
 from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.transport import ArpMessage
-from cnmsim.observe.trace.packet_summary import read
+from cnmsim.observe.trace.packet_summary import summarize
 
 
 def _dns(answer: str = "") -> bytes:
@@ -36,14 +36,14 @@ def _dns(answer: str = "") -> bytes:
     ],
 )
 def test_a_packet_is_named_and_its_addresses_written(packet: bytes, label: str, addresses: str) -> None:
-    reading = read(packet, is_frame=False)
+    reading = summarize(packet, is_frame=False)
     assert (reading.label, reading.addresses) == (label, addresses)
-    assert read(framed(packet), is_frame=True).label == label
+    assert summarize(framed(packet), is_frame=True).label == label
 
 
 def test_arp_serves_the_link_only() -> None:
     arp = ArpMessage(1, WEB_MAC, WEB, bytes(6), DB).to_wire()
-    reading = read(b"\xff" * 6 + WEB_MAC + b"\x08\x06" + arp, is_frame=True)
+    reading = summarize(b"\xff" * 6 + WEB_MAC + b"\x08\x06" + arp, is_frame=True)
     assert reading.label == "ARP who has 172.18.0.3"
     assert reading.is_link
 
@@ -56,20 +56,20 @@ def test_translation_and_hops_leave_a_message_in_its_walk(ttl: int, sport: int, 
     packet = Packet(original)
     packet.set_ttl(ttl)
     packet.translate(GATEWAY, WEB, sport, dport)
-    assert read(packet.data, is_frame=False).walk == read(original, is_frame=False).walk
+    assert summarize(packet.data, is_frame=False).walk == summarize(original, is_frame=False).walk
 
 
 def test_a_tunnelled_message_stays_in_its_walk() -> None:
     inner = framed(tcp())
     outer = udp(b"\x08\0\0\0\0\x10\x01\0" + inner, dport=4789)
-    assert read(outer, is_frame=False).walk == read(inner, is_frame=True).walk
-    assert read(outer, is_frame=False).label == "VXLAN 4097 | TCP SYN"
+    assert summarize(outer, is_frame=False).walk == summarize(inner, is_frame=True).walk
+    assert summarize(outer, is_frame=False).label == "VXLAN 4097 | TCP SYN"
 
 
 def test_two_connections_have_two_walks() -> None:
-    assert read(tcp(seq=1), is_frame=False).walk != read(tcp(seq=2), is_frame=False).walk
+    assert summarize(tcp(seq=1), is_frame=False).walk != summarize(tcp(seq=2), is_frame=False).walk
 
 
 @given(st.binary(max_size=80), st.booleans())
 def test_any_bytes_can_be_read(data: bytes, is_frame: bool) -> None:
-    assert read(data, is_frame=is_frame).label
+    assert summarize(data, is_frame=is_frame).label

@@ -23,7 +23,7 @@ def served(lab: Lab) -> dict[str, list[tuple[str, int]]]:
     directory = Directory.of(lab.hosts.values())
     return {
         item.name: list(dict.fromkeys((each.program, each.port) for each in item.services))
-        for item in directory.stations
+        for item in directory.locations
     }
 
 
