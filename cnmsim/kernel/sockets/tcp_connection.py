@@ -19,7 +19,7 @@ from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, TcpOptions, read_options
 from cnmsim.kernel.transport import TcpSegment
 
 #: How long TIME-WAIT lasts: 60 s in Linux (TCP_TIMEWAIT_LEN), not the RFC's 4 minutes.
-TIME_WAIT_S = 60.0
+TIME_WAIT_NS = 60 * NS
 _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
 # Linux: net.ipv4.tcp_invalid_ratelimit. Without it two ends that disagree would acknowledge each other for ever.
@@ -205,7 +205,7 @@ class TcpConnection(TcpSender):
             return
         self._answer_invalid(segment)
         if self.state is TcpState.TIME_WAIT and segment.flags & TCP_FIN:
-            self._start_wait(TIME_WAIT_S)
+            self._start_wait(TIME_WAIT_NS)
 
     def _answer_invalid(self, segment: TcpSegment) -> None:
         """Acknowledge what does not fit, but bare acknowledgements no more than twice a second."""
@@ -241,7 +241,7 @@ class TcpConnection(TcpSender):
         elif ack == self._snd_una:
             self._count_duplicate(segment)
         if self._keepalive is not None:
-            self._keepalive.heard()
+            self._keepalive.acknowledged()
         self._take_window(segment, sequence, ack)
         return self.state is not _CLOSED
 
@@ -275,10 +275,10 @@ class TcpConnection(TcpSender):
             del self._send_data[:data]
             self._send_base += data
         if self._timed is not None and ack >= self._timed[0]:
-            self._rto.sample((self.namespace.clock.now_ns - self._timed[1]) / NS)
+            self._rtt.sample(self.namespace.clock.now_ns - self._timed[1])
             self._timed = None
         else:
-            self._rto.reset()
+            self._rtt.reset()
         self._retries = 0
         self._duplicate_acks = 0
         self._soft_error = 0
@@ -297,14 +297,14 @@ class TcpConnection(TcpSender):
             return
         state = self._move(TcpEvent.ACK_OF_FIN)
         if state is TcpState.TIME_WAIT:
-            self._start_wait(TIME_WAIT_S)
+            self._start_wait(TIME_WAIT_NS)
         elif state is _CLOSED:
             self._vanish()
         elif self.is_orphan:
             self._expect_fin_in_time()
 
     def _expect_fin_in_time(self) -> None:
-        self._start_wait(float(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")))
+        self._start_wait(int(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")) * NS)
 
     def _count_duplicate(self, segment: TcpSegment) -> None:
         is_duplicate = (
@@ -332,7 +332,7 @@ class TcpConnection(TcpSender):
                 self._persist_timer.cancel()
                 self._persist_timer = None
                 self._retries = 0
-                self._rto.reset()
+                self._rtt.reset()
 
     def _take_syn(self, segment: TcpSegment) -> None:
         self._irs = segment.seq
@@ -390,7 +390,7 @@ class TcpConnection(TcpSender):
 
     def _take_fin(self) -> None:
         if self._move(TcpEvent.FIN) is TcpState.TIME_WAIT:
-            self._start_wait(TIME_WAIT_S)
+            self._start_wait(TIME_WAIT_NS)
 
     # --- ICMP errors (RFC 9293 §3.9.2.2, RFC 5927) ---
 

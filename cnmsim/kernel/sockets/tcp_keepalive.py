@@ -14,6 +14,7 @@ from cnmsim.kernel.sockets.errors import os_error
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
+#: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT (include/net/tcp.h).
 _MAX_SECONDS = 32767
 _MAX_PROBES = 127
 
@@ -36,16 +37,16 @@ class Keepalive:
             if value is not None and not 1 <= value <= most:
                 raise os_error(errno.EINVAL)
 
-    def idle_of(self, namespace: NetworkNamespace) -> int:
-        """Give after how many seconds of silence the first probe is due."""
-        return self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))
+    def idle_ns(self, namespace: NetworkNamespace) -> int:
+        """Return the silence in nanoseconds after which the first probe is sent."""
+        return (self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))) * NS
 
-    def interval_of(self, namespace: NetworkNamespace) -> int:
-        """Give how many seconds lie between probes."""
-        return self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))
+    def interval_ns(self, namespace: NetworkNamespace) -> int:
+        """Return the nanoseconds between two probes."""
+        return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS
 
-    def probes_of(self, namespace: NetworkNamespace) -> int:
-        """Give after how many unanswered probes the connection is given up."""
+    def probe_limit(self, namespace: NetworkNamespace) -> int:
+        """Return the number of unanswered probes after which the connection is given up."""
         return self.probes or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_probes"))
 
 
@@ -63,47 +64,48 @@ class KeepaliveTimer:
     probe: Callable[[], None] = field(repr=False)
     give_up: Callable[[], None] = field(repr=False)
     unanswered: int = 0
-    _heard_ns: int = 0
+    _acknowledged_ns: int = 0
     _timer: Timer | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Begin to count silence, now."""
-        self._heard_ns = self.namespace.clock.now_ns
-        self._again(self.settings.idle_of(self.namespace))
+        """Start counting the silence now."""
+        self._acknowledged_ns = self.namespace.clock.now_ns
+        self._restart(self.settings.idle_ns(self.namespace))
 
-    def heard(self) -> None:
-        """Note that the peer acknowledged something, or acknowledged again."""
-        self._heard_ns = self.namespace.clock.now_ns
+    def acknowledged(self) -> None:
+        """Reset the count of silence: the peer has sent an acknowledgement, a new or a duplicate one."""
+        self._acknowledged_ns = self.namespace.clock.now_ns
         self.unanswered = 0
 
     def stop(self) -> None:
-        """Send no more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     @property
     def expires_ns(self) -> int | None:
-        """When it is due, in nanoseconds of virtual time; `None` if it is stopped."""
+        """When the timer expires, in nanoseconds of virtual time; `None` if it is stopped."""
         return self._timer.when_ns if self._timer is not None else None
 
-    def _again(self, delay_s: float) -> None:
+    def _restart(self, delay_ns: int) -> None:
         self.stop()
-        self._timer = self.namespace.clock.call_later(delay_s, self._due)
+        clock = self.namespace.clock
+        self._timer = clock.call_at_ns(clock.now_ns + delay_ns, self._expire)
 
-    def _due(self) -> None:
+    def _expire(self) -> None:
         self._timer = None
         namespace, settings = self.namespace, self.settings
-        idle_s = settings.idle_of(namespace)
+        idle_ns = settings.idle_ns(namespace)
         if self.is_busy():
-            self._again(idle_s)
+            self._restart(idle_ns)
             return
-        silent_s = (namespace.clock.now_ns - self._heard_ns) / NS
-        if silent_s < idle_s:
-            self._again(idle_s - silent_s)
-        elif self.unanswered >= settings.probes_of(namespace):
+        silent_ns = namespace.clock.now_ns - self._acknowledged_ns
+        if silent_ns < idle_ns:
+            self._restart(idle_ns - silent_ns)
+        elif self.unanswered >= settings.probe_limit(namespace):
             self.give_up()
         else:
             self.probe()
             self.unanswered += 1
-            self._again(settings.interval_of(namespace))
+            self._restart(settings.interval_ns(namespace))

@@ -17,8 +17,9 @@ from cnmsim.kernel.clock import Timer
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, build_ip, flag_text
 from cnmsim.kernel.sockets.base import address_text
-from cnmsim.kernel.sockets.congestion import CongestionWindow, RetransmissionTimeout
+from cnmsim.kernel.sockets.congestion import CongestionWindow
 from cnmsim.kernel.sockets.errors import os_error
+from cnmsim.kernel.sockets.rtt import RttEstimator
 from cnmsim.kernel.sockets.tcp_buffer import WINDOW, ReceiveBuffer
 from cnmsim.kernel.sockets.tcp_keepalive import Keepalive, KeepaliveTimer
 from cnmsim.kernel.sockets.tcp_state import OPENING, SENDING, SYNCHRONIZED, TcpEvent, TcpState, next_state
@@ -43,7 +44,7 @@ class TcpSender(ABC):
 
     __slots__ = (
         "_confirms", "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_keepalive", "_next_invalid_ns", "_owes_ack",
-        "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rto", "_sacked", "_send_base", "_send_data", "_send_scale",
+        "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rtt", "_sacked", "_send_base", "_send_data", "_send_scale",
         "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_stamps_from", "_timed",
         "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
         "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket", "state", "tos",
@@ -84,7 +85,7 @@ class TcpSender(ABC):
         self._send_base = 1
         self._fin_queued = False
         self._receive_buffer = ReceiveBuffer()
-        self._rto = RetransmissionTimeout()
+        self._rtt = RttEstimator()
         self._cwnd = CongestionWindow(self.mss)
         self._duplicate_acks = 0
         self._retries = 0
@@ -155,7 +156,7 @@ class TcpSender(ABC):
         end = self._fin_sequence + self._fin_queued
         is_waiting = self._snd_nxt < end and self._snd_una == self._snd_max
         if is_waiting and not self._snd_window and self._persist_timer is None:
-            self._persist_timer = self._later(self._rto.rto_s, self._probe)
+            self._persist_timer = self._start_timer(self._rtt.rto_ns, self._probe)
 
     @property
     def _fin_sequence(self) -> int:
@@ -310,15 +311,16 @@ class TcpSender(ABC):
 
     # --- timers ---
 
-    def _later(self, delay_s: float, call: Callable[[], None]) -> Timer:
-        return self.namespace.clock.call_later(delay_s, call)
+    def _start_timer(self, delay_ns: int, call: Callable[[], None]) -> Timer:
+        clock = self.namespace.clock
+        return clock.call_at_ns(clock.now_ns + delay_ns, call)
 
     def _restart_retransmit_timer(self) -> None:
         if self._retransmit_timer is not None:
             self._retransmit_timer.cancel()
             self._retransmit_timer = None
         if self._snd_una < self._snd_max:
-            self._retransmit_timer = self._later(self._rto.rto_s, self._retransmit)
+            self._retransmit_timer = self._start_timer(self._rtt.rto_ns, self._retransmit)
 
     def _retransmit(self) -> None:
         """Nothing was acknowledged in time (RFC 6298 §5.4 to §5.6)."""
@@ -327,7 +329,7 @@ class TcpSender(ABC):
         if self._retries > self._retry_limit():
             self._end(self._soft_error or errno.ETIMEDOUT)
             return
-        self._rto.back_off()
+        self._rtt.back_off()
         self._timed = None
         if self.state in OPENING:
             self._send_syn(TCP_SYN if self.state is TcpState.SYN_SENT else TCP_SYN | TCP_ACK)
@@ -354,9 +356,9 @@ class TcpSender(ABC):
         if self._retries > self._retry_limit():
             self._end(self._soft_error or errno.ETIMEDOUT)
             return
-        self._rto.back_off()
+        self._rtt.back_off()
         self._ask()
-        self._persist_timer = self._later(self._rto.rto_s, self._probe)
+        self._persist_timer = self._start_timer(self._rtt.rto_ns, self._probe)
 
     def keep_alive(self, settings: Keepalive | None) -> None:
         """Send keepalives from now on, or none."""
@@ -380,11 +382,11 @@ class TcpSender(ABC):
         self._transmit(TCP_RST | TCP_ACK, self._snd_max)
         self._end(self._soft_error or errno.ETIMEDOUT)
 
-    def _start_wait(self, duration_s: float) -> None:
+    def _start_wait(self, duration_ns: int) -> None:
         self.keep_alive(None)
         if self._wait_timer is not None:
             self._wait_timer.cancel()
-        self._wait_timer = self._later(duration_s, self._expire)
+        self._wait_timer = self._start_timer(duration_ns, self._expire)
 
     def _expire(self) -> None:
         self._move(TcpEvent.EXPIRY)
