@@ -17,7 +17,8 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock

@@ -20,7 +20,7 @@ from zlib import crc32
 from cnmsim.kernel.checksum import modulo_65535
 from cnmsim.kernel.netfilter.conntrack import STREAM_AFTER_NS
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, TcpState
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address, Mac

@@ -9,7 +9,7 @@ from attrs import Factory, define
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.checksum import checksum
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock, Timer

@@ -8,7 +8,8 @@ from cnmsim.kernel import ndisc
 from cnmsim.kernel.address import IPV4_BROADCAST, is_multicast
 from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import Packet, icmp_name
+from cnmsim.kernel.packet import icmp_name
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpErrorInfo
 from cnmsim.kernel.transport import icmp_message, icmpv6_message
 

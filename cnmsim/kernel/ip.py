@@ -26,9 +26,10 @@ from cnmsim.kernel.fibrules import decision_text
 from cnmsim.kernel.fragment import Reassembly, fragment
 from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHABLE, UNREACHABLE6, Icmp
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.route import Route, link_route, local_route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.source import link_local_device
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.route import link_route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_devices_of
 
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"

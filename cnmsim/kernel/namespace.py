@@ -23,9 +23,10 @@ from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
-from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
 from cnmsim.kernel.route import Route, RoutingTable
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.source import select_source
 from cnmsim.kernel.sysctl import Sysctl

@@ -8,7 +8,8 @@ from cnmsim.kernel.address import MAC_BROADCAST, Address, Mac, format_ip, format
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.link_events import report_duplicate_address
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.packet import CtState, Packet, build_ip
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.transport import icmpv6_message
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from cnmsim.kernel import arp, ndisc
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
 from cnmsim.kernel.clock import NS, Timer
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.sharedentries import EntryTable
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device

@@ -1,28 +1,19 @@
-"""An IP packet on its way through one network stack: wire bytes plus what Linux keeps beside them in an sk_buff.
+"""IP packets as bytes: protocol numbers, names of messages, and the builder of IPv4 and IPv6 headers.
 
-`data` is immutable and always exactly what is on the wire; the other attributes are views of it, read once.
-A change (TTL, NAT) makes new bytes with checksums updated incrementally. A `Packet` belongs to one traversal of one
-stack; what crosses a device is the bytes alone.
+`skbuff.Packet` is a packet on its way through a network stack.
 """
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.checksum import checksum, update
-
-if TYPE_CHECKING:
-    from cnmsim.kernel.device import Device
-    from cnmsim.kernel.flow import Recording
-    from cnmsim.kernel.netfilter.conntrack import Connection
-    from cnmsim.kernel.xfrm.state import XfrmState
+from cnmsim.kernel.address import Address
+from cnmsim.kernel.checksum import checksum
 
 
 class Protocol(IntEnum):
-    """IP protocol numbers this kernel speaks or names."""
+    """IP protocol numbers that the simulated kernel handles or names."""
 
     ICMP = 1
     TCP = 6
@@ -32,335 +23,18 @@ class Protocol(IntEnum):
     SCTP = 132
 
 
-class EtherType(IntEnum):
-    """Ethernet types this kernel speaks."""
-
-    IPV4 = 0x0800
-    ARP = 0x0806
-    VLAN = 0x8100
-    IPV6 = 0x86DD
-
-
-class CtState(Enum):
-    """What conntrack says of one packet, in the words of iptables' --ctstate."""
-
-    NEW = "NEW"
-    ESTABLISHED = "ESTABLISHED"
-    RELATED = "RELATED"
-    INVALID = "INVALID"
-    UNTRACKED = "UNTRACKED"
-
-
 class MalformedPacketError(ValueError):
-    """The bytes are no packet of the protocol they claim to be; the text says what is wrong."""
+    """Raised for bytes that are not a valid packet of their protocol; the message says why."""
 
 
 TCP_FIN, TCP_SYN, TCP_RST, TCP_PSH, TCP_ACK, TCP_URG = 1, 2, 4, 8, 16, 32
 
 _IPV4 = Struct("!BBHHHBBH4s4s")
 _IPV6 = Struct("!IHBB16s16s")
-_PORTS = Struct("!HH")
-_PLAIN = Struct("!8xBB2x4s4sHH")
-_TTL = Struct("!BBH")
-_CHECKSUM_AT = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMPV6: 2}
-_IPV6_EXTENSIONS = (0, 43, 60)
-
-
-class Packet:
-    """One IPv4 or IPv6 packet and its metadata.
-
-    `l4` is the offset in `data` where the transport header begins. `sport`/`dport` are 0 for protocols without
-    ports and for later fragments; for ICMP they are 0 and `icmp_type`/`icmp_code` apply. `nexthop` is the neighbour
-    the route chose (a gateway, or the destination itself). `secpath` are the IPsec states it came through. `is_ipvs` tells that IPVS has dealt with it. `frag_max_size`, unless 0, is how many bytes its fragments may
-    have: the path MTU, or as many as the longest of those it was made whole from had (whatever DF says). `recording` is
-    where its way is written down for the flow cache; whoever decides by something else than headers and tables that count
-    their changes, or does more than decide, sets it to `None`.
-    """
-
-    __slots__ = (
-        "connection", "ct_reply", "ct_state", "data", "dport", "dst", "family", "frag_max_size", "fragment_offset",
-        "indev", "is_ipvs", "l4", "mark", "more_fragments", "nexthop", "outdev", "physindev", "physoutdev", "protocol", "recording", "secpath", "sport",
-        "src", "ttl",
-    )  # fmt: skip
-
-    data: bytes
-    family: int
-    protocol: int
-    src: Address
-    dst: Address
-    ttl: int
-    l4: int
-    sport: int
-    dport: int
-    fragment_offset: int
-    more_fragments: bool
-    frag_max_size: int
-    indev: Device | None
-    outdev: Device | None
-    nexthop: Address | None
-    physindev: Device | None
-    physoutdev: Device | None
-    mark: int
-    is_ipvs: bool
-    connection: Connection | None
-    ct_state: CtState | None
-    ct_reply: bool
-    recording: Recording | None
-    secpath: tuple[XfrmState, ...]
-
-    def __init__(self, data: bytes, indev: Device | None = None) -> None:
-        """Read the headers of `data`, which begins at the IP header; link-layer padding is cut off.
-
-        Raises `MalformedPacketError` if lengths, version or the IPv4 header checksum are wrong.
-        """
-        self.indev = indev
-        self.outdev = self.nexthop = self.physindev = self.physoutdev = None
-        self.mark = self.frag_max_size = 0
-        self.connection = None
-        self.secpath = ()
-        self.ct_state = self.recording = None
-        self.ct_reply = self.is_ipvs = False
-        if not data:
-            raise MalformedPacketError("empty packet")
-        version = data[0] >> 4
-        if version == 4:
-            self._read_ipv4(data)
-        elif version == 6:
-            self._read_ipv6(data)
-        else:
-            raise MalformedPacketError(f"IP version {version}")
-        self._read_ports()
-
-    @classmethod
-    def outgoing(cls, data: bytes, protocol: int, src: Address, dst: Address, ttl: int) -> Packet:
-        """Wrap what `build_ip` just made, without reading it again."""
-        packet = object.__new__(cls)
-        packet.data = data
-        packet.protocol = protocol
-        packet.src = src
-        packet.dst = dst
-        packet.ttl = ttl
-        packet.family, packet.l4 = (4, 20) if len(src) == 4 else (6, 40)
-        packet.fragment_offset = 0
-        packet.more_fragments = False
-        packet.indev = packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
-        packet.mark = packet.frag_max_size = 0
-        packet.connection = None
-        packet.secpath = ()
-        packet.ct_state = packet.recording = None
-        packet.ct_reply = packet.is_ipvs = False
-        packet._read_ports()
-        return packet
-
-    @classmethod
-    def plain(cls, data: bytes, indev: Device) -> Packet:
-        """Wrap what is known to be a whole and right TCP or UDP packet over IPv4 without options."""
-        packet = object.__new__(cls)
-        packet.data = data
-        packet.indev = indev
-        packet.ttl, packet.protocol, packet.src, packet.dst, packet.sport, packet.dport = _PLAIN.unpack_from(data)
-        packet.family, packet.l4 = 4, 20
-        packet.outdev = packet.nexthop = packet.physindev = packet.physoutdev = None
-        packet.mark = packet.frag_max_size = packet.fragment_offset = 0
-        packet.connection = packet.ct_state = packet.recording = None
-        packet.secpath = ()
-        packet.more_fragments = packet.ct_reply = packet.is_ipvs = False
-        return packet
-
-    def _read_ipv4(self, data: bytes) -> None:
-        if len(data) < 20:
-            raise MalformedPacketError("truncated IPv4 header")
-        first, _, total, _, fragment, self.ttl, self.protocol, _, self.src, self.dst = _IPV4.unpack_from(data)
-        header = (first & 0xF) * 4
-        if header < 20 or total < header or total > len(data):
-            raise MalformedPacketError("IPv4 length field does not fit the packet")
-        # A right header sums, its checksum included, to a multiple of 65535.
-        if int.from_bytes(data[:header]) % 0xFFFF:
-            raise MalformedPacketError("IPv4 header checksum is wrong")
-        self.family = 4
-        self.l4 = header
-        self.fragment_offset = (fragment & 0x1FFF) * 8
-        self.more_fragments = bool(fragment & 0x2000)
-        self.data = data if total == len(data) else data[:total]
-
-    def _read_ipv6(self, data: bytes) -> None:
-        if len(data) < 40:
-            raise MalformedPacketError("truncated IPv6 header")
-        _, length, following, self.ttl, self.src, self.dst = _IPV6.unpack_from(data)
-        total = 40 + length
-        if total > len(data):
-            raise MalformedPacketError("IPv6 length field does not fit the packet")
-        self.family = 6
-        self.fragment_offset = 0
-        self.more_fragments = False
-        self.data = data if total == len(data) else data[:total]
-        at = 40
-        while following in _IPV6_EXTENSIONS or following == 44:
-            if at + 8 > total:
-                raise MalformedPacketError("truncated IPv6 extension header")
-            if following == 44:
-                word = int.from_bytes(data[at + 2 : at + 4])
-                self.fragment_offset = word & 0xFFF8
-                self.more_fragments = bool(word & 1)
-                size = 8
-            else:
-                size = 8 + data[at + 1] * 8
-            following = data[at]
-            at += size
-            if self.fragment_offset:
-                break
-        if at > total:
-            raise MalformedPacketError("truncated IPv6 extension header")
-        self.protocol = following
-        self.l4 = at
-
-    def _read_ports(self) -> None:
-        self.sport = self.dport = 0
-        if self.protocol in (6, 17, 132) and not self.fragment_offset and len(self.data) >= self.l4 + 4:
-            self.sport, self.dport = _PORTS.unpack_from(self.data, self.l4)
-
-    def __repr__(self) -> str:
-        return f"<Packet {self.summary()}>"
-
-    @property
-    def payload(self) -> bytes:
-        """What follows the IP headers: the transport message."""
-        return self.data[self.l4 :]
-
-    @property
-    def header_length(self) -> int:
-        """Length of the IP header with options or extension headers, in bytes."""
-        return self.l4
-
-    @property
-    def is_fragment(self) -> bool:
-        """Whether it is one fragment of a larger packet."""
-        return self.more_fragments or self.fragment_offset > 0
-
-    @property
-    def dont_fragment(self) -> bool:
-        """Whether routers must not fragment it: the DF flag in IPv4, always in IPv6."""
-        return self.family == 6 or bool(self.data[6] & 0x40)
-
-    @property
-    def identification(self) -> int:
-        """The IPv4 identification field (0 in IPv6)."""
-        return int.from_bytes(self.data[4:6]) if self.family == 4 else 0
-
-    @property
-    def icmp_type(self) -> int:
-        """The ICMP or ICMPv6 type, -1 if it is neither or a later fragment."""
-        if self.protocol not in (1, 58) or self.fragment_offset or len(self.data) < self.l4 + 8:
-            return -1
-        return self.data[self.l4]
-
-    @property
-    def icmp_code(self) -> int:
-        """The ICMP or ICMPv6 code, -1 if it is neither or a later fragment."""
-        return self.data[self.l4 + 1] if self.icmp_type >= 0 else -1
-
-    @property
-    def tcp_flags(self) -> int:
-        """The TCP flag bits, 0 if it is not TCP."""
-        if self.protocol != 6 or self.fragment_offset or len(self.data) < self.l4 + 14:
-            return 0
-        return self.data[self.l4 + 13]
-
-    def copy(self) -> Packet:
-        """Give a second packet with the same bytes and metadata."""
-        twin = object.__new__(Packet)
-        for name in Packet.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.recording = None
-        return twin
-
-    def set_ttl(self, ttl: int) -> None:
-        """Write the TTL or hop limit."""
-        data = self.data
-        if self.family == 6:
-            self.data = data[:7] + bytes((ttl,)) + data[8:]
-        else:
-            # RFC 1624 equation 3 for the one byte that changes, the high one of its word.
-            sum_ = ((data[10] << 8 | data[11]) + (data[8] - ttl << 8)) % 0xFFFF
-            self.data = data[:8] + _TTL.pack(ttl, data[9], sum_) + data[12:]
-        self.ttl = ttl
-
-    def translate(
-        self,
-        src: Address | None = None,
-        dst: Address | None = None,
-        sport: int | None = None,
-        dport: int | None = None,
-    ) -> None:
-        """Write other addresses or ports, as NAT does; header and transport checksums stay right.
-
-        A port of a protocol without ports is ignored, as are ports of later fragments. A UDP checksum of zero
-        over IPv4 (none sent) stays zero.
-        """
-        data = self.data
-        new_src, new_dst = src or self.src, dst or self.dst
-        old_addresses, new_addresses = self.src + self.dst, new_src + new_dst
-        l4 = self.l4
-        if self.family == 4:
-            sum_ = update(int.from_bytes(data[10:12]), old_addresses, new_addresses)
-            head = data[:10] + sum_.to_bytes(2) + new_addresses + data[20:l4]
-        else:
-            head = data[:8] + new_addresses + data[40:l4]
-        body = data[l4:]
-        if not self.fragment_offset:
-            body = self._translate_transport(body, old_addresses, new_addresses, sport, dport)
-        self.data = head + body
-        self.src, self.dst = new_src, new_dst
-        self._read_ports()
-
-    def _translate_transport(
-        self, body: bytes, old_addresses: bytes, new_addresses: bytes, sport: int | None, dport: int | None
-    ) -> bytes:
-        old_ports = new_ports = b""
-        if self.protocol in (6, 17, 132) and len(body) >= 4:
-            old_ports = body[:4]
-            new_ports = _PORTS.pack(self.sport if sport is None else sport, self.dport if dport is None else dport)
-            body = new_ports + body[4:]
-        at = _CHECKSUM_AT.get(self.protocol)  # type: ignore[call-overload]
-        if at is None or len(body) < at + 2:
-            return body
-        old_sum = int.from_bytes(body[at : at + 2])
-        if self.protocol == 17 and not old_sum and self.family == 4:
-            return body
-        new_sum = update(old_sum, old_addresses + old_ports, new_addresses + new_ports)
-        if self.protocol == 17 and not new_sum:
-            new_sum = 0xFFFF
-        return body[:at] + new_sum.to_bytes(2) + body[at + 2 :]
-
-    def replace_payload(self, payload: bytes) -> None:
-        """Write another transport message (whose checksum the caller made right) behind the same IP header."""
-        data = self.data
-        if self.family == 4:
-            total = (self.l4 + len(payload)).to_bytes(2)
-            sum_ = update(int.from_bytes(data[10:12]), data[2:4], total)
-            self.data = data[:2] + total + data[4:10] + sum_.to_bytes(2) + data[12 : self.l4] + payload
-        else:
-            length = (self.l4 - 40 + len(payload)).to_bytes(2)
-            self.data = data[:4] + length + data[6 : self.l4] + payload
-        self._read_ports()
-
-    def summary(self) -> str:
-        """Tell in one line who sends what to whom, as tcpdump would roughly say it."""
-        src, dst = format_ip(self.src), format_ip(self.dst)
-        if self.protocol in (6, 17, 132) and not self.fragment_offset:
-            name = Protocol(self.protocol).name
-            if self.family == 6:
-                src, dst = f"[{src}]", f"[{dst}]"
-            flags = f" [{flag_text(self.tcp_flags)}]" if self.protocol == 6 else ""
-            return f"{name} {src}:{self.sport} > {dst}:{self.dport}{flags}"
-        if self.icmp_type >= 0:
-            return f"{icmp_name(self.family, self.icmp_type, self.icmp_code)} {src} > {dst}"
-        kind = f"fragment at {self.fragment_offset}" if self.fragment_offset else f"proto {self.protocol}"
-        return f"{kind} {src} > {dst}"
 
 
 def flag_text(flags: int) -> str:
-    """Write TCP flags as tcpdump does: `S`, `S.`, `P.`, `F.`, `R`."""
+    """Format TCP flags as tcpdump does: `S`, `S.`, `P.`, `F.`, `R`."""
     letters = "".join(
         letter for bit, letter in ((2, "S"), (1, "F"), (4, "R"), (8, "P"), (32, "U"), (16, ".")) if flags & bit
     )
@@ -384,7 +58,7 @@ _ICMP6_NAMES = {
 
 
 def icmp_name(family: int, icmp_type: int, code: int) -> str:
-    """Name an ICMP or ICMPv6 message, by numbers if it has no common name."""
+    """Return the name of an ICMP or ICMPv6 message, or its numbers if it has no common name."""
     names = _ICMP6_NAMES if family == 6 else _ICMP4_NAMES
     found = names.get((icmp_type, code)) or names.get((icmp_type, None))
     return found or f"ICMP{'v6' if family == 6 else ''} type {icmp_type} code {code}"
@@ -401,7 +75,7 @@ def build_ip(
     identification: int = 0,
     dont_fragment: bool = True,
 ) -> bytes:
-    """Make an IPv4 or IPv6 packet (by the length of the addresses) around a transport message.
+    """Build an IPv4 or IPv6 packet around a transport message; the length of the addresses decides the version.
 
     Raises `ValueError` if it would be longer than 65,535 bytes.
     """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.packet import Packet
+    from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.vxlan_fdb import VxlanEntry
 
 #: The port IANA gave to VXLAN; Linux's own default is 8472.

@@ -23,7 +23,8 @@ from cnmsim.kernel.address import (
 )
 from cnmsim.kernel.ndisc import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from cnmsim.kernel.neighbour import NeighbourState
-from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.packet import MalformedPacketError, build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage, icmp_message, icmpv6_message
 
 if TYPE_CHECKING:

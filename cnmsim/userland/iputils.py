@@ -16,8 +16,8 @@ from cnmsim.userland.ping import EchoSession, is_echo_reply
 from cnmsim.userland.resolve import ResolveError, Resolver
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.packet import Packet
     from cnmsim.kernel.process import Process
+    from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.sockets.icmp import IcmpSocket
 
 _LINGER_S = 10

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
 from cnmsim.kernel.netfilter.names import SERVICES
-from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.skbuff import Packet
 
 #: The protocols above IP that have a keyword, by number.
 PROTOCOLS = {

@@ -6,7 +6,8 @@ from attrs import define, field
 
 from cnmsim.kernel.address import format_ip, format_mac
 from cnmsim.kernel.checksum import checksum
-from cnmsim.kernel.packet import Packet, flag_text
+from cnmsim.kernel.packet import flag_text
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.userland.packet_file import COOKED, ETHERNET, hex_dump
 from cnmsim.userland.packet_primitives import Seen
 from cnmsim.userland.resolve import parse_answer

@@ -14,8 +14,8 @@ from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.resolve import ResolveError, Resolver
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.packet import Packet
     from cnmsim.kernel.process import Process
+    from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.sockets.icmp import IcmpSocket
 
 _LINGER_S = 10

@@ -20,8 +20,9 @@ from cnmsim.kernel.address import (
     parse_ip,
 )
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.kernel.packet import MalformedPacketError, Packet
+from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 from cnmsim.underlay.dhcpmessage import (
@@ -80,7 +81,7 @@ class _Client:
             packet = Packet(frame[14:])
             if packet.protocol != 17 or (packet.sport, packet.dport) != (SERVER_PORT, CLIENT_PORT):
                 return
-            message = DhcpMessage.parse(packet.data[packet.header_length + 8 :])
+            message = DhcpMessage.parse(packet.payload[8:])
         except (MalformedPacketError, ValueError):
             return
         is_mine = message.mac == self.device.mac and message.transaction == self.transaction

@@ -12,7 +12,8 @@ from cnmsim.kernel.address import format_ip, is_loopback, parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import Event
 from cnmsim.kernel.neighbour import NeighbourTable
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import SocketTable
 from cnmsim.kernel.transport import icmp_message
 

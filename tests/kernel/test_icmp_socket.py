@@ -9,7 +9,8 @@ from fake_network import FakeNamespace, FakeNetwork, Recorder
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpSocket
 from cnmsim.kernel.sockets.icmp import echo_ident
 from cnmsim.kernel.task import run_until

@@ -6,8 +6,9 @@ from wiring import Net
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.fragment import fragment
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import icmp_message
 
 

@@ -8,7 +8,7 @@ from wiring import Net
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.ipvs import IpvsState, Method
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.sockets.errors import QueuedError
 from cnmsim.kernel.task import Task, run_until

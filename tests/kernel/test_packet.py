@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
-from cnmsim.kernel.packet import MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.packet import MalformedPacketError, build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ArpMessage, TcpSegment, icmp_message, udp_message
 
 ports = st.integers(0, 65535)

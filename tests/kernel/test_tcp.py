@@ -9,7 +9,8 @@ from fake_network import FakeNamespace, FakeNetwork, Recorder
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import TCP_FIN, TCP_RST, TCP_SYN, Packet, build_ip, flag_text
+from cnmsim.kernel.packet import TCP_FIN, TCP_RST, TCP_SYN, build_ip, flag_text
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import IcmpErrorInfo, TcpSocket
 from cnmsim.kernel.task import Task, run_until
 from cnmsim.kernel.tcpoptions import read_options

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnmsim.kernel.address import parse_ip
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import TcpSocket, TcpState
 from cnmsim.kernel.sockets import tcp_connection as module
 from cnmsim.kernel.sockets.tcp_buffer import WINDOW, ReceiveBuffer

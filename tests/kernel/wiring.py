@@ -6,8 +6,8 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Veth
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.packet import Packet
 from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import icmp_message, icmpv6_message
 
 

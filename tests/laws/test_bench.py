@@ -10,7 +10,7 @@ from scapy.layers.inet import IP, TCP, UDP
 
 from cnmsim import Lab
 from cnmsim.kernel.address import Prefix
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.testing.invariants import check_host
 from cnmsim.testing.prove import assert_isolated, assert_reaches, resolve
 from cnmsim.testing.snapshot import Snapshot

@@ -20,8 +20,9 @@ from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nftables import NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
 from cnmsim.kernel.netfilter.walk import RememberingWalk
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, Packet
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
 from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 from cnmsim.kernel.transport import TcpSegment, udp_message
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ArpMessage
 from cnmsim.observe.trace.packet_summary import summarize
 

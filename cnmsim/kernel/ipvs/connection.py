@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.tuples import Tuple
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
-    from cnmsim.kernel.packet import Packet
+    from cnmsim.kernel.skbuff import Packet
 
 _PURGE_AT_LEAST = 1024
 

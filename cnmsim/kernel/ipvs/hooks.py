@@ -15,7 +15,8 @@ from cnmsim.kernel.ipvs.state import IpvsState
 from cnmsim.kernel.ipvs.sysctls import PREFIX
 from cnmsim.kernel.ipvs.transmit import Transmitter
 from cnmsim.kernel.netfilter.tuples import invert, quoted_tuple
-from cnmsim.kernel.packet import TCP_RST, TCP_SYN, Packet
+from cnmsim.kernel.packet import TCP_RST, TCP_SYN
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.ipvs import Ipvs

@@ -6,7 +6,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.checksum import checksum, transport_checksum
 from cnmsim.kernel.netfilter.nat import quoted_with
 from cnmsim.kernel.netfilter.tuples import quoted_header
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 #: Destination unreachable, source quench, time exceeded; in ICMPv6 unreachable, too big, time exceeded.
 ERRORS = {4: frozenset({3, 4, 11}), 6: frozenset({1, 2, 3})}

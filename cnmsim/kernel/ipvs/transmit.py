@@ -10,7 +10,8 @@ from cnmsim.kernel.icmp import TIME_EXCEEDED, TIME_EXCEEDED6, TOO_BIG6, UNREACHA
 from cnmsim.kernel.ipvs.icmp import translate_error
 from cnmsim.kernel.ipvs.service import Method
 from cnmsim.kernel.netfilter.tuples import invert
-from cnmsim.kernel.packet import CtState, Packet, build_ip
+from cnmsim.kernel.packet import build_ip
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.connection import IpvsConnection

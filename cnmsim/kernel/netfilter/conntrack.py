@@ -25,7 +25,7 @@ from cnmsim.kernel.netfilter.tuples import (
     packet_tuple,
     quoted_tuple,
 )
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device

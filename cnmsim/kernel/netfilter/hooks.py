@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.packet import Packet
+    from cnmsim.kernel.skbuff import Packet
 
     #: One thing a hook does to a packet; `False` ends the packet.
     HookStep = Callable[[Packet], bool]

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address, Prefix, parse_ip
 from cnmsim.kernel.netfilter.names import PROTOCOLS
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 KINDS = ("hash:ip", "hash:net", "hash:ip,port")
 

@@ -14,7 +14,7 @@ from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.checksum import checksum, transport_checksum, update
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.netfilter.tuples import Tuple, invert, quoted_header
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from random import Random

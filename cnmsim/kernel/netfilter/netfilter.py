@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.ipset import IpSet
 from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.kernel.netfilter.nat import Nat
 from cnmsim.kernel.netfilter.walk import RememberingWalk
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from random import Random

@@ -6,7 +6,7 @@ For ICMP the place of the ports holds the identifier and the type with its code,
 from __future__ import annotations
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 #: (protocol, source, destination, source port or ICMP id, destination port or ICMP type << 8 | code)
 Tuple = tuple[int, Address, Address, int, int]

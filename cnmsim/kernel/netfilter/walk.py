@@ -21,7 +21,7 @@ from cnmsim.kernel.netfilter.matches import MATCHES
 from cnmsim.kernel.netfilter.matches.kind import CONNMARK, IPVS, LENGTH, TCP_FLAGS, TTL
 from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 
 class Counts(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.fibrules import decision_text
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.task import Signal
 

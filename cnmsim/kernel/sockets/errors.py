@@ -11,7 +11,7 @@ import os
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 _TEXTS = {
     errno.EACCES: "Permission denied",

@@ -7,7 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.events import Step
-from cnmsim.kernel.packet import Packet, build_ip, icmp_name
+from cnmsim.kernel.packet import build_ip, icmp_name
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, os_error
 from cnmsim.kernel.transport import icmp_message, icmpv6_message

@@ -13,7 +13,8 @@ from attrs import frozen
 from cnmsim.kernel.address import IPV4_ANY, IPV4_BROADCAST, IPV6_ANY, Address, is_multicast
 from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, Packet, build_ip
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, MalformedPacketError, build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import Socket
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo
 from cnmsim.kernel.sockets.icmp import IcmpSocket, packet_of

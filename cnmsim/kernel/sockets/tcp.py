@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import os_error
 from cnmsim.kernel.sockets.tcp_connection import TcpConnection

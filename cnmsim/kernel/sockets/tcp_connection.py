@@ -10,7 +10,8 @@ import errno
 
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet, flag_text
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, flag_text
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.congestion import CongestionWindow
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, icmp_errno
 from cnmsim.kernel.sockets.tcp_sender import MINIMUM_MSS, TcpSender

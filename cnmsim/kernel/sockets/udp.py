@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.sealed import place_of
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
 from cnmsim.kernel.sockets.way import Way

@@ -15,7 +15,8 @@ from cnmsim.kernel.checksum import update
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.files import File
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.packet import Packet, Protocol
+from cnmsim.kernel.packet import Protocol
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.xfrm.esp import HEADER_LENGTH, IntegrityError, header_of
 from cnmsim.kernel.xfrm.policy import Mark, Selector, Template, XfrmPolicy
 from cnmsim.kernel.xfrm.state import XfrmState

@@ -10,7 +10,7 @@ from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, format_ip
 from cnmsim.kernel.packet import Protocol
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.packet import Packet
+    from cnmsim.kernel.skbuff import Packet
 
 _NAMES = {
     Protocol.TCP: "tcp",

@@ -12,7 +12,8 @@ from functools import lru_cache
 from attrs import frozen
 
 from cnmsim.kernel.address import Address, format_ip, format_mac
-from cnmsim.kernel.packet import MalformedPacketError, Packet, flag_text, icmp_name
+from cnmsim.kernel.packet import MalformedPacketError, flag_text, icmp_name
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
 
 #: ICMPv6 types that only keep a link going: router and neighbour discovery (RFC 4861), MLD (RFC 2710, RFC 3810).

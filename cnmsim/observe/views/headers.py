@@ -8,7 +8,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from cnmsim.kernel.address import format_ip, format_mac
-from cnmsim.kernel.packet import MalformedPacketError, Packet, flag_text, icmp_name
+from cnmsim.kernel.packet import MalformedPacketError, flag_text, icmp_name
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ARP_REQUEST, ArpMessage
 from cnmsim.observe.trace.packet_summary import dns_label, is_vxlan
 

@@ -6,8 +6,9 @@ from cnmsim.kernel.device import Veth
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import Packet, build_ip
+from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import TcpSegment, icmp_message, udp_message
 
 

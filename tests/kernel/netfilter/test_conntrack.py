@@ -6,7 +6,8 @@ from nat_lab import NatLab, echo, tcp, udp
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, CtState, Packet, build_ip
+from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, build_ip
+from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.transport import icmp_message
 
 C, S = ("10.0.0.2", 4000), ("192.168.0.2", 80)

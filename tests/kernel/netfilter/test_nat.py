@@ -7,7 +7,8 @@ from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.checksum import transport_checksum
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, CtState, Packet, build_ip
+from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, build_ip
+from cnmsim.kernel.skbuff import CtState, Packet
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.kernel.transport import icmp_message, icmpv6_message, udp_message
 

@@ -6,7 +6,8 @@ from nat_lab import NatLab, echo, tcp, udp
 from scapy.layers.inet import IP
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.kernel.packet import TCP_SYN, Packet, build_ip
+from cnmsim.kernel.packet import TCP_SYN, build_ip
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import icmp_message
 
 _RULES = st.lists(

@@ -7,7 +7,8 @@ from nat_lab import NatLab, tcp, udp
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
-from cnmsim.kernel.packet import TCP_ACK, TCP_SYN, Packet
+from cnmsim.kernel.packet import TCP_ACK, TCP_SYN
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import TcpSegment
 
 C, S = ("10.0.0.2", 4000), ("192.168.0.2", 80)

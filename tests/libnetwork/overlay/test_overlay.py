@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from swarm import VERSIONS, Swarm, ask, ping, serve
 
 from cnmsim.errors import Forbidden, SystemFault
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
 
 

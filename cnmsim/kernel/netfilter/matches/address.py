@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
 from cnmsim.kernel.netfilter.interface import interface_test, parse_interface_name
 from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test, all_of, invert_if
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device

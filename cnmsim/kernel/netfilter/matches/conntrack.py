@@ -25,7 +25,7 @@ from cnmsim.kernel.netfilter.names import (
     parse_protocol,
     port_range_text,
 )
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.conntrack import Connection

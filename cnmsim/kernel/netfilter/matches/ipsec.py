@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test
 from cnmsim.kernel.netfilter.names import parse_number, parse_protocol
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

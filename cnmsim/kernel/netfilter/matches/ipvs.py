@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
     options_listing,
 )
 from cnmsim.kernel.netfilter.names import host_mask_text, parse_host_mask, parse_port, parse_protocol
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs import IpvsConnection

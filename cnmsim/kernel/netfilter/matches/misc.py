@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, needs
 from cnmsim.kernel.netfilter.matches.kind import LENGTH, STATEFUL, TTL, MatchKind, Test, all_of, always, invert_if
 from cnmsim.kernel.netfilter.names import parse_number
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

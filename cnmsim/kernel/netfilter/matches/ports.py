@@ -9,7 +9,7 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import TCP_FLAGS, MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.names import parse_port_range, port_range_text, port_text
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

@@ -28,7 +28,7 @@ from cnmsim.kernel.netfilter.nftables.statements import (
     values_reader,
 )
 from cnmsim.kernel.netfilter.targets import TARGETS
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _SIZES = {"bytes": 1, "kbytes": 1024, "mbytes": 1024 * 1024}

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.datatypes import Datatype
-from cnmsim.kernel.packet import CtState, Packet
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device

@@ -17,7 +17,7 @@ from cnmsim.kernel.netfilter.nftables.datatypes import Span
 from cnmsim.kernel.netfilter.nftables.elements import Data, Elements, Jump
 from cnmsim.kernel.netfilter.nftables.keys import INDEX, Key, Read
 from cnmsim.kernel.netfilter.targets import Verdict
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

@@ -11,7 +11,7 @@ from cnmsim.kernel.netfilter.nftables.statements import Break, CompileContext, C
 from cnmsim.kernel.netfilter.nftables.tables import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import Verdict
 from cnmsim.kernel.netfilter.walk import Counts, RememberingWalk, Walked
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

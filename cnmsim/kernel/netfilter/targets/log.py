@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, S
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.names import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

@@ -11,7 +11,8 @@ from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, Pars
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.names import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
-from cnmsim.kernel.packet import TCP_SYN, CtState, Packet
+from cnmsim.kernel.packet import TCP_SYN
+from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

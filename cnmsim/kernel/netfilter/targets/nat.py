@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
 from cnmsim.kernel.netfilter.nat import NatRange
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
-from cnmsim.kernel.packet import Packet
+from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter

@@ -9,7 +9,8 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
-from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, MalformedPacketError, Packet
+from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, MalformedPacketError
+from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import TcpSegment
 
 if TYPE_CHECKING:
