@@ -21,7 +21,7 @@ import click
 
 from cnmsim import __version__
 from cnmsim.api.commands import add_commands
-from cnmsim.api.questions import explain_served, trace_served
+from cnmsim.api.control_commands import explain_served, trace_served
 from cnmsim.errors import CnmsimError, FileError
 
 if TYPE_CHECKING:

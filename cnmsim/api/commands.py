@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnmsim.api.questions import capture
+from cnmsim.api.control_commands import capture
 
 if TYPE_CHECKING:
     from cnmsim.lab import Lab

@@ -11,14 +11,14 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from cnmsim.api.capturing import LiveCapture
+from cnmsim.api.clock_driver import first_of
 from cnmsim.api.frames import HEAD, Frame, pack
-from cnmsim.api.pacing import first_of
+from cnmsim.api.live_capture import LiveCapture
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.files import Pipe
 
 if TYPE_CHECKING:
-    from cnmsim.api.pacing import Pacer
+    from cnmsim.api.clock_driver import ClockDriver
     from cnmsim.kernel.process import Process
     from cnmsim.lab import Lab
 
@@ -35,9 +35,9 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[Frame, bytes] | None
 class ControlSocket:
     """Serves control clients of one lab."""
 
-    def __init__(self, lab: Lab, pacer: Pacer) -> None:
+    def __init__(self, lab: Lab, clock_driver: ClockDriver) -> None:
         self._lab = lab
-        self._pacer = pacer
+        self._clock_driver = clock_driver
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client: one verb."""
@@ -56,45 +56,47 @@ class ControlSocket:
                 await writer.drain()
             writer.close()
 
-    async def _answer(self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        verb = wish["verb"]
+    async def _answer(
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        verb = request["verb"]
         if verb == "exec":
-            await self._execute(wish, reader, writer)
+            await self._execute(request, reader, writer)
         elif verb == "trace":
-            writer.write(pack(Frame.RESULT, json.dumps(self._trace(wish)).encode()))
+            writer.write(pack(Frame.RESULT, json.dumps(self._trace(request)).encode()))
         elif verb == "explain":
-            writer.write(pack(Frame.RESULT, json.dumps(self._explain(wish)).encode()))
+            writer.write(pack(Frame.RESULT, json.dumps(self._explain(request)).encode()))
         elif verb == "capture":
-            await self._capture(wish, reader, writer)
+            await self._capture(request, reader, writer)
         else:
             raise ValueError(f"unknown verb {verb!r}")
 
-    def _trace(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def _trace(self, request: dict[str, Any]) -> dict[str, Any]:
         walk = self._lab.trace(
-            str(wish["source"]),
-            str(wish["destination"]),
-            protocol=wish.get("protocol"),
-            timeout_s=float(wish.get("timeout_s", 5.0)),
-            family=int(wish.get("family", 0)),
+            str(request["source"]),
+            str(request["destination"]),
+            protocol=request.get("protocol"),
+            timeout_s=float(request.get("timeout_s", 5.0)),
+            family=int(request.get("family", 0)),
         )
-        return {"walk": walk.to_json(), "text": walk.text(verbose=bool(wish.get("verbose")))}
+        return {"walk": walk.to_json(), "text": walk.text(verbose=bool(request.get("verbose")))}
 
-    def _explain(self, wish: dict[str, Any]) -> dict[str, Any]:
-        service = wish.get("service")
+    def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        service = request.get("service")
         found = self._lab.explain(
-            str(wish["source"]), str(wish["destination"]), None if service is None else str(service)
+            str(request["source"]), str(request["destination"]), None if service is None else str(service)
         )
         return {"explanation": found.to_json(), "text": str(found)}
 
     async def _capture(
-        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Capture until it is over or the client sends a signal; STDERR tells where, STDOUT each frame, RESULT the file."""
-        patterns = tuple(str(pattern) for pattern in wish["devices"])
-        count, duration_s = wish.get("count"), wish.get("duration_s")
+        patterns = tuple(str(pattern) for pattern in request["devices"])
+        count, duration_s = request.get("count"), request.get("duration_s")
         live = LiveCapture(
             self._lab,
-            self._pacer,
+            self._clock_driver,
             patterns,
             None if count is None else int(count),
             None if duration_s is None else float(duration_s),
@@ -111,30 +113,30 @@ class ControlSocket:
             live.stop()
             await asyncio.Event().wait()
 
-        await first_of(live.run(None if wish.get("as_file") else tell), watch())
+        await first_of(live.run(None if request.get("as_file") else tell), watch())
         writer.write(pack(Frame.STDERR, f"{live.size} frames captured\n".encode()))
-        writer.write(pack(Frame.RESULT, live.to_pcapng() if wish.get("as_file") else b""))
+        writer.write(pack(Frame.RESULT, live.to_pcapng() if request.get("as_file") else b""))
 
     async def _execute(
-        self, wish: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        host = self._lab.host(str(wish["host"]))
+        host = self._lab.host(str(request["host"]))
         clock = self._lab.clock
         stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
         stdout.on_data.append(lambda data: writer.write(pack(Frame.STDOUT, data)))
         stderr.on_data.append(lambda data: writer.write(pack(Frame.STDERR, data)))
-        argv = [str(word) for word in wish["argv"]]
-        columns = str(wish.get("columns", ""))
+        argv = [str(word) for word in request["argv"]]
+        columns = str(request.get("columns", ""))
         env = {"COLUMNS": columns} if columns.isdecimal() else None
         process = host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env)
         feeder = asyncio.create_task(self._feed(reader, stdin, process))
         try:
-            with self._pacer.stroll(lambda: stdin.is_awaited):
-                status = await self._pacer.wait(process.exited, lambda: not stdin.is_awaited)
+            with self._clock_driver.run_realtime(lambda: stdin.is_awaited):
+                status = await self._clock_driver.wait(process.exited, lambda: not stdin.is_awaited)
         finally:
             feeder.cancel()
             process.kill()
-            self._pacer.kick()
+            self._clock_driver.run_ready()
         writer.write(pack(Frame.EXIT, status.to_bytes(4)))
 
     async def _feed(self, reader: asyncio.StreamReader, stdin: Pipe, process: Process) -> None:
@@ -147,6 +149,6 @@ class ControlSocket:
                     stdin.close()
             elif kind is Frame.SIGNAL:
                 process.kill(int.from_bytes(content))
-            self._pacer.kick()
+            self._clock_driver.run_ready()
         process.kill()
-        self._pacer.kick()
+        self._clock_driver.run_ready()

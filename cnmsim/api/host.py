@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnmsim.api.attendance import Attendance
+from cnmsim.api.attached_clients import AttachedClients
 from cnmsim.api.polling import STEP_S, Polling
 from cnmsim.kernel.task import Task, sleep
 
 if TYPE_CHECKING:
+    from cnmsim.api.clock_driver import ClockDriver
     from cnmsim.api.message import Request
-    from cnmsim.api.pacing import Pacer
     from cnmsim.engine.engine import Engine
     from cnmsim.engine.rest import Rest
-    from cnmsim.engine.versions import ApiVersion
+    from cnmsim.engine.wire.api_version import ApiVersion
     from cnmsim.lab import Lab
 
 T = TypeVar("T")
@@ -23,13 +23,13 @@ T = TypeVar("T")
 class HostApi:
     """One engine behind its socket. `name` is the host's."""
 
-    def __init__(self, lab: Lab, name: str, engine: Engine, pacer: Pacer) -> None:
+    def __init__(self, lab: Lab, name: str, engine: Engine, clock_driver: ClockDriver) -> None:
         self.lab = lab
         self.name = name
         self.engine = engine
-        self.pacer = pacer
+        self.clock_driver = clock_driver
         self.polling = Polling()
-        self.attendance = Attendance()
+        self.attached_clients = AttachedClients()
         self.api_version = engine.profile.api_version
         self.min_api_version = engine.profile.min_api_version
 
@@ -50,9 +50,9 @@ class HostApi:
 
     async def let_time_pass(self, request: Request) -> None:
         """Under a fast clock, let time pass before the answer to a client that polls."""
-        if self.pacer.fast and self.polling.is_repeated(request):
+        if self.clock_driver.fast and self.polling.is_repeated(request):
             await self.complete(sleep(self.engine.clock, STEP_S))
 
     async def complete(self, work: Coroutine[Any, Any, T]) -> T:
         """Let virtual time pass until something that takes time is done. Raises what it raises."""
-        return await self.pacer.wait(Task(self.engine.clock, work))
+        return await self.clock_driver.wait(Task(self.engine.clock, work))

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from cnmsim.api.door import Door as Door  # noqa: PLC0414 - `Lab` takes it from here
-from cnmsim.api.door import open_door as open_door  # noqa: PLC0414
+from cnmsim.api.plugin_control import PluginControlSocket as PluginControlSocket  # noqa: PLC0414 - `Lab` takes it from here
+from cnmsim.api.plugin_control import open_plugin_control as open_plugin_control  # noqa: PLC0414
 from cnmsim.api.server import ApiServer
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class ServedLab(Mapping[str, Path]):
 
         Empty unless the lab is served with `expose_ports`.
         """
-        exposed = self._server.exposed
-        return self.call(lambda: exposed.table) if exposed is not None else {}
+        forwarded = self._server.forwarded_ports
+        return self.call(lambda: forwarded.table) if forwarded is not None else {}
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function` in the server's thread, between two pieces of its work, and give its value or raise its error.

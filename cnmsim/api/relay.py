@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cnmsim.kernel.task import Task
 
 if TYPE_CHECKING:
-    from cnmsim.api.pacing import Pacer
+    from cnmsim.api.clock_driver import ClockDriver
     from cnmsim.kernel.address import Address
     from cnmsim.kernel.sockets.tcp import TcpSocket
     from cnmsim.kernel.sockets.udp import UdpSocket
@@ -32,7 +32,7 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 async def relay_tcp(
-    pacer: Pacer,
+    clock_driver: ClockDriver,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     inner: TcpSocket,
@@ -43,29 +43,29 @@ async def relay_tcp(
     Time passes at the pace of real time meanwhile; a fast clock runs while something is on its way.
     """
 
-    async def wait(work: Coroutine[Any, Any, T], *, pulls: bool) -> T:
-        task = Task(pacer.clock, work)
+    async def wait(work: Coroutine[Any, Any, T], *, runs_fast: bool) -> T:
+        task = Task(clock_driver.clock, work)
         try:
-            return await pacer.wait(task, lambda: pulls)
+            return await clock_driver.wait(task, lambda: runs_fast)
         finally:
             task.cancel()
 
     async def upload() -> None:
         while data := await reader.read(_CHUNK):
             inner.send(data)
-            await wait(inner.drain(), pulls=True)
+            await wait(inner.drain(), runs_fast=True)
         inner.shutdown_write()
-        pacer.kick()
+        clock_driver.run_ready()
 
     async def download() -> None:
-        while data := await wait(inner.recv(_CHUNK), pulls=False):
+        while data := await wait(inner.recv(_CHUNK), runs_fast=False):
             writer.write(data)
             await writer.drain()
         writer.write_eof()
 
-    with pacer.stroll(lambda: True):
+    with clock_driver.run_realtime(lambda: True):
         try:
-            await wait(inner.connect(address), pulls=True)
+            await wait(inner.connect(address), runs_fast=True)
             await _both(upload(), download())
             writer.close()
             with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ async def relay_tcp(
             _reset(writer)
         finally:
             inner.close()
-            pacer.kick()
+            clock_driver.run_ready()
         # The last segments are still on their way.
         await asyncio.sleep(_SETTLE_S)
 
@@ -108,9 +108,12 @@ class UdpRelay:
     """
 
     def __init__(
-        self, pacer: Pacer, outer: socket.socket, open_inner: Callable[[], tuple[UdpSocket, tuple[Address, int]]]
+        self,
+        clock_driver: ClockDriver,
+        outer: socket.socket,
+        open_inner: Callable[[], tuple[UdpSocket, tuple[Address, int]]],
     ) -> None:
-        self._pacer = pacer
+        self._clock_driver = clock_driver
         self._outer = outer
         self._open_inner = open_inner
         self._clients: dict[Any, UdpSocket] = {}
@@ -136,7 +139,7 @@ class UdpRelay:
                 # A datagram that the simulated client cannot send is lost, as datagrams are.
                 with contextlib.suppress(OSError):
                     self._send(data, client)
-        self._pacer.kick()
+        self._clock_driver.run_ready()
 
     def _send(self, data: bytes, client: Any) -> None:
         inner = self._clients.get(client) or self._begin(client)
@@ -154,8 +157,8 @@ class UdpRelay:
             raise
         if not self._clients:
             # Answers come in their time, for as long as somebody may wait for one.
-            self._open.enter_context(self._pacer.connected())
-            self._open.enter_context(self._pacer.stroll(lambda: True))
+            self._open.enter_context(self._clock_driver.connected())
+            self._open.enter_context(self._clock_driver.run_realtime(lambda: True))
         self._clients[client] = inner
         inner.on_readable = lambda _: self._answer(inner, client)
         return inner

@@ -116,7 +116,7 @@ async def dispatch(api: HostApi, request: Request) -> Answer:
             answer = await row.handler(api, request, **parameters)
         finally:
             # What it set going begins at once, also where it failed.
-            api.pacer.kick()
+            api.clock_driver.run_ready()
     except CnmsimError as error:
         return Response.error(error.status, error.message)
     except Exception:  # noqa: BLE001 - an error of ours must not end the other clients' connections; it is logged

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from cnmsim.api.clock_driver import ClockDriver
 from cnmsim.api.connection import Connection
 from cnmsim.api.control import ControlSocket
-from cnmsim.api.door import Door
-from cnmsim.api.exposure import ExposedPorts
 from cnmsim.api.handlers import dispatch
 from cnmsim.api.host import HostApi
-from cnmsim.api.pacing import Pacer
+from cnmsim.api.plugin_control import PluginControlSocket
+from cnmsim.api.port_forwarding import ForwardedPorts
 from cnmsim.api.tls import Reader, TlsConnection, Writer
 from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.clock import EPOCH_S
@@ -55,21 +55,21 @@ class ApiServer:
     ) -> None:
         self.lab = lab
         self.directory = directory
-        self.pacer = Pacer(lab.clock, fast=fast)
+        self.clock_driver = ClockDriver(lab.clock, fast=fast)
         self.apis = {
-            host.name: HostApi(lab, host.name, host.docker, self.pacer)
+            host.name: HostApi(lab, host.name, host.docker, self.clock_driver)
             for host in lab.hosts.values()
             if host.docker is not None
         }
-        self.exposed: ExposedPorts | None = None
+        self.forwarded_ports: ForwardedPorts | None = None
         if expose_ports is not None:
             host = lab.host(self._docker_host(expose_ports))
-            self.exposed = ExposedPorts(lab, host, self.pacer, announce or _log.warning)
+            self.forwarded_ports = ForwardedPorts(lab, host, self.clock_driver, announce or _log.warning)
         self._servers: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
         self._made: list[Path] = []
         self._driver: asyncio.Task[None] | None = None
-        self.door: Door | None = None
+        self.plugin_control: PluginControlSocket | None = None
 
     def _docker_host(self, name: str) -> str:
         if name in self.apis:
@@ -101,22 +101,22 @@ class ApiServer:
         clock = self.lab.clock
         if clock.epoch_s == EPOCH_S:
             clock.epoch_s = int(time.time() - clock.now)
-        self.pacer.kick()
-        self._driver = asyncio.create_task(self.pacer.run())
+        self.clock_driver.run_ready()
+        self._driver = asyncio.create_task(self.clock_driver.run())
         self.directory.mkdir(parents=True, exist_ok=True)
         for name, api in self.apis.items():
             path = self.socket_path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             await self._listen(path, partial(self._serve_api, api))
-        if self.exposed is not None:
-            self.exposed.open()
-        control = ControlSocket(self.lab, self.pacer)
+        if self.forwarded_ports is not None:
+            self.forwarded_ports.open()
+        control = ControlSocket(self.lab, self.clock_driver)
         if self.lab.has_plugins:
             # Plugins act on their hosts while the loop waits for them: a door that never waits stands before it.
             inner = self.directory / "control-inner.sock"
             await self._listen(inner, control.serve)
-            self.door = Door(self.lab, self.directory, inner)
-            self.door.open()
+            self.plugin_control = PluginControlSocket(self.lab, self.directory, inner)
+            self.plugin_control.open()
         else:
             await self._listen(self.directory / "control.sock", control.serve)
         ready = self.directory / "ready"
@@ -151,7 +151,7 @@ class ApiServer:
             assert task is not None
             self._clients.add(task)
             try:
-                with self.pacer.connected():
+                with self.clock_driver.connected():
                     await handler(reader, writer)
             except asyncio.CancelledError:
                 writer.close()  # the server is closing; a cancelled client task is its normal end
@@ -182,15 +182,15 @@ class ApiServer:
         await Connection(reader, writer, partial(dispatch, api), headers, is_tcp=is_tcp, is_tls=is_tls).serve()
 
     async def _close(self) -> None:
-        if self.door is not None:
-            self.door.close()
+        if self.plugin_control is not None:
+            self.plugin_control.close()
         for server in self._servers:
             server.close()
         for task in list(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
-        if self.exposed is not None:
-            await self.exposed.close()
+        if self.forwarded_ports is not None:
+            await self.forwarded_ports.close()
         if self._driver is not None:
             self._driver.cancel()
             with contextlib.suppress(asyncio.CancelledError):

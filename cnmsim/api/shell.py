@@ -32,10 +32,10 @@ def run_program(directory: Path, host: str, argv: list[str]) -> int:
         sys.stderr.write(f"cnmsim: {directory}: no lab is served here: {error.strerror}\n")
         return _UNREACHABLE
     with channel:
-        wish = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"
+        request = json.dumps({"verb": "exec", "host": host, "argv": argv, "columns": _columns()}).encode() + b"\n"
         reads_input = _has_input()
         # In one piece: a program that has ended may have closed the connection before the next.
-        channel.sendall(wish if reads_input else wish + pack(Frame.STDIN, b""))
+        channel.sendall(request if reads_input else request + pack(Frame.STDIN, b""))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda taken, _: _send(channel, pack(Frame.SIGNAL, taken.to_bytes(1))))
         return _Relay(channel, reads_input).run()

@@ -11,18 +11,17 @@ from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnmsim.engine.catalogue import ImageCatalogue
-from cnmsim.engine.container import Container
-from cnmsim.engine.drawing import html_of
-from cnmsim.engine.eventlog import EventLog
-from cnmsim.engine.images import ImageStore
-from cnmsim.engine.lifecycle import Lifecycle
-from cnmsim.engine.networking import Networking
-from cnmsim.engine.networks import Networks
-from cnmsim.engine.profile import DEFAULT_VERSION, Profile, profile
-from cnmsim.engine.store import ContainerStore
-from cnmsim.engine.versions import ApiVersion
-from cnmsim.engine.volumes import VolumeStore
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.lifecycle import Lifecycle
+from cnmsim.engine.containers.store import ContainerStore
+from cnmsim.engine.daemon.event_log import EventLog
+from cnmsim.engine.daemon.renderer import html_of
+from cnmsim.engine.images.catalogue import ImageCatalogue
+from cnmsim.engine.images.images import ImageStore
+from cnmsim.engine.networks.attachment import Networking
+from cnmsim.engine.networks.networks import Networks
+from cnmsim.engine.volumes.volumes import VolumeStore
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.namespace import NetworkNamespace
@@ -31,6 +30,7 @@ from cnmsim.kernel.task import Future, run_until
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.controller import Controller
 from cnmsim.libnetwork.plugins.store import PluginStore
+from cnmsim.libnetwork.profile import DEFAULT_VERSION, Profile, profile
 
 if TYPE_CHECKING:
     from cnmsim.engine.client import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         VolumeCollection,
     )
     from cnmsim.engine.cluster.cluster import Cluster
-    from cnmsim.engine.execs import Exec
+    from cnmsim.engine.containers.execs import Exec
     from cnmsim.engine.rest import Rest
 
 T = TypeVar("T")

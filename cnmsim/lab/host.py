@@ -15,9 +15,9 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.underlay import PlainHost, Segment
 
 if TYPE_CHECKING:
-    from cnmsim.engine.container import Container
+    from cnmsim.engine.containers.container import Container
+    from cnmsim.engine.daemon.crash import CrashState
     from cnmsim.engine.engine import Engine
-    from cnmsim.engine.power import Remembered
     from cnmsim.kernel.machine import Machine
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process, Program
@@ -52,7 +52,7 @@ class _Dark:
 
     plugs: tuple[tuple[Segment, Attachment], ...]
     docker: Engine | None
-    remembered: Remembered | None
+    remembered: CrashState | None
 
 
 @define(eq=False)
@@ -96,7 +96,7 @@ class Host:
         ]
         remembered = None
         if self.docker is not None:
-            from cnmsim.engine.power import lose_power
+            from cnmsim.engine.daemon.crash import lose_power
 
             remembered = lose_power(self.docker)
         self.plain.lose_power()
@@ -114,7 +114,7 @@ class Host:
         self.plain.start_services()
         self.docker = dark.docker
         if self.docker is not None and dark.remembered is not None:
-            from cnmsim.engine.power import regain_power
+            from cnmsim.engine.daemon.crash import regain_power
 
             regain_power(self.docker, dark.remembered)
 

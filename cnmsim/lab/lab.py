@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from cnmsim.engine.drawing import put_in_charge
+from cnmsim.engine.daemon.renderer import set_renderer
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.kernel.clock import Clock, collecting_seldom
 from cnmsim.lab.cabling import Cabling
@@ -32,7 +32,7 @@ from cnmsim.underlay import HostSpec, Link, PlainHost, Segment, Trunk
 if TYPE_CHECKING:
     import networkx as nx
 
-    from cnmsim.api.inprocess import Door, ServedLab
+    from cnmsim.api.inprocess import PluginControlSocket, ServedLab
     from cnmsim.engine.client import Container, StackDescription
     from cnmsim.engine.client.stacks import StackFiles
     from cnmsim.engine.engine import Engine
@@ -73,7 +73,7 @@ class Lab:
         plugin_dirs: Iterable[str | Path] = (),
         plugin_policy: PluginPolicy | None = None,
     ) -> None:
-        from cnmsim.engine.catalogue import ImageCatalogue
+        from cnmsim.engine.images.catalogue import ImageCatalogue
         from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
         _require_release(engine)
@@ -575,15 +575,15 @@ class Lab:
         folder = None if directory is None else Path(directory)
         return serve(self, folder, fast=fast, expose_ports=expose_ports)
 
-    def open_door(self, directory: str | Path | None = None) -> AbstractContextManager[Door]:
+    def open_plugin_control(self, directory: str | Path | None = None) -> AbstractContextManager[PluginControlSocket]:
         """Let plugin processes run programs on the hosts, for the length of a block.
 
         `door.environment(host, folder)` is the environment to start a plugin in whose `ip` is to be that of a host. Programs are
         run while an engine waits for a plugin, in this thread. A served lab with `plugin_dirs` has a door of its own.
         """
-        from cnmsim.api.inprocess import open_door
+        from cnmsim.api.inprocess import open_plugin_control
 
-        return open_door(self, None if directory is None else Path(directory))
+        return open_plugin_control(self, None if directory is None else Path(directory))
 
     def look_for_plugins(self, *folders: str | Path, give_up_s: float | None = None) -> None:
         """Let every engine that there is now look for plugins in `folders` too.
@@ -664,7 +664,7 @@ def _render(what: object) -> str | None:
     return render(what)
 
 
-put_in_charge(_render)
+set_renderer(_render)
 
 
 def _require_release(version: str) -> str:

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from cnmsim.engine.power import start_again
-from cnmsim.engine.saved import restore_engine, save_engine
-from cnmsim.engine.savedswarm import MemberDisk, restore_member, save_member, stock_of
+from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member, save_member, stock_of
+from cnmsim.engine.daemon.crash import start_again
+from cnmsim.engine.daemon.snapshot import restore_engine, save_engine
 from cnmsim.errors import CnmsimError, FileError
 from cnmsim.swarm.disk import StoreDisk, restore_store, save_store
 from cnmsim.swarm.plain import from_plain, to_plain
 
 if TYPE_CHECKING:
-    from cnmsim.engine.container import Container
+    from cnmsim.engine.containers.container import Container
     from cnmsim.engine.engine import Engine
     from cnmsim.kernel.clock import Clock
     from cnmsim.lab.lab import Lab

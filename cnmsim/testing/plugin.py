@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from attrs import define, field, frozen
 
-from cnmsim.api.door import run_at_once
+from cnmsim.api.plugin_control import run_at_once
 
 if TYPE_CHECKING:
     from cnmsim.lab import Host, Lab

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from cnmsim.api.handlers import OPERATIONS
-from cnmsim.engine import bodies, swarmbodies
-from cnmsim.engine.decode import Struct
+from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire import swarm_schemas as swarmbodies
+from cnmsim.engine.wire.gojson import Struct
 from cnmsim.testing.snapshot import Snapshot
 
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -171,15 +172,17 @@ class Served:
     def left(self):
         """Name what clients that are gone have left."""
         api = self.server.apis["node1"]
-        pacer, engine = self.server.pacer, api.engine
-        attendance = api.attendance
+        clock_driver, engine = self.server.clock_driver, api.engine
+        attached_clients = api.attached_clients
 
         def work():
             return {
                 "clients": len(self.server._clients),
-                "connections": pacer.connections,
-                "pulls": len(pacer._pulls) + len(pacer._strolls),
-                "attended": len(attendance._runners) + len(attendance._viewers) + len(attendance._waiters),
+                "connections": clock_driver.connections,
+                "waiting": len(clock_driver._fast_predicates) + len(clock_driver._realtime_predicates),
+                "attended": len(attached_clients._runners)
+                + len(attached_clients._viewers)
+                + len(attached_clients._waiters),
                 "events": len(engine.events._listeners),
                 "log": sum(len(each.log._followers) for each in engine.store),
                 "outputs": sum(len(each.streams._listeners) - 1 for each in engine.store if each.streams is not None),

@@ -7,10 +7,10 @@ import json
 import pytest
 from engineworld import VERSIONS, new_engine
 
-from cnmsim.engine.catalogue import ImageCatalogue, ImageMeaning
 from cnmsim.engine.client import Network
+from cnmsim.engine.client.run_options import create_body
 from cnmsim.engine.engine import Engine
-from cnmsim.engine.run_options import create_body
+from cnmsim.engine.images.catalogue import ImageCatalogue, ImageMeaning
 from cnmsim.errors import Conflict, NotFound, SystemFault
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from engineworld import VERSIONS, new_engine
 
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.wire.api_version import ApiVersion
 
 API = ApiVersion.parse("1.45")
 DEFAULT_BRIDGE = {

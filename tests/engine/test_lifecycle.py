@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from cnmsim.engine.client import ContainerError
-from cnmsim.engine.restart import RestartManager
-from cnmsim.engine.state import RUNNING_STATES, TRANSITIONS, Change, ContainerState, after
+from cnmsim.engine.containers.restart_policy import RestartManager
+from cnmsim.engine.containers.state import RUNNING_STATES, TRANSITIONS, Change, ContainerState, after
 from cnmsim.errors import Conflict, EngineError, NotFound, SystemFault
 
 

@@ -10,15 +10,15 @@ from engineworld import new_engine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnmsim.engine import archive
-from cnmsim.engine.decode import B, I, L, Place, S, Struct
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.images import Reference
-from cnmsim.engine.names import check_name
-from cnmsim.engine.ports import asked_ports, parse_host_range, parse_port
-from cnmsim.engine.signals import parse_signal
-from cnmsim.engine.streams import StandardStreams
-from cnmsim.engine.timestamps import human_duration, parse_timestamp, rfc3339
+from cnmsim.engine.containers import archive
+from cnmsim.engine.containers.names import check_name
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.images.images import Reference
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.gojson import B, I, L, Place, S, Struct
+from cnmsim.engine.wire.ports import asked_ports, parse_host_range, parse_port
+from cnmsim.engine.wire.signals import parse_signal
+from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.clock import NS, Clock
 from cnmsim.kernel.files import File

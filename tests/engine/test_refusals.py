@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engineworld import VERSIONS, new_engine, state_of
 
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import EngineError
 
 V26, V28, V29 = VERSIONS

@@ -6,7 +6,7 @@ import pytest
 from engineworld import VERSIONS, new_engine, state_of
 
 from cnmsim import Lab
-from cnmsim.engine.execuser import find_user, home_of
+from cnmsim.engine.containers.exec_user import find_user, home_of
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.files import FileSystem

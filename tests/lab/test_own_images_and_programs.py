@@ -3,7 +3,7 @@
 import pytest
 
 from cnmsim import Lab
-from cnmsim.engine.catalogue import ImageMeaning
+from cnmsim.engine.images.catalogue import ImageMeaning
 
 
 async def greeter(process):

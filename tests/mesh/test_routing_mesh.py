@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cnmsim import Lab
-from cnmsim.engine.catalogue import ImageMeaning
 from cnmsim.engine.client import Service
+from cnmsim.engine.images.catalogue import ImageMeaning
 from cnmsim.lab.host import Host
 
 NODES = ("node1", "node2", "node3", "node4")

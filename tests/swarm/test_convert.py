@@ -6,9 +6,10 @@ import pytest
 from attrs import evolve
 from fakes import FakeCluster
 
-from cnmsim.engine import bodies, swarmbodies
-from cnmsim.engine.profile import PROFILES
+from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.errors import InvalidParameter
+from cnmsim.libnetwork.profile import PROFILES
 from cnmsim.swarm.objects import (
     Annotations,
     Cluster,

@@ -8,13 +8,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM, Typist, converse, detach_keys
+from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM, StdinForwarder, detach_keys, forward_streams
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
-from cnmsim.engine.container import Container
-from cnmsim.engine.logbook import LogLine
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.rest.containers import LogReading
 from cnmsim.kernel.clock import NS
 from cnmsim.kernel.task import Future, sleep
@@ -51,7 +51,7 @@ async def prune(api: HostApi, request: Request) -> Answer:
 async def inspect(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A002 - the parameter's name in Docker's API
     """Describe a container."""
     health = api.rest.containers.find(id).health
-    if api.pacer.fast and health is not None and health.status == "starting":
+    if api.clock_driver.fast and health is not None and health.status == "starting":
         # Who asks again and again until it is healthy must see time pass.
         await api.complete(sleep(api.engine.clock, _HEALTH_STEP_S))
     return Response.json(api.rest.containers.inspect(id, request.parameters, api.version(request)))
@@ -145,19 +145,19 @@ async def _waited(
     loop = asyncio.get_running_loop()
     was_running = container.is_running
     begins = loop.time() + patience_s
-    waking = loop.call_at(begins, api.pacer.kick)
+    waking = loop.call_at(begins, api.clock_driver.run_ready)
 
     def may_jump() -> bool:
         nonlocal was_running, begins, waking
         if container.is_running and not was_running:
             was_running, begins = True, loop.time() + _STARTING_PATIENCE_S
             waking.cancel()
-            waking = loop.call_at(begins, api.pacer.kick)
-        return api.attendance.hurries(container, has_lasted=loop.time() >= begins)
+            waking = loop.call_at(begins, api.clock_driver.run_ready)
+        return api.attached_clients.should_advance(container, has_lasted=loop.time() >= begins)
 
     try:
-        with api.attendance.waiting(container):
-            answer = await api.pacer.wait(end, may_jump)
+        with api.attached_clients.waiting(container):
+            answer = await api.clock_driver.wait(end, may_jump)
     finally:
         waking.cancel()
     yield json.dumps(answer, separators=(",", ":")).encode() + b"\n"
@@ -201,9 +201,9 @@ class Follower:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give what it prints until it stops, at the pace of real time."""
-        pacer, container = self._api.pacer, self._reading.container
-        with pacer.pull(self._may_jump), pacer.stroll(lambda: container.is_running):
-            pacer.kick()
+        clock_driver, container = self._api.clock_driver, self._reading.container
+        with clock_driver.run_fast(self._may_jump), clock_driver.run_realtime(lambda: container.is_running):
+            clock_driver.run_ready()
             async for chunk in self._outbox.chunks():
                 yield chunk
 
@@ -237,13 +237,13 @@ async def attach(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A0
     container = api.rest.containers.find(id)
 
     async def talk(duplex: Duplex) -> None:
-        with api.attendance.attached(container, lambda: outbox.wants_more):
-            await converse(
+        with api.attached_clients.attached(container, lambda: outbox.wants_more):
+            await forward_streams(
                 api,
                 duplex,
                 attachment.streams,
                 outbox,
-                typist=Typist(attachment.streams, keys) if attachment.stdin else None,
+                stdin_forwarder=StdinForwarder(attachment.streams, keys) if attachment.stdin else None,
                 ends_input=attachment.stdin and container.config["StdinOnce"] and not attachment.is_raw,
                 is_running=lambda: container.is_running,
                 waits_for_end=False,
@@ -278,7 +278,7 @@ async def stats(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A00
 
 async def _stats(api: HostApi, id_: str, reading: dict[str, Any]) -> AsyncIterator[bytes]:
     container = api.rest.containers.find(id_)
-    with api.pacer.stroll(lambda: container.is_running):
+    with api.clock_driver.run_realtime(lambda: container.is_running):
         while True:
             yield json.dumps(reading, separators=(",", ":")).encode() + b"\n"
             await asyncio.sleep(_STATS_PAUSE_S)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM, Typist, converse, detach_keys
+from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM, StdinForwarder, detach_keys, forward_streams
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Duplex, Hijack, Request, Response
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import operation
-from cnmsim.engine.execs import Exec
+from cnmsim.engine.containers.execs import Exec
 
 
 @operation("POST", "/containers/{id}/exec")
@@ -42,14 +42,16 @@ async def start(api: HostApi, request: Request, id: str) -> Answer:  # noqa: A00
 
 async def _talk(api: HostApi, execution: Exec, outbox: Outbox, duplex: Duplex) -> None:
     streams = execution.streams
-    typist = Typist(streams, detach_keys(execution.config["DetachKeys"])) if streams.has_stdin else None
-    await converse(
+    stdin_forwarder = (
+        StdinForwarder(streams, detach_keys(execution.config["DetachKeys"])) if streams.has_stdin else None
+    )
+    await forward_streams(
         api,
         duplex,
         streams,
         outbox,
-        typist=typist,
-        ends_input=typist is not None and not streams.is_terminal,
+        stdin_forwarder=stdin_forwarder,
+        ends_input=stdin_forwarder is not None and not streams.is_terminal,
         is_running=lambda: execution.is_running,
         waits_for_end=True,
         stop_listening=outbox.close,

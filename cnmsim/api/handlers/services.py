@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from cnmsim.api.conversation import MULTIPLEXED_STREAM, RAW_STREAM
+from cnmsim.api.attach_stream import MULTIPLEXED_STREAM, RAW_STREAM
 from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import operation
-from cnmsim.engine.rest.servicelogs import ServiceLogReading
+from cnmsim.engine.rest.service_logs import ServiceLogReading
 
 
 @operation("GET", "/services")
@@ -78,7 +78,7 @@ async def _logs(api: HostApi, request: Request, reading: ServiceLogReading) -> A
         reading.request, lambda message: outbox.put(message.stream, reading.rendered(message))
     )
     if not reading.is_followed:
-        error = await api.pacer.wait(stream.ended)
+        error = await api.clock_driver.wait(stream.ended)
         outbox.close()
         if error is not None:
             raise error
@@ -86,8 +86,8 @@ async def _logs(api: HostApi, request: Request, reading: ServiceLogReading) -> A
     stream.ended.add_done_callback(outbox.close)
 
     async def chunks() -> AsyncIterator[bytes]:
-        with api.pacer.stroll(lambda: not stream.ended.is_done):
-            api.pacer.kick()
+        with api.clock_driver.run_realtime(lambda: not stream.ended.is_done):
+            api.clock_driver.run_ready()
             async for chunk in outbox.chunks():
                 yield chunk
 

@@ -10,9 +10,9 @@ from cnmsim.api.host import HostApi
 from cnmsim.api.message import Answer, Request, Response, Stream
 from cnmsim.api.outbox import Outbox
 from cnmsim.api.router import not_simulated, operation
-from cnmsim.engine.eventlog import LoggedEvent
+from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
-from cnmsim.engine.timestamps import parse_timestamp, unix_ns
+from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import NotFound
 from cnmsim.kernel.clock import NS
 
@@ -79,7 +79,7 @@ async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncI
         timer = clock.call_later(left_s, outbox.close)
     try:
         # Without an end nobody waits for anything: a fast clock then moves only for others.
-        with api.pacer.pull(lambda: timer is not None and outbox.wants_more):
+        with api.clock_driver.run_fast(lambda: timer is not None and outbox.wants_more):
             async for chunk in outbox.chunks():
                 yield chunk
     finally:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import define, field, frozen
 
-from cnmsim.engine import container as records
 from cnmsim.engine.client.images import Image
 from cnmsim.engine.client.model import Model, filters_of, query_of
+from cnmsim.engine.client.run_options import create_body, words
+from cnmsim.engine.containers import container as records
 from cnmsim.engine.rest.containers import LogReading
-from cnmsim.engine.run_options import create_body, words
 from cnmsim.errors import CnmsimError, NotFound
 from cnmsim.kernel.files import FileSystem
 from cnmsim.kernel.namespace import NetworkNamespace

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.engine.drawing import html_of
+from cnmsim.engine.daemon.renderer import html_of
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

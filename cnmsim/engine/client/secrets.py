@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False, repr=False)
-class Kept(Model, ABC):
+class SecretOrConfig(Model, ABC):
     """A secret or a config."""
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class Kept(Model, ABC):
         return True
 
 
-class Secret(Kept):
+class Secret(SecretOrConfig):
     """A secret of the swarm."""
 
     __slots__ = ()
@@ -56,7 +56,7 @@ class Secret(Kept):
         return self._engine.rest.secrets
 
 
-class Config(Kept):
+class Config(SecretOrConfig):
     """A config of the swarm."""
 
     __slots__ = ()
@@ -66,11 +66,11 @@ class Config(Kept):
         return self._engine.rest.configs
 
 
-K = TypeVar("K", bound=Kept)
+K = TypeVar("K", bound=SecretOrConfig)
 
 
 @define
-class KeptCollection(ABC, Generic[K]):
+class SecretOrConfigCollection(ABC, Generic[K]):
     """The secrets or the configs of the swarm an engine manages."""
 
     _engine: Engine = field(repr=False)
@@ -106,7 +106,7 @@ class KeptCollection(ABC, Generic[K]):
         return [self._named(each["ID"]) for each in found]
 
 
-class SecretCollection(KeptCollection[Secret]):
+class SecretCollection(SecretOrConfigCollection[Secret]):
     """The secrets of the swarm an engine manages."""
 
     __slots__ = ()
@@ -119,7 +119,7 @@ class SecretCollection(KeptCollection[Secret]):
         return Secret(self._engine, id_)
 
 
-class ConfigCollection(KeptCollection[Config]):
+class ConfigCollection(SecretOrConfigCollection[Config]):
     """The configs of the swarm an engine manages."""
 
     __slots__ = ()

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.client.secrets import Config, Secret
 from cnmsim.engine.client.services import Service
-from cnmsim.engine.cluster.taskbody import image_name
+from cnmsim.engine.cluster.task_container import image_name
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Unavailable
 
 if TYPE_CHECKING:

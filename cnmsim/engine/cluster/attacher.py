@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.engine.cluster.taskbody import endpoint_settings
+from cnmsim.engine.cluster.task_container import endpoint_settings
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.task import Future, wait_for
 from cnmsim.swarm.objects import ContainerStatus, NetworkAttachment, PortConfig, Task

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from cnmsim.engine.eventlog import EventLog
+from cnmsim.engine.daemon.event_log import EventLog
 from cnmsim.swarm.objects import Config, Network, Node, Replicated, Secret, Service
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.engine.cluster.attacher import Ask, Attachers, AttachmentController
-from cnmsim.engine.cluster.managednetworks import ManagedNetworks
-from cnmsim.engine.cluster.taskbody import check_mounts
-from cnmsim.engine.cluster.taskcontroller import ContainerController
-from cnmsim.engine.logbook import LogLine
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.cluster.managed_networks import ManagedNetworks
+from cnmsim.engine.cluster.task_container import check_mounts
+from cnmsim.engine.cluster.task_controller import ContainerController
+from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS
 from cnmsim.swarm.exec import Dependencies, TaskController

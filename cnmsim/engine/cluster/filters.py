@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from cnmsim.engine.filters import Filters
+from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import SystemFault
 from cnmsim.swarm.controlapi.common import Filters as ObjectFilters
 from cnmsim.swarm.objects import Membership, NodeRole, TaskState

@@ -14,7 +14,7 @@ from cnmsim.engine.rest.execs import ExecApi
 from cnmsim.engine.rest.images import ImageApi
 from cnmsim.engine.rest.networks import NetworkApi
 from cnmsim.engine.rest.secrets import ConfigApi, SecretApi
-from cnmsim.engine.rest.servicelogs import ServiceLogs
+from cnmsim.engine.rest.service_logs import ServiceLogs
 from cnmsim.engine.rest.services import ServiceApi, TaskApi
 from cnmsim.engine.rest.swarm import NodeApi, SwarmApi
 from cnmsim.engine.rest.system import SystemApi

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine import archive, bodies, top
-from cnmsim.engine.container import Container
-from cnmsim.engine.containerlist import list_containers, prune_containers
-from cnmsim.engine.create import create_container
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.logbook import LogLine
-from cnmsim.engine.query import NO_QUERY, Query, number, truth
-from cnmsim.engine.streams import StandardStreams
-from cnmsim.engine.timestamps import parse_timestamp, unix_ns
-from cnmsim.engine.update import update_container
-from cnmsim.engine.versions import ApiVersion
-from cnmsim.engine.views import container_summary, inspect_container
+from cnmsim.engine.containers import archive, top
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.create import create_container
+from cnmsim.engine.containers.inspect import container_summary, inspect_container
+from cnmsim.engine.containers.listing import list_containers, prune_containers
+from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.containers.update import update_container
+from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, number, truth
+from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine import bodies
-from cnmsim.engine.execs import Exec, check_active, create_exec, find_exec, start_exec
-from cnmsim.engine.streams import Listener
+from cnmsim.engine.containers.execs import Exec, check_active, create_exec, find_exec, start_exec
+from cnmsim.engine.containers.streams import Listener
+from cnmsim.engine.wire import schemas as bodies
 from cnmsim.errors import EngineError
 
 if TYPE_CHECKING:

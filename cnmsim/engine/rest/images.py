@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.images import Objects, Removals
-from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.images.images import Objects, Removals
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, truth
 from cnmsim.errors import InvalidParameter, NotSimulated
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine import bodies
-from cnmsim.engine.cluster.clusternetworks import ClusterNetworks
-from cnmsim.engine.container import EndpointSettings
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, truth
-from cnmsim.engine.validate import check_mac_address
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.cluster.cluster_networks import ClusterNetworks
+from cnmsim.engine.containers.container import EndpointSettings
+from cnmsim.engine.containers.validate import check_mac_address
+from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, truth
 from cnmsim.errors import Conflict, InvalidParameter, NotFound
 from cnmsim.libnetwork.controller import ManagerRedirect
 from cnmsim.libnetwork.network import Network

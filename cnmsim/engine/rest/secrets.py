@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import config_filters, secret_filters
-from cnmsim.engine.cluster.reading import version_of
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query
-from cnmsim.engine.swarmbodies import CONFIG_SPEC, SECRET_SPEC
+from cnmsim.engine.cluster.params import version_of
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query
+from cnmsim.engine.wire.schemas import read
+from cnmsim.engine.wire.swarm_schemas import CONFIG_SPEC, SECRET_SPEC
 from cnmsim.swarm.objects.convert import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
 
-from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import TASK_FILTERS, service_filters, task_filters
-from cnmsim.engine.cluster.reading import version_of
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, boolean
-from cnmsim.engine.swarmbodies import SERVICE_SPEC
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.cluster.params import version_of
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, boolean
+from cnmsim.engine.wire.schemas import read
+from cnmsim.engine.wire.swarm_schemas import SERVICE_SPEC
 from cnmsim.errors import Forbidden, NotFound, SystemFault
 from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
 from cnmsim.swarm.objects.convert import task_to_api

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.bodies import read
 from cnmsim.engine.cluster.filters import node_filters
-from cnmsim.engine.cluster.reading import availability_of, version_of
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, boolean, truth
-from cnmsim.engine.swarmbodies import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
+from cnmsim.engine.cluster.params import availability_of, version_of
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, boolean, truth
+from cnmsim.engine.wire.schemas import read
+from cnmsim.engine.wire.swarm_schemas import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.objects import ClusterSpec
 from cnmsim.swarm.objects.convert import (

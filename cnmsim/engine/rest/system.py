@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine.eventlog import LoggedEvent
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query
-from cnmsim.engine.system import disk_usage_view, info_view, swarm_view, version_view
-from cnmsim.engine.timestamps import parse_timestamp, unix_ns
-from cnmsim.engine.versions import ApiVersion
+from cnmsim.engine.daemon.event_log import LoggedEvent
+from cnmsim.engine.daemon.system import disk_usage_view, info_view, swarm_view, version_view
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query
+from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import InvalidParameter
 
 if TYPE_CHECKING:

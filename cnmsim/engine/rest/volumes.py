@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from cnmsim.engine import bodies
-from cnmsim.engine.cluster.reading import version_of
-from cnmsim.engine.filters import Filters
-from cnmsim.engine.query import NO_QUERY, Query, truth
+from cnmsim.engine.cluster.params import version_of
+from cnmsim.engine.wire import schemas as bodies
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.query import NO_QUERY, Query, truth
 from cnmsim.errors import NotFound, NotSimulated, Unavailable
 
 if TYPE_CHECKING:

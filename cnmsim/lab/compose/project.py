@@ -27,9 +27,9 @@ from cnmsim.lab.compose.reading import start_order
 from cnmsim.lab.compose.standin import can_run, stand_in
 
 if TYPE_CHECKING:
-    from cnmsim.engine.catalogue import ImageMeaning
     from cnmsim.engine.client import Container
     from cnmsim.engine.engine import Engine
+    from cnmsim.engine.images.catalogue import ImageMeaning
 
 #: Virtual seconds that a dependency may take to complete, or to become healthy.
 _PATIENCE_S = 600

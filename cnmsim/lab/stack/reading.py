@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import define
 
-from cnmsim.engine.catalogue import ImageCatalogue
 from cnmsim.engine.client.stacks import StackDescription, StackFiles
-from cnmsim.engine.images import Reference
+from cnmsim.engine.images.catalogue import ImageCatalogue
+from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError
 from cnmsim.lab.compose.blame import holding
 from cnmsim.lab.compose.document import project_files

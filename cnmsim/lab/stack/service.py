@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from cnmsim.engine.images import Reference
+from cnmsim.engine.images.images import Reference
 from cnmsim.errors import FileError, InvalidParameter
 from cnmsim.lab.stack.mounts import Mounts, Volume
 from cnmsim.lab.stack.objects import DEFAULT_NETWORK, StackObjects, undefined

@@ -53,7 +53,7 @@ def test_a_program_runs_during_a_call_if_it_takes_no_time(
     stage: Stage, argv: list[str], host: str, wanted: tuple[Frame, bytes]
 ) -> None:
     said: list[list[tuple[Frame, bytes]]] = []
-    with stage.lab.open_door() as door:
+    with stage.lab.open_plugin_control() as door:
 
         def reply(_: object) -> dict[str, Any]:
             said.append(run(door.path, *argv, host=host))
@@ -68,7 +68,7 @@ def test_a_program_runs_during_a_call_if_it_takes_no_time(
 
 
 def test_a_door_alone_does_nothing_but_run_programs(stage: Stage) -> None:
-    with stage.lab.open_door() as door:
+    with stage.lab.open_plugin_control() as door:
         ((kind, text),) = ask(door.path, {"verb": "trace", "source": "node1", "destination": "node1"})
         assert (kind, text) == (Frame.ERROR, b"the lab is not served: it only runs programs for its plugins")
         ((kind, text),) = ask(door.path, {})

@@ -1,0 +1,110 @@
+"""The hijacked connection of attach and exec: output to the client, what it types to the process.
+
+Source: moby `container/stream/attach.go`, `daemon/attach.go`, `moby/term` for the keys that detach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from cnmsim.api.clock_driver import first_of
+from cnmsim.api.host import HostApi
+from cnmsim.api.message import Duplex
+from cnmsim.api.outbox import Outbox
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.errors import InvalidParameter
+
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+_DETACH_KEYS = "ctrl-p,ctrl-q"
+_CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
+
+
+def detach_keys(text: str) -> bytes:
+    """Read `ctrl-p,ctrl-q`; "" is that. Raises `InvalidParameter`."""
+    keys = bytearray()
+    for word in (text or _DETACH_KEYS).split(","):
+        if len(word) == 1 and word.isascii():
+            keys += word.encode()
+        elif word.startswith("ctrl-") and len(word) == 6 and word[5] in _CONTROL:
+            keys.append(_CONTROL.index(word[5]))
+        elif word == "DEL":
+            keys.append(127)
+        else:
+            raise InvalidParameter(f"Unknown character: '{word}'")
+    return bytes(keys)
+
+
+class StdinForwarder:
+    """Hands what a client types to the process. On a terminal the detach keys end the conversation."""
+
+    def __init__(self, streams: StandardStreams, keys: bytes) -> None:
+        self._streams = streams
+        self._keys = keys if streams.is_terminal else b""
+        self._held = b""
+
+    def type(self, data: bytes) -> bool:
+        """Type `data`; `False` once the client has detached."""
+        if not self._keys:
+            self._streams.type(data)
+            return True
+        for number in data:
+            self._held += bytes([number])
+            if self._held == self._keys:
+                return False
+            if not self._keys.startswith(self._held):
+                self._streams.type(self._held)
+                self._held = b""
+        return True
+
+
+async def forward_streams(
+    api: HostApi,
+    duplex: Duplex,
+    streams: StandardStreams,
+    outbox: Outbox,
+    *,
+    stdin_forwarder: StdinForwarder | None,
+    ends_input: bool,
+    is_running: Callable[[], bool],
+    waits_for_end: bool,
+    stop_listening: Callable[[], None],
+) -> None:
+    """Talk until the process ends, the client detaches or goes away.
+
+    Time passes for it while `is_running()`: not while an attached container has yet to start. A fast clock jumps only if the
+    client `waits_for_end`. `stdin_forwarder` takes the client's input if there is to be any; `ends_input` hands its end on as well.
+    """
+    streams.ended.add_done_callback(outbox.close)
+
+    def may_jump() -> bool:
+        return waits_for_end and outbox.wants_more and is_running() and not streams.stdin.is_awaited
+
+    async def send() -> None:
+        async for chunk in outbox.chunks():
+            await duplex.write(chunk)
+
+    async def receive() -> None:
+        while data := await duplex.read():
+            if stdin_forwarder is not None and not stdin_forwarder.type(data):
+                return
+            api.clock_driver.run_ready()
+        if ends_input:
+            streams.end_input()
+            api.clock_driver.run_ready()
+        await duplex.gone()
+
+    try:
+        with (
+            api.clock_driver.run_fast(may_jump),
+            api.clock_driver.run_realtime(is_running),
+            contextlib.suppress(ConnectionError),
+        ):
+            api.clock_driver.run_ready()
+            await first_of(send(), receive())
+    finally:
+        stop_listening()
+        outbox.close()
+        await asyncio.sleep(0)

@@ -1,0 +1,166 @@
+"""Virtual time under asyncio: it follows real time while someone is connected, or runs as fast as it can.
+
+The lab's clock is only ever run from here, in slices short enough that no client waits long for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.task import Future
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_SLICE_S = 0.01
+_LONGEST_DELAY_S = 0.25
+_AHEAD_NS = 1_000_000
+
+
+class ClockDriver:
+    """Drives one clock.
+
+    With `fast`, time stands still until somebody waits for something to happen in the lab, and then jumps from event
+    to event; while a program waits for what its user types, it keeps step with real time. Without, it keeps step with real time while `connections` is above zero.
+    """
+
+    def __init__(self, clock: Clock, *, fast: bool) -> None:
+        self.clock = clock
+        self.fast = fast
+        self.connections = 0
+        self._fast_predicates: dict[object, Callable[[], bool]] = {}
+        self._realtime_predicates: dict[object, Callable[[], bool]] = {}
+        self._wake = asyncio.Event()
+        self._anchor: tuple[float, int] | None = None
+
+    def run_ready(self) -> None:
+        """Do the work of this instant now, and look again whether time may pass."""
+        self.clock.run_ready()
+        self._wake.set()
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Count a client for as long as it is connected."""
+        self.connections += 1
+        self._wake.set()
+        try:
+            yield
+        finally:
+            self.connections -= 1
+            self._wake.set()
+
+    @contextlib.contextmanager
+    def run_fast(self, predicate: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Let a fast clock run while this lasts, whenever `predicate()` says so."""
+        key = object()
+        self._fast_predicates[key] = predicate
+        self._wake.set()
+        try:
+            yield
+        finally:
+            del self._fast_predicates[key]
+
+    @contextlib.contextmanager
+    def run_realtime(self, predicate: Callable[[], bool]) -> Iterator[None]:
+        """Let a fast clock keep step with real time while `predicate()` says so and nobody pulls."""
+        key = object()
+        self._realtime_predicates[key] = predicate
+        self._wake.set()
+        try:
+            yield
+        finally:
+            del self._realtime_predicates[key]
+
+    async def wait(self, future: Future[T], predicate: Callable[[], bool] = lambda: True) -> T:
+        """Wait, in real time, for something of the lab; give its value or raise its error."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def tell(_: Future[T]) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        future.add_done_callback(tell)
+        with self.run_fast(lambda: not future.is_done and predicate()):
+            self.run_ready()
+            await done
+        return future.result()
+
+    async def run(self) -> None:
+        """Drive the clock until cancelled."""
+        while True:
+            try:
+                delay_s = self._advance_fast() if self.fast else self._advance_real()
+            except Exception:  # noqa: BLE001 - one piece of the lab's work that fails must not stop the lab; it is logged
+                _log.exception(
+                    "work of the lab failed at %.6f s; the lab goes on without it", self.clock.now_ns / 1e9
+                )
+                delay_s = 0
+            if delay_s == 0:
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._wake.wait()
+
+    def _advance_fast(self) -> float | None:
+        """Run events for one slice if somebody waits; tell how long to delay_s (`None`: until woken)."""
+        deadline = time.monotonic() + _SLICE_S
+        while any(predicate() for predicate in tuple(self._fast_predicates.values())):
+            self._anchor = None
+            if not self.clock.step():
+                return _LONGEST_DELAY_S
+            if time.monotonic() > deadline:
+                return 0
+        if any(predicate() for predicate in tuple(self._realtime_predicates.values())):
+            return self._advance_real()
+        self._anchor = None
+        return None
+
+    def _advance_real(self) -> float | None:
+        if self.connections <= 0:
+            self._anchor = None
+            return None
+        now = time.monotonic()
+        if self._anchor is None:
+            self._anchor = (now, self.clock.now_ns)
+        started, started_ns = self._anchor
+        if self.clock.now_ns > started_ns + int((now - started) * 1e9) + _AHEAD_NS:
+            # Somebody let time pass by other means; it does not stand still until real time has caught up.
+            self._anchor = started, started_ns = now, self.clock.now_ns
+        target_ns = started_ns + int((now - started) * 1e9)
+        deadline = now + _SLICE_S
+        late = False
+
+        def over() -> bool:
+            nonlocal late
+            late = time.monotonic() > deadline
+            return late
+
+        self.clock.run(max(target_ns, self.clock.now_ns) / 1e9, stop=over)
+        if late:
+            return 0
+        due = self.clock.next_event_ns()
+        if due is None:
+            return _LONGEST_DELAY_S
+        return min(max((due - target_ns) / 1e9, 0.0005), _LONGEST_DELAY_S)
+
+
+async def first_of(*waits: Awaitable[Any]) -> None:
+    """Wait until one of several is done, and cancel the others. Raises what one of them raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error

@@ -1,0 +1,66 @@
+"""The client side of the verbs that ask a lab that is being served: `trace`, `explain` and `capture` with `--dir`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from cnmsim.api.frames import HEAD, Frame, pack
+from cnmsim.errors import CnmsimError, Unavailable
+
+
+def ask(directory: Path, request: dict[str, Any]) -> Any:
+    """Send one request to the control socket in `directory` and give the answer.
+
+    Raises `Unavailable` if no lab is served there, `CnmsimError` with what the lab refused.
+    """
+    with _channel(directory, request) as channel, channel.makefile("rb") as stream:
+        return json.loads(_read_to_result(directory, stream, lambda _kind, _content: None))
+
+
+def capture(directory: Path, request: dict[str, Any], tell: Callable[[Frame, bytes], None]) -> bytes:
+    """Have a served lab capture, until it is over or SIGINT or SIGTERM arrives, and give the pcapng file if asked for.
+
+    `tell` is given what there is to be shown, as STDOUT and STDERR. Raises as `ask`.
+    """
+    with _channel(directory, {"verb": "capture", **request}) as channel:
+        before = {
+            number: signal.signal(number, lambda taken, _: channel.sendall(pack(Frame.SIGNAL, taken.to_bytes(1))))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            with channel.makefile("rb") as stream:
+                return _read_to_result(directory, stream, tell)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _channel(directory: Path, request: dict[str, Any]) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as channel:
+        try:
+            channel.connect(str(directory / "control.sock"))
+        except OSError as error:
+            raise Unavailable(f"{directory}: no lab is served here: {error.strerror}") from None
+        channel.sendall(json.dumps(request).encode() + b"\n")
+        yield channel
+
+
+def _read_to_result(directory: Path, stream: IO[bytes], tell: Callable[[Frame, bytes], None]) -> bytes:
+    while True:
+        head = stream.read(HEAD.size)
+        kind, length = HEAD.unpack(head) if len(head) == HEAD.size else (Frame.EXIT, 0)
+        content = stream.read(length)
+        if kind == Frame.ERROR:
+            raise CnmsimError(content.decode())
+        if kind == Frame.RESULT and len(content) == length:
+            return content
+        if kind not in (Frame.STDOUT, Frame.STDERR):
+            raise Unavailable(f"{directory}: the lab ended before it answered")
+        tell(Frame(kind), content)

@@ -1,0 +1,133 @@
+"""The simulated end of connections that real clients make: where they come from, and what they connect to.
+
+A real client of a published port is a machine beside the Docker host: it has an address of the host's first segment and
+the host as its gateway, so that its packets meet the host's rules as any other machine's do. What is published on the
+host's own loopback only, or in a family of addresses the host does not have, is reached from the host itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, from_int, is_loopback
+from cnmsim.kernel.task import Future
+from cnmsim.underlay import Segment
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+    from cnmsim.kernel.sockets.udp import UdpSocket
+    from cnmsim.lab import Host, Lab
+    from cnmsim.libnetwork.options import PortBinding
+
+#: The host that stands for the machine cnmsim runs on.
+NAME = "this-machine"
+_LOOPBACK = {4: b"\x7f\0\0\x01", 6: bytes(15) + b"\x01"}
+
+
+@define(eq=False)
+class ExternalClientHost:
+    """The machine of the real clients of one Docker host's ports; `open` adds it to the lab, `close` takes it away.
+
+    Raises `InvalidParameter` from `open` if the host is on no segment, or on one without a free address.
+    """
+
+    lab: Lab
+    host: Host
+    name: str = field(default=NAME, init=False)
+    _added: Host | None = field(default=None, init=False)
+    _processes: dict[str, Process] = field(factory=dict, init=False)
+
+    def open(self) -> None:
+        """Add the machine to the host's first segment."""
+        while self.name in self.lab.hosts or self.name in self.lab.segments:
+            self.name += "-"
+        addresses = self._free_addresses()
+        if not addresses:
+            raise InvalidParameter(
+                f"{self.host.name} has no segment with a free address, where a client of its ports could be"
+            )
+        gateways = [format_ip(address) for family, address in self._host_addresses().items() if family in addresses]
+        self._added = self.lab.add_host(self.name, *addresses.values(), gateway=gateways)
+
+    def close(self) -> None:
+        """Take the machine away, with whatever is connected."""
+        for process in self._processes.values():
+            process.kill()
+        self._processes.clear()
+        if self._added is None:
+            return
+        del self.lab.hosts[self.name]
+        for interface in self._added.interfaces:
+            if isinstance(interface.medium, Segment):
+                interface.medium.detach(interface)
+        self._added = None
+
+    def tcp(self, binding: PortBinding) -> tuple[TcpSocket, tuple[Address, int]]:
+        """Give a socket for a client of a published port, and what it is to connect to."""
+        process, address = self._from_where(binding)
+        return process.tcp(family_of(address)), (address, binding.host_port)
+
+    def udp(self, binding: PortBinding) -> tuple[UdpSocket, tuple[Address, int]]:
+        """Give a UDP socket in the same way."""
+        process, address = self._from_where(binding)
+        return process.udp(family_of(address)), (address, binding.host_port)
+
+    def _from_where(self, binding: PortBinding) -> tuple[Process, Address]:
+        published = binding.host_ip
+        assert published is not None
+        family = family_of(published)
+        if is_loopback(published):
+            return self._process(self.host), published
+        address = published if any(published) else self._host_addresses().get(family)
+        assert self._added is not None, "ports are exposed while it is open"
+        if address is None or not any(family_of(own) == family for own in _own_addresses(self._added)):
+            return self._process(self.host), published if any(published) else _LOOPBACK[family]
+        return self._process(self._added), address
+
+    def _process(self, host: Host) -> Process:
+        process = self._processes.get(host.name)
+        if process is None or not process.is_running:
+            process = self._processes[host.name] = host.machine.spawn(_wait, ["client"])
+        return process
+
+    def _host_addresses(self) -> dict[int, Address]:
+        """Give the host's address of each family on the segment it shares with the machine."""
+        found: dict[int, Address] = {}
+        for interface, spec in zip(self.host.interfaces, self.host.plain.spec.interfaces, strict=True):
+            if isinstance(interface.medium, Segment):
+                for address in spec.addresses:
+                    found.setdefault(address.family, address.address)
+                break
+        return found
+
+    def _free_addresses(self) -> dict[int, str]:
+        taken = {address for host in self.lab.hosts.values() for address in _own_addresses(host)}
+        wanted = set(self._host_addresses().values())
+        free: dict[int, str] = {}
+        for spec in self.host.plain.spec.interfaces:
+            for address in spec.addresses:
+                if address.address in wanted and (own := _highest_free(address.prefix, taken)) is not None:
+                    free[address.family] = f"{format_ip(own)}/{address.prefix.length}"
+        return free
+
+
+def _highest_free(prefix: Prefix, taken: set[Address]) -> Address | None:
+    """Give the highest address of a subnet that no host has: those that are given out start at the other end."""
+    for number in range(prefix.last_int - 1, prefix.first_int, -1):
+        address = from_int(number, prefix.family)
+        if address not in taken:
+            return address
+    return None
+
+
+def _own_addresses(host: Host) -> list[Address]:
+    return [address.address for interface in host.plain.spec.interfaces for address in interface.addresses]
+
+
+async def _wait(process: Process) -> int:
+    """Hold sockets until killed."""
+    return await Future[int](process.clock)

@@ -1,0 +1,94 @@
+"""The control socket's verb `capture`: frames of a served lab, as lines of text while they pass or as a pcapng file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.clock import NS
+from cnmsim.userland.packet_text import Printer
+
+if TYPE_CHECKING:
+    from cnmsim.api.clock_driver import ClockDriver
+    from cnmsim.lab import Lab
+    from cnmsim.observe import Capture
+    from cnmsim.observe.capture.pcapng import CapturedFrame
+
+#: A capture is looked at this often, in seconds of real time.
+_LOOK_S = 0.05
+
+
+@define(eq=False)
+class LiveCapture:
+    """One capture under way at the devices of `lab` that fit `patterns`, also those that come up later.
+
+    It ends with `stop`, after `count` frames or after `duration_s` seconds of virtual time, whichever comes first. Time keeps
+    step with real time meanwhile. Raises `NotFound` if no device fits.
+    """
+
+    lab: Lab
+    clock_driver: ClockDriver
+    patterns: tuple[str, ...]
+    count: int | None = None
+    duration_s: float | None = None
+    _capture: Capture = field(init=False)
+    _printer: Printer = field(factory=lambda: Printer(is_numeric=True), init=False)
+    _is_stopped: bool = field(default=False, init=False)
+    _shown: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._capture = self.lab.capture(*self.patterns)
+
+    @property
+    def devices(self) -> list[str]:
+        """The devices captured at, as `node1:eth0`."""
+        return [point.name for point in self._capture.points]
+
+    @property
+    def size(self) -> int:
+        """How many frames it has taken, no more than asked for."""
+        frames = self._shown + len(self._capture.frames)
+        return frames if self.count is None else min(frames, self.count)
+
+    def stop(self) -> None:
+        """Take nothing more down."""
+        self._is_stopped = True
+
+    async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """Wait until it has ended; `tell` is given a line for each frame, which is then not kept."""
+        ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS)
+        with self._capture, self.clock_driver.run_realtime(lambda: True):
+            while not self._is_over(ends_ns):
+                self._capture.refresh()
+                await self._show(tell)
+                await asyncio.sleep(_LOOK_S)
+            await self._show(tell)
+
+    def to_pcapng(self) -> bytes:
+        """Give the file."""
+        del self._capture.frames[self.size :]
+        return self._capture.to_bytes()
+
+    def _is_over(self, ends_ns: int | None) -> bool:
+        if self._is_stopped or self.size == self.count:
+            return True
+        return ends_ns is not None and self.lab.clock.now_ns >= ends_ns
+
+    async def _show(self, tell: Callable[[str], Awaitable[None]] | None) -> None:
+        if tell is None:
+            return
+        frames = self._capture.frames[: self.size - self._shown]
+        self._capture.frames.clear()
+        self._shown += len(frames)
+        if frames:
+            await tell("".join(map(self._line, frames)))
+
+    def _line(self, frame: CapturedFrame) -> str:
+        seconds, nanos = divmod(frame.time_ns, NS)
+        stamp = time.strftime("%H:%M:%S", time.gmtime(self._capture.epoch_s + seconds))
+        place = f"{self._capture.points[frame.point].name} {frame.direction.capitalize():<3}"
+        return f"{stamp}.{nanos // 1000:06d} {place} {self._printer.line(frame.data)}\n"

@@ -1,0 +1,178 @@
+"""A control socket that answers even while an engine waits for a plugin.
+
+A plugin makes devices on the host of the engine that called it, while that engine waits. A lab does one thing at a time, so an
+engine that waits would keep the control socket waiting too, and with it the plugin. Behind this door programs are run by
+the lab's thread as errands of that wait; at any other time a client is handed on to the lab's control socket.
+
+Time stands still during a call of a plugin: a program that would take time, such as `ping`, is ended and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.api.frames import Frame, pack
+from cnmsim.api.shell import host_environment
+from cnmsim.errors import CnmsimError, Unavailable
+from cnmsim.kernel.files import Pipe
+
+if TYPE_CHECKING:
+    from cnmsim.lab import Lab
+
+_BACKLOG = 128
+_READ = 1 << 16
+_LONGEST_WISH = 1 << 20
+#: How often a client that waits for its errand looks whether the engine is waiting still, in seconds of real time.
+_LOOK_S = 0.05
+
+
+class PluginControlSocket:
+    """Listens at `DIR/control.sock`, in threads of its own, from `open` to `close`.
+
+    `inner` is the socket that the lab itself serves. Without it, as in a program that only uses Python, clients wait for the next
+    call of a plugin.
+    """
+
+    def __init__(self, lab: Lab, directory: Path, inner: Path | None = None) -> None:
+        self._lab = lab
+        self._inner = inner
+        self.directory = directory
+        self.path = directory / "control.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+
+    def open(self) -> None:
+        """Begin to listen. Raises `OSError`."""
+        self.path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            self._listener.bind(str(self.path))
+        finally:
+            os.umask(before)
+        self._listener.listen(_BACKLOG)
+        threading.Thread(target=self._accept, name="cnmsim plugin control", daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more clients."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
+        self.path.unlink(missing_ok=True)
+
+    def environment(self, host: str, folder: Path) -> dict[str, str]:
+        """Give the environment of a process whose `ip`, `iptables` and so on are those of `host`.
+
+        The programs that lead there are put into `folder`. Raises `NotFound` for an unknown host.
+        """
+        return host_environment(
+            self.directory, self._lab.host(host).name, list(self._lab.host(host).programs), folder
+        )
+
+    # --- its clients
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                channel, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(
+                target=self._serve, args=(channel,), name="cnmsim plugin control client", daemon=True
+            ).start()
+
+    def _serve(self, channel: socket.socket) -> None:
+        # A client that went away is no matter.
+        with channel, contextlib.suppress(OSError):
+            line, rest = _read_line(channel)
+            if not line:
+                return
+            try:
+                if not self._run_errand(channel, json.loads(line)):
+                    self._hand_on(channel, line + rest)
+            except (CnmsimError, ValueError, KeyError, TypeError) as error:
+                text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
+                channel.sendall(pack(Frame.ERROR, text.encode()))
+
+    def _run_errand(self, channel: socket.socket, request: dict[str, Any]) -> bool:
+        """Run a program now or in the next call of a plugin; `False` if the lab's own socket is to do it."""
+        errands = self._lab.errands
+        if request["verb"] != "exec" or not (errands.is_waiting or self._inner is None):
+            return False
+        host, argv = str(request["host"]), [str(word) for word in request["argv"]]
+        errand = errands.ask(lambda: run_at_once(self._lab, host, argv))
+        while True:
+            try:
+                status, printed, complaints = errand.result(_LOOK_S)
+            except TimeoutError:
+                if self._inner is not None and not errands.is_waiting and errand.cancel():
+                    return False
+                continue
+            channel.sendall(
+                pack(Frame.STDOUT, printed) + pack(Frame.STDERR, complaints) + pack(Frame.EXIT, status.to_bytes(4))
+            )
+            return True
+
+    def _hand_on(self, channel: socket.socket, begun: bytes) -> None:
+        if self._inner is None:
+            raise Unavailable("the lab is not served: it only runs programs for its plugins")
+        with socket.socket(socket.AF_UNIX) as lab:
+            lab.connect(str(self._inner))
+            lab.sendall(begun)
+            threading.Thread(
+                target=_copy, args=(channel, lab), name="cnmsim plugin control copy", daemon=True
+            ).start()
+            _copy(lab, channel)
+
+
+def _read_line(channel: socket.socket) -> tuple[bytes, bytes]:
+    received = b""
+    while b"\n" not in received and len(received) < _LONGEST_WISH:
+        data = channel.recv(_READ)
+        if not data:
+            return b"", b""
+        received += data
+    line, newline, rest = received.partition(b"\n")
+    return line + newline, rest
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(_READ):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes]:
+    """Run a program on a host within this instant; gives its status and what it printed on stdout and on stderr.
+
+    Raises `NotFound` if there is none, `Unavailable` if it would take time. For the thread of the lab.
+    """
+    host, clock = lab.host(name), lab.clock
+    stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
+    stdin.close()
+    process = clock.apart(lambda: host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr))
+    if process.exit_status is None:
+        clock.apart(lambda: process.kill(9))
+        raise Unavailable(f"{' '.join(argv)}: takes time, and time stands still while an engine waits for its plugin")
+    return process.exit_status, stdout.getvalue(), stderr.getvalue()
+
+
+@contextlib.contextmanager
+def open_plugin_control(lab: Lab, directory: Path | None = None) -> Iterator[PluginControlSocket]:
+    """Keep a door open for the length of a block, in `directory` or in a temporary folder. Raises `OSError`."""
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cnmsim-")))
+        directory.mkdir(parents=True, exist_ok=True)
+        control = PluginControlSocket(lab, directory)
+        control.open()
+        stack.callback(control.close)
+        yield control

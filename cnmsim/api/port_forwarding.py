@@ -1,0 +1,205 @@
+"""Published ports of one simulated Docker host, open on this machine's loopback for real clients.
+
+A port is bound here when the simulated host binds it, under the same number: what the engine tells a client of its
+ports is then true of this machine too. What this machine refuses is refused there: a port that is taken fails the
+container's start in the engine's words, and an ephemeral one is chosen anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.api.external_client import ExternalClientHost
+from cnmsim.api.relay import UdpRelay, relay_tcp
+
+if TYPE_CHECKING:
+    from cnmsim.api.clock_driver import ClockDriver
+    from cnmsim.engine.engine import Engine
+    from cnmsim.lab import Host, Lab
+    from cnmsim.libnetwork.options import PortBinding
+
+_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+_BACKLOG = 128
+#: Seconds until a client is accepted that could not be.
+_RETRY_S = 1.0
+
+
+@define(eq=False)
+class OpenPort:
+    """One published port and the real address where it is reached."""
+
+    binding: PortBinding
+    channel: socket.socket
+    end: Callable[[], None]
+
+    @property
+    def name(self) -> str:
+        """`80/tcp` for host port 80."""
+        return f"{self.binding.host_port}/{self.binding.protocol}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The real address and port."""
+        host, port = self.channel.getsockname()[:2]
+        return host, port
+
+
+@define(eq=False)
+class ForwardedPorts:
+    """Keeps the ports that `host` publishes open on this machine; `announce` is told what is not as asked.
+
+    Use `open` and `close` in the thread of the event loop that serves the lab.
+    """
+
+    lab: Lab
+    host: Host
+    clock_driver: ClockDriver
+    announce: Callable[[str], None]
+    _external_client: ExternalClientHost = field(init=False)
+    _ports: list[OpenPort] = field(factory=list, init=False)
+    _clients: set[asyncio.Task[None]] = field(factory=set, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._external_client = ExternalClientHost(self.lab, self.host)
+
+    def open(self) -> None:
+        """Open what is published now, and from now on whatever will be. Raises `InvalidParameter`."""
+        self._external_client.open()
+        allocator = self._engine.controller.allocator
+        for port in allocator.bound:
+            port.let_go = self._bind(port.binding, is_strict=False)
+        allocator.watcher = partial(self._bind, is_strict=True)
+
+    async def close(self) -> None:
+        """Close all of them, and every connection."""
+        allocator = self._engine.controller.allocator
+        allocator.watcher = None
+        for port in allocator.bound:
+            port.let_go()
+            port.let_go = _nothing
+        for task in tuple(self._clients):
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        self._external_client.close()
+        self.clock_driver.run_ready()
+
+    @property
+    def table(self) -> dict[str, tuple[str, int]]:
+        """The real address of each published port, by its name on the simulated host: `{"80/tcp": ("127.0.0.1", 80)}`.
+
+        Of a port published in both families it is the IPv4 address.
+        """
+        return {port.name: port.address for port in sorted(self._ports, key=lambda port: -port.channel.family)}
+
+    @property
+    def _engine(self) -> Engine:
+        assert self.host.docker is not None
+        return self.host.docker
+
+    def _bind(self, binding: PortBinding, *, is_strict: bool) -> Callable[[], None]:
+        """Open one port; give what closes it. With `is_strict` one that is taken raises `OSError`."""
+        if not binding.host_port or binding.protocol not in ("tcp", "udp"):
+            return _nothing
+        assert binding.host_ip is not None
+        family = 6 if len(binding.host_ip) == 16 else 4
+        try:
+            channel = self._channel(family, binding.protocol, binding.host_port)
+        except OSError as error:
+            if family == 6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                return _nothing  # this machine has no IPv6 loopback
+            if is_strict and error.errno == errno.EADDRINUSE and not self._is_own(family, binding):
+                raise
+            channel = self._channel(family, binding.protocol, 0)
+            where = f"{_LOOPBACK[family]}:{channel.getsockname()[1]}"
+            reason = (error.strerror or str(error)).lower()
+            self.announce(
+                f"{self.host.name}: port {binding.host_port}/{binding.protocol} is reached at {where} ({reason})"
+            )
+        port = OpenPort(binding, channel, _nothing)
+        port.end = self._serve_tcp(port) if binding.protocol == "tcp" else self._serve_udp(port)
+        self._ports.append(port)
+        return partial(self._end, port)
+
+    def _is_own(self, family: int, binding: PortBinding) -> bool:
+        """Tell whether a port was given already for another address of the simulated host."""
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        return any(
+            port.channel.family == kind
+            and port.binding.protocol == binding.protocol
+            and port.address[1] == binding.host_port
+            for port in self._ports
+        )
+
+    def _end(self, port: OpenPort) -> None:
+        if port in self._ports:
+            self._ports.remove(port)
+            port.end()
+
+    def _channel(self, family: int, protocol: str, number: int) -> socket.socket:
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        channel = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, kind)
+        try:
+            channel.setblocking(False)
+            if protocol == "tcp":
+                channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            channel.bind((_LOOPBACK[family], number))
+            if protocol == "tcp":
+                channel.listen(_BACKLOG)
+        except OSError:
+            channel.close()
+            raise
+        return channel
+
+    def _serve_tcp(self, port: OpenPort) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(port.channel, self._accept, port)
+
+        def end() -> None:
+            loop.remove_reader(port.channel)
+            port.channel.close()
+
+        return end
+
+    def _accept(self, port: OpenPort) -> None:
+        try:
+            client, _ = port.channel.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it has gone again
+        except OSError as error:
+            # Out of descriptors or memory: the client waits in the queue until there may be some.
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(port.channel)
+            loop.call_later(_RETRY_S, self._accept_again, port)
+            self.announce(f"{self.host.name}: port {port.name}: {(error.strerror or str(error)).lower()}")
+            return
+        client.setblocking(False)
+        task = asyncio.ensure_future(self._talk(port, client))
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+
+    def _accept_again(self, port: OpenPort) -> None:
+        if port in self._ports:
+            asyncio.get_running_loop().add_reader(port.channel, self._accept, port)
+
+    async def _talk(self, port: OpenPort, client: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=client)
+        inner, address = self._external_client.tcp(port.binding)
+        try:
+            with self.clock_driver.connected():
+                await relay_tcp(self.clock_driver, reader, writer, inner, address)
+        finally:
+            writer.transport.abort()
+
+    def _serve_udp(self, port: OpenPort) -> Callable[[], None]:
+        return UdpRelay(self.clock_driver, port.channel, lambda: self._external_client.udp(port.binding)).close
+
+
+def _nothing() -> None:
+    """Close nothing."""

@@ -1,0 +1,130 @@
+"""The cluster's networks as a manager lists, makes and removes them.
+
+Source: moby `daemon/cluster/networks.go`, `daemon/server/router/network/network_routes.go`, `daemon/prune.go`
+(docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine.cluster.managed_networks import is_predefined
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.errors import EngineError, Forbidden
+from cnmsim.swarm.objects import Network
+from cnmsim.swarm.objects.convert import network_resource, network_spec_from_api
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_IN_USE = re.compile(r"network [0-9a-z]+ is in use by (service|task)")
+
+
+@define
+class ClusterNetworks:
+    """The networks of the swarm an engine manages; there are none on any other engine."""
+
+    engine: Engine
+
+    def all(self) -> list[Network]:
+        """Give the networks of users, and ingress, as this manager has them; none while no manager leads."""
+        return [each for each in self._every() if not is_predefined(each)]
+
+    def _every(self) -> list[Network]:
+        if self.engine.controller.cluster is None:
+            return []
+        managing = self.engine.cluster.managing
+        if managing is None or managing.raft.leader is None:
+            return []
+        return list(managing.store.networks)
+
+    def views(self, filters: Filters) -> list[dict[str, Any]]:
+        """Give what passes the filters of `docker network ls`, as its entries."""
+        is_found = _is_found_by_store if self.engine.profile.swarmkit_filters_networks else _is_found
+        return [
+            self.view(each, is_summary=True)
+            for each in self.all()
+            if is_found(each, filters) and _matches(each, filters)
+        ]
+
+    def find(self, term: str) -> Network | None:
+        """Find one network by its id, its name or the beginning of its id; those that stand for a node's own count too."""
+        every = self._every()
+        for matches in (
+            [each for each in every if each.id == term],
+            [each for each in every if each.name == term],
+            [each for each in every if each.id.startswith(term)],
+        ):
+            if matches:
+                return matches[0] if len(matches) == 1 else None
+        return None
+
+    def view(self, network: Network, *, is_summary: bool = False) -> dict[str, Any]:
+        """Give a network as `docker network inspect` has it on a node that does not use it, or as `docker network ls`."""
+        profile = self.engine.profile
+        view = network_resource(network, shows_enable_ipv4=profile.inspect_shows_enable_ipv4)
+        if not profile.network_containers_first:
+            del view["Containers"]
+            if not is_summary:
+                view["Containers"] = {}
+        return view
+
+    def has(self, name: str) -> bool:
+        """Tell whether a network of the cluster has that name, also one that stands for each node's own."""
+        return any(each.name == name for each in self._every())
+
+    async def create(self, asked: Mapping[str, Any]) -> str:
+        """Make a network of the cluster of a decoded body; gives its id. Raises an `EngineError`."""
+        name = asked["Name"]
+        if name in {"bridge", "host", "none", "default"}:
+            raise Forbidden(f"{name} is a pre-defined network and cannot be created")
+        network = await self.engine.cluster.control("create_network", network_spec_from_api(asked))
+        return str(network.id)
+
+    async def remove(self, network_id: str) -> None:
+        """Remove a network of the cluster. Raises an `EngineError`."""
+        await self.engine.cluster.control("remove_network", network_id)
+
+    async def prune(self, filters: Filters) -> list[str]:
+        """Remove the networks of the cluster that nothing uses; gives their names."""
+        removed = []
+        for network in self.all():
+            labels = network.spec.annotations.labels
+            if network.is_ingress or not filters.match_labels(labels):
+                continue
+            if "label!" in filters and filters.match_labels(labels, "label!"):
+                continue
+            try:
+                await self.remove(network.id)
+            except EngineError as error:
+                if _IN_USE.search(error.message):
+                    continue
+                raise
+            removed.append(network.name)
+        return removed
+
+
+def _is_found(network: Network, filters: Filters) -> bool:
+    return filters.match("name", network.name) and filters.match("id", network.id)
+
+
+def _is_found_by_store(network: Network, filters: Filters) -> bool:
+    """Tell whether a network passes as swarmkit's ListNetworks sees it: its whole name, the beginning of its id."""
+    return filters.exact_match("name", network.name) and filters.fuzzy_match("id", network.id)
+
+
+def _matches(network: Network, filters: Filters) -> bool:
+    driver = network.driver_state.name if network.driver_state is not None else ""
+    types = filters.get("type")
+    if "dangling" in filters and not filters.boolean("dangling", default=False):
+        return False
+    return (
+        filters.exact_match("driver", driver)
+        and filters.match_labels(network.spec.annotations.labels)
+        and filters.exact_match("scope", "swarm")
+        and (not types or "custom" in types)
+    )

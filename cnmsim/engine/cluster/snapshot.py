@@ -1,0 +1,59 @@
+"""A daemon's part in a swarm as plain data: what its node has on the disk, and the addresses that it was told or found out.
+
+Source: moby `daemon/cluster/{cluster,noderunner}.go` (docker-v29.7.2): `docker-state.json` and the folders of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from cnmsim.engine.cluster.cluster import Addresses
+from cnmsim.engine.cluster.task_container import service_bindings
+from cnmsim.kernel.address import parse_ip
+from cnmsim.swarm.disk import NodeDisk, Stock, restore_node, save_node, take_stock
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+    from cnmsim.swarm.store import Store
+
+
+@frozen
+class MemberDisk:
+    """One daemon that is in a swarm."""
+
+    addresses: Addresses
+    node: NodeDisk
+
+
+def stock_of(engines: Iterable[Engine]) -> Stock:
+    """See what the nodes of daemons have together."""
+    nodes = [engine.cluster.node for engine in engines]
+    return take_stock(each for each in nodes if each is not None)
+
+
+def save_member(engine: Engine, stock: Stock) -> MemberDisk | None:
+    """Give a daemon's part in a swarm, `None` outside of any."""
+    cluster = engine.cluster
+    if cluster.node is None or cluster._addresses is None:
+        return None
+    return MemberDisk(cluster._addresses, save_node(cluster.node, stock))
+
+
+def restore_member(engine: Engine, disk: MemberDisk, stores: list[Store]) -> None:
+    """Make a daemon, whose containers are there, the node that it was; `resume` on the node has it go on.
+
+    Raises an `EngineError` if the daemon may be in no swarm any more, `ValueError` for what cannot have been saved.
+    """
+    engine.cluster.refuse_incompatible()
+    known = disk.addresses
+    for text in (known.local, known.advertise, *([known.data_path] if known.data_path else [])):
+        parse_ip(text)
+    node = engine.cluster.make_node(disk.node.config, disk.addresses)
+    restore_node(node, disk.node, stores)
+    for task in disk.node.tasks:
+        container = engine.store.find(task.name)
+        if container is not None and container.is_managed:
+            container.service_bindings = service_bindings(task)

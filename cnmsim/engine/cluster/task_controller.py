@@ -1,0 +1,253 @@
+"""A task as a container of this engine: what the agent's state machine does with it.
+
+Source: moby `daemon/cluster/executor/container/{controller,adapter}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.engine.cluster.managed_networks import is_predefined
+from cnmsim.engine.cluster.secret_files import write_files
+from cnmsim.engine.cluster.task_container import create_body, image_name, service_bindings
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.task import Future, sleep
+from cnmsim.swarm.exec import Dependencies, ExitError
+from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, PublishMode, Task
+
+if TYPE_CHECKING:
+    from cnmsim.engine.cluster.executor import EngineExecutor
+
+#: How long others get to hear that a task leaves, before it is stopped, in seconds (moby `defaultGossipConvergeDelay`).
+_GOSSIP_DELAY_S = 2.0
+_UNHEALTHY = "dockerexec: unhealthy container"
+
+
+@define(eq=False)
+class ContainerController:
+    """Runs one task. `spec` is its container's, with the templates filled in."""
+
+    executor: EngineExecutor = field(repr=False)
+    task: Task
+    spec: ContainerSpec
+    dependencies: Dependencies = field(repr=False)
+    _container_id: str = field(default="", init=False)
+
+    # --- to its start --------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Wait for this node's addresses, make networks and the container. Raises an `EngineError`."""
+        engine, networks = self.executor.engine, tuple(each.network for each in self.task.networks)
+        await self.executor.networks.wait_for_addresses(networks)
+        await self._make_networks()
+        self._create_volumes()
+        pull_error = self._pull()
+        if self._container() is not None:
+            return
+        if pull_error is not None and engine.profile.task_reports_pull_error:
+            raise pull_error
+        body = create_body(self.task, self.spec)
+        try:
+            answer = engine.rest.containers.create(body, {"name": self.task.name})
+        except NotFound as error:
+            raise type(error)(error.message) from None
+        self._container_id = str(answer["Id"])
+        container = engine.store.get(self._container_id)
+        container.is_managed = True
+        container.service_bindings = service_bindings(self.task)
+
+    async def _make_networks(self) -> None:
+        for attachment in self.task.networks:
+            await self.executor.networks.make(attachment.network)
+
+    def _create_volumes(self) -> None:
+        """Make the volumes whose mounts name a driver, as the container's own creation does the others."""
+        for mount in self.spec.mounts:
+            options = mount.get("VolumeOptions") or {}
+            driver = options.get("DriverConfig")
+            if mount.get("Type") == "volume" and driver is not None:
+                self.executor.engine.volume_store.create(
+                    mount.get("Source") or "",
+                    driver=driver.get("Name") or "",
+                    labels=options.get("Labels"),
+                    options=driver.get("Options"),
+                )
+
+    def _pull(self) -> EngineError | None:
+        """Get the image; gives the error if that fails and there is none here either."""
+        store, name = self.executor.engine.image_store, image_name(self.spec.image)
+        if store.find(name) is not None:
+            return None
+        try:
+            for _ in store.pull(name):
+                pass
+        except EngineError as error:
+            return error
+        return None
+
+    def _write_files(self) -> None:
+        write_files(self._present().files, self.spec, self.task, self.dependencies)
+
+    async def start(self) -> None:
+        """Start the container and let others find it, once it is healthy if it has a health check.
+
+        Raises an `EngineError`, or `ExitError` if it ends before it is healthy.
+        """
+        container = self._present()
+        if container.state is ContainerState.CREATED:
+            container.write_files = self._write_files
+            try:
+                await self._start(container)
+            except EngineError as error:
+                raise type(error)(f"starting container failed: {error.message}") from None
+        if _has_healthcheck(container):
+            await self._become_healthy(container)
+            if not container.is_running:
+                return
+        self._sandbox_do("enable_service", container)
+
+    async def _start(self, container: Container) -> None:
+        try:
+            self.executor.engine.lifecycle.start(container)
+        except NoSuchNetwork:
+            # The last container of another task has gone since this one was prepared, and the networks with it.
+            await self._make_networks()
+            self.executor.engine.lifecycle.start(container)
+
+    async def _become_healthy(self, container: Container) -> None:
+        cause = ""
+        while container.is_running:
+            health = container.health
+            if health is None or health.status == "healthy":
+                return
+            if health.status == "unhealthy":
+                cause = _UNHEALTHY
+                await self.shutdown()
+                break
+            await self._next_health_change(container)
+        if container.exit_code:
+            raise ExitError(container.exit_code, cause)
+
+    async def _next_health_change(self, container: Container) -> None:
+        changed: Future[None] = Future(self.executor.engine.clock)
+
+        def wake(_: object = None) -> None:
+            if not changed.is_done:
+                changed.set_result(None)
+
+        container.when("not-running").add_done_callback(wake)
+        if container.health is not None:
+            container.health.watchers.append(wake)
+        await changed
+
+    def _sandbox_do(self, action: str, container: Container) -> None:
+        sandbox = self.executor.engine.networking.sandbox_of(container)
+        if sandbox is not None:
+            if action == "enable_service":
+                sandbox.enable_service()
+            else:
+                sandbox.disable_service()
+
+    # --- to its end ----------------------------------------------------------------------------------------------
+
+    async def wait(self) -> None:
+        """Wait for the container's end, and stop it if it turns unhealthy. Raises `ExitError`.
+
+        It has come to its end too where somebody else starts it again.
+        """
+        container = self._present()
+        ended = container.when("not-running")
+        cause = ""
+        while not ended.is_done:
+            health = container.health
+            if health is not None and health.status == "unhealthy":
+                cause = _UNHEALTHY
+                await self.shutdown()
+                break
+            await self._next_health_change(container)
+        container.forget(ended)
+        exit_code = ended.result() if ended.is_done else container.exit_code
+        if exit_code:
+            raise ExitError(exit_code, cause)
+
+    async def shutdown(self) -> None:
+        """Let nobody find it any more, and after two seconds stop the container."""
+        engine, container = self.executor.engine, self._container()
+        if self._has_service_binding():
+            if container is not None:
+                self._sandbox_do("disable_service", container)
+            await sleep(engine.clock, _GOSSIP_DELAY_S)
+        container = self._container()
+        if container is not None:
+            grace = self.spec.stop_grace_period_ns
+            timeout_s = None if grace is None else int(grace // NS)
+            await engine.lifecycle.stop(container, timeout_s=timeout_s)
+        self._drop_networks()
+
+    async def remove(self) -> None:
+        """Stop the container and remove it with its anonymous volumes."""
+        container = self._container()
+        if container is not None and container.is_running:
+            await self.shutdown()
+        container = self._container()
+        if container is not None:
+            self.executor.engine.lifecycle.remove(container, force=True, volumes=True)
+        self._drop_networks()
+
+    def _drop_networks(self) -> None:
+        for attachment in self.task.networks:
+            if not is_predefined(attachment.network) and not attachment.network.is_ingress:
+                self.executor.networks.delete(attachment.network.id)
+
+    def _has_service_binding(self) -> bool:
+        return any(not (is_predefined(each.network) and each.network.name == "bridge") for each in self.task.networks)
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    def _container(self) -> Container | None:
+        return self.executor.engine.store.find(self._container_id or self.task.name)
+
+    def _present(self) -> Container:
+        container = self._container()
+        if container is None:
+            raise NotFound(f"No such container: {self.task.name}")
+        return container
+
+    def container_status(self) -> ContainerStatus | None:
+        """Tell the container's id, its process and how it ended; `None` while there is none."""
+        container = self._container()
+        if container is None:
+            return None
+        pid = container.process.pid if container.process is not None else 0
+        return ContainerStatus(container.id, pid, container.exit_code)
+
+    def port_status(self) -> tuple[PortConfig, ...] | None:
+        """Tell the host ports its container has."""
+        container = self._container()
+        if container is None or not container.is_running:
+            return None
+        found: list[PortConfig] = []
+        for target, bindings in container.ports.items():
+            number, _, protocol = target.partition("/")
+            # One for each address it is bound to, so as a rule one for IPv4 and one for IPv6.
+            found += [
+                PortConfig(
+                    protocol=protocol,
+                    target_port=int(number),
+                    published_port=int(each["HostPort"]),
+                    publish_mode=PublishMode.HOST,
+                )
+                for each in bindings or ()
+                if each["HostPort"]
+            ]
+        return tuple(found)
+
+
+def _has_healthcheck(container: Container) -> bool:
+    test = (container.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+    return bool(test[0] != "NONE")

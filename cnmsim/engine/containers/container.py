@@ -1,0 +1,248 @@
+"""One container: what it was asked to be, what it is now, and where it stands in its life.
+
+Source: moby `daemon/container/{container,state}.go`, `daemon/network/settings.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.containers.logs import LogBook
+from cnmsim.engine.containers.restart_policy import RestartManager
+from cnmsim.engine.containers.state import RUNNING_STATES, Change, ContainerState, after
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.images.images import Image
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.files import FileSystem
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.task import Future
+from cnmsim.libnetwork.endpointsettings import is_user_defined
+from cnmsim.libnetwork.options import ServiceBinding
+
+if TYPE_CHECKING:
+    from cnmsim.engine.containers.execs import Exec
+    from cnmsim.engine.containers.health import HealthMonitor
+
+#: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}`
+PortMap = dict[str, "list[dict[str, str]] | None"]
+
+
+@define
+class EndpointSettings:
+    """What a container wants of one network, and what it has there while it runs.
+
+    `mac_address` is operational, `wanted_mac` what the user asked for. Empty texts and zeros stand for "none".
+    """
+
+    ipam_config: dict[str, Any] | None = None
+    links: list[str] | None = None
+    aliases: list[str] | None = None
+    driver_opts: dict[str, str] | None = None
+    gw_priority: int = 0
+    wanted_mac: str = ""
+    mac_address: str = ""
+    network_id: str = ""
+    endpoint_id: str = ""
+    gateway: str = ""
+    ip_address: str = ""
+    ip_prefix_len: int = 0
+    ipv6_gateway: str = ""
+    global_ipv6_address: str = ""
+    global_ipv6_prefix_len: int = 0
+    dns_names: list[str] | None = None
+    #: Whether `ipam_config` is what a swarm's manager allocated, for as long as the container runs.
+    ipam_is_operational: bool = False
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> EndpointSettings:
+        """Make it of an entry of EndpointsConfig as `bodies.ENDPOINT_SETTINGS` reads it."""
+        return cls(
+            ipam_config=body["IPAMConfig"],
+            links=body["Links"],
+            aliases=body["Aliases"],
+            driver_opts=body["DriverOpts"],
+            gw_priority=body["GwPriority"],
+            wanted_mac=body["MacAddress"],
+            mac_address=body["MacAddress"],
+        )
+
+    def clean(self) -> None:
+        """Forget what is true only while the container runs."""
+        self.endpoint_id = self.gateway = self.ip_address = self.ipv6_gateway = self.global_ipv6_address = ""
+        self.mac_address = ""
+        self.ip_prefix_len = self.global_ipv6_prefix_len = 0
+        if self.ipam_is_operational:
+            self.ipam_config, self.ipam_is_operational = None, False
+
+    def static_address(self, family: int) -> str:
+        """Give the address asked for in family 4 or 6, or ""."""
+        return str((self.ipam_config or {}).get(f"IPv{family}Address") or "")
+
+
+@define
+class Mount:
+    """Something mounted into a container: a named or anonymous volume, a host path or a tmpfs."""
+
+    type: str
+    source: str
+    destination: str
+    name: str = ""
+    mode: str = ""
+    is_writable: bool = True
+
+    def view(self) -> dict[str, Any]:
+        """Give it as the API prints it."""
+        volume = {"Name": self.name} if self.name else {}
+        driver = {"Driver": "local"} if self.type == "volume" else {}
+        return {
+            "Type": self.type,
+            **volume,
+            "Source": self.source,
+            "Destination": self.destination,
+            **driver,
+            "Mode": self.mode,
+            "RW": self.is_writable,
+            "Propagation": "rprivate" if self.type == "bind" else "",
+        }
+
+
+@define(eq=False)
+class Container:
+    """One container of an engine. `name` has no leading slash; `config` and `host_config` are the API's objects."""
+
+    id: str
+    name: str
+    created_ns: int
+    image: Image
+    config: dict[str, Any]
+    host_config: dict[str, Any]
+    clock: Clock
+    files: FileSystem
+    state: ContainerState = ContainerState.CREATED
+    exit_code: int = 0
+    error: str = ""
+    started_ns: int | None = None
+    finished_ns: int | None = None
+    restart_count: int = 0
+    was_stopped: bool = False
+    is_restarted_by_hand: bool = False
+    networks: dict[str, EndpointSettings] = field(factory=dict)
+    ports: PortMap = field(factory=dict)
+    sandbox_id: str = ""
+    sandbox_key: str = ""
+    has_been_started: bool = False
+    links: dict[str, str] = field(factory=dict)  # alias to id of the linked container
+    mounts: list[Mount] = field(factory=list)
+    process: Process | None = None
+    streams: StandardStreams | None = None
+    execs: dict[str, Exec] = field(factory=dict)
+    log: LogBook = field(init=False)
+    restarts: RestartManager = field(init=False)
+    health: HealthMonitor | None = None
+    is_managed: bool = False
+    #: What its endpoints tell of the service it is a task of, by the network's id.
+    service_bindings: dict[str, ServiceBinding] = field(factory=dict)
+    #: Writes the files a swarm gives it, whenever it is to start; raises an `EngineError`.
+    write_files: Callable[[], None] | None = None
+    #: What a swarm's manager allocated for it, by the network's name: settings of an endpoint as the API has them.
+    attachments: dict[str, dict[str, Any]] = field(factory=dict)
+    baseline: dict[str, bytes] = field(factory=dict)
+    _when_stopped: list[Future[int]] = field(factory=list, init=False)
+    _when_exited: list[Future[int]] = field(factory=list, init=False)
+    _when_removed: list[Future[int]] = field(factory=list, init=False)
+    on_streams: list[Callable[[StandardStreams], None]] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.log = LogBook(self.clock)
+        policy = self.host_config["RestartPolicy"]
+        self.restarts = RestartManager(policy["Name"], policy["MaximumRetryCount"])
+
+    def __repr__(self) -> str:
+        return f"<Container {self.name} {self.id[:12]} {self.state.value}>"
+
+    @property
+    def command(self) -> list[str]:
+        """The words of its first process: entrypoint, then command."""
+        return [*(self.config["Entrypoint"] or ()), *(self.config["Cmd"] or ())]
+
+    @property
+    def hostname(self) -> str:
+        """Its host name, without the domain."""
+        return str(self.config["Hostname"])
+
+    @property
+    def network_mode(self) -> str:
+        """What it was asked for: `bridge`, `host`, `none`, `container:ID` or a network's name or id."""
+        return str(self.host_config["NetworkMode"])
+
+    @property
+    def joined_container(self) -> str:
+        """The container whose network it shares, or ""."""
+        mode = self.network_mode
+        return mode.removeprefix("container:") if mode.startswith("container:") else ""
+
+    @property
+    def is_host_network(self) -> bool:
+        """Whether it lives in the host's network namespace."""
+        return self.network_mode == "host"
+
+    @property
+    def has_user_defined_network(self) -> bool:
+        """Whether its network mode names a network of the user's own."""
+        return is_user_defined(self.network_mode)
+
+    @property
+    def is_running(self) -> bool:
+        """What Docker's `State.Running` says: running, paused or about to be restarted."""
+        return self.state in RUNNING_STATES
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether its first process has a terminal."""
+        return bool(self.config["Tty"])
+
+    def change(self, change: Change) -> None:
+        """Step to the next state of its life. Raises `SystemFault` if that is no step from here."""
+        self.state = after(self.state, change)
+
+    def when(self, condition: str) -> Future[int]:
+        """Give a future of its exit code: "not-running" (done at once if it is not), "next-exit" or "removed"."""
+        future: Future[int] = Future(self.clock)
+        if condition == "not-running" and not self.is_running:
+            future.set_result(self.exit_code)
+        else:
+            waiting = {
+                "not-running": self._when_stopped,
+                "next-exit": self._when_exited,
+                "removed": self._when_removed,
+            }
+            waiting[condition].append(future)
+        return future
+
+    def forget(self, future: Future[int]) -> None:
+        """Take back a future that `when` gave, for one who waits no longer."""
+        for waiting in (self._when_exited, self._when_stopped, self._when_removed):
+            if future in waiting:
+                waiting.remove(future)
+
+    def announce_exit(self, *, is_final: bool) -> None:
+        """Tell those who wait that the process ended, and if `is_final` that it is not to be restarted."""
+        _complete(self._when_exited, self.exit_code)
+        if is_final:
+            _complete(self._when_stopped, self.exit_code)
+
+    def announce_removal(self) -> None:
+        """Tell those who wait that the container is gone."""
+        for waiting in (self._when_exited, self._when_stopped, self._when_removed):
+            _complete(waiting, self.exit_code)
+
+
+def _complete(waiting: list[Future[int]], value: int) -> None:
+    futures = waiting[:]
+    waiting.clear()
+    for future in futures:
+        if not future.is_done:
+            future.set_result(value)

@@ -1,0 +1,348 @@
+"""Making a container out of a create body: defaults, checks, the image's share, links, networks, mounts.
+
+Source: moby `daemon/{create,create_unix,container,links}.go`, `daemon/server/router/container/container_routes.go`
+(v26.1.5, v28.5.2, docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.shared_host_config import shared_host_config
+from cnmsim.engine.containers.validate import (
+    check_config,
+    check_host_config,
+    check_mac_address,
+    check_network_mode,
+    is_interface_sysctl,
+    parse_link,
+)
+from cnmsim.engine.images.images import Image
+from cnmsim.engine.volumes.mounts import mounts_of
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.libnetwork.endpointsettings import is_user_defined
+from cnmsim.libnetwork.multierror import join_errors
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+_SHM_SIZE = 64 << 20
+_READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_MAC_DEPRECATED = (
+    "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
+)
+
+
+@define
+class CreateRequest:
+    """What a client asks for: the parts of a create body as `bodies.read_container_create` reads them."""
+
+    name: str
+    config: dict[str, Any]
+    host_config: dict[str, Any]
+    endpoints: dict[str, EndpointSettings]
+
+
+def create_container(
+    engine: Engine,
+    name: str,
+    config: dict[str, Any] | None,
+    host_config: dict[str, Any],
+    endpoints: dict[str, Any],
+    api: ApiVersion,
+) -> tuple[Container, list[str]]:
+    """Make a container; gives it and the warnings. Raises an `EngineError` in the daemon's words, having made nothing."""
+    profile = engine.profile
+    if config is None:
+        raise InvalidParameter("config cannot be empty in order to create a container")
+    if profile.create_fills_maps:
+        host_config["PortBindings"] = host_config["PortBindings"] or {}
+    check_network_mode(profile, config, host_config)
+    _default_network(host_config, endpoints)
+    if not api.at_least("1.44") and len(endpoints) > 1:
+        raise InvalidParameter(f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}")
+    settings = _endpoint_settings(endpoints)
+    request = CreateRequest(name, config, host_config, settings)
+    warnings = _adapt_to_api(engine, request, api)
+    host_config["RestartPolicy"]["Name"] = host_config["RestartPolicy"]["Name"] or "no"
+    check_config(config)
+    warnings = check_host_config(profile, host_config) + warnings
+    image = engine.image_store.get(config["Image"]) if config["Image"] else None
+    _check_endpoints(engine, settings)
+    _fill_in_host_config(engine, host_config)
+    if host_config["NetworkMode"] == "bridge" and host_config["Links"] and profile.inspect_is_slim:
+        warnings.append(
+            "Links on the default bridge network are deprecated and will be removed in a future release. Use a"
+            " custom network instead."
+        )
+    if image is None:
+        raise NotFound("No such image: ") if not profile.inspect_is_slim else InvalidParameter("no command specified")
+    _merge_image(config, image, profile.inspect_is_slim)
+    return _make(engine, request, image), warnings
+
+
+def _default_network(host_config: dict[str, Any], endpoints: dict[str, Any]) -> None:
+    if host_config["NetworkMode"] in {"", "default"}:
+        host_config["NetworkMode"] = "bridge"
+        if "default" in endpoints:
+            endpoints["bridge"] = endpoints.pop("default")
+
+
+def _endpoint_settings(endpoints: dict[str, Any]) -> dict[str, EndpointSettings]:
+    faults = [
+        f"invalid config for network {name}: EndpointsConfig is nil"
+        for name, body in endpoints.items()
+        if body is None
+    ]
+    if faults:
+        raise InvalidParameter(join_errors(faults))
+    return {name: EndpointSettings.from_body(body) for name, body in endpoints.items()}
+
+
+# --- what older API versions mean --------------------------------------------------------------------------------
+
+
+def _adapt_to_api(engine: Engine, request: CreateRequest, api: ApiVersion) -> list[str]:
+    warnings = _adapt_mac_address(engine, request, api)
+    if engine.profile.has_endpoint_sysctls:
+        warnings += _adapt_sysctls(request, api)
+    if not api.at_least("1.48"):
+        for settings in request.endpoints.values():
+            settings.gw_priority = 0
+    if engine.profile.create_fills_maps:
+        bindings = request.host_config["PortBindings"]
+        for port, wanted in bindings.items():
+            bindings[port] = wanted or [{"HostIp": "", "HostPort": ""}]
+    links = request.host_config["Links"]
+    if links and is_user_defined(request.host_config["NetworkMode"]):
+        settings = _main_endpoint(request)
+        settings.links = settings.links or list(links)
+    return warnings
+
+
+def _main_endpoint(request: CreateRequest) -> EndpointSettings:
+    """Give the settings for the network of the container's network mode, made if there are none."""
+    return request.endpoints.setdefault(request.host_config["NetworkMode"], EndpointSettings())
+
+
+def _adapt_mac_address(engine: Engine, request: CreateRequest, api: ApiVersion) -> list[str]:
+    mode = request.host_config["NetworkMode"]
+    address = request.config.get("MacAddress", "")
+    if engine.profile.inspect_is_slim:
+        request.config.pop("MacAddress", None)
+    has_own_stack = mode == "bridge" or is_user_defined(mode)
+    if not api.at_least("1.44"):
+        for settings in request.endpoints.values():
+            settings.wanted_mac = settings.mac_address = ""
+        if not address:
+            return []
+        if not has_own_stack:
+            raise InvalidParameter("conflicting options: mac-address and the network mode")
+        main = _main_endpoint(request)
+        main.wanted_mac = main.mac_address = address
+        return []
+    if not address:
+        return []
+    if api.at_least("1.52"):
+        raise InvalidParameter(
+            "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
+        )
+    if has_own_stack:
+        main = _main_endpoint(request)
+        if main.wanted_mac and main.wanted_mac != address:
+            raise InvalidParameter(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or"
+                " be left empty"
+            )
+        main.wanted_mac = main.mac_address = address
+    return [_MAC_DEPRECATED]
+
+
+def _adapt_sysctls(request: CreateRequest, api: ApiVersion) -> list[str]:
+    """Move sysctls of eth0 to the endpoint they mean: interfaces have no number before they are there."""
+    mode, sysctls = request.host_config["NetworkMode"], request.host_config.get("Sysctls") or {}
+    if mode in {"host", "none"} or mode.startswith("container:"):
+        return []
+    moved: dict[str, str] = {}
+    for name, value in sysctls.items():
+        if not is_interface_sysctl(name):
+            continue
+        if api.at_least("1.48"):
+            raise SystemFault(
+                f'interface specific sysctl setting "{name}" must be supplied using driver option'
+                f" '{_SYSCTLS_OPTION}'"
+            )
+        scope, family, kind, interface, rest = name.split(".", 4)
+        if interface != "eth0":
+            raise SystemFault(
+                f"unable to determine network endpoint for sysctl {name}, use driver option '{_SYSCTLS_OPTION}'"
+                " to set per-interface sysctls"
+            )
+        moved[name] = f"{scope}.{family}.{kind}.IFNAME.{rest}={value}"
+    if not moved:
+        return []
+    settings = _main_endpoint(request)
+    option = ",".join(moved.values())
+    present = (settings.driver_opts or {}).get(_SYSCTLS_OPTION)
+    combined = f"{option},{present}" if present else option
+    settings.driver_opts = {**(settings.driver_opts or {}), _SYSCTLS_OPTION: combined}
+    for name in moved:
+        del sysctls[name]
+    return [f'Migrated sysctl "{",".join(moved)}" to DriverOpts{{"{_SYSCTLS_OPTION}":"{option}"}}.']
+
+
+# --- checks and defaults -----------------------------------------------------------------------------------------
+
+
+def _check_endpoints(engine: Engine, endpoints: dict[str, EndpointSettings]) -> None:
+    faults: list[str] = []
+    for name, settings in sorted(endpoints.items()):
+        check_mac_address(engine.profile, name, settings.wanted_mac)
+        try:
+            network = engine.controller.find_network(name)
+        except EngineError:
+            network = None  # a network that does not exist is noticed at the start
+        try:
+            engine.networking.validate(network, name, settings)
+        except InvalidParameter as error:
+            faults.append(f"invalid config for network {name}: {error.message}")
+    if faults:
+        raise InvalidParameter(join_errors(faults))
+
+
+def _fill_in_host_config(engine: Engine, host_config: dict[str, Any]) -> None:
+    host_config["LogConfig"]["Type"] = host_config["LogConfig"]["Type"] or "json-file"
+    host_config["CgroupnsMode"] = host_config["CgroupnsMode"] or "private"
+    host_config["IpcMode"] = host_config["IpcMode"] or "private"
+    host_config["ShmSize"] = host_config["ShmSize"] or _SHM_SIZE
+    if "Runtime" not in host_config:
+        _insert_after(host_config, "Sysctls" if "Sysctls" in host_config else "ShmSize", "Runtime", "runc")
+    if not host_config["Privileged"]:
+        if host_config["MaskedPaths"] is None:
+            host_config["MaskedPaths"] = list(engine.profile.masked_paths)
+        if host_config["ReadonlyPaths"] is None:
+            host_config["ReadonlyPaths"] = list(_READONLY_PATHS)
+    if host_config["PidsLimit"] is not None and host_config["PidsLimit"] <= 0:
+        host_config["PidsLimit"] = None
+    mode = host_config["NetworkMode"]
+    if mode.startswith("container:"):
+        target = engine.store.find(mode.removeprefix("container:"))
+        if target is not None:
+            host_config["NetworkMode"] = f"container:{target.id}"
+
+
+def _insert_after(mapping: dict[str, Any], key: str, new_key: str, value: Any) -> None:
+    items = list(mapping.items())
+    mapping.clear()
+    for name, each in items:
+        mapping[name] = each
+        if name == key:
+            mapping[new_key] = value
+
+
+def _merge_image(config: dict[str, Any], image: Image, is_slim: bool) -> None:
+    """Fill a container's Config with what its image says and the user does not."""
+    of_image = image.config(is_slim=False)
+    if config["Entrypoint"] is None:
+        if not config["Cmd"]:
+            config["Cmd"] = of_image["Cmd"]
+        config["Entrypoint"] = of_image["Entrypoint"]
+    elif config["Entrypoint"] in ([""], []):
+        config["Entrypoint"] = None
+    if not (config["Entrypoint"] or config["Cmd"]):
+        raise InvalidParameter("no command specified" if is_slim else "No command specified")
+    own = {entry.partition("=")[0] for entry in config["Env"] or ()}
+    inherited = [entry for entry in of_image["Env"] or () if entry.partition("=")[0] not in own]
+    config["Env"] = [*(config["Env"] or ()), *inherited] or None
+    exposed = {**of_image.get("ExposedPorts", {}), **(config.get("ExposedPorts") or {})}
+    if exposed:
+        config.pop("ExposedPorts", None)
+        _insert_after(config, "AttachStderr", "ExposedPorts", dict(sorted(exposed.items())))
+    config["Labels"] = dict(sorted({**(of_image["Labels"] or {}), **(config["Labels"] or {})}.items()))
+    config["User"] = config["User"] or of_image["User"]
+    config["WorkingDir"] = config["WorkingDir"] or of_image["WorkingDir"]
+    volumes = {**(of_image["Volumes"] or {}), **(config["Volumes"] or {})}
+    config["Volumes"] = volumes or None
+    if of_image.get("StopSignal") and not config.get("StopSignal"):
+        config["StopSignal"] = of_image["StopSignal"]
+
+
+# --- making it ---------------------------------------------------------------------------------------------------
+
+
+def _make(engine: Engine, request: CreateRequest, image: Image) -> Container:
+    config, host_config = request.config, request.host_config
+    identity = engine.store.new_id()
+    name = engine.store.free_name(request.name)
+    if not config["Hostname"]:
+        config["Hostname"] = engine.machine.name if host_config["NetworkMode"] == "host" else identity[:12]
+    container = Container(
+        id=identity,
+        name=name,
+        created_ns=unix_ns(engine.clock),
+        image=image,
+        config=config,
+        host_config=shared_host_config(engine.clock, host_config),
+        clock=engine.clock,
+        files=image.file_system(),
+    )
+    container.links = _legacy_links(engine, host_config)
+    engine.networking.set_networks(container, request.endpoints)
+    volumes_before = {volume.name for volume in engine.volume_store.list()}
+    try:
+        container.mounts = mounts_of(engine, config, host_config)
+    except EngineError:
+        for volume in engine.volume_store.list():
+            if volume.name not in volumes_before:
+                engine.volume_store.remove(volume.name)
+        raise
+    container.baseline = {path: container.files.read(path) for path in file_paths(container)}
+    for mount in container.mounts:
+        if mount.type == "volume":
+            engine.volume_store.get(mount.name).users.add(container.id)
+    engine.store.add(container)
+    engine.log_container(container, "create")
+    return container
+
+
+def file_paths(container: Container) -> list[str]:
+    """Give the path of every file in a container's tree."""
+    found: list[str] = []
+    folders = ["/"]
+    while folders:
+        folder = folders.pop()
+        for entry in container.files.listdir(folder):
+            path = posixpath.join(folder, entry)
+            (folders if container.files.is_dir(path) else found).append(path)
+    return sorted(found)
+
+
+def _legacy_links(engine: Engine, host_config: dict[str, Any]) -> dict[str, str]:
+    links: dict[str, str] = {}
+    if is_user_defined(host_config["NetworkMode"]):
+        return links
+    for text in host_config["Links"] or ():
+        try:
+            name, alias = parse_link(text)
+        except ValueError as error:
+            raise SystemFault(str(error)) from None
+        try:
+            child = engine.store.get(name)
+        except NotFound as error:
+            raise InvalidParameter(f"could not get container for {name}: {error.message}") from None
+        if child.joined_container:
+            raise InvalidParameter(f"cannot link to container {name}: it shares another container's network")
+        if child.is_host_network:
+            raise InvalidParameter(
+                "conflicting options: host type networking can't be used with links. This would result in undefined"
+                " behavior"
+            )
+        links[alias] = child.id
+    return links

@@ -1,0 +1,303 @@
+"""Containers as the API prints them: `docker inspect`, and the entries of `docker ps`.
+
+Source: moby `daemon/{inspect,inspect_linux,list}.go`, `daemon/container/{view,state}.go`,
+`daemon/server/router/container/inspect.go`, `api/types/container` (v26.1.5, v28.5.2, docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.ports import parse_port
+from cnmsim.engine.wire.timestamps import human_duration, rfc3339, unix_ns
+from cnmsim.kernel.clock import NS
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_ROOT = "/var/lib/docker"
+#: The top-level addresses of old API versions: those of the default bridge.
+_TOP_LEVEL = (
+    "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway",
+    "MacAddress",
+)  # fmt: skip
+
+
+def inspect_container(engine: Engine, container: Container, api: ApiVersion, *, size: bool = False) -> dict[str, Any]:
+    """Give a container as `GET /containers/{id}/json` does."""
+    profile = engine.profile
+    folder = f"{_ROOT}/containers/{container.id}"
+    has_started = container.has_been_started or bool(container.error)
+    view: dict[str, Any] = {
+        "Id": container.id,
+        "Created": rfc3339(container.created_ns),
+        "Path": container.command[0],
+        "Args": container.command[1:],
+        "State": _state(container),
+        "Image": container.image.id,
+        "ResolvConfPath": f"{folder}/resolv.conf" if has_started else "",
+        "HostnamePath": f"{folder}/hostname" if has_started else "",
+        "HostsPath": f"{folder}/hosts" if has_started else "",
+        "LogPath": f"{folder}/{container.id}-json.log" if has_started else "",
+        "Name": f"/{container.name}",
+        "RestartCount": container.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "docker-default" if has_started else "",
+        "ExecIDs": [each.id for each in container.execs.values() if each.is_running] or None,
+        "HostConfig": _host_config(engine, container),
+        "GraphDriver": _graph_driver(container),
+    }
+    if size:
+        view |= {"SizeRw": size_of_changes(container), "SizeRootFs": container.image.meaning.size}
+    view |= {
+        "Mounts": [mount.view() for mount in container.mounts if mount.type != "tmpfs"],
+        "Config": _config(engine, container, api),
+        "NetworkSettings": _network_settings(engine, container, api),
+    }
+    if profile.inspect_is_slim and not api.at_least("1.52") and _has_extra_fields(container):
+        sorted_view: dict[str, Any] = _sorted(view)
+        return sorted_view  # fields for old clients are merged in by name, which sorts every object
+    return view
+
+
+def _state(container: Container) -> dict[str, Any]:
+    state = container.state
+    view: dict[str, Any] = {
+        "Status": state.value,
+        "Running": container.is_running,
+        "Paused": state is ContainerState.PAUSED,
+        "Restarting": state is ContainerState.RESTARTING,
+        "OOMKilled": False,
+        "Dead": state is ContainerState.DEAD,
+        "Pid": container.process.pid if container.process is not None else 0,
+        "ExitCode": container.exit_code,
+        "Error": container.error,
+        "StartedAt": rfc3339(container.started_ns),
+        "FinishedAt": rfc3339(container.finished_ns),
+    }
+    if container.health is not None:
+        view["Health"] = container.health.view()
+    return view
+
+
+def _host_config(engine: Engine, container: Container) -> dict[str, Any]:
+    children = engine.store.children(container)
+    links = [f"/{child.name}:/{container.name}/{alias}" for alias, child in children.items()]
+    return {**container.host_config, "Links": links or None}
+
+
+def _graph_driver(container: Container) -> dict[str, Any]:
+    folder = f"{_ROOT}/overlay2/{container.id}"
+    data = {
+        "ID": container.id,
+        "LowerDir": f"{folder}-init/diff",
+        "MergedDir": f"{folder}/merged",
+        "UpperDir": f"{folder}/diff",
+        "WorkDir": f"{folder}/work",
+    }
+    return {"Data": data, "Name": "overlay2"}
+
+
+def _config(engine: Engine, container: Container, api: ApiVersion) -> dict[str, Any]:
+    config = dict(container.config)
+    main = container.networks.get(container.network_mode)
+    is_shown = not engine.profile.inspect_is_slim or not api.at_least("1.52")
+    if main is not None and main.wanted_mac and is_shown:
+        return _with_mac(config, main.wanted_mac)
+    config.pop("MacAddress", None)
+    return config
+
+
+def _with_mac(config: dict[str, Any], address: str) -> dict[str, Any]:
+    config.pop("MacAddress", None)
+    items = list(config.items())
+    place = next(number for number, (key, _) in enumerate(items) if key in {"OnBuild", "Labels"})
+    return dict([*items[:place], ("MacAddress", address), *items[place:]])
+
+
+def _has_extra_fields(container: Container) -> bool:
+    main = container.networks.get(container.network_mode)
+    return "bridge" in container.networks or bool(main and main.wanted_mac)
+
+
+def _network_settings(engine: Engine, container: Container, api: ApiVersion) -> dict[str, Any]:
+    profile = engine.profile
+    networks = {
+        name: endpoint_view(engine, settings, _shown_aliases(container, name, settings, api))
+        for name, settings in sorted(container.networks.items())
+    }
+    ports = container.ports
+    bridge = container.networks.get("bridge")
+    top_level = {}
+    if bridge is not None or not profile.inspect_is_slim:
+        whole = endpoint_view(engine, bridge or EndpointSettings(), None)
+        top_level = {key: whole[key] for key in _TOP_LEVEL}
+    if not profile.inspect_is_slim:
+        return {
+            "Bridge": "",
+            "SandboxID": container.sandbox_id,
+            "SandboxKey": container.sandbox_key,
+            "Ports": ports,
+            "HairpinMode": False,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": None,
+            "SecondaryIPv6Addresses": None,
+            **top_level,
+            "Networks": networks,
+        }
+    view = {
+        "SandboxID": container.sandbox_id,
+        "SandboxKey": container.sandbox_key,
+        "Ports": ports,
+        "Networks": networks,
+    }
+    return view if api.at_least("1.52") else {**view, **top_level}
+
+
+def _shown_aliases(container: Container, name: str, settings: EndpointSettings, api: ApiVersion) -> list[str] | None:
+    """Give the aliases; clients before API 1.45 also find the id and the host name among them."""
+    if api.at_least("1.45") or name in {"bridge", "host", "none", "default"}:
+        return settings.aliases
+    return list(dict.fromkeys([*(settings.aliases or ()), container.id[:12], container.hostname]))
+
+
+def endpoint_view(engine: Engine, settings: EndpointSettings, aliases: list[str] | None) -> dict[str, Any]:
+    """Give an entry of NetworkSettings.Networks, its fields in the order of the engine's release."""
+    fields: dict[str, Any] = {
+        "IPAMConfig": settings.ipam_config,
+        "Links": settings.links,
+        "Aliases": aliases,
+        "MacAddress": settings.mac_address,
+        "DriverOpts": settings.driver_opts,
+        "GwPriority": settings.gw_priority,
+        "NetworkID": settings.network_id,
+        "EndpointID": settings.endpoint_id,
+        "Gateway": settings.gateway,
+        "IPAddress": settings.ip_address,
+        "IPPrefixLen": settings.ip_prefix_len,
+        "IPv6Gateway": settings.ipv6_gateway,
+        "GlobalIPv6Address": settings.global_ipv6_address,
+        "GlobalIPv6PrefixLen": settings.global_ipv6_prefix_len,
+        "DNSNames": settings.dns_names,
+    }
+    return {key: fields[key] for key in engine.profile.endpoint_fields}
+
+
+def container_summary(engine: Engine, container: Container, api: ApiVersion, *, size: bool = False) -> dict[str, Any]:
+    """Give a container as an entry of `GET /containers/json`."""
+    reference = container.config["Image"]
+    found = engine.image_store.find(reference)
+    view: dict[str, Any] = {
+        "Id": container.id,
+        "Names": engine.store.names_of(container),
+        "Image": reference if found is container.image else container.image.id,
+        "ImageID": container.image.id,
+        "Command": _command_line(container),
+        "Created": container.created_ns // NS,
+        "Ports": summary_ports(container),
+    }
+    if size:
+        changed = size_of_changes(container)
+        view |= {"SizeRw": changed} if changed else {}
+        view["SizeRootFs"] = container.image.meaning.size
+    annotations = container.host_config.get("Annotations") or {}
+    shown = {"Annotations": annotations} if annotations and api.at_least("1.46") else {}
+    view |= {
+        "Labels": dict(container.config["Labels"] or {}),
+        "State": container.state.value,
+        "Status": status_line(container, unix_ns(engine.clock)),
+        "HostConfig": {"NetworkMode": container.network_mode, **shown},
+    }
+    if engine.profile.inspect_is_slim and api.at_least("1.52"):
+        health = container.health
+        view["Health"] = {
+            "Status": health.status if health else "none",
+            "FailingStreak": health.failing_streak if health else 0,
+        }
+    view["NetworkSettings"] = {
+        "Networks": {
+            name: endpoint_view(engine, _summarised(settings), None)
+            for name, settings in sorted(container.networks.items())
+        }
+    }
+    view["Mounts"] = [mount.view() for mount in container.mounts if mount.type != "tmpfs"]
+    return view
+
+
+def _summarised(settings: EndpointSettings) -> EndpointSettings:
+    ipam = settings.ipam_config
+    return EndpointSettings(
+        ipam_config=None if ipam is None else {key: ipam[key] for key in ipam if key != "LinkLocalIPs"},
+        gw_priority=settings.gw_priority,
+        mac_address=settings.mac_address,
+        network_id=settings.network_id,
+        endpoint_id=settings.endpoint_id,
+        gateway=settings.gateway,
+        ip_address=settings.ip_address,
+        ip_prefix_len=settings.ip_prefix_len,
+        ipv6_gateway=settings.ipv6_gateway,
+        global_ipv6_address=settings.global_ipv6_address,
+        global_ipv6_prefix_len=settings.global_ipv6_prefix_len,
+    )
+
+
+def _command_line(container: Container) -> str:
+    path, *arguments = container.command
+    return " ".join([path, *(f"'{word}'" if " " in word else word for word in arguments)])
+
+
+def summary_ports(container: Container) -> list[dict[str, Any]]:
+    """Give the ports of a container as `docker ps` is told of them."""
+    ports: list[dict[str, Any]] = []
+    for key, bindings in sorted(container.ports.items(), key=lambda item: (parse_port(item[0]).port, item[0])):
+        port = parse_port(key)
+        if not bindings:
+            ports.append({"PrivatePort": port.port, "Type": port.protocol})
+        for binding in bindings or ():
+            public = {"PublicPort": int(binding["HostPort"])} if binding["HostPort"] else {}
+            ports.append({"IP": binding["HostIp"], "PrivatePort": port.port, **public, "Type": port.protocol})
+    return ports
+
+
+def status_line(container: Container, now_ns: int) -> str:
+    """Say how long a container has been what it is: `Up 3 minutes`."""
+    state = container.state
+    since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS)
+    since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS)
+    if state is ContainerState.RESTARTING:
+        return f"Restarting ({container.exit_code}) {since_end} ago"
+    if container.is_running:
+        health = container.health
+        note = "Paused" if state is ContainerState.PAUSED else ""
+        if not note and health is not None:
+            note = "health: starting" if health.status == "starting" else health.status
+        return f"Up {since_start} ({note})" if note else f"Up {since_start}"
+    if state is ContainerState.REMOVING:
+        return "Removal In Progress"
+    if state is ContainerState.DEAD:
+        return "Dead"
+    if container.started_ns is None:
+        return "Created"
+    return f"Exited ({container.exit_code}) {since_end} ago"
+
+
+def size_of_changes(container: Container) -> int:
+    """Give the bytes a container wrote into its own layer."""
+    from cnmsim.engine.containers.archive import changed_files
+
+    return sum(len(container.files.read(path)) for path, kind in changed_files(container) if kind != 2)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(each) for each in value]
+    return value

@@ -1,0 +1,496 @@
+"""Starting, stopping, killing, pausing and removing containers, and what follows when one ends.
+
+Source: moby `daemon/{start,stop,kill,pause,restart,delete,monitor}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.exec_user import find_user, home_of, with_capabilities
+from cnmsim.engine.containers.executables import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    find_program,
+    in_directory,
+    runtime_text,
+)
+from cnmsim.engine.containers.health import HealthMonitor
+from cnmsim.engine.containers.processes import kill_descendants, processes_of
+from cnmsim.engine.containers.state import Change, ContainerState
+from cnmsim.engine.containers.streams import StandardStreams
+from cnmsim.engine.wire.signals import parse_signal
+from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
+from cnmsim.kernel import procsys, sysfs
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.credentials import Credentials
+from cnmsim.kernel.namespace import NetworkNamespace
+from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
+from cnmsim.kernel.task import Task, wait_for
+from cnmsim.libnetwork.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_CREATE_TASK = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+_NOT_EXECUTABLE, _NOT_FOUND, _UNKNOWN = 126, 127, 128
+_STOP_TIMEOUT_S = 10
+#: How an error begins that is the kernel's word on a sysctl.
+_OF_SYSCTLS = ("open /proc/sys/", "write /proc/sys/")
+_OF_A_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\.")
+_SEPARATE_KERNEL_SYSCTLS = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
+
+
+class _StartError(Exception):
+    """A start failed for a reason that has an exit code of its own."""
+
+    def __init__(self, error: EngineError, exit_code: int) -> None:
+        super().__init__(error.message)
+        self.error, self.exit_code = error, exit_code
+
+
+@define
+class Lifecycle:
+    """Leads the containers of one engine through their life."""
+
+    engine: Engine
+
+    # --- start ---------------------------------------------------------------------------------------------------
+
+    def start(self, container: Container) -> bool:
+        """Start a container; `False` if it runs already. Raises an `EngineError`, noted in the container's state."""
+        if container.state is ContainerState.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if container.is_running:
+            return False
+        container.restarts.reset()
+        container.was_stopped = False
+        self._start(container)
+        return True
+
+    async def start_attached(self, container: Container) -> bool:
+        """As `start`, once a swarm's manager has given the container its addresses on networks of the cluster."""
+        if container.state is not ContainerState.PAUSED and not container.is_running:
+            try:
+                await self.engine.networking.attach(container)
+            except EngineError as error:
+                profile = self.engine.profile
+                prefix = "" if profile.allocates_before_task else profile.start_error_prefix
+                failure = type(error)(prefix + error.message)
+                container.exit_code = container.exit_code or _UNKNOWN
+                self._fail(container, failure)
+                raise failure from None
+        return self.start(container)
+
+    def _start(self, container: Container) -> None:
+        if container.state in {ContainerState.REMOVING, ContainerState.DEAD}:
+            raise Conflict("container is marked for removal and cannot be started")
+        try:
+            self._run(container)
+        except _StartError as failure:
+            container.exit_code = failure.exit_code
+            self._fail(container, failure.error)
+            raise failure.error from None
+        except EngineError as error:
+            container.exit_code = container.exit_code or _UNKNOWN
+            self._fail(container, error)
+            raise
+
+    def _fail(self, container: Container, error: EngineError) -> None:
+        container.error = error.message
+        self._unmount(container)
+        self.engine.networking.release(container)
+        if container.host_config["AutoRemove"]:
+            self.remove(container, force=True, volumes=True)
+
+    def _run(self, container: Container) -> None:
+        engine, networking = self.engine, self.engine.networking
+        allocates_first = engine.profile.allocates_before_task
+        sandbox = self._initialise(container)
+        if sandbox is not None and allocates_first:
+            networking.allocate(container, sandbox)
+        self._mount(container)
+        if container.write_files is not None:
+            container.write_files()
+        networking.links.check(container)
+        argv = container.command
+        user = with_capabilities(find_user(container.config["User"], container.files), container.host_config)
+        env = self.environment(container, container.config["Env"] or (), user, has_terminal=container.has_terminal)
+        self._check_sysctls(container)
+        program, words = self._find(container, argv, env)
+        if sandbox is not None:
+            self._set_key(sandbox)
+        if sandbox is not None and not allocates_first:
+            try:
+                networking.allocate(container, sandbox)
+            except EngineError as error:
+                raise type(error)(engine.profile.start_error_prefix + error.message) from None
+        self._require_devices(container, sandbox)
+        self._bind_files(container)
+        self._spawn(container, program, words, env, user)
+        engine.log_container(container, "start")
+
+    def _initialise(self, container: Container) -> Sandbox | None:
+        try:
+            return self.engine.networking.initialise(container)
+        except EngineError as error:
+            raise self._as_runtime_error(error) from None
+
+    def _set_key(self, sandbox: Sandbox) -> None:
+        try:
+            sandbox.set_key()
+        except EngineError as error:
+            if error.message.startswith(_OF_SYSCTLS):
+                raise self._as_runtime_error(error) from None
+            # The task's pre-start hook plugs the interfaces in (26.1), and runc reports what it says.
+            raise SystemFault(
+                f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
+                f"error running hook #0: error running hook: exit status 1, stdout: , stderr: {error.message}"
+                f"{self.engine.profile.runtime_error_suffix}"
+            ) from None
+
+    def _as_runtime_error(self, error: EngineError) -> EngineError:
+        """Let runc report a sysctl that the kernel does not have or does not take; other errors stay."""
+        if not error.message.startswith(_OF_SYSCTLS):
+            return error
+        return SystemFault(
+            f"{_CREATE_TASK}runc create failed: unable to start container process: error during container init: "
+            f"{error.message}{self.engine.profile.runtime_error_suffix}"
+        )
+
+    def _require_devices(self, container: Container, sandbox: Sandbox | None) -> None:
+        """Refuse sysctls of devices that the container does not have, once it has all it will have."""
+        if sandbox is None or sandbox.osl is None:
+            return
+        for name in container.host_config.get("Sysctls") or {}:
+            match = _OF_A_DEVICE.match(name)
+            if match and match[1] not in {"all", "default", *sandbox.osl.namespace.devices}:
+                missing = SystemFault(f"open /proc/sys/{name.replace('.', '/')}: no such file or directory")
+                raise self._as_runtime_error(missing)
+
+    def _find(self, container: Container, argv: list[str], env: dict[str, str]) -> tuple[Program, list[str]]:
+        try:
+            return find_program(argv, env, container.files, self.engine.programs)
+        except (CommandNotFoundError, CommandNotExecutableError) as cause:
+            profile = self.engine.profile
+            text = (
+                f"{_CREATE_TASK}runc create failed: unable to start container process: "
+                f"{profile.runtime_error_detail}{runtime_text(cause, profile.runtime_error_suffix)}"
+            )
+            code = _NOT_FOUND if isinstance(cause, CommandNotFoundError) else _NOT_EXECUTABLE
+            raise _StartError(InvalidParameter(text), code) from None
+
+    def _check_sysctls(self, container: Container) -> None:
+        for name in container.host_config.get("Sysctls") or {}:
+            if not name.startswith(_SEPARATE_KERNEL_SYSCTLS):
+                cause = f'sysctl "{name}" is not in a separate kernel namespace'
+            elif name.startswith("net.") and container.is_host_network:
+                cause = f'sysctl "{name}" not allowed in host network namespace'
+            else:
+                continue
+            suffix = self.engine.profile.runtime_error_suffix
+            raise _StartError(SystemFault(f"{_CREATE_TASK}runc create failed: {cause}{suffix}"), _UNKNOWN)
+
+    def environment(
+        self, container: Container, own: list[str] | tuple[str, ...], user: Credentials, *, has_terminal: bool
+    ) -> dict[str, str]:
+        """Give the environment of a container's process: the engine's, that of links, then `own`."""
+        entries = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        entries.append(f"HOSTNAME={container.hostname}")
+        if has_terminal:
+            entries.append("TERM=xterm")
+        env: dict[str, str] = {}
+        for entry in (*entries, *self.engine.networking.links.environment(container), *own):
+            name, equals, value = entry.partition("=")
+            if equals:
+                env[name] = value
+            else:
+                env.pop(name, None)
+        env.setdefault("HOME", home_of(user, container.files))
+        return in_directory(env, container.config["WorkingDir"])
+
+    def _bind_files(self, container: Container) -> None:
+        sandbox = self.engine.networking.sandbox_of(container)
+        if sandbox is not None:
+            container.files.bind("/etc/hosts", sandbox.hosts_file)
+            container.files.bind("/etc/resolv.conf", sandbox.resolv_conf)
+        container.files.write("/etc/hostname", f"{container.hostname}\n".encode())
+        is_privileged = bool(container.host_config.get("Privileged"))
+        procsys.mount(container.files, self._namespace(container), is_read_only=not is_privileged)
+        sysfs.mount(container.files, self._namespace(container))
+
+    def _namespace(self, container: Container) -> NetworkNamespace:
+        sandbox = self.engine.networking.sandbox_of(container)
+        if sandbox is None or sandbox.namespace is None:
+            return self.engine.isolated_namespace(container)
+        return sandbox.namespace
+
+    def _spawn(
+        self, container: Container, program: Program, argv: list[str], env: dict[str, str], user: Credentials
+    ) -> None:
+        engine = self.engine
+        streams = container.streams
+        if streams is None or streams.ended.is_done:
+            streams = self.open_streams(container)
+        container.has_been_started = True
+        container.change(Change.START)
+        container.started_ns = unix_ns(engine.clock)
+        container.exit_code, container.error = 0, ""
+        process = engine.machine.spawn(
+            program,
+            argv,
+            namespace=self._namespace(container),
+            files=container.files,
+            hostname=container.hostname,
+            env=env,
+            credentials=user,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            programs=engine.programs,
+            on_exit=lambda process: self._ended(container, process),
+            is_init=True,
+        )
+        container.process = process
+        streams.on_interrupt = process.interrupt
+        health = container.config.get("Healthcheck")
+        if health and health.get("Test") not in (None, [], ["NONE"]):
+            container.health = HealthMonitor(engine, container, health)
+            container.health.begin()
+
+    def open_streams(self, container: Container) -> StandardStreams:
+        """Give the streams of a container's next (or present) process: one may attach before it starts."""
+        if container.streams is None or container.streams.ended.is_done:
+            config = container.config
+            streams = StandardStreams(
+                self.engine.clock, has_stdin=bool(config["OpenStdin"]), is_terminal=container.has_terminal
+            )
+            streams.listen(container.log.take)
+            container.streams = streams
+        return container.streams
+
+    # --- mounts --------------------------------------------------------------------------------------------------
+
+    def _mount(self, container: Container) -> None:
+        for mount in container.mounts:
+            container.files.mkdir(mount.destination)
+            if mount.type == "volume":
+                attributes = {
+                    "container": container.id,
+                    "destination": mount.destination,
+                    "driver": "local",
+                    "propagation": "",
+                    "read/write": str(mount.is_writable).lower(),
+                }
+                self.engine.events.log("volume", "mount", mount.name, attributes)
+
+    def _unmount(self, container: Container) -> None:
+        for mount in container.mounts:
+            if mount.type == "volume" and container.started_ns is not None:
+                self.engine.events.log(
+                    "volume", "unmount", mount.name, {"container": container.id, "driver": "local"}
+                )
+
+    # --- the end of the process ----------------------------------------------------------------------------------
+
+    def _ended(self, container: Container, process: Process) -> None:
+        status = process.exit_status or 0
+        kill_descendants(process)
+        for execution in tuple(container.execs.values()):
+            execution.container_ended()
+        namespace = process.namespace
+        container.process = None
+        container.log.end()
+        if container.health is not None:
+            container.health.end()
+        ran_s = (unix_ns(self.engine.clock) - (container.started_ns or 0)) / NS
+        pause_s = container.restarts.pause_before_restart(status, ran_s, was_stopped=container.was_stopped)
+        self.engine.networking.release(container)
+        self._drop_orphaned(namespace)
+        self._unmount(container)
+        container.exit_code = status
+        container.finished_ns = unix_ns(self.engine.clock)
+        container.change(Change.EXIT if pause_s is None else Change.EXIT_TO_RESTART)
+        if pause_s is not None:
+            container.restart_count += 1
+        self.engine.log_container(container, "die", {"execDuration": str(int(ran_s)), "exitCode": str(status)})
+        if container.streams is not None:
+            container.streams.finish(status)
+        container.announce_exit(is_final=pause_s is None)
+        if pause_s is not None:
+            self.engine.clock.call_later(pause_s, self._restart_after_pause, container)
+        elif container.host_config["AutoRemove"] and not container.is_restarted_by_hand:
+            self.engine.clock.call_soon(self._auto_remove, container)
+
+    def _drop_orphaned(self, namespace: NetworkNamespace) -> None:
+        """Destroy a namespace whose sandbox is gone and in which no process is left."""
+        machine = self.engine.machine
+        if namespace is machine.root or any(each is namespace for each in machine.namespaces.values()):
+            return
+        if not any(process.namespace is namespace for process in machine.processes.values()):
+            namespace.destroy()
+
+    def _restart_after_pause(self, container: Container) -> None:
+        if container.state is not ContainerState.RESTARTING:
+            return
+        if container.was_stopped:
+            self._give_up_restart(container)
+            return
+        if self.engine.networking.unattached(container):
+            Task(self.engine.clock, self._restart_attached(container))
+        else:
+            self._start_again(container)
+
+    async def _restart_attached(self, container: Container) -> None:
+        try:
+            await self.engine.networking.attach(container)
+        except EngineError as error:
+            container.error = error.message
+            self._give_up_restart(container)
+            return
+        if container.state is ContainerState.RESTARTING:
+            self._start_again(container)
+
+    def _start_again(self, container: Container) -> None:
+        try:
+            self._start(container)
+        except EngineError:
+            if container.state is ContainerState.RESTARTING:
+                self._give_up_restart(container)
+
+    def _give_up_restart(self, container: Container) -> None:
+        container.change(Change.GIVE_UP_RESTART)
+        container.announce_exit(is_final=True)
+        if container.host_config["AutoRemove"]:
+            self._auto_remove(container)
+
+    def _auto_remove(self, container: Container) -> None:
+        if container.state is ContainerState.EXITED and container in tuple(self.engine.store):
+            self.remove(container, force=True, volumes=True)
+
+    # --- signals -------------------------------------------------------------------------------------------------
+
+    def kill(self, container: Container, signal: str = "") -> None:
+        """Send a signal, SIGKILL unless named. Raises `Conflict` if the container does not run."""
+        prefix = f"cannot kill container: {container.name}: "
+        try:
+            number = parse_signal(signal) if signal else SIGKILL
+        except InvalidParameter as error:
+            raise InvalidParameter(prefix + error.message) from None
+        if not container.is_running:
+            raise Conflict(f"{prefix}container {container.id} is not running")
+        self.send_signal(container, number)
+
+    def send_signal(self, container: Container, number: int) -> None:
+        """Signal a running container, and note that it is not to be restarted if that is to end it."""
+        stop_signal = container.config.get("StopSignal")
+        if not stop_signal or number in {SIGKILL, parse_signal(stop_signal)}:
+            container.was_stopped = True
+        if container.state is ContainerState.RESTARTING:
+            self._give_up_restart(container)
+            return
+        self.engine.log_container(container, "kill", {"signal": str(number)})
+        process = container.process
+        if process is None:
+            return
+        if container.state is ContainerState.PAUSED and number != SIGKILL:
+            container.change(Change.UNPAUSE)
+            self._each_process(container, Process.unpause)
+        process.kill(number)
+
+    async def stop(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> bool:
+        """Stop a container: its stop signal, then SIGKILL after the timeout. `False` if it does not run.
+
+        A negative timeout waits for ever. Raises `InvalidParameter` for a signal that is none.
+        """
+        if not container.is_running:
+            return False
+        number = parse_signal(signal or container.config.get("StopSignal") or str(SIGTERM))
+        if timeout_s is None:
+            timeout_s = container.config.get("StopTimeout", _STOP_TIMEOUT_S)
+        stopped = container.when("not-running")
+        self.send_signal(container, number)
+        try:
+            await wait_for(self.engine.clock, stopped, None if timeout_s < 0 else timeout_s)
+        except TimeoutError:
+            if container.is_running:
+                self.send_signal(container, SIGKILL)
+        self.engine.log_container(container, "stop")
+        return True
+
+    async def restart(self, container: Container, *, signal: str = "", timeout_s: int | None = None) -> None:
+        """Stop a container if it runs, then start it. Raises as `stop` and `start` do."""
+        container.is_restarted_by_hand = True
+        try:
+            await self.stop(container, signal=signal, timeout_s=timeout_s)
+            await self.start_attached(container)
+        finally:
+            container.is_restarted_by_hand = False
+        self.engine.log_container(container, "restart")
+
+    def pause(self, container: Container) -> None:
+        """Freeze every process of a container. Raises `Conflict`."""
+        if not container.is_running:
+            raise Conflict(f"container {container.id} is not running")
+        if container.state is ContainerState.PAUSED:
+            raise Conflict(f"Container {container.id} is already paused")
+        if container.state is ContainerState.RESTARTING:
+            raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+        container.change(Change.PAUSE)
+        self._each_process(container, Process.pause)
+        self.engine.log_container(container, "pause")
+
+    def unpause(self, container: Container) -> None:
+        """Let its processes go on. Raises `SystemFault`."""
+        if container.state is not ContainerState.PAUSED:
+            raise SystemFault(f"Container {container.id} is not paused")
+        container.change(Change.UNPAUSE)
+        self._each_process(container, Process.unpause)
+        self.engine.log_container(container, "unpause")
+
+    def _each_process(self, container: Container, action: object) -> None:
+        assert callable(action)
+        for process in processes_of(container):
+            action(process)
+
+    # --- removal -------------------------------------------------------------------------------------------------
+
+    def remove(self, container: Container, *, force: bool = False, volumes: bool = False, term: str = "") -> None:
+        """Remove a container, killing it first if `force`. Raises `Conflict` while it runs.
+
+        `volumes` takes its anonymous volumes with it; `term` is how the caller named the container.
+        """
+        prefix = f'cannot remove container "{term or "/" + container.name}": '
+        if container.state is ContainerState.REMOVING:
+            raise Conflict(f"removal of container {term or container.name} is already in progress")
+        if container.is_running:
+            if not force and container.state is ContainerState.PAUSED:
+                raise Conflict(f"{prefix}container is paused and must be unpaused first")
+            if not force:
+                raise Conflict(
+                    f"{prefix}container is {container.state.value}: stop the container before removing or force"
+                    " remove"
+                )
+            self.send_signal(container, SIGKILL)
+        container.change(Change.REMOVE)
+        engine = self.engine
+        for identity in [each.id for each in engine.execs.values() if each.container is container]:
+            del engine.execs[identity]
+        engine.store.remove(container)
+        self._drop_volumes(container, anonymous=volumes)
+        engine.log_container(container, "destroy")
+        container.announce_removal()
+
+    def _drop_volumes(self, container: Container, *, anonymous: bool) -> None:
+        for mount in container.mounts:
+            if mount.type != "volume":
+                continue
+            volume = self.engine.volume_store.get(mount.name)
+            volume.users.discard(container.id)
+            if anonymous and volume.is_anonymous and not volume.users:
+                self.engine.volume_store.remove(mount.name)

@@ -1,0 +1,153 @@
+"""Which containers `docker ps` lists and `docker container prune` removes.
+
+Source: moby `daemon/{list,prune}.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.inspect import size_of_changes, summary_ports
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
+from cnmsim.errors import InvalidParameter, SystemFault
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_ACCEPTED = (
+    "ancestor", "before", "exited", "id", "isolation", "label", "name", "status", "health", "since", "volume",
+    "network", "is-task", "publish", "expose",
+)  # fmt: skip
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+
+
+def list_containers(engine: Engine, filters: Filters, *, everything: bool, limit: int) -> list[Container]:
+    """Give the containers that pass, the newest first. Raises `InvalidParameter` or `NotFound`."""
+    filters.validate(_ACCEPTED)
+    _check_values(engine, filters)
+    containers = _between(engine, filters)
+    shows_stopped = everything or "status" in filters or limit > 0
+    found = [each for each in containers if (shows_stopped or each.is_running) and _matches(engine, each, filters)]
+    return found[:limit] if limit > 0 else found
+
+
+def _check_values(engine: Engine, filters: Filters) -> None:
+    states = [state.value for state in ContainerState]
+    for value in filters.get("status"):
+        if value not in states:
+            cause = f": invalid value for state ({value}): must be one of {', '.join(states)}"
+            raise InvalidParameter(
+                f"invalid filter 'status={value}'{cause if engine.profile.status_filter_tells_states else ''}"
+            )
+    for value in filters.get("health"):
+        if value not in _HEALTH:
+            raise InvalidParameter(
+                f"invalid filter 'health={value}': invalid value for health status ({value}): must be one of"
+                f" {', '.join(_HEALTH)}"
+            )
+    for value in filters.get("exited"):
+        if not value.lstrip("-").isdigit():
+            raise InvalidParameter(
+                f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax"
+            )
+
+
+def _between(engine: Engine, filters: Filters) -> list[Container]:
+    containers = engine.store.newest_first()
+    for term in filters.get("before"):
+        reference = engine.store.get(term)
+        containers = containers[containers.index(reference) + 1 :] if reference in containers else containers
+    for term in filters.get("since"):
+        reference = engine.store.get(term)
+        containers = containers[: containers.index(reference)] if reference in containers else containers
+    return containers
+
+
+def _matches(engine: Engine, container: Container, filters: Filters) -> bool:
+    exited = [int(value) for value in filters.get("exited")]
+    has_exited = not container.is_running and container.started_ns is not None
+    health = container.health.status if container.health is not None else "none"
+    return (
+        (filters.match("name", f"/{container.name}") or filters.match("name", container.name))
+        and filters.match("id", container.id)
+        and ("is-task" not in filters or filters.boolean("is-task", default=False) == container.is_managed)
+        and filters.match_labels(container.config["Labels"])
+        and (not exited or (has_exited and container.exit_code in exited))
+        and filters.match("status", container.state.value)
+        and filters.exact_match("health", health)
+        and _matches_volume(container, filters)
+        and _matches_ancestor(engine, container, filters)
+        and _matches_network(container, filters)
+        and _matches_ports(container, filters)
+    )
+
+
+def _matches_volume(container: Container, filters: Filters) -> bool:
+    if "volume" not in filters:
+        return True
+    known = {part for mount in container.mounts for part in (mount.name or mount.source, mount.destination)}
+    return any(value in known for value in filters.get("volume"))
+
+
+def _matches_ancestor(engine: Engine, container: Container, filters: Filters) -> bool:
+    if "ancestor" not in filters:
+        return True
+    images = [engine.image_store.find(value) for value in filters.get("ancestor")]
+    return any(image is container.image for image in images)
+
+
+def _matches_network(container: Container, filters: Filters) -> bool:
+    if "network" not in filters:
+        return True
+    return any(
+        value in container.networks or any(each.network_id.startswith(value) for each in container.networks.values())
+        for value in filters.get("network")
+    )
+
+
+def _matches_ports(container: Container, filters: Filters) -> bool:
+    publish = {port for value in filters.get("publish") for port in _port_filter("publish", value)}
+    expose = {port for value in filters.get("expose") for port in _port_filter("expose", value)}
+    if not publish and not expose:
+        return True
+    return any(
+        f"{port.get('PublicPort', 0)}/{port['Type']}" in publish or f"{port['PrivatePort']}/{port['Type']}" in expose
+        for port in summary_ports(container)
+    )
+
+
+def _port_filter(key: str, value: str) -> set[str]:
+    if ":" in value:
+        raise SystemFault(f"filter for '{key}' should not contain ':': {value}")
+    numbers, _, protocol = value.partition("/")
+    first, dash, last = numbers.partition("-")
+    if not (first.isdigit() and (not dash or last.isdigit())):
+        raise SystemFault(f'error while looking up for {key} {value}: invalid port "{numbers}"')
+    return {f"{port}/{protocol or 'tcp'}" for port in range(int(first), int(last or first) + 1)}
+
+
+def prune_containers(engine: Engine, filters: Filters) -> dict[str, Any]:
+    """Remove every container that does not run. Raises `InvalidParameter`."""
+    filters.validate(("label", "label!", "until"))
+    untils = filters.get("until")
+    if len(untils) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    until = parse_timestamp(untils[0], unix_ns(engine.clock)) if untils else None
+    deleted, reclaimed = [], 0
+    for container in engine.store.newest_first():
+        labels = container.config["Labels"]
+        is_kept = (
+            container.is_running
+            or (until is not None and container.created_ns > until)
+            or not filters.match_labels(labels)
+            or ("label!" in filters and filters.match_labels(labels, "label!"))
+        )
+        if not is_kept:
+            reclaimed += size_of_changes(container)
+            engine.lifecycle.remove(container)
+            deleted.append(container.id)
+    engine.events.log("container", "prune", "", {"reclaimed": str(reclaimed)})
+    return {"ContainersDeleted": deleted or None, "SpaceReclaimed": reclaimed}

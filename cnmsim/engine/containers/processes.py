@@ -1,0 +1,26 @@
+"""The processes of a container."""
+
+from __future__ import annotations
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.kernel.process import SIGKILL, Process
+
+
+def processes_of(container: Container) -> list[Process]:
+    """Give every process of a container: the first one, its descendants, and those of execs."""
+    roots = [container.process, *(execution.process for execution in container.execs.values())]
+    found: list[Process] = []
+    waiting = [process for process in roots if process is not None and process.is_running]
+    while waiting:
+        process = waiting.pop(0)
+        if process not in found:
+            found.append(process)
+            waiting += process.children
+    return found
+
+
+def kill_descendants(process: Process) -> None:
+    """Kill what a process has started, and what that has."""
+    for child in tuple(process.children):
+        kill_descendants(child)
+        child.kill(SIGKILL)

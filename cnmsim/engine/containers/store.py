@@ -1,0 +1,117 @@
+"""The containers of one engine, and how clients refer to them.
+
+Source: moby `daemon/container.go` (`GetContainer`), `daemon/container/view.go`, `daemon/names.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from attrs import define, field
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.names import check_name, hex_id, random_name
+from cnmsim.errors import Conflict, InvalidParameter, NotFound
+
+
+@define
+class ContainerStore:
+    """The containers of one engine, in the order of their creation."""
+
+    random: Random
+    _containers: dict[str, Container] = field(factory=dict, init=False)
+    _ids_by_name: dict[str, str] = field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._containers)
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(tuple(self._containers.values()))
+
+    def newest_first(self) -> list[Container]:
+        """Give all of them, the last made first."""
+        return list(self._containers.values())[::-1]
+
+    def new_id(self) -> str:
+        """Draw the id of a new container."""
+        return hex_id(self.random)
+
+    def free_name(self, wanted: str = "") -> str:
+        """Give the name a new container may have: the wanted one, or a random one.
+
+        Raises `InvalidParameter` for a name no container may have, `Conflict` for one that is taken.
+        """
+        if not wanted:
+            return random_name(self.random, self._ids_by_name.__contains__)
+        check_name(wanted)
+        name = wanted.removeprefix("/")
+        if name in self._ids_by_name:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{self._ids_by_name[name]}". You have to remove (or rename) that container to be able to reuse'
+                " that name."
+            )
+        return name
+
+    def add(self, container: Container) -> None:
+        """Take in a new container."""
+        self._containers[container.id] = container
+        self._ids_by_name[container.name] = container.id
+
+    def rename(self, container: Container, name: str) -> None:
+        """Give a container another name, which `free_name` gave."""
+        del self._ids_by_name[container.name]
+        container.name = name
+        self._ids_by_name[name] = container.id
+
+    def remove(self, container: Container) -> None:
+        """Forget a container."""
+        self._containers.pop(container.id, None)
+        self._ids_by_name.pop(container.name, None)
+
+    def find(self, term: str) -> Container | None:
+        """Give the container of that id, name or unique id prefix, if there is one. Raises as `get` for others."""
+        try:
+            return self.get(term)
+        except NotFound:
+            return None
+
+    def get(self, term: str) -> Container:
+        """Find a container by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        if not term:
+            raise InvalidParameter('invalid name or ID supplied: ""')
+        if term in self._containers:
+            return self._containers[term]
+        named = self._ids_by_name.get(term.removeprefix("/"))
+        if named is not None:
+            return self._containers[named]
+        found = [container for container in self._containers.values() if container.id.startswith(term)]
+        if len(found) > 1:
+            raise InvalidParameter(f"Multiple IDs found with provided prefix: {term}")
+        if not found:
+            raise NotFound(f"No such container: {term}")
+        return found[0]
+
+    def children(self, parent: Container) -> dict[str, Container]:
+        """Give the containers that `parent` has legacy links to, by alias."""
+        return {
+            alias: self._containers[child]
+            for alias, child in sorted(parent.links.items())
+            if child in self._containers
+        }
+
+    def parents(self, child: Container) -> list[tuple[str, Container]]:
+        """Give alias and container of every legacy link that leads to `child`."""
+        return [
+            (alias, container)
+            for container in self._containers.values()
+            if container.links
+            for alias, linked in sorted(container.links.items())
+            if linked == child.id
+        ]
+
+    def names_of(self, container: Container) -> list[str]:
+        """Give the names `docker ps --no-trunc` knows: its own and those it has as a link."""
+        linked = [f"/{parent.name}/{alias}" for alias, parent in self.parents(container)]
+        return sorted([f"/{container.name}", *linked])

@@ -1,0 +1,184 @@
+"""The standard streams of a container's process or of an exec, and those who look on or type.
+
+With a terminal there is one output stream, newlines become CR LF, and what is typed is echoed and handed over line
+by line (`lineeditor`).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from attrs import define, field
+
+from cnmsim.engine.containers.line_editor import LineEditor
+from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.files import Pipe
+from cnmsim.kernel.task import Future
+
+Listener = Callable[[str, bytes], None]
+_INTERRUPT, _END = 0x03, 0x04
+
+
+class OutputPipe(Pipe):
+    """A pipe whose reader takes every write at once, so that nothing is kept."""
+
+    __slots__ = ("_sink",)
+
+    def __init__(self, clock: Clock, sink: Callable[[bytes], None]) -> None:
+        super().__init__(clock)
+        self._sink = sink
+
+    def write(self, data: bytes) -> None:
+        """Hand `data` on. Raises `BrokenPipeError` once closed."""
+        if self.is_closed:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        if data:
+            self._sink(data)
+
+
+class TerminalInput(Pipe):
+    """What is typed at a terminal: Ctrl-D ends one read, and the next goes on."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        #: Where in what is unread a read finds the end.
+        self._ends: list[int] = []
+
+    def end_once(self) -> None:
+        """Let a reader that has all before it find the end, once."""
+        self._ends.append(len(self._buffer))
+        self._changed.notify()
+
+    def flush(self) -> None:
+        """Drop what is unread, as Ctrl-C does (termios(3): NOFLSH)."""
+        self._buffer.clear()
+        self._ends.clear()
+
+    async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
+        """Take up to `n` bytes, waiting for the first; b"" at an end. Raises `TimeoutError`."""
+        if not self._buffer and not self._ends:
+            self._waiting += 1
+            try:
+                await self._changed.wait_until(lambda: bool(self._buffer or self._ends) or self.is_closed, timeout_s)
+            finally:
+                self._waiting -= 1
+        if self._ends and not self._ends[0]:
+            self._ends.pop(0)
+            return b""
+        length = min(n, self._ends[0] if self._ends else n, len(self._buffer))
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        self._ends = [each - length for each in self._ends]
+        return taken
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a reader waits and there is nothing to read."""
+        return super().is_awaited and not self._ends
+
+    def getvalue(self) -> bytes:
+        """Give what is unread up to the first end, and leave it there."""
+        return bytes(self._buffer[: self._ends[0]] if self._ends else self._buffer)
+
+
+@define(eq=False)
+class StandardStreams:
+    """Stdin, stdout and stderr of one process.
+
+    `has_stdin` opens stdin for typing; without it the process reads the end of file at once. `is_terminal` makes the
+    three a terminal. `ended` is done when the process has ended.
+    """
+
+    clock: Clock
+    has_stdin: bool = False
+    is_terminal: bool = False
+    stdin: Pipe = field(init=False)
+    stdout: OutputPipe = field(init=False)
+    stderr: OutputPipe = field(init=False)
+    ended: Future[int] = field(init=False)
+    on_interrupt: Callable[[], None] | None = field(default=None, init=False)
+    _listeners: list[Listener] = field(factory=list, init=False)
+    _editor: LineEditor = field(factory=LineEditor, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.stdin = TerminalInput(self.clock) if self.is_terminal else Pipe(self.clock)
+        if not self.has_stdin:
+            self.stdin.close()
+        self.stdout = OutputPipe(self.clock, self._from_stdout)
+        self.stderr = OutputPipe(self.clock, self._from_stderr)
+        self.ended = Future(self.clock)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener(stream, data)` all further output. Gives a call that ends it."""
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody sees the output, besides the log."""
+        return len(self._listeners) > 1
+
+    def type(self, data: bytes) -> None:
+        """Send input. Input to a process that reads none, or has ended, is lost."""
+        if self.stdin.is_closed or self.ended.is_done:
+            return
+        if not self.is_terminal:
+            self.stdin.write(data)
+            return
+        for byte in data:
+            self._key(byte)
+
+    def end_input(self) -> None:
+        """Say that no more input comes."""
+        if not self.stdin.is_closed:
+            self.stdin.close()
+
+    def finish(self, status: int) -> None:
+        """Note that the process has ended with `status`."""
+        if not self.ended.is_done:
+            self.ended.set_result(status)
+
+    def _from_stdout(self, data: bytes) -> None:
+        self._emit("stdout", data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") if self.is_terminal else data)
+
+    def _from_stderr(self, data: bytes) -> None:
+        if self.is_terminal:
+            self._from_stdout(data)
+        else:
+            self._emit("stderr", data)
+
+    def _emit(self, stream: str, data: bytes) -> None:
+        for listener in tuple(self._listeners):
+            listener(stream, data)
+
+    def _key(self, byte: int) -> None:
+        if byte == _INTERRUPT:
+            self._emit("stdout", b"^C")
+            self._editor.clear()
+            if isinstance(self.stdin, TerminalInput):
+                self.stdin.flush()
+            if self.on_interrupt is not None:
+                self.on_interrupt()
+        elif byte == _END:
+            self._end_of_file()
+        else:
+            shown, line = self._editor.key(byte)
+            if shown:
+                self._emit("stdout", shown)
+            if line is not None:
+                self.stdin.write(line + b"\n")
+
+    def _end_of_file(self) -> None:
+        if self._editor.line:
+            self.stdin.write(self._editor.line)
+            self._editor.clear()
+        elif isinstance(self.stdin, TerminalInput):
+            self.stdin.end_once()

@@ -1,0 +1,60 @@
+"""`docker update`: limits and the restart policy of a container that exists.
+
+Source: moby `daemon/update.go`, `daemon/container/container_unix.go` `UpdateContainer` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.engine.containers.container import Container
+from cnmsim.engine.containers.validate import check_restart_policy
+from cnmsim.errors import Conflict
+
+_LIMITS = (
+    "BlkioWeight", "CpuShares", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems", "Memory", "MemorySwap",
+    "MemoryReservation", "CpuRealtimePeriod", "CpuRealtimeRuntime",
+)  # fmt: skip
+#: What excludes what: a limit that is asked for, one that is set, and how the daemon calls them.
+_CONFLICTS = (
+    ("NanoCpus", "CpuPeriod", "Nano CPUs", "CPU Period"),
+    ("NanoCpus", "CpuQuota", "Nano CPUs", "CPU Quota"),
+    ("CpuPeriod", "NanoCpus", "CPU Period", "NanoCPUs"),
+    ("CpuQuota", "NanoCpus", "CPU Quota", "NanoCPUs"),
+)
+
+
+def update_container(container: Container, asked: Mapping[str, Any]) -> None:
+    """Set what an update's decoded body asks for; what is empty in it stays.
+
+    Raises `InvalidParameter` for a restart policy, `Conflict` for what the container does not allow; nothing is changed then.
+    """
+    policy = asked["RestartPolicy"]
+    if policy["Name"]:
+        check_restart_policy(policy)
+    host = dict(container.host_config)
+    cause = _conflict(host, asked)
+    if cause:
+        raise Conflict(f"Cannot update container {container.id}: {cause}")
+    host.update((name, asked[name]) for name in _LIMITS if asked[name])
+    if asked["PidsLimit"] is not None:
+        host["PidsLimit"] = asked["PidsLimit"]
+    if policy["Name"]:
+        host["RestartPolicy"] = policy
+        container.restarts.policy = policy["Name"]
+        container.restarts.maximum_retries = policy["MaximumRetryCount"]
+    container.host_config = host
+
+
+def _conflict(host: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    for wanted, present, wanted_name, present_name in _CONFLICTS:
+        if asked[wanted] > 0 and host[present] > 0:
+            return f"Conflicting options: {wanted_name} cannot be updated as {present_name} has already been set"
+    if asked["Memory"] and asked["Memory"] > host["MemorySwap"] and not asked["MemorySwap"]:
+        return (
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )
+    if asked["RestartPolicy"]["Name"] not in {"", "no"} and host["AutoRemove"]:
+        return "Restart policy cannot be updated because AutoRemove is enabled for the container"
+    return ""

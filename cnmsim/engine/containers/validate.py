@@ -1,0 +1,180 @@
+"""What a container may not be asked to be: the checks before anything is made.
+
+Source: moby `runconfig/hostconfig*.go`, `daemon/container.go` (26.1.5, 28.5.2), `daemon/internal/runconfig`,
+`daemon/{container,daemon_unix}.go` (docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cnmsim.engine.wire.ports import check_bindings
+from cnmsim.engine.wire.signals import parse_signal
+from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import parse_ip, parse_mac
+from cnmsim.libnetwork.profile import Profile
+
+_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+_SHORTEST_NS = 1_000_000
+_LONGEST_HOSTNAME = 64
+
+
+def check_network_mode(profile: Profile, config: dict[str, Any], host_config: dict[str, Any]) -> None:
+    """Refuse options that make no sense with the network mode. Raises `InvalidParameter`."""
+    mode = host_config["NetworkMode"]
+    if mode == "container" or mode.startswith("container:"):
+        _check_container_mode(profile, mode, config, host_config)
+    if host_config["UTSMode"] == "host" and config["Hostname"]:
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if mode == "host" and host_config["Links"]:
+        raise InvalidParameter(
+            "conflicting options: host type networking can't be used with links. This would result in undefined"
+            " behavior"
+        )
+
+
+def _check_container_mode(profile: Profile, mode: str, config: dict[str, Any], host_config: dict[str, Any]) -> None:
+    if mode in {"container", "container:"}:
+        raise InvalidParameter(profile.container_mode_format_text)
+    conflicts = (
+        (config["Hostname"], "conflicting options: hostname and the network mode"),
+        (
+            host_config["Links"],
+            (
+                "conflicting options: container type network can't be used with links. This would result in undefined"
+                " behavior"
+            ),
+        ),
+        (host_config["Dns"], "conflicting options: dns and the network mode"),
+        (host_config["ExtraHosts"], "conflicting options: custom host-to-IP mapping and the network mode"),
+        (
+            host_config["PortBindings"] or host_config["PublishAllPorts"],
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        (config.get("ExposedPorts"), "conflicting options: port exposing and the container type network mode"),
+    )
+    for is_asked, text in conflicts:
+        if is_asked:
+            raise InvalidParameter(text)
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Refuse what a container's Config may not say. Raises `InvalidParameter`."""
+    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
+        raise InvalidParameter(
+            f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
+        )
+    if config.get("StopSignal"):
+        parse_signal(config["StopSignal"])
+    for entry in config["Env"] or ():
+        if not entry or entry.startswith("="):
+            raise InvalidParameter(f"invalid environment variable: {entry}")
+    _check_health(config.get("Healthcheck"))
+    if len(config["Hostname"]) > _LONGEST_HOSTNAME:
+        raise InvalidParameter(f'hostname "{config["Hostname"]}" is too long (maximum {_LONGEST_HOSTNAME} bytes)')
+
+
+def _check_health(health: dict[str, Any] | None) -> None:
+    for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        if 0 != (health or {}).get(key, 0) < _SHORTEST_NS:
+            raise InvalidParameter(f"{key} in Healthcheck cannot be less than 1ms")
+    if (health or {}).get("Retries", 0) < 0:
+        raise InvalidParameter("Retries in Healthcheck cannot be negative")
+
+
+def check_host_config(profile: Profile, host_config: dict[str, Any]) -> list[str]:
+    """Refuse what a HostConfig may not say; gives warnings. Raises `InvalidParameter`."""
+    policy = host_config["RestartPolicy"]
+    if host_config["AutoRemove"] and policy["Name"] not in {"", "no"}:
+        raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
+    for entry in host_config["ExtraHosts"] or ():
+        _check_extra_host(entry)
+    if profile.ipam_config_is_typed:
+        for server in host_config["Dns"] or ():
+            _check_decodable(server)
+    check_bindings(host_config["PortBindings"], is_typed=profile.ipam_config_is_typed)
+    check_restart_policy(policy)
+    for key in host_config.get("Annotations") or {}:
+        if not key:
+            raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
+    if host_config["ShmSize"] < 0:
+        raise InvalidParameter("SHM size can not be less than 0")
+    if not -1000 <= host_config["OomScoreAdj"] <= 1000:
+        raise InvalidParameter(
+            f"Invalid value {host_config['OomScoreAdj']}, range for oom score adj is [-1000, 1000]"
+        )
+    if host_config["NetworkMode"] == "host" and host_config["PortBindings"]:
+        return ["Published ports are discarded when using host network mode"]
+    return []
+
+
+def check_restart_policy(policy: dict[str, Any]) -> None:
+    """Refuse a restart policy that is none. Raises `InvalidParameter`."""
+    name, retries = policy["Name"], policy["MaximumRetryCount"]
+    if name and name not in _POLICIES:
+        raise InvalidParameter(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or"
+            " 'unless-stopped'"
+        )
+    if not name and retries:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be used with empty policy")
+    if retries and name != "on-failure":
+        cause = "can only be used with 'on-failure'"
+        if retries < 0:
+            cause += " and cannot be negative"
+        raise InvalidParameter(f"invalid restart policy: maximum retry count {cause}")
+    if retries < 0:
+        raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
+
+
+def _check_extra_host(entry: str) -> None:
+    host, colon, address = entry.partition(":")
+    if not colon or not host:
+        raise InvalidParameter(f'bad format for add-host: "{entry}"')
+    if address == "host-gateway":
+        return
+    try:
+        parse_ip(address.strip("[]"))
+    except ValueError:
+        raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
+
+
+def _check_decodable(address: str) -> None:
+    try:
+        parse_ip(address)
+    except ValueError:
+        raise InvalidParameter(f'invalid JSON: ParseAddr("{address}"): unable to parse IP') from None
+
+
+def check_mac_address(profile: Profile, network: str, address: str) -> None:
+    """Refuse a MAC address that is none, for the network called `network`. Raises `InvalidParameter`."""
+    if not address:
+        return
+    try:
+        parse_mac(address)
+    except ValueError:
+        text = (
+            f"invalid JSON: address {address}: invalid MAC address"
+            if profile.ipam_config_is_typed
+            else f"invalid config for network {network}: invalid MAC address {address}"
+        )
+        raise InvalidParameter(text) from None
+
+
+def parse_link(text: str) -> tuple[str, str]:
+    """Read `name:alias` or `name`. Raises `ValueError` with Docker's words."""
+    if not text:
+        raise ValueError("empty string specified for links")
+    parts = text.split(":")
+    if len(parts) > 2:
+        raise ValueError(f"bad format for links: {text}")
+    name = parts[0]
+    alias = parts[1] if len(parts) == 2 else name
+    # What inspect shows of a link, `/db:/web/alias`, is taken back as it is.
+    return (name.removeprefix("/"), alias.rpartition("/")[2]) if name.startswith("/") else (name, alias)
+
+
+def is_interface_sysctl(name: str) -> bool:
+    """Tell whether a sysctl is one of a particular interface of the container, as `net.ipv4.conf.eth0.forwarding`."""
+    return re.fullmatch(r"net\.[^.]+\.[^.]+\.eth[^.]*\..+", name) is not None

@@ -1,0 +1,133 @@
+"""What `docker events` tells: the engine's log of what happened, and those who listen to it.
+
+Source: moby `daemon/events/{events,filter}.go`, `daemon/events.go`, `api/types/events`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.kernel.clock import NS, Clock
+
+#: An engine remembers this many.
+_REMEMBERED = 256
+_SUBJECTS = ("config", "daemon", "network", "node", "plugin", "secret", "service", "volume")
+
+
+@frozen
+class LoggedEvent:
+    """One event. `type` is "container", "image", "network", "volume", …; `actor` the id of what it is about."""
+
+    type: str
+    action: str
+    actor: str
+    attributes: Mapping[str, str]
+    time_ns: int
+    scope: str = "local"
+
+    def view(self, *, has_legacy_fields: bool) -> dict[str, Any]:
+        """Give it as the API prints it; API versions before 1.52 repeat parts of it at the top."""
+        legacy: dict[str, Any] = {}
+        if has_legacy_fields and self.type in {"container", "image"}:
+            legacy = {"status": self.action, "id": self.actor}
+            if self.type == "container":
+                legacy["from"] = self.attributes.get("image", "")
+        return legacy | {
+            "Type": self.type,
+            "Action": self.action,
+            "Actor": {"ID": self.actor, "Attributes": dict(sorted(self.attributes.items()))},
+            "scope": self.scope,
+            "time": self.time_ns // NS,
+            "timeNano": self.time_ns,
+        }
+
+
+@define
+class EventLog:
+    """The events of one engine, the latest last."""
+
+    clock: Clock
+    past: deque[LoggedEvent] = field(factory=lambda: deque(maxlen=_REMEMBERED), init=False)
+    _listeners: list[Callable[[LoggedEvent], None]] = field(factory=list, init=False)
+
+    def log(
+        self, type_: str, action: str, actor: str, attributes: Mapping[str, str], *, scope: str = "local"
+    ) -> None:
+        """Remember an event of this instant, and tell every listener."""
+        event = LoggedEvent(type_, action, actor, dict(attributes), unix_ns(self.clock), scope)
+        self.past.append(event)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def subscribe(
+        self, listener: Callable[[LoggedEvent], None], filters: Filters | None = None
+    ) -> Callable[[], None]:
+        """Tell `listener` every event from now on that passes the filters. Gives a call that ends it.
+
+        As with the daemon, a filter that events do not have changes nothing.
+        """
+        wanted = filters or Filters()
+
+        def tell(event: LoggedEvent) -> None:
+            if passes(event, wanted):
+                listener(event)
+
+        self._listeners.append(tell)
+
+        def end() -> None:
+            if tell in self._listeners:
+                self._listeners.remove(tell)
+
+        return end
+
+    def select(
+        self, since_ns: int | None = None, until_ns: int | None = None, filters: Filters | None = None
+    ) -> list[LoggedEvent]:
+        """Give the remembered events between two moments (nanoseconds since 1970) that pass the filters."""
+        wanted = filters or Filters()
+        return [
+            event
+            for event in self.past
+            if (since_ns is None or event.time_ns >= since_ns)
+            and (until_ns is None or event.time_ns <= until_ns)
+            and passes(event, wanted)
+        ]
+
+
+def passes(event: LoggedEvent, filters: Filters) -> bool:
+    """Tell whether an event passes the filters of `docker events`."""
+    return (
+        filters.exact_match("type", event.type)
+        and _passes_action(event, filters)
+        and filters.exact_match("scope", event.scope)
+        and filters.match_labels(event.attributes)
+        and _passes_subject(event, filters, "container")
+        and all(_passes_subject(event, filters, kind) for kind in _SUBJECTS)
+        and _passes_image(event, filters)
+    )
+
+
+def _passes_action(event: LoggedEvent, filters: Filters) -> bool:
+    action = event.action
+    return filters.exact_match("event", action) or filters.exact_match("event", action.partition(":")[0])
+
+
+def _passes_subject(event: LoggedEvent, filters: Filters, kind: str) -> bool:
+    # What the event is about is not looked at: `service=web` finds the containers web.1.… too (fuzzyMatchName).
+    name = event.attributes.get("name", "")
+    return filters.fuzzy_match(kind, event.actor) or filters.fuzzy_match(kind, name)
+
+
+def _passes_image(event: LoggedEvent, filters: Filters) -> bool:
+    if "image" not in filters:
+        return True
+    key = "name" if event.type == "image" else "image"
+    name = event.attributes.get(key, "")
+    bare = name.rpartition(":")[0] or name
+    return any(filters.exact_match("image", each) for each in (event.actor, name, bare))

@@ -1,0 +1,238 @@
+"""What a daemon keeps over a restart, as plain data: networks, volumes, images and containers.
+
+As with dockerd, processes do not live on, and what was started with `--rm` is gone; otherwise than with dockerd, every
+container of the user's that ran is started again, whatever its restart policy: the simulator has ended, not the container.
+Tasks of a swarm have ended with the daemon; their containers are found dead, and the orchestrator decides. Addresses and ephemeral ports are given out anew, in the order the containers were started in before.
+
+Source: moby `daemon/daemon.go` (`restore`), `daemon/container/container.go`, `daemon/libnetwork/{network,store}.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, evolve
+
+from cnmsim.engine.containers.container import Container, EndpointSettings, Mount
+from cnmsim.engine.containers.create import file_paths
+from cnmsim.engine.containers.logs import LogLine
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.daemon.crash import EXIT_CODE
+from cnmsim.engine.images.catalogue import ImageMeaning
+from cnmsim.engine.images.images import Image
+from cnmsim.engine.networks.networks import PREDEFINED, created_ns
+from cnmsim.engine.volumes.volumes import Volume
+from cnmsim.engine.wire.timestamps import unix_ns
+from cnmsim.kernel.address import Prefix, format_ip
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.files import File
+from cnmsim.libnetwork.ipam.remote import RemoteIpam
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+Data = dict[str, Any]
+#: Fields of a container that are plain data.
+_FIELDS = (
+    "id", "name", "created_ns", "config", "host_config", "exit_code", "error", "started_ns", "finished_ns",
+    "restart_count", "was_stopped", "ports", "sandbox_id", "sandbox_key", "has_been_started", "links",
+)  # fmt: skip
+#: Files that are made at each start.
+_BOUND = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+
+
+# --- saving ------------------------------------------------------------------------------------------------------
+
+
+def save_engine(engine: Engine, starting: Collection[Container] = ()) -> Data:
+    """Give what the daemon keeps, as JSON can hold it. `starting` are containers that do not run, and are to be started."""
+    kept = [each for each in engine.store if not (each.is_running and each.host_config["AutoRemove"])]
+    ids = {container.id for container in kept}
+    images = {image.id: image for image in engine.image_store.list()}
+    return {
+        "release": engine.profile.version,
+        "images": [_image_data(image, is_present=True) for image in images.values()]
+        + [_image_data(image, is_present=False) for image in _orphans(kept, images)],
+        "volumes": [
+            {"name": each.name, "created_ns": each.created_ns, "labels": each.labels, "options": each.options}
+            for each in engine.volume_store.list()
+            if not each.is_anonymous or not each.users or each.users & ids
+        ],
+        "networks": [
+            _network_data(engine, network)
+            for network in engine.controller.networks
+            if network.name not in PREDEFINED and not network.is_dynamic
+        ],
+        "containers": [_container_data(each, ran=each.is_running or each in starting) for each in kept],
+    }
+
+
+def _orphans(containers: list[Container], images: dict[str, Image]) -> list[Image]:
+    """Give the images that were deleted while containers of them remain."""
+    return list({each.image.id: each.image for each in containers if each.image.id not in images}.values())
+
+
+def _image_data(image: Image, *, is_present: bool) -> Data:
+    return {**asdict(image), "present": is_present}
+
+
+def _network_data(engine: Engine, network: Network) -> Data:
+    options = asdict(network.options)
+    return {
+        "id": network.id,
+        "name": network.name,
+        "driver": network.driver_name,
+        "created_ns": created_ns(network, engine.clock),
+        "options": options,
+        "has_ipam_options": network.id in engine.network_store._with_ipam_options,
+        "pools": [
+            {
+                "subnet": str(info.pool),
+                "ip_range": str(info.ip_range) if info.ip_range else "",
+                "gateway": format_ip(info.gateway) if info.gateway else "",
+                "aux_addresses": {key: format_ip(address) for key, address in info.aux_addresses.items()},
+                "pool_id": info.pool_id,
+            }
+            for info in network.ipam_info
+        ],
+    }
+
+
+def _container_data(container: Container, *, ran: bool) -> Data:
+    original = container.image.file_system()
+    before = {path: (original.file(path).content, original.file(path).mode) for path in _paths(original)}
+    files = container.files
+    now = {path: (files.file(path).content, files.file(path).mode) for path in file_paths(container)}
+    return {
+        **{name: getattr(container, name) for name in _FIELDS},
+        "image": container.image.id,
+        "state": container.state.value,
+        "ran": ran,
+        "is_managed": container.is_managed,
+        "networks": {name: asdict(settings) for name, settings in container.networks.items()},
+        "mounts": [asdict(mount) for mount in container.mounts],
+        "log": [[line.time_ns, line.stream, line.text.decode("latin-1")] for line in container.log.lines],
+        "files": {
+            path: [content.decode("latin-1"), mode]
+            for path, (content, mode) in now.items()
+            if path not in _BOUND and before.get(path) != (content, mode)
+        },
+        "deleted_files": [path for path in before if path not in now],
+    }
+
+
+def _paths(files: Any) -> list[str]:
+    return sorted(files._files)
+
+
+# --- restoring ---------------------------------------------------------------------------------------------------
+
+
+def restore_engine(engine: Engine, data: Data, seed: str) -> list[Container]:
+    """Make an engine what it was when `data` was saved; what it has is dropped, save its predefined networks.
+
+    `seed` decides what is drawn from now on, so that no id is drawn twice. Gives the containers that are to be started, in
+    order. Raises an `EngineError` if the host does not allow for a network or a volume any more.
+    """
+    _clear(engine)
+    engine.random.seed(f"{seed}/{engine.machine.name}/engine")
+    engine.machine.random.seed(f"{seed}/{engine.machine.name}")
+    images = {each["id"]: _restore_image(engine, each) for each in data["images"]}
+    for each in data["volumes"]:
+        engine.volume_store._volumes[each["name"]] = Volume(**each)
+    for each in data["networks"]:
+        _restore_network(engine, each)
+    for each in data["containers"]:
+        _restore_container(engine, each, images[each["image"]])
+    engine.events.past.clear()
+    ran = {each["id"] for each in data["containers"] if each["ran"]}
+    return _in_order([each for each in engine.store if each.id in ran and not each.is_managed])
+
+
+def _clear(engine: Engine) -> None:
+    for container in engine.store:
+        engine.lifecycle.remove(container, force=True, volumes=True)
+    for volume in engine.volume_store.list():
+        engine.volume_store.remove(volume.name)
+    engine.image_store._images.clear()
+    for network in tuple(engine.controller.networks):
+        if network.name not in PREDEFINED:
+            network.delete()
+
+
+def _restore_image(engine: Engine, data: Data) -> Image:
+    meaning: Data = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data["meaning"].items()
+    }
+    fields = {key: value for key, value in data.items() if key != "present"}
+    image = Image(**{**fields, "meaning": ImageMeaning(**meaning)})
+    if data["present"]:
+        engine.image_store._images[image.id] = image
+    return image
+
+
+def _restore_network(engine: Engine, data: Data) -> None:
+    asked = data["options"]
+    options = NetworkOptions(**{**asked, "ipam_config": [IpamConfig(**each) for each in asked["ipam_config"]]})
+    # The pools it had, not those that would be chosen now; the configuration of another network is in it already.
+    pool_ids = {each["pool_id"]: Prefix.parse(each["subnet"]) for each in data["pools"] if each.get("pool_id")}
+    kept = [{key: value for key, value in each.items() if key != "pool_id"} for each in data["pools"]]
+    pools = options.ipam_config if options.ipam_driver == "null" else [IpamConfig(**each) for each in kept]
+    ipam = engine.controller.ipam_driver(options.ipam_driver)
+    with ipam.restoring(pool_ids) if isinstance(ipam, RemoteIpam) else nullcontext():
+        network = engine.controller.new_network(
+            data["name"],
+            data["driver"],
+            id=data["id"],
+            options=evolve(options, ipam_config=pools or options.ipam_config, config_from=""),
+        )
+    network.options = options
+    network.created_ns = data["created_ns"] - engine.clock.epoch_s * NS
+    if data["has_ipam_options"]:
+        engine.network_store._with_ipam_options.add(network.id)
+
+
+def _restore_container(engine: Engine, data: Data, image: Image) -> None:
+    fields = {**{name: data[name] for name in _FIELDS}, "is_managed": data.get("is_managed", False)}
+    container = Container(**fields, image=image, clock=engine.clock, files=image.file_system())
+    container.baseline = {path: container.files.read(path) for path in file_paths(container)}
+    for path in data["deleted_files"]:
+        container.files.remove(path)
+    for path, (text, mode) in data["files"].items():
+        container.files.bind(path, File(text.encode("latin-1"), mode))
+    container.log.lines = [LogLine(time_ns, stream, text.encode("latin-1")) for time_ns, stream, text in data["log"]]
+    container.networks = {name: EndpointSettings(**each) for name, each in data["networks"].items()}
+    for name, settings in container.networks.items():
+        if name in PREDEFINED and settings.network_id:
+            settings.network_id = engine.controller.find_network(name).id
+    container.mounts = [Mount(**each) for each in data["mounts"]]
+    for mount in container.mounts:
+        if mount.type == "volume":
+            engine.volume_store.get(mount.name).users.add(container.id)
+    container.state = ContainerState(data["state"])
+    if data["ran"]:
+        container.state = ContainerState.EXITED
+        container.finished_ns = unix_ns(engine.clock)
+        for settings in container.networks.values():
+            settings.clean()
+        if container.is_managed:
+            container.exit_code, container.ports = EXIT_CODE, {}
+    elif container.state is ContainerState.REMOVING:
+        container.state = ContainerState.DEAD
+    engine.store.add(container)
+
+
+def _in_order(containers: list[Container]) -> list[Container]:
+    waiting = sorted(containers, key=lambda each: (bool(each.joined_container), each.started_ns or 0))
+    ordered = []
+    while waiting:
+        names = {each.id for each in waiting}
+        # One that shares another's network waits for it; of a ring, somebody goes first and fails.
+        first = next((each for each in waiting if each.joined_container not in names), waiting[0])
+        waiting.remove(first)
+        ordered.append(first)
+    return ordered

@@ -1,0 +1,190 @@
+"""What an engine says of itself: `docker version`, `docker info`, `docker system df`.
+
+Source: moby `daemon/{info,info_unix,disk_usage}.go`, `daemon/server/router/system/system_routes.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.engine.containers.inspect import container_summary
+from cnmsim.engine.containers.state import ContainerState
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_CONTAINERD, _RUNC, _INIT = "v2.1.4", "v1.3.1-0-ge6457afc", "de40ad0"
+_LOG_DRIVERS = ["awslogs", "fluentd", "gcplogs", "gelf", "journald", "json-file", "local", "splunk", "syslog"]
+_MEMORY, _CPUS = 8 << 30, 4
+
+
+def version_view(engine: Engine) -> dict[str, Any]:
+    """Give what `GET /version` prints."""
+    profile = engine.profile
+    details = {
+        "ApiVersion": profile.api_version,
+        "Arch": "amd64",
+        "BuildTime": profile.build_time,
+        "Experimental": str(engine.config.experimental).lower(),
+        "GitCommit": profile.git_commit,
+        "GoVersion": profile.go_version,
+        "KernelVersion": profile.kernel_version,
+        "MinAPIVersion": profile.min_api_version,
+        "Os": "linux",
+    }
+    return {
+        "Platform": {"Name": "Docker Engine - Community"},
+        "Components": [
+            {"Name": "Engine", "Version": profile.version, "Details": details},
+            {"Name": "containerd", "Version": _CONTAINERD, "Details": {"GitCommit": _CONTAINERD}},
+            {"Name": "runc", "Version": _RUNC.partition("-")[0][1:], "Details": {"GitCommit": _RUNC}},
+            {"Name": "docker-init", "Version": "0.19.0", "Details": {"GitCommit": _INIT}},
+        ],
+        "Version": profile.version,
+        "ApiVersion": profile.api_version,
+        "MinAPIVersion": profile.min_api_version,
+        "GitCommit": profile.git_commit,
+        "GoVersion": profile.go_version,
+        "Os": "linux",
+        "Arch": "amd64",
+        "KernelVersion": profile.kernel_version,
+        "BuildTime": profile.build_time,
+    }
+
+
+def swarm_view(engine: Engine) -> dict[str, Any]:
+    """Give the `Swarm` part of `GET /info`."""
+    if engine.controller.cluster is not None:
+        from cnmsim.engine.cluster.info import swarm_info
+
+        return swarm_info(engine.cluster)
+    return {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": "inactive",
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
+    }
+
+
+def info_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
+    """Give what `GET /info` prints."""
+    profile = engine.profile
+    sysctl = engine.machine.root.sysctl_get
+    states = [container.state for container in engine.store]
+    is_old = not (profile.inspect_is_slim and api.at_least("1.50"))
+    paused = states.count(ContainerState.PAUSED)
+    running = sum(container.is_running for container in engine.store) - paused
+    bridged = {"BridgeNfIptables": not profile.inspect_is_slim, "BridgeNfIp6tables": not profile.inspect_is_slim}
+    expected = not (profile.inspect_is_slim and api.at_least("1.49"))
+    view: dict[str, Any] = {
+        "ID": engine.id,
+        "Containers": len(states),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": len(states) - running - paused,
+        "Images": len(engine.image_store),
+        "Driver": "overlay2",
+        "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"], ["Using metacopy", "false"]],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": engine.network_driver_names(),
+            "Authorization": None,
+            "Log": list(_LOG_DRIVERS),
+        },
+        "MemoryLimit": True,
+        "SwapLimit": True,
+        "CpuCfsPeriod": True,
+        "CpuCfsQuota": True,
+        "CPUShares": True,
+        "CPUSet": True,
+        "PidsLimit": True,
+        "IPv4Forwarding": sysctl("net.ipv4.ip_forward") == "1",
+        **(bridged if is_old else {}),
+        "Debug": False,
+        "NFd": 24,
+        "OomKillDisable": False,
+        "NGoroutines": 42,
+        "SystemTime": rfc3339(unix_ns(engine.clock)),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "systemd",
+        "CgroupVersion": "2",
+        "NEventsListener": 0,
+        "KernelVersion": profile.kernel_version,
+        "OperatingSystem": "Debian GNU/Linux 13 (trixie)",
+        "OSVersion": "13",
+        "OSType": "linux",
+        "Architecture": "x86_64",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+            "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
+            "Mirrors": None,
+        },
+        "NCPU": _CPUS,
+        "MemTotal": _MEMORY,
+        "GenericResources": None,
+        "DockerRootDir": "/var/lib/docker",
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": engine.machine.name,
+        "Labels": [],
+        "ExperimentalBuild": engine.config.experimental,
+        "ServerVersion": profile.version,
+        "Runtimes": {"io.containerd.runc.v2": {"path": "runc"}, "runc": {"path": "runc"}},
+        "DefaultRuntime": "runc",
+        "Swarm": swarm_view(engine),
+        "LiveRestoreEnabled": engine.config.live_restore,
+        "Isolation": "",
+        "InitBinary": "docker-init",
+        "ContainerdCommit": _commit(_CONTAINERD, expected),
+        "RuncCommit": _commit(_RUNC, expected),
+        "InitCommit": _commit(_INIT, expected),
+        "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns"],
+    }
+    pools = [{"Base": pool.base, "Size": pool.size} for pool in engine.config.default_address_pools]
+    if pools:
+        view["DefaultAddressPools"] = pools
+    if profile.info_names_firewall and api.at_least("1.49"):
+        view["FirewallBackend"] = _firewall_view(engine)
+    return {**view, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"], "Warnings": None}
+
+
+def _firewall_view(engine: Engine) -> dict[str, Any]:
+    profile, config = engine.profile, engine.config
+    view: dict[str, Any] = {
+        "Driver": "nftables" if config.uses_nftables(profile.has_firewall_backend) else "iptables"
+    }
+    if profile.firewall_info_has_proxy and config.userland_proxy:
+        view["Info"] = [["EnableUserlandProxy", "true"], ["UserlandProxyPath", "/usr/bin/docker-proxy"]]
+    return view
+
+
+def _commit(identity: str, has_expected: bool) -> dict[str, str]:
+    return {"ID": identity, **({"Expected": identity} if has_expected else {})}
+
+
+def disk_usage_view(engine: Engine, api: ApiVersion) -> dict[str, Any]:
+    """Give what `GET /system/df` prints."""
+    users = [container.image.id for container in engine.store]
+    images = [
+        engine.image_store.summary(image, containers=users.count(image.id), shared_size=0)
+        for image in engine.image_store.list()
+    ]
+    volumes = [
+        {**volume.view(), "UsageData": {"RefCount": len(volume.users), "Size": 0}}
+        for volume in engine.volume_store.list()
+    ]
+    return {
+        "LayersSize": sum(image["Size"] for image in images),
+        "Images": images,
+        "Containers": [
+            container_summary(engine, container, api, size=True) for container in engine.store.newest_first()
+        ],
+        "Volumes": volumes,
+        "BuildCache": [],
+    }

@@ -1,0 +1,1 @@
+"""Image references, the local image store, and what well-known images run."""

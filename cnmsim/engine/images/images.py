@@ -1,0 +1,375 @@
+"""Images: references, the images an engine has, and pulling.
+
+Source: distribution/reference `normalize.go`, moby `daemon/images`, `api/types/image`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cnmsim.engine.daemon.event_log import EventLog
+from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.clock import NS
+from cnmsim.kernel.files import File, FileSystem
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?P<path>(?:(?P<domain>[A-Za-z0-9.-]+(?::\d+)?)/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9+._-]+:[0-9a-fA-F]{32,}))?"
+)
+
+
+Objects = list[dict[str, Any]]
+Removals = list[dict[str, str]]
+#: Containers of an image: the id of each, and whether it runs.
+Users = list[tuple[str, bool]]
+
+
+@frozen
+class Reference:
+    """An image name: `repository` as people write it (`nginx`, `ghcr.io/a/b`), `tag`, and `digest` or ""."""
+
+    repository: str
+    tag: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
+
+    @property
+    def remote_path(self) -> str:
+        """What the registry calls it: `library/nginx`."""
+        first, slash, rest = self.repository.partition("/")
+        if not slash:
+            return f"library/{first}"
+        return rest if _is_domain(first) else self.repository
+
+    @classmethod
+    def parse(cls, name: str) -> Reference:
+        """Read a name. Raises `InvalidParameter` in Docker's words."""
+        short = name
+        for prefix in ("docker.io/", "index.docker.io/"):
+            short = short.removeprefix(prefix)
+        short = short.removeprefix("library/") or short
+        if re.fullmatch(r"[0-9a-f]{64}", short):
+            raise InvalidParameter(f"invalid repository name ({name}), cannot specify 64-byte hexadecimal strings")
+        found = _REFERENCE.fullmatch(short)
+        if found is None:
+            if name != name.lower() and _REFERENCE.fullmatch(short.lower()):
+                path = short.partition(":")[0]
+                shown = path if "/" in path else f"library/{path}"
+                raise InvalidParameter(f"invalid reference format: repository name ({shown}) must be lowercase")
+            raise InvalidParameter("invalid reference format")
+        return cls(found["path"], found["tag"] or ("" if found["digest"] else "latest"), found["digest"] or "")
+
+
+def _is_domain(component: str) -> bool:
+    return "." in component or ":" in component or component == "localhost"
+
+
+@define
+class Image:
+    """An image an engine has: its content's id, the names it goes by, and what it means."""
+
+    id: str
+    meaning: ImageMeaning
+    created_ns: int
+    repository: str
+    tags: list[str] = field(factory=list)
+    digests: list[str] = field(factory=list)
+
+    @property
+    def layer(self) -> str:
+        """The digest of its one layer."""
+        return "sha256:" + hashlib.sha256(f"layer {self.repository}".encode()).hexdigest()
+
+    def config(self, *, is_slim: bool) -> dict[str, Any]:
+        """Give the configuration as the API prints it; `is_slim` leaves out what is empty."""
+        meaning = self.meaning
+        listed: dict[str, Any] = {
+            "Hostname": "",
+            "Domainname": "",
+            "User": meaning.user,
+            "AttachStdin": False,
+            "AttachStdout": False,
+            "AttachStderr": False,
+            **({"ExposedPorts": {port: {} for port in sorted(meaning.exposed)}} if meaning.exposed else {}),
+            "Tty": False,
+            "OpenStdin": False,
+            "StdinOnce": False,
+            "Env": list(meaning.env) or None,
+            "Cmd": list(meaning.command) or None,
+            "Image": "",
+            "Volumes": {path: {} for path in meaning.volumes} or None,
+            "WorkingDir": meaning.working_dir,
+            "Entrypoint": list(meaning.entrypoint) or None,
+            "OnBuild": None,
+            "Labels": dict(meaning.labels) or None,
+        }
+        if meaning.stop_signal:
+            listed["StopSignal"] = meaning.stop_signal
+        return {key: value for key, value in listed.items() if value} if is_slim else listed
+
+    def file_system(self) -> FileSystem:
+        """Make the tree of files a new container starts with."""
+        files = FileSystem()
+        for path, content, mode in FILES:
+            files.bind(path, File(_encoded(content), mode))
+        files.write("/etc/passwd", _encoded(self.meaning.passwd))
+        files.write("/etc/group", _encoded(self.meaning.group))
+        if self.meaning.os_release:
+            files.write("/etc/os-release", _encoded(self.meaning.os_release))
+        for path in ("/bin", "/dev", "/proc", "/root", "/sys", *self.meaning.volumes):
+            files.mkdir(path)
+        return files
+
+
+@lru_cache(maxsize=256)
+def _encoded(text: str) -> bytes:
+    """Give the bytes of a file that many containers begin with."""
+    return text.encode()
+
+
+@define
+class ImageStore:
+    """The images of one engine."""
+
+    catalogue: ImageCatalogue
+    events: EventLog
+    architecture: str = "amd64"
+    _images: dict[str, Image] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name in self.catalogue.present:
+            self._add(Reference.parse(name))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def _add(self, reference: Reference) -> Image:
+        digest = hashlib.sha256(f"{reference.repository}:{reference.tag or reference.digest}".encode()).hexdigest()
+        identity = f"sha256:{digest}"
+        image = self._images.get(identity)
+        if image is None:
+            meaning = self.catalogue.meaning(reference.repository, reference.tag)
+            image = Image(identity, meaning, unix_ns(self.events.clock), reference.repository)
+            self._images[identity] = image
+        for other in self._images.values():
+            if str(reference) in other.tags and other is not image:
+                other.tags.remove(str(reference))
+        names = image.digests if reference.digest else image.tags
+        if str(reference) not in names:
+            names.append(str(reference))
+        return image
+
+    def find(self, name: str) -> Image | None:
+        """Give the image of that reference, id or unique id prefix, if the engine has it."""
+        exact = self._images.get(name) or self._images.get(f"sha256:{name}")
+        if exact is not None:
+            return exact
+        try:
+            reference = str(Reference.parse(name))
+        except InvalidParameter:
+            reference = ""
+        for image in self._images.values():
+            if reference in image.tags or reference in image.digests:
+                return image
+        prefix = name.removeprefix("sha256:")
+        if re.fullmatch(r"[0-9a-f]{2,64}", prefix):
+            found = [image for image in self._images.values() if image.id[7:].startswith(prefix)]
+            if len(found) == 1:
+                return found[0]
+        return None
+
+    def get(self, name: str) -> Image:
+        """Find an image. Raises `NotFound`, or `InvalidParameter` for what is no reference."""
+        image = self.find(name)
+        if image is not None:
+            return image
+        if not re.fullmatch(r"(sha256:)?[0-9a-f]{64}", name):
+            name = str(Reference.parse(name))
+        raise NotFound(f"No such image: {name}")
+
+    def list(self, filters: Filters | None = None) -> list[Image]:
+        """Give the images that pass the filters of `docker images`, the latest first. Raises `InvalidParameter`."""
+        wanted = filters or Filters()
+        wanted.validate(("dangling", "label", "before", "since", "reference", "until"))
+        images = sorted(self._images.values(), key=lambda image: -image.created_ns)
+        if "dangling" in wanted:
+            is_dangling = wanted.boolean("dangling", default=False)
+            images = [image for image in images if bool(image.tags) != is_dangling]
+        if "reference" in wanted:
+            images = [image for image in images if _matches_reference(image, wanted.get("reference"))]
+        return [image for image in images if wanted.match_labels(image.meaning.labels)]
+
+    def pull(self, name: str, tag: str = "") -> Iterator[dict[str, Any]]:
+        """Pull an image; gives the progress messages. Raises `SystemFault` offline, `InvalidParameter` for bad names."""
+        joint = "@" if ":" in tag else ":"
+        reference = Reference.parse(f"{name}{joint}{tag}" if tag else name)
+        if self.catalogue.is_offline:
+            raise SystemFault(
+                'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host'
+            )
+        present = self.find(str(reference))
+        image = self._add(reference)
+        self.events.log("image", "pull", str(reference), {"name": reference.repository})
+        return iter(_progress(reference, image, is_new=present is None))
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        """Give an image another name. Raises `NotFound` or `InvalidParameter`."""
+        image = self.get(name)
+        reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
+        for other in self._images.values():
+            if str(reference) in other.tags:
+                other.tags.remove(str(reference))
+        image.tags.append(str(reference))
+        self.events.log("image", "tag", image.id, {"name": str(reference)})
+
+    def remove(self, name: str, users: Users, *, force: bool = False) -> Removals:
+        """Take a name off an image, and delete it with its last name.
+
+        `users` are the containers of that image: id, and whether it runs. Raises `NotFound` or `Conflict`.
+        """
+        image = self.get(name)
+        report = []
+        is_by_id = name.removeprefix("sha256:") and image.id[7:].startswith(name.removeprefix("sha256:"))
+        reference = "" if is_by_id else str(Reference.parse(name))
+        names = [*image.tags, *image.digests]
+        if reference and len(names) > 1:
+            return [self._untag(image, reference)]
+        self._refuse_use(image, reference or image.id[7:19], users, force=force, is_by_id=bool(is_by_id))
+        report += [self._untag(image, each) for each in names]
+        del self._images[image.id]
+        self.events.log("image", "delete", image.id, {"name": image.id})
+        return [*report, {"Deleted": image.id}, {"Deleted": image.layer}]
+
+    def _refuse_use(self, image: Image, shown: str, users: Users, *, force: bool, is_by_id: bool) -> None:
+        if is_by_id and len(image.tags) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is referenced in"
+                " multiple repositories"
+            )
+        for container_id, is_running in users:
+            if is_running:
+                raise Conflict(
+                    f'conflict: unable to remove repository reference "{shown}" (cannot be forced) - container'
+                    f" {container_id[:12]} is using its referenced image {image.id[7:19]}"
+                    if not is_by_id
+                    else f"conflict: unable to delete {image.id[7:19]} (cannot be forced) - image is being used by"
+                    f" running container {container_id[:12]}"
+                )
+            if not force:
+                raise Conflict(
+                    f'conflict: unable to remove repository reference "{shown}" (must force) - container'
+                    f" {container_id[:12]} is using its referenced image {image.id[7:19]}"
+                    if not is_by_id
+                    else f"conflict: unable to delete {image.id[7:19]} (must be forced) - image is being used by"
+                    f" stopped container {container_id[:12]}"
+                )
+
+    def _untag(self, image: Image, name: str) -> dict[str, str]:
+        for names in (image.tags, image.digests):
+            if name in names:
+                names.remove(name)
+        self.events.log("image", "untag", image.id, {"name": image.id})
+        return {"Untagged": name}
+
+    def prune(self, used: set[str], filters: Filters | None = None) -> dict[str, Any]:
+        """Delete images no container was made of: untagged ones, or with `dangling=false` every one."""
+        wanted = filters or Filters()
+        wanted.validate(("dangling", "label", "label!", "until"))
+        only_dangling = wanted.boolean("dangling", default=True)
+        unused = [
+            image
+            for image in self._images.values()
+            if image.id not in used
+            and not (only_dangling and image.tags)
+            and wanted.match_labels(image.meaning.labels)
+        ]
+        report: list[dict[str, str]] = []
+        for image in unused:
+            report += self.remove(image.id, [], force=True)
+        self.events.log("image", "prune", "", {"reclaimed": str(sum(image.meaning.size for image in unused))})
+        return {"ImagesDeleted": report or None, "SpaceReclaimed": sum(image.meaning.size for image in unused)}
+
+    def summary(self, image: Image, *, containers: int = -1, shared_size: int = -1) -> dict[str, Any]:
+        """Give an image as the API's list prints it."""
+        return {
+            "Containers": containers,
+            "Created": image.created_ns // NS,
+            "Id": image.id,
+            "Labels": dict(image.meaning.labels) or None,
+            "ParentId": "",
+            "RepoDigests": list(image.digests),
+            "RepoTags": list(image.tags),
+            "SharedSize": shared_size,
+            "Size": image.meaning.size,
+        }
+
+    def inspect(self, image: Image, *, engine_version: str, is_slim: bool) -> dict[str, Any]:
+        """Give an image as `docker image inspect` prints it."""
+        legacy: dict[str, Any] = {} if is_slim else {"Parent": ""}
+        made_by: dict[str, Any] = {} if is_slim else {"DockerVersion": engine_version}
+        return {
+            "Id": image.id,
+            "RepoTags": list(image.tags),
+            "RepoDigests": list(image.digests),
+            **legacy,
+            "Comment": "",
+            "Created": rfc3339(image.created_ns),
+            **made_by,
+            "Author": "",
+            "Config": image.config(is_slim=is_slim),
+            "Architecture": self.architecture,
+            "Os": "linux",
+            "Size": image.meaning.size,
+            "GraphDriver": {"Data": None, "Name": "overlay2"},
+            "RootFS": {"Type": "layers", "Layers": [image.layer]},
+            "Metadata": {"LastTagTime": rfc3339(image.created_ns)},
+        }
+
+    def history(self, image: Image) -> Objects:
+        """Give the one step an image was made in."""
+        return [
+            {
+                "Comment": "",
+                "Created": image.created_ns // NS,
+                "CreatedBy": f"CMD {list(image.meaning.command)}".replace("'", '"'),
+                "Id": image.id,
+                "Size": image.meaning.size,
+                "Tags": list(image.tags),
+            }
+        ]
+
+
+def _matches_reference(image: Image, patterns: list[str]) -> bool:
+    from fnmatch import fnmatchcase
+
+    names = [name for tag in image.tags for name in (tag, tag.rpartition(":")[0])]
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _progress(reference: Reference, image: Image, *, is_new: bool) -> list[dict[str, Any]]:
+    layer = image.layer[7:19]
+    size = image.meaning.size // 2
+    steps: list[dict[str, Any]] = [{"status": f"Pulling from {reference.remote_path}", "id": reference.tag}]
+    if is_new:
+        steps += [
+            {"status": "Pulling fs layer", "progressDetail": {}, "id": layer},
+            {"status": "Downloading", "progressDetail": {"current": size, "total": size}, "id": layer},
+            {"status": "Download complete", "progressDetail": {}, "id": layer},
+            {"status": "Extracting", "progressDetail": {"current": size, "total": size}, "id": layer},
+            {"status": "Pull complete", "progressDetail": {}, "id": layer},
+        ]
+    digest = reference.digest or "sha256:" + hashlib.sha256(f"manifest {image.id}".encode()).hexdigest()
+    verdict = "Downloaded newer image for" if is_new else "Image is up to date for"
+    return [*steps, {"status": f"Digest: {digest}"}, {"status": f"Status: {verdict} {reference}"}]

@@ -1,0 +1,1 @@
+"""Networks of the Engine API, and how containers are attached to them."""

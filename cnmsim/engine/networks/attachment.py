@@ -1,0 +1,485 @@
+"""How containers come to their networks: what dockerd does between a container's settings and libnetwork.
+
+Source: moby `daemon/{container_operations,container_operations_unix,network}.go` (v26.1.5, v28.5.2, docker-v29.7.2).
+Where an engine walks its networks in no particular order, they are taken in the order in which the container came to them.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.containers.validate import parse_link
+from cnmsim.engine.networks.endpoint_info import dns_names, port_map, subnets_of
+from cnmsim.engine.networks.extra_hosts import extra_hosts
+from cnmsim.engine.networks.legacy_links import DEFAULT_NETWORK, Links
+from cnmsim.engine.wire.ports import asked_ports
+from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.endpointsettings import (
+    EndpointAddresses,
+    is_user_defined,
+    validate_endpoint_settings,
+    validate_interface_sysctls,
+)
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import EndpointOptions, SandboxOptions
+from cnmsim.libnetwork.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+#: What every container with a network namespace of its own begins with (`daemon/oci_linux.go`).
+_SYSCTLS = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+_SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
+_SHARED_TEXT = (
+    "container sharing network namespace with another container or host cannot be connected to any other network"
+)
+_NONE_TEXT = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+
+
+@define
+class Networking:
+    """Joins the containers of one engine to networks."""
+
+    engine: Engine
+    links: Links = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.links = Links(self.engine)
+
+    # --- settings ------------------------------------------------------------------------------------------------
+
+    def find(self, term: str) -> Network:
+        """Find a network by id, name or unique id prefix. Raises `NotFound` or `InvalidParameter`."""
+        return self.engine.controller.find_network(term)
+
+    def _find_or_none(self, name: str, settings: EndpointSettings | None = None) -> Network | None:
+        try:
+            return self.find((settings.network_id if settings else "") or name)
+        except EngineError:
+            return None
+
+    def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
+        """Refuse settings that do not fit a network, which may not exist yet. Raises `InvalidParameter`."""
+        ipam = settings.ipam_config or {}
+        addresses = EndpointAddresses(
+            ipv4=settings.static_address(4),
+            ipv6=settings.static_address(6),
+            link_local=ipam.get("LinkLocalIPs") or (),
+            aliases=settings.aliases or (),
+        )
+        subnets = subnets_of(network) if network is not None else None
+        validate_endpoint_settings(self.engine.profile, name, addresses, subnets)
+        option = (settings.driver_opts or {}).get(_SYSCTLS_OPTION)
+        if option is not None and self.engine.profile.has_endpoint_sysctls:
+            validate_interface_sysctls(option.replace("ifname", "IFNAME"))
+
+    def set_networks(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
+        """Give a new container its networks: those of EndpointsConfig, or that of its network mode."""
+        if container.config.get("NetworkDisabled") or container.joined_container:
+            return
+        name = container.network_mode
+        network = self._find_or_none(name) if container.has_user_defined_network else None
+        if network is not None:
+            name = network.name
+        container.networks = dict(sorted(endpoints.items())) or {name: EndpointSettings()}
+        if network is not None and name not in container.networks and network.id in container.networks:
+            container.networks[name] = container.networks.pop(network.id)
+
+    def _accept(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+        """Take up a network into a container's settings, if they allow for it (`updateNetworkConfig`)."""
+        self._name(container, network, settings)
+        if not container.is_host_network and network.driver_name == "host":
+            raise InvalidParameter(self.engine.profile.host_connect_text)
+        for name, present in container.networks.items():
+            other = self._find_or_none(name, present)
+            if other is None:
+                continue
+            if other.name == network.name:
+                if network.scope == "swarm":
+                    continue
+                return
+            if "host" in {other.driver_name, network.driver_name}:
+                raise InvalidParameter(_SHARED_TEXT)
+            if "none" in {other.name, network.name}:
+                raise InvalidParameter(_NONE_TEXT)
+        container.networks[network.name] = settings
+
+    def _name(self, container: Container, network: Network, settings: EndpointSettings) -> None:
+        if is_user_defined(network.name):
+            settings.dns_names = dns_names(container, settings.aliases or ())
+        self.validate(network, network.name, settings)
+
+    # --- start ---------------------------------------------------------------------------------------------------
+
+    def initialise(self, container: Container) -> Sandbox | None:
+        """Make a starting container's sandbox, joined to no network yet; with another's network there is none.
+
+        Raises an `EngineError` in the daemon's words.
+        """
+        if container.config.get("NetworkDisabled"):
+            return None
+        if container.joined_container:
+            target = self.networked_container(container)
+            container.config["Hostname"] = target.config["Hostname"]
+            container.config["Domainname"] = target.config["Domainname"]
+            return None
+        sandbox = self.engine.controller.new_sandbox(container.id, options=self._sandbox_options(container))
+        container.sandbox_id, container.sandbox_key = sandbox.id, sandbox.key
+        return sandbox
+
+    def allocate(self, container: Container, sandbox: Sandbox) -> None:
+        """Join a starting container to all its networks. Raises an `EngineError`; the caller then releases."""
+        # Where the engine goes through a Go map, in the order in which its entries came to be: so a small map gives them mostly.
+        names = list(container.networks)
+        if self.engine.profile.allocates_before_task and DEFAULT_NETWORK in names:
+            names.insert(0, names.pop(names.index(DEFAULT_NETWORK)))
+        for name in names:
+            settings = container.networks[name]
+            settings.clean()
+            self._connect(container, sandbox, name, settings, is_starting=True)
+
+    # --- networks of a swarm -------------------------------------------------------------------------------------
+
+    def unattached(self, container: Container) -> list[str]:
+        """Name the networks for which a manager has to be asked before a container that is no task can start."""
+        if container.is_managed or container.joined_container or self.engine.controller.cluster is None:
+            return []
+        return [
+            name
+            for name, settings in container.networks.items()
+            if name not in container.attachments and self._needs_attachment(name, settings)
+        ]
+
+    def _needs_attachment(self, name: str, settings: EndpointSettings) -> bool:
+        network = self._find_or_none(name, settings)
+        return network is None or network.is_dynamic
+
+    async def attach(self, container: Container) -> None:
+        """Ask a manager for the addresses a container needs before it starts. Raises an `EngineError`."""
+        for name in self.unattached(container):
+            await self._attach(container, name, container.networks[name])
+
+    async def attach_to(self, container: Container, term: str, settings: EndpointSettings) -> None:
+        """Ask a manager for the address that a running container needs to be connected. Raises an `EngineError`."""
+        if not container.is_running or container.is_managed or self.engine.controller.cluster is None:
+            return
+        network = self._find_or_none(term, settings)
+        if network is not None and not network.is_dynamic:
+            return
+        if (
+            network is not None
+            and network.name in container.networks
+            and container.networks[network.name].endpoint_id
+        ):
+            raise Conflict(f"{container.name} is already attached to network {network.name}")
+        await self._attach(container, term, settings)
+
+    async def _attach(self, container: Container, term: str, settings: EndpointSettings) -> None:
+        wanted = [address for address in (settings.static_address(4), settings.static_address(6)) if address]
+        attachers = self.engine.cluster.executor.attachers
+        answer = await attachers.attach(term, container.id, wanted)
+        network = self._find_or_none(term)
+        if network is None:
+            attachers.detach(term, container.id)
+            raise NotFound(f"could not find network {term} after successful attachment")
+        container.attachments[network.name] = {**answer, "Target": term}
+
+    def _detach(self, container: Container, name: str) -> None:
+        attachment = container.attachments.pop(name, None)
+        if attachment is not None:
+            self.engine.cluster.executor.attachers.detach(attachment["Target"], container.id)
+
+    def networked_container(self, container: Container) -> Container:
+        """Give the container whose network `container` shares. Raises in the daemon's words if it does not run."""
+        profile = self.engine.profile
+        reference = container.joined_container
+        try:
+            target = self.engine.store.get(reference)
+        except NotFound as error:
+            prefix = profile.missing_namespace_target_prefix
+            if prefix:
+                raise SystemFault(prefix + error.message) from None
+            raise
+        if target is container:
+            raise SystemFault(profile.join_own_namespace_text)
+        if not target.is_running:
+            raise Conflict(
+                profile.join_stopped_namespace_text.format(ref=reference, name=target.name, state=target.state.value)
+            )
+        return target
+
+    def sandbox_of(self, container: Container) -> Sandbox | None:
+        """Give the sandbox a running container lives in: its own, or that of the container it joined."""
+        seen: set[str] = set()
+        while container.joined_container and container.id not in seen:
+            seen.add(container.id)
+            target = self.engine.store.find(container.joined_container)
+            if target is None:
+                return None
+            container = target
+        return self.engine.controller.sandbox_by_container(container.id)
+
+    def _sandbox_options(self, container: Container) -> SandboxOptions:
+        host, config = container.host_config, self.engine.config
+        exposed, published = asked_ports(
+            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
+        )
+        links = self.links.hosts_entries(container)
+        extra = extra_hosts(self.engine, host["ExtraHosts"] or (), self._find_or_none(DEFAULT_NETWORK))
+        return SandboxOptions(
+            name=container.name,
+            hostname=container.hostname,
+            domainname=container.config["Domainname"],
+            extra_hosts=[*extra, *links],
+            dns=list(host["Dns"] or config.dns),
+            dns_search=list(host["DnsSearch"] or config.dns_search),
+            dns_opts=list(host["DnsOptions"] or config.dns_opts),
+            use_host_namespace=container.is_host_network,
+            use_external_key=self.engine.profile.start_plugs_in_gateway_order and not container.is_host_network,
+            exposed_ports=exposed,
+            port_bindings=published,
+            legacy_links=self.links.as_options(container),
+            sysctls=({} if container.is_host_network else _SYSCTLS) | dict(host.get("Sysctls") or {}),
+        )
+
+    # --- connect and disconnect ----------------------------------------------------------------------------------
+
+    def connect(self, container: Container, term: str, settings: EndpointSettings | None = None) -> None:
+        """Do `docker network connect`. Raises an `EngineError`; the container is then connected as before."""
+        settings = settings or EndpointSettings()
+        if not container.is_running:
+            self._refuse_dying(container)
+            network = self._find_or_none(term)
+            if network is None:
+                container.networks[term] = settings
+            else:
+                self._accept(container, network, settings)
+            return
+        if container.joined_container:
+            raise InvalidParameter(_SHARED_TEXT)
+        sandbox = self.sandbox_of(container)
+        if sandbox is None:
+            raise NotFound(f"network sandbox for container {container.id} not found")
+        before = dict(container.networks)
+        try:
+            self._connect(container, sandbox, term, settings)
+        except EngineError:
+            if not self.engine.profile.failed_connect_keeps_settings:
+                container.networks = before
+            raise
+
+    def _connect(
+        self,
+        container: Container,
+        sandbox: Sandbox,
+        term: str,
+        settings: EndpointSettings,
+        *,
+        is_starting: bool = False,
+    ) -> None:
+        network = self.find(settings.network_id or term)
+        if term != container.network_mode:
+            self._normalise_mode(container)
+        attachment = container.attachments.get(network.name)
+        if attachment is not None:
+            settings.ipam_is_operational = not any((settings.ipam_config or {}).values())
+            settings.ipam_config = dict(attachment["IPAMConfig"])
+        if is_starting and not self.engine.profile.start_checks_networks:
+            self._name(container, network, settings)
+        else:
+            self._accept(container, network, settings)
+        with ExitStack() as undo:
+            endpoint = network.create_endpoint(
+                container.name, options=self._endpoint_options(container, sandbox, network, settings)
+            )
+            undo.callback(endpoint.delete, force=True)
+            for key in (network.id, term):
+                if key != network.name:
+                    container.networks.pop(key, None)
+            container.networks[network.name] = settings
+            self._take_over(settings, endpoint)
+            links = dict(_swapped(parse_link(link)) for link in settings.links or ())
+            endpoint.join(sandbox, gw_priority=settings.gw_priority, links=links)
+            ports = port_map(sandbox)
+            self._require_info(endpoint)
+            if not container.is_managed:
+                self._let_be_found(container, sandbox)
+            undo.pop_all()
+        self._take_over(settings, endpoint)
+        settings.gateway = format_ip(endpoint.gateway) if endpoint.gateway else ""
+        settings.ipv6_gateway = format_ip(endpoint.gateway6) if endpoint.gateway6 else ""
+        container.ports = ports
+        if network.name == DEFAULT_NETWORK:
+            self.links.tell_parents(container, settings, self.sandbox_of)
+        self._log(network, "connect", container)
+
+    def _normalise_mode(self, container: Container) -> None:
+        """Have a network mode that is a part of an id be all of it. Raises `NotFound` if its network is not here any more."""
+        if not container.has_user_defined_network:
+            return
+        mode = container.network_mode
+        try:
+            network = self.find(mode)
+        except NotFound as error:
+            raise NotFound(f"could not find a network matching network mode {mode}: {error.message}") from None
+        if mode not in (network.id, network.name):
+            container.host_config["NetworkMode"] = network.id
+
+    @staticmethod
+    def _let_be_found(container: Container, sandbox: Sandbox) -> None:
+        """Tell a swarm of a container that is no task; of tasks it hears once they are healthy. Raises `SystemFault`."""
+        try:
+            sandbox.enable_service()
+        except EngineError as error:
+            raise SystemFault(
+                f"Activate container service binding for {container.name} failed: {error.message}"
+            ) from None
+
+    def _require_info(self, endpoint: Endpoint) -> None:
+        """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""
+        if self.engine.profile.plugin_must_tell_endpoint_info:
+            try:
+                endpoint.driver_info()
+            except EngineError as error:
+                raise SystemFault(f"Updating join info failed: {error.message}") from None
+
+    def _endpoint_options(
+        self, container: Container, sandbox: Sandbox, network: Network, settings: EndpointSettings
+    ) -> EndpointOptions:
+        ipv4, ipv6 = settings.static_address(4), settings.static_address(6)
+        link_local = (settings.ipam_config or {}).get("LinkLocalIPs") or ()
+        host = container.host_config
+        exposed, published = asked_ports(
+            host["PortBindings"], container.config.get("ExposedPorts") or {}, publish_all=host["PublishAllPorts"]
+        )
+        return EndpointOptions(
+            ipv4=parse_ip(ipv4) if ipv4 else None,
+            ipv6=parse_ip(ipv6) if ipv6 else None,
+            link_local=[parse_ip(each) for each in link_local],
+            mac=parse_mac(settings.wanted_mac) if settings.wanted_mac else None,
+            dns_names=list(settings.dns_names or ()),
+            driver_opts=dict(settings.driver_opts or {}),
+            exposed_ports=[] if network.internal else exposed,
+            port_bindings=[] if network.internal else published,
+            disable_resolution=not is_user_defined(network.name),
+            service=container.service_bindings.get(network.id),
+            # A container's ports are those of its first network that takes any.
+            says_no_ports=network.internal or bool(port_map(sandbox)),
+        )
+
+    def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:
+        settings.network_id = endpoint.network.id
+        settings.endpoint_id = endpoint.id
+        settings.mac_address = format_mac(endpoint.mac) if endpoint.mac else ""
+        settings.ip_address, settings.ip_prefix_len = _split(endpoint.ipv4)
+        settings.global_ipv6_address, settings.global_ipv6_prefix_len = _split(endpoint.ipv6)
+
+    def disconnect(self, container: Container, term: str, *, force: bool = False) -> None:
+        """Do `docker network disconnect`. Raises an `EngineError` in the daemon's words."""
+        network = self._find_or_none(term)
+        if not container.is_running or (network is None and force):
+            self._refuse_dying(container)
+            name = network.name if network is not None else term
+            if name not in container.networks:
+                raise SystemFault(f"container {container.id} is not connected to the network {name}")
+            del container.networks[name]
+            if network is not None:
+                for _ in range(self.engine.profile.stopped_disconnect_events):
+                    self._log(network, "disconnect", container)
+            return
+        network = self.find(term)
+        if container.is_host_network and network.driver_name == "host":
+            raise InvalidParameter(self.engine.profile.host_disconnect_text)
+        endpoint = _endpoint_of(network, container)
+        if endpoint is None:
+            raise SystemFault(f"container {container.id} is not connected to network {network.name}")
+        sandbox = endpoint.sandbox
+        try:
+            endpoint.leave()
+        except SystemFault as error:
+            raise SystemFault(
+                f"container {container.id} failed to leave network {network.name}: {error.message}"
+            ) from None
+        endpoint.delete()
+        if sandbox is not None:
+            container.ports = port_map(sandbox)
+        container.networks.pop(network.name, None)
+        self._detach(container, network.name)
+        for _ in range(self.engine.profile.running_disconnect_events):
+            self._log(network, "disconnect", container)
+
+    def _refuse_dying(self, container: Container) -> None:
+        if container.state.value in {"removing", "dead"}:
+            raise SystemFault(
+                f"Container {container.id} is marked for removal and cannot be connected or disconnected to the"
+                " network"
+            )
+
+    # --- stop and rename -----------------------------------------------------------------------------------------
+
+    def release(self, container: Container) -> None:
+        """Give up a container's sandbox with all its endpoints; its settings stay, without what was operational."""
+        if container.joined_container:
+            return
+        container.ports = {}
+        if not container.sandbox_id:
+            return
+        networks = []
+        for name, settings in container.networks.items():
+            network = self._find_or_none(name, settings)
+            if network is not None:
+                networks.append(network)
+            settings.clean()
+        sandbox = self.engine.controller.sandbox_by_container(container.id)
+        if sandbox is not None:
+            sandbox.delete()
+        if not self.engine.profile.stopped_keeps_sandbox_id:
+            container.sandbox_id = container.sandbox_key = ""
+        for network in networks:
+            self._log(network, "disconnect", container)
+        for name in list(container.attachments):
+            self._detach(container, name)
+
+    def rename(self, container: Container) -> None:
+        """Let the networks of a running container know its new name."""
+        for name, settings in container.networks.items():
+            if settings.dns_names is not None:
+                settings.dns_names = dns_names(container, settings.aliases or ())
+            network = self._find_or_none(name, settings)
+            endpoint = network and _endpoint_of(network, container)
+            if endpoint:
+                endpoint.rename(container.name, settings.dns_names or [])
+
+    def restore_endpoint_names(self, container: Container) -> None:
+        """Name the endpoints after the container again, when a new name failed; what others were told stays taken back."""
+        for name, settings in container.networks.items():
+            network = self._find_or_none(name, settings)
+            endpoint = network and _endpoint_of(network, container)
+            if endpoint:
+                endpoint.name = container.name
+
+    def _log(self, network: Network, action: str, container: Container) -> None:
+        attributes = {"container": container.id, "name": network.name, "type": network.driver_name}
+        self.engine.events.log("network", action, network.id, attributes)
+
+
+def _endpoint_of(network: Network, container: Container) -> Endpoint | None:
+    for endpoint in network.endpoints.values():
+        if endpoint.sandbox is not None and endpoint.sandbox.container_id == container.id:
+            return endpoint
+    return None
+
+
+def _split(assigned: tuple[bytes, int] | None) -> tuple[str, int]:
+    return (format_ip(assigned[0]), assigned[1]) if assigned else ("", 0)
+
+
+def _swapped(link: tuple[str, str]) -> tuple[str, str]:
+    name, alias = link
+    return alias, name

@@ -1,0 +1,116 @@
+"""Legacy links (`--link` on the default bridge): names in /etc/hosts, and in older releases environment variables.
+
+Source: moby `daemon/{links,container_operations_unix}.go`, `daemon/links/links.go` (v26.1.5, v28.5.2,
+docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.engine.containers.container import Container, EndpointSettings
+from cnmsim.engine.wire.ports import asked_ports
+from cnmsim.errors import SystemFault
+from cnmsim.kernel.address import parse_ip
+from cnmsim.libnetwork.etchosts import update_address
+from cnmsim.libnetwork.options import LegacyLink, TransportPort
+from cnmsim.libnetwork.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+DEFAULT_NETWORK = "bridge"
+SandboxOf = Callable[[Container], Sandbox | None]
+
+
+@define
+class Links:
+    """The legacy links between the containers of one engine."""
+
+    engine: Engine
+
+    def check(self, container: Container) -> None:
+        """Refuse to start a container whose link targets do not run, or are not on the default bridge."""
+        if DEFAULT_NETWORK not in container.networks:
+            return
+        for alias, child in self.engine.store.children(container).items():
+            if DEFAULT_NETWORK not in child.networks:
+                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+            if not child.is_running:
+                raise SystemFault(
+                    f"Cannot link to a non running container: /{child.name} AS /{container.name}/{alias}"
+                )
+
+    def hosts_entries(self, container: Container) -> list[tuple[str, str]]:
+        """Give names and address of every linked container, for /etc/hosts. Raises `SystemFault`."""
+        entries: list[tuple[str, str]] = []
+        if DEFAULT_NETWORK not in container.networks:
+            return entries
+        for alias, child in self.engine.store.children(container).items():
+            settings = child.networks.get(DEFAULT_NETWORK)
+            if settings is None:
+                raise SystemFault(f"Cannot link to /{child.name}, as it does not belong to the default network")
+            names = f"{alias} {child.hostname}" + (f" {child.name}" if alias != child.name else "")
+            entries += [(names, each) for each in (settings.ip_address, settings.global_ipv6_address) if each]
+        return entries
+
+    def as_options(self, container: Container) -> list[LegacyLink]:
+        """Give the links as libnetwork is told of them."""
+        links = []
+        for child in self.engine.store.children(container).values():
+            settings = child.networks.get(DEFAULT_NETWORK)
+            if settings is not None and settings.ip_address:
+                exposed, _ = asked_ports(
+                    child.host_config["PortBindings"], child.config.get("ExposedPorts") or {}, publish_all=False
+                )
+                links.append(LegacyLink(parse_ip(settings.ip_address), tuple(exposed)))
+        return links
+
+    def environment(self, container: Container) -> list[str]:
+        """Give the variables that legacy links put into a container, in the releases that do so."""
+        if not self.engine.profile.legacy_link_env or DEFAULT_NETWORK not in container.networks:
+            return []
+        env: list[str] = []
+        for alias, child in self.engine.store.children(container).items():
+            settings = child.networks.get(DEFAULT_NETWORK)
+            if settings is None:
+                continue
+            exposed, _ = asked_ports({}, child.config.get("ExposedPorts") or {}, publish_all=False)
+            env += _link_variables(alias, container.name, settings.ip_address, exposed, child.config["Env"] or ())
+        return env
+
+    def tell_parents(self, child: Container, settings: EndpointSettings, sandbox_of: SandboxOf) -> None:
+        """Write the present address of `child` into the hosts files of those that link to it."""
+        for alias, parent in self.engine.store.parents(child):
+            sandbox = sandbox_of(parent) if parent.is_running else None
+            if sandbox is None:
+                continue
+            for address in (settings.ip_address, settings.global_ipv6_address):
+                if address:
+                    text = update_address(sandbox.hosts_file.content.decode(), parse_ip(address), alias)
+                    sandbox.hosts_file.content = text.encode()
+
+
+def _link_variables(
+    alias: str, parent: str, address: str, exposed: list[TransportPort], child_env: Iterable[str]
+) -> list[str]:
+    prefix = alias.replace("-", "_").upper()
+    env = []
+    for number, port in enumerate(sorted(exposed, key=lambda one: (one.port, one.protocol != "tcp"))):
+        url = f"{port.protocol}://{address}:{port.port}"
+        if number == 0:
+            env.append(f"{prefix}_PORT={url}")
+        name = f"{prefix}_PORT_{port.port}_{port.protocol.upper()}"
+        env += [
+            f"{name}={url}",
+            f"{name}_ADDR={address}",
+            f"{name}_PORT={port.port}",
+            f"{name}_PROTO={port.protocol}",
+        ]
+    env.append(f"{prefix}_NAME=/{parent}/{alias}")
+    hidden = {"HOME", "PATH"}
+    env += [f"{prefix}_ENV_{entry}" for entry in child_env if entry.partition("=")[0] not in hidden and "=" in entry]
+    return env

@@ -1,0 +1,349 @@
+"""Networks as the API makes, prints and removes them.
+
+Source: moby `daemon/network.go`, `daemon/network/filter.go`, `daemon/prune.go`,
+`daemon/server/router/network/network_routes.go` (v26.1.5, v28.5.2, docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from cnmsim.engine.wire.api_version import ApiVersion
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.timestamps import parse_timestamp, rfc3339, unix_ns
+from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from cnmsim.kernel.address import format_ip, format_mac
+from cnmsim.kernel.clock import NS, Clock
+from cnmsim.libnetwork.agent import ServiceInfo
+from cnmsim.libnetwork.driver import IpamInfo
+from cnmsim.libnetwork.endpoint import Endpoint
+from cnmsim.libnetwork.ipam.allocator import Ipam
+from cnmsim.libnetwork.ipam.validate import used_ipam_config, validate_ipam_config
+from cnmsim.libnetwork.network import Network
+from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+PREDEFINED = frozenset({"bridge", "host", "none", "default"})
+_ENABLE_IPV4, _ENABLE_IPV6 = "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"
+_TRUTHS = {
+    "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
+    "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
+}  # fmt: skip
+_NO_MANAGER = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm'
+    " and try again."
+)
+
+
+@define
+class Networks:
+    """The networks of one engine, one level above the controller's."""
+
+    engine: Engine
+    #: Ids of the networks whose creator gave IPAM options, were they none: the others print `null`.
+    _with_ipam_options: set[str] = field(factory=set, init=False)
+
+    # --- making --------------------------------------------------------------------------------------------------
+
+    def create(self, body: dict[str, Any], api: ApiVersion) -> Network:
+        """Make a network of a create body as read. Raises an `EngineError`, having made nothing."""
+        engine, name = self.engine, body["Name"]
+        if name in PREDEFINED:
+            raise Forbidden(f"operation is not permitted on predefined {name} network ")
+        driver = body["Driver"] or "bridge"
+        if driver == "overlay" and not self._is_manager():
+            raise Forbidden(_NO_MANAGER)
+        options = self._options(body, driver, api)
+        network = engine.controller.new_network(name, driver, options=options)
+        if body["IPAM"] and body["IPAM"]["Options"] is not None:
+            self._with_ipam_options.add(network.id)
+        self.log(network, "create")
+        return network
+
+    def _is_manager(self) -> bool:
+        cluster = self.engine.controller.cluster
+        return cluster is not None and cluster.is_manager
+
+    def _options(self, body: dict[str, Any], driver: str, api: ApiVersion) -> NetworkOptions:
+        engine, profile = self.engine, self.engine.profile
+        driver_opts = dict(body["Options"] or {})
+        if not body["ConfigFrom"]:
+            driver_opts = {**engine.config.default_network_opts.get(driver, {}), **driver_opts}
+        asked4 = body["EnableIPv4"] if api.at_least("1.48") else None
+        enable_ipv4 = enable_ipv6 = None
+        if profile.validates_enable_driver_options:
+            enable_ipv4 = _asked(asked4, driver_opts, _ENABLE_IPV4)
+            enable_ipv6 = _asked(body["EnableIPv6"], driver_opts, _ENABLE_IPV6)
+        else:
+            enable_ipv6 = bool(body["EnableIPv6"])
+        is_ipv4 = True if enable_ipv4 is None or not profile.can_disable_ipv4 else enable_ipv4
+        ipam = body["IPAM"]
+        configs = [_ipam_config(each) for each in (ipam or {}).get("Config", ())]
+        validate_ipam_config(profile, configs, enable_ipv6=bool(enable_ipv6))
+        return NetworkOptions(
+            driver_opts=driver_opts,
+            labels=dict(body["Labels"] or {}),
+            ipam_driver=(ipam or {}).get("Driver") or "default",
+            ipam_options=dict((ipam or {}).get("Options") or {}),
+            ipam_config=used_ipam_config(profile, configs, enable_ipv6=bool(enable_ipv6)),
+            enable_ipv4=is_ipv4,
+            enable_ipv6=bool(enable_ipv6),
+            internal=body["Internal"],
+            attachable=body["Attachable"],
+            ingress=body["Ingress"],
+            scope=body["Scope"],
+            config_only=body["ConfigOnly"],
+            config_from=(body["ConfigFrom"] or {}).get("Network", ""),
+        )
+
+    # --- finding -------------------------------------------------------------------------------------------------
+
+    def find(self, term: str, *, for_removal: bool = False) -> Network:
+        """Find a network by id, name or unique id prefix, with the errors of the REST layer."""
+        networks = self.engine.controller.networks
+        for kind, found in (
+            ("", [network for network in networks if network.id == term]),
+            ("name", [network for network in networks if network.name == term]),
+            ("ID prefix", [network for network in networks if term and network.id.startswith(term)]),
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found and for_removal:
+                raise InvalidParameter(f"network {term} is ambiguous ({len(found)} matches found based on {kind})")
+            if found:
+                raise InvalidParameter(f"{len(found)} matches found based on {kind}: network {term} is ambiguous")
+        raise NotFound(f"network {term} not found")
+
+    def list(self, filters: Filters | None = None) -> list[Network]:
+        """Give the networks that pass the filters of `docker network ls`. Raises `InvalidParameter`."""
+        wanted = filters or Filters()
+        wanted.validate(("dangling", "driver", "id", "label", "name", "scope", "type"))
+        return [network for network in self.engine.controller.networks if self._matches(network, wanted)]
+
+    def _matches(self, network: Network, filters: Filters) -> bool:
+        is_predefined = network.name in PREDEFINED
+        if "dangling" in filters:
+            wants_dangling = filters.boolean("dangling", default=False)
+            # Before 29 the list is filtered before it holds any container: every network of a user's counts.
+            is_used = bool(network.endpoints) and self.engine.profile.dangling_filter_sees_containers
+            if wants_dangling != (not is_predefined and not is_used):
+                return False
+        for kind in filters.get("type"):
+            if kind not in {"builtin", "custom"}:
+                raise InvalidParameter(f"invalid filter: 'type'='{kind}'")
+        types = filters.get("type")
+        return (
+            filters.exact_match("driver", network.driver_name)
+            and filters.match("name", network.name)
+            and filters.match("id", network.id)
+            and filters.match_labels(network.labels)
+            and filters.exact_match("scope", network.scope)
+            and (not types or ("builtin" if is_predefined else "custom") in types)
+        )
+
+    # --- removing ------------------------------------------------------------------------------------------------
+
+    def remove(self, network: Network) -> None:
+        """Remove a network. Raises `Forbidden` if it is predefined or has endpoints."""
+        if network.name in PREDEFINED:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        try:
+            network.delete()
+        except EngineError as error:
+            raise type(error)(f"error while removing network: {error.message}") from None
+        self.log(network, "destroy")
+
+    def prune(self, filters: Filters | None = None) -> dict[str, Any]:
+        """Remove every network of the user's that has no endpoint."""
+        wanted = filters or Filters()
+        wanted.validate(("label", "label!", "until"))
+        until = _until(wanted, unix_ns(self.engine.clock))
+        deleted: list[str] = []
+        for network in list(self.engine.controller.networks):
+            if network.config_only or network.is_dynamic or network.name in PREDEFINED or network.endpoints:
+                continue
+            if not wanted.match_labels(network.labels):
+                continue
+            if "label!" in wanted and wanted.match_labels(network.labels, "label!"):
+                continue
+            if until is not None and created_ns(network, self.engine.clock) > until:
+                continue
+            self.remove(network)
+            deleted.append(network.name)
+        self.engine.events.log("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": deleted or None}
+
+    def log(self, network: Network, action: str) -> None:
+        """Log an event of a network."""
+        self.engine.events.log("network", action, network.id, {"name": network.name, "type": network.driver_name})
+
+    # --- views ---------------------------------------------------------------------------------------------------
+
+    def view(
+        self, network: Network, api: ApiVersion, *, is_summary: bool = False, is_verbose: bool = False
+    ) -> dict[str, Any]:
+        """Give a network as `docker network inspect` prints it, or as an entry of `docker network ls`."""
+        profile = self.engine.profile
+        head: dict[str, Any] = {
+            "Name": network.name,
+            "Id": network.id,
+            "Created": rfc3339(created_ns(network, self.engine.clock)),
+            "Scope": network.scope,
+            "Driver": network.driver_name,
+            **({"EnableIPv4": network.enable_ipv4} if profile.inspect_shows_enable_ipv4 else {}),
+            "EnableIPv6": network.enable_ipv6,
+            "IPAM": self._ipam_view(network),
+            "Internal": network.internal,
+            "Attachable": network.attachable,
+            "Ingress": network.ingress,
+            "ConfigFrom": {"Network": network.config_from},
+            "ConfigOnly": network.config_only,
+        }
+        asked = {"Options": dict(sorted(network.driver_opts.items())), "Labels": dict(sorted(network.labels.items()))}
+        containers = {"Containers": {} if is_summary else self._containers(network)}
+        if network.is_dynamic and not is_summary:
+            asked |= _peers_view(network)
+            services = _services_view(network) if is_verbose else {}
+            containers |= {"Services": services} if services else {}
+        if profile.network_containers_first:
+            last = {"Services": containers.pop("Services")} if "Services" in containers else {}
+            return {**head, **containers, **asked, **last}
+        if is_summary:
+            return {**head, **asked}
+        status = {}
+        if profile.inspect_has_ipam_status and api.at_least("1.52"):
+            status = {"Status": {"IPAM": self._status(network)}}
+        return {**head, **asked, **containers, **status}
+
+    def _containers(self, network: Network) -> dict[str, Any]:
+        found = {}
+        for endpoint in network.endpoints.values():
+            sandbox = endpoint.sandbox
+            key = sandbox.container_id if sandbox is not None else f"ep-{endpoint.id}"
+            found[key] = _endpoint_resource(endpoint)
+        return dict(sorted(found.items()))
+
+    def _ipam_view(self, network: Network) -> dict[str, Any]:
+        configs: list[dict[str, Any]] = []
+        missing: list[IpamInfo] = []
+        for family in (4, 6):
+            pools = network.ipam_pools(family)
+            asked = [each for each in network.ipam_config if (":" in each.subnet) == (family == 6) and each.subnet]
+            if pools and asked:
+                shown = zip(asked, [*pools, *[None] * len(asked)], strict=False)
+                configs += [self._asked_view(config, pool) for config, pool in shown]
+            elif asked and (network.config_only or self.engine.profile.echoes_unused_ipv6_config):
+                configs += [self._asked_view(config, None) for config in asked]
+            else:
+                missing += pools
+        configs += [_allocated_view(pool, self.engine.profile.inspect_gateway6_has_length) for pool in missing]
+        has_options = network.id in self._with_ipam_options or network.options.ipam_options
+        return {
+            "Driver": network.options.ipam_driver,
+            "Options": dict(sorted(network.options.ipam_options.items())) if has_options else None,
+            "Config": configs or None,
+        }
+
+    def _asked_view(self, config: IpamConfig, pool: IpamInfo | None) -> dict[str, Any]:
+        gateway = config.gateway
+        if not gateway and pool and pool.gateway and self.engine.profile.inspect_shows_allocated_gateway:
+            gateway = format_ip(pool.gateway)
+        view: dict[str, Any] = {"Subnet": str(pool.pool) if pool else config.subnet}
+        if config.ip_range:
+            view["IPRange"] = config.ip_range
+        if gateway:
+            view["Gateway"] = gateway
+        if config.aux_addresses:
+            view["AuxiliaryAddresses"] = dict(sorted(config.aux_addresses.items()))
+        return view
+
+    def _status(self, network: Network) -> dict[str, Any]:
+        allocator = network.ipam.allocator if network.ipam is not None else None
+        if not isinstance(allocator, Ipam):
+            return {}
+        subnets = {}
+        for info in network.ipam_info:
+            status = allocator.status(info.pool_id)
+            subnets[str(info.pool)] = {
+                "IPsInUse": status.ips_in_use,
+                "DynamicIPsAvailable": status.dynamic_ips_available,
+            }
+        return {"Subnets": subnets} if subnets else {}
+
+
+def _peers_view(network: Network) -> dict[str, Any]:
+    peers = [{"Name": each.name, "IP": format_ip(each.ip)} for each in network.peers()]
+    return {"Peers": peers} if peers else {}
+
+
+def _services_view(network: Network) -> dict[str, Any]:
+    return {name: _service_view(service) for name, service in network.services().items()}
+
+
+def _service_view(service: ServiceInfo) -> dict[str, Any]:
+    return {
+        "VIP": format_ip(service.virtual_ip) if service.virtual_ip is not None else "<nil>",
+        "Ports": [f"Target: {port.target_port}, Publish: {port.published_port}" for port in service.ports],
+        "LocalLBIndex": service.local_lb_index,
+        "Tasks": [
+            {
+                "Name": task.name,
+                "EndpointID": task.endpoint_id,
+                "EndpointIP": format_ip(task.endpoint_ip),
+                "Info": dict(task.info),
+            }
+            for task in service.tasks
+        ],
+    }
+
+
+def created_ns(network: Network, clock: Clock) -> int:
+    """Give the moment a network was made, in nanoseconds since 1970."""
+    return clock.epoch_s * NS + network.created_ns
+
+
+def _until(filters: Filters, now_ns: int) -> int | None:
+    values = filters.get("until")
+    if len(values) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    return parse_timestamp(values[0], now_ns) if values else None
+
+
+def _asked(value: object, driver_opts: dict[str, str], option: str) -> bool | None:
+    if value is not None:
+        driver_opts.pop(option, None)
+        return bool(value)
+    if option not in driver_opts:
+        return None
+    if driver_opts[option] not in _TRUTHS:
+        raise InvalidParameter(f'driver-opt "{option}" is not a valid bool')
+    return _TRUTHS[driver_opts[option]]
+
+
+def _ipam_config(body: dict[str, Any]) -> IpamConfig:
+    return IpamConfig(body["Subnet"], body["IPRange"], body["Gateway"], dict(body["AuxiliaryAddresses"]))
+
+
+def _allocated_view(info: IpamInfo, gateway6_has_length: bool) -> dict[str, Any]:
+    view: dict[str, Any] = {"Subnet": str(info.pool)}
+    if info.gateway is not None:
+        has_length = gateway6_has_length and info.pool.family == 6
+        view["Gateway"] = format_ip(info.gateway) + (f"/{info.pool.length}" if has_length else "")
+    return view
+
+
+def _endpoint_resource(endpoint: Endpoint) -> dict[str, Any]:
+    def with_length(assigned: tuple[bytes, int] | None) -> str:
+        return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned else ""
+
+    return {
+        "Name": endpoint.name,
+        "EndpointID": endpoint.id,
+        "MacAddress": format_mac(endpoint.mac) if endpoint.mac else "",
+        "IPv4Address": with_length(endpoint.ipv4),
+        "IPv6Address": with_length(endpoint.ipv6),
+    }

@@ -1,0 +1,89 @@
+"""`/services/{id}/logs` and `/tasks/{id}/logs`.
+
+Source: moby `daemon/cluster/services.go` (ServiceLogs), `daemon/server/router/swarm/helpers.go`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from cnmsim.engine.rest.containers import log_moment
+from cnmsim.engine.wire.query import Query, truth
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.swarm.logbroker import LogMessage, LogOptions, LogRequest
+from cnmsim.swarm.objects import TaskSpec
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+_LABEL = "com.docker.swarm"
+
+
+@define
+class ServiceLogReading:
+    """What is asked of the logs of a service or a task. With a terminal (`is_raw`) there are no streams to tell apart."""
+
+    request: LogRequest
+    is_raw: bool
+    has_details: bool
+    has_timestamps: bool
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether what is yet to be printed is wanted too."""
+        return self.request.options.is_followed
+
+    def rendered(self, message: LogMessage) -> bytes:
+        """Give a line as it is sent: its moment and its context, if asked for, and its text."""
+        line = message.data
+        if self.has_details:
+            context = (("node", message.node_id), ("service", message.service_id), ("task", message.task_id))
+            line = ",".join(f"{_LABEL}.{kind}.id={value}" for kind, value in context).encode() + b" " + line
+        if self.has_timestamps:
+            line = rfc3339(message.time_ns, keep_zeros=True).encode() + b" " + line
+        return line
+
+
+@define
+class ServiceLogs:
+    """The logs of the services of a swarm."""
+
+    engine: Engine
+
+    async def of_service(self, id_: str, query: Query) -> ServiceLogReading:
+        """GET /services/{id}/logs. Raises an `EngineError`."""
+        options = self._options(query)
+        service = await self.engine.cluster.control("find_service", id_)
+        return self._reading(LogRequest((service.id,), (), options), service.spec.task, query)
+
+    async def of_task(self, id_: str, query: Query) -> ServiceLogReading:
+        """GET /tasks/{id}/logs. Raises an `EngineError`."""
+        options = self._options(query)
+        task = await self.engine.cluster.control("find_task", id_)
+        return self._reading(LogRequest((), (task.id,), options), task.spec, query)
+
+    def _reading(self, request: LogRequest, spec: TaskSpec, query: Query) -> ServiceLogReading:
+        has_terminal = spec.container is not None and spec.container.tty
+        return ServiceLogReading(request, has_terminal, truth(query, "details"), truth(query, "timestamps"))
+
+    def _options(self, query: Query) -> LogOptions:
+        streams = frozenset(name for name in ("stdout", "stderr") if truth(query, name))
+        if not streams:
+            raise InvalidParameter("Bad parameters: you must choose at least one stream")
+        since_ns = log_moment(query.get("since", ""), unix_ns(self.engine.clock))
+        return LogOptions(streams, _tail(query.get("tail", "")), since_ns, truth(query, "follow"))
+
+
+def _tail(text: str) -> int | None:
+    if text in {"", "all"}:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        raise SystemFault('tail value must be a positive integer or "all"') from None
+    if number < 0:
+        raise SystemFault("negative tail values not supported")
+    return number

@@ -1,0 +1,1 @@
+"""Volumes, and the mounts of containers."""

@@ -1,0 +1,109 @@
+"""The mounts of a container: what its body asks for, checked, and the volumes made for it.
+
+Source: moby `volume/mounts/linux_parser.go` and `daemon/volumes_unix.go` (v26.1.5 to docker-v29.7.2).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.engine.containers.container import Mount
+from cnmsim.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from cnmsim.engine.engine import Engine
+
+
+def mounts_of(engine: Engine, config: dict[str, Any], host_config: dict[str, Any]) -> list[Mount]:
+    """Make the mounts that a container's body asks for, with their volumes. Raises `InvalidParameter` or `NotFound`."""
+    mounts: dict[str, Mount] = {}
+    for term in host_config["VolumesFrom"] or ():
+        source, _, mode = term.partition(":")
+        for mount in engine.store.get(source).mounts:
+            mounts[mount.destination] = Mount(
+                mount.type, mount.source, mount.destination, mount.name, mode, mode != "ro" and mount.is_writable
+            )
+    for text in host_config["Binds"] or ():
+        mount = _bind(engine, text)
+        mounts[mount.destination] = mount
+    for asked in host_config.get("Mounts") or ():
+        mount = _asked_mount(engine, asked)
+        mounts[mount.destination] = mount
+    for path in config["Volumes"] or {}:
+        if path not in mounts:
+            volume = engine.volume_store.create()
+            mounts[path] = Mount("volume", volume.mountpoint, path, volume.name)
+    return [mounts[path] for path in sorted(mounts)]
+
+
+def _bind(engine: Engine, text: str) -> Mount:
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not parts[1].startswith("/"):
+        raise InvalidParameter(f"invalid volume specification: '{text}'")
+    source, destination = parts[0], parts[1]
+    mode = parts[2] if len(parts) == 3 else ""
+    if source.startswith("/"):
+        return Mount("bind", source, destination, "", mode, "ro" not in mode.split(","))
+    volume = engine.volume_store.create(source)
+    return Mount("volume", volume.mountpoint, destination, volume.name, mode or "z", "ro" not in mode.split(","))
+
+
+def _asked_mount(engine: Engine, asked: dict[str, Any]) -> Mount:
+    kind, target = asked.get("Type") or "", asked.get("Target") or ""
+    if fault := _fault(kind, target, asked):
+        raise InvalidParameter(f'invalid mount config for type "{kind}": {fault}')
+    source, is_writable = asked.get("Source") or "", not asked.get("ReadOnly")
+    if kind != "volume":
+        return Mount(kind, source, target, is_writable=is_writable)
+    options = asked.get("VolumeOptions") or {}
+    driver = options.get("DriverConfig") or {}
+    volume = engine.volume_store.create(
+        source, driver=driver.get("Name") or "", labels=options.get("Labels"), options=driver.get("Options")
+    )
+    return Mount("volume", volume.mountpoint, target, volume.name, "z", is_writable)
+
+
+def _fault(kind: str, target: str, asked: dict[str, Any]) -> str:
+    """Tell what is wrong with a mount, if anything is (`validateMountConfigImpl`)."""
+    if not target:
+        return "field Target must not be empty"
+    if posixpath.normpath(target) == "/":
+        return "invalid specification: destination can't be '/'"
+    if not target.startswith("/"):
+        return f"invalid mount path: '{target}' mount path must be absolute"
+    check = _FAULTS.get(kind)
+    return check(asked) if check is not None else "mount type unknown"
+
+
+def _bind_fault(asked: dict[str, Any]) -> str:
+    source, propagation = asked.get("Source") or "", (asked.get("BindOptions") or {}).get("Propagation") or ""
+    if not source:
+        return "field Source must not be empty"
+    if propagation and propagation not in _PROPAGATIONS:
+        return f"invalid propagation mode: {propagation}"
+    if asked.get("VolumeOptions") is not None:
+        return "field VolumeOptions must not be specified"
+    return "" if source.startswith("/") else f"invalid mount path: '{source}' mount path must be absolute"
+
+
+def _volume_fault(asked: dict[str, Any]) -> str:
+    if asked.get("BindOptions") is not None:
+        return "field BindOptions must not be specified"
+    if asked.get("ReadOnly") and not asked.get("Source"):
+        return "must not set ReadOnly mode when using anonymous volumes"
+    return ""
+
+
+def _tmpfs_fault(asked: dict[str, Any]) -> str:
+    extra = next((field for field in ("BindOptions", "Source") if asked.get(field)), "")
+    return f"field {extra} must not be specified" if extra else ""
+
+
+_PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
+_FAULTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "bind": _bind_fault,
+    "volume": _volume_fault,
+    "tmpfs": _tmpfs_fault,
+}

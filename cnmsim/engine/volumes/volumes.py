@@ -1,0 +1,147 @@
+"""Volumes: named objects that containers mount. They hold no data here, but they are made, used and refused as Docker's.
+
+Source: moby `daemon/volume/service`, `api/types/volume`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from attrs import define, field
+
+from cnmsim.engine.containers.names import hex_id
+from cnmsim.engine.daemon.event_log import EventLog
+from cnmsim.engine.wire.filters import Filters
+from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
+from cnmsim.errors import Conflict, InvalidParameter, NotFound
+
+_ROOT = "/var/lib/docker/volumes"
+_ANONYMOUS = "com.docker.volume.anonymous"
+_VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+
+@define
+class Volume:
+    """One volume of the local driver. `users` holds the ids of the containers that have it mounted."""
+
+    name: str
+    created_ns: int
+    labels: dict[str, str] | None
+    options: dict[str, str] | None
+    users: set[str] = field(factory=set)
+
+    @property
+    def mountpoint(self) -> str:
+        """Where on its host the volume would lie."""
+        return f"{_ROOT}/{self.name}/_data"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody gave it a name."""
+        return _ANONYMOUS in (self.labels or {})
+
+    def view(self) -> dict[str, Any]:
+        """Give it as the API prints it."""
+        return {
+            "CreatedAt": rfc3339(self.created_ns, digits=0),
+            "Driver": "local",
+            "Labels": self.labels,
+            "Mountpoint": self.mountpoint,
+            "Name": self.name,
+            "Options": self.options,
+            "Scope": "local",
+        }
+
+
+@define
+class VolumeStore:
+    """The volumes of one engine."""
+
+    events: EventLog
+    random: Random
+    _volumes: dict[str, Volume] = field(factory=dict, init=False)
+
+    def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = "",
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume, or give the one of that name. Raises `InvalidParameter`, `NotFound` or `Conflict`."""
+        if driver not in {"", "local"}:
+            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if not name:
+            name = hex_id(self.random)
+            labels = {**(labels or {}), _ANONYMOUS: ""}
+        elif not _VALID.fullmatch(name):
+            raise InvalidParameter(
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only'
+                ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+            )
+        found = self._volumes.get(name)
+        if found is None:
+            found = Volume(
+                name,
+                unix_ns(self.events.clock),
+                None if labels is None else dict(labels),
+                None if options is None else dict(options),
+            )
+            self._volumes[name] = found
+            self.events.log("volume", "create", name, {"driver": "local"})
+        return found
+
+    def get(self, name: str) -> Volume:
+        """Find a volume. Raises `NotFound`."""
+        if name not in self._volumes:
+            raise NotFound(f"get {name}: no such volume")
+        return self._volumes[name]
+
+    def list(self, filters: Filters | None = None) -> list[Volume]:
+        """Give the volumes that pass the filters of `docker volume ls`. Raises `InvalidParameter`."""
+        wanted = filters or Filters()
+        wanted.validate(("dangling", "name", "driver", "label"))
+        volumes = [
+            volume
+            for volume in self._volumes.values()
+            if wanted.match("name", volume.name)
+            and wanted.exact_match("driver", "local")
+            and wanted.match_labels(volume.labels)
+        ]
+        if "dangling" in wanted:
+            is_dangling = wanted.boolean("dangling", default=False)
+            volumes = [volume for volume in volumes if bool(volume.users) != is_dangling]
+        return volumes
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume that nobody uses. Raises `NotFound` (unless `force`) or `Conflict`."""
+        if force and name not in self._volumes:
+            return
+        volume = self.get(name)
+        if volume.users:
+            users = ", ".join(sorted(volume.users))
+            raise Conflict(f"remove {name}: volume is in use - [{users}]")
+        del self._volumes[name]
+        self.events.log("volume", "destroy", name, {"driver": "local"})
+
+    def prune(self, filters: Filters | None = None) -> dict[str, Any]:
+        """Remove unused volumes: the anonymous ones, or with the filter `all` every one."""
+        wanted = filters or Filters()
+        wanted.validate(("label", "label!", "all"))
+        includes_named = wanted.boolean("all", default=False)
+        deleted = [
+            volume.name
+            for volume in self._volumes.values()
+            if not volume.users
+            and (includes_named or volume.is_anonymous)
+            and wanted.match_labels(volume.labels)
+            and not ("label!" in wanted and wanted.match_labels(volume.labels, "label!"))
+        ]
+        for name in deleted:
+            self.remove(name)
+        self.events.log("volume", "prune", "", {"reclaimed": "0"})
+        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": 0}

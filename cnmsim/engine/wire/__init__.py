@@ -1,0 +1,1 @@
+"""Formats of the Engine API: request schemas, query parameters, filters, timestamps, ports."""
