@@ -15,7 +15,7 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.names import parse_port
+from cnmsim.kernel.netfilter.option_values import parse_port
 from cnmsim.userland.ipvsadm_text import (
     BANNER,
     Format,

@@ -9,7 +9,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.ipvs import Counters, Destination, Ipvs, IpvsConnection, Service
 from cnmsim.kernel.ipvs.service import PROTOCOL_NAMES
-from cnmsim.kernel.netfilter.names import port_text
+from cnmsim.kernel.netfilter.option_values import port_text
 
 BANNER = "IP Virtual Server version 1.2.1 (size=4096)\n"
 _METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}

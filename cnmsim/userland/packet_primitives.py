@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
-from cnmsim.kernel.netfilter.names import SERVICES
+from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.netfilter.names import port_text
+from cnmsim.kernel.netfilter.option_values import port_text
 from cnmsim.userland.options import Options, UsageError, getopt
 from cnmsim.userland.ss_filter import (
     ALL,

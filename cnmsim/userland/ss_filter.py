@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.netfilter.names import SERVICES
+from cnmsim.kernel.netfilter.netdb import SERVICES
 
 if TYPE_CHECKING:
     from cnmsim.kernel.sockets.table import SocketInfo

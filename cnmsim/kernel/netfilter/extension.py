@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.names import quoted
+from cnmsim.kernel.netfilter.option_values import quoted
 
 
 @frozen

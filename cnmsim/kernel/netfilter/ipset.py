@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, Prefix, parse_ip
-from cnmsim.kernel.netfilter.names import PROTOCOLS
+from cnmsim.kernel.netfilter.netdb import PROTOCOLS
 from cnmsim.kernel.skbuff import Packet
 
 KINDS = ("hash:ip", "hash:net", "hash:ip,port")

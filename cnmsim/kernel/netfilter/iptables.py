@@ -31,7 +31,7 @@ from cnmsim.kernel.netfilter.hooks import (
     nat_priority,
     program_name,
 )
-from cnmsim.kernel.netfilter.names import split_words
+from cnmsim.kernel.netfilter.option_values import split_words
 from cnmsim.kernel.netfilter.parser import Command, parse_command, parse_rule
 from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.rulechecks import is_misplaced, is_refused

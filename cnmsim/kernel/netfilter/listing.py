@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.hooks import Variant, program_name
 from cnmsim.kernel.netfilter.matches import MATCHES
-from cnmsim.kernel.netfilter.names import host_mask_text, protocol_long_text, protocol_text
+from cnmsim.kernel.netfilter.option_values import host_mask_text, protocol_long_text, protocol_text
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS

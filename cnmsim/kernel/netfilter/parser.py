@@ -14,7 +14,8 @@ from cnmsim.kernel.netfilter.errors import ParameterProblemError, UnknownTargetE
 from cnmsim.kernel.netfilter.extension import Draft, Extension, Option, ParseContext, find_option
 from cnmsim.kernel.netfilter.interface import parse_interface_name
 from cnmsim.kernel.netfilter.matches import MATCHES, match_kind
-from cnmsim.kernel.netfilter.names import PRINTED_PROTOCOLS, parse_host_mask, parse_number, parse_protocol
+from cnmsim.kernel.netfilter.netdb import PRINTED_PROTOCOLS
+from cnmsim.kernel.netfilter.option_values import parse_host_mask, parse_number, parse_protocol
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 from cnmsim.kernel.netfilter.targets import TARGETS
 

@@ -6,7 +6,7 @@ from attrs import evolve, frozen
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.netfilter.extension import Extension
-from cnmsim.kernel.netfilter.names import host_mask_text, protocol_text
+from cnmsim.kernel.netfilter.option_values import host_mask_text, protocol_text
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import IptablesError, ParameterProblemError
 from cnmsim.kernel.netfilter.hooks import program_name
-from cnmsim.kernel.netfilter.names import split_words
+from cnmsim.kernel.netfilter.option_values import split_words
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 
 if TYPE_CHECKING:

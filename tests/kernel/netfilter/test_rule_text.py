@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.netfilter.names import split_words
+from cnmsim.kernel.netfilter.option_values import split_words
 from cnmsim.kernel.netfilter.parser import parse_rule
 from cnmsim.kernel.netfilter.save import save
 

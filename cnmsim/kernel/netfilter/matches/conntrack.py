@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.matches.kind import (
     invert_if,
     options_listing,
 )
-from cnmsim.kernel.netfilter.names import (
+from cnmsim.kernel.netfilter.option_values import (
     host_mask_text,
     parse_host_mask,
     parse_mark,

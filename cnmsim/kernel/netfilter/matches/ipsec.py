@@ -10,7 +10,7 @@ from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test
-from cnmsim.kernel.netfilter.names import parse_number, parse_protocol
+from cnmsim.kernel.netfilter.option_values import parse_number, parse_protocol
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:

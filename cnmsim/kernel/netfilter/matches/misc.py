@@ -9,7 +9,7 @@ from cnmsim.kernel.clock import NS
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, needs
 from cnmsim.kernel.netfilter.matches.kind import LENGTH, STATEFUL, TTL, MatchKind, Test, all_of, always, invert_if
-from cnmsim.kernel.netfilter.names import parse_number
+from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:

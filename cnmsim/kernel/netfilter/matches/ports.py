@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import TCP_FLAGS, MatchKind, Test, all_of, invert_if
-from cnmsim.kernel.netfilter.names import parse_port_range, port_range_text, port_text
+from cnmsim.kernel.netfilter.option_values import parse_port_range, port_range_text, port_text
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from cnmsim.kernel.address import format_ip, parse_ip
-from cnmsim.kernel.netfilter.names import PROTOCOLS, SERVICES
+from cnmsim.kernel.netfilter.netdb import PROTOCOLS, SERVICES
 from cnmsim.kernel.netfilter.nftables.errors import Location, NftError
 
 _NAME_BYTES = 16

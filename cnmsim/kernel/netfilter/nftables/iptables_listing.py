@@ -14,10 +14,10 @@ from attrs import frozen
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import TABLE_PRIORITIES, ChainType, Hook, nat_priority
-from cnmsim.kernel.netfilter.names import mask_length
 from cnmsim.kernel.netfilter.nftables import datatypes as types
 from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.tables import BaseChainSpec
+from cnmsim.kernel.netfilter.option_values import mask_length
 from cnmsim.kernel.netfilter.rule import HostMatch, NameMatch, Rule
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from cnmsim.kernel.events import Step
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.netfilter.names import parse_number
+from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
 

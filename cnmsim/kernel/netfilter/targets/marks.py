@@ -9,7 +9,7 @@ from cnmsim.kernel.checksum import update
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
-from cnmsim.kernel.netfilter.names import parse_mark, parse_number
+from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
 from cnmsim.kernel.packet import TCP_SYN
 from cnmsim.kernel.skbuff import CtState, Packet
