@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.matches import address, conntrack, icmp, ipsec, ipvs, misc, ports
+from cnmsim.kernel.netfilter.matches import (
+    address,
+    comment,
+    conntrack,
+    icmp,
+    ip_header,
+    ipsec,
+    ipvs,
+    limit,
+    marks,
+    ports,
+)
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
 
 __all__ = ["MATCHES", "MatchKind", "Test", "match_kind"]
@@ -11,7 +22,7 @@ __all__ = ["MATCHES", "MatchKind", "Test", "match_kind"]
 #: Every match by name and by its other names.
 MATCHES: dict[str, MatchKind] = {
     name: kind
-    for module in (ports, icmp, conntrack, address, misc, ipvs, ipsec)
+    for module in (ports, icmp, conntrack, marks, address, comment, limit, ip_header, ipvs, ipsec)
     for kind in module.KINDS
     for name in (kind.name, *kind.aliases)
 }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
 from cnmsim.kernel.netfilter.matches.kind import (
-    CONNMARK,
     STATEFUL,
     MatchKind,
     Test,
@@ -19,7 +18,6 @@ from cnmsim.kernel.netfilter.matches.kind import (
 from cnmsim.kernel.netfilter.option_values import (
     host_mask_text,
     parse_host_mask,
-    parse_mark,
     parse_number,
     parse_port_range,
     parse_protocol,
@@ -198,35 +196,6 @@ def _describe_state(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
     return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
 
 
-def _mark(module: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
-        value, mask = parse_mark(words[0], module, "mark")
-        return (f"0x{value:x}" if mask == 0xFFFFFFFF else f"0x{value:x}/0x{mask:x}",)
-
-    return canonical
-
-
-def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
-    setting = match.settings[0]
-    value, mask = parse_mark(setting.value, "mark", "mark")
-    return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
-
-
-def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
-    setting = match.settings[0]
-    value, mask = parse_mark(setting.value, "connmark", "mark")
-    test = _of_connection(lambda connection: connection.mark & mask == value)
-    if not setting.is_inverted:
-        return test
-    return _of_connection(lambda connection: connection.mark & mask != value)
-
-
-def _describe_mark(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
-    setting = match.settings[0]
-    label = "mark match" if match.name == "mark" else "connmark match "
-    return f"{label} {'! ' if setting.is_inverted else ''}{setting.value}"
-
-
 KINDS = (
     MatchKind(
         "conntrack",
@@ -257,16 +226,6 @@ KINDS = (
         _compile_state,
         _describe_state,
         needs("state", "state"),
-        needs_conntrack=True,
-    ),
-    MatchKind("mark", (Option("mark", _mark("mark")),), _compile_mark, _describe_mark, needs("mark", "mark")),
-    MatchKind(
-        "connmark",
-        (Option("mark", _mark("connmark")),),
-        _compile_connmark,
-        _describe_mark,
-        needs("connmark", "mark"),
-        depends={"": CONNMARK},
         needs_conntrack=True,
     ),
 )

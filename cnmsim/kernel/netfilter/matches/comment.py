@@ -1,0 +1,42 @@
+"""The comment match (xt_comment): text for people; fits every packet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.matches.kind import (
+    MatchKind,
+    Test,
+    always,
+)
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def _comment(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    if len(words[0]) > 256:
+        raise ParameterProblemError("COMMENT must be shorter than 256 characters")
+    return (words[0],)
+
+
+def _compile_comment(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    return always
+
+
+def _describe_comment(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return f"/* {match.settings[0].value} */"
+
+
+KINDS = (
+    MatchKind(
+        "comment",
+        (Option("comment", _comment, can_invert=False, is_text=True),),
+        _compile_comment,
+        _describe_comment,
+        needs("comment", "comment"),
+    ),
+)

@@ -1,0 +1,99 @@
+"""Matches on fields of the IP header: length, ttl, hl (xt_length, xt_hl)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.matches.kind import (
+    LENGTH,
+    TTL,
+    MatchKind,
+    Test,
+    all_of,
+    invert_if,
+)
+from cnmsim.kernel.netfilter.option_values import parse_number
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    low_text, colon, high_text = words[0].partition(":")
+    low = parse_number(low_text or "0", 65535)
+    high = parse_number(high_text or "65535", 65535) if colon else low
+    if low is None or high is None or high < low:
+        raise ParameterProblemError('length: bad value for option "--length", or out of range.\n')
+    return (str(low) if low == high else f"{low}:{high}",)
+
+
+def _compile_length(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    low_text, _, high_text = setting.value.partition(":")
+    low, high = int(low_text), int(high_text or low_text)
+    return invert_if(setting.is_inverted, lambda packet: low <= len(packet.data) <= high)
+
+
+def _describe_length(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    return f"length {'!' if setting.is_inverted else ''}{setting.value}"
+
+
+def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    value = parse_number(words[0], 255)
+    if value is None:
+        raise ParameterProblemError("ttl: bad integer value for the option, or out of range.\n")
+    return (str(value),)
+
+
+def _one_comparison(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if len(settings) != 1:
+        raise ParameterProblemError("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt")
+
+
+def _compile_hops(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    tests: list[Test] = []
+    for setting in match.settings:
+        value = int(setting.value)
+        comparisons: dict[str, Test] = {
+            "eq": lambda packet, value=value: packet.ttl == value,  # type: ignore[misc]
+            "lt": lambda packet, value=value: packet.ttl < value,  # type: ignore[misc]
+            "gt": lambda packet, value=value: packet.ttl > value,  # type: ignore[misc]
+        }
+        tests.append(invert_if(setting.is_inverted, comparisons[setting.name[-2:]]))
+    return all_of(tests)
+
+
+def _describe_hops(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    signs = {"eq": "!=" if setting.is_inverted else "==", "lt": "<", "gt": ">"}
+    label = match.name.upper()
+    return f"{label} match {label} {signs[setting.name[-2:]]} {setting.value}"
+
+
+def _hops_kind(name: str, family: int) -> MatchKind:
+    options = (
+        Option(f"{name}-eq", _hops),
+        Option(f"{name}-lt", _hops, can_invert=False),
+        Option(f"{name}-gt", _hops, can_invert=False),
+    )
+    return MatchKind(
+        name, options, _compile_hops, _describe_hops, _one_comparison, depends={"": TTL}, families=(family,)
+    )
+
+
+KINDS = (
+    MatchKind(
+        "length",
+        (Option("length", _length),),
+        _compile_length,
+        _describe_length,
+        needs("length", "length"),
+        {"": LENGTH},
+    ),
+    _hops_kind("ttl", 4),
+    _hops_kind("hl", 6),
+)

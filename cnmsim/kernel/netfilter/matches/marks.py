@@ -1,0 +1,66 @@
+"""Matches on marks: mark of the packet, connmark of its connection (xt_mark, xt_connmark)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.matches.kind import (
+    CONNMARK,
+    MatchKind,
+    Test,
+    invert_if,
+)
+from cnmsim.kernel.netfilter.option_values import parse_mark
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def _of_connection(reads: Callable[[Connection], bool]) -> Test:
+    return lambda packet: packet.connection is not None and reads(packet.connection)
+
+
+def _mark(module: str) -> Canonical:
+    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+        value, mask = parse_mark(words[0], module, "mark")
+        return (f"0x{value:x}" if mask == 0xFFFFFFFF else f"0x{value:x}/0x{mask:x}",)
+
+    return canonical
+
+
+def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    value, mask = parse_mark(setting.value, "mark", "mark")
+    return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
+
+
+def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    setting = match.settings[0]
+    value, mask = parse_mark(setting.value, "connmark", "mark")
+    test = _of_connection(lambda connection: connection.mark & mask == value)
+    if not setting.is_inverted:
+        return test
+    return _of_connection(lambda connection: connection.mark & mask != value)
+
+
+def _describe_mark(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = match.settings[0]
+    label = "mark match" if match.name == "mark" else "connmark match "
+    return f"{label} {'! ' if setting.is_inverted else ''}{setting.value}"
+
+
+KINDS = (
+    MatchKind("mark", (Option("mark", _mark("mark")),), _compile_mark, _describe_mark, needs("mark", "mark")),
+    MatchKind(
+        "connmark",
+        (Option("mark", _mark("connmark")),),
+        _compile_connmark,
+        _describe_mark,
+        needs("connmark", "mark"),
+        depends={"": CONNMARK},
+        needs_conntrack=True,
+    ),
+)

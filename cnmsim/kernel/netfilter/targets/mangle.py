@@ -1,0 +1,165 @@
+"""Targets that rewrite header fields: TCPMSS, CHECKSUM, TTL, HL (xt_TCPMSS, xt_CHECKSUM, xt_HL)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.checksum import update
+from cnmsim.kernel.netfilter.errors import ParameterProblemError
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.option_values import parse_number
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
+from cnmsim.kernel.packet import TCP_SYN
+from cnmsim.kernel.skbuff import Packet
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.netfilter.netfilter import Netfilter
+
+
+def _mss(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+    most = 65535 - (60 if context.family == 6 else 40)
+    value = parse_number(words[0], most)
+    if value is None:
+        raise ParameterProblemError('TCPMSS: bad integer value for option "--set-mss", or out of range.\n')
+    return (str(value),)
+
+
+def _finish_tcpmss(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if len(settings) != 1:
+        raise ParameterProblemError("TCPMSS target: At least one parameter is required")
+
+
+def _compile_tcpmss(target: Extension, family: int, netfilter: Netfilter) -> Action:
+    fixed = target.get("set-mss")
+    headers = 60 if family == 6 else 40
+
+    def clamp(packet: Packet) -> int:
+        outdev = packet.outdev
+        widths = [outdev.mtu] if outdev is not None else []
+        for address in (packet.dst, packet.src):
+            try:
+                widths.append(netfilter.namespace.mtu_of(address))
+            except OSError:
+                continue  # no way there, so no MTU to respect
+        return min(widths, default=65535) - headers
+
+    def action(packet: Packet, hook: Hook) -> Verdict | None:  # noqa: ARG001 - an Action
+        if not packet.tcp_flags & TCP_SYN:
+            return None
+        message = packet.payload
+        if not 20 <= (message[12] >> 4) * 4 <= len(message):
+            return Verdict.DROP  # a header that is cut off or impossible (tcpmss_mangle_packet)
+        set_mss(packet, int(fixed.value) if fixed is not None else clamp(packet), is_clamp=fixed is None)
+        return None
+
+    return action
+
+
+def set_mss(packet: Packet, mss: int, *, is_clamp: bool) -> None:
+    """Write the MSS option of a SYN; a clamp never raises it, nor adds one that is missing (xt_TCPMSS)."""
+    message = packet.payload
+    size = (message[12] >> 4) * 4
+    at = 20
+    while at + 1 < size:
+        kind = message[at]
+        if kind == 0:
+            return
+        if kind == 1:
+            at += 1
+            continue
+        length = message[at + 1]
+        if kind == 2 and length == 4 and at + 4 <= size:
+            old = int.from_bytes(message[at + 2 : at + 4])
+            if old <= mss and (is_clamp or old == mss):
+                return
+            _write_mss(packet, message, at, mss)
+            return
+        if length < 2:
+            return
+        at += length
+
+
+def _write_mss(packet: Packet, message: bytes, at: int, mss: int) -> None:
+    # The checksum is taken over whole words: an option at an odd place spans three bytes of two words.
+    start, end = (at + 2) & ~1, (at + 5) & ~1
+    changed = message[: at + 2] + mss.to_bytes(2) + message[at + 4 :]
+    total = update(int.from_bytes(message[16:18]), message[start:end], changed[start:end])
+    packet.replace_payload(changed[:16] + total.to_bytes(2) + changed[18:])
+
+
+def _describe_tcpmss(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    setting = target.settings[0]
+    return f"TCPMSS set {setting.value}" if setting.values else "TCPMSS clamp to PMTU"
+
+
+def _finish_checksum(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    if not settings:
+        raise ParameterProblemError("CHECKSUM target: Parameter --checksum-fill is required")
+
+
+def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+    def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+        # Checksums are always complete here; a packet is traced whenever somebody observes it.
+        return None
+
+    return action
+
+
+def _describe_checksum(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    return "CHECKSUM fill"
+
+
+def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    value = parse_number(words[0], 255)
+    if value is None:
+        raise ParameterProblemError("bad integer value for the option, or out of range.\n")
+    return (str(value),)
+
+
+def _hops_kind(name: str, family: int) -> TargetKind:
+    option = name.lower()
+
+    def finish(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+        if len(settings) != 1:
+            raise ParameterProblemError(f"{name}: You must specify an action")
+
+    def compile_(target: Extension, rule_family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+        setting = target.settings[0]
+        value, mode = int(setting.value), setting.name[-3:]
+
+        def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+            wanted = {"set": value, "dec": packet.ttl - value, "inc": packet.ttl + value}[mode]
+            packet.set_ttl(min(255, max(0, wanted)))
+
+        return action
+
+    def describe(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+        setting = target.settings[0]
+        words = {"set": "set to", "dec": "decrement by", "inc": "increment by"}
+        return f"{name} {words[setting.name[-3:]]} {setting.value}"
+
+    options = tuple(Option(f"{option}-{mode}", _hops, can_invert=False) for mode in ("set", "dec", "inc"))
+    return TargetKind(name, options, compile_, describe, finish, tables=("mangle",), families=(family,))
+
+
+KINDS = (
+    TargetKind(
+        "TCPMSS",
+        (Option("set-mss", _mss, can_invert=False), Option("clamp-mss-to-pmtu", words=0, can_invert=False)),
+        _compile_tcpmss,
+        _describe_tcpmss,
+        _finish_tcpmss,
+    ),
+    TargetKind(
+        "CHECKSUM",
+        (Option("checksum-fill", words=0, can_invert=False),),
+        _compile_nothing,
+        _describe_checksum,
+        _finish_checksum,
+        tables=("mangle",),
+    ),
+    _hops_kind("TTL", 4),
+    _hops_kind("HL", 6),
+)
