@@ -133,7 +133,7 @@ def objects_of(lab: Lab) -> dict[str, int]:
         "namespaces": len(machine.namespaces),
         "processes": len(machine.processes),
         "devices": len(machine.root.devices),
-        "timers": lab.clock.waiting,
+        "timers": lab.clock.pending_count,
         "endpoints": sum(len(network.endpoints) for network in engine.controller.networks),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
     }

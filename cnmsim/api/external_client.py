@@ -62,8 +62,8 @@ class ExternalClientHost:
             return
         del self.lab.hosts[self.name]
         for interface in self._added.interfaces:
-            if isinstance(interface.medium, Segment):
-                interface.medium.detach(interface)
+            if isinstance(interface.link, Segment):
+                interface.link.detach(interface)
         self._added = None
 
     def tcp(self, binding: PortBinding) -> tuple[TcpSocket, tuple[Address, int]]:
@@ -98,7 +98,7 @@ class ExternalClientHost:
         """Give the host's address of each family on the segment it shares with the machine."""
         found: dict[int, Address] = {}
         for interface, spec in zip(self.host.interfaces, self.host.plain.spec.interfaces, strict=True):
-            if isinstance(interface.medium, Segment):
+            if isinstance(interface.link, Segment):
                 for address in spec.addresses:
                     found.setdefault(address.family, address.address)
                 break

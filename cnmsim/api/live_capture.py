@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.userland.packet_text import Printer
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LiveCapture:
 
     async def run(self, tell: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Wait until it has ended; `tell` is given a line for each frame, which is then not kept."""
-        ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS)
+        ends_ns = None if self.duration_s is None else self.lab.clock.now_ns + round(self.duration_s * NS_PER_S)
         with self._capture, self.clock_driver.run_realtime(lambda: True):
             while not self._is_over(ends_ns):
                 self._capture.refresh()
@@ -88,7 +88,7 @@ class LiveCapture:
             await tell("".join(map(self._line, frames)))
 
     def _line(self, frame: CapturedFrame) -> str:
-        seconds, nanos = divmod(frame.time_ns, NS)
+        seconds, nanos = divmod(frame.time_ns, NS_PER_S)
         stamp = time.strftime("%H:%M:%S", time.gmtime(self._capture.epoch_s + seconds))
         place = f"{self._capture.points[frame.point].name} {frame.direction.capitalize():<3}"
         return f"{stamp}.{nanos // 1000:06d} {place} {self._printer.line(frame.data)}\n"

@@ -158,9 +158,9 @@ def run_at_once(lab: Lab, name: str, argv: list[str]) -> tuple[int, bytes, bytes
     host, clock = lab.host(name), lab.clock
     stdin, stdout, stderr = Pipe(clock), Pipe(clock), Pipe(clock)
     stdin.close()
-    process = clock.apart(lambda: host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr))
+    process = clock.run_isolated(lambda: host.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr))
     if process.exit_status is None:
-        clock.apart(lambda: process.kill(9))
+        clock.run_isolated(lambda: process.kill(9))
         raise Unavailable(f"{' '.join(argv)}: takes time, and time stands still while an engine waits for its plugin")
     return process.exit_status, stdout.getvalue(), stderr.getvalue()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_BROADCAST, MAC_ZERO, Address, Mac, format_ip, format_mac
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.link_events import report_duplicate_address
 from cnmsim.kernel.packet import MalformedPacketError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TYPE = b"\x08\x06"
 #: Linux holds on to the first of two answers for this long.
-_LOCKTIME_NS = 1 * NS
+_LOCKTIME_NS = 1 * NS_PER_S
 
 
 def ask(device: Device, target: Address, src: Address | None, to: Mac | None) -> None:
@@ -58,7 +58,7 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
         return
     if message.operation == ARP_REQUEST and _answers(namespace, message.target_ip, sender, device):
         if any(sender):
-            table.learnt(table.made(device, sender), mac)
+            table.update_stale(table.get_or_create(device, sender), mac)
         reply = ArpMessage(ARP_REPLY, device.mac, message.target_ip, mac, sender)
         if namespace.clock.context is not None:
             namespace.report(
@@ -74,9 +74,9 @@ def receive(namespace: NetworkNamespace, frame: bytes, device: Device) -> None:
     if known is None or known.is_permanent:
         return
     if message.operation == ARP_REPLY and frame[:6] == device.mac:
-        table.confirmed(known, mac)
+        table.update_reachable(known, mac)
     else:
-        table.learnt(known, mac)
+        table.update_stale(known, mac)
 
 
 def _is_claimed(namespace: NetworkNamespace, sender: Address, mac: Mac, device: Device, frame: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook
@@ -155,7 +155,7 @@ class Bridge(Device):
         entry = self.fdb.get(mac)
         if entry is None or entry.is_permanent:
             return entry
-        if self.clock.now_ns - entry.updated_ns > self.ageing_s * NS:
+        if self.clock.now_ns - entry.updated_ns > self.ageing_s * NS_PER_S:
             del self.fdb[mac]
             return None
         return entry

@@ -19,12 +19,12 @@ from attrs import define
 
 if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
-    from cnmsim.kernel.sealed import SealedExchange
+    from cnmsim.kernel.opaque_payload import PayloadStore
 
 T = TypeVar("T")
 #: What is to be called, with what, on whose behalf.
 _Work = tuple[Callable[..., Any], tuple[Any, ...], "Observer | None"]
-NS = 1_000_000_000
+NS_PER_S = 1_000_000_000
 #: The moment, in seconds since 1970, that virtual time zero stands for: 2026-01-01T00:00:00Z.
 EPOCH_S = 1_767_225_600
 
@@ -58,11 +58,21 @@ class Clock:
 
     `now_ns` is virtual time in whole nanoseconds since the lab began. `context` is the observer on whose behalf
     work is being done at this instant, or `None`: every decision point asks this one attribute. `epoch_s` is the time of
-    day, in seconds since 1970, at which the lab began. `commons` holds what the parts of one lab keep together, by name.
+    day, in seconds since 1970, at which the lab began. `registry` holds what the parts of one lab keep together, by name.
     """
 
     __slots__ = (
-        "_asked", "_horizon_ns", "_instants", "_later", "_ready", "_sealed", "commons", "context", "epoch_s", "now_ns", "seed",
+        "_asked",
+        "_horizon_ns",
+        "_instants",
+        "_later",
+        "_ready",
+        "_sealed",
+        "context",
+        "epoch_s",
+        "now_ns",
+        "registry",
+        "seed",
     )  # fmt: skip
 
     def __init__(self, seed: int = 0) -> None:
@@ -76,27 +86,27 @@ class Clock:
         self._asked = 0
         #: Up to then nobody outside gets to see what the lab is like.
         self._horizon_ns = -1
-        self._sealed: SealedExchange | None = None
-        self.commons: dict[str, Any] = {}
+        self._sealed: PayloadStore | None = None
+        self.registry: dict[str, Any] = {}
 
     @property
-    def sealed(self) -> SealedExchange:
+    def sealed(self) -> PayloadStore:
         """The contents of the encrypted payloads that are under way in this lab."""
         if self._sealed is None:
-            from cnmsim.kernel.sealed import SealedExchange
+            from cnmsim.kernel.opaque_payload import PayloadStore
 
-            self._sealed = SealedExchange(self)
+            self._sealed = PayloadStore(self)
         return self._sealed
 
     @property
     def now(self) -> float:
         """Virtual time in seconds since the lab began."""
-        return self.now_ns / NS
+        return self.now_ns / NS_PER_S
 
     @property
     def wall_s(self) -> float:
         """Virtual time of day, in seconds since 1970."""
-        return self.epoch_s + self.now_ns / NS
+        return self.epoch_s + self.now_ns / NS_PER_S
 
     def stream(self, name: str) -> random.Random:
         """Return a generator of its own for one owner, so that another owner's draws never shift it."""
@@ -108,7 +118,7 @@ class Clock:
 
     def call_later(self, delay_s: float, call: Callable[..., Any], *args: Any) -> Timer:
         """Run `call(*args)` after `delay_s` seconds of virtual time (negative counts as zero)."""
-        return self.call_at_ns(self.now_ns + max(0, round(delay_s * NS)), call, *args)
+        return self.call_at_ns(self.now_ns + max(0, round(delay_s * NS_PER_S)), call, *args)
 
     def call_at_ns(self, when_ns: int, call: Callable[..., Any], *args: Any) -> Timer:
         """Run `call(*args)` at the virtual time `when_ns`, in nanoseconds."""
@@ -140,7 +150,7 @@ class Clock:
         self._instants = sorted(self._later)
 
     @property
-    def waiting(self) -> int:
+    def pending_count(self) -> int:
         """How many pieces of later work are to run."""
         return sum(_is_wanted(each) for work in self._later.values() for each in work)
 
@@ -156,7 +166,7 @@ class Clock:
             del self._later[heapq.heappop(instants)]
         return None
 
-    def is_quiet_until(self, when_ns: int) -> bool:
+    def is_idle_until(self, when_ns: int) -> bool:
         """Tell whether nothing but the work being done happens up to that virtual time, in nanoseconds, and nobody looks."""
         if when_ns > self._horizon_ns or self._ready:
             return False
@@ -177,7 +187,7 @@ class Clock:
         finally:
             self.context = before
 
-    def apart(self, call: Callable[[], T]) -> T:
+    def run_isolated(self, call: Callable[[], T]) -> T:
         """Do `call()`, and the work of this instant that it asks for, while whatever else waits goes on waiting.
 
         It may be called from within a piece of work. Time does not pass.
@@ -202,7 +212,7 @@ class Clock:
         is left; in both cases no further than the instant at which `stop()` turns true. `stop` is asked after
         every instant.
         """
-        until_ns = None if until_s is None else round(until_s * NS)
+        until_ns = None if until_s is None else round(until_s * NS_PER_S)
         before, horizon_ns = self.context, self._horizon_ns
         self._horizon_ns = -1 if stop is not None else _NEVER_NS if until_ns is None else until_ns
         try:
@@ -239,7 +249,7 @@ class Clock:
 
     def run_for(self, duration_s: float, *, stop: Callable[[], bool] | None = None) -> None:
         """Let `duration_s` seconds of virtual time pass, or less if `stop()` turns true before."""
-        self.run(self.now_ns / NS + duration_s, stop=stop)
+        self.run(self.now_ns / NS_PER_S + duration_s, stop=stop)
 
     def _run_due(self) -> None:
         instants, ready, now_ns = self._instants, self._ready, self.now_ns

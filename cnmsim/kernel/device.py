@@ -18,8 +18,8 @@ from cnmsim.kernel.events import DropReason, Event, Step
 if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge
     from cnmsim.kernel.clock import Clock
+    from cnmsim.kernel.interning import InternPool
     from cnmsim.kernel.namespace import NetworkNamespace
-    from cnmsim.kernel.sharedentries import SharedEntries
     from cnmsim.kernel.upper_devices import UpperDevices
 
 #: Called with virtual time (ns), "in" or "out" as seen from the device, and the frame.
@@ -148,7 +148,7 @@ class Device:
         """Give the fe80:: address that IPv6 autoconfiguration makes of the MAC (RFC 4291 appendix A)."""
         return eui64_link_local(self.mac)
 
-    def shared_neighbours(self) -> SharedEntries[Address, Mac] | None:
+    def shared_neighbours(self) -> InternPool[Address, Mac] | None:
         """Give where permanent neighbours are kept that are the same on many nodes, if the device is of a kind that has such."""
         return None
 
@@ -354,21 +354,21 @@ class Veth(Device):
 
 
 class Port(Protocol):
-    """Where a medium ends at a station."""
+    """Where a link ends at a station."""
 
     @property
     def station(self) -> object:
-        """Who is there: a `Nic`, or what another medium begins at."""
+        """Who is there: a `Nic`, or what another link begins at."""
 
 
 class Heard(Protocol):
-    """When a medium heard an address last, in nanoseconds of virtual time."""
+    """When a link heard an address last, in nanoseconds of virtual time."""
 
     heard_ns: int
 
 
-class MediumWay(Protocol):
-    """From one station of a medium to another, where only time lies between. Whoever sends along it is heard again."""
+class LinkPath(Protocol):
+    """From one station of a link to another, where only time lies between. Whoever sends along it is heard again."""
 
     @property
     def here(self) -> Heard:
@@ -390,13 +390,13 @@ class MediumWay(Protocol):
         """Tell whether it is the way still of a frame of `length` bytes."""
 
 
-class Medium(Protocol):
+class Link(Protocol):
     """What a physical NIC is plugged into: a segment, a link, a switch port."""
 
     def carry(self, frame: bytes, sender: Nic) -> None:
-        """Bring a frame to the other stations, after the medium's latency."""
+        """Bring a frame to the other stations, after the link's latency."""
 
-    def way(self, stations: bytes, sender: Nic, length: int) -> MediumWay | None:
+    def way(self, stations: bytes, sender: Nic, length: int) -> LinkPath | None:
         """Give the way of frames of `length` bytes between two stations, receiver's MAC first, if only time lies between."""
 
     def deliver(self, frame: bytes, receiver: Any) -> None:
@@ -404,19 +404,19 @@ class Medium(Protocol):
 
 
 class Nic(Device):
-    """A physical Ethernet interface; `medium` is the cable, or `None`."""
+    """A physical Ethernet interface; `link` is the cable, or `None`."""
 
-    __slots__ = ("medium",)
+    __slots__ = ("link",)
     kind = "nic"
 
     def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500) -> None:
         super().__init__(name, mac, clock, mtu)
-        self.medium: Medium | None = None
+        self.link: Link | None = None
 
     @property
     def has_carrier(self) -> bool:
         """Whether a cable is plugged in."""
-        return self.is_up and self.medium is not None
+        return self.is_up and self.link is not None
 
     def receive(self, frame: bytes) -> None:
         """Take a frame that came in from the wire, unless it is longer than what the MTU lets it send."""
@@ -425,23 +425,23 @@ class Nic(Device):
         else:
             Device.receive(self, frame)
 
-    def plug(self, medium: Medium | None) -> None:
+    def plug(self, link: Link | None) -> None:
         """Plug a cable in, or pull it (`None`)."""
-        self.medium = medium
+        self.link = link
         self._link_changed()
 
     def transmit(self, frame: bytes) -> None:
         """Send a frame out of the interface."""
-        medium = self.medium
-        if self.taps or self.clock.context is not None or not self.is_up or medium is None:
+        link = self.link
+        if self.taps or self.clock.context is not None or not self.is_up or link is None:
             super().transmit(frame)
         else:  # the hot path: nobody looks, nothing is wrong
             self.tx_packets += 1
             self.tx_bytes += len(frame)
-            medium.carry(frame, self)
+            link.carry(frame, self)
 
     def _put_on_wire(self, frame: bytes) -> None:
-        if self.medium is None:
+        if self.link is None:
             self.drop(frame, DropReason.NO_CARRIER)
         else:
-            self.medium.carry(frame, self)
+            self.link.carry(frame, self)

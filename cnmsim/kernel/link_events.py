@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
 
 #: A clash that goes on is told of again after this long.
-_AGAIN_NS = 60 * NS
+_AGAIN_NS = 60 * NS_PER_S
 _KEPT = 1000
 
 
@@ -47,7 +47,7 @@ class LinkEvent:
         return f"duplicate address {format_ip(self.address)}: {one} and {other} both claim it"
 
     def __str__(self) -> str:
-        return f"{self.time_ns / NS:.6f} {self.place} {self.device}: {self.text}"
+        return f"{self.time_ns / NS_PER_S:.6f} {self.place} {self.device}: {self.text}"
 
 
 @define

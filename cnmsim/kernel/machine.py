@@ -9,7 +9,7 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.kernel import procsys, sysfs
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.credentials import ROOT, Credentials
 from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.link_events import LinkEventLog
@@ -65,7 +65,7 @@ class Machine:
         """Have a file hold its namespace open no more; it stays, of no use, until the next sweep."""
         if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
             return
-        period = int(self.namespace_sweep_s * NS)
+        period = int(self.namespace_sweep_s * NS_PER_S)
         begun = max(0, self._sweeps_since_ns)
         self._emptied[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
 

@@ -16,13 +16,13 @@ from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
-from cnmsim.kernel.flow import Flow, FlowCache
 from cnmsim.kernel.ip import Decision, IpLayer
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses
 from cnmsim.kernel.neighbour import NeighbourTable
 from cnmsim.kernel.netfilter import Netfilter
+from cnmsim.kernel.offload.flow_cache import Flow, FlowCache
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.pathmtu import UNKNOWN, PathMtu
 from cnmsim.kernel.route import Route, RoutingTable

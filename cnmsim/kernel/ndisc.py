@@ -52,7 +52,7 @@ def solicited(namespace: NetworkNamespace, packet: Packet, device: Device) -> No
     mac = _link_layer_option(message[24:], 1)
     src = packet.src
     if mac is not None and any(src):
-        table.learnt(table.made(device, src), mac)
+        table.update_stale(table.get_or_create(device, src), mac)
     dst = src if any(src) else _ALL_NODES
     flags = b"\x60\0\0\0" if any(src) else b"\x20\0\0\0"
     body = icmpv6_message(target, dst, NEIGHBOUR_ADVERTISEMENT, 0, flags, target + b"\x02\x01" + device.mac)
@@ -82,9 +82,9 @@ def advertised(namespace: NetworkNamespace, packet: Packet, device: Device) -> N
     if mac is None:
         return
     if message[4] & 0x40:
-        table.confirmed(entry, mac)
+        table.update_reachable(entry, mac)
     else:
-        table.learnt(entry, mac)
+        table.update_stale(entry, mac)
 
 
 def _send(

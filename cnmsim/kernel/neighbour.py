@@ -14,9 +14,9 @@ from attrs import define
 
 from cnmsim.kernel import arp, ndisc
 from cnmsim.kernel.address import Address, Mac, format_ip, format_mac
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.events import DropReason, Step
-from cnmsim.kernel.sharedentries import EntryTable
+from cnmsim.kernel.interning import InternedMultiMap
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
     from cnmsim.kernel.namespace import NetworkNamespace
 
-_REACHABLE_NS = 30 * NS
+_REACHABLE_NS = 30 * NS_PER_S
 _DELAY_S = 5.0
-_DELAY_NS = 5 * NS
+_DELAY_NS = 5 * NS_PER_S
 #: A second as neighbours' timers count it: the timer wheel (kernel/time/timer.c) rounds up, to 1.024 s from one expiry to the
 #: next both at HZ 250 and at HZ 1000. Three of them thus end after what others time for the same three seconds.
 _RETRANS_S = 1.024
@@ -77,14 +77,14 @@ class Neighbour:
             self._state = _STALE
         return self._state
 
-    def ready_mac(self, now_ns: int) -> Mac | None:
+    def usable_mac(self, now_ns: int) -> Mac | None:
         """Give the MAC if it can be sent to at that time with nothing else to do; never that of an entry that was deleted."""
         state = self._state
         if state is _REACHABLE:
             return self.mac if now_ns - self.confirmed_ns <= _REACHABLE_NS else None
         return self.mac if state in _USED_AS_IT_IS else None
 
-    def progressed(self, now_ns: int) -> None:
+    def confirm(self, now_ns: int) -> None:
         """Note that an upper layer gets through by way of it at that time (Linux: sock_confirm_neigh); its state waits for its timer."""
         if self._state is _REACHABLE and now_ns - self.confirmed_ns > _REACHABLE_NS:
             self._state = _STALE
@@ -104,18 +104,18 @@ class Neighbour:
 class NeighbourTable:
     """The neighbour entries of one namespace, both families.
 
-    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at. `confirms` tells that
+    Permanent ones behind devices that many nodes have alike are among `fixed` until they are looked at. `pending_confirm` tells that
     the packet that goes out next shows, by what it answers, that its next hop gets packets through (Linux: dst_pending_confirm).
     """
 
-    __slots__ = ("_entries", "_fixed", "_last", "_namespace", "confirms")
+    __slots__ = ("_entries", "_fixed", "_last", "_namespace", "pending_confirm")
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._entries: dict[tuple[Device, Address], Neighbour] = {}
-        self._fixed: dict[Device, EntryTable[Address, Mac]] | None = None  # few namespaces have any
+        self._fixed: dict[Device, InternedMultiMap[Address, Mac]] | None = None  # few namespaces have any
         self._last = 0
-        self.confirms = False
+        self.pending_confirm = False
 
     def entries(self) -> list[Neighbour]:
         """All entries, oldest first."""
@@ -139,7 +139,7 @@ class NeighbourTable:
         entry = self._entries[device, address] = _permanent(device, address, mac, order)
         return entry
 
-    def made(self, device: Device, address: Address) -> Neighbour:
+    def get_or_create(self, device: Device, address: Address) -> Neighbour:
         """Give the entry of an address behind a device, made if there is none."""
         entry = self.get(device, address)
         if entry is None:
@@ -172,19 +172,19 @@ class NeighbourTable:
             self._last += 1
             fixed.set(address, mac, self._last)
             return
-        entry = self.made(device, address)
+        entry = self.get_or_create(device, address)
         self._stop(entry)
         entry._state = _PERMANENT
         entry.mac = mac
         self._flush_queue(entry)
 
-    def _fixed_of(self, device: Device) -> EntryTable[Address, Mac] | None:
+    def _fixed_of(self, device: Device) -> InternedMultiMap[Address, Mac] | None:
         """Give where a device's permanent entries are noted, if they are."""
         fixed = self._fixed.get(device) if self._fixed is not None else None
         if fixed is None and (shared := device.shared_neighbours()) is not None:
             if self._fixed is None:
                 self._fixed = {}
-            fixed = self._fixed[device] = EntryTable(shared)
+            fixed = self._fixed[device] = InternedMultiMap(shared)
         return fixed
 
     def remove(self, device: Device, address: Address) -> None:
@@ -212,10 +212,10 @@ class NeighbourTable:
         nexthop = packet.nexthop or packet.dst
         assert device is not None
         entry = self.get(device, nexthop)
-        if self.confirms:
-            self.confirms = False
+        if self.pending_confirm:
+            self.pending_confirm = False
             if entry is not None:
-                entry.progressed(device.clock.now_ns)
+                entry.confirm(device.clock.now_ns)
         if entry is not None and entry.mac is not None:
             state = entry._state
             if state is _REACHABLE and device.clock.now_ns - entry.confirmed_ns > _REACHABLE_NS:
@@ -236,7 +236,7 @@ class NeighbourTable:
             return
         entry = self.get(device, nexthop)
         if entry is None or entry._state is _FAILED:
-            entry = self.made(device, nexthop)
+            entry = self.get_or_create(device, nexthop)
             entry._state = _INCOMPLETE
             entry.mac = None
             entry.probes = 0
@@ -314,7 +314,7 @@ class NeighbourTable:
         entry.probes = 0
         self._probe(entry)
 
-    def confirmed(self, entry: Neighbour, mac: Mac) -> None:
+    def update_reachable(self, entry: Neighbour, mac: Mac) -> None:
         """Note a MAC from an answer."""
         self._stop(entry)
         if entry.mac != mac:
@@ -324,7 +324,7 @@ class NeighbourTable:
         entry.confirmed_ns = self._namespace.clock.now_ns
         self._flush_queue(entry)
 
-    def learnt(self, entry: Neighbour, mac: Mac) -> None:
+    def update_stale(self, entry: Neighbour, mac: Mac) -> None:
         """Note a MAC from a question, not an answer: usable, but STALE (RFC 4861 §7.2.3)."""
         if entry._state is _PERMANENT:
             return

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address
     from cnmsim.kernel.clock import Clock
 
 UNKNOWN = 65535
-_LIFETIME_NS = 600 * NS
+_LIFETIME_NS = 600 * NS_PER_S
 _FLOOR4, _FLOOR6 = 552, 1280
 
 
@@ -47,4 +47,4 @@ class PathMtu:
     def remaining_s(self, dst: Address) -> int:
         """Give the whole seconds for which what is known for `dst` is believed."""
         known = self._known.get(dst)
-        return max(0, known[1] - self._clock.now_ns) // NS if known is not None else 0
+        return max(0, known[1] - self._clock.now_ns) // NS_PER_S if known is not None else 0

@@ -17,8 +17,8 @@ from cnmsim.kernel.packet import MalformedPacketError, Protocol, flag_text, icmp
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.flow import Recording
     from cnmsim.kernel.netfilter.conntrack import Connection
+    from cnmsim.kernel.offload.flow_cache import FlowRecorder
     from cnmsim.kernel.xfrm.state import XfrmState
 
 _IPV4 = Struct("!BBHHHBBH4s4s")
@@ -81,7 +81,7 @@ class Packet:
     connection: Connection | None
     ct_state: CtState | None
     ct_reply: bool
-    recording: Recording | None
+    recording: FlowRecorder | None
     secpath: tuple[XfrmState, ...]
 
     def __init__(self, data: bytes, indev: Device | None = None) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 
 if TYPE_CHECKING:
     from cnmsim.kernel.events import Observer
@@ -191,7 +191,7 @@ class Signal:
 
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float | None = None) -> None:
         """Wait until `holds()` is true. Raises `TimeoutError` after `timeout_s` seconds."""
-        deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS)
+        deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS_PER_S)
         while not holds():
             if not await self._wait(deadline_ns):
                 raise TimeoutError("timed out")

@@ -17,9 +17,9 @@ from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, MAC_ZERO, Addres
 from cnmsim.kernel.device import ETHERNET_HEADER, Device
 from cnmsim.kernel.ecn import decapsulated, outer_ecn
 from cnmsim.kernel.events import DropReason, Event, Step
+from cnmsim.kernel.interning import InternPool, entries_of
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
-from cnmsim.kernel.sharedentries import SharedEntries, entries_of
 from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.vxlan_fdb import VxlanFdb
 from cnmsim.kernel.vxlan_header import VXLAN_LENGTH, source_port, vxlan_header
@@ -238,7 +238,7 @@ class Vxlan(Device):
             self.link_namespace.tunnels.remove(self)
         self.fdb.clear()
 
-    def shared_neighbours(self) -> SharedEntries[Address, Mac]:
+    def shared_neighbours(self) -> InternPool[Address, Mac]:
         """Give the permanent neighbours that devices of this VNI have anywhere."""
         return entries_of(self.clock, "neighbours", self.vni)
 

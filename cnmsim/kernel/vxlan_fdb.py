@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define
 
 from cnmsim.kernel.address import MAC_ZERO, Address, Mac, format_ip, format_mac
-from cnmsim.kernel.clock import NS
-from cnmsim.kernel.sharedentries import EntryTable, SharedEntries
+from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.interning import InternedMultiMap, InternPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,12 +66,12 @@ class VxlanFdb:
 
     __slots__ = ("_clock", "_entries", "_fixed", "_last", "_length", "ageing_s", "family")
 
-    def __init__(self, clock: Clock, family: int = 4, fixed: SharedEntries[Mac, Address] | None = None) -> None:
+    def __init__(self, clock: Clock, family: int = 4, fixed: InternPool[Mac, Address] | None = None) -> None:
         self._clock = clock
         self.family = family
         self._length = 16 if family == 6 else 4
         self._entries: dict[Mac, VxlanEntry] = {}
-        self._fixed: EntryTable[Mac, Address] = EntryTable(fixed)
+        self._fixed: InternedMultiMap[Mac, Address] = InternedMultiMap(fixed)
         self._last = 0
         self.ageing_s = 300.0
 
@@ -82,7 +82,7 @@ class VxlanFdb:
         return iter(sorted(entries, key=lambda entry: entry.order))
 
     def _is_over(self, entry: VxlanEntry) -> bool:
-        return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS
+        return not entry.state and self._clock.now_ns - entry.used_ns >= self.ageing_s * NS_PER_S
 
     def find(self, mac: Mac) -> VxlanEntry | None:
         """Give the entry of a MAC address and note that it was used."""

@@ -131,8 +131,8 @@ class Cabling:
             if vlans is not None and not any(isinstance(end, Segment) for end in ends):
                 raise ValueError("VLANs are a matter of a switch's ports, and this cable is in none")
             for end in ends:
-                if isinstance(end, HostInterface) and isinstance(end.medium, Segment):
-                    end.medium.detach(end)
+                if isinstance(end, HostInterface) and isinstance(end.link, Segment):
+                    end.link.detach(end)
             switch: Segment | None = next((end for end in ends if isinstance(end, Segment)), None)
             if switch is not None:
                 switch.attach(ends[ends[0] is switch], vlans=vlans, **options)

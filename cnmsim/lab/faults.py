@@ -92,8 +92,8 @@ class Faults:
         """Pull the cables of hosts (`"node2"`) or of single interfaces (`"node2:eth1"`). Raises `NotFound`."""
         wanted = [each for end in ends for each in self._interfaces(end)]
         for name, interface in wanted:
-            if isinstance(interface.medium, Segment):
-                segment = interface.medium
+            if isinstance(interface.link, Segment):
+                segment = interface.link
                 self._pulled[interface] = (name, segment, segment.pull(interface))
 
     def partition(self, groups: Iterable[Iterable[str]]) -> None:

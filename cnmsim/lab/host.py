@@ -91,9 +91,7 @@ class Host:
         """
         if self._dark is not None:
             return
-        plugs = [
-            (each.medium, each.medium.pull(each)) for each in self.interfaces if isinstance(each.medium, Segment)
-        ]
+        plugs = [(each.link, each.link.pull(each)) for each in self.interfaces if isinstance(each.link, Segment)]
         remembered = None
         if self.docker is not None:
             from cnmsim.engine.daemon.crash import lose_power
@@ -109,7 +107,7 @@ class Host:
         if dark is None:
             return
         for segment, attachment in dark.plugs:
-            if attachment.station.medium is None:
+            if attachment.station.link is None:
                 segment.plug_again(attachment)
         self.plain.start_services()
         self.docker = dark.docker

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Process
@@ -97,9 +97,9 @@ class Forwarder:
                 socket.bind_device(upstream.server.zone)
             socket.connect((address, DNS_PORT))
             socket.send(wire)
-            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS)
+            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS_PER_S)
             while True:
-                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS
+                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS_PER_S
                 response, _ = await socket.recvfrom(left_s)
                 # An answer to another query may still come in from an earlier owner of the port.
                 if response[:2] == wire[:2]:
@@ -112,10 +112,10 @@ class Forwarder:
                 socket.bind_device(upstream.server.zone)
             await socket.connect((address, DNS_PORT), TIMEOUT_S)
             socket.send(len(wire).to_bytes(2) + wire)
-            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS)
+            deadline_ns = socket.namespace.clock.now_ns + round(TIMEOUT_S * NS_PER_S)
             received = b""
             while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2]):
-                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS
+                left_s = (deadline_ns - socket.namespace.clock.now_ns) / NS_PER_S
                 data = await socket.recv(timeout=left_s)
                 if not data:
                     raise ConnectionResetError(104, "Connection reset by peer")

@@ -6,7 +6,7 @@ from attrs import define, field
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.sharedentries import EntryTable, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, entries_of
 
 
 @define(eq=False)
@@ -17,15 +17,15 @@ class NameRecords:
     reverse lookups give.
     """
 
-    _by_name: EntryTable[str, tuple[Address, str]] = field(factory=EntryTable)
-    _by_address: EntryTable[Address, tuple[str, str]] = field(factory=EntryTable)
+    _by_name: InternedMultiMap[str, tuple[Address, str]] = field(factory=InternedMultiMap)
+    _by_address: InternedMultiMap[Address, tuple[str, str]] = field(factory=InternedMultiMap)
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str) -> NameRecords:
         """Make the records of a network that other nodes of the lab may have as well."""
         return cls(
-            EntryTable(entries_of(clock, "names", network_id)),
-            EntryTable(entries_of(clock, "reverse names", network_id)),
+            InternedMultiMap(entries_of(clock, "names", network_id)),
+            InternedMultiMap(entries_of(clock, "reverse names", network_id)),
         )
 
     def add(self, name: str, address: Address, owner: str, *, reverse: bool = False) -> None:

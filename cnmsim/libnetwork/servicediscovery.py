@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.sharedentries import EntryTable, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.libnetwork.loadbalancer import LoadBalancer, LoadBalancerSandbox
 from cnmsim.libnetwork.options import PortConfig
 from cnmsim.libnetwork.servicerecords import EndpointRecord
@@ -35,7 +35,7 @@ class ServiceOnNetwork:
     virtual_ip: Address | None
     mark: int
     #: By the endpoint's id, one each.
-    backends: EntryTable[str, EndpointRecord]
+    backends: InternedMultiMap[str, EndpointRecord]
     alias_counts: dict[str, int] = field(factory=dict, init=False)
     #: What the network's load-balancer sandbox is to balance; nothing without a virtual address.
     load_balancer: LoadBalancer | None = field(init=False)
@@ -53,7 +53,7 @@ class Service:
     id: str
     name: str
     ports: tuple[PortConfig, ...]
-    endpoints_at: EntryTable[Address, str]
+    endpoints_at: InternedMultiMap[Address, str]
     networks: dict[str, ServiceOnNetwork] = field(factory=dict, init=False)
 
 
@@ -123,13 +123,15 @@ class ServiceDiscovery:
     def _add_binding(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
         service = self.services.get((record.service_id, record.ports))
         if service is None:
-            endpoints_at = EntryTable[Address, str](entries_of(self._clock, "endpoints at", record.service_id))
+            endpoints_at = InternedMultiMap[Address, str](entries_of(self._clock, "endpoints at", record.service_id))
             service = Service(record.service_id, record.service_name, record.ports, endpoints_at)
             self.services[record.service_id, record.ports] = service
         binding = service.networks.get(network.id)
         is_new = binding is None
         if binding is None:
-            backends = EntryTable[str, EndpointRecord](entries_of(self._clock, "backends", service.id, network.id))
+            backends = InternedMultiMap[str, EndpointRecord](
+                entries_of(self._clock, "backends", service.id, network.id)
+            )
             binding = ServiceOnNetwork(service, record.virtual_ip, self._next_mark, backends)
             self._next_mark += 1
             service.networks[network.id] = binding

@@ -10,7 +10,7 @@ from random import Random
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.swarm.ca import DEFAULT_EXPIRY_S, MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcPermissionDenied
 from cnmsim.swarm.identity import new_id
@@ -86,7 +86,7 @@ class CaService:
         """Sign a certificate for as long as the cluster's spec says."""
         cluster = self.store.cluster
         unit = MANAGER_ROLE if role is NodeRole.MANAGER else WORKER_ROLE
-        expiry_s = cluster.spec.node_cert_expiry_ns / NS or DEFAULT_EXPIRY_S
+        expiry_s = cluster.spec.node_cert_expiry_ns / NS_PER_S or DEFAULT_EXPIRY_S
         root, cross_signer = cluster.root_ca, ""
         if root.rotation is not None:
             root, cross_signer = root.rotation, root.digest

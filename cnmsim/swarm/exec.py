@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from attrs import define, evolve, field, frozen
 
 from cnmsim.errors import CnmsimError
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.task import Cancelled, Future
 from cnmsim.kernel.task import Task as Coroutine
 from cnmsim.swarm.logbroker import LogMessage, LogOptions
@@ -212,7 +212,7 @@ class TaskManager:
     def _take(self, status: TaskStatus) -> None:
         if status == self.task.status:
             return
-        status = evolve(status, timestamp_ns=self.clock.epoch_s * NS + self.clock.now_ns)
+        status = evolve(status, timestamp_ns=self.clock.epoch_s * NS_PER_S + self.clock.now_ns)
         self.task = evolve(self.task, status=status)
         self.report(self.task.id, status)
 
@@ -254,8 +254,8 @@ def resolve(clock: Clock, executor: Executor, task: Task, dependencies: Dependen
             status = evolve(status, state=TaskState.REJECTED)
         elif task.status.state <= TaskState.RUNNING:
             status = evolve(status, state=TaskState.FAILED)
-        return None, evolve(status, timestamp_ns=clock.epoch_s * NS + clock.now_ns)
+        return None, evolve(status, timestamp_ns=clock.epoch_s * NS_PER_S + clock.now_ns)
     if task.status.state < TaskState.ACCEPTED:
         status = evolve(status, state=TaskState.ACCEPTED, message="accepted", err="")
-        status = evolve(status, timestamp_ns=clock.epoch_s * NS + clock.now_ns)
+        status = evolve(status, timestamp_ns=clock.epoch_s * NS_PER_S + clock.now_ns)
     return controller, status

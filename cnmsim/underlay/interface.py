@@ -29,10 +29,10 @@ class HostInterface(Nic):
         """The index of the switch's port, where 1 and 2 are the switch's own devices."""
         return self.port + 2 if self.port else None
 
-    def plug(self, medium: Any) -> None:
+    def plug(self, link: Any) -> None:
         """Plug a cable in, or pull it (`None`)."""
-        self.port = len(medium.stations) if isinstance(medium, Segment) else 0
-        super().plug(medium)
+        self.port = len(link.stations) if isinstance(link, Segment) else 0
+        super().plug(link)
 
 
 @frozen

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from attrs import define, evolve, field, frozen, validators
 
 from cnmsim.kernel.address import Mac, format_mac
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.underlay.vlans import PortVlans
 
 #: Seconds after which a switch forgets an address it has not heard from (IEEE 802.1D table 7-5).
 AGEING_S = 300
-_AGEING_NS = AGEING_S * NS
+_AGEING_NS = AGEING_S * NS_PER_S
 _HEADER = 14
 _LONGEST_S = 86_400
 _VLAN_TAG = b"\x81\x00"
@@ -41,10 +41,10 @@ class Station(Protocol):
     mac: Mac
 
     @property
-    def medium(self) -> Any:
+    def link(self) -> Any:
         """What it is plugged into, or `None`."""
 
-    def plug(self, medium: Any) -> None:
+    def plug(self, link: Any) -> None:
         """Plug a cable in, or pull it (`None`)."""
 
     def receive(self, frame: bytes) -> None:
@@ -85,7 +85,7 @@ class _Lane:
         """Tell how long a frame of `length` bytes takes to be on the cable; `None` if the queue is full."""
         if options.bandwidth_bps is None:
             return 0
-        each_ns = round(length * 8 * NS / options.bandwidth_bps)
+        each_ns = round(length * 8 * NS_PER_S / options.bandwidth_bps)
         start_ns = max(now_ns, self.busy_until_ns)
         if start_ns - now_ns > each_ns * options.queue_frames:
             return None
@@ -127,7 +127,7 @@ class Learnt:
 
 
 @define(eq=False)
-class SegmentWay:
+class SegmentPath:
     """From one station to another: what was learnt of the two, and the time between. `most` is what a frame is long at most, in bytes."""
 
     sender: Station
@@ -180,7 +180,7 @@ class Segment:
         #: By VLAN (0 where the switch knows of none) and address: behind which cable, and when it was heard last.
         self._learnt: dict[tuple[int, Mac], Learnt] = {}
         #: Ways from one station to another over plain cables, by the addresses at the head of a frame.
-        self._ways: dict[bytes, SegmentWay] = {}
+        self._ways: dict[bytes, SegmentPath] = {}
         self._has_vlans = False
 
     def __repr__(self) -> str:
@@ -273,7 +273,7 @@ class Segment:
         """
         if vlans is not None and self.is_hub:
             raise ValueError(f"{self.name} is a hub, which knows no VLANs")
-        if station.medium is not None:
+        if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
         limit = self._options.bandwidth_bps if bandwidth_bps is None else bandwidth_bps
         is_strict = self.refuse_unknown_macs if refuse_unknown_macs is None else refuse_unknown_macs
@@ -304,7 +304,7 @@ class Segment:
     def plug_again(self, attachment: Attachment) -> None:
         """Plug a station in as it was. Raises `ValueError` if it is plugged in somewhere already."""
         station = attachment.station
-        if station.medium is not None:
+        if station.link is not None:
             raise ValueError(f"{station.name} is plugged in already")
         self._attachments[station] = attachment
         self._forget_ways()
@@ -319,7 +319,7 @@ class Segment:
             way.is_right = False
         self._ways.clear()
 
-    def way(self, stations: bytes, sender: Station, length: int) -> SegmentWay | None:
+    def way(self, stations: bytes, sender: Station, length: int) -> SegmentPath | None:
         """Give the way of frames of `length` bytes between two stations (the addresses at their head), if only time lies between."""
         way = self._ways.get(stations)
         if way is None or way.sender is not sender or not way.carries(length, self.clock.now_ns):
@@ -362,7 +362,7 @@ class Segment:
                 return
             vlan, frame = admitted
         self._learn(frame[6:12], source, vlan)
-        delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS)
+        delay_ns = wait_ns + round((source.options.latency_s + self._options.latency_s) * NS_PER_S)
         receivers = self._receivers(frame, source, vlan)
         if len(receivers) == 1 and not vlan:
             self._note_way(frame, source, receivers[0])
@@ -393,8 +393,8 @@ class Segment:
             return
         if source.is_plain and receiver.is_plain:
             latency_s = source.options.latency_s + self._options.latency_s
-            delay_ns = round(latency_s * NS) + round(receiver.options.latency_s * NS)
-            self._ways[frame[:12]] = SegmentWay(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
+            delay_ns = round(latency_s * NS_PER_S) + round(receiver.options.latency_s * NS_PER_S)
+            self._ways[frame[:12]] = SegmentPath(source.station, here, there, receiver, delay_ns, self.mtu + _HEADER)
 
     def _receivers(self, frame: bytes, source: Attachment, vlan: int) -> list[Attachment]:
         """Decide whose cables the frame goes down."""
@@ -427,7 +427,9 @@ class Segment:
             text = f"the queue to {receiver.station.name} is full"
             self._dropped(frame, receiver.station, DropReason.LINK_LOSS, text)
             return
-        self.clock.post_at_ns(arrival_ns + wait_ns + round(options.latency_s * NS), self.deliver, frame, receiver)
+        self.clock.post_at_ns(
+            arrival_ns + wait_ns + round(options.latency_s * NS_PER_S), self.deliver, frame, receiver
+        )
 
     def deliver(self, frame: bytes, receiver: Attachment) -> None:
         """Give a frame that has come to the end of a cable to its station."""

@@ -24,7 +24,7 @@ def add_segments(graph: nx.Graph[str], segments: Iterable[Segment]) -> None:
         graph.add_node(segment.name, kind="segment", latency_s=options.latency_s, mtu=segment.mtu, loss=options.loss)
         for station in segment.stations:
             if isinstance(station, TrunkEnd):
-                far = station.other.medium if station.other is not None else None
+                far = station.other.link if station.other is not None else None
                 if isinstance(far, Segment):
                     graph.add_edge(segment.name, far.name, device="trunk", kind="trunk")
             elif isinstance(station, Device) and station.namespace is not None:

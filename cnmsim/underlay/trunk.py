@@ -14,17 +14,17 @@ class TrunkEnd:
     def __init__(self, name: str) -> None:
         self.name = name
         self.mac: Mac = MAC_ZERO
-        self.medium: Carrier | None = None
+        self.link: Carrier | None = None
         self.other: TrunkEnd | None = None
 
-    def plug(self, medium: Carrier | None) -> None:
+    def plug(self, link: Carrier | None) -> None:
         """Plug the end into a switch, or pull it (`None`)."""
-        self.medium = medium
+        self.link = link
 
     def receive(self, frame: bytes) -> None:
         """Hand a frame to the switch at the other end."""
-        if self.other is not None and self.other.medium is not None:
-            self.other.medium.carry(frame, self.other)
+        if self.other is not None and self.other.link is not None:
+            self.other.link.carry(frame, self.other)
 
 
 class Trunk:
@@ -73,10 +73,10 @@ def reachable(segment: Segment) -> set[Segment]:
     found, waiting = {segment}, [segment]
     while waiting:
         for station in waiting.pop().stations:
-            medium = station.other.medium if isinstance(station, TrunkEnd) and station.other else None
-            if isinstance(medium, Segment) and medium not in found:
-                found.add(medium)
-                waiting.append(medium)
+            link = station.other.link if isinstance(station, TrunkEnd) and station.other else None
+            if isinstance(link, Segment) and link not in found:
+                found.add(link)
+                waiting.append(link)
     return found
 
 

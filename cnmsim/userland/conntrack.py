@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.cttext import entry_command, entry_line, entry_xml
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.conntrack_options import Refusal, Request, read_request
@@ -187,7 +187,7 @@ def _event_text(process: Process, request: Request, table: Conntrack, event: Eve
         return f"{entry_xml(connection, seconds, event)}\n"
     stamp = ""
     if "timestamp" in request.outputs:
-        at_s, at_ns = divmod(process.clock.now_ns, NS)
+        at_s, at_ns = divmod(process.clock.now_ns, NS_PER_S)
         stamp = f"[{process.clock.epoch_s + at_s}.{at_ns // 1000:06d}]\t"
     extended, has_id = "extended" in request.outputs, "id" in request.outputs
     return f"{stamp}{_MARKS[event]}{entry_line(connection, seconds, is_extended=extended, has_id=has_id, is_event=True)}\n"

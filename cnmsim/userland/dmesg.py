@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.userland.options import UsageError, getopt
 
 if TYPE_CHECKING:
@@ -38,5 +38,5 @@ def _stamp(process: Process, time_ns: int, is_day_time: int, is_bare: int) -> st
     if is_bare:
         return ""
     if is_day_time:
-        return f"[{time.strftime('%a %b %e %H:%M:%S %Y', time.gmtime(process.clock.epoch_s + time_ns // NS))}] "
-    return f"[{time_ns // NS:5d}.{time_ns % NS // 1000:06d}] "
+        return f"[{time.strftime('%a %b %e %H:%M:%S %Y', time.gmtime(process.clock.epoch_s + time_ns // NS_PER_S))}] "
+    return f"[{time_ns // NS_PER_S:5d}.{time_ns % NS_PER_S // 1000:06d}] "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Mac
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge, BridgePort
@@ -38,7 +38,7 @@ def bridge_text(bridge: Bridge) -> str:
     identity = _identity(bridge.mac)
     learnt = sum(not entry.is_permanent for entry in bridge.fdb.values())
     timers = "".join(f"{name}_timer    0.00 " for name in ("hello", "tcn", "topology_change"))
-    until_collection = (-bridge.clock.now_ns / NS) % bridge.ageing_s
+    until_collection = (-bridge.clock.now_ns / NS_PER_S) % bridge.ageing_s
     return (
         "bridge forward_delay 1500 hello_time 200 max_age 2000 "
         f"ageing_time {bridge.ageing_s * _TIMERS:.0f} stp_state 0 priority {_PRIORITY} vlan_filtering 0 "

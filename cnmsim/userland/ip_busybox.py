@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.fibrules import MAIN
@@ -209,7 +209,7 @@ class _Ip(IpProgram):
                 continue
             found = [f"{format_ip(entry.address)} dev {entry.device.name}"]
             found += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
-            age = (now - entry.confirmed_ns) // NS
+            age = (now - entry.confirmed_ns) // NS_PER_S
             found.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
             self.process.write(f"{' '.join(found)}\n")
 

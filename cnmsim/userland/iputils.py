@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import name_of
 from cnmsim.userland.options import Options, UsageError, getopt
@@ -98,7 +98,7 @@ class _Session(EchoSession):
         """Give the time of day that `-D` puts before a line."""
         if not self.has_stamps:
             return ""
-        seconds, nanos = divmod(self.process.clock.now_ns, NS)
+        seconds, nanos = divmod(self.process.clock.now_ns, NS_PER_S)
         return f"[{self.process.clock.epoch_s + seconds}.{nanos // 1000:06d}] "
 
     def acknowledge(self, sequence: int) -> None:
@@ -251,7 +251,7 @@ async def _exchange(
             _send(session, socket)
             next_at = clock.now + interval
             if count and session.transmitted >= count:
-                twice = 2 * max(session.times_ns, default=0) / NS
+                twice = 2 * max(session.times_ns, default=0) / NS_PER_S
                 next_at = clock.now + (max(twice, interval) if session.times_ns else linger)
         until = min(next_at, started + deadline) if deadline else next_at
         try:

@@ -10,7 +10,7 @@ from struct import Struct
 
 from attrs import frozen
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 ETHERNET, COOKED = 1, 276
 LINK_NAMES = {ETHERNET: "EN10MB (Ethernet)", COOKED: "LINUX_SLL2 (Linux cooked v2)"}
@@ -64,7 +64,7 @@ def direction_name(record: Record) -> str:
 
 def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
     """Write bytes that were seen at a time for a file, cut at `snaplen`."""
-    seconds, nanos = divmod(time_ns, NS)
+    seconds, nanos = divmod(time_ns, NS_PER_S)
     return _RECORD.pack(seconds, nanos // 1000, min(len(data), snaplen), len(data)) + data[:snaplen]
 
 
@@ -92,7 +92,7 @@ def _records(data: bytes, link: int, unit: int) -> Iterator[Record]:
             direction = "out" if kind == _OUTGOING else "in"
             to = b"\xff" * 6 if kind == _BROADCAST else b"\x01" + bytes(5) if kind == _MULTICAST else bytes(6)
             frame = to + station[:6] + ethertype.to_bytes(2) + frame[_COOKED.size :]
-        yield Record(seconds * NS + fraction * unit, frame, index, direction)
+        yield Record(seconds * NS_PER_S + fraction * unit, frame, index, direction)
 
 
 def hex_dump(data: bytes, *, has_text: bool) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.applet import complain, name_of, show_usage
 from cnmsim.userland.options import Options, UsageError, getopt
@@ -156,7 +156,7 @@ async def main(process: Process) -> int:
             next_at = now + interval
             if count and session.transmitted >= count:
                 # Without an answer so far it waits -W; else two round trips, which it counts in whole seconds.
-                slowest = max(session.times_ns, default=0) * 2 // NS
+                slowest = max(session.times_ns, default=0) * 2 // NS_PER_S
                 next_at = now + (max(1, slowest) if session.times_ns else linger)
         until = min(next_at, started + deadline) if deadline else next_at
         try:

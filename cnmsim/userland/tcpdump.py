@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import Queue
 from cnmsim.userland.applet import path_of
@@ -131,7 +131,7 @@ class _Output:
             return ""
         if count in (3, 5):
             at_ns -= before_ns if count == 3 else self._first_ns
-        seconds, nanos = divmod(at_ns, NS)
+        seconds, nanos = divmod(at_ns, NS_PER_S)
         fraction = f"{nanos:09d}" if is_nano else f"{nanos // 1000:06d}"
         if count == 2:
             return f"{seconds}.{fraction} "
@@ -163,7 +163,7 @@ class _Capture:
 
     def _tap_of(self, device: Device) -> Callable[[int, str, bytes], None]:
         process = self.output.process
-        epoch_ns = process.clock.epoch_s * NS
+        epoch_ns = process.clock.epoch_s * NS_PER_S
         # What the loopback device sends it receives; it is shown once.
         unwanted = {"in": "out", "out": "in"}.get(self.wanted, "in" if device.name == "lo" else "")
 

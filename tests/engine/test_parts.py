@@ -20,7 +20,7 @@ from cnmsim.engine.wire.ports import asked_ports, parse_host_range, parse_port
 from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import human_duration, parse_timestamp, rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.files import File
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.options import PortBinding, TransportPort
@@ -42,9 +42,9 @@ def test_durations_are_said_as_docker_says_them(seconds, text):
     ("moment", "text"),
     [
         (None, "0001-01-01T00:00:00Z"),
-        (1_767_225_600 * NS, "2026-01-01T00:00:00Z"),
-        (1_767_225_600 * NS + 100_000_000, "2026-01-01T00:00:00.1Z"),
-        (1_767_225_600 * NS + 1, "2026-01-01T00:00:00.000000001Z"),
+        (1_767_225_600 * NS_PER_S, "2026-01-01T00:00:00Z"),
+        (1_767_225_600 * NS_PER_S + 100_000_000, "2026-01-01T00:00:00.1Z"),
+        (1_767_225_600 * NS_PER_S + 1, "2026-01-01T00:00:00.000000001Z"),
     ],
 )
 def test_moments_drop_trailing_zeros_of_the_fraction(moment, text):
@@ -54,17 +54,17 @@ def test_moments_drop_trailing_zeros_of_the_fraction(moment, text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1767225600", 1_767_225_600 * NS),
-        ("1767225600.5", 1_767_225_600 * NS + NS // 2),
-        ("2026-01-01T00:00:00Z", 1_767_225_600 * NS),
-        ("2026-01-01T01:00:00+01:00", 1_767_225_600 * NS),
-        ("2026-01-01", 1_767_225_600 * NS),
-        ("10m", 1_767_225_600 * NS),
-        ("9m60s", 1_767_225_600 * NS),
+        ("1767225600", 1_767_225_600 * NS_PER_S),
+        ("1767225600.5", 1_767_225_600 * NS_PER_S + NS_PER_S // 2),
+        ("2026-01-01T00:00:00Z", 1_767_225_600 * NS_PER_S),
+        ("2026-01-01T01:00:00+01:00", 1_767_225_600 * NS_PER_S),
+        ("2026-01-01", 1_767_225_600 * NS_PER_S),
+        ("10m", 1_767_225_600 * NS_PER_S),
+        ("9m60s", 1_767_225_600 * NS_PER_S),
     ],
 )
 def test_moments_are_read_in_every_form_the_api_knows(text, expected):
-    assert parse_timestamp(text, (1_767_225_600 + 600) * NS) == expected
+    assert parse_timestamp(text, (1_767_225_600 + 600) * NS_PER_S) == expected
 
 
 @given(st.integers(0, 2**62))

@@ -63,7 +63,7 @@ def test_switches_and_cables_can_be_laid_by_hand() -> None:
     lab.link("sw1", "sw2", latency_s=0.001)
     lab.run(60)
     assert a.ping("10.0.0.6").succeeded
-    assert (a.interfaces[0].medium, b.interfaces[0].medium) == (lab.segments["sw1"], lab.segments["sw2"])
+    assert (a.interfaces[0].link, b.interfaces[0].link) == (lab.segments["sw1"], lab.segments["sw2"])
 
 
 def test_a_cable_between_two_hosts() -> None:

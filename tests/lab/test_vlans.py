@@ -122,7 +122,7 @@ def test_impossible_ports_are_refused(options: dict[str, object], words: str) ->
     lab.add_host("a", "10.1.0.1/24")
     with pytest.raises(InvalidParameter, match=words):
         lab.link("a", "switch", **options)
-    assert lab.host("a").interfaces[0].medium is lab.segment("10.1.0.0/24")
+    assert lab.host("a").interfaces[0].link is lab.segment("10.1.0.0/24")
 
 
 def test_vlans_are_a_matter_of_switches() -> None:

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
-from cnmsim.kernel import flow
 from cnmsim.kernel.address import Prefix, format_ip, parse_ip
 from cnmsim.kernel.checksum import checksum
 from cnmsim.kernel.device import Veth
@@ -19,7 +18,8 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter.errors import IptablesError
 from cnmsim.kernel.netfilter.nftables import NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
-from cnmsim.kernel.netfilter.walk import RememberingWalk
+from cnmsim.kernel.netfilter.traversal import CachedTraversal
+from cnmsim.kernel.offload import flow_cache
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.skbuff import Packet
@@ -34,7 +34,7 @@ WHO = ("web", "db", "outside", "node1")
 @pytest.fixture(autouse=True, scope="module")
 def _a_flow_is_remembered_from_its_second_packet_on() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow, "LASTING", dict.fromkeys(flow.LASTING, 1))
+        patch.setattr(flow_cache, "LASTING", dict.fromkeys(flow_cache.LASTING, 1))
         yield
 
 
@@ -523,13 +523,13 @@ def test_cached_walk_equals_the_full_walk(script: list[tuple[Any, ...]]) -> None
 def test_cached_walk_equals_the_full_walk_through_nftables(script: list[tuple[Any, ...]]) -> None:
     cached, states = played(script, is_cached=True, uses_nftables=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RememberingWalk, "__call__", always_walk)
+        patch.setattr(CachedTraversal, "__call__", always_walk)
         full, full_states = played(script, is_cached=False, uses_nftables=True)
     assert states == full_states
     assert cached.frames == full.frames
 
 
-def always_walk(self: RememberingWalk[Any], packet: Packet) -> bool:
+def always_walk(self: CachedTraversal[Any], packet: Packet) -> bool:
     packet.recording = None
     return self._finish(self._walk(packet))
 
@@ -551,7 +551,7 @@ def test_what_a_rule_of_nftables_looks_at_is_looked_at_in_every_packet(
         *(("exchange", kind, ends, 301, True, 6) for kind, ends in talks),
     ]
     cached, states = played(script, is_cached=True, uses_nftables=True)
-    monkeypatch.setattr(RememberingWalk, "__call__", always_walk)
+    monkeypatch.setattr(CachedTraversal, "__call__", always_walk)
     full, full_states = played(script, is_cached=False, uses_nftables=True)
     assert states == full_states
     assert cached.frames == full.frames

@@ -1,4 +1,4 @@
-"""Sealed datagrams over known flows are never made into frames; nobody can tell, whatever changes while one is under way."""
+"""OpaquePayload datagrams over known flows are never made into frames; nobody can tell, whatever changes while one is under way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cnmsim import Lab
-from cnmsim.kernel.sealed import Sealed
+from cnmsim.kernel.opaque_payload import OpaquePayload
 from cnmsim.kernel.sockets import UdpSocket
 
 PORT = 7946
@@ -142,13 +142,13 @@ class World:
         """Send what the other side knows already."""
         sealed, socket, place = self.sealed(size), self.sockets[ends[0]], self.place(ends[1])
         self.known.add(self.count)
-        waiting = self.lab.clock.waiting
+        waiting = self.lab.clock.pending_count
         if not socket.send_known(sealed, place):
             socket.send_sealed(sealed, place)
-        elif self.lab.clock.waiting == waiting:
+        elif self.lab.clock.pending_count == waiting:
             self.at_once += 1
 
-    def sealed(self, size: int) -> Sealed:
+    def sealed(self, size: int) -> OpaquePayload:
         self.count += 1
         return self.lab.clock.sealed.sealed(self.count, size, head=b"\x01", lifetime_s=LIFETIME_S)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from cnmsim import Lab
 from cnmsim.kernel.address import parse_ip, parse_mac
 from cnmsim.kernel.clock import Clock
+from cnmsim.kernel.interning import InternedMultiMap, InternPool, entries_of
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.sharedentries import EntryTable, SharedEntries, entries_of
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.records import NameRecords
 
@@ -45,8 +45,8 @@ class Model(dict):
 
 @given(WORK)
 def test_every_table_is_a_dict_of_lists_whatever_the_others_have(work):
-    shared = SharedEntries()
-    tables, models = [EntryTable(shared) for _ in range(3)], [Model() for _ in range(3)]
+    shared = InternPool()
+    tables, models = [InternedMultiMap(shared) for _ in range(3)], [Model() for _ in range(3)]
     for number, what, key, value in work:
         table, model = tables[number], models[number]
         if what == "pop":
@@ -69,7 +69,7 @@ def test_every_table_is_a_dict_of_lists_whatever_the_others_have(work):
 
 
 def test_a_table_with_a_long_history_keeps_its_order():
-    table = EntryTable()
+    table = InternedMultiMap()
     for number in range(70_000):
         table.add(number % 5, number)
         table.discard((number + 3) % 5, number - 2)
@@ -79,13 +79,13 @@ def test_a_table_with_a_long_history_keeps_its_order():
 
 def test_entries_of_a_name_are_one_object_as_long_as_a_table_has_them():
     clock = Clock()
-    table = EntryTable(entries_of(clock, "names", "n1"))
+    table = InternedMultiMap(entries_of(clock, "names", "n1"))
     assert entries_of(clock, "names", "n1") is entries_of(clock, "names", "n1")
     assert entries_of(clock, "names", "n1") is not entries_of(clock, "names", "n2")
     assert entries_of(clock, "names", "n1") is not entries_of(Clock(), "names", "n1")
     del table
     gc.collect()
-    assert not clock.commons["entries"]
+    assert not clock.registry["entries"]
 
 
 def test_records_of_one_network_on_two_nodes_take_no_room_twice_and_stay_apart():
@@ -175,4 +175,4 @@ def test_permanent_entries_stand_in_the_order_they_came_in_with_the_others_looke
     ]
     two.namespace.remove_device(two.device)
     gc.collect()
-    assert all(not any(shared.entries) for shared in clock.commons["entries"].values())
+    assert all(not any(shared.entries) for shared in clock.registry["entries"].values())

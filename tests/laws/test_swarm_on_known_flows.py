@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from cnmsim import Lab
-from cnmsim.kernel.flow import FlowCache
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.kernel.sealed import Sealed
-from cnmsim.kernel.sockets.fastpath import FastPath
+from cnmsim.kernel.offload.datagram_path import DatagramPath
+from cnmsim.kernel.offload.flow_cache import FlowCache
+from cnmsim.kernel.opaque_payload import OpaquePayload
 
 RACKS, HOSTS = 2, 4
 
@@ -62,13 +62,13 @@ def left_behind(lab: Lab) -> Iterator[tuple[object, ...]]:
 
 def test_a_swarm_cannot_tell_whether_flows_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = {True: 0, False: 0}
-    send = FastPath.send
+    send = DatagramPath.send
 
-    def counting(path: FastPath, sealed: Sealed, *, is_known: bool) -> bool:
+    def counting(path: DatagramPath, sealed: OpaquePayload, *, is_known: bool) -> bool:
         sent[is_known] += 1
         return send(path, sealed, is_known=is_known)
 
-    monkeypatch.setattr(FastPath, "send", counting)
+    monkeypatch.setattr(DatagramPath, "send", counting)
     known = swarm()
     without_frames = dict(sent)
     assert min(sent.values()) > 300

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walks import DB, DB_MAC, WEB, WEB_MAC, dropped, framed, tcp
 
-from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe import Finding, Trace, Verdict
 from cnmsim.observe.capture.capture import commented
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
@@ -39,8 +39,8 @@ def test_scapy_reads_back_what_was_written(
         read = list(reader)
     assert [data for data, _ in read] == [frame.data for frame in frames]
     for (_, meta), frame in zip(read, frames, strict=True):
-        assert (meta.tshigh << 32) + meta.tslow == EPOCH_S * NS + frame.time_ns
-        assert meta.tsresol == NS
+        assert (meta.tshigh << 32) + meta.tslow == EPOCH_S * NS_PER_S + frame.time_ns
+        assert meta.tsresol == NS_PER_S
         assert meta.ifname == POINTS[frame.point].name.encode()
         assert meta.direction == (1 if frame.direction == "in" else 2)
         assert tuple(text.decode() for text in meta.comments or ()) == frame.comments

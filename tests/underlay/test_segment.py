@@ -22,17 +22,17 @@ class Station:
     name: str
     clock: Clock
     mac: bytes
-    medium: Any = None
+    link: Any = None
     heard: list[tuple[int, bytes]] = field(factory=list)
 
-    def plug(self, medium: Any) -> None:
-        self.medium = medium
+    def plug(self, link: Any) -> None:
+        self.link = link
 
     def receive(self, frame: bytes) -> None:
         self.heard.append((self.clock.now_ns, frame))
 
     def say(self, target: bytes, size: int = 50, source: bytes | None = None) -> None:
-        self.medium.carry(target + (source or self.mac) + b"\x08\x00" + bytes(size), self)
+        self.link.carry(target + (source or self.mac) + b"\x08\x00" + bytes(size), self)
 
 
 @define
@@ -187,7 +187,7 @@ def test_pulling_a_plug_loses_what_is_on_its_way_and_unlearns_the_station() -> N
     segment.detach(b)
     segment.clock.run()
     assert b.heard == []
-    assert b.medium is None
+    assert b.link is None
     a.say(b.mac)
     segment.clock.run()
     assert len(c.heard) == 2

@@ -64,7 +64,7 @@ class World:
     def machine(self, name, number) -> Machine:
         machine = Machine(name, self.clock)
         nic = Nic("eth0", bytes((2, 0, 0, 0, 0, number)), self.clock)
-        nic.medium = self.cable
+        nic.link = self.cable
         self.cable.nics.append(nic)
         root = machine.root
         root.loopback.set_up()

@@ -16,7 +16,7 @@ from cnmsim.api.router import not_simulated, operation
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.rest.containers import LogReading
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
 
 _STATS_PAUSE_S = 1.0
@@ -214,7 +214,7 @@ class Follower:
 
     def _may_jump(self) -> bool:
         due_ns = self._clock.next_event_ns() or self._clock.now_ns
-        return self._waits_for_end and self._outbox.wants_more and due_ns <= self._heard_ns + _SILENCE_S * NS
+        return self._waits_for_end and self._outbox.wants_more and due_ns <= self._heard_ns + _SILENCE_S * NS_PER_S
 
 
 @operation("POST", "/containers/{id}/attach")

@@ -14,10 +14,10 @@ from cnmsim.engine.daemon.event_log import LoggedEvent
 from cnmsim.engine.rest.system import EventReading
 from cnmsim.engine.wire.timestamps import parse_timestamp, unix_ns
 from cnmsim.errors import NotFound
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 #: An `until` this close to the machine's clock is meant as "now".
-_NOW_NS = 2 * NS
+_NOW_NS = 2 * NS_PER_S
 
 
 @operation("GET", "/_ping")
@@ -68,14 +68,14 @@ def _to_the_clock(api: HostApi, parameters: dict[str, str]) -> dict[str, str]:
     until_ns = parse_timestamp(parameters["until"], lab_ns)
     if until_ns >= lab_ns or abs(until_ns - client_ns) > _NOW_NS:
         return parameters
-    return {**parameters, "until": f"{lab_ns // NS}.{lab_ns % NS:09d}"}
+    return {**parameters, "until": f"{lab_ns // NS_PER_S}.{lab_ns % NS_PER_S:09d}"}
 
 
 async def _events(api: HostApi, reading: EventReading, outbox: Outbox) -> AsyncIterator[bytes]:
     clock = api.engine.clock
     timer = None
     if reading.until_ns is not None:
-        left_s = max(reading.until_ns - unix_ns(clock), 0) / NS
+        left_s = max(reading.until_ns - unix_ns(clock), 0) / NS_PER_S
         timer = clock.call_later(left_s, outbox.close)
     try:
         # Without an end nobody waits for anything: a fast clock then moves only for others.

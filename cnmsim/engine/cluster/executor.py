@@ -17,7 +17,7 @@ from cnmsim.engine.cluster.task_controller import ContainerController
 from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import SystemFault
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.exec import Dependencies, TaskController
 from cnmsim.swarm.logbroker import LogMessage, LogOptions
 from cnmsim.swarm.objects import (
@@ -62,7 +62,7 @@ class EngineExecutor:
         return NodeDescription(
             hostname=info["Name"],
             platform=Platform(info["Architecture"], info["OSType"]),
-            resources=Resources(info["NCPU"] * NS, info["MemTotal"]),
+            resources=Resources(info["NCPU"] * NS_PER_S, info["MemTotal"]),
             engine=EngineDescription(info["ServerVersion"], labels, tuple(sorted(plugins))),
         )
 

@@ -15,7 +15,7 @@ from cnmsim.engine.cluster.task_container import create_body, image_name, servic
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
 from cnmsim.swarm.exec import Dependencies, ExitError
 from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, PublishMode, Task
@@ -185,7 +185,7 @@ class ContainerController:
         container = self._container()
         if container is not None:
             grace = self.spec.stop_grace_period_ns
-            timeout_s = None if grace is None else int(grace // NS)
+            timeout_s = None if grace is None else int(grace // NS_PER_S)
             await engine.lifecycle.stop(container, timeout_s=timeout_s)
         self._drop_networks()
 

@@ -13,7 +13,7 @@ from typing import Any
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.wire.timestamps import rfc3339
 from cnmsim.errors import InvalidParameter, NotFound
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import File
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
@@ -50,7 +50,7 @@ def read_archive(container: Container, path: str) -> bytes:
 
 def _put(container: Container, archive: tarfile.TarFile, path: str, name: str) -> None:
     entry = tarfile.TarInfo(name)
-    entry.mtime = container.created_ns // NS
+    entry.mtime = container.created_ns // NS_PER_S
     if container.files.is_dir(path):
         entry.type, entry.mode, entry.name = tarfile.DIRTYPE, 0o755, f"{name}/"
         archive.addfile(entry)

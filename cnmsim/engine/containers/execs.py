@@ -23,7 +23,7 @@ from cnmsim.engine.containers.names import hex_id
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.containers.streams import StandardStreams
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import SIGKILL, Process
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _forget_ended(engine: Engine) -> None:
     """Forget the execs that ended a while ago (moby `execCommandGC`), above all those of health checks."""
     if len(engine.execs) % _SWEEP:
         return
-    limit_ns = engine.clock.now_ns - _REMEMBERED_S * NS
+    limit_ns = engine.clock.now_ns - _REMEMBERED_S * NS_PER_S
     for each in tuple(engine.execs.values()):
         if each.ended_ns is not None and each.ended_ns <= limit_ns:
             del engine.execs[each.id]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cnmsim.engine.containers.execs import Exec, create_exec, start_exec
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import EngineError
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.process import SIGKILL
 from cnmsim.kernel.task import Future
 
@@ -65,7 +65,7 @@ class HealthMonitor:
 
     def _seconds(self, key: str, default: float) -> float:
         value = self._options.get(key, 0)
-        return float(value) / NS if value else default
+        return float(value) / NS_PER_S if value else default
 
     @property
     def _is_in_start_period(self) -> bool:

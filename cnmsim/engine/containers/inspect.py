@@ -13,7 +13,7 @@ from cnmsim.engine.containers.state import ContainerState
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.engine.wire.ports import parse_port
 from cnmsim.engine.wire.timestamps import human_duration, rfc3339, unix_ns
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -200,7 +200,7 @@ def container_summary(engine: Engine, container: Container, api: ApiVersion, *, 
         "Image": reference if found is container.image else container.image.id,
         "ImageID": container.image.id,
         "Command": _command_line(container),
-        "Created": container.created_ns // NS,
+        "Created": container.created_ns // NS_PER_S,
         "Ports": summary_ports(container),
     }
     if size:
@@ -269,8 +269,8 @@ def summary_ports(container: Container) -> list[dict[str, Any]]:
 def status_line(container: Container, now_ns: int) -> str:
     """Say how long a container has been what it is: `Up 3 minutes`."""
     state = container.state
-    since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS)
-    since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS)
+    since_start = human_duration((now_ns - (container.started_ns or now_ns)) / NS_PER_S)
+    since_end = human_duration((now_ns - (container.finished_ns or now_ns)) / NS_PER_S)
     if state is ContainerState.RESTARTING:
         return f"Restarting ({container.exit_code}) {since_end} ago"
     if container.is_running:

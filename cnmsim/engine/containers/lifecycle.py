@@ -27,7 +27,7 @@ from cnmsim.engine.wire.signals import parse_signal
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.errors import Conflict, EngineError, InvalidParameter, SystemFault
 from cnmsim.kernel import procsys, sysfs
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.credentials import Credentials
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import SIGKILL, SIGTERM, Process, Program
@@ -308,7 +308,7 @@ class Lifecycle:
         container.log.end()
         if container.health is not None:
             container.health.end()
-        ran_s = (unix_ns(self.engine.clock) - (container.started_ns or 0)) / NS
+        ran_s = (unix_ns(self.engine.clock) - (container.started_ns or 0)) / NS_PER_S
         pause_s = container.restarts.pause_before_restart(status, ran_s, was_stopped=container.was_stopped)
         self.engine.networking.release(container)
         self._drop_orphaned(namespace)

@@ -17,7 +17,7 @@ def shared_host_config(clock: Clock, host_config: dict[str, Any]) -> dict[str, A
 
     It is not to be changed: a container whose configuration changes gets another.
     """
-    known: dict[str, dict[str, Any]] = clock.commons.setdefault(_COMMONS, {})
+    known: dict[str, dict[str, Any]] = clock.registry.setdefault(_COMMONS, {})
     text = json.dumps(host_config)
     found = known.pop(text, host_config)
     known[text] = found  # the latest last

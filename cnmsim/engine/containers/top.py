@@ -11,7 +11,7 @@ from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.processes import processes_of
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, SystemFault
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.process import Process
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def statistics(engine: Engine, container: Container) -> dict[str, Any]:
     }
     view: dict[str, Any] = {
         "read": rfc3339(now_ns),
-        "preread": rfc3339(now_ns - NS),
+        "preread": rfc3339(now_ns - NS_PER_S),
         "pids_stats": {"current": len(processes_of(container))},
         "blkio_stats": {},
         "num_procs": 0,

@@ -16,7 +16,7 @@ from attrs import frozen
 from cnmsim.engine.containers.container import Container
 from cnmsim.engine.containers.state import ContainerState
 from cnmsim.errors import EngineError
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Task, sleep
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def _start_attached(engine: Engine, containers: dict[str, Container]) -> N
         cluster.node is not None
         and not cluster.node.obstacle
         and not cluster.node.agent.has_session
-        and engine.clock.now_ns - begun_ns < _SESSION_TIMEOUT_S * NS
+        and engine.clock.now_ns - begun_ns < _SESSION_TIMEOUT_S * NS_PER_S
     ):
         await sleep(engine.clock, _SESSION_POLL_S)
     for identity, container in containers.items():

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import unix_ns
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 
 #: An engine remembers this many.
 _REMEMBERED = 256
@@ -43,7 +43,7 @@ class LoggedEvent:
             "Action": self.action,
             "Actor": {"ID": self.actor, "Attributes": dict(sorted(self.attributes.items()))},
             "scope": self.scope,
-            "time": self.time_ns // NS,
+            "time": self.time_ns // NS_PER_S,
             "timeNano": self.time_ns,
         }
 

@@ -26,7 +26,7 @@ from cnmsim.engine.networks.networks import PREDEFINED, created_ns
 from cnmsim.engine.volumes.volumes import Volume
 from cnmsim.engine.wire.timestamps import unix_ns
 from cnmsim.kernel.address import Prefix, format_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import File
 from cnmsim.libnetwork.ipam.remote import RemoteIpam
 from cnmsim.libnetwork.network import Network
@@ -191,7 +191,7 @@ def _restore_network(engine: Engine, data: Data) -> None:
             options=evolve(options, ipam_config=pools or options.ipam_config, config_from=""),
         )
     network.options = options
-    network.created_ns = data["created_ns"] - engine.clock.epoch_s * NS
+    network.created_ns = data["created_ns"] - engine.clock.epoch_s * NS_PER_S
     if data["has_ipam_options"]:
         engine.network_store._with_ipam_options.add(network.id)
 

@@ -18,7 +18,7 @@ from cnmsim.engine.images.catalogue import FILES, ImageCatalogue, ImageMeaning
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import Conflict, InvalidParameter, NotFound, SystemFault
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import File, FileSystem
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -305,7 +305,7 @@ class ImageStore:
         """Give an image as the API's list prints it."""
         return {
             "Containers": containers,
-            "Created": image.created_ns // NS,
+            "Created": image.created_ns // NS_PER_S,
             "Id": image.id,
             "Labels": dict(image.meaning.labels) or None,
             "ParentId": "",
@@ -342,7 +342,7 @@ class ImageStore:
         return [
             {
                 "Comment": "",
-                "Created": image.created_ns // NS,
+                "Created": image.created_ns // NS_PER_S,
                 "CreatedBy": f"CMD {list(image.meaning.command)}".replace("'", '"'),
                 "Id": image.id,
                 "Size": image.meaning.size,

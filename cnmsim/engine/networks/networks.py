@@ -15,7 +15,7 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.timestamps import parse_timestamp, rfc3339, unix_ns
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, format_mac
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.agent import ServiceInfo
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpoint import Endpoint
@@ -303,7 +303,7 @@ def _service_view(service: ServiceInfo) -> dict[str, Any]:
 
 def created_ns(network: Network, clock: Clock) -> int:
     """Give the moment a network was made, in nanoseconds since 1970."""
-    return clock.epoch_s * NS + network.created_ns
+    return clock.epoch_s * NS_PER_S + network.created_ns
 
 
 def _until(filters: Filters, now_ns: int) -> int | None:

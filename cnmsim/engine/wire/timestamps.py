@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 
 #: What Go prints for a moment that never was.
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -20,7 +20,7 @@ _LAYOUTS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 def unix_ns(clock: Clock) -> int:
     """Give the virtual time of day in nanoseconds since 1970."""
-    return clock.epoch_s * NS + clock.now_ns
+    return clock.epoch_s * NS_PER_S + clock.now_ns
 
 
 def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False) -> str:
@@ -30,7 +30,7 @@ def rfc3339(moment_ns: int | None, *, digits: int = 9, keep_zeros: bool = False)
     """
     if moment_ns is None:
         return ZERO_TIME
-    seconds, fraction = divmod(moment_ns, NS)
+    seconds, fraction = divmod(moment_ns, NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     decimals = f"{fraction:09d}"[:digits]
     if not keep_zeros:
@@ -67,10 +67,10 @@ def parse_timestamp(text: str, now_ns: int) -> int:
     """
     if re.fullmatch(r"-?\d+(\.\d*)?", text):
         seconds, _, fraction = text.partition(".")
-        return int(seconds) * NS + int((fraction or "0")[:9].ljust(9, "0"))
+        return int(seconds) * NS_PER_S + int((fraction or "0")[:9].ljust(9, "0"))
     if text and text.lstrip("-") == "".join(number + unit for number, unit in _DURATION.findall(text)):
         length = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(text))
-        return now_ns - round((-length if text.startswith("-") else length) * NS)
+        return now_ns - round((-length if text.startswith("-") else length) * NS_PER_S)
     return _parse_date(text)
 
 
@@ -83,7 +83,7 @@ def _parse_date(text: str) -> int:
             except ValueError:
                 continue
             offset = _offset_s(found[3])
-            return (int(moment.timestamp()) - offset) * NS + int((found[2] or "0")[:9].ljust(9, "0"))
+            return (int(moment.timestamp()) - offset) * NS_PER_S + int((found[2] or "0")[:9].ljust(9, "0"))
     raise InvalidParameter(f'parsing time "{text}" as "2006-01-02": cannot parse "{text}" as "2006"')
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import IPV4_BROADCAST, format_ip, is_multicast
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.icmp import UNREACHABLE, UNREACHABLE6
 from cnmsim.kernel.ipvs.connection import IpvsConnection
@@ -142,7 +142,7 @@ class Hooks:
             uses_conntrack=bool(self._ipvs.switch("conntrack")),
             state=IpvsState.NONE if is_tcp else IpvsState.UDP,
             sees_replies=destination.method is Method.MASQUERADING,
-            expires_ns=self._namespace.clock.now_ns + NS,
+            expires_ns=self._namespace.clock.now_ns + NS_PER_S,
         )  # fmt: skip
         self._connections.add(connection)
         service.counters.connections += 1
@@ -216,4 +216,4 @@ class Hooks:
                 counters.in_bytes += size
         if packet.protocol == connection.protocol:
             connection.follow(packet, is_reply=is_reply)
-        connection.expires_ns = self._namespace.clock.now_ns + self._ipvs.lifetime_s(connection.state) * NS
+        connection.expires_ns = self._namespace.clock.now_ns + self._ipvs.lifetime_s(connection.state) * NS_PER_S

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, family_of, parse_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
+from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.kernel.ipvs.connection import ConnectionTable, IpvsConnection
 from cnmsim.kernel.ipvs.hooks import Hooks
 from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
@@ -22,7 +23,6 @@ from cnmsim.kernel.ipvs.service import (
 )
 from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
-from cnmsim.kernel.sharedentries import EntryTable, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -87,7 +87,9 @@ class Ipvs:
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
-        noted = EntryTable[Place, Terms](None if alike is None else entries_of(self._namespace.clock, _SHARED, alike))
+        noted = InternedMultiMap[Place, Terms](
+            None if alike is None else entries_of(self._namespace.clock, _SHARED, alike)
+        )
         if fwmark:
             created = Service(family, kind(), fwmark=fwmark, noted=noted)
         else:
@@ -232,7 +234,7 @@ class Ipvs:
 
     def remaining_s(self, connection: IpvsConnection) -> int:
         """Give the whole seconds until a connection expires."""
-        return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS)
+        return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     @property
     def is_idle(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.sharedentries import EntryTable
+from cnmsim.kernel.interning import InternedMultiMap
 
 if TYPE_CHECKING:
     from cnmsim.kernel.ipvs.scheduler import Scheduler
@@ -111,7 +111,7 @@ class Service:
     counters: Counters = field(factory=Counters)
     #: The destinations as they were added, until somebody looks at one: most nodes of a large swarm never balance the load of
     #: most services.
-    _noted: EntryTable[Place, Terms] = field(factory=EntryTable)
+    _noted: InternedMultiMap[Place, Terms] = field(factory=InternedMultiMap)
     _looked_at: list[Destination] | None = field(default=None, init=False)
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.cttext import entry_line
 from cnmsim.kernel.netfilter.cttimeouts import Timeouts
 from cnmsim.kernel.netfilter.tcpstate import ACK, FLAG_KIND, IGNORE, INVALID, RST, SYN, TRANSITIONS, TcpState
@@ -38,7 +38,7 @@ _NEW, _ESTABLISHED, _RELATED, _UNTRACKED = CtState.NEW, CtState.ESTABLISHED, CtS
 _TCP_ESTABLISHED, _TCP_SYN_RECV = TcpState.ESTABLISHED.value, TcpState.SYN_RECV.value
 
 #: A UDP flow is a stream, with the longer timeout, once it has lasted this long both ways.
-STREAM_AFTER_NS = 2 * NS
+STREAM_AFTER_NS = 2 * NS_PER_S
 #: Not all kernels' timeouts are sysctls every namespace lists.
 _UNACK_S = 300
 
@@ -231,7 +231,7 @@ class Conntrack:
         connection = Connection(key, invert(key), tcp_state=state, began_ns=now)
         timeout = self._timeout(protocol, state)
         if state == _TCP_ESTABLISHED:
-            timeout = min(timeout, _UNACK_S * NS)
+            timeout = min(timeout, _UNACK_S * NS_PER_S)
         connection.expires_ns = now + timeout
         packet.connection = connection
         packet.ct_reply = False
@@ -259,7 +259,7 @@ class Conntrack:
         timeout = self._timeout(6, state)
         if state == _TCP_ESTABLISHED:
             if not connection.seen_reply and not is_reply:
-                timeout = min(timeout, _UNACK_S * NS)
+                timeout = min(timeout, _UNACK_S * NS_PER_S)
             elif old in (_TCP_SYN_RECV, _TCP_ESTABLISHED):
                 connection.is_assured = True
         connection.expires_ns = self._namespace.clock.now_ns + timeout
@@ -357,7 +357,7 @@ class Conntrack:
         connection.mark = connection.mark if mark is None else mark
         self._namespace.generation += 1
         if timeout_s is not None:
-            connection.expires_ns = self._namespace.clock.now_ns + timeout_s * NS
+            connection.expires_ns = self._namespace.clock.now_ns + timeout_s * NS_PER_S
         self._tell("update", connection)
 
     # --- for NAT -------------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ class Conntrack:
 
     def remaining_s(self, connection: Connection) -> int:
         """Give the whole seconds until a connection expires."""
-        return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS)
+        return max(0, (connection.expires_ns - self._namespace.clock.now_ns) // NS_PER_S)
 
     def purge(self) -> None:
         """Remove what has expired."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.tcpstate import TcpState
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Timeouts:
         #: Those of TCP, by state, once one of them was asked for.
         self._tcp: list[int] = []
         self._known: dict[str, int] = {}
-        self._udp = (30 * NS, 120 * NS)
+        self._udp = (30 * NS_PER_S, 120 * NS_PER_S)
 
     def of(self, protocol: int, state: int) -> int:
         """Give the timeout that counts for a protocol and TCP state, in nanoseconds."""
@@ -68,7 +68,7 @@ class Timeouts:
         self._refresh()
         found = self._known.get("max")
         if found is None:
-            found = self._known["max"] = self._seconds("max", 262144) // NS
+            found = self._known["max"] = self._seconds("max", 262144) // NS_PER_S
         return found
 
     def _refresh(self) -> None:
@@ -81,6 +81,6 @@ class Timeouts:
 
     def _seconds(self, name: str, default: int) -> int:
         try:
-            return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS
+            return int(self._namespace.sysctl_get(f"net.netfilter.nf_conntrack_{name}")) * NS_PER_S
         except OSError:
-            return default * NS  # a namespace whose list has no such sysctl behaves as if untouched
+            return default * NS_PER_S  # a namespace whose list has no such sysctl behaves as if untouched

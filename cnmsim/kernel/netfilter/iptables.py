@@ -37,7 +37,7 @@ from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.rulechecks import is_misplaced, is_refused
 from cnmsim.kernel.netfilter.table import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import TARGETS
-from cnmsim.kernel.netfilter.walk import ChainWalk, PolicyWalk, rule_needs_conntrack
+from cnmsim.kernel.netfilter.traversal import ChainTraversal, PolicyTraversal, rule_needs_conntrack
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
@@ -110,7 +110,7 @@ class IpTables:
                 if table.name == "mangle" and hook is Hook.OUTPUT:
                     kind = ChainType.ROUTE
                 priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
-                walk = (ChainWalk if chain.rules else PolicyWalk)(table, chain, hook, self._netfilter)
+                walk = (ChainTraversal if chain.rules else PolicyTraversal)(table, chain, hook, self._netfilter)
                 yield Registration(hook, priority, table.order, kind, walk)
 
     # --- for programs that write rules ---------------------------------------------------------------------------

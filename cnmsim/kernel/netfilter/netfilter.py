@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, ChainType, Hook, Priority
 from cnmsim.kernel.netfilter.ipset import IpSet
 from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.kernel.netfilter.nat import Nat
-from cnmsim.kernel.netfilter.walk import RememberingWalk
+from cnmsim.kernel.netfilter.traversal import CachedTraversal
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Netfilter:
                 found += [(place, step) for step in self._balancing(self.ipvs.hooks, hook)]
             found.sort(key=lambda each: each[0])
             steps[hook] = [
-                step if step in self._repeatable or isinstance(step, RememberingWalk) else _once(step)
+                step if step in self._repeatable or isinstance(step, CachedTraversal) else _once(step)
                 for _, step in found
             ]
         return steps

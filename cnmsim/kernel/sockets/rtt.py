@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from attrs import define
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 #: The timeout before anything was measured, and the bounds of a measured one (TCP_TIMEOUT_INIT, TCP_RTO_MIN and TCP_RTO_MAX in
 #: include/net/tcp.h).
-INITIAL_RTO_NS = NS
-MIN_RTO_NS = NS // 5
-MAX_RTO_NS = 120 * NS
+INITIAL_RTO_NS = NS_PER_S
+MIN_RTO_NS = NS_PER_S // 5
+MAX_RTO_NS = 120 * NS_PER_S
 
 
 @define(eq=False)

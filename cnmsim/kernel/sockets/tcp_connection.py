@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.packet import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, flag_text
 from cnmsim.kernel.skbuff import Packet
@@ -20,11 +20,11 @@ from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, TcpOptions, read_options
 from cnmsim.kernel.transport import TcpSegment
 
 #: How long TIME-WAIT lasts: 60 s in Linux (TCP_TIMEWAIT_LEN), not the RFC's 4 minutes.
-TIME_WAIT_NS = 60 * NS
+TIME_WAIT_NS = 60 * NS_PER_S
 _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
 # Linux: net.ipv4.tcp_invalid_ratelimit. Without it two ends that disagree would acknowledge each other for ever.
-_INVALID_INTERVAL_NS = NS // 2
+_INVALID_INTERVAL_NS = NS_PER_S // 2
 #: Python looks a member of an enumeration up ten times as slowly as a name of its own module.
 _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.CLOSED
 
@@ -305,7 +305,7 @@ class TcpConnection(TcpSender):
             self._expect_fin_in_time()
 
     def _expect_fin_in_time(self) -> None:
-        self._start_wait(int(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")) * NS)
+        self._start_wait(int(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")) * NS_PER_S)
 
     def _count_duplicate(self, segment: TcpSegment) -> None:
         is_duplicate = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.kernel.sockets.errors import os_error
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class Keepalive:
 
     def idle_ns(self, namespace: NetworkNamespace) -> int:
         """Return the silence in nanoseconds after which the first probe is sent."""
-        return (self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))) * NS
+        return (self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))) * NS_PER_S
 
     def interval_ns(self, namespace: NetworkNamespace) -> int:
         """Return the nanoseconds between two probes."""
-        return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS
+        return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS_PER_S
 
     def probe_limit(self, namespace: NetworkNamespace) -> int:
         """Return the number of unanswered probes after which the connection is given up."""

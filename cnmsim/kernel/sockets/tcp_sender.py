@@ -285,11 +285,11 @@ class TcpSender(ABC):
                 packet = build_ip(6, self.local, self.remote, message, ttl=self.ttl, tos=self.tos)
                 what = f"TCP sends [{flag_text(flags)}] with {len(payload)} bytes"
                 namespace.report(Step.SENT, what, packet, decision=self.label)
-            namespace.neighbours.confirms, self._confirms = self._confirms, False
+            namespace.neighbours.pending_confirm, self._confirms = self._confirms, False
             namespace.send(6, decision, self.remote, message, ttl=self.ttl, tos=self.tos, may_fragment=False)
-            namespace.neighbours.confirms = False
+            namespace.neighbours.pending_confirm = False
         except OSError as error:
-            namespace.neighbours.confirms = False
+            namespace.neighbours.pending_confirm = False
             # For TCP a segment that cannot leave is a lost segment (Linux ignores the result of tcp_transmit_skb);
             # the retransmission timer decides what becomes of the connection, and this is then its reason.
             if error.errno == errno.EMSGSIZE:

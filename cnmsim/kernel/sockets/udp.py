@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
+from cnmsim.kernel.offload.cached_route import CachedRoute
+from cnmsim.kernel.opaque_payload import endpoint_key
 from cnmsim.kernel.packet import build_ip
-from cnmsim.kernel.sealed import place_of
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.sockets.base import WILDCARDS, Socket, SocketAddress, address_text
 from cnmsim.kernel.sockets.errors import IcmpErrorInfo, QueuedError, icmp_errno, os_error
-from cnmsim.kernel.sockets.way import Way
 from cnmsim.kernel.transport import udp_message
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.opaque_payload import OpaquePayload
     from cnmsim.kernel.process import Process
-    from cnmsim.kernel.sealed import Sealed
 
 #: net.core.rmem_default of Linux, in bytes.
 _RECEIVE_BUFFER = 212_992
@@ -54,7 +54,7 @@ class UdpSocket(Socket):
         self.waiting: list[tuple[bytes, Address, int]] = []
         self._queued_bytes = 0
         self._errors: list[OSError] = []
-        self._ways: dict[tuple[str | Address, int], Way] = {}
+        self._ways: dict[tuple[str | Address, int], CachedRoute] = {}
         #: Takes what is in a sealed datagram, and its sender; `False` if it is to be received as bytes.
         #: Tells whether taking what is in a sealed datagram would change nothing.
         self.knows: Callable[[Any], bool] | None = None
@@ -116,16 +116,16 @@ class UdpSocket(Socket):
             return len(data)
         return self._transmit(data, self._address_in(address[0]), address[1])
 
-    def send_sealed(self, sealed: Sealed, address: SocketAddress) -> None:
+    def send_sealed(self, sealed: OpaquePayload, address: SocketAddress) -> None:
         """Send one datagram of which only the receiver gets to see the content. Raises as `sendto`.
 
         A receiving socket that has `on_sealed` is given the content itself, where no more than time lies between the two.
         """
         way = self._ways.get(address)
         if way is None or self._errors or self.is_closed or not way.send_sealed(sealed, self):
-            self.sendto(sealed.to_bytes(place_of(self._address_in(address[0]), address[1])), address)
+            self.sendto(sealed.to_bytes(endpoint_key(self._address_in(address[0]), address[1])), address)
 
-    def send_known(self, sealed: Sealed, address: SocketAddress) -> bool:
+    def send_known(self, sealed: OpaquePayload, address: SocketAddress) -> bool:
         """Send a sealed datagram if it tells its receiver nothing new. `False`: nothing was done, it is for `send_sealed`."""
         way = self._ways.get(address)
         return (
@@ -161,7 +161,7 @@ class UdpSocket(Socket):
             if flow is not None:
                 if len(self._ways) >= _MOST_WAYS:
                     self._ways.clear()
-                self._ways[dst, dport] = Way(flow, self, dst, dport)
+                self._ways[dst, dport] = CachedRoute(flow, self, dst, dport)
         return len(data)
 
     def _autobind(self) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.xfrm.esp import Cipher
 from cnmsim.kernel.xfrm.policy import Mark, Selector
 
@@ -78,7 +78,7 @@ class XfrmState:
         return bool(
             (limits.size and self.used_bytes >= limits.size)
             or (limits.packets and self.used_packets >= limits.packets)
-            or (limits.seconds and now_ns - self.added_ns >= limits.seconds * NS)
+            or (limits.seconds and now_ns - self.added_ns >= limits.seconds * NS_PER_S)
         )
 
     def seal(self, payload: bytes, next_header: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cnmsim.errors import FileError
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.lab.compose.dotenv import read_env_file
 from cnmsim.lab.compose.model import ComposeProject, Dependency, HealthCheck, Network, NetworkUse, Pool, Service
 from cnmsim.lab.compose.ports import PortMapping, parse_exposed, parse_port
@@ -339,7 +339,7 @@ def _is_enabled(service: Any, profiles: Sequence[str]) -> bool:
 
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s|ms|us|ns))+")
-_UNITS_NS = {"h": 3600 * NS, "m": 60 * NS, "s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_UNITS_NS = {"h": 3600 * NS_PER_S, "m": 60 * NS_PER_S, "s": NS_PER_S, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def _duration_ns(text: str) -> int:

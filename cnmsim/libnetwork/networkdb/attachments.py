@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.networkdb.messages import NetworkEvent
 from cnmsim.libnetwork.networkdb.store import Version, View
 from cnmsim.libnetwork.networkdb.tables import REAP_NETWORK_S
@@ -83,7 +83,7 @@ class Attachments:
         self.view.put(version)
         tables = db.networks.get(network)
         if version.is_deleted:
-            self._reaps[version.slot.number] = db.clock.now_ns + round(REAP_NETWORK_S * NS)
+            self._reaps[version.slot.number] = db.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
             self.arm_reaper()
             if tables is not None:
                 tables.detach(node)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import define, evolve, field
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Task
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, take_from
@@ -172,7 +172,7 @@ class Memberlist:
         if self.is_paused:
             self._gossip.arm()
             return
-        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS)
+        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
 
         def may_hear(member: Member) -> bool:
             if member.state is State.DEAD:
@@ -364,7 +364,7 @@ class Memberlist:
 
     def reset(self) -> None:
         """Forget members that are gone for long, and shuffle the order of probing."""
-        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS)
+        horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
             if not self.members[name].is_gone:
                 if self.members[name].state is State.ALIVE:

@@ -15,9 +15,9 @@ from attrs import define, field
 
 from cnmsim.errors import NotFound, SystemFault
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.sharedentries import EntryTable, entries_of
 from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Slots, take_from
@@ -253,7 +253,7 @@ class NetworkDB:
         if profile.networkdb_relays_last:
             relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
         view = View(self.store.network(network))
-        nodes = EntryTable[str, None](entries_of(self.clock, "attached", network))
+        nodes = InternedMultiMap[str, None](entries_of(self.clock, "attached", network))
         tables = NetworkTables(
             network, self.name, self.clock, profile, view, own, relayed, self._watchers.notify, nodes
         )
@@ -307,7 +307,7 @@ class NetworkDB:
             tables.withdraw(version)
         tables.is_leaving = True
         self._fetched.notify()
-        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
+        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
         self._reap.arm()
 
     def peers(self, network: str) -> list[Member]:

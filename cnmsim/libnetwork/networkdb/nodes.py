@@ -11,7 +11,7 @@ from random import Random
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import NS, Clock
+from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.libnetwork.networkdb.messages import Member
 
 #: For so long a node that is gone is remembered, and tried again if it failed, in seconds.
@@ -92,7 +92,7 @@ class Nodes:
 
     def reap(self) -> None:
         """Forget those that are gone for a day."""
-        horizon_ns = self.clock.now_ns - round(NODE_REAP_S * NS)
+        horizon_ns = self.clock.now_ns - round(NODE_REAP_S * NS_PER_S)
         for name, gone_ns in list(self._gone_ns.items()):
             if gone_ns < horizon_ns:
                 del self._gone_ns[name]

@@ -243,7 +243,7 @@ class SharedStore:
 
 def store_of(clock: Clock) -> SharedStore:
     """Give the store of the lab a clock belongs to."""
-    store: SharedStore | None = clock.commons.get("networkdb")
+    store: SharedStore | None = clock.registry.get("networkdb")
     if store is None:
-        store = clock.commons["networkdb"] = SharedStore()
+        store = clock.registry["networkdb"] = SharedStore()
     return store

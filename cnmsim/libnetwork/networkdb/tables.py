@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS, Clock
-from cnmsim.kernel.sharedentries import EntryTable
+from cnmsim.kernel.clock import NS_PER_S, Clock
+from cnmsim.kernel.interning import InternedMultiMap
 from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue
 from cnmsim.libnetwork.networkdb.messages import TableEvent, TableOperation
 from cnmsim.libnetwork.networkdb.store import Version, View
@@ -55,7 +55,7 @@ class NetworkTables:
     own: BroadcastQueue
     relayed: BroadcastQueue
     notify: Callable[[WatchEvent], None]
-    nodes: EntryTable[str, None] = field(factory=EntryTable)
+    nodes: InternedMultiMap[str, None] = field(factory=InternedMultiMap)
     is_in_sync: bool = False
     is_leaving: bool = False
     reap_ns: int = 0
@@ -95,7 +95,7 @@ class NetworkTables:
         """Take a version in; one that is deleted is remembered for `residual_s` seconds."""
         number = version.slot.number
         if version.is_deleted:
-            self._tombstones[number] = self.clock.now_ns + round(residual_s * NS)
+            self._tombstones[number] = self.clock.now_ns + round(residual_s * NS_PER_S)
         elif self._tombstones:
             self._tombstones.pop(number, None)
         self.view.put(version)
@@ -112,7 +112,7 @@ class NetworkTables:
 
     def residual_s(self, number: int) -> int:
         """Tell how long a deleted entry is to be remembered still, in whole seconds."""
-        return max(1, (self._tombstones[number] - self.clock.now_ns) // NS)
+        return max(1, (self._tombstones[number] - self.clock.now_ns) // NS_PER_S)
 
     def residuals(self) -> Mapping[int, int]:
         """Tell that of every deleted entry."""
@@ -184,6 +184,6 @@ class NetworkTables:
 
     def reap(self) -> None:
         """Forget deleted entries whose time is over at the next round."""
-        horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS)
+        horizon_ns = self.clock.now_ns + round((REAP_PERIOD_S + 1) * NS_PER_S)
         for number in [number for number, until_ns in self._tombstones.items() if until_ns <= horizon_ns]:
             self.drop(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from cnmsim.kernel.clock import NS, Clock, Timer
+from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 
 
 class Ticker:
@@ -18,7 +18,7 @@ class Ticker:
 
     def __init__(self, clock: Clock, random: Random, interval_s: float, job: Callable[[], None]) -> None:
         self._clock = clock
-        self._interval_ns = round(interval_s * NS)
+        self._interval_ns = round(interval_s * NS_PER_S)
         self._phase_ns = clock.now_ns + random.randrange(self._interval_ns)
         self._job = job
         self._timer: Timer | None = None

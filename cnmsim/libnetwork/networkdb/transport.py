@@ -13,8 +13,8 @@ from typing import Any
 from attrs import define, field
 
 from cnmsim.kernel.address import Address
+from cnmsim.kernel.opaque_payload import OpaquePayload, PayloadStore
 from cnmsim.kernel.process import Process
-from cnmsim.kernel.sealed import Sealed, SealedExchange
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.networkdb.messages import ENCRYPTION_OVERHEAD
@@ -110,7 +110,7 @@ class Transport:
     is_known: Callable[[Any], bool]
     _udp: UdpSocket = field(init=False)
     _listener: TcpSocket = field(init=False)
-    _sealed: SealedExchange = field(init=False)
+    _sealed: PayloadStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sealed = self.process.clock.sealed
@@ -155,9 +155,9 @@ class Transport:
         Those that tell nothing new go first: they arrive before anything else happens.
         """
         key, udp = self.keyring.primary, self._udp
-        news: list[tuple[Sealed, SocketAddress]] = []
+        news: list[tuple[OpaquePayload, SocketAddress]] = []
         before: Any = None
-        sealed: Sealed
+        sealed: OpaquePayload
         for message, place in messages:
             if message is not before:
                 before = message

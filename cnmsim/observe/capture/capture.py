@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 
 from cnmsim.errors import NotFound
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe.capture.pcapng import CapturedFrame, CapturePoint, to_pcapng
 from cnmsim.observe.display import Displayable
 from cnmsim.observe.trace.packet_summary import summarize
@@ -91,7 +91,7 @@ class Capture(Displayable):
     def __str__(self) -> str:
         rows = [
             (
-                f"{frame.time_ns / NS:.6f}",
+                f"{frame.time_ns / NS_PER_S:.6f}",
                 self.points[frame.point].name,
                 frame.direction,
                 summary.label,
@@ -120,7 +120,7 @@ class Capture(Displayable):
         packets = []
         for frame in self.frames:
             packet = Ether(frame.data)
-            packet.time = self.epoch_s + frame.time_ns / NS
+            packet.time = self.epoch_s + frame.time_ns / NS_PER_S
             packet.sniffed_on = self.points[frame.point].name
             packets.append(packet)
         return packets

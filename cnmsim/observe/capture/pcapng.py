@@ -12,7 +12,7 @@ from struct import pack
 from attrs import field, frozen
 
 from cnmsim.kernel.address import Address
-from cnmsim.kernel.clock import EPOCH_S, NS
+from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 
 _SECTION, _INTERFACE, _NAMES, _PACKET = 0x0A0D0D0A, 1, 4, 6
 _OPT_COMMENT = 1
@@ -95,7 +95,7 @@ def _names(names: Mapping[Address, Sequence[str]]) -> bytes:
 
 
 def _packet(frame: CapturedFrame, epoch_s: int) -> bytes:
-    stamp = epoch_s * NS + frame.time_ns
+    stamp = epoch_s * NS_PER_S + frame.time_ns
     size = len(frame.data)
     options = _options(
         *(_text_option(_OPT_COMMENT, comment) for comment in frame.comments),

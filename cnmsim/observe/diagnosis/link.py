@@ -162,8 +162,8 @@ def _socket(device: Device) -> _Socket | None:
     for each in _lowers(device):
         if isinstance(each, Vlan):
             tag = each.vid
-        if isinstance(each, Nic) and isinstance(each.medium, Segment):
-            switch = each.medium
+        if isinstance(each, Nic) and isinstance(each.link, Segment):
+            switch = each.link
             native = switch.vlans_of(each).native or 0 if switch.has_vlans else 0
             return _Socket(switch, tag or native)
     return None

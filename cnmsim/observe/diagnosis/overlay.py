@@ -239,7 +239,7 @@ def smallest_mtu(context: DiagnosisContext, upto: Hop | None = None) -> tuple[in
             device = _device(context, hop)
             if device is not None:
                 found.append((device.mtu, hop.where))
-            medium = device.medium if isinstance(device, Nic) else None
+            medium = device.link if isinstance(device, Nic) else None
             if isinstance(medium, Segment):
                 found.append((medium.mtu, f"segment {medium.name}"))
     return min(found, default=(0, ""))

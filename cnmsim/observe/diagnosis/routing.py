@@ -63,7 +63,7 @@ def narrow_mask(context: DiagnosisContext) -> Advice | None:
         next((own.prefix for own in other.addresses if own.address == address), None) if other is not None else None
     )
     for device in source.namespace.devices.values():
-        if not (isinstance(device, Nic) and isinstance(other, Nic) and device.medium is other.medium is not None):
+        if not (isinstance(device, Nic) and isinstance(other, Nic) and device.link is other.link is not None):
             continue
         for own in device.addresses:
             if theirs is None or own.family != theirs.family or own.address not in theirs or address in own.prefix:
@@ -80,7 +80,7 @@ def narrow_mask(context: DiagnosisContext) -> Advice | None:
 def is_off(location: Location) -> bool:
     """Whether a machine has interfaces and none of them is plugged in: no power, or no cable."""
     plugs = [each for each in location.namespace.devices.values() if isinstance(each, Nic)]
-    return not location.is_container and bool(plugs) and all(each.medium is None for each in plugs)
+    return not location.is_container and bool(plugs) and all(each.link is None for each in plugs)
 
 
 def silent_gateway(context: DiagnosisContext, loss: Hop) -> Advice | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.observe.diagnosis.diagnosis_context import DiagnosisContext, source_of
 from cnmsim.observe.diagnosis.drops import advice_on
@@ -92,7 +92,7 @@ def _second_try(context: DiagnosisContext) -> list[str]:
     lost = [hop for hop in context.losses if len(tries) > 1 and hop.time_ns < tries[1].time_ns]
     if not lost:
         return []
-    seconds = (tries[-1].time_ns - context.connect_started_ns) / NS
+    seconds = (tries[-1].time_ns - context.connect_started_ns) / NS_PER_S
     return [
         f"only try {len(tries)} came through, after {seconds:.0f} s; the first one: {advice_on(context, lost[-1])[0]}"
     ]

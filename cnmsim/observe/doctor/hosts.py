@@ -116,8 +116,8 @@ def _way(snapshot: LabSnapshot, host: Location, goal: Address) -> Iterator[tuple
         if route is None or route.device is None:
             return
         yield route.device.mtu, f"{here.name} {route.device.name}"
-        if isinstance(route.device, Nic) and isinstance(route.device.medium, Segment):
-            yield route.device.medium.mtu, f"segment {route.device.medium.name}"
+        if isinstance(route.device, Nic) and isinstance(route.device.link, Segment):
+            yield route.device.link.mtu, f"segment {route.device.link.name}"
         here = snapshot.directory.owner(route.gateway or goal)
 
 

@@ -43,7 +43,7 @@ def _wire_of(device: Device | None) -> _Wire | None:
     tag = 0
     if isinstance(device, Vlan):
         tag, device = device.vid, device.lower
-    segment = device.medium if isinstance(device, Nic) else None
+    segment = device.link if isinstance(device, Nic) else None
     if not isinstance(segment, Segment) or not isinstance(device, Nic):
         return None
     native = segment.vlans_of(device).native if segment.has_vlans else 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.observe.trace.hops import Hop
 
@@ -58,9 +58,9 @@ class Section:
 
 def format_time(time_ns: int) -> str:
     """Write a time since the start of a trace: in milliseconds, from one second on in seconds."""
-    if time_ns < NS:
+    if time_ns < NS_PER_S:
         return f"{time_ns / 1e6:.3f} ms"
-    return f"{time_ns / NS:.3f} s"
+    return f"{time_ns / NS_PER_S:.3f} s"
 
 
 #: What a socket's decision says besides whose socket it is; the addresses stand in their own column.

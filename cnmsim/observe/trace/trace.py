@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Event
 from cnmsim.observe.diagnosis.finding import Finding, Verdict
 from cnmsim.observe.display import Displayable
@@ -168,7 +168,7 @@ class Trace(Displayable):
             "fix": finding.fix if finding else "",
             "remarks": list(finding.remarks) if finding else [],
             "decided_at": _hop_json(finding.hop) if finding and finding.hop else None,
-            "elapsed_s": outcome.elapsed_ns / NS if outcome else None,
+            "elapsed_s": outcome.elapsed_ns / NS_PER_S if outcome else None,
             "lookups": [
                 {"name": query.name, "record": query.record, "server": query.server, "result": query.result}
                 for query in (outcome.queries if outcome else ())
@@ -180,7 +180,7 @@ class Trace(Displayable):
         """Give the hops as a pandas data frame. Raises `ImportError` where pandas is not installed."""
         return import_module("pandas").DataFrame(
             [
-                (hop.time_ns / NS, hop.place, hop.device, what_of(hop), hop.decision, hop.addresses, hop.packet)
+                (hop.time_ns / NS_PER_S, hop.place, hop.device, what_of(hop), hop.decision, hop.addresses, hop.packet)
                 for hop in self.hops
             ],
             columns=[*(header.lower().replace(" ", "_") for header in HEADERS), "packet"],
@@ -217,7 +217,7 @@ class Trace(Displayable):
 
 def _hop_json(hop: Hop) -> dict[str, Any]:
     return {
-        "time_s": hop.time_ns / NS,
+        "time_s": hop.time_ns / NS_PER_S,
         "place": hop.place,
         "device": hop.device,
         "step": hop.step.value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.observe.trace.packet_summary import summarize
 from cnmsim.observe.views.markup import (
     BAD,
@@ -85,7 +85,7 @@ def capture_card(what: Capture) -> str:
     for number, frame in enumerate(frames[:_FRAMES], 1):
         summary = summarize(frame.data, is_frame=True)
         rows.append(
-            (str(number), f"{(frame.time_ns - begin) / NS:.6f}", what.points[frame.point].name, frame.direction,
+            (str(number), f"{(frame.time_ns - begin) / NS_PER_S:.6f}", what.points[frame.point].name, frame.direction,
              str(len(frame.data)), summary.label, summary.addresses)
         )  # fmt: skip
     kind = f"capture of {len(frames)} frames at {len(what.points)} devices"

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from cnmsim.errors import InvalidParameter, NotFound
 from cnmsim.kernel.address import format_ip, parse_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.events import Step
 from cnmsim.kernel.fibrules import MAIN, TABLE_NAMES, decision_text
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
@@ -320,4 +320,4 @@ def lookup(lab: LabView, where: object, name: str, *, family: int = 0) -> Lookup
     if not found:
         process.kill()
         found.append(Lookup(name))
-    return LookupView(location.label, found[0], (clock.now_ns - begun_ns) / NS)
+    return LookupView(location.label, found[0], (clock.now_ns - begun_ns) / NS_PER_S)

@@ -134,9 +134,9 @@ def scene_of(directory: Directory) -> Scene:
 
 def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> None:
     waiting = [
-        device.medium
+        device.link
         for device in namespace.devices.values()
-        if isinstance(device, Nic) and isinstance(device.medium, Segment)
+        if isinstance(device, Nic) and isinstance(device.link, Segment)
     ]
     while waiting:
         segment = waiting.pop()
@@ -147,9 +147,9 @@ def _find_segments(namespace: NetworkNamespace, found: dict[str, Segment]) -> No
 
 def _neighbours(segment: Segment) -> list[Segment]:
     return [
-        end.other.medium
+        end.other.link
         for end in segment.stations
-        if isinstance(end, TrunkEnd) and end.other is not None and isinstance(end.other.medium, Segment)
+        if isinstance(end, TrunkEnd) and end.other is not None and isinstance(end.other.link, Segment)
     ]
 
 
@@ -202,7 +202,7 @@ def _network_names(locations: Iterable[Location]) -> Iterable[tuple[str, str]]:
 
 
 def _segment_name(device: Device) -> str:
-    medium = device.medium if isinstance(device, Nic) else None
+    medium = device.link if isinstance(device, Nic) else None
     return medium.name if isinstance(medium, Segment) else ""
 
 

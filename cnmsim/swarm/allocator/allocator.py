@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, driver_of, is_ingress_needed
 from cnmsim.swarm.allocator.numbers import NumberTaken
@@ -29,7 +29,7 @@ from cnmsim.swarm.objects import (
 )
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
-_RETRY_NS = 300 * NS
+_RETRY_NS = 300 * NS_PER_S
 ALLOCATED_MESSAGE = "pending task scheduling"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.swarm.objects import Node, NodeDescription, NodeState, Task, TaskStatus
 from cnmsim.swarm.store import Store
 
-_BATCH_NS = NS // 10
+_BATCH_NS = NS_PER_S // 10
 
 
 @frozen
@@ -72,7 +72,7 @@ class Reports:
     def _arm(self) -> None:
         if self._timer is None or not self._timer.is_pending:
             since = (self.store.clock.now_ns - self._started_ns) % _BATCH_NS
-            self._timer = self.store.call_later((_BATCH_NS - since) / NS, self._write)
+            self._timer = self.store.call_later((_BATCH_NS - since) / NS_PER_S, self._write)
 
     def _write(self) -> None:
         tasks, self._tasks = self._tasks, {}

@@ -7,7 +7,7 @@ from random import Random
 
 from attrs import define, field
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, SessionMessage
 from cnmsim.swarm.errors import InvalidSession, NodeNotRegistered, RpcUnavailable, SwarmError
 from cnmsim.swarm.store import Store
@@ -15,7 +15,7 @@ from cnmsim.swarm.store import Store
 _DEFAULT_PERIOD_S = 5.0
 _EPSILON_S = 0.5
 _GRACE = 3
-_RATE_LIMIT_NS = 8 * NS
+_RATE_LIMIT_NS = 8 * NS_PER_S
 _RATE_LIMIT_COUNT = 3
 
 
@@ -68,7 +68,7 @@ class Sessions:
 
     def _period_s(self) -> float:
         # A period that an update leaves out stays what it was.
-        self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS or self._base_s
+        self._base_s = self._store.cluster.spec.heartbeat_period_ns / NS_PER_S or self._base_s
         return self._base_s + self._random.uniform(-_EPSILON_S, _EPSILON_S)
 
     def add_unknown(self, node_id: str, on_expired: Callable[[], None]) -> None:

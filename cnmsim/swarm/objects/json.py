@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-NS = 1_000_000_000
+NS_PER_S = 1_000_000_000
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def moment(at_ns: int) -> str:
     """Print nanoseconds since 1970, as RFC3339Nano; 0 is the moment 1970 began, as protobuf has it."""
-    seconds, fraction = divmod(at_ns, NS)
+    seconds, fraction = divmod(at_ns, NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     decimals = f"{fraction:09d}".rstrip("0")
     return f"{text}.{decimals}Z" if decimals else f"{text}Z"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.swarm.objects import (
     Availability,
     Node,
@@ -186,7 +186,7 @@ class RestartSupervisor:
             self._by_old_task.setdefault(old.id, []).append(delay)
             self._by_old_node.setdefault(old.node_id, []).append(delay)
             delay.timers.append(self._store.call_later(_OLD_TASK_TIMEOUT_S, self._old_stopped, [delay]))
-        delay.timers.append(self._store.call_later(delay_ns / NS, self._delay_is_over, delay))
+        delay.timers.append(self._store.call_later(delay_ns / NS_PER_S, self._delay_is_over, delay))
 
     def _delay_is_over(self, delay: _Delay) -> None:
         delay.is_delay_over = True

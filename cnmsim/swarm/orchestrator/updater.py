@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Cancelled, Future, Signal, sleep
 from cnmsim.kernel.task import Task as Coro
 from cnmsim.swarm.objects import (
@@ -170,7 +170,7 @@ class Updater:
             await worker
         if not self._is_stopped:
             if config.delay_ns >= monitor_ns:
-                monitor_ns = config.delay_ns + NS
+                monitor_ns = config.delay_ns + NS_PER_S
             await self._monitor(config, monitor_ns)
         if not self._is_stopped:
             self._complete()
@@ -181,7 +181,7 @@ class Updater:
         """Watch for failures for some time more, or until there are too many."""
         until_ns = self._store.clock.now_ns + monitor_ns
         while not self._look_at_failures(config, monitor_ns):
-            left_s = (until_ns - self._store.clock.now_ns) / NS
+            left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S
             try:
                 await self._changed.wait_until(lambda: bool(self._ended_tasks), left_s)
             except TimeoutError:
@@ -232,7 +232,7 @@ class Updater:
             else:
                 await self._replace(slot, config.order)
             if config.delay_ns:
-                await sleep(self._store.clock, config.delay_ns / NS)
+                await sleep(self._store.clock, config.delay_ns / NS_PER_S)
 
     async def _replace(self, slot: Slot, order: UpdateOrder) -> None:
         store = self._store

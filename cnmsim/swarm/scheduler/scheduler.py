@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from cnmsim.kernel.clock import NS, Timer
+from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.swarm.objects import Node, Task, TaskState, TaskStatus
 from cnmsim.swarm.scheduler.filters import Pipeline
 from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
@@ -14,7 +14,7 @@ from cnmsim.swarm.scheduler.spread import Spreader, make_tree
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
 _DEBOUNCE_S = 0.05
-_MAX_LATENCY_NS = NS
+_MAX_LATENCY_NS = NS_PER_S
 _ENDED_BADLY = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 

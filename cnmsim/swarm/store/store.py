@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from cnmsim.kernel.clock import NS, Clock, Timer
+from cnmsim.kernel.clock import NS_PER_S, Clock, Timer
 from cnmsim.swarm.errors import NotLeader, ObjectExists, ObjectNotFound, SequenceConflict
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, Secret, Service, Task
 from cnmsim.swarm.store.tables import Table, TaskTable, network_table, service_table
@@ -111,7 +111,7 @@ class Store:
     @property
     def now_ns(self) -> int:
         """The present moment, in nanoseconds since 1970."""
-        return self.clock.epoch_s * NS + self.clock.now_ns
+        return self.clock.epoch_s * NS_PER_S + self.clock.now_ns
 
     def _stamp(self) -> int:
         """Give the moment an object is stamped with: this one, but later than any before it, as objects are listed by it."""

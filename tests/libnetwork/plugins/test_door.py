@@ -83,7 +83,7 @@ def test_what_waits_in_the_world_goes_on_waiting_while_a_plugin_acts(stage: Stag
         clock.call_soon(order.append, "caused")
         return "done"
 
-    assert clock.apart(act) == "done"
+    assert clock.run_isolated(act) == "done"
     assert order == ["caused"]
     clock.run_ready()
     assert order == ["caused", "waiting"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import (
@@ -90,7 +90,7 @@ def _limit_values(match: Extension) -> tuple[str, str]:
 
 def _compile_limit(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
     rate, burst = _limit_values(match)
-    cost_ns = _parse_rate(rate) * NS // _LIMIT_SCALE
+    cost_ns = _parse_rate(rate) * NS_PER_S // _LIMIT_SCALE
     most_ns = cost_ns * int(burst)
     clock = netfilter.namespace.clock
     credit_ns, filled_ns = most_ns, clock.now_ns

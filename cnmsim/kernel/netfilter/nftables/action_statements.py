@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from cnmsim.kernel.address import format_ip
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.extension import Extension, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.nftables import datatypes as types
@@ -55,7 +55,7 @@ class Limit(Statement):
     def compile(self, context: CompileContext) -> Evaluate:
         """Make the token bucket (nft_limit_eval)."""
         clock = context.netfilter.namespace.clock
-        period_ns = _UNITS_S[self.unit] * NS
+        period_ns = _UNITS_S[self.unit] * NS_PER_S
         rate = self.rate * _SIZES.get(self.size_unit, 1)
         burst = self.burst * _SIZES.get(self.burst_unit, 1)
         of_bytes = bool(self.size_unit)

@@ -14,7 +14,7 @@ from cnmsim.kernel.netfilter.nftables.jsoninput import commands_of
 from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 from cnmsim.kernel.netfilter.nftables.session import Session
 from cnmsim.kernel.netfilter.nftables.tables import FAMILIES, Table
-from cnmsim.kernel.netfilter.nftables.walk import ChainWalk
+from cnmsim.kernel.netfilter.nftables.walk import ChainTraversal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -162,5 +162,5 @@ class FamilyView:
             for chain in table.chains.values():
                 base = chain.base
                 if base is not None:
-                    walk = ChainWalk(table, chain, base.hook, self._netfilter)
+                    walk = ChainTraversal(table, chain, base.hook, self._netfilter)
                     yield Registration(base.hook, base.priority, chain.order, ChainType(base.type), walk)

@@ -10,14 +10,14 @@ from cnmsim.kernel.netfilter.nftables.elements import Jump
 from cnmsim.kernel.netfilter.nftables.statements import Break, CompileContext, Counter
 from cnmsim.kernel.netfilter.nftables.tables import Chain, RuleEntry, Table
 from cnmsim.kernel.netfilter.targets import Verdict
-from cnmsim.kernel.netfilter.walk import Counts, RememberingWalk, Walked
+from cnmsim.kernel.netfilter.traversal import CachedTraversal, Counts, TraversalResult
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-class ChainWalk(RememberingWalk[RuleEntry]):
+class ChainTraversal(CachedTraversal[RuleEntry]):
     """One base chain at its hook."""
 
     __slots__ = ("_chain", "_env", "_table")
@@ -28,7 +28,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
         self._env = CompileContext(netfilter, lambda name: table.sets[name].elements)
         super().__init__(hook, netfilter, (table.label, chain.name))
 
-    def _walk(self, packet: Packet) -> Walked[RuleEntry]:
+    def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
         """Walk the chain and the chains it leads to, counting and doing what statements do."""
         chains = self._table.chains
         chain, at = self._chain, 0
@@ -54,10 +54,10 @@ class ChainWalk(RememberingWalk[RuleEntry]):
                 path = [frame[0].name for frame in stack] + [chain.name]
                 if path[0] != self._chain.name:
                     path.insert(0, self._chain.name)
-                return Walked(outcome, counters, [], entry, path, is_pure)
+                return TraversalResult(outcome, counters, [], entry, path, is_pure)
             if not stack:
                 policy = Verdict.ACCEPT if self._chain.policy == "accept" else Verdict.DROP
-                return Walked(policy, counters, [], None, [self._chain.name], is_pure)
+                return TraversalResult(policy, counters, [], None, [self._chain.name], is_pure)
             chain, at = stack.pop()
 
     def _evaluate(
@@ -87,7 +87,7 @@ class ChainWalk(RememberingWalk[RuleEntry]):
         self._report(packet, walked)
         return walked.verdict is Verdict.ACCEPT
 
-    def _report(self, packet: Packet, walked: Walked[RuleEntry]) -> None:
+    def _report(self, packet: Packet, walked: TraversalResult[RuleEntry]) -> None:
         namespace = self._netfilter.namespace
         name = f"{self._table.label} {self._chain.name}"
         decision = f"{self._table.label} {' → '.join(walked.chains)}: "

@@ -15,7 +15,7 @@ from attrs import define, field
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.clock import Clock
-from cnmsim.kernel.sharedentries import EntryTable, entries_of
+from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.libnetwork.drivers.overlay.records import Peer
 
@@ -67,14 +67,14 @@ class PeersByPair:
 
     tunnels: Tunnels
     log: Callable[[str], None]
-    _peers: EntryTable[tuple[Address, Mac], Peer] = field(factory=EntryTable)
-    _written: EntryTable[Address, Mac] = field(factory=EntryTable)
+    _peers: InternedMultiMap[tuple[Address, Mac], Peer] = field(factory=InternedMultiMap)
+    _written: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeersByPair:
         """Make the peers of a network that other nodes of the lab have as well."""
-        peers = EntryTable[tuple[Address, Mac], Peer](entries_of(clock, "peers by pair", network_id))
-        return cls(tunnels, log, peers, EntryTable(entries_of(clock, "written peers", network_id)))
+        peers = InternedMultiMap[tuple[Address, Mac], Peer](entries_of(clock, "peers by pair", network_id))
+        return cls(tunnels, log, peers, InternedMultiMap(entries_of(clock, "written peers", network_id)))
 
     def add(self, peer: Peer) -> None:
         """Take a peer in, and program it unless one with the same address and MAC is."""
@@ -148,9 +148,9 @@ class PeersByAddress:
 
     tunnels: Tunnels
     log: Callable[[str], None]
-    _peers: EntryTable[tuple[Address, int], Peer] = field(factory=EntryTable)
+    _peers: InternedMultiMap[tuple[Address, int], Peer] = field(factory=InternedMultiMap)
     #: The pairs of tunnel endpoint and MAC that count one, as nearly all do; the count of the others but zero.
-    _single: EntryTable[Address, Mac] = field(factory=EntryTable)
+    _single: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
     _counts: dict[tuple[Address, Mac], int] = field(factory=dict, init=False)
 
     @classmethod
@@ -158,8 +158,8 @@ class PeersByAddress:
         cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]
     ) -> PeersByAddress:
         """Make the peers of a network that other nodes of the lab have as well."""
-        peers = EntryTable[tuple[Address, int], Peer](entries_of(clock, "peers by address", network_id))
-        return cls(tunnels, log, peers, EntryTable(entries_of(clock, "counted peers", network_id)))
+        peers = InternedMultiMap[tuple[Address, int], Peer](entries_of(clock, "peers by address", network_id))
+        return cls(tunnels, log, peers, InternedMultiMap(entries_of(clock, "counted peers", network_id)))
 
     def add(self, peer: Peer) -> None:
         """Take a peer in, and program it unless another has its address."""

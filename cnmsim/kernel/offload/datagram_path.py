@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.device import FRAME_OVERHEAD, Nic
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.device import Medium, MediumWay
-    from cnmsim.kernel.flow import Flow
-    from cnmsim.kernel.sealed import Sealed
-    from cnmsim.kernel.sockets.way import Way
+    from cnmsim.kernel.device import Link, LinkPath
+    from cnmsim.kernel.offload.cached_route import CachedRoute
+    from cnmsim.kernel.offload.flow_cache import Flow
+    from cnmsim.kernel.opaque_payload import OpaquePayload
 
 #: Ethernet, IPv4 and UDP headers, in bytes.
 _FRAME_HEADERS = 42
 _PACKET_HEADERS = 28
 
 
-class _Leg:
-    """Out of one namespace, by one medium, to the station of the next. `ttl` is that of the packets on it.
+class _Hop:
+    """Out of one namespace, by one link, to the station of the next. `ttl` is that of the packets on it.
 
     That a device is up, plugged in and in its namespace the flows say, which are none any more if one is not.
     """
 
     __slots__ = ("_device", "_flow", "_medium", "_next", "_station", "delay_ns", "next", "stations", "ttl", "way")
 
-    def __init__(self, flow: Flow, medium: Medium, way: MediumWay, stations: bytes, ttl: int) -> None:
+    def __init__(self, flow: Flow, link: Link, way: LinkPath, stations: bytes, ttl: int) -> None:
         device, station = flow.device, way.port.station
         assert isinstance(device, Nic) and isinstance(station, Nic)
-        self.next: _Leg | None = None
+        self.next: _Hop | None = None
         self._flow = flow
         self._device = device
-        self._medium = medium
+        self._medium = link
         self.way = way
         self.delay_ns = way.delay_ns
         self._station = station
@@ -90,12 +90,12 @@ class _Leg:
         self._medium.deliver(frame, self.way.port)
 
 
-class FastPath:
+class DatagramPath:
     """A known path of a socket's datagrams to one peer's. `is_right` until a datagram had to leave it."""
 
     __slots__ = ("_clock", "_end", "_first", "_sender", "_way", "is_right")
 
-    def __init__(self, way: Way, first: _Leg, end: Flow, sender: tuple[bytes, int]) -> None:
+    def __init__(self, way: CachedRoute, first: _Hop, end: Flow, sender: tuple[bytes, int]) -> None:
         self._way = way
         self._first = first
         self._end = end
@@ -108,7 +108,7 @@ class FastPath:
         socket = self._end.datagram_socket()
         return socket is not None and socket.knows is not None and socket.knows(content)
 
-    def send(self, sealed: Sealed, *, is_known: bool) -> bool:
+    def send(self, sealed: OpaquePayload, *, is_known: bool) -> bool:
         """Let a datagram go. `False`: nothing was done.
 
         If its content `is_known` to the receiver, and nothing happens until it has arrived, then it may as well have arrived.
@@ -118,7 +118,7 @@ class FastPath:
         self._go_on(sealed, self._first, is_known=is_known)
         return True
 
-    def _go_on(self, sealed: Sealed, leg: _Leg, *, is_known: bool) -> None:
+    def _go_on(self, sealed: OpaquePayload, leg: _Hop, *, is_known: bool) -> None:
         """Let a datagram that has just entered a leg come as far as nothing else happens before, and wait there."""
         clock, size = self._clock, sealed.size
         now_ns = when_ns = clock.now_ns
@@ -126,7 +126,7 @@ class FastPath:
             while True:
                 when_ns += leg.delay_ns
                 onward = leg.next
-                if (onward is None and not is_known) or not clock.is_quiet_until(when_ns):
+                if (onward is None and not is_known) or not clock.is_idle_until(when_ns):
                     break
                 clock.now_ns = when_ns
                 if onward is None:
@@ -141,7 +141,7 @@ class FastPath:
             clock.now_ns = now_ns
         clock.post_at_ns(when_ns, self._arrive, sealed, leg)
 
-    def _arrive(self, sealed: Sealed, leg: _Leg) -> None:
+    def _arrive(self, sealed: OpaquePayload, leg: _Hop) -> None:
         """Take a datagram that has come to the end of a leg."""
         size, onward = sealed.size, leg.next
         if onward is not None:
@@ -158,23 +158,23 @@ class FastPath:
         leg.deliver(self._way.frame(sealed.to_bytes(self._way.place), leg.stations, leg.ttl))
 
 
-def _leg(flow: Flow, ttl: int) -> _Leg | None:
+def _leg(flow: Flow, ttl: int) -> _Hop | None:
     """Give the way out of a namespace that a flow takes, if it is known where that leads."""
     device, hop = flow.device, flow.next_station()
-    if not isinstance(device, Nic) or device.medium is None or hop is None:
+    if not isinstance(device, Nic) or device.link is None or hop is None:
         return None
     stations = hop + device.mac
-    way = device.medium.way(stations, device, _FRAME_HEADERS)
+    way = device.link.way(stations, device, _FRAME_HEADERS)
     if way is None or not isinstance(way.port.station, Nic):
         return None
-    return _Leg(flow, device.medium, way, stations, ttl)
+    return _Hop(flow, device.link, way, stations, ttl)
 
 
-def find_path(way: Way, flow: Flow) -> FastPath | None:
+def find_path(way: CachedRoute, flow: Flow) -> DatagramPath | None:
     """Follow the flow of a way through every namespace. `None` if one does not know it, or it does not end at such a socket."""
     key = way.flow_key
-    first: _Leg | None = None
-    last: _Leg | None = None
+    first: _Hop | None = None
+    last: _Hop | None = None
     ttl = way.ttl
     while not flow.is_delivered:
         leg = _leg(flow, ttl)
@@ -195,4 +195,4 @@ def find_path(way: Way, flow: Flow) -> FastPath | None:
                 return None
     if first is None or flow.datagram_socket() is None:
         return None
-    return FastPath(way, first, flow, (key[:4], int.from_bytes(key[8:10])))
+    return DatagramPath(way, first, flow, (key[:4], int.from_bytes(key[8:10])))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hashlib import shake_128
 from typing import TYPE_CHECKING, Any
 
-from cnmsim.kernel.clock import NS
+from cnmsim.kernel.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address
@@ -25,7 +25,7 @@ _PLACES = 0xFFFF
 _BATCH = 1024
 
 
-class Sealed:
+class OpaquePayload:
     """A datagram's payload that nobody has looked at yet: `head` in the clear, then `content` as `length` opaque bytes.
 
     `size` is what both take, in bytes. Where nobody looks at it on its way, the bytes are never made. It may go to several places:
@@ -35,7 +35,7 @@ class Sealed:
     __slots__ = ("_exchange", "_number", "_second", "content", "head", "length", "size")
 
     def __init__(
-        self, exchange: SealedExchange, number: int, second: int, content: object, head: bytes, length: int
+        self, exchange: PayloadStore, number: int, second: int, content: object, head: bytes, length: int
     ) -> None:
         self._exchange = exchange
         self._number = number
@@ -50,12 +50,12 @@ class Sealed:
         return self.head + self._exchange.put(self._number, place, self._second, self.content, self.length)
 
 
-def place_of(address: Address, port: int) -> int:
+def endpoint_key(address: Address, port: int) -> int:
     """Give the number of the place that an address and port are."""
     return int.from_bytes(address[-8:]) << 16 | port
 
 
-class SealedExchange:
+class PayloadStore:
     """The contents of all sealed payloads of one lab that are under way. `Clock.sealed` gives the lab's own."""
 
     __slots__ = ("_batch", "_clock", "_contents", "_most", "_nonces", "_sequence", "_until")
@@ -82,11 +82,11 @@ class SealedExchange:
         """
         return self.sealed(content, length, lifetime_s=lifetime_s).to_bytes()
 
-    def sealed(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> Sealed:
+    def sealed(self, content: object, length: int, head: bytes = b"", *, lifetime_s: int = 10) -> OpaquePayload:
         """Give such a payload behind a head in the clear, whose bytes are made when they are asked for."""
         number = self._sequence
         self._sequence = number + 1
-        return Sealed(self, number, self._clock.now_ns // NS + lifetime_s + 1, content, head, length)
+        return OpaquePayload(self, number, self._clock.now_ns // NS_PER_S + lifetime_s + 1, content, head, length)
 
     def put(self, number: int, place: int, second: int, content: object, length: int) -> bytes:
         """Keep a content until a second of virtual time, and give the bytes that stand for it at a place."""
@@ -110,7 +110,7 @@ class SealedExchange:
         return nonce + _NOISE[at : at + rest]
 
     def _forget(self) -> None:
-        now, before = self._clock.now_ns // NS, len(self._contents)
+        now, before = self._clock.now_ns // NS_PER_S, len(self._contents)
         for second in [second for second in self._until if second <= now]:
             for nonce in self._until.pop(second):
                 self._contents.pop(nonce, None)
@@ -123,7 +123,7 @@ class SealedExchange:
         """Give the content of a sealed payload. Raises `ValueError` if it is none, was altered, or is too old."""
         nonce, noise = payload[:NONCE_LENGTH], payload[NONCE_LENGTH:]
         content, second = self._contents.get(nonce, (None, 0))
-        if self._clock.now_ns < second * NS:
+        if self._clock.now_ns < second * NS_PER_S:
             is_whole = (
                 shake_128(nonce).digest(len(noise)) == noise
                 if len(noise) > _PLACES

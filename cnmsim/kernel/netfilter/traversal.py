@@ -51,7 +51,7 @@ _ACCEPT = Verdict.ACCEPT
 
 
 @define(eq=False)
-class Walked(Generic[Entry]):
+class TraversalResult(Generic[Entry]):
     """How a walk through a chain ended: by `entry`, or by the policy if that is `None`.
 
     `is_pure`: whether it goes the same way for all packets of a flow until rules, addresses, routes or links change.
@@ -65,7 +65,7 @@ class Walked(Generic[Entry]):
     is_pure: bool
 
 
-class RememberingWalk(ABC, Generic[Entry]):
+class CachedTraversal(ABC, Generic[Entry]):
     """One base chain at one hook, a step of the packet path: what it decided for a flow it remembers.
 
     `identity` tells it from other chains, `extras` read what must join the key of remembered flows. For packets without a
@@ -154,7 +154,7 @@ class RememberingWalk(ABC, Generic[Entry]):
             packet.recording = None
         return self._finish(walked)
 
-    def _outcome(self, stamp: int, walked: Walked[Entry]) -> _Outcome:
+    def _outcome(self, stamp: int, walked: TraversalResult[Entry]) -> _Outcome:
         """Give what is remembered of a walk: most flows meet the same rules, and share it."""
         outcome: _Outcome = (stamp, walked.verdict, tuple(walked.counters), tuple(walked.actions))
         known = self._outcomes.get(outcome)
@@ -172,11 +172,11 @@ class RememberingWalk(ABC, Generic[Entry]):
             else:
                 packet.recording.counters += counters
 
-    def _finish(self, walked: Walked[Entry]) -> bool:
+    def _finish(self, walked: TraversalResult[Entry]) -> bool:
         return walked.verdict is _ACCEPT
 
     @abstractmethod
-    def _walk(self, packet: Packet) -> Walked[Entry]:
+    def _walk(self, packet: Packet) -> TraversalResult[Entry]:
         """Walk the chain and the chains it leads to."""
 
     @abstractmethod
@@ -184,7 +184,7 @@ class RememberingWalk(ABC, Generic[Entry]):
         """Walk, and tell the observer what decided."""
 
 
-class ChainWalk(RememberingWalk["RuleEntry"]):
+class ChainTraversal(CachedTraversal["RuleEntry"]):
     """One built-in chain of iptables at one hook."""
 
     __slots__ = ("_chain", "_table")
@@ -211,7 +211,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
                     waiting.append(self._table.chains[entry.chain_name])
         return tuple(_EXTRAS[name] for name in sorted(needed) if name in _EXTRAS)
 
-    def _walk(self, packet: Packet) -> Walked[RuleEntry]:
+    def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
         """Walk the chain and the chains it jumps to, bumping counters and doing what targets do."""
         table, netfilter, hook = self._table, self._netfilter, self._hook
         size = len(packet.data)
@@ -260,7 +260,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
                 names = [frame[0].name for frame in stack] + [chain.name]
                 if names[0] != self._chain.name:
                     names.insert(0, self._chain.name)
-                return Walked(verdict, counters, actions, entry, names, is_pure)
+                return TraversalResult(verdict, counters, actions, entry, names, is_pure)
             if entered is not None:
                 chain, at = entered, 0
             elif stack:
@@ -272,7 +272,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
         base.bytes += size
         counters.append(base)
         verdict = _ACCEPT if base.policy == "ACCEPT" else Verdict.DROP
-        return Walked(verdict, counters, actions, None, [base.name], is_pure)
+        return TraversalResult(verdict, counters, actions, None, [base.name], is_pure)
 
     # --- observation ---------------------------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
         namespace.report(Step.DROPPED, what, packet, decision=decision, reason=reason)
         return False
 
-    def _decision(self, walked: Walked[RuleEntry]) -> str:
+    def _decision(self, walked: TraversalResult[RuleEntry]) -> str:
         """Write which rule or policy decided, and by which chains it was reached."""
         path = f"{self._table.label} {' → '.join(walked.chains)}"
         if walked.entry is None:
@@ -306,7 +306,7 @@ class ChainWalk(RememberingWalk["RuleEntry"]):
         return f"{path}: -A {walked.chains[-1]} {walked.entry.rule}"
 
 
-class PolicyWalk(ChainWalk):
+class PolicyTraversal(ChainTraversal):
     """A built-in chain that has no rules: its policy decides."""
 
     __slots__ = ()

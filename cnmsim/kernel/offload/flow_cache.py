@@ -1,7 +1,7 @@
 """The flow cache of one namespace: what the stack did to one packet of a flow, done again to the next.
 
 Every decision between a device and a device (or a socket) is a function of a packet's headers and of tables that count
-their changes. The full walk of a packet that came through is written down as a `Recording` and kept as a `Flow`; the next
+their changes. The full walk of a packet that came through is written down as a `FlowRecorder` and kept as a `Flow`; the next
 packet with the same addresses and ports, as long as no table has changed, has the same counters bumped, its connection
 refreshed and its header rewritten, and goes the same way. Whatever is out of the ordinary takes the full walk: packets
 that somebody observes, fragments, IP options, a TTL that runs out, what does not fit the MTU, flags that move a TCP
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.ip import Decision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.neighbour import Neighbour
-    from cnmsim.kernel.netfilter.walk import Counts
+    from cnmsim.kernel.netfilter.traversal import Counts
     from cnmsim.kernel.sockets.udp import UdpSocket
 
 _MOST = 16384
@@ -62,7 +62,7 @@ Received = tuple["Device", bytes]
 Sent = tuple[int, "Address", "Address", bytes]
 
 
-class Recording:
+class FlowRecorder:
     """What the full walk of one packet has met so far; whatever can't be repeated takes it off the packet.
 
     `counters` are those of the rules and policies it passed; `kind` is what must not change on the way (protocol and
@@ -131,13 +131,13 @@ class FlowCache:
         ):
             key = received_key(frame, device)
             if self._lasts(crc32(key[1], device.index), packet.protocol):
-                packet.recording = Recording(packet, received=key, mac=frame[:6])
+                packet.recording = FlowRecorder(packet, received=key, mac=frame[:6])
 
     def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
         """Write down what becomes of a packet that starts here."""
         protocol = packet.protocol
         if self.is_enabled and protocol in _LEAST and self._lasts(crc32(b"".join(key[1:]), key[0]), protocol):
-            packet.recording = Recording(packet, sent=key, decision=decision)
+            packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
     def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
         """Give the flow of the datagrams between two ports that start here, if it is known and they go as decided."""
@@ -207,7 +207,7 @@ class Flow:
         "_transport_shift", "clock", "decision", "device", "is_delivered", "link", "mac", "socket", "sockets_at", "translates",
     )  # fmt: skip
 
-    def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: Recording) -> None:
+    def __init__(self, namespace: NetworkNamespace, packet: Packet, recording: FlowRecorder) -> None:
         self._namespace = namespace
         self._netfilter = namespace.netfilter
         self.clock = namespace.clock
@@ -335,10 +335,10 @@ class Flow:
         if hop is None:
             return False
         neighbours = self._neighbours
-        if neighbours.confirms:
-            neighbours.confirms = False
+        if neighbours.pending_confirm:
+            neighbours.pending_confirm = False
             if self._entry is not None:
-                self._entry.progressed(self.clock.now_ns)
+                self._entry.confirm(self.clock.now_ns)
         self.device.transmit(hop + self.link + data)
         return True
 
@@ -363,10 +363,10 @@ class Flow:
     def next_station(self) -> Mac | None:
         """Give the MAC of the next hop, if it can be sent to with nothing else to do."""
         entry, now_ns = self._entry, self.clock.now_ns
-        mac = entry.ready_mac(now_ns) if entry is not None else None
+        mac = entry.usable_mac(now_ns) if entry is not None else None
         if mac is None:
             entry = self._entry = self._neighbours.get(*self._hop)
-            mac = entry.ready_mac(now_ns) if entry is not None else None
+            mac = entry.usable_mac(now_ns) if entry is not None else None
         return mac
 
     def pass_hooks(self, size: int, flags: int = 0) -> bool:

@@ -25,7 +25,7 @@ _LONGEST = 0xFFFF
 _FEW = 4
 
 
-class SharedEntries(Generic[_K, _V]):
+class InternPool(Generic[_K, _V]):
     """The entries, each a key and a value, that some table has. `entries_of` gives those of a lab by name.
 
     Which tables share them is of no consequence but for the room they take.
@@ -116,18 +116,18 @@ class SharedEntries(Generic[_K, _V]):
         del self.numbers[key]
 
 
-def entries_of(clock: Clock, *name: Hashable) -> SharedEntries[_K, _V]:
+def entries_of(clock: Clock, *name: Hashable) -> InternPool[_K, _V]:
     """Give the entries of that name in the lab a clock belongs to: one object as long as some table is made of it."""
-    known: WeakValueDictionary[Hashable, SharedEntries[_K, _V]] | None = clock.commons.get(_COMMONS)
+    known: WeakValueDictionary[Hashable, InternPool[_K, _V]] | None = clock.registry.get(_COMMONS)
     if known is None:
-        known = clock.commons[_COMMONS] = WeakValueDictionary()
+        known = clock.registry[_COMMONS] = WeakValueDictionary()
     found = known.get(name)
     if found is None:
-        found = known[name] = SharedEntries()
+        found = known[name] = InternPool()
     return found
 
 
-class EntryTable(Generic[_K, _V]):
+class InternedMultiMap(Generic[_K, _V]):
     """What one node has of some entries: keys in the order they came in, and the values of each key likewise.
 
     As in a `dict` a key keeps its place until its last value goes. Whoever throws a table away clears it first.
@@ -135,8 +135,8 @@ class EntryTable(Generic[_K, _V]):
 
     __slots__ = ("_last", "_shared", "_stamps")
 
-    def __init__(self, shared: SharedEntries[_K, _V] | None = None) -> None:
-        self._shared: SharedEntries[_K, _V] = SharedEntries() if shared is None else shared
+    def __init__(self, shared: InternPool[_K, _V] | None = None) -> None:
+        self._shared: InternPool[_K, _V] = InternPool() if shared is None else shared
         self._stamps = array("H")
         self._last = 0
 
@@ -236,7 +236,7 @@ class EntryTable(Generic[_K, _V]):
         """Give the keys, each once."""
         return list(dict.fromkeys(key for _, key, _ in self.stamped()))
 
-    def is_same_as(self, other: EntryTable[_K, _V]) -> bool:
+    def is_same_as(self, other: InternedMultiMap[_K, _V]) -> bool:
         """Tell whether it has the same entries as another table of the same, in whatever order."""
         return bytes(map(bool, self._stamps)).rstrip(b"\0") == bytes(map(bool, other._stamps)).rstrip(b"\0")
 

@@ -10,12 +10,12 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.checksum import modulo_65535
-from cnmsim.kernel.sealed import place_of
-from cnmsim.kernel.sockets.fastpath import FastPath, find_path
+from cnmsim.kernel.offload.datagram_path import DatagramPath, find_path
+from cnmsim.kernel.opaque_payload import endpoint_key
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.flow import Flow
-    from cnmsim.kernel.sealed import Sealed
+    from cnmsim.kernel.offload.flow_cache import Flow
+    from cnmsim.kernel.opaque_payload import OpaquePayload
     from cnmsim.kernel.sockets.udp import UdpSocket
 
 #: Stations and type; IPv4 header without identification, which DF makes needless; UDP header.
@@ -28,7 +28,7 @@ _FIRST_LOOK = 2
 _MOST_BETWEEN_LOOKS = 64
 
 
-class Way:
+class CachedRoute:
     """The way to one peer, right while its flow is and what of the socket its headers depend on."""
 
     __slots__ = (
@@ -47,7 +47,7 @@ class Way:
         # What the sums of both headers have in common for all lengths, as numbers modulo 65535 (RFC 1071).
         self._head_sum = (0x4500 + socket.tos + _FRAGMENT + 17 + addresses) % 0xFFFF
         self._sum = (addresses + 17 + self._sport + dport) % 0xFFFF
-        self._path: FastPath | None = None
+        self._path: DatagramPath | None = None
         self._until_look = self._looks = _FIRST_LOOK
 
     @property
@@ -58,7 +58,7 @@ class Way:
     @property
     def place(self) -> int:
         """The number of the place it leads to."""
-        return place_of(self.addresses[4:], self._dport)
+        return endpoint_key(self.addresses[4:], self._dport)
 
     def _is_right_for(self, socket: UdpSocket) -> bool:
         namespace = socket.namespace
@@ -79,7 +79,7 @@ class Way:
         flow.device.transmit(self.frame(data, hop + flow.device.mac, self.ttl))
         return True
 
-    def send_sealed(self, sealed: Sealed, socket: UdpSocket, *, only_known: bool = False) -> bool:
+    def send_sealed(self, sealed: OpaquePayload, socket: UdpSocket, *, only_known: bool = False) -> bool:
         """Send a sealed datagram whose bytes nobody looks at on its way. `False`: nothing was done, it must go as bytes.
 
         With `only_known` it is also left undone if the receiver may learn something from it.
@@ -98,7 +98,7 @@ class Way:
         self._until_look = self._looks = _FIRST_LOOK
         return False
 
-    def _look_for_path(self) -> FastPath | None:
+    def _look_for_path(self) -> DatagramPath | None:
         self._until_look -= 1
         if self._until_look > 0:
             return None

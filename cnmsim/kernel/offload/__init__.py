@@ -1,0 +1,1 @@
+"""Everything that is cached to forward packets faster: flows, connected routes, rule traversals, datagram paths."""
