@@ -21,8 +21,8 @@ from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member, save_memb
 from cnmsim.engine.daemon.crash import start_again
 from cnmsim.engine.daemon.snapshot import restore_engine, save_engine
 from cnmsim.errors import CnmsimError, FileError
-from cnmsim.swarm.disk import StoreDisk, restore_store, save_store
-from cnmsim.swarm.plain import from_plain, to_plain
+from cnmsim.swarm.persistence.saved_state import StoreDisk, restore_store, save_store
+from cnmsim.swarm.persistence.serialization import from_plain, to_plain
 
 if TYPE_CHECKING:
     from cnmsim.engine.containers.container import Container

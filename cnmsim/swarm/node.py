@@ -17,17 +17,17 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, Gate, Task, sleep
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.agent import Agent
-from cnmsim.swarm.broker import Broker
-from cnmsim.swarm.ca import MANAGER_ROLE, Certificate, RootCa, token_digest
-from cnmsim.swarm.caservice import CaService, IssueRequest
-from cnmsim.swarm.credentials import Credentials
+from cnmsim.swarm.agent.agent import Agent
+from cnmsim.swarm.agent.exec import Executor
+from cnmsim.swarm.ca.certificates import MANAGER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.ca.credentials import Credentials
+from cnmsim.swarm.ca.server import CaService, IssueRequest
+from cnmsim.swarm.connection_broker import Broker
 from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
-from cnmsim.swarm.exec import Executor
-from cnmsim.swarm.founding import found_cluster
-from cnmsim.swarm.managing import JoinedRaft, JoinRaft, ManagerNode
+from cnmsim.swarm.manager.bootstrap import found_cluster
+from cnmsim.swarm.manager.manager_node import JoinedRaft, JoinRaft, ManagerNode
+from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
-from cnmsim.swarm.raft import Member
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
 from cnmsim.swarm.store import Store
 

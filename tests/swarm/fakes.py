@@ -12,7 +12,7 @@ from cnmsim.libnetwork.profile import profile
 from cnmsim.swarm.dispatcher import AssignmentsMessage, Dispatcher, SessionMessage
 from cnmsim.swarm.errors import SwarmError
 from cnmsim.swarm.identity import new_id
-from cnmsim.swarm.manager import Manager
+from cnmsim.swarm.manager.manager import Manager
 from cnmsim.swarm.objects import (
     Annotations,
     Cluster,

@@ -10,6 +10,13 @@ from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies
 from cnmsim.errors import InvalidParameter
 from cnmsim.libnetwork.profile import PROFILES
+from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
+from cnmsim.swarm.convert.gojson import moment
+from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
+from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
+from cnmsim.swarm.convert.secret import config_spec_from_api, secret_spec_from_api, secret_to_api
+from cnmsim.swarm.convert.service import service_spec_from_api, service_spec_to_api, service_to_api
+from cnmsim.swarm.convert.task import task_to_api
 from cnmsim.swarm.objects import (
     Annotations,
     Cluster,
@@ -21,37 +28,32 @@ from cnmsim.swarm.objects import (
     Secret,
     SecretSpec,
     TaskState,
-    convert,
-    convert_service,
 )
-from cnmsim.swarm.objects.convert import network_resource, node_to_api, secret_to_api, swarm_to_api, task_to_api
-from cnmsim.swarm.objects.convert_service import service_spec_to_api, service_to_api
 from cnmsim.swarm.objects.defaults import interpolate
-from cnmsim.swarm.objects.json import moment
 
 
-def service_spec_from_api(body, name=""):
-    return convert_service.service_spec_from_api(bodies.read(swarmbodies.SERVICE_SPEC, body), name)
+def read_service_spec(body, name=""):
+    return service_spec_from_api(bodies.read(swarmbodies.SERVICE_SPEC, body), name)
 
 
-def node_spec_from_api(body):
-    return convert.node_spec_from_api(bodies.read(swarmbodies.NODE_SPEC, body))
+def read_node_spec(body):
+    return node_spec_from_api(bodies.read(swarmbodies.NODE_SPEC, body))
 
 
-def secret_spec_from_api(body):
-    return convert.secret_spec_from_api(bodies.read(swarmbodies.SECRET_SPEC, body))
+def read_secret_spec(body):
+    return secret_spec_from_api(bodies.read(swarmbodies.SECRET_SPEC, body))
 
 
-def config_spec_from_api(body):
-    return convert.config_spec_from_api(bodies.read(swarmbodies.CONFIG_SPEC, body))
+def read_config_spec(body):
+    return config_spec_from_api(bodies.read(swarmbodies.CONFIG_SPEC, body))
 
 
-def cluster_spec_from_api(body, *base):
-    return convert.cluster_spec_from_api(bodies.read(swarmbodies.CLUSTER_SPEC, body), *base)
+def read_cluster_spec(body, *base):
+    return cluster_spec_from_api(bodies.read(swarmbodies.CLUSTER_SPEC, body), *base)
 
 
-def network_spec_from_api(body):
-    return convert.network_spec_from_api(bodies.read_network_create(PROFILES["29.7.2"], body))
+def read_network_spec(body):
+    return network_spec_from_api(bodies.read_network_create(PROFILES["29.7.2"], body))
 
 
 #: What `docker service create --name web --publish 8080:80 --replicas 2 --network … nginx` sends.
@@ -92,7 +94,7 @@ SENT = {
 
 
 def test_a_spec_is_printed_as_it_was_sent_in_the_order_of_the_engine():
-    printed = service_spec_to_api(service_spec_from_api(SENT))
+    printed = service_spec_to_api(read_service_spec(SENT))
     expected = {
         "Name": "web",
         "Labels": {},
@@ -125,14 +127,14 @@ def test_a_spec_is_printed_as_it_was_sent_in_the_order_of_the_engine():
 
 
 def test_what_is_printed_is_read_as_the_same_spec():
-    spec = service_spec_from_api(SENT)
-    assert service_spec_from_api(service_spec_to_api(spec)) == spec
+    spec = read_service_spec(SENT)
+    assert read_service_spec(service_spec_to_api(spec)) == spec
     full = interpolate(spec)
-    assert service_spec_from_api(service_spec_to_api(full)) == full
+    assert read_service_spec(service_spec_to_api(full)) == full
 
 
 def test_defaults_are_filled_in_where_asked_for():
-    spec = interpolate(service_spec_from_api({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}))
+    spec = interpolate(read_service_spec({"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}))
     printed = service_spec_to_api(spec)
     update = {
         "Parallelism": 1,
@@ -160,7 +162,7 @@ def test_defaults_are_filled_in_where_asked_for():
     ],
 )
 def test_modes(mode, expected):
-    assert service_spec_from_api({**SENT, "Mode": mode}).mode == expected
+    assert read_service_spec({**SENT, "Mode": mode}).mode == expected
 
 
 def changed(**template):
@@ -184,21 +186,21 @@ def changed(**template):
 )  # fmt: skip
 def test_specs_that_cannot_be_read(sent, text):
     with pytest.raises(InvalidParameter) as refusal:
-        service_spec_from_api(sent)
+        read_service_spec(sent)
     assert refusal.value.message == text
 
 
 def test_node_specs():
-    spec = node_spec_from_api({"Role": "Manager", "Availability": "drain", "Labels": {"a": "b"}})
+    spec = read_node_spec({"Role": "Manager", "Availability": "drain", "Labels": {"a": "b"}})
     assert (spec.desired_role.value, spec.availability.value, spec.annotations.labels) == (
         "manager",
         "drain",
         {"a": "b"},
     )
     with pytest.raises(InvalidParameter, match=r'^invalid Role: "boss"$'):
-        node_spec_from_api({"Role": "boss", "Availability": "active"})
+        read_node_spec({"Role": "boss", "Availability": "active"})
     with pytest.raises(InvalidParameter, match=r'^invalid Availability: "asleep"$'):
-        node_spec_from_api({"Role": "worker", "Availability": "asleep"})
+        read_node_spec({"Role": "worker", "Availability": "asleep"})
 
 
 def test_a_cluster_in_full():
@@ -206,11 +208,11 @@ def test_a_cluster_in_full():
     cluster.add_nodes(1, labels={"zone": "east"})
     cluster.run(1)
     network = cluster.manager.control.create_network(
-        network_spec_from_api({"Name": "net", "Driver": "overlay", "Attachable": True, "Labels": {"a": "b"}})
+        read_network_spec({"Name": "net", "Driver": "overlay", "Attachable": True, "Labels": {"a": "b"}})
     )
     cluster.run(0)
     template = {"ContainerSpec": {"Image": "nginx"}, "Networks": [{"Target": network.id}]}
-    made = cluster.manager.control.create_service(service_spec_from_api({**SENT, "TaskTemplate": template}))
+    made = cluster.manager.control.create_service(read_service_spec({**SENT, "TaskTemplate": template}))
     cluster.run(2)
     service = service_to_api(cluster.store.services.get(made.id))
     assert list(service) == ["ID", "Version", "CreatedAt", "UpdatedAt", "Spec", "Endpoint"]
@@ -263,25 +265,25 @@ def test_a_cluster_in_full():
 
 
 def test_secrets_and_configs_hold_bytes():
-    spec = secret_spec_from_api({"Name": "key", "Data": "aHVzaA=="})
+    spec = read_secret_spec({"Name": "key", "Data": "aHVzaA=="})
     assert spec == SecretSpec(Annotations("key"), b"hush")
     assert secret_to_api(Secret("id", spec))["Spec"] == {"Name": "key", "Labels": {}, "Data": "aHVzaA=="}
-    assert config_spec_from_api({"Name": "c", "Data": ""}) == ConfigSpec(Annotations("c"))
+    assert read_config_spec({"Name": "c", "Data": ""}) == ConfigSpec(Annotations("c"))
     with pytest.raises(InvalidParameter, match="illegal base64 data at input byte 1"):
-        secret_spec_from_api({"Name": "key", "Data": "a!"})
+        read_secret_spec({"Name": "key", "Data": "a!"})
 
 
 def test_settings_that_are_not_given_are_as_in_what_they_are_merged_with():
     base = evolve(Cluster("id").spec, task_history_retention_limit=9)
-    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}}, base)
+    changed = read_cluster_spec({"Dispatcher": {"HeartbeatPeriod": 7}}, base)
     assert (changed.task_history_retention_limit, changed.heartbeat_period_ns) == (9, 7)
-    assert cluster_spec_from_api({"Orchestration": {"TaskHistoryRetentionLimit": 0}}, base) == evolve(
+    assert read_cluster_spec({"Orchestration": {"TaskHistoryRetentionLimit": 0}}, base) == evolve(
         base, task_history_retention_limit=0
     )
 
 
 def test_an_update_of_the_settings_has_to_name_them_all():
-    changed = cluster_spec_from_api({"Dispatcher": {"HeartbeatPeriod": 7}})
+    changed = read_cluster_spec({"Dispatcher": {"HeartbeatPeriod": 7}})
     assert (changed.annotations.name, changed.heartbeat_period_ns) == ("default", 7)
     assert (changed.task_history_retention_limit, changed.snapshot_interval, changed.node_cert_expiry_ns) == (0, 0, 0)
 

@@ -12,7 +12,7 @@ from cnmsim.swarm.errors import (
     RpcUnavailable,
     RpcUnknown,
 )
-from cnmsim.swarm.keymanager import GOSSIP, IPSEC
+from cnmsim.swarm.manager.keymanager import GOSSIP, IPSEC
 from cnmsim.swarm.objects import (
     Annotations,
     ConfigReference,

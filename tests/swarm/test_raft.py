@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import sleep
-from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
+from cnmsim.swarm.manager.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.rpc import RpcError
 
 

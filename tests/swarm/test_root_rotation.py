@@ -12,8 +12,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from test_nodes import Cluster
 
 from cnmsim.errors import NotSimulated, SystemFault
-from cnmsim.swarm import x509
-from cnmsim.swarm.ca import RootCa
+from cnmsim.swarm.ca import x509
+from cnmsim.swarm.ca.certificates import RootCa
 from cnmsim.swarm.identity import parse_join_token
 
 SUBJECT = "MBMxETAPBgNVBAMTCHN3YXJtLWNh"  # CN=swarm-ca, as every swarm of a real engine has it

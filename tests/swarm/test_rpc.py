@@ -10,7 +10,7 @@ from cnmsim import Lab
 from cnmsim.errors import NotFound
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import run_until
-from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, token_digest
 from cnmsim.swarm.identity import join_token
 from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, ServerStream, Service, dial
 

@@ -20,8 +20,8 @@ from cnmsim.libnetwork.agent import AgentConfig
 from cnmsim.libnetwork.agent import EncryptionKey as AgentKey
 from cnmsim.swarm.controlapi.cluster import check_cluster_spec
 from cnmsim.swarm.identity import parse_unlock_key
-from cnmsim.swarm.logbroker import LogMessage, LogRequest
-from cnmsim.swarm.managing import ManagerNode
+from cnmsim.swarm.manager.logbroker import LogMessage, LogRequest
+from cnmsim.swarm.manager.manager_node import ManagerNode
 from cnmsim.swarm.node import NodeConfig, SwarmNode, cannot_listen
 from cnmsim.swarm.objects import Availability, ClusterSpec, EncryptionKey
 from cnmsim.swarm.rpc import Stream

@@ -15,8 +15,8 @@ from attrs import define
 from cnmsim.engine.cluster.managed_networks import is_predefined
 from cnmsim.engine.wire.filters import Filters
 from cnmsim.errors import EngineError, Forbidden
+from cnmsim.swarm.convert.network import network_resource, network_spec_from_api
 from cnmsim.swarm.objects import Network
-from cnmsim.swarm.objects.convert import network_resource, network_spec_from_api
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

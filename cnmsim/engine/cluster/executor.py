@@ -18,8 +18,8 @@ from cnmsim.engine.containers.logs import LogLine
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.swarm.exec import Dependencies, TaskController
-from cnmsim.swarm.logbroker import LogMessage, LogOptions
+from cnmsim.swarm.agent.exec import Dependencies, TaskController
+from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions
 from cnmsim.swarm.objects import (
     EncryptionKey,
     EngineDescription,

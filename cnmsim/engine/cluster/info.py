@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.errors import EngineError
-from cnmsim.swarm.managing import NO_LEADER
-from cnmsim.swarm.objects.convert import cluster_to_api
+from cnmsim.swarm.convert.cluster import cluster_to_api
+from cnmsim.swarm.manager.manager_node import NO_LEADER
 
 if TYPE_CHECKING:
     from cnmsim.engine.cluster.cluster import Cluster

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.files import File, FileSystem
-from cnmsim.swarm.exec import Dependencies
+from cnmsim.swarm.agent.exec import Dependencies
 from cnmsim.swarm.objects import Config, ContainerSpec, FileTarget, Secret, Task
 from cnmsim.swarm.template import expand_payload
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from cnmsim.engine.cluster.cluster import Addresses
 from cnmsim.engine.cluster.task_container import service_bindings
 from cnmsim.kernel.address import parse_ip
-from cnmsim.swarm.disk import NodeDisk, Stock, restore_node, save_node, take_stock
+from cnmsim.swarm.persistence.saved_state import NodeDisk, Stock, restore_node, save_node, take_stock
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

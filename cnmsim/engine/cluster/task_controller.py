@@ -17,7 +17,7 @@ from cnmsim.engine.containers.state import ContainerState
 from cnmsim.errors import EngineError, NoSuchNetwork, NotFound
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.task import Future, sleep
-from cnmsim.swarm.exec import Dependencies, ExitError
+from cnmsim.swarm.agent.exec import Dependencies, ExitError
 from cnmsim.swarm.objects import ContainerSpec, ContainerStatus, PortConfig, PublishMode, Task
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from cnmsim.engine.wire.filters import Filters
 from cnmsim.engine.wire.query import NO_QUERY, Query
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CONFIG_SPEC, SECRET_SPEC
-from cnmsim.swarm.objects.convert import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
+from cnmsim.swarm.convert.secret import config_spec_from_api, config_to_api, secret_spec_from_api, secret_to_api
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

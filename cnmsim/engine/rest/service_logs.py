@@ -13,7 +13,7 @@ from cnmsim.engine.rest.containers import log_moment
 from cnmsim.engine.wire.query import Query, truth
 from cnmsim.engine.wire.timestamps import rfc3339, unix_ns
 from cnmsim.errors import InvalidParameter, SystemFault
-from cnmsim.swarm.logbroker import LogMessage, LogOptions, LogRequest
+from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions, LogRequest
 from cnmsim.swarm.objects import TaskSpec
 
 if TYPE_CHECKING:

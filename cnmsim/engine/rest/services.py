@@ -15,9 +15,9 @@ from cnmsim.engine.wire.query import NO_QUERY, Query, boolean
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import SERVICE_SPEC
 from cnmsim.errors import Forbidden, NotFound, SystemFault
+from cnmsim.swarm.convert.service import service_spec_from_api, service_to_api
+from cnmsim.swarm.convert.task import task_to_api
 from cnmsim.swarm.objects import Global, GlobalJob, Replicated, ReplicatedJob, Service, ServiceSpec, Task
-from cnmsim.swarm.objects.convert import task_to_api
-from cnmsim.swarm.objects.convert_service import service_spec_from_api, service_to_api
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

@@ -14,13 +14,9 @@ from cnmsim.engine.wire.query import NO_QUERY, Query, boolean, truth
 from cnmsim.engine.wire.schemas import read
 from cnmsim.engine.wire.swarm_schemas import CLUSTER_SPEC, NODE_SPEC, SWARM_INIT, SWARM_JOIN, SWARM_UNLOCK
 from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.convert.cluster import cluster_spec_from_api, swarm_to_api
+from cnmsim.swarm.convert.node import node_spec_from_api, node_to_api
 from cnmsim.swarm.objects import ClusterSpec
-from cnmsim.swarm.objects.convert import (
-    cluster_spec_from_api,
-    node_spec_from_api,
-    node_to_api,
-    swarm_to_api,
-)
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine

@@ -12,8 +12,8 @@ from attrs import evolve
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.profile import Profile
+from cnmsim.swarm.allocator.bitmap import NumberTaken
 from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, driver_of, is_ingress_needed
-from cnmsim.swarm.allocator.numbers import NumberTaken
 from cnmsim.swarm.allocator.ports import PortAllocator
 from cnmsim.swarm.objects import (
     Endpoint,

@@ -13,7 +13,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.ipam import GLOBAL_SPACE, AddressOutOfRange, Ipam, NoAvailableAddresses, swarm_pools
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.allocator.numbers import NumberTaken, SerialNumbers
+from cnmsim.swarm.allocator.bitmap import NumberTaken, SerialNumbers
 from cnmsim.swarm.objects import (
     Driver,
     IpamConfig,

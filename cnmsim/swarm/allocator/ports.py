@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from cnmsim.swarm.allocator.numbers import NumberTaken, SerialNumbers
+from cnmsim.swarm.allocator.bitmap import NumberTaken, SerialNumbers
 from cnmsim.swarm.objects import PortConfig, PublishMode, Service
 
 DYNAMIC_FIRST = 30000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from cnmsim.errors import NotSimulated
-from cnmsim.swarm.ca import RootCa as Authority
-from cnmsim.swarm.caservice import stored_root
+from cnmsim.swarm.ca.certificates import RootCa as Authority
+from cnmsim.swarm.ca.server import stored_root
 from cnmsim.swarm.controlapi.common import Operations, rpc
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
 from cnmsim.swarm.identity import join_token, new_unlock_key, unlock_key_text

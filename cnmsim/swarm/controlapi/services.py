@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from cnmsim.swarm.allocator import is_ingress_needed
 from cnmsim.swarm.controlapi.common import Filters, Operations, one_of, require, rpc
-from cnmsim.swarm.controlapi.servicespec import check_service_spec, is_job
+from cnmsim.swarm.controlapi.service_spec import check_service_spec, is_job
 from cnmsim.swarm.errors import (
     NameConflict,
     RpcAlreadyExists,

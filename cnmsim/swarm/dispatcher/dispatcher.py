@@ -15,8 +15,8 @@ from attrs import define, evolve, field
 from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.dispatcher.assignments import AssignmentSet
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage
-from cnmsim.swarm.dispatcher.reports import NodeUpdate, Reports
 from cnmsim.swarm.dispatcher.sessions import Session, Sessions, Stream
+from cnmsim.swarm.dispatcher.status_updates import NodeUpdate, Reports
 from cnmsim.swarm.errors import NodeNotRegistered, RpcAborted, RpcPermissionDenied, RpcUnknown, SwarmError
 from cnmsim.swarm.objects import Cluster, Node, NodeDescription, NodeState, Task, TaskState, TaskStatus
 from cnmsim.swarm.store import Event, EventKind, Store, Watch

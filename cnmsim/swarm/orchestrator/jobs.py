@@ -18,7 +18,7 @@ from cnmsim.swarm.objects import (
     TaskState,
 )
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.takeover import check_tasks
+from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (
     NewId,
     is_invalid_node,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cnmsim.swarm.objects import Node, Replicated, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.takeover import check_tasks
+from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (
     NewId,
     Slot,

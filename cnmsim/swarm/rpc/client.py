@@ -9,7 +9,7 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, wait_for
-from cnmsim.swarm.ca import Certificate
+from cnmsim.swarm.ca.certificates import Certificate
 from cnmsim.swarm.rpc.records import (
     CALL_LENGTH,
     CLIENT_FLIGHT,

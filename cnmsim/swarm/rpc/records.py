@@ -9,7 +9,7 @@ from attrs import frozen
 from cnmsim.kernel.address import Address, parse_ip
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.sockets.tcp import TcpSocket
-from cnmsim.swarm.ca import Certificate
+from cnmsim.swarm.ca.certificates import Certificate
 
 #: Lengths of records, in bytes: of the two flights of a handshake, of a call or answer, and of a message of a stream.
 CLIENT_FLIGHT, SERVER_FLIGHT = 1460, 1832

@@ -9,7 +9,7 @@ from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.sockets.base import unmapped
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
-from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.rpc.records import (
     CALL_LENGTH,
     PUSH_LENGTH,

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from cnmsim.errors import Unavailable
 from cnmsim.kernel.task import Future
-from cnmsim.swarm.ca import Certificate
+from cnmsim.swarm.ca.certificates import Certificate
 
 #: How long one call may take, in seconds.
 CALL_TIMEOUT_S = 5.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.swarm.objects import Node, PublishMode, Resources, Task, TaskState
-from cnmsim.swarm.scheduler.generic import Generic, GenericResources
+from cnmsim.swarm.scheduler.generic_resources import Generic, GenericResources
 
 MAX_FAILURES = 5
 _MONITOR_FAILURES_NS = 300 * NS_PER_S

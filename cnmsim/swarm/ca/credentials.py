@@ -14,8 +14,8 @@ from attrs import define, field
 from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Signal, sleep
-from cnmsim.swarm.ca import Certificate, RootCa
-from cnmsim.swarm.caservice import IssueRequest, authority
+from cnmsim.swarm.ca.certificates import Certificate, RootCa
+from cnmsim.swarm.ca.server import IssueRequest, authority
 from cnmsim.swarm.objects import RootCa as StoredRoot
 from cnmsim.swarm.objects import TlsInfo
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError

@@ -10,7 +10,7 @@ from attrs import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnmsim.swarm.ca import Certificate
+from cnmsim.swarm.ca.certificates import Certificate
 from cnmsim.swarm.objects import (
     ContainerSpec,
     EndpointSpec,
@@ -33,7 +33,7 @@ from cnmsim.swarm.objects import (
     TaskStatus,
     UpdateConfig,
 )
-from cnmsim.swarm.plain import Malformed, from_plain, to_plain
+from cnmsim.swarm.persistence.serialization import Malformed, from_plain, to_plain
 
 KINDS = (
     Certificate, EndpointSpec, NetworkSpec, NodeDescription, NodeStatus, Placement, ReplicatedJob, ResourceRequirements, RootCa,

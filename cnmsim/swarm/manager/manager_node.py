@@ -16,16 +16,16 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.broker import Broker
-from cnmsim.swarm.ca import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
-from cnmsim.swarm.caservice import CaService
+from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
+from cnmsim.swarm.ca.root_rotation import RootRotator
+from cnmsim.swarm.ca.server import CaService
+from cnmsim.swarm.connection_broker import Broker
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcNotFound, RpcUnavailable, RpcUnknown
-from cnmsim.swarm.logbroker import LogBroker
-from cnmsim.swarm.manager import Manager
-from cnmsim.swarm.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
-from cnmsim.swarm.rolemanager import RoleManager
-from cnmsim.swarm.rootrotation import RootRotator
+from cnmsim.swarm.manager.logbroker import LogBroker
+from cnmsim.swarm.manager.manager import Manager
+from cnmsim.swarm.manager.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
+from cnmsim.swarm.manager.rolemanager import RoleManager
 from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, ServerStream, Service, split_address
 from cnmsim.swarm.store import Store
 

@@ -14,7 +14,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.task import Cancelled, Future
 from cnmsim.kernel.task import Task as Coroutine
-from cnmsim.swarm.logbroker import LogMessage, LogOptions
+from cnmsim.swarm.manager.logbroker import LogMessage, LogOptions
 from cnmsim.swarm.objects import (
     Config,
     ContainerStatus,

@@ -11,7 +11,7 @@ from random import Random
 from attrs import field, frozen
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm import x509
+from cnmsim.swarm.ca import x509
 from cnmsim.swarm.identity import parse_join_token
 
 WORKER_ROLE, MANAGER_ROLE, CA_ROLE = "swarm-worker", "swarm-manager", "swarm-ca"

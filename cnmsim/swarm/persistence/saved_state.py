@@ -13,14 +13,14 @@ from attrs import evolve, field, frozen
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
-from cnmsim.swarm.ca import Certificate, RootCa
-from cnmsim.swarm.diskcheck import check
+from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
-from cnmsim.swarm.managing import ManagerNode
+from cnmsim.swarm.manager.manager_node import ManagerNode
+from cnmsim.swarm.manager.raft import Member, Membership
 from cnmsim.swarm.node import NodeConfig, SwarmNode
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, NodeRole, Secret, Service, Task
-from cnmsim.swarm.plain import Malformed
-from cnmsim.swarm.raft import Member, Membership
+from cnmsim.swarm.persistence.serialization import Malformed
+from cnmsim.swarm.persistence.validation import check
 from cnmsim.swarm.store import Store
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from cnmsim.swarm.constraint import Constraint, node_matches
 from cnmsim.swarm.objects import Availability, Global, Node, Service, Task, TaskState
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.takeover import check_tasks
+from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (
     NewId,
     Slot,

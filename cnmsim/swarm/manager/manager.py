@@ -14,7 +14,7 @@ from cnmsim.swarm.controlapi import ControlApi
 from cnmsim.swarm.dispatcher import Dispatcher
 from cnmsim.swarm.errors import NotLeader
 from cnmsim.swarm.identity import new_id
-from cnmsim.swarm.keymanager import KeyManager
+from cnmsim.swarm.manager.keymanager import KeyManager
 from cnmsim.swarm.orchestrator import (
     ConstraintEnforcer,
     GlobalOrchestrator,

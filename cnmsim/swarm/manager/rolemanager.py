@@ -16,7 +16,7 @@ from cnmsim.swarm.objects import Node, NodeRole
 from cnmsim.swarm.store import Event, Store, Watch
 
 if TYPE_CHECKING:
-    from cnmsim.swarm.managing import ManagerNode
+    from cnmsim.swarm.manager.manager_node import ManagerNode
 
 _RETRY_S = 16.0
 

@@ -11,7 +11,7 @@ from random import Random
 from attrs import define, evolve, field, frozen
 
 from cnmsim.kernel.clock import NS_PER_S, Clock
-from cnmsim.swarm.ca import DEFAULT_EXPIRY_S, MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
+from cnmsim.swarm.ca.certificates import DEFAULT_EXPIRY_S, MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcPermissionDenied
 from cnmsim.swarm.identity import new_id
 from cnmsim.swarm.objects import Availability, Node, NodeRole, NodeSpec

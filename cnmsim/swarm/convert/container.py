@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.objects.json import mapping, omit_empty, pointer, texts
+from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer, texts
 from cnmsim.swarm.objects.service import ConfigReference, ContainerSpec, FileTarget, SecretReference
 
 _MOUNT_TYPES = {"bind", "volume", "tmpfs", "npipe", "cluster"}

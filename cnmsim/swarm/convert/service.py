@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.objects.base import Annotations, FailureAction, PublishMode, ResolutionMode, UpdateOrder
-from cnmsim.swarm.objects.convert_task import (
+from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.gojson import moment, number, omit_empty, pointer
+from cnmsim.swarm.convert.task_spec import (
     attachment_to_api,
     networks_from_api,
     task_spec_from_api,
     task_spec_to_api,
 )
-from cnmsim.swarm.objects.json import moment, number, omit_empty, pointer
+from cnmsim.swarm.objects.base import Annotations, FailureAction, PublishMode, ResolutionMode, UpdateOrder
 from cnmsim.swarm.objects.service import (
     Endpoint,
     EndpointSpec,
@@ -135,20 +136,6 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
             },
         ),
     }
-
-
-def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any]:
-    """Print an object's version and moments."""
-    return {
-        "Version": omit_empty(("Index", version)),
-        "CreatedAt": moment(created_ns),
-        "UpdatedAt": moment(updated_ns),
-    }
-
-
-def annotations_to_api(annotations: Annotations) -> dict[str, Any]:
-    """Print a name and labels."""
-    return {**omit_empty(("Name", annotations.name)), "Labels": dict(sorted(annotations.labels.items()))}
 
 
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:

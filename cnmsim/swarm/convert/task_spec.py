@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter, SystemFault
+from cnmsim.swarm.convert.container import container_from_api, container_to_api
+from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer, texts
 from cnmsim.swarm.objects.base import Driver, RestartCondition
-from cnmsim.swarm.objects.convert_container import container_from_api, container_to_api
-from cnmsim.swarm.objects.json import mapping, omit_empty, pointer, texts
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequirements, Resources, RestartPolicy, TaskSpec
 

@@ -14,12 +14,12 @@ from attrs import define, evolve, field
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future, Gate, Queue, Signal, Task, sleep, wait_for
+from cnmsim.swarm.agent.exec import Executor
+from cnmsim.swarm.agent.worker import Worker
 from cnmsim.swarm.dispatcher.messages import SessionMessage
-from cnmsim.swarm.exec import Executor
-from cnmsim.swarm.logbroker import LogMessage, LogSubscription, Publication
+from cnmsim.swarm.manager.logbroker import LogMessage, LogSubscription, Publication
 from cnmsim.swarm.objects import EncryptionKey, Node, NodeDescription, TaskStatus, TlsInfo
 from cnmsim.swarm.rpc import Client, RpcError, Stream
-from cnmsim.swarm.worker import Worker
 
 #: The first wait before a new session, and the longest, in seconds.
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0

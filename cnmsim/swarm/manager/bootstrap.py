@@ -10,8 +10,8 @@ from random import Random
 
 from attrs import evolve
 
-from cnmsim.swarm.ca import RootCa
-from cnmsim.swarm.caservice import stored_root
+from cnmsim.swarm.ca.certificates import RootCa
+from cnmsim.swarm.ca.server import stored_root
 from cnmsim.swarm.identity import join_token, new_id, new_unlock_key
 from cnmsim.swarm.objects import (
     Annotations,

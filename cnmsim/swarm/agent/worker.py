@@ -11,8 +11,8 @@ from attrs import define, evolve, field
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Task as Coroutine
+from cnmsim.swarm.agent.exec import Dependencies, Executor, TaskManager, resolve
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage
-from cnmsim.swarm.exec import Dependencies, Executor, TaskManager, resolve
 from cnmsim.swarm.objects import Config, Secret, Task, TaskStatus
 
 

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.process import Process
-from cnmsim.swarm.ca import Certificate, RootCa
+from cnmsim.swarm.ca.certificates import Certificate, RootCa
 from cnmsim.swarm.rpc import Client, RpcError, dial
 
 #: What success and failure do to the weight of a manager, and how far.

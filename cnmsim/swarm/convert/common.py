@@ -1,0 +1,28 @@
+"""Fields that all objects of a cluster have in the Engine API (moby `daemon/cluster/convert`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.swarm.convert.gojson import moment, omit_empty
+from cnmsim.swarm.objects.base import Annotations
+
+
+def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any]:
+    """Print an object's version and moments."""
+    return {
+        "Version": omit_empty(("Index", version)),
+        "CreatedAt": moment(created_ns),
+        "UpdatedAt": moment(updated_ns),
+    }
+
+
+def annotations_to_api(annotations: Annotations) -> dict[str, Any]:
+    """Print a name and labels."""
+    return {**omit_empty(("Name", annotations.name)), "Labels": dict(sorted(annotations.labels.items()))}
+
+
+def annotations_from_api(spec: Mapping[str, Any]) -> Annotations:
+    """Read the name and labels of a decoded spec."""
+    return Annotations(spec["Name"], dict(spec["Labels"] or {}))

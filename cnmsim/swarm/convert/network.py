@@ -1,0 +1,113 @@
+"""Networks, from and to the Engine API's JSON (moby `daemon/cluster/convert/network.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.gojson import mapping, moment, omit_empty, pointer
+from cnmsim.swarm.convert.task_spec import driver_to_api
+from cnmsim.swarm.objects.base import Driver
+from cnmsim.swarm.objects.network import IpamConfig, IpamOptions, Network, NetworkSpec
+
+
+def network_to_api(network: Network) -> dict[str, Any]:
+    """Print a network as it stands in tasks."""
+    spec = network.spec
+    return {
+        "ID": network.id,
+        **meta_to_api(network.meta.version, network.meta.created_ns, network.meta.updated_ns),
+        "Spec": {
+            **annotations_to_api(spec.annotations),
+            **pointer("DriverConfiguration", None if spec.driver is None else driver_to_api(spec.driver)),
+            **omit_empty(
+                ("IPv6Enabled", spec.ipv6_enabled),
+                ("Internal", spec.internal),
+                ("Attachable", spec.attachable),
+                ("Ingress", network.is_ingress),
+            ),
+            **pointer("IPAMOptions", None if spec.ipam is None else _ipam_to_api(spec.ipam)),
+            **pointer("ConfigFrom", {"Network": spec.config_from} if spec.config_from else None),
+            "Scope": "swarm",
+        },
+        "DriverState": {} if network.driver_state is None else driver_to_api(network.driver_state),
+        **pointer("IPAMOptions", None if network.ipam is None else _ipam_to_api(network.ipam)),
+    }
+
+
+def _ipam_to_api(ipam: IpamOptions) -> dict[str, Any]:
+    return {
+        "Driver": {} if ipam.driver is None else driver_to_api(ipam.driver),
+        **omit_empty(
+            (
+                "Configs",
+                [
+                    omit_empty(("Subnet", each.subnet), ("Range", each.range), ("Gateway", each.gateway))
+                    for each in ipam.configs
+                ],
+            )
+        ),
+    }
+
+
+def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dict[str, Any]:
+    """Print a network as `network ls` and `network inspect` have it, without what a node knows of it."""
+    spec, ipam = network.spec, network.ipam
+    ipam_driver = ipam.driver if ipam is not None else None
+    configs: list[dict[str, Any]] | None = None
+    if ipam is not None:
+        configs = [
+            omit_empty(
+                ("Subnet", each.subnet),
+                ("IPRange", each.range),
+                ("Gateway", each.gateway),
+                ("AuxiliaryAddresses", mapping(each.reserved)),
+            )
+            for each in ipam.configs
+        ]
+    state = network.driver_state
+    return {
+        "Name": network.name,
+        "Id": network.id,
+        "Created": moment(network.meta.created_ns),
+        "Scope": "swarm",
+        "Driver": state.name if state is not None else "",
+        **({"EnableIPv4": True} if shows_enable_ipv4 else {}),
+        "EnableIPv6": spec.ipv6_enabled,
+        "IPAM": {
+            "Driver": ipam_driver.name if ipam_driver is not None else "",
+            "Options": dict(ipam_driver.options) if ipam_driver is not None and ipam_driver.options else None,
+            "Config": configs,
+        },
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Ingress": network.is_ingress,
+        "ConfigFrom": {"Network": spec.config_from},
+        "ConfigOnly": False,
+        "Containers": None,
+        "Options": dict(state.options) if state is not None and state.options is not None else None,
+        "Labels": dict(spec.annotations.labels) or None,
+    }
+
+
+def network_spec_from_api(create: Mapping[str, Any]) -> NetworkSpec:
+    """Read the decoded body of `POST /networks/create` for a network of the cluster."""
+    ipam, config_from = create["IPAM"], create["ConfigFrom"]
+    return NetworkSpec(
+        annotations=annotations_from_api(create),
+        driver=Driver(create["Driver"], create["Options"]),
+        ipv6_enabled=bool(create["EnableIPv6"]),
+        internal=create["Internal"],
+        attachable=create["Attachable"],
+        ingress=create["Ingress"],
+        ipam=None if ipam is None else _ipam_from_api(ipam),
+        config_from="" if config_from is None else config_from["Network"],
+    )
+
+
+def _ipam_from_api(ipam: Mapping[str, Any]) -> IpamOptions:
+    return IpamOptions(
+        Driver(ipam["Driver"] or "default", ipam["Options"]),
+        tuple(IpamConfig(each["Subnet"], each["IPRange"], each["Gateway"]) for each in ipam["Config"]),
+    )

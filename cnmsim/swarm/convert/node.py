@@ -1,0 +1,83 @@
+"""Nodes, from and to the Engine API's JSON (moby `daemon/cluster/convert/node.go`)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from cnmsim.errors import InvalidParameter
+from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer
+from cnmsim.swarm.convert.task_spec import platform_to_api, resources_to_api
+from cnmsim.swarm.objects.base import Availability, Membership, NodeRole
+from cnmsim.swarm.objects.node import Node, NodeSpec
+
+
+def node_to_api(node: Node) -> dict[str, Any]:
+    """Print a node."""
+    manager = node.manager_status
+    return {
+        "ID": node.id,
+        **meta_to_api(node.meta.version, node.meta.created_ns, node.meta.updated_ns),
+        "Spec": {
+            **annotations_to_api(node.spec.annotations),
+            "Role": node.spec.desired_role.value,
+            "Availability": node.spec.availability.value,
+        },
+        "Description": _description_to_api(node),
+        "Status": {
+            "State": node.status.state.value,
+            **omit_empty(("Message", node.status.message), ("Addr", node.status.addr)),
+        },
+        **pointer(
+            "ManagerStatus",
+            None
+            if manager is None
+            else omit_empty(
+                ("Leader", manager.leader), ("Reachability", manager.reachability.value), ("Addr", manager.addr)
+            ),
+        ),
+    }
+
+
+def _description_to_api(node: Node) -> dict[str, Any]:
+    description = node.description
+    if description is None:
+        return {"Platform": {}, "Resources": {}, "Engine": {}, "TLSInfo": {}}
+    engine, tls = description.engine, description.tls_info
+    return {
+        **omit_empty(("Hostname", description.hostname)),
+        "Platform": platform_to_api(description.platform),
+        "Resources": resources_to_api(description.resources),
+        "Engine": omit_empty(
+            ("EngineVersion", engine.engine_version),
+            ("Labels", mapping(engine.labels)),
+            ("Plugins", [omit_empty(("Type", kind), ("Name", name)) for kind, name in engine.plugins]),
+        ),
+        "TLSInfo": {} if tls is None else tls_info_to_api(tls.trust_root, tls.issuer_subject, tls.issuer_public_key),
+    }
+
+
+def tls_info_to_api(trust_root: str, subject: bytes, public_key: bytes) -> dict[str, Any]:
+    """Print the root certificate (PEM) and the issuer: subject and public key in DER."""
+    return omit_empty(
+        ("TrustRoot", trust_root),
+        ("CertIssuerSubject", b64encode(subject).decode()),
+        ("CertIssuerPublicKey", b64encode(public_key).decode()),
+    )
+
+
+def node_spec_from_api(spec: Mapping[str, Any]) -> NodeSpec:
+    """Read a node's decoded spec. Raises `InvalidParameter` in the daemon's words."""
+    role, availability = spec["Role"], spec["Availability"]
+    try:
+        desired_role = NodeRole(role.lower())
+    except ValueError:
+        raise InvalidParameter(f'invalid Role: "{role}"') from None
+    try:
+        chosen = Availability(availability.lower())
+    except ValueError:
+        raise InvalidParameter(f'invalid Availability: "{availability}"') from None
+    # The API knows nothing of membership: a node whose spec somebody has written is listed as pending from then on.
+    return NodeSpec(annotations_from_api(spec), desired_role, Membership.PENDING, chosen)

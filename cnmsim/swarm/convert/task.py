@@ -1,0 +1,55 @@
+"""Tasks, to the Engine API's JSON (moby `daemon/cluster/convert/task.go`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
+from cnmsim.swarm.convert.gojson import moment, omit_empty, pointer
+from cnmsim.swarm.convert.network import network_to_api
+from cnmsim.swarm.convert.service import port_to_api
+from cnmsim.swarm.convert.task_spec import generic_to_api, task_spec_to_api
+from cnmsim.swarm.objects.network import NetworkAttachment
+from cnmsim.swarm.objects.task import Task, TaskStatus
+
+
+def task_to_api(task: Task) -> dict[str, Any]:
+    """Print a task."""
+    return {
+        "ID": task.id,
+        **meta_to_api(task.meta.version, task.meta.created_ns, task.meta.updated_ns),
+        **annotations_to_api(task.annotations),
+        "Spec": task_spec_to_api(task.spec),
+        **omit_empty(("ServiceID", task.service_id), ("Slot", task.slot), ("NodeID", task.node_id)),
+        "Status": _status_to_api(task.status),
+        "DesiredState": task.desired_state.name.lower(),
+        **omit_empty(
+            ("NetworksAttachments", [_attachment_to_api(each) for each in task.networks]),
+            ("GenericResources", [generic_to_api(each) for each in task.assigned_generic_resources]),
+        ),
+        **pointer("JobIteration", None if task.job_iteration is None else omit_empty(("Index", task.job_iteration))),
+        "Volumes": None,
+    }
+
+
+def _status_to_api(status: TaskStatus) -> dict[str, Any]:
+    container = status.container
+    return {
+        "Timestamp": moment(status.timestamp_ns),
+        "State": status.state.name.lower(),
+        **omit_empty(("Message", status.message), ("Err", status.err)),
+        **pointer(
+            "ContainerStatus",
+            None
+            if container is None
+            else {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code},
+        ),
+        "PortStatus": omit_empty(("Ports", [port_to_api(each) for each in status.port_status or ()])),
+    }
+
+
+def _attachment_to_api(attachment: NetworkAttachment) -> dict[str, Any]:
+    return {
+        "Network": network_to_api(attachment.network),
+        **omit_empty(("Addresses", list(attachment.addresses))),
+    }

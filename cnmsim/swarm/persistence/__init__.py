@@ -1,0 +1,1 @@
+"""Saving a swarm as plain data, and restoring it."""
