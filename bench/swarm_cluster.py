@@ -17,7 +17,7 @@ from pathlib import Path
 from resource import getpagesize
 
 from cnmsim import Lab
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE
+from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE
 
 RACK, PER_SERVICE = 25, 100
 SIZES = ("racks:10:200", "racks:30:600", "racks:100:2000", "flat:10:200", "flat:30:600", "flat:100:2000")

@@ -2,7 +2,7 @@
 
 A plugin makes devices on the host of the engine that called it, while that engine waits. A lab does one thing at a time, so an
 engine that waits would keep the control socket waiting too, and with it the plugin. Behind this door programs are run by
-the lab's thread as errands of that wait; at any other time a client is handed on to the lab's control socket.
+the lab's thread as executor of that wait; at any other time a client is handed on to the lab's control socket.
 
 Time stands still during a call of a plugin: a program that would take time, such as `ping`, is ended and says so.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _BACKLOG = 128
 _READ = 1 << 16
 _LONGEST_WISH = 1 << 20
-#: How often a client that waits for its errand looks whether the engine is waiting still, in seconds of real time.
+#: How often a client that waits for its work_item looks whether the engine is waiting still, in seconds of real time.
 _LOOK_S = 0.05
 
 
@@ -94,24 +94,24 @@ class PluginControlSocket:
             if not line:
                 return
             try:
-                if not self._run_errand(channel, json.loads(line)):
+                if not self._run_on_lab_thread(channel, json.loads(line)):
                     self._hand_on(channel, line + rest)
             except (CnmsimError, ValueError, KeyError, TypeError) as error:
                 text = error.message if isinstance(error, CnmsimError) else f"bad control request: {error}"
                 channel.sendall(pack(Frame.ERROR, text.encode()))
 
-    def _run_errand(self, channel: socket.socket, request: dict[str, Any]) -> bool:
+    def _run_on_lab_thread(self, channel: socket.socket, request: dict[str, Any]) -> bool:
         """Run a program now or in the next call of a plugin; `False` if the lab's own socket is to do it."""
-        errands = self._lab.errands
-        if request["verb"] != "exec" or not (errands.is_waiting or self._inner is None):
+        executor = self._lab.executor
+        if request["verb"] != "exec" or not (executor.is_waiting or self._inner is None):
             return False
         host, argv = str(request["host"]), [str(word) for word in request["argv"]]
-        errand = errands.ask(lambda: run_at_once(self._lab, host, argv))
+        work_item = executor.submit(lambda: run_at_once(self._lab, host, argv))
         while True:
             try:
-                status, printed, complaints = errand.result(_LOOK_S)
+                status, printed, complaints = work_item.result(_LOOK_S)
             except TimeoutError:
-                if self._inner is not None and not errands.is_waiting and errand.cancel():
+                if self._inner is not None and not executor.is_waiting and work_item.cancel():
                     return False
                 continue
             channel.sendall(

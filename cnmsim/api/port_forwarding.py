@@ -74,7 +74,7 @@ class ForwardedPorts:
         self._external_client.open()
         allocator = self._engine.controller.allocator
         for port in allocator.bound:
-            port.let_go = self._bind(port.binding, is_strict=False)
+            port.release = self._bind(port.binding, is_strict=False)
         allocator.watcher = partial(self._bind, is_strict=True)
 
     async def close(self) -> None:
@@ -82,8 +82,8 @@ class ForwardedPorts:
         allocator = self._engine.controller.allocator
         allocator.watcher = None
         for port in allocator.bound:
-            port.let_go()
-            port.let_go = _nothing
+            port.release()
+            port.release = _nothing
         for task in tuple(self._clients):
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)

@@ -17,7 +17,7 @@ from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Cancelled, Future, Task
 from cnmsim.lab.copying import Copier
-from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.observe.capture.capture import Capture
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def fork_lab(lab: Lab) -> Lab:
             Task: _dead_task,
             Timer: _timer,
             Capture: _no_capture,
-            Errands: lambda _old, _copier: Errands(),
+            MainThreadExecutor: lambda _old, _copier: MainThreadExecutor(),
         }
     ).copy(lab)
     made.clock.context = None
@@ -86,8 +86,8 @@ def _reconnect(lab: Lab) -> None:
     from cnmsim.libnetwork.networkdb.store import store_of
 
     for database in store_of(lab.clock).databases:
-        database.bulk.begin_again()
-        database.rejoiner.begin_again()
+        database.bulk.restart_after_fork()
+        database.rejoiner.restart_after_fork()
     nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]
     for node in nodes:
         node.begin_again()

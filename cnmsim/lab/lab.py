@@ -23,7 +23,7 @@ from cnmsim.lab.faults import Faults
 from cnmsim.lab.host import ExecResult, Host
 from cnmsim.lab.naming import require_name
 from cnmsim.libnetwork.config import DaemonConfig
-from cnmsim.libnetwork.plugins.errands import Errands
+from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 from cnmsim.libnetwork.plugins.store import PluginStore
 from cnmsim.libnetwork.profile import PROFILES
@@ -84,7 +84,7 @@ class Lab:
         self.plugin_dirs = [Path(each) for each in plugin_dirs]
         self.plugin_policy = plugin_policy or PluginPolicy()
         #: What the lab's thread does while an engine waits for a plugin.
-        self.errands = Errands()
+        self.executor = MainThreadExecutor()
         if epoch_s is not None:
             self.clock.epoch_s = epoch_s
         self.hosts: dict[str, Host] = {}
@@ -629,7 +629,7 @@ class Lab:
             config=config,
             programs=self._container_programs,
             images=self.images,
-            plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.errands),
+            plugins=PluginStore(tuple(plugin_dirs), self.plugin_policy, self.executor),
         )
         engine.stacks.reader = partial(self._read_stack, engine.profile.stack_file_version)
         return engine

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.libnetwork.networkdb.convergence import Agreement, agree, first_difference, is_busy
+from cnmsim.libnetwork.networkdb.convergence import ConvergenceChecker, are_converged, first_difference, is_busy
 from cnmsim.swarm.objects import NodeState, Task, TaskState, UpdateState
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Settling:
     may_retry: bool = False
     #: What was found unsettled in a store, and its index then.
     _found: dict[Store, tuple[int, str]] = field(factory=dict, init=False)
-    _agreement: Agreement = field(factory=Agreement, init=False)
+    _convergence: ConvergenceChecker = field(factory=ConvergenceChecker, init=False)
 
     def is_over(self, engines: Iterable[Engine]) -> bool:
         """Tell whether nothing is on its way any more in the swarms of these engines."""
@@ -39,14 +39,14 @@ class Settling:
         databases = _databases(members)
         # What is asked most often, and answered with no, comes first.
         is_quiet = not is_busy(databases) and not self._unsettled_tasks(members)
-        return is_quiet and self._agreement.is_reached(databases) and not _left_behind(members)
+        return is_quiet and self._convergence.is_converged(databases) and not _left_behind(members)
 
     def what_is_left(self, engines: Iterable[Engine]) -> str:
         """Say what is still on its way in the swarms of these engines, or "" if nothing is."""
         members = _members(engines)
         databases = _databases(members)
         unsettled = self._unsettled_tasks(members)
-        if unsettled or agree(databases):
+        if unsettled or are_converged(databases):
             return unsettled or _left_behind(members)
         return first_difference(databases) or "a node waits for an answer of another"
 

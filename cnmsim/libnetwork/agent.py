@@ -204,10 +204,10 @@ class Agent:
             for table in watcher.tables
         ]
 
-    async def network_fetched(self, network: Network) -> None:
+    async def wait_until_synced(self, network: Network) -> None:
         """Wait until what the other nodes know of a network was asked for."""
         if network.is_gossiped:
-            await self.db.fetched(network.id)
+            await self.db.wait_until_synced(network.id)
 
     def leave_network(self, network: Network) -> None:
         """Gossip about a network no more."""
@@ -255,7 +255,7 @@ class Agent:
 
     def add_service_info(self, endpoint: Endpoint) -> None:
         """Let an endpoint be found, here and on all nodes. Raises `SystemFault` if it is to be found already."""
-        record = record_of(endpoint)
+        record = endpoint_record(endpoint)
         if record is None:
             return
         self.controller.discovery.add(endpoint.network, endpoint.id, record)
@@ -263,7 +263,7 @@ class Agent:
 
     def delete_service_info(self, endpoint: Endpoint, *, fully: bool) -> None:
         """Let an endpoint be found no more; unless `fully` it still serves the connections it has."""
-        record = record_of(endpoint)
+        record = endpoint_record(endpoint)
         if record is None:
             return
         network_id = endpoint.network.id
@@ -284,7 +284,7 @@ class Agent:
         record: EndpointRecord = event.message_value
         discovery = self.controller.discovery
         if event.operation is TableOperation.CREATE:
-            network = self.controller.network_of(event.network)
+            network = self.controller.network_by_id(event.network)
             if network is not None:
                 discovery.add(network, event.key, record)
         elif event.operation is TableOperation.DELETE:
@@ -307,7 +307,7 @@ class Agent:
             elif before.service_id or not before.is_disabled:
                 discovery.remove(event.network, event.key, before, fully=True)
         if now is not None and not now.is_disabled:
-            network = self.controller.network_of(event.network)
+            network = self.controller.network_by_id(event.network)
             if network is not None:
                 discovery.add(network, event.key, now)
 
@@ -329,7 +329,7 @@ def _apply_entry(driver: TableWatcher) -> Callable[[WatchEvent], None]:
     return apply
 
 
-def record_of(endpoint: Endpoint) -> EndpointRecord | None:
+def endpoint_record(endpoint: Endpoint) -> EndpointRecord | None:
     """Give what others are told of an endpoint; `None` if it has no names or no address. Ports count on ingress alone."""
     if not endpoint.dns_names or endpoint.ipv4 is None:
         return None

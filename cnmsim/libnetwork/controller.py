@@ -18,14 +18,14 @@ from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork import lbsandbox
 from cnmsim.libnetwork.agent import Agent, AgentConfig, EncryptionKey, check_keys
-from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.config import DaemonConfig
 from cnmsim.libnetwork.driver import GLOBAL_SCOPE, LOCAL_SCOPE, SWARM_SCOPE, Driver, gateway_allocation
 from cnmsim.libnetwork.drivers.bridge import labels
-from cnmsim.libnetwork.drivers.bridge.default import default_bridge_options
+from cnmsim.libnetwork.drivers.bridge.default_bridge import default_bridge_options
 from cnmsim.libnetwork.drivers.bridge.driver import BridgeDriver
 from cnmsim.libnetwork.drivers.registry import DriverHost, DriverRegistry
 from cnmsim.libnetwork.gateway import GATEWAY_NETWORK
+from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import Ingress
 from cnmsim.libnetwork.ipam.allocator import Ipam
 from cnmsim.libnetwork.ipam.errors import PoolOverlap, PoolsExhausted, PoolsExhaustedNotFound
@@ -162,7 +162,7 @@ class Controller:
         """Its networks, in the order they were made."""
         return list(self._networks.values())
 
-    def network_of(self, network_id: str) -> Network | None:
+    def network_by_id(self, network_id: str) -> Network | None:
         """Give the network with that id, or `None`."""
         return self._networks.get(network_id)
 
@@ -217,7 +217,7 @@ class Controller:
             )
         if not options.config_from:
             if self.profile.announces_addresses:
-                Announcing.of(options.driver_opts)
+                GratuitousArpConfig.parse(options.driver_opts)
             return
         if options.config_only:
             raise Forbidden("a configuration network cannot depend on another configuration network")
@@ -298,7 +298,7 @@ class Controller:
             undo.callback(self.forget_network, network)
             self._join_cluster(network, undo)
             if self.agent is not None:
-                self.ingress.bring_to_front()
+                self.ingress.move_jump_to_top()
             if self.profile.docker_user_is_retopped:
                 self.bridge_driver.set_up_user_chain()
             undo.pop_all()

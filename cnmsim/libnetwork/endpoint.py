@@ -123,18 +123,18 @@ class Endpoint:
         with ExitStack() as undo:
             # Last of all the others' ports are put back where they were.
             undo.callback(sandbox.endpoint_left, self)
-            undo.callback(self._forget_join)
+            undo.callback(self._clear_join)
             self.sandbox, self.join_info = sandbox, info
             self.priority = gw_priority if profile.has_gateway_priority else 0
             self.links = dict(links or {})
             if leaves_failed_join(driver):
                 undo.callback(network.leave_driver, self.id)
-            driver.join(network.id, self.id, sandbox.context(tells_namespace=network.name != GATEWAY_NETWORK), info)
+            driver.join(network.id, self.id, sandbox.context(with_namespace=network.name != GATEWAY_NETWORK), info)
             undo.callback(network.leave_driver, self.id)
             if profile.ipv6_gateway_needs_address and self.interface.ipv6 is None:
                 info.gateway6 = None
             # 26.1 takes lines out of the hosts file by name, more than this endpoint's own.
-            undo.callback(sandbox.dns.give_back())
+            undo.callback(sandbox.dns.restore_point())
             undo.callback(sandbox.remove, self)
             agent = network.cluster_agent
             if agent is not None:
@@ -143,7 +143,7 @@ class Endpoint:
             sandbox.add(self)
             undo.pop_all()
 
-    def _forget_join(self) -> None:
+    def _clear_join(self) -> None:
         self.sandbox = None
         self.join_info = JoinInfo()
         self.links = {}
@@ -171,7 +171,7 @@ class Endpoint:
         joined.remove(self, leaves=True)
         if agent is not None:
             agent.delete_driver_entries(self)
-        self._forget_join()
+        self._clear_join()
         joined.endpoint_left(self)
         if self.network.name == GATEWAY_NETWORK:
             joined.gateway_network_left()

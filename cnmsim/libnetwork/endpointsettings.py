@@ -21,7 +21,7 @@ _INTERFACE_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[^.=]+\.IFNAME\.[^=]+=.*
 
 
 @frozen
-class EndpointAddresses:
+class RequestedAddresses:
     """The part of an endpoint's settings that is checked, as text."""
 
     ipv4: str = ""
@@ -44,7 +44,7 @@ def is_user_defined(network_mode: str) -> bool:
 
 
 def validate_endpoint_settings(
-    profile: Profile, network: str, settings: EndpointAddresses, subnets: NetworkSubnets | None = None
+    profile: Profile, network: str, settings: RequestedAddresses, subnets: NetworkSubnets | None = None
 ) -> None:
     """Refuse endpoint settings that do not fit the network called `network`.
 
@@ -73,7 +73,7 @@ def _parse(text: str) -> Address | None:
     return address if any(address) else None
 
 
-def _address_faults(settings: EndpointAddresses) -> list[str]:
+def _address_faults(settings: RequestedAddresses) -> list[str]:
     faults = []
     for text, size, name in ((settings.ipv4, 4, "IPv4"), (settings.ipv6, 16, "IPv6")):
         address = _parse(text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GATEWAY_NETWORK = "docker_gwbridge"
 
 
-def leads_out(info: JoinInfo, family: int) -> bool:
+def has_default_route(info: JoinInfo, family: int) -> bool:
     """Tell whether a join gave a gateway or a default route of family 4 or 6."""
     if family == 6:
         if info.gateway6 is not None or info.force_gateway6:
@@ -41,7 +41,7 @@ def order_key(endpoint: Endpoint, profile: Profile) -> tuple[int, bool, bool, in
 
 def _score(info: JoinInfo, profile: Profile) -> int:
     if profile.gateway_score_by_family:
-        return leads_out(info, 4) + leads_out(info, 6)
+        return has_default_route(info, 4) + has_default_route(info, 6)
     return (info.gateway4 is not None) + 2 * (info.gateway6 is not None)
 
 
@@ -51,10 +51,12 @@ def gateway_endpoints(endpoints: Iterable[Endpoint], profile: Profile) -> tuple[
     if profile.gateway_choice == "single":
         only = next((e for e in eligible if e.join_info.gateway4 is not None), None)
         return only, only if only is not None and only.join_info.gateway6 is not None else None
-    first4 = next((e for e in eligible if leads_out(e.join_info, 4)), None)
-    first6 = next((e for e in eligible if leads_out(e.join_info, 6)), None)
+    first4 = next((e for e in eligible if has_default_route(e.join_info, 4)), None)
+    first6 = next((e for e in eligible if has_default_route(e.join_info, 6)), None)
     if profile.gateway_choice == "dual-stack-first":
-        dual = next((e for e in eligible if leads_out(e.join_info, 4) and leads_out(e.join_info, 6)), None)
+        dual = next(
+            (e for e in eligible if has_default_route(e.join_info, 4) and has_default_route(e.join_info, 6)), None
+        )
         if dual is not None:
             return dual, dual
     return first4, first6
@@ -69,7 +71,7 @@ def needs_gateway_network(endpoints: Iterable[Endpoint], profile: Profile) -> bo
             continue
         if info.disable_gateway_service:
             continue
-        if leads_out(info, 4) or (profile.gwbridge_accepts_ipv6_gateway and leads_out(info, 6)):
+        if has_default_route(info, 4) or (profile.gwbridge_accepts_ipv6_gateway and has_default_route(info, 6)):
             return False
         needs = True
     return needs

@@ -30,7 +30,7 @@ _USER_CHAIN = "DOCKER-USER"
 _TO_HERE = "-m addrtype --dst-type LOCAL"
 
 
-def _unheard(warning: str) -> None:
+def _discard(warning: str) -> None:
     """Let a warning pass."""
 
 
@@ -45,7 +45,7 @@ class Ingress:
     host: NetworkNamespace
     profile: Profile
     owner: Process | None = None
-    warn: Callable[[str], None] = _unheard
+    warn: Callable[[str], None] = _discard
     _references: dict[PortConfig, int] = field(factory=dict, init=False)
     _listeners: dict[tuple[int, str], TcpSocket | UdpSocket] = field(factory=dict, init=False)
     _is_flushed: bool = field(default=False, init=False)
@@ -119,7 +119,7 @@ class Ingress:
         if not tables.exists("nat", "POSTROUTING", masquerade):
             tables.insert("nat", "POSTROUTING", masquerade)
 
-    def bring_to_front(self) -> None:
+    def move_jump_to_top(self) -> None:
         """Put the jump to the filter's chain in front again, if there is the chain (moby `arrangeIngressFilterRule`)."""
         tables, base, jump = self._tables, self.profile.ingress_jump_chain, f"-j {CHAIN}"
         if not tables.has_chain("filter", CHAIN):

@@ -204,7 +204,7 @@ def _name(balancer: LoadBalancer) -> str:
 # --- direct server return, in the sandbox of a task --------------------------------------------------------------------
 
 
-def hold_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
+def add_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Address) -> None:
     """Let a task of a `dsr` network take what is sent to its service's address, without answering ARP for it.
 
     Its interface there asks and answers with addresses of its own only (moby `DisableARPForVIP`).
@@ -215,7 +215,7 @@ def hold_virtual_ip(namespace: NetworkNamespace, interface: str, virtual_ip: Add
         namespace.add_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")
 
 
-def release_virtual_ip(namespace: NetworkNamespace, virtual_ip: Address) -> None:
+def remove_virtual_ip(namespace: NetworkNamespace, virtual_ip: Address) -> None:
     """Take the service's address from a task that leaves a `dsr` network."""
     if any(item.address == virtual_ip for item in namespace.loopback.addresses):
         namespace.remove_address(namespace.loopback, f"{format_ip(virtual_ip)}/32")

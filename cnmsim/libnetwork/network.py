@@ -29,9 +29,9 @@ from cnmsim.libnetwork.drivers.bridge.labels import DEFAULT_BRIDGE
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.ipam.errors import NoAvailableAddresses
 from cnmsim.libnetwork.loadbalancer import LoadBalancerSandbox
+from cnmsim.libnetwork.name_records import NameRecords
 from cnmsim.libnetwork.networkipam import NetworkIpam
 from cnmsim.libnetwork.options import EndpointOptions, IpamConfig, NetworkOptions
-from cnmsim.libnetwork.records import NameRecords
 
 if TYPE_CHECKING:
     from cnmsim.libnetwork.controller import Controller
@@ -285,9 +285,9 @@ class Network:
         for family, assigned in ((4, endpoint.interface.ipv4), (6, endpoint.interface.ipv6)):
             pool_id = endpoint.pool_ids.pop(family, None)
             if assigned is not None and pool_id is not None:
-                self._tell(self.ipam.allocator.release_address, pool_id, assigned[0])
+                self._call_logging_errors(self.ipam.allocator.release_address, pool_id, assigned[0])
 
-    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+    def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
         """Tell a driver of an end. What it has against it is only logged, unless it forbids it."""
         try:
             call(*arguments)
@@ -299,19 +299,19 @@ class Network:
     def leave_driver(self, endpoint_id: str) -> None:
         """Have the driver unplug an endpoint; what goes wrong is only logged."""
         assert self.driver is not None
-        self._tell(self.driver.leave, self.id, endpoint_id)
+        self._call_logging_errors(self.driver.leave, self.id, endpoint_id)
 
     def delete_from_driver(self) -> None:
         """Have the driver unmake the network; what goes wrong is only logged, unless it is forbidden."""
         if self.driver is not None:
-            self._tell(self.driver.delete_network, self.id)
+            self._call_logging_errors(self.driver.delete_network, self.id)
 
     def forget_endpoint(self, endpoint: Endpoint) -> None:
         """Take an endpoint off: its names, its driver's side, its addresses. `Endpoint.delete` calls this."""
         self.remove_records(endpoint)
         del self.endpoints[endpoint.id]
         if self.driver is not None:
-            self._tell(self.driver.delete_endpoint, self.id, endpoint.id)
+            self._call_logging_errors(self.driver.delete_endpoint, self.id, endpoint.id)
         self._release_addresses(endpoint)
 
     # --- names ---------------------------------------------------------------------------------------------------

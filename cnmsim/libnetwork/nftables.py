@@ -144,8 +144,8 @@ class DaemonTable:
                 if self._change(verb, each):
                     done.append(each)  # noqa: PERF401 - what was done must be known if the next one fails
         except SystemFault:
-            self._take_back(verb, done)
-            self._settle()
+            self._rollback(verb, done)
+            self._mark_clean()
             raise
         if not done:
             return done
@@ -156,18 +156,18 @@ class DaemonTable:
             try:
                 self._reload()
             except NftError as error:
-                self._take_back(verb, done)
-                self._settle()
+                self._rollback(verb, done)
+                self._mark_clean()
                 raise SystemFault(error.message) from None
-        self._settle()
+        self._mark_clean()
         return done
 
-    def _take_back(self, verb: Verb, done: Iterable[Object]) -> None:
+    def _rollback(self, verb: Verb, done: Iterable[Object]) -> None:
         opposite = Verb.DELETE if verb is Verb.CREATE else Verb.CREATE
         for each in reversed(list(done)):
             self._change(opposite, each)
 
-    def _settle(self) -> None:
+    def _mark_clean(self) -> None:
         self._is_new = False
         self._dropped.clear()
         for chain in self._chains.values():

@@ -113,7 +113,7 @@ class TransportPort:
 class EndpointOptions:
     """What a new endpoint is to be: wanted addresses, names others find it by, ports of its container.
 
-    With `says_no_ports` its driver is told nothing of ports, not even that there are none.
+    With `omits_ports` its driver is told nothing of ports, not even that there are none.
     """
 
     ipv4: Address | None = None
@@ -129,7 +129,7 @@ class EndpointOptions:
     disable_ipv6: bool = False
     is_load_balancer: bool = False
     service: ServiceBinding | None = None
-    says_no_ports: bool = False
+    omits_ports: bool = False
 
 
 @frozen

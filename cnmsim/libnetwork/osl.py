@@ -17,8 +17,8 @@ from cnmsim.kernel.device import Device
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
-from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.driver import EndpointInterface, JoinInfo
+from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.profile import Profile
 
 IPV4_DEFAULT = Prefix.parse("0.0.0.0/0")
@@ -67,11 +67,11 @@ class OslNamespace:
         addresses: EndpointInterface,
         sysctls: Mapping[str, str] | None = None,
         *,
-        announcing: Announcing | None = None,
+        gratuitous_arp: GratuitousArpConfig | None = None,
     ) -> str:
         """Bring the device of a join in, address it and set it up; returns its name.
 
-        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name; `announcing` says how its addresses are announced, if at all. Raises `SystemFault` in libnetwork's words, with the device back where
+        `key` names the interface in later calls, IFNAME in the keys of `sysctls` stands for its name; `gratuitous_arp` says how its addresses are announced, if at all. Raises `SystemFault` in libnetwork's words, with the device back where
         it came from.
         """
         source = self.namespace if info.created_in_sandbox else self.host
@@ -84,12 +84,12 @@ class OslNamespace:
         with ExitStack() as undo:
             try:
                 name = info.destination_name or self.interface_name(info.destination_prefix)
-                with _saying(info, f'error renaming interface "{info.source_name}" to "{name}"'):
-                    self._bring_in(device, name, info, undo)
+                with _wrap_os_error(info, f'error renaming interface "{info.source_name}" to "{name}"'):
+                    self._move_in(device, name, info, undo)
                 interface = NamespaceInterface(device, info.source_name, info.created_in_sandbox)
                 self._configure(interface, info, addresses, sysctls or {})
-                if announcing is not None:
-                    interface.announcements = self._announce(device, addresses, announcing)
+                if gratuitous_arp is not None:
+                    interface.announcements = self._send_announcements(device, addresses, gratuitous_arp)
             except OSError as error:
                 cause = go_strerror(error)
                 raise SystemFault(f"failed to add interface {info.source_name} to sandbox: {cause}") from None
@@ -97,7 +97,7 @@ class OslNamespace:
         self.interfaces[key] = interface
         return device.name
 
-    def _bring_in(self, device: Device, name: str, info: JoinInfo, undo: ExitStack) -> None:
+    def _move_in(self, device: Device, name: str, info: JoinInfo, undo: ExitStack) -> None:
         if self.is_host:
             return
         if info.created_in_sandbox:
@@ -117,35 +117,37 @@ class OslNamespace:
         device, namespace = interface.device, self.namespace
         setting = f'error setting interface "{info.source_name}"'
         if addresses.mac is not None:
-            with _saying(info, f'{setting} MAC to "{format_mac(addresses.mac)}"'):
+            with _wrap_os_error(info, f'{setting} MAC to "{format_mac(addresses.mac)}"'):
                 device.set_mac(addresses.mac)
         disabled = "0" if addresses.ipv6 is not None else "1"
         with suppress(FileNotFoundError):  # there is no IPv6 on a device of so small an MTU
             namespace.sysctl_set(f"net.ipv6.conf.{device.name}.disable_ipv6", disabled)
         for family, pair in (("IP", addresses.ipv4), ("IPv6", addresses.ipv6)):
             if pair is not None:
-                with _saying(info, f"{setting} {family} to {format_ip(pair[0])}/{pair[1]}"):
+                with _wrap_os_error(info, f"{setting} {family} to {format_ip(pair[0])}/{pair[1]}"):
                     self._set_address(device, info, *pair)
         local = [f"{format_ip(address)}/{length}" for address, length in addresses.link_local]
         for text in local:
             if ":" not in text or addresses.ipv6 is not None:
-                with _saying(info, f"{setting} link local IPs to [{' '.join(local)}]"):
+                with _wrap_os_error(info, f"{setting} link local IPs to [{' '.join(local)}]"):
                     namespace.add_address(device, text, scope="link")
         for name, value in sysctls.items():
             namespace.sysctl_set(name.replace("IFNAME", device.name), value)
-        with _saying(info, "failed to set link up"):
+        with _wrap_os_error(info, "failed to set link up"):
             device.set_up()
         routes = " ".join(f'"{static.prefix}"' for static in info.static_routes)
         for static in info.static_routes:
             if not static.prefix.length and not self.profile.static_default_routes:
                 # A default route is installed only for the endpoint that leads out.
                 continue
-            with _saying(info, f"{setting} routes to [{routes}]"):
+            with _wrap_os_error(info, f"{setting} routes to [{routes}]"):
                 interface.routes.append(self._add_static(device, static.prefix, static.next_hop))
 
-    def _announce(self, device: Device, addresses: EndpointInterface, announcing: Announcing) -> list[Timer]:
+    def _send_announcements(
+        self, device: Device, addresses: EndpointInterface, gratuitous_arp: GratuitousArpConfig
+    ) -> list[Timer]:
         """Tell the link whose addresses these are now. Gives the later times (moby `libnetwork/osl/interface_linux.go`)."""
-        if not announcing.count or addresses.mac is None:  # ipvlan's endpoints have no MAC to be told of
+        if not gratuitous_arp.count or addresses.mac is None:  # ipvlan's endpoints have no MAC to be told of
             return []
         own = [pair[0] for pair in (addresses.ipv4, addresses.ipv6) if pair is not None]
 
@@ -156,7 +158,7 @@ class OslNamespace:
 
         tell()
         clock = self.namespace.clock
-        return [clock.call_later(count * announcing.pause_s, tell) for count in range(1, announcing.count)]
+        return [clock.call_later(count * gratuitous_arp.pause_s, tell) for count in range(1, gratuitous_arp.count)]
 
     def _add_static(self, device: Device, prefix: Prefix, next_hop: Address | None) -> Route:
         scope = "link" if next_hop is None else "global"
@@ -226,7 +228,7 @@ class OslNamespace:
 
 
 @contextmanager
-def _saying(info: JoinInfo, what: str) -> Iterator[None]:
+def _wrap_os_error(info: JoinInfo, what: str) -> Iterator[None]:
     """Say of a step that fails what it was."""
     try:
         yield

@@ -48,16 +48,16 @@ class _PortTable:
     cursors: dict[tuple[int, int], int] = field(factory=dict)
 
 
-def _nothing() -> None:
-    """Let go of nothing."""
+def noop() -> None:
+    """Do nothing, as a release callback."""
 
 
 @define(eq=False)
 class BoundPort:
-    """A host port that is bound for a settled `binding`; `let_go` is called when it is bound no more."""
+    """A host port that is bound for a settled `binding`; `release` is called when it is bound no more."""
 
     binding: PortBinding
-    let_go: Callable[[], None] = _nothing
+    release: Callable[[], None] = noop
 
 
 @define
@@ -105,20 +105,20 @@ class PortAllocator:
         """Forget everything, as a restarted daemon has."""
         self._tables.clear()
 
-    def note_bound(self, binding: PortBinding) -> Callable[[], None]:
+    def register_bound(self, binding: PortBinding) -> Callable[[], None]:
         """Note that the host port of a settled `binding` is bound, and give what notes that it is no more.
 
         Raises the `OSError` of a watcher that refuses it; it is not noted then.
         """
         port = BoundPort(binding)
         if self.watcher is not None:
-            port.let_go = self.watcher(binding)
+            port.release = self.watcher(binding)
         self.bound.append(port)
-        return partial(self._note_unbound, port)
+        return partial(self._unregister_bound, port)
 
-    def _note_unbound(self, port: BoundPort) -> None:
+    def _unregister_bound(self, port: BoundPort) -> None:
         self.bound.remove(port)
-        port.let_go()
+        port.release()
 
     def _table(self, address: Address, protocol: str) -> _PortTable:
         return self._tables.setdefault((protocol, address), _PortTable())

@@ -18,19 +18,19 @@ from cnmsim.kernel.address import IPV6_LOOPBACK, Address
 from cnmsim.kernel.errno_text import errno_of, go_strerror
 from cnmsim.kernel.files import File
 from cnmsim.kernel.namespace import NetworkNamespace
-from cnmsim.libnetwork.announcing import Announcing
 from cnmsim.libnetwork.driver import SandboxContext, publisher
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.gateway import (
     GATEWAY_NETWORK,
     gateway_endpoints,
-    leads_out,
+    has_default_route,
     needs_gateway_network,
     order_key,
 )
+from cnmsim.libnetwork.gratuitous_arp import GratuitousArpConfig
 from cnmsim.libnetwork.ingress import add_redirect_rules
 from cnmsim.libnetwork.lbsandbox import DSR_OPTION
-from cnmsim.libnetwork.loadbalancer import hold_virtual_ip
+from cnmsim.libnetwork.loadbalancer import add_virtual_ip
 from cnmsim.libnetwork.options import EndpointOptions, PortBinding, SandboxOptions
 from cnmsim.libnetwork.osl import OslNamespace
 from cnmsim.libnetwork.sandboxdns import SandboxDns
@@ -109,7 +109,7 @@ class Sandbox:
         return any(
             not e.network.internal
             and not e.network.is_special
-            and (leads_out(e.join_info, 4) or leads_out(e.join_info, 6))
+            and (has_default_route(e.join_info, 4) or has_default_route(e.join_info, 6))
             for e in self.endpoints
         )
 
@@ -122,13 +122,13 @@ class Sandbox:
         """Give its endpoint on a network, or `None`."""
         return next((e for e in self.endpoints if e.network.id == network_id), None)
 
-    def context(self, *, tells_namespace: bool = True) -> SandboxContext:
-        """Give what drivers may know of it; without `tells_namespace` an interface is made on the host and moved."""
+    def context(self, *, with_namespace: bool = True) -> SandboxContext:
+        """Give what drivers may know of it; without `with_namespace` an interface is made on the host and moved."""
         options = self.options
         return SandboxContext(
             sandbox_id=self.id,
             key=self.key,
-            namespace=self.namespace if tells_namespace else None,
+            namespace=self.namespace if with_namespace else None,
             exposed_ports=options.exposed_ports,
             port_bindings=options.port_bindings,
             legacy_links=options.legacy_links,
@@ -177,11 +177,13 @@ class Sandbox:
                 endpoint.join_info,
                 endpoint.interface,
                 endpoint.sysctls,
-                announcing=Announcing.of(endpoint.network.driver_opts) if osl.profile.announces_addresses else None,
+                gratuitous_arp=GratuitousArpConfig.parse(endpoint.network.driver_opts)
+                if osl.profile.announces_addresses
+                else None,
             )
-            self._serve(endpoint)
+            self._set_up_service(endpoint)
 
-    def _serve(self, endpoint: Endpoint) -> None:
+    def _set_up_service(self, endpoint: Endpoint) -> None:
         """Prepare for what comes to the endpoint as a task of a service: published ports, its virtual address."""
         service, namespace = endpoint.options.service, self.namespace
         if service is None or endpoint.ipv4 is None or namespace is None:
@@ -189,7 +191,7 @@ class Sandbox:
         if endpoint.network.ingress:
             add_redirect_rules(namespace, endpoint.ipv4[0], ingress_ports(service))
         if service.virtual_ip is not None and DSR_OPTION in endpoint.network.driver_opts:
-            hold_virtual_ip(namespace, endpoint.interface_name, service.virtual_ip)
+            add_virtual_ip(namespace, endpoint.interface_name, service.virtual_ip)
 
     # --- joining and leaving, called by Endpoint -----------------------------------------------------------------
 

@@ -134,7 +134,7 @@ class SandboxDns:
             raise SystemFault(f"failed to start the embedded resolver: {error.strerror}") from None
         self.resolver = resolver
 
-    def give_back(self) -> Callable[[], None]:
+    def restore_point(self) -> Callable[[], None]:
         """Give what puts files and resolver back as they are now, should a join fail."""
         files = [(file, file.content) for file in (self.hosts_file, self.resolv_conf)]
         guard, resolver = copy(self._guard), self.resolver

@@ -53,7 +53,7 @@ class Service:
     id: str
     name: str
     ports: tuple[PortConfig, ...]
-    endpoints_at: InternedMultiMap[Address, str]
+    endpoints_by_address: InternedMultiMap[Address, str]
     networks: dict[str, ServiceOnNetwork] = field(factory=dict, init=False)
 
 
@@ -82,18 +82,18 @@ class ServiceDiscovery:
         if record.service_id:
             self._add_binding(network, endpoint_id, record)
         else:
-            _name_container(network, endpoint_id, record)
+            _add_container_records(network, endpoint_id, record)
 
     def remove(self, network_id: str, endpoint_id: str, record: EndpointRecord, *, fully: bool) -> None:
         """Let an endpoint be found no more. Unless `fully`, it still serves the connections it has.
 
         Its network may be gone already.
         """
-        network = self.controller.network_of(network_id)
+        network = self.controller.network_by_id(network_id)
         if record.service_id:
             self._remove_binding(network_id, network, endpoint_id, record, fully=fully)
         elif network is not None:
-            _unname_container(network, endpoint_id, record)
+            _remove_container_records(network, endpoint_id, record)
 
     def forget_network(self, network: Network) -> None:
         """Drop the names of a network that is deleted."""
@@ -123,8 +123,10 @@ class ServiceDiscovery:
     def _add_binding(self, network: Network, endpoint_id: str, record: EndpointRecord) -> None:
         service = self.services.get((record.service_id, record.ports))
         if service is None:
-            endpoints_at = InternedMultiMap[Address, str](entries_of(self._clock, "endpoints at", record.service_id))
-            service = Service(record.service_id, record.service_name, record.ports, endpoints_at)
+            endpoints_by_address = InternedMultiMap[Address, str](
+                entries_of(self._clock, "endpoints at", record.service_id)
+            )
+            service = Service(record.service_id, record.service_name, record.ports, endpoints_by_address)
             self.services[record.service_id, record.ports] = service
         binding = service.networks.get(network.id)
         is_new = binding is None
@@ -142,13 +144,15 @@ class ServiceDiscovery:
         counts_aliases = self.controller.profile.alias_vip_reference_counted
         if counts_aliases and (record.aliases or known is not None):
             _count_aliases(network, binding, () if known is None else known.aliases, record.aliases)
-        service.endpoints_at.add(record.endpoint_ip, endpoint_id)
-        self._balance(network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip))
-        _name_container(network, endpoint_id, record)
-        _name(network, record.task_names, record.endpoint_ip, record.service_id)
+        service.endpoints_by_address.add(record.endpoint_ip, endpoint_id)
+        self._update_balancer(
+            network, binding, lambda sandbox, balancer: sandbox.add_backend(balancer, record.endpoint_ip)
+        )
+        _add_container_records(network, endpoint_id, record)
+        _add_records(network, record.task_names, record.endpoint_ip, record.service_id)
         if is_new and record.virtual_ip is not None:
             names = (record.service_name, *(() if counts_aliases else record.aliases))
-            _name(network, names, record.virtual_ip, record.service_id)
+            _add_records(network, names, record.virtual_ip, record.service_id)
 
     def _remove_binding(
         self, network_id: str, network: Network | None, endpoint_id: str, record: EndpointRecord, *, fully: bool
@@ -170,43 +174,43 @@ class ServiceDiscovery:
         is_last = not binding.backends
         if is_last:
             del service.networks[network_id]
-        service.endpoints_at.discard(record.endpoint_ip, endpoint_id)
-        is_shared = record.endpoint_ip in service.endpoints_at
+        service.endpoints_by_address.discard(record.endpoint_ip, endpoint_id)
+        is_shared = record.endpoint_ip in service.endpoints_by_address
         if not is_shared:
             # While another endpoint has the address, it is that one's share.
-            self._unbalance(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
+            self._remove_from_balancer(network, binding, record.endpoint_ip, is_last=is_last, fully=fully)
         if network is not None:
-            self._remove_names(network, endpoint_id, record, with_service=is_last, is_shared=is_shared)
+            self._remove_all_records(network, endpoint_id, record, with_service=is_last, is_shared=is_shared)
         if not service.networks:
             self.services.pop((record.service_id, record.ports), None)
 
-    def _remove_names(
+    def _remove_all_records(
         self, network: Network, endpoint_id: str, record: EndpointRecord, *, with_service: bool, is_shared: bool
     ) -> None:
-        _unname_container(network, endpoint_id, record)
+        _remove_container_records(network, endpoint_id, record)
         if is_shared:
             return
-        _unname(network, record.task_names, record.endpoint_ip, record.service_id)
+        _remove_records(network, record.task_names, record.endpoint_ip, record.service_id)
         if with_service and record.virtual_ip is not None:
             counts_aliases = self.controller.profile.alias_vip_reference_counted
             names = (record.service_name, *(() if counts_aliases else record.aliases))
-            _unname(network, names, record.virtual_ip, record.service_id)
+            _remove_records(network, names, record.virtual_ip, record.service_id)
 
     # --- load ----------------------------------------------------------------------------------------------------
 
-    def _unbalance(
+    def _remove_from_balancer(
         self, network: Network | None, binding: ServiceOnNetwork, ip: Address, *, is_last: bool, fully: bool
     ) -> None:
         if network is None:
             return
         if fully:
-            self._balance(
+            self._update_balancer(
                 network, binding, lambda sandbox, balancer: sandbox.remove_backend(balancer, ip, is_last=is_last)
             )
         else:
-            self._balance(network, binding, lambda sandbox, balancer: sandbox.disable_backend(balancer, ip))
+            self._update_balancer(network, binding, lambda sandbox, balancer: sandbox.disable_backend(balancer, ip))
 
-    def _balance(
+    def _update_balancer(
         self,
         network: Network,
         binding: ServiceOnNetwork,
@@ -225,7 +229,7 @@ class ServiceDiscovery:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def _name_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+def _add_container_records(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
     if not network.options.ingress:
         add, address = network.records.add, record.endpoint_ip
         add(record.name, address, endpoint_id, reverse=True)
@@ -233,8 +237,8 @@ def _name_container(network: Network, endpoint_id: str, record: EndpointRecord) 
             add(alias, address, endpoint_id)
 
 
-def _unname_container(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
-    _unname(network, (record.name, *record.task_aliases), record.endpoint_ip, endpoint_id)
+def _remove_container_records(network: Network, endpoint_id: str, record: EndpointRecord) -> None:
+    _remove_records(network, (record.name, *record.task_aliases), record.endpoint_ip, endpoint_id)
 
 
 def _count_aliases(
@@ -249,17 +253,17 @@ def _count_aliases(
         if alias not in before:
             counts[alias] = counts.get(alias, 0) + 1
             if counts[alias] == 1 and network is not None:
-                _name(network, (alias,), vip, binding.service.id)
+                _add_records(network, (alias,), vip, binding.service.id)
     for alias in before:
         if alias not in aliases:
             counts[alias] -= 1
             if not counts[alias]:
                 del counts[alias]
                 if network is not None:
-                    _unname(network, (alias,), vip, binding.service.id)
+                    _remove_records(network, (alias,), vip, binding.service.id)
 
 
-def _name(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
+def _add_records(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
     """Add names to a network's records. Ingress keeps no names."""
     if not network.options.ingress:
         add = network.records.add
@@ -267,7 +271,7 @@ def _name(network: Network, names: Iterable[str], address: Address, owner: str) 
             add(name, address, owner)
 
 
-def _unname(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
+def _remove_records(network: Network, names: Iterable[str], address: Address, owner: str) -> None:
     if not network.options.ingress:
         for name in names:
             network.records.remove(name, address, owner)

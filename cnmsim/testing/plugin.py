@@ -182,7 +182,7 @@ class _Devices:
         if self.host is None or self.lab is None:
             return
         lab, name = self.lab, self.host.name
-        status, printed, complaint = lab.errands.ask(lambda: run_at_once(lab, name, words.split())).result(10)
+        status, printed, complaint = lab.executor.submit(lambda: run_at_once(lab, name, words.split())).result(10)
         if status:
             raise Refusal(f"{words}: {(complaint or printed).decode().strip()}")
 

@@ -11,7 +11,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.interning import InternedMultiMap, InternPool, entries_of
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.libnetwork.records import NameRecords
+from cnmsim.libnetwork.name_records import NameRecords
 
 KEYS, VALUES = "abc", range(7)
 WORK = st.lists(

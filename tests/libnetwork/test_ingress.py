@@ -18,8 +18,8 @@ from cnmsim.libnetwork.ingress import CHAIN, Ingress, add_redirect_rules
 from cnmsim.libnetwork.loadbalancer import (
     LoadBalancer,
     LoadBalancerSandbox,
-    hold_virtual_ip,
-    release_virtual_ip,
+    add_virtual_ip,
+    remove_virtual_ip,
 )
 from cnmsim.libnetwork.options import PortConfig
 
@@ -281,12 +281,12 @@ def test_direct_server_return():
     service = LoadBalancer(VIP, 260)
     for number, task in enumerate(node.tasks, 5):
         node.balancer.add_backend(service, parse_ip(f"10.0.0.{number}"))
-        hold_virtual_ip(task, "eth0", VIP)
+        add_virtual_ip(task, "eth0", VIP)
     client = node.namespace("c")
     node.plug(client, "10.0.0.99/24")
     assert [node.get(client, "10.0.0.4", 80) for _ in range(3)] == [
         "6 saw 10.0.0.99", "5 saw 10.0.0.99", "6 saw 10.0.0.99",
     ]  # fmt: skip
     assert "SNAT" not in node.table("nat", node.sbox)
-    release_virtual_ip(node.tasks[0], VIP)
+    remove_virtual_ip(node.tasks[0], VIP)
     assert not node.tasks[0].has_address(VIP)

@@ -9,8 +9,8 @@ from cnmsim.errors import EngineError, Forbidden, InvalidParameter, NotFound, Sy
 from cnmsim.kernel.address import Prefix, format_ip, parse_ip
 from cnmsim.libnetwork.driver import IpamInfo
 from cnmsim.libnetwork.endpointsettings import (
-    EndpointAddresses,
     NetworkSubnets,
+    RequestedAddresses,
     validate_endpoint_settings,
     validate_interface_sysctls,
     validate_mac,
@@ -38,7 +38,7 @@ def take(ipam: Ipam, pool_id: str, address: str = "", *, serial: bool = False) -
     return format_ip(ipam.request_address(pool_id, parse_ip(address) if address else None, serial=serial)[0])
 
 
-def give_back(ipam: Ipam, pool_id: str, address: str) -> None:
+def restore_point(ipam: Ipam, pool_id: str, address: str) -> None:
     ipam.release_address(pool_id, parse_ip(address))
 
 
@@ -210,7 +210,7 @@ def test_a_released_address_is_the_next_one_given() -> None:
     pool = ipam.request_pool(LOCAL_SPACE, "10.0.0.0/24")
     for _ in range(3):
         take(ipam, pool.id)
-    give_back(ipam, pool.id, "10.0.0.2")
+    restore_point(ipam, pool.id, "10.0.0.2")
     assert take(ipam, pool.id) == "10.0.0.2"
 
 
@@ -231,9 +231,9 @@ def test_serial_allocation_goes_on_after_the_last_automatic_address(serial: bool
     pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/16", "10.2.2.0/24")
     take(ipam, pool.id, "10.2.2.1")
     assert [take(ipam, pool.id, serial=serial) for _ in range(2)] == ["10.2.2.0", "10.2.2.2"]
-    give_back(ipam, pool.id, "10.2.2.0")
+    restore_point(ipam, pool.id, "10.2.2.0")
     assert take(ipam, pool.id, serial=serial) == freed
-    give_back(ipam, pool.id, "10.2.2.1")
+    restore_point(ipam, pool.id, "10.2.2.1")
     assert take(ipam, pool.id, serial=serial) == after
 
 
@@ -242,7 +242,7 @@ def test_serial_allocation_wraps_to_the_lowest_free_address() -> None:
     pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/29")
     for _ in range(6):
         take(ipam, pool.id, serial=True)
-    give_back(ipam, pool.id, "10.2.0.3")
+    restore_point(ipam, pool.id, "10.2.0.3")
     assert take(ipam, pool.id, serial=True) == "10.2.0.3"
 
 
@@ -275,7 +275,7 @@ def test_a_particular_address_of_a_full_pool(version: str, kind: type[EngineErro
 def test_26_counts_an_address_released_for_nothing_as_free() -> None:
     ipam = Ipam(profile("26.1.5"))
     pool = ipam.request_pool(LOCAL_SPACE, "10.2.0.0/30")
-    give_back(ipam, pool.id, "10.2.0.1")
+    restore_point(ipam, pool.id, "10.2.0.1")
     for _ in range(2):
         take(ipam, pool.id)
     with pytest.raises(AddressInUse):
@@ -476,7 +476,7 @@ OWN = NetworkSubnets(configured=[Prefix.parse("10.0.0.0/24")], allocated=[Prefix
         (
             "26.1.5",
             "bridge",
-            EndpointAddresses("172.17.0.9"),
+            RequestedAddresses("172.17.0.9"),
             NetworkSubnets(),
             (
                 "* user specified IP address is supported on user defined networks only\n"
@@ -486,48 +486,48 @@ OWN = NetworkSubnets(configured=[Prefix.parse("10.0.0.0/24")], allocated=[Prefix
         (
             "29.7.2",
             "bridge",
-            EndpointAddresses("172.18.0.9"),
+            RequestedAddresses("172.18.0.9"),
             AUTO,
             "user-specified IP address is supported on user-defined networks only",
         ),
         (
             "28.5.2",
             "host",
-            EndpointAddresses(aliases=["a"]),
+            RequestedAddresses(aliases=["a"]),
             None,
             "network-scoped alias is supported only for containers in user defined networks",
         ),
         (
             "29.7.2",
             "none",
-            EndpointAddresses(aliases=["a"]),
+            RequestedAddresses(aliases=["a"]),
             None,
             "network-scoped aliases are only supported for user-defined networks",
         ),
         (
             "28.5.2",
             "app",
-            EndpointAddresses("172.18.0.9"),
+            RequestedAddresses("172.18.0.9"),
             AUTO,
             "user specified IP address is supported only when connecting to networks with user configured subnets",
         ),
         (
             "26.1.5",
             "app",
-            EndpointAddresses("10.99.0.1"),
+            RequestedAddresses("10.99.0.1"),
             OWN,
             "no configured subnet or ip-range contain the IP address 10.99.0.1",
         ),
-        ("29.7.2", "app", EndpointAddresses("10.99.0.1"), OWN, "no configured subnet contains IP address 10.99.0.1"),
-        ("29.7.2", "app", EndpointAddresses("fd00::1"), None, "invalid IPv4 address: fd00::1"),
-        ("29.7.2", "app", EndpointAddresses("0.0.0.0"), None, "invalid IPv4 address: 0.0.0.0"),
-        ("29.7.2", "app", EndpointAddresses(ipv6="10.0.0.1"), None, "invalid IPv6 address: 10.0.0.1"),
-        ("29.7.2", "app", EndpointAddresses(ipv6="fe80::1%eth0"), None, "invalid IPv6 address: fe80::1%eth0"),
-        ("29.7.2", "app", EndpointAddresses(link_local=["x"]), None, "invalid link-local IP address: x"),
+        ("29.7.2", "app", RequestedAddresses("10.99.0.1"), OWN, "no configured subnet contains IP address 10.99.0.1"),
+        ("29.7.2", "app", RequestedAddresses("fd00::1"), None, "invalid IPv4 address: fd00::1"),
+        ("29.7.2", "app", RequestedAddresses("0.0.0.0"), None, "invalid IPv4 address: 0.0.0.0"),
+        ("29.7.2", "app", RequestedAddresses(ipv6="10.0.0.1"), None, "invalid IPv6 address: 10.0.0.1"),
+        ("29.7.2", "app", RequestedAddresses(ipv6="fe80::1%eth0"), None, "invalid IPv6 address: fe80::1%eth0"),
+        ("29.7.2", "app", RequestedAddresses(link_local=["x"]), None, "invalid link-local IP address: x"),
     ],
 )
 def test_endpoint_settings_that_do_not_fit_are_refused(
-    version: str, network: str, settings: EndpointAddresses, subnets: NetworkSubnets | None, faults: str
+    version: str, network: str, settings: RequestedAddresses, subnets: NetworkSubnets | None, faults: str
 ) -> None:
     with pytest.raises(InvalidParameter) as caught:
         validate_endpoint_settings(profile(version), network, settings, subnets)
@@ -536,11 +536,11 @@ def test_endpoint_settings_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(("version", "subnets"), [("26.1.5", OWN), ("28.5.2", OWN), ("29.7.2", OWN)])
 def test_a_static_address_of_a_configured_subnet_is_accepted(version: str, subnets: NetworkSubnets) -> None:
-    validate_endpoint_settings(profile(version), "app", EndpointAddresses("10.0.0.9"), subnets)
+    validate_endpoint_settings(profile(version), "app", RequestedAddresses("10.0.0.9"), subnets)
 
 
 def test_29_accepts_a_static_address_of_an_automatic_subnet() -> None:
-    validate_endpoint_settings(NEW, "app", EndpointAddresses("172.18.0.9"), AUTO)
+    validate_endpoint_settings(NEW, "app", RequestedAddresses("172.18.0.9"), AUTO)
 
 
 def test_a_mac_that_is_none_is_refused() -> None:
@@ -584,7 +584,7 @@ def test_a_subnet_gives_all_its_host_addresses_once(length: int, version: str) -
     with pytest.raises(NoAvailableAddresses):
         take(ipam, pool.id)
     freed = sorted(addresses)[count // 2]
-    give_back(ipam, pool.id, freed)
+    restore_point(ipam, pool.id, freed)
     assert take(ipam, pool.id) == freed
 
 

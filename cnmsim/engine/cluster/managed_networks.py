@@ -55,7 +55,7 @@ class ManagedNetworks:
 
     def local(self, network_id: str) -> Network | None:
         """Give this node's copy of a network, or `None`."""
-        return self.engine.controller.network_of(network_id)
+        return self.engine.controller.network_by_id(network_id)
 
     async def make(self, network: SwarmNetwork) -> None:
         """Make this node's copy of a network and ask all others that have it for its tables. Raises an `EngineError`.
@@ -67,7 +67,7 @@ class ManagedNetworks:
         self.create(network)
         made, agent = self.local(network.id), self.engine.controller.agent
         if made is not None and agent is not None:
-            await agent.network_fetched(made)
+            await agent.wait_until_synced(made)
 
     def create(self, network: SwarmNetwork) -> None:
         """Make this node's copy of a network, if there is none. Raises an `EngineError`."""

@@ -40,7 +40,7 @@ def _check_values(engine: Engine, filters: Filters) -> None:
         if value not in states:
             cause = f": invalid value for state ({value}): must be one of {', '.join(states)}"
             raise InvalidParameter(
-                f"invalid filter 'status={value}'{cause if engine.profile.status_filter_tells_states else ''}"
+                f"invalid filter 'status={value}'{cause if engine.profile.status_filter_lists_states else ''}"
             )
     for value in filters.get("health"):
         if value not in _HEALTH:

@@ -21,7 +21,7 @@ from cnmsim.errors import Conflict, EngineError, InvalidParameter, NotFound, Sys
 from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
 from cnmsim.libnetwork.endpoint import Endpoint
 from cnmsim.libnetwork.endpointsettings import (
-    EndpointAddresses,
+    RequestedAddresses,
     is_user_defined,
     validate_endpoint_settings,
     validate_interface_sysctls,
@@ -67,7 +67,7 @@ class Networking:
     def validate(self, network: Network | None, name: str, settings: EndpointSettings) -> None:
         """Refuse settings that do not fit a network, which may not exist yet. Raises `InvalidParameter`."""
         ipam = settings.ipam_config or {}
-        addresses = EndpointAddresses(
+        addresses = RequestedAddresses(
             ipv4=settings.static_address(4),
             ipv6=settings.static_address(6),
             link_local=ipam.get("LinkLocalIPs") or (),
@@ -343,7 +343,7 @@ class Networking:
 
     def _require_info(self, endpoint: Endpoint) -> None:
         """Ask the driver what it did, where an engine does not do without (26.1). Raises `SystemFault`."""
-        if self.engine.profile.plugin_must_tell_endpoint_info:
+        if self.engine.profile.plugin_must_return_endpoint_info:
             try:
                 endpoint.driver_info()
             except EngineError as error:
@@ -370,7 +370,7 @@ class Networking:
             disable_resolution=not is_user_defined(network.name),
             service=container.service_bindings.get(network.id),
             # A container's ports are those of its first network that takes any.
-            says_no_ports=network.internal or bool(port_map(sandbox)),
+            omits_ports=network.internal or bool(port_map(sandbox)),
         )
 
     def _take_over(self, settings: EndpointSettings, endpoint: Endpoint) -> None:

@@ -89,7 +89,7 @@ class NetworkApi:
         of_cluster = self._cluster.all()
         own = self._cluster.find(term) if prefers_cluster else None
         if own is not None and (own.id.startswith(term) or scope == "swarm"):
-            return self.engine.controller.network_of(own.id) or own
+            return self.engine.controller.network_by_id(own.id) or own
         if not of_cluster:
             local = store.find(term, for_removal=for_removal)
             if scope and scope != local.scope:

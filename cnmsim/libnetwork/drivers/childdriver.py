@@ -88,7 +88,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         """Read the network's options. Raises `SystemFault` in the driver's words."""
 
     @abstractmethod
-    def _refuse_parent(self, network_id: str, parent: str, options: OptionsT) -> None:
+    def _check_parent(self, network_id: str, parent: str, options: OptionsT) -> None:
         """Raise `SystemFault` if another network keeps this one off the parent."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
         """Choose the MAC of an endpoint, or refuse the one asked for."""
 
     @abstractmethod
-    def _lead_out(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
+    def _set_gateways(self, network: ChildNetwork[OptionsT], endpoint: ChildEndpoint, info: JoinInfo) -> None:
         """Fill in the way out of a network that is not internal."""
 
     # --- networks ------------------------------------------------------------------------------------------------
@@ -114,14 +114,14 @@ class ChildDriver(ABC, Generic[OptionsT]):
 
     def create_network(self, request: NetworkRequest) -> None:
         """Find or make the parent of a network. Raises an `EngineError` in the driver's words."""
-        self._refuse_empty_pools(request)
+        self._check_pools(request)
         options, internal = self._settings(request)
         parent = options.parent or dummy_name(self.dummy_prefix, request.id)
-        self._refuse_parent(request.id, parent, options)
+        self._check_parent(request.id, parent, options)
         network = ChildNetwork(request, options, parent, internal)
         host = self.machine.root
         if parent in host.devices:
-            network.created_parent = self._inherits(parent)
+            network.created_parent = self._is_created_parent(parent)
         elif not options.parent:
             create_dummy(host, parent, self.machine.random)
             network.created_parent = True
@@ -130,7 +130,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             network.created_parent = True
         self._networks[request.id] = network
 
-    def _refuse_empty_pools(self, request: NetworkRequest) -> None:
+    def _check_pools(self, request: NetworkRequest) -> None:
         wants4 = request.enable_ipv4 or not self.profile.can_disable_ipv4
         families = [(4, wants4, request.ipv4)]
         if self.profile.can_disable_ipv4:
@@ -140,7 +140,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
                 kind = InvalidParameter if self.profile.can_disable_ipv4 else SystemFault
                 raise kind(f"ipv{family} pool is empty")
 
-    def _inherits(self, parent: str) -> bool:
+    def _is_created_parent(self, parent: str) -> bool:
         """Tell whether an existing parent was made for another network of this driver, and goes with the last one."""
         return any(other.parent == parent and other.created_parent for other in self._networks.values())
 
@@ -220,7 +220,7 @@ class ChildDriver(ABC, Generic[OptionsT]):
             if network.internal:
                 info.disable_gateway_service = True
             else:
-                self._lead_out(network, endpoint, info)
+                self._set_gateways(network, endpoint, info)
         except EngineError:
             host.remove_device(device)
             raise

@@ -66,7 +66,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
             raise SystemFault(f"requested ipvlan flag '{flag}' is not valid, 'bridge' is the ipvlan driver default")
         return IpvlanOptions(options.get(PARENT, ""), IpvlanMode(mode or "l2"), IpvlanFlag(flag or "bridge"))
 
-    def _refuse_parent(self, network_id: str, parent: str, options: IpvlanOptions) -> None:
+    def _check_parent(self, network_id: str, parent: str, options: IpvlanOptions) -> None:
         del network_id, options
         for other in self._networks.values():
             if other.parent == parent:
@@ -80,7 +80,7 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
     def _make_child(self, name: str, parent: Device, options: IpvlanOptions) -> Device:
         return Ipvlan(name, parent, options.mode, options.flag)
 
-    def _lead_out(self, network: ChildNetwork[IpvlanOptions], endpoint: ChildEndpoint, info: JoinInfo) -> None:
+    def _set_gateways(self, network: ChildNetwork[IpvlanOptions], endpoint: ChildEndpoint, info: JoinInfo) -> None:
         if network.options.is_routed:
             info.disable_gateway_service = True
             if endpoint.ipv4 is not None:

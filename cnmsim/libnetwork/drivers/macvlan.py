@@ -47,7 +47,7 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
             )
         return MacvlanOptions(options.get(PARENT, ""), MacvlanMode(mode or "bridge"))
 
-    def _refuse_parent(self, network_id: str, parent: str, options: MacvlanOptions) -> None:
+    def _check_parent(self, network_id: str, parent: str, options: MacvlanOptions) -> None:
         del network_id
         for other in self._networks.values():
             if other.parent != parent:
@@ -69,7 +69,7 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
     def _make_child(self, name: str, parent: Device, options: MacvlanOptions) -> Device:
         return Macvlan(name, random_mac(self.machine.random), parent, options.mode)
 
-    def _lead_out(self, network: ChildNetwork[MacvlanOptions], endpoint: ChildEndpoint, info: JoinInfo) -> None:
+    def _set_gateways(self, network: ChildNetwork[MacvlanOptions], endpoint: ChildEndpoint, info: JoinInfo) -> None:
         self._use_gateways(network, endpoint, info)
         if self.profile.macvlan_disables_gateway_service:
             info.disable_gateway_service = True

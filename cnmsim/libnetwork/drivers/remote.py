@@ -50,7 +50,7 @@ class _JoinedEndpoint:
 
     options: dict[str, Any]
     is_internal: bool
-    leads_out: tuple[bool, bool] = (False, False)
+    has_default_route: tuple[bool, bool] = (False, False)
 
 
 @define(eq=False)
@@ -68,15 +68,17 @@ class RemoteDriver:
     @classmethod
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteDriver:
         """Ask a plugin what it can do. Raises `SystemFault` if it does not say, or says what makes no sense."""
-        told = _call(client, "GetCapabilities", None)
-        scope, connectivity = told.get("Scope", ""), told.get("ConnectivityScope", "")
+        response = _call(client, "GetCapabilities", None)
+        scope, connectivity = response.get("Scope", ""), response.get("ConnectivityScope", "")
         if scope not in {LOCAL_SCOPE, GLOBAL_SCOPE} or connectivity not in {"", LOCAL_SCOPE, GLOBAL_SCOPE}:
             raise SystemFault(f"invalid capability: expecting 'local' or 'global', got {scope}")
-        return cls(name, client, profile, Capability(scope, connectivity or scope), told.get("GwAllocChecker", False))
+        return cls(
+            name, client, profile, Capability(scope, connectivity or scope), response.get("GwAllocChecker", False)
+        )
 
     @property
     def leaves_failed_join(self) -> bool:
-        """Whether the plugin is told to leave what it refused to join."""
+        """Whether the plugin is response to leave what it refused to join."""
         return self.profile.failed_join_is_left
 
     def _call(self, method: str, **argument: Any) -> dict[str, Any]:
@@ -88,8 +90,8 @@ class RemoteDriver:
         """Ask the plugin whether it can do without gateway addresses, if it wants to be asked."""
         if not self.checks_gateways:
             return False, False
-        told = self._call("GwAllocCheck", Options=self._network_options(request))
-        return told.get("SkipIPv4", False), told.get("SkipIPv6", False)
+        response = self._call("GwAllocCheck", Options=self._network_options(request))
+        return response.get("SkipIPv4", False), response.get("SkipIPv6", False)
 
     def create_network(self, request: NetworkRequest) -> None:
         """Have the plugin make a network."""
@@ -120,14 +122,14 @@ class RemoteDriver:
         self, network_id: str, options: Mapping[str, str], ipv4: Sequence[IpamInfo], ipv6: Sequence[IpamInfo]
     ) -> dict[str, str]:
         """Have the plugin of a swarm's manager set a network apart; gives the options the nodes' plugins are to have."""
-        told = self._call(
+        response = self._call(
             "AllocateNetwork",
             NetworkID=network_id,
             Options=dict(sorted(options.items())),
             IPv4Data=ipam_data(ipv4),
             IPv6Data=ipam_data(ipv6),
         )
-        return dict(told.get("Options", {}))
+        return dict(response.get("Options", {}))
 
     def free_network(self, network_id: str) -> None:
         """Have the plugin of a swarm's manager forget a network."""
@@ -139,7 +141,7 @@ class RemoteDriver:
         self, network_id: str, endpoint_id: str, interface: EndpointInterface, options: EndpointOptions
     ) -> None:
         """Have the plugin make an endpoint. It may give a MAC address and addresses where there are none yet."""
-        told = self._call(
+        response = self._call(
             "CreateEndpoint",
             NetworkID=network_id,
             EndpointID=endpoint_id,
@@ -152,19 +154,19 @@ class RemoteDriver:
         )
         before = interface.mac, interface.ipv4, interface.ipv6
         try:
-            mac, addresses = self._parse_interface(network_id, endpoint_id, told.get("Interface"))
-            _take_over(interface, mac, addresses)
+            mac, addresses = self._parse_interface(network_id, endpoint_id, response.get("Interface"))
+            _apply_interface(interface, mac, addresses)
         except _Modified as error:
             interface.mac, interface.ipv4, interface.ipv6 = before
             self._roll_back(str(error), "DeleteEndpoint", network_id, endpoint_id)
 
     def _parse_interface(
-        self, network_id: str, endpoint_id: str, told: dict[str, str] | None
+        self, network_id: str, endpoint_id: str, response: dict[str, str] | None
     ) -> tuple[Mac | None, list[tuple[Address, int]]]:
-        told = told or {}
+        response = response or {}
         try:
-            addresses = [parse_cidr(text) for key in ("Address", "AddressIPv6") if (text := told.get(key))]
-            mac = told.get("MacAddress")
+            addresses = [parse_cidr(text) for key in ("Address", "AddressIPv6") if (text := response.get(key))]
+            mac = response.get("MacAddress")
             return parse_mac_address(mac) if mac else None, addresses
         except ValueError as error:
             if self.profile.plugin_answers_are_rolled_back:
@@ -186,19 +188,19 @@ class RemoteDriver:
 
     def operational_info(self, network_id: str, endpoint_id: str) -> dict[str, Any]:
         """Give what the plugin tells of an endpoint, as `value`: none of it means anything to the engine."""
-        told = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
-        return {"value": told.get("Value", {})}
+        response = self._call("EndpointOperInfo", NetworkID=network_id, EndpointID=endpoint_id)
+        return {"value": response.get("Value", {})}
 
     # --- joining and leaving
 
     def join(self, network_id: str, endpoint_id: str, sandbox: SandboxContext, info: JoinInfo) -> None:
         """Have the plugin plug an endpoint in: it names a device of the host, gateways and routes."""
         options = ports(sandbox.exposed_ports, sandbox.port_bindings)
-        told = self._call(
+        response = self._call(
             "Join", NetworkID=network_id, EndpointID=endpoint_id, SandboxKey=sandbox.key, Options=options
         )
         try:
-            read_join(told, info)
+            read_join(response, info)
         except ValueError as error:
             if self.profile.plugin_answers_are_rolled_back:
                 self._roll_back(str(error), "Leave", network_id, endpoint_id)
@@ -220,35 +222,37 @@ class RemoteDriver:
         joined = self._joined.get(endpoint_id)
         if joined is None:
             raise SystemFault(f"remote network driver: endpoint {endpoint_id} not found")
-        leads_out = gateway4 == endpoint_id, gateway6 == endpoint_id
+        has_default_route = gateway4 == endpoint_id, gateway6 == endpoint_id
         if not self.profile.plugin_publishes_by_family:
-            leads_out = any(leads_out), any(leads_out)
-        if leads_out == joined.leads_out:
+            has_default_route = any(has_default_route), any(has_default_route)
+        if has_default_route == joined.has_default_route:
             return
-        if not any(leads_out):
+        if not any(has_default_route):
             self.revoke_external_connectivity(network_id, endpoint_id)
             return
-        joined.leads_out = leads_out
+        joined.has_default_route = has_default_route
         if joined.is_internal and not self.profile.plugin_publishes_by_family:
             return
         options = joined.options
         is_other_for_ipv6 = bool(gateway6) and gateway6 != endpoint_id
-        if self.profile.plugin_always_told_of_proxy:
+        if self.profile.plugin_always_gets_proxy_option:
             other = bool(gateway4 and gateway6) and gateway4 != gateway6
             options = dict(sorted({**options, _NO_PROXY_6_TO_4: other}.items()))
         elif self.profile.plugin_publishes_by_family and is_other_for_ipv6:
             options = dict(sorted({**options, _NO_PROXY_6_TO_4: True}.items()))
-        self._tell("ProgramExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id, Options=options)
+        self._call_optional(
+            "ProgramExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id, Options=options
+        )
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
-        """Tell the plugin that the endpoint does not lead out any more, if it was told that it does."""
+        """Tell the plugin that the endpoint does not lead out any more, if it was response that it does."""
         joined = self._joined.get(endpoint_id)
-        if joined is None or not any(joined.leads_out):
+        if joined is None or not any(joined.has_default_route):
             return
-        joined.leads_out = (False, False)
-        self._tell("RevokeExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id)
+        joined.has_default_route = (False, False)
+        self._call_optional("RevokeExternalConnectivity", NetworkID=network_id, EndpointID=endpoint_id)
 
-    def _tell(self, method: str, **argument: Any) -> None:
+    def _call_optional(self, method: str, **argument: Any) -> None:
         try:
             self._call(method, **argument)
         except PluginFault as fault:
@@ -282,13 +286,13 @@ class _Modified(ValueError):
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
-    told = client.call(f"NetworkDriver.{method}", argument, ANSWERS[method])
-    if told.get("Err"):
-        raise SystemFault(f"remote: {told['Err']}")
-    return told
+    response = client.call(f"NetworkDriver.{method}", argument, ANSWERS[method])
+    if response.get("Err"):
+        raise SystemFault(f"remote: {response['Err']}")
+    return response
 
 
-def _take_over(interface: EndpointInterface, mac: Mac | None, addresses: Sequence[tuple[Address, int]]) -> None:
+def _apply_interface(interface: EndpointInterface, mac: Mac | None, addresses: Sequence[tuple[Address, int]]) -> None:
     if mac is not None:
         if interface.mac is not None:
             present = format_mac(interface.mac)

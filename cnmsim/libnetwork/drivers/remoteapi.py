@@ -59,7 +59,7 @@ ANSWERS = {
 
 
 def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
-    """Write pools as a plugin is told of them."""
+    """Write pools as a plugin is response of them."""
     found = []
     for info in infos:
         length = info.pool.length
@@ -95,9 +95,9 @@ def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> 
 
 def endpoint_options(options: EndpointOptions) -> dict[str, Any]:
     """Write what an endpoint is to be."""
-    told = {} if options.says_no_ports else ports(options.exposed_ports, options.port_bindings)
+    response = {} if options.omits_ports else ports(options.exposed_ports, options.port_bindings)
     mac = {_MAC_ADDRESS: b64encode(options.mac).decode()} if options.mac is not None else {}
-    return dict(sorted({**options.driver_opts, **told, **mac}.items()))
+    return dict(sorted({**options.driver_opts, **response, **mac}.items()))
 
 
 def with_length(assigned: tuple[Address, int] | None) -> str:
@@ -105,13 +105,13 @@ def with_length(assigned: tuple[Address, int] | None) -> str:
     return f"{format_ip(assigned[0])}/{assigned[1]}" if assigned is not None else ""
 
 
-def read_join(told: dict[str, Any], info: JoinInfo) -> None:
+def read_join(response: dict[str, Any], info: JoinInfo) -> None:
     """Read the answer to a join into `info`. Raises `ValueError` in the engine's words."""
-    names = told.get("InterfaceName") or {}
+    names = response.get("InterfaceName") or {}
     info.source_name = names.get("SrcName", "")
     info.destination_prefix = names.get("DstPrefix", "")
     for key, family in (("Gateway", 4), ("GatewayIPv6", 6)):
-        text = told.get(key)
+        text = response.get(key)
         if not text:
             continue
         gateway = _parse_ip(text)
@@ -123,20 +123,20 @@ def read_join(told: dict[str, Any], info: JoinInfo) -> None:
                 "network is unreachable"
             )
         setattr(info, f"gateway{family}", gateway)
-    info.static_routes = [_read_route(route) for route in told.get("StaticRoutes", ())]
-    info.disable_gateway_service = told.get("DisableGatewayService", False)
+    info.static_routes = [_read_route(route) for route in response.get("StaticRoutes", ())]
+    info.disable_gateway_service = response.get("DisableGatewayService", False)
 
 
-def _read_route(told: dict[str, Any]) -> StaticRoute:
-    destination = told.get("Destination", "")
+def _read_route(response: dict[str, Any]) -> StaticRoute:
+    destination = response.get("Destination", "")
     cidr = parse_cidr(destination) if destination else None
-    text = told.get("NextHop", "")
+    text = response.get("NextHop", "")
     next_hop = _parse_ip(text) if text else None
     if text and next_hop is None:
         raise ValueError(f"failed to parse nexthop IP {text}")
     if cidr is None:
         cidr = (bytes(len(next_hop or bytes(4))), 0)
-    if told.get("RouteType", 0) == _CONNECTED:
+    if response.get("RouteType", 0) == _CONNECTED:
         next_hop = None
     return StaticRoute(Prefix.of(*cidr), next_hop)
 

@@ -57,7 +57,7 @@ class _Subnet:
     prefix: Prefix
     taken: AddressSet
     ranges: set[Prefix] = field(factory=set)
-    goes_with_ranges: bool = False
+    auto_release: bool = False
     cursor: int = 0
     #: Addresses released that were not taken: 26.1 counts them as free ones.
     phantom_free: int = 0
@@ -206,7 +206,7 @@ class Ipam:
         subnet = where.subnets.get(prefix)
         if subnet is None:
             subnet = where.subnets[prefix] = _Subnet.make(prefix, self.profile)
-            subnet.goes_with_ranges = True
+            subnet.auto_release = True
         elif ip_range in subnet.ranges:
             raise errors.pool_overlap(self.profile)
         subnet.ranges.add(ip_range)
@@ -231,10 +231,10 @@ class Ipam:
         if subnet is None or (ip_range is not None and ip_range not in subnet.ranges):
             raise errors.unknown_pool()
         if ip_range is None:
-            subnet.goes_with_ranges = True
+            subnet.auto_release = True
         else:
             subnet.ranges.discard(ip_range)
-        if subnet.goes_with_ranges and not subnet.ranges:
+        if subnet.auto_release and not subnet.ranges:
             del where.subnets[prefix]
 
     def request_address(

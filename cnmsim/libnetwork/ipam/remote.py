@@ -69,12 +69,16 @@ class RemoteIpam:
     def connect(cls, name: str, client: PluginClient, profile: Profile) -> RemoteIpam:
         """Ask a plugin what it needs. One that does not say needs nothing."""
         try:
-            told = _call(client, "GetCapabilities", None)
+            response = _call(client, "GetCapabilities", None)
         except EngineError as error:
             client.log.append(f"remote ipam driver {name} does not support capabilities: {error.message}")
             return cls(name, client, profile)
         return cls(
-            name, client, profile, told.get("RequiresMACAddress", False), told.get("RequiresRequestReplay", False)
+            name,
+            client,
+            profile,
+            response.get("RequiresMACAddress", False),
+            response.get("RequiresRequestReplay", False),
         )
 
     def default_spaces(self) -> tuple[str, str]:
@@ -85,8 +89,8 @@ class RemoteIpam:
             raise NotFound(f"failed to get default address space: {error.message}") from None
 
     def _ask_spaces(self) -> tuple[str, str]:
-        told = _call(self.client, "GetDefaultAddressSpaces", None)
-        return told.get("LocalDefaultAddressSpace", ""), told.get("GlobalDefaultAddressSpace", "")
+        response = _call(self.client, "GetDefaultAddressSpaces", None)
+        return response.get("LocalDefaultAddressSpace", ""), response.get("GlobalDefaultAddressSpace", "")
 
     def request_pool(
         self,
@@ -134,7 +138,7 @@ class RemoteIpam:
                     self.client.log.append("Failed to release overlapping pool")
 
     def _request(self, space: str, pool: str, sub_pool: str, *, v6: bool, options: Mapping[str, str] | None) -> Pool:
-        told = _call(
+        response = _call(
             self.client,
             "RequestPool",
             {
@@ -145,11 +149,11 @@ class RemoteIpam:
                 "V6": v6,
             },
         )
-        text = told.get("Pool", "")
+        text = response.get("Pool", "")
         prefix = _parse_prefix(text)
         if prefix is None:
             raise SystemFault(self.profile.remote_pool_text.format(pool=text, cause=_prefix_fault(text)))
-        return Pool(told.get("PoolID", ""), prefix, data=told.get("Data", {}))
+        return Pool(response.get("PoolID", ""), prefix, data=response.get("Data", {}))
 
     def release_pool(self, pool_id: str) -> None:
         """Release a pool."""
@@ -172,7 +176,7 @@ class RemoteIpam:
     def _request_address(
         self, pool_id: str, address: Address | None, options: Mapping[str, str] | None
     ) -> tuple[Address, int]:
-        told = _call(
+        response = _call(
             self.client,
             "RequestAddress",
             {
@@ -181,7 +185,7 @@ class RemoteIpam:
                 "Options": dict(sorted(options.items())) if options is not None else None,
             },
         )
-        text = told.get("Address", "")
+        text = response.get("Address", "")
         if not text:
             raise Unavailable("no address returned")
         given = parse_cidr(text)
@@ -195,10 +199,10 @@ class RemoteIpam:
 
 
 def _call(client: PluginClient, method: str, argument: Any) -> dict[str, Any]:
-    told = client.call(f"IpamDriver.{method}", argument, _ANSWERS[method])
-    if told.get("Error"):
-        raise SystemFault(f"remote: {told['Error']}")
-    return told
+    response = client.call(f"IpamDriver.{method}", argument, _ANSWERS[method])
+    if response.get("Error"):
+        raise SystemFault(f"remote: {response['Error']}")
+    return response
 
 
 def parse_cidr(text: str) -> tuple[Address, int] | None:

@@ -31,7 +31,7 @@ class Attachments:
     def __attrs_post_init__(self) -> None:
         self.view = View(self.db.store.attachments)
 
-    def others_on(self, network: str) -> Iterator[str]:
+    def other_nodes_on(self, network: str) -> Iterator[str]:
         """Give the other nodes that are attached to a network."""
         for number in self.view.space.group(network):
             version = self.view.at(number)
@@ -57,7 +57,7 @@ class Attachments:
         self.view.put(version)
         return version
 
-    def has(self, version: Version) -> bool:
+    def is_current(self, version: Version) -> bool:
         """Tell whether such news are none: this is the version there is, and nothing is learnt from its time."""
         codes, number = self.view.codes, version.slot.number
         return (
@@ -67,7 +67,7 @@ class Attachments:
             and codes[number] == version.code
         )
 
-    def take(self, version: Version) -> bool:
+    def handle_event(self, version: Version) -> bool:
         """Take the news that a node attached or detached itself; gives whether they are to be told on."""
         db = self.db
         if version.ltime >= db.network_clock:
@@ -87,10 +87,10 @@ class Attachments:
             self.arm_reaper()
             if tables is not None:
                 tables.detach(node)
-                if db.config.profile.networkdb_buries_entries_of_leavers:
-                    tables.bury_of(node)
+                if db.config.profile.networkdb_keeps_tombstones_of_leavers:
+                    tables.mark_deleted(node)
                 else:
-                    tables.delete_of(node)
+                    tables.delete_entries_of(node)
         else:
             self._reaps.pop(version.slot.number, None)
             if tables is not None and not tables.is_leaving:

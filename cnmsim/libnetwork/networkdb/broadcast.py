@@ -28,20 +28,20 @@ def retransmit_limit(nodes: int) -> int:
     return RETRANSMIT_MULT * ceil(log10(nodes + 1))
 
 
-class Subjects(Protocol):
+class BroadcastIndex(Protocol):
     """What the messages in a queue are about: a newer message about the same takes an older one's place."""
 
-    def take_place(self, message: Any, number: int) -> int:
+    def register(self, message: Any, number: int) -> int:
         """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
 
-    def leave(self, message: Any, number: int) -> None:
+    def unregister(self, message: Any, number: int) -> None:
         """Take note that a message is done."""
 
     def clear(self) -> None:
         """Take note that the queue is empty."""
 
 
-class Names:
+class NameIndex:
     """Messages that are about something with a `name`."""
 
     __slots__ = ("_numbers",)
@@ -49,13 +49,13 @@ class Names:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
-    def take_place(self, message: Any, number: int) -> int:
+    def register(self, message: Any, number: int) -> int:
         """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
         before = self._numbers.get(message.name, 0)
         self._numbers[message.name] = number
         return before
 
-    def leave(self, message: Any, number: int) -> None:
+    def unregister(self, message: Any, number: int) -> None:
         """Take note that a message is done."""
         if self._numbers.get(message.name) == number:
             del self._numbers[message.name]
@@ -66,7 +66,7 @@ class Names:
         self._numbers = {}
 
 
-class Slots:
+class SlotIndex:
     """Messages that are about versions of entries of one space: what a storm of a large swarm consists of."""
 
     __slots__ = ("_numbers",)
@@ -74,7 +74,7 @@ class Slots:
     def __init__(self) -> None:
         self._numbers = array("I")
 
-    def take_place(self, message: Any, number: int) -> int:
+    def register(self, message: Any, number: int) -> int:
         """Take note of a message's number; gives that of the older one about the same, 0 if there is none."""
         numbers, slot = self._numbers, message.version.slot.number
         if slot >= len(numbers):
@@ -83,7 +83,7 @@ class Slots:
         numbers[slot] = number
         return before
 
-    def leave(self, message: Any, number: int) -> None:
+    def unregister(self, message: Any, number: int) -> None:
         """Take note that a message is done."""
         slot = message.version.slot.number
         if self._numbers[slot] == number:
@@ -103,17 +103,17 @@ _Piece = tuple[int, int, int]
 class BroadcastQueue:
     """Messages to be gossiped. `on_queued` is called when one came in.
 
-    `subjects` tells which are about the same; without it no two are.
+    `index` tells which are about the same; without it no two are.
     """
 
     count_nodes: Callable[[], int]
     on_queued: Callable[[], None]
-    subjects: Subjects | None = None
+    index: BroadcastIndex | None = None
     #: How many messages were transmitted so often.
-    _tiers: dict[int, int] = field(factory=dict, init=False)
+    _counts_by_transmits: dict[int, int] = field(factory=dict, init=False)
     #: The messages, the smallest first, of one size the newest last; not to be changed by others. With each its number (the higher,
     #: the newer) and how often it was transmitted.
-    waiting: list[Any] = field(factory=list, init=False)
+    messages: list[Any] = field(factory=list, init=False)
     _numbers: array[int] = field(factory=lambda: array("I"), init=False)
     _transmits: bytearray = field(factory=bytearray, init=False)
     #: The sizes there are, and the place up to which each is.
@@ -125,15 +125,15 @@ class BroadcastQueue:
     _limited_for: tuple[int, int] = field(default=(-1, 0), init=False)
 
     def __len__(self) -> int:
-        return len(self.waiting)
+        return len(self.messages)
 
     def __bool__(self) -> bool:
-        return bool(self.waiting)
+        return bool(self.messages)
 
     def queue(self, message: Any, on_finished: Callable[[], None] | None = None) -> None:
         """Put a message in, in place of an older one about the same. `on_finished` is called when it is done."""
         self._last = number = self._last + 1
-        if self.subjects is not None and (before := self.subjects.take_place(message, number)):
+        if self.index is not None and (before := self.index.register(message, number)):
             self._remove(before)
             self._finish(before)
         if on_finished is not None:
@@ -145,14 +145,14 @@ class BroadcastQueue:
             ends.insert(place, ends[place - 1] if place else 0)
         end = ends[place]
         self._numbers.insert(end, number)
-        self.waiting.insert(end, message)
+        self.messages.insert(end, message)
         self._transmits.insert(end, 0)
         for larger in range(place, len(ends)):
             ends[larger] += 1
-        self._tiers[0] = self._tiers.get(0, 0) + 1
+        self._counts_by_transmits[0] = self._counts_by_transmits.get(0, 0) + 1
         self.on_queued()
 
-    def take(self, overhead: int, limit: int) -> tuple[list[Any], int]:
+    def get_broadcasts(self, overhead: int, limit: int) -> tuple[list[Any], int]:
         """Take the messages for one packet of at most `limit` bytes, of which each takes `overhead` more than its size.
 
         Gives them and the bytes they take with that.
@@ -161,7 +161,7 @@ class BroadcastQueue:
         free = limit - overhead
         pieces: list[_Piece] = []
         messages: list[Any] = []
-        for transmits in sorted(self._tiers):
+        for transmits in sorted(self._counts_by_transmits):
             if free < sizes[0]:
                 break
             end = len(counts) if free >= sizes[-1] else ends[bisect_right(sizes, free) - 1]
@@ -173,7 +173,7 @@ class BroadcastQueue:
                 start = end - count if count < end - first else first
                 if counts.count(transmits, start, end) < end - start:
                     start += len(counts[start:end].rstrip(_BYTES[transmits]))
-                found = self.waiting[start:end]
+                found = self.messages[start:end]
                 found.reverse()
                 messages += found
                 pieces.append((transmits, start, end))
@@ -190,7 +190,7 @@ class BroadcastQueue:
     def _sent(self, pieces: list[_Piece]) -> None:
         """Count what was transmitted, and let go of what is not to be transmitted again."""
         most = self._limit()
-        tiers = self._tiers
+        tiers = self._counts_by_transmits
         done: list[_Piece] = []
         for piece in pieces:
             transmits, start, end = piece
@@ -209,7 +209,7 @@ class BroadcastQueue:
 
     def _done(self, pieces: list[_Piece]) -> None:
         finished = [
-            (self._numbers[place], self.waiting[place])
+            (self._numbers[place], self.messages[place])
             for _, start, end in pieces
             for place in range(end - 1, start - 1, -1)
         ]
@@ -217,11 +217,11 @@ class BroadcastQueue:
         for _, start, end in sorted(pieces, key=itemgetter(1), reverse=True):
             self._drop(start, end)
         for number, message in finished:
-            if self.subjects is not None:
-                self.subjects.leave(message, number)
+            if self.index is not None:
+                self.index.unregister(message, number)
             self._finish(number)
-        if not self._tiers and self.subjects is not None:
-            self.subjects.clear()
+        if not self._counts_by_transmits and self.index is not None:
+            self.index.clear()
 
     def _limit(self) -> int:
         nodes = self.count_nodes()
@@ -236,16 +236,16 @@ class BroadcastQueue:
             place = bisect_left(numbers, number, start, end)
             if place < end and numbers[place] == number:
                 transmits = self._transmits[place]
-                self._tiers[transmits] -= 1
-                if not self._tiers[transmits]:
-                    del self._tiers[transmits]
+                self._counts_by_transmits[transmits] -= 1
+                if not self._counts_by_transmits[transmits]:
+                    del self._counts_by_transmits[transmits]
                 self._drop(place, place + 1)
                 return
             start = end
 
     def _drop(self, start: int, end: int) -> None:
         """Remove messages of one size."""
-        del self._numbers[start:end], self.waiting[start:end], self._transmits[start:end]
+        del self._numbers[start:end], self.messages[start:end], self._transmits[start:end]
         ends = self._ends
         place = bisect_left(ends, end)
         for larger in range(place, len(ends)):
@@ -259,12 +259,12 @@ class BroadcastQueue:
             on_finished()
 
 
-def take_from(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
+def get_broadcasts(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
     """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
     taken: list[Any] = []
     for queue in queues:
-        if queue.waiting and limit > 0:
-            messages, size = queue.take(overhead, limit)
+        if queue.messages and limit > 0:
+            messages, size = queue.get_broadcasts(overhead, limit)
             limit -= size
             taken = taken + messages if taken else messages
     return taken

@@ -31,7 +31,7 @@ class BulkSynchronizer:
     db: NetworkDB
     timeouts: int = field(default=0, init=False)
     _ticker: Ticker = field(init=False)
-    _waiting: dict[str, list[tuple[int, Future[None]]]] = field(factory=dict, init=False)
+    _pending_acks: dict[str, list[tuple[int, Future[None]]]] = field(factory=dict, init=False)
     _is_running: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -45,15 +45,15 @@ class BulkSynchronizer:
         """Make no more of them."""
         self._ticker.stop()
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Make further ones, when those under way have gone with their coroutines."""
         self._is_running = False
-        self._waiting.clear()
+        self._pending_acks.clear()
 
     @property
-    def is_waiting(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether an answer is still to come."""
-        return bool(self._waiting)
+        return bool(self._pending_acks)
 
     def _tick(self) -> None:
         self._ticker.arm()
@@ -101,7 +101,7 @@ class BulkSynchronizer:
         message = self._message(networks, is_unsolicited=True)
         answered: Future[None] = Future(self.db.clock)
         entry = (message.ltime, answered)
-        self._waiting.setdefault(node, []).append(entry)
+        self._pending_acks.setdefault(node, []).append(entry)
         try:
             await self.db.members.send_reliably(message, self.db.nodes.active[node])
             await wait_for(self.db.clock, answered, ANSWER_TIMEOUT_S)
@@ -109,11 +109,11 @@ class BulkSynchronizer:
             if not answered.is_done:
                 self.timeouts += 1
         finally:
-            waiting = self._waiting.get(node, [])
+            waiting = self._pending_acks.get(node, [])
             if entry in waiting:
                 waiting.remove(entry)
             if not waiting:
-                self._waiting.pop(node, None)
+                self._pending_acks.pop(node, None)
 
     def _message(self, networks: Iterable[str], *, is_unsolicited: bool) -> BulkSync:
         db = self.db
@@ -134,7 +134,7 @@ class BulkSynchronizer:
             bulk_sync_size(db.name, db.table_clock, lengths),
         )
 
-    def receive(self, message: BulkSync) -> None:
+    def handle_message(self, message: BulkSync) -> None:
         """Take what another node knows, and answer if it asks for that."""
         db = self.db
         db.table_clock = max(db.table_clock, message.ltime + 1)
@@ -160,7 +160,7 @@ class BulkSynchronizer:
 
     def _acknowledge(self, message: BulkSync) -> None:
         by_time = self.db.config.profile.networkdb_acknowledges_by_time
-        for ltime, answered in self._waiting.get(message.name, []):
+        for ltime, answered in self._pending_acks.get(message.name, []):
             is_answer = message.ltime > ltime if by_time else not message.is_unsolicited
             if is_answer and not answered.is_done:
                 answered.set_result(None)

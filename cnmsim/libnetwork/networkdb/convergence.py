@@ -1,6 +1,6 @@
-"""Whether the nodes of a lab agree: on who is there, on who is attached to what, and on every entry.
+"""Whether the nodes of a lab are_converged: on who is there, on who is attached to what, and on every entry.
 
-What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time. Nodes that agree
+What this looks at is what a user would compare on all hosts; it changes nothing, and costs no virtual time. Nodes that are_converged
 may go on telling each other for a while what all know already: a message is transmitted a number of times, whoever has it.
 """
 
@@ -26,30 +26,30 @@ _ALL_AGAIN = 10
 
 @frozen
 class Difference:
-    """In what nodes differ: said in words, and whether that `stands` still."""
+    """In what nodes differ: said in words, and whether that `persists` still."""
 
     text: str
-    stands: Callable[[], bool]
+    persists: Callable[[], bool]
 
 
 @define
-class Agreement:
-    """Whether nodes agree, for whoever asks time and again: what they differed in when last asked is looked at first.
+class ConvergenceChecker:
+    """Whether nodes are_converged, for whoever asks time and again: what they differed in when last asked is looked at first.
 
-    Nodes that cannot reach each other never agree: give whoever waits for this a limit.
+    Nodes that cannot reach each other never are_converged: give whoever waits for this a limit.
     """
 
     _difference: Difference | None = field(default=None, init=False)
     _looks: int = field(default=0, init=False)
 
-    def is_reached(self, databases: Iterable[NetworkDB]) -> bool:
+    def is_converged(self, databases: Iterable[NetworkDB]) -> bool:
         """Tell whether these nodes have the same view of each other, and wait for nothing."""
         databases = list(databases)
         if is_busy(databases):
             return False
         self._looks += 1
         # Now and then all is looked at: two that differ may have come to belong to two clusters.
-        if self._looks % _ALL_AGAIN and self._difference is not None and self._difference.stands():
+        if self._looks % _ALL_AGAIN and self._difference is not None and self._difference.persists():
             return False
         self._difference = _find_difference(databases)
         return self._difference is None
@@ -57,24 +57,24 @@ class Agreement:
 
 def is_converged(clock: Clock) -> bool:
     """Tell whether all nodes of a lab that take part in gossip have the same view, and wait for nothing."""
-    return agree(store_of(clock).databases)
+    return are_converged(store_of(clock).databases)
 
 
-def agree(databases: Iterable[NetworkDB]) -> bool:
+def are_converged(databases: Iterable[NetworkDB]) -> bool:
     """Tell whether these nodes have the same view of each other, and wait for nothing."""
-    return Agreement().is_reached(databases)
+    return ConvergenceChecker().is_converged(databases)
 
 
 def converge(clock: Clock, limit_s: float = 120.0) -> float:
-    """Let time pass until all nodes agree, and tell how many seconds of virtual time that took, to a tenth of one.
+    """Let time pass until all nodes are_converged, and tell how many seconds of virtual time that took, to a tenth of one.
 
     Raises `TimeoutError`, which says in what they differ, if they do not after `limit_s` seconds.
     """
     begun_s = clock.now
     clock.run_ready()
-    agreement = Agreement()
+    checker = ConvergenceChecker()
     with collecting_seldom():
-        while not agreement.is_reached(store_of(clock).databases):
+        while not checker.is_converged(store_of(clock).databases):
             if clock.now - begun_s >= limit_s:
                 difference = first_difference(store_of(clock).databases)
                 raise TimeoutError(difference or "a node waits for an answer of another")
@@ -88,15 +88,15 @@ def is_busy(databases: Iterable[NetworkDB]) -> bool:
 
 
 def _is_busy(db: NetworkDB) -> bool:
-    if db.members.suspicions or db.bulk.is_waiting or db.rejoiner.joining:
+    if db.members.suspicions or db.bulk.is_pending or db.rejoiner.pending_joins:
         return True
     return any(not (tables.is_in_sync or tables.is_leaving) for tables in db.networks.values())
 
 
 def first_difference(databases: Iterable[NetworkDB]) -> str:
-    """Say in what two nodes differ, or "" if they agree.
+    """Say in what two nodes differ, or "" if they are_converged.
 
-    The nodes compared are those that some chain of common members joins: two clusters of one lab need not agree.
+    The nodes compared are those that some chain of common members joins: two clusters of one lab need not are_converged.
     """
     difference = _find_difference(list(databases))
     return "" if difference is None else difference.text

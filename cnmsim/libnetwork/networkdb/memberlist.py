@@ -16,7 +16,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.clock import NS_PER_S, Clock
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Task
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, take_from
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, NameIndex, get_broadcasts
 from cnmsim.libnetwork.networkdb.messages import (
     COMPOUND_HEADER,
     COMPOUND_OVERHEAD,
@@ -32,7 +32,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     PushPull,
     State,
     Suspect,
-    TableNews,
+    TableEventBatch,
 )
 from cnmsim.libnetwork.networkdb.probe import Prober
 from cnmsim.libnetwork.networkdb.suspicion import (
@@ -58,31 +58,31 @@ class Delegate(Protocol):
     def queues(self) -> list[BroadcastQueue]:
         """What it has to gossip to the whole cluster."""
 
-    def receive(self, message: Any) -> None:
+    def notify_message(self, message: Any) -> None:
         """Take one of its messages."""
 
-    def receive_news(self, news: TableNews) -> None:
+    def notify_batch(self, news: TableEventBatch) -> None:
         """Take a packet of its entries."""
 
-    def knows(self, message: Any) -> bool:
+    def is_redundant(self, message: Any) -> bool:
         """Tell whether one of its messages is no news."""
 
-    def knows_news(self, news: TableNews) -> bool:
+    def is_redundant_batch(self, news: TableEventBatch) -> bool:
         """Tell whether a packet of its entries is no news."""
 
-    def receive_stream(self, message: Any) -> None:
+    def notify_stream_message(self, message: Any) -> None:
         """Take one of its messages that came over TCP."""
 
     def local_state(self, *, is_join: bool) -> NetworkState:
         """Give its part of a push/pull."""
 
-    def merge_state(self, state: NetworkState) -> None:
+    def merge_remote_state(self, state: NetworkState) -> None:
         """Take the other side's part."""
 
-    def joined(self, member: Member) -> None:
+    def notify_join(self, member: Member) -> None:
         """Take note that a member is there."""
 
-    def left(self, member: Member) -> None:
+    def notify_leave(self, member: Member) -> None:
         """Take note that a member is gone."""
 
 
@@ -110,9 +110,15 @@ class Memberlist:
     _gossip: Ticker = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.queue = BroadcastQueue(lambda: len(self.members), self.wake, Names())
+        self.queue = BroadcastQueue(lambda: len(self.members), self.schedule_gossip, NameIndex())
         self.transport = Transport(
-            self.process, self.bind, self.advertised[1], self.keyring, self._packet, self._stream, self._is_known
+            self.process,
+            self.bind,
+            self.advertised[1],
+            self.keyring,
+            self._handle_packet,
+            self._handle_stream,
+            self._is_known,
         )
         self.prober = Prober(self)
         self._gossip = Ticker(self.clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tick)
@@ -147,15 +153,15 @@ class Memberlist:
     # --- sending -------------------------------------------------------------------------------------------------
 
     @property
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         return self.packet_size - COMPOUND_HEADER - ENCRYPTION_OVERHEAD
 
-    def _pending(self, used: int) -> list[Any]:
-        return take_from([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._room - used)
+    def _get_broadcasts(self, used: int) -> list[Any]:
+        return get_broadcasts([self.queue, *self.delegate.queues], COMPOUND_OVERHEAD, self._capacity - used)
 
     def send(self, message: Any, to: SocketAddress, *, carries_gossip: bool = True) -> bool:
         """Send a packet, and gossip with it if there is some. `False` if it could not leave this host."""
-        if carries_gossip and (extra := self._pending(COMPOUND_OVERHEAD + message.size)):
+        if carries_gossip and (extra := self._get_broadcasts(COMPOUND_OVERHEAD + message.size)):
             message = Compound((message, *extra))
         try:
             self.transport.send(message, to)
@@ -163,7 +169,7 @@ class Memberlist:
             return False
         return True
 
-    def wake(self) -> None:
+    def schedule_gossip(self) -> None:
         """Gossip at the next tick: there is something to tell."""
         if not self.is_stopped:
             self._gossip.arm()
@@ -174,24 +180,24 @@ class Memberlist:
             return
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
 
-        def may_hear(member: Member) -> bool:
+        def is_gossip_target(member: Member) -> bool:
             if member.state is State.DEAD:
                 return self._changed_ns.get(member.name, 0) >= horizon_ns
             return member.state is not State.LEFT
 
-        chosen = self.choose(GOSSIP_NODES, may_hear)
+        chosen = self.random_members(GOSSIP_NODES, is_gossip_target)
         told: list[tuple[Any, SocketAddress]] = []
         for member in chosen:
-            messages = self._pending(0)
+            messages = self._get_broadcasts(0)
             if not messages:
                 break
-            told.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.place))
+            told.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.socket_address))
         self.transport.gossip(told)
         # With nobody to hear it the news wait until somebody comes, which is news itself.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
 
-    def choose(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
+    def random_members(self, count: int, fits: Callable[[Member], bool]) -> list[Member]:
         """Choose up to `count` other members at random of those that fit."""
         ring, members, own, size = self.ring, self.members, self.name, len(self.ring)
         chosen: list[Member] = []
@@ -214,16 +220,16 @@ class Memberlist:
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
-    def _packet(self, message: Any, sender: SocketAddress) -> None:
-        if message.__class__ is TableNews:
-            self.delegate.receive_news(message)
+    def _handle_packet(self, message: Any, sender: SocketAddress) -> None:
+        if message.__class__ is TableEventBatch:
+            self.delegate.notify_batch(message)
             return
         if message.__class__ is Compound:
-            members, knows = self.members, self.delegate.knows
+            members, is_redundant = self.members, self.delegate.is_redundant
             for part in message.parts:
                 # Nearly all that is gossiped is known already.
-                if not (members.get(part.name) is part if part.__class__ is Member else knows(part)):
-                    self._packet(part, sender)
+                if not (members.get(part.name) is part if part.__class__ is Member else is_redundant(part)):
+                    self._handle_packet(part, sender)
             return
         match message:
             case Ping():
@@ -241,18 +247,18 @@ class Memberlist:
             case Dead():
                 self.dead(message)
             case _:
-                self.delegate.receive(message)
+                self.delegate.notify_message(message)
 
     def _is_known(self, message: Any) -> bool:
-        if message.__class__ is TableNews:
-            return self.delegate.knows_news(message)
-        members, knows = self.members, self.delegate.knows
+        if message.__class__ is TableEventBatch:
+            return self.delegate.is_redundant_batch(message)
+        members, is_redundant = self.members, self.delegate.is_redundant
         for part in message.parts if message.__class__ is Compound else (message,):
-            if not (members.get(part.name) is part if part.__class__ is Member else knows(part)):
+            if not (members.get(part.name) is part if part.__class__ is Member else is_redundant(part)):
                 return False
         return True
 
-    async def _stream(self, stream: Stream) -> None:
+    async def _handle_stream(self, stream: Stream) -> None:
         message = await stream.recv()
         match message:
             case Ping():
@@ -261,7 +267,7 @@ class Memberlist:
                 stream.send(self._push_pull(is_join=message.is_join))
                 self._merge(message)
             case _:
-                self.delegate.receive_stream(message)
+                self.delegate.notify_stream_message(message)
 
     # --- what is known of members --------------------------------------------------------------------------------
 
@@ -272,7 +278,7 @@ class Memberlist:
             return
         known = self.members.get(member.name)
         if known is not None:
-            if known.place != member.place and known.state is not State.LEFT:
+            if known.socket_address != member.socket_address and known.state is not State.LEFT:
                 return
             if is_me:
                 if member.incarnation > known.incarnation:
@@ -283,11 +289,11 @@ class Memberlist:
         else:
             self.members[member.name] = member
             self._insert(member.name)
-        self._forgive(member.name)
+        self._clear_suspicion(member.name)
         self.members[member.name] = member
         self.queue.queue(member)
         if known is None or known.is_gone:
-            self.delegate.joined(member)
+            self.delegate.notify_join(member)
 
     def _insert(self, name: str) -> None:
         # A random place in the order of probing keeps the time until it is probed short on average.
@@ -296,7 +302,7 @@ class Memberlist:
         place = int(self.random.random() * len(ring))
         ring[place], ring[-1] = ring[-1], ring[place]
 
-    def _forgive(self, name: str) -> None:
+    def _clear_suspicion(self, name: str) -> None:
         suspicion = self.suspicions.pop(name, None)
         if suspicion is not None:
             suspicion.cancel()
@@ -324,7 +330,7 @@ class Memberlist:
             self._refute(known, message.incarnation)
             return
         self.queue.queue(message)
-        self._change(evolve(known, incarnation=message.incarnation, state=State.SUSPECT))
+        self._update_state(evolve(known, incarnation=message.incarnation, state=State.SUSPECT))
         wanted = SUSPICION_MULT - 2
         count = len(self.members)
         if count - 2 < wanted:
@@ -346,7 +352,7 @@ class Memberlist:
         known = self.members.get(name)
         if known is None or message.incarnation < known.incarnation:
             return
-        self._forgive(name)
+        self._clear_suspicion(name)
         if known.is_gone:
             return
         if name == self.name and not self.is_leaving:
@@ -355,14 +361,14 @@ class Memberlist:
         self.queue.queue(message, on_sent)
         state = State.LEFT if message.sender == name else State.DEAD
         gone = evolve(known, incarnation=message.incarnation, state=state)
-        self._change(gone)
-        self.delegate.left(gone)
+        self._update_state(gone)
+        self.delegate.notify_leave(gone)
 
-    def _change(self, member: Member) -> None:
+    def _update_state(self, member: Member) -> None:
         self.members[member.name] = member
         self._changed_ns[member.name] = self.clock.now_ns
 
-    def reset(self) -> None:
+    def reset_nodes(self) -> None:
         """Forget members that are gone for long, and shuffle the order of probing."""
         horizon_ns = self.clock.now_ns - round(GOSSIP_TO_THE_DEAD_S * NS_PER_S)
         for name, changed_ns in list(self._changed_ns.items()):
@@ -382,9 +388,9 @@ class Memberlist:
     def _push_pull_tick(self) -> None:
         if self.is_stopped:
             return
-        partners = self.choose(1, lambda member: member.state is State.ALIVE)
+        partners = self.random_members(1, lambda member: member.state is State.ALIVE)
         if partners and not self.is_paused:
-            self.task(self._try_push_pull(partners[0].place))
+            self.task(self._try_push_pull(partners[0].socket_address))
         self._schedule_push_pull(0.0)
 
     async def _try_push_pull(self, to: SocketAddress) -> None:
@@ -420,7 +426,7 @@ class Memberlist:
             else:
                 # Another's word that a member is dead is not enough: it becomes a suspicion.
                 self.suspect(Suspect(member.name, member.incarnation, self.name))
-        self.delegate.merge_state(message.state)
+        self.delegate.merge_remote_state(message.state)
 
     async def join(self, addresses: Iterable[SocketAddress]) -> int:
         """Exchange all that is known with the nodes at these addresses; tells how many of them answered."""
@@ -435,7 +441,7 @@ class Memberlist:
 
     async def send_reliably(self, message: Any, member: Member) -> None:
         """Send a message of the layer above over TCP. Raises `OSError`."""
-        stream = await self.transport.dial(member.place)
+        stream = await self.transport.dial(member.socket_address)
         try:
             stream.send(message)
         finally:

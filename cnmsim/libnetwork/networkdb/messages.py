@@ -80,14 +80,14 @@ class Member:
     state: State = State.ALIVE
 
     #: Where it is met.
-    place: tuple[Address, int] = field(init=False, eq=False, repr=False)
+    socket_address: tuple[Address, int] = field(init=False, eq=False, repr=False)
     #: Its length as an `alive` message, in bytes.
     size: int = field(init=False, eq=False, repr=False)
     #: Whether it is dead or has left.
     is_gone: bool = field(init=False, eq=False, repr=False)
 
-    @place.default
-    def _place(self) -> tuple[Address, int]:
+    @socket_address.default
+    def _socket_address(self) -> tuple[Address, int]:
         return self.address, self.port
 
     @size.default
@@ -305,7 +305,7 @@ class Compound:
     size: int = field(init=False, default=Factory(lambda self: compound_size(self.parts), takes_self=True))
 
 
-class TableNews:
+class TableEventBatch:
     """Events of one network in one packet. What they say is looked at once for all who receive it."""
 
     __slots__ = ("_changes", "_codes", "_pick", "network", "parts", "size")
@@ -329,20 +329,20 @@ class TableNews:
         """The greatest Lamport time among them."""
         return max([part.version.ltime for part in self.parts])
 
-    def are_known(self, view: View) -> bool:
+    def is_redundant_for(self, view: View) -> bool:
         """Tell whether a view has every version they tell of: what gossip tells most often is no news."""
         codes = view.codes
         if self._changes == view.space.changes and codes:
             return True
         if self._pick is None:
-            self._look()
+            self._prepare()
         assert self._pick is not None
         try:
             return self._pick(codes) == self._codes
         except IndexError:
             return False
 
-    def _look(self) -> None:
+    def _prepare(self) -> None:
         versions = [part.version for part in self.parts]
         self._pick = itemgetter(*[version.slot.number for version in versions])
         codes = tuple([version.code for version in versions])

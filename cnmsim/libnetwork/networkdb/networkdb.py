@@ -20,7 +20,7 @@ from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import Future, Signal
 from cnmsim.libnetwork.networkdb.attachments import Attachments
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Slots, take_from
+from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, SlotIndex, get_broadcasts
 from cnmsim.libnetwork.networkdb.bulksync import BulkSynchronizer
 from cnmsim.libnetwork.networkdb.memberlist import GOSSIP_INTERVAL_S, GOSSIP_NODES, Memberlist
 from cnmsim.libnetwork.networkdb.messages import (
@@ -32,10 +32,10 @@ from cnmsim.libnetwork.networkdb.messages import (
     NetworkState,
     NodeEvent,
     TableEvent,
-    TableNews,
+    TableEventBatch,
     TableOperation,
 )
-from cnmsim.libnetwork.networkdb.nodes import Nodes, some_of
+from cnmsim.libnetwork.networkdb.nodes import Nodes, random_nodes
 from cnmsim.libnetwork.networkdb.rejoin import Rejoiner, complete
 from cnmsim.libnetwork.networkdb.store import SharedStore, Version, View, store_of
 from cnmsim.libnetwork.networkdb.tables import REAP_ENTRY_S, REAP_NETWORK_S, REAP_PERIOD_S, NetworkTables, WatchEvent
@@ -91,7 +91,7 @@ class NetworkDB:
     node_queue: BroadcastQueue = field(init=False)
     attachments: Attachments = field(init=False)
     _watchers: Watchers = field(init=False)
-    _fetched: Signal = field(init=False)
+    _synced: Signal = field(init=False)
     _gossip: Ticker = field(init=False)
     _reap: Ticker = field(init=False)
 
@@ -100,13 +100,13 @@ class NetworkDB:
         clock = self.clock = self.process.clock
         self.store, self.name = store_of(clock), config.name
         self.nodes = Nodes(clock, (config.name, config.advertise_addr, config.port), self._node_gone)
-        self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members, Slots())
-        self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._wake_members)
+        self.network_queue = BroadcastQueue(lambda: len(self.nodes.active), self._schedule_member_gossip, SlotIndex())
+        self.node_queue = BroadcastQueue(lambda: len(self.nodes.active), self._schedule_member_gossip)
         self._gossip = Ticker(clock, self.random, GOSSIP_INTERVAL_S, self._gossip_tables)
         self._reap = Ticker(clock, self.random, REAP_PERIOD_S, self._reap_tick)
         self.attachments = Attachments(self, self._reap.arm)
         self._watchers = Watchers(clock)
-        self._fetched = Signal(clock)
+        self._synced = Signal(clock)
         self.bulk = BulkSynchronizer(self)
         self.rejoiner = Rejoiner(self)
         self.members = Memberlist(
@@ -131,7 +131,7 @@ class NetworkDB:
 
     # --- the cluster ---------------------------------------------------------------------------------------------
 
-    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something that takes its time, as a thread of the daemon, from this instant on."""
         # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
         self.clock.call_soon(lambda: None if self.is_stopped else self.process.task(work()))
@@ -142,14 +142,14 @@ class NetworkDB:
 
     def close(self, on_closed: Callable[[], None] | None = None) -> None:
         """Tell the others goodbye, then stop; `on_closed` is called after that."""
-        self.start(lambda: self.rejoiner.leave(on_closed))
+        self.run_in_background(lambda: self.rejoiner.leave(on_closed))
 
     def stop(self) -> None:
         """Stop at once, without a word, as a crash does."""
         if self.is_stopped:
             return
         self.is_stopped = True
-        self._fetched.notify()
+        self._synced.notify()
         self.bulk.stop()
         self.rejoiner.stop()
         self._gossip.stop()
@@ -249,9 +249,9 @@ class NetworkDB:
 
     def _tables(self, network: str) -> NetworkTables:
         profile = self.config.profile
-        own = relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
+        own = relayed = BroadcastQueue(lambda: tables.node_count, self._schedule_table_gossip, SlotIndex())
         if profile.networkdb_relays_last:
-            relayed = BroadcastQueue(lambda: tables.node_count, self._wake_gossip, Slots())
+            relayed = BroadcastQueue(lambda: tables.node_count, self._schedule_table_gossip, SlotIndex())
         view = View(self.store.network(network))
         nodes = InternedMultiMap[str, None](entries_of(self.clock, "attached", network))
         tables = NetworkTables(
@@ -261,7 +261,7 @@ class NetworkDB:
         return tables
 
     def join_network(self, network: str) -> None:
-        """Attach this node to a network: its tables are fetched from every node that is attached, one after the other.
+        """Attach this node to a network: its tables are wait_until_synced from every node that is attached, one after the other.
 
         Raises `SystemFault` if it is attached already (29.x).
         """
@@ -271,22 +271,22 @@ class NetworkDB:
         tables = tables or self._tables(network)
         tables.is_leaving = tables.is_in_sync = False
         tables.detach_all()
-        for node in self.attachments.others_on(network):
+        for node in self.attachments.other_nodes_on(network):
             tables.attach(node)
         tables.attach(self.name)
         self.attachments.announce(network, is_leaving=False)
-        self.start(lambda: self._fetch(tables))
+        self.run_in_background(lambda: self._initial_sync(tables))
 
-    async def _fetch(self, tables: NetworkTables) -> None:
+    async def _initial_sync(self, tables: NetworkTables) -> None:
         await self.bulk.sync(list(tables.nodes), every=True)
         tables.is_in_sync = True
-        self._fetched.notify()
+        self._synced.notify()
 
-    async def fetched(self, network: str) -> None:
+    async def wait_until_synced(self, network: str) -> None:
         """Wait until every other node of a network was asked for its tables, or this node is attached to it no more."""
-        await self._fetched.wait_until(lambda: self.is_stopped or not self._is_fetching(network))
+        await self._synced.wait_until(lambda: self.is_stopped or not self._is_syncing(network))
 
-    def _is_fetching(self, network: str) -> bool:
+    def _is_syncing(self, network: str) -> bool:
         tables = self.networks.get(network)
         return tables is not None and not (tables.is_in_sync or tables.is_leaving)
 
@@ -304,10 +304,10 @@ class NetworkDB:
                 # Newer than what the others have, so that they delete it if this node is back before they hear it left.
                 self.table_clock += 1
                 tables.put(tables.tombstone_of(version, self.table_clock))
-            tables.withdraw(version)
+            tables.notify_deleted(version)
         tables.is_leaving = True
-        self._fetched.notify()
-        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
+        self._synced.notify()
+        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
         self._reap.arm()
 
     def peers(self, network: str) -> list[Member]:
@@ -322,10 +322,10 @@ class NetworkDB:
 
     # --- gossip --------------------------------------------------------------------------------------------------
 
-    def _wake_members(self) -> None:
-        self.members.wake()
+    def _schedule_member_gossip(self) -> None:
+        self.members.schedule_gossip()
 
-    def _wake_gossip(self) -> None:
+    def _schedule_table_gossip(self) -> None:
         if not self.is_stopped:
             self._gossip.arm()
 
@@ -333,32 +333,32 @@ class NetworkDB:
         if self.members.is_paused:
             self._gossip.arm()
             return
-        room = self.config.packet_size - TABLE_COMPOUND_HEADER
+        capacity = self.config.packet_size - TABLE_COMPOUND_HEADER
         active = self.nodes.active
         is_pending = False
-        told: list[tuple[TableNews, tuple[Address, int]]] = []
+        told: list[tuple[TableEventBatch, tuple[Address, int]]] = []
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
-            if not own.waiting and not relayed.waiting:
+            if not own.messages and not relayed.messages:
                 continue
-            messages = take_from((own,) if relayed is own else (own, relayed), TABLE_COMPOUND_OVERHEAD, room)
-            if own.waiting or relayed.waiting:
+            messages = get_broadcasts((own,) if relayed is own else (own, relayed), TABLE_COMPOUND_OVERHEAD, capacity)
+            if own.messages or relayed.messages:
                 is_pending = True
             if not messages:
                 continue
-            news = TableNews(tables.id, messages, tables.view.space)
-            for name in some_of(self.random, tables.others(), GOSSIP_NODES):
+            news = TableEventBatch(tables.id, messages, tables.view.space)
+            for name in random_nodes(self.random, tables.others(), GOSSIP_NODES):
                 member = active.get(name)
                 if member is None:
                     break
-                told.append((news, member.place))
+                told.append((news, member.socket_address))
         self.members.transport.gossip(told)
         if is_pending:
             self._gossip.arm()
 
     def sample(self, count: int, names: Iterable[str]) -> list[str]:
         """Choose up to `count` nodes other than this one at random, in random order."""
-        return some_of(self.random, [name for name in names if name != self.name], count)
+        return random_nodes(self.random, [name for name in names if name != self.name], count)
 
     # --- what memberlist asks ------------------------------------------------------------------------------------
 
@@ -367,46 +367,46 @@ class NetworkDB:
         """What there is to gossip to the whole cluster."""
         return [self.network_queue, self.node_queue]
 
-    def receive(self, message: Any) -> None:
+    def notify_message(self, message: Any) -> None:
         """Take a message that came by gossip."""
         match message:
-            case TableNews():
-                self.receive_news(message)
+            case TableEventBatch():
+                self.notify_batch(message)
             case TableEvent():
                 self.handle_table_event(message, is_bulk=False)
             case NetworkEvent():
-                if self.attachments.take(message.version):
+                if self.attachments.handle_event(message.version):
                     self.network_queue.queue(message)
             case NodeEvent():
                 if self._handle_node_event(message):
                     self.node_queue.queue(message)
 
-    def knows(self, message: Any) -> bool:
+    def is_redundant(self, message: Any) -> bool:
         """Tell whether a message that comes by gossip is no news; `False` if it takes more than a look to tell."""
-        return message.__class__ is NetworkEvent and self.attachments.has(message.version)
+        return message.__class__ is NetworkEvent and self.attachments.is_current(message.version)
 
-    def knows_news(self, news: TableNews) -> bool:
+    def is_redundant_batch(self, news: TableEventBatch) -> bool:
         """Tell whether a packet of entries is no news."""
         tables = self.networks.get(news.network)
-        return news.latest < self.table_clock if tables is None else news.are_known(tables.view)
+        return news.latest < self.table_clock if tables is None else news.is_redundant_for(tables.view)
 
-    def receive_news(self, news: TableNews) -> None:
+    def notify_batch(self, news: TableEventBatch) -> None:
         """Take what a packet tells of the entries of a network."""
         tables = self.networks.get(news.network)
         # Nearly all that is gossiped is known already: `handle_table_event` does nothing with that, nor with the time it tells, as the
         # clock of a node is ahead of all it knows of others.
-        if tables is not None and news.are_known(tables.view):
+        if tables is not None and news.is_redundant_for(tables.view):
             return
         for event in news.parts:
-            if tables is None or not tables.has(event.version):
+            if tables is None or not tables.is_current(event.version):
                 self.handle_table_event(event, is_bulk=False)
 
-    def receive_stream(self, message: Any) -> None:
+    def notify_stream_message(self, message: Any) -> None:
         """Take a message that came over TCP."""
         if isinstance(message, BulkSync):
-            self.bulk.receive(message)
+            self.bulk.handle_message(message)
         else:
-            self.receive(message)
+            self.notify_message(message)
 
     def handle_table_event(self, event: TableEvent, *, is_bulk: bool) -> None:
         """Take the news of an entry, and relay them where that helps."""
@@ -416,7 +416,7 @@ class NetworkDB:
         if version.ltime >= self.table_clock:
             self.table_clock = version.ltime + 1
         tables = self.networks.get(event.network)
-        if tables is None or tables.has(version):
+        if tables is None or tables.is_current(version):
             return
         is_relayed = tables.apply(event, is_bulk=is_bulk)
         if version.is_deleted:
@@ -440,31 +440,31 @@ class NetworkDB:
         snapshot = self.attachments.view.snapshot()
         return NetworkState(self.network_clock, self.name, snapshot, len(snapshot) - snapshot.count(0), renewed)
 
-    def merge_state(self, state: NetworkState) -> None:
+    def merge_remote_state(self, state: NetworkState) -> None:
         """Take the other side's part of a push/pull."""
         self._handle_node_event(NodeEvent(state.ltime, state.name, is_join=True))
         for version in (*self.attachments.view.newer_in(state.attachments), *state.renewed):
-            self.attachments.take(version)
+            self.attachments.handle_event(version)
 
-    def joined(self, member: Member) -> None:
+    def notify_join(self, member: Member) -> None:
         """Take note that a member is there."""
-        self.nodes.joined(member)
+        self.nodes.handle_join(member)
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, True)
 
-    def left(self, member: Member) -> None:
+    def notify_leave(self, member: Member) -> None:
         """Take note that a member is gone: it failed, unless it had said that it would leave."""
         if self.on_node is not None:
             self.clock.call_soon(self.on_node, member.address, False)
         if member.name in self.nodes.active:
             self.nodes.fail(member.name)
-            self.rejoiner.wake()
+            self.rejoiner.schedule_reconnect()
 
     def _node_gone(self, name: str) -> None:
         self.attachments.forget_node(name)
         for tables in self.networks.values():
             tables.detach(name)
-            tables.delete_of(name)
+            tables.delete_entries_of(name)
 
     # --- forgetting ----------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class Nodes:
         """Give a node, wherever it stands, or `None`."""
         return self.active.get(name) or self.failed.get(name) or self.departed.get(name)
 
-    def joined(self, member: Member) -> None:
+    def handle_join(self, member: Member) -> None:
         """Take note that a node is there: again, or in the place of an earlier incarnation at its address."""
         if self.find(member.name) is not None:
             self.activate(member.name)
@@ -57,7 +57,7 @@ class Nodes:
     def _retire_earlier(self, member: Member) -> None:
         for nodes in (self.active, self.failed):
             for name, other in nodes.items():
-                if other.place == member.place and name != member.name:
+                if other.socket_address == member.socket_address and name != member.name:
                     self.retire(name)
                     return
 
@@ -101,7 +101,7 @@ class Nodes:
                 self.ltimes.pop(name, None)
 
 
-def some_of(random: Random, names: Sequence[str], count: int) -> list[str]:
+def random_nodes(random: Random, names: Sequence[str], count: int) -> list[str]:
     """Choose up to `count` of some names at random, in random order."""
     size = len(names)
     if size <= 3 * count:

@@ -35,7 +35,7 @@ class _Round:
     timer: Timer | None = None
     expected_nacks: int = 0
     nacks: int = 0
-    heard_over_tcp: bool = False
+    acked_over_tcp: bool = False
     was_sent: bool = False
 
 
@@ -91,16 +91,16 @@ class Prober:
         begun = self.members.clock.now
         current.deadline_s += begun
         if not self.members.send(message, (target.address, target.port)):
-            self._ask_others()
+            self._probe_indirectly()
             return
         current.was_sent = True
-        current.timer = self.members.clock.call_later(PROBE_TIMEOUT_S, self._ask_others)
+        current.timer = self.members.clock.call_later(PROBE_TIMEOUT_S, self._probe_indirectly)
 
     def _next(self) -> Member | None:
         ring, members = self.members.ring, self.members.members
         for _ in range(len(ring) + 1):
             if self._index >= len(ring):
-                self.members.reset()
+                self.members.reset_nodes()
                 self._index = 0
                 if not ring:
                     return None
@@ -110,11 +110,11 @@ class Prober:
                 return member
         return None
 
-    def _ask_others(self) -> None:
+    def _probe_indirectly(self) -> None:
         current = self._round
         assert current is not None
         members = self.members
-        helpers = members.choose(
+        helpers = members.random_members(
             INDIRECT_CHECKS, lambda member: member.state is State.ALIVE and member.name != current.target.name
         )
         request = IndirectPing(current.seq, current.target, members.advertised)
@@ -123,7 +123,7 @@ class Prober:
             members.send(request, (helper.address, helper.port))
         members.task(self._ping_over_tcp(current))
         left_s = current.deadline_s - members.clock.now
-        current.timer = members.clock.call_later(left_s, self._give_up)
+        current.timer = members.clock.call_later(left_s, self._fail_round)
 
     async def _ping_over_tcp(self, current: _Round) -> None:
         members, target = self.members, current.target
@@ -135,16 +135,16 @@ class Prober:
         try:
             stream.send(Ping(current.seq, target.name, members.advertised))
             answer = await stream.recv(max(0.001, current.deadline_s - members.clock.now))
-            current.heard_over_tcp = isinstance(answer, Ack) and answer.seq == current.seq
+            current.acked_over_tcp = isinstance(answer, Ack) and answer.seq == current.seq
         except OSError:
             return
         finally:
             stream.close()
 
-    def _give_up(self) -> None:
+    def _fail_round(self) -> None:
         current = self._round
         assert current is not None
-        if current.heard_over_tcp:
+        if current.acked_over_tcp:
             self._end(-1 if current.was_sent else 0)
             return
         missing = max(0, current.expected_nacks - current.nacks) if current.expected_nacks else 1

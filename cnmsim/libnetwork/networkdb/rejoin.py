@@ -30,12 +30,12 @@ LEAVE_TIMEOUT_S = 1.0
 class Rejoiner:
     """What keeps one node in the cluster. `bootstrap` are the addresses it was told to join by.
 
-    `joining` is how many calls of `join` have not ended.
+    `pending_joins` is how many calls of `join` have not ended.
     """
 
     db: NetworkDB
     bootstrap: list[SocketAddress] = field(factory=list, init=False)
-    joining: int = field(default=0, init=False)
+    pending_joins: int = field(default=0, init=False)
     _retry: Ticker = field(init=False)
     _rejoin: Ticker = field(init=False)
     _is_retrying: bool = field(default=False, init=False)
@@ -55,7 +55,7 @@ class Rejoiner:
         self._retry.stop()
         self._rejoin.stop()
 
-    def wake(self) -> None:
+    def schedule_reconnect(self) -> None:
         """Try to reach a node that has failed, from the next second on."""
         if not self.db.is_stopped:
             self._retry.arm()
@@ -64,28 +64,28 @@ class Rejoiner:
         """Join by these addresses. If none of them answers that is tried again later."""
         self.bootstrap = list(addresses)
         if addresses:
-            self.joining += 1
-            self.db.start(lambda: self._join_first(addresses))
+            self.pending_joins += 1
+            self.db.run_in_background(lambda: self._join_first(addresses))
 
     async def _join_first(self, addresses: Sequence[SocketAddress]) -> None:
         try:
             await self._join(addresses)
         finally:
-            self.joining -= 1
+            self.pending_joins -= 1
 
     async def _join(self, addresses: Sequence[SocketAddress]) -> bool:
         if not await self.db.members.join(addresses) or self.db.is_stopped:
             return False
-        return await self._said(is_join=True)
+        return await self._broadcast_node_event(is_join=True)
 
-    async def _said(self, *, is_join: bool) -> bool:
+    async def _broadcast_node_event(self, *, is_join: bool) -> bool:
         try:
             await wait_for(self.db.clock, self.db.send_node_event(is_join=is_join), NODE_EVENT_TIMEOUT_S)
         except TimeoutError:
             return False
         return True
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Try further, when the tries under way have gone with their coroutines."""
         self._is_retrying = self._is_rejoining = False
 
@@ -106,7 +106,7 @@ class Rejoiner:
         try:
             name = db.random.choice(list(db.nodes.failed))
             member = db.nodes.failed[name]
-            if await self._join([member.place]):
+            if await self._join([member.socket_address]):
                 await db.bulk.sync([name], every=True)
         finally:
             self._is_retrying = False
@@ -121,7 +121,9 @@ class Rejoiner:
 
     def _has_bootstrap(self) -> bool:
         wanted = set(self.bootstrap)
-        return any(member.place in wanted for member in self.db.nodes.active.values() if member.name != self.db.name)
+        return any(
+            member.socket_address in wanted for member in self.db.nodes.active.values() if member.name != self.db.name
+        )
 
     async def _rejoin_bootstrap(self) -> None:
         clock = self.db.clock
@@ -142,7 +144,7 @@ class Rejoiner:
         if db.is_stopped:
             return
         self.stop()
-        await self._said(is_join=False)
+        await self._broadcast_node_event(is_join=False)
         gone: Future[None] = Future(db.clock)
         if not db.is_stopped and db.members.leave(lambda: complete(gone)):
             # Where that does not get out the others find out by themselves.

@@ -100,7 +100,7 @@ class NetworkTables:
             self._tombstones.pop(number, None)
         self.view.put(version)
 
-    def has(self, version: Version) -> bool:
+    def is_current(self, version: Version) -> bool:
         """Tell whether this is the version there is: what gossip tells most often is no news."""
         codes, number = self.view.codes, version.slot.number
         return version.code != 0 and number < len(codes) and codes[number] == version.code
@@ -132,10 +132,10 @@ class NetworkTables:
         self.put(version, event.residual_s or REAP_ENTRY_S)
         if previous is None and is_deletion:
             return is_bulk and self.is_in_sync and event.residual_s > REAP_ENTRY_S / 6
-        self._tell(version, previous, event.operation)
+        self._notify_watchers(version, previous, event.operation)
         return self.is_in_sync
 
-    def _tell(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
+    def _notify_watchers(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
         told = version.value
         before = previous.value if previous is not None and not previous.is_deleted else None
         value = None if operation is TableOperation.DELETE else told
@@ -144,7 +144,7 @@ class NetworkTables:
         table, key = version.slot.key
         self.notify(WatchEvent(self.id, table, key, operation, before, value, told))
 
-    def withdraw(self, version: Version) -> None:
+    def notify_deleted(self, version: Version) -> None:
         """Tell the watchers that an entry is gone which no message said was deleted."""
         if not version.is_deleted:
             table, key = version.slot.key
@@ -155,18 +155,18 @@ class NetworkTables:
         versions = (self.view.at(number) for number in self.view.space.owned_by(owner))
         return [version for version in versions if version is not None and version.owner == owner]
 
-    def delete_of(self, owner: str) -> None:
+    def delete_entries_of(self, owner: str) -> None:
         """Delete every entry of a node that is gone, without remembering them."""
         for version in self.owned_by(owner):
             self.drop(version.slot.number)
-            self.withdraw(version)
+            self.notify_deleted(version)
 
-    def bury_of(self, owner: str) -> None:
+    def mark_deleted(self, owner: str) -> None:
         """Delete every entry of a node that left the network, and remember that (26.1, 28.5)."""
         for version in self.owned_by(owner):
             if not version.is_deleted:
                 self.put(self.tombstone_of(version, version.ltime))
-            self.withdraw(version)
+            self.notify_deleted(version)
 
     def tombstone_of(self, version: Version, ltime: int) -> Version:
         """Give the version of an entry that says it is deleted: the one another node made, if there is one."""

@@ -187,7 +187,7 @@ class Transport:
 
     def _readable(self, _: object) -> None:
         if not self.process.is_paused:
-            self.receive()
+            self.read_datagrams()
 
     def _take(self, content: tuple[bytes, Any], sender: SocketAddress) -> bool:
         if self.process.is_paused:
@@ -203,7 +203,7 @@ class Transport:
         key, message = content
         return not self.keyring.accepts(key) or self.is_known(message)
 
-    def receive(self) -> None:
+    def read_datagrams(self) -> None:
         """Take what datagrams wait."""
         udp = self._udp
         while udp.pending:

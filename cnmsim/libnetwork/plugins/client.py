@@ -11,8 +11,8 @@ from attrs import define, field
 
 from cnmsim.errors import SystemFault
 from cnmsim.libnetwork.plugins.discovery import PluginAddress, dump
-from cnmsim.libnetwork.plugins.errands import Errands
 from cnmsim.libnetwork.plugins.gojson import GoJsonError, Shape, decode
+from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
 _NOT_FOUND = 404
@@ -34,11 +34,11 @@ class PluginFault(SystemFault):
 
 @define
 class PluginClient:
-    """Calls one plugin. While it waits for the answer it does `errands`."""
+    """Calls one plugin. While it waits for the answer it does `executor`."""
 
     address: PluginAddress
     policy: PluginPolicy
-    errands: Errands = field(repr=False)
+    executor: MainThreadExecutor = field(repr=False)
     log: list[str] = field(repr=False)
 
     def call(self, method: str, argument: Any, shape: Shape) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class PluginClient:
         while True:
             exchange = Exchange(self.address, self.policy, method, body)
             try:
-                status, content = self.errands.wait(exchange.run)
+                status, content = self.executor.run_until_done(exchange.run)
             except ExchangeError as error:
                 pause = next(pauses, None)
                 if pause is None:
@@ -71,7 +71,7 @@ class PluginClient:
                 # The engine reads the body from a buffer, which is empty once it was sent: a second try says nothing.
                 body = b"" if error.is_sent else body
                 self.log.append(f"Unable to connect to plugin: {method}: {error}, retrying in {pause:g}s")
-                self.policy.pause(pause, self.errands.wait)
+                self.policy.pause(pause, self.executor.run_until_done)
                 continue
             if status != _OK:
                 raise PluginFault(f"{method}: {_reason(content)}", status)

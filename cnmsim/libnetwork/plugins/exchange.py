@@ -56,7 +56,7 @@ class Exchange:
         try:
             return self._exchange()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ExchangeError(f'Post "{self._url}": {self._as_go_says(error)}', is_sent=self._is_sent) from None
+            raise ExchangeError(f'Post "{self._url}": {self._go_error_text(error)}', is_sent=self._is_sent) from None
 
     def _exchange(self) -> tuple[int, bytes]:
         connection = self._connection()
@@ -114,7 +114,7 @@ class Exchange:
             return http.client.HTTPSConnection(host, port, timeout=timeout, context=_tls_context(self.address.tls))
         return http.client.HTTPConnection(host, port, timeout=timeout)
 
-    def _as_go_says(self, error: Exception) -> str:
+    def _go_error_text(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         if isinstance(error, http.client.RemoteDisconnected):

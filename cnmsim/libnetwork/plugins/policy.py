@@ -13,7 +13,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 
-class WaitingTime(Protocol):
+class WaitClock(Protocol):
     """A clock to wait on."""
 
     def now(self) -> float:
@@ -51,7 +51,7 @@ class PluginPolicy:
     give_up_s: float = 30.0
     timeout_s: float | None = 30.0
     reply_limit: int = 16 << 20
-    time: WaitingTime = field(factory=RealTime)
+    time: WaitClock = field(factory=RealTime)
 
     def pauses(self) -> Iterator[float]:
         """Give the pauses between tries, until it is time to give up (moby `backoff` and `abort`)."""

@@ -13,8 +13,8 @@ from attrs import define, field
 from cnmsim.errors import EngineError, NotFound, SystemFault
 from cnmsim.libnetwork.plugins.client import PluginClient
 from cnmsim.libnetwork.plugins.discovery import find_plugin, scan_plugins
-from cnmsim.libnetwork.plugins.errands import Errands
 from cnmsim.libnetwork.plugins.gojson import Kind, Shape
+from cnmsim.libnetwork.plugins.main_thread_executor import MainThreadExecutor
 from cnmsim.libnetwork.plugins.policy import PluginPolicy
 
 NETWORK_DRIVER = "NetworkDriver"
@@ -27,12 +27,12 @@ Handler = Callable[[str, PluginClient], None]
 class PluginStore:
     """The plugins that can be found in `folders`, none of them looked for before somebody asks.
 
-    `errands` is what its lab's thread does while it waits for one; `log` what the engine logs of them.
+    `executor` is what its lab's thread does while it waits for one; `log` what the engine logs of them.
     """
 
     folders: Sequence[Path] = ()
     policy: PluginPolicy = field(factory=PluginPolicy)
-    errands: Errands = field(factory=Errands, repr=False)
+    executor: MainThreadExecutor = field(factory=MainThreadExecutor, repr=False)
     log: list[str] = field(factory=list, repr=False)
     _handlers: dict[str, list[Handler]] = field(factory=dict, init=False, repr=False)
     #: What each activated plugin implements.
@@ -82,8 +82,8 @@ class PluginStore:
             if pause is None:
                 raise fault
             self.log.append(f"Unable to locate plugin: {name}, retrying in {pause:g}s")
-            self.policy.pause(pause, self.errands.wait)
-        return self._activate(name, PluginClient(address, self.policy, self.errands, self.log))
+            self.policy.pause(pause, self.executor.run_until_done)
+        return self._activate(name, PluginClient(address, self.policy, self.executor, self.log))
 
     def _activate(self, name: str, client: PluginClient) -> list[str]:
         manifest = client.call("Plugin.Activate", None, _MANIFEST)

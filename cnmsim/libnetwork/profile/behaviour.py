@@ -74,9 +74,9 @@ class Profile:
     #: A network plugin is told of an endpoint that leads out for each family apart, on internal networks too.
     plugin_publishes_by_family: bool = False
     #: A network plugin is always told whether another endpoint deals with IPv6, even if none does.
-    plugin_always_told_of_proxy: bool = False
+    plugin_always_gets_proxy_option: bool = False
     #: A container's start asks a plugin twice what it did, and fails if the plugin does not say.
-    plugin_must_tell_endpoint_info: bool = False
+    plugin_must_return_endpoint_info: bool = False
     #: An IPAM plugin is asked for its address spaces with every pool.
     remote_ipam_looks_up_spaces: bool = True
     remote_pool_text: str = 'netip.ParsePrefix("{pool}"): {cause}'
@@ -249,7 +249,7 @@ class Profile:
     #: NetworkDB: the deletion of an entry it never heard of is remembered even if it came by gossip.
     networkdb_keeps_unknown_deletions: bool = False
     #: NetworkDB: the entries of a node that left a network are deleted but remembered for half an hour.
-    networkdb_buries_entries_of_leavers: bool = True
+    networkdb_keeps_tombstones_of_leavers: bool = True
     #: NetworkDB: entries of others are relayed when there is room after the node's own.
     networkdb_relays_last: bool = False
     #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its answer.
@@ -280,7 +280,7 @@ class Profile:
     #: `network ls` of a manager finds the cluster's networks by their whole name and the beginning of their id only.
     swarmkit_filters_networks: bool = True
     #: `ps --filter status=` with a state that does not exist is told those that do.
-    status_filter_tells_states: bool = True
+    status_filter_lists_states: bool = True
     #: A stopped container still shows the id of its last sandbox.
     stopped_keeps_sandbox_id: bool = False
     container_mode_format_text: str = "invalid network mode: invalid container format container:<name|id>"

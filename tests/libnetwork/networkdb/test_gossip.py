@@ -114,7 +114,7 @@ def test_a_node_that_leaves_a_network_takes_its_entries_with_it(version: str) ->
     assert set(cluster.values(0)) == set(cluster.values(1)) == {"of0", "of1"}
     assert cluster.values(2) == {}
     remembered = cluster.dbs[0].networks["n1"].view.get(("t", "of2"))
-    assert (remembered is not None) == PROFILES[version].networkdb_buries_entries_of_leavers
+    assert (remembered is not None) == PROFILES[version].networkdb_keeps_tombstones_of_leavers
     cluster.attach("n1", 2)
     assert set(cluster.values(2)) == {"of0", "of1"}
 

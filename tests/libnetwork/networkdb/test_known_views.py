@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnmsim.libnetwork.networkdb.messages import TableEvent, TableNews, TableOperation
+from cnmsim.libnetwork.networkdb.messages import TableEvent, TableEventBatch, TableOperation
 from cnmsim.libnetwork.networkdb.store import Space, Version, View
 
 #: More slots than are compared at once.
@@ -80,7 +80,7 @@ def test_news_are_known_to_those_who_have_all_of_it(
     for number, slot, to in before:
         change(views[number], slot, to)
     parts = [TableEvent(TableOperation.CREATE, "", versions[slot][ltime]) for slot, ltime in told]
-    news = TableNews("", parts, space)
+    news = TableEventBatch("", parts, space)
     assert [news.are_known(view) for view in views if looks] == [has_all(view) for view in views if looks]
     for number, slot, to in after:
         change(views[number], slot, to)

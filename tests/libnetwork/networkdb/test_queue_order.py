@@ -7,7 +7,13 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnmsim.libnetwork.networkdb.broadcast import BroadcastQueue, Names, Slots, retransmit_limit, take_from
+from cnmsim.libnetwork.networkdb.broadcast import (
+    BroadcastQueue,
+    NameIndex,
+    SlotIndex,
+    get_broadcasts,
+    retransmit_limit,
+)
 
 OVERHEAD = 2
 
@@ -28,23 +34,23 @@ class Plain:
     """What `TransmitLimitedQueue` does, message by message (memberlist `queue.go`, v0.5.4)."""
 
     def __init__(self, are_replaced):
-        self.waiting, self.finished = [], []
+        self.messages, self.finished = [], []
         self.are_replaced = are_replaced
 
     def queue(self, message):
-        for each in list(self.waiting):
+        for each in list(self.messages):
             if self.are_replaced and each[1].name == message.name:
-                self.waiting.remove(each)
+                self.messages.remove(each)
                 self.finished.append(each[1])
-        self.waiting.append([0, message])
+        self.messages.append([0, message])
 
     def take(self, limit, nodes):
         taken, used = [], 0
-        for transmits in sorted({each[0] for each in self.waiting}):
+        for transmits in sorted({each[0] for each in self.messages}):
             while True:
                 fits = [
                     each
-                    for each in self.waiting
+                    for each in self.messages
                     if each[0] == transmits and each not in taken and each[1].size <= limit - used - OVERHEAD
                 ]
                 if not fits:
@@ -55,7 +61,7 @@ class Plain:
         for each in taken:
             each[0] += 1
             if each[0] >= retransmit_limit(nodes):
-                self.waiting.remove(each)
+                self.messages.remove(each)
                 self.finished.append(each[1])
         return [each[1] for each in taken], used
 
@@ -67,7 +73,7 @@ COUNTED = st.tuples(st.just("nodes"), st.sampled_from((0, 1, 9, 10, 99, 150)), s
 STEPS = st.lists(st.one_of(QUEUED, QUEUED, TAKEN, COUNTED), max_size=80)
 
 
-@pytest.mark.parametrize("kind", [Names, Slots, None])
+@pytest.mark.parametrize("kind", [NameIndex, SlotIndex, None])
 @given(steps=STEPS)
 @settings(max_examples=300)
 def test_packets_hold_what_memberlist_would_put_into_them(kind, steps):
@@ -81,7 +87,7 @@ def test_packets_hold_what_memberlist_would_put_into_them(kind, steps):
             plain.queue(message)
         elif step == "take":
             for _ in range(second):
-                assert queue.take(OVERHEAD, first) == plain.take(first, nodes)
+                assert queue.get_broadcasts(OVERHEAD, first) == plain.take(first, nodes)
         else:
             nodes = first
         assert finished == plain.finished
@@ -102,4 +108,4 @@ def test_a_packet_is_filled_from_one_queue_after_the_other(sizes, limit):
         taken, used = plain.take(left, 30)
         expected += taken
         left -= used
-    assert take_from(queues, OVERHEAD, limit) == expected
+    assert get_broadcasts(queues, OVERHEAD, limit) == expected

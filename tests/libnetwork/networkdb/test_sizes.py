@@ -13,7 +13,7 @@ import pytest
 from gossip import Cluster
 
 from cnmsim.kernel.address import parse_ip, parse_mac
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, Peer
+from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE, Peer
 from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.networkdb.messages import (
     ENCRYPTION_OVERHEAD,
@@ -25,7 +25,7 @@ from cnmsim.libnetwork.networkdb.messages import (
     Ping,
     PushPull,
     TableEvent,
-    TableNews,
+    TableEventBatch,
     bulk_sync_size,
 )
 from cnmsim.libnetwork.networkdb.store import Space
@@ -40,10 +40,10 @@ def attachment() -> NetworkEvent:
     return NetworkEvent(Space().version((NODE, NETWORK), 1, NODE, None))
 
 
-def news_of_a_peer() -> TableNews:
+def news_of_a_peer() -> TableEventBatch:
     space = Space()
     version = space.version((PEER_TABLE, ENDPOINT), 1, NODE, PEER)
-    return TableNews(NETWORK, [TableEvent(TableOperation.CREATE, NETWORK, version)], space)
+    return TableEventBatch(NETWORK, [TableEvent(TableOperation.CREATE, NETWORK, version)], space)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pluginstage import Stage
 
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.lab.labfile import load_lab
-from cnmsim.libnetwork.plugins import Errands
+from cnmsim.libnetwork.plugins import MainThreadExecutor
 
 
 def ask(path: Path, wish: dict[str, Any]) -> list[tuple[Frame, bytes]]:
@@ -90,13 +90,13 @@ def test_what_waits_in_the_world_goes_on_waiting_while_a_plugin_acts(stage: Stag
 
 
 def test_an_errand_is_done_once_or_taken_back() -> None:
-    errands, done = Errands(), []
-    first, second = errands.ask(lambda: done.append(1)), errands.ask(lambda: done.append(2))
+    executor, done = MainThreadExecutor(), []
+    first, second = executor.submit(lambda: done.append(1)), executor.submit(lambda: done.append(2))
     assert second.cancel()
-    errands.wait(lambda: first.result(5))
+    executor.run_until_done(lambda: first.result(5))
     assert done == [1] and not first.cancel()
     with pytest.raises(ZeroDivisionError):
-        errands.wait(lambda: 1 // 0)
+        executor.run_until_done(lambda: 1 // 0)
 
 
 def test_folders_of_a_lab_file_are_seen_from_where_it_is(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from cnmsim.libnetwork.driver import (
 )
 from cnmsim.libnetwork.drivers.bridge import device as devices
 from cnmsim.libnetwork.drivers.bridge import rules
-from cnmsim.libnetwork.drivers.bridge.firewall import Firewall, IptablesFirewall, Written
+from cnmsim.libnetwork.drivers.bridge.firewall import Firewall, InstalledRules, IptablesFirewall
 from cnmsim.libnetwork.drivers.bridge.labels import (
     ENDPOINT_IFNAME,
     BridgeOptions,
@@ -39,7 +39,7 @@ from cnmsim.libnetwork.drivers.bridge.labels import (
 )
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping, PortMapper
 from cnmsim.libnetwork.drivers.bridge.nftfirewall import NftablesFirewall
-from cnmsim.libnetwork.drivers.bridge.portmap import Ends, Slots, in_groups
+from cnmsim.libnetwork.drivers.bridge.portmap import EndpointAddresses, MappingKinds, in_groups
 from cnmsim.libnetwork.drivers.bridge.state import (
     DEFAULT_GATEWAY4,
     DEFAULT_GATEWAY6,
@@ -78,7 +78,7 @@ class BridgeDriver:
                 self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
         if not self.profile.has_forward_chain:
             self._open_forwarding(4)
-            if self.filters(6) and self.profile.ipv6_policy_always_drop:
+            if self.firewall_enabled(6) and self.profile.ipv6_policy_always_drop:
                 self.machine.root.netfilter.iptables(6).set_policy("filter", "FORWARD", "DROP")
 
     def set_up_user_chain(self) -> None:
@@ -89,16 +89,16 @@ class BridgeDriver:
         config, profile, root = self.config, self.profile, self.machine.root
         mark = config.bridge_accept_fwmark if profile.has_bridge_accept_fwmark else ""
         if config.uses_nftables(profile.has_firewall_backend):
-            return NftablesFirewall(root, self.hairpin, mark, self.filters)
+            return NftablesFirewall(root, self.hairpin, mark, self.firewall_enabled)
         spared = profile.has_ip_forward_no_drop and config.ip_forward_no_drop
-        return IptablesFirewall(root, profile, self.hairpin, mark, not spared, self.filters)
+        return IptablesFirewall(root, profile, self.hairpin, mark, not spared, self.firewall_enabled)
 
     @property
     def hairpin(self) -> bool:
         """Whether there is no userland proxy, so that NAT does its work ("hairpin mode")."""
         return not self.config.userland_proxy
 
-    def filters(self, family: int) -> bool:
+    def firewall_enabled(self, family: int) -> bool:
         """Tell whether the daemon writes rules for a family."""
         if family == 4:
             return self.config.iptables
@@ -128,7 +128,7 @@ class BridgeDriver:
             request.options, network_id=request.id, internal=request.internal, profile=self.profile
         )
         ipv4, ipv6 = self._pools(request)
-        self._refuse_conflicts(request, options, ipv4, ipv6)
+        self._check_conflicts(request, options, ipv4, ipv6)
         facts = rules.NetworkFacts(
             options=options,
             internal=request.internal,
@@ -188,7 +188,7 @@ class BridgeDriver:
         if gateway not in info.pool:
             raise InvalidParameter("default gateway ip must be part of the network")
 
-    def _refuse_conflicts(
+    def _check_conflicts(
         self, request: NetworkRequest, options: BridgeOptions, ipv4: IpamInfo | None, ipv6: IpamInfo | None
     ) -> None:
         for other in self._networks.values():
@@ -209,10 +209,10 @@ class BridgeDriver:
         """Have bridged frames traverse iptables where the rules only work so."""
         if not options.icc or (self.hairpin and self.profile.br_netfilter_without_proxy):
             for family, key in ((4, "bridge-nf-call-iptables"), (6, "bridge-nf-call-ip6tables")):
-                if self.filters(family) and (family == 4 or has_ipv6):
+                if self.firewall_enabled(family) and (family == 4 or has_ipv6):
                     self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
 
-    def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[Written]:
+    def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[InstalledRules]:
         found = []
         for family in (4, 6):
             written = self.firewall.add_network(facts, family)
@@ -231,7 +231,7 @@ class BridgeDriver:
         """Take the rules and the device away; a device that was there before stays, and docker0 does."""
         network = self._network(network_id)
         for endpoint in list(network.endpoints.values()):
-            self._drop_endpoint(network, endpoint)
+            self._remove_endpoint(network, endpoint)
         for rule_set in network.rule_sets:
             rule_set.withdraw()
         del self._networks[network_id]
@@ -275,17 +275,17 @@ class BridgeDriver:
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Take everything of an endpoint away."""
         network = self._network(network_id)
-        self._drop_endpoint(network, network.endpoint(endpoint_id))
+        self._remove_endpoint(network, network.endpoint(endpoint_id))
 
-    def _drop_endpoint(self, network: NetworkState, endpoint: EndpointState) -> None:
+    def _remove_endpoint(self, network: NetworkState, endpoint: EndpointState) -> None:
         self._withdraw_ports(endpoint)
         for rule_set in (*endpoint.link_rules, *endpoint.endpoint_rules):
             rule_set.withdraw()
-        self._cut_veth(endpoint)
+        self._remove_veth(endpoint)
         del network.endpoints[endpoint.id]
 
     @staticmethod
-    def _cut_veth(endpoint: EndpointState) -> None:
+    def _remove_veth(endpoint: EndpointState) -> None:
         for end in (endpoint.outside, endpoint.inside):
             if end is not None and end.namespace is not None:
                 end.namespace.remove_device(end)
@@ -346,7 +346,7 @@ class BridgeDriver:
             rule_set.withdraw()
         endpoint.link_rules.clear()
         if self.profile.veth_is_made_in_namespace:
-            self._cut_veth(endpoint)
+            self._remove_veth(endpoint)
 
     # --- published ports -----------------------------------------------------------------------------------------
 
@@ -356,24 +356,24 @@ class BridgeDriver:
         """Publish what this endpoint is to publish now, and withdraw what it no longer is."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
-        wanted = Slots(
+        wanted = MappingKinds(
             ipv4=gateway4 == endpoint_id,
             ipv6=gateway6 == endpoint_id,
             proxy6to4=gateway4 == endpoint_id and gateway6 in {"", endpoint_id},
             routed=self.profile.routed_ports_on_other_endpoints and not network.request.internal,
         )
-        if wanted == endpoint.slots:
+        if wanted == endpoint.mapping_kinds:
             return
-        before = endpoint.slots
+        before = endpoint.mapping_kinds
         lost = {name for name in ("ipv4", "ipv6", "proxy6to4", "routed") if not getattr(wanted, name)}
         self._withdraw_ports(endpoint, lost)
-        new = Slots(
+        new = MappingKinds(
             ipv4=wanted.ipv4 and not before.ipv4,
             ipv6=wanted.ipv6 and not before.ipv6,
             proxy6to4=wanted.proxy6to4 and not before.proxy6to4,
             routed=wanted.routed and not before.routed,
         )
-        endpoint.slots = wanted
+        endpoint.mapping_kinds = wanted
         bindings = sandbox.port_bindings or endpoint.options.port_bindings
         if not bindings or network.request.internal:
             return
@@ -384,9 +384,9 @@ class BridgeDriver:
             raise
 
     def _publish(
-        self, network: NetworkState, endpoint: EndpointState, bindings: list[PortBinding], slots: Slots
+        self, network: NetworkState, endpoint: EndpointState, bindings: list[PortBinding], mapping_kinds: MappingKinds
     ) -> None:
-        ends = Ends(
+        ends = EndpointAddresses(
             ipv4=endpoint.ipv4,
             ipv6=endpoint.ipv6,
             has_proxy=not self.hairpin,
@@ -400,7 +400,7 @@ class BridgeDriver:
             firewall=self.firewall,
             has_proxy=not self.hairpin,
         )
-        for group in in_groups(self.profile, bindings, network.options, ends, slots):
+        for group in in_groups(self.profile, bindings, network.options, ends, mapping_kinds):
             endpoint.mappings += mapper.map_group(network.facts, group)
         self._flush_conntrack(endpoint)
 
@@ -414,7 +414,7 @@ class BridgeDriver:
             for mapping in endpoint.mappings
             if mapping.binding.protocol == "udp"
         }
-        conntrack.flush(lambda connection: _concerns(connection, addresses, ports))
+        conntrack.flush(lambda connection: _is_affected(connection, addresses, ports))
 
     def revoke_external_connectivity(self, network_id: str, endpoint_id: str) -> None:
         """Withdraw every published port."""
@@ -424,10 +424,10 @@ class BridgeDriver:
         kept: list[Mapping] = []
         gone: list[Mapping] = []
         for mapping in endpoint.mappings:
-            (gone if lost is None or mapping.slot in lost else kept).append(mapping)
+            (gone if lost is None or mapping.kind in lost else kept).append(mapping)
         endpoint.mappings = kept
         if lost is None:
-            endpoint.slots = Slots()
+            endpoint.mapping_kinds = MappingKinds()
         for mapping in reversed(gone):
             mapping.release()
 
@@ -440,7 +440,7 @@ def _fits_mac(info: IpamInfo | None) -> bool:
     return info is not None and info.pool.length <= 80
 
 
-def _concerns(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
+def _is_affected(connection: Connection, addresses: set[Address], udp_ports: set[int]) -> bool:
     """Tell whether a tracked connection has one of the addresses, or is UDP to one of the ports."""
     protocol, src, dst, _, dport = connection.original
     if addresses & {src, dst, connection.reply[1], connection.reply[2]}:

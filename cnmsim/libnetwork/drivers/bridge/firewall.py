@@ -21,7 +21,7 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 from cnmsim.libnetwork.profile import Profile
 
 
-class Written(Protocol):
+class InstalledRules(Protocol):
     """Rules that were written together."""
 
     def withdraw(self) -> None:
@@ -40,18 +40,18 @@ class Firewall(Protocol):
     def open_forwarding(self, family: int) -> None:
         """See to it that the host forwards. Raises `SystemFault` where that is left to the operator."""
 
-    def add_network(self, facts: NetworkFacts, family: int) -> Written | None:
+    def add_network(self, facts: NetworkFacts, family: int) -> InstalledRules | None:
         """Write the rules of a network in one family."""
 
-    def add_endpoint(self, facts: NetworkFacts, address: Address) -> Written | None:
-        """Guard a container's address."""
+    def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledRules | None:
+        """EncryptionRules a container's address."""
 
-    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> Written | None:
+    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledRules | None:
         """Write the rules of a published port."""
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
-    ) -> Written | None:
+    ) -> InstalledRules | None:
         """Write the rules of a legacy link."""
 
 
@@ -67,17 +67,17 @@ class RuleSet:
         before = len(self._written)
         try:
             for op in program:
-                if carry_out(self.tables, op):
+                if apply_op(self.tables, op):
                     self._written.append(op)
         except Exception:
-            self._take_back(before)
+            self._rollback(before)
             raise
 
     def withdraw(self) -> None:
         """Delete every rule that was written. Chains and rules already gone are let be."""
-        self._take_back(0)
+        self._rollback(0)
 
-    def _take_back(self, keep: int) -> None:
+    def _rollback(self, keep: int) -> None:
         while len(self._written) > keep:
             op = self._written.pop()
             if op.action in {Action.APPEND, Action.INSERT} and self.tables.exists(op.table, op.chain, op.rule):
@@ -92,7 +92,7 @@ _FORWARDING_KEYS: dict[int, tuple[str, ...]] = {
 
 @frozen(eq=False)
 class IptablesFirewall:
-    """The firewall of one host, written with iptables. `filters` tells for which families there is one.
+    """The firewall of one host, written with iptables. `firewall_enabled` tells for which families there is one.
 
     `drops_by_policy`: where the daemon opens forwarding, it closes FORWARD to what no rule accepts.
     """
@@ -102,24 +102,24 @@ class IptablesFirewall:
     hairpin: bool
     accept_fwmark: str
     drops_by_policy: bool
-    filters: Callable[[int], bool]
+    firewall_enabled: Callable[[int], bool]
 
     def start(self) -> None:
         """Write the chains that stand as long as the daemon."""
         for family in (4, 6):
-            if self.filters(family):
+            if self.firewall_enabled(family):
                 program = rules.start_program(
                     self.profile, family, hairpin=self.hairpin, accept_fwmark=self.accept_fwmark
                 )
                 for op in program:
-                    carry_out(self._tables(family), op)
+                    apply_op(self._tables(family), op)
 
     def set_up_user_chain(self) -> None:
         """Make DOCKER-USER if there is none, and put its jump on top of FORWARD."""
         for family in (4, 6):
-            if self.filters(family):
+            if self.firewall_enabled(family):
                 for op in rules.user_chain_program(self.profile):
-                    carry_out(self._tables(family), op)
+                    apply_op(self._tables(family), op)
 
     def _tables(self, family: int) -> IpTables:
         return self.root.netfilter.iptables(family)
@@ -136,18 +136,18 @@ class IptablesFirewall:
 
     def drop_by_policy(self, family: int) -> None:
         """Close FORWARD to what no rule accepts."""
-        if self.filters(family) and self.drops_by_policy:
+        if self.firewall_enabled(family) and self.drops_by_policy:
             self._tables(family).set_policy("filter", "FORWARD", "DROP")
 
     def add_network(self, facts: NetworkFacts, family: int) -> RuleSet | None:
         """Write the rules of a network in one family."""
-        if not self.filters(family):
+        if not self.firewall_enabled(family):
             return None
         written = RuleSet(self._tables(family))
         try:
             written.write(rules.network_program(self.profile, facts, family))
             for op in rules.lasting_program(self.profile, facts, family):
-                carry_out(written.tables, op)
+                apply_op(written.tables, op)
         except SystemFault as error:
             written.withdraw()
             if self.profile.has_forward_chain:
@@ -156,7 +156,7 @@ class IptablesFirewall:
         return written
 
     def add_endpoint(self, facts: NetworkFacts, address: Address) -> RuleSet | None:
-        """Guard a container's address."""
+        """EncryptionRules a container's address."""
         return self._write(address, rules.endpoint_program(self.profile, facts, address))
 
     def add_port(self, facts: NetworkFacts, binding: PortBinding) -> RuleSet | None:
@@ -172,20 +172,20 @@ class IptablesFirewall:
 
     def _write(self, address: Address, program: Iterable[RuleOp]) -> RuleSet | None:
         family = 6 if len(address) == 16 else 4
-        if not self.filters(family):
+        if not self.firewall_enabled(family):
             return None
         written = RuleSet(self._tables(family))
         written.write(program)
         return written
 
 
-def carry_out(tables: IpTables, op: RuleOp) -> bool:
+def apply_op(tables: IpTables, op: RuleOp) -> bool:
     """Do one operation; tell whether it wrote a rule that was not there.
 
     Raises `SystemFault` in the engine's words if iptables refuses, as when somebody deleted Docker's chains.
     """
     try:
-        return _carry_out(tables, op)
+        return _apply_op(tables, op)
     except IptablesError as error:
         program = "ip6tables" if tables.family == 6 else "iptables"
         letter = "-A" if op.action is Action.APPEND else "-I"
@@ -196,7 +196,7 @@ def carry_out(tables: IpTables, op: RuleOp) -> bool:
         ) from None
 
 
-def _carry_out(tables: IpTables, op: RuleOp) -> bool:
+def _apply_op(tables: IpTables, op: RuleOp) -> bool:
     if op.action is Action.NEW_CHAIN:
         if op.chain not in tables.tables[op.table].chains:
             tables.new_chain(op.table, op.chain)

@@ -20,7 +20,7 @@ from cnmsim.libnetwork.drivers.bridge.portmap import Candidate, host_addresses
 from cnmsim.libnetwork.drivers.bridge.proxy import listen_on_host, start_proxy
 from cnmsim.libnetwork.drivers.bridge.rules import NetworkFacts
 from cnmsim.libnetwork.options import PortBinding
-from cnmsim.libnetwork.portallocator import PortAllocator
+from cnmsim.libnetwork.portallocator import PortAllocator, noop
 from cnmsim.libnetwork.profile import Profile
 
 _MAX_TRIES = 10
@@ -31,7 +31,7 @@ class Mapping:
     """One published port: its settled binding and what it holds."""
 
     binding: PortBinding
-    slot: str
+    kind: str
     _release: ExitStack = field(factory=ExitStack, repr=False)
 
     def release(self) -> None:
@@ -54,16 +54,16 @@ class PortMapper:
         """Publish one group. Raises an `EngineError` in the engine's words, with nothing left behind."""
         with ExitStack() as undo:
             if group[0].is_routed:
-                mappings = [Mapping(candidate.binding, candidate.slot) for candidate in group]
+                mappings = [Mapping(candidate.binding, candidate.kind) for candidate in group]
             else:
-                mappings = self._take_ports(group, undo)
+                mappings = self._allocate_and_bind(group, undo)
             for mapping in mappings:
                 undo.callback(mapping.release)
                 self._write_rules(facts, mapping)
             undo.pop_all()
         return mappings
 
-    def _take_ports(self, group: Sequence[Candidate], undo: ExitStack) -> list[Mapping]:
+    def _allocate_and_bind(self, group: Sequence[Candidate], undo: ExitStack) -> list[Mapping]:
         binding = group[0].binding
         is_ephemeral = binding.host_port == 0
         is_range = binding.last_host_port > binding.host_port
@@ -100,15 +100,15 @@ class PortMapper:
             if settled.host_ip in bound:
                 raise self._duplicate_error(settled)
             bound.add(settled.host_ip)
-            undo.callback(self._hold(settled))
-            undo.callback(self.allocator.note_bound(settled))
-            mappings.append(Mapping(settled, candidate.slot))
+            undo.callback(self._bind_host_port(settled))
+            undo.callback(self.allocator.register_bound(settled))
+            mappings.append(Mapping(settled, candidate.kind))
         return mappings
 
-    def _hold(self, binding: PortBinding) -> Callable[[], None]:
+    def _bind_host_port(self, binding: PortBinding) -> Callable[[], None]:
         """Bind the host port and give what lets go of it. SCTP has no sockets here: rules alone carry it."""
         if binding.protocol == "sctp":
-            return _nothing
+            return noop
         if self.has_proxy:
             return start_proxy(self.machine, binding, use_listen_fd=self.profile.proxy_gets_listener).kill
         # Without a proxy the daemon holds the port with a socket that nobody serves.
@@ -143,10 +143,6 @@ class PortMapper:
                 text = f"failed to bind host port {port} for {asked}: {cause}"
             return SystemFault(text)
         return SystemFault(f"Error starting userland proxy: {text}" if self.has_proxy else text)
-
-
-def _nothing() -> None:
-    """Let go of nothing."""
 
 
 def _host_text(binding: PortBinding) -> str:

@@ -19,7 +19,7 @@ from cnmsim.libnetwork.options import PortBinding, TransportPort
 
 
 @frozen(eq=False)
-class WrittenObjects:
+class InstalledObjects:
     """What was put into the table of one family."""
 
     _table: DaemonTable
@@ -32,19 +32,19 @@ class WrittenObjects:
 
 @define(eq=False)
 class NftablesFirewall:
-    """The firewall of one host. `filters` tells for which families there is one."""
+    """The firewall of one host. `firewall_enabled` tells for which families there is one."""
 
     root: NetworkNamespace
     hairpin: bool
     accept_fwmark: str
-    filters: Callable[[int], bool]
+    firewall_enabled: Callable[[int], bool]
     _tables: dict[int, DaemonTable] = field(factory=dict, init=False)
 
     def start(self) -> None:
         """Make the tables, empty but for the base chains."""
         self._tables.clear()
         for family in (4, 6):
-            if self.filters(family):
+            if self.firewall_enabled(family):
                 table = DaemonTable(self.root.netfilter.nft, nftrules.family_name(family), nftrules.TABLE)
                 table.create(nftrules.start_program(family, hairpin=self.hairpin))
                 self._tables[family] = table
@@ -52,15 +52,15 @@ class NftablesFirewall:
     def set_up_user_chain(self) -> None:
         """Do nothing: there is no DOCKER-USER, the operator has tables of his own."""
 
-    def add_network(self, facts: NetworkFacts, family: int) -> WrittenObjects | None:
+    def add_network(self, facts: NetworkFacts, family: int) -> InstalledObjects | None:
         """Write the rules of a network in one family."""
         return self._write(family, nftrules.network_program(facts, family, accept_fwmark=self.accept_fwmark), facts)
 
-    def add_endpoint(self, facts: NetworkFacts, address: Address) -> WrittenObjects | None:
-        """Guard a container's address."""
+    def add_endpoint(self, facts: NetworkFacts, address: Address) -> InstalledObjects | None:
+        """EncryptionRules a container's address."""
         return self._write(6 if len(address) == 16 else 4, nftrules.endpoint_program(facts, address), facts)
 
-    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> WrittenObjects | None:
+    def add_port(self, facts: NetworkFacts, binding: PortBinding) -> InstalledObjects | None:
         """Write the rules of a published port."""
         assert binding.container_ip is not None
         family = 6 if len(binding.container_ip) == 16 else 4
@@ -68,16 +68,16 @@ class NftablesFirewall:
 
     def add_link(
         self, facts: NetworkFacts, parent: Address, child: Address, ports: Sequence[TransportPort]
-    ) -> WrittenObjects | None:
+    ) -> InstalledObjects | None:
         """Write the rules of a legacy link."""
         return self._write(4, nftrules.link_program(facts, parent, child, ports), facts)
 
-    def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> WrittenObjects | None:
+    def _write(self, family: int, program: Sequence[Object], facts: NetworkFacts) -> InstalledObjects | None:
         table = self._tables.get(family)
         if table is None or not program:
             return None
         try:
-            return WrittenObjects(table, table.create(program))
+            return InstalledObjects(table, table.create(program))
         except SystemFault as fault:
             raise SystemFault(f"adding rules for bridge {facts.bridge}: {fault.message}") from None
 

@@ -20,7 +20,7 @@ _PROTOCOL_ORDER = {"tcp": 0, "udp": 1, "sctp": 2}
 
 
 @frozen
-class Slots:
+class MappingKinds:
     """Which kinds of mapping an endpoint is to have, by what it is to its sandbox.
 
     `ipv4` and `ipv6`: the gateway of that family. `proxy6to4`: it alone leads out, so host IPv6 may be proxied to
@@ -34,7 +34,7 @@ class Slots:
 
 
 @frozen
-class Ends:
+class EndpointAddresses:
     """What the expansion of bindings depends on: the container's addresses, and what the host can do."""
 
     ipv4: Address | None
@@ -49,45 +49,63 @@ class Candidate:
 
     binding: PortBinding
     is_routed: bool = False
-    slot: str = field(default="ipv4")
+    kind: str = field(default="ipv4")
 
 
-def expand(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> list[Candidate]:
+def expand(
+    binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
+) -> list[Candidate]:
     """Give what one asked binding comes to: at most one candidate a host address family."""
-    found = [_expand_ipv4(binding, options, ends, slots), _expand_ipv6(binding, options, ends, slots)]
+    found = [
+        _expand_ipv4(binding, options, addresses, mapping_kinds),
+        _expand_ipv6(binding, options, addresses, mapping_kinds),
+    ]
     return [candidate for candidate in found if candidate is not None]
 
 
-def _expand_ipv4(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> Candidate | None:
-    if ends.ipv4 is None:
+def _expand_ipv4(
+    binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
+) -> Candidate | None:
+    if addresses.ipv4 is None:
         return None
     if options.mode4.translates:
         host = binding.host_ip or options.binding_address
-        if not slots.ipv4 or len(host) != 4:
+        if not mapping_kinds.ipv4 or len(host) != 4:
             return None
-        return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv4))
-    wanted = slots.ipv4 or slots.routed
+        return Candidate(evolve(binding, host_ip=host, container_ip=addresses.ipv4))
+    wanted = mapping_kinds.ipv4 or mapping_kinds.routed
     if not wanted or (binding.host_ip is not None and len(binding.host_ip) != 4):
         return None
-    return Candidate(_without_host(binding, IPV4_ANY, ends.ipv4), is_routed=True, slot="routed")
+    return Candidate(_without_host(binding, IPV4_ANY, addresses.ipv4), is_routed=True, kind="routed")
 
 
-def _expand_ipv6(binding: PortBinding, options: BridgeOptions, ends: Ends, slots: Slots) -> Candidate | None:
+def _expand_ipv6(
+    binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
+) -> Candidate | None:
     host = binding.host_ip
     if host is not None and len(host) != 16:
         return None
-    if not options.mode6.translates and ends.ipv6 is not None:
-        wanted = slots.ipv6 or slots.routed
-        return Candidate(_without_host(binding, IPV6_ANY, ends.ipv6), True, "routed") if wanted else None
+    if not options.mode6.translates and addresses.ipv6 is not None:
+        wanted = mapping_kinds.ipv6 or mapping_kinds.routed
+        return Candidate(_without_host(binding, IPV6_ANY, addresses.ipv6), True, "routed") if wanted else None
     if host is None:
-        if not ends.host_has_ipv6 or (len(options.binding_address) == 4 and any(options.binding_address)):
+        if not addresses.host_has_ipv6 or (len(options.binding_address) == 4 and any(options.binding_address)):
             return None
         host = options.binding_address if len(options.binding_address) == 16 else IPV6_ANY
-    if ends.ipv6 is not None:
-        return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv6), slot="ipv6") if slots.ipv6 else None
-    if not slots.proxy6to4 or not ends.has_proxy or ends.ipv4 is None or not options.mode6.translates:
+    if addresses.ipv6 is not None:
+        return (
+            Candidate(evolve(binding, host_ip=host, container_ip=addresses.ipv6), kind="ipv6")
+            if mapping_kinds.ipv6
+            else None
+        )
+    if (
+        not mapping_kinds.proxy6to4
+        or not addresses.has_proxy
+        or addresses.ipv4 is None
+        or not options.mode6.translates
+    ):
         return None
-    return Candidate(evolve(binding, host_ip=host, container_ip=ends.ipv4), slot="proxy6to4")
+    return Candidate(evolve(binding, host_ip=host, container_ip=addresses.ipv4), kind="proxy6to4")
 
 
 def _without_host(binding: PortBinding, host: Address, container: Address) -> PortBinding:
@@ -95,13 +113,17 @@ def _without_host(binding: PortBinding, host: Address, container: Address) -> Po
 
 
 def in_groups(
-    profile: Profile, bindings: Sequence[PortBinding], options: BridgeOptions, ends: Ends, slots: Slots
+    profile: Profile,
+    bindings: Sequence[PortBinding],
+    options: BridgeOptions,
+    addresses: EndpointAddresses,
+    mapping_kinds: MappingKinds,
 ) -> list[list[Candidate]]:
     """Expand bindings, in the order in which the engine works on them; a group shares one host port."""
     if not profile.ports_are_grouped:
         ordered = sorted(bindings, key=_descending_key)
-        return [[candidate] for b in ordered for candidate in expand(b, options, ends, slots)]
-    candidates = [candidate for b in bindings for candidate in expand(b, options, ends, slots)]
+        return [[candidate] for b in ordered for candidate in expand(b, options, addresses, mapping_kinds)]
+    candidates = [candidate for b in bindings for candidate in expand(b, options, addresses, mapping_kinds)]
     candidates.sort(key=_ascending_key)
     return [list(group) for _, group in groupby(candidates, key=_group_key)]
 

@@ -10,10 +10,10 @@ from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
 from cnmsim.libnetwork.driver import IpamInfo, NetworkRequest
 from cnmsim.libnetwork.drivers.bridge import rules
-from cnmsim.libnetwork.drivers.bridge.firewall import Written
+from cnmsim.libnetwork.drivers.bridge.firewall import InstalledRules
 from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions
 from cnmsim.libnetwork.drivers.bridge.mapper import Mapping
-from cnmsim.libnetwork.drivers.bridge.portmap import Slots
+from cnmsim.libnetwork.drivers.bridge.portmap import MappingKinds
 from cnmsim.libnetwork.options import EndpointOptions, TransportPort
 
 DEFAULT_GATEWAY4 = "DefaultGatewayIPv4"
@@ -32,10 +32,10 @@ class EndpointState:
     exposed_ports: list[TransportPort]
     outside: Veth | None = None
     inside: Veth | None = None
-    slots: Slots = field(factory=Slots)
+    mapping_kinds: MappingKinds = field(factory=MappingKinds)
     mappings: list[Mapping] = field(factory=list)
-    endpoint_rules: list[Written] = field(factory=list)
-    link_rules: list[Written] = field(factory=list)
+    endpoint_rules: list[InstalledRules] = field(factory=list)
+    link_rules: list[InstalledRules] = field(factory=list)
 
 
 @define(eq=False)
@@ -49,7 +49,7 @@ class NetworkState:
     facts: rules.NetworkFacts
     bridge: Bridge
     made_bridge: bool
-    rule_sets: list[Written]
+    rule_sets: list[InstalledRules]
     endpoints: dict[str, EndpointState] = field(factory=dict)
 
     def endpoint(self, endpoint_id: str) -> EndpointState:

@@ -28,10 +28,10 @@ from cnmsim.libnetwork.driver import (
 )
 from cnmsim.libnetwork.drivers.bridge.labels import DRIVER_MTU, ENDPOINT_IFNAME
 from cnmsim.libnetwork.drivers.overlay.encryption import Encryption, Key
-from cnmsim.libnetwork.drivers.overlay.guard import IptablesGuard, NftablesGuard
+from cnmsim.libnetwork.drivers.overlay.encryption_rules import IptablesEncryptionRules, NftablesEncryptionRules
 from cnmsim.libnetwork.drivers.overlay.network import OverlayEndpoint, OverlayNetwork, Subnet, overlay_namespaces
+from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE, Peer
 from cnmsim.libnetwork.drivers.overlay.peers import PeerDatabase, PeersByAddress, PeersByPair
-from cnmsim.libnetwork.drivers.overlay.records import PEER_TABLE, Peer
 from cnmsim.libnetwork.options import EndpointOptions
 from cnmsim.libnetwork.profile import Profile
 
@@ -91,13 +91,13 @@ class OverlayDriver:
     address: Address | None = field(default=None, init=False)
     port: int = field(default=VXLAN_PORT, init=False)
     encryption: Encryption = field(init=False, repr=False)
-    _left_over: dict[int, str] | None = field(default=None, init=False, repr=False)
+    _stale_namespaces: dict[int, str] | None = field(default=None, init=False, repr=False)
     _peers: dict[str, PeerDatabase] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         root = self.machine.root
-        guard = NftablesGuard(root) if self.uses_nftables else IptablesGuard(root)
-        self.encryption = Encryption(root, self.log, self.profile.overlay_peers_by_address, guard)
+        rules = NftablesEncryptionRules(root) if self.uses_nftables else IptablesEncryptionRules(root)
+        self.encryption = Encryption(root, self.log, self.profile.overlay_peers_by_address, rules)
 
     # --- what the swarm tells ------------------------------------------------------------------------------------
 
@@ -184,30 +184,30 @@ class OverlayDriver:
     def open(self, network: OverlayNetwork, subnet: Subnet) -> None:
         """Make what is missing of the devices of a network's subnet, and tell them of the peers."""
         if subnet.vxlan is None:
-            self._reclaim(subnet.vni)
-            self._guard(network, subnet.vni)
+            self._remove_stale_vxlan(subnet.vni)
+            self._program_encryption_rules(network, subnet.vni)
         family = 6 if self.address is not None and len(self.address) == 16 else 4
         if network.open(subnet, family=family, port=self.port):
-            self._peers[network.id].forget_kernel()
+            self._peers[network.id].reset_kernel_state()
             self._peers[network.id].program_all()
 
-    def _guard(self, network: OverlayNetwork, vni: int) -> None:
+    def _program_encryption_rules(self, network: OverlayNetwork, vni: int) -> None:
         """Let nothing of an encrypted network be sent or taken in clear. Raises `SystemFault` if that fails."""
         if not network.is_encrypted:
             self.encryption.remove_rules(vni)
             return
         self.encryption.program_rules(vni)
 
-    def _reclaim(self, vni: int) -> None:
+    def _remove_stale_vxlan(self, vni: int) -> None:
         """Free a VNI that an earlier life of the daemon left in a namespace. What there is of that is looked for once."""
-        if self._left_over is None:
-            self._left_over = {
+        if self._stale_namespaces is None:
+            self._stale_namespaces = {
                 device.vni: path
                 for path, namespace in overlay_namespaces(self.machine)
                 for device in namespace.devices.values()
                 if isinstance(device, Vxlan)
             }
-        namespace = self.machine.namespaces.pop(self._left_over.pop(vni, ""), None)
+        namespace = self.machine.namespaces.pop(self._stale_namespaces.pop(vni, ""), None)
         if namespace is not None:
             namespace.destroy()
 
@@ -271,7 +271,7 @@ class OverlayDriver:
         network.join_count += 1
         network.plug(endpoint, subnet)
         info.source_name = endpoint.interface_name
-        info.destination_name = endpoint.wanted_name
+        info.destination_name = endpoint.requested_name
         assert subnet.gateway is not None
         for other in network.subnets:
             if other is not subnet:
@@ -293,7 +293,7 @@ class OverlayDriver:
         if network.join_count <= 0:
             network.join_count = 0
             network.close()
-            self._peers[network_id].forget_kernel()
+            self._peers[network_id].reset_kernel_state()
 
     # --- peers on other nodes ------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from cnmsim.errors import InvalidParameter
 from cnmsim.kernel.address import Address, Prefix, format_ip
 from cnmsim.kernel.errno_text import go_strerror
 from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
-from cnmsim.libnetwork.drivers.overlay.guard import MARK, Guard
+from cnmsim.libnetwork.drivers.overlay.encryption_rules import MARK, EncryptionRules
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -64,7 +64,7 @@ class _Peer:
     spis: list[Spis]
     count: int = 0
     #: With what its states and its policy were all set up.
-    secured: tuple[object, ...] = ()
+    configured_with: tuple[object, ...] = ()
 
 
 @define(eq=False)
@@ -77,7 +77,7 @@ class Encryption:
     namespace: NetworkNamespace
     log: Callable[[str], None]
     counts_peers: bool
-    guard: Guard
+    rules: EncryptionRules
     bind: Address = b""
     vtep: Address = b""
     port: int = 4789
@@ -96,11 +96,11 @@ class Encryption:
 
     def program_rules(self, vni: int) -> None:
         """Have packets of a VNI marked for encryption, and those that come in clear dropped. Raises `SystemFault`."""
-        self.guard.program(vni, self.port, self._family)
+        self.rules.program(vni, self.port, self._family)
 
     def remove_rules(self, vni: int) -> None:
         """Take the rules of a VNI away, if there are any."""
-        self.guard.remove(vni, self.port, self._family)
+        self.rules.remove(vni, self.port, self._family)
 
     # --- keys ----------------------------------------------------------------------------------------------------
 
@@ -166,12 +166,12 @@ class Encryption:
             return
         wanted = self._xfrm.removals, self.vtep, self.bind, self.port, *self.keys
         peer = self._peers.get(remote)
-        if peer is None or peer.secured != wanted:  # there is one for each endpoint of the networks
+        if peer is None or peer.configured_with != wanted:  # there is one for each endpoint of the networks
             spis = [self._spis(remote, key) for key in self.keys]
             if peer is None:
                 peer = self._peers[remote] = _Peer(spis)
             peer.spis = spis
-            peer.secured = wanted if self._set_up(remote, spis) else ()
+            peer.configured_with = wanted if self._set_up(remote, spis) else ()
         peer.count += 1
 
     def _set_up(self, remote: Address, spis: list[Spis]) -> bool:

@@ -44,13 +44,13 @@ class Subnet:
 
 @define(eq=False)
 class OverlayEndpoint:
-    """An endpoint of this node: `inside` is the end of its cable that a sandbox gets, there named `wanted_name` if given."""
+    """An endpoint of this node: `inside` is the end of its cable that a sandbox gets, there named `requested_name` if given."""
 
     id: str
     address: Address
     length: int
     mac: Mac
-    wanted_name: str = ""
+    requested_name: str = ""
     interface_name: str = ""
     inside: Veth | None = None
 

@@ -17,7 +17,7 @@ from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.interning import InternedMultiMap, entries_of
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.libnetwork.drivers.overlay.records import Peer
+from cnmsim.libnetwork.drivers.overlay.peer_record import Peer
 
 
 class Tunnels(Protocol):
@@ -51,7 +51,7 @@ class PeerDatabase(Protocol):
     def program_all(self) -> None:
         """Program all peers: the namespace is new."""
 
-    def forget_kernel(self) -> None:
+    def reset_kernel_state(self) -> None:
         """Take note that the namespace is gone, and all that was programmed with it."""
 
     def vteps(self) -> list[Address]:
@@ -68,7 +68,7 @@ class PeersByPair:
     tunnels: Tunnels
     log: Callable[[str], None]
     _peers: InternedMultiMap[tuple[Address, Mac], Peer] = field(factory=InternedMultiMap)
-    _written: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
+    _programmed: InternedMultiMap[Address, Mac] = field(factory=InternedMultiMap)
 
     @classmethod
     def of_network(cls, clock: Clock, network_id: str, tunnels: Tunnels, log: Callable[[str], None]) -> PeersByPair:
@@ -89,13 +89,13 @@ class PeersByPair:
             return
         assert tunnel.namespace is not None
         self.tunnels.secure(peer.vtep)
-        if not self._written.add(peer.address, peer.mac):
+        if not self._programmed.add(peer.address, peer.mac):
             return
         tunnel.namespace.neighbours.set_permanent(tunnel, peer.address, peer.mac)
-        if self._written.has(peer.vtep, peer.mac):
+        if self._programmed.has(peer.vtep, peer.mac):
             raise SystemFault(f"could not add fdb entry for eid:{peer.endpoint_id} into the sandbox")
         tunnel.fdb.add(peer.mac, peer.vtep, mode="replace")
-        self._written.add(peer.vtep, peer.mac)
+        self._programmed.add(peer.vtep, peer.mac)
 
     def delete(self, peer: Peer) -> None:
         """Forget a peer. The neighbour goes by its address alone, even if another peer wrote it last."""
@@ -105,13 +105,13 @@ class PeersByPair:
     def _withdraw(self, peer: Peer) -> None:
         if peer.vtep is not None:
             tunnel = self.tunnels.existing_tunnel(peer.address, peer.length)
-            if tunnel is None or not self._written.discard(peer.vtep, peer.mac):
+            if tunnel is None or not self._programmed.discard(peer.vtep, peer.mac):
                 return
             assert tunnel.namespace is not None
             _delete_quietly(lambda: tunnel.fdb.remove(peer.mac, peer.vtep))
             if tunnel.master is not None:
                 tunnel.master.fdb.pop(peer.mac, None)
-            if self._written.discard(peer.address, peer.mac):
+            if self._programmed.discard(peer.address, peer.mac):
                 namespace = tunnel.namespace
                 _delete_quietly(lambda: namespace.neighbours.remove(tunnel, peer.address))
         if (peer.address, peer.mac) in self._peers:
@@ -128,9 +128,9 @@ class PeersByPair:
         for peer in _first_of_each(self._peers.items()):
             self._try(self._program, peer)
 
-    def forget_kernel(self) -> None:
+    def reset_kernel_state(self) -> None:
         """Start the record of what was written anew."""
-        self._written.clear()
+        self._programmed.clear()
 
     def vteps(self) -> list[Address]:
         """Give the tunnel endpoints that peers are behind, each once."""
@@ -139,7 +139,7 @@ class PeersByPair:
     def clear(self) -> None:
         """Forget everything: the network is deleted."""
         self._peers.clear()
-        self._written.clear()
+        self._programmed.clear()
 
 
 @define(eq=False)
@@ -237,7 +237,7 @@ class PeersByAddress:
             except (FileExistsError, SystemFault) as error:
                 self.log(f"failed to initialize network peer database: {error}")
 
-    def forget_kernel(self) -> None:
+    def reset_kernel_state(self) -> None:
         """Start the counts anew."""
         self._single.clear()
         self._counts.clear()
@@ -249,7 +249,7 @@ class PeersByAddress:
     def clear(self) -> None:
         """Forget everything: the network is deleted."""
         self._peers.clear()
-        self.forget_kernel()
+        self.reset_kernel_state()
 
 
 def _first_of_each(peers: Iterable[tuple[Hashable, Peer]]) -> list[Peer]:

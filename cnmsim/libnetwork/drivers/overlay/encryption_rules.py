@@ -21,7 +21,7 @@ _VNI = "@th,96,24"
 _SET = "encrypted-vnis"
 
 
-class Guard(Protocol):
+class EncryptionRules(Protocol):
     """What has VXLAN packets of encrypted networks marked, and dropped if they come in clear."""
 
     def program(self, vni: int, port: int, family: int) -> None:
@@ -38,7 +38,7 @@ def vni_match(port: int, vni: int) -> str:
 
 
 @define(eq=False)
-class IptablesGuard:
+class IptablesEncryptionRules:
     """Two rules a VNI, in OUTPUT of mangle and in INPUT of filter."""
 
     namespace: NetworkNamespace
@@ -72,7 +72,7 @@ class IptablesGuard:
 
 
 @define(eq=False)
-class NftablesGuard:
+class NftablesEncryptionRules:
     """One table, made with the first network; its rules look the VNI up in a set."""
 
     namespace: NetworkNamespace
@@ -80,12 +80,12 @@ class NftablesGuard:
 
     def program(self, vni: int, port: int, family: int) -> None:
         """Put a VNI into the set. Raises `SystemFault`."""
-        IptablesGuard(self.namespace).remove(vni, port, family)
+        IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).create([_element(vni)])
 
     def remove(self, vni: int, port: int, family: int) -> None:
         """Take a VNI out of the set, if it is there."""
-        IptablesGuard(self.namespace).remove(vni, port, family)
+        IptablesEncryptionRules(self.namespace).remove(vni, port, family)
         self._ensured(port, family).delete([_element(vni)])
 
     def _ensured(self, port: int, family: int) -> DaemonTable:

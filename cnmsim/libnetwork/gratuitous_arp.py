@@ -21,14 +21,14 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @frozen
-class Announcing:
+class GratuitousArpConfig:
     """`count` announcements, `pause_s` seconds apart (RFC 5227 §2.3 and RFC 4861 §7.2.6, as many)."""
 
     count: int = 3
     pause_s: float = 1.0
 
     @classmethod
-    def of(cls, options: Mapping[str, str]) -> Announcing:
+    def parse(cls, options: Mapping[str, str]) -> GratuitousArpConfig:
         """Read the driver options of a network. Raises `SystemFault` with a line for each that is wrong."""
         faults: list[str] = []
         count, pause_ms = 3, 1000

@@ -1,7 +1,7 @@
 """What the thread of a lab does while an engine waits for a plugin: whatever the plugin wants done on the host.
 
 A real plugin makes devices while the engine waits for its answer. A simulated host belongs to one thread, and that
-thread is the one that waits. So it waits here, and does errands for others meanwhile.
+thread is the one that waits. So it waits here, and does executor for others meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Errand(Generic[T]):
+class _WorkItem(Generic[T]):
     """A piece of work that one thread asks another to do."""
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -53,30 +53,30 @@ class Errand(Generic[T]):
         return self._outcome[0]
 
 
-class Errands:
-    """The errands of one lab. `is_waiting` tells whether its thread is waiting for a plugin just now."""
+class MainThreadExecutor:
+    """The executor of one lab. `is_waiting` tells whether its thread is waiting for a plugin just now."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Errand[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_WorkItem[Any] | None] = queue.SimpleQueue()
         self._waits = 0
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lab's thread is waiting for a plugin, and does errands."""
+        """Whether the lab's thread is waiting for a plugin, and does executor."""
         return self._waits > 0
 
-    def ask(self, call: Callable[[], T]) -> Errand[T]:
+    def submit(self, call: Callable[[], T]) -> _WorkItem[T]:
         """Have `call` done in the lab's thread, the next time that it waits for a plugin. For other threads."""
-        errand = Errand(call)
-        self._queue.put(errand)
-        return errand
+        item = _WorkItem(call)
+        self._queue.put(item)
+        return item
 
-    def wait(self, work: Callable[[], T]) -> T:
-        """Do `work`, which takes real time and touches nothing of the lab, in a thread of its own, and errands here.
+    def run_until_done(self, work: Callable[[], T]) -> T:
+        """Do `work`, which takes real time and touches nothing of the lab, in a thread of its own, and executor here.
 
         Gives what it gives, or raises what it raises.
         """
-        outcome = Errand(work)
+        outcome = _WorkItem(work)
 
         def run() -> None:
             outcome.run()
@@ -87,9 +87,9 @@ class Errands:
             threading.Thread(target=run, name="cnmsim plugin call", daemon=True).start()
             while not outcome.is_done:
                 # `None` tells that some work is done: this, or that of a call that was left by an exception.
-                errand = self._queue.get()
-                if errand is not None:
-                    errand.run()
+                item = self._queue.get()
+                if item is not None:
+                    item.run()
         finally:
             self._waits -= 1
         return outcome.result()
