@@ -53,7 +53,7 @@ TOLD = st.lists(
 
 @settings(max_examples=500)
 @given(CHANGES, TOLD, st.booleans(), CHANGES)
-def test_news_are_known_to_those_who_have_all_of_it(
+def test_news_is_redundant_for_to_those_who_have_all_of_it(
     before: list[tuple[int, int, int | str]],
     told: list[tuple[int, int]],
     looks: bool,
@@ -81,8 +81,8 @@ def test_news_are_known_to_those_who_have_all_of_it(
         change(views[number], slot, to)
     parts = [TableEvent(TableOperation.CREATE, "", versions[slot][ltime]) for slot, ltime in told]
     news = TableEventBatch("", parts, space)
-    assert [news.are_known(view) for view in views if looks] == [has_all(view) for view in views if looks]
+    assert [news.is_redundant_for(view) for view in views if looks] == [has_all(view) for view in views if looks]
     for number, slot, to in after:
         change(views[number], slot, to)
         # One that nobody had meanwhile may be taken for news.
-        assert not any(news.are_known(view) and not has_all(view) for view in views)
+        assert not any(news.is_redundant_for(view) and not has_all(view) for view in views)

@@ -91,8 +91,8 @@ def test_packets_hold_what_memberlist_would_put_into_them(kind, steps):
         else:
             nodes = first
         assert finished == plain.finished
-        assert len(queue) == len(plain.waiting)
-        assert bool(queue) == bool(plain.waiting)
+        assert len(queue) == len(plain.messages)
+        assert bool(queue) == bool(plain.messages)
 
 
 @given(st.lists(st.lists(st.sampled_from((20, 21, 40, 75)), max_size=6), max_size=3), st.integers(10, 300))

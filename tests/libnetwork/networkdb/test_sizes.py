@@ -97,5 +97,5 @@ def test_a_packet_full_of_members_has_no_room_for_an_attachment() -> None:
         members.queue.queue(Member(f"{number:012x}", ADDRESS, 7946, 1))
     members.delegate.queues[0].queue(attachment())
     for count in (19, 11):
-        assert [type(message) for message in members._pending(0)][:count] == [Member] * count
-    assert isinstance(members._pending(0)[-1], Member)
+        assert [type(message) for message in members._get_broadcasts(0)][:count] == [Member] * count
+    assert isinstance(members._get_broadcasts(0)[-1], Member)
