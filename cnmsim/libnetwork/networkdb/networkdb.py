@@ -307,7 +307,7 @@ class NetworkDB:
             tables.notify_deleted(version)
         tables.is_leaving = True
         self._synced.notify()
-        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS)
+        tables.reap_ns = self.clock.now_ns + round(REAP_NETWORK_S * NS_PER_S)
         self._reap.arm()
 
     def peers(self, network: str) -> list[Member]:
