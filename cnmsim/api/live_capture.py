@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.clock import NS_PER_S
-from cnmsim.userland.packet_text import Printer
+from cnmsim.userland.tcpdump.printer import Printer
 
 if TYPE_CHECKING:
     from cnmsim.api.clock_driver import ClockDriver

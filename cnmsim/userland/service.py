@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.applet import complain
+from cnmsim.userland.busybox.applet import complain
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process

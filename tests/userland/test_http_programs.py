@@ -3,7 +3,7 @@
 import pytest
 from userworld import World
 
-from cnmsim.userland.http import Url, UrlFault
+from cnmsim.userland.http.message import Url, UrlFault
 from cnmsim.userland.service import reply
 
 

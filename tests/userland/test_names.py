@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from userworld import World
 
 from cnmsim.kernel.address import parse_ip
-from cnmsim.userland.resolve import ResolverConfig, lookup_hosts, reverse_name
+from cnmsim.userland.libc.resolver import ResolverConfig, lookup_hosts, reverse_name
 
 NAMES = {
     "www.example.com": ["A 203.0.113.10"],

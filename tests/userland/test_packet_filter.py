@@ -9,8 +9,8 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap, wrpcap
 
-from cnmsim.userland.packet_filter import compile_filter
-from cnmsim.userland.packet_primitives import FilterFault, Seen
+from cnmsim.userland.tcpdump.filter import compile_filter
+from cnmsim.userland.tcpdump.primitives import FilterFault, Seen
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 ONE, TWO = IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="fd00::1", dst="fd00::2")

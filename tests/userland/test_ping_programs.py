@@ -3,8 +3,8 @@
 import pytest
 from userworld import World
 
-from cnmsim.userland.iputils import round_trip
-from cnmsim.userland.ping import milliseconds
+from cnmsim.userland.ping.iputils import round_trip
+from cnmsim.userland.ping.session import milliseconds
 
 
 def test_busybox_ping_counts_from_zero():

@@ -4,7 +4,7 @@ import pytest
 from userworld import World
 
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
-from cnmsim.userland.options import UsageError, getopt
+from cnmsim.userland.libc.getopt import UsageError, getopt
 
 # These read stdin, listen or wait whatever they are given.
 ENDLESS = {"service"}

@@ -14,7 +14,7 @@ from userworld import World
 
 from cnmsim.kernel.task import run_until
 from cnmsim.userland import HOST_PROGRAMS
-from cnmsim.userland.ss import span_text
+from cnmsim.userland.ss.command import span_text
 
 NAMESPACE = f"ss{os.getpid() % 100000}"
 #: What opens the sockets of the real kernel; `of_ours` opens the same.

@@ -10,9 +10,9 @@ from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.transport import udp_message
 from cnmsim.userland import HOST_PROGRAMS
-from cnmsim.userland.packet_filter import compile_filter
-from cnmsim.userland.packet_primitives import FilterFault, Seen
-from cnmsim.userland.packet_text import Printer
+from cnmsim.userland.tcpdump.filter import compile_filter
+from cnmsim.userland.tcpdump.primitives import FilterFault, Seen
+from cnmsim.userland.tcpdump.printer import Printer
 
 
 def captured(line, *commands):

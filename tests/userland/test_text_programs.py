@@ -3,8 +3,8 @@
 import pytest
 from userworld import World
 
-from cnmsim.userland.echo import echo_text, format_printf
-from cnmsim.userland.regex import to_python_regex
+from cnmsim.userland.busybox.echo import echo_text, format_printf
+from cnmsim.userland.libc.regex import to_python_regex
 
 CASES = [
     ("printf 'b\\na\\nb\\n' | sort -u", "a\nb\n"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
-from cnmsim.userland.echo import FormatError, echo_text, format_printf
-from cnmsim.userland.files import evaluate_test
+from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
+from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.redirect import Streams
 from cnmsim.userland.sh.syntax import SyntaxFault

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
-from cnmsim.userland.applet import settled
+from cnmsim.userland.invocation import settled
 from cnmsim.userland.sh.arithmetic import ArithmeticFault
 from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse
@@ -427,7 +427,7 @@ class Shell:
 
 
 async def _script(process: Process) -> int:
-    from cnmsim.userland.sh import run_script
+    from cnmsim.userland.sh.command import run_script
 
     return await run_script(process, process.argv[0], process.argv[1:])
 

@@ -1,0 +1,153 @@
+"""How bind's tools ask name servers (bind 9.20)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.sockets.tcp import TcpSocket
+from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.userland.libc.resolver import ResolveError, Resolver, parse_answer, read_config
+
+if TYPE_CHECKING:
+    import dns.message
+
+    from cnmsim.kernel.process import Process
+
+_TROUBLES = {"Connection refused": "connection refused", "Network is unreachable": "network unreachable",
+             "No route to host": "host unreachable", "Operation not permitted": "permission denied",
+             "Cannot assign requested address": "address not available", "Address already in use": "address in use"}  # fmt: skip
+
+
+class Client:
+    """Puts one query to servers in turn, with tries and timeouts as bind's tools have them.
+
+    `source` is the local address and port to ask from (`None`: any), `uses_tcp` has it ask over TCP; `was_sent` tells whether the
+    query left at all.
+    """
+
+    def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:
+        self.process = process
+        self.port = port
+        self.timeout_s = timeout_s
+        self.tries = tries
+        self.source: tuple[Address, int] | None = None
+        self.uses_tcp = self.was_sent = False
+        self.sent_at = 0.0
+        self.took_ms = 0
+        self.server = ""
+        self.troubles: list[str] = []
+
+    async def ask(self, servers: list[Address], query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
+        """Give the answer and its length in bytes, `None` if none comes; what went wrong is in `troubles`."""
+        for _ in range(self.tries):
+            for server in servers:
+                found = await (self._try_stream if self.uses_tcp else self._try)(server, query)
+                if found is not None:
+                    self.server = format_ip(server)
+                    return found
+        return None
+
+    async def _try(self, server: Address, query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
+        where = f"{format_ip(server)}#{self.port}"
+        clock = self.process.clock
+        socket = UdpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
+        self.sent_at = clock.now
+        try:
+            if not self._bind(socket, server, query, "UDP setup with"):
+                return None
+            socket.connect((server, self.port))
+            socket.send(query.to_wire())
+            self.was_sent = True
+            while True:
+                data, _ = await socket.recvfrom(max(0.0, self.sent_at + self.timeout_s - clock.now))
+                if (found := self._found(query, data)) is not None:
+                    return found
+        except TimeoutError:
+            self.troubles.append(f"communications error to {where}: timed out")
+        except OSError as error:
+            self.troubles.append(f"communications error to {where}: {_trouble(error)}")
+        finally:
+            socket.close()
+        return None
+
+    async def _try_stream(
+        self, server: Address, query: dns.message.Message
+    ) -> tuple[dns.message.Message, int] | None:
+        clock = self.process.clock
+        socket = TcpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
+        self.sent_at = clock.now
+        try:
+            if not self._bind(socket, server, query, "Connection to"):
+                return None
+            await socket.connect((server, self.port), self.timeout_s)
+            wire = query.to_wire()
+            socket.send(len(wire).to_bytes(2) + wire)
+            self.was_sent = True
+            data = b""
+            while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
+                more = await socket.recv(timeout=max(0.0, self.sent_at + self.timeout_s - clock.now))
+                if not more:
+                    self.troubles.append(f"communications error to {format_ip(server)}#{self.port}: end of file")
+                    return None
+                data += more
+            return self._found(query, data[2:])
+        except OSError as error:
+            self._refuse(server, query, "Connection to", error)
+        finally:
+            socket.close()
+        return None
+
+    def _bind(self, socket: UdpSocket | TcpSocket, server: Address, query: dns.message.Message, what: str) -> bool:
+        try:
+            if self.source is not None:
+                socket.bind(self.source)
+        except OSError as error:
+            self._refuse(server, query, what, error)
+            return False
+        return True
+
+    def _refuse(self, server: Address, query: dns.message.Message, what: str, error: OSError) -> None:
+        name = query.question[0].name.to_text(omit_final_dot=True)
+        text = format_ip(server)
+        self.troubles.append(f"{what} {text}#{self.port}({text}) for {name} failed: {_trouble(error)}.")
+
+    def _found(self, query: dns.message.Message, data: bytes) -> tuple[dns.message.Message, int] | None:
+        answer = parse_answer(data)
+        if answer is None or not query.is_response(answer):
+            return None
+        self.took_ms = int((self.process.clock.now - self.sent_at) * 1000)
+        return answer, len(data)
+
+
+def _trouble(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    text = strerror(error)
+    return _TROUBLES.get(text, text.lower())
+
+
+async def servers_named(process: Process, name: str, family: int = 0) -> list[Address] | None:
+    """Give the addresses of the server that a command line names, or of those of resolv.conf if `name` is empty.
+
+    `None` if it has none. `family` is 4, 6, or 0 for both.
+    """
+    if not name:
+        return [parse_ip(server) for server in read_config(process).servers]
+    try:
+        return await Resolver(process).addresses(name, family)
+    except ResolveError:
+        return None
+
+
+def draw_id(process: Process) -> int:
+    """Draw the number of a query."""
+    return process.machine.random.randrange(65536)
+
+
+def type_name(number: int) -> str:
+    """Give the name of a type of records."""
+    import dns.rdatatype
+
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType(number))

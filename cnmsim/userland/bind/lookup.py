@@ -1,0 +1,151 @@
+"""bind's nslookup and host, version 9.20."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import parse_ip
+from cnmsim.userland.bind.client import Client, draw_id, servers_named, type_name
+from cnmsim.userland.libc.resolver import read_config, reverse_name
+
+if TYPE_CHECKING:
+    import dns.message
+    import dns.rrset
+
+    from cnmsim.kernel.process import Process
+
+
+async def nslookup(process: Process) -> int:
+    """Run bind's `nslookup [-type=TYPE] NAME [SERVER]`."""
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.rcode
+
+    kinds, operands, port = ["A", "AAAA"], [], 53
+    for argument in process.argv[1:]:
+        if not argument.startswith("-"):
+            operands.append(argument)
+            continue
+        name, _, value = argument[1:].partition("=")
+        if name in ("type", "q", "querytype", "query", "ty", "t"):
+            kinds = [value.upper()]
+        elif name == "port" and value.isdigit():
+            port = int(value)
+    if not operands:
+        process.error("nslookup: usage: nslookup [-opt ...] host [server]\n")
+        return 1
+    host = operands[0]
+    config = read_config(process)
+    wanted = operands[1] if len(operands) > 1 else ""
+    servers = await servers_named(process, wanted)
+    if servers is None:
+        process.write(f"nslookup: couldn't get address for '{wanted}': not found\n")
+        return 1
+    client = Client(process, port)
+    try:
+        names, kinds = [reverse_name(parse_ip(host)) + "."], ["PTR"]
+        is_reverse = True
+    except ValueError:
+        names, is_reverse = config.candidates(host), False
+    found: list[dns.message.Message] = []
+    answered = ""
+    for name in names:
+        found = []
+        answered = name
+        for kind in kinds:
+            try:
+                result = await client.ask(servers, dns.message.make_query(name, kind, id=draw_id(process)))
+            except (dns.exception.DNSException, UnicodeError):
+                process.write(f"nslookup: '{host}' is not a legal IDNA2008 name\n")
+                return 1
+            if result is None:
+                process.write("".join(f";; {trouble}\n" for trouble in client.troubles))
+                process.write(";; no servers could be reached\n\n")
+                return 1
+            found.append(result[0])
+            if result[0].rcode() != dns.rcode.NOERROR:
+                break
+        if found[0].rcode() == dns.rcode.NOERROR:
+            break
+    if not is_reverse:
+        process.write(f"Server:\t\t{wanted or client.server}\nAddress:\t{client.server}#{port}\n\n")
+    first = found[0]
+    if first.rcode() != dns.rcode.NOERROR:
+        shown = answered.rstrip(".") if is_reverse or len(names) == 1 else host
+        process.write(f"** server can't find {shown}: {dns.rcode.to_text(first.rcode())}\n\n")
+        return 1
+    lines = [line for answer in found for rrset in answer.answer for line in _nslookup_lines(rrset)]
+    if not lines:
+        process.write(f"*** Can't find {host}: No answer\n\n")
+        return 0
+    if not first.flags & dns.flags.AA and not is_reverse:
+        process.write("Non-authoritative answer:\n")
+    process.write("".join(lines) + "\n")
+    return 0
+
+
+def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
+    kind, name = type_name(rrset.rdtype), rrset.name.to_text(omit_final_dot=True)
+    lines: list[str] = []
+    for record in rrset:
+        if kind in ("A", "AAAA"):
+            lines.append(f"Name:\t{name}\nAddress: {record.to_text()}\n")
+        elif kind == "PTR":
+            lines.append(f"{name}\tname = {record.to_text()}\n")
+        elif kind == "CNAME":
+            lines.append(f"{name}\tcanonical name = {record.to_text()}\n")
+        elif kind == "MX":
+            lines.append(f"{name}\tmail exchanger = {record.to_text()}\n")
+        else:
+            lines.append(f"{name}\t{'text' if kind == 'TXT' else kind.lower()} = {record.to_text()}\n")
+    return lines
+
+
+async def host(process: Process) -> int:
+    """Run bind's `host NAME [SERVER]`."""
+    import dns.exception
+    import dns.message
+    import dns.rcode
+
+    operands = [argument for argument in process.argv[1:] if not argument.startswith("-")]
+    if not operands:
+        process.error(
+            "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] [-W time] [-R number] hostname [server]\n"
+        )
+        return 1
+    name = operands[0]
+    servers = await servers_named(process, operands[1] if len(operands) > 1 else "")
+    if servers is None:
+        process.write(f"host: couldn't get address for '{operands[1]}': not found\n")
+        return 1
+    client = Client(process, tries=2)
+    try:
+        asked, kinds = reverse_name(parse_ip(name)), ["PTR"]
+    except ValueError:
+        asked, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
+    for kind in kinds:
+        try:
+            found = await client.ask(servers, dns.message.make_query(asked + ".", kind, id=draw_id(process)))
+        except (dns.exception.DNSException, UnicodeError):
+            return 1
+        if found is None:
+            process.write(
+                "".join(f";; {trouble}\n" for trouble in client.troubles) + ";; no servers could be reached\n"
+            )
+            return 1
+        if found[0].rcode() != dns.rcode.NOERROR:
+            code = found[0].rcode()
+            process.write(f"Host {asked} not found: {int(code)}({dns.rcode.to_text(code)})\n")
+            return 1
+        words = {
+            "A": "has address",
+            "AAAA": "has IPv6 address",
+            "MX": "mail is handled by",
+            "PTR": "domain name pointer",
+        }
+        for rrset in found[0].answer:
+            owner = rrset.name.to_text(omit_final_dot=True)
+            verb = words.get(type_name(rrset.rdtype), "is an alias for")
+            process.write("".join(f"{owner} {verb} {record.to_text()}\n" for record in rrset))
+    return 0

@@ -1,0 +1,81 @@
+"""`bridge link`: the ports of bridges and their settings."""
+
+from __future__ import annotations
+
+from cnmsim.kernel.process import Process
+from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.userland.ip.arguments import IpFault, Words, device_named
+from cnmsim.userland.ip.bridge import path_cost, port_state, switches
+from cnmsim.userland.ip.device import flags_of, link_name
+
+#: What a port's switches are as long as nobody turns them; the first three can be turned.
+_SWITCHES = {
+    "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off", "mcast_flood": "on",
+    "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off", "neigh_vlan_suppress": "off", "vlan_tunnel": "off",
+    "isolated": "off", "locked": "off", "mab": "off", "learning_sync": "off",
+}  # fmt: skip
+_SETTINGS = {"cost": "2", "priority": "32", "state": "3", "mcast_router": "1"}
+_SET_USAGE = "Usage: bridge link set dev DEV [ cost COST ] [ priority PRIO ] [ state STATE ]"
+
+
+def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
+    """Run `bridge link [show] [dev DEV] [master BRIDGE]` or `bridge link set dev DEV …`. Return the exit status."""
+    verb = words.take() if words and words.first not in ("dev", "master") else "show"
+    if verb == "set":
+        return _link_set(process, words)
+    if verb not in ("show", "list", "lst"):
+        process.error(f'Command "{verb}" is unknown, try "bridge link help".\n')
+        return 255
+    wanted = master = ""
+    while words:
+        # What is no keyword is passed over, as bridge does (brlink_show).
+        word = words.take()
+        if word == "dev":
+            wanted = words.take()
+        elif word == "master":
+            master = words.take()
+    for name in filter(None, (wanted, master)):
+        device_named(process.namespace, name, is_change=False)
+    for device in process.namespace.devices.values():
+        if device.master is None or (wanted and device.name != wanted) or (master and device.master.name != master):
+            continue
+        # Here a tunnel shows no link to the namespace it was made in, as it does in `ip link`.
+        name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
+        process.write(
+            f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "
+            f"state {port_state(device)} priority 32 cost {path_cost(device)} \n"
+        )
+        if has_details:
+            process.write(
+                f"    {switches(device.master.ports[device])}mcast_flood on bcast_flood on mcast_router 1 "
+                "mcast_to_unicast off neigh_suppress off neigh_vlan_suppress off vlan_tunnel off isolated off locked off "
+                "mab off mcast_n_groups 0 mcast_max_groups 0 \n"
+            )
+    return 0
+
+
+def _link_set(process: Process, words: Words) -> int:
+    if words.first == "dev":
+        words.take()
+    device = device_named(process.namespace, words.take())
+    if device.master is None:
+        process.error("RTNETLINK answers: Operation not supported\n")
+        return 2
+    port = device.master.ports[device]
+    wishes: dict[str, bool] = {}
+    while words:
+        option = words.take()
+        if option in ("self", "master"):
+            continue
+        if option not in _SWITCHES and option not in _SETTINGS:
+            raise IpFault(_SET_USAGE, 255)
+        value = words.take()
+        if option in _SWITCHES and value not in ("on", "off"):
+            raise IpFault(f'Error: argument of "{option}" must be one of "off", "on", not "{value}"', 234)
+        if option not in ("hairpin", "learning", "flood") and value != _SETTINGS.get(option, _SWITCHES.get(option)):
+            raise IpFault("RTNETLINK answers: Operation not supported", 2)
+        if option in ("hairpin", "learning", "flood"):
+            wishes[option] = value == "on"
+    for option, is_on in wishes.items():
+        setattr(port, option, is_on)
+    return 0

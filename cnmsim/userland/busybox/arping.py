@@ -1,0 +1,123 @@
+"""arping (busybox): asks for an address by ARP and prints who answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import IPV4_ANY, MAC_BROADCAST, MAC_ZERO, format_ip, format_mac, parse_ip
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.source import select_source
+from cnmsim.kernel.task import Queue
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.ping.session import milliseconds
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.process import Process
+
+_SYNOPSIS = "[-fqbDUA] [-c CNT] [-w TIMEOUT] [-I IFACE] [-s SRC_IP] DST_IP"
+
+
+async def main(process: Process) -> int:
+    """Run `arping [-fqD] [-c COUNT] [-w SECS] [-I DEVICE] [-s SOURCE] ADDRESS`."""
+    try:
+        options = getopt(process.argv[1:], "fqbDUAc:w:I:i:s:")
+        count = options.number("c", 0)
+        limit = options.seconds("w", 0)
+        target = parse_ip(options.operands[0]) if options.operands else b""
+    except (UsageError, ValueError) as error:
+        return show_usage(process, _SYNOPSIS, str(error))
+    if len(target) != 4:
+        return show_usage(process, _SYNOPSIS)
+    name = options.get("I", options.get("i", "eth0")) or "eth0"
+    device = process.namespace.devices.get(name)
+    if device is None:
+        return complain(process, f"SIOCGIFINDEX: No such device\narping: interface {name} not found")
+    if device.no_arp or device.kind == "loopback":
+        complain(process, f"interface {name} is not ARPable")
+        return 0 if "D" in options else 2
+    if {"U", "A"} & set(options.values):
+        return await _announce(process, options, device, target, count, limit)
+    source = parse_ip(options.get("s") or "") if options.get("s") else select_source(target, device, [device])
+    source = IPV4_ANY if source is None or "D" in options else source
+    heard: Queue[tuple[int, ArpMessage]] = Queue(process.clock)
+
+    def tap(time_ns: int, direction: str, frame: bytes) -> None:
+        if direction != "in" or frame[12:14] != b"\x08\x06":
+            return
+        try:
+            message = ArpMessage.parse(frame[14:])
+        except MalformedPacketError:
+            return  # the stack reports it
+        if message.operation == ARP_REPLY and message.sender_ip == target:
+            heard.put((time_ns, message))
+
+    if "q" not in options:
+        process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {name}\n")
+    device.taps += (tap,)
+    sent = received = broadcasts = 0
+    reached = MAC_BROADCAST
+    started = process.clock.now
+    try:
+        while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
+            question = ArpMessage(ARP_REQUEST, device.mac, source, MAC_ZERO, target)
+            asked_ns = process.clock.now_ns
+            device.transmit(reached + device.mac + b"\x08\x06" + question.to_wire())
+            sent += 1
+            # Busybox keeps "is answered" in the bit that also says "-c was given".
+            broadcasts += reached == MAC_BROADCAST and "c" not in options
+            until = process.clock.now + 1
+            while process.clock.now < until:
+                try:
+                    time_ns, message = await heard.get(until - process.clock.now)
+                except TimeoutError:
+                    break
+                received += 1
+                reached = MAC_BROADCAST if "b" in options else message.sender_mac
+                if "q" not in options:
+                    process.write(
+                        f"Unicast reply from {format_ip(target)} [{format_mac(message.sender_mac)}] "
+                        f"{milliseconds(time_ns - asked_ns)}ms\n"
+                    )
+                if "f" in options or "D" in options or (count and sent >= count):
+                    break
+            if received and ("f" in options or "D" in options):
+                break
+    finally:
+        device.taps = tuple(other for other in device.taps if other is not tap)
+    if "q" not in options:
+        process.write(
+            f"Sent {sent} probe(s) ({broadcasts} broadcast(s))\n"
+            f"Received {received} response(s) (0 request(s), 0 broadcast(s))\n"
+        )
+    return int(bool(received)) if "D" in options else int(not received)
+
+
+async def _announce(
+    process: Process, options: Options, device: Device, target: Address, count: int, limit: float
+) -> int:
+    """Tell all neighbours of an address, unasked: with requests (`-U`) or with answers (`-A`), once a second."""
+    source = parse_ip(options.get("s") or "") if options.get("s") else target
+    if "q" not in options:
+        process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")
+    is_answer = "A" in options
+    message = ArpMessage(
+        ARP_REPLY if is_answer else ARP_REQUEST,
+        device.mac,
+        source,
+        device.mac if is_answer else MAC_BROADCAST,
+        target,
+    )
+    sent, started = 0, process.clock.now
+    while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
+        device.transmit(MAC_BROADCAST + device.mac + b"\x08\x06" + message.to_wire())
+        sent += 1
+        await process.sleep(1)
+    if "q" not in options:
+        process.write(
+            f"Sent {sent} probe(s) ({sent} broadcast(s))\nReceived 0 response(s) (0 request(s), 0 broadcast(s))\n"
+        )
+    return 0

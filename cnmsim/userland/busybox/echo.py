@@ -1,0 +1,108 @@
+"""echo and printf: backslash sequences, and the conversions of strings, characters and numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cnmsim.userland.busybox.applet import complain, show_usage
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|0?[0-7]{1,3}|.)", re.DOTALL)
+
+
+class FormatError(Exception):
+    """printf cannot make sense of its format or an argument."""
+
+
+def unescape(text: str) -> str:
+    """Give the characters that backslash sequences stand for; unknown ones stay as they are."""
+
+    def replace(found: re.Match[str]) -> str:
+        code = found[1]
+        if code[0] == "x" and len(code) > 1:
+            return chr(int(code[1:], 16))
+        if code[0] in "01234567":
+            return chr(int(code, 8) & 255)
+        return _ESCAPES.get(code, found[0])
+
+    return _ESCAPE.sub(replace, text)
+
+
+def echo_text(arguments: list[str]) -> str:
+    """Give what `echo ARGUMENT…` prints; options -n, -e and -E in front count."""
+    ends_line, escapes = True, False
+    at = 0
+    while at < len(arguments) and re.fullmatch(r"-[neE]+", arguments[at]):
+        for letter in arguments[at][1:]:
+            ends_line = ends_line and letter != "n"
+            escapes = letter == "e" if letter in "eE" else escapes
+        at += 1
+    text = " ".join(arguments[at:])
+    if escapes:
+        text, stop, _ = text.partition("\\c")
+        return unescape(text) + ("\n" if ends_line and not stop else "")
+    return text + ("\n" if ends_line else "")
+
+
+_CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+))?([sdiuoxXcbqeEfgG%])")
+
+
+def format_printf(template: str, arguments: list[str]) -> str:
+    """Give what `printf TEMPLATE ARGUMENT…` prints; the template is used again while arguments are left.
+
+    Raises `FormatError` if an argument is no number where one is wanted.
+    """
+    template = unescape(template)
+    remaining = list(arguments)
+
+    def take() -> str:
+        return remaining.pop(0) if remaining else ""
+
+    def replace(found: re.Match[str]) -> str:
+        flags, width, precision, kind = found.groups()
+        if kind == "%":
+            return "%"
+        if width == "*":
+            width = take()
+        spec = f"%{flags}{width or ''}{'.' + precision if precision else ''}"
+        argument = take()
+        if kind in "sbq":
+            return (spec + "s") % (unescape(argument) if kind == "b" else argument)
+        if kind == "c":
+            return (spec + "s") % argument[:1]
+        try:
+            if kind in "eEfgG":
+                return (spec + kind) % float(argument or 0)
+            value = ord(argument[1]) if argument[:1] in ("'", '"') and len(argument) > 1 else int(argument or "0", 0)
+        except ValueError:
+            raise FormatError(f"invalid number '{argument}'") from None
+        return (spec + ("d" if kind in "iu" else kind)) % value
+
+    text = _CONVERSION.sub(replace, template)
+    while remaining:
+        before = len(remaining)
+        text += _CONVERSION.sub(replace, template)
+        if len(remaining) == before:
+            break
+    return text
+
+
+async def echo(process: Process) -> int:
+    """Run `echo [-neE] TEXT…`."""
+    process.write(echo_text(process.argv[1:]).encode(errors="surrogateescape"))
+    return 0
+
+
+async def printf(process: Process) -> int:
+    """Run `printf FORMAT [ARGUMENT]…`."""
+    if len(process.argv) < 2:
+        return show_usage(process, "FORMAT [ARG]...")
+    try:
+        process.write(format_printf(process.argv[1], process.argv[2:]))
+    except FormatError as error:
+        return complain(process, str(error))
+    return 0

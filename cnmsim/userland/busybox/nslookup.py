@@ -1,0 +1,226 @@
+"""busybox nslookup: asks one name server at a time, A and AAAA unless a type is given, no search list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.libc.resolver import ResolveError, Resolver, bracketed, parse_answer, read_config, reverse_name
+
+if TYPE_CHECKING:
+    import dns.message
+    import dns.rrset
+
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.udp import UdpSocket
+
+_SYNOPSIS = "[-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER]\n\nQuery DNS about HOST\n\nQUERY_TYPE: soa,ns,a,aaaa,cname,mx,txt,ptr,srv,any"
+_TYPES = ("soa", "ns", "a", "aaaa", "cname", "mx", "txt", "ptr", "srv", "any")
+_TIMEOUT_S = 5.0
+_RETRY_S = 2.5
+_SERVFAIL_RETRIES = 2
+
+
+@define(eq=False)
+class _Query:
+    name: str
+    message: dns.message.Message
+    answer: dns.message.Message | None = None
+    latency_ms: int = 0
+
+
+@define(eq=False)
+class _Server:
+    name: str
+    address: Address
+    port: int = 53
+    replies: int = 0
+    failures: list[str] = field(factory=list)
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.address)}:{self.port}"
+
+
+async def main(process: Process) -> int:
+    """Run `nslookup [-type=TYPE]… [-debug] HOST [SERVER]`."""
+    import dns.exception
+
+    try:
+        options = getopt(
+            [argument.replace("-query=", "-type=").replace("-querytype=", "-type=") for argument in process.argv[1:]],
+            "",
+            ("type=", "debug", "port=", "retry=", "timeout="),
+            single_dash_long=True,
+        )
+    except UsageError as error:
+        return show_usage(process, _SYNOPSIS, str(error))
+    types = [kind.lower() for kind in options.every("type")]
+    for kind in types:
+        if kind not in _TYPES:
+            return complain(process, f'invalid query type "{kind}"')
+    if not 1 <= len(options.operands) <= 2:
+        return show_usage(process, _SYNOPSIS)
+    host = options.operands[0]
+    try:
+        queries = _queries(process, host, types)
+    except (dns.exception.DNSException, UnicodeError):
+        process.write(f"*** Can't find {host}: Parse error\n")
+        return 1
+    servers = await _servers(process, options.operands[1:], options.get("port"))
+    if servers is None:
+        return 1
+    for server in servers:
+        try:
+            await _ask(process, server, queries)
+        except OSError as error:
+            where = f" ({format_ip(server.address)})" if len(server.address) == 4 else ""
+            return complain(process, f"can't connect to remote host{where}: {strerror(error)}")
+        if server.replies:
+            return _print(process, server, queries, is_debug="debug" in options)
+    process.write(";; connection timed out; no servers could be reached\n\n")
+    return 1
+
+
+def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
+    import dns.message
+
+    names, kinds = host, [kind for kind in _TYPES if kind in types]
+    if not types:
+        try:
+            names, kinds = reverse_name(parse_ip(host)), ["ptr"]
+        except ValueError:
+            kinds = ["a", "aaaa"]
+    draw = process.machine.random.randrange
+    return [_Query(names, dns.message.make_query(names.rstrip(".") + ".", kind, id=draw(65536))) for kind in kinds]
+
+
+async def _servers(process: Process, given: list[str], port: str | None) -> list[_Server] | None:
+    number = int(port) if port and port.isdigit() else 53
+    if not given:
+        return [_Server(server, parse_ip(server), number) for server in read_config(process).servers]
+    name = given[0]
+    if name.count(":") == 1:
+        name, _, port_text = name.partition(":")
+        number = int(port_text) if port_text.isdigit() else 53
+    try:
+        address = (await Resolver(process).addresses(name))[0]
+    except ResolveError:
+        complain(process, f"bad address '{given[0]}'")
+        return None
+    return [_Server(name, address, number)]
+
+
+async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None:
+    """Put every query to a server until all are answered or 5 s are over, again after 2.5 s.
+
+    Raises `OSError` if there is no way to the server.
+    """
+    socket = process.udp(6 if len(server.address) == 16 else 4)
+    socket.connect((server.address, server.port))
+    clock = process.clock
+    started = clock.now
+    next_send = started
+    retries = _SERVFAIL_RETRIES * len(queries)
+    try:
+        while any(query.answer is None for query in queries) and clock.now - started < _TIMEOUT_S:
+            if clock.now >= next_send:
+                next_send = clock.now + _RETRY_S
+                for query in queries:
+                    if query.answer is None and not _send(process, socket, server, query):
+                        return
+            try:
+                data, _ = await socket.recvfrom(max(0.0, min(next_send, started + _TIMEOUT_S) - clock.now))
+            except TimeoutError:
+                continue
+            except OSError as error:
+                complain(process, f"read: {strerror(error)}")
+                continue
+            answer = parse_answer(data)
+            found = next(
+                (query for query in queries if answer is not None and query.message.is_response(answer)), None
+            )
+            if answer is None or found is None or found.answer is not None:
+                continue
+            if answer.rcode() == 2 and retries:
+                retries -= 1
+                if not _send(process, socket, server, found):
+                    return
+                continue
+            found.answer = answer
+            found.latency_ms = int((clock.now - started) * 1000)
+            server.replies += 1
+    finally:
+        socket.close()
+
+
+def _send(process: Process, socket: UdpSocket, server: _Server, query: _Query) -> bool:
+    try:
+        socket.send(query.message.to_wire())
+    except OSError as error:
+        complain(process, f"write to '{server}': {strerror(error)}")
+        return False
+    return True
+
+
+def _print(process: Process, server: _Server, queries: list[_Query], *, is_debug: bool) -> int:
+    import dns.flags
+    import dns.rcode
+
+    process.write(f"Server:\t\t{server.name}\nAddress:\t{server}\n\n")
+    status = 0
+    for number, query in enumerate(queries):
+        answer = query.answer
+        if answer is None:
+            continue
+        if is_debug:
+            process.write(f"Query #{number} completed in {query.latency_ms}ms:\n")
+        if answer.rcode() != dns.rcode.NOERROR:
+            process.write(f"** server can't find {query.name}: {dns.rcode.to_text(answer.rcode())}\n")
+            status = 1
+        else:
+            if not answer.flags & dns.flags.AA:
+                process.write("Non-authoritative answer:\n")
+            elif is_debug:
+                process.write("authoritative answer:\n")
+            process.write("".join(line for rrset in answer.answer for line in _record_lines(rrset)))
+        process.write("\n")
+    return status
+
+
+def _record_lines(rrset: dns.rrset.RRset) -> list[str]:
+    import dns.rdatatype
+
+    name = rrset.name.to_text(omit_final_dot=True)
+    kind = dns.rdatatype.to_text(rrset.rdtype)
+    lines: list[str] = []
+    for record in rrset:
+        if kind in ("A", "AAAA"):
+            lines.append(f"Name:\t{name}\nAddress: {record.address}\n")
+        elif kind == "PTR":
+            lines.append(f"{name}\tname = {record.target.to_text(omit_final_dot=True)}\n")
+        elif kind == "CNAME":
+            lines.append(f"{name}\tcanonical name = {record.target.to_text(omit_final_dot=True)}\n")
+        elif kind == "NS":
+            lines.append(f"{name}\tnameserver = {record.target.to_text(omit_final_dot=True)}\n")
+        elif kind == "MX":
+            exchange = record.exchange.to_text(omit_final_dot=True)
+            lines.append(f"{name}\tmail exchanger = {record.preference} {exchange}\n")
+        elif kind == "TXT":
+            lines.append(f'{name}\ttext = "{b"".join(record.strings).decode(errors="replace")}"\n')
+        elif kind == "SRV":
+            target = record.target.to_text(omit_final_dot=True)
+            lines.append(f"{name}\tservice = {record.priority} {record.weight} {record.port} {target}\n")
+        elif kind == "SOA":
+            lines.append(
+                f"{name}\n\torigin = {record.mname.to_text(omit_final_dot=True)}\n"
+                f"\tmail addr = {record.rname.to_text(omit_final_dot=True)}\n\tserial = {record.serial}\n"
+                f"\trefresh = {record.refresh}\n\tretry = {record.retry}\n\texpire = {record.expire}\n"
+                f"\tminimum = {record.minimum}\n"
+            )
+    return lines

@@ -1,0 +1,106 @@
+"""The small programs about the system: sleep, date, env, id, kill, ps, timeout, uname, uptime."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.credentials import Credentials, groups, users
+from cnmsim.kernel.process import Process
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import UsageError, getopt
+
+if TYPE_CHECKING:
+    pass
+
+
+async def id_(process: Process) -> int:
+    """Run `id [-Ggnu] [USER]`."""
+    try:
+        options = getopt(process.argv[1:], "Ggnru")
+    except UsageError as error:
+        return show_usage(process, "[OPTIONS] [USER]", str(error))
+    who = process.credentials
+    for name in options.operands[:1]:
+        user = next((each for each in users(process.files) if each.name == name), None)
+        if user is None:
+            return complain(process, f"unknown user {name}")
+        others = (each.gid for each in groups(process.files) if name in each.members)
+        who = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
+    names_by_uid, names_by_gid = user_names(process), _group_names(process)
+    asked = next((letter for letter in "ugG" if letter in options), None)
+    if asked is None:
+        listed = ",".join(_with_name(gid, names_by_gid) for gid in who.groups)
+        process.write(
+            f"uid={_with_name(who.uid, names_by_uid)} gid={_with_name(who.gid, names_by_gid)} groups={listed}\n"
+        )
+        return 0
+    numbers, names = {
+        "u": ((who.uid,), names_by_uid), "g": ((who.gid,), names_by_gid), "G": (who.groups, names_by_gid),
+    }[asked]  # fmt: skip
+    shown = (names.get(number, str(number)) if "n" in options else str(number) for number in numbers)
+    process.write(f"{' '.join(shown)}\n")
+    return 0
+
+
+def user_names(process: Process) -> dict[int, str]:
+    """Return the user names of /etc/passwd by user id. Of several names for one id the first counts."""
+    return {user.uid: user.name for user in reversed(tuple(users(process.files)))}
+
+
+def _group_names(process: Process) -> dict[int, str]:
+    return {each.gid: each.name for each in reversed(tuple(groups(process.files)))}
+
+
+def _with_name(number: int, names: dict[int, str]) -> str:
+    return f"{number}({names[number]})" if number in names else str(number)
+
+
+async def whoami(process: Process) -> int:
+    """Run `whoami`."""
+    uid = process.credentials.uid
+    name = user_names(process).get(uid)
+    if name is None:
+        return complain(process, f"unknown uid {uid}")
+    process.write(f"{name}\n")
+    return 0
+
+
+async def date(process: Process) -> int:
+    """Run `date [-u] [-R] [+FORMAT]`, by the lab's clock."""
+    try:
+        options = getopt(process.argv[1:], "uRId:")
+    except UsageError as error:
+        return show_usage(process, "[OPTIONS] [+FMT] [[-s] TIME]", str(error))
+    now = time.gmtime(process.clock.wall_s)
+    form = "%a %b %e %H:%M:%S UTC %Y"
+    if "R" in options:
+        form = "%a, %d %b %Y %H:%M:%S +0000"
+    if options.operands and options.operands[0].startswith("+"):
+        form = options.operands[0][1:]
+    form = form.replace("%s", str(int(process.clock.wall_s))).replace("%N", f"{process.clock.now_ns % 10**9:09d}")
+    process.write(f"{time.strftime(form.replace('%e', f'{now.tm_mday:2d}'), now)}\n")
+    return 0
+
+
+async def uname(process: Process) -> int:
+    """Run `uname [-asnrvm]`."""
+    values = {
+        "s": "Linux",
+        "n": process.hostname,
+        "r": "6.1.0-cnmsim",
+        "v": "#1 SMP",
+        "m": "x86_64",
+        "o": "GNU/Linux",
+    }
+    letters = "".join(process.argv[1:]).replace("-", "") or "s"
+    process.write(" ".join(values[key] for key in values if key in letters or "a" in letters) + "\n")
+    return 0
+
+
+async def uptime(process: Process) -> int:
+    """Run `uptime`."""
+    now = time.gmtime(process.clock.wall_s)
+    minutes = int(process.clock.now // 60)
+    process.write(f" {time.strftime('%H:%M:%S', now)} up {minutes} min,  0 users,  load average: 0.00, 0.00, 0.00\n")
+    return 0

@@ -1,0 +1,39 @@
+"""telnet: a bare connection whose far end is printed; no option is negotiated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.nc import relay
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+
+async def main(process: Process) -> int:
+    """Run `telnet HOST [PORT]`."""
+    operands = [argument for argument in process.argv[1:] if not argument.startswith("-")]
+    if not 1 <= len(operands) <= 2:
+        return show_usage(process, "[-a] [-l USER] HOST [PORT]")
+    port = operands[1] if len(operands) > 1 else "23"
+    if not port.isdigit() or int(port) > 65535:
+        return complain(process, f"bad port '{port}'")
+    try:
+        address = (await Resolver(process).addresses(operands[0]))[0]
+    except ResolveError:
+        return complain(process, f"bad address '{operands[0]}'")
+    socket = process.tcp(6 if len(address) == 16 else 4)
+    socket.set_keepalive()
+    try:
+        await socket.connect((address, int(port)))
+    except OSError as error:
+        where = f" ({format_ip(address)})" if len(address) == 4 else ""
+        return complain(process, f"can't connect to remote host{where}: {strerror(error)}")
+    process.write(f"Connected to {operands[0]}\n")
+    status = await relay(process, socket)
+    process.error("Connection closed by foreign host\n")
+    return status or 1

@@ -1,0 +1,290 @@
+"""udhcpc (busybox): gets an interface an address, a default route and name servers by DHCP (RFC 2131).
+
+What busybox leaves to a script is done here as Debian's and Alpine's default scripts do it. The interface need have no address:
+what the client says and hears passes the stack by. Renewals are broadcast, as busybox's are once the server does not answer. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.address import (
+    IPV4_ANY,
+    MAC_BROADCAST,
+    MAC_ZERO,
+    Address,
+    Prefix,
+    format_ip,
+    parse_ip,
+)
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.packet import MalformedPacketError
+from cnmsim.kernel.route import Route
+from cnmsim.kernel.skbuff import Packet
+from cnmsim.kernel.task import Queue
+from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
+from cnmsim.underlay.dhcpmessage import (
+    CLIENT_PORT,
+    REPLY,
+    REQUEST,
+    SERVER_PORT,
+    DhcpMessage,
+    MessageType,
+    Option,
+    broadcast_frame,
+)
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import UsageError, getopt
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.kernel.process import Process
+
+_SYNOPSIS = (
+    "[-fbqRB] [-a[MSEC]] [-t N] [-T SEC] [-A SEC|-n]\n\t[-i IFACE] [-s PROG] [-p PIDFILE]\n"
+    "\t[-oC] [-r IP] [-V VENDOR] [-F NAME] [-x OPT:VAL]... [-O OPT]..."
+)
+_VENDOR = b"udhcp 1.37.0"
+_PARAMETERS = bytes((1, 3, 6, 12, 15, 28, 42))
+_LARGEST = 576
+_LEASE_S = 3600  # where a server names no time
+_PROBE_S = 2.0
+
+
+@define(eq=False)
+class _Client:
+    process: Process
+    device: Device
+    tries: int
+    pause_s: float
+    probes: bool
+    wanted: Address | None
+    heard: Queue[DhcpMessage] = field(init=False)
+    transaction: bytes = b""
+    lease: DhcpMessage | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.heard = Queue(self.process.clock)
+
+    def say(self, text: str) -> None:
+        self.process.error(f"udhcpc: {text}\n")
+
+    # --- frames ----------------------------------------------------------------------------------------------------
+
+    def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
+        """Take answers to this client off the interface."""
+        if direction != "in" or frame[12:14] != b"\x08\x00":
+            return
+        try:
+            packet = Packet(frame[14:])
+            if packet.protocol != 17 or (packet.sport, packet.dport) != (SERVER_PORT, CLIENT_PORT):
+                return
+            message = DhcpMessage.parse(packet.payload[8:])
+        except (MalformedPacketError, ValueError):
+            return
+        is_mine = message.mac == self.device.mac and message.transaction == self.transaction
+        if message.operation == REPLY and is_mine:
+            self.heard.put(message)
+
+    def _send(self, kind: MessageType, seconds: int = 0, client: Address = IPV4_ANY, **extra: bytes) -> None:
+        options = {int(Option.MESSAGE_TYPE): bytes((kind,))}
+        options |= {int(Option[name]): value for name, value in extra.items()}
+        if kind in (MessageType.DISCOVER, MessageType.REQUEST):
+            options |= {
+                int(Option.LARGEST_MESSAGE): _LARGEST.to_bytes(2),
+                int(Option.PARAMETERS): _PARAMETERS,
+                int(Option.VENDOR_CLASS): _VENDOR,
+            }
+        options[Option.CLIENT_ID] = b"\x01" + self.device.mac
+        message = DhcpMessage(REQUEST, self.transaction, self.device.mac, options, seconds=seconds, client=client)
+        self.device.transmit(broadcast_frame(message, self.device.mac, client, from_server=False))
+
+    async def _answer(self, kinds: tuple[MessageType, ...]) -> DhcpMessage | None:
+        until = self.process.clock.now + self.pause_s
+        while (left := until - self.process.clock.now) > 0:
+            try:
+                message = await self.heard.get(left)
+            except TimeoutError:
+                return None
+            if message.type in kinds:
+                return message
+        return None
+
+    # --- states (RFC 2131 figure 5) --------------------------------------------------------------------------------
+
+    async def obtain(self) -> bool:
+        """Ask for a lease until there is one, `tries` times; tell whether there is."""
+        started = self.process.clock.now
+        self.transaction = self.process.machine.random.randbytes(4)
+        for _ in range(self.tries):
+            self.say("broadcasting discover")
+            extra = {"REQUESTED_ADDRESS": self.wanted} if self.wanted is not None else {}
+            self._send(MessageType.DISCOVER, int(self.process.clock.now - started), **extra)
+            offer = await self._answer((MessageType.OFFER,))
+            if offer is not None and await self._select(offer, started):
+                return True
+        return False
+
+    async def _select(self, offer: DhcpMessage, started: float) -> bool:
+        server = offer.address(Option.SERVER_ID)
+        if server is None:
+            self.say("no server ID, using 0.0.0.0")
+            server = IPV4_ANY
+        for _ in range(self.tries):
+            self.say(f"broadcasting select for {format_ip(offer.yours)}, server {format_ip(server)}")
+            seconds = int(self.process.clock.now - started)
+            self._send(MessageType.REQUEST, seconds, REQUESTED_ADDRESS=offer.yours, SERVER_ID=server)
+            answer = await self._answer((MessageType.ACK, MessageType.NAK))
+            if answer is None:
+                continue
+            if answer.type is MessageType.NAK:
+                self.say("received DHCP NAK")
+                return False
+            if self.probes and await self._is_taken(answer.yours):
+                self.say("offered address is in use (got ARP reply), declining")
+                self._send(MessageType.DECLINE, REQUESTED_ADDRESS=answer.yours, SERVER_ID=server)
+                return False
+            self._bind(answer, server)
+            return True
+        return False
+
+    async def _is_taken(self, address: Address) -> bool:
+        answers: Queue[ArpMessage] = Queue(self.process.clock)
+
+        def listen(_time_ns: int, direction: str, frame: bytes) -> None:
+            if direction == "in" and frame[12:14] == b"\x08\x06":
+                try:
+                    said = ArpMessage.parse(frame[14:])
+                except MalformedPacketError:
+                    return
+                if said.operation == ARP_REPLY and said.sender_ip == address:
+                    answers.put(said)
+
+        question = ArpMessage(ARP_REQUEST, self.device.mac, IPV4_ANY, MAC_ZERO, address)
+        self.device.taps += (listen,)
+        try:
+            self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + question.to_wire())
+            await answers.get(_PROBE_S)
+        except TimeoutError:
+            return False
+        finally:
+            self.device.taps = tuple(tap for tap in self.device.taps if tap is not listen)
+        return True
+
+    def _bind(self, lease: DhcpMessage, server: Address) -> None:
+        seconds = lease.lease_s or _LEASE_S
+        self.say(f"lease of {format_ip(lease.yours)} obtained from {format_ip(server)}, lease time {seconds}")
+        self.lease = lease
+        self._configure(lease)
+
+    # --- what the scripts do ---------------------------------------------------------------------------------------
+
+    def deconfigure(self) -> None:
+        """Set the interface up, with no IPv4 address (`deconfig`)."""
+        namespace = self.process.namespace
+        self.device.set_up()
+        for own in [each for each in self.device.addresses if each.family == 4]:
+            namespace.remove_address(self.device, str(own))
+
+    def _configure(self, lease: DhcpMessage) -> None:
+        namespace = self.process.namespace
+        mask = lease.options.get(Option.SUBNET_MASK, b"\xff\xff\xff\0")
+        self.deconfigure()
+        length = int.from_bytes(mask).bit_count()
+        broadcast = Prefix.of(lease.yours, length).broadcast
+        namespace.add_address(self.device, f"{format_ip(lease.yours)}/{length}", broadcast=broadcast)
+        router = lease.address(Option.ROUTER)
+        if router is not None:
+            for old in [
+                each for each in namespace.routes4.routes if not each.prefix.length and each.device is self.device
+            ]:
+                namespace.remove_route(old)
+            namespace.add_route(Route(prefix=Prefix(IPV4_ANY, 0), device=self.device, gateway=router))
+        servers = lease.options.get(Option.NAME_SERVER, b"")
+        if servers:
+            lines = [f"nameserver {format_ip(servers[at : at + 4])}\n" for at in range(0, len(servers) - 3, 4)]
+            self.process.files.write("/etc/resolv.conf", "".join(lines).encode())
+
+    # --- afterwards ------------------------------------------------------------------------------------------------
+
+    async def keep(self) -> int:
+        """Renew the lease at half its time and again, until it ends; then begin anew (RFC 2131 §4.4.5)."""
+        while self.lease is not None:
+            left = float(self.lease.lease_s or _LEASE_S)
+            while left > 60:
+                await self.process.sleep(left / 2)
+                left /= 2
+                if await self._renew(self.lease):
+                    break
+            else:
+                await self.process.sleep(left)
+                self.say("lease lost, entering init state")
+                self.deconfigure()
+                while not await self.obtain():
+                    await self.process.sleep(20)
+        return 0
+
+    async def _renew(self, lease: DhcpMessage) -> bool:
+        server = lease.address(Option.SERVER_ID) or IPV4_ANY
+        self.say("broadcasting renew")
+        self._send(MessageType.REQUEST, client=lease.yours)
+        answer = await self._answer((MessageType.ACK, MessageType.NAK))
+        if answer is None or answer.type is not MessageType.ACK:
+            return False
+        self.say(
+            f"lease of {format_ip(answer.yours)} obtained from {format_ip(server)}, lease time {answer.lease_s or _LEASE_S}"
+        )
+        self.lease = answer
+        return True
+
+
+async def main(process: Process) -> int:
+    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`; without `-q` it stays and renews the lease."""
+    try:
+        options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
+        wanted = parse_ip(options.get("r") or "") if options.get("r") else None
+        tries, pause_s = options.number("t", 3), options.seconds("T", 3)
+        again_s = options.seconds("A", 20)
+    except (UsageError, ValueError) as error:
+        return show_usage(process, _SYNOPSIS, str(error))
+    device = process.namespace.devices.get(options.get("i", "eth0") or "eth0")
+    if device is None:
+        return complain(process, "SIOCGIFINDEX: No such device")
+    process.error("udhcpc: started, v1.37.0\n")
+    client = _Client(process, device, tries, pause_s, "a" in options, wanted)
+    try:
+        process.credentials.require_net_admin()
+        client.deconfigure()
+    except OSError as error:
+        return complain(process, f"SIOCSIFADDR: {strerror(error)}")
+    device.taps += (client.listen,)
+
+    def forget() -> None:
+        device.taps = tuple(tap for tap in device.taps if tap != client.listen)
+
+    try:
+        while not await client.obtain():
+            if "n" in options:
+                client.say("no lease, failing")
+                return 1
+            client.say("no lease, waiting")
+            await process.sleep(again_s)
+    finally:
+        forget()
+    if "q" in options:
+        return 0
+
+    async def keep(keeper: Process) -> int:
+        client.process = keeper
+        device.taps += (client.listen,)
+        try:
+            return await client.keep()
+        finally:
+            forget()
+
+    if "f" in options:
+        return await keep(process)
+    process.daemonise(keep)
+    return 0

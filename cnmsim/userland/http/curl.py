@@ -1,0 +1,406 @@
+"""curl over HTTP. TLS is not simulated: an https URL connects and then fails as a broken handshake does."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.task import wait_for
+from cnmsim.userland.busybox.echo import unescape
+from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
+from cnmsim.userland.invocation import path_of
+from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.sockets.tcp import TcpSocket
+
+VERSION = "8.14.1"
+_MAX_REDIRECTIONS = 50
+_CONNECT_TIMEOUT_S = 300.0
+_KEEPALIVE_S, _KEEPALIVE_PROBES = 60, 9
+_LONG = {
+    "silent": "s", "show-error": "S", "verbose": "v", "include": "i", "head": "I", "output=": "o", "write-out=": "w",
+    "max-time=": "m", "connect-timeout=": "connect-timeout", "header=": "H", "globoff": "g", "request=": "X",
+    "data=": "d", "data-raw=": "d", "data-binary=": "d", "data-urlencode=": "d", "json=": "json", "insecure": "k",
+    "resolve=": "resolve", "ipv4": "4", "ipv6": "6", "location": "L", "fail": "f", "user=": "u", "user-agent=": "A",
+    "referer=": "e", "remote-name": "O", "noproxy=": "noproxy", "proxy=": "x", "interface=": "interface",
+    "retry=": "retry", "retry-delay=": "retry-delay", "retry-connrefused": "retry-connrefused", "compressed": "compressed",
+    "no-progress-meter": "no-progress-meter", "http1.1": "http1.1", "http1.0": "0", "no-buffer": "N", "version": "V",
+    "url=": "url", "get": "G", "cookie=": "b", "local-port=": "local-port", "unix-socket=": "unix-socket",
+    "fail-with-body": "fail-with-body", "path-as-is": "path-as-is", "tcp-nodelay": "tcp-nodelay", "dump-header=": "D",
+    "connect-to=": "connect-to", "keepalive-time=": "keepalive-time", "keepalive-cnt=": "keepalive-cnt",
+    "no-keepalive": "no-keepalive",
+}  # fmt: skip
+_METER = (
+    "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n"
+    "                                 Dload  Upload   Total   Spent    Left  Speed\n"
+)
+
+
+class _CurlError(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@define(eq=False)
+class _Transfer:
+    process: Process
+    options: Options
+    url: Url
+    started: float
+    text: str
+    answer: Message | None = None
+    values: dict[str, str] = field(factory=dict)
+    connected_at: float = 0.0
+    resolved_at: float = 0.0
+    first_byte_at: float = 0.0
+    size: int = 0
+    redirections: int = 0
+
+    @property
+    def limit_s(self) -> float:
+        return _seconds(self.options, "m")
+
+    def elapsed_ms(self) -> int:
+        return round((self.process.clock.now - self.started) * 1000)
+
+    def note(self, text: str) -> None:
+        if "v" in self.options:
+            self.process.error(f"* {text}\n")
+
+    def remaining(self, phase_s: float = 0.0) -> float | None:
+        limits = [limit for limit in (self.limit_s, phase_s) if limit]
+        return max(0.0, min(self.started + limit for limit in limits) - self.process.clock.now) if limits else None
+
+    async def run(self) -> bytes:
+        """Fetch, following redirections with -L; gives the body. Raises `_CurlError`."""
+        while True:
+            body = await self._once()
+            location = self.answer.header("Location") if self.answer else None
+            if "L" not in self.options or not location or not 300 <= self._status() < 400:
+                return body
+            self.redirections += 1
+            if self.redirections > _MAX_REDIRECTIONS:
+                raise _CurlError(47, f"Maximum ({_MAX_REDIRECTIONS}) redirects followed")
+            base = f"{self.url.scheme}://{self.url.host_header}"
+            self.url = Url.parse(base + location if location.startswith("/") else location)
+
+    def _status(self) -> int:
+        return self.answer.status if self.answer is not None else 0
+
+    async def _once(self) -> bytes:
+        if self.url.scheme not in ("http", "https"):
+            raise _CurlError(1, f'Protocol "{self.url.scheme}" not supported')
+        socket = await self._connect(await self._addresses())
+        stream = Stream(socket, self.process.clock)
+        if self.limit_s:
+            stream.deadline = self.started + self.limit_s
+        try:
+            if self.url.scheme == "https":
+                raise _CurlError(35, "TLS connect error: error:00000000:lib(0)::reason(0)")
+            return await self._exchange(socket, stream)
+        except TimeoutError:
+            expected = self.answer.header("Content-Length") if self.answer else None
+            out_of = f" out of {expected}" if expected else ""
+            raise _CurlError(
+                28,
+                f"Operation timed out after {self.elapsed_ms()} milliseconds with {len(stream.buffer)}{out_of} bytes received",
+            ) from None
+        except OSError as error:
+            raise _CurlError(56, f"Recv failure: {strerror(error)}") from None
+        except HttpFault as fault:
+            if str(fault) == "body is cut short" and self.answer is not None:
+                length = int(self.answer.header("Content-Length") or 0)
+                raise _CurlError(18, f"end of response with {length - len(stream.buffer)} bytes missing") from None
+            raise _CurlError(1, "Received HTTP/0.9 when not allowed") from None
+        finally:
+            socket.close()
+            self.note("shutting down connection #0")
+
+    async def _addresses(self) -> list[Address]:
+        host = self.url.host
+        for entry in self.options.every("resolve"):
+            name, _, rest = entry.lstrip("+-").partition(":")
+            port, _, addresses = rest.partition(":")
+            if name.lower() == host.lower() and port in ("*", str(self.url.port)):
+                return [parse_ip(text.strip("[]")) for text in addresses.split(",")]
+        family = 6 if "6" in self.options else 4 if "4" in self.options else 0
+        if host == "localhost":
+            return [parse_ip(text) for text in ("::1", "127.0.0.1") if not family or (family == 6) == (":" in text)]
+        resolver = Resolver(self.process)
+        limit = self.remaining(_seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S)
+        try:
+            found = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
+        except ResolveError:
+            raise _CurlError(6, f"Could not resolve host: {host}") from None
+        except TimeoutError:
+            raise _CurlError(28, f"Resolving timed out after {self.elapsed_ms()} milliseconds") from None
+        self.resolved_at = self.process.clock.now
+        if self.url.literal is None:
+            self.note(f"Host {host}:{self.url.port} was resolved.")
+            for kind, size in (("IPv6", 16), ("IPv4", 4)):
+                texts = [format_ip(address) for address in found if len(address) == size]
+                self.note(f"{kind}: {', '.join(texts) or '(none)'}")
+        return found
+
+    async def _connect(self, addresses: list[Address]) -> TcpSocket:
+        limit_s = _seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
+        for number, address in enumerate(addresses):
+            self.note(f"  Trying {peer_text(address, self.url.port)}...")
+            socket = self.process.tcp(6 if len(address) == 16 else 4)
+            left = self.remaining(limit_s)
+            # While there are others to try, one gets half of what is left.
+            share = left / 2 if left is not None and number + 1 < len(addresses) else left
+            try:
+                self._keep_alive(socket)
+                self._bind(socket)
+                await socket.connect((address, self.url.port), share)
+            except OSError as error:
+                socket.close()
+                is_own = isinstance(error, TimeoutError) and left is not None
+                if is_own and (self.remaining(limit_s) or 0) <= 0:
+                    raise _CurlError(28, f"Connection timed out after {self.elapsed_ms()} milliseconds") from None
+                self.note(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
+                continue
+            self.connected_at = self.process.clock.now
+            local, local_port = socket.getsockname()
+            self.values |= {
+                "remote_ip": format_ip(address), "remote_port": str(self.url.port),
+                "local_ip": format_ip(local), "local_port": str(local_port),
+            }  # fmt: skip
+            self.note(f"Connected to {self.url.host} ({format_ip(address)}) port {self.url.port}")
+            self.note("using HTTP/1.x")
+            return socket
+        raise _CurlError(
+            7,
+            f"Failed to connect to {self.url.host} port {self.url.port} after {self.elapsed_ms()} ms: Could not connect to server",
+        )
+
+    def _keep_alive(self, socket: TcpSocket) -> None:
+        if "no-keepalive" not in self.options:
+            every_s = _whole(self.options, "keepalive-time", _KEEPALIVE_S)
+            probes = _whole(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
+            # As setsockopt's errors, what is out of range is not spoken of.
+            with suppress(OSError):
+                socket.set_keepalive(idle_s=every_s, interval_s=every_s, probes=probes)
+
+    def _bind(self, socket: TcpSocket) -> None:
+        where, ports = self.options.get("interface"), self.options.get("local-port")
+        address = bytes(4 if socket.family == 4 else 16)
+        if where is not None:
+            try:
+                address = parse_ip(where)
+            except ValueError:
+                socket.bind_device(where)
+                if ports is None:
+                    return
+        elif ports is None:
+            return
+        first, _, last = (ports or "0").partition("-")
+        for port in range(int(first), int(last or first) + 1):
+            try:
+                socket.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and port < int(last or first):
+                    continue
+                raise _CurlError(45, f"bind failed with errno {error.errno}: {strerror(error)}") from None
+            return
+
+    async def _exchange(self, socket: TcpSocket, stream: Stream) -> bytes:
+        head, body = self._request()
+        if "v" in self.options:
+            self.process.error("".join(f"> {line}\n" for line in [*head, ""]))
+        socket.send("\r\n".join([*head, "", ""]).encode() + body)
+        self.note("Request completely sent off")
+        answer = await stream.head()
+        self.first_byte_at = self.process.clock.now
+        if answer is None:
+            raise _CurlError(52, "Empty reply from server")
+        self.answer = answer
+        status = answer.status
+        if "v" in self.options:
+            self.process.error("".join(f"< {line}\n" for line in [*answer.head_text.splitlines(), ""]))
+        if "I" in self.options or "i" in self.options:
+            self.process.write(answer.head_text.encode("latin-1") + b"\r\n")
+        if "f" in self.options and status >= 400:
+            raise _CurlError(22, f"The requested URL returned error: {status}")
+        if "I" in self.options or status in (204, 304):
+            return b""
+        found = await stream.body(answer)
+        self.size = len(found)
+        return found
+
+    def _request(self) -> tuple[list[str], bytes]:
+        options = self.options
+        data = "&".join(self._data(text) for text in options.every("d"))
+        target = self.url.target
+        has_data = bool(options.every("d") or options.every("json"))
+        if has_data and "G" in options:
+            target += ("&" if "?" in target else "?") + data
+            has_data, data = False, ""
+        data = options.get("json", data) or ""
+        method = options.get("X") or ("HEAD" if "I" in options else "POST" if has_data else "GET")
+        headers = {"host": f"Host: {self.url.host_header}"}
+        if "u" in options:
+            token = base64.b64encode((options.get("u") or "").encode()).decode()
+            headers["authorization"] = f"Authorization: Basic {token}"
+        headers["user-agent"] = f"User-Agent: {options.get('A', f'curl/{VERSION}')}"
+        headers["accept"] = "Accept: */*"
+        if "b" in options:
+            headers["cookie"] = f"Cookie: {options.get('b')}"
+        if has_data:
+            headers["content-length"] = f"Content-Length: {len(data.encode())}"
+            kind = "application/json" if "json" in options else "application/x-www-form-urlencoded"
+            headers["content-type"] = f"Content-Type: {kind}"
+        for line in options.every("H"):
+            name, _, value = line.partition(":")
+            if value.strip():
+                headers[name.strip().lower()] = f"{name.strip()}: {value.strip()}"
+            else:
+                headers.pop(name.strip().lower(), None)
+        return [f"{method} {target} HTTP/1.1", *headers.values()], data.encode() if has_data else b""
+
+    def _data(self, text: str) -> str:
+        if not text.startswith("@"):
+            return text
+        try:
+            return self.process.files.read(path_of(self.process, text[1:])).decode(errors="surrogateescape")
+        except OSError:
+            raise _CurlError(26, f"Failed to open {text[1:]}") from None
+
+    def written_out(self, template: str, code: int, message: str) -> str:
+        """Fill in the variables of -w."""
+        now = self.process.clock.now
+
+        def span(at: float) -> str:
+            return f"{max(0.0, at - self.started):.6f}"
+
+        status = f"{self._status():03d}"
+        values = {
+            "http_code": status, "response_code": status, "size_download": str(self.size), "time_total": span(now),
+            "time_connect": span(self.connected_at), "time_namelookup": span(self.resolved_at),
+            "time_starttransfer": span(self.first_byte_at), "url_effective": self.text, "url": self.text,
+            "content_type": (self.answer.header("Content-Type") or "") if self.answer else "",
+            "exitcode": str(code), "errormsg": message, "num_redirects": str(self.redirections),
+            "num_connects": str(int(bool(self.connected_at))), "scheme": self.url.scheme, "http_version": "1.1",
+            "method": self.options.get("X") or "GET", "remote_ip": "", "remote_port": "0", "local_ip": "", "local_port": "0",
+            **self.values,
+        }  # fmt: skip
+        text = re.sub(r"%\{(\w+)\}", lambda found: values.get(found[1], ""), template)
+        return unescape(text.replace("%%", "%"))
+
+
+def _seconds(options: Options, name: str) -> float:
+    text = options.get(name)
+    if not text:
+        return 0.0
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"option {name}: expected a proper numerical parameter") from None
+
+
+def _whole(options: Options, name: str, default: int) -> int:
+    text = options.get(name) or str(default)
+    if not text.isdecimal():
+        raise UsageError(f"option {name}: expected a proper numerical parameter")
+    return int(text) or default
+
+
+async def main(process: Process) -> int:
+    """Run `curl [-sSvifIgLk46] [-o FILE] [-w FORMAT] [-m SECS] [-H LINE] [-X METHOD] [-d DATA] URL…`."""
+    hint = "curl: try 'curl --help' or 'curl --manual' for more information\n"
+    try:
+        options = getopt(process.argv[1:], "#sSvifIgkL46OGNV0o:w:m:H:X:d:u:A:e:x:b:D:", _LONG)
+        for name in ("m", "connect-timeout"):
+            _seconds(options, name)
+        for name in ("keepalive-time", "keepalive-cnt"):
+            _whole(options, name, 0)
+    except UsageError as error:
+        process.error(f"curl: {_worded(str(error))}\n{hint}")
+        return 2
+    if "V" in options:
+        process.write(f"curl {VERSION} (cnmsim)\nProtocols: http\n")
+        return 0
+    urls = options.operands + options.every("url")
+    if not urls:
+        process.error(hint)
+        return 2
+    code = 0
+    for number, text in enumerate(urls):
+        code = await _fetch(process, options, text, number)
+    return code
+
+
+def _worded(text: str) -> str:
+    found = re.fullmatch(r"invalid option -- '(.)'", text)
+    if found:
+        return f"option -{found[1]}: is unknown"
+    found = re.fullmatch(r"unrecognized option '(--.*)'", text)
+    if found:
+        return f"option {found[1]}: is unknown"
+    found = re.fullmatch(r"option requires an argument -- '(.)'", text)
+    if found:
+        return f"option -{found[1]}: requires parameter"
+    found = re.fullmatch(r"option '(--.*)' requires an argument", text)
+    return f"option {found[1]}: requires parameter" if found else text
+
+
+async def _fetch(process: Process, options: Options, text: str, number: int) -> int:
+    is_silent = "s" in options
+    has_meter = not is_silent and "no-progress-meter" not in options and "I" not in options
+    code, message = 0, ""
+    body = b""
+    try:
+        transfer = _Transfer(process, options, Url.parse(text), process.clock.now, text)
+    except (UrlFault, ValueError) as fault:
+        if not is_silent or "S" in options:
+            process.error(f"curl: (3) URL rejected: {fault}\n")
+        return 3
+    if has_meter:
+        process.error(_METER)
+    try:
+        body = await transfer.run()
+    except _CurlError as error:
+        code, message = error.code, str(error)
+    except (UrlFault, ValueError) as fault:
+        code, message = 3, f"URL rejected: {fault}"
+    if has_meter:
+        process.error(_meter_line(len(body)))
+    outputs = options.every("o")
+    target = outputs[min(number, len(outputs) - 1)] if outputs else None
+    if "O" in options:
+        target = transfer.url.target.partition("?")[0].rpartition("/")[2] or None
+    if not code or body:
+        code, message = _store(process, target, body) or (code, message)
+    if code and (not is_silent or "S" in options):
+        process.error(f"curl: ({code}) {message}\n")
+    if "w" in options:
+        process.write(transfer.written_out(options.get("w") or "", code, message))
+    return code
+
+
+def _store(process: Process, target: str | None, body: bytes) -> tuple[int, str] | None:
+    if target is None or target == "-":
+        process.write(body)
+    elif target != "/dev/null":
+        try:
+            process.files.write(path_of(process, target), body)
+        except OSError:
+            return 23, "Failure writing output to destination"
+    return None
+
+
+def _meter_line(size: int) -> str:
+    share = "100" if size else "  0"
+    return f"\r{share} {size:>5}  {share} {size:>5}    0     0 {size * 1000 if size else 0:>6}      0 --:--:-- --:--:-- --:--:-- {size * 1000 if size else 0:>5}\n"

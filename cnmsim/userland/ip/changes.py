@@ -1,0 +1,431 @@
+"""What `ip` changes, whichever flavour prints it: addresses, links, routes, neighbours.
+
+Errors of the kernel leave as `OSError`, those of the command line as `IpFault`; how they are worded is the flavours'
+business.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_ip
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.fibrules import LOCAL
+from cnmsim.kernel.route import Route, RoutingTable
+from cnmsim.userland.ip.arguments import (
+    IpFault,
+    Words,
+    device_named,
+    read_integer,
+    read_interface,
+    read_ip,
+    read_mac,
+    read_prefix,
+)
+from cnmsim.userland.ip.child_links import change as change_child
+from cnmsim.userland.ip.rules import IpRules
+from cnmsim.userland.ip.selection import Selection, select_addresses, select_routes
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.neighbour import Neighbour
+    from cnmsim.kernel.process import Process
+
+_NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
+_KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+_OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
+
+
+class IpChanges:
+    """The commands that change something, for one process."""
+
+    def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
+        self.process = process
+        self.namespace = namespace
+        self.family = family
+        self.rules = IpRules(process, namespace, family)
+
+    def _require_net_admin(self) -> None:
+        self.process.credentials.require_net_admin()
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def address_add(self, words: Words) -> None:
+        """`addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
+        self._require_net_admin()
+        text, name, options = self._address_words(words)
+        device = device_named(self.namespace, name)
+        address, length = read_interface(text)
+        broadcast = None
+        if options.get("brd") == "+":
+            broadcast = Prefix.of(address, length).broadcast
+        elif "brd" in options:
+            broadcast = parse_ip(options["brd"])
+        self.namespace.add_address(
+            device,
+            f"{format_ip(address)}/{length}",
+            scope=options.get("scope", "host" if address[0] == 127 and len(address) == 4 else "global"),
+            broadcast=broadcast,
+            nodad="nodad" in options,
+            noprefixroute="noprefixroute" in options,
+        )
+
+    def address_delete(self, words: Words) -> None:
+        """`addr del PREFIX dev DEV`."""
+        self._require_net_admin()
+        text, name, _ = self._address_words(words)
+        device = device_named(self.namespace, name)
+        address, length = read_interface(text)
+        self.namespace.remove_address(device, f"{format_ip(address)}/{length}")
+
+    def address_flush(self, chosen: Selection) -> None:
+        """`addr flush dev DEV`."""
+        self._require_net_admin()
+        name = chosen.device or (chosen.rest[0] if chosen.rest else "")
+        if not name:
+            raise IpFault("Flush requires arguments.")
+        device = device_named(self.namespace, name)
+        for item in select_addresses(device, self.family, chosen):
+            self.namespace.remove_address(device, str(item))
+
+    def _address_words(self, words: Words) -> tuple[str, str, dict[str, str]]:
+        text = name = ""
+        options: dict[str, str] = {}
+        while words:
+            word = words.take()
+            if word == "dev":
+                name = words.take()
+            elif word in ("brd", "broadcast"):
+                options["brd"] = words.take()
+            elif word in ("scope", "label", "valid_lft", "preferred_lft", "metric", "proto"):
+                options[word] = words.take()
+            elif word in ("nodad", "noprefixroute", "home", "mngtmpaddr"):
+                options[word] = ""
+            elif word in ("local", "peer", "remote"):
+                text = words.take()
+            else:
+                text = word
+        if not name:
+            raise IpFault('Not enough information: "dev" argument is required.')
+        if not text:
+            raise IpFault("Command line is not complete.", 255)
+        return text, name, options
+
+    # --- links ---------------------------------------------------------------------------------------------------
+
+    def link_set(self, words: Words) -> None:
+        """`link set [dev] DEV up|down|mtu N|name N|address MAC|master BRIDGE|nomaster|txqueuelen N|netns N …`."""
+        self._require_net_admin()
+        word = words.take()
+        name = words.take() if word == "dev" else word
+        device = device_named(self.namespace, name)
+        changes: dict[str, Callable[[], None]] = {
+            "up": device.set_up,
+            "down": device.set_down,
+            "mtu": lambda: device.set_mtu(read_integer(words.take())),
+            "name": lambda: self.namespace.rename_device(device, words.take()),
+            "address": lambda: device.set_mac(read_mac(words.take())),
+            "master": lambda: self._enslave(device, words.take()),
+            "nomaster": lambda: self._release(device),
+            "netns": lambda: self.namespace.move_device(device, self.find_namespace(words.take())),
+        }
+        while words:
+            word = words.take()
+            if word in changes:
+                changes[word]()
+            elif word in ("txqueuelen", "qlen", "txqlen"):
+                device.txqueuelen = read_integer(words.take())
+            elif word == "type":
+                change_child(device, words.take(), words)
+            elif word == "promisc":
+                device.is_promiscuous = _is_on(word, words.take())
+            elif word == "allmulticast":
+                device.is_all_multicast = _is_on(word, words.take())
+            elif word in ("arp", "multicast", "alias", "group", "hairpin"):
+                words.take()
+            else:
+                raise IpFault(f'either "dev" is duplicate, or "{word}" is a garbage.', 255)
+
+    def _enslave(self, device: Device, name: str) -> None:
+        master = device_named(self.namespace, name)
+        if not isinstance(master, Bridge):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        if device.master is not None:
+            device.master.remove_port(device)
+        master.add_port(device)
+
+    def _release(self, device: Device) -> None:
+        if device.master is not None:
+            device.master.remove_port(device)
+
+    def find_namespace(self, name: str) -> NetworkNamespace:
+        """Give a namespace by path, or by name below the folders where they are kept. Raises `IpFault`."""
+        known = self.process.machine.namespaces
+        if name in ("1", str(self.process.machine.name)):
+            return self.process.machine.root
+        for path in (name, *(folder + name for folder in _NAMESPACE_FOLDERS)):
+            if path in known:
+                return known[path]
+        raise IpFault(
+            f'Invalid "netns" value "{name}"'
+            if "/" in name
+            else f'Cannot open network namespace "{name}": No such file or directory',
+            255,
+        )
+
+    def link_add(self, words: Words) -> None:
+        """`link add [name] NAME type veth peer [name] NAME`, `link add NAME type bridge`, and kinds others bring."""
+        self._require_net_admin()
+        from cnmsim.userland.ip.link_kinds import LINK_KINDS, LinkRequest
+
+        name = kind = parent = ""
+        mac: bytes | None = None
+        mtu = 0
+        while words:
+            word = words.take()
+            if word == "type":
+                kind = words.take()
+                break
+            if word in ("name", "dev"):
+                name = words.take()
+            elif word == "link":
+                parent = words.take()
+            elif word == "address":
+                mac = read_mac(words.take())
+            elif word == "mtu":
+                mtu = read_integer(words.take())
+            elif word in ("txqueuelen", "numtxqueues", "numrxqueues", "index"):
+                words.take()
+            else:
+                name = word
+        if not kind:
+            raise IpFault('Not enough information: "type" argument is required.', 255)
+        maker = LINK_KINDS.get(kind)
+        if maker is None:
+            raise IpFault("Error: Unknown device type.", 2)
+        lower = device_named(self.namespace, parent) if parent else None
+        made = maker(self, LinkRequest(name, mac or self.new_mac(), lower, words, has_mac=mac is not None))
+        if mtu:
+            made.set_mtu(mtu)
+
+    def new_mac(self) -> bytes:
+        """Draw a locally administered unicast address."""
+        octets = bytearray(self.process.machine.random.randbytes(6))
+        octets[0] = octets[0] & 0xFC | 2
+        return bytes(octets)
+
+    def new_name(self, stem: str) -> str:
+        """Give the first free name of `stem` and a number."""
+        return next(name for name in (f"{stem}{number}" for number in count()) if name not in self.namespace.devices)
+
+    def link_delete(self, words: Words) -> None:
+        """`link del [dev] NAME`."""
+        self._require_net_admin()
+        word = words.take()
+        name = words.take() if word == "dev" else word
+        self.namespace.remove_device(device_named(self.namespace, name))
+
+    # --- routes --------------------------------------------------------------------------------------------------
+
+    def read_route(self, words: Words) -> tuple[Route, str]:
+        """Read `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`; the table apart.
+
+        Raises `IpFault`.
+        """
+        if words.first in _OTHER_KINDS:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        kind = words.take() if words.first in _KINDS_OF_ROUTE else "unicast"
+        target: str | None = None
+        values: dict[str, str] = {}
+        while words:
+            word = words.take()
+            if word in (
+                "via",
+                "dev",
+                "metric",
+                "src",
+                "proto",
+                "protocol",
+                "scope",
+                "mtu",
+                "table",
+                "preference",
+                "priority",
+            ):
+                value = words.take()
+                if word == "via" and value in ("inet", "inet6"):
+                    value = words.take()
+                if word == "mtu" and value == "lock":
+                    value = words.take()
+                values[{"protocol": "proto", "preference": "metric", "priority": "metric"}.get(word, word)] = value
+            elif word in ("onlink", "pervasive"):
+                continue
+            elif word == "to" or word in ("advmss", "window", "hoplimit", "initcwnd", "pref"):
+                if word == "to":
+                    target = words.take()
+                else:
+                    words.take()
+            elif target is None:
+                target = word
+            else:
+                raise IpFault(f'either "to" is duplicate, or "{word}" is a garbage.', 255)
+        gateway = read_ip(values["via"]) if "via" in values else None
+        source = read_ip(values["src"]) if "src" in values else None
+        family = self.family or (family_of(gateway or source or b"") if gateway or source else 4)
+        prefix = read_prefix(target or "default", family)
+        device = device_named(self.namespace, values["dev"]) if "dev" in values else None
+        scope = values.get("scope") or (
+            "link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global"
+        )
+        route = Route(
+            prefix, device, gateway, read_integer(values.get("metric", "0")), scope, source,
+            values.get("proto", "boot"), kind, read_integer(values["mtu"]) if "mtu" in values else None,
+        )  # fmt: skip
+        return route, values.get("table", "")
+
+    def _to_fill(self, words: Words) -> tuple[Route, RoutingTable]:
+        self._require_net_admin()
+        route, table = self.read_route(words)
+        return route, self.rules.table(table, route.prefix.family, may_make=True)
+
+    def route_add(self, words: Words) -> None:
+        """`route add ROUTE`."""
+        self.namespace.add_route(*self._to_fill(words))
+
+    def route_append(self, words: Words) -> None:
+        """`route append ROUTE`."""
+        route, table = self._to_fill(words)
+        try:
+            self.namespace.add_route(route, table)
+        except FileExistsError:
+            table.add(route, append=True)
+
+    def route_delete(self, words: Words) -> None:
+        """`route del ROUTE`: the first that fits what is given. Raises `OSError(ESRCH)`."""
+        self._require_net_admin()
+        wanted, name = self.read_route(words)
+        try:
+            table = self.rules.table(name, wanted.prefix.family)
+        except FileNotFoundError as absent:
+            raise OSError(errno.ESRCH, absent.strerror) from None
+        self.namespace.remove_route(self._find(wanted, table), table)
+
+    def _find(self, wanted: Route, table: RoutingTable) -> Route:
+        for route in table.routes:
+            if (
+                route.prefix == wanted.prefix
+                and (wanted.device is None or route.device is wanted.device)
+                and (wanted.gateway is None or route.gateway == wanted.gateway)
+                and (not wanted.metric or route.metric == wanted.metric)
+                and (wanted.kind in ("unicast", route.kind))
+            ):
+                return route
+        raise OSError(errno.ESRCH, "No such process")
+
+    def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
+        """`route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
+        route, table = self._to_fill(words)
+        metric = route.metric or (1024 if route.prefix.family == 6 else 0)
+        old = next((other for other in table.routes if other.prefix == route.prefix and other.metric == metric), None)
+        if old is None and must_exist:
+            raise OSError(errno.ENOENT, "No such file or directory")
+        if old is not None:
+            self.namespace.remove_route(old, table)
+        try:
+            self.namespace.add_route(route, table)
+        except OSError:
+            if old is not None:
+                table.add(old)
+            raise
+
+    def route_flush(self, chosen: Selection) -> None:
+        """`route flush …`; the cache alone is no loss."""
+        self._require_net_admin()
+        if chosen.table == "cache" or "cache" in chosen.flags or chosen.rest[:1] == ["cache"]:
+            return
+        for family in (self.family,) if self.family else (4, 6):
+            for number, route in select_routes(self.namespace, family, chosen, self.rules):
+                if number != LOCAL:
+                    self.namespace.remove_route(route, self.rules.table(str(number), family))
+
+    # --- neighbours ----------------------------------------------------------------------------------------------
+
+    def neighbour_set(self, words: Words) -> None:
+        """`neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""
+        self._require_net_admin()
+        address, name, mac = self._neighbour_words(words)
+        if mac is None:
+            raise IpFault("Error: No link layer address given.", 2)
+        self.namespace.neighbours.set_permanent(device_named(self.namespace, name), address, mac)
+
+    def neighbour_delete(self, words: Words) -> None:
+        """`neigh del ADDRESS dev DEV`."""
+        self._require_net_admin()
+        address, name, _ = self._neighbour_words(words)
+        self.namespace.neighbours.remove(device_named(self.namespace, name), address)
+
+    def neighbour_flush(self, chosen: Selection) -> None:
+        """`neigh flush [dev DEV] [ADDRESS]`: all but the permanent ones."""
+        self._require_net_admin()
+        for entry in self.select_neighbours(chosen):
+            if entry.state.value != "PERMANENT" or "PERMANENT" in chosen.states:
+                self.namespace.neighbours.remove(entry.device, entry.address)
+
+    def select_neighbours(self, chosen: Selection) -> list[Neighbour]:
+        """Give the entries that a selection is about."""
+        if chosen.device:
+            device_named(self.namespace, chosen.device, is_change=False)
+        prefix = chosen.to or (read_prefix(chosen.rest[0], self.family) if chosen.rest else None)
+        master = device_named(self.namespace, chosen.master) if chosen.master else None
+        return [
+            entry
+            for entry in self.namespace.neighbours.entries()
+            if (not self.family or family_of(entry.address) == self.family)
+            and (not chosen.device or entry.device.name == chosen.device)
+            and (prefix is None or entry.address in prefix)
+            and (not chosen.states or "ALL" in chosen.states or entry.state.value in chosen.states)
+            and (master is None or entry.device.master is master)
+            and not chosen.flags & {"proxy"}
+        ]
+
+    def _neighbour_words(self, words: Words) -> tuple[Address, str, bytes | None]:
+        address: Address | None = None
+        name = ""
+        mac: bytes | None = None
+        while words:
+            word = words.take()
+            if word == "dev":
+                name = words.take()
+            elif word == "lladdr":
+                mac = read_mac(words.take())
+            elif word in ("nud", "state"):
+                state = words.take()
+                if state not in (
+                    "permanent",
+                    "noarp",
+                    "reachable",
+                    "stale",
+                    "delay",
+                    "probe",
+                    "failed",
+                    "incomplete",
+                    "none",
+                ):
+                    raise IpFault(f'argument "{state}" is wrong: nud state is bad', 255)
+                if state != "permanent":  # what is resolved by itself can't be put by hand
+                    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+            else:
+                address = read_ip(words.take() if word == "to" else word)
+        if address is None or not name:
+            raise IpFault("Device and destination are required arguments.", 255)
+        return address, name, mac
+
+
+def _is_on(option: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise IpFault(f'Error: argument of "{option}" must be "on" or "off", not "{text}"', 255)
+    return text == "on"

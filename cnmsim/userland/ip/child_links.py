@@ -1,0 +1,168 @@
+"""`ip link add link PARENT … type vlan|macvlan|ipvlan` and `type dummy`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.device import Device
+from cnmsim.kernel.dummy import Dummy
+from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
+from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
+from cnmsim.kernel.upper_devices import UpperDevice
+from cnmsim.kernel.vlan import Vlan
+from cnmsim.userland.ip.arguments import IpFault
+
+if TYPE_CHECKING:
+    from cnmsim.userland.ip.arguments import Words
+    from cnmsim.userland.ip.changes import IpChanges
+    from cnmsim.userland.ip.link_kinds import LinkRequest
+
+_LARGEST_TAG = 65535
+_IPVLAN_USAGE = (
+    "Usage: ... ipvlan [ mode MODE ] [ FLAGS ]\n\nMODE: l3 | l3s | l2\nFLAGS: bridge | private | vepa\n"
+    "(first values are the defaults if nothing is specified)."
+)
+
+
+def _named(changes: IpChanges, request: LinkRequest, stem: str) -> str:
+    return request.name or changes.new_name(stem)
+
+
+def _place(changes: IpChanges, device: UpperDevice) -> Device:
+    try:
+        changes.namespace.add_device(device)
+    except OSError:
+        device.detach()
+        raise
+    return device
+
+
+def _lower(request: LinkRequest) -> Device:
+    if request.lower is None:
+        raise OSError(22, "Invalid argument")
+    return request.lower
+
+
+def _require_free(changes: IpChanges, name: str) -> None:
+    if name in changes.namespace.devices:
+        raise FileExistsError(17, "File exists")
+
+
+def dummy(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type dummy`."""
+    device = Dummy(_named(changes, request, "dummy"), request.mac, changes.process.clock)
+    changes.namespace.add_device(device)
+    return device
+
+
+def vlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type vlan id N`."""
+    vid: int | None = None
+    while request.words:
+        word = request.words.take()
+        if word == "id":
+            text = request.words.take()
+            if not text.isdigit() or int(text) > _LARGEST_TAG:
+                raise IpFault(f'Error: argument "{text}" is wrong: id is invalid', 255)
+            vid = int(text)
+        elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
+            request.words.take()
+        else:
+            raise IpFault(f'vlan: unknown command "{word}"?', 255)
+    if request.lower is None:
+        raise IpFault("Error: 8021q: link not specified.", 2)
+    if vid is None:
+        raise IpFault("Error: 8021q: VLAN properties not specified.", 2)
+    name = _named(changes, request, f"{request.lower.name}.")
+    _require_free(changes, name)
+    try:
+        device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
+    except FileExistsError:
+        raise IpFault("Error: 8021q: VLAN device already exists.", 2) from None
+    except OSError as error:
+        is_id = error.errno == errno.ERANGE
+        text = "Invalid VLAN id" if is_id else "VLANs not supported on device"
+        raise IpFault(f"Error: 8021q: {text}.", 2) from None
+    return _place(changes, device)
+
+
+def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type macvlan [mode private|vepa|bridge|passthru]`."""
+    mode = MacvlanMode.VEPA
+    while request.words:
+        word = request.words.take()
+        if word == "mode":
+            mode = _macvlan_mode(request.words.take())
+        elif word == "bcqueuelen":
+            request.words.take()
+        elif word != "nopromisc":
+            raise IpFault(f'macvlan: unknown option "{word}"?', 255)
+    lower = _lower(request)
+    name = _named(changes, request, "macvlan")
+    _require_free(changes, name)
+    return _place(changes, Macvlan(name, request.mac, lower, mode))
+
+
+def _macvlan_mode(text: str) -> MacvlanMode:
+    if text == "source":  # iproute2 knows it, the simulated kernel does not
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+    try:
+        return MacvlanMode(text)
+    except ValueError:
+        choice = '"private", "vepa", "bridge", "passthru" or "source"'
+        raise IpFault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
+
+
+def ipvlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """`type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
+    mode, flag = IpvlanMode.L3, IpvlanFlag.BRIDGE
+    while request.words:
+        word = request.words.take()
+        if word == "mode":
+            mode = _ipvlan_mode(request.words.take())
+        else:
+            flag = _ipvlan_flag(word)
+    lower = _lower(request)
+    name = _named(changes, request, "ipvlan")
+    _require_free(changes, name)
+    return _place(changes, Ipvlan(name, lower, mode, flag))
+
+
+def _ipvlan_mode(text: str) -> IpvlanMode:
+    try:
+        return IpvlanMode(text)
+    except ValueError:
+        raise IpFault('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
+
+
+def _ipvlan_flag(text: str) -> IpvlanFlag:
+    try:
+        return IpvlanFlag(text)
+    except ValueError:
+        raise IpFault(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
+
+
+def change(device: Device, kind: str, words: Words) -> None:
+    """Do the rest of `ip link set DEV type KIND …`."""
+    if kind != device.kind:
+        raise OSError(95, "Operation not supported")
+    while words:
+        word = words.take()
+        if word == "mode" and isinstance(device, Macvlan):
+            device.set_mode(_macvlan_mode(words.take()))
+        elif word == "mode" and isinstance(device, Ipvlan):
+            device.port.set_mode(_ipvlan_mode(words.take()))
+        elif isinstance(device, Ipvlan):
+            device.port.flag = _ipvlan_flag(word)
+        else:
+            raise IpFault(f'{kind}: unknown option "{word}"?', 255)
+
+
+CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
+    "dummy": dummy,
+    "ipvlan": ipvlan,
+    "macvlan": macvlan,
+    "vlan": vlan,
+}

@@ -1,0 +1,60 @@
+"""What `ip -d link` adds: the bounds of the MTU, the settings of a device's kind and of its bridge's port, the queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.bridge import Bridge
+from cnmsim.kernel.ipvlan import Ipvlan
+from cnmsim.kernel.macvlan import Macvlan
+from cnmsim.kernel.vlan import Vlan
+from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.userland.ip.bridge import bridge_text, slave_text
+from cnmsim.userland.ip.vxlan import vxlan_text
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+
+_SMALL_SEGMENTS = ("bridge", "vxlan")
+
+
+def mtu_limits(device: Device) -> str:
+    """Give the bounds of a device's MTU as `ip -d link` prints them; 0 is none."""
+    # A macvlan child takes its parent's.
+    bound = device.lower if isinstance(device, Macvlan) else device
+    return f"minmtu {device.min_mtu} maxmtu {bound.max_mtu}"
+
+
+def details(device: Device) -> list[str]:
+    """Give the lines that `ip -d link` prints of a device's kind, and of what it is in its bridge."""
+    lines = [] if device.kind in ("loopback", "nic") else [_kind_text(device)]
+    return lines if device.master is None else [*lines, slave_text(device)]
+
+
+def _kind_text(device: Device) -> str:
+    if isinstance(device, Macvlan):
+        return f"macvlan mode {device.mode.value} bcqueuelen 1000 usedbcqueuelen 1000 "
+    if isinstance(device, Ipvlan):
+        return f"ipvlan  mode {device.mode.value} {device.flag.value} "
+    if isinstance(device, Vlan):
+        return f"vlan protocol 802.1Q id {device.vid} <REORDER_HDR> "
+    if isinstance(device, Vxlan):
+        return f"{vxlan_text(device)} "
+    return bridge_text(device) if isinstance(device, Bridge) else f"{device.kind} "
+
+
+def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
+    """Give the lines of `ip -d link` (which has the mode of IPv6 addresses) or `ip -d addr`, from the hardware address on."""
+    wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
+    lines = [f"{hardware} {wishes} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
+    lines[-1] += ("addrgenmode eui64 " if has_mode else "") + queues(device)
+    return lines
+
+
+def queues(device: Device) -> str:
+    """Give what `ip -d` says of every device at the end of its last line."""
+    segments = 65536 if device.kind in _SMALL_SEGMENTS else 524280
+    return (
+        f"numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "
+        "gro_max_size 65536 gso_ipv4_max_size 65536 gro_ipv4_max_size 65536 "
+    )

@@ -1,0 +1,213 @@
+"""`ip rule`, and the tables that `ip route … table` names, for both flavours of `ip` (iproute2 `iprule.c`, busybox `iprule.c`)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from cnmsim.kernel.fibrules import LOCAL, MAIN, TABLE_NAMES, FibRule, FibRules, mask_of
+from cnmsim.userland.ip.arguments import IpFault, Words, read_integer, read_prefix
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.route import RoutingTable
+
+NO_TABLE = "FIB table does not exist"
+_NAMES_FILE = "/etc/iproute2/rt_tables"
+_MOST_TABLES = 0xFFFFFFFF
+_ACTIONS = ("blackhole", "unreachable", "prohibit")
+_NOT_MODELLED = (
+    "tos",
+    "dsfield",
+    "ipproto",
+    "sport",
+    "dport",
+    "uidrange",
+    "realms",
+    "goto",
+    "nat",
+    "map-to",
+    "l3mdev",
+)
+
+
+class IpRules:
+    """The rules and tables of a namespace as one process names them; `family` 0 stands for IPv4."""
+
+    def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
+        self.process = process
+        self.namespace = namespace
+        self.family = family or 4
+
+    # ---- tables
+
+    def names(self) -> dict[int, str]:
+        """Give the names of tables by number: those every kernel has, and what `/etc/iproute2/rt_tables` says."""
+        try:
+            text = self.process.files.read(_NAMES_FILE).decode(errors="replace")
+        except OSError:
+            return TABLE_NAMES
+        found = dict(TABLE_NAMES)
+        for line in text.splitlines():
+            words = line.partition("#")[0].split()
+            if len(words) >= 2 and words[0].isascii() and words[0].isdigit():
+                found[int(words[0])] = words[1]
+        return found
+
+    def number(self, text: str) -> int:
+        """Read the number or name of a table. Raises `IpFault`."""
+        known = next((number for number, name in self.names().items() if name == text), None)
+        if known is not None:
+            return known
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_TABLES):
+            raise IpFault(f'argument "{text}" is wrong: invalid table ID\n', 255)
+        return int(text)
+
+    def table(self, text: str, family: int, *, may_make: bool = False) -> RoutingTable:
+        """Give the table of that number or name. Raises `IpFault` if nothing was ever put into it, unless `may_make`."""
+        number = self.number(text) if text else MAIN
+        if number == MAIN:
+            return self.namespace.routes(family)
+        rules = self.namespace.rules4 if family == 4 else self.namespace.rules6
+        if may_make:
+            return self.namespace.fib_rules(family).table(number)
+        if rules is None or number not in rules.tables:
+            raise OSError(errno.ENOENT, NO_TABLE)
+        return rules.tables[number]
+
+    # ---- rules
+
+    @property
+    def _rules(self) -> FibRules | None:
+        return self.namespace.rules4 if self.family == 4 else self.namespace.rules6
+
+    def show(self, end: str = "", words: Words | None = None) -> None:
+        """`rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`; every line ends with `end`."""
+        names = self.names()
+        wanted = self._wanted(words or Words([]), names)
+        first = f"0:\tfrom all lookup {names[255]}"
+        if all(part in f"{first} " for part in wanted):
+            self.process.write(f"{first}{end}\n")
+        known = self._rules or FibRules(self.namespace.routes(self.family), lambda: None)
+        for rule in known.rules:
+            text = rule.text(names)
+            for word, device in (("iif", rule.indev), ("oif", rule.outdev)):
+                if device and device not in self.namespace.devices:
+                    text = text.replace(f" {word} {device}", f" {word} {device} [detached]", 1)
+            if not all(part in f"{text} " for part in wanted):
+                continue
+            self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
+
+    def _wanted(self, words: Words, names: dict[int, str]) -> list[str]:
+        """Give what must stand in the line of a rule that is shown."""
+        found = []
+        while words:
+            word = words.take()
+            if word in ("table", "lookup"):
+                number = self.number(words.take())
+                found.append(f" lookup {names.get(number, str(number))} ")
+            elif word in ("pref", "preference", "priority", "prio", "order"):
+                found.append(f"{read_integer(words.take())}:\t")
+            elif word in ("from", "to"):
+                found.append(f"{word} {str(read_prefix(words.take(), self.family)).removesuffix('/32')} ")
+            elif word in ("iif", "dev", "oif", "fwmark"):
+                found.append(f" {'iif' if word == 'dev' else word} {words.take()} ")
+            else:
+                raise IpFault(f'inet prefix is expected rather than "{word}".')
+        return found
+
+    def add(self, words: Words) -> None:
+        """`rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""
+        if not words:
+            raise IpFault('"ip rule add" requires arguments.')
+        self.process.credentials.require_net_admin()
+        given = self._read(words)
+        rules = self.namespace.fib_rules(self.family)
+        if "priority" not in given:
+            given["priority"] = rules.free_priority()
+        rules.add(FibRule(**given))
+
+    def delete(self, words: Words) -> None:
+        """`rule del SELECTOR ACTION`: the first that fits what is given (rule_find). Raises `OSError(ENOENT)`.
+
+        The local table's rule stays: what would remove it raises `OSError(EOPNOTSUPP)`.
+        """
+        if not words:
+            raise IpFault('"ip rule del" requires arguments.')
+        self.process.credentials.require_net_admin()
+        given = self._read(words)
+        wanted = {key: value for key, value in given.items() if _is_condition(key, value)}
+        rules = self.namespace.fib_rules(self.family)
+        for rule in (FibRule(0, LOCAL), *rules.rules):
+            if all(getattr(rule, key) == value for key, value in wanted.items()):
+                if rule.table == LOCAL:
+                    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+                rules.remove(rule)
+                return
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    def flush(self) -> None:
+        """`rule flush`: all rules but the local table's."""
+        self.process.credentials.require_net_admin()
+        rules = self.namespace.fib_rules(self.family)
+        for rule in list(rules.rules):
+            rules.remove(rule)
+
+    def _read(self, words: Words) -> dict[str, Any]:
+        """Read what a command says of a rule."""
+        given: dict[str, Any] = {}
+        while words:
+            word = words.take()
+            if word == "not":
+                given["is_inverted"] = True
+            elif word in ("from", "to"):
+                self._read_prefix(word, words.take(), given)
+            elif word in ("preference", "pref", "order", "priority"):
+                given["priority"] = self._priority(words.take())
+            elif word == "fwmark":
+                self._read_mark(words.take(), given)
+            elif word in ("iif", "dev", "oif"):
+                given["outdev" if word == "oif" else "indev"] = words.take()
+            elif word in ("table", "lookup"):
+                given["table"] = self.number(words.take())
+            elif word in ("suppress_prefixlength", "sup_pl"):
+                given["suppress_length"] = read_integer(words.take())
+            elif word in ("proto", "protocol"):
+                words.take()
+            elif word in _NOT_MODELLED:
+                raise IpFault(f"{word}: not simulated", 255)
+            else:
+                kind = words.take() if word == "type" else word
+                if kind not in _ACTIONS:
+                    raise IpFault(f'argument "{kind}" is wrong: Failed to parse rule type', 255)
+                given["action"] = kind
+        return given
+
+    @staticmethod
+    def _priority(text: str) -> int:
+        if not (text.isascii() and text.isdigit()):
+            raise IpFault(f'argument "{text}" is wrong: preference value is invalid\n', 255)
+        return int(text)
+
+    def _read_prefix(self, word: str, text: str, given: dict[str, Any]) -> None:
+        prefix = read_prefix(text, self.family)
+        if prefix.family != self.family:
+            raise IpFault(f"Error: Invalid {'source' if word == 'from' else 'destination'} address.", 2)
+        given["source" if word == "from" else "destination"] = prefix if prefix.length else None
+
+    def _read_mark(self, text: str, given: dict[str, Any]) -> None:
+        mark_text, slash, mask_text = text.partition("/")
+        try:
+            mark = int(mark_text, 0)
+            mask = int(mask_text, 0) if slash else mask_of(mark)
+        except ValueError:
+            raise IpFault(f'argument "{text}" is wrong: fwmark value is invalid\n', 255) from None
+        given["mark"], given["mask"] = mark, mask
+
+
+def _is_condition(key: str, value: Any) -> bool:
+    """Tell whether the kernel looks at this when it looks for a rule to remove."""
+    if key == "is_inverted" or value is None:
+        return False
+    return bool(value) or key not in ("mark", "mask")

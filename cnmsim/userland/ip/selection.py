@@ -1,0 +1,324 @@
+"""What `ip … show` and `ip … flush` are about: reading the selection, and finding links, addresses and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field
+
+from cnmsim.kernel.address import Address, Prefix
+from cnmsim.kernel.device import Device, InterfaceAddress
+from cnmsim.kernel.fibrules import LOCAL, MAIN
+from cnmsim.kernel.route import Route
+from cnmsim.userland.ip.arguments import IpFault, Words, device_named, read_integer, read_ip, read_prefix
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.userland.ip.rules import IpRules
+
+
+@define
+class Selection:
+    """What `show` and `flush` are about."""
+
+    device: str = ""
+    to: Prefix | None = None
+    exact: bool = False
+    kind: str = ""
+    master: str = ""
+    scope: str = ""
+    table: str = ""
+    protocol: str = ""
+    via: Address | None = None
+    states: set[str] = field(factory=set)
+    label: str = ""
+    group: str = ""
+    src: Address | None = None
+    metric: int | None = None
+    is_match: bool = False
+    #: Words that stand alone, such as `secondary` or `down`.
+    flags: set[str] = field(factory=set)
+    is_up_only: bool = False
+    rest: list[str] = field(factory=list)
+
+
+#: What iproute2 takes of each object: words with a value, and words alone.
+_TAKEN = {
+    "link": ("dev", "type", "master", "group", "vrf"),
+    "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
+    "route": ("dev", "oif", "iif", "to", "root", "match", "exact", "scope", "table", "proto", "protocol", "via", "type", "src",
+              "metric", "preference", "vrf"),
+    "neighbour": ("dev", "to", "nud", "state", "master"),
+}  # fmt: skip
+_FLAGS = {
+    "link": ("up", "down", "nomaster"),
+    "address": ("up", "down", "nomaster", "permanent", "dynamic", "secondary", "temporary", "primary", "tentative", "-tentative",
+                "deprecated", "-deprecated", "dadfailed", "-dadfailed", "nodad", "noprefixroute"),
+    "route": ("cache",),
+    "neighbour": ("proxy", "unused"),
+}  # fmt: skip
+_SCOPES = ("global", "link", "host", "site", "nowhere", "all")
+_PROTOCOLS = (
+    "kernel",
+    "boot",
+    "static",
+    "dhcp",
+    "ra",
+    "redirect",
+    "all",
+    "zebra",
+    "bird",
+    "bgp",
+    "ospf",
+    "isis",
+    "rip",
+    "eigrp",
+)
+_ROUTE_TYPES = (
+    "unicast",
+    "local",
+    "broadcast",
+    "multicast",
+    "throw",
+    "unreachable",
+    "prohibit",
+    "blackhole",
+    "nat",
+    "anycast",
+)
+_NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed", "all")
+
+
+def read_selection(words: Words, family: int, kind: str = "") -> Selection:
+    """Read the words behind `show`, `list` or `flush`.
+
+    `kind` is the object as iproute2 takes them: `link`, `address`, `route` or `neighbour`; busybox's `ip` is laxer.
+    Raises `IpFault`.
+    """
+    chosen = Selection()
+    while words:
+        word = words.take()
+        if kind and word not in _TAKEN[kind] and word not in _FLAGS[kind]:
+            _note_operand(chosen, word, family, kind)
+        elif kind and word in _FLAGS[kind]:
+            chosen.flags.add(word)
+            chosen.is_up_only = chosen.is_up_only or word == "up"
+        else:
+            _note_word(chosen, word, words, family, kind)
+    return chosen
+
+
+def _note_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
+    """Take a word that is no keyword: a device, or a prefix."""
+    if kind in ("link", "address"):
+        if chosen.device:
+            raise IpFault(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
+        chosen.device = word
+    else:
+        chosen.to = read_prefix(word, family)
+        chosen.exact = kind == "route"
+
+
+def _note_word(chosen: Selection, word: str, words: Words, family: int, object_kind: str) -> None:
+    is_lax = not object_kind
+    if word in ("dev", "oif", "iif"):
+        name = words.take()
+        if chosen.device and not is_lax:
+            raise IpFault(f'Error: either "dev" is duplicate, or "{name}" is garbage.', 255)
+        chosen.device = name
+    elif word in ("to", "root", "match", "exact"):
+        how = word
+        if word == "to" and words.first in ("root", "match", "exact"):
+            how = words.take()
+        chosen.exact, chosen.is_match = how == "exact", how == "match"
+        chosen.to = read_prefix(words.take(), family)
+    elif word == "type":
+        chosen.kind = words.take()
+        if object_kind == "route":
+            _one_of(chosen.kind, _ROUTE_TYPES, "node type value is invalid\n")
+    elif word == "master":
+        chosen.master = words.take()
+    elif word == "scope":
+        chosen.scope = _one_of(words.take(), _SCOPES, 'invalid "scope"\n')
+    elif word == "table":
+        chosen.table = words.take()
+    elif word in ("proto", "protocol"):
+        chosen.protocol = _one_of(words.take(), _PROTOCOLS, 'invalid "protocol"\n')
+    elif word == "via":
+        chosen.via = read_ip(words.take())
+    elif word in ("nud", "state"):
+        chosen.states.add(_one_of(words.take(), _NUD, "nud state is bad").upper())
+    elif word == "up":
+        chosen.is_up_only = True
+    elif word == "label":
+        chosen.label = words.take()
+    elif word == "group":
+        chosen.group = _one_of(words.take(), ("default", "0"), "Invalid group value", is_number_fine=True)
+    elif word == "src":
+        chosen.src = read_ip(words.take())
+    elif word in ("metric", "preference"):
+        chosen.metric = read_integer(words.take())
+    elif word == "vrf" and not is_lax:
+        raise IpFault(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
+    else:
+        chosen.rest.append(word)
+
+
+def _one_of(text: str, names: tuple[str, ...], fault: str, *, is_number_fine: bool = False) -> str:
+    if text not in names and not (is_number_fine and text.isdigit()):
+        raise IpFault(f'argument "{text}" is wrong: {fault}', 255)
+    return text
+
+
+def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
+    """Give the devices that a selection is about, in index order. Raises `NoDeviceFault`."""
+    name = chosen.device or (chosen.rest[0] if chosen.rest else "")
+    if name:
+        devices = [device_named(namespace, name, is_change=False)]
+    else:
+        devices = sorted(namespace.devices.values(), key=lambda device: device.index)
+    if chosen.kind:
+        devices = [device for device in devices if device.kind == chosen.kind]
+    if chosen.master:
+        master = device_named(namespace, chosen.master, is_change=False)
+        devices = [device for device in devices if device.master is master]
+    if "nomaster" in chosen.flags:
+        devices = [device for device in devices if device.master is None]
+    if chosen.group not in ("", "default", "0"):
+        return []
+    if "down" in chosen.flags:
+        return [device for device in devices if not device.is_up]
+    return [device for device in devices if device.is_up] if chosen.is_up_only else devices
+
+
+def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
+    """Give the addresses of a device that a selection is about: IPv4 first, as the kernel lists them."""
+    found = [item for item in device.addresses if not family or item.family == family]
+    if chosen.scope and chosen.scope != "all":
+        found = [item for item in found if item.scope == chosen.scope]
+    if chosen.to is not None:
+        found = [item for item in found if item.address in chosen.to]
+    if chosen.label:
+        found = [item for item in found if fnmatchcase(device.name, chosen.label)]
+    return [item for item in _sorted(found) if _has_flags(device, item, chosen.flags)]
+
+
+def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
+    # Nothing here has a lifetime, or an address whose uniqueness is yet to be found out.
+    if flags & {"dynamic", "tentative", "deprecated", "dadfailed"}:
+        return False
+    if flags & {"secondary", "temporary"} and not is_secondary(device, item):
+        return False
+    if "primary" in flags and is_secondary(device, item):
+        return False
+    return all(flag not in flags or flag in item.flags for flag in ("nodad", "noprefixroute"))
+
+
+def _sorted(found: list[InterfaceAddress]) -> list[InterfaceAddress]:
+    return sorted(found, key=lambda item: item.family)
+
+
+def is_secondary(device: Device, item: InterfaceAddress) -> bool:
+    """Tell whether an IPv4 address shares its subnet with one that was there before."""
+    if item.family == 6:
+        return False
+    earlier = device.addresses[: device.addresses.index(item)]
+    return any(other.family == 4 and other.prefix == item.prefix for other in earlier)
+
+
+def select_routes(
+    namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
+) -> list[tuple[int, Route]]:
+    """Give the routes of one family that a selection is about, each with the number of its table.
+
+    Raises `NoDeviceFault`, and `OSError(ENOENT)` for a table that was never filled.
+    """
+    found: list[tuple[int, Route]] = []
+    for number, routes in _tables(namespace, family, chosen, rules):
+        found += [(number, route) for route in _chosen_of(routes, namespace, family, chosen)]
+    return found
+
+
+def _tables(
+    namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
+) -> Iterator[tuple[int, list[Route]]]:
+    if chosen.table in ("all", "0"):
+        known = namespace.rules4 if family == 4 else namespace.rules6
+        for number in known.numbers() if known is not None else ():
+            if number != MAIN:
+                yield number, rules.table(str(number), family).routes
+        yield MAIN, namespace.routes(family).routes
+        yield LOCAL, local_routes(namespace, family)
+        return
+    number = rules.number(chosen.table) if chosen.table else MAIN
+    if number == LOCAL:
+        yield LOCAL, local_routes(namespace, family)
+    else:
+        yield number, rules.table(str(number), family).routes
+
+
+def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:
+    if chosen.device:
+        device = device_named(namespace, chosen.device, is_change=False)
+        routes = [route for route in routes if route.device is device]
+    prefix = chosen.to
+    if prefix is None and chosen.rest:
+        prefix = read_prefix(chosen.rest[0], family)
+        chosen.exact = True
+    if prefix is not None:
+        routes = [
+            route
+            for route in routes
+            if (
+                route.prefix == prefix
+                if chosen.exact
+                else prefix.network in route.prefix and route.prefix.length <= prefix.length
+                if chosen.is_match
+                else route.prefix.network in prefix and route.prefix.length >= prefix.length
+            )
+        ]
+    if chosen.scope not in ("", "all"):
+        routes = [route for route in routes if route.scope == chosen.scope]
+    if chosen.protocol not in ("", "all"):
+        routes = [route for route in routes if route.protocol == chosen.protocol]
+    if chosen.kind:
+        routes = [route for route in routes if route.kind == chosen.kind]
+    if chosen.src is not None:
+        routes = [route for route in routes if route.src == chosen.src]
+    if chosen.metric is not None:
+        routes = [route for route in routes if route.metric == chosen.metric]
+    if "cache" in chosen.flags:
+        return []
+    if chosen.via is not None:
+        routes = [route for route in routes if route.gateway == chosen.via]
+    return routes
+
+
+def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
+    """Give what the local table holds for the namespace's own addresses."""
+    found: list[Route] = []
+    for device in namespace.devices.values():
+        for item in device.addresses if device.is_up else ():
+            if item.family != family:
+                continue
+            bits = len(item.address) * 8
+            own = Route(
+                Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local"
+            )
+            if family == 6:
+                found.append(evolve(own, src=None))
+                continue
+            found.append(own)
+            if item.address[0] == 127:
+                found.append(evolve(own, prefix=item.prefix))
+            if item.prefixlen < 31:
+                last = Prefix(item.prefix.broadcast, 32)
+                found.append(Route(last, device, scope="link", src=item.address, protocol="kernel", kind="broadcast"))
+    return sorted(found, key=lambda route: (route.prefix.network, route.prefix.length))
+
+
+def has_linkdown(route: Route) -> bool:
+    """Tell whether a route's link has lost its carrier."""
+    return route.device is not None and route.device.is_up and not route.device.has_carrier

@@ -1,0 +1,104 @@
+"""`ip link add … type vxlan …`, and a VXLAN device's line of `ip -d link`, as iproute2 reads and writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import MAC_ZERO, Address, format_ip, is_multicast, parse_ip
+from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.userland.ip.arguments import IpFault, device_named
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.device import Device
+    from cnmsim.userland.ip.arguments import Words
+    from cnmsim.userland.ip.changes import IpChanges
+    from cnmsim.userland.ip.link_kinds import LinkRequest
+
+_LINUX_PORT = 8472
+_SWITCHES = ("learning", "proxy", "l2miss", "l3miss", "udpcsum")
+
+
+def _wrong(text: str, what: str) -> IpFault:
+    return IpFault(f'Error: argument "{text}" is wrong: {what}', 255)
+
+
+def _number(words: Words, most: int, what: str, *, least: int = 0) -> int:
+    text = words.take()
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise _wrong(text, what)
+    return int(text)
+
+
+def _address(words: Words, what: str, family: int) -> Address | None:
+    text = words.take()
+    if text == "any":
+        return None
+    try:
+        address = parse_ip(text)
+    except ValueError:
+        raise IpFault(f'any valid address is expected rather than "{text}".') from None
+    if is_multicast(address) or not any(address):
+        raise _wrong(text, what)
+    if family and len(address) != (16 if family == 6 else 4):
+        raise IpFault(f'{"inet" if family == 4 else "inet6"} address is expected rather than "{text}".')
+    return address
+
+
+def make_vxlan(changes: IpChanges, request: LinkRequest) -> Device:
+    """Make a device from what follows `type vxlan`. Raises `IpFault` as iproute2 complains, `OSError` as the kernel."""
+    words = request.words
+    vni: int | None = None
+    ends: dict[str, Address | None] = {"local": None, "remote": None}
+    underlay: Device | None = None
+    port, ttl, ageing = _LINUX_PORT, 0, 300
+    switches = {"learning": True, "proxy": False, "l2miss": False, "l3miss": False, "udpcsum": True}
+    while words:
+        word = words.take()
+        if word in ("id", "vni"):
+            vni = _number(words, (1 << 24) - 1, "invalid id")
+        elif word in ends:
+            other = ends["remote" if word == "local" else "local"]
+            family = 0 if other is None else 6 if len(other) == 16 else 4
+            ends[word] = _address(words, f"invalid {word} address", family)
+        elif word == "dev":
+            underlay = device_named(changes.namespace, words.take())
+        elif word == "dstport":
+            port = _number(words, 65535, "dst port") or _LINUX_PORT
+        elif word in ("ttl", "hoplimit"):
+            if words.first == "auto":
+                words.take()
+            else:
+                ttl = _number(words, 255, "TTL must be <= 255")
+        elif word == "ageing":
+            ageing = _number(words, (1 << 32) - 1, "ageing timer")
+        elif word.removeprefix("no") in _SWITCHES:
+            switches[word.removeprefix("no")] = not word.startswith("no")
+        else:
+            raise IpFault(f'vxlan: unknown command "{word}"?')
+    if vni is None:
+        raise IpFault("vxlan: missing virtual network identifier")
+    device = Vxlan.create(
+        changes.namespace, request.name or changes.new_name("vxlan"), request.mac, vni, port=port,
+        learning=switches["learning"], proxy=switches["proxy"], l2miss=switches["l2miss"], l3miss=switches["l3miss"],
+        local=ends["local"], remote=ends["remote"], underlay=underlay, ttl=ttl,
+    )  # fmt: skip
+    device.fdb.ageing_s = float(ageing)
+    device.udp_checksum = switches["udpcsum"]
+    return device
+
+
+def vxlan_text(device: Vxlan) -> str:
+    """Write what `ip -d link` tells of a device beyond what every link has."""
+    words = [f"vxlan id {device.vni}"]
+    default = device.fdb.peek(MAC_ZERO)
+    if default is not None:
+        words.append(f"remote {format_ip(default.remotes[0])}")
+    if device.local is not None:
+        words.append(f"local {format_ip(device.local)}")
+    if device.underlay is not None:
+        words.append(f"dev {device.underlay.name}")
+    words.append(f"srcport 0 0 dstport {device.port} ttl {device.ttl or 'auto'} ageing {device.fdb.ageing_s:.0f}")
+    words += [] if device.learning else ["nolearning"]
+    words += [name for name in ("proxy", "l2miss", "l3miss") if getattr(device, name)]
+    words += [] if device.udp_checksum else ["noudp_csum"]
+    return " ".join(words)

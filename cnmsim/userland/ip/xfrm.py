@@ -1,0 +1,360 @@
+"""`ip xfrm state|policy`: IPsec as iproute2 configures and lists it, for what the kernel here models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, parse_ip
+from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
+from cnmsim.userland.ip.arguments import IpFault, Words, read_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.xfrm import Xfrm
+
+_USAGE = "Usage: ip xfrm XFRM-OBJECT { COMMAND | help }\nwhere  XFRM-OBJECT := state | policy | monitor\n"
+_PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "ipv6-icmp": 58, "sctp": 132}
+_IDS = ("esp", "ah", "comp", "route2", "hao")
+
+
+def _wrong(text: str, what: str) -> IpFault:
+    return IpFault(f'Error: argument "{text}" is wrong: {what} value is invalid', 255)
+
+
+def _integer(words: Words, what: str) -> int:
+    text = words.take()
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0xFFFFFFFF:
+        raise _wrong(text, what)
+    return value
+
+
+def _address(words: Words) -> Address:
+    text = words.take()
+    try:
+        return parse_ip(text.partition("/")[0])
+    except ValueError:
+        raise IpFault(f'Error: any valid prefix is expected rather than "{text}".') from None
+
+
+def _mark(words: Words) -> Mark:
+    value = _integer(words, "MARK")
+    if words.first == "mask":
+        words.take()
+        return Mark(value, _integer(words, "MASK"))
+    return Mark(value, 0xFFFFFFFF)
+
+
+class _Id:
+    """What names a state: `src A dst A proto esp spi N`, and what else stands between."""
+
+    def __init__(self) -> None:
+        self.src: Address | None = None
+        self.dst: Address | None = None
+        self.protocol = ""
+        self.spi = 0
+        self.reqid = 0
+        self.mode = "transport"
+
+    def take(self, word: str, words: Words) -> bool:
+        """Take a word with its value if it belongs here."""
+        if word == "src":
+            self.src = _address(words)
+        elif word == "dst":
+            self.dst = _address(words)
+        elif word == "proto":
+            text = words.take()
+            if text not in _IDS:
+                raise _wrong(text, "XFRM-PROTO")
+            self.protocol = text
+        elif word == "spi":
+            self.spi = _integer(words, "SPI")
+        elif word == "reqid":
+            self.reqid = _integer(words, "REQID")
+        elif word == "mode":
+            self.mode = words.take()
+            if self.mode not in ("transport", "tunnel", "beet", "ro", "in_trigger"):
+                raise _wrong(self.mode, "MODE")
+        else:
+            return False
+        return True
+
+    def ends(self) -> tuple[Address, Address]:
+        """Give both addresses; what was not given is "any"."""
+        wildcard = IPV6_ANY if 16 in (len(self.src or b""), len(self.dst or b"")) else IPV4_ANY
+        return self.src or wildcard, self.dst or wildcard
+
+
+def _take_limit(limits: Limits, words: Words) -> Limits:
+    name = words.take()
+    value = _integer(words, "LIMIT")
+    if name == "byte-hard":
+        return evolve(limits, size=value)
+    if name == "packet-hard":
+        return evolve(limits, packets=value)
+    if name == "time-hard":
+        return evolve(limits, seconds=float(value))
+    if name not in ("byte-soft", "packet-soft", "time-soft", "time-use-soft", "time-use-hard"):
+        raise _wrong(name, "LIMIT")
+    return limits
+
+
+class _States:
+    def __init__(self, process: Process, xfrm: Xfrm) -> None:
+        self.process = process
+        self.xfrm = xfrm
+
+    def add(self, words: Words) -> None:
+        """`state add ID aead NAME KEY ICV …`."""
+        self._put(words, update=False)
+
+    def update(self, words: Words) -> None:
+        """`state update …`."""
+        self._put(words, update=True)
+
+    def _put(self, words: Words, *, update: bool) -> None:
+        name, mark, limits = _Id(), Mark(), Limits()
+        algorithm, key, icv, window = "", b"", 0, 0
+        selector: Selector | None = None
+        while words:
+            word = words.take()
+            if word == "mark":
+                mark = _mark(words)
+            elif word == "replay-window":
+                window = _integer(words, "SIZE")
+            elif word == "limit":
+                limits = _take_limit(limits, words)
+            elif word == "aead":
+                algorithm, key, icv = _algorithm(words)
+            elif word == "sel":
+                selector = _selector(words)
+            elif word in ("flag", "seq", "extra-flag", "if_id", "replay-seq", "replay-oseq"):
+                words.take()
+            elif not name.take(word, words):
+                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+        if not name.protocol:
+            raise IpFault('Error: argument "XFRM-PROTO" is required', 255)
+        if not algorithm:
+            raise IpFault('ALGO-TYPE value "enc" or "aead" is required with XFRM-PROTO value "esp"')
+        if name.protocol != "esp" or name.mode != "transport":
+            raise IpFault("Error: Requested type not found.", 2)
+        src, dst = name.ends()
+        state = XfrmState(
+            src, dst, name.spi, key, icv, name.reqid, window, mark, limits, algorithm, selector
+        )  # fmt: skip
+        self.xfrm.add_state(state, update=update)
+
+    def _named(self, words: Words) -> tuple[_Id, Mark | None]:
+        name, mark = _Id(), None
+        while words:
+            word = words.take()
+            if word == "mark":
+                mark = _mark(words)
+            elif not name.take(word, words):
+                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+        return name, mark
+
+    def delete(self, words: Words) -> None:
+        """`state delete ID`."""
+        name, mark = self._named(words)
+        self.xfrm.remove_state(name.ends()[1], name.spi, mark)
+
+    def get(self, words: Words) -> None:
+        """`state get ID`."""
+        name, mark = self._named(words)
+        self.process.write(str(self.xfrm.get_state(name.ends()[1], name.spi, mark)))
+
+    def _chosen(self, words: Words) -> list[XfrmState]:
+        if words.first == "nokeys":
+            words.take()
+        name, _ = self._named(words)
+        return [
+            state
+            for state in self.xfrm.states
+            if name.src in (None, state.src)
+            and name.dst in (None, state.dst)
+            and name.spi in (0, state.spi)
+            and name.reqid in (0, state.reqid)
+            and name.protocol in ("", "esp")
+        ]
+
+    def list(self, words: Words) -> None:
+        """`state [list]`."""
+        has_keys = words.first != "nokeys"
+        for state in self._chosen(words):
+            text = str(state)
+            self.process.write(text if has_keys else text.replace(f"0x{state.key.hex()}", "<<Keys hidden>>"))
+
+    def deleteall(self, words: Words) -> None:
+        """`state deleteall`."""
+        for state in self._chosen(words):
+            self.xfrm.remove_state(*state.identity)
+
+    def flush(self, words: Words) -> None:
+        """`state flush`."""
+        if not words or words.rest == ["proto", "esp"]:
+            self.xfrm.flush_states()
+
+    def count(self, words: Words) -> None:  # noqa: ARG002 - a command
+        """`state count`."""
+        self.process.write(f"\t SAD count {len(self.xfrm.states)}\n")
+
+
+def _algorithm(words: Words) -> tuple[str, bytes, int]:
+    values = []
+    for name in ("ALGO-NAME", "ALGO-KEYMAT", "ALGO-ICV-LEN"):
+        if not words:
+            raise IpFault(f'Error: argument "{name}" is required', 255)
+        values.append(words.take())
+    algorithm, text, icv = values
+    try:
+        key = bytes.fromhex(text.removeprefix("0x")) if text.startswith("0x") else text.encode()
+    except ValueError:
+        raise _wrong(text, "ALGO-KEYMAT") from None
+    if not icv.isdecimal():
+        raise _wrong(icv, "ALGO-ICV-LEN")
+    return algorithm, key, int(icv)
+
+
+_SELECTOR_WORDS = ("src", "dst", "proto", "sport", "dport", "dev", "type", "code")
+
+
+def _selector(words: Words) -> Selector:
+    """Read `src P dst P proto P dport N`. Raises `IpFault`."""
+    prefixes: dict[str, Prefix] = {}
+    numbers = {"sport": 0, "dport": 0}
+    protocol = 0
+    while words and words.first in _SELECTOR_WORDS:
+        word = words.take()
+        if word in ("src", "dst"):
+            text = words.take()
+            prefixes[word] = read_prefix(text, 6 if ":" in text else 4)
+        elif word == "proto":
+            text = words.take()
+            protocol = _PROTOCOLS.get(text) or (int(text) if text.isdecimal() else 0)
+            if not protocol:
+                raise _wrong(text, "PROTO")
+        elif word in numbers:
+            numbers[word] = _integer(words, "PORT")
+        else:
+            words.take()
+    family = next((6 if len(prefix.network) == 16 else 4 for prefix in prefixes.values()), 4)
+    anything = Selector.anything(family)
+    return Selector(prefixes.get("src", anything.src), prefixes.get("dst", anything.dst), protocol, **numbers)
+
+
+class _Policies:
+    def __init__(self, process: Process, xfrm: Xfrm) -> None:
+        self.process = process
+        self.xfrm = xfrm
+
+    def _read(self, words: Words) -> XfrmPolicy:
+        selector, direction, mark, action, priority = Selector.anything(), "", Mark(), "allow", 0
+        templates: list[Template] = []
+        while words:
+            word = words.first
+            if word in _SELECTOR_WORDS:
+                selector = _selector(words)
+                continue
+            words.take()
+            if word == "dir":
+                if direction:
+                    raise IpFault('Error: duplicate "dir": "dir" is the second value.', 255)
+                direction = words.take()
+                if direction not in ("in", "out", "fwd"):
+                    raise _wrong(direction, "DIR")
+            elif word == "mark":
+                mark = _mark(words)
+            elif word == "action":
+                action = words.take()
+                if action not in ("allow", "block"):
+                    raise _wrong(action, "ACTION")
+            elif word == "priority":
+                priority = _integer(words, "PRIORITY")
+            elif word == "tmpl":
+                templates.append(_template(words, 6 if len(selector.src.network) == 16 else 4))
+            elif word in ("ptype", "index", "if_id", "flag"):
+                words.take()
+            else:
+                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+        if not direction:
+            raise IpFault("Not enough information: DIR is required.")
+        return XfrmPolicy(direction, selector, tuple(templates), mark, priority, action)
+
+    def add(self, words: Words) -> None:
+        """`policy add SELECTOR dir DIR …`."""
+        self.xfrm.add_policy(self._read(words))
+
+    def update(self, words: Words) -> None:
+        """`policy update …`."""
+        self.xfrm.add_policy(self._read(words), update=True)
+
+    def delete(self, words: Words) -> None:
+        """`policy delete SELECTOR dir DIR`."""
+        self.xfrm.remove_policy(*self._read(words).identity)
+
+    def get(self, words: Words) -> None:
+        """`policy get SELECTOR dir DIR`."""
+        self.process.write(str(self.xfrm.get_policy(*self._read(words).identity)))
+
+    def list(self, words: Words) -> None:
+        """`policy [list] [dir DIR]`."""
+        direction = ""
+        while words:
+            word = words.take()
+            value = words.take() if words else ""
+            direction = value if word == "dir" else direction
+        for policy in self.xfrm.policies:
+            if direction in ("", policy.direction):
+                self.process.write(str(policy))
+
+    def flush(self, words: Words) -> None:  # noqa: ARG002 - a command
+        """`policy flush`."""
+        self.xfrm.flush_policies()
+
+    def count(self, words: Words) -> None:  # noqa: ARG002 - a command
+        """`policy count`."""
+        counts = [sum(one.direction == direction for one in self.xfrm.policies) for direction in ("in", "out", "fwd")]
+        self.process.write("\t SPD IN  {} OUT {} FWD {}\n".format(*counts))
+
+
+def _template(words: Words, family: int) -> Template:
+    name = _Id()
+    while words and words.first in ("src", "dst", "proto", "spi", "reqid", "mode", "level"):
+        word = words.take()
+        if word == "level":
+            words.take()
+        else:
+            name.take(word, words)
+    wildcard = IPV4_ANY if family == 4 else IPV6_ANY
+    return Template(name.src or wildcard, name.dst or wildcard, name.spi, name.reqid, mode=name.mode)
+
+
+def run(process: Process, namespace: NetworkNamespace, words: Words) -> int:
+    """Run `ip xfrm state|policy COMMAND`. Raises `IpFault` and `OSError`."""
+    kind = words.choose(("state", "policy", "monitor"))
+    if kind is None or kind == "monitor":
+        process.error(_USAGE)
+        return 255
+    words.take()
+    xfrm = xfrm_of(namespace)
+    target: _States | _Policies = _States(process, xfrm) if kind == "state" else _Policies(process, xfrm)
+    names = ["add", "update", "delete", "get", "list", "flush", "count"] + (["deleteall"] if kind == "state" else [])
+    wanted = {"show": "list", "lst": "list", "deleteall": "deleteall" if kind == "state" else "flush"}
+    chosen = words.choose((*names, *wanted)) if words else "list"
+    if chosen is None:
+        process.error(f'Command "{words.first}" is unknown, try "ip xfrm {kind} help".\n')
+        return 255
+    if words:
+        words.take()
+    command: Callable[[Words], None] = getattr(target, wanted.get(chosen, chosen))
+    command(words)
+    return 0

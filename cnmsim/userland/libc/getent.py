@@ -1,0 +1,52 @@
+"""getent: `hosts` and `ahosts` of the name service switch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.userland.libc.resolver import ResolveError, Resolver
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+
+async def main(process: Process) -> int:
+    """Run `getent hosts|ahosts|ahostsv4|ahostsv6 NAME…`; 2 if a name is not found."""
+    words = process.argv[1:]
+    if not words:
+        process.error(
+            "getent: wrong number of arguments\nTry `getent --help' or `getent --usage' for more information.\n"
+        )
+        return 1
+    database, names = words[0], words[1:]
+    if database not in ("hosts", "ahosts", "ahostsv4", "ahostsv6"):
+        process.error(f"Unknown database: {database}\n")
+        return 1
+    resolver = Resolver(process)
+    status = 0
+    for name in names:
+        try:
+            addresses = await resolver.addresses(name, {"ahostsv4": 4, "ahostsv6": 6}.get(database, 0))
+        except ResolveError:
+            status = 2
+            continue
+        if database == "hosts":
+            shown = name
+            try:
+                found = await resolver.name_of(parse_ip(name))
+            except ValueError:
+                # `hosts` gives one family only: the IPv6 addresses if there are any.
+                addresses = [address for address in addresses if len(address) == 16] or addresses
+            else:
+                if found is None:
+                    status = 2
+                    continue
+                shown = found
+            process.write("".join(f"{format_ip(address):<15} {shown}\n" for address in addresses))
+            continue
+        for number, address in enumerate(addresses):
+            for kind in ("STREAM", "DGRAM", "RAW"):
+                tail = f" {name}" if not number and kind == "STREAM" else ""
+                process.write(f"{format_ip(address):<15} {kind:<6}{tail}\n")
+    return status

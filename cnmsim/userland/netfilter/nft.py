@@ -1,0 +1,53 @@
+"""nft (nftables 1.1.3): the command language is the kernel's module; here are the options and the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.netfilter.nftables import NftError
+from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
+from cnmsim.userland.invocation import path_of, read_all
+from cnmsim.userland.libc.getopt import UsageError, getopt
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+_LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless": "s", "terse": "t", "json": "j"}  # fmt: skip
+
+
+async def main(process: Process) -> int:
+    """Run `nft [-a] COMMAND…` or `nft -f FILE`; gives 1 if a command is wrong, and nothing is changed then."""
+    try:
+        options = getopt(process.argv[1:], "af:vnstj", _LONG)
+    except UsageError as error:
+        process.error(f"nft: {error}\n")
+        return 1
+    if "v" in options:
+        process.write("nftables v1.1.3 (Commodore Bullmoose #4)\n")
+        return 0
+    name, origin = options.get("f"), ""
+    if name is None:
+        if not options.operands:
+            process.error("nft: no command specified\n")
+            return 1
+        source = " ".join(options.operands)
+    elif name == "-":
+        source, origin = (await read_all(process.stdin)).decode(errors="replace"), "/dev/stdin"
+    else:
+        try:
+            source, origin = process.files.read(path_of(process, name)).decode(errors="replace"), name
+        except OSError as error:
+            process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
+            return 1
+    try:
+        output = process.namespace.netfilter.nft.execute(
+            source,
+            options=ListOptions("a" in options, "s" not in options, "t" not in options, "j" in options),
+            warn=process.error,
+        )
+    except NftError as error:
+        process.error(error.text(source, origin))
+        return 1
+    process.write(output)
+    return 0

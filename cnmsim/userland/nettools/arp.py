@@ -1,0 +1,94 @@
+"""arp: the IPv4 neighbours, busybox's lines and net-tools' table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.address import format_ip, format_mac, parse_ip, parse_mac
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.neighbour import Neighbour
+    from cnmsim.kernel.process import Process
+
+_SYNOPSIS = "[-vn]\t[-H HWTYPE] [-i IF] -a [HOSTNAME]"
+
+
+def _entries(process: Process, options: Options) -> list[Neighbour]:
+    wanted = options.operands[0] if options.operands else options.get("host")
+    device = options.get("i")
+    return [
+        entry
+        for entry in process.namespace.neighbours.entries()
+        if len(entry.address) == 4
+        and (not wanted or format_ip(entry.address) == wanted)
+        and (not device or entry.device.name == device)
+    ]
+
+
+def _change(process: Process, options: Options) -> int:
+    name = options.get("i")
+    try:
+        address = parse_ip(options.operands[0])
+        device = process.namespace.devices[name] if name else process.namespace.route_output(address).outdev
+        process.credentials.require_net_admin()
+        if "d" in options:
+            process.namespace.neighbours.remove(device, address)
+        else:
+            process.namespace.neighbours.set_permanent(device, address, parse_mac(options.operands[1]))
+    except (ValueError, IndexError):
+        return complain(process, "need hardware address" if "s" in options else "need host name")
+    except KeyError:
+        return complain(process, f"{name}: No such device")
+    except OSError as error:
+        return complain(process, f"SIOCDARP(dontpub): {strerror(error)}" if "d" in options else strerror(error))
+    return 0
+
+
+async def busybox(process: Process) -> int:
+    """Run busybox `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
+    try:
+        options = getopt(process.argv[1:], "andsvH:A:i:")
+    except UsageError as error:
+        return show_usage(process, _SYNOPSIS, str(error))
+    if {"d", "s"} & set(options.values):
+        return _change(process, options)
+    for entry in _entries(process, options):
+        mac = f"{format_mac(entry.mac)} [ether]" if entry.mac is not None else "<incomplete>"
+        mark = " PERM" if entry.state.value == "PERMANENT" else ""
+        process.write(f"? ({format_ip(entry.address)}) at {mac} {mark} on {entry.device.name}\n")
+    return 0
+
+
+async def nettools(process: Process) -> int:
+    """Run net-tools `arp [-an] [-i IF] [-d|-s] [HOST [MAC]]`."""
+    try:
+        options = getopt(process.argv[1:], "andsveH:i:")
+    except UsageError as error:
+        process.error(
+            f"arp: {error}\nUsage:\n  arp [-vn]  [<HW>] [-i <if>] [-a] [<hostname>]             <-Display ARP cache\n"
+        )
+        return 255
+    if {"d", "s"} & set(options.values):
+        return _change(process, options)
+    found = _entries(process, options)
+    if "a" in options:
+        for entry in found:
+            mac = f"{format_mac(entry.mac)} [ether]" if entry.mac is not None else "<incomplete>"
+            process.write(f"? ({format_ip(entry.address)}) at {mac} on {entry.device.name}\n")
+        return 0
+    if options.operands and not found:
+        process.write(f"{options.operands[0]} ({options.operands[0]}) -- no entry\n")
+        return 1
+    if found:
+        process.write("Address                  HWtype  HWaddress           Flags Mask            Iface\n")
+    for entry in found:
+        address = format_ip(entry.address)
+        if entry.mac is None:
+            process.write(f"{address:<24} {'':<7} {'(incomplete)':<19} {'':<5} {'':<15} {entry.device.name}\n")
+            continue
+        flags = "CM" if entry.state.value == "PERMANENT" else "C"
+        process.write(f"{address:<24} ether   {format_mac(entry.mac):<19} {flags:<5} {'':<15} {entry.device.name}\n")
+    return 0

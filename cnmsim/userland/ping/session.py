@@ -1,0 +1,65 @@
+"""Echo requests and their replies, as both flavours of ping count them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.address import Address
+    from cnmsim.kernel.process import Process
+    from cnmsim.kernel.skbuff import Packet
+
+
+def milliseconds(time_ns: int) -> str:
+    """Write a round-trip time as busybox does."""
+    micros = time_ns // 1000
+    return f"{micros // 1000}.{micros % 1000:03d}"
+
+
+def is_echo_reply(packet: Packet) -> bool:
+    """Tell whether it is an ICMP or ICMPv6 echo reply."""
+    return packet.icmp_type == (129 if packet.family == 6 else 0)
+
+
+def echo_sequence(packet: Packet) -> int:
+    """Give the sequence number of an echo reply."""
+    return int.from_bytes(packet.payload[6:8])
+
+
+@frozen
+class EchoReply:
+    """The answer to an echo request: its number, the round trip, and whether it is not the first one."""
+
+    sequence: int
+    time_ns: int
+    is_repeated: bool
+
+
+@define(eq=False)
+class EchoSession:
+    """The requests that a program sent to one address, and what came back. Times are in nanoseconds."""
+
+    process: Process
+    name: str
+    address: Address
+    sent_ns: dict[int, int] = field(factory=dict, init=False)
+    seen: set[int] = field(factory=set, init=False)
+    times_ns: list[int] = field(factory=list, init=False)
+    transmitted: int = field(default=0, init=False)
+    repeated: int = field(default=0, init=False)
+
+    def count_reply(self, packet: Packet) -> EchoReply | None:
+        """Take note of a reply; `None` if it answers no request of these."""
+        sequence = echo_sequence(packet)
+        sent = self.sent_ns.get(sequence)
+        if sent is None:
+            return None
+        reply = EchoReply(sequence, self.process.clock.now_ns - sent, sequence in self.seen)
+        self.seen.add(sequence)
+        if reply.is_repeated:
+            self.repeated += 1
+        else:
+            self.times_ns.append(reply.time_ns)
+        return reply

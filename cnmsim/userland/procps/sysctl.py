@@ -1,0 +1,119 @@
+"""sysctl: reads and writes the network keys of the namespace; procps', as hosts have it, and busybox'."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel import procsys
+from cnmsim.kernel.errno_text import errno_of, strerror
+from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.libc.getopt import Options, UsageError, getopt
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+
+def _key(text: str) -> str:
+    """Give a key with dots, as `net/ipv4/conf/eth0.5/forwarding` may be written with slashes."""
+    if "/" in text and ("." not in text or text.index("/") < text.index(".")):
+        return text.replace(".", "\0").replace("/", ".").replace("\0", "/")
+    return text
+
+
+async def main(process: Process) -> int:
+    """Run `sysctl [-nqew] KEY… | KEY=VALUE… | -a`."""
+    try:
+        options = getopt(
+            process.argv[1:], "nqewar:A", {"write": "w", "all": "a", "values": "n", "quiet": "q", "ignore": "e"}
+        )
+    except UsageError as error:
+        process.error(f"sysctl: {error}\n")
+        return 1
+    namespace = process.namespace
+    if "a" in options or "A" in options or ("r" in options and not options.operands):
+        pattern = options.get("r") or ""
+        for key, value in namespace.sysctl_items():
+            if re.search(pattern, key):
+                process.write(_line(key, value, is_bare="n" in options))
+        return 0
+    if not options.operands:
+        process.error("Usage:\n sysctl [options] [variable[=value] ...]\n")
+        return 1
+    status = 0
+    for operand in options.operands:
+        key, equals, value = operand.partition("=")
+        key = _key(key.strip())
+        try:
+            if equals:
+                procsys.write(process.files, namespace, key, value.strip())
+                if "q" not in options:
+                    process.write(_line(key, namespace.sysctl_get(key), is_bare="n" in options))
+            elif "w" in options:
+                process.error(f'sysctl: "{operand}" must be of the form name=value\n')
+                status = 1
+            else:
+                process.write(_line(key, namespace.sysctl_get(key), is_bare="n" in options))
+        except OSError as error:
+            if "e" in options and errno_of(error) == errno.ENOENT:
+                continue
+            status = status | 1 if equals or "w" in options else status + 1
+            path = "/proc/sys/" + key.replace(".", "\0").replace("/", ".").replace("\0", "/")
+            if errno_of(error) == errno.ENOENT:
+                process.error(f"sysctl: cannot stat {path}: No such file or directory\n")
+            elif errno_of(error) == errno.EROFS:
+                process.error(f'sysctl: permission denied on key "{key}"\n')
+            else:
+                process.error(f'sysctl: setting key "{key}": Invalid argument\n')
+    return status
+
+
+def _line(key: str, value: str, *, is_bare: bool) -> str:
+    return f"{value}\n" if is_bare else f"{key} = {value}\n"
+
+
+async def busybox(process: Process) -> int:
+    """Run busybox `sysctl [-enqw] [KEY[=VALUE]]… | -a`."""
+    try:
+        options = getopt(process.argv[1:], "neAaqw")
+    except UsageError as error:
+        return show_usage(process, "[-enq] { -a | -p [FILE]... | [-w] [KEY[=VALUE]]... }", str(error))
+    if "a" in options or "A" in options:
+        for key, value in process.namespace.sysctl_items():
+            process.write(_line(key, value, is_bare="n" in options))
+        return 0
+    status = 0
+    for operand in options.operands:
+        try:
+            _act_on(process, operand, options)
+        except OSError as error:
+            key = operand.partition("=")[0].replace("/", ".")
+            status = 1
+            if errno_of(error) == errno.ENOENT:
+                if "e" not in options:
+                    complain(process, f"error: '{key}' is an unknown key")
+            elif errno_of(error) == errno.EROFS:
+                complain(process, f"error setting key '{key}': {strerror(error)}")
+            else:  # the file was opened, its content refused: xwrite gives the program up
+                return complain(process, f"write error: {strerror(error)}")
+        except ValueError as error:
+            status = complain(process, f"error: {error}")
+    return status
+
+
+def _act_on(process: Process, operand: str, options: Options) -> None:
+    """Show or set one key. Raises `OSError` as the files do, `ValueError` for what is no setting."""
+    name, equals, value = operand.partition("=")
+    key = name.replace("/", ".")
+    if "w" in options and not equals:
+        raise ValueError(f"'{key}' must be of the form name=value")
+    if not equals:
+        process.write(_line(key, process.namespace.sysctl_get(key), is_bare="n" in options))
+        return
+    if not name:
+        raise ValueError(f"malformed setting '{operand}'")
+    # Writing nothing sets nothing, but opening the file can fail.
+    procsys.write(process.files, process.namespace, key, value.strip() or process.namespace.sysctl_get(key))
+    if "q" not in options:
+        process.write(_line(key, value, is_bare="n" in options))

@@ -1,0 +1,168 @@
+"""`sh`: a POSIX shell, as much of it as commands in containers need (busybox ash is the model for what it says).
+
+There are sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
+substitution, arithmetic, here-documents, background jobs. There is no job control and no `getopts`; `trap` is
+accepted and does nothing. At a terminal Ctrl-C leaves what an interactive shell runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel.errno_text import strerror
+from cnmsim.kernel.process import SIGINT
+from cnmsim.userland.libc.getopt import UsageError, getopt
+from cnmsim.userland.sh.builtins import read_line
+from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell
+from cnmsim.userland.sh.parser import parse
+from cnmsim.userland.sh.redirect import Streams
+from cnmsim.userland.sh.syntax import SyntaxFault
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.process import Process
+
+__all__ = ["main", "run_script"]
+
+
+async def main(process: Process) -> int:
+    """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`, or what stdin holds."""
+    try:
+        options = getopt(process.argv[1:], "cilesuxo:", stop_at_operand=True)
+    except UsageError as error:
+        text = str(error).removeprefix("invalid option -- ").strip("'")
+        process.error(f"sh: illegal option -{text}\n")
+        return 2
+    operands = options.operands
+    if "c" in options:
+        if not operands:
+            process.error("sh: -c requires an argument\n")
+            return 2
+        shell = Shell(process, name=operands[1] if len(operands) > 1 else "sh", arguments=operands[2:])
+        _set_flags(shell, options.values)
+        return await _finish(shell, operands[0])
+    if operands and "s" not in options:
+        return await run_script(process, operands[0], operands[1:])
+    shell = Shell(process, arguments=operands)
+    _set_flags(shell, options.values)
+    return await _interactive(shell, prompts="i" in options or "TERM" in process.env)
+
+
+def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:
+    shell.is_errexit = "e" in values
+    shell.is_nounset = "u" in values
+    shell.is_xtrace = "x" in values
+
+
+async def run_script(process: Process, path: str, arguments: list[str]) -> int:
+    """Run a script file as `sh PATH ARGUMENT…` does."""
+    shell = Shell(process, name=path, arguments=arguments)
+    try:
+        source = process.files.read(shell.resolve(path)).decode(errors="surrogateescape")
+    except OSError as error:
+        process.error(f"sh: can't open '{path}': {strerror(error)}\n")
+        return 2
+    return await _by_lines(shell, source)
+
+
+async def _finish(shell: Shell, source: str) -> int:
+    try:
+        return await shell.run_text(source, _streams(shell))
+    except ExitShell as leaving:
+        return leaving.status
+    except LeaveLoop:
+        return 0
+
+
+def _streams(shell: Shell) -> Streams:
+    process = shell.process
+    return Streams(process.stdin, process.stdout, process.stderr)
+
+
+async def _by_lines(shell: Shell, source: str) -> int:
+    """Run a script command by command, so that what stands before a mistake is done, and messages name the line."""
+    lines = source.split("\n")
+    at = 0
+    while at < len(lines):
+        end = at + 1
+        while True:
+            text = "\n".join(lines[at:end])
+            shell.line_number = end
+            try:
+                program = parse(text)
+            except SyntaxFault as fault:
+                if fault.is_incomplete and end < len(lines):
+                    end += 1
+                    continue
+                shell.process.error(f"{shell.name}: line {end}: syntax error: {fault}\n")
+                return 2
+            break
+        try:
+            await shell.run(program, _streams(shell))
+        except ExitShell as leaving:
+            return leaving.status
+        except LeaveLoop:
+            shell.status = 0
+        at = end
+    return shell.status
+
+
+async def _interactive(shell: Shell, *, prompts: bool) -> int:
+    process = shell.process
+    text, is_at_prompt = "", False
+
+    def interrupt() -> None:
+        nonlocal text
+        if is_at_prompt:
+            text = ""
+            process.error(f"\n{_prompt(shell)}")
+        else:
+            shell.is_interrupted = True
+
+    if prompts:
+        process.handlers.setdefault(SIGINT, interrupt)
+    while True:
+        if prompts:
+            process.error(shell.variables.get("PS2", "> ") if text else _prompt(shell))
+        shell.is_interrupted, is_at_prompt = False, True
+        line = await read_line(process.stdin)
+        is_at_prompt = False
+        if not line:
+            break
+        text += line.decode(errors="surrogateescape")
+        try:
+            program = parse(text)
+        except SyntaxFault as fault:
+            if fault.is_incomplete:
+                continue
+            process.error(f"sh: syntax error: {fault}\n")
+            shell.status = 2
+            text = ""
+            if not prompts:
+                return 2
+            continue
+        text = ""
+        try:
+            await shell.run(program, _streams(shell))
+        except ExitShell as leaving:
+            shell.status = leaving.status
+            return shell.status
+        except LeaveLoop:
+            shell.status = 0
+        except InterruptedShell:
+            shell.status = 128 + SIGINT
+            process.error("\n")
+    if text:
+        process.error("sh: syntax error: unexpected end of file\n")
+        return 2
+    if prompts:
+        process.error("\n")
+    return shell.status
+
+
+def _prompt(shell: Shell) -> str:
+    return (
+        shell.variables.get("PS1", "\\w # ")
+        .replace("\\w", shell.variables["PWD"])
+        .replace("\\$", "#")
+        .replace("\\h", shell.process.hostname)
+    )

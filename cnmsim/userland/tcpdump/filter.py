@@ -1,0 +1,295 @@
+"""tcpdump's filter expressions, the language of pcap-filter(7): qualifiers with their values, relations, and, or, not.
+
+`and` and `or` bind alike, from left to right. What the language has for link layers that are not Ethernet is left out.
+"""
+
+# ruff: noqa: S105 - tokens of a language, not secrets
+
+from __future__ import annotations
+
+import re
+
+from attrs import define, field
+
+from cnmsim.userland.tcpdump.arithmetic import (
+    CONSTANTS,
+    INDEXED,
+    OPERATORS,
+    RELATIONS,
+    BeyondEndError,
+    Value,
+    combined,
+    constant,
+    load,
+)
+from cnmsim.userland.tcpdump.primitives import (
+    HEADS,
+    PROTOCOLS,
+    SYNTAX,
+    VLAN_TAG,
+    FilterFault,
+    Qualifiers,
+    Seen,
+    Test,
+    both,
+    either,
+    of_cast,
+    of_protocol,
+    read_address,
+    read_number,
+    with_addresses,
+    with_mac,
+    with_ports,
+    with_proto,
+)
+
+_SIGNS = r"&&|\|\||<<|>>|<=|>=|==|!=|[()\[\]!&|^+*%<>=]"
+#: Inside brackets `:` and `-` are signs; outside they are part of addresses, ranges and names.
+_OUTSIDE = re.compile(rf"\s*({_SIGNS}|/|-(?=\s)|[^\s()\[\]!&|^+*%<>=]+)")
+_INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|\d+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
+_SIDES = ("src", "dst")
+_KINDS = ("host", "net", "port", "portrange", "proto")
+_JOINING = ("and", "&&", "or", "||")
+
+
+def _tokens(text: str) -> list[str]:
+    found: list[str] = []
+    at = depth = 0
+    while text[at:].strip():
+        match = (_INSIDE if depth else _OUTSIDE).match(text, at)
+        if match is None:
+            raise FilterFault(SYNTAX)
+        found.append(match[1])
+        depth += {"[": 1, "]": -1}.get(match[1], 0)
+        at = match.end()
+    return found
+
+
+@define
+class _Parser:
+    tokens: list[str]
+    host_bits: int
+    is_live: bool
+    at: int = 0
+    last: Qualifiers = field(factory=Qualifiers)
+
+    @property
+    def token(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def take(self, *wanted: str) -> str:
+        token = self.token
+        if not token or (wanted and token not in wanted):
+            raise FilterFault(SYNTAX)
+        self.at += 1
+        return token
+
+    def expression(self) -> Test:
+        test = self.term()
+        while self.token in _JOINING:
+            is_both = self.take() in ("and", "&&")
+            one, other = test, self.term()
+            test = both(one, other) if is_both else either(one, other)
+        return test
+
+    def term(self) -> Test:
+        if self.token in ("not", "!"):
+            self.take()
+            inner = self.term()
+            return lambda seen: not inner(seen)
+        relation = self.relation()
+        if relation is not None:
+            return relation
+        if self.token == "(":
+            self.take()
+            inner = self.expression()
+            self.take(")")
+            return inner
+        return self.primitive()
+
+    # --- relations -----------------------------------------------------------------------------------------------
+
+    def relation(self) -> Test | None:
+        """Read two numbers that are compared; `None`, with nothing read, if that is not what stands here."""
+        start = self.at
+        if self.token in INDEXED and self.tokens[start + 1 : start + 2] == ["["]:
+            return self.comparison()
+        try:
+            self.arithmetic(0)
+            self.take(*RELATIONS)
+        except FilterFault:
+            self.at = start
+            return None
+        self.at = start
+        return self.comparison()
+
+    def comparison(self) -> Test:
+        left = self.arithmetic(0)
+        compare = RELATIONS[self.take(*RELATIONS)]
+        right = self.arithmetic(0)
+
+        def test(seen: Seen) -> bool:
+            one, other = left(seen), right(seen)
+            return one is not None and other is not None and compare(one, other)
+
+        return test
+
+    def arithmetic(self, level: int) -> Value:
+        if level == len(OPERATORS):
+            return self.number()
+        value = self.arithmetic(level + 1)
+        while self.token in OPERATORS[level]:
+            combine = OPERATORS[level][self.take()]
+            value = combined(value, self.arithmetic(level + 1), combine)
+        return value
+
+    def number(self) -> Value:
+        token = self.take()
+        if token == "(":
+            inner = self.arithmetic(0)
+            self.take(")")
+            return inner
+        if token == "len":
+            return lambda seen: len(seen.frame)
+        if token in CONSTANTS:
+            return constant(CONSTANTS[token])
+        if token in INDEXED and self.token == "[":
+            self.take()
+            offset, size = self.arithmetic(0), 1
+            if self.token == ":":
+                self.take()
+                size = read_number(self.take(), SYNTAX)
+                if size not in (1, 2, 4):
+                    raise FilterFault("data size must be 1, 2, or 4")
+            self.take("]")
+            return load(token, offset, size)
+        return constant(read_number(token, SYNTAX))
+
+    # --- qualifiers and values -----------------------------------------------------------------------------------
+
+    def primitive(self) -> Test:
+        token = self.token
+        if token in _JOINING or token in (")", "]", "") or token in RELATIONS:
+            raise FilterFault(SYNTAX)
+        if token in ("broadcast", "multicast"):
+            return self.cast("ether")
+        if token in ("less", "greater"):
+            return self.length()
+        if token in ("inbound", "outbound"):
+            if not self.is_live:
+                raise FilterFault("inbound/outbound not supported on Ethernet when reading savefiles")
+            wanted = self.take()[:-5]
+            return lambda seen: seen.direction == wanted
+        if token == "gateway":
+            raise FilterFault("'gateway' requires a name")
+        if token == "vlan":
+            return self.vlan()
+        protocol = self.take() if token in HEADS else ""
+        if self.token in ("broadcast", "multicast") and protocol in ("ether", "ip", "ip6"):
+            return self.cast(protocol)
+        side = self.side()
+        kind = self.take() if self.token in _KINDS else ""
+        if protocol and not side and not kind and (not self.token or self.token in (*_JOINING, ")")):
+            if protocol == "ether":
+                raise FilterFault(SYNTAX)
+            return of_protocol(protocol)
+        if not side and not kind and (protocol or not self.last.kind):
+            raise FilterFault(SYNTAX)
+        asked = Qualifiers(protocol, side, kind or "host") if side or kind else self.last
+        self.last = asked
+        return self.values(asked)
+
+    def cast(self, protocol: str) -> Test:
+        kind = self.take()
+        if kind == "broadcast" and protocol == "ip6":
+            raise FilterFault("only link-layer/IP broadcast filters supported")
+        if kind == "broadcast" and protocol == "ip":
+            bits = self.host_bits
+            ends = (0, bits)
+            return lambda seen: (
+                seen.packet is not None and seen.packet.family == 4 and int.from_bytes(seen.packet.dst) & bits in ends
+            )
+        return of_cast(protocol, kind)
+
+    def side(self) -> str:
+        if self.token not in _SIDES:
+            return ""
+        side = self.take()
+        if self.token in ("or", "and") and self.at + 1 < len(self.tokens) and self.tokens[self.at + 1] in _SIDES:
+            side = f"src {self.take()} dst"
+            self.take()
+        return side
+
+    def values(self, asked: Qualifiers) -> Test:
+        """Read one value, or several in parentheses."""
+        if self.token != "(":
+            return self.value(asked)
+        self.take()
+        test = self.values(asked)
+        while self.token in _JOINING:
+            is_both = self.take() in ("and", "&&")
+            one, other = test, self.values(asked)
+            test = both(one, other) if is_both else either(one, other)
+        self.take(")")
+        return test
+
+    def length(self) -> Test:
+        is_less = self.take() == "less"
+        number = read_number(self.take(), SYNTAX)
+        return lambda seen: len(seen.frame) <= number if is_less else len(seen.frame) >= number
+
+    def vlan(self) -> Test:
+        self.take()
+        if not self.token.isdigit():
+            return lambda seen: seen.frame[12:14] == VLAN_TAG
+        number = int(self.take())
+        if number > 0xFFF:
+            raise FilterFault(f"VLAN tag {number} greater than maximum 4095")
+        return lambda seen: seen.frame[12:14] == VLAN_TAG and int.from_bytes(seen.frame[14:16]) & 0xFFF == number
+
+    def value(self, asked: Qualifiers) -> Test:
+        text = self.take()
+        if text in _JOINING or text in ("not", "!", ")", *_KINDS, *_SIDES):
+            raise FilterFault(SYNTAX)
+        if asked.kind == "proto":
+            if text in HEADS:
+                raise FilterFault(SYNTAX)
+            return with_proto(asked.protocol, text.lstrip("\\"))
+        if asked.protocol == "ether":
+            return with_mac(asked, text)
+        if asked.kind in ("port", "portrange"):
+            return with_ports(asked, text)
+        if asked.protocol in PROTOCOLS:
+            raise FilterFault(f"'{asked.protocol}' modifier applied to {'net' if asked.kind == 'net' else 'host'}")
+        if asked.kind == "net" and self.token == "mask":
+            self.take()
+            mask = read_address(self.take())
+            text = f"{text}/{int.from_bytes(mask).bit_count()}"
+        return with_addresses(asked, text)
+
+
+def _everything(_: Seen) -> bool:
+    return True
+
+
+def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Test:
+    """Give the test that a filter expression stands for; an empty one lets everything through.
+
+    `host_bits` are those of an IPv4 address that tell hosts of the captured link apart; `is_live` tells that frames are
+    captured, not read from a file, so that their directions are known. Raises `FilterFault`.
+    """
+    tokens = _tokens(expression)
+    if not tokens:
+        return _everything
+    parser = _Parser(tokens, host_bits, is_live)
+    inner = parser.expression()
+    if parser.token:
+        raise FilterFault(SYNTAX)
+
+    def test(seen: Seen) -> bool:
+        try:
+            return inner(seen)
+        except BeyondEndError:
+            return False
+
+    return test

@@ -1,0 +1,75 @@
+"""nsenter: runs a program in the network namespace that a path holds open."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from cnmsim.kernel import procsys
+from cnmsim.userland.invocation import find_program
+from cnmsim.userland.libc.getopt import UsageError, getopt
+
+if TYPE_CHECKING:
+    from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+
+
+def _spellings(path: str) -> tuple[str, ...]:
+    return path, path.replace("/run/", "/var/run/", 1), path.replace("/var/run/", "/run/", 1)
+
+
+def _at(process: Process, path: str) -> NetworkNamespace | None:
+    known = process.machine.namespaces
+    return next((known[spelling] for spelling in _spellings(path) if spelling in known), None)
+
+
+def _no_namespace(process: Process, path: str) -> str:
+    """Say why nobody can enter a namespace at `path`."""
+    if any(process.machine.is_emptied(spelling) for spelling in _spellings(path)):
+        return "nsenter: reassociate to namespace 'ns/net' failed: Invalid argument\n"
+    return f"nsenter: cannot open {path}: No such file or directory\n"
+
+
+def _with_long_net(arguments: list[str]) -> list[str]:
+    """Write `-nPATH` as `--net=PATH`; what follows the program's name is the program's."""
+    own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
+    return [f"--net={each[2:]}" if each.startswith("-n") and each != "-n" else each for each in own] + arguments[
+        len(own) :
+    ]
+
+
+async def main(process: Process) -> int:
+    """Run `nsenter --net=PATH|-t PID -n PROGRAM ARGUMENT…`."""
+    long = {"net=": "net", "net": "n", "target=": "t", "all": "a", "mount": "m", "uts": "u", "ipc": "i", "pid": "p"}
+    try:
+        options = getopt(_with_long_net(process.argv[1:]), "nt:amuipUCTFr", long, stop_at_operand=True)
+    except UsageError as error:
+        process.error(f"nsenter: {error}\nTry 'nsenter --help' for more information.\n")
+        return 1
+    namespace, hostname, files = process.namespace, process.hostname, process.files
+    path = options.get("net")
+    if path is not None:
+        found = _at(process, path)
+        if found is None:
+            process.error(_no_namespace(process, path))
+            return 1
+        namespace = found
+    elif "t" in options:
+        text = options.get("t") or ""
+        target = process.machine.processes.get(int(text)) if text.isdigit() else None
+        if target is None:
+            process.error(f"nsenter: cannot open /proc/{text}/ns/net: No such file or directory\n")
+            return 1
+        if "n" in options or "a" in options:
+            namespace = target.namespace
+        if "u" in options or "a" in options:
+            hostname = target.hostname
+        if "m" in options or "a" in options:
+            files = target.files
+    argv = options.operands or ["sh"]
+    program = find_program(process, argv[0])
+    if program is None:
+        process.error(f"nsenter: failed to execute {argv[0]}: No such file or directory\n")
+        return 127
+    files = procsys.entered(files, namespace)
+    return await process.start(program, argv, namespace=namespace, hostname=hostname, files=files).exited
