@@ -8,6 +8,7 @@ from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
+from cnmsim.userland.deadline import deadline_ns, remaining_s
 from cnmsim.userland.libc.resolver import ResolveError, Resolver, parse_answer, read_config
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Client:
         self.tries = tries
         self.source: tuple[Address, int] | None = None
         self.uses_tcp = self.was_sent = False
-        self.sent_at = 0.0
+        self.sent_ns = 0
         self.took_ms = 0
         self.server = ""
         self.troubles: list[str] = []
@@ -53,7 +54,8 @@ class Client:
         where = f"{format_ip(server)}#{self.port}"
         clock = self.process.clock
         socket = UdpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
-        self.sent_at = clock.now
+        self.sent_ns = clock.now_ns
+        until_ns = deadline_ns(clock, self.timeout_s)
         try:
             if not self._bind(socket, server, query, "UDP setup with"):
                 return None
@@ -61,7 +63,7 @@ class Client:
             socket.send(query.to_wire())
             self.was_sent = True
             while True:
-                data, _ = await socket.recvfrom(max(0.0, self.sent_at + self.timeout_s - clock.now))
+                data, _ = await socket.recvfrom(remaining_s(clock, until_ns))
                 if (found := self._found(query, data)) is not None:
                     return found
         except TimeoutError:
@@ -77,7 +79,8 @@ class Client:
     ) -> tuple[dns.message.Message, int] | None:
         clock = self.process.clock
         socket = TcpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
-        self.sent_at = clock.now
+        self.sent_ns = clock.now_ns
+        until_ns = deadline_ns(clock, self.timeout_s)
         try:
             if not self._bind(socket, server, query, "Connection to"):
                 return None
@@ -87,7 +90,7 @@ class Client:
             self.was_sent = True
             data = b""
             while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
-                more = await socket.recv(timeout=max(0.0, self.sent_at + self.timeout_s - clock.now))
+                more = await socket.recv(timeout=remaining_s(clock, until_ns))
                 if not more:
                     self.troubles.append(f"communications error to {format_ip(server)}#{self.port}: end of file")
                     return None
@@ -117,7 +120,7 @@ class Client:
         answer = parse_answer(data)
         if answer is None or not query.is_response(answer):
             return None
-        self.took_ms = int((self.process.clock.now - self.sent_at) * 1000)
+        self.took_ms = (self.process.clock.now_ns - self.sent_ns) // 1_000_000
         return answer, len(data)
 
 

@@ -10,6 +10,7 @@ from cnmsim.kernel.source import select_source
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
 from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.ping.session import milliseconds
 
@@ -60,19 +61,20 @@ async def main(process: Process) -> int:
     device.taps += (tap,)
     sent = received = broadcasts = 0
     reached = MAC_BROADCAST
-    started = process.clock.now
+    clock = process.clock
+    until_ns = deadline_ns(clock, limit) if limit else NEVER_NS
     try:
-        while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
+        while not (count and sent >= count) and clock.now_ns < until_ns:
             question = ArpMessage(ARP_REQUEST, device.mac, source, MAC_ZERO, target)
-            asked_ns = process.clock.now_ns
+            asked_ns = clock.now_ns
             device.transmit(reached + device.mac + b"\x08\x06" + question.to_wire())
             sent += 1
             # Busybox keeps "is answered" in the bit that also says "-c was given".
             broadcasts += reached == MAC_BROADCAST and "c" not in options
-            until = process.clock.now + 1
-            while process.clock.now < until:
+            next_ns = deadline_ns(clock, 1)
+            while clock.now_ns < next_ns:
                 try:
-                    time_ns, message = await heard.get(until - process.clock.now)
+                    time_ns, message = await heard.get(remaining_s(clock, next_ns))
                 except TimeoutError:
                     break
                 received += 1
@@ -111,8 +113,9 @@ async def _announce(
         device.mac if is_answer else MAC_BROADCAST,
         target,
     )
-    sent, started = 0, process.clock.now
-    while not (count and sent >= count) and not (limit and process.clock.now - started >= limit):
+    sent = 0
+    until_ns = deadline_ns(process.clock, limit) if limit else NEVER_NS
+    while not (count and sent >= count) and process.clock.now_ns < until_ns:
         device.transmit(MAC_BROADCAST + device.mac + b"\x08\x06" + message.to_wire())
         sent += 1
         await process.sleep(1)

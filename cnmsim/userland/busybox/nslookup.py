@@ -9,6 +9,7 @@ from attrs import define, field
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.deadline import deadline_ns, remaining_s
 from cnmsim.userland.libc.getopt import UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver, bracketed, parse_answer, read_config, reverse_name
 
@@ -124,18 +125,18 @@ async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None
     socket = process.udp(6 if len(server.address) == 16 else 4)
     socket.connect((server.address, server.port))
     clock = process.clock
-    started = clock.now
-    next_send = started
+    started_ns = next_send_ns = clock.now_ns
+    until_ns = deadline_ns(clock, _TIMEOUT_S)
     retries = _SERVFAIL_RETRIES * len(queries)
     try:
-        while any(query.answer is None for query in queries) and clock.now - started < _TIMEOUT_S:
-            if clock.now >= next_send:
-                next_send = clock.now + _RETRY_S
+        while any(query.answer is None for query in queries) and clock.now_ns < until_ns:
+            if clock.now_ns >= next_send_ns:
+                next_send_ns = deadline_ns(clock, _RETRY_S)
                 for query in queries:
                     if query.answer is None and not _send(process, socket, server, query):
                         return
             try:
-                data, _ = await socket.recvfrom(max(0.0, min(next_send, started + _TIMEOUT_S) - clock.now))
+                data, _ = await socket.recvfrom(remaining_s(clock, min(next_send_ns, until_ns)))
             except TimeoutError:
                 continue
             except OSError as error:
@@ -153,7 +154,7 @@ async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None
                     return
                 continue
             found.answer = answer
-            found.latency_ms = int((clock.now - started) * 1000)
+            found.latency_ms = (clock.now_ns - started_ns) // 1_000_000
             server.replies += 1
     finally:
         socket.close()

@@ -19,6 +19,7 @@ from cnmsim.kernel.address import (
     format_ip,
     parse_ip,
 )
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.route import Route
@@ -36,6 +37,7 @@ from cnmsim.underlay.dhcpmessage import (
     broadcast_frame,
 )
 from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.deadline import deadline_ns, remaining_s
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
@@ -102,10 +104,11 @@ class _Client:
         self.device.transmit(broadcast_frame(message, self.device.mac, client, from_server=False))
 
     async def _answer(self, kinds: tuple[MessageType, ...]) -> DhcpMessage | None:
-        until = self.process.clock.now + self.pause_s
-        while (left := until - self.process.clock.now) > 0:
+        clock = self.process.clock
+        until_ns = deadline_ns(clock, self.pause_s)
+        while clock.now_ns < until_ns:
             try:
-                message = await self.heard.get(left)
+                message = await self.heard.get(remaining_s(clock, until_ns))
             except TimeoutError:
                 return None
             if message.type in kinds:
@@ -116,25 +119,28 @@ class _Client:
 
     async def obtain(self) -> bool:
         """Ask for a lease until there is one, `tries` times; tell whether there is."""
-        started = self.process.clock.now
+        started_ns = self.process.clock.now_ns
         self.transaction = self.process.machine.random.randbytes(4)
         for _ in range(self.tries):
             self.say("broadcasting discover")
             extra = {"REQUESTED_ADDRESS": self.wanted} if self.wanted is not None else {}
-            self._send(MessageType.DISCOVER, int(self.process.clock.now - started), **extra)
+            self._send(MessageType.DISCOVER, self._seconds_since(started_ns), **extra)
             offer = await self._answer((MessageType.OFFER,))
-            if offer is not None and await self._select(offer, started):
+            if offer is not None and await self._select(offer, started_ns):
                 return True
         return False
 
-    async def _select(self, offer: DhcpMessage, started: float) -> bool:
+    def _seconds_since(self, started_ns: int) -> int:
+        return (self.process.clock.now_ns - started_ns) // NS_PER_S
+
+    async def _select(self, offer: DhcpMessage, started_ns: int) -> bool:
         server = offer.address(Option.SERVER_ID)
         if server is None:
             self.say("no server ID, using 0.0.0.0")
             server = IPV4_ANY
         for _ in range(self.tries):
             self.say(f"broadcasting select for {format_ip(offer.yours)}, server {format_ip(server)}")
-            seconds = int(self.process.clock.now - started)
+            seconds = self._seconds_since(started_ns)
             self._send(MessageType.REQUEST, seconds, REQUESTED_ADDRESS=offer.yours, SERVER_ID=server)
             answer = await self._answer((MessageType.ACK, MessageType.NAK))
             if answer is None:

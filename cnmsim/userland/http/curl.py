@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import unescape
+from cnmsim.userland.deadline import remaining_s, to_ns
 from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
 from cnmsim.userland.invocation import path_of
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
@@ -57,13 +59,13 @@ class _Transfer:
     process: Process
     options: Options
     url: Url
-    started: float
+    started_ns: int
     text: str
     answer: Message | None = None
     values: dict[str, str] = field(factory=dict)
-    connected_at: float = 0.0
-    resolved_at: float = 0.0
-    first_byte_at: float = 0.0
+    connected_ns: int = 0
+    resolved_ns: int = 0
+    first_byte_ns: int = 0
     size: int = 0
     redirections: int = 0
 
@@ -72,15 +74,15 @@ class _Transfer:
         return _seconds(self.options, "m")
 
     def elapsed_ms(self) -> int:
-        return round((self.process.clock.now - self.started) * 1000)
+        return round((self.process.clock.now_ns - self.started_ns) / 1_000_000)
 
     def note(self, text: str) -> None:
         if "v" in self.options:
             self.process.error(f"* {text}\n")
 
     def remaining(self, phase_s: float = 0.0) -> float | None:
-        limits = [limit for limit in (self.limit_s, phase_s) if limit]
-        return max(0.0, min(self.started + limit for limit in limits) - self.process.clock.now) if limits else None
+        limits = [to_ns(limit) for limit in (self.limit_s, phase_s) if limit]
+        return remaining_s(self.process.clock, self.started_ns + min(limits)) if limits else None
 
     async def run(self) -> bytes:
         """Fetch, following redirections with -L; gives the body. Raises `_CurlError`."""
@@ -104,7 +106,7 @@ class _Transfer:
         socket = await self._connect(await self._addresses())
         stream = Stream(socket, self.process.clock)
         if self.limit_s:
-            stream.deadline = self.started + self.limit_s
+            stream.until_ns = self.started_ns + to_ns(self.limit_s)
         try:
             if self.url.scheme == "https":
                 raise _CurlError(35, "TLS connect error: error:00000000:lib(0)::reason(0)")
@@ -145,7 +147,7 @@ class _Transfer:
             raise _CurlError(6, f"Could not resolve host: {host}") from None
         except TimeoutError:
             raise _CurlError(28, f"Resolving timed out after {self.elapsed_ms()} milliseconds") from None
-        self.resolved_at = self.process.clock.now
+        self.resolved_ns = self.process.clock.now_ns
         if self.url.literal is None:
             self.note(f"Host {host}:{self.url.port} was resolved.")
             for kind, size in (("IPv6", 16), ("IPv4", 4)):
@@ -172,7 +174,7 @@ class _Transfer:
                     raise _CurlError(28, f"Connection timed out after {self.elapsed_ms()} milliseconds") from None
                 self.note(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
                 continue
-            self.connected_at = self.process.clock.now
+            self.connected_ns = self.process.clock.now_ns
             local, local_port = socket.getsockname()
             self.values |= {
                 "remote_ip": format_ip(address), "remote_port": str(self.url.port),
@@ -223,7 +225,7 @@ class _Transfer:
         socket.send("\r\n".join([*head, "", ""]).encode() + body)
         self.note("Request completely sent off")
         answer = await stream.head()
-        self.first_byte_at = self.process.clock.now
+        self.first_byte_ns = self.process.clock.now_ns
         if answer is None:
             raise _CurlError(52, "Empty reply from server")
         self.answer = answer
@@ -280,19 +282,19 @@ class _Transfer:
 
     def written_out(self, template: str, code: int, message: str) -> str:
         """Fill in the variables of -w."""
-        now = self.process.clock.now
+        now_ns = self.process.clock.now_ns
 
-        def span(at: float) -> str:
-            return f"{max(0.0, at - self.started):.6f}"
+        def span(at_ns: int) -> str:
+            return f"{max(0, at_ns - self.started_ns) / NS_PER_S:.6f}"
 
         status = f"{self._status():03d}"
         values = {
-            "http_code": status, "response_code": status, "size_download": str(self.size), "time_total": span(now),
-            "time_connect": span(self.connected_at), "time_namelookup": span(self.resolved_at),
-            "time_starttransfer": span(self.first_byte_at), "url_effective": self.text, "url": self.text,
+            "http_code": status, "response_code": status, "size_download": str(self.size), "time_total": span(now_ns),
+            "time_connect": span(self.connected_ns), "time_namelookup": span(self.resolved_ns),
+            "time_starttransfer": span(self.first_byte_ns), "url_effective": self.text, "url": self.text,
             "content_type": (self.answer.header("Content-Type") or "") if self.answer else "",
             "exitcode": str(code), "errormsg": message, "num_redirects": str(self.redirections),
-            "num_connects": str(int(bool(self.connected_at))), "scheme": self.url.scheme, "http_version": "1.1",
+            "num_connects": str(int(bool(self.connected_ns))), "scheme": self.url.scheme, "http_version": "1.1",
             "method": self.options.get("X") or "GET", "remote_ip": "", "remote_port": "0", "local_ip": "", "local_port": "0",
             **self.values,
         }  # fmt: skip
@@ -362,7 +364,7 @@ async def _fetch(process: Process, options: Options, text: str, number: int) -> 
     code, message = 0, ""
     body = b""
     try:
-        transfer = _Transfer(process, options, Url.parse(text), process.clock.now, text)
+        transfer = _Transfer(process, options, Url.parse(text), process.clock.now_ns, text)
     except (UrlFault, ValueError) as fault:
         if not is_silent or "S" in options:
             process.error(f"curl: (3) URL rejected: {fault}\n")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.userland.deadline import remaining_s
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
@@ -104,21 +105,21 @@ class Message:
 
 
 class Stream:
-    """Buffered reading from a socket; every wait ends at `deadline` (virtual seconds) or after `idle_s`."""
+    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time in nanoseconds) or after `idle_s`."""
 
     def __init__(self, socket: TcpSocket, clock: Clock) -> None:
         self.socket = socket
         self.clock = clock
         self.buffer = b""
-        self.deadline: float | None = None
+        self.until_ns: int | None = None
         self.idle_s: float | None = None
         self.received = 0
 
     async def more(self) -> bool:
         """Wait for more bytes; tells whether there were some. Raises as `TcpSocket.recv`."""
         limit = self.idle_s
-        if self.deadline is not None:
-            left = max(0.0, self.deadline - self.clock.now)
+        if self.until_ns is not None:
+            left = remaining_s(self.clock, self.until_ns)
             limit = left if limit is None else min(left, limit)
         chunk = await self.socket.recv(65536, limit)
         self.buffer += chunk

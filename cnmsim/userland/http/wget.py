@@ -10,6 +10,7 @@ from attrs import define
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import show_usage
+from cnmsim.userland.deadline import deadline_ns
 from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
 from cnmsim.userland.invocation import path_of
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
@@ -90,11 +91,11 @@ class _Download:
         address = await self._address()
         self.say(f"Connecting to {self.url.host_header} ({peer_text(address, self.url.port)})\n")
         socket = self.process.tcp(6 if len(address) == 16 else 4)
-        started = self.process.clock.now
+        until_ns = deadline_ns(self.process.clock, self.timeout_s)
         try:
             await socket.connect((address, self.url.port), self.timeout_s)
         except OSError as error:
-            if isinstance(error, TimeoutError) and self.process.clock.now - started >= self.timeout_s - 1e-6:
+            if isinstance(error, TimeoutError) and self.process.clock.now_ns >= until_ns:
                 raise _Failure("download timed out") from None
             where = f" ({format_ip(address)})" if len(address) == 4 else ""
             raise _Failure(f"can't connect to remote host{where}: {strerror(error)}") from None

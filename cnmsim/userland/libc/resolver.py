@@ -6,24 +6,17 @@ Behaves as glibc (which Debian's static busybox has too): A and AAAA are asked a
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import (
-    Address,
-    format_ip,
-    is_link_local,
-    is_loopback,
-    parse_ip,
-)
+from cnmsim.kernel.address import Address, format_ip, is_link_local, is_loopback, parse_ip
+from cnmsim.userland.deadline import deadline_ns, remaining_s
 
 if TYPE_CHECKING:
     import dns.message
 
     from cnmsim.kernel.process import Process
-    from cnmsim.kernel.sockets.udp import UdpSocket
 
 _MAX_SERVERS = 3
 
@@ -257,22 +250,17 @@ class Resolver:
             socket.connect((address, 53))
             for query in exchange.queries:
                 socket.send(query.to_wire())
-            deadline = self.process.clock.now + self.config.timeout_s
+            until_ns = deadline_ns(self.process.clock, self.config.timeout_s)
             while not exchange.is_complete:
-                await self._receive(socket, exchange, deadline - self.process.clock.now)
+                data, _ = await socket.recvfrom(remaining_s(self.process.clock, until_ns))
+                answer = parse_answer(data)
+                if answer is not None and any(query.is_response(answer) for query in exchange.queries):
+                    exchange.answers[answer.id] = answer
         except OSError:
             return None
         finally:
             socket.close()
         return [exchange.answers[query.id] for query in exchange.queries]
-
-    async def _receive(self, socket: UdpSocket, exchange: _Exchange, remaining_s: float) -> None:
-        if remaining_s <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "timed out")
-        data, _ = await socket.recvfrom(remaining_s)
-        answer = parse_answer(data)
-        if answer is not None and any(query.is_response(answer) for query in exchange.queries):
-            exchange.answers[answer.id] = answer
 
 
 def parse_answer(data: bytes) -> dns.message.Message | None:

@@ -10,6 +10,7 @@ from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
 from cnmsim.userland.invocation import name_of
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -85,31 +86,28 @@ async def main(process: Process) -> int:
     session = _Session(process, name, address, options)
     process.write(f"PING {name} ({format_ip(address)}): {size} data bytes\n")
     process.handlers[2] = lambda: process.exit(session.statistics())
-    started = process.clock.now
+    clock = process.clock
     sequence = 0
-    next_at = started
-    while True:
-        now = process.clock.now
-        if deadline and now - started >= deadline:
-            break
-        if now >= next_at - 1e-9:
+    next_ns = clock.now_ns
+    until_ns = deadline_ns(clock, deadline) if deadline else NEVER_NS
+    while clock.now_ns < until_ns:
+        if clock.now_ns >= next_ns:
             if count and session.transmitted >= count:
                 break
-            session.sent_ns[sequence] = process.clock.now_ns
+            session.sent_ns[sequence] = clock.now_ns
             session.transmitted += 1
             try:
                 socket.send_echo(address, process.pid & 0xFFFF, sequence, pattern * size)
             except OSError as error:
                 return complain(process, f"sendto: {strerror(error)}")
             sequence = (sequence + 1) & 0xFFFF
-            next_at = now + interval
+            next_ns = deadline_ns(clock, interval)
             if count and session.transmitted >= count:
                 # Without an answer so far it waits -W; else two round trips, which it counts in whole seconds.
                 slowest = max(session.times_ns, default=0) * 2 // NS_PER_S
-                next_at = now + (max(1, slowest) if session.times_ns else linger)
-        until = min(next_at, started + deadline) if deadline else next_at
+                next_ns = deadline_ns(clock, max(1, slowest) if session.times_ns else linger)
         try:
-            session.take(await socket.recv(max(0.0, until - process.clock.now)))
+            session.take(await socket.recv(remaining_s(clock, min(next_ns, until_ns))))
         except TimeoutError:
             continue
         if count and len(session.times_ns) >= count:

@@ -10,6 +10,7 @@ from attrs import define, field
 from cnmsim.kernel.address import Address, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
+from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s, to_ns
 from cnmsim.userland.invocation import name_of
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -242,20 +243,19 @@ async def _exchange(
 ) -> None:
     process = session.process
     clock = process.clock
-    session.started_ns = session.last_ns = clock.now_ns
-    started = next_at = clock.now
-    while not (deadline and clock.now - started >= deadline):
-        if clock.now >= next_at - 1e-9:
+    session.started_ns = session.last_ns = next_ns = clock.now_ns
+    until_ns = deadline_ns(clock, deadline) if deadline else NEVER_NS
+    while clock.now_ns < until_ns:
+        if clock.now_ns >= next_ns:
             if count and session.transmitted >= count:
                 return
             _send(session, socket)
-            next_at = clock.now + interval
+            next_ns = deadline_ns(clock, interval)
             if count and session.transmitted >= count:
-                twice = 2 * max(session.times_ns, default=0) / NS_PER_S
-                next_at = clock.now + (max(twice, interval) if session.times_ns else linger)
-        until = min(next_at, started + deadline) if deadline else next_at
+                twice_ns = 2 * max(session.times_ns, default=0)
+                next_ns = clock.now_ns + (max(twice_ns, to_ns(interval)) if session.times_ns else to_ns(linger))
         try:
-            await session.take(await socket.recv(max(0.0, until - clock.now)))
+            await session.take(await socket.recv(remaining_s(clock, min(next_ns, until_ns))))
         except TimeoutError:
             continue
         if count and len(session.times_ns) + session.errors >= count:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
+from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
 from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
@@ -195,13 +196,25 @@ async def read_line(pipe: Pipe) -> bytes:
 
 async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
     names = [word for word in words[1:] if word != "-r"]
+    timeout_s: float | None = None
     while names[:1] and names[0].startswith("-"):
         option = names.pop(0)
         if option in ("-p", "-t", "-n") and names:
             argument = names.pop(0)
             if option == "-p":
                 shell.put(streams.stderr, argument)
-    line = await read_line(streams.stdin)
+            elif option == "-t":
+                if not re.fullmatch(r"\d+(\.\d*)?", argument):
+                    shell.complain(streams, "read: invalid timeout")
+                    return 2
+                timeout_s = float(argument)
+    if timeout_s == 0:  # only whether there is something to read (busybox libbb, shell_builtin_read)
+        return int(not streams.stdin.getvalue() and not streams.stdin.is_closed)
+    reading = read_line(streams.stdin)
+    try:
+        line = await (reading if timeout_s is None else wait_for(shell.process.clock, reading, timeout_s))
+    except TimeoutError:
+        return 1
     text = line.decode(errors="surrogateescape").rstrip("\n")
     separators = shell.variables.get("IFS", " \t\n")
     if not names:
