@@ -127,7 +127,7 @@ NFT_MATCHES = (
     "", "meta l4proto udp", "udp dport 5000", "tcp dport { 80, 7000 }", "ct state established", "ct state { new, related }",
     "iifname br-app", "oifname vmap @verdicts", "udp dport @ports", "ip saddr 10.0.0.0/24", "meta mark 7", "meta length 200-400",
     "ip ttl < 63", "tcp flags ack", "ct mark 5", "limit rate 3/second burst 2 packets", "fib daddr type local", "ct status assured",
-    "ct direction reply", "ct original proto-dst 8080", "meta nfproto ipv6", "ip saddr . udp dport vmap { 10.0.0.99 . 5000 : jump extra }",
+    "ct direction reply", "@nh,16,16 329", "ct original proto-dst 8080", "meta nfproto ipv6", "ip saddr . udp dport vmap { 10.0.0.99 . 5000 : jump extra }",
 )  # fmt: skip
 NFT_ENDS = (
     "counter", "counter", "drop", "accept", "jump extra", "reject", "meta mark set 7", "ct mark set 5", 'log prefix "seen"', "return",

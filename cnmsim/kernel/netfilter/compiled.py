@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.interface import interface_test
 from cnmsim.kernel.netfilter.matches import MATCHES, Test
-from cnmsim.kernel.netfilter.matches.kind import STATEFUL, always, invert_if, negate
+from cnmsim.kernel.netfilter.matches.kind import always, invert_if, negate
 from cnmsim.kernel.netfilter.rule import HostMatch, Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
 
@@ -33,6 +34,7 @@ class CompiledRule:
     verdict: Verdict | None
     jump: Chain | None
     is_goto: bool
+    is_action_cacheable: bool
 
 
 def _host_test(match: HostMatch, is_source: bool) -> Test:
@@ -82,17 +84,18 @@ def compile_rule(rule: Rule, table: Table, netfilter: Netfilter) -> CompiledRule
         test = kind.compile(match, table.family, netfilter)
         if test is always:
             continue
-        if stateful or STATEFUL in kind.dependencies(match):
+        if stateful or Dependency.ANYTHING in kind.dependencies(match):
             stateful.append(test)
         else:
             tests.append(test)
-    action, verdict, jump = None, None, None
+    action, verdict, jump, is_action_cacheable = None, None, None, True
     target = rule.target
     if target is not None:
         if target.name in _PURE_ACTIONS and not rule.is_goto:
             verdict = Verdict[target.name]
         elif target.name in TARGETS and not rule.is_goto:
             action = TARGETS[target.name].compile(target, table.family, netfilter)
+            is_action_cacheable = TARGETS[target.name].depends is not Dependency.ANYTHING
         else:
             jump = table.chains[target.name]
-    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto)
+    return CompiledRule(tuple(tests), tuple(stateful), action, verdict, jump, rule.is_goto, is_action_cacheable)

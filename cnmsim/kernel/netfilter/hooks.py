@@ -31,6 +31,25 @@ class Hook(Enum):
     __hash__ = object.__hash__
 
 
+class Dependency(Enum):
+    """What the outcome of a match, a target or a hook step depends on, beside tables whose generation is checked.
+
+    Each declares its own. `FLOW` is what packets of one flow in one direction share: devices, addresses, protocol,
+    ports, ICMP type, mark, connection and its state. The other members name a packet field that joins the cache key.
+    `ANYTHING` is the default: whatever declares nothing is never cached.
+    """
+
+    FLOW = "flow"
+    TCP_FLAGS = "tcp_flags"
+    LENGTH = "length"
+    TTL = "ttl"
+    CONNMARK = "connmark"
+    IPVS = "ipvs"
+    ANYTHING = "anything"
+
+    __hash__ = object.__hash__
+
+
 #: The built-in chains of every table, in the order iptables prints them.
 BUILT_IN_CHAINS: dict[str, tuple[str, ...]] = {
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
@@ -82,6 +101,7 @@ class Registration:
     order: int
     type: ChainType
     step: HookStep
+    depends: Dependency = Dependency.ANYTHING
 
 
 def nat_priority(hook: Hook) -> Priority:

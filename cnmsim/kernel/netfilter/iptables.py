@@ -25,6 +25,7 @@ from cnmsim.kernel.netfilter.hooks import (
     NFT,
     TABLE_PRIORITIES,
     ChainType,
+    Dependency,
     Hook,
     Registration,
     Variant,
@@ -111,7 +112,7 @@ class IpTables:
                     kind = ChainType.ROUTE
                 priority = nat_priority(hook) if kind is ChainType.NAT else TABLE_PRIORITIES[table.name]
                 walk = (ChainTraversal if chain.rules else PolicyTraversal)(table, chain, hook, self._netfilter)
-                yield Registration(hook, priority, table.order, kind, walk)
+                yield Registration(hook, priority, table.order, kind, walk, Dependency.FLOW)
 
     # --- for programs that write rules ---------------------------------------------------------------------------
 

@@ -12,11 +12,10 @@ from attrs import evolve
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.conntrack import Conntrack
-from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, ChainType, Hook, Priority, Registration
+from cnmsim.kernel.netfilter.hooks import LEGACY, NFT, ChainType, Dependency, Hook, Priority, Registration
 from cnmsim.kernel.netfilter.ipset import IpSet
 from cnmsim.kernel.netfilter.iptables import IpTables
 from cnmsim.kernel.netfilter.nat import Nat
-from cnmsim.kernel.netfilter.traversal import CachedTraversal
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.nftables import NfTables
 
 
-def _once(step: HookStep) -> HookStep:
-    """Keep the flows of packets that pass a step out of the flow cache, which does not know what the step does."""
+def _uncached(step: HookStep) -> HookStep:
+    """Wrap a step that declares no dependency: no packet that passes it enters the flow cache."""
 
     def run(packet: Packet) -> bool:
         packet.recording = None
@@ -77,7 +76,6 @@ class Netfilter:
         "_nft",
         "_order",
         "_random",
-        "_repeatable",
         "_steps",
         "_tables4",
         "_tables6",
@@ -112,8 +110,6 @@ class Netfilter:
         self._nft: NfTables | None = None
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
-        # Steps that the flow cache may leave out, because it does the same itself.
-        self._repeatable: list[HookStep] = []
         self.answered: Packet | None = None
 
     @property
@@ -160,9 +156,7 @@ class Netfilter:
 
     def _rebuild(self) -> None:
         self.tracked_families = _NO_FAMILY
-        self._repeatable = [self._attach_and_track, self._confirm]
         self._steps = {family: self._family_steps(family) for family in (4, 6)}
-        self._repeatable = []
         self._is_stale = False
 
     def _rule_sets(self, family: int) -> list[RuleSet]:
@@ -193,24 +187,25 @@ class Netfilter:
         steps: dict[Hook, list[HookStep]] = {}
         for hook, registered in on_hook.items():
             registered.sort(key=lambda each: (each.priority, -each.order))
-            found = [(each.priority, self._step_of(each)) for each in registered if each.type is not ChainType.NAT]
+            found: list[tuple[int, HookStep, Dependency]] = [
+                (each.priority, self._step_of(each), each.depends)
+                for each in registered
+                if each.type is not ChainType.NAT
+            ]
             if has_nat and hook is not Hook.FORWARD:
                 is_source = hook in (Hook.INPUT, Hook.POSTROUTING)
                 walks = [each.step for each in registered if each.type is ChainType.NAT]
                 place = Priority.SOURCE_NAT if is_source else Priority.DESTINATION_NAT
-                found.append((place, self._nat_step(walks, hook, is_source=is_source)))
+                found.append((place, self._nat_step(walks, hook, is_source=is_source), Dependency.FLOW))
             if tracks and hook in (Hook.PREROUTING, Hook.OUTPUT):
-                found.append((Priority.CONNTRACK, self._attach_and_track))
+                found.append((Priority.CONNTRACK, self._attach_and_track, Dependency.FLOW))
             if tracks and hook in (Hook.INPUT, Hook.POSTROUTING):
-                found.append((Priority.CONFIRM, self._confirm))
+                found.append((Priority.CONFIRM, self._confirm, Dependency.FLOW))
             if self.ipvs is not None:
                 place = Priority.IPVS_OUTPUT if hook is Hook.OUTPUT else Priority.IPVS_INPUT
-                found += [(place, step) for step in self._balancing(self.ipvs.hooks, hook)]
+                found += [(place, step, Dependency.ANYTHING) for step in self._balancing(self.ipvs.hooks, hook)]
             found.sort(key=lambda each: each[0])
-            steps[hook] = [
-                step if step in self._repeatable or isinstance(step, CachedTraversal) else _once(step)
-                for _, step in found
-            ]
+            steps[hook] = [step if depends is Dependency.FLOW else _uncached(step) for _, step, depends in found]
         return steps
 
     def _step_of(self, registered: Registration) -> HookStep:
@@ -258,7 +253,6 @@ class Netfilter:
                 return False
             return before == (packet.dst, packet.src, packet.mark) or reroute(packet)
 
-        self._repeatable.append(run)
         return run
 
     def _nat_step(self, walks: Sequence[HookStep], hook: Hook, *, is_source: bool) -> HookStep:
@@ -306,7 +300,6 @@ class Netfilter:
             apply(packet, is_source=is_source)
             return packet.dst == before or reroute(packet)
 
-        self._repeatable.append(run)
         return run
 
     # --- what the stack and targets send in answer ---------------------------------------------------------------

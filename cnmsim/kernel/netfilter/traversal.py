@@ -16,9 +16,8 @@ from attrs import define
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter.compiled import compile_rule
 from cnmsim.kernel.netfilter.extension import Extension
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.matches import MATCHES
-from cnmsim.kernel.netfilter.matches.kind import CONNMARK, IPVS, LENGTH, TCP_FLAGS, TTL
 from cnmsim.kernel.netfilter.rule import Rule
 from cnmsim.kernel.netfilter.targets import TARGETS, Action, Verdict
 from cnmsim.kernel.skbuff import CtState, Packet
@@ -54,7 +53,7 @@ _ACCEPT = Verdict.ACCEPT
 class TraversalResult(Generic[Entry]):
     """How a walk through a chain ended: by `entry`, or by the policy if that is `None`.
 
-    `is_pure`: whether it goes the same way for all packets of a flow until rules, addresses, routes or links change.
+    `is_cacheable`: whether it goes the same way for all packets of a flow until rules, addresses, routes or links change.
     """
 
     verdict: Verdict
@@ -62,7 +61,7 @@ class TraversalResult(Generic[Entry]):
     actions: list[Action]
     entry: Entry | None
     chains: list[str]
-    is_pure: bool
+    is_cacheable: bool
 
 
 class CachedTraversal(ABC, Generic[Entry]):
@@ -137,7 +136,7 @@ class CachedTraversal(ABC, Generic[Entry]):
                     return False
             return verdict is _ACCEPT
         walked = self._walk(packet)
-        if walked.is_pure:
+        if walked.is_cacheable:
             if len(flows) >= _MOST_FLOWS:
                 flows.clear()
             flows[key] = self._outcome(stamp, walked)
@@ -148,7 +147,7 @@ class CachedTraversal(ABC, Generic[Entry]):
 
     def _walk_once(self, packet: Packet) -> bool:
         walked = self._walk(packet)
-        if walked.is_pure:
+        if walked.is_cacheable:
             self._record(packet, walked.counters, walked.actions)
         else:
             packet.recording = None
@@ -198,7 +197,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
 
     def _find_extras(self) -> tuple[Callable[[Packet], int], ...]:
         """Give what must join the key of remembered flows because some rule in reach reads it."""
-        needed: set[str] = set()
+        needed: set[Dependency] = set()
         waiting, seen = [self._chain], set()
         while waiting:
             chain = waiting.pop()
@@ -209,7 +208,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
                 needed |= rule_dependencies(entry.rule)
                 if entry.chain_name:
                     waiting.append(self._table.chains[entry.chain_name])
-        return tuple(_EXTRAS[name] for name in sorted(needed) if name in _EXTRAS)
+        return tuple(read for dependency, read in _EXTRAS.items() if dependency in needed)
 
     def _walk(self, packet: Packet) -> TraversalResult[RuleEntry]:
         """Walk the chain and the chains it jumps to, bumping counters and doing what targets do."""
@@ -219,7 +218,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         actions: list[Action] = []
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
-        is_pure = True
+        is_cacheable = True
         while True:
             rules = chain.rules
             entered = None
@@ -237,7 +236,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
                 if not fits:
                     continue
                 if compiled.stateful_tests:
-                    is_pure = False
+                    is_cacheable = False
                     if not all(test(packet) for test in compiled.stateful_tests):
                         continue
                 entry.packets += 1
@@ -252,7 +251,8 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
                 if compiled.action is not None:
                     actions.append(compiled.action)
                     verdict = compiled.action(packet, hook)
-                    is_pure &= verdict is not Verdict.DROP  # by what is in this packet, not in its flow
+                    # A DROP is due to this packet's content, not to its flow.
+                    is_cacheable &= compiled.is_action_cacheable and verdict is not Verdict.DROP
                 if verdict is None:
                     continue
                 if verdict is Verdict.RETURN:
@@ -260,7 +260,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
                 names = [frame[0].name for frame in stack] + [chain.name]
                 if names[0] != self._chain.name:
                     names.insert(0, self._chain.name)
-                return TraversalResult(verdict, counters, actions, entry, names, is_pure)
+                return TraversalResult(verdict, counters, actions, entry, names, is_cacheable)
             if entered is not None:
                 chain, at = entered, 0
             elif stack:
@@ -272,7 +272,7 @@ class ChainTraversal(CachedTraversal["RuleEntry"]):
         base.bytes += size
         counters.append(base)
         verdict = _ACCEPT if base.policy == "ACCEPT" else Verdict.DROP
-        return TraversalResult(verdict, counters, actions, None, [base.name], is_pure)
+        return TraversalResult(verdict, counters, actions, None, [base.name], is_cacheable)
 
     # --- observation ---------------------------------------------------------------------------------------------
 
@@ -332,23 +332,23 @@ def _connection_mark(packet: Packet) -> int:
     return packet.connection.mark if packet.connection is not None else 0
 
 
-_EXTRAS: dict[str, Callable[[Packet], int]] = {
-    TCP_FLAGS: lambda packet: packet.tcp_flags,
-    LENGTH: lambda packet: len(packet.data),
-    TTL: lambda packet: packet.ttl,
-    CONNMARK: _connection_mark,
-    IPVS: lambda packet: packet.is_ipvs,
+_EXTRAS: dict[Dependency, Callable[[Packet], int]] = {
+    Dependency.TCP_FLAGS: lambda packet: packet.tcp_flags,
+    Dependency.LENGTH: lambda packet: len(packet.data),
+    Dependency.TTL: lambda packet: packet.ttl,
+    Dependency.CONNMARK: _connection_mark,
+    Dependency.IPVS: lambda packet: packet.is_ipvs,
 }
 
 
-def rule_dependencies(rule: Rule) -> set[str]:
-    """Give what a rule reads beyond the key of a remembered flow."""
-    found: set[str] = set()
+def rule_dependencies(rule: Rule) -> set[Dependency]:
+    """Return what the outcome of a rule depends on."""
+    found: set[Dependency] = set()
     for match in rule.matches:
         found |= MATCHES[match.name].dependencies(match)
     target = _extension_target(rule)
-    if target is not None and TARGETS[target.name].reads_connmark:
-        found.add(CONNMARK)
+    if target is not None:
+        found.add(TARGETS[target.name].depends)
     return found
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_ip, format_mac, is_multicast, parse_ip, parse_mac
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.interface import interface_test, parse_interface_name
-from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ KINDS = (
         _compile_addrtype,
         _describe_addrtype,
         _finish_addrtype,
+        Dependency.FLOW,
     ),
     MatchKind(
         "iprange",
@@ -260,16 +262,16 @@ KINDS = (
         _compile_range,
         _describe_range,
         _finish_range,
+        Dependency.FLOW,
     ),
-    MatchKind(
-        "mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source"), {"": STATEFUL}
-    ),
+    MatchKind("mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source")),
     MatchKind(
         "pkttype",
         (Option("pkt-type", _packet_type),),
         _compile_packet_type,
         _describe_packet_type,
         needs("pkttype", "pkt-type"),
+        Dependency.FLOW,
     ),
     MatchKind(
         "physdev",
@@ -283,6 +285,7 @@ KINDS = (
         _compile_physdev,
         _describe_physdev,
         _some_physdev,
+        Dependency.FLOW,
     ),
     MatchKind(
         "set",
@@ -290,6 +293,5 @@ KINDS = (
         _compile_set,
         _describe_set,
         needs("set", "match-set"),
-        {"": STATEFUL},
     ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
     Test,
@@ -38,5 +39,6 @@ KINDS = (
         _compile_comment,
         _describe_comment,
         needs("comment", "comment"),
+        Dependency.FLOW,
     ),
 )

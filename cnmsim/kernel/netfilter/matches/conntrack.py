@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
-    STATEFUL,
     MatchKind,
     Test,
     all_of,
@@ -217,7 +217,7 @@ KINDS = (
         _compile_conntrack,
         _describe_conntrack,
         _some_option,
-        depends={"ctstatus": STATEFUL, "ctexpire": STATEFUL},
+        depends={"": Dependency.FLOW, "ctstatus": Dependency.ANYTHING, "ctexpire": Dependency.ANYTHING},
         needs_conntrack=True,
     ),
     MatchKind(
@@ -226,6 +226,7 @@ KINDS = (
         _compile_state,
         _describe_state,
         needs("state", "state"),
+        Dependency.FLOW,
         needs_conntrack=True,
     ),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, invert_if
 
 if TYPE_CHECKING:
@@ -104,7 +105,14 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
         return f"{prefix} {mark}{named or 'any'}"
 
     return MatchKind(
-        name, (Option(option, canonical),), compile_, describe, finish, families=(family,), aliases=aliases
+        name,
+        (Option(option, canonical),),
+        compile_,
+        describe,
+        finish,
+        Dependency.FLOW,
+        families=(family,),
+        aliases=aliases,
     )
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
-    LENGTH,
-    TTL,
     MatchKind,
     Test,
     all_of,
@@ -81,7 +80,7 @@ def _hops_kind(name: str, family: int) -> MatchKind:
         Option(f"{name}-gt", _hops, can_invert=False),
     )
     return MatchKind(
-        name, options, _compile_hops, _describe_hops, _one_comparison, depends={"": TTL}, families=(family,)
+        name, options, _compile_hops, _describe_hops, _one_comparison, depends=Dependency.TTL, families=(family,)
     )
 
 
@@ -92,7 +91,7 @@ KINDS = (
         _compile_length,
         _describe_length,
         needs("length", "length"),
-        {"": LENGTH},
+        Dependency.LENGTH,
     ),
     _hops_kind("ttl", 4),
     _hops_kind("hl", 6),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.matches.kind import STATEFUL, MatchKind, Test
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
 from cnmsim.kernel.netfilter.option_values import parse_number, parse_protocol
 from cnmsim.kernel.skbuff import Packet
 
@@ -187,7 +187,6 @@ KINDS = (
         _compile_bpf,
         _describe_bpf,
         _finish_bpf,
-        depends={"": STATEFUL},
         is_glued=True,
     ),
     MatchKind(
@@ -204,6 +203,5 @@ KINDS = (
         _compile_policy,
         _describe_policy,
         _finish_policy,
-        depends={"": STATEFUL},
     ),
 )

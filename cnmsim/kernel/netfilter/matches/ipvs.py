@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
-    IPVS,
-    STATEFUL,
     MatchKind,
     Test,
     invert_if,
@@ -116,8 +115,8 @@ KINDS = (
         _describe,
         _finish,
         depends={
-            "": IPVS,
-            **dict.fromkeys(("vproto", "vaddr", "vport", "vdir", "vmethod", "vportctl"), STATEFUL),
+            "": Dependency.IPVS,
+            **dict.fromkeys(("vproto", "vaddr", "vport", "vdir", "vmethod", "vportctl"), Dependency.ANYTHING),
         },
     ),
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -16,18 +17,14 @@ if TYPE_CHECKING:
 #: A compiled match: tells whether one packet fits.
 Test = Callable[[Packet], bool]
 
-#: What a test reads beside the packet's devices, addresses, protocol, ports, ICMP type, mark and connection state.
-#: Names stand for packet fields a flow cache can put into its key; `STATEFUL` forbids caching.
-TCP_FLAGS, LENGTH, TTL, CONNMARK, IPVS, STATEFUL = "tcp_flags", "length", "ttl", "connmark", "ipvs", "stateful"
-
 
 @frozen
 class MatchKind:
     """One match extension.
 
     `compile` makes the test for one setting of the match in one namespace; `describe` gives the text of a listing
-    (`iptables -L`), numeric or with names; `depends` tells for which option ("" for any use) the test reads
-    something beyond the flow cache's key; `is_glued` that a listing puts no blank before its text.
+    (`iptables -L`), numeric or with names; `depends` declares what the test's outcome depends on, if need be
+    by option ("" for any use); `is_glued` that a listing puts no blank before its text.
     """
 
     name: str
@@ -35,14 +32,16 @@ class MatchKind:
     compile: Callable[[Extension, int, Netfilter], Test]
     describe: Callable[[Extension, bool], str]
     finish: Finish = no_check
-    depends: Mapping[str, str] = field(factory=dict)
+    depends: Dependency | Mapping[str, Dependency] = Dependency.ANYTHING
     families: tuple[int, ...] = (4, 6)
     aliases: tuple[str, ...] = ()
     needs_conntrack: bool = False
     is_glued: bool = False
 
-    def dependencies(self, match: Extension) -> set[str]:
-        """Give what this use of the match reads beyond the flow cache's key."""
+    def dependencies(self, match: Extension) -> set[Dependency]:
+        """Return what the outcome of this use of the match depends on."""
+        if isinstance(self.depends, Dependency):
+            return {self.depends}
         names = {"", *(setting.name for setting in match.settings)}
         return {what for name, what in self.depends.items() if name in names}
 

@@ -9,7 +9,6 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import (
-    STATEFUL,
     MatchKind,
     Test,
     invert_if,
@@ -190,7 +189,6 @@ KINDS = (
         _compile_limit,
         _describe_limit,
         _finish_limit,
-        depends={"": STATEFUL},
     ),
     MatchKind(
         "statistic",
@@ -203,6 +201,5 @@ KINDS = (
         _compile_statistic,
         _describe_statistic,
         _finish_statistic,
-        depends={"": STATEFUL},
     ),
 )

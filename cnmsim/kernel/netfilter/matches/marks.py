@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
-    CONNMARK,
     MatchKind,
     Test,
     invert_if,
@@ -53,14 +53,21 @@ def _describe_mark(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
 
 
 KINDS = (
-    MatchKind("mark", (Option("mark", _mark("mark")),), _compile_mark, _describe_mark, needs("mark", "mark")),
+    MatchKind(
+        "mark",
+        (Option("mark", _mark("mark")),),
+        _compile_mark,
+        _describe_mark,
+        needs("mark", "mark"),
+        Dependency.FLOW,
+    ),
     MatchKind(
         "connmark",
         (Option("mark", _mark("connmark")),),
         _compile_connmark,
         _describe_mark,
         needs("connmark", "mark"),
-        depends={"": CONNMARK},
+        depends=Dependency.CONNMARK,
         needs_conntrack=True,
     ),
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.matches.kind import TCP_FLAGS, MatchKind, Test, all_of, invert_if
+from cnmsim.kernel.netfilter.hooks import Dependency
+from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_port_range, port_range_text, port_text
 from cnmsim.kernel.skbuff import Packet
 
@@ -169,10 +170,12 @@ KINDS = (
         _compile_ports,
         _describe_ports,
         _requires("tcp", "TCP", 6),
-        depends={"tcp-flags": TCP_FLAGS},
+        depends={"": Dependency.FLOW, "tcp-flags": Dependency.TCP_FLAGS},
     ),
-    MatchKind("udp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("udp", "UDP", 17)),
-    MatchKind("sctp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("sctp", "SCTP", 132)),
+    MatchKind("udp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("udp", "UDP", 17), Dependency.FLOW),
+    MatchKind(
+        "sctp", _PORT_OPTIONS, _compile_ports, _describe_ports, _requires("sctp", "SCTP", 132), Dependency.FLOW
+    ),
     MatchKind(
         "multiport",
         (
@@ -183,5 +186,6 @@ KINDS = (
         _compile_multiport,
         _describe_multiport,
         _one_list,
+        Dependency.FLOW,
     ),
 )

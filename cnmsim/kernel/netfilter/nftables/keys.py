@@ -40,8 +40,8 @@ class Key:
 
     @property
     def is_flow_constant(self) -> bool:
-        """Whether all packets of a flow have it alike, until addresses, routes or links change."""
-        return self.text not in _PER_PACKET_KEYS
+        """Whether all packets of a flow have the same value until addresses, routes or links change."""
+        return self.text in _FLOW_KEYS
 
     @property
     def header(self) -> str:
@@ -260,11 +260,18 @@ _DEFINITIONS = [
     Key("fib saddr . iif oif", types.PRESENCE, _reverse_path_reader),
 ]  # fmt: skip
 
-#: What differs from packet to packet of one flow.
-_PER_PACKET_KEYS = frozenset(
-    {"meta length", "meta ipsec", "ip length", "ip id", "ip ttl", "ip6 length", "ip6 hoplimit", "tcp flags", "udp length",
-     "ct status", "ct mark"}
-)  # fmt: skip
+#: Keys with one value for all packets of a flow. A key that is not listed, or a raw payload expression, is never cached.
+_FLOW_KEYS = frozenset({
+    "iifname", "oifname", "iif", "oif", "meta mark", "meta nfproto", "meta l4proto", "meta protocol",
+    "ip version", "ip protocol", "ip saddr", "ip daddr", "ip6 nexthdr", "ip6 saddr", "ip6 daddr",
+    *(f"{header} {port}" for header in ("tcp", "udp", "sctp", "th") for port in ("sport", "dport")),
+    *(f"{header} {field}" for header in ("icmp", "icmpv6") for field in ("type", "code")),
+    "ct state", "ct direction", "ct protocol",
+    *(f"ct {direction} {field}" for direction in ("original", "reply") for field in (
+        "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr", "proto-src", "proto-dst",
+    )),
+    *(f"fib {which}{on} type" for which in ("saddr", "daddr") for on in ("", " . iif", " . oif")), "fib saddr . iif oif",
+})  # fmt: skip
 
 KEYS: dict[str, Key] = {key.text: key for key in _DEFINITIONS}
 #: Other ways to write them.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.netfilter.hooks import ChainType, Registration
+from cnmsim.kernel.netfilter.hooks import ChainType, Dependency, Registration
 from cnmsim.kernel.netfilter.nftables.commands import Transaction
 from cnmsim.kernel.netfilter.nftables.cursor import Cursor
 from cnmsim.kernel.netfilter.nftables.errors import InternalError, NftError
@@ -163,4 +163,6 @@ class FamilyView:
                 base = chain.base
                 if base is not None:
                     walk = ChainTraversal(table, chain, base.hook, self._netfilter)
-                    yield Registration(base.hook, base.priority, chain.order, ChainType(base.type), walk)
+                    yield Registration(
+                        base.hook, base.priority, chain.order, ChainType(base.type), walk, Dependency.FLOW
+                    )

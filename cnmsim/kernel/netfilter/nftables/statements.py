@@ -54,8 +54,8 @@ class Statement(ABC):
     needs_conntrack = False
     #: Whether it binds connections to translations.
     translates = False
-    #: Whether it makes the same of all packets of a flow, and does nothing else with them.
-    is_pure = False
+    #: Whether its outcome depends on the flow alone (`Dependency.FLOW`) and it has no side effect; else it is never cached.
+    is_cacheable = False
 
     @abstractmethod
     def text(self, *, show_counters: bool) -> str:
@@ -128,8 +128,8 @@ class FieldStatement(Statement):
     operand: Operand
 
     @property
-    def is_pure(self) -> bool:  # type: ignore[override]
-        """Whether it goes by nothing but what all packets of a flow have alike."""
+    def is_cacheable(self) -> bool:  # type: ignore[override]
+        """Whether all fields it reads are constant within a flow."""
         return all(key.is_flow_constant for key in self.keys)
 
     @property
@@ -270,7 +270,7 @@ class VerdictStatement(Statement):
     """accept, drop, return, continue, jump or goto."""
 
     verdict: str | Jump
-    is_pure = True
+    is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
@@ -295,7 +295,7 @@ class Counter(Statement):
 
     packets: int = 0
     bytes: int = 0
-    is_pure = True
+    is_cacheable = True
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""

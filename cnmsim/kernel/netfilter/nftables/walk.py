@@ -34,15 +34,15 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         chain, at = self._chain, 0
         stack: list[tuple[Chain, int]] = []
         counters: list[Counts] = []
-        is_pure = True
+        is_cacheable = True
         while True:
             outcome: Verdict | Jump | None = None
             rules = chain.rules
             while at < len(rules):
                 entry = rules[at]
                 at += 1
-                outcome, was_pure = self._evaluate(entry, packet, counters)
-                is_pure = is_pure and was_pure
+                outcome, was_cacheable = self._evaluate(entry, packet, counters)
+                is_cacheable = is_cacheable and was_cacheable
                 if outcome is not None:
                     break
             if isinstance(outcome, Jump):
@@ -54,10 +54,10 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
                 path = [frame[0].name for frame in stack] + [chain.name]
                 if path[0] != self._chain.name:
                     path.insert(0, self._chain.name)
-                return TraversalResult(outcome, counters, [], entry, path, is_pure)
+                return TraversalResult(outcome, counters, [], entry, path, is_cacheable)
             if not stack:
                 policy = Verdict.ACCEPT if self._chain.policy == "accept" else Verdict.DROP
-                return TraversalResult(policy, counters, [], None, [self._chain.name], is_pure)
+                return TraversalResult(policy, counters, [], None, [self._chain.name], is_cacheable)
             chain, at = stack.pop()
 
     def _evaluate(
@@ -68,17 +68,17 @@ class ChainTraversal(CachedTraversal[RuleEntry]):
         if compiled is None:
             compiled = entry.compiled = tuple((each.compile(self._env), each) for each in entry.rule.statements)
         hook = self._hook
-        is_pure = True
+        is_cacheable = True
         for run, statement in compiled:
             outcome = run(packet, hook)
-            if not statement.is_pure:
-                is_pure = False
+            if not statement.is_cacheable:
+                is_cacheable = False
             elif isinstance(statement, Counter):
                 counters.append(statement)
             if outcome is None:
                 continue
-            return (None if isinstance(outcome, Break) else outcome), is_pure
-        return None, is_pure
+            return (None if isinstance(outcome, Break) else outcome), is_cacheable
+        return None, is_cacheable
 
     # --- observation ---------------------------------------------------------------------------------------------
 

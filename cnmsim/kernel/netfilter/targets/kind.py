@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ Action = Callable[[Packet, Hook], Verdict | None]
 class TargetKind:
     """One target extension.
 
-    `tables` and `chains` tell where the kernel takes it (empty: everywhere); `changes_key` that it may write what
-    later rules or the flow cache read from the connection; `check` refuses combinations as the kernel does (`False`).
+    `tables` and `chains` tell where the kernel takes it (empty: everywhere); `depends` declares what the action's verdict
+    and effect depend on.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TargetKind:
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     needs_conntrack: bool = False
-    reads_connmark: bool = False
+    depends: Dependency = Dependency.ANYTHING
     families: tuple[int, ...] = (4, 6)
 
 

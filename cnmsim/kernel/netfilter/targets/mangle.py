@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.checksum import update
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.option_values import parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict
 from cnmsim.kernel.packet import TCP_SYN
@@ -141,7 +141,9 @@ def _hops_kind(name: str, family: int) -> TargetKind:
         return f"{name} {words[setting.name[-3:]]} {setting.value}"
 
     options = tuple(Option(f"{option}-{mode}", _hops, can_invert=False) for mode in ("set", "dec", "inc"))
-    return TargetKind(name, options, compile_, describe, finish, tables=("mangle",), families=(family,))
+    return TargetKind(
+        name, options, compile_, describe, finish, tables=("mangle",), depends=Dependency.FLOW, families=(family,)
+    )
 
 
 KINDS = (
@@ -151,6 +153,7 @@ KINDS = (
         _compile_tcpmss,
         _describe_tcpmss,
         _finish_tcpmss,
+        depends=Dependency.FLOW,
     ),
     TargetKind(
         "CHECKSUM",
@@ -159,6 +162,7 @@ KINDS = (
         _describe_checksum,
         _finish_checksum,
         tables=("mangle",),
+        depends=Dependency.FLOW,
     ),
     _hops_kind("TTL", 4),
     _hops_kind("HL", 6),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
 from cnmsim.kernel.skbuff import Packet
@@ -153,7 +153,7 @@ def _describe_connmark(target: Extension, is_numeric: bool) -> str:
 
 
 KINDS = (
-    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _finish_mark),
+    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _finish_mark, depends=Dependency.FLOW),
     TargetKind(
         "CONNMARK",
         (
@@ -168,6 +168,6 @@ KINDS = (
         _describe_connmark,
         _finish_connmark,
         needs_conntrack=True,
-        reads_connmark=True,
+        depends=Dependency.CONNMARK,
     ),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, nothing_to_say
 from cnmsim.kernel.skbuff import CtState, Packet
 
@@ -40,7 +40,7 @@ def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Ac
 
 
 KINDS = (
-    TargetKind("NOTRACK", (), _compile_notrack, nothing_to_say, tables=("raw",)),
+    TargetKind("NOTRACK", (), _compile_notrack, nothing_to_say, tables=("raw",), depends=Dependency.FLOW),
     TargetKind(
         "CT",
         (Option("notrack", words=0, can_invert=False),),
@@ -48,6 +48,7 @@ KINDS = (
         _describe_ct,
         _finish_ct,
         tables=("raw",),
+        depends=Dependency.FLOW,
     ),
-    TargetKind("TRACE", (), _compile_nothing, nothing_to_say, tables=("raw",)),
+    TargetKind("TRACE", (), _compile_nothing, nothing_to_say, tables=("raw",), depends=Dependency.FLOW),
 )

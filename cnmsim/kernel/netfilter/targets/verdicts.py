@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
-from cnmsim.kernel.netfilter.hooks import Hook
+from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
@@ -101,7 +101,7 @@ def _fixed(verdict: Verdict) -> TargetKind:
     def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
         return lambda packet, hook: verdict  # noqa: ARG005 - an Action
 
-    return TargetKind(verdict.value, (), compile_, nothing_to_say)
+    return TargetKind(verdict.value, (), compile_, nothing_to_say, depends=Dependency.FLOW)
 
 
 KINDS = (
@@ -115,5 +115,6 @@ KINDS = (
         _describe_reject,
         _finish_reject,
         chains=("INPUT", "FORWARD", "OUTPUT"),
+        depends=Dependency.FLOW,
     ),
 )
