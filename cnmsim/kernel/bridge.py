@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Port numbers have ten bits, and 0 is none (net/bridge/br_private.h, BR_MAX_PORTS).
 MAX_PORTS = 1023
+#: After this long without a frame a learnt address is forgotten (IEEE 802.1D table 7-5; br_device.c: BR_DEFAULT_AGEING_TIME).
+AGEING_NS = 300 * NS_PER_S
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
@@ -55,14 +57,14 @@ class Bridge(Device):
     A MAC address that nobody chose (`has_fixed_mac=False`) is but the first: the bridge then takes the lowest of its ports'.
     """
 
-    __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_s", "fdb", "has_fixed_mac", "ports")
+    __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_ns", "fdb", "has_fixed_mac", "ports")
     kind = "bridge"
 
     def __init__(self, name: str, mac: Mac, clock: Clock, mtu: int = 1500, *, has_fixed_mac: bool = True) -> None:
         super().__init__(name, mac, clock, mtu)
         self.ports: dict[Device, BridgePort] = {}
         self.fdb: dict[Mac, FdbEntry] = {}
-        self.ageing_s = 300.0
+        self.ageing_ns = AGEING_NS
         self._fixed_mtu = False
         self._free_numbers: list[int] = []
         self.has_fixed_mac = has_fixed_mac
@@ -155,7 +157,7 @@ class Bridge(Device):
         entry = self.fdb.get(mac)
         if entry is None or entry.is_permanent:
             return entry
-        if self.clock.now_ns - entry.updated_ns > self.ageing_s * NS_PER_S:
+        if self.clock.now_ns - entry.updated_ns > self.ageing_ns:
             del self.fdb[mac]
             return None
         return entry

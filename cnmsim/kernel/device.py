@@ -179,7 +179,7 @@ class Device:
         had_ipv6, self._mtu = self.carries_ipv6, mtu
         if self.namespace is not None:
             if self.carries_ipv6 is not had_ipv6:
-                self.namespace.ipv6_comes_or_goes(self)
+                self.namespace.ipv6_support_changed(self)
             self.namespace.topology_changed()
         if self.upper_devices is not None:
             self.upper_devices.mtu_changed()

@@ -118,7 +118,7 @@ class FibRules:
             raise OSError(errno.ENOENT, "No such file or directory") from None
         self._on_change()
 
-    def free_priority(self) -> int:
+    def default_priority(self) -> int:
         """Give the priority of a rule that names none: one before the first behind the local table's (fib_default_rule_pref)."""
         return max(self.rules[0].priority - 1, 0) if self.rules else 0
 
@@ -167,6 +167,6 @@ def decision_text(route: Route | None, rule: FibRule | None) -> str:
     return text if rule is None else f"{text}, by rule {rule}"
 
 
-def mask_of(mark: int) -> int:
+def default_mask(mark: int) -> int:
     """Give the mask of a mark that is given without one."""
     return _WHOLE_MARK if mark else 0

@@ -198,10 +198,10 @@ class FileSystem:
 
     def with_mounts(self, mounts: Mapping[str, Callable[[str], File | None]]) -> FileSystem:
         """Give the same tree with other things mounted, as a process sees it that is in another namespace."""
-        return _Seen(self, {_resolve(path): find for path, find in mounts.items()})
+        return _RemountedView(self, {_resolve(path): find for path, find in mounts.items()})
 
 
-class _Seen(FileSystem):
+class _RemountedView(FileSystem):
     """A tree whose files and directories are another's; its mounts are its own."""
 
     def __init__(self, tree: FileSystem, mounts: dict[str, Callable[[str], File | None]]) -> None:

@@ -9,12 +9,15 @@ from attrs import Factory, define
 
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.checksum import checksum
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.skbuff import Packet
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock, Timer
 
 _FRAGMENT_HEADER = 44
+#: How long a packet may stay incomplete (IP_FRAG_TIME in include/net/ip.h).
+TIMEOUT_NS = 30 * NS_PER_S
 
 
 def fragment(packet: Packet, mtu: int, identification: int) -> list[bytes]:
@@ -66,13 +69,11 @@ class _Queue:
 class Reassembly:
     """The fragments one namespace waits to complete; what is not whole after 30 s is given up."""
 
-    __slots__ = ("_clock", "_given_up", "_queues")
+    __slots__ = ("_clock", "_on_timeout", "_queues")
 
-    TIMEOUT_S = 30.0
-
-    def __init__(self, clock: Clock, given_up: Callable[[Packet], None]) -> None:
+    def __init__(self, clock: Clock, on_timeout: Callable[[Packet], None]) -> None:
         self._clock = clock
-        self._given_up = given_up
+        self._on_timeout = on_timeout
         self._queues: dict[tuple[Address, Address, int, int], _Queue] = {}
 
     def __len__(self) -> int:
@@ -84,7 +85,7 @@ class Reassembly:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue()
-            queue.timer = self._clock.call_later(self.TIMEOUT_S, self._expire, key)
+            queue.timer = self._clock.call_at_ns(self._clock.now_ns + TIMEOUT_NS, self._expire, key)
         queue.pieces[packet.fragment_offset] = packet.payload
         queue.longest = max(queue.longest, len(packet.data))
         if not packet.fragment_offset:
@@ -104,7 +105,7 @@ class Reassembly:
     def _expire(self, key: tuple[Address, Address, int, int]) -> None:
         queue = self._queues.pop(key)
         if queue.first is not None:
-            self._given_up(queue.first)
+            self._on_timeout(queue.first)
 
 
 def _identification(packet: Packet) -> int:

@@ -30,7 +30,7 @@ from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.pathmtu import UNKNOWN
 from cnmsim.kernel.route import Route, link_route, local_route
 from cnmsim.kernel.skbuff import Packet
-from cnmsim.kernel.source import link_local_device
+from cnmsim.kernel.source import first_link_local_device
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -53,7 +53,7 @@ _ROUTE_DROPS = {
 
 
 @frozen
-class Decision:
+class RoutingDecision:
     """What routing says of a packet that starts here: device, next hop (`None`: the destination), source, MTU.
 
     `rule` led to the table of the route, where it is not one that every namespace has.
@@ -77,14 +77,14 @@ class IpLayer:
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._identification: int | None = None
-        self._decisions: dict[tuple[Address, Address | None, Device | None, int], Decision] = {}
+        self._decisions: dict[tuple[Address, Address | None, Device | None, int], RoutingDecision] = {}
         self._decisions_at = -1
-        self._latest: tuple[Decision, ...] = ()
+        self._latest: tuple[RoutingDecision, ...] = ()
         # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
         self._inputs_at = -1
         self.icmp = Icmp(namespace)
-        self.reassembly = Reassembly(namespace.clock, self._not_reassembled)
+        self.reassembly = Reassembly(namespace.clock, self._reassembly_timed_out)
 
     # --- input ---------------------------------------------------------------------------------------------------
 
@@ -113,13 +113,13 @@ class IpLayer:
                 return
             if len(self._inputs) > _INPUT_CACHE:
                 self._inputs.clear()
-            is_ours = self._inputs[key] = self._is_for_us(packet.dst)
+            is_ours = self._inputs[key] = self._is_local_destination(packet.dst)
         if is_ours:
             self._deliver(packet)
         else:
             self._forward(packet)
 
-    def _is_for_us(self, dst: Address) -> bool:
+    def _is_local_destination(self, dst: Address) -> bool:
         namespace = self._namespace
         return namespace.is_local(dst) or is_multicast(dst) or dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
 
@@ -180,7 +180,7 @@ class IpLayer:
             namespace.report(Step.REASSEMBLED, f"{len(whole.data)} bytes whole again", whole)
         return whole
 
-    def _not_reassembled(self, first: Packet) -> None:
+    def _reassembly_timed_out(self, first: Packet) -> None:
         self._namespace.drop(first, DropReason.REASSEMBLY_TIMEOUT)
         kind = TIME_EXCEEDED if first.family == 4 else TIME_EXCEEDED6
         self.icmp.send_error(first, kind, 1)
@@ -195,13 +195,13 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(_INPUT, packet):
             return
-        if namespace.xfrm is not None and not namespace.xfrm.admits(packet):
+        if namespace.xfrm is not None and not namespace.xfrm.check_input_policy(packet):
             return
         if packet.recording is not None:
             namespace.flows.keep(packet)
-        self.hand_up(packet)
+        self.deliver_to_protocol(packet)
 
-    def hand_up(self, packet: Packet) -> None:
+    def deliver_to_protocol(self, packet: Packet) -> None:
         """Give a whole packet that is for us, and past the packet filter, to its protocol."""
         namespace = self._namespace
         protocol = packet.protocol
@@ -209,7 +209,7 @@ class IpLayer:
             namespace.sockets.deliver(packet)
         elif protocol == (1 if packet.family == 4 else 58):
             self.icmp.input(packet)
-        elif not namespace.deliver_other(packet):
+        elif not namespace.deliver_to_handler(packet):
             namespace.drop(packet, DropReason.NO_PROTOCOL, f"IP protocol {protocol}")
             if packet.family == 4:
                 self.icmp.send_error(packet, UNREACHABLE, 2)
@@ -226,7 +226,7 @@ class IpLayer:
             return
         route = namespace.find_route(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
         if route is None or route.kind != "unicast":
-            self._no_way(packet, route)
+            self._drop_unroutable(packet, route)
             return
         if family == 6 and not namespace.forwards6:  # asked only here: without a route Linux answers all the same
             namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv6.conf.all.forwarding = 0")
@@ -255,12 +255,12 @@ class IpLayer:
         netfilter = namespace.netfilter
         if netfilter.is_active and not (netfilter.run(_FORWARD, packet) and netfilter.run(_POSTROUTING, packet)):
             return
-        self._finish(packet)
+        self.finish_output(packet)
 
     def _rule_for(self, packet: Packet) -> FibRule | None:
         return self._namespace.route_rule(packet.dst, src=packet.src, indev=packet.indev, mark=packet.mark)
 
-    def _no_way(self, packet: Packet, route: Route | None) -> None:
+    def _drop_unroutable(self, packet: Packet, route: Route | None) -> None:
         namespace = self._namespace
         family = packet.family
         rule = self._rule_for(packet)
@@ -290,7 +290,7 @@ class IpLayer:
 
     def route_output(
         self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0
-    ) -> Decision:
+    ) -> RoutingDecision:
         """Choose device, next hop and source for a packet that starts here.
 
         Raises `OSError`: ENETUNREACH without a route (or a source), EHOSTUNREACH, EACCES or EINVAL for unreachable,
@@ -310,7 +310,7 @@ class IpLayer:
                 self._decisions[key] = decision
         return decision
 
-    def _decide(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> Decision:
+    def _decide(self, dst: Address, src: Address | None, outdev: Device | None, mark: int) -> RoutingDecision:
         namespace = self._namespace
         family = 6 if len(dst) == 16 else 4
         if src is not None and not namespace.has_address(src) and not is_loopback(src):
@@ -319,7 +319,7 @@ class IpLayer:
             lo = namespace.loopback
             if not lo.is_up:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return Decision(lo, None, src or dst, local_route(dst, lo), lo.mtu)
+            return RoutingDecision(lo, None, src or dst, local_route(dst, lo), lo.mtu)
         if is_multicast(dst) or dst == IPV4_BROADCAST:
             route = namespace.find_route(dst, outdev, src=src, mark=mark)
             device = outdev or (route.device if route is not None else None)
@@ -328,9 +328,9 @@ class IpLayer:
             chosen = src or namespace.select_source(dst, device)
             if chosen is None:
                 raise OSError(errno.ENETUNREACH, "Network is unreachable")
-            return Decision(device, None, chosen, route or link_route(dst, device), device.mtu)
+            return RoutingDecision(device, None, chosen, route or link_route(dst, device), device.mtu)
         if is_link_local(dst) and family == 6 and outdev is None:
-            outdev = link_local_device(namespace.devices.values())
+            outdev = first_link_local_device(namespace.devices.values())
         route = namespace.find_route(dst, outdev, src=src, mark=mark)
         if route is None:
             raise OSError(errno.ENETUNREACH, "Network is unreachable")
@@ -347,19 +347,19 @@ class IpLayer:
         rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
         return self._shared(device, route, chosen, mtu, rule)
 
-    def _shared(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> Decision:
+    def _shared(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
         """Give a decision that says this: a namespace has few routes, and who talks to a thousand hosts decides a thousand times."""
         for known in self._latest:
             if known.route is route and known.src == src and known.mtu == mtu and known.rule is rule:
                 return known
-        made = Decision(device, route.gateway, src, route, mtu, rule)
+        made = RoutingDecision(device, route.gateway, src, route, mtu, rule)
         self._latest = (made, *self._latest[: _FEW_DECISIONS - 1])
         return made
 
     def send(
         self,
         protocol: int,
-        decision: Decision,
+        decision: RoutingDecision,
         dst: Address,
         message: bytes,
         *,
@@ -412,17 +412,17 @@ class IpLayer:
             if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
                 return
             raise OSError(errno.EPERM, "Operation not permitted")
-        if namespace.xfrm is not None and namespace.xfrm.takes(packet):
+        if namespace.xfrm is not None and namespace.xfrm.output(packet):
             return
         if netfilter.is_active and not netfilter.run(_POSTROUTING, packet):
             return
-        self._finish(packet)
+        self.finish_output(packet)
 
     def output(self, packet: Packet) -> None:
         """Send a packet that has its route by OUTPUT and POSTROUTING, as `dst_output` after NF_INET_LOCAL_OUT."""
         netfilter = self._namespace.netfilter
         if netfilter.run(_OUTPUT, packet) and netfilter.run(_POSTROUTING, packet):
-            self._finish(packet)
+            self.finish_output(packet)
 
     def reroute(self, packet: Packet) -> bool:
         """Route a packet anew after OUTPUT changed its destination; its source stays (ip_route_me_harder)."""
@@ -437,13 +437,13 @@ class IpLayer:
         packet.nexthop = decision.gateway or packet.dst
         return True
 
-    def _finish(self, packet: Packet) -> None:
+    def finish_output(self, packet: Packet) -> None:
         """Bring a packet that left POSTROUTING onto its device, in fragments if need be."""
         outdev = packet.outdev
         assert outdev is not None
         data = packet.data
         if len(data) <= (packet.frag_max_size or outdev._mtu) <= outdev._mtu:
-            self._to_link(packet)
+            self._output_to_neighbour(packet)
             return
         must_not = bool(data[6] & 0x40) if packet.family == 4 else packet.indev is not None and packet.l4 == 40
         if must_not and (packet.frag_max_size or 65536) > outdev.mtu:
@@ -452,7 +452,7 @@ class IpLayer:
         for piece in self.pieces(packet, outdev):
             part = Packet(piece, packet.indev)
             part.outdev, part.nexthop, part.mark = outdev, packet.nexthop, packet.mark
-            self._to_link(part)
+            self._output_to_neighbour(part)
 
     def pieces(self, packet: Packet, outdev: Device) -> list[bytes]:
         """Cut a packet into fragments for a device, none longer than those it came in."""
@@ -472,7 +472,7 @@ class IpLayer:
         self._identification = number = (number + 1) & 0xFFFF
         return number
 
-    def _to_link(self, packet: Packet) -> None:
+    def _output_to_neighbour(self, packet: Packet) -> None:
         outdev = packet.outdev
         assert outdev is not None
         dst = packet.dst

@@ -83,7 +83,7 @@ class IpvlanPort:
             if self._is_external(frame):
                 self.distribute(frame, None)
             return False
-        address = addressee(frame)
+        address = destination_of(frame)
         child = self.owner(address) if address is not None else None
         if child is None:
             return False
@@ -127,7 +127,7 @@ class IpvlanPort:
         if child is None:
             namespace.ip.input(whole, prerouted=True)
         elif not netfilter.is_active or netfilter.run(Hook.INPUT, whole):
-            self.lower.clock.call_soon(child.take_filtered, frame[:ETHERNET_HEADER], whole.data)
+            self.lower.clock.call_soon(child.receive_filtered, frame[:ETHERNET_HEADER], whole.data)
         return True
 
     def send_routed(self, frame: bytes, child: Ipvlan) -> None:
@@ -161,7 +161,7 @@ class IpvlanPort:
             netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)
         ):
             return
-        namespace.ip._finish(packet)
+        namespace.ip.finish_output(packet)
 
     def mac_changed(self) -> None:
         """Let the children follow the parent's MAC."""
@@ -241,7 +241,7 @@ class Ipvlan(UpperDevice):
             if sibling is not self and any(own.address == address for own in sibling.addresses):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
 
-    def take_filtered(self, head: bytes, data: bytes) -> None:
+    def receive_filtered(self, head: bytes, data: bytes) -> None:
         """Take a packet that the parent's packet filter let through; the child's own does not see it."""
         frame = head + data
         if not self.is_up or self.namespace is None:
@@ -253,7 +253,7 @@ class Ipvlan(UpperDevice):
             tap(self.clock.now_ns, "in", frame)
         if self.clock.context is not None:
             self._report(Step.RECEIVED, frame)
-        self.namespace.ip.hand_up(Packet(data, self))
+        self.namespace.ip.deliver_to_protocol(Packet(data, self))
 
     def _link_changed(self) -> None:
         self.lost_carrier = self.lost_carrier or (self.is_up and not self.has_carrier)
@@ -271,7 +271,7 @@ class Ipvlan(UpperDevice):
         """Give a frame to the sibling it is for, or drop it where that is forbidden; `False` if there is none."""
         if self.port.flag is IpvlanFlag.VEPA:
             return False
-        address = addressee(frame)
+        address = destination_of(frame)
         sibling = self.port.owner(address) if address is not None else None
         if sibling is None:
             return False
@@ -298,7 +298,7 @@ class Ipvlan(UpperDevice):
             upper_devices_of(self.lower).port = None
 
 
-def addressee(frame: bytes) -> Address | None:
+def destination_of(frame: bytes) -> Address | None:
     """Give the IP address a frame is for: that of its packet, or the one its ARP or DAD asks about."""
     kind = frame[12:14]
     if kind == _IPV4:

@@ -99,7 +99,7 @@ class LocalAddresses:
             self._add_missing(device, IPV4_LOOPBACK, 8, "host")
             if not namespace.ipv6_disabled(device):
                 self._add_missing(device, IPV6_LOOPBACK, 128, "host")
-        elif self._wants_link_local(device):
+        elif self._needs_link_local(device):
             self._add_missing(device, device.link_local_address(), 64, "link")
         if not device.addresses:
             return
@@ -121,7 +121,7 @@ class LocalAddresses:
         if had_addresses:
             self._rebuild()
 
-    def ipv6_switched(self) -> None:
+    def disable_ipv6_changed(self) -> None:
         """Let `disable_ipv6` take effect: IPv6 addresses go, or come back where they come by themselves."""
         namespace = self._namespace
         for device in namespace.devices.values():
@@ -133,7 +133,7 @@ class LocalAddresses:
         self._rebuild()
         namespace.topology_changed()
 
-    def _wants_link_local(self, device: Device) -> bool:
+    def _needs_link_local(self, device: Device) -> bool:
         """Tell whether IPv6 autoconfiguration gives the device its fe80:: address now."""
         if device.master is not None or not device.has_carrier or not any(device.mac):
             return False

@@ -15,7 +15,7 @@ from cnmsim.kernel.files import FileSystem, Pipe
 from cnmsim.kernel.link_events import LinkEventLog
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Process, Program
-from cnmsim.kernel.sysctl import FIRST_ONLY
+from cnmsim.kernel.sysctl import INITIAL_NAMESPACE_ONLY
 
 # The kernel's own threads come first on a real machine.
 _FIRST_PID = 1000
@@ -43,43 +43,43 @@ class Machine:
     #: How often the files are removed that held a namespace open, in seconds; 0 at once.
     namespace_sweep_s: float = field(default=0.0, init=False)
     _sweeps_since_ns: int = field(default=-1, init=False)
-    _emptied: dict[str, int] = field(factory=dict, init=False, repr=False)
+    _unpinned: dict[str, int] = field(factory=dict, init=False, repr=False)
     _next_pid: int = field(default=_FIRST_PID, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.random = self.clock.stream(self.name)
         self.root = NetworkNamespace(self.name, self.clock, self)
-        self.root.sysctl.declare(FIRST_ONLY)
+        self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
         self.files.hold(self._namespace_paths)
 
-    def hold_open(self, path: str, namespace: NetworkNamespace) -> None:
+    def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
         """Have a file hold a namespace open."""
         if self._sweeps_since_ns < 0:
             self._sweeps_since_ns = self.clock.now_ns
-        self._emptied.pop(path, None)
+        self._unpinned.pop(path, None)
         self.namespaces[path] = namespace
 
-    def let_go(self, path: str) -> None:
+    def unpin_namespace(self, path: str) -> None:
         """Have a file hold its namespace open no more; it stays, of no use, until the next sweep."""
         if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
             return
         period = int(self.namespace_sweep_s * NS_PER_S)
         begun = max(0, self._sweeps_since_ns)
-        self._emptied[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
+        self._unpinned[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
 
-    def is_emptied(self, path: str) -> bool:
+    def is_unpinned(self, path: str) -> bool:
         """Tell whether a file is there that held a namespace open, and does no more."""
-        gone_ns = self._emptied.get(path, 0)
+        gone_ns = self._unpinned.get(path, 0)
         if gone_ns <= self.clock.now_ns:
-            self._emptied.pop(path, None)
+            self._unpinned.pop(path, None)
             return False
         return True
 
     def _namespace_paths(self) -> set[str]:
         """Give the paths that hold namespaces open, or lately did; /var/run is another name of /run."""
-        paths = set(self.namespaces).union(filter(self.is_emptied, tuple(self._emptied)))
+        paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
         return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
 
     def new_namespace(self, name: str) -> NetworkNamespace:

@@ -55,11 +55,11 @@ class MacvlanPort:
         """Give the child that is up and has this MAC (macvlan_hash_lookup)."""
         return self._active.get(mac)
 
-    def child_changed(self) -> None:
+    def refresh_active(self) -> None:
         """Take note that a child came, went, went up or down, or has another MAC."""
         self._active = {child.mac: child for child in self._children if child.is_up}
 
-    def is_busy(self, mac: Mac) -> bool:
+    def is_mac_in_use(self, mac: Mac) -> bool:
         """Tell whether the parent or a child that is up has this MAC."""
         return mac == self.lower.mac or self.active(mac) is not None
 
@@ -100,9 +100,9 @@ class MacvlanPort:
         self._own_mac = self.lower.mac
         if self.is_passthru:
             self._children[0]._take_mac(self.lower.mac)
-            self.child_changed()
+            self.refresh_active()
 
-    def lend_mac(self, mac: Mac) -> None:
+    def set_lower_mac(self, mac: Mac) -> None:
         """Give the parent the MAC of its passthru child, for as long as there is one."""
         own = self._own_mac
         self.lower.set_mac(mac)
@@ -154,7 +154,7 @@ class Macvlan(UpperDevice):
 
     def set_up(self) -> None:
         """Do as `ip link set DEV up`. Raises `OSError(EADDRINUSE)` if its MAC is the parent's or a sibling's."""
-        if not self.is_up and self._mode is not MacvlanMode.PASSTHRU and self.port.is_busy(self.mac):
+        if not self.is_up and self._mode is not MacvlanMode.PASSTHRU and self.port.is_mac_in_use(self.mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_up()
 
@@ -164,12 +164,12 @@ class Macvlan(UpperDevice):
         Raises `OSError(EADDRINUSE)` if the address is the parent's or that of a sibling that is up.
         """
         if self._mode is MacvlanMode.PASSTHRU:
-            self.port.lend_mac(mac)
+            self.port.set_lower_mac(mac)
             return
-        if mac != self.mac and self.port.is_busy(mac):
+        if mac != self.mac and self.port.is_mac_in_use(mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_mac(mac)
-        self.port.child_changed()
+        self.port.refresh_active()
 
     def set_mtu(self, mtu: int) -> None:
         """Set the MTU in bytes. Raises `OSError(EINVAL)` if it is larger than the lower device's."""
@@ -192,7 +192,7 @@ class Macvlan(UpperDevice):
         return self.is_up and self._mode is MacvlanMode.PASSTHRU
 
     def _link_changed(self) -> None:
-        self.port.child_changed()
+        self.port.refresh_active()
         super()._link_changed()
 
     def _put_on_wire(self, frame: bytes) -> None:
@@ -211,6 +211,6 @@ class Macvlan(UpperDevice):
         """Leave the parent, which has no port any more once the last child has left."""
         super().detach()
         self.port.children.remove(self)
-        self.port.child_changed()
+        self.port.refresh_active()
         if not self.port.children:
             self.port.close()

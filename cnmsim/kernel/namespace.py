@@ -16,7 +16,7 @@ from cnmsim.kernel.device import ETHERNET_HEADER, Device, Loopback
 from cnmsim.kernel.devicesysctls import split_device_key
 from cnmsim.kernel.events import DropReason, Event, Step
 from cnmsim.kernel.fibrules import FibRule, FibRules
-from cnmsim.kernel.ip import Decision, IpLayer
+from cnmsim.kernel.ip import IpLayer, RoutingDecision
 from cnmsim.kernel.ipvs import Ipvs
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS as IPVS_SYSCTLS
 from cnmsim.kernel.localaddresses import LocalAddresses
@@ -44,7 +44,7 @@ class NetworkNamespace:
     """
 
     __slots__ = (
-        "_highest_wanted", "_ipvs", "_next_index", "_protocols", "add_address", "address_type", "addresses",
+        "_highest_requested_index", "_ipvs", "_next_index", "_protocols", "add_address", "address_type", "addresses",
         "bridges_through_netfilter", "clock", "devices", "filters_reverse_path", "flows", "forwards4", "forwards6",
         "generation", "has_address", "ip", "is_broadcast", "is_local", "loopback", "machine", "name", "neighbours",
         "netfilter", "on_destroy", "path_mtu", "remove_address", "reroute", "route_output", "routes4", "routes6",
@@ -69,7 +69,7 @@ class NetworkNamespace:
         self.bridges_through_netfilter = False
         self._next_index = 1
         #: The highest index a device came in with that had it elsewhere.
-        self._highest_wanted = 0
+        self._highest_requested_index = 0
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
         #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
@@ -172,9 +172,9 @@ class NetworkNamespace:
     def _free_index(self, wanted: int) -> int:
         """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
         if wanted and not self._has_index(wanted):
-            self._highest_wanted = max(self._highest_wanted, wanted)
+            self._highest_requested_index = max(self._highest_requested_index, wanted)
             return wanted
-        while self._next_index <= self._highest_wanted and self._has_index(self._next_index):
+        while self._next_index <= self._highest_requested_index and self._has_index(self._next_index):
             self._next_index += 1
         self._next_index += 1
         return self._next_index - 1
@@ -189,7 +189,7 @@ class NetworkNamespace:
         peer = getattr(device, "peer", None)
         device.set_down()
         device.detach()
-        self._take_out(device)
+        self._detach_device(device)
         if isinstance(peer, Device) and peer.namespace is not None:
             peer.namespace.remove_device(peer)
 
@@ -204,7 +204,7 @@ class NetworkNamespace:
             device.master.remove_port(device)
         device.has_qdisc = False
         index = device.index
-        self._take_out(device)
+        self._detach_device(device)
         other.add_device(device, name, index)
 
     def rename_device(self, device: Device, name: str) -> None:
@@ -225,7 +225,7 @@ class NetworkNamespace:
             if rules is not None:
                 rules.remove_device(device)
 
-    def _take_out(self, device: Device) -> None:
+    def _detach_device(self, device: Device) -> None:
         self._remove_routes(device)
         self.neighbours.remove_device(device)
         del self.devices[device.name]
@@ -333,21 +333,21 @@ class NetworkNamespace:
         if not self._has_sysctl(key):
             raise OSError(errno.ENOENT, "No such file or directory", key)
 
-    def ipv6_comes_or_goes(self, device: Device) -> None:
+    def ipv6_support_changed(self, device: Device) -> None:
         """Let the MTU of a device become too small for IPv6, or large enough: its addresses and sysctls begin anew."""
         self.sysctl.forget_device(device.name, 6)
-        self.addresses.ipv6_switched()
+        self.addresses.disable_ipv6_changed()
 
     def sysctl_device(self, device: Device, family: int, name: str) -> str:
         """Read a per-device sysctl such as `rp_filter`."""
         return self.sysctl.device(family, device.name, name)
 
-    def sysctl_set(self, key: str, value: str, *, may_come: bool = False) -> None:
-        """Write a sysctl and let it take effect; with `may_come` that of a device that is not here yet.
+    def sysctl_set(self, key: str, value: str, *, allow_missing_device: bool = False) -> None:
+        """Write a sysctl and let it take effect; with `allow_missing_device` that of a device that is not here yet.
 
         Raises `OSError` for an unknown key or a bad value.
         """
-        if not may_come:
+        if not allow_missing_device:
             self._require_sysctl(key)
         self.sysctl.set(key, value)
         self.generation += 1
@@ -361,9 +361,9 @@ class NetworkNamespace:
         if key.endswith(".rp_filter") and value != "0":
             self.filters_reverse_path = True
         if key.endswith(".disable_ipv6"):
-            self.addresses.ipv6_switched()
+            self.addresses.disable_ipv6_changed()
 
-    def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
+    def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
         """Give the flow that UDP from here to there makes, if it is known and goes as decided for as long as it lasts."""
         flow = self.flows.sent_flow(decision, dst, sport, dport)
         # What was learnt of a path's MTU expires without a change of `generation`.
@@ -423,7 +423,7 @@ class NetworkNamespace:
         """Let `handler` take packets of an IP protocol that has no sockets (ESP and the like)."""
         self._protocols[protocol] = handler
 
-    def deliver_other(self, packet: Packet) -> bool:
+    def deliver_to_handler(self, packet: Packet) -> bool:
         """Give a packet to whoever registered for its protocol; `False` if nobody did."""
         handler = self._protocols.get(packet.protocol)
         if handler is None:
@@ -431,11 +431,11 @@ class NetworkNamespace:
         handler(packet)
         return True
 
-    def icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
+    def send_icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
         """Answer a packet with an ICMP or ICMPv6 error, where the RFCs allow one."""
         self.ip.icmp.send_error(packet, icmp_type, code, info)
 
-    def host_unreachable(self, packet: Packet) -> None:
+    def send_host_unreachable(self, packet: Packet) -> None:
         """Tell a packet's sender that its next hop does not answer (ICMP host / ICMPv6 address unreachable)."""
         if packet.family == 4:
             self.ip.icmp.send_error(packet, 3, 1)

@@ -295,7 +295,7 @@ class NeighbourTable:
                 device=entry.device.name,
                 decision=str(entry),
             )
-            namespace.host_unreachable(packet)
+            namespace.send_host_unreachable(packet)
         clock.context = before
 
     def _delay(self, entry: Neighbour) -> None:

@@ -37,7 +37,7 @@ class Process:
     """
 
     __slots__ = (
-        "_gate", "_given", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "credentials", "env",
+        "_gate", "_inherited_sockets", "_own_pipes", "_program", "_tasks", "argv", "children", "clock", "creator", "credentials", "env",
         "exit_status", "exited", "files", "handlers", "hostname", "in_background", "is_init", "machine", "namespace", "on_exit", "parent",
         "pid", "programs", "sockets", "stderr", "stdin", "stdout",
     )  # fmt: skip
@@ -87,7 +87,7 @@ class Process:
         self._tasks: list[Task[Any]] = []
         self._own_pipes: list[Pipe] = []
         self._program: Program | None = None
-        self._given: tuple[Socket, ...] = ()
+        self._inherited_sockets: tuple[Socket, ...] = ()
         self.stdin = stdin or self._empty_input()
         self.stdout = stdout or self._own_pipe()
         self.stderr = stderr or self._own_pipe()
@@ -133,7 +133,7 @@ class Process:
 
     def _begin(self, program: Program) -> None:
         if self.is_running:
-            self._given = tuple(self.sockets)
+            self._inherited_sockets = tuple(self.sockets)
             self.task(self._main(program))
 
     def begin_again(self) -> None:
@@ -144,18 +144,18 @@ class Process:
         """
         assert self._program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
-            if socket not in self._given and not socket.is_kept_without_program:
-                socket.vanish()
+            if socket not in self._inherited_sockets and not socket.has_callback:
+                socket.close_silently()
         self._tasks = []
         self._gate = Gate()
         self.handlers = {}
         self.begin(self._program)
 
-    def vanish(self) -> None:
+    def close_silently(self) -> None:
         """End without a trace: no signal, no word to peers, nobody told."""
         self.exit_status = 128 + SIGKILL
         for socket in tuple(self.sockets):
-            socket.vanish()
+            socket.close_silently()
         self.machine.processes.pop(self.pid, None)
         if self.parent is not None and self in self.parent.children:
             self.parent.children.remove(self)

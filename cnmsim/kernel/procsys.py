@@ -69,8 +69,8 @@ def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool 
     procnet.mount(files, namespace)
 
 
-def entered(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Give what a process finds in `files` that has entered `namespace`: /proc is about where the reader is."""
+def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
+    """Give what a process finds in `files` that has view_for_namespace `namespace`: /proc is about where the reader is."""
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:
         return files

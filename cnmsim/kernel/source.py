@@ -35,7 +35,7 @@ def select_source(
     return None
 
 
-def link_local_device(devices: Iterable[Device]) -> Device | None:
+def first_link_local_device(devices: Iterable[Device]) -> Device | None:
     """Give the first device with an IPv6 link-local address, for destinations without a zone."""
     for device in devices:
         if any(a.scope == "link" and a.family == 6 for a in device.addresses):

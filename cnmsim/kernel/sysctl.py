@@ -66,7 +66,7 @@ _DEFAULTS: dict[str, str] = {
     "net.netfilter.nf_conntrack_generic_timeout": "600",
 }
 #: What only a machine's first namespace has: the limits of the neighbour table, which all of them share.
-FIRST_ONLY: dict[str, str] = {
+INITIAL_NAMESPACE_ONLY: dict[str, str] = {
     "net.ipv4.neigh.default.gc_thresh1": "128",
     "net.ipv4.neigh.default.gc_thresh2": "512",
     "net.ipv4.neigh.default.gc_thresh3": "1024",

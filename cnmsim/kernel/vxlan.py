@@ -27,7 +27,7 @@ from cnmsim.kernel.vxlan_replies import is_question, proxy_answer, too_big
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
-    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.skbuff import Packet
     from cnmsim.kernel.vxlan_fdb import VxlanEntry
@@ -52,7 +52,7 @@ class _Path:
 
     generation: int
     vtep: Address
-    decision: Decision
+    decision: RoutingDecision
     longest: int
     sum: int
     low: int

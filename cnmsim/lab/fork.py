@@ -144,7 +144,7 @@ def _begin_again(machine: Machine) -> list[Process]:
     again = [process for process in running if not _has_running_creator(process)]
     for process in running:
         if process not in again:
-            process.vanish()
+            process.close_silently()
     paused = [process for process in again if process.is_paused]
     for process in again:
         process.begin_again()

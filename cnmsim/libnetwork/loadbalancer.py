@@ -148,7 +148,7 @@ class LoadBalancerSandbox:
             if has_alias:
                 self._remove_alias(balancer.virtual_ip)
             raise
-        return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", alike=balancer.virtual_ip)
+        return self._ipvs.add_service(fwmark=balancer.fwmark, scheduler="rr", intern_key=balancer.virtual_ip)
 
     def _add_alias(self, address: Address) -> bool:
         """Give the interface the virtual address; tell whether it had it not. One left behind is an error up to 28.5."""

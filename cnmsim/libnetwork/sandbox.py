@@ -146,12 +146,12 @@ class Sandbox:
         for key, value in self.options.sysctls.items():
             if key.startswith("net."):
                 try:
-                    namespace.sysctl_set(key, value, may_come=True)
+                    namespace.sysctl_set(key, value, allow_missing_device=True)
                 except OSError as error:
                     verb = "open" if errno_of(error) in {errno.ENOENT, errno.EACCES} else "write"
                     raise SystemFault(f"{verb} /proc/sys/{key.replace('.', '/')}: {go_strerror(error)}") from None
         namespace.loopback.set_up()
-        machine.hold_open(self.key, namespace)
+        machine.pin_namespace(self.key, namespace)
         self.osl = OslNamespace(namespace, machine.root, self.controller.profile)
 
     def set_key(self) -> None:
@@ -401,7 +401,7 @@ class Sandbox:
             if self.options.use_host_namespace:
                 machine.namespaces.pop(self.key, None)
             else:
-                machine.let_go(self.key)
+                machine.unpin_namespace(self.key)
         if namespace is None or self.options.use_host_namespace:
             return
         if not any(process.namespace is namespace for process in machine.processes.values()):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from cnmsim.kernel.address import IPV4_ANY, MAC_BROADCAST, MAC_ZERO, Address, Mac, Prefix, format_ip, parse_ip
+from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.task import Queue
 from cnmsim.kernel.transport import ARP_REPLY, ARP_REQUEST, ArpMessage
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
 #: Seconds: udhcpd's `lease`, `offer_time` and `conflict_time` unless it is told others, and how long it listens for ARP.
-LEASE_S, _OFFER_S, _CONFLICT_S, _ARP_S = 864_000, 60, 3_600, 2
+LEASE_S = 864_000
+_LEASE_NS, _OFFER_NS, _CONFLICT_NS = LEASE_S * NS_PER_S, 60 * NS_PER_S, 3_600 * NS_PER_S
+_ARP_WAIT_S = 2
 
 
 @frozen
@@ -69,7 +72,7 @@ class _Lease:
     """Who has an address and until when; `mac` is zero for an address that somebody else was found to have."""
 
     mac: Mac
-    until: float
+    expires_ns: int
 
 
 @define(eq=False)
@@ -86,8 +89,8 @@ class _Server:
     leases: dict[Address, _Lease] = field(factory=dict)
 
     @property
-    def _now(self) -> float:
-        return self.process.clock.now
+    def _now_ns(self) -> int:
+        return self.process.clock.now_ns
 
     async def answer(self, asked: DhcpMessage) -> None:
         kind = asked.type
@@ -98,9 +101,9 @@ class _Server:
         elif kind is MessageType.DECLINE and self._is_for_me(asked):
             wanted = asked.address(Option.REQUESTED_ADDRESS)
             if wanted is not None and self._lease_of(asked.mac) == wanted:
-                self.leases[wanted] = _Lease(MAC_ZERO, self._now + _CONFLICT_S)
+                self.leases[wanted] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
         elif kind is MessageType.RELEASE and self._is_for_me(asked) and self._lease_of(asked.mac) == asked.client:
-            self.leases[asked.client].until = self._now
+            self.leases[asked.client].expires_ns = self._now_ns
 
     def _is_for_me(self, asked: DhcpMessage) -> bool:
         return asked.address(Option.SERVER_ID) in (None, self.own)
@@ -110,7 +113,7 @@ class _Server:
 
     def _is_free(self, address: Address, mac: Mac) -> bool:
         lease = self.leases.get(address)
-        return address != self.own and (lease is None or lease.mac == mac or lease.until <= self._now)
+        return address != self.own and (lease is None or lease.mac == mac or lease.expires_ns <= self._now_ns)
 
     async def _offer(self, asked: DhcpMessage) -> None:
         address = await self._choose(asked)
@@ -118,7 +121,7 @@ class _Server:
             self.process.error("udhcpd: no free IP addresses. OFFER abandoned\n")
             return
         self._forget(asked.mac)
-        self.leases[address] = _Lease(asked.mac, self._now + _OFFER_S)
+        self.leases[address] = _Lease(asked.mac, self._now_ns + _OFFER_NS)
         self.process.error(f"udhcpd: sending OFFER to {format_ip(address)}\n")
         self._reply(asked, MessageType.OFFER, address)
 
@@ -135,7 +138,7 @@ class _Server:
                 if not await self._has_owner(address, asked.mac):
                     return address
                 self.process.error(f"udhcpd: {format_ip(address)} belongs to someone, reserving it\n")
-                self.leases[address] = _Lease(MAC_ZERO, self._now + _CONFLICT_S)
+                self.leases[address] = _Lease(MAC_ZERO, self._now_ns + _CONFLICT_NS)
         return None
 
     async def _has_owner(self, address: Address, mac: Mac) -> bool:
@@ -156,7 +159,7 @@ class _Server:
         self.device.taps += (listen,)
         try:
             self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + question.to_wire())
-            return await answers.get(_ARP_S) != mac
+            return await answers.get(_ARP_WAIT_S) != mac
         except TimeoutError:
             return False
         finally:
@@ -172,7 +175,7 @@ class _Server:
             return  # the client chose another server
         wanted = asked.address(Option.REQUESTED_ADDRESS) or asked.client
         if wanted != IPV4_ANY and self._lease_of(asked.mac) == wanted:
-            self.leases[wanted] = _Lease(asked.mac, self._now + LEASE_S)
+            self.leases[wanted] = _Lease(asked.mac, self._now_ns + _LEASE_NS)
             self.process.error(f"udhcpd: sending ACK to {format_ip(wanted)}\n")
             self._reply(asked, MessageType.ACK, wanted)
         elif Option.SERVER_ID in asked.options or wanted not in self.prefix:

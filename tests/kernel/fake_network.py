@@ -141,7 +141,7 @@ class FakeNamespace:
         else:
             self.sockets.deliver(packet)
 
-    def icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
+    def send_icmp_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
         if packet.family == 4:
             message = icmp_message(icmp_type, code, info.to_bytes(4), packet.data[:548])
             self.network.carry(build_ip(1, packet.dst, packet.src, message), self)

@@ -132,7 +132,7 @@ def test_no_route_fails_before_anything_is_sent() -> None:
 )  # fmt: skip
 def test_an_unreachable_ends_a_connect_with_linuxs_error(pair: Pair, code: int, number: int) -> None:
     a, b = pair
-    b.input = lambda data: b.icmp_error(Packet(data), 3, code)  # type: ignore[method-assign]
+    b.input = lambda data: b.send_icmp_error(Packet(data), 3, code)  # type: ignore[method-assign]
     with pytest.raises(OSError) as caught:
         connect(a)
     assert caught.value.errno == number

@@ -215,10 +215,10 @@ def test_reassembly_gives_the_stream_whatever_the_order_and_overlap(data: st.Dat
         payload = stream[start:end]
         if 1 + end > buffer.next:
             skip = max(0, buffer.next - 1 - start)
-            moved = buffer.accept(1 + start + skip, payload[skip:], has_fin=end == len(stream))
+            moved = buffer.insert(1 + start + skip, payload[skip:], has_fin=end == len(stream))
             assert moved == (buffer.next > before)
-    assert buffer.take(1000) == stream
-    assert buffer.fin_at == buffer.next
+    assert buffer.read(1000) == stream
+    assert buffer.fin_sequence == buffer.next
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 30_000)), max_size=40))
@@ -227,9 +227,9 @@ def test_the_advertised_window_never_shrinks_and_never_exceeds_the_space(steps: 
     edge = buffer.next + buffer.window
     for is_arrival, size in steps:
         if is_arrival:
-            buffer.accept(buffer.next, bytes(size), has_fin=False)
+            buffer.insert(buffer.next, bytes(size), has_fin=False)
         else:
-            buffer.take(size)
+            buffer.read(size)
         window = buffer.advertise(1460)
         assert window + len(buffer.unread) <= WINDOW
         assert buffer.next + window >= edge

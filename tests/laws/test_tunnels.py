@@ -118,5 +118,5 @@ def test_no_number_is_taken_twice_and_none_in_the_window_is_refused(numbers, win
         in_time = number > max(taken, default=0) - window and number > 0
         assert state.is_replay(number) is (number in taken or not in_time)
         if not state.is_replay(number):
-            state.note_sequence(number)
+            state.record_sequence(number)
             taken.add(number)

@@ -41,7 +41,7 @@ class Hooks:
 
     def request(self, packet: Packet) -> bool:
         """Take what a client sends, at INPUT and OUTPUT (ip_vs_in_hook). `False`: it went another way, or ended."""
-        if packet.is_ipvs or self._ipvs.switch("backup_only"):
+        if packet.is_ipvs or self._ipvs.sysctl("backup_only"):
             return True
         protocol = packet.protocol
         if protocol in _ICMP:
@@ -51,14 +51,14 @@ class Hooks:
         key = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
         connection = self._connections.of_request(key)
         if connection is not None and protocol == 6 and packet.tcp_flags & TCP_SYN:
-            if not self._begins_anew(connection):
-                self._tell_of_reuse(connection, packet)
+            if not self._is_rescheduled(connection):
+                self._report_reuse(connection, packet)
             elif self._end(connection, packet):
                 return False
             else:
                 connection = None
         if connection is not None and not connection.destination.is_available:
-            if not self._ipvs.switch("expire_nodest_conn"):
+            if not self._ipvs.sysctl("expire_nodest_conn"):
                 self._drop_orphan(packet, connection)
                 return False
             if self._end(connection, packet):
@@ -121,7 +121,7 @@ class Hooks:
         """Find the service a new flow is for: by mark first, then by address (ip_vs_service_find)."""
         dst = packet.dst
         flags = packet.tcp_flags
-        if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.switch("sloppy_tcp"))):
+        if packet.protocol == 6 and (flags & TCP_RST or not (flags & TCP_SYN or self._ipvs.sysctl("sloppy_tcp"))):
             return None
         if is_multicast(dst) or dst == IPV4_BROADCAST or self._namespace.is_broadcast(dst):
             return None
@@ -139,7 +139,7 @@ class Hooks:
         connection = IpvsConnection(
             packet.protocol, packet.src, packet.sport, packet.dst, packet.dport,
             destination.address, destination.port or packet.dport, destination, destination.method,
-            uses_conntrack=bool(self._ipvs.switch("conntrack")),
+            uses_conntrack=bool(self._ipvs.sysctl("conntrack")),
             state=IpvsState.NONE if is_tcp else IpvsState.UDP,
             sees_replies=destination.method is Method.MASQUERADING,
             expires_ns=self._namespace.clock.now_ns + NS_PER_S,
@@ -163,19 +163,19 @@ class Hooks:
         namespace.drop(
             packet, DropReason.NO_DESTINATION, f"IPVS has no destination to choose: {why}", decision=str(service)
         )
-        namespace.icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
+        namespace.send_icmp_error(packet, *((UNREACHABLE, 3) if packet.family == 4 else (UNREACHABLE6, 4)))
 
-    def _begins_anew(self, connection: IpvsConnection) -> bool:
+    def _is_rescheduled(self, connection: IpvsConnection) -> bool:
         """Tell whether a SYN on a known flow is to be scheduled again (is_new_conn_expected)."""
-        if self._ipvs.switch("expire_nodest_conn") and not connection.destination.weight:
+        if self._ipvs.sysctl("expire_nodest_conn") and not connection.destination.weight:
             return True
-        mode = self._ipvs.switch("conn_reuse_mode")
+        mode = self._ipvs.sysctl("conn_reuse_mode")
         return bool(mode) and (
             connection.state in _OVER
             or (mode & 2 != 0 and connection.state is IpvsState.FIN_WAIT and not connection.sees_replies)
         )
 
-    def _tell_of_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
+    def _report_reuse(self, connection: IpvsConnection, packet: Packet) -> None:
         """Note that a new connection from a port goes where the last one from it went."""
         if self._namespace.clock.context is not None and connection.state in _OVER:
             kept = endpoint_text(connection.real, connection.real_port)

@@ -14,12 +14,12 @@ from cnmsim.kernel.ipvs.scheduler import SCHEDULERS
 from cnmsim.kernel.ipvs.service import (
     PROTOCOLS,
     Destination,
+    DestinationKey,
+    DestinationParameters,
     Method,
-    Place,
     Service,
     ServiceKey,
-    Terms,
-    terms_of,
+    destination_parameters,
 )
 from cnmsim.kernel.ipvs.state import TIMEOUTS_S, IpvsState
 from cnmsim.kernel.ipvs.sysctls import DEFAULTS, PREFIX
@@ -40,15 +40,15 @@ class Ipvs:
     """
 
     __slots__ = (
-        "_namespace", "_services", "_switches", "_switches_at", "_timeouts", "_trash", "connections", "generation", "hooks",
+        "_namespace", "_services", "_sysctls", "_sysctls_generation", "_timeouts", "_trash", "connections", "generation", "hooks",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._timeouts: Mapping[IpvsState, int] = TIMEOUTS_S
         self._trash: list[Destination] = []
-        self._switches: dict[str, int] = {}
-        self._switches_at = -1
+        self._sysctls: dict[str, int] = {}
+        self._sysctls_generation = -1
         self._services: dict[ServiceKey, Service] = {}
         self.connections = ConnectionTable(namespace.clock, self._expired)
         self.hooks = Hooks(self, namespace)
@@ -76,22 +76,22 @@ class Ipvs:
         port: int = 0,
         scheduler: str = "wlc",
         family: int = 4,
-        alike: Hashable = None,
+        intern_key: Hashable = None,
     ) -> Service:
         """Add a virtual service: by `fwmark` (and `family`, 4 or 6), or by `protocol` (tcp, udp), `address` and `port`.
 
-        Those of other namespaces that were added with the same `alike` will have much the same destinations, and room is saved.
+        Those of other namespaces that were added with the same `intern_key` will have much the same destinations, and room is saved.
         Raises `OSError`: EEXIST if there is one, ENOENT for an unknown scheduler, EINVAL for port 0, EAFNOSUPPORT for
         an address that is none, EPROTONOSUPPORT for another protocol.
         """
         kind = SCHEDULERS.get(scheduler)
         if kind is None:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
-        noted = InternedMultiMap[Place, Terms](
-            None if alike is None else entries_of(self._namespace.clock, _SHARED, alike)
+        entries = InternedMultiMap[DestinationKey, DestinationParameters](
+            None if intern_key is None else entries_of(self._namespace.clock, _SHARED, intern_key)
         )
         if fwmark:
-            created = Service(family, kind(), fwmark=fwmark, noted=noted)
+            created = Service(family, kind(), fwmark=fwmark, entries=entries)
         else:
             if protocol not in PROTOCOLS:
                 raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported", protocol)
@@ -99,7 +99,7 @@ class Ipvs:
                 raise OSError(errno.EINVAL, "Invalid argument")
             raw = _address(address)
             created = Service(
-                family_of(raw), kind(), protocol=PROTOCOLS[protocol], address=raw, port=port, noted=noted
+                family_of(raw), kind(), protocol=PROTOCOLS[protocol], address=raw, port=port, entries=entries
             )
         if created.key in self._services:
             raise OSError(errno.EEXIST, "File exists")
@@ -115,7 +115,7 @@ class Ipvs:
             raise OSError(errno.ENOENT, "No such file or directory", scheduler)
         if not isinstance(service.scheduler, kind):
             service.scheduler = kind()
-            if kind.minds_changes:
+            if kind.tracks_changes:
                 service.scheduler.changed(service.destinations)
         self._changed()
 
@@ -162,7 +162,7 @@ class Ipvs:
         zero.
         """
         self._known(service)
-        raw, terms = _address(address), terms_of(weight, method)
+        raw, terms = _address(address), destination_parameters(weight, method)
         forward = terms[1]
         if family_of(raw) != service.family and forward is not Method.TUNNELING:
             raise OSError(errno.EINVAL, "Invalid argument")
@@ -173,7 +173,7 @@ class Ipvs:
         # One that is there is never in the trash.
         destination = self._from_trash(service, raw, port)
         if destination is None:
-            if not service.note(raw, port, terms):
+            if not service.add_entry(raw, port, terms):
                 raise OSError(errno.EEXIST, "File exists")
         else:
             (destination.weight, destination.method), destination.service = terms, service
@@ -195,7 +195,7 @@ class Ipvs:
             raise OSError(errno.ENOENT, "No such file or directory")
         if weight < 0:
             raise OSError(errno.ERANGE, "Numerical result out of range")
-        service.change(raw, port, terms_of(weight, method))
+        service.change(raw, port, destination_parameters(weight, method))
         self.generation += 1
 
     def remove_destination(self, service: Service, address: str | Address, *, port: int = 0) -> None:
@@ -264,7 +264,7 @@ class Ipvs:
         return None
 
     def _forget_flows(self) -> None:
-        if self.switch("expire_nodest_conn"):
+        if self.sysctl("expire_nodest_conn"):
             for connection in self.connections.entries():
                 if not connection.destination.is_available:
                     self.connections.expire(connection)
@@ -285,15 +285,15 @@ class Ipvs:
         if self.is_idle:
             self._changed()
 
-    def switch(self, name: str) -> int:
+    def sysctl(self, name: str) -> int:
         """Give the value of one of its sysctls that are numbers, by the last part of its name."""
         generation = self._namespace.generation
-        if generation != self._switches_at:
-            self._switches.clear()
-            self._switches_at = generation
-        value = self._switches.get(name)
+        if generation != self._sysctls_generation:
+            self._sysctls.clear()
+            self._sysctls_generation = generation
+        value = self._sysctls.get(name)
         if value is None:
-            value = self._switches[name] = int(self._namespace.sysctl_get(PREFIX + name))
+            value = self._sysctls[name] = int(self._namespace.sysctl_get(PREFIX + name))
         return value
 
 

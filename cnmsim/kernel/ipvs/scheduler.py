@@ -19,7 +19,7 @@ class Scheduler(ABC):
     __slots__ = ()
     name: ClassVar[str]
     #: Whether `changed` does anything.
-    minds_changes: ClassVar[bool] = False
+    tracks_changes: ClassVar[bool] = False
 
     @abstractmethod
     def choose(self, destinations: list[Destination]) -> Destination | None:
@@ -61,7 +61,7 @@ class WeightedRoundRobin(Scheduler):
 
     __slots__ = ("_bar", "_highest", "_last", "_step")
     name = "wrr"
-    minds_changes = True
+    tracks_changes = True
 
     def __init__(self) -> None:
         self._last: Destination | None = None

@@ -87,13 +87,13 @@ class Destination:
 #: What tells services of one namespace apart: family, firewall mark, protocol, address, port.
 ServiceKey = tuple[int, int, int, Address, int]
 #: What tells destinations of one service apart: address and port.
-Place = tuple[Address, int]
+DestinationKey = tuple[Address, int]
 #: What a destination is added with: weight and method.
-Terms = tuple[int, Method]
+DestinationParameters = tuple[int, Method]
 
 
 @lru_cache(maxsize=1024)
-def terms_of(weight: int, method: str) -> Terms:
+def destination_parameters(weight: int, method: str) -> DestinationParameters:
     """Give what a destination is added with: one object for all that are added with the same."""
     return weight, Method(method)
 
@@ -111,8 +111,8 @@ class Service:
     counters: Counters = field(factory=Counters)
     #: The destinations as they were added, until somebody looks at one: most nodes of a large swarm never balance the load of
     #: most services.
-    _noted: InternedMultiMap[Place, Terms] = field(factory=InternedMultiMap)
-    _looked_at: list[Destination] | None = field(default=None, init=False)
+    _entries: InternedMultiMap[DestinationKey, DestinationParameters] = field(factory=InternedMultiMap)
+    _materialised: list[Destination] | None = field(default=None, init=False)
 
     @property
     def key(self) -> ServiceKey:
@@ -122,21 +122,21 @@ class Service:
     @property
     def destinations(self) -> list[Destination]:
         """Its destinations in the kernel's order, the newest first: that is the order schedulers take them in."""
-        if self._looked_at is None:
-            noted = [(*place, *terms) for place, terms in self._noted.items()]
-            self._looked_at = [Destination(*each, self) for each in reversed(noted)]
-            self._noted.clear()
-        return self._looked_at
+        if self._materialised is None:
+            entries = [(*place, *terms) for place, terms in self._entries.items()]
+            self._materialised = [Destination(*each, self) for each in reversed(entries)]
+            self._entries.clear()
+        return self._materialised
 
     def __str__(self) -> str:
         if self.fwmark:
             return f"FWM {self.fwmark}{' IPv6' if self.family == 6 else ''} {self.scheduler.name}"
         return f"{PROTOCOL_NAMES[self.protocol]} {endpoint_text(self.address, self.port)} {self.scheduler.name}"
 
-    def note(self, address: Address, port: int, terms: Terms) -> bool:
+    def add_entry(self, address: Address, port: int, terms: DestinationParameters) -> bool:
         """Take in a destination that never was one, as the newest; `False` if there is one with that address and port."""
-        if self._looked_at is None and not self.scheduler.minds_changes:
-            return self._noted.add_key((address, port), terms)
+        if self._materialised is None and not self.scheduler.tracks_changes:
+            return self._entries.add_key((address, port), terms)
         if self.find(address, port) is not None:
             return False
         self.add(Destination(address, port, *terms, self))
@@ -149,36 +149,36 @@ class Service:
 
     def has(self, address: Address, port: int) -> bool:
         """Tell whether there is a destination with that address and port."""
-        if self._looked_at is None:
-            return (address, port) in self._noted
+        if self._materialised is None:
+            return (address, port) in self._entries
         return self.find(address, port) is not None
 
-    def change(self, address: Address, port: int, terms: Terms) -> None:
+    def change(self, address: Address, port: int, terms: DestinationParameters) -> None:
         """Give the destination with that address and port another weight and method."""
-        if self._looked_at is None:
-            self._noted.set((address, port), terms)
+        if self._materialised is None:
+            self._entries.set((address, port), terms)
             return
         destination = self.find(address, port)
         assert destination is not None
         destination.weight, destination.method = terms
-        self.scheduler.changed(self._looked_at)
+        self.scheduler.changed(self._materialised)
 
     def remove(self, address: Address, port: int) -> Destination | None:
         """Take out the destination with that address and port: gives it, unless it has never been looked at."""
-        if self._looked_at is None:
-            self._noted.pop((address, port))
+        if self._materialised is None:
+            self._entries.pop((address, port))
             return None
         gone = self.find(address, port)
         assert gone is not None
-        at = self._looked_at.index(gone)
-        del self._looked_at[at]
-        self.scheduler.removed(self._looked_at, gone, at)
+        at = self._materialised.index(gone)
+        del self._materialised[at]
+        self.scheduler.removed(self._materialised, gone, at)
         return gone
 
     def clear(self) -> list[Destination]:
         """Take out all destinations: gives those that have been looked at."""
-        used, self._looked_at = self._looked_at or [], []
-        self._noted.clear()
+        used, self._materialised = self._materialised or [], []
+        self._entries.clear()
         return used
 
     def find(self, address: Address, port: int) -> Destination | None:

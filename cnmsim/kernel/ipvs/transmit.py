@@ -43,7 +43,7 @@ class Transmitter:
             packet.translate(dst=connection.real, dport=connection.real_port)
             if before:
                 self._translated(packet, connection, before, "destination")
-        self._hand_over(packet, connection)
+        self._mark_request(packet, connection)
         if is_here:
             return True
         self._namespace.ip.output(packet)
@@ -100,20 +100,20 @@ class Transmitter:
         outdev = None if route is None or route.kind != "unicast" else route.device
         if route is None or outdev is None:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no route to {format_ip(connection.real)}, chosen by IPVS")
-            namespace.icmp_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
+            namespace.send_icmp_error(packet, *((UNREACHABLE, 1) if family == 4 else (UNREACHABLE6, 3)))
             return False
         if is_loopback(packet.src):
             namespace.drop(packet, DropReason.MARTIAN, "IPVS sends no loopback source to another host")
             return False
         if packet.ttl <= 1:
             namespace.drop(packet, DropReason.TTL_EXCEEDED)
-            namespace.icmp_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
+            namespace.send_icmp_error(packet, TIME_EXCEEDED if family == 4 else TIME_EXCEEDED6, 0)
             return False
         mtu = min(outdev.mtu, route.mtu or 65535) - overhead
         if len(packet.data) > mtu and packet.dont_fragment:
             what = f"{len(packet.data)} bytes, MTU to {format_ip(connection.real)} is {mtu}"
             namespace.drop(packet, DropReason.FRAGMENTATION_NEEDED, what, device=outdev.name)
-            namespace.icmp_error(packet, *((UNREACHABLE, 4) if family == 4 else (TOO_BIG6, 0)), mtu)
+            namespace.send_icmp_error(packet, *((UNREACHABLE, 4) if family == 4 else (TOO_BIG6, 0)), mtu)
             return False
         packet.set_ttl(packet.ttl - 1)
         packet.outdev = outdev
@@ -128,7 +128,7 @@ class Transmitter:
         """Send a packet inside another IP packet to the real server (RFC 2003, RFC 2473)."""
         namespace = self._namespace
         if namespace.is_local(connection.real):
-            self._hand_over(packet, connection)
+            self._mark_request(packet, connection)
             return True
         size = 20 if len(connection.real) == 4 else 40
         if not self._route(packet, connection, size):
@@ -152,7 +152,7 @@ class Transmitter:
 
     # --- conntrack -----------------------------------------------------------------------------------------------
 
-    def _hand_over(self, packet: Packet, connection: IpvsConnection) -> None:
+    def _mark_request(self, packet: Packet, connection: IpvsConnection) -> None:
         """Mark a request as balanced, and let conntrack expect the destination's answer (ip_vs_update_conntrack)."""
         self._mark(packet, connection)
         tracked = packet.connection

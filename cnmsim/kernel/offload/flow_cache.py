@@ -25,7 +25,7 @@ from cnmsim.kernel.skbuff import CtState, Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.address import Address, Mac
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.neighbour import Neighbour
     from cnmsim.kernel.netfilter.traversal import Counts
@@ -77,7 +77,7 @@ class FlowRecorder:
         received: Received | None = None,
         mac: Mac = b"",
         sent: Sent | None = None,
-        decision: Decision | None = None,
+        decision: RoutingDecision | None = None,
     ) -> None:
         self.received = received
         self.mac = mac
@@ -133,13 +133,13 @@ class FlowCache:
             if self._lasts(crc32(key[1], device.index), packet.protocol):
                 packet.recording = FlowRecorder(packet, received=key, mac=frame[:6])
 
-    def record_sent(self, packet: Packet, key: Sent, decision: Decision) -> None:
+    def record_sent(self, packet: Packet, key: Sent, decision: RoutingDecision) -> None:
         """Write down what becomes of a packet that starts here."""
         protocol = packet.protocol
         if self.is_enabled and protocol in _LEAST and self._lasts(crc32(b"".join(key[1:]), key[0]), protocol):
             packet.recording = FlowRecorder(packet, sent=key, decision=decision)
 
-    def sent_flow(self, decision: Decision, dst: Address, sport: int, dport: int) -> Flow | None:
+    def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
         """Give the flow of the datagrams between two ports that start here, if it is known and they go as decided."""
         flow = self.sent.get((17, decision.src, dst, _PORTS.pack(sport, dport)))
         return flow if flow is not None and flow.decision is decision else None
@@ -297,7 +297,7 @@ class Flow:
             return False
         sockets = self._namespace.sockets
         socket = self.socket
-        if socket is not None and self.sockets_at == sockets.udp_changes and self._is_whole(frame):
+        if socket is not None and self.sockets_at == sockets.udp_generation and self._is_whole(frame):
             if socket.needs_packets:
                 socket.deliver(self._as_tracked(frame, device), frame[42:])
             else:
@@ -306,8 +306,8 @@ class Flow:
             return True
         packet = self._as_tracked(frame, device)
         if self._protocol == 17 and packet.family == 4 and packet.dst[0] < _FIRST_GROUP:
-            self.socket, self.sockets_at = sockets.udp_receiver(packet), sockets.udp_changes
-        self._namespace.ip.hand_up(packet)
+            self.socket, self.sockets_at = sockets.udp_receiver(packet), sockets.udp_generation
+        self._namespace.ip.deliver_to_protocol(packet)
         return True
 
     def _is_whole(self, frame: bytes) -> bool:
@@ -356,7 +356,7 @@ class Flow:
     def datagram_socket(self) -> UdpSocket | None:
         """Give the socket that takes its datagrams without looking at more than sender and content, if that is known."""
         socket = self.socket
-        if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_changes:
+        if socket is None or socket.needs_packets or self.sockets_at != self._namespace.sockets.udp_generation:
             return None
         return socket
 

@@ -20,7 +20,7 @@ from cnmsim.kernel.task import Signal
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
-    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.ports import PortSpace
@@ -96,26 +96,26 @@ class Socket(ABC):
         if name and name not in self.namespace.devices:
             raise os_error(errno.ENODEV)
         self.device_name = name
-        self.namespace.sockets.udp_changes += 1
+        self.namespace.sockets.udp_generation += 1
 
     def getsockname(self) -> tuple[Address, int]:
         """Give the local address and port."""
-        return self._shown(self.local), self.local_port
+        return self._api_address(self.local), self.local_port
 
     @abstractmethod
     def close(self) -> None:
         """Give the socket up."""
 
     @property
-    def is_kept_without_program(self) -> bool:
+    def has_callback(self) -> bool:
         """Whether it is served by a callback rather than by a program that waits for it."""
         return self.on_readable is not None
 
-    def vanish(self) -> None:
+    def close_silently(self) -> None:
         """Close it without a word to the peer."""
         self.close()
 
-    def _shown(self, address: Address) -> Address:
+    def _api_address(self, address: Address) -> Address:
         return mapped(address) if self.family == 6 else address
 
     @property
@@ -127,7 +127,7 @@ class Socket(ABC):
         # A socket bound to a group receives there, and sends from an address of its own.
         return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
 
-    def _route_to(self, dst: Address) -> Decision:
+    def _route_to(self, dst: Address) -> RoutingDecision:
         """Choose the way to `dst`. Raises `OSError` as `NetworkNamespace.route_output`, and tells an observer of it."""
         namespace = self.namespace
         try:
@@ -143,7 +143,7 @@ class Socket(ABC):
                 namespace.report(Step.DROPPED, what, b"", decision=decision, reason=reason)
             raise
 
-    def _address_in(self, address: str | bytes, if_v6only: int = errno.ENETUNREACH) -> Address:
+    def _parse_address(self, address: str | bytes, if_v6only: int = errno.ENETUNREACH) -> Address:
         given = parse_ip(address) if isinstance(address, str) else address
         if self.family == 4 and len(given) == 16:
             raise os_error(errno.EAFNOSUPPORT)
@@ -157,7 +157,7 @@ class Socket(ABC):
             raise os_error(errno.EBADF)
         if self.local_port:
             raise os_error(errno.EINVAL)
-        local, port = self._address_in(address[0], if_v6only=errno.EINVAL), address[1]
+        local, port = self._parse_address(address[0], if_v6only=errno.EINVAL), address[1]
         if local not in WILDCARDS and self.namespace.address_type(local) not in ("LOCAL", "BROADCAST", "MULTICAST"):
             raise os_error(errno.EADDRNOTAVAIL)
         before, self.local = self.local, local

@@ -25,13 +25,13 @@ _QUEUE_LIMIT = 256
 class IcmpSocket(Socket):
     """A raw ICMP (family 4) or ICMPv6 (family 6) socket that takes what belongs to its echo requests."""
 
-    __slots__ = ("_idents", "_queue", "dont_fragment", "hears_all")
+    __slots__ = ("_idents", "_queue", "dont_fragment", "receives_all")
 
     def __init__(self, namespace: NetworkNamespace, family: int = 4, owner: Process | None = None) -> None:
         super().__init__(namespace, family, owner)
         self.v6only = True
         self.dont_fragment = False
-        self.hears_all = False
+        self.receives_all = False
         self._idents: set[int] = set()
         self._queue: deque[Packet] = deque()
         namespace.sockets.add_icmp(self)
@@ -43,7 +43,7 @@ class IcmpSocket(Socket):
 
     def bind(self, address: str | bytes) -> None:
         """Send from this address. Raises `OSError` (EADDRNOTAVAIL)."""
-        local = self._address_in(address)
+        local = self._parse_address(address)
         if any(local) and not self.namespace.is_local(local):
             raise os_error(errno.EADDRNOTAVAIL)
         self.local = local
@@ -55,7 +55,7 @@ class IcmpSocket(Socket):
         """
         self._check_open()
         namespace = self.namespace
-        address = self._address_in(dst)
+        address = self._parse_address(dst)
         if (len(address) == 16) != (self.family == 6):
             raise os_error(errno.EAFNOSUPPORT)
         decision = self._route_to(address)
@@ -102,7 +102,7 @@ class IcmpSocket(Socket):
         """Take the message if it is for this socket."""
         if packet.family != self.family or (self.device_name and _device_name(packet) != self.device_name):
             return False
-        if not self.hears_all and echo_ident(packet) not in self._idents:
+        if not self.receives_all and echo_ident(packet) not in self._idents:
             return False
         if len(self._queue) >= _QUEUE_LIMIT:
             return False

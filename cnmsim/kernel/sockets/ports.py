@@ -43,11 +43,11 @@ class PortSpace:
     def claim(self, holder: PortHolder, port: int) -> int:
         """Give `port`, or if that is 0 a free ephemeral one, to `holder`.
 
-        Raises `OSError`: EADDRINUSE if it clashes with another holder, or if no ephemeral port is free.
+        Raises `OSError`: EADDRINUSE if it conflicts with another holder, or if no ephemeral port is free.
         """
         if not port:
             port = self.free_port(holder.local_addresses)
-        elif any(_clash(holder, other) for other in self._holders.get(port, ())):
+        elif any(_conflicts(holder, other) for other in self._holders.get(port, ())):
             raise os_error(errno.EADDRINUSE)
         self.share(holder, port)
         return port
@@ -70,9 +70,9 @@ class PortSpace:
             _overlap(address, other) for holder in self._holders.get(port, ()) for other in holder.local_addresses
         )
 
-    def clashes(self, holder: PortHolder, port: int) -> bool:
+    def conflicts(self, holder: PortHolder, port: int) -> bool:
         """Tell whether another holder of the port stands in the way of `holder`."""
-        return any(other is not holder and _clash(holder, other) for other in self._holders.get(port, ()))
+        return any(other is not holder and _conflicts(holder, other) for other in self._holders.get(port, ()))
 
     def free_port(self, addresses: tuple[Address, ...]) -> int:
         """Give a port of net.ipv4.ip_local_port_range that nobody holds on these addresses.
@@ -82,7 +82,7 @@ class PortSpace:
         text = self.namespace.sysctl_get("net.ipv4.ip_local_port_range")
         low, high = (int(part) for part in text.split())
         count = high - low + 1
-        start = self.namespace.sockets.draw(count)
+        start = self.namespace.sockets.random_below(count)
         for step in range(count):
             port = low + (start + step) % count
             if port not in self._holders or not any(self.is_bound(address, port) for address in addresses):
@@ -94,7 +94,7 @@ def _overlap(first: Address, second: Address) -> bool:
     return len(first) == len(second) and (first == second or first in WILDCARDS or second in WILDCARDS)
 
 
-def _clash(holder: PortHolder, other: PortHolder) -> bool:
+def _conflicts(holder: PortHolder, other: PortHolder) -> bool:
     if holder.device_name and other.device_name and holder.device_name != other.device_name:
         return False
     if not any(_overlap(mine, theirs) for mine in holder.local_addresses for theirs in other.local_addresses):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LENGTH_AND_SUM = Struct("!HH")
 _Binding = tuple[Address, int]
-_Pair = tuple[Address, int, Address, int]
+_FourTuple = tuple[Address, int, Address, int]
 #: So many draws are made anew rather than have a generator wait for the next.
 _FEW_DRAWS = 6
 
@@ -58,42 +58,42 @@ class SocketInfo:
 
 
 class SocketTable:
-    """All sockets of a namespace. `udp_changes` moves whenever a datagram may come to be for another socket."""
+    """All sockets of a namespace. `udp_generation` moves whenever a datagram may come to be for another socket."""
 
     __slots__ = (
-        "_connections", "_drawn", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
-        "tcp_ports", "udp_changes", "udp_ports",
+        "_connections", "_draws", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
+        "tcp_ports", "udp_generation", "udp_ports",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
         self._random: Random | None = None
-        self._drawn: tuple[int, ...] = ()
+        self._draws: tuple[int, ...] = ()
         self._secret = b""
         self._timestamp_offsets: dict[tuple[Address, Address], int] = {}
         self._features = (True, True, True)
         self._features_at = -1
         self.udp_ports = PortSpace(namespace)
         self.tcp_ports = PortSpace(namespace)
-        self.udp_changes = 0
+        self.udp_generation = 0
         self._udp: dict[_Binding, list[UdpSocket]] = {}
-        self._udp_connected: dict[_Pair, UdpSocket] = {}
+        self._udp_connected: dict[_FourTuple, UdpSocket] = {}
         self._listeners: dict[_Binding, list[TcpSocket]] = {}
-        self._connections: dict[_Pair, TcpConnection] = {}
+        self._connections: dict[_FourTuple, TcpConnection] = {}
         self._icmp: list[IcmpSocket] = []
 
-    def draw(self, count: int) -> int:
+    def random_below(self, count: int) -> int:
         """Draw a number below `count`, for an ephemeral port."""
         random = self._random
         if random is None:
             # A generator takes two kilobytes, and most namespaces need one for a few sockets: its first draws are made anew.
             random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
-            for before in self._drawn:
+            for before in self._draws:
                 random.randrange(before)
-            if len(self._drawn) < _FEW_DRAWS:
-                self._drawn = (*self._drawn, count)
+            if len(self._draws) < _FEW_DRAWS:
+                self._draws = (*self._draws, count)
             else:
-                self._random, self._drawn = random, ()
+                self._random, self._draws = random, ()
         return random.randrange(count)
 
     def initial_sequence(self, local: Address, local_port: int, remote: Address, remote_port: int) -> int:
@@ -134,7 +134,7 @@ class SocketTable:
     # --- packets in ---
 
     def deliver(self, packet: Packet) -> bool:
-        """Hand a packet for this namespace to its socket; True if one took it.
+        """Hand a packet for this namespace to its socket; True if one taken_by it.
 
         A UDP datagram that no socket takes is answered with an ICMP error, a TCP segment with a reset.
         """
@@ -158,11 +158,11 @@ class SocketTable:
         if dst == IPV4_BROADCAST or is_multicast(dst):
             sockets = self._udp_bound(packet)
             if len(sockets) > 1 and (dst, packet.dport, src, packet.sport) not in self._udp_connected:
-                took = [one.deliver(packet, data[l4 + 8 : l4 + length]) for one in tuple(sockets)]
-                return any(took)
+                taken_by = [one.deliver(packet, data[l4 + 8 : l4 + length]) for one in tuple(sockets)]
+                return any(taken_by)
         socket = self.udp_receiver(packet)
         if socket is None:
-            return self._refuse_udp(packet)
+            return self._reject_udp(packet)
         return socket.deliver(packet, data[l4 + 8 : l4 + length])
 
     def _udp_bound(self, packet: Packet) -> Sequence[UdpSocket]:
@@ -176,14 +176,14 @@ class SocketTable:
             connected = self._udp_connected.get((packet.dst, packet.dport, packet.src, packet.sport))
             if connected is not None:
                 return connected
-        return _for_device(self._udp_bound(packet), packet)
+        return _best_for_device(self._udp_bound(packet), packet)
 
-    def _refuse_udp(self, packet: Packet) -> bool:
+    def _reject_udp(self, packet: Packet) -> bool:
         self._drop(packet, DropReason.PORT_CLOSED, "")
         if packet.family == 6:
-            self._namespace.icmp_error(packet, 1, 4)
+            self._namespace.send_icmp_error(packet, 1, 4)
         else:
-            self._namespace.icmp_error(packet, 3, 3)
+            self._namespace.send_icmp_error(packet, 3, 3)
         return False
 
     def _deliver_tcp(self, packet: Packet) -> bool:
@@ -197,18 +197,18 @@ class SocketTable:
             return self._drop(packet, DropReason.CHECKSUM, "TCP checksum")
         connection = self._connections.get((dst, segment.dport, src, segment.sport))
         is_syn = segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN
-        if connection is not None and is_syn and connection.is_newer(segment):
-            connection.replace()
+        if connection is not None and is_syn and connection.may_reuse_time_wait(segment):
+            connection.end_time_wait()
             connection = None
         if connection is not None:
             connection.receive(packet, segment)
             return True
         listener = self._listener(packet) if is_syn else None
         if listener is None:
-            return self._refuse_tcp(packet, segment)
-        return self._begin(packet, segment, listener)
+            return self._reject_tcp(packet, segment)
+        return self._open_passive(packet, segment, listener)
 
-    def _begin(self, packet: Packet, segment: TcpSegment, listener: TcpSocket) -> bool:
+    def _open_passive(self, packet: Packet, segment: TcpSegment, listener: TcpSocket) -> bool:
         namespace = self._namespace
         try:
             mtu = namespace.route_output(packet.src, packet.dst).mtu
@@ -218,18 +218,18 @@ class SocketTable:
             namespace, packet.dst, segment.dport, packet.src, segment.sport, mtu=mtu, socket=listener,
             listener=listener,
         )  # fmt: skip
-        listener.deliver(packet, segment, connection)
+        listener.accept_syn(packet, segment, connection)
         return True
 
     def _listener(self, packet: Packet) -> TcpSocket | None:
         dst, dport = packet.dst, packet.dport
         for address in (dst, IPV6_ANY if len(dst) == 16 else IPV4_ANY):
-            found = _for_device(self._listeners.get((address, dport), ()), packet)
+            found = _best_for_device(self._listeners.get((address, dport), ()), packet)
             if found is not None:
                 return found
         return None
 
-    def _refuse_tcp(self, packet: Packet, segment: TcpSegment) -> bool:
+    def _reject_tcp(self, packet: Packet, segment: TcpSegment) -> bool:
         is_syn = segment.flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN
         self._drop(packet, DropReason.PORT_CLOSED if is_syn else DropReason.STRAY_SEGMENT, "")
         if not segment.flags & TCP_RST:
@@ -257,8 +257,8 @@ class SocketTable:
                 namespace.report(Step.NOTE, "the reset could not be sent", packet, decision=str(error.strerror))
 
     def _deliver_icmp(self, packet: Packet) -> bool:
-        took = [socket.deliver(packet) for socket in tuple(self._icmp)]
-        return any(took) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket waits for it")
+        taken_by = [socket.deliver(packet) for socket in tuple(self._icmp)]
+        return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket waits for it")
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
         """Tell the socket whose packet an ICMP error quotes."""
@@ -274,7 +274,7 @@ class SocketTable:
         elif error.protocol == 17:
             self._fail_udp(pair, error)
 
-    def _fail_udp(self, pair: _Pair, error: IcmpErrorInfo) -> None:
+    def _fail_udp(self, pair: _FourTuple, error: IcmpErrorInfo) -> None:
         connected = self._udp_connected.get(pair)
         if connected is not None:
             connected.fail(error)
@@ -293,7 +293,7 @@ class SocketTable:
 
     def add_udp(self, socket: UdpSocket) -> None:
         """Let a bound UDP socket receive."""
-        self.udp_changes += 1
+        self.udp_generation += 1
         if socket.remote is not None:
             self._udp_connected[socket.local, socket.local_port, socket.remote, socket.remote_port] = socket
             return
@@ -302,7 +302,7 @@ class SocketTable:
 
     def remove_udp(self, socket: UdpSocket) -> None:
         """Let it receive no more; one that does not receive is ignored."""
-        self.udp_changes += 1
+        self.udp_generation += 1
         if socket.remote is not None:
             self._udp_connected.pop((socket.local, socket.local_port, socket.remote, socket.remote_port), None)
         for address in socket.local_addresses:
@@ -384,7 +384,7 @@ class SocketTable:
         for icmp in tuple(self._icmp):
             icmp.close()
         for connection in tuple(self._connections.values()):
-            connection.vanish_silently()
+            connection.close_silently()
         for listener in {id(s): s for group in self._listeners.values() for s in group}.values():
             listener.close()
 
@@ -392,7 +392,7 @@ class SocketTable:
 _S = TypeVar("_S", bound=Socket)
 
 
-def _for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
+def _best_for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
     """Choose the newest socket that may receive from the packet's device; one bound to the device comes first."""
     best: _S | None = None
     for socket in sockets:

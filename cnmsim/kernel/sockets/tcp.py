@@ -35,10 +35,10 @@ class TcpSocket(Socket):
     """
 
     __slots__ = (
-        "_accepted",
+        "_accept_queue",
         "_backlog",
         "_connection",
-        "_embryos",
+        "_syn_queue",
         "is_listening",
         "keepalive",
         "no_delay",
@@ -54,8 +54,8 @@ class TcpSocket(Socket):
         self.keepalive: Keepalive | None = None
         self.on_accept: Callable[[TcpSocket], None] | None = None
         self._backlog = 0
-        self._accepted: list[TcpConnection] = []
-        self._embryos: list[TcpConnection] = []
+        self._accept_queue: list[TcpConnection] = []
+        self._syn_queue: list[TcpConnection] = []
         self._connection: TcpConnection | None = None
 
     @property
@@ -102,7 +102,7 @@ class TcpSocket(Socket):
         if self.is_listening:
             return
         self.is_listening = True
-        if ports.clashes(self, self.local_port):
+        if ports.conflicts(self, self.local_port):
             self.is_listening = False
             raise os_error(errno.EADDRINUSE)
         self.namespace.sockets.add_listener(self)
@@ -112,7 +112,7 @@ class TcpSocket(Socket):
 
         Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if not listening, EBADF when closed.
         """
-        await self._changed.wait_until(lambda: bool(self._accepted) or not self.is_listening, timeout)
+        await self._changed.wait_until(lambda: bool(self._accept_queue) or not self.is_listening, timeout)
         return self.accept_nowait()
 
     def accept_nowait(self) -> TcpSocket:
@@ -120,51 +120,51 @@ class TcpSocket(Socket):
         self._check_open()
         if not self.is_listening:
             raise os_error(errno.EINVAL)
-        if not self._accepted:
+        if not self._accept_queue:
             raise os_error(errno.EAGAIN)
-        return self._adopt(self._accepted.pop(0))
+        return self._socket_for(self._accept_queue.pop(0))
 
-    def _adopt(self, connection: TcpConnection) -> TcpSocket:
+    def _socket_for(self, connection: TcpConnection) -> TcpSocket:
         socket = TcpSocket(self.namespace, self.family, self.owner)
         socket.local, socket.local_port = connection.local, connection.local_port
         socket.v6only, socket.no_delay, socket.keepalive = self.v6only, self.no_delay, self.keepalive
-        socket._use(connection)
+        socket._attach(connection)
         return socket
 
     @property
     def has_room(self) -> bool:
         """Whether the accept queue takes one more; Linux takes one beyond the backlog."""
-        return len(self._accepted) <= self._backlog
+        return len(self._accept_queue) <= self._backlog
 
     @property
     def accept_queue(self) -> tuple[int, int]:
         """How many connections wait to be accepted, and the backlog: Recv-Q and Send-Q of a listener in `ss`."""
-        return len(self._accepted), self._backlog
+        return len(self._accept_queue), self._backlog
 
-    def deliver(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
+    def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
         """Begin a connection for a SYN that came to this listener."""
-        if len(self._embryos) > self._backlog or not self.has_room:
+        if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.context is not None:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
             return
         if self.namespace.clock.context is not None:
             self.namespace.report(Step.DELIVERED, "a new connection", packet, decision=self.label)
-        self._embryos.append(connection)
+        self._syn_queue.append(connection)
         self.namespace.sockets.add_connection(connection)
         connection.open_passive(segment)
 
     def enqueue(self, connection: TcpConnection) -> None:
         """Put an established connection into the accept queue."""
-        self._embryos.remove(connection)
+        self._syn_queue.remove(connection)
         if self.on_accept is not None:
-            self.on_accept(self._adopt(connection))
+            self.on_accept(self._socket_for(connection))
             return
-        self._accepted.append(connection)
+        self._accept_queue.append(connection)
         self._became_readable()
 
-    def forget(self, connection: TcpConnection) -> None:
+    def remove_embryonic(self, connection: TcpConnection) -> None:
         """Drop a connection that ended before it was established."""
-        self._embryos.remove(connection)
+        self._syn_queue.remove(connection)
 
     # --- connection ---
 
@@ -180,7 +180,7 @@ class TcpSocket(Socket):
             raise os_error(errno.EISCONN)
         namespace = self.namespace
         table = namespace.sockets
-        remote, port = self._address_in(address[0]), address[1]
+        remote, port = self._parse_address(address[0]), address[1]
         if not any(remote):
             # Linux connects to the wildcard as to the local host.
             remote = b"\x7f\0\0\x01" if len(remote) == 4 else bytes(15) + b"\x01"
@@ -193,7 +193,7 @@ class TcpSocket(Socket):
         table.tcp_ports.release(self, local_port)
         self.local, self.local_port = local, local_port
         connection = TcpConnection(namespace, local, local_port, remote, port, mtu=decision.mtu, socket=self)
-        self._use(connection)
+        self._attach(connection)
         table.add_connection(connection)
         connection.open()
 
@@ -213,7 +213,7 @@ class TcpSocket(Socket):
             raise
         self._raise_error(connection)
 
-    def _use(self, connection: TcpConnection) -> None:
+    def _attach(self, connection: TcpConnection) -> None:
         self._connection = connection
         connection.socket = self
         connection.on_change = self._changed.notify
@@ -234,7 +234,7 @@ class TcpSocket(Socket):
         """
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:
-            self._connection.keep_alive(self.keepalive)
+            self._connection.set_keepalive(self.keepalive)
 
     def became_readable(self) -> None:
         """Wake whoever receives; called by the connection."""
@@ -245,7 +245,7 @@ class TcpSocket(Socket):
 
         Raises `OSError`: ENOTCONN, EPIPE after `shutdown_write` or when the connection is gone, or why it ended.
         """
-        connection = self._established()
+        connection = self._require_connection()
         self._raise_error(connection)
         if connection.state in SEND_CLOSED:
             raise os_error(errno.EPIPE)
@@ -258,7 +258,7 @@ class TcpSocket(Socket):
 
         Raises `TimeoutError` after `timeout` seconds, or as `OSError` why the connection ended.
         """
-        connection = self._established()
+        connection = self._require_connection()
         await self._changed.wait_until(lambda: connection.unacknowledged <= _SEND_BUFFER, timeout)
         self._raise_error(connection)
 
@@ -268,7 +268,7 @@ class TcpSocket(Socket):
         Raises `TimeoutError` after `timeout` seconds, `ConnectionResetError` or another `OSError` if the connection
         broke, ENOTCONN.
         """
-        connection = self._established()
+        connection = self._require_connection()
         await self._changed.wait_until(
             lambda: bool(connection.unread) or connection.is_at_end or self.is_closed, timeout
         )
@@ -276,7 +276,7 @@ class TcpSocket(Socket):
 
     def recv_nowait(self, n: int = 65536) -> bytes:
         """Give what can be received now. Raises `BlockingIOError` if there is nothing yet, else as `recv`."""
-        connection = self._established()
+        connection = self._require_connection()
         if connection.unread:
             return connection.read(n)
         if connection.has_peer_finished:
@@ -287,7 +287,7 @@ class TcpSocket(Socket):
             raise os_error(errno.EAGAIN)
         return b""
 
-    def _established(self) -> TcpConnection:
+    def _require_connection(self) -> TcpConnection:
         self._check_open()
         if self._connection is None:
             raise os_error(errno.ENOTCONN)
@@ -301,12 +301,12 @@ class TcpSocket(Socket):
 
     def getpeername(self) -> tuple[Address, int]:
         """Give the peer. Raises `OSError` (ENOTCONN)."""
-        connection = self._established()
-        return self._shown(connection.remote), connection.remote_port
+        connection = self._require_connection()
+        return self._api_address(connection.remote), connection.remote_port
 
     def shutdown_write(self) -> None:
         """Send no more: the peer receives all that was sent, then the end. Receiving goes on."""
-        self._established().close()
+        self._require_connection().close()
 
     def abort(self) -> None:
         """Close with a reset (SO_LINGER with time 0)."""
@@ -315,14 +315,14 @@ class TcpSocket(Socket):
         self.close()
 
     @property
-    def is_kept_without_program(self) -> bool:
+    def has_callback(self) -> bool:
         """Whether it listens, and hands connections to a callback."""
         return self.is_listening and self.on_accept is not None
 
-    def vanish(self) -> None:
+    def close_silently(self) -> None:
         """Close it, and its connections without a word to the peers."""
-        for connection in (*self._embryos, *self._accepted, *filter(None, [self._connection])):
-            connection.vanish_silently()
+        for connection in (*self._syn_queue, *self._accept_queue, *filter(None, [self._connection])):
+            connection.close_silently()
         self.close()
 
     def close(self) -> None:
@@ -333,7 +333,7 @@ class TcpSocket(Socket):
         if self.is_listening:
             self.is_listening = False
             self.namespace.sockets.remove_listener(self)
-            for connection in (*self._embryos, *self._accepted):
+            for connection in (*self._syn_queue, *self._accept_queue):
                 connection.abort()
         if self._connection is not None:
             self._connection.orphan()
@@ -345,5 +345,5 @@ class TcpSocket(Socket):
     def recv_queue(self) -> int:
         """Recv-Q as `ss` shows it: unread bytes, or connections that wait to be accepted."""
         if self.is_listening:
-            return len(self._accepted)
+            return len(self._accept_queue)
         return self._connection.unread if self._connection is not None else 0

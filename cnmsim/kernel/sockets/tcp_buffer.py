@@ -18,35 +18,35 @@ class ReceiveBuffer:
     size: int = WINDOW
     next: int = 1
     unread: bytearray = field(factory=bytearray, init=False)
-    fin_at: int | None = None
-    _ahead: dict[int, bytes] = field(factory=dict, init=False)
-    _latest: int = field(default=0, init=False)
-    _edge: int = field(init=False)
+    fin_sequence: int | None = None
+    _out_of_order: dict[int, bytes] = field(factory=dict, init=False)
+    _latest_out_of_order: int = field(default=0, init=False)
+    _right_edge: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._edge = self.next + self.size
+        self._right_edge = self.next + self.size
 
     @property
     def window(self) -> int:
         """The window as last advertised, less what has arrived since."""
-        return max(0, self._edge - self.next)
+        return max(0, self._right_edge - self.next)
 
     @property
     def has_gaps(self) -> bool:
         """Whether something arrived that cannot be read yet."""
-        return bool(self._ahead)
+        return bool(self._out_of_order)
 
-    def accept(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
+    def insert(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
         """Take a segment's data as far as it fits the window. True if `next` moved."""
         end = self.next + self.window
         if sequence + len(data) > end:
             data, has_fin = data[: max(0, end - sequence)], False
         if has_fin:
-            self.fin_at = sequence + len(data)
+            self.fin_sequence = sequence + len(data)
         if sequence > self.next:
-            if len(data) > len(self._ahead.get(sequence, b"")):
-                self._ahead[sequence] = data
-            self._latest = sequence
+            if len(data) > len(self._out_of_order.get(sequence, b"")):
+                self._out_of_order[sequence] = data
+            self._latest_out_of_order = sequence
             return False
         before = self.next
         self._append(sequence, data)
@@ -59,24 +59,24 @@ class ReceiveBuffer:
         self.next += len(fresh)
 
     def _close_gaps(self) -> None:
-        while self._ahead:
-            first = min(self._ahead)
+        while self._out_of_order:
+            first = min(self._out_of_order)
             if first > self.next:
                 return
-            self._append(first, self._ahead.pop(first))
+            self._append(first, self._out_of_order.pop(first))
 
-    def blocks(self) -> list[tuple[int, int]]:
+    def sack_blocks(self) -> list[tuple[int, int]]:
         """List what arrived ahead of gaps, as first sequence and the one behind the last; the latest first (RFC 2018 §4)."""
         found: list[tuple[int, int]] = []
-        for start in sorted(self._ahead):
-            end = start + len(self._ahead[start])
+        for start in sorted(self._out_of_order):
+            end = start + len(self._out_of_order[start])
             if found and start <= found[-1][1]:
                 found[-1] = found[-1][0], max(end, found[-1][1])
             else:
                 found.append((start, end))
-        return sorted(found, key=lambda block: not block[0] <= self._latest < block[1])
+        return sorted(found, key=lambda block: not block[0] <= self._latest_out_of_order < block[1])
 
-    def take(self, n: int) -> bytes:
+    def read(self, n: int) -> bytes:
         """Give up to `n` unread bytes to the reader."""
         taken = bytes(self.unread[:n])
         del self.unread[:n]
@@ -89,18 +89,18 @@ class ReceiveBuffer:
         for that part it is rounded up, as Linux does (__tcp_select_window).
         """
         free = max(0, self.size - len(self.unread))
-        if self.next + free - self._edge >= min(mss, self.size // 2):
-            self._edge = self.next + free
-        window = self._edge - self.next
+        if self.next + free - self._right_edge >= min(mss, self.size // 2):
+            self._right_edge = self.next + free
+        window = self._right_edge - self.next
         if window <= 0:
             return 0
         units = window >> scale
         if units << scale != window and (units + 1) << scale < free + (1 << scale):
             units += 1
-            self._edge = self.next + (units << scale)
+            self._right_edge = self.next + (units << scale)
         return units
 
-    def should_announce(self, mss: int) -> bool:
+    def should_send_window_update(self, mss: int) -> bool:
         """Tell whether reading has opened the window so far that the sender should be told (as Linux judges)."""
         offered = self.size - len(self.unread)
         return offered - self.window >= min(mss, self.size // 2) and offered >= 2 * self.window

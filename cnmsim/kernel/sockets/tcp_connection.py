@@ -45,14 +45,14 @@ class TcpConnection(TcpSender):
     def open(self) -> None:
         """Send the SYN (active open)."""
         self._move(TcpEvent.ACTIVE_OPEN)
-        self._size_window()
+        self._choose_receive_window()
         self._send_syn(TCP_SYN)
 
     def open_passive(self, segment: TcpSegment) -> None:
         """Answer the SYN that came to a listener."""
         self.state = next_state(TcpState.LISTEN, TcpEvent.SYN)
-        self._take_syn(segment)
-        self._size_window()
+        self._process_syn(segment)
+        self._choose_receive_window()
         self._send_syn(TCP_SYN | TCP_ACK)
 
     def write(self, data: bytes) -> None:
@@ -62,8 +62,8 @@ class TcpConnection(TcpSender):
 
     def read(self, n: int) -> bytes:
         """Give up to `n` bytes of what arrived in order, b"" if there is nothing."""
-        taken = self._receive_buffer.take(n)
-        if taken and self.state in RECEIVING and self._receive_buffer.should_announce(self.mss):
+        taken = self._receive_buffer.read(n)
+        if taken and self.state in RECEIVING and self._receive_buffer.should_send_window_update(self.mss):
             self._send_ack()
         return taken
 
@@ -80,14 +80,14 @@ class TcpConnection(TcpSender):
     @property
     def has_peer_finished(self) -> bool:
         """Whether everything the peer had to send arrived, up to its FIN."""
-        fin_at = self._receive_buffer.fin_at
-        return fin_at is not None and self._receive_buffer.next > fin_at
+        fin_sequence = self._receive_buffer.fin_sequence
+        return fin_sequence is not None and self._receive_buffer.next > fin_sequence
 
     def close(self) -> None:
         """Send no more: FIN after what is queued."""
         if self.state is _SYN_SENT:
             self._move(TcpEvent.CLOSE)
-            self._vanish()
+            self._unregister()
         elif not self._fin_queued and self.state not in SEND_CLOSED:
             self._fin_queued = True
             self._move(TcpEvent.CLOSE)
@@ -102,7 +102,7 @@ class TcpConnection(TcpSender):
             return
         self.close()
         if self.state is TcpState.FIN_WAIT_2:
-            self._expect_fin_in_time()
+            self._start_fin_timeout()
 
     def abort(self) -> None:
         """Reset the connection."""
@@ -121,7 +121,7 @@ class TcpConnection(TcpSender):
             self._receive_in_syn_sent(packet, segment)
         else:
             self._receive_synchronized(packet, segment)
-        if self._owes_ack and self.state is not _CLOSED:
+        if self._is_ack_pending and self.state is not _CLOSED:
             self._send_ack()
 
     def _receive_in_syn_sent(self, packet: Packet, segment: TcpSegment) -> None:
@@ -137,18 +137,18 @@ class TcpConnection(TcpSender):
             return
         if not flags & TCP_SYN:
             return
-        self._take_syn(segment)
+        self._process_syn(segment)
         if not has_ack:
             self._move(TcpEvent.SYN)
             self._send_syn(TCP_SYN | TCP_ACK)
             return
         self._move(TcpEvent.SYN_ACK)
-        self._owes_ack = self._confirms = True
+        self._is_ack_pending = self._confirms_neighbour = True
         self._acknowledge(1)
-        self._take_window(segment, 0, 1)
-        self._take_data(1, segment)
+        self._update_send_window(segment, 0, 1)
+        self._process_data(1, segment)
         if self.socket is not None:
-            self.keep_alive(self.socket.keepalive)
+            self.set_keepalive(self.socket.keepalive)
         self._output()
         self.on_change()
 
@@ -167,29 +167,29 @@ class TcpConnection(TcpSender):
         if not self._is_acceptable(sequence, length):
             if sequence == buffer.next and not flags & (TCP_RST | TCP_SYN):
                 # The window is shut, but what the segment acknowledges counts (RFC 9293 §3.10.7.4, first check).
-                self._owes_ack = True
-                self._take_acknowledgement(packet, segment, sequence)
+                self._is_ack_pending = True
+                self._process_ack(packet, segment, sequence)
                 self._output()
                 return
-            self._refuse(packet, segment)
+            self._reject_unacceptable(packet, segment)
             return
         if flags & TCP_RST:
-            self._take_reset(sequence)
+            self._process_reset(sequence)
             return
         if segment.options:
-            self._take_options(segment, sequence)
+            self._process_options(segment, sequence)
         if flags & TCP_SYN:
             # A challenge ACK (RFC 5961 §4).
-            self._owes_ack = True
+            self._is_ack_pending = True
             return
         if not flags & TCP_ACK:
             self._drop(packet, DropReason.STRAY_SEGMENT, "segment without ACK")
             return
-        if not self._take_acknowledgement(packet, segment, sequence):
+        if not self._process_ack(packet, segment, sequence):
             return
         if length:
-            self._owes_ack = True
-            self._take_data(sequence, segment)
+            self._is_ack_pending = True
+            self._process_data(sequence, segment)
         if self.state is not _CLOSED:
             self._output()
 
@@ -200,27 +200,27 @@ class TcpConnection(TcpSender):
         end = start + window
         return start <= sequence < end or (length > 0 and start <= sequence + length - 1 < end)
 
-    def _refuse(self, packet: Packet, segment: TcpSegment) -> None:
+    def _reject_unacceptable(self, packet: Packet, segment: TcpSegment) -> None:
         if segment.flags & TCP_RST:
             self._drop(packet, DropReason.STRAY_SEGMENT, "reset outside the window")
             return
-        self._answer_invalid(segment)
+        self._acknowledge_invalid(segment)
         if self.state is TcpState.TIME_WAIT and segment.flags & TCP_FIN:
-            self._start_wait(TIME_WAIT_NS)
+            self._start_wait_timer(TIME_WAIT_NS)
 
-    def _answer_invalid(self, segment: TcpSegment) -> None:
+    def _acknowledge_invalid(self, segment: TcpSegment) -> None:
         """Acknowledge what does not fit, but bare acknowledgements no more than twice a second."""
         if not (segment.payload or segment.flags & TCP_FIN):
             now_ns = self.namespace.clock.now_ns
             if now_ns < self._next_invalid_ns:
                 return
             self._next_invalid_ns = now_ns + _INVALID_INTERVAL_NS
-        self._owes_ack = True
+        self._is_ack_pending = True
 
-    def _take_reset(self, sequence: int) -> None:
+    def _process_reset(self, sequence: int) -> None:
         if sequence != self._receive_buffer.next:
             # RFC 5961 §3: in the window but not exact, so perhaps forged.
-            self._owes_ack = True
+            self._is_ack_pending = True
             return
         if self.state is _SYN_RECEIVED:
             self._end(errno.ECONNREFUSED)
@@ -229,13 +229,13 @@ class TcpConnection(TcpSender):
         else:
             self._end(errno.EPIPE if self.state is TcpState.CLOSE_WAIT else errno.ECONNRESET)
 
-    def _take_acknowledgement(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
+    def _process_ack(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
         """Process the ACK field. False if the segment must not be looked at any further."""
         ack = self._snd_una + _distance(segment.ack, self._iss + self._snd_una)
         if self.state is _SYN_RECEIVED and not self._establish(packet, segment, ack):
             return False
         if ack > self._snd_max:
-            self._answer_invalid(segment)
+            self._acknowledge_invalid(segment)
             return False
         if ack > self._snd_una:
             self._acknowledge(ack)
@@ -243,7 +243,7 @@ class TcpConnection(TcpSender):
             self._count_duplicate(segment)
         if self._keepalive is not None:
             self._keepalive.acknowledged()
-        self._take_window(segment, sequence, ack)
+        self._update_send_window(segment, sequence, ack)
         return self.state is not _CLOSED
 
     def _establish(self, packet: Packet, segment: TcpSegment, ack: int) -> bool:
@@ -257,7 +257,7 @@ class TcpConnection(TcpSender):
         self._move(TcpEvent.ACK_OF_SYN)
         listener, self.listener = self.listener, None
         if (user := listener or self.socket) is not None:
-            self.keep_alive(user.keepalive)
+            self.set_keepalive(user.keepalive)
         if listener is not None:
             listener.enqueue(self)
         self.on_change()
@@ -266,7 +266,7 @@ class TcpConnection(TcpSender):
     def _acknowledge(self, ack: int) -> None:
         acknowledged = ack - self._snd_una
         # Not by the ACK of a SYN/ACK, which a connection that nobody has looked at yet sent (tcp_ack: no_queue).
-        self._confirms = self._confirms or ack > 1
+        self._confirms_neighbour = self._confirms_neighbour or ack > 1
         self._snd_una = ack
         if self._sacked:
             self._sacked = [(start, end) for start, end in self._sacked if end > ack]
@@ -275,9 +275,9 @@ class TcpConnection(TcpSender):
         if data > 0:
             del self._send_data[:data]
             self._send_base += data
-        if self._timed is not None and ack >= self._timed[0]:
-            self._rtt.sample(self.namespace.clock.now_ns - self._timed[1])
-            self._timed = None
+        if self._timed_segment is not None and ack >= self._timed_segment[0]:
+            self._rtt.sample(self.namespace.clock.now_ns - self._timed_segment[1])
+            self._timed_segment = None
         else:
             self._rtt.reset()
         self._retries = 0
@@ -298,14 +298,14 @@ class TcpConnection(TcpSender):
             return
         state = self._move(TcpEvent.ACK_OF_FIN)
         if state is TcpState.TIME_WAIT:
-            self._start_wait(TIME_WAIT_NS)
+            self._start_wait_timer(TIME_WAIT_NS)
         elif state is _CLOSED:
-            self._vanish()
+            self._unregister()
         elif self.is_orphan:
-            self._expect_fin_in_time()
+            self._start_fin_timeout()
 
-    def _expect_fin_in_time(self) -> None:
-        self._start_wait(int(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")) * NS_PER_S)
+    def _start_fin_timeout(self) -> None:
+        self._start_wait_timer(int(self.namespace.sysctl_get("net.ipv4.tcp_fin_timeout")) * NS_PER_S)
 
     def _count_duplicate(self, segment: TcpSegment) -> None:
         is_duplicate = (
@@ -317,12 +317,12 @@ class TcpConnection(TcpSender):
         if not is_duplicate:
             return
         self._duplicate_acks += 1
-        self._confirms = True
+        self._confirms_neighbour = True
         if self._duplicate_acks == _DUPLICATE_ACKS and self._snd_una > self._cwnd.recovery_end:
             self._cwnd.lost(self._snd_max - self._snd_una, self._snd_max)
             self._resend_first()
 
-    def _take_window(self, segment: TcpSegment, sequence: int, ack: int) -> None:
+    def _update_send_window(self, segment: TcpSegment, sequence: int, ack: int) -> None:
         if ack < self._snd_una:
             return
         if (sequence, ack) >= (self._snd_wl1, self._snd_wl2):
@@ -335,10 +335,10 @@ class TcpConnection(TcpSender):
                 self._retries = 0
                 self._rtt.reset()
 
-    def _take_syn(self, segment: TcpSegment) -> None:
+    def _process_syn(self, segment: TcpSegment) -> None:
         self._irs = segment.seq
         options = read_options(segment.options)
-        self._agree(options)
+        self._negotiate_options(options)
         offered = options.mss or _DEFAULT_MSS[self.family]
         self.mss = min(self.mss, max(offered, MINIMUM_MSS))
         if self._has_timestamps:
@@ -346,7 +346,7 @@ class TcpConnection(TcpSender):
         self._cwnd = CongestionWindow(self.mss)
         self._snd_window = segment.window
 
-    def _agree(self, options: TcpOptions) -> None:
+    def _negotiate_options(self, options: TcpOptions) -> None:
         """Use of what was offered what the peer offers too."""
         self._has_sack = self._has_sack and options.is_sack_permitted
         self._has_timestamps = self._has_timestamps and options.timestamp is not None
@@ -355,13 +355,13 @@ class TcpConnection(TcpSender):
         else:
             self._send_scale = options.window_scale
         if options.timestamp is not None and self._has_timestamps:
-            self._echo = options.timestamp[0]
+            self._recent_timestamp = options.timestamp[0]
 
-    def _take_options(self, segment: TcpSegment, sequence: int) -> None:
+    def _process_options(self, segment: TcpSegment, sequence: int) -> None:
         """Note the timestamp to echo (RFC 7323 §4.3) and what arrived out of order (RFC 2018 §5)."""
         options = read_options(segment.options)
         if options.timestamp is not None and self._has_timestamps and sequence <= self._receive_buffer.next:
-            self._echo = options.timestamp[0]
+            self._recent_timestamp = options.timestamp[0]
         if self._has_sack:
             for first, behind in options.sack:
                 start = self._snd_una + _distance(first, self._iss + self._snd_una)
@@ -370,7 +370,7 @@ class TcpConnection(TcpSender):
                     apart = [block for block in self._sacked if block[1] <= start or end <= block[0]]
                     self._sacked = [*apart, (start, end)]
 
-    def _take_data(self, sequence: int, segment: TcpSegment) -> None:
+    def _process_data(self, sequence: int, segment: TcpSegment) -> None:
         has_fin = bool(segment.flags & TCP_FIN)
         if not (segment.payload or has_fin) or self.state not in RECEIVING:
             return
@@ -380,18 +380,18 @@ class TcpConnection(TcpSender):
             self._transmit(TCP_RST, self._snd_max)
             self._end(None)
             return
-        moved = buffer.accept(sequence, segment.payload, has_fin=has_fin)
-        if buffer.fin_at == buffer.next:
+        moved = buffer.insert(sequence, segment.payload, has_fin=has_fin)
+        if buffer.fin_sequence == buffer.next:
             buffer.next += 1
-            self._owes_ack = True
-            self._take_fin()
+            self._is_ack_pending = True
+            self._process_fin()
         elif not moved:
             return
         self._notify_readable()
 
-    def _take_fin(self) -> None:
+    def _process_fin(self) -> None:
         if self._move(TcpEvent.FIN) is TcpState.TIME_WAIT:
-            self._start_wait(TIME_WAIT_NS)
+            self._start_wait_timer(TIME_WAIT_NS)
 
     # --- ICMP errors (RFC 9293 §3.9.2.2, RFC 5927) ---
 
@@ -404,7 +404,7 @@ class TcpConnection(TcpSender):
             return
         if error.is_packet_too_big:
             if error.info:
-                self._shrink(error.info)
+                self._reduce_mss(error.info)
             return
         found = icmp_errno(error.family, error.icmp_type, error.code)
         if found is None:
@@ -417,28 +417,28 @@ class TcpConnection(TcpSender):
 
     # --- the end ---
 
-    def _vanish(self) -> None:
+    def _unregister(self) -> None:
         for timer in (self._retransmit_timer, self._persist_timer, self._wait_timer):
             if timer is not None:
                 timer.cancel()
-        self.keep_alive(None)
-        self._owes_ack = False
+        self.set_keepalive(None)
+        self._is_ack_pending = False
         self.namespace.sockets.remove_connection(self)
         if self.listener is not None:
-            self.listener.forget(self)
+            self.listener.remove_embryonic(self)
             self.listener = None
         self.on_change()
         self._notify_readable()
 
-    def vanish_silently(self) -> None:
+    def close_silently(self) -> None:
         """End without a word to the peer: the namespace is going away."""
         self._end(errno.ECONNRESET)
 
-    def replace(self) -> None:
+    def end_time_wait(self) -> None:
         """Leave TIME-WAIT early: a new connection takes the place (RFC 1122 §4.2.2.13)."""
         self._expire()
 
-    def is_newer(self, segment: TcpSegment) -> bool:
+    def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
         """Tell whether a SYN in TIME-WAIT has a sequence number beyond all of this connection's."""
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 

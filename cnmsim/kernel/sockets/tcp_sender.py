@@ -27,7 +27,7 @@ from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, segment_options, syn_opti
 from cnmsim.kernel.transport import TcpSegment
 
 if TYPE_CHECKING:
-    from cnmsim.kernel.ip import Decision
+    from cnmsim.kernel.ip import RoutingDecision
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.sockets.tcp import TcpSocket
 
@@ -43,11 +43,55 @@ class TcpSender(ABC):
     """What a connection is, and how it sends. `TcpConnection` adds the calls of the user and the arrival of segments."""
 
     __slots__ = (
-        "_confirms", "_cwnd", "_duplicate_acks", "_echo", "_fin_queued", "_has_sack", "_has_timestamps", "_irs", "_iss", "_keepalive", "_next_invalid_ns", "_owes_ack",
-        "_persist_timer", "_receive_buffer", "_receive_scale", "_retransmit_timer", "_retries", "_rtt", "_sacked", "_send_base", "_send_data", "_send_scale",
-        "_snd_max", "_snd_nxt", "_snd_una", "_snd_window", "_snd_wl1", "_snd_wl2", "_soft_error", "_stamps_from", "_timed",
-        "_wait_timer", "device_name", "error", "family", "is_orphan", "listener", "local", "local_port", "mss",
-        "namespace", "no_delay", "on_change", "remote", "remote_port", "reuse_address", "socket", "state", "tos",
+        "_confirms_neighbour",
+        "_cwnd",
+        "_duplicate_acks",
+        "_fin_queued",
+        "_has_sack",
+        "_has_timestamps",
+        "_irs",
+        "_is_ack_pending",
+        "_iss",
+        "_keepalive",
+        "_next_invalid_ns",
+        "_persist_timer",
+        "_receive_buffer",
+        "_receive_scale",
+        "_recent_timestamp",
+        "_retransmit_timer",
+        "_retries",
+        "_rtt",
+        "_sacked",
+        "_send_base",
+        "_send_data",
+        "_send_scale",
+        "_snd_max",
+        "_snd_nxt",
+        "_snd_una",
+        "_snd_window",
+        "_snd_wl1",
+        "_snd_wl2",
+        "_soft_error",
+        "_timed_segment",
+        "_timestamp_base",
+        "_wait_timer",
+        "device_name",
+        "error",
+        "family",
+        "is_orphan",
+        "listener",
+        "local",
+        "local_port",
+        "mss",
+        "namespace",
+        "no_delay",
+        "on_change",
+        "remote",
+        "remote_port",
+        "reuse_address",
+        "socket",
+        "state",
+        "tos",
         "ttl",
     )  # fmt: skip
 
@@ -74,7 +118,7 @@ class TcpSender(ABC):
         self.ttl, self.tos, self.no_delay = socket.ttl, socket.tos, socket.no_delay
         self.state = TcpState.CLOSED
         self.error: OSError | None = None
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Callable[[], None] = _noop
         self.mss = min(mtu, 65535) - _HEADERS[self.family]
         self._iss = namespace.sockets.initial_sequence(local, local_port, remote, remote_port)
         self._irs = 0
@@ -89,18 +133,18 @@ class TcpSender(ABC):
         self._cwnd = CongestionWindow(self.mss)
         self._duplicate_acks = 0
         self._retries = 0
-        self._timed: tuple[int, int] | None = None
-        self._owes_ack = False
+        self._timed_segment: tuple[int, int] | None = None
+        self._is_ack_pending = False
         self._next_invalid_ns = 0
         self._soft_error = 0
         #: Whether the peer acknowledged something since a segment was last sent: so does the next hop get packets through.
-        self._confirms = False
-        # What is offered now, and is agreed on once the peer's SYN is here; `_echo` is the last timestamp of the peer.
+        self._confirms_neighbour = False
+        # What is offered now, and is agreed on once the peer's SYN is here; `_recent_timestamp` is the last timestamp of the peer.
         self._has_sack, self._has_timestamps, scales = namespace.sockets.tcp_features()
         self._receive_scale = _WINDOW_SCALE if scales else 0
         self._send_scale = 0
-        self._echo = 0
-        self._stamps_from: int | None = None
+        self._recent_timestamp = 0
+        self._timestamp_base: int | None = None
         self._sacked: list[tuple[int, int]] = []
         self._retransmit_timer: Timer | None = None
         self._persist_timer: Timer | None = None
@@ -156,7 +200,7 @@ class TcpSender(ABC):
         end = self._fin_sequence + self._fin_queued
         is_waiting = self._snd_nxt < end and self._snd_una == self._snd_max
         if is_waiting and not self._snd_window and self._persist_timer is None:
-            self._persist_timer = self._start_timer(self._rtt.rto_ns, self._probe)
+            self._persist_timer = self._start_timer(self._rtt.rto_ns, self._persist_expired)
 
     @property
     def _fin_sequence(self) -> int:
@@ -205,8 +249,8 @@ class TcpSender(ABC):
             flags |= TCP_FIN
         self._snd_nxt = start + size + with_fin
         is_new = start >= self._snd_max
-        if is_new and self._timed is None:
-            self._timed = (self._snd_nxt, self.namespace.clock.now_ns)
+        if is_new and self._timed_segment is None:
+            self._timed_segment = (self._snd_nxt, self.namespace.clock.now_ns)
         self._snd_max = max(self._snd_max, self._snd_nxt)
         self._transmit(flags, start, payload)
         if self._retransmit_timer is None:
@@ -214,14 +258,14 @@ class TcpSender(ABC):
 
     def _resend_first(self) -> None:
         """Send the first unacknowledged segment again (RFC 5681 §3.2)."""
-        self._timed = None
+        self._timed_segment = None
         ahead, self._snd_nxt = self._snd_nxt, self._snd_una
         self._send_data_segment(min(self.mss, len(self._send_data)))
         self._snd_nxt = max(ahead, self._snd_nxt)
 
     def _send_syn(self, flags: int) -> None:
         is_first = self._snd_max == 0
-        self._timed = (1, self.namespace.clock.now_ns) if is_first else None
+        self._timed_segment = (1, self.namespace.clock.now_ns) if is_first else None
         self._snd_nxt = self._snd_max = 1
         self._restart_retransmit_timer()
         offered = max(MINIMUM_MSS, self._interface_mss())
@@ -235,18 +279,18 @@ class TcpSender(ABC):
         """Give the value and the echo for a segment that is sent now (Linux: milliseconds from somewhere, by pair of addresses)."""
         if not self._has_timestamps:
             return None
-        begin = self._stamps_from
+        begin = self._timestamp_base
         if begin is None:
-            begin = self._stamps_from = self.namespace.sockets.timestamp_offset(self.local, self.remote)
-        return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._echo
+            begin = self._timestamp_base = self.namespace.sockets.timestamp_offset(self.local, self.remote)
+        return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._recent_timestamp
 
-    def _edges(self, payload: int) -> list[tuple[int, int]]:
+    def _sack_blocks(self, payload: int) -> list[tuple[int, int]]:
         """Give the edges of what arrived out of order, as many as fit beside so many bytes of data."""
         room = max(self.mss - payload - 4, 0) // 8
-        blocks = self._receive_buffer.blocks()[:room]
+        blocks = self._receive_buffer.sack_blocks()[:room]
         return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
 
-    def _size_window(self) -> None:
+    def _choose_receive_window(self) -> None:
         """Offer a window of whole segments."""
         self._receive_buffer = ReceiveBuffer(max(WINDOW // self.mss, 1) * self.mss)
 
@@ -260,7 +304,7 @@ class TcpSender(ABC):
         # With the highest number sent, even while older data is being sent again: an older one would be refused.
         self._transmit(TCP_ACK, self._snd_max)
 
-    def _route(self) -> Decision:
+    def _route(self) -> RoutingDecision:
         device = self.namespace.devices.get(self.device_name) if self.device_name else None
         return self.namespace.route_output(self.remote, self.local, device)
 
@@ -268,11 +312,11 @@ class TcpSender(ABC):
         namespace = self.namespace
         buffer = self._receive_buffer
         if flags & TCP_ACK:
-            self._owes_ack = False
+            self._is_ack_pending = False
         ack = (self._irs + buffer.next) & 0xFFFFFFFF if flags & TCP_ACK else 0
         if options is None:
             has_blocks = self._has_sack and buffer.has_gaps
-            options = segment_options(self._timestamp(), self._edges(len(payload)) if has_blocks else ())
+            options = segment_options(self._timestamp(), self._sack_blocks(len(payload)) if has_blocks else ())
         scale = 0 if flags & TCP_SYN else self._receive_scale
         segment = TcpSegment(
             self.local_port, self.remote_port, (self._iss + sequence) & 0xFFFFFFFF, ack, flags,
@@ -285,7 +329,7 @@ class TcpSender(ABC):
                 packet = build_ip(6, self.local, self.remote, message, ttl=self.ttl, tos=self.tos)
                 what = f"TCP sends [{flag_text(flags)}] with {len(payload)} bytes"
                 namespace.report(Step.SENT, what, packet, decision=self.label)
-            namespace.neighbours.pending_confirm, self._confirms = self._confirms, False
+            namespace.neighbours.pending_confirm, self._confirms_neighbour = self._confirms_neighbour, False
             namespace.send(6, decision, self.remote, message, ttl=self.ttl, tos=self.tos, may_fragment=False)
             namespace.neighbours.pending_confirm = False
         except OSError as error:
@@ -293,18 +337,18 @@ class TcpSender(ABC):
             # For TCP a segment that cannot leave is a lost segment (Linux ignores the result of tcp_transmit_skb);
             # the retransmission timer decides what becomes of the connection, and this is then its reason.
             if error.errno == errno.EMSGSIZE:
-                self._shrink(namespace.mtu_of(self.remote))
+                self._reduce_mss(namespace.mtu_of(self.remote))
             elif error.errno is not None and error.errno != errno.EPERM:
                 self._soft_error = error.errno
 
-    def _shrink(self, mtu: int) -> None:
+    def _reduce_mss(self, mtu: int) -> None:
         """Send smaller segments from now on, beginning with those that were too large."""
         mss = max(mtu - _HEADERS[self.family] - self._has_timestamps * TIMESTAMP_LENGTH, MINIMUM_MSS)
         if mss >= self.mss or self.state not in SENDING:
             self.mss = min(self.mss, mss)
             return
         self.mss = self._cwnd.mss = mss
-        self._timed = None
+        self._timed_segment = None
         self._snd_nxt = self._snd_una
         # Not from within the call that found out: the segment it was sending is still being accounted for.
         self.namespace.clock.call_soon(self._output)
@@ -330,7 +374,7 @@ class TcpSender(ABC):
             self._end(self._soft_error or errno.ETIMEDOUT)
             return
         self._rtt.back_off()
-        self._timed = None
+        self._timed_segment = None
         if self.state in OPENING:
             self._send_syn(TCP_SYN if self.state is TcpState.SYN_SENT else TCP_SYN | TCP_ACK)
             return
@@ -347,7 +391,7 @@ class TcpSender(ABC):
             return int(self.namespace.sysctl_get("net.ipv4.tcp_synack_retries"))
         return _ORPHAN_RETRIES if self.is_orphan else int(self.namespace.sysctl_get("net.ipv4.tcp_retries2"))
 
-    def _probe(self) -> None:
+    def _persist_expired(self) -> None:
         """Ask whether the shut window has opened (RFC 9293 §3.8.6.1), as Linux: by an old sequence number."""
         self._persist_timer = None
         if self.state not in SENDING or self._snd_window or self._snd_una != self._snd_max:
@@ -357,24 +401,24 @@ class TcpSender(ABC):
             self._end(self._soft_error or errno.ETIMEDOUT)
             return
         self._rtt.back_off()
-        self._ask()
-        self._persist_timer = self._start_timer(self._rtt.rto_ns, self._probe)
+        self._send_probe()
+        self._persist_timer = self._start_timer(self._rtt.rto_ns, self._persist_expired)
 
-    def keep_alive(self, settings: Keepalive | None) -> None:
+    def set_keepalive(self, settings: Keepalive | None) -> None:
         """Send keepalives from now on, or none."""
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None
         if settings is not None and self.state in SYNCHRONIZED:
             self._keepalive = KeepaliveTimer(
-                self.namespace, settings, self._has_unacknowledged, self._ask, self._give_up_silent_peer
+                self.namespace, settings, self._has_unacknowledged, self._send_probe, self._give_up_silent_peer
             )
             self._keepalive.start()
 
     def _has_unacknowledged(self) -> bool:
         return bool(self._send_data) or self._snd_una < self._snd_max
 
-    def _ask(self) -> None:
+    def _send_probe(self) -> None:
         """Have the peer acknowledge, by an old sequence number."""
         self._transmit(TCP_ACK, self._snd_una - 1)
 
@@ -382,15 +426,15 @@ class TcpSender(ABC):
         self._transmit(TCP_RST | TCP_ACK, self._snd_max)
         self._end(self._soft_error or errno.ETIMEDOUT)
 
-    def _start_wait(self, duration_ns: int) -> None:
-        self.keep_alive(None)
+    def _start_wait_timer(self, duration_ns: int) -> None:
+        self.set_keepalive(None)
         if self._wait_timer is not None:
             self._wait_timer.cancel()
         self._wait_timer = self._start_timer(duration_ns, self._expire)
 
     def _expire(self) -> None:
         self._move(TcpEvent.EXPIRY)
-        self._vanish()
+        self._unregister()
 
     # --- the end ---
 
@@ -406,10 +450,10 @@ class TcpSender(ABC):
         self._send_data.clear()
         if number is not None:
             self.error = os_error(number)
-        self._vanish()
+        self._unregister()
 
     @abstractmethod
-    def _vanish(self) -> None:
+    def _unregister(self) -> None:
         """Be no connection of the namespace any more."""
 
     def _notify_readable(self) -> None:
@@ -417,5 +461,5 @@ class TcpSender(ABC):
             self.socket.became_readable()
 
 
-def _nothing() -> None:
+def _noop() -> None:
     pass

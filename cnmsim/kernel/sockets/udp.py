@@ -82,7 +82,7 @@ class UdpSocket(Socket):
         Raises `OSError` (ENETUNREACH, EHOSTUNREACH, EACCES) if there is no route.
         """
         self._check_open()
-        remote, port = self._address_in(address[0]), address[1]
+        remote, port = self._parse_address(address[0]), address[1]
         decision = self._route_to(remote)
         self._autobind()
         table = self.namespace.sockets
@@ -96,7 +96,7 @@ class UdpSocket(Socket):
         """Give the connected peer. Raises `OSError` (ENOTCONN)."""
         if self.remote is None:
             raise os_error(errno.ENOTCONN)
-        return self._shown(self.remote), self.remote_port
+        return self._api_address(self.remote), self.remote_port
 
     def send(self, data: bytes) -> int:
         """Send to the connected peer. Raises as `sendto`, and EDESTADDRREQ without a peer."""
@@ -114,7 +114,7 @@ class UdpSocket(Socket):
         way = self._ways.get(address)
         if way is not None and not self._errors and not self.is_closed and way.send(data, self):
             return len(data)
-        return self._transmit(data, self._address_in(address[0]), address[1])
+        return self._transmit(data, self._parse_address(address[0]), address[1])
 
     def send_sealed(self, sealed: OpaquePayload, address: SocketAddress) -> None:
         """Send one datagram of which only the receiver gets to see the content. Raises as `sendto`.
@@ -123,7 +123,7 @@ class UdpSocket(Socket):
         """
         way = self._ways.get(address)
         if way is None or self._errors or self.is_closed or not way.send_sealed(sealed, self):
-            self.sendto(sealed.to_bytes(endpoint_key(self._address_in(address[0]), address[1])), address)
+            self.sendto(sealed.to_bytes(endpoint_key(self._parse_address(address[0]), address[1])), address)
 
     def send_known(self, sealed: OpaquePayload, address: SocketAddress) -> bool:
         """Send a sealed datagram if it tells its receiver nothing new. `False`: nothing was done, it is for `send_sealed`."""
@@ -186,7 +186,7 @@ class UdpSocket(Socket):
             raise os_error(errno.EAGAIN)
         data, src, sport = self.waiting.pop(0)
         self._queued_bytes -= len(data) + _OVERHEAD
-        return data, (self._shown(src), sport)
+        return data, (self._api_address(src), sport)
 
     @property
     def pending(self) -> int:

@@ -172,7 +172,7 @@ class Xfrm:
             if (
                 policy.direction == direction
                 and (best is None or policy.priority <= best.priority)
-                and policy.fits(packet)
+                and policy.matches(packet)
             ):
                 best = policy
         return best
@@ -196,13 +196,13 @@ class Xfrm:
                 and state.src == src
                 and state.reqid == template.reqid
                 and (not template.spi or state.spi == template.spi)
-                and state.mark.fits(packet.mark)
-                and (state.selector is None or state.selector.fits(packet))
+                and state.mark.matches(packet.mark)
+                and (state.selector is None or state.selector.matches(packet))
             ):
                 return state
         return None
 
-    def takes(self, packet: Packet) -> bool:
+    def output(self, packet: Packet) -> bool:
         """Protect a packet that is on its way out, and send it on; `False` if no policy asks for that.
 
         Raises `OSError`: EPERM if a policy blocks it, EREMOTE without a state, as the sender of the packet is told.
@@ -235,12 +235,12 @@ class Xfrm:
         if not netfilter.is_active or (
             netfilter.run(Hook.OUTPUT, packet) and netfilter.run(Hook.POSTROUTING, packet)
         ):
-            namespace.ip._finish(packet)
+            namespace.ip.finish_output(packet)
         return True
 
     def _sealed(self, packet: Packet, state: XfrmState) -> Packet | None:
         namespace = self._namespace
-        if state.is_over(namespace.clock.now_ns):
+        if state.is_expired(namespace.clock.now_ns):
             self._remove_state(state)
             self._drop(packet, "XfrmOutStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
             return None
@@ -273,14 +273,18 @@ class Xfrm:
             return
         spi, sequence = header_of(message)
         state = next(
-            (one for one in self.states if one.spi == spi and one.dst == packet.dst and one.mark.fits(packet.mark)),
+            (
+                one
+                for one in self.states
+                if one.spi == spi and one.dst == packet.dst and one.mark.matches(packet.mark)
+            ),
             None,
         )
         if state is None:
             what = f"no state for SPI 0x{spi:08x} to {format_ip(packet.dst)}"
             self._drop(packet, "XfrmInNoStates", DropReason.NO_STATE, what)
             return
-        if state.is_over(self._namespace.clock.now_ns):
+        if state.is_expired(self._namespace.clock.now_ns):
             self._remove_state(state)
             self._drop(packet, "XfrmInStateExpired", DropReason.STATE_EXPIRED, decision=_name(state))
             return
@@ -298,7 +302,7 @@ class Xfrm:
         except ValueError as error:
             self._drop(packet, "XfrmInStateProtoError", DropReason.MALFORMED, str(error), decision=_name(state))
             return
-        state.note_sequence(sequence)
+        state.record_sequence(sequence)
         state.last_used_s = int(self._namespace.clock.wall_s)
         self._resume(packet, payload, protocol, state, sequence)
 
@@ -312,7 +316,7 @@ class Xfrm:
             namespace.report(Step.DECAPSULATED, what, opened, decision=_name(state))
         namespace.ip.input(opened)
 
-    def admits(self, packet: Packet) -> bool:
+    def check_input_policy(self, packet: Packet) -> bool:
         """Tell whether the policies let a packet in that is for this namespace; it is dropped if not."""
         if packet.protocol == Protocol.ESP:
             return True

@@ -24,12 +24,12 @@ PORTED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 @frozen
 class Mark:
-    """A packet mark to look for: `value` under `mask`. The default fits every packet."""
+    """A packet mark to look for: `value` under `mask`. The default matches every packet."""
 
     value: int = 0
     mask: int = 0
 
-    def fits(self, mark: int) -> bool:
+    def matches(self, mark: int) -> bool:
         """Tell whether a packet with `mark` is meant."""
         return mark & self.mask == self.value
 
@@ -53,7 +53,7 @@ class Selector:
         everywhere = Prefix(IPV4_ANY if family == 4 else IPV6_ANY, 0)
         return cls(everywhere, everywhere)
 
-    def fits(self, packet: Packet) -> bool:
+    def matches(self, packet: Packet) -> bool:
         """Tell whether a packet is meant."""
         if self.protocol and packet.protocol != self.protocol:
             return False
@@ -115,9 +115,9 @@ class XfrmPolicy:
         """4 or 6."""
         return 6 if len(self.selector.src.network) == 16 else 4
 
-    def fits(self, packet: Packet) -> bool:
+    def matches(self, packet: Packet) -> bool:
         """Tell whether the policy is about a packet."""
-        return self.mark.fits(packet.mark) and self.selector.fits(packet)
+        return self.mark.matches(packet.mark) and self.selector.matches(packet)
 
     def __str__(self) -> str:
         """Write it as `ip xfrm policy` does."""

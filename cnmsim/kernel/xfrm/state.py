@@ -72,7 +72,7 @@ class XfrmState:
         """What must be unique: destination, SPI and mark (the protocol is always ESP)."""
         return self.dst, self.spi, self.mark
 
-    def is_over(self, now_ns: int) -> bool:
+    def is_expired(self, now_ns: int) -> bool:
         """Tell whether a hard limit has been reached at virtual time `now_ns`."""
         limits = self.limits
         return bool(
@@ -110,7 +110,7 @@ class XfrmState:
         late = self.sequence_in - sequence
         return late >= 0 and (late >= self.replay_window or bool(self.bitmap >> late & 1))
 
-    def note_sequence(self, sequence: int) -> None:
+    def record_sequence(self, sequence: int) -> None:
         """Note that the packet with this number came and was right."""
         if not self.replay_window:
             return

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from cnmsim.kernel.address import MAC_ZERO, Mac, format_mac, parse_ip, parse_mac
 from cnmsim.kernel.bridge import Bridge
-from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.device import Device
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.vxlan import Vxlan
@@ -109,7 +108,7 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
                 continue
             if entry.port is not None and entry.port.device is not device:
                 continue
-            if not entry.is_permanent and now - entry.updated_ns > master.ageing_s * NS_PER_S:
+            if not entry.is_permanent and now - entry.updated_ns > master.ageing_ns:
                 continue
             mark = " permanent" if entry.is_permanent else ""
             lines.append(f"{format_mac(mac)} dev {device.name} master {master.name}{mark}\n")

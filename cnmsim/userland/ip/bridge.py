@@ -38,10 +38,10 @@ def bridge_text(bridge: Bridge) -> str:
     identity = _identity(bridge.mac)
     learnt = sum(not entry.is_permanent for entry in bridge.fdb.values())
     timers = "".join(f"{name}_timer    0.00 " for name in ("hello", "tcn", "topology_change"))
-    until_collection = (-bridge.clock.now_ns / NS_PER_S) % bridge.ageing_s
+    until_collection = -bridge.clock.now_ns % bridge.ageing_ns / NS_PER_S
     return (
         "bridge forward_delay 1500 hello_time 200 max_age 2000 "
-        f"ageing_time {bridge.ageing_s * _TIMERS:.0f} stp_state 0 priority {_PRIORITY} vlan_filtering 0 "
+        f"ageing_time {bridge.ageing_ns * _TIMERS // NS_PER_S} stp_state 0 priority {_PRIORITY} vlan_filtering 0 "
         f"bridge_id {identity} designated_root {identity} root_port 0 root_path_cost 0 topology_change 0 "
         f"topology_change_detected 0 {timers}gc_timer {until_collection:>7.2f} fdb_n_learned {learnt} fdb_max_learned 0 "
         "group_fwd_mask 0 group_address 01:80:c2:00:00:00 "

@@ -146,7 +146,7 @@ async def _netns(process: Process, words: Words) -> int:
     if program is None:
         process.error(f'exec of "{words.first}" failed: No such file or directory\n')
         return 1
-    files = procsys.entered(process.files, namespace)
+    files = procsys.view_for_namespace(process.files, namespace)
     return await process.start(program, words.rest, namespace=namespace, files=files).exited
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from cnmsim.kernel.fibrules import LOCAL, MAIN, TABLE_NAMES, FibRule, FibRules, mask_of
+from cnmsim.kernel.fibrules import LOCAL, MAIN, TABLE_NAMES, FibRule, FibRules, default_mask
 from cnmsim.userland.ip.arguments import IpFault, Words, read_integer, read_prefix
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class IpRules:
         given = self._read(words)
         rules = self.namespace.fib_rules(self.family)
         if "priority" not in given:
-            given["priority"] = rules.free_priority()
+            given["priority"] = rules.default_priority()
         rules.add(FibRule(**given))
 
     def delete(self, words: Words) -> None:
@@ -200,7 +200,7 @@ class IpRules:
         mark_text, slash, mask_text = text.partition("/")
         try:
             mark = int(mark_text, 0)
-            mask = int(mask_text, 0) if slash else mask_of(mark)
+            mask = int(mask_text, 0) if slash else default_mask(mark)
         except ValueError:
             raise IpFault(f'argument "{text}" is wrong: fwmark value is invalid\n', 255) from None
         given["mark"], given["mask"] = mark, mask

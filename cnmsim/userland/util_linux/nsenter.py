@@ -25,7 +25,7 @@ def _at(process: Process, path: str) -> NetworkNamespace | None:
 
 def _no_namespace(process: Process, path: str) -> str:
     """Say why nobody can enter a namespace at `path`."""
-    if any(process.machine.is_emptied(spelling) for spelling in _spellings(path)):
+    if any(process.machine.is_unpinned(spelling) for spelling in _spellings(path)):
         return "nsenter: reassociate to namespace 'ns/net' failed: Invalid argument\n"
     return f"nsenter: cannot open {path}: No such file or directory\n"
 
@@ -71,5 +71,5 @@ async def main(process: Process) -> int:
     if program is None:
         process.error(f"nsenter: failed to execute {argv[0]}: No such file or directory\n")
         return 127
-    files = procsys.entered(files, namespace)
+    files = procsys.view_for_namespace(files, namespace)
     return await process.start(program, argv, namespace=namespace, hostname=hostname, files=files).exited

@@ -68,7 +68,7 @@ def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Act
     def answer(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
         # A fragment's checksum can't be verified, so it gets no answer (nf_reject_verify_csum).
         if not packet.is_fragment:
-            netfilter.namespace.icmp_error(packet, icmp_type, code)
+            netfilter.namespace.send_icmp_error(packet, icmp_type, code)
         return Verdict.REJECT
 
     return answer

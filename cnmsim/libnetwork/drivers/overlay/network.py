@@ -119,7 +119,7 @@ class OverlayNetwork:
         # A new namespace starts out with the first one's settings (net.core.devconf_inherit_init_net).
         namespace.sysctl_set("net.ipv4.ip_forward", self.machine.root.sysctl_get("net.ipv4.ip_forward"))
         namespace.loopback.set_up()
-        self.machine.hold_open(self.key, namespace)
+        self.machine.pin_namespace(self.key, namespace)
         self.namespace = namespace
 
     def _remove_stale(self) -> None:
@@ -206,7 +206,7 @@ class OverlayNetwork:
                 subnet.vxlan.namespace.remove_device(subnet.vxlan)
             subnet.bridge = subnet.vxlan = None
         self._counters.clear()
-        self.machine.let_go(self.key)
+        self.machine.unpin_namespace(self.key)
         namespace.destroy()
 
     # --- cables --------------------------------------------------------------------------------------------------
