@@ -21,7 +21,7 @@ from cnmsim.engine.cluster.snapshot import MemberDisk, restore_member, save_memb
 from cnmsim.engine.daemon.crash import start_again
 from cnmsim.engine.daemon.snapshot import restore_engine, save_engine
 from cnmsim.errors import CnmsimError, FileError
-from cnmsim.swarm.persistence.saved_state import StoreDisk, restore_store, save_store
+from cnmsim.swarm.persistence.saved_state import SavedStore, restore_store, save_store
 from cnmsim.swarm.persistence.serialization import from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _READABLE = frozenset({1, 2})
 class _SwarmDisk:
     """The swarms of a lab: the logs of their managers, and the daemons in them, by host."""
 
-    stores: tuple[StoreDisk, ...] = ()
+    stores: tuple[SavedStore, ...] = ()
     members: Mapping[str, MemberDisk] = field(factory=dict)
 
 

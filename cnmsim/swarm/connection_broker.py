@@ -20,7 +20,7 @@ _LIKED, _DISLIKED, _LIMIT = 10, 20, 100
 
 
 @define(eq=False)
-class Broker:
+class ConnectionBroker:
     """The managers a node knows, by address, with how much it trusts each to answer.
 
     `certificate` is what it shows them, `root` what they must be certified by; `local` gives the node's own manager if it has one.

@@ -49,8 +49,8 @@ class Constraint:
         description = node.description
         if key == "node.ip":
             return self._matches_address(node.status.addr)
-        if key in _PLAIN:
-            return self._matches_value(_PLAIN[key](node))
+        if key in _NODE_ATTRIBUTES:
+            return self._matches_value(_NODE_ATTRIBUTES[key](node))
         if key.startswith(_NODE_LABEL) and key != _NODE_LABEL:
             return self._matches_value(node.spec.annotations.labels.get(self.key[len(_NODE_LABEL) :], ""))
         if key.startswith(_ENGINE_LABEL) and key != _ENGINE_LABEL:
@@ -73,7 +73,7 @@ class Constraint:
         return (len(wanted.network) == len(have) and have in wanted) == self.is_equal
 
 
-_PLAIN: dict[str, Callable[[Node], str]] = {
+_NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
     "node.id": lambda node: node.id,
     "node.hostname": lambda node: node.hostname,
     "node.role": lambda node: node.role.value,

@@ -19,13 +19,13 @@ from cnmsim.kernel.task import Future, Gate, Task, sleep
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.agent.agent import Agent
 from cnmsim.swarm.agent.exec import Executor
-from cnmsim.swarm.ca.certificates import MANAGER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.ca.certificates import MANAGER_ROLE, Certificate, RootCa, join_token_digest
 from cnmsim.swarm.ca.credentials import Credentials
-from cnmsim.swarm.ca.server import CaService, IssueRequest
-from cnmsim.swarm.connection_broker import Broker
+from cnmsim.swarm.ca.server import CaServer, IssueRequest
+from cnmsim.swarm.connection_broker import ConnectionBroker
 from cnmsim.swarm.dispatcher.messages import ManagerPeer, SessionMessage
-from cnmsim.swarm.manager.bootstrap import found_cluster
-from cnmsim.swarm.manager.manager_node import JoinedRaft, JoinRaft, ManagerNode
+from cnmsim.swarm.manager.bootstrap import bootstrap_cluster
+from cnmsim.swarm.manager.manager_node import JoinRequest, JoinResponse, ManagerNode
 from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.objects import Availability, ClusterSpec, NodeRole
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
@@ -87,23 +87,23 @@ class SwarmNode:
     agent: Agent = field(init=False, repr=False)
     ready: Future[str] = field(init=False, repr=False)
     credentials: Credentials = field(init=False, repr=False)
-    _broker: Broker = field(init=False, repr=False)
+    _broker: ConnectionBroker = field(init=False, repr=False)
     _tasks: list[Task[Any]] = field(factory=list, init=False, repr=False)
     _role: NodeRole = field(default=NodeRole.WORKER, init=False)
-    _changing_role: Task[None] | None = field(default=None, init=False, repr=False)
+    _role_change: Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopped: bool = field(default=False, init=False)
     _was_removed: bool = field(default=False, init=False)
-    _told_role: NodeRole = field(default=NodeRole.WORKER, init=False)
+    _assigned_role: NodeRole = field(default=NodeRole.WORKER, init=False)
     #: What the keys on its disk are encrypted with while it is off; b"" for a worker, and where managers do not lock.
     _lock_key: bytes = field(default=b"", init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.ready = Future(self.clock)
-        self._broker = Broker(
-            self.process, self.random, lambda: self.certificate, lambda: self.credentials.root, self._own_manager
+        self._broker = ConnectionBroker(
+            self.process, self.random, lambda: self.certificate, lambda: self.credentials.root, self._local_client
         )
         connect = self._broker.connect
-        self.credentials = Credentials(self.clock, self.random, connect, self._note)
+        self.credentials = Credentials(self.clock, self.random, connect, self._record_error)
         self.agent = Agent(
             self.clock,
             self.random,
@@ -136,7 +136,7 @@ class SwarmNode:
         """Why it has no session with a manager, or ""."""
         return self.agent.error
 
-    def _note(self, error: str) -> None:
+    def _record_error(self, error: str) -> None:
         self.agent.error = error
 
     async def call(self, method: str, argument: Any) -> Any:
@@ -152,7 +152,7 @@ class SwarmNode:
             if not isinstance(client, LocalClient):
                 client.close()
 
-    def _own_manager(self) -> LocalClient | None:
+    def _local_client(self) -> LocalClient | None:
         return self.managing.client() if self.managing is not None else None
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -164,17 +164,17 @@ class SwarmNode:
     def begin_again(self) -> None:
         """Go on as the node that it was, when every connection and coroutine has gone: the copy of a machine."""
         self._tasks = []
-        self._changing_role = None
+        self._role_change = None
         self.credentials.is_rotating = False
         if self.ready.is_done and self.ready.error is None and not self._is_stopped and not self.obstacle:
             if self.managing is not None:
                 self.managing.begin_again()
             self.agent.begin_again()
-            self._spawn(self.credentials.keep())
+            self._spawn(self.credentials.renew_periodically())
 
     def halt(self) -> None:
         """Stop short, as a machine does that loses power; `resume` goes on."""
-        tasks, self._tasks, self._changing_role = self._tasks, [], None
+        tasks, self._tasks, self._role_change = self._tasks, [], None
         for task in tasks:
             task.cancel()
         self.agent.halt()
@@ -194,7 +194,7 @@ class SwarmNode:
         elif self.credentials.is_expired():
             self.obstacle = "expired"
         else:
-            self._go_on()
+            self._resume_components()
 
     def unlock(self, key: bytes) -> None:
         """Go on with the key that the manager was locked with; `ready` is done anew when it has. Raises `Unauthorized`."""
@@ -202,15 +202,15 @@ class SwarmNode:
             raise Unauthorized("swarm could not be unlocked: invalid key provided")
         self.obstacle, self._lock_key = "", b""
         self.ready = Future(self.clock)
-        self._go_on()
+        self._resume_components()
 
-    def _go_on(self) -> None:
+    def _resume_components(self) -> None:
         # A change of role that was under way is begun anew once a manager has told of it.
         self._role = NodeRole.WORKER if self.managing is None else NodeRole.MANAGER
         if self.managing is not None:
             self.managing.begin(self.config.listen)
         self.agent.begin_again()
-        self._spawn(self.credentials.keep())
+        self._spawn(self.credentials.renew_periodically())
 
     def _gate(self) -> Gate:
         return self.process().gate
@@ -224,7 +224,7 @@ class SwarmNode:
             if self.config.join_address:
                 await self._join()
             else:
-                self._found()
+                self._create_swarm()
         except CnmsimError as error:
             self._fail(error)
             return
@@ -232,7 +232,7 @@ class SwarmNode:
             self._fail(cannot_listen(self.config.listen, error))
             return
         self.agent.begin()
-        self._spawn(self.credentials.keep())
+        self._spawn(self.credentials.renew_periodically())
 
     def _fail(self, error: CnmsimError) -> None:
         self.agent.error = error.message
@@ -270,17 +270,19 @@ class SwarmNode:
         self._lock_key = b""
         self.config = evolve(self.config, listen=listen, advertise=advertise)
         self.ready = Future(self.clock)
-        self._make_manager(former.store.copy(), evolve(former.member, address=advertise)).begin_alone(listen, former)
+        self._make_manager(former.store.copy(), evolve(former.member, address=advertise)).start_as_only_member(
+            listen, former
+        )
         self.agent.begin_again()
-        self._spawn(self.credentials.keep())
+        self._spawn(self.credentials.renew_periodically())
 
     # --- a new swarm ---------------------------------------------------------------------------------------------
 
-    def _found(self) -> None:
+    def _create_swarm(self) -> None:
         config, random = self.config, self.random
         root = self.credentials.root = RootCa.create(random, self.clock.wall_s)
         store = Store(self.clock)
-        node_id = found_cluster(
+        node_id = bootstrap_cluster(
             store,
             random,
             root,
@@ -290,14 +292,14 @@ class SwarmNode:
             data_path_port=config.data_path_port,
             availability=config.availability,
         )
-        ca = CaService(self.clock, random, store)
+        ca = CaServer(self.clock, random, store)
         self.credentials.certificate = ca.sign(node_id, NodeRole.MANAGER)
         self._role = NodeRole.MANAGER
         self.data_path_port = config.data_path_port
         member = Member(random.getrandbits(63), node_id, config.advertise)
-        self._manage(store, member, None)
+        self._start_manager(store, member, None)
 
-    def _manage(self, store: Store, member: Member, joined: JoinedRaft | None) -> None:
+    def _start_manager(self, store: Store, member: Member, joined: JoinResponse | None) -> None:
         self._make_manager(store, member).begin(self.config.listen, joined)
         self.on_change()
 
@@ -309,9 +311,9 @@ class SwarmNode:
             self.profile,
             store,
             member,
-            self.credentials.present,
+            self.credentials.require_certificate,
             self._broker,
-            self._removed,
+            self._on_removed_from_raft,
             advertise_host=member.address.rpartition(":")[0].strip("[]"),
         )
         return self.managing
@@ -320,7 +322,7 @@ class SwarmNode:
 
     async def _join(self) -> None:
         config = self.config
-        digest = token_digest(config.join_token) if config.join_token else ""
+        digest = join_token_digest(config.join_token) if config.join_token else ""
         self._broker.set_managers([config.join_address])
         root = await self.credentials.fetch_root(lambda: self._broker.dial(config.join_address), digest)
         client = await self._broker.dial(config.join_address)
@@ -330,7 +332,7 @@ class SwarmNode:
         finally:
             client.close()
         self.credentials.root = root
-        if self.credentials.present().role == MANAGER_ROLE:
+        if self.credentials.require_certificate().role == MANAGER_ROLE:
             self._role = NodeRole.MANAGER
             await self._join_raft(config.join_address)
 
@@ -338,11 +340,11 @@ class SwarmNode:
         client: Client = await (self._broker.dial(remote) if remote else self._broker.connect())
         try:
             advertise = self.config.advertise or f"0.0.0.0:{self.config.listen.rpartition(':')[2]}"
-            joined = await client.call("raft.join", JoinRaft(advertise), timeout_s=20.0)
+            joined = await client.call("raft.join", JoinRequest(advertise), timeout_s=20.0)
         finally:
             client.close()
-        assert isinstance(joined, JoinedRaft)
-        self._manage(joined.store, joined.member, joined)
+        assert isinstance(joined, JoinResponse)
+        self._start_manager(joined.store, joined.member, joined)
 
     # --- what managers tell --------------------------------------------------------------------------------------
 
@@ -350,54 +352,54 @@ class SwarmNode:
         self.managers = message.managers
         self._broker.set_managers([each.addr for each in message.managers])
         node = message.node
-        if self.credentials.adopt(message.root_ca):
-            self.clock.call_soon(self.agent.drop_session)
+        if self.credentials.trust_root(message.root_ca):
+            self.clock.call_soon(self.agent.close_session)
         if node is not None:
             if node.certificate.state == "rotate" and not self.credentials.is_rotating:
                 self._spawn(self._rotate())
             if node.vxlan_udp_port:
                 self.data_path_port = node.vxlan_udp_port
-            self._told_role = node.role
+            self._assigned_role = node.role
             if node.role is NodeRole.WORKER:
                 self._was_removed = False
             # A member that Raft removed hears of its new role a moment later.
             if node.role is not self._role and not self._was_removed:
                 self._role = node.role
-                self._change_role()
+                self._start_role_change()
         if not self.ready.is_done:
             self.ready.set_result(self.id)
         self.on_change()
 
-    def _change_role(self) -> None:
-        if self._changing_role is None or self._changing_role.is_done:
-            self._changing_role = Task(self.clock, self._follow_role(), self._gate())
-            self._tasks.append(self._changing_role)
+    def _start_role_change(self) -> None:
+        if self._role_change is None or self._role_change.is_done:
+            self._role_change = Task(self.clock, self._apply_role_change(), self._gate())
+            self._tasks.append(self._role_change)
 
-    async def _follow_role(self) -> None:
+    async def _apply_role_change(self) -> None:
         """Get a certificate for the new role, then manage, or cease to."""
         while not self._is_stopped:
             wanted = self._role
             try:
-                if self.credentials.present().is_manager is not (wanted is NodeRole.MANAGER):
+                if self.credentials.require_certificate().is_manager is not (wanted is NodeRole.MANAGER):
                     await self.credentials.renew()
                 if wanted is NodeRole.MANAGER and self.managing is None:
                     await self._join_raft()
                 elif wanted is NodeRole.WORKER and self.managing is not None:
-                    self._cease_managing()
+                    self._stop_manager()
             except CnmsimError as error:
                 self.agent.error = error.message
                 await sleep(self.clock, _ROLE_RETRY_S)
                 continue
             if wanted is self._role:
-                self.agent.drop_session()
+                self.agent.close_session()
                 self.on_change()
                 return
 
-    def _removed(self) -> None:
+    def _on_removed_from_raft(self) -> None:
         """Hear from the other managers that this one is none any more."""
-        self.clock.call_soon(self._cease_managing)
+        self.clock.call_soon(self._stop_manager)
 
-    def _cease_managing(self) -> None:
+    def _stop_manager(self) -> None:
         managing, self.managing = self.managing, None
         if managing is None:
             return
@@ -407,23 +409,28 @@ class SwarmNode:
             self._broker.set_managers(others)
         managing.stop()
         self._role, self._was_removed = NodeRole.WORKER, True
-        self._change_role()
+        self._start_role_change()
         self.clock.call_later(2 * _ROLE_CHANGE_TIMEOUT_S, self._rejoin)
         self.on_change()
 
     def _rejoin(self) -> None:
         """Become a member again where nobody has told that the node is to be a worker: it was left behind."""
-        if self._was_removed and not self._is_stopped and not self.obstacle and self._told_role is NodeRole.MANAGER:
+        if (
+            self._was_removed
+            and not self._is_stopped
+            and not self.obstacle
+            and self._assigned_role is NodeRole.MANAGER
+        ):
             self._was_removed, self._role = False, NodeRole.MANAGER
-            self._change_role()
+            self._start_role_change()
 
     # --- its certificate -----------------------------------------------------------------------------------------
 
     async def renew_certificate(self) -> Certificate:
         """Get a new certificate now, and give it. Raises an `EngineError`."""
         await self.credentials.renew()
-        return self.credentials.present()
+        return self.credentials.require_certificate()
 
     async def _rotate(self) -> None:
         await self.credentials.rotate()
-        self.agent.drop_session()
+        self.agent.close_session()

@@ -21,7 +21,7 @@ _NAME = "expansion"
 _JOIN = Function(lambda separator="", *parts: str(separator).join(map(str, parts)), 0, takes_more=True, texts=True)
 
 
-def context_of(task: Task, node: NodeDescription | None) -> Struct:
+def template_context(task: Task, node: NodeDescription | None) -> Struct:
     """Give what templates of a task may refer to."""
     platform = node.platform if node is not None else None
     service: dict[str, Value] = {
@@ -66,43 +66,43 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     """Give a task's container spec with environment, mounts and host name filled in. Raises `SystemFault`."""
     spec = task.spec.container
     assert spec is not None
-    context = context_of(task, node)
-    env = tuple(_variable(each, context) for each in spec.env)
-    mounts = tuple(_named("mounts failed", _mount, each, context) for each in spec.mounts)
-    hostname = _named("hostname failed", expand, spec.hostname, context)
+    context = template_context(task, node)
+    env = tuple(_expand_variable(each, context) for each in spec.env)
+    mounts = tuple(_with_error_prefix("mounts failed", _expand_mount, each, context) for each in spec.mounts)
+    hostname = _with_error_prefix("hostname failed", expand, spec.hostname, context)
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
 
 
-def _variable(entry: str, context: Struct) -> str:
+def _expand_variable(entry: str, context: Struct) -> str:
     """Fill in the value of an environment variable; one without a value stays as it is."""
     name, equals, value = entry.partition("=")
     if not equals:
         return entry
-    expanded = _named(f"env failed: expanding env {_quoted(entry)}", expand, value, context)
+    expanded = _with_error_prefix(f"env failed: expanding env {_quoted(entry)}", expand, value, context)
     return f"{name}={expanded}"
 
 
-def _mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
+def _expand_mount(mount: Mapping[str, Any], context: Struct) -> dict[str, Any]:
     """Fill in source and target of a mount, and the labels and options of a volume that it makes."""
     filled = dict(mount)
     for key in ("Source", "Target"):
         if filled.get(key):
             what = f"mount {key.lower()} {_quoted(filled[key])}"
-            filled[key] = _named(what, expand, filled[key], context)
+            filled[key] = _with_error_prefix(what, expand, filled[key], context)
     options = filled.get("VolumeOptions")
     if options is not None:
-        labels = _named("volume labels", _entries, options.get("Labels") or {}, context)
+        labels = _with_error_prefix("volume labels", _expand_map, options.get("Labels") or {}, context)
         options = filled["VolumeOptions"] = {**options, "Labels": labels}
         driver = options.get("DriverConfig")
         if driver is not None:
-            entries = _named("volume driver config", _entries, driver.get("Options") or {}, context)
+            entries = _with_error_prefix("volume driver config", _expand_map, driver.get("Options") or {}, context)
             options["DriverConfig"] = {**driver, "Options": entries}
     return filled
 
 
-def _entries(table: Mapping[str, str], context: Struct) -> dict[str, str]:
+def _expand_map(table: Mapping[str, str], context: Struct) -> dict[str, str]:
     return {
-        key: _named(f"map entry {_quoted(key)}={_quoted(value)}", expand, value, context)
+        key: _with_error_prefix(f"map entry {_quoted(key)}={_quoted(value)}", expand, value, context)
         for key, value in table.items()
     }
 
@@ -112,7 +112,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _named(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
+def _with_error_prefix(what: str, fill_in: Callable[[T, Struct], R], value: T, context: Struct) -> R:
     """Fill in a value; say what it was if that fails."""
     try:
         return fill_in(value, context)
@@ -152,6 +152,6 @@ def expand_payload(
         "config": look_up("config", configs),
         "env": Function(lambda name: env.get(str(name), ""), 1, texts=True),
     }
-    context = evolve(context_of(task, node), type_name="*template.PayloadContext")
+    context = evolve(template_context(task, node), type_name="*template.PayloadContext")
     filled = expand(data.decode(errors="surrogateescape"), context, functions)
     return filled.encode(errors="surrogateescape")

@@ -198,7 +198,7 @@ class FakeCluster:
         self.store.update(lambda tx: tx.create(cluster))
         if self.has_ingress:
             self.store.update(lambda tx: tx.create(Network(new_id(self.random), ingress)))
-        self.manager.lead()
+        self.manager.become_leader()
 
     def add_nodes(
         self,

@@ -252,8 +252,8 @@ def test_a_new_leader_finds_all_as_it_was_and_starts_at_the_bottom():
     cluster.run(3)
     before = {task.id: addresses(task) for task in cluster.tasks(service.id)}
     in_use = cluster.manager.allocator.networks.addresses_in_use(network.id)
-    cluster.manager.resign()
-    cluster.manager.lead()
+    cluster.manager.become_follower()
+    cluster.manager.become_leader()
     cluster.run(10)
     assert {task.id: addresses(task) for task in cluster.tasks(service.id)} == before
     assert cluster.manager.allocator.networks.addresses_in_use(network.id) == in_use

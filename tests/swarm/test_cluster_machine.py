@@ -156,8 +156,8 @@ class ClusterMachine(RuleBasedStateMachine):
 
     @rule()
     def change_leader(self):
-        self.cluster.manager.resign()
-        self.cluster.manager.lead()
+        self.cluster.manager.become_follower()
+        self.cluster.manager.become_leader()
 
     @rule(seconds=st.sampled_from([0.01, 0.06, 0.11, 0.3, 1.0, 6.0, 20.0]))
     def wait(self, seconds):

@@ -64,7 +64,7 @@ def test_registering_too_often_is_refused(cluster):
 
 def test_a_manager_that_does_not_lead_refuses(cluster):
     agent, dispatcher = cluster.agents["node1"], cluster.manager.dispatcher
-    cluster.manager.resign()
+    cluster.manager.become_follower()
     with pytest.raises(RpcAborted, match="code = Aborted desc = dispatcher is stopped"):
         dispatcher.heartbeat(agent.node_id, agent._session_id)
 
@@ -174,8 +174,8 @@ def test_keys_are_replaced_every_twelve_hours_the_oldest_first(cluster):
     assert rings() == [[*gossip[1:], ipsec[2] + 1], [*ipsec[1:], ipsec[2] + 2]]
     assert cluster.agents["node2"].sessions[-1].keys == cluster.store.cluster.network_bootstrap_keys
     before = rings()
-    cluster.manager.resign()
-    cluster.manager.lead()
+    cluster.manager.become_follower()
+    cluster.manager.become_leader()
     assert rings() == before
 
 
@@ -184,8 +184,8 @@ def test_a_change_of_leader_makes_nodes_unknown_until_they_register(cluster):
     cluster.run(2)
     silent = cluster.agents["node2"]
     silent.down()
-    cluster.manager.resign()
-    cluster.manager.lead()
+    cluster.manager.become_follower()
+    cluster.manager.become_leader()
     assert [node.status.state for node in cluster.store.nodes] == [NodeState.UNKNOWN] * 2
     cluster.run(2)
     assert cluster.node_state(cluster.agents["node1"]) is NodeState.READY

@@ -291,9 +291,9 @@ def test_an_update_is_gone_on_with_by_a_new_leader(cluster):
     cluster.run(2)
     respec(cluster, web)
     cluster.run(2)
-    cluster.manager.resign()
+    cluster.manager.become_follower()
     cluster.run(3)
-    cluster.manager.lead()
+    cluster.manager.become_leader()
     cluster.run(60)
     assert status(cluster, web).state is UpdateState.COMPLETED
     assert {task.spec.force_update for task in cluster.tasks(web.id)} == {1}

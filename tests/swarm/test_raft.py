@@ -28,12 +28,12 @@ class Managers:
             raft.begin()
 
     def _make(self, me: Member, membership: Membership) -> Raft:
-        def lead() -> None:
+        def become_leader() -> None:
             self.leads.setdefault(raft.term, set()).add(me.raft_id)
 
         raft = Raft(
             self.clock, self.clock.stream(me.node_id), me, membership, self._sender(me), lambda: self.index,
-            lead, lambda: None, lambda: None,
+            become_leader, lambda: None, lambda: None,
         )  # fmt: skip
         return raft
 
@@ -124,7 +124,7 @@ def test_leadership_is_handed_over_without_a_gap() -> None:
     managers = Managers(3)
     managers.clock.run_for(60)
     first = managers.leaders[0]
-    managers.rafts[first].stand_down()
+    managers.rafts[first].transfer_leadership()
     managers.clock.run_for(1)
     assert len(managers.leaders) == 1
     assert managers.leaders[0] != first

@@ -10,9 +10,9 @@ from cnmsim import Lab
 from cnmsim.errors import NotFound
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.task import run_until
-from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, token_digest
+from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa, join_token_digest
 from cnmsim.swarm.identity import join_token
-from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, ServerStream, Service, dial
+from cnmsim.swarm.rpc import Peer, RpcError, RpcServer, RpcService, ServerStream, dial
 
 
 async def _daemon(process: Process) -> int:
@@ -33,7 +33,7 @@ class Pair:
         self.root = RootCa.create(self.random)
         self.seen: list[Peer] = []
         self.streams: list[ServerStream] = []
-        service = Service()
+        service = RpcService()
         service.unary["echo"] = self._echo
         service.unary["fail"] = self._fail
         service.unary["managers-only"] = self._echo
@@ -160,4 +160,4 @@ def test_join_tokens_name_their_authority() -> None:
     root = RootCa.create(random)
     token = join_token(random, root.digest)
     assert token.startswith("SWMTKN-1-")
-    assert token_digest(token) == root.digest
+    assert join_token_digest(token) == root.digest

@@ -33,7 +33,7 @@ from cnmsim.swarm.objects import (
     TaskStatus,
     UpdateConfig,
 )
-from cnmsim.swarm.persistence.serialization import Malformed, from_plain, to_plain
+from cnmsim.swarm.persistence.serialization import MalformedData, from_plain, to_plain
 
 KINDS = (
     Certificate, EndpointSpec, NetworkSpec, NodeDescription, NodeStatus, Placement, ReplicatedJob, ResourceRequirements, RootCa,
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_again(pair: tuple[type, Any]) -> None:
     data = json.loads(json.dumps(to_plain(kind, value), allow_nan=True))
     try:
         assert from_plain(kind, data) == value
-    except Malformed as error:
+    except MalformedData as error:
         assert "a number expected" in str(error), "infinite numbers alone are not read"
 
 
@@ -86,5 +86,5 @@ def test_a_service_keeps_what_one_of_several_classes_it_has() -> None:
     ],
 )
 def test_nothing_else_is_read(kind: Any, data: Any, said: str) -> None:
-    with pytest.raises(Malformed, match=said):
+    with pytest.raises(MalformedData, match=said):
         from_plain(kind, data, "spec")

@@ -13,7 +13,7 @@ from attrs import frozen
 from cnmsim.engine.cluster.cluster import Addresses
 from cnmsim.engine.cluster.task_container import service_bindings
 from cnmsim.kernel.address import parse_ip
-from cnmsim.swarm.persistence.saved_state import NodeDisk, Stock, restore_node, save_node, take_stock
+from cnmsim.swarm.persistence.saved_state import RaftLogs, SavedNode, collect_raft_logs, restore_node, save_node
 
 if TYPE_CHECKING:
     from cnmsim.engine.engine import Engine
@@ -25,16 +25,16 @@ class MemberDisk:
     """One daemon that is in a swarm."""
 
     addresses: Addresses
-    node: NodeDisk
+    node: SavedNode
 
 
-def stock_of(engines: Iterable[Engine]) -> Stock:
+def stock_of(engines: Iterable[Engine]) -> RaftLogs:
     """See what the nodes of daemons have together."""
     nodes = [engine.cluster.node for engine in engines]
-    return take_stock(each for each in nodes if each is not None)
+    return collect_raft_logs(each for each in nodes if each is not None)
 
 
-def save_member(engine: Engine, stock: Stock) -> MemberDisk | None:
+def save_member(engine: Engine, stock: RaftLogs) -> MemberDisk | None:
     """Give a daemon's part in a swarm, `None` outside of any."""
     cluster = engine.cluster
     if cluster.node is None or cluster._addresses is None:

@@ -53,7 +53,7 @@ class Agent:
     _reporting: Task[None] | None = field(default=None, init=False, repr=False)
     _node: Node | None = field(default=None, init=False, repr=False)
     _keys: tuple[EncryptionKey, ...] = field(default=(), init=False, repr=False)
-    _followed: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
+    _log_followers: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False, repr=False)
 
     _registered: Signal = field(init=False, repr=False)
 
@@ -105,7 +105,7 @@ class Agent:
         self._end_session()
         await self.worker.stop()
 
-    def drop_session(self) -> None:
+    def close_session(self) -> None:
         """Hang up on the present manager, so that another is looked for."""
         client = self._client
         if client is not None:
@@ -140,12 +140,12 @@ class Agent:
         self._client = client
         messages: Queue[SessionMessage] = Queue(self.clock)
         session = client.stream("dispatcher.session", self._describe(), messages.put)
-        first = await _first(self.clock, messages, session)
+        first = await _first_message(self.clock, messages, session)
         self._session_id, self.error = first.session_id, ""
         self._registered.notify()
-        await self._take(first)
+        await self._handle_session_message(first)
         assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
-        subscriptions = client.stream("logs.listen", None, lambda each: self._take_subscription(client, each))
+        subscriptions = client.stream("logs.listen", None, lambda each: self._handle_log_subscription(client, each))
         heart = Task(self.clock, self._heartbeats(client))
         listener = Task(self.clock, self._listen(messages))
         over: Future[BaseException | None] = Future(self.clock)
@@ -167,7 +167,7 @@ class Agent:
             session.close()
             assignments.close()
             subscriptions.close()
-            self._follow_no_logs()
+            self._stop_following_logs()
         raise error if isinstance(error, CnmsimError) else RpcError("session closed")
 
     def _describe(self) -> NodeDescription:
@@ -180,9 +180,9 @@ class Agent:
 
     async def _listen(self, messages: Queue[SessionMessage]) -> None:
         while True:
-            await self._take(await messages.get())
+            await self._handle_session_message(await messages.get())
 
-    async def _take(self, message: SessionMessage) -> None:
+    async def _handle_session_message(self, message: SessionMessage) -> None:
         if message.keys and message.keys != self._keys:
             self._keys = message.keys
             self.executor.set_network_bootstrap_keys(message.keys)
@@ -193,9 +193,9 @@ class Agent:
 
     # --- logs ----------------------------------------------------------------------------------------------------
 
-    def _take_subscription(self, client: Client, subscription: LogSubscription) -> None:
+    def _handle_log_subscription(self, client: Client, subscription: LogSubscription) -> None:
         """Publish the logs of this node's tasks that somebody wants to read."""
-        for end in self._followed.pop(subscription.id, ()):
+        for end in self._log_followers.pop(subscription.id, ()):
             end()
         if subscription.is_closed:
             return
@@ -209,7 +209,9 @@ class Agent:
             def publish(message: LogMessage) -> None:
                 self._publish(client, Publication(subscription.id, (message,)))
 
-            self._followed[subscription.id] = [self.executor.follow_logs(task, options, publish) for task in tasks]
+            self._log_followers[subscription.id] = [
+                self.executor.follow_logs(task, options, publish) for task in tasks
+            ]
 
     def _publish(self, client: Client, publication: Publication) -> None:
         async def send() -> None:
@@ -220,11 +222,11 @@ class Agent:
 
         Task(self.clock, send(), self.gate())
 
-    def _follow_no_logs(self) -> None:
-        for ends in self._followed.values():
+    def _stop_following_logs(self) -> None:
+        for ends in self._log_followers.values():
             for end in ends:
                 end()
-        self._followed.clear()
+        self._log_followers.clear()
 
     # --- reports -------------------------------------------------------------------------------------------------
 
@@ -248,7 +250,7 @@ class Agent:
                 return
 
 
-async def _first(clock: Clock, messages: Queue[SessionMessage], session: Stream) -> SessionMessage:
+async def _first_message(clock: Clock, messages: Queue[SessionMessage], session: Stream) -> SessionMessage:
     """Give the first message of a session. Raises why there is none."""
     got = Task(clock, messages.get(_SESSION_TIMEOUT_S))
     either: Future[None] = Future(clock)

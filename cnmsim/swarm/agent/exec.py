@@ -117,12 +117,12 @@ class TaskManager:
 
     def begin(self) -> None:
         """Set to work."""
-        self._pump()
+        self._run_next_step()
 
     def begin_again(self) -> None:
         """Set to work where the task stands; the present operation has gone."""
         self._operation, self._is_closed = None, False
-        self._pump()
+        self._run_next_step()
 
     def halt(self) -> None:
         """Stop short, as a machine does that loses power."""
@@ -138,7 +138,7 @@ class TaskManager:
         if self._operation is not None:
             self._operation.cancel()
         else:
-            self._pump()
+            self._run_next_step()
 
     async def close(self) -> None:
         """Do nothing more with the task, once the present operation is cut short."""
@@ -149,10 +149,10 @@ class TaskManager:
             self._closed = self._closed or Future(self.clock)
             await self._closed
 
-    def _pump(self) -> None:
+    def _run_next_step(self) -> None:
         if self._is_closed or self._operation is not None:
             return
-        operation = self._operation = Coroutine(self.clock, self._operate())
+        operation = self._operation = Coroutine(self.clock, self._do_step())
         operation.add_done_callback(self._finished)
 
     def _finished(self, operation: Future[bool]) -> None:
@@ -161,14 +161,14 @@ class TaskManager:
             self._closed.set_result(None)
         error = operation.error
         if isinstance(error, TemporaryError):
-            self.clock.call_later(_RETRY_S, self._pump)
+            self.clock.call_later(_RETRY_S, self._run_next_step)
             return
         if error is not None and not isinstance(error, Cancelled):
             raise error
         if error is not None or operation.result():
-            self._pump()
+            self._run_next_step()
 
-    async def _operate(self) -> bool:
+    async def _do_step(self) -> bool:
         """Do one step; tells whether there may be another."""
         task = self.task
         step = _next_step(task)
@@ -187,7 +187,7 @@ class TaskManager:
             elif state is TaskState.RUNNING:
                 await self.controller.wait()
         except TemporaryError as error:
-            self._take(evolve(task.status, err=error.message))
+            self._set_status(evolve(task.status, err=error.message))
             raise
         except CnmsimError as error:
             end = TaskState.REJECTED if state < TaskState.STARTING else TaskState.FAILED
@@ -206,10 +206,10 @@ class TaskManager:
             status = evolve(
                 status, container=container, port_status=task.status.port_status if ports is None else ports
             )
-        self._take(status)
+        self._set_status(status)
         return True
 
-    def _take(self, status: TaskStatus) -> None:
+    def _set_status(self, status: TaskStatus) -> None:
         if status == self.task.status:
             return
         status = evolve(status, timestamp_ns=self.clock.epoch_s * NS_PER_S + self.clock.now_ns)
@@ -243,7 +243,9 @@ def _next_step(task: Task) -> tuple[TaskState, str] | None:
     return None
 
 
-def resolve(clock: Clock, executor: Executor, task: Task, dependencies: Dependencies) -> tuple[Any, TaskStatus]:
+def resolve_controller(
+    clock: Clock, executor: Executor, task: Task, dependencies: Dependencies
+) -> tuple[Any, TaskStatus]:
     """Get a task's controller and the status this gives the task; the controller is `None` if there is none to be had."""
     status = task.status
     try:

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Task as Coroutine
-from cnmsim.swarm.agent.exec import Dependencies, Executor, TaskManager, resolve
+from cnmsim.swarm.agent.exec import Dependencies, Executor, TaskManager, resolve_controller
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage
 from cnmsim.swarm.objects import Config, Secret, Task, TaskStatus
 
@@ -24,7 +24,7 @@ class Worker:
     executor: Executor = field(repr=False)
     report: Callable[[str, TaskStatus], None] = field(repr=False)
     _tasks: dict[str, Task] = field(factory=dict, init=False, repr=False)
-    _managers: dict[str, TaskManager] = field(factory=dict, init=False, repr=False)
+    _task_managers: dict[str, TaskManager] = field(factory=dict, init=False, repr=False)
     _secrets: dict[str, Secret] = field(factory=dict, init=False, repr=False)
     _configs: dict[str, Config] = field(factory=dict, init=False, repr=False)
 
@@ -53,32 +53,32 @@ class Worker:
 
     def statuses(self) -> list[tuple[str, TaskStatus]]:
         """Give the status of every task there is, for a manager that may have missed some."""
-        known = [(identity, manager.task.status) for identity, manager in self._managers.items()]
-        return known + [(each.id, each.status) for each in self._tasks.values() if each.id not in self._managers]
+        known = [(identity, manager.task.status) for identity, manager in self._task_managers.items()]
+        return known + [(each.id, each.status) for each in self._tasks.values() if each.id not in self._task_managers]
 
     def tasks(self) -> list[Task]:
         """Give this node's tasks, as assigned."""
         return list(self._tasks.values())
 
-    def known_tasks(self) -> list[Task]:
+    def tasks_with_status(self) -> list[Task]:
         """Give this node's tasks as the agent's database has them: with what became of them here."""
         return [
-            self._managers[identity].task if identity in self._managers else task
+            self._task_managers[identity].task if identity in self._task_managers else task
             for identity, task in self._tasks.items()
         ]
 
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
-        """Take what `known_tasks` gave, and what tasks were granted; `begin_again` goes on with it."""
+        """Take what `tasks_with_status` gave, and what tasks were granted; `begin_again` goes on with it."""
         self._secrets = {each.id: each for each in secrets}
         self._configs = {each.id: each for each in configs}
         for each in tasks:
-            controller, status = resolve(self.clock, self.executor, each, self._dependencies(each))
+            controller, status = resolve_controller(self.clock, self.executor, each, self._dependencies(each))
             task = self._tasks[each.id] = evolve(each, status=status)
             if controller is not None:
-                self._managers[task.id] = TaskManager(self.clock, task, controller, self.report)
+                self._task_managers[task.id] = TaskManager(self.clock, task, controller, self.report)
 
     def _update(self, task: Task) -> None:
-        manager = self._managers.get(task.id)
+        manager = self._task_managers.get(task.id)
         if manager is not None:
             self._tasks[task.id] = task
             manager.update(task)
@@ -86,12 +86,12 @@ class Worker:
         if task.id in self._tasks:
             return  # its controller could not be had: that is final
         self._tasks[task.id] = task
-        controller, status = resolve(self.clock, self.executor, task, self._dependencies(task))
+        controller, status = resolve_controller(self.clock, self.executor, task, self._dependencies(task))
         if status != task.status:
             task = self._tasks[task.id] = evolve(task, status=status)
             self.report(task.id, status)
         if controller is not None:
-            manager = self._managers[task.id] = TaskManager(self.clock, task, controller, self.report)
+            manager = self._task_managers[task.id] = TaskManager(self.clock, task, controller, self.report)
             manager.begin()
 
     def _dependencies(self, task: Task) -> Dependencies:
@@ -107,18 +107,18 @@ class Worker:
 
     def _remove(self, identity: str) -> None:
         self._tasks.pop(identity, None)
-        manager = self._managers.pop(identity, None)
+        manager = self._task_managers.pop(identity, None)
         if manager is not None:
-            Coroutine(self.clock, _dismiss(manager))
+            Coroutine(self.clock, _close_and_remove(manager))
 
     def begin_again(self) -> None:
         """Go on with every task where it stands; what was being done for it has gone."""
-        for manager in self._managers.values():
+        for manager in self._task_managers.values():
             manager.begin_again()
 
     def halt(self) -> None:
         """Stop short with every task."""
-        for manager in self._managers.values():
+        for manager in self._task_managers.values():
             manager.halt()
 
     def leave(self) -> None:
@@ -128,13 +128,13 @@ class Worker:
 
     async def stop(self) -> None:
         """Give every task up: nothing of them stays on this node."""
-        managers, self._managers = list(self._managers.values()), {}
+        managers, self._task_managers = list(self._task_managers.values()), {}
         self._tasks.clear()
         for manager in managers:
-            await _dismiss(manager)
+            await _close_and_remove(manager)
 
 
-async def _dismiss(manager: TaskManager) -> None:
+async def _close_and_remove(manager: TaskManager) -> None:
     await manager.close()
     await manager.controller.remove()
 

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.allocator.bitmap import NumberTaken
+from cnmsim.swarm.allocator.bitmap import BitUnavailable
 from cnmsim.swarm.allocator.networks import AllocationError, NetworkAllocator, driver_of, is_ingress_needed
 from cnmsim.swarm.allocator.ports import PortAllocator
 from cnmsim.swarm.objects import (
@@ -43,12 +43,12 @@ class Allocator:
         self._ports = PortAllocator()
         self._ingress: Network | None = None
         #: Nodes that get an address on a new ingress network with the next change of them or of one of their tasks.
-        self._without_ingress: set[str] = set()
-        self._waiting_networks: dict[str, None] = {}
-        self._waiting_services: dict[str, None] = {}
-        self._waiting_tasks: dict[str, None] = {}
+        self._nodes_without_ingress: set[str] = set()
+        self._unallocated_networks: dict[str, None] = {}
+        self._unallocated_services: dict[str, None] = {}
+        self._unallocated_tasks: dict[str, None] = {}
         self._last_retry_ns = store.now_ns
-        self._something_was_freed = False
+        self._something_was_deallocated = False
         self._watch: Watch | None = None
         self.failures: dict[str, str] = {}
 
@@ -101,7 +101,7 @@ class Allocator:
             return
         try:
             self._ports.restore(service.endpoint.ports)
-        except NumberTaken as error:
+        except BitUnavailable as error:
             self.failures[service.id] = str(error)
             return
         try:
@@ -136,8 +136,8 @@ class Allocator:
         self._update_nodes(nodes)
         self._allocate_tasks(tasks)
         now = self._store.now_ns
-        if self._something_was_freed or now - self._last_retry_ns > _RETRY_NS:
-            self._last_retry_ns, self._something_was_freed = now, False
+        if self._something_was_deallocated or now - self._last_retry_ns > _RETRY_NS:
+            self._last_retry_ns, self._something_was_deallocated = now, False
             self._retry()
 
     def _on_network(self, event: Event) -> None:
@@ -151,23 +151,23 @@ class Allocator:
             made = self._allocate_network(network)
             if made is not None and network.is_ingress:
                 self._ingress = made
-                self._without_ingress = {node.id for node in self._store.nodes}
+                self._nodes_without_ingress = {node.id for node in self._store.nodes}
         elif event.kind is EventKind.DELETE:
             if self._ingress is not None and self._ingress.id == network.id:
                 self._ingress = None
-                self._without_ingress.clear()
+                self._nodes_without_ingress.clear()
             self._detach_nodes(network.id)
-            self._waiting_networks.pop(network.id, None)
+            self._unallocated_networks.pop(network.id, None)
             self.failures.pop(network.id, None)
             if self._networks.is_allocated(network.id):
                 self._networks.deallocate(network)
-                self._something_was_freed = True
+                self._something_was_deallocated = True
 
     def _on_service(self, event: Event) -> None:
         if event.kind is EventKind.DELETE:
             self._free_service(event.object)
-            self._something_was_freed = True
-            self._waiting_services.pop(event.object.id, None)
+            self._something_was_deallocated = True
+            self._unallocated_services.pop(event.object.id, None)
             self.failures.pop(event.object.id, None)
             return
         service = self._store.services.get(event.object.id)
@@ -183,20 +183,20 @@ class Allocator:
         if event.kind is EventKind.DELETE:
             for attachment in node.attachments:
                 self._networks.detach_node(node.id, attachment)
-            self._something_was_freed = True
+            self._something_was_deallocated = True
             nodes.pop(node.id, None)
-        elif event.kind is EventKind.CREATE or node.id in self._without_ingress:
+        elif event.kind is EventKind.CREATE or node.id in self._nodes_without_ingress:
             nodes[node.id] = None
 
     def _on_task(self, event: Event, nodes: dict[str, None], tasks: dict[str, None]) -> None:
         task: Task = event.object
         old: Task | None = event.old
-        if task.node_id in self._without_ingress:
+        if task.node_id in self._nodes_without_ingress:
             nodes[task.node_id] = None
         if event.kind is EventKind.DELETE or task.state > TaskState.RUNNING:
             if self._networks.is_task_allocated(task):
                 self._networks.deallocate_task(task)
-                self._something_was_freed = True
+                self._something_was_deallocated = True
             if (
                 task.node_id
                 and task.networks
@@ -204,7 +204,7 @@ class Allocator:
             ):
                 nodes[task.node_id] = None
             tasks.pop(task.id, None)
-            self._waiting_tasks.pop(task.id, None)
+            self._unallocated_tasks.pop(task.id, None)
             self.failures.pop(task.id, None)
             return
         if task.node_id and (old is None or old.node_id != task.node_id or old.networks is not task.networks):
@@ -213,16 +213,16 @@ class Allocator:
             tasks[task.id] = None
 
     def _retry(self) -> None:
-        for waiting in list(self._waiting_networks):
+        for waiting in list(self._unallocated_networks):
             network = self._store.networks.get(waiting)
             if network is not None and not self._networks.is_allocated(waiting):
                 self._allocate_network(network)
-        for waiting in list(self._waiting_services):
+        for waiting in list(self._unallocated_services):
             service = self._store.services.get(waiting)
             if service is not None and not self._is_service_allocated(service):
                 self._allocate_service(service)
-        if self._waiting_tasks:
-            self._allocate_tasks(list(self._waiting_tasks))
+        if self._unallocated_tasks:
+            self._allocate_tasks(list(self._unallocated_tasks))
 
     # ---- networks
 
@@ -232,10 +232,10 @@ class Allocator:
         try:
             made = self._networks.allocate(network)
         except AllocationError as error:
-            self._waiting_networks[network.id] = None
+            self._unallocated_networks[network.id] = None
             self.failures[network.id] = str(error)
             return None
-        self._waiting_networks.pop(network.id, None)
+        self._unallocated_networks.pop(network.id, None)
         self.failures.pop(network.id, None)
         if made.driver_state == network.driver_state and made.ipam == network.ipam:
             return network
@@ -259,7 +259,7 @@ class Allocator:
     def _update_nodes(self, node_ids: Iterable[str], *, restoring: bool = False) -> None:
         changed: list[Node] = []
         for node_id in node_ids:
-            self._without_ingress.discard(node_id)
+            self._nodes_without_ingress.discard(node_id)
             node = self._store.nodes.get(node_id)
             if node is not None:
                 attachments = self._node_attachments(node, restoring=restoring)
@@ -291,7 +291,7 @@ class Allocator:
         if not restoring:
             for network_id in [each for each in have if each not in networks]:
                 self._networks.detach_node(node.id, have.pop(network_id))
-                changed = self._something_was_freed = True
+                changed = self._something_was_deallocated = True
         return tuple(have.values()) if changed else None
 
     def _detach_nodes(self, network_id: str) -> None:
@@ -317,11 +317,11 @@ class Allocator:
     def _allocate_service(self, service: Service) -> None:
         try:
             made = self._allocated(service)
-        except (AllocationError, NumberTaken) as error:
-            self._waiting_services[service.id] = None
+        except (AllocationError, BitUnavailable) as error:
+            self._unallocated_services[service.id] = None
             self.failures[service.id] = str(error)
             return
-        self._waiting_services.pop(service.id, None)
+        self._unallocated_services.pop(service.id, None)
         self.failures.pop(service.id, None)
         self._commit_service(made)
 
@@ -337,7 +337,7 @@ class Allocator:
             ports = self._ports.allocate(service)
         elif endpoint is not None:
             self._free_service(service)
-            self._something_was_freed = True
+            self._something_was_deallocated = True
             vips, ports = (), ()
         else:
             ports = ()
@@ -366,15 +366,15 @@ class Allocator:
         for task_id in task_ids:
             task = self._store.tasks.get(task_id)
             if task is None or task.state > TaskState.RUNNING:
-                self._waiting_tasks.pop(task_id, None)
+                self._unallocated_tasks.pop(task_id, None)
                 continue
             try:
                 made.append(self._allocate_task(task))
             except AllocationError as error:
-                self._waiting_tasks[task_id] = None
+                self._unallocated_tasks[task_id] = None
                 self.failures[task_id] = str(error)
             else:
-                self._waiting_tasks.pop(task_id, None)
+                self._unallocated_tasks.pop(task_id, None)
                 self.failures.pop(task_id, None)
         changed = [each for each in made if self._store.tasks.get(each.id) is not each]
         if changed:

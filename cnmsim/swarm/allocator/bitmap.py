@@ -10,12 +10,12 @@ from attrs import define, field
 from cnmsim.libnetwork.ipam.addrset import AddressSet
 
 
-class NumberTaken(ValueError):
+class BitUnavailable(ValueError):
     """The number is given out, or there is none left; the message is libnetwork's."""
 
 
 @define
-class SerialNumbers:
+class SerialBitmap:
     """The numbers `first`..`last`, which may be asked for; by itself it gives only those from `automatic_first` on."""
 
     first: int
@@ -29,14 +29,14 @@ class SerialNumbers:
         self._cursor = self.automatic_first
 
     def take(self, number: int) -> None:
-        """Take a particular number; the cursor stays. Raises `NumberTaken`."""
+        """Take a particular number; the cursor stays. Raises `BitUnavailable`."""
         if not self.first <= number <= self.last:
-            raise NumberTaken("requested bit is out of range")
+            raise BitUnavailable("requested bit is out of range")
         if not self._taken.add(number - self.first):
-            raise NumberTaken("requested bit is already allocated")
+            raise BitUnavailable("requested bit is already allocated")
 
-    def take_next(self) -> int:
-        """Take the next free number after the last one taken so, or the lowest. Raises `NumberTaken`."""
+    def allocate_next(self) -> int:
+        """Take the next free number after the last one taken so, or the lowest. Raises `BitUnavailable`."""
         high = self.last - self.first
         for low in (self._cursor, self.automatic_first):
             found = self._taken.first_free(low - self.first, high) if low <= self.last else None
@@ -44,7 +44,7 @@ class SerialNumbers:
                 self._taken.add(found)
                 self._cursor = self.first + found + 1
                 return self.first + found
-        raise NumberTaken("no bit available")
+        raise BitUnavailable("no bit available")
 
     def release(self, number: int) -> None:
         """Give a number back; one that was not given out is no error."""

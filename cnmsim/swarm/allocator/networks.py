@@ -13,7 +13,7 @@ from cnmsim.errors import CnmsimError
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.ipam import GLOBAL_SPACE, AddressOutOfRange, Ipam, NoAvailableAddresses, swarm_pools
 from cnmsim.libnetwork.profile import Profile
-from cnmsim.swarm.allocator.bitmap import NumberTaken, SerialNumbers
+from cnmsim.swarm.allocator.bitmap import BitUnavailable, SerialBitmap
 from cnmsim.swarm.objects import (
     Driver,
     IpamConfig,
@@ -40,7 +40,7 @@ class AllocationError(Exception):
 
 
 @define
-class _Local:
+class _NetworkState:
     """What the allocator knows of a network: its pools (an ordered map of subnet to pool id) and its addresses."""
 
     network: Network
@@ -69,14 +69,14 @@ class NetworkAllocator:
 
     def __init__(self, profile: Profile, pools: Sequence[str] = (), subnet_size: int = 0) -> None:
         self._ipam = Ipam(profile, global_pools=swarm_pools(pools, subnet_size))
-        self._vnis = SerialNumbers(0, _LAST_VNI, _FIRST_VNI)
-        self._networks: dict[str, _Local] = {}
+        self._vnis = SerialBitmap(0, _LAST_VNI, _FIRST_VNI)
+        self._networks: dict[str, _NetworkState] = {}
         self._services: set[str] = set()
         self._tasks: set[str] = set()
         self._nodes: set[tuple[str, str]] = set()
 
     @property
-    def vnis(self) -> SerialNumbers:
+    def vnis(self) -> SerialBitmap:
         """The VXLAN ids given out."""
         return self._vnis
 
@@ -97,11 +97,11 @@ class NetworkAllocator:
         name = network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
         if name in LOCAL_DRIVERS:
             made = evolve(network, driver_state=Driver(name), ipam=IpamOptions(Driver()))
-            self._networks[network.id] = _Local(made, is_node_local=True)
+            self._networks[network.id] = _NetworkState(made, is_node_local=True)
             return made
         if name not in GLOBAL_DRIVERS:
             raise AllocationError(f"network driver {name} not found")
-        local = _Local(network, is_node_local=False)
+        local = _NetworkState(network, is_node_local=False)
         try:
             ipam = self._allocate_pools(network, local)
         except CnmsimError as error:
@@ -111,14 +111,14 @@ class NetworkAllocator:
             ) from None
         try:
             state = self._allocate_vnis(network, ipam, local)
-        except (NumberTaken, ValueError) as error:
+        except (BitUnavailable, ValueError) as error:
             self._free_pools(local, ipam.configs)
             raise AllocationError(f"failed while allocating driver state for network {network.id}: {error}") from None
         local.network = evolve(network, ipam=ipam, driver_state=Driver(name, state))
         self._networks[network.id] = local
         return local.network
 
-    def _allocate_pools(self, network: Network, local: _Local) -> IpamOptions:
+    def _allocate_pools(self, network: Network, local: _NetworkState) -> IpamOptions:
         spec = network.spec.ipam
         wanted: Sequence[IpamConfig] = ()
         if network.ipam is not None:
@@ -139,7 +139,7 @@ class NetworkAllocator:
         driver = spec.driver if spec is not None and spec.driver is not None and spec.driver.name else None
         return IpamOptions(Driver("default", driver.options or None if driver else None), tuple(given))
 
-    def _allocate_vnis(self, network: Network, ipam: IpamOptions, local: _Local) -> dict[str, str]:
+    def _allocate_vnis(self, network: Network, ipam: IpamOptions, local: _NetworkState) -> dict[str, str]:
         options: dict[str, str] = {}
         for source in (network.spec.driver, network.driver_state):
             if source is not None and source.options:
@@ -152,8 +152,8 @@ class NetworkAllocator:
         given: list[int] = []
         try:
             for index, config in enumerate(ipam.configs):
-                given.append(self._take_vni(wanted[index] if index < len(wanted) else None, config.subnet))
-        except NumberTaken:
+                given.append(self._allocate_vni(wanted[index] if index < len(wanted) else None, config.subnet))
+        except BitUnavailable:
             for vni in given:
                 self._vnis.release(vni)
             raise
@@ -161,15 +161,15 @@ class NetworkAllocator:
         options[VXLAN_ID_LIST] = ",".join(map(str, given))
         return options
 
-    def _take_vni(self, wanted: int | None, subnet: str) -> int:
+    def _allocate_vni(self, wanted: int | None, subnet: str) -> int:
         try:
             if wanted is None:
-                return self._vnis.take_next()
+                return self._vnis.allocate_next()
             self._vnis.take(wanted)
-        except NumberTaken as error:
+        except BitUnavailable as error:
             if wanted is None:
-                raise NumberTaken(f"could not obtain vxlan id for pool {subnet}: {error}") from None
-            raise NumberTaken(f"could not assign vxlan id {wanted} to pool {subnet}: {error}") from None
+                raise BitUnavailable(f"could not obtain vxlan id for pool {subnet}: {error}") from None
+            raise BitUnavailable(f"could not assign vxlan id {wanted} to pool {subnet}: {error}") from None
         return wanted
 
     def deallocate(self, network: Network) -> None:
@@ -183,7 +183,7 @@ class NetworkAllocator:
             self._vnis.release(vni)
         self._free_pools(local, local.network.ipam.configs if local.network.ipam else ())
 
-    def _free_pools(self, local: _Local, configs: Sequence[IpamConfig]) -> None:
+    def _free_pools(self, local: _NetworkState, configs: Sequence[IpamConfig]) -> None:
         for config in configs:
             self._ipam.release_address(local.pools[config.subnet], parse_ip(config.gateway))
         for pool in local.pools.values():
@@ -192,7 +192,7 @@ class NetworkAllocator:
 
     # ---- addresses
 
-    def _request(self, network_id: str, wanted: str, what: str) -> str:
+    def _request_address(self, network_id: str, wanted: str, what: str) -> str:
         """Give an address in prefix form; a node's own network gives none. Raises `AllocationError`."""
         local = self._networks.get(network_id)
         if local is None:
@@ -215,14 +215,14 @@ class NetworkAllocator:
             return text
         raise AllocationError("could not find an available IP" + (" while allocating VIP" if what == "VIP" else ""))
 
-    def _release(self, network_id: str, address: str) -> None:
+    def _release_address(self, network_id: str, address: str) -> None:
         """Take an address back, if it is given out on a network that is still there."""
         local = self._networks.get(network_id)
         pool = local.endpoints.pop(address, None) if local is not None else None
         if pool is not None:
             self._ipam.release_address(pool, parse_ip(address.partition("/")[0]))
 
-    def _has(self, network_id: str, address: str) -> bool:
+    def _has_address(self, network_id: str, address: str) -> bool:
         local = self._networks.get(network_id)
         return local is not None and (local.is_node_local or address in local.endpoints)
 
@@ -265,7 +265,7 @@ class NetworkAllocator:
                 if (self._is_on_ingress(vip) and is_ingress_needed(service)) or vip.network_id in wanted:
                     given.append(self._allocate_vip(vip))
                 else:
-                    self._release(vip.network_id, vip.addr)
+                    self._release_address(vip.network_id, vip.addr)
             have = {vip.network_id for vip in vips}
             given.extend(self._allocate_vip(VirtualIp(network)) for network in wanted if network not in have)
         except AllocationError:
@@ -293,14 +293,14 @@ class NetworkAllocator:
             self._services.add(service_id)
 
     def _allocate_vip(self, vip: VirtualIp) -> VirtualIp:
-        if vip.addr and self._has(vip.network_id, vip.addr):
+        if vip.addr and self._has_address(vip.network_id, vip.addr):
             return vip
-        return evolve(vip, addr=self._request(vip.network_id, vip.addr, "VIP"))
+        return evolve(vip, addr=self._request_address(vip.network_id, vip.addr, "VIP"))
 
     def deallocate_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
         """Take a service's virtual addresses back."""
         for vip in vips:
-            self._release(vip.network_id, vip.addr)
+            self._release_address(vip.network_id, vip.addr)
         self._services.discard(service_id)
 
     # ---- tasks
@@ -337,13 +337,13 @@ class NetworkAllocator:
         if local is not None and local.is_node_local:
             return attachment
         wanted = attachment.addresses or ("",)
-        given = self._request(attachment.network.id, wanted[0], "IP")
+        given = self._request_address(attachment.network.id, wanted[0], "IP")
         return evolve(attachment, addresses=(given, *wanted[1:]))
 
     def _detach(self, attachments: Sequence[NetworkAttachment]) -> None:
         for attachment in attachments:
             for address in attachment.addresses:
-                self._release(attachment.network.id, address)
+                self._release_address(attachment.network.id, address)
 
     def deallocate_task(self, task: Task) -> None:
         """Take a task's addresses back."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from cnmsim.swarm.allocator.bitmap import NumberTaken, SerialNumbers
+from cnmsim.swarm.allocator.bitmap import BitUnavailable, SerialBitmap
 from cnmsim.swarm.objects import PortConfig, PublishMode, Service
 
 DYNAMIC_FIRST = 30000
@@ -21,12 +21,12 @@ class _PortSpace:
     """The ports of one protocol. Those of the dynamic range are counted twice: taking one there moves no cursor."""
 
     def __init__(self) -> None:
-        self.all = SerialNumbers(1, 65535, 1)
-        self.dynamic = SerialNumbers(DYNAMIC_FIRST, DYNAMIC_LAST, DYNAMIC_FIRST)
+        self.all = SerialBitmap(1, 65535, 1)
+        self.dynamic = SerialBitmap(DYNAMIC_FIRST, DYNAMIC_LAST, DYNAMIC_FIRST)
 
     def allocate(self, port: int) -> int:
         if not port:
-            chosen = self.dynamic.take_next()
+            chosen = self.dynamic.allocate_next()
             self.all.take(chosen)
             return chosen
         self.all.take(port)
@@ -39,7 +39,7 @@ class _PortSpace:
         self.all.release(port)
 
 
-class _Known:
+class _AllocatedPorts:
     """Ports as allocated before, to be matched with those of a spec by name, protocol and target."""
 
     def __init__(self, ports: Iterable[PortConfig]) -> None:
@@ -80,7 +80,7 @@ class PortAllocator:
     def allocate(self, service: Service) -> tuple[PortConfig, ...]:
         """Give a service the ports of its spec, keeping those it has where the spec leaves the choice.
 
-        Raises `NumberTaken`; the service then has none.
+        Raises `BitUnavailable`; the service then has none.
         """
         assert service.spec.endpoint is not None
         wanted = self._reconcile(service)
@@ -90,7 +90,7 @@ class PortAllocator:
             if port.publish_mode is PublishMode.INGRESS:
                 try:
                     published = self._spaces[port.protocol].allocate(port.published_port)
-                except NumberTaken:
+                except BitUnavailable:
                     self.free_ports(given)
                     raise
                 given.append(evolve(port, published_port=published))
@@ -99,12 +99,12 @@ class PortAllocator:
         return tuple(given)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
-        """Take ports that a service was given by a former leader. Raises `NumberTaken`; it then has none of them."""
+        """Take ports that a service was given by a former leader. Raises `BitUnavailable`; it then has none of them."""
         taken: list[PortConfig] = []
         for port in _of_mode(ports, PublishMode.INGRESS):
             try:
                 self._spaces[port.protocol].allocate(port.published_port)
-            except NumberTaken:
+            except BitUnavailable:
                 self.free_ports(taken)
                 raise
             taken.append(port)
@@ -115,7 +115,7 @@ class PortAllocator:
         wanted = service.spec.endpoint.ports
         if service.endpoint is None or len(wanted) != len(service.endpoint.ports):
             return list(wanted)
-        known = _Known(_of_mode(service.endpoint.ports, PublishMode.INGRESS))
+        known = _AllocatedPorts(_of_mode(service.endpoint.ports, PublishMode.INGRESS))
         chosen: list[PortConfig] = []
         for port in wanted:
             if port.publish_mode is PublishMode.HOST or port.published_port:
@@ -142,7 +142,7 @@ class PortAllocator:
         """Tell whether the spec has a host-mode port that the endpoint has not."""
         wanted = service.spec.endpoint.ports if service.spec.endpoint else ()
         have = service.endpoint.ports if service.endpoint else ()
-        known = _Known(_of_mode(have, PublishMode.HOST))
+        known = _AllocatedPorts(_of_mode(have, PublishMode.HOST))
         return any(port.published_port and not known.take(port) for port in _of_mode(wanted, PublishMode.HOST))
 
     @staticmethod
@@ -153,7 +153,7 @@ class PortAllocator:
             return spec is None and endpoint is None
         if len(spec.ports) != len(endpoint.ports):
             return False
-        known = _Known(_of_mode(endpoint.ports, PublishMode.INGRESS))
+        known = _AllocatedPorts(_of_mode(endpoint.ports, PublishMode.INGRESS))
         host_targets = {port.target_port for port in _of_mode(endpoint.ports, PublishMode.HOST)}
         ingress = _of_mode(spec.ports, PublishMode.INGRESS)
         fixed = [port for port in ingress if port.published_port]

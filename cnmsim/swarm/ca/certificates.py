@@ -107,7 +107,7 @@ class RootCa:
         ) and certificate.is_valid_at(wall_s)
 
 
-def token_digest(token: str) -> str:
+def join_token_digest(token: str) -> str:
     """Give the digest of the authority a join token names. Raises `InvalidParameter` for a text that is no token."""
     try:
         return parse_join_token(token)[0]

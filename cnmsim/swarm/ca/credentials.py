@@ -15,7 +15,7 @@ from cnmsim.errors import CnmsimError, SystemFault
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Signal, sleep
 from cnmsim.swarm.ca.certificates import Certificate, RootCa
-from cnmsim.swarm.ca.server import IssueRequest, authority
+from cnmsim.swarm.ca.server import IssueRequest, root_from_store
 from cnmsim.swarm.objects import RootCa as StoredRoot
 from cnmsim.swarm.objects import TlsInfo
 from cnmsim.swarm.rpc import Client, LocalClient, RpcError
@@ -41,7 +41,7 @@ class Credentials:
     def __attrs_post_init__(self) -> None:
         self._renewed = Signal(self.clock)
 
-    def present(self) -> Certificate:
+    def require_certificate(self) -> Certificate:
         """Give the certificate of a node that has one."""
         assert self.certificate is not None
         return self.certificate
@@ -57,11 +57,11 @@ class Credentials:
         """Tell whether the certificate is past its time."""
         return self.certificate is not None and self.certificate.not_after_s <= self.clock.wall_s
 
-    def adopt(self, root: StoredRoot) -> bool:
+    def trust_root(self, root: StoredRoot) -> bool:
         """Trust the authority that a manager tells of; tell whether that is another one than before."""
         if self.root is None or root.digest in ("", self.root.digest):
             return False
-        self.root = authority(root)
+        self.root = root_from_store(root)
         return True
 
     async def fetch_root(self, dial: Callable[[], Coroutine[Any, Any, Client]], digest: str) -> RootCa:
@@ -101,14 +101,14 @@ class Credentials:
         """Get a certificate that the authority of tomorrow issues."""
         self.is_rotating = True
         try:
-            await self._renew_or_note()
+            await self._try_renew()
         finally:
             self.is_rotating = False
 
-    async def keep(self) -> None:
+    async def renew_periodically(self) -> None:
         """Renew the certificate somewhere between a half and four fifths of its life, for ever."""
         while True:
-            certificate = self.present()
+            certificate = self.require_certificate()
             life_s = certificate.not_after_s - certificate.not_before_s
             due_s = certificate.not_before_s + life_s * self.random.uniform(*_RENEW_AT)
             try:
@@ -117,9 +117,9 @@ class Credentials:
                     max(_RETRY_S, due_s - self.clock.wall_s),
                 )
             except TimeoutError:
-                await self._renew_or_note()
+                await self._try_renew()
 
-    async def _renew_or_note(self) -> None:
+    async def _try_renew(self) -> None:
         try:
             await self.renew()
         except CnmsimError as error:

@@ -19,7 +19,7 @@ _INTERVAL_S = 3.0
 
 
 @define(eq=False)
-class RootRotator:
+class RootRotationReconciler:
     """What the manager that leads does for a rotation that was asked for."""
 
     store: Store = field(repr=False)
@@ -27,12 +27,12 @@ class RootRotator:
     _watch: Watch | None = field(default=None, init=False, repr=False)
     _timer: Timer | None = field(default=None, init=False, repr=False)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Go on with a rotation that is under way, and follow the cluster's settings."""
         self._watch = self.store.watch(self._on_changes, Cluster)
         self._start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Do nothing more."""
         if self._watch is not None:
             self._watch.cancel()
@@ -44,10 +44,10 @@ class RootRotator:
         self._start()
 
     def _start(self) -> None:
-        if self._timer is None and self._wanted():
+        if self._timer is None and self._target_digest():
             self._reconcile()
 
-    def _wanted(self) -> str:
+    def _target_digest(self) -> str:
         """Give the digest of the certificate that is to come, or ""."""
         for cluster in self.store.clusters:
             if cluster.root_ca.rotation is not None:
@@ -56,7 +56,7 @@ class RootRotator:
 
     def _reconcile(self) -> None:
         self._timer = None
-        wanted = self._wanted()
+        wanted = self._target_digest()
         if not wanted:
             return
         behind = [node for node in self.store.nodes if _issuer(node) != wanted]

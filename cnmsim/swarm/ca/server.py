@@ -21,12 +21,12 @@ from cnmsim.swarm.rpc import Peer
 from cnmsim.swarm.store import Store
 
 
-def stored_root(root: RootCa) -> StoredRoot:
+def root_to_store(root: RootCa) -> StoredRoot:
     """Give what the store keeps of an authority."""
     return StoredRoot(root.pem, root.digest, issuer_subject=root.subject, issuer_public_key=root.public_key)
 
 
-def authority(stored: StoredRoot) -> RootCa:
+def root_from_store(stored: StoredRoot) -> RootCa:
     """Give the authority that the store knows."""
     return RootCa(stored.digest, stored.ca_cert, stored.issuer_subject, stored.issuer_public_key)
 
@@ -40,7 +40,7 @@ class IssueRequest:
 
 
 @define(eq=False)
-class CaService:
+class CaServer:
     """The authority of one cluster, as its leader runs it."""
 
     clock: Clock
@@ -50,7 +50,7 @@ class CaService:
     @property
     def root(self) -> RootCa:
         """Whom the nodes of the cluster trust."""
-        return authority(self.store.cluster.root_ca)
+        return root_from_store(self.store.cluster.root_ca)
 
     def issue(self, peer: Peer, request: IssueRequest) -> Certificate:
         """Give a certificate. Raises `RpcInvalidArgument` for a wrong token, `RpcPermissionDenied` for a node that was removed."""
@@ -90,6 +90,6 @@ class CaService:
         root, cross_signer = cluster.root_ca, ""
         if root.rotation is not None:
             root, cross_signer = root.rotation, root.digest
-        return authority(root).issue(
+        return root_from_store(root).issue(
             self.random, node_id, unit, cluster.id, self.clock.wall_s, expiry_s, cross_signer
         )

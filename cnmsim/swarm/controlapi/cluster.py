@@ -6,8 +6,8 @@ from attrs import evolve
 
 from cnmsim.errors import NotSimulated
 from cnmsim.swarm.ca.certificates import RootCa as Authority
-from cnmsim.swarm.ca.server import stored_root
-from cnmsim.swarm.controlapi.common import Operations, rpc
+from cnmsim.swarm.ca.server import root_to_store
+from cnmsim.swarm.controlapi.common import Operations, grpc_errors
 from cnmsim.swarm.errors import RpcInvalidArgument, RpcNotFound
 from cnmsim.swarm.identity import join_token, new_unlock_key, unlock_key_text
 from cnmsim.swarm.objects import Cluster, ClusterSpec, RootCa
@@ -27,7 +27,7 @@ class ClusterOperations(Operations):
             return _redacted(cluster)
         raise RpcNotFound("cluster default not found")
 
-    @rpc
+    @grpc_errors
     def update_cluster(
         self,
         version: int,
@@ -60,7 +60,7 @@ class ClusterOperations(Operations):
         if spec.force_rotate == root.last_forced_rotation:
             return root
         made = Authority.create(self.random, self.store.clock.wall_s)
-        return evolve(root, rotation=stored_root(made), last_forced_rotation=spec.force_rotate)
+        return evolve(root, rotation=root_to_store(made), last_forced_rotation=spec.force_rotate)
 
     def get_unlock_key(self) -> str:
         """Give the key that managers are unlocked with; empty where they lock themselves not."""

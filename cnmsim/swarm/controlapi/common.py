@@ -133,13 +133,13 @@ def check_secret_annotations(annotations: Annotations) -> None:
         )
 
 
-def require(*arguments: object) -> None:
+def require_arguments(*arguments: object) -> None:
     """Refuse arguments that are empty. Raises `RpcInvalidArgument`."""
     if not all(arguments):
         raise RpcInvalidArgument(INVALID_ARGUMENT)
 
 
-def rpc(call: Callable[P, T]) -> Callable[P, T]:
+def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
     """Make a store's refusal that the operation says nothing about an error without a code, as gRPC does."""
 
     @wraps(call)
@@ -154,7 +154,7 @@ def rpc(call: Callable[P, T]) -> Callable[P, T]:
     return answer
 
 
-def one_of(found: list[T], kind: str, reference: str) -> T:
+def require_one(found: list[T], kind: str, reference: str) -> T:
     """Give what a reference stands for, in the engine's words if it is none or several.
 
     Raises `NotFound` or `InvalidParameter`. Source: moby `daemon/cluster/helpers.go`.

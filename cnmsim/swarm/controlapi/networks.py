@@ -5,7 +5,14 @@ from __future__ import annotations
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.swarm.allocator import is_ingress_needed
 from cnmsim.swarm.allocator.networks import GLOBAL_DRIVERS, LOCAL_DRIVERS
-from cnmsim.swarm.controlapi.common import Filters, Operations, check_annotations, one_of, require, rpc
+from cnmsim.swarm.controlapi.common import (
+    Filters,
+    Operations,
+    check_annotations,
+    grpc_errors,
+    require_arguments,
+    require_one,
+)
 from cnmsim.swarm.errors import (
     RpcAlreadyExists,
     RpcFailedPrecondition,
@@ -22,7 +29,7 @@ PREDEFINED_LABEL = "com.docker.swarm.predefined"
 class NetworkOperations(Operations):
     """Making, listing and removing networks."""
 
-    @rpc
+    @grpc_errors
     def create_network(self, spec: NetworkSpec) -> Network:
         """Make a network; the allocator sees to its subnets afterwards. Raises a `SwarmError`."""
         _check(spec)
@@ -32,10 +39,10 @@ class NetworkOperations(Operations):
                 raise RpcAlreadyExists(f"ingress network ({present.id}) is already present")
         return self.store.update(lambda tx: tx.create(network))
 
-    @rpc
+    @grpc_errors
     def get_network(self, network_id: str) -> Network:
         """Give a network. Raises `RpcNotFound`."""
-        require(network_id)
+        require_arguments(network_id)
         network = self.store.networks.get(network_id)
         if network is None:
             raise RpcNotFound(f"network {network_id} not found")
@@ -45,7 +52,7 @@ class NetworkOperations(Operations):
         """Give a network by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
         network = self.store.networks.get(reference)
         found = [network] if network is not None else self.list_networks(Filters(names=(reference,)))
-        return one_of(found or self.list_networks(Filters(id_prefixes=(reference,))), "network", reference)
+        return require_one(found or self.list_networks(Filters(id_prefixes=(reference,))), "network", reference)
 
     def list_networks(self, filters: Filters | None = None) -> list[Network]:
         """List networks in the order in which they were made."""
@@ -56,7 +63,7 @@ class NetworkOperations(Operations):
             if chosen.passes(network.id, network.name, network.spec.annotations.labels)
         ]
 
-    @rpc
+    @grpc_errors
     def remove_network(self, network_id: str) -> None:
         """Remove a network that nothing uses. Raises a `SwarmError`."""
         network = self.get_network(network_id)

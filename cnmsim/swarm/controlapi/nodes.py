@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from cnmsim.swarm.controlapi.common import Filters, Operations, has_labels, has_prefix, one_of, require, rpc
+from cnmsim.swarm.controlapi.common import (
+    Filters,
+    Operations,
+    grpc_errors,
+    has_labels,
+    has_prefix,
+    require_arguments,
+    require_one,
+)
 from cnmsim.swarm.errors import RpcFailedPrecondition, RpcNotFound
 from cnmsim.swarm.objects import (
     ManagerStatus,
@@ -40,10 +48,10 @@ class NodeOperations(Operations):
                 return evolve(node, manager_status=status)
         return evolve(node, manager_status=None)
 
-    @rpc
+    @grpc_errors
     def get_node(self, node_id: str) -> Node:
         """Give a node. Raises `RpcNotFound`."""
-        require(node_id)
+        require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:
             raise RpcNotFound(f"node {node_id} not found")
@@ -54,17 +62,17 @@ class NodeOperations(Operations):
         node = self.store.nodes.get(reference)
         found = [node] if node is not None else self.list_nodes(Filters(names=(reference,)))
         found = found or self.list_nodes(Filters(id_prefixes=(reference,)))
-        return self._with_status(one_of(found, "node", reference))
+        return self._with_status(require_one(found, "node", reference))
 
     def list_nodes(self, filters: Filters | None = None) -> list[Node]:
         """List nodes in the order in which they joined."""
         chosen = filters or Filters()
         return [self._with_status(node) for node in self.store.nodes if _passes(chosen, node)]
 
-    @rpc
+    @grpc_errors
     def update_node(self, node_id: str, version: int, spec: NodeSpec) -> Node:
         """Change what is wanted of a node. Raises a `SwarmError`, also if it is the last manager, or too few are left."""
-        require(node_id)
+        require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:
             raise RpcNotFound(f"node {node_id} not found")
@@ -79,10 +87,10 @@ class NodeOperations(Operations):
         changed = evolve(node, meta=evolve(node.meta, version=version), spec=spec)
         return self._with_status(self.store.update(lambda tx: tx.replace(changed)))
 
-    @rpc
+    @grpc_errors
     def remove_node(self, node_id: str, *, force: bool = False) -> None:
         """Take a node off the cluster; its tasks are orphaned. Raises a `SwarmError` for a manager or a ready node."""
-        require(node_id)
+        require_arguments(node_id)
         node = self.store.nodes.get(node_id)
         if node is None:
             raise RpcNotFound(f"node {node_id} not found")

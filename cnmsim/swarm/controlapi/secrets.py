@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from cnmsim.swarm.controlapi.common import Filters, Operations, check_secret_annotations, one_of, require, rpc
+from cnmsim.swarm.controlapi.common import (
+    Filters,
+    Operations,
+    check_secret_annotations,
+    grpc_errors,
+    require_arguments,
+    require_one,
+)
 from cnmsim.swarm.errors import NameConflict, RpcAlreadyExists, RpcInvalidArgument, RpcNotFound, RpcUnknown
 from cnmsim.swarm.objects import Config, ConfigSpec, Secret, SecretSpec, Service
 
@@ -22,7 +29,7 @@ def _in_use(kind: str, name: str, services: list[Service]) -> RpcInvalidArgument
 class SecretOperations(Operations):
     """Making, listing, relabelling and removing secrets. What is given out never has the content."""
 
-    @rpc
+    @grpc_errors
     def create_secret(self, spec: SecretSpec) -> Secret:
         """Make a secret. Raises a `SwarmError`."""
         check_secret_annotations(spec.annotations)
@@ -38,7 +45,7 @@ class SecretOperations(Operations):
             raise RpcAlreadyExists(f"secret {spec.annotations.name} already exists") from None
         return _without_data(made)
 
-    @rpc
+    @grpc_errors
     def get_secret(self, secret_id: str) -> Secret:
         """Give a secret. Raises a `SwarmError`."""
         return _without_data(self._secret(secret_id, "secret {} not found"))
@@ -56,7 +63,7 @@ class SecretOperations(Operations):
         secret = self.store.secrets.get(reference)
         found = [secret] if secret is not None else self.list_secrets(Filters(names=(reference,)))
         return _without_data(
-            one_of(found or self.list_secrets(Filters(id_prefixes=(reference,))), "secret", reference)
+            require_one(found or self.list_secrets(Filters(id_prefixes=(reference,))), "secret", reference)
         )
 
     def list_secrets(self, filters: Filters | None = None) -> list[Secret]:
@@ -68,10 +75,10 @@ class SecretOperations(Operations):
             if not secret.internal and chosen.passes_any(secret.id, secret.name, secret.spec.annotations.labels)
         ]
 
-    @rpc
+    @grpc_errors
     def update_secret(self, secret_id: str, version: int, spec: SecretSpec) -> Secret:
         """Change a secret's labels. Raises a `SwarmError`, also if anything else is to change."""
-        require(secret_id)
+        require_arguments(secret_id)
         secret = self._secret(secret_id, "secret {} not found")
         if secret.name != spec.annotations.name or (spec.data and spec.data != secret.spec.data):
             raise RpcInvalidArgument(_ONLY_LABELS)
@@ -81,7 +88,7 @@ class SecretOperations(Operations):
         )
         return _without_data(self.store.update(lambda tx: tx.replace(changed)))
 
-    @rpc
+    @grpc_errors
     def remove_secret(self, secret_id: str) -> None:
         """Remove a secret that no service refers to. Raises a `SwarmError`."""
         secret = self._secret(secret_id, "could not find secret {}")
@@ -98,7 +105,7 @@ def _without_data(secret: Secret) -> Secret:
 class ConfigOperations(Operations):
     """Making, listing, relabelling and removing configs."""
 
-    @rpc
+    @grpc_errors
     def create_config(self, spec: ConfigSpec) -> Config:
         """Make a config. Raises a `SwarmError`."""
         check_secret_annotations(spec.annotations)
@@ -109,7 +116,7 @@ class ConfigOperations(Operations):
         except NameConflict:
             raise RpcAlreadyExists(f"config {spec.annotations.name} already exists") from None
 
-    @rpc
+    @grpc_errors
     def get_config(self, config_id: str) -> Config:
         """Give a config. Raises a `SwarmError`."""
         return self._config(config_id, "config {} not found")
@@ -126,7 +133,7 @@ class ConfigOperations(Operations):
         """Give a config by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
         config = self.store.configs.get(reference)
         found = [config] if config is not None else self.list_configs(Filters(names=(reference,)))
-        return one_of(found or self.list_configs(Filters(id_prefixes=(reference,))), "config", reference)
+        return require_one(found or self.list_configs(Filters(id_prefixes=(reference,))), "config", reference)
 
     def list_configs(self, filters: Filters | None = None) -> list[Config]:
         """List configs in the order in which they were made."""
@@ -137,10 +144,10 @@ class ConfigOperations(Operations):
             if chosen.passes_any(config.id, config.name, config.spec.annotations.labels)
         ]
 
-    @rpc
+    @grpc_errors
     def update_config(self, config_id: str, version: int, spec: ConfigSpec) -> Config:
         """Change a config's labels. Raises a `SwarmError`, also if anything else is to change."""
-        require(config_id)
+        require_arguments(config_id)
         config = self._config(config_id, "config {} not found")
         if config.name != spec.annotations.name or (spec.data and spec.data != config.spec.data):
             raise RpcInvalidArgument(_ONLY_LABELS)
@@ -150,7 +157,7 @@ class ConfigOperations(Operations):
         )
         return self.store.update(lambda tx: tx.replace(changed))
 
-    @rpc
+    @grpc_errors
     def remove_config(self, config_id: str) -> None:
         """Remove a config that no service refers to. Raises a `SwarmError`."""
         config = self._config(config_id, "could not find config {}")

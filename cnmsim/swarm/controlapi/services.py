@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 
 from cnmsim.swarm.allocator import is_ingress_needed
-from cnmsim.swarm.controlapi.common import Filters, Operations, one_of, require, rpc
+from cnmsim.swarm.controlapi.common import Filters, Operations, grpc_errors, require_arguments, require_one
 from cnmsim.swarm.controlapi.service_spec import check_service_spec, is_job
 from cnmsim.swarm.errors import (
     NameConflict,
@@ -47,7 +47,7 @@ class ServiceStatus:
 class ServiceOperations(Operations):
     """Making, changing, listing and removing services."""
 
-    @rpc
+    @grpc_errors
     def create_service(self, spec: ServiceSpec) -> Service:
         """Make a service. Raises a `SwarmError`; nothing has changed then."""
         check_service_spec(spec)
@@ -63,10 +63,10 @@ class ServiceOperations(Operations):
         except NameConflict as error:
             raise RpcAlreadyExists(f"{error.message}: service {spec.annotations.name} already exists") from None
 
-    @rpc
+    @grpc_errors
     def get_service(self, service_id: str, *, insert_defaults: bool = False) -> Service:
         """Give a service, with `insert_defaults` with every value of its spec filled in. Raises `RpcNotFound`."""
-        require(service_id)
+        require_arguments(service_id)
         service = self.store.services.get(service_id)
         if service is None:
             raise RpcNotFound(f"service {service_id} not found")
@@ -76,16 +76,16 @@ class ServiceOperations(Operations):
         """Give a service by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
         service = self.store.services.get(reference)
         found = [service] if service is not None else self.list_services(Filters(names=(reference,)))
-        service = one_of(found or self.list_services(Filters(id_prefixes=(reference,))), "service", reference)
+        service = require_one(found or self.list_services(Filters(id_prefixes=(reference,))), "service", reference)
         return self.get_service(service.id, insert_defaults=insert_defaults)
 
-    @rpc
+    @grpc_errors
     def update_service(self, service_id: str, version: int, spec: ServiceSpec, *, rollback: bool = False) -> Service:
         """Change a service's spec, or with `rollback` go back to the one before (`spec` is then only checked).
 
         Raises a `SwarmError`, also if the service has changed since `version`.
         """
-        require(service_id)
+        require_arguments(service_id)
         check_service_spec(spec)
         self._check_networks(spec)
         service = self.get_service(service_id)
@@ -106,7 +106,7 @@ class ServiceOperations(Operations):
         if service.job_status is not None:
             iteration = service.job_status.job_iteration + 1
             changed = evolve(changed, job_status=JobStatus(iteration, self.store.now_ns))
-        changed = self._rolled_back(changed) if rollback else _respecified(changed, spec)
+        changed = self._rolled_back(changed) if rollback else _with_new_spec(changed, spec)
         self._check_ingress(changed)
         return self.store.update(lambda tx: tx.replace(changed))
 
@@ -124,7 +124,7 @@ class ServiceOperations(Operations):
             ),
         )
 
-    @rpc
+    @grpc_errors
     def remove_service(self, service_id: str) -> None:
         """Remove a service; its tasks follow. Raises `RpcNotFound`."""
         self.get_service(service_id)
@@ -184,8 +184,8 @@ class ServiceOperations(Operations):
         wanted = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
         if not wanted:
             return
-        ingress = {_place(port) for port in wanted if port.publish_mode is PublishMode.INGRESS}
-        host = {_place(port) for port in wanted if port.publish_mode is PublishMode.HOST}
+        ingress = {_port_key(port) for port in wanted if port.publish_mode is PublishMode.INGRESS}
+        host = {_port_key(port) for port in wanted if port.publish_mode is PublishMode.HOST}
         for service in self.store.services.find("published", True):
             if service.id == service_id:
                 continue
@@ -204,7 +204,7 @@ class ServiceOperations(Operations):
         _refuse_missing("config", [name for name, found in configs if found is None or found.name != name])
 
 
-def _respecified(service: Service, spec: ServiceSpec) -> Service:
+def _with_new_spec(service: Service, spec: ServiceSpec) -> Service:
     return evolve(
         service,
         previous_spec=service.spec,
@@ -215,14 +215,14 @@ def _respecified(service: Service, spec: ServiceSpec) -> Service:
     )
 
 
-def _place(port: PortConfig) -> tuple[str, int]:
+def _port_key(port: PortConfig) -> tuple[str, int]:
     return port.protocol, port.published_port
 
 
 def _check_port(
     port: PortConfig, service: Service, ingress: set[tuple[str, int]], host: set[tuple[str, int]]
 ) -> None:
-    place = _place(port)
+    place = _port_key(port)
     if not port.published_port:
         return
     in_use = f"port '{port.published_port}' is already in use by service '{service.name}' ({service.id})"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cnmsim.swarm.controlapi.common import Filters, Operations, has_labels, has_prefix, one_of, require, rpc
+from cnmsim.swarm.controlapi.common import (
+    Filters,
+    Operations,
+    grpc_errors,
+    has_labels,
+    has_prefix,
+    require_arguments,
+    require_one,
+)
 from cnmsim.swarm.errors import RpcNotFound, RpcPermissionDenied
 from cnmsim.swarm.objects import (
     AttachmentSpec,
@@ -20,10 +28,10 @@ from cnmsim.swarm.orchestrator.tasks import is_dirty
 class TaskOperations(Operations):
     """Listing and removing tasks, and attaching containers to networks."""
 
-    @rpc
+    @grpc_errors
     def get_task(self, task_id: str) -> Task:
         """Give a task. Raises `RpcNotFound`."""
-        require(task_id)
+        require_arguments(task_id)
         task = self.store.tasks.get(task_id)
         if task is None:
             raise RpcNotFound(f"task {task_id} not found")
@@ -33,7 +41,7 @@ class TaskOperations(Operations):
         """Give a task by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
         task = self.store.tasks.get(reference)
         found = [task] if task is not None else self.list_tasks(Filters(names=(reference,)))
-        return one_of(found or self.list_tasks(Filters(id_prefixes=(reference,))), "task", reference)
+        return require_one(found or self.list_tasks(Filters(id_prefixes=(reference,))), "task", reference)
 
     def list_tasks(self, filters: Filters | None = None) -> list[Task]:
         """List tasks in the order in which they were made."""
@@ -64,7 +72,7 @@ class TaskOperations(Operations):
         service = self.store.services.get(task.service_id)
         return service is not None and not is_dirty(service, task, self.store.nodes.get(task.node_id))
 
-    @rpc
+    @grpc_errors
     def remove_task(self, task_id: str) -> None:
         """Delete a task. Raises `RpcNotFound`."""
         self.get_task(task_id)
@@ -72,7 +80,7 @@ class TaskOperations(Operations):
 
     # ---- what agents ask for
 
-    @rpc
+    @grpc_errors
     def attach_network(self, node_id: str, target: str, container_id: str, addresses: Iterable[str] = ()) -> str:
         """Have a node's own container attached to a network, by the network's id or name; give the attachment's id.
 
@@ -96,10 +104,10 @@ class TaskOperations(Operations):
         self.store.update(lambda tx: tx.create(task))
         return task.id
 
-    @rpc
+    @grpc_errors
     def detach_network(self, node_id: str, attachment_id: str) -> None:
         """Give an attachment up. Raises `RpcNotFound`, or `RpcPermissionDenied` if it is another node's."""
-        require(attachment_id)
+        require_arguments(attachment_id)
         task = self.store.tasks.get(attachment_id)
         if task is None:
             raise RpcNotFound(f"attachment {attachment_id} not found")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnmsim.swarm.convert.gojson import moment, omit_empty
+from cnmsim.swarm.convert.gojson import omit_empty, rfc3339_nano
 from cnmsim.swarm.objects.base import Annotations
 
 
@@ -13,8 +13,8 @@ def meta_to_api(version: int, created_ns: int, updated_ns: int) -> dict[str, Any
     """Print an object's version and moments."""
     return {
         "Version": omit_empty(("Index", version)),
-        "CreatedAt": moment(created_ns),
-        "UpdatedAt": moment(updated_ns),
+        "CreatedAt": rfc3339_nano(created_ns),
+        "UpdatedAt": rfc3339_nano(updated_ns),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.errors import InvalidParameter
-from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer, texts
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map, string_tuple
 from cnmsim.swarm.objects.service import ConfigReference, ContainerSpec, FileTarget, SecretReference
 
 _MOUNT_TYPES = {"bind", "volume", "tmpfs", "npipe", "cluster"}
@@ -20,13 +20,13 @@ def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> Containe
     return ContainerSpec(
         image=spec["Image"],
         labels=spec["Labels"],
-        command=texts(spec["Command"]),
-        args=texts(spec["Args"]),
+        command=string_tuple(spec["Command"]),
+        args=string_tuple(spec["Args"]),
         hostname=spec["Hostname"],
-        env=texts(spec["Env"]),
+        env=string_tuple(spec["Env"]),
         dir=spec["Dir"],
         user=spec["User"],
-        groups=texts(spec["Groups"]),
+        groups=string_tuple(spec["Groups"]),
         privileges=_privileges(spec["Privileges"]),
         init=spec["Init"],
         stop_signal=spec["StopSignal"],
@@ -36,14 +36,14 @@ def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> Containe
         mounts=tuple(_mount(each) for each in spec["Mounts"] or ()),
         stop_grace_period_ns=spec["StopGracePeriod"],
         healthcheck=spec["Healthcheck"],
-        hosts=texts(spec["Hosts"]),
+        hosts=string_tuple(spec["Hosts"]),
         dns_config=None if dns is None else omit_empty(*((key, dns[key]) for key in _DNS_FIELDS)),
         secrets=tuple(_secret(each) for each in spec["Secrets"] or ()),
         configs=tuple(_config(each) for each in spec["Configs"] or ()),
         isolation=_isolation(spec["Isolation"]),
         sysctls=spec["Sysctls"],
-        capability_add=texts(spec["CapabilityAdd"]),
-        capability_drop=texts(spec["CapabilityDrop"]),
+        capability_add=string_tuple(spec["CapabilityAdd"]),
+        capability_drop=string_tuple(spec["CapabilityDrop"]),
         ulimits=tuple(spec["Ulimits"] or ()),
         oom_score_adj=spec["OomScoreAdj"],
         pids_limit=pids_limit,
@@ -65,8 +65,8 @@ def _privileges(privileges: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {
         "CredentialSpec": None if credential is None else _credential(credential),
         "SELinuxContext": privileges["SELinuxContext"],
-        **pointer("Seccomp", None if seccomp is None else _seccomp(seccomp)),
-        **pointer("AppArmor", None if apparmor is None else {"Mode": "default", **apparmor}),
+        **omit_nil("Seccomp", None if seccomp is None else _seccomp(seccomp)),
+        **omit_nil("AppArmor", None if apparmor is None else {"Mode": "default", **apparmor}),
         "NoNewPrivileges": privileges["NoNewPrivileges"],
     }
 
@@ -114,9 +114,9 @@ def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
             ("Target", mount.get("Target")),
             ("ReadOnly", mount.get("ReadOnly")),
         ),
-        **pointer("BindOptions", bind),
-        **pointer("VolumeOptions", mount.get("VolumeOptions")),
-        **pointer("TmpfsOptions", mount.get("TmpfsOptions")),
+        **omit_nil("BindOptions", bind),
+        **omit_nil("VolumeOptions", mount.get("VolumeOptions")),
+        **omit_nil("TmpfsOptions", mount.get("TmpfsOptions")),
     }
 
 
@@ -144,7 +144,7 @@ def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
     return {
         **omit_empty(
             ("Image", spec.image),
-            ("Labels", mapping(spec.labels)),
+            ("Labels", sorted_map(spec.labels)),
             ("Command", list(spec.command)),
             ("Args", list(spec.args)),
             ("Hostname", spec.hostname),
@@ -153,8 +153,8 @@ def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
             ("User", spec.user),
             ("Groups", list(spec.groups)),
         ),
-        **pointer("Privileges", spec.privileges),
-        **pointer("Init", spec.init),
+        **omit_nil("Privileges", spec.privileges),
+        **omit_nil("Init", spec.init),
         **omit_empty(
             ("StopSignal", spec.stop_signal),
             ("TTY", spec.tty),
@@ -162,15 +162,15 @@ def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
             ("ReadOnly", spec.read_only),
             ("Mounts", list(spec.mounts)),
         ),
-        **pointer("StopGracePeriod", spec.stop_grace_period_ns),
-        **pointer("Healthcheck", spec.healthcheck),
+        **omit_nil("StopGracePeriod", spec.stop_grace_period_ns),
+        **omit_nil("Healthcheck", spec.healthcheck),
         **omit_empty(("Hosts", list(spec.hosts))),
-        **pointer("DNSConfig", spec.dns_config),
+        **omit_nil("DNSConfig", spec.dns_config),
         **omit_empty(
             ("Secrets", [_secret_to_api(each) for each in spec.secrets if each.file is not None]),
             ("Configs", [_config_to_api(each) for each in spec.configs]),
             ("Isolation", spec.isolation or "default"),
-            ("Sysctls", mapping(spec.sysctls)),
+            ("Sysctls", sorted_map(spec.sysctls)),
             ("CapabilityAdd", list(spec.capability_add)),
             ("CapabilityDrop", list(spec.capability_drop)),
             ("Ulimits", list(spec.ulimits)),

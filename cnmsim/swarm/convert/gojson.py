@@ -10,7 +10,7 @@ NS_PER_S = 1_000_000_000
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
-def moment(at_ns: int) -> str:
+def rfc3339_nano(at_ns: int) -> str:
     """Print nanoseconds since 1970, as RFC3339Nano; 0 is the moment 1970 began, as protobuf has it."""
     seconds, fraction = divmod(at_ns, NS_PER_S)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -27,21 +27,21 @@ def omit_empty(*fields: tuple[str, Any]) -> dict[str, Any]:
 EMPTY_MAP: dict[str, str] = {}
 
 
-def mapping(value: Mapping[str, Any] | None) -> dict[str, Any]:
+def sorted_map(value: Mapping[str, Any] | None) -> dict[str, Any]:
     """Give a map in the order in which Go prints one; an empty one so that it is left out."""
     return {key: value[key] for key in sorted(value)} if value else EMPTY_MAP
 
 
-def number(value: float) -> float | int:
+def go_float(value: float) -> float | int:
     """Give a float so that a whole one is printed without a point."""
     return int(value) if value == int(value) else value
 
 
-def pointer(name: str, value: object) -> dict[str, Any]:
+def omit_nil(name: str, value: object) -> dict[str, Any]:
     """Make an object of one field unless its value is `None`: Go's pointer with `omitempty`."""
     return {} if value is None else {name: value}
 
 
-def texts(value: Iterable[Any] | None) -> tuple[str, ...]:
+def string_tuple(value: Iterable[Any] | None) -> tuple[str, ...]:
     """Read a list of texts that may be absent."""
     return tuple(value or ())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import mapping, moment, omit_empty, pointer
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano, sorted_map
 from cnmsim.swarm.convert.task_spec import driver_to_api
 from cnmsim.swarm.objects.base import Driver
 from cnmsim.swarm.objects.network import IpamConfig, IpamOptions, Network, NetworkSpec
@@ -20,19 +20,19 @@ def network_to_api(network: Network) -> dict[str, Any]:
         **meta_to_api(network.meta.version, network.meta.created_ns, network.meta.updated_ns),
         "Spec": {
             **annotations_to_api(spec.annotations),
-            **pointer("DriverConfiguration", None if spec.driver is None else driver_to_api(spec.driver)),
+            **omit_nil("DriverConfiguration", None if spec.driver is None else driver_to_api(spec.driver)),
             **omit_empty(
                 ("IPv6Enabled", spec.ipv6_enabled),
                 ("Internal", spec.internal),
                 ("Attachable", spec.attachable),
                 ("Ingress", network.is_ingress),
             ),
-            **pointer("IPAMOptions", None if spec.ipam is None else _ipam_to_api(spec.ipam)),
-            **pointer("ConfigFrom", {"Network": spec.config_from} if spec.config_from else None),
+            **omit_nil("IPAMOptions", None if spec.ipam is None else _ipam_to_api(spec.ipam)),
+            **omit_nil("ConfigFrom", {"Network": spec.config_from} if spec.config_from else None),
             "Scope": "swarm",
         },
         "DriverState": {} if network.driver_state is None else driver_to_api(network.driver_state),
-        **pointer("IPAMOptions", None if network.ipam is None else _ipam_to_api(network.ipam)),
+        **omit_nil("IPAMOptions", None if network.ipam is None else _ipam_to_api(network.ipam)),
     }
 
 
@@ -62,7 +62,7 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
                 ("Subnet", each.subnet),
                 ("IPRange", each.range),
                 ("Gateway", each.gateway),
-                ("AuxiliaryAddresses", mapping(each.reserved)),
+                ("AuxiliaryAddresses", sorted_map(each.reserved)),
             )
             for each in ipam.configs
         ]
@@ -70,7 +70,7 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
     return {
         "Name": network.name,
         "Id": network.id,
-        "Created": moment(network.meta.created_ns),
+        "Created": rfc3339_nano(network.meta.created_ns),
         "Scope": "swarm",
         "Driver": state.name if state is not None else "",
         **({"EnableIPv4": True} if shows_enable_ipv4 else {}),

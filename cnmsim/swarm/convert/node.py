@@ -8,7 +8,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map
 from cnmsim.swarm.convert.task_spec import platform_to_api, resources_to_api
 from cnmsim.swarm.objects.base import Availability, Membership, NodeRole
 from cnmsim.swarm.objects.node import Node, NodeSpec
@@ -30,7 +30,7 @@ def node_to_api(node: Node) -> dict[str, Any]:
             "State": node.status.state.value,
             **omit_empty(("Message", node.status.message), ("Addr", node.status.addr)),
         },
-        **pointer(
+        **omit_nil(
             "ManagerStatus",
             None
             if manager is None
@@ -52,7 +52,7 @@ def _description_to_api(node: Node) -> dict[str, Any]:
         "Resources": resources_to_api(description.resources),
         "Engine": omit_empty(
             ("EngineVersion", engine.engine_version),
-            ("Labels", mapping(engine.labels)),
+            ("Labels", sorted_map(engine.labels)),
             ("Plugins", [omit_empty(("Type", kind), ("Name", name)) for kind, name in engine.plugins]),
         ),
         "TLSInfo": {} if tls is None else tls_info_to_api(tls.trust_root, tls.issuer_subject, tls.issuer_public_key),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnmsim.swarm.convert.common import annotations_from_api, annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import omit_empty, pointer
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil
 from cnmsim.swarm.convert.task_spec import driver_from_api, driver_to_api
 from cnmsim.swarm.objects.secret import Config, ConfigSpec, Secret, SecretSpec
 
@@ -21,8 +21,8 @@ def secret_to_api(secret: Secret) -> dict[str, Any]:
         "Spec": {
             **annotations_to_api(spec.annotations),
             **omit_empty(("Data", b64encode(spec.data).decode())),
-            **pointer("Driver", None if spec.driver is None else driver_to_api(spec.driver)),
-            **pointer("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
+            **omit_nil("Driver", None if spec.driver is None else driver_to_api(spec.driver)),
+            **omit_nil("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
         },
     }
 
@@ -36,7 +36,7 @@ def config_to_api(config: Config) -> dict[str, Any]:
         "Spec": {
             **annotations_to_api(spec.annotations),
             **omit_empty(("Data", b64encode(spec.data).decode())),
-            **pointer("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
+            **omit_nil("Templating", None if spec.templating is None else driver_to_api(spec.templating)),
         },
     }
 

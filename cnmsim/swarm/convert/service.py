@@ -7,7 +7,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter
 from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import moment, number, omit_empty, pointer
+from cnmsim.swarm.convert.gojson import go_float, omit_empty, omit_nil, rfc3339_nano
 from cnmsim.swarm.convert.task_spec import (
     attachment_to_api,
     networks_from_api,
@@ -120,19 +120,19 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
         "ID": service.id,
         **meta_to_api(service.meta.version, service.meta.created_ns, service.meta.updated_ns),
         "Spec": service_spec_to_api(service.spec, prints_old_networks=prints_old_networks),
-        **pointer(
+        **omit_nil(
             "PreviousSpec",
             None if previous is None else service_spec_to_api(previous, prints_old_networks=prints_old_networks),
         ),
         "Endpoint": endpoint_to_api(service.endpoint),
-        **pointer("UpdateStatus", None if status is None else _update_status_to_api(status)),
-        **pointer(
+        **omit_nil("UpdateStatus", None if status is None else _update_status_to_api(status)),
+        **omit_nil(
             "JobStatus",
             None
             if job is None
             else {
                 "JobIteration": omit_empty(("Index", job.job_iteration)),
-                "LastExecution": moment(job.last_execution_ns),
+                "LastExecution": rfc3339_nano(job.last_execution_ns),
             },
         ),
     }
@@ -148,10 +148,10 @@ def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False)
         **annotations_to_api(spec.annotations),
         "TaskTemplate": {**template, **({"Runtime": "container"} if spec.task.container is not None else {})},
         "Mode": _mode_to_api(spec.mode),
-        **pointer("UpdateConfig", None if spec.update is None else _update_to_api(spec.update)),
-        **pointer("RollbackConfig", None if spec.rollback is None else _update_to_api(spec.rollback)),
+        **omit_nil("UpdateConfig", None if spec.update is None else _update_to_api(spec.update)),
+        **omit_nil("RollbackConfig", None if spec.rollback is None else _update_to_api(spec.rollback)),
         **({"Networks": old} if old and prints_old_networks else {}),
-        **pointer("EndpointSpec", None if spec.endpoint is None else endpoint_spec_to_api(spec.endpoint)),
+        **omit_nil("EndpointSpec", None if spec.endpoint is None else endpoint_spec_to_api(spec.endpoint)),
     }
 
 
@@ -161,7 +161,7 @@ def _update_to_api(config: UpdateConfig) -> dict[str, Any]:
         **omit_empty(("Delay", config.delay_ns)),
         "FailureAction": config.failure_action.value,
         **omit_empty(("Monitor", config.monitor_ns)),
-        "MaxFailureRatio": number(config.max_failure_ratio),
+        "MaxFailureRatio": go_float(config.max_failure_ratio),
         "Order": config.order.value,
     }
 
@@ -169,8 +169,8 @@ def _update_to_api(config: UpdateConfig) -> dict[str, Any]:
 def _update_status_to_api(status: UpdateStatus) -> dict[str, Any]:
     return {
         "State": status.state.value,
-        **({"StartedAt": moment(status.started_ns)} if status.started_ns else {}),
-        **({"CompletedAt": moment(status.completed_ns)} if status.completed_ns else {}),
+        **({"StartedAt": rfc3339_nano(status.started_ns)} if status.started_ns else {}),
+        **({"CompletedAt": rfc3339_nano(status.completed_ns)} if status.completed_ns else {}),
         **omit_empty(("Message", status.message)),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnmsim.swarm.convert.common import annotations_to_api, meta_to_api
-from cnmsim.swarm.convert.gojson import moment, omit_empty, pointer
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, rfc3339_nano
 from cnmsim.swarm.convert.network import network_to_api
 from cnmsim.swarm.convert.service import port_to_api
 from cnmsim.swarm.convert.task_spec import generic_to_api, task_spec_to_api
@@ -27,7 +27,7 @@ def task_to_api(task: Task) -> dict[str, Any]:
             ("NetworksAttachments", [_attachment_to_api(each) for each in task.networks]),
             ("GenericResources", [generic_to_api(each) for each in task.assigned_generic_resources]),
         ),
-        **pointer("JobIteration", None if task.job_iteration is None else omit_empty(("Index", task.job_iteration))),
+        **omit_nil("JobIteration", None if task.job_iteration is None else omit_empty(("Index", task.job_iteration))),
         "Volumes": None,
     }
 
@@ -35,10 +35,10 @@ def task_to_api(task: Task) -> dict[str, Any]:
 def _status_to_api(status: TaskStatus) -> dict[str, Any]:
     container = status.container
     return {
-        "Timestamp": moment(status.timestamp_ns),
+        "Timestamp": rfc3339_nano(status.timestamp_ns),
         "State": status.state.name.lower(),
         **omit_empty(("Message", status.message), ("Err", status.err)),
-        **pointer(
+        **omit_nil(
             "ContainerStatus",
             None
             if container is None

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnmsim.errors import InvalidParameter, SystemFault
 from cnmsim.swarm.convert.container import container_from_api, container_to_api
-from cnmsim.swarm.convert.gojson import mapping, omit_empty, pointer, texts
+from cnmsim.swarm.convert.gojson import omit_empty, omit_nil, sorted_map, string_tuple
 from cnmsim.swarm.objects.base import Driver, RestartCondition
 from cnmsim.swarm.objects.network import NetworkAttachmentConfig
 from cnmsim.swarm.objects.service import Placement, Platform, ResourceRequirements, Resources, RestartPolicy, TaskSpec
@@ -47,7 +47,7 @@ def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
 def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
     """Read what networks are to be attached to."""
     return tuple(
-        NetworkAttachmentConfig(each["Target"], texts(each["Aliases"]), driver_opts=each["DriverOpts"])
+        NetworkAttachmentConfig(each["Target"], string_tuple(each["Aliases"]), driver_opts=each["DriverOpts"])
         for each in networks or ()
     )
 
@@ -91,7 +91,7 @@ def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None
         return None
     spreads = (each["Spread"] for each in placement["Preferences"] or ())
     return Placement(
-        texts(placement["Constraints"]),
+        string_tuple(placement["Constraints"]),
         tuple(spread["SpreadDescriptor"] for spread in spreads if spread is not None),
         placement["MaxReplicas"],
         tuple(Platform(each["Architecture"], each["OS"]) for each in placement["Platforms"] or ()),
@@ -105,13 +105,13 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
     """Print a task's spec."""
     attachment = spec.attachment
     return {
-        **pointer("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
-        **pointer("NetworkAttachmentSpec", None if attachment is None else {"ContainerID": attachment.container_id}),
-        **pointer("Resources", _requirements_to_api(spec)),
-        **pointer("RestartPolicy", None if spec.restart is None else _restart_to_api(spec.restart)),
-        **pointer("Placement", None if spec.placement is None else _placement_to_api(spec.placement)),
+        **omit_nil("ContainerSpec", None if spec.container is None else container_to_api(spec.container)),
+        **omit_nil("NetworkAttachmentSpec", None if attachment is None else {"ContainerID": attachment.container_id}),
+        **omit_nil("Resources", _requirements_to_api(spec)),
+        **omit_nil("RestartPolicy", None if spec.restart is None else _restart_to_api(spec.restart)),
+        **omit_nil("Placement", None if spec.placement is None else _placement_to_api(spec.placement)),
         **omit_empty(("Networks", [attachment_to_api(each) for each in spec.networks])),
-        **pointer("LogDriver", None if spec.log_driver is None else driver_to_api(spec.log_driver)),
+        **omit_nil("LogDriver", None if spec.log_driver is None else driver_to_api(spec.log_driver)),
         "ForceUpdate": spec.force_update,
         **({"Runtime": "attachment"} if attachment is not None else {}),
     }
@@ -119,13 +119,13 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
 
 def driver_to_api(driver: Driver) -> dict[str, Any]:
     """Print a driver."""
-    return omit_empty(("Name", driver.name), ("Options", mapping(driver.options)))
+    return omit_empty(("Name", driver.name), ("Options", sorted_map(driver.options)))
 
 
 def attachment_to_api(config: NetworkAttachmentConfig) -> dict[str, Any]:
     """Print a network to be attached to."""
     return omit_empty(
-        ("Target", config.target), ("Aliases", list(config.aliases)), ("DriverOpts", mapping(config.driver_opts))
+        ("Target", config.target), ("Aliases", list(config.aliases)), ("DriverOpts", sorted_map(config.driver_opts))
     )
 
 
@@ -140,12 +140,12 @@ def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
         given = limits or Resources()
         limit_fields = omit_empty(("NanoCPUs", given.nano_cpus), ("MemoryBytes", given.memory_bytes), ("Pids", pids))
     return {
-        **pointer("Limits", limit_fields),
-        **pointer(
+        **omit_nil("Limits", limit_fields),
+        **omit_nil(
             "Reservations", None if resources.reservations is None else resources_to_api(resources.reservations)
         ),
-        **pointer("SwapBytes", resources.swap_bytes),
-        **pointer("MemorySwappiness", resources.memory_swappiness),
+        **omit_nil("SwapBytes", resources.swap_bytes),
+        **omit_nil("MemorySwappiness", resources.memory_swappiness),
     }
 
 
@@ -168,9 +168,9 @@ def generic_to_api(resource: tuple[str, int | str]) -> dict[str, Any]:
 def _restart_to_api(policy: RestartPolicy) -> dict[str, Any]:
     return {
         "Condition": policy.condition.value,
-        **pointer("Delay", policy.delay_ns),
+        **omit_nil("Delay", policy.delay_ns),
         "MaxAttempts": policy.max_attempts,
-        **pointer("Window", policy.window_ns),
+        **omit_nil("Window", policy.window_ns),
     }
 
 

@@ -16,7 +16,7 @@ from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.dispatcher.assignments import AssignmentSet
 from cnmsim.swarm.dispatcher.messages import AssignmentsMessage, ManagerPeer, SessionMessage
 from cnmsim.swarm.dispatcher.sessions import Session, Sessions, Stream
-from cnmsim.swarm.dispatcher.status_updates import NodeUpdate, Reports
+from cnmsim.swarm.dispatcher.status_updates import NodeUpdate, StatusUpdates
 from cnmsim.swarm.errors import NodeNotRegistered, RpcAborted, RpcPermissionDenied, RpcUnknown, SwarmError
 from cnmsim.swarm.objects import Cluster, Node, NodeDescription, NodeState, Task, TaskState, TaskStatus
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
@@ -30,7 +30,7 @@ OnClosed = Callable[[SwarmError], None]
 
 
 @define(eq=False)
-class _Assignments:
+class _AssignmentStream:
     """The assignment stream of a node."""
 
     node_id: str
@@ -60,7 +60,7 @@ class _SessionStream:
         """Send nothing more; nothing is under way."""
 
 
-_Opened = TypeVar("_Opened", _Assignments, _SessionStream)
+_Opened = TypeVar("_Opened", _AssignmentStream, _SessionStream)
 
 
 @define(eq=False)
@@ -72,35 +72,35 @@ class Dispatcher:
     new_id: Callable[[], str]
     manager_id: str = ""
     _sessions: Sessions = field(init=False)
-    _reports: Reports = field(init=False)
+    _status_updates: StatusUpdates = field(init=False)
     _is_running: bool = field(default=False, init=False)
     _watch: Watch | None = field(default=None, init=False)
-    _down: dict[str, Timer] = field(factory=dict, init=False)
-    _assignments: dict[str, _Assignments] = field(factory=dict, init=False)
+    _down_nodes: dict[str, Timer] = field(factory=dict, init=False)
+    _assignment_streams: dict[str, _AssignmentStream] = field(factory=dict, init=False)
     _session_streams: dict[str, _SessionStream] = field(factory=dict, init=False)
     _managers: tuple[ManagerPeer, ...] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._sessions = Sessions(self.store, self.random, self.new_id)
-        self._reports = Reports(self.store, self.manager_id, self._on_node_written)
+        self._status_updates = StatusUpdates(self.store, self.manager_id, self._on_node_written)
 
     # ---- leading
 
     def start(self) -> None:
         """Take over: what nodes are doing is unknown until they register here."""
         self._is_running = True
-        self._reports.start()
+        self._status_updates.start()
         unknown: list[Node] = []
         for node in self.store.nodes:
             if node.status.state is NodeState.DOWN:
-                self._add_down(node.id)
+                self._mark_down_since(node.id)
                 continue
             self._sessions.add_unknown(
-                node.id, self._expirer(node.id, 'heartbeat failure for node in "unknown" state')
+                node.id, self._expiry_callback(node.id, 'heartbeat failure for node in "unknown" state')
             )
             unknown.append(node)
         if unknown:
-            self.store.update(lambda tx: [tx.replace(_unknown(node)) for node in unknown])
+            self.store.update(lambda tx: [tx.replace(_with_unknown_state(node)) for node in unknown])
         self._watch = self.store.watch(self._on_changes, Task, Node, Cluster)
 
     def stop(self) -> None:
@@ -110,16 +110,16 @@ class Dispatcher:
         self._is_running = False
         if self._watch is not None:
             self._watch.cancel()
-        self._reports.stop()
-        for timer in self._down.values():
+        self._status_updates.stop()
+        for timer in self._down_nodes.values():
             timer.cancel()
-        self._down.clear()
+        self._down_nodes.clear()
         self._sessions.clear(RpcAborted("node must disconnect"))
 
     def set_managers(self, managers: Iterable[ManagerPeer]) -> None:
         """Say where managers are; agents are told. Until this is called it is taken from the nodes in the store."""
         self._managers = tuple(managers)
-        self._tell_all()
+        self._notify_all_sessions()
 
     @property
     def managers(self) -> tuple[ManagerPeer, ...]:
@@ -147,18 +147,18 @@ class Dispatcher:
         self._check_running()
         if node_id not in self.store.nodes:
             raise RpcUnknown("node not found")
-        session = self._sessions.add(node_id, self._expirer(node_id, "heartbeat failure"))
-        timer = self._down.pop(node_id, None)
+        session = self._sessions.add(node_id, self._expiry_callback(node_id, "heartbeat failure"))
+        timer = self._down_nodes.pop(node_id, None)
         if timer is not None:
             timer.cancel()
-        self._reports.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
+        self._status_updates.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
         return session.id
 
     def update_description(self, node_id: str, session_id: str, description: NodeDescription, address: str) -> None:
         """Take a node's description anew, within a session that goes on. Raises as `heartbeat`."""
         self._check_running()
         self._sessions.get(node_id, session_id)
-        self._reports.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
+        self._status_updates.add_node(node_id, NodeUpdate(NodeState.READY, "", address, description))
 
     def heartbeat(self, node_id: str, session_id: str) -> float:
         """Take a heartbeat; give the seconds until the next one is expected.
@@ -166,7 +166,7 @@ class Dispatcher:
         Raises `RpcAborted`, `NodeNotRegistered` or `InvalidSession`.
         """
         self._check_running()
-        return self._sessions.beat(node_id, session_id, self._expirer(node_id, "heartbeat failure"))
+        return self._sessions.heartbeat(node_id, session_id, self._expiry_callback(node_id, "heartbeat failure"))
 
     def open_session(
         self,
@@ -179,11 +179,11 @@ class Dispatcher:
         self._check_running()
         session = self._sessions.get(node_id, session_id)
         opened = _SessionStream(
-            session, Stream(on_message, on_closed), on_message, is_waiting=self._reports.has_node(node_id)
+            session, Stream(on_message, on_closed), on_message, is_waiting=self._status_updates.has_node(node_id)
         )
-        self._keep(session, opened.stream, self._session_streams, opened)
+        self._attach_stream(session, opened.stream, self._session_streams, opened)
         if not opened.is_waiting:
-            self._tell(opened)
+            self._send_session_message(opened)
         return opened.stream
 
     def open_assignments(
@@ -196,11 +196,11 @@ class Dispatcher:
         """Tell what the node is to do: all of it at once, then every change. Raises as `heartbeat`."""
         self._check_running()
         session = self._sessions.get(node_id, session_id)
-        opened = _Assignments(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
+        opened = _AssignmentStream(node_id, AssignmentSet(self.store), Stream(on_message, on_closed), on_message)
         for task in self.store.tasks.by_node(node_id):
             opened.set.put(task)
-        self._keep(session, opened.stream, self._assignments, opened)
-        self._send(opened, is_complete=True)
+        self._attach_stream(session, opened.stream, self._assignment_streams, opened)
+        self._send_assignments(opened, is_complete=True)
         return opened.stream
 
     def update_task_status(self, node_id: str, session_id: str, updates: Sequence[tuple[str, TaskStatus]]) -> None:
@@ -214,7 +214,7 @@ class Dispatcher:
         if any(task.node_id != node_id for task, _ in known):
             raise RpcPermissionDenied("cannot update a task not assigned this node")
         if known:
-            self._reports.add_tasks((task.id, status) for task, status in known)
+            self._status_updates.add_tasks((task.id, status) for task, status in known)
 
     def leave(self, node_id: str, session_id: str) -> None:
         """End the streams of a session, as when its connection breaks. The node is down when its time is over."""
@@ -224,7 +224,7 @@ class Dispatcher:
                 stream.close()
 
     @staticmethod
-    def _keep(session: Session, stream: Stream, streams: dict[str, _Opened], opened: _Opened) -> None:
+    def _attach_stream(session: Session, stream: Stream, streams: dict[str, _Opened], opened: _Opened) -> None:
         """Remember a stream for as long as it is open; one of the same kind there was is over."""
 
         def end() -> None:
@@ -240,23 +240,23 @@ class Dispatcher:
 
     # ---- nodes that are not heard from
 
-    def _expirer(self, node_id: str, message: str) -> Callable[[], None]:
+    def _expiry_callback(self, node_id: str, message: str) -> Callable[[], None]:
         return lambda: self._mark_down(node_id, message)
 
     def _mark_down(self, node_id: str, message: str) -> None:
         if node_id in self.store.nodes:
-            self._add_down(node_id)
-            self._reports.add_node_down(node_id, message)
+            self._mark_down_since(node_id)
+            self._status_updates.add_node_down(node_id, message)
         self._sessions.remove(node_id)
 
-    def _add_down(self, node_id: str) -> None:
-        old = self._down.get(node_id)
+    def _mark_down_since(self, node_id: str) -> None:
+        old = self._down_nodes.get(node_id)
         if old is not None:
             old.cancel()
-        self._down[node_id] = self.store.call_later(_ORPHAN_S, self._orphan, node_id)
+        self._down_nodes[node_id] = self.store.call_later(_ORPHAN_S, self._orphan_tasks, node_id)
 
-    def _orphan(self, node_id: str) -> None:
-        self._down.pop(node_id, None)
+    def _orphan_tasks(self, node_id: str) -> None:
+        self._down_nodes.pop(node_id, None)
         orphans = [
             evolve(task, status=evolve(task.status, state=TaskState.ORPHANED))
             for task in self.store.tasks.by_node(node_id)
@@ -282,20 +282,20 @@ class Dispatcher:
                         or event.object.root_ca.digest != event.old.root_ca.digest
                     )
         if managers_changed:
-            self._tell_all()
+            self._notify_all_sessions()
 
     def _on_node(self, event: Event) -> bool:
         """Follow a node's change; tell whether all agents are to know."""
         node: Node = event.object
         if event.kind is EventKind.DELETE:
             self._sessions.remove(node.id)
-            timer = self._down.pop(node.id, None)
+            timer = self._down_nodes.pop(node.id, None)
             if timer is not None:
                 timer.cancel()
         elif event.kind is EventKind.UPDATE:
             opened = self._session_streams.get(node.id)
             if opened is not None and not opened.is_waiting:
-                self._tell(opened)
+                self._send_session_message(opened)
         if self._managers is not None:
             return False
         old_addr = event.old.manager_status.addr if event.old is not None and event.old.manager_status else ""
@@ -304,7 +304,7 @@ class Dispatcher:
 
     def _on_task(self, event: Event) -> None:
         task: Task = event.object
-        opened = self._assignments.get(task.node_id)
+        opened = self._assignment_streams.get(task.node_id)
         if opened is None or event.kind is EventKind.CREATE:
             return
         is_modified = opened.set.remove(task) if event.kind is EventKind.DELETE else opened.set.put(task)
@@ -314,11 +314,11 @@ class Dispatcher:
         if opened.timer is not None:
             opened.timer.cancel()
         if opened.modifications >= _BATCH_LIMIT:
-            self._send(opened)
+            self._send_assignments(opened)
         else:
-            opened.timer = self.store.call_later(_BATCH_S, self._send, opened)
+            opened.timer = self.store.call_later(_BATCH_S, self._send_assignments, opened)
 
-    def _send(self, opened: _Assignments, *, is_complete: bool = False) -> None:
+    def _send_assignments(self, opened: _AssignmentStream, *, is_complete: bool = False) -> None:
         opened.modifications = 0
         opened.timer = None
         applies_to = str(opened.sequence) if opened.sequence else ""
@@ -336,14 +336,14 @@ class Dispatcher:
         opened = self._session_streams.get(node_id)
         if opened is not None and opened.is_waiting:
             opened.is_waiting = False
-            self._tell(opened)
+            self._send_session_message(opened)
 
-    def _tell_all(self) -> None:
+    def _notify_all_sessions(self) -> None:
         for opened in list(self._session_streams.values()):
             if not opened.is_waiting:
-                self._tell(opened)
+                self._send_session_message(opened)
 
-    def _tell(self, opened: _SessionStream) -> None:
+    def _send_session_message(self, opened: _SessionStream) -> None:
         node = self.store.nodes.get(opened.session.node_id)
         if node is None:
             opened.stream.fail(NodeNotRegistered())
@@ -354,5 +354,5 @@ class Dispatcher:
         )
 
 
-def _unknown(node: Node) -> Node:
+def _with_unknown_state(node: Node) -> Node:
     return evolve(node, status=evolve(node.status, state=NodeState.UNKNOWN, message=_UNKNOWN_MESSAGE))

@@ -109,7 +109,7 @@ class Sessions:
         """Give all sessions."""
         return list(self._sessions.values())
 
-    def beat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:
+    def heartbeat(self, node_id: str, session_id: str, on_expired: Callable[[], None]) -> float:
         """Take a heartbeat; give the seconds until the next one is expected."""
         session = self.get(node_id, session_id)
         period = self._period_s()

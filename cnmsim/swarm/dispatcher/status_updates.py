@@ -24,7 +24,7 @@ class NodeUpdate:
 
 
 @define(eq=False)
-class Reports:
+class StatusUpdates:
     """The reports that are yet to be written. `manager_id` is the node that applies them.
 
     `on_node_written` is called with the id of each node whose report was written.

@@ -11,7 +11,7 @@ from random import Random
 from attrs import evolve
 
 from cnmsim.swarm.ca.certificates import RootCa
-from cnmsim.swarm.ca.server import stored_root
+from cnmsim.swarm.ca.server import root_to_store
 from cnmsim.swarm.identity import join_token, new_id, new_unlock_key
 from cnmsim.swarm.objects import (
     Annotations,
@@ -35,7 +35,7 @@ PREDEFINED_LABEL = "com.docker.swarm.predefined"
 PREDEFINED = (("bridge", "bridge"), ("host", "host"))
 
 
-def found_cluster(
+def bootstrap_cluster(
     store: Store,
     random: Random,
     root: RootCa,
@@ -52,7 +52,7 @@ def found_cluster(
         new_id(random),
         spec,
         root_ca=evolve(
-            stored_root(root),
+            root_to_store(root),
             worker_token=join_token(random, root.digest),
             manager_token=join_token(random, root.digest),
         ),

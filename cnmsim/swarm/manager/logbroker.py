@@ -74,7 +74,7 @@ class Publication:
 class _Subscriber:
     subscription: LogSubscription
     stream: ServerStream
-    waits_for: set[str]
+    pending_nodes: set[str]
 
 
 @define(eq=False)
@@ -95,11 +95,11 @@ class LogBroker:
             if self._listeners.get(node_id) is stream:
                 del self._listeners[node_id]
                 for each in list(self._subscribers.values()):
-                    self._done(each, node_id)
+                    self._mark_done(each, node_id)
 
         stream.on_close = closed
         for each in self._subscribers.values():
-            if node_id in self._nodes(each.subscription):
+            if node_id in self._matching_nodes(each.subscription):
                 stream.push(each.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
@@ -107,7 +107,7 @@ class LogBroker:
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")
         subscription = LogSubscription(new_id(self.random), request)
-        nodes = {each for each in self._nodes(subscription) if each in self._listeners}
+        nodes = {each for each in self._matching_nodes(subscription) if each in self._listeners}
         subscriber = self._subscribers[subscription.id] = _Subscriber(subscription, stream, nodes)
 
         def closed() -> None:
@@ -130,24 +130,24 @@ class LogBroker:
         for message in publication.messages:
             subscriber.stream.push(message)
         if publication.is_last:
-            self._done(subscriber, _node_of(peer))
+            self._mark_done(subscriber, _node_of(peer))
 
-    def _done(self, subscriber: _Subscriber, node_id: str) -> None:
-        subscriber.waits_for.discard(node_id)
+    def _mark_done(self, subscriber: _Subscriber, node_id: str) -> None:
+        subscriber.pending_nodes.discard(node_id)
         self._end_if_done(subscriber)
 
     def _end_if_done(self, subscriber: _Subscriber) -> None:
-        if not subscriber.waits_for and not subscriber.subscription.request.options.is_followed:
+        if not subscriber.pending_nodes and not subscriber.subscription.request.options.is_followed:
             self.store.clock.call_soon(subscriber.stream.end)  # after what has just been pushed
 
-    def _nodes(self, subscription: LogSubscription) -> set[str]:
+    def _matching_nodes(self, subscription: LogSubscription) -> set[str]:
         return {
             task.node_id
-            for task in self._tasks(subscription.request)
+            for task in self._matching_tasks(subscription.request)
             if task.node_id and task.state >= TaskState.ASSIGNED and subscription.selects(task)
         }
 
-    def _tasks(self, request: LogRequest) -> Sequence[Task]:
+    def _matching_tasks(self, request: LogRequest) -> Sequence[Task]:
         of_services = [task for each in request.service_ids for task in self.store.tasks.by_service(each)]
         of_tasks = [task for task in map(self.store.tasks.get, request.task_ids) if task is not None]
         return [*of_services, *of_tasks]

@@ -60,20 +60,20 @@ class Manager:
     def _new_id(self) -> str:
         return new_id(self.random)
 
-    def lead(self) -> None:
+    def become_leader(self) -> None:
         """Start the loops of a leader. What the former leader had in memory is made anew from the store."""
         if self.is_leading:
             return
         self.is_leading = True
-        self.store.on_lost = self._suspend
+        self.store.on_leadership_lost = self._suspend
         self._start()
 
-    def resign(self) -> None:
+    def become_follower(self) -> None:
         """Stop the loops; agents are told to look for another leader."""
         if not self.is_leading:
             return
         self.is_leading = False
-        self.store.on_lost = None
+        self.store.on_leadership_lost = None
         self._stop()
 
     def _start(self) -> None:

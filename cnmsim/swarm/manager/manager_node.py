@@ -17,16 +17,16 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.process import Process
 from cnmsim.libnetwork.profile import Profile
 from cnmsim.swarm.ca.certificates import MANAGER_ROLE, WORKER_ROLE, Certificate, RootCa
-from cnmsim.swarm.ca.root_rotation import RootRotator
-from cnmsim.swarm.ca.server import CaService
-from cnmsim.swarm.connection_broker import Broker
+from cnmsim.swarm.ca.root_rotation import RootRotationReconciler
+from cnmsim.swarm.ca.server import CaServer
+from cnmsim.swarm.connection_broker import ConnectionBroker
 from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.errors import NotLeader, RpcFailedPrecondition, RpcNotFound, RpcUnavailable, RpcUnknown
 from cnmsim.swarm.manager.logbroker import LogBroker
 from cnmsim.swarm.manager.manager import Manager
 from cnmsim.swarm.manager.raft import Heartbeat, Member, Membership, Raft, Reply, TimeoutNow, VoteRequest
 from cnmsim.swarm.manager.rolemanager import RoleManager
-from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, ServerStream, Service, split_address
+from cnmsim.swarm.rpc import Client, LocalClient, Peer, RpcError, RpcServer, RpcService, ServerStream, split_host_port
 from cnmsim.swarm.store import Store
 
 _RAFT_TIMEOUT_S = 2.0
@@ -40,7 +40,7 @@ _MANAGERS = frozenset({MANAGER_ROLE})
 
 
 @frozen
-class Forwarded:
+class ForwardedCall:
     """A call that a manager passes on to the leader, with who made it."""
 
     peer: Peer
@@ -58,21 +58,21 @@ class ControlCall:
 
 
 @frozen
-class JoinRaft:
+class JoinRequest:
     """A node asks to become a member of Raft; its RPCs are answered at `address`."""
 
     address: str
 
 
 @frozen(eq=False)
-class JoinedRaft:
+class JoinResponse:
     """What a new member gets: its number, who the others are, and the log."""
 
     member: Member
     membership: Membership
     store: Store
     term: int
-    left_behind: frozenset[int] = frozenset()
+    removed_ids: frozenset[int] = frozenset()
 
 
 @define(eq=False)
@@ -86,22 +86,22 @@ class ManagerNode:
     store: Store = field(repr=False)
     member: Member
     certificate: Callable[[], Certificate] = field(repr=False)
-    broker: Broker = field(repr=False)
+    broker: ConnectionBroker = field(repr=False)
     on_removed: Callable[[], None] = field(repr=False)
     advertise_host: str = ""
     manager: Manager = field(init=False, repr=False)
     raft: Raft = field(init=False, repr=False)
-    service: Service = field(init=False, repr=False)
-    ca: CaService = field(init=False, repr=False)
+    service: RpcService = field(init=False, repr=False)
+    ca: CaServer = field(init=False, repr=False)
     logs: LogBroker = field(init=False, repr=False)
     _server: RpcServer = field(init=False, repr=False)
     _roles: RoleManager = field(init=False, repr=False)
-    _rotation: RootRotator = field(init=False, repr=False)
+    _rotation: RootRotationReconciler = field(init=False, repr=False)
     _clients: dict[str, Client] = field(factory=dict, init=False, repr=False)
     _local: LocalClient | None = field(default=None, init=False, repr=False)
-    _led_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
+    _leader_streams: list[ServerStream] = field(factory=list, init=False, repr=False)
     #: Members that a cluster made anew did without; they do not know yet.
-    _left_behind: frozenset[int] = field(default=frozenset(), init=False, repr=False)
+    _removed_ids: frozenset[int] = field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.manager = Manager(self.clock, self.random, self.store, self.profile, self.member.node_id)
@@ -111,36 +111,36 @@ class ManagerNode:
             self.random,
             self.member,
             Membership((self.member,)),
-            self._send,
+            self._send_raft_message,
             lambda: self.store.index,
-            self._lead,
-            self._resign,
+            self._become_leader,
+            self._become_follower,
             self.on_removed,
             lambda: self.process().gate,
         )
-        self.ca = CaService(self.clock, self.random, self.store)
+        self.ca = CaServer(self.clock, self.random, self.store)
         self._roles = RoleManager(self.store, self)
         self.logs = LogBroker(self.store, self.random)
         self.service = self._make_service()
-        self._rotation = RootRotator(self.store, self.random)
+        self._rotation = RootRotationReconciler(self.store, self.random)
         self._server = RpcServer(self.process(), self.service, self.certificate, lambda: self.ca.root)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    def begin(self, listen_address: str, joined: JoinedRaft | None = None) -> None:
+    def begin(self, listen_address: str, joined: JoinResponse | None = None) -> None:
         """Answer at `listen_address` and take part. Raises `OSError` if the port is taken."""
         self._server.listen(listen_address)
         if joined is not None:
             self.raft.membership = joined.membership
             self.raft.term = joined.term
             self.raft.applied = self.store.index
-            self._left_behind = joined.left_behind
+            self._removed_ids = joined.removed_ids
         self.raft.begin()
 
-    def begin_alone(self, listen_address: str, former: ManagerNode) -> None:
+    def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
         """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `begin`."""
         others = {each.raft_id for each in former.members()} - {self.member.raft_id}
-        self._left_behind = former._left_behind | others
+        self._removed_ids = former._removed_ids | others
         self.raft.term = former.raft.term
         self.raft.membership = evolve(self.raft.membership, version=former.raft.membership.version + 1)
         self.begin(listen_address)
@@ -169,28 +169,28 @@ class ManagerNode:
             self._local = LocalClient(self.clock, self.service, Peer(self.certificate(), self.advertise_host))
         return self._local
 
-    def _lead(self) -> None:
+    def _become_leader(self) -> None:
         self.store.propose = self._propose
-        self.manager.lead()
+        self.manager.become_leader()
         self._members_changed()
-        self._roles.begin()
-        self._rotation.begin()
+        self._roles.start()
+        self._rotation.start()
 
     def _propose(self, _changes: object) -> None:
         if not self.raft.has_quorum():
             raise NotLeader
 
-    def _resign(self) -> None:
-        self._rotation.end()
-        self._roles.end()
-        self.manager.resign()
-        streams, self._led_streams = self._led_streams, []
+    def _become_follower(self) -> None:
+        self._rotation.stop()
+        self._roles.stop()
+        self.manager.become_follower()
+        streams, self._leader_streams = self._leader_streams, []
         for stream in streams:
             stream.end(RpcError("rpc error: code = Unavailable desc = the manager does not lead any more"))
 
     # --- what others may call ------------------------------------------------------------------------------------
 
-    def _make_service(self) -> Service:
+    def _make_service(self) -> RpcService:
         dispatcher = self.manager.dispatcher
         led: dict[str, Callable[[Peer, Any], Any]] = {
             "ca.issue": self.ca.issue,
@@ -202,13 +202,13 @@ class ManagerNode:
                 _node_id(peer), argument[1], argument[0], argument[2]
             ),
             "resource.detach": lambda peer, task_id: self.manager.control.detach_network(_node_id(peer), task_id),
-            "control": self._control,
-            "raft.join": self._join,
+            "control": self._handle_control,
+            "raft.join": self._handle_join,
         }
         led["logs.publish"] = self.logs.publish
-        service = Service()
+        service = RpcService()
         for method, handler in led.items():
-            service.unary[method] = self._leading(method, handler)
+            service.unary[method] = self._leader_method(method, handler)
             service.roles[method] = _ANY_NODE
         for method, stream in (
             ("dispatcher.session", self._session),
@@ -216,42 +216,42 @@ class ManagerNode:
             ("logs.listen", self.logs.listen),
             ("logs.subscribe", self.logs.subscribe),
         ):
-            service.streams[method] = self._leading_stream(method, stream)
+            service.streams[method] = self._leader_stream(method, stream)
             service.roles[method] = _ANY_NODE
         service.roles.pop("ca.issue")
         service.unary["ca.root"] = self._root_certificate
-        service.unary["raft.message"] = self._hear
-        service.unary["forward"] = self._take_forwarded
-        service.streams["forward"] = self._take_forwarded_stream
+        service.unary["raft.message"] = self._handle_raft_message
+        service.unary["forward"] = self._handle_forwarded
+        service.streams["forward"] = self._handle_forwarded_stream
         for method in ("raft.message", "raft.join", "forward", "control", "logs.subscribe"):
             service.roles[method] = _MANAGERS
         return service
 
-    def _leading(
+    def _leader_method(
         self, method: str, handler: Callable[[Peer, Any], Any]
     ) -> Callable[[Peer, Any], Coroutine[Any, Any, Any]]:
         async def answer(peer: Peer, argument: Any) -> Any:
             if self.raft.is_leading:
                 return handler(peer, argument)
             client = await self._leader_client()
-            return await client.call("forward", Forwarded(peer, method, argument), timeout_s=_FORWARD_TIMEOUT_S)
+            return await client.call("forward", ForwardedCall(peer, method, argument), timeout_s=_FORWARD_TIMEOUT_S)
 
         return answer
 
-    def _leading_stream(
+    def _leader_stream(
         self, method: str, handler: Callable[[Peer, Any, ServerStream], None]
     ) -> Callable[[Peer, Any, ServerStream], None]:
         def answer(peer: Peer, argument: Any, stream: ServerStream) -> None:
             if self.raft.is_leading:
-                self._led_streams = [each for each in self._led_streams if each.is_open]
-                self._led_streams.append(stream)
+                self._leader_streams = [each for each in self._leader_streams if each.is_open]
+                self._leader_streams.append(stream)
                 handler(peer, argument, stream)
             else:
-                self.process().task(self._relay(Forwarded(peer, method, argument), stream))
+                self.process().task(self._relay(ForwardedCall(peer, method, argument), stream))
 
         return answer
 
-    async def _relay(self, call: Forwarded, stream: ServerStream) -> None:
+    async def _relay(self, call: ForwardedCall, stream: ServerStream) -> None:
         try:
             client = await self._leader_client()
             relayed = client.stream("forward", call, stream.push)
@@ -261,12 +261,12 @@ class ManagerNode:
         stream.on_close = relayed.close
         stream.end(await relayed.ended)
 
-    async def _take_forwarded(self, _peer: Peer, call: Forwarded) -> Any:
+    async def _handle_forwarded(self, _peer: Peer, call: ForwardedCall) -> Any:
         if not self.raft.is_leading:
             raise RpcUnavailable(NO_LEADER)
         return await self.service.unary[call.method](call.peer, call.argument)
 
-    def _take_forwarded_stream(self, _peer: Peer, call: Forwarded, stream: ServerStream) -> None:
+    def _handle_forwarded_stream(self, _peer: Peer, call: ForwardedCall, stream: ServerStream) -> None:
         if not self.raft.is_leading:
             raise RpcUnavailable(NO_LEADER)
         self.service.streams[call.method](call.peer, call.argument, stream)
@@ -301,7 +301,7 @@ class ManagerNode:
 
     # --- the control API -----------------------------------------------------------------------------------------
 
-    def _control(self, _peer: Peer, call: ControlCall) -> Any:
+    def _handle_control(self, _peer: Peer, call: ControlCall) -> Any:
         self.require_quorum()
         return getattr(self.manager.control, call.name)(*call.arguments, **dict(call.options))
 
@@ -317,7 +317,7 @@ class ManagerNode:
 
     # --- Raft ----------------------------------------------------------------------------------------------------
 
-    async def _send(self, member: Member, message: object) -> Reply:
+    async def _send_raft_message(self, member: Member, message: object) -> Reply:
         client = await self._client_of(member.address)
         try:
             reply = await client.call("raft.message", message, timeout_s=_RAFT_TIMEOUT_S)
@@ -327,9 +327,9 @@ class ManagerNode:
         assert isinstance(reply, Reply)
         return reply
 
-    async def _hear(self, _peer: Peer, message: Heartbeat | VoteRequest | TimeoutNow) -> Reply:
+    async def _handle_raft_message(self, _peer: Peer, message: Heartbeat | VoteRequest | TimeoutNow) -> Reply:
         sender = message.leader if isinstance(message, Heartbeat) else getattr(message, "candidate", None)
-        if sender in self._left_behind:
+        if sender in self._removed_ids:
             raise RpcNotFound("raft: member was removed")
         if isinstance(message, Heartbeat):
             return self.raft.on_heartbeat(message)
@@ -337,16 +337,16 @@ class ManagerNode:
             return self.raft.on_timeout_now(message)
         return self.raft.on_vote_request(message)
 
-    def _join(self, peer: Peer, request: JoinRaft) -> JoinedRaft:
+    def _handle_join(self, peer: Peer, request: JoinRequest) -> JoinResponse:
         self.require_quorum()
         node_id = _node_id(peer)
-        host, port = split_address(request.address)
+        host, port = split_host_port(request.address)
         address = request.address if any(host) else _host_port(peer.address, port)
         known = next((each for each in self.raft.membership.members if each.node_id == node_id), None)
         member = evolve(known, address=address) if known else Member(self.random.getrandbits(63), node_id, address)
-        self.raft.adopt(self.raft.membership.with_member(member))
+        self.raft.set_membership(self.raft.membership.with_member(member))
         self._members_changed()
-        return JoinedRaft(member, self.raft.membership, self.store, self.raft.term, self._left_behind)
+        return JoinResponse(member, self.raft.membership, self.store, self.raft.term, self._removed_ids)
 
     # --- what the control API asks of Raft -----------------------------------------------------------------------
 
@@ -380,25 +380,25 @@ class ManagerNode:
                 # It hears of this with the heartbeat that goes to all present members.
                 membership = self.raft.membership.without(member.raft_id)
                 message = Heartbeat(self.raft.term, self.member.raft_id, self.store.index, membership)
-                self.process().task(self._tell_removed(member, message))
-                self.raft.adopt(membership)
+                self.process().task(self._notify_removed(member, message))
+                self.raft.set_membership(membership)
                 self._members_changed()
 
     def _members_changed(self) -> None:
-        self.raft.beat()
+        self.raft.send_heartbeats()
         self.manager.dispatcher.set_managers(ManagerPeer(each.node_id, each.address) for each in self.members())
 
-    async def _tell_removed(self, member: Member, message: Heartbeat) -> None:
+    async def _notify_removed(self, member: Member, message: Heartbeat) -> None:
         if member.raft_id == self.member.raft_id:
             return
         try:
-            await self._send(member, message)
+            await self._send_raft_message(member, message)
         except CnmsimError:
             return  # it is not there; it learns of it when it asks
 
     def transfer_leadership(self) -> None:
         """Let another member lead."""
-        self.raft.stand_down()
+        self.raft.transfer_leadership()
 
 
 def _node_id(peer: Peer) -> str:

@@ -22,7 +22,7 @@ from cnmsim.kernel.task import Gate, Task
 TICK_S = 1.0
 ELECTION_TICKS = 10
 #: A leader that a majority answered within so many ticks may commit.
-_RECENT_TICKS = 3
+_QUORUM_TICKS = 3
 
 
 @frozen
@@ -99,7 +99,7 @@ Send = Callable[[Member, object], Coroutine[Any, Any, Reply]]
 class Raft:
     """One member. `send` carries a message to another one and gives its reply; `store_index` tells how far the log goes.
 
-    `on_lead` and `on_resign` are called when this member begins and ceases to lead, `on_removed` when it is no member any more.
+    `on_elected` and `on_step_down` are called when this member begins and ceases to lead, `on_removed` when it is no member any more.
     """
 
     clock: Clock
@@ -108,8 +108,8 @@ class Raft:
     membership: Membership
     send: Send = field(repr=False)
     store_index: Callable[[], int] = field(repr=False)
-    on_lead: Callable[[], None] = field(repr=False)
-    on_resign: Callable[[], None] = field(repr=False)
+    on_elected: Callable[[], None] = field(repr=False)
+    on_step_down: Callable[[], None] = field(repr=False)
     on_removed: Callable[[], None] = field(repr=False)
     #: What holds its tasks while the daemon is stopped (SIGSTOP).
     gate: Callable[[], Gate | None] = field(default=lambda: None, repr=False)
@@ -119,9 +119,9 @@ class Raft:
     _voted_for: int | None = field(default=None, init=False)
     _is_leading: bool = field(default=False, init=False)
     _has_had_leader: bool = field(default=False, init=False)
-    _silent_ticks: int = field(default=0, init=False)
-    _limit_ticks: int = field(default=ELECTION_TICKS, init=False)
-    _answered_ns: dict[int, int] = field(factory=dict, init=False, repr=False)
+    _election_elapsed: int = field(default=0, init=False)
+    _election_timeout: int = field(default=ELECTION_TICKS, init=False)
+    _last_reply_ns: dict[int, int] = field(factory=dict, init=False, repr=False)
     _votes: set[int] = field(factory=set, init=False, repr=False)
     _timer: Timer | None = field(default=None, init=False, repr=False)
 
@@ -130,7 +130,7 @@ class Raft:
     def begin(self) -> None:
         """Take part. The only member of a new swarm leads at once."""
         self._has_had_leader = False
-        self._draw_limit()
+        self._draw_election_timeout()
         self._timer = self.clock.call_later(TICK_S, self._tick)
         if len(self.membership.members) == 1:
             self._campaign()
@@ -164,11 +164,11 @@ class Raft:
 
     def has_quorum(self) -> bool:
         """Tell whether a majority answered this leader of late."""
-        return self._is_leading and self._count_answers(_RECENT_TICKS) >= self.membership.quorum
+        return self._is_leading and self._count_active(_QUORUM_TICKS) >= self.membership.quorum
 
     def is_reachable(self, raft_id: int) -> bool:
         """Tell whether a member answered this leader of late."""
-        return raft_id == self.me.raft_id or self._has_answered(raft_id, _RECENT_TICKS)
+        return raft_id == self.me.raft_id or self._replied_within(raft_id, _QUORUM_TICKS)
 
     def can_remove(self, raft_id: int) -> bool:
         """Tell whether a quorum stays without a member (swarmkit `raft.CanRemoveMember`)."""
@@ -176,18 +176,18 @@ class Raft:
         reachable = sum(self.is_reachable(each.raft_id) for each in rest)
         return bool(rest) and reachable >= len(rest) // 2 + 1
 
-    def _has_answered(self, raft_id: int, ticks: int) -> bool:
-        answered = self._answered_ns.get(raft_id)
+    def _replied_within(self, raft_id: int, ticks: int) -> bool:
+        answered = self._last_reply_ns.get(raft_id)
         return answered is not None and self.clock.now_ns - answered <= ticks * TICK_S * 1e9
 
-    def _count_answers(self, ticks: int) -> int:
+    def _count_active(self, ticks: int) -> int:
         others = (each.raft_id for each in self.membership.members if each.raft_id != self.me.raft_id)
-        return 1 + sum(self._has_answered(each, ticks) for each in others)
+        return 1 + sum(self._replied_within(each, ticks) for each in others)
 
     # --- ticks ---------------------------------------------------------------------------------------------------
 
-    def _draw_limit(self) -> None:
-        self._limit_ticks = ELECTION_TICKS + self.random.randrange(ELECTION_TICKS)
+    def _draw_election_timeout(self) -> None:
+        self._election_timeout = ELECTION_TICKS + self.random.randrange(ELECTION_TICKS)
 
     def _tick(self) -> None:
         self._timer = self.clock.call_later(TICK_S, self._tick)
@@ -196,28 +196,31 @@ class Raft:
         if self._is_leading:
             # A stopped leader learns of its loss when it goes on; what it does till then is nothing, so it may as well know now.
             self.applied = self.store_index()
-            if self._silent_ticks >= ELECTION_TICKS and self._count_answers(ELECTION_TICKS) < self.membership.quorum:
+            if (
+                self._election_elapsed >= ELECTION_TICKS
+                and self._count_active(ELECTION_TICKS) < self.membership.quorum
+            ):
                 self._step_down(self.term)
                 return
-            self._silent_ticks += 1
+            self._election_elapsed += 1
             if not is_stopped:
-                self.beat()
+                self.send_heartbeats()
             return
         if is_stopped:
             return
-        self._silent_ticks += 1
-        if self._silent_ticks >= self._limit_ticks:
+        self._election_elapsed += 1
+        if self._election_elapsed >= self._election_timeout:
             self._campaign()
 
-    def beat(self) -> None:
+    def send_heartbeats(self) -> None:
         """Send every follower a heartbeat now."""
         self.applied = self.store_index()
         message = Heartbeat(self.term, self.me.raft_id, self.applied, self.membership)
         for member in self.membership.members:
             if member.raft_id != self.me.raft_id:
-                Task(self.clock, self._ask(member, message), self.gate())
+                Task(self.clock, self._exchange(member, message), self.gate())
 
-    async def _ask(self, member: Member, message: Heartbeat | VoteRequest | TimeoutNow) -> None:
+    async def _exchange(self, member: Member, message: Heartbeat | VoteRequest | TimeoutNow) -> None:
         try:
             reply = await self.send(member, message)
         except CnmsimError:
@@ -230,7 +233,7 @@ class Raft:
         if reply.term != self.term or message.term != self.term:
             return
         if isinstance(message, Heartbeat):
-            self._answered_ns[member.raft_id] = self.clock.now_ns
+            self._last_reply_ns[member.raft_id] = self.clock.now_ns
         elif (
             isinstance(message, VoteRequest)
             and reply.is_granted
@@ -247,34 +250,34 @@ class Raft:
         self.leader_id = None
         self._voted_for = self.me.raft_id
         self._votes = {self.me.raft_id}
-        self._silent_ticks = 0
-        self._draw_limit()
+        self._election_elapsed = 0
+        self._draw_election_timeout()
         self._count_votes()
         if self._is_leading:
             return
         message = VoteRequest(self.term, self.me.raft_id, self.applied, is_transfer)
         for member in self.membership.members:
             if member.raft_id != self.me.raft_id:
-                Task(self.clock, self._ask(member, message), self.gate())
+                Task(self.clock, self._exchange(member, message), self.gate())
 
     def _count_votes(self) -> None:
         if len(self._votes) < self.membership.quorum:
             return
         self._is_leading = self._has_had_leader = True
         self.leader_id = self.me.raft_id
-        self._silent_ticks = 0
+        self._election_elapsed = 0
         now = self.clock.now_ns
-        self._answered_ns = {each: now for each in self._votes if each != self.me.raft_id}
-        self.beat()
-        self.on_lead()
+        self._last_reply_ns = {each: now for each in self._votes if each != self.me.raft_id}
+        self.send_heartbeats()
+        self.on_elected()
 
-    def stand_down(self) -> None:
+    def transfer_leadership(self) -> None:
         """Lead no more, and let the member that has heard most take over at once (`TimeoutNow` of Raft's section 3.10)."""
-        others = [each for each in self.membership.members if self._has_answered(each.raft_id, _RECENT_TICKS)]
+        others = [each for each in self.membership.members if self._replied_within(each.raft_id, _QUORUM_TICKS)]
         if not self._is_leading or not others:
             return
-        heir = max(others, key=lambda each: self._answered_ns[each.raft_id])
-        Task(self.clock, self._ask(heir, TimeoutNow(self.term)), self.gate())
+        heir = max(others, key=lambda each: self._last_reply_ns[each.raft_id])
+        Task(self.clock, self._exchange(heir, TimeoutNow(self.term)), self.gate())
         self._step_down(self.term)
 
     def on_timeout_now(self, message: TimeoutNow) -> Reply:
@@ -288,14 +291,14 @@ class Raft:
             self.term = term
             self._voted_for = None
             # Or who cannot win would keep those that can from standing (etcd raft `reset`).
-            self._draw_limit()
+            self._draw_election_timeout()
         if self._is_leading or self.leader_id == self.me.raft_id:
             self.leader_id = None
-        self._silent_ticks = 0
+        self._election_elapsed = 0
         if self._is_leading:
             self._is_leading = False
-            self._answered_ns = {}
-            self.on_resign()
+            self._last_reply_ns = {}
+            self.on_step_down()
 
     # --- what others say -----------------------------------------------------------------------------------------
 
@@ -306,17 +309,21 @@ class Raft:
         if message.term > self.term or self._is_leading:
             self._step_down(message.term)
         self.leader_id, self._has_had_leader = message.leader, True
-        self._silent_ticks = 0
+        self._election_elapsed = 0
         self.applied = max(self.applied, message.applied)
         if message.membership.version >= self.membership.version:
-            self.adopt(message.membership)
+            self.set_membership(message.membership)
         return Reply(self.term, is_granted=True)
 
     def on_vote_request(self, message: VoteRequest) -> Reply:
         """Hear a candidate. Nobody is elected away from a leader that is heard (swarmkit sets CheckQuorum)."""
         if message.is_transfer:
             self.leader_id = None
-        if self.leader_id is not None and self._silent_ticks < ELECTION_TICKS and message.candidate != self.leader_id:
+        if (
+            self.leader_id is not None
+            and self._election_elapsed < ELECTION_TICKS
+            and message.candidate != self.leader_id
+        ):
             return Reply(self.term, is_granted=False)
         if message.term < self.term:
             return Reply(self.term, is_granted=False)
@@ -325,18 +332,18 @@ class Raft:
         is_granted = self._voted_for in {None, message.candidate} and message.applied >= self.applied
         if is_granted:
             self._voted_for = message.candidate
-            self._silent_ticks = 0
+            self._election_elapsed = 0
         return Reply(self.term, is_granted=is_granted)
 
     # --- membership ----------------------------------------------------------------------------------------------
 
-    def adopt(self, membership: Membership) -> None:
+    def set_membership(self, membership: Membership) -> None:
         """Go by a changed membership; a leader tells the others with its next heartbeat."""
         was_member = any(each.raft_id == self.me.raft_id for each in self.membership.members)
         if self._is_leading:
             # A new member counts as heard until it has had the time to answer (etcd raft `confchange`, RecentActive).
             new = {each.raft_id for each in membership.members} - {each.raft_id for each in self.membership.members}
-            self._answered_ns |= dict.fromkeys(new, self.clock.now_ns)
+            self._last_reply_ns |= dict.fromkeys(new, self.clock.now_ns)
         self.membership = membership
         if was_member and all(each.raft_id != self.me.raft_id for each in membership.members):
             self.on_removed()

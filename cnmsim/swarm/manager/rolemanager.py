@@ -30,12 +30,12 @@ class RoleManager:
     _watch: Watch | None = field(default=None, init=False, repr=False)
     _retry: Timer | None = field(default=None, init=False, repr=False)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """See to all nodes, and to each that changes."""
         self._watch = self.store.watch(self._on_changes, Node)
         self._reconcile_all()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Do nothing more."""
         if self._watch is not None:
             self._watch.cancel()

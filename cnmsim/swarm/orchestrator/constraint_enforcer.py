@@ -36,7 +36,7 @@ class ConstraintEnforcer:
 
     def _on_changes(self, events: Sequence[Event]) -> None:
         for event in events:
-            if event.kind is EventKind.UPDATE and _matters(event.old, event.object):
+            if event.kind is EventKind.UPDATE and _is_relevant_change(event.old, event.object):
                 self._enforce(event.object)
 
     def _enforce(self, node: Node) -> None:
@@ -69,7 +69,7 @@ class ConstraintEnforcer:
                 cpus -= reserved.nano_cpus
 
 
-def _matters(old: Node, new: Node) -> bool:
+def _is_relevant_change(old: Node, new: Node) -> bool:
     return (
         old.spec != new.spec
         or old.description != new.description

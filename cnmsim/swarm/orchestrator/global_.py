@@ -38,11 +38,11 @@ class GlobalOrchestrator:
     def start(self) -> None:
         """Look at all there is, and follow changes from here on."""
         for node in self._store.nodes:
-            self._note_node(node)
+            self._update_node(node)
         for service in self._store.services:
             if is_global(service):
-                self._note_service(service)
-        check_tasks(self._store, self._restarts, is_global, self._fix)
+                self._update_service(service)
+        check_tasks(self._store, self._restarts, is_global, self._fix_task)
         self._watch = self._store.watch(self._on_changes, Task, Service, Node)
         self._tick()
         for service_id in list(self._services):
@@ -64,20 +64,20 @@ class GlobalOrchestrator:
                     if event.kind is EventKind.DELETE:
                         self._restarts.cancel(event.object.id)
                     else:
-                        self._look_at_task(event.object)
+                        self._queue_if_ended(event.object)
                 case Service():
                     self._on_service(event)
                 case Node():
                     self._on_node(event)
         self._tick()
 
-    def _note_node(self, node: Node) -> None:
+    def _update_node(self, node: Node) -> None:
         if is_invalid_node(node):
             self._nodes.pop(node.id, None)
         else:
             self._nodes[node.id] = None
 
-    def _note_service(self, service: Service) -> None:
+    def _update_service(self, service: Service) -> None:
         placement = service.spec.task.placement
         self._services[service.id] = Constraint.parse_all(placement.constraints if placement else ())
 
@@ -91,7 +91,7 @@ class GlobalOrchestrator:
             self._restarts.forget_service(service.id)
             self._updates.cancel(service.id)
         else:
-            self._note_service(service)
+            self._update_service(service)
             self._reconcile_service(service.id)
 
     def _on_node(self, event: Event) -> None:
@@ -102,11 +102,11 @@ class GlobalOrchestrator:
             if doomed:
                 self._store.update(lambda tx: tx.delete_all(Task, [task.id for task in doomed]))
             return
-        self._note_node(node)
-        if self._services and _matters(event.old, node):
+        self._update_node(node)
+        if self._services and _is_relevant_change(event.old, node):
             self._reconcile_node(node)
 
-    def _fix(self, task: Task) -> None:
+    def _fix_task(self, task: Task) -> None:
         if task.desired_state > TaskState.RUNNING:
             return
         if not task.node_id or task.node_id not in self._nodes:
@@ -114,7 +114,7 @@ class GlobalOrchestrator:
         elif task.state > TaskState.RUNNING:
             self._restart[task.id] = None
 
-    def _look_at_task(self, task: Task) -> None:
+    def _queue_if_ended(self, task: Task) -> None:
         if (
             task.state > TaskState.RUNNING
             and task.desired_state <= TaskState.RUNNING
@@ -149,8 +149,8 @@ class GlobalOrchestrator:
         slots: dict[str, Slot] = {}
         for task in self._store.tasks.by_service(service.id):
             slots.setdefault(task.node_id, []).append(task)
-        updatable = {node_id: self._restarts.updatable(slot, service) for node_id, slot in slots.items()}
-        return {node_id: slot for node_id, slot in updatable.items() if slot}
+        updatable_tasks = {node_id: self._restarts.updatable_tasks(slot, service) for node_id, slot in slots.items()}
+        return {node_id: slot for node_id, slot in updatable_tasks.items() if slot}
 
     def _reconcile_service(self, service_id: str) -> None:
         service = self._store.services.get(service_id)
@@ -203,9 +203,9 @@ class GlobalOrchestrator:
             service = self._store.services.get(service_id)
             if service is None or not node_matches(constraints, node):
                 continue
-            updatable = self._restarts.updatable(on_node.get(service_id, []), service)
-            dirty = [task for task in updatable if is_dirty(service, task, node)]
-            clean = [task for task in updatable if task not in dirty]
+            updatable_tasks = self._restarts.updatable_tasks(on_node.get(service_id, []), service)
+            dirty = [task for task in updatable_tasks if is_dirty(service, task, node)]
+            clean = [task for task in updatable_tasks if task not in dirty]
             self._change(service, [] if clean else [node.id], [*dirty, *clean[1:]])
 
 
@@ -214,7 +214,7 @@ def is_global(service: Service) -> bool:
     return isinstance(service.spec.mode, Global)
 
 
-def _matters(old: Node | None, new: Node) -> bool:
+def _is_relevant_change(old: Node | None, new: Node) -> bool:
     """Whether what decides on global tasks has changed: not an address or a heartbeat."""
     return (
         old is None

@@ -41,7 +41,7 @@ class JobsOrchestrator:
 
     def start(self) -> None:
         """Look at all there is, and follow changes from here on."""
-        check_tasks(self._store, self._restarts, is_job, self._fix)
+        check_tasks(self._store, self._restarts, is_job, self._fix_task)
         for service in self._store.services:
             self._reconcile(service)
         self._watch = self._store.watch(self._on_changes, Service, Task, Node)
@@ -72,7 +72,7 @@ class JobsOrchestrator:
             if service is not None:
                 self._reconcile(service)
 
-    def _fix(self, task: Task) -> None:
+    def _fix_task(self, task: Task) -> None:
         service = self._store.services.get(task.service_id)
         if service is None or not isinstance(service.spec.mode, GlobalJob):
             return

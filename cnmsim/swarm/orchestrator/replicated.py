@@ -33,7 +33,7 @@ class ReplicatedOrchestrator:
 
     def start(self) -> None:
         """Look at all there is, and follow changes from here on."""
-        check_tasks(self._store, self._restarts, is_replicated, self._look_at_task)
+        check_tasks(self._store, self._restarts, is_replicated, self._queue_if_ended)
         self._reconcile.update((service.id, None) for service in self._store.services if is_replicated(service))
         self._watch = self._store.watch(self._on_changes, Task, Service, Node)
         self._tick()
@@ -74,7 +74,7 @@ class ReplicatedOrchestrator:
     def _on_task(self, event: Event) -> None:
         task: Task = event.object
         if event.kind is not EventKind.DELETE:
-            self._look_at_task(task)
+            self._queue_if_ended(task)
             return
         if task.desired_state <= TaskState.RUNNING:
             service = self._store.services.get(task.service_id)
@@ -82,7 +82,7 @@ class ReplicatedOrchestrator:
                 self._reconcile[service.id] = None
         self._restarts.cancel(task.id)
 
-    def _look_at_task(self, task: Task) -> None:
+    def _queue_if_ended(self, task: Task) -> None:
         """Mark a task for replacement if it has ended, or its node must be left."""
         if task.desired_state > TaskState.RUNNING:
             return
@@ -128,9 +128,9 @@ class ReplicatedOrchestrator:
         running: dict[int, Slot] = {}
         dead: dict[int, Slot] = {}
         for number, slot in slots.items():
-            updatable = self._restarts.updatable(slot, service)
-            if updatable:
-                running[number] = updatable
+            updatable_tasks = self._restarts.updatable_tasks(slot, service)
+            if updatable_tasks:
+                running[number] = updatable_tasks
             else:
                 dead[number] = slot
         assert isinstance(service.spec.mode, Replicated)

@@ -25,7 +25,7 @@ from cnmsim.swarm.objects import (
     UpdateState,
 )
 from cnmsim.swarm.objects.defaults import restart_delay_ns
-from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_global, is_job, new_task, newest
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_global, is_job, latest_task, new_task
 from cnmsim.swarm.store import Event, EventKind, Store
 
 _OLD_TASK_TIMEOUT_S = 60.0
@@ -34,16 +34,16 @@ SlotKey: TypeAlias = tuple[int, str]
 
 
 @define
-class _History:
+class _RestartHistory:
     """How often a slot was restarted since its service's spec is what it is."""
 
     spec_version: int | None = None
     total: int = 0
-    moments: deque[int] = field(factory=deque)
+    timestamps: deque[int] = field(factory=deque)
 
 
 @define(eq=False)
-class _Delay:
+class _DelayedStart:
     """A replacement that is held back."""
 
     task_id: str
@@ -63,10 +63,10 @@ class RestartSupervisor:
     def __init__(self, store: Store, new_id: NewId) -> None:
         self._store = store
         self._new_id = new_id
-        self._delays: dict[str, _Delay] = {}
-        self._by_old_task: dict[str, list[_Delay]] = {}
-        self._by_old_node: dict[str, list[_Delay]] = {}
-        self._history: dict[str, dict[SlotKey, _History]] = {}
+        self._delays: dict[str, _DelayedStart] = {}
+        self._by_old_task: dict[str, list[_DelayedStart]] = {}
+        self._by_old_node: dict[str, list[_DelayedStart]] = {}
+        self._history: dict[str, dict[SlotKey, _RestartHistory]] = {}
 
     def on_event(self, event: Event) -> None:
         """Look whether something that replacements wait for has happened."""
@@ -78,10 +78,10 @@ class RestartSupervisor:
         ):
             self._old_stopped(self._by_old_node.get(event.object.id, ()))
 
-    def _old_stopped(self, delays: Sequence[_Delay]) -> None:
+    def _old_stopped(self, delays: Sequence[_DelayedStart]) -> None:
         for delay in list(delays):
             delay.waits_for_old = False
-            self._look(delay)
+            self._start_if_due(delay)
 
     # ---- restarting
 
@@ -105,7 +105,7 @@ class RestartSupervisor:
         delay_ns = 0 if is_drained else restart_delay_ns(task.spec)
         is_down = node is not None and node.status.state is NodeState.DOWN
         made = store.create(made)
-        self.record(made)
+        self.record_restart(made)
         self.delay_start(old, made.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
 
     def should_restart(self, task: Task, service: Service) -> bool:
@@ -122,14 +122,14 @@ class RestartSupervisor:
             return True
         if not policy.window_ns:
             return history.total < policy.max_attempts
-        if not history.moments:
+        if not history.timestamps:
             return True
         moment = task.status.applied_ns or task.status.timestamp_ns
-        while history.moments and history.moments[0] <= moment - policy.window_ns:
-            history.moments.popleft()
-        return sum(each < moment for each in history.moments) < policy.max_attempts
+        while history.timestamps and history.timestamps[0] <= moment - policy.window_ns:
+            history.timestamps.popleft()
+        return sum(each < moment for each in history.timestamps) < policy.max_attempts
 
-    def record(self, replacement: Task) -> None:
+    def record_restart(self, replacement: Task) -> None:
         """Count a restart, where restarts are limited."""
         policy = replacement.spec.restart
         if policy is None or not policy.max_attempts:
@@ -138,16 +138,16 @@ class RestartSupervisor:
         key = _slot_key(replacement, by_node=not replacement.slot)
         history = by_slot.get(key)
         if history is None or replacement.spec_version not in {None, history.spec_version}:
-            history = by_slot[key] = _History(replacement.spec_version)
+            history = by_slot[key] = _RestartHistory(replacement.spec_version)
         history.total += 1
         if policy.window_ns:
-            history.moments.append(replacement.meta.created_ns or self._store.now_ns)
+            history.timestamps.append(replacement.meta.created_ns or self._store.now_ns)
 
     def forget_service(self, service_id: str) -> None:
         """Forget the restarts of a service that is gone."""
         self._history.pop(service_id, None)
 
-    def updatable(self, slot: Slot, service: Service) -> Slot:
+    def updatable_tasks(self, slot: Slot, service: Service) -> Slot:
         """Give the tasks of a slot that an update has to do with; none if the slot is dead.
 
         Those are the ones that should run, or else the last one if the restart policy lets it rest. A rollback
@@ -158,7 +158,7 @@ class RestartSupervisor:
             return wanted
         if service.update_status is not None and service.update_status.state is UpdateState.ROLLBACK_STARTED:
             return []
-        last = newest(slot)
+        last = latest_task(slot)
         return [] if self.should_restart(last, service) else [last]
 
     # ---- holding back
@@ -173,7 +173,7 @@ class RestartSupervisor:
         on_done: Callable[[], None] | None = None,
     ) -> None:
         """Let a held-back task go after a delay, and after the old task has stopped if `wait_stop` is set."""
-        delay = _Delay(task_id)
+        delay = _DelayedStart(task_id)
         previous = self._delays.get(task_id)
         if previous is not None:
             delay.restart_after = previous.restart_after
@@ -188,11 +188,11 @@ class RestartSupervisor:
             delay.timers.append(self._store.call_later(_OLD_TASK_TIMEOUT_S, self._old_stopped, [delay]))
         delay.timers.append(self._store.call_later(delay_ns / NS_PER_S, self._delay_is_over, delay))
 
-    def _delay_is_over(self, delay: _Delay) -> None:
+    def _delay_is_over(self, delay: _DelayedStart) -> None:
         delay.is_delay_over = True
-        self._look(delay)
+        self._start_if_due(delay)
 
-    def _look(self, delay: _Delay) -> None:
+    def _start_if_due(self, delay: _DelayedStart) -> None:
         if self._delays.get(delay.task_id) is not delay or not delay.is_delay_over or delay.waits_for_old:
             return
         self._remove(delay)
@@ -222,7 +222,7 @@ class RestartSupervisor:
         for task_id in task_ids:
             self.start_now(task_id)
 
-    def _remove(self, delay: _Delay) -> None:
+    def _remove(self, delay: _DelayedStart) -> None:
         self._delays.pop(delay.task_id, None)
         for timer in delay.timers:
             timer.cancel()

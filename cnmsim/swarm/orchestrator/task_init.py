@@ -7,17 +7,17 @@ from collections.abc import Callable
 from cnmsim.swarm.objects import Service, Task, TaskState
 from cnmsim.swarm.objects.defaults import restart_delay_ns
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.tasks import is_global, task_moment
+from cnmsim.swarm.orchestrator.tasks import is_global, task_timestamp
 from cnmsim.swarm.store import Store
 
 
 def check_tasks(
     store: Store,
     restarts: RestartSupervisor,
-    is_mine: Callable[[Service], bool],
-    fix: Callable[[Task], None],
+    owns: Callable[[Service], bool],
+    fix_task: Callable[[Task], None],
 ) -> None:
-    """Mend tasks with `fix`, go on holding back replacements, and count restarts anew.
+    """Mend tasks with `fix_task`, go on holding back replacements, and count restarts anew.
 
     Tasks whose service is gone are deleted.
     """
@@ -31,14 +31,14 @@ def check_tasks(
         if service is None:
             gone.append(task)
             continue
-        if not is_mine(service):
+        if not owns(service):
             continue
         instances.setdefault((task.service_id, task.node_id if is_global(service) else task.slot), []).append(task)
-        fix(task)
+        fix_task(task)
         if task.desired_state is not TaskState.READY or task.state > TaskState.COMPLETE:
             continue
         delay_ns = restart_delay_ns(task.spec)
-        left_ns = min(delay_ns, task_moment(task) + delay_ns - store.now_ns)
+        left_ns = min(delay_ns, task_timestamp(task) + delay_ns - store.now_ns)
         if delay_ns and left_ns > 0:
             restarts.delay_start(None, task.id, left_ns, wait_stop=True)
         else:
@@ -52,4 +52,4 @@ def check_tasks(
         current = [task for task in tasks if task.spec_version is not None and task.spec_version == version]
         current.sort(key=lambda task: task.meta.created_ns)
         for task in current[1:]:
-            restarts.record(task)
+            restarts.record_restart(task)

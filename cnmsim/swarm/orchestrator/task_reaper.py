@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from cnmsim.kernel.clock import Timer
 from cnmsim.swarm.objects import Global, Replicated, Service, Task, TaskState
-from cnmsim.swarm.orchestrator.tasks import task_moment
+from cnmsim.swarm.orchestrator.tasks import task_timestamp
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
 _BATCH_S = 0.25
-_MAX_DIRTY = 1000
+_MAX_PENDING = 1000
 
 
 class TaskReaper:
@@ -19,7 +19,7 @@ class TaskReaper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._dirty: dict[tuple[str, int, str], None] = {}
-        self._doomed: dict[str, None] = {}
+        self._to_delete: dict[str, None] = {}
         self._timer: Timer | None = None
         self._watch: Watch | None = None
 
@@ -27,7 +27,7 @@ class TaskReaper:
         """Delete what is left from before, and follow changes from here on."""
         for task in self._store.tasks:
             if (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task):
-                self._doomed[task.id] = None
+                self._to_delete[task.id] = None
         self._tick()
         self._watch = self._store.watch(self._on_changes, Task)
 
@@ -46,24 +46,24 @@ class TaskReaper:
             elif event.kind is EventKind.UPDATE and (
                 (task.state is TaskState.ORPHANED and not task.service_id) or _is_removable(task)
             ):
-                self._doomed[task.id] = None
-        if len(self._dirty) + len(self._doomed) > _MAX_DIRTY:
+                self._to_delete[task.id] = None
+        if len(self._dirty) + len(self._to_delete) > _MAX_PENDING:
             self._tick()
-        elif (self._dirty or self._doomed) and (self._timer is None or not self._timer.is_pending):
+        elif (self._dirty or self._to_delete) and (self._timer is None or not self._timer.is_pending):
             self._timer = self._store.call_later(_BATCH_S, self._tick)
 
     def _tick(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        doomed, self._doomed = self._doomed, {}
+        to_delete, self._to_delete = self._to_delete, {}
         for slot in list(self._dirty):
-            if not self._reap_slot(slot, doomed):
+            if not self._reap_slot(slot, to_delete):
                 del self._dirty[slot]
-        existing = [task_id for task_id in doomed if task_id in self._store.tasks]
+        existing = [task_id for task_id in to_delete if task_id in self._store.tasks]
         if existing:
             self._store.update(lambda tx: tx.delete_all(Task, existing))
 
-    def _reap_slot(self, slot: tuple[str, int, str], doomed: dict[str, None]) -> bool:
+    def _reap_slot(self, slot: tuple[str, int, str], to_delete: dict[str, None]) -> bool:
         """Mark what is too old in a slot; tell whether to look at the slot again, as more than one task runs there."""
         service = self._store.services.get(slot[0])
         if service is None:
@@ -76,10 +76,10 @@ class TaskReaper:
             return False
         surplus = len(historic) - limit
         running = 0
-        for task in sorted(historic, key=task_moment):
+        for task in sorted(historic, key=task_timestamp):
             will_never_run = task.state < TaskState.ASSIGNED and task.desired_state > TaskState.RUNNING
             if task.state > TaskState.RUNNING or will_never_run:
-                doomed[task.id] = None
+                to_delete[task.id] = None
                 surplus -= 1
                 if surplus <= 0:
                     break

@@ -81,14 +81,14 @@ def _differs_in_placement_only(wanted: TaskSpec, have: TaskSpec) -> bool:
     return wanted.placement != have.placement and evolve(wanted, placement=have.placement) == have
 
 
-def task_moment(task: Task) -> int:
+def task_timestamp(task: Task) -> int:
     """When a task's status was taken down: by the manager if it was, else as the agent says."""
     return task.status.applied_ns or task.status.timestamp_ns
 
 
-def newest(slot: Iterable[Task]) -> Task:
+def latest_task(slot: Iterable[Task]) -> Task:
     """Give the task of a slot whose status is the latest."""
-    return max(slot, key=task_moment)
+    return max(slot, key=task_timestamp)
 
 
 def set_desired_state(store: Store, tasks: Iterable[Task], state: TaskState) -> None:

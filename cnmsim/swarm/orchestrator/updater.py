@@ -27,7 +27,7 @@ from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_dirty, is_global, ne
 from cnmsim.swarm.store import Event, Store
 
 _PAUSED = frozenset({UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED})
-_GOING_ON = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
+_IN_PROGRESS = frozenset({UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED})
 
 
 class UpdateSupervisor:
@@ -93,8 +93,8 @@ class Updater:
         self._queue: deque[Slot] = deque()
         self._dirty_count = 0
         #: The tasks this update made, and when each came to run (`None` until it does).
-        self._made: dict[str, int | None] = {}
-        self._waiting: dict[str, Future[None]] = {}
+        self._new_tasks: dict[str, int | None] = {}
+        self._start_waiters: dict[str, Future[None]] = {}
         self._ended_tasks: deque[Task] = deque()
         self._failed: set[str] = set()
         #: A failure ended the update before it was complete.
@@ -119,7 +119,7 @@ class Updater:
             return False
         dirty = [slot for slot in slots if len(slot) > 1 or (slot and self._is_dirty(slot[0]))]
         if not dirty:
-            if status is not None and status.state in _GOING_ON:
+            if status is not None and status.state in _IN_PROGRESS:
                 self._complete()
             return False
         if status is None:
@@ -149,22 +149,22 @@ class Updater:
             # Before the worker hears of it: a failure stops the update ahead of the next slot.
             self._ended_tasks.append(task)
             self._changed.notify()
-        if task.id in self._made and self._made[task.id] is None and task.state >= TaskState.RUNNING:
-            self._made[task.id] = self._store.clock.now_ns
-            waiting = self._waiting.pop(task.id, None)
+        if task.id in self._new_tasks and self._new_tasks[task.id] is None and task.state >= TaskState.RUNNING:
+            self._new_tasks[task.id] = self._store.clock.now_ns
+            waiting = self._start_waiters.pop(task.id, None)
             if waiting is not None:
                 waiting.set_result(None)
 
     async def _run(self) -> None:
         config = self._config
         monitor_ns = defaults.MONITOR_NS if config.monitor_ns is None else config.monitor_ns
-        goes_on = True
+        is_proceeding = True
         parallelism = min(config.parallelism or self._dirty_count, self._dirty_count)
-        workers = [self._spawn(self._work(config)) for _ in range(parallelism)]
-        while self._queue and goes_on:
+        workers = [self._spawn(self._run_worker(config)) for _ in range(parallelism)]
+        while self._queue and is_proceeding:
             await self._changed.wait_until(lambda: not self._queue or bool(self._ended_tasks))
-            goes_on = not self._look_at_failures(config, monitor_ns)
-            if not goes_on:
+            is_proceeding = not self._check_failures(config, monitor_ns)
+            if not is_proceeding:
                 self._queue.clear()
         for worker in workers:
             await worker
@@ -180,14 +180,14 @@ class Updater:
     async def _monitor(self, config: UpdateConfig, monitor_ns: int) -> None:
         """Watch for failures for some time more, or until there are too many."""
         until_ns = self._store.clock.now_ns + monitor_ns
-        while not self._look_at_failures(config, monitor_ns):
+        while not self._check_failures(config, monitor_ns):
             left_s = (until_ns - self._store.clock.now_ns) / NS_PER_S
             try:
                 await self._changed.wait_until(lambda: bool(self._ended_tasks), left_s)
             except TimeoutError:
                 return
 
-    def _look_at_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
+    def _check_failures(self, config: UpdateConfig, monitor_ns: int) -> bool:
         """Act on the tasks that ended; tell whether there are too many failures to go on."""
         while self._ended_tasks:
             if self._counts_as_failure(self._ended_tasks[0], monitor_ns):
@@ -201,9 +201,9 @@ class Updater:
         return False
 
     def _counts_as_failure(self, task: Task, monitor_ns: int) -> bool:
-        if task.id in self._failed or task.id not in self._made:
+        if task.id in self._failed or task.id not in self._new_tasks:
             return False
-        started_ns = self._made[task.id]
+        started_ns = self._new_tasks[task.id]
         return started_ns is None or self._store.clock.now_ns - started_ns <= monitor_ns
 
     def _act_on_failure(self, config: UpdateConfig, task: Task) -> None:
@@ -219,7 +219,7 @@ class Updater:
 
     # ---- one slot after the other
 
-    async def _work(self, config: UpdateConfig) -> None:
+    async def _run_worker(self, config: UpdateConfig) -> None:
         while self._queue:
             slot = self._queue.popleft()
             self._changed.notify()
@@ -242,44 +242,44 @@ class Updater:
         made = evolve(
             new_task(store, self._new_id, self.service, slot[0].slot, node_id), desired_state=TaskState.READY
         )
-        self._made[made.id] = None
-        self._waiting[made.id] = is_up = Future[None](store.clock)
-        let_go: Future[None] = Future(store.clock)
+        self._new_tasks[made.id] = None
+        self._start_waiters[made.id] = is_up = Future[None](store.clock)
+        released: Future[None] = Future(store.clock)
         start_first = order is UpdateOrder.START_FIRST
 
         def begin(tx: Store) -> None:
             tx.create(made)
-            old = None if start_first else self._shut_down(slot)
+            old = None if start_first else self._remove_old_tasks(slot)
             self._restarts.delay_start(
-                old, made.id, 0, wait_stop=not start_first, on_done=lambda: let_go.set_result(None)
+                old, made.id, 0, wait_stop=not start_first, on_done=lambda: released.set_result(None)
             )
 
         store.update(begin)
-        await let_go
+        await released
         await is_up
         current = store.tasks.get(made.id)
         if start_first and current is not None and current.state is TaskState.RUNNING:
-            store.update(lambda _: self._shut_down(slot))
+            store.update(lambda _: self._remove_old_tasks(slot))
 
     async def _use_existing(self, slot: Slot, existing: Task) -> None:
         others = [task for task in slot if task is not existing]
         if not others and existing.desired_state is TaskState.RUNNING:
             return
-        let_go: Future[None] = Future(self._store.clock)
+        released: Future[None] = Future(self._store.clock)
         is_held = existing.desired_state is not TaskState.RUNNING
 
         def begin(_: Store) -> None:
-            old = self._shut_down(others)
+            old = self._remove_old_tasks(others)
             if is_held:
                 self._restarts.delay_start(
-                    old, existing.id, 0, wait_stop=True, on_done=lambda: let_go.set_result(None)
+                    old, existing.id, 0, wait_stop=True, on_done=lambda: released.set_result(None)
                 )
 
         self._store.update(begin)
         if is_held:
-            await let_go
+            await released
 
-    def _shut_down(self, tasks: Slot) -> Task | None:
+    def _remove_old_tasks(self, tasks: Slot) -> Task | None:
         """In a transaction, end tasks; give the last one that was not ended before."""
         removed = None
         for each in tasks:

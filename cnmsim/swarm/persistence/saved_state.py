@@ -19,13 +19,13 @@ from cnmsim.swarm.manager.manager_node import ManagerNode
 from cnmsim.swarm.manager.raft import Member, Membership
 from cnmsim.swarm.node import NodeConfig, SwarmNode
 from cnmsim.swarm.objects import Cluster, Config, Network, Node, NodeRole, Secret, Service, Task
-from cnmsim.swarm.persistence.serialization import Malformed
-from cnmsim.swarm.persistence.validation import check
+from cnmsim.swarm.persistence.serialization import MalformedData
+from cnmsim.swarm.persistence.validation import validate
 from cnmsim.swarm.store import Store
 
 
 @frozen
-class StoreDisk:
+class SavedStore:
     """The objects of one cluster, in the order they were made."""
 
     index: int
@@ -42,7 +42,7 @@ _TABLES = ("clusters", "nodes", "services", "tasks", "networks", "secrets", "con
 
 
 @frozen
-class ManagerDisk:
+class SavedManager:
     """A manager's place in Raft. `store` numbers the store that is its log: managers of one cluster share it."""
 
     store: int
@@ -55,7 +55,7 @@ class ManagerDisk:
 
 
 @frozen
-class NodeDisk:
+class SavedNode:
     """One node. `remotes` are the managers it turns to. One without a certificate begins anew; `is_ready` is whether it had a session."""
 
     config: NodeConfig
@@ -66,7 +66,7 @@ class NodeDisk:
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
     lock_key: bytes = field(default=b"", repr=False)
-    managing: ManagerDisk | None = None
+    managing: SavedManager | None = None
     tasks: tuple[Task, ...] = ()
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
     configs: tuple[Config, ...] = ()
@@ -75,13 +75,13 @@ class NodeDisk:
 # --- saving ------------------------------------------------------------------------------------------------------
 
 
-def save_store(store: Store) -> StoreDisk:
+def save_store(store: Store) -> SavedStore:
     """Give what a manager's log comes to."""
-    return StoreDisk(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
+    return SavedStore(store.index, **{name: tuple(getattr(store, name)) for name in _TABLES})
 
 
 @frozen
-class Stock:
+class RaftLogs:
     """What the nodes of a lab have together: the logs of their managers, one for each cluster.
 
     `joining` are nodes that managers count as members of Raft, but that have no log: they are not counted, and ask again.
@@ -97,11 +97,11 @@ class Stock:
         return next(number for number, each in enumerate(self.stores) if each is store)
 
 
-def take_stock(nodes: Iterable[SwarmNode]) -> Stock:
+def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
     """See what nodes have together."""
     every = list(nodes)
     managing = [each.managing for each in every if each.managing is not None]
-    return Stock(
+    return RaftLogs(
         tuple({id(each.store): each.store for each in managing}.values()),
         frozenset(each.id for each in every if each.managing is None),
         frozenset(
@@ -114,13 +114,13 @@ def take_stock(nodes: Iterable[SwarmNode]) -> Stock:
     )
 
 
-def save_node(node: SwarmNode, stock: Stock) -> NodeDisk:
+def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
     """Give what is on a node's disk."""
     managing, worker = node.managing, node.agent.worker
     if node.certificate is None:
-        return NodeDisk(node.config)
+        return SavedNode(node.config)
     is_running = managing is not None and managing.raft.is_running
-    return NodeDisk(
+    return SavedNode(
         node.config,
         node.certificate,
         node.credentials.root,
@@ -130,55 +130,55 @@ def save_node(node: SwarmNode, stock: Stock) -> NodeDisk:
         data_path_port=node.data_path_port,
         lock_key=managing.store.cluster.unlock_key if managing is not None and is_running else node._lock_key,
         managing=None if managing is None else _save_manager(managing, stock),
-        tasks=tuple(worker.known_tasks()),
+        tasks=tuple(worker.tasks_with_status()),
         secrets=tuple(worker._secrets.values()),
         configs=tuple(worker._configs.values()),
     )
 
 
-def _save_manager(managing: ManagerNode, stock: Stock) -> ManagerDisk:
+def _save_manager(managing: ManagerNode, stock: RaftLogs) -> SavedManager:
     raft, store = managing.raft, managing.store
     members = tuple(each for each in raft.membership.members if each.node_id not in stock.joining)
-    return ManagerDisk(
+    return SavedManager(
         stock.number(store),
         managing.member,
         evolve(raft.membership, members=members),
         raft.term,
         store.index if raft.me.raft_id in stock.abreast else raft.applied,
         raft._voted_for,
-        tuple(sorted(managing._left_behind)),
+        tuple(sorted(managing._removed_ids)),
     )
 
 
 # --- restoring ---------------------------------------------------------------------------------------------------
 
 
-def restore_store(clock: Clock, disk: StoreDisk) -> Store:
-    """Make a store of what was saved. Raises `Malformed`."""
-    check(disk)
+def restore_store(clock: Clock, disk: SavedStore) -> Store:
+    """Make a store of what was saved. Raises `MalformedData`."""
+    validate(disk)
     if len(disk.clusters) != 1:
-        raise Malformed(f"a store of {len(disk.clusters)} clusters")
+        raise MalformedData(f"a store of {len(disk.clusters)} clusters")
     store = Store(clock)
     store.index = disk.index
     for name in _TABLES:
         table: Any = getattr(store, name)
         for each in getattr(disk, name):
             if each.id in table:
-                raise Malformed(f"{name}: {each.id} is there twice")
+                raise MalformedData(f"{name}: {each.id} is there twice")
             try:
                 table.replace(each.id, each)
             except CnmsimError as error:
-                raise Malformed(f"{name}: {error.message}") from None
+                raise MalformedData(f"{name}: {error.message}") from None
     return store
 
 
-def restore_node(node: SwarmNode, disk: NodeDisk, stores: list[Store]) -> None:
-    """Give a new node what is on its disk; `resume` has it go on. Raises `Malformed`."""
-    check(disk)
+def restore_node(node: SwarmNode, disk: SavedNode, stores: list[Store]) -> None:
+    """Give a new node what is on its disk; `resume` has it go on. Raises `MalformedData`."""
+    validate(disk)
     if disk.certificate is None:
         return
     if disk.root is None:
-        raise Malformed("a node that trusts no authority")
+        raise MalformedData("a node that trusts no authority")
     node.credentials.certificate, node.credentials.root = disk.certificate, disk.root
     node._broker.set_managers(list(disk.remotes))
     node.managers, node.data_path_port, node._lock_key = disk.managers, disk.data_path_port, disk.lock_key
@@ -189,9 +189,9 @@ def restore_node(node: SwarmNode, disk: NodeDisk, stores: list[Store]) -> None:
         node.ready.set_result(node.id)
 
 
-def _restore_manager(node: SwarmNode, disk: ManagerDisk, stores: list[Store]) -> None:
+def _restore_manager(node: SwarmNode, disk: SavedManager, stores: list[Store]) -> None:
     if not 0 <= disk.store < len(stores):
-        raise Malformed(f"there is no store {disk.store}")
+        raise MalformedData(f"there is no store {disk.store}")
     node._role = NodeRole.MANAGER
     managing = node._make_manager(stores[disk.store], disk.member)
     raft = managing.raft
@@ -201,4 +201,4 @@ def _restore_manager(node: SwarmNode, disk: ManagerDisk, stores: list[Store]) ->
         disk.applied,
         disk.voted_for,
     )
-    managing._left_behind = frozenset(disk.left_behind)
+    managing._removed_ids = frozenset(disk.left_behind)

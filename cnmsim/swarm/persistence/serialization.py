@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Read = Callable[[Any, Any], Any]
 
 
-class Malformed(ValueError):
+class MalformedData(ValueError):
     """Plain data is not what it is read as; the text says where and why."""
 
 
@@ -32,17 +32,17 @@ def to_plain(kind: Any, value: Any) -> Any:
 
 
 def from_plain(kind: Any, data: Any, place: str = "") -> Any:
-    """Give the value that `to_plain` was given. Raises `Malformed`, which names the place in the data after `place`."""
+    """Give the value that `to_plain` was given. Raises `MalformedData`, which names the place in the data after `place`."""
     from cattrs import BaseValidationError, transform_error
 
     try:
         return _converter().structure(data, kind)
-    except (BaseValidationError, Malformed) as error:
-        said, _, where = transform_error(error, place, _say)[0].rpartition(" @ ")
-        raise Malformed(f"{where}: {said}") from None
+    except (BaseValidationError, MalformedData) as error:
+        said, _, where = transform_error(error, place, _describe_error)[0].rpartition(" @ ")
+        raise MalformedData(f"{where}: {said}") from None
 
 
-def _say(error: BaseException, _kind: type | None) -> str:
+def _describe_error(error: BaseException, _kind: type | None) -> str:
     from cattrs.v import format_exception
 
     return str(error) if isinstance(error, ValueError) else format_exception(error, None)
@@ -61,24 +61,24 @@ def _converter() -> Converter:
     converter.register_structure_hook(bytes, _read_bytes)
     converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode())
     converter.register_structure_hook(Enum, _read_enum)
-    converter.register_structure_hook_func(_of(tuple), _only(list, read_tuple))
+    converter.register_structure_hook_func(_has_origin(tuple), _require_type(list, read_tuple))
     converter.register_structure_hook_factory(
-        _of(Mapping), lambda kind: _only(dict, make_mapping_structure_fn(kind, converter))
+        _has_origin(Mapping), lambda kind: _require_type(dict, make_mapping_structure_fn(kind, converter))
     )
     converter.register_structure_hook_factory(
-        attrs.has, lambda kind: _only(dict, converter.gen_structure_attrs_fromdict(kind))
+        attrs.has, lambda kind: _require_type(dict, converter.gen_structure_attrs_fromdict(kind))
     )
-    converter.register_structure_hook_factory(_is_choice, lambda kind: _read_choice(kind, converter))
-    converter.register_unstructure_hook_factory(_is_choice, lambda kind: _write_choice(kind, converter))
+    converter.register_structure_hook_factory(_is_union, lambda kind: _union_reader(kind, converter))
+    converter.register_unstructure_hook_factory(_is_union, lambda kind: _union_writer(kind, converter))
     return converter
 
 
-def _only(kind: type, read: Read = lambda data, _: data) -> Read:
+def _require_type(kind: type, read: Read = lambda data, _: data) -> Read:
     """Read data of one type of JSON alone."""
 
     def read_it(data: Any, annotation: Any) -> Any:
         if type(data) is not kind:
-            raise Malformed(f"{kind.__name__} expected, not {type(data).__name__}")
+            raise MalformedData(f"{kind.__name__} expected, not {type(data).__name__}")
         return read(data, annotation)
 
     return read_it
@@ -86,56 +86,56 @@ def _only(kind: type, read: Read = lambda data, _: data) -> Read:
 
 def _read_scalar(data: Any, kind: type) -> Any:
     # Enumerations of numbers come here too: they are subclasses of int.
-    return _read_enum(data, kind) if issubclass(kind, Enum) else _only(kind)(data, kind)
+    return _read_enum(data, kind) if issubclass(kind, Enum) else _require_type(kind)(data, kind)
 
 
 def _read_float(data: Any, _: Any) -> float:
     if type(data) not in {int, float} or not math.isfinite(data):
-        raise Malformed("a number expected")
+        raise MalformedData("a number expected")
     return data  # type: ignore[no-any-return]
 
 
 def _read_bytes(data: Any, _: Any) -> bytes:
     try:
-        return b64decode(_only(str)(data, str), validate=True)
+        return b64decode(_require_type(str)(data, str), validate=True)
     except ValueError:
-        raise Malformed("base64 expected") from None
+        raise MalformedData("base64 expected") from None
 
 
 def _read_enum(data: Any, kind: type[Enum]) -> Enum:
     known = {each.value: each for each in kind}
     if type(data) not in {int, str} or data not in known:
-        raise Malformed(f"{data!r} is no {kind.__name__}")
+        raise MalformedData(f"{data!r} is no {kind.__name__}")
     return known[data]
 
 
-def _of(base: type) -> Callable[[Any], bool]:
+def _has_origin(base: type) -> Callable[[Any], bool]:
     return lambda kind: isinstance(origin := get_origin(kind), type) and issubclass(origin, base)
 
 
-def _is_choice(kind: Any) -> bool:
+def _is_union(kind: Any) -> bool:
     return get_origin(kind) in {Union, UnionType} and NoneType not in get_args(kind)
 
 
-def _read_choice(kind: Any, converter: Converter) -> Read:
+def _union_reader(kind: Any, converter: Converter) -> Read:
     """Read one of several classes by its name, or a value of one of several types of JSON."""
     by_name = {each.__name__: each for each in get_args(kind)}
 
     def read_class(data: Any, _: Any) -> Any:
-        if len(_only(dict)(data, kind)) != 1 or next(iter(data)) not in by_name:
-            raise Malformed(f"one of {', '.join(by_name)} expected")
+        if len(_require_type(dict)(data, kind)) != 1 or next(iter(data)) not in by_name:
+            raise MalformedData(f"one of {', '.join(by_name)} expected")
         ((name, inner),) = data.items()
         return converter.structure(inner, by_name[name])
 
     def read_value(data: Any, _: Any) -> Any:
         if type(data) not in by_name.values():
-            raise Malformed(f"{' or '.join(by_name)} expected")
+            raise MalformedData(f"{' or '.join(by_name)} expected")
         return data
 
     return read_class if all(map(attrs.has, by_name.values())) else read_value
 
 
-def _write_choice(kind: Any, converter: Converter) -> Callable[[Any], Any]:
+def _union_writer(kind: Any, converter: Converter) -> Callable[[Any], Any]:
     if not all(map(attrs.has, get_args(kind))):
         return lambda value: value
     return lambda value: {type(value).__name__: converter.unstructure(value)}

@@ -13,8 +13,8 @@ from cnmsim.swarm.dispatcher.messages import ManagerPeer
 from cnmsim.swarm.manager.raft import Member
 from cnmsim.swarm.node import NodeConfig
 from cnmsim.swarm.objects import EncryptionKey, Network, NetworkAttachment, PortConfig, VirtualIp
-from cnmsim.swarm.persistence.serialization import Malformed
-from cnmsim.swarm.rpc import split_address
+from cnmsim.swarm.persistence.serialization import MalformedData
+from cnmsim.swarm.rpc import split_host_port
 
 _MAX_NS = 2**63
 _PORTS = range(2**16)
@@ -23,22 +23,22 @@ _SERVICE_PORTS = range(2**32)
 _KEY_BYTES = 16
 
 
-def check(value: Any) -> None:
-    """Look at a value and all that is in it. Raises `Malformed` for what no swarm has."""
-    for each in _values(value):
-        test = _TESTS.get(type(each))
+def validate(value: Any) -> None:
+    """Look at a value and all that is in it. Raises `MalformedData` for what no swarm has."""
+    for each in _attrs_values(value):
+        test = _VALIDATORS.get(type(each))
         try:
             if test is not None:
                 test(each)
         except (ValueError, OSError) as error:
-            raise Malformed(f"{type(each).__name__}: {error}") from None
-        for name in _moments(type(each)):
+            raise MalformedData(f"{type(each).__name__}: {error}") from None
+        for name in _timestamp_fields(type(each)):
             at_ns = getattr(each, name)
             if at_ns is not None and not 0 <= at_ns < _MAX_NS:
-                raise Malformed(f"{type(each).__name__}: {name} is {at_ns}")
+                raise MalformedData(f"{type(each).__name__}: {name} is {at_ns}")
 
 
-def _values(value: Any) -> Iterator[Any]:
+def _attrs_values(value: Any) -> Iterator[Any]:
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -51,7 +51,7 @@ def _values(value: Any) -> Iterator[Any]:
             waiting += each.values()
 
 
-def _moments(kind: type) -> list[str]:
+def _timestamp_fields(kind: type) -> list[str]:
     return [each.name for each in attrs.fields(kind) if each.name.endswith("_ns")]
 
 
@@ -79,7 +79,7 @@ def _network(network: Network) -> None:
 
 
 def _remote(text: str) -> None:
-    host, port = split_address(text)
+    host, port = split_host_port(text)
     if len(host) not in {4, 16} or port not in _PORTS:
         raise ValueError(f"{text} is no address with a port")
 
@@ -101,7 +101,7 @@ def _key(key: EncryptionKey) -> None:
         raise ValueError(f"a key of {len(key.key)} bytes")
 
 
-_TESTS: dict[type, Callable[[Any], None]] = {
+_VALIDATORS: dict[type, Callable[[Any], None]] = {
     Network: _network,
     NetworkAttachment: lambda each: _interfaces(*each.addresses),
     VirtualIp: lambda each: _interfaces(each.addr),

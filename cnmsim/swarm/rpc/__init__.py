@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from cnmsim.swarm.rpc.client import dial
 from cnmsim.swarm.rpc.local import LocalClient
-from cnmsim.swarm.rpc.records import split_address
+from cnmsim.swarm.rpc.records import split_host_port
 from cnmsim.swarm.rpc.server import RpcServer
-from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, ServerStream, Service, Stream
+from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, RpcService, ServerStream, Stream
 
 __all__ = [
-    "CALL_TIMEOUT_S", "Client", "LocalClient", "Peer", "RpcError", "RpcServer", "ServerStream", "Service", "Stream", "dial",
-    "split_address",
+    "CALL_TIMEOUT_S", "Client", "LocalClient", "Peer", "RpcError", "RpcServer", "ServerStream", "RpcService", "Stream", "dial",
+    "split_host_port",
 ]  # fmt: skip

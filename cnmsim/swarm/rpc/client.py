@@ -18,8 +18,8 @@ from cnmsim.swarm.rpc.records import (
     End,
     Hello,
     Push,
-    Records,
-    split_address,
+    TlsRecords,
+    split_host_port,
 )
 from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, RpcError, Stream
 
@@ -30,7 +30,7 @@ DIAL_TIMEOUT_S = 10.0
 class Connection(Client):
     """The calling end of a connection. `remote` is the certificate the other side showed."""
 
-    def __init__(self, clock: Clock, records: Records, remote: Certificate) -> None:
+    def __init__(self, clock: Clock, records: TlsRecords, remote: Certificate) -> None:
         self._clock = clock
         self._records = records
         self.remote = remote
@@ -54,14 +54,14 @@ class Connection(Client):
         reason = "connection closed"
         try:
             while True:
-                self._take(await self._records.receive())
+                self._dispatch(await self._records.receive())
         except (EOFError, ValueError):
             pass
         except OSError as error:
             reason = str(error.strerror or error)
         self._fail(reason)
 
-    def _take(self, content: Any) -> None:
+    def _dispatch(self, content: Any) -> None:
         if isinstance(content, Answer):
             waiting = self._calls.pop(content.id, None)
             if waiting is None:
@@ -144,9 +144,9 @@ async def dial(
 
     Raises `RpcError` if nobody is there, or does not want this caller.
     """
-    address, port = split_address(remote)
+    address, port = split_host_port(remote)
     socket = process.tcp(6 if len(address) == 16 else 4)
-    records = Records(process.clock, socket)
+    records = TlsRecords(process.clock, socket)
 
     async def shake_hands() -> Certificate:
         await socket.connect((address, port))

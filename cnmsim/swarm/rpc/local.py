@@ -8,13 +8,13 @@ from typing import Any
 from cnmsim.errors import CnmsimError
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.task import Future, wait_for
-from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, ServerStream, Service, Stream
+from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, RpcService, ServerStream, Stream
 
 
 class LocalClient(Client):
     """Calls on this node's own manager: its unix socket, no packets."""
 
-    def __init__(self, clock: Clock, service: Service, peer: Peer) -> None:
+    def __init__(self, clock: Clock, service: RpcService, peer: Peer) -> None:
         self._clock = clock
         self._service = service
         self._peer = peer
@@ -30,9 +30,9 @@ class LocalClient(Client):
         """Call and give the answer. Raises what the other side raised, or `RpcError`."""
         if not self._is_open:
             raise RpcError("rpc error: code = Unavailable desc = the manager is stopped")
-        refusal = self._service.refusal(self._peer, method)
-        if refusal is not None:
-            raise refusal
+        authorization_error = self._service.authorization_error(self._peer, method)
+        if authorization_error is not None:
+            raise authorization_error
         answer = self._service.unary[method](self._peer, argument)
         try:
             return await wait_for(self._clock, answer, timeout_s)
@@ -52,12 +52,12 @@ class LocalClient(Client):
                 ended.set_result(error)
 
         served = ServerStream(lambda message: self._clock.call_soon(deliver, message), end)
-        stream = Stream(ended, served.closed)
+        stream = Stream(ended, served.notify_closed)
         self._streams.append((served, stream))
         try:
             self._service.streams[method](self._peer, argument, served)
         except CnmsimError as error:
-            served.closed()
+            served.notify_closed()
             end(error)
         return stream
 
@@ -66,6 +66,6 @@ class LocalClient(Client):
         self._is_open = False
         streams, self._streams = self._streams, []
         for served, stream in streams:
-            served.closed()
+            served.notify_closed()
             if not stream.ended.is_done:
                 stream.ended.set_result(RpcError("rpc error: code = Unavailable desc = the manager is stopped"))

@@ -63,7 +63,7 @@ class End:
     error: Exception | None = None
 
 
-class Records:
+class TlsRecords:
     """TLS records on one TCP connection."""
 
     __slots__ = ("_buffer", "clock", "socket")
@@ -94,7 +94,7 @@ class Records:
         return self.clock.sealed.open(record[_HEADER_LENGTH:])
 
 
-def split_address(text: str) -> tuple[Address, int]:
+def split_host_port(text: str) -> tuple[Address, int]:
     """Split `172.31.1.5:2377` or `[fd00::5]:2377`. Raises `ValueError`."""
     host, _, port = text.rpartition(":")
     return parse_ip(host.strip("[]")), int(port)

@@ -19,10 +19,10 @@ from cnmsim.swarm.rpc.records import (
     End,
     Hello,
     Push,
-    Records,
-    split_address,
+    TlsRecords,
+    split_host_port,
 )
-from cnmsim.swarm.rpc.service import Peer, ServerStream, Service
+from cnmsim.swarm.rpc.service import Peer, RpcService, ServerStream
 
 _LAST_PORT = 65535
 
@@ -31,7 +31,11 @@ class RpcServer:
     """A manager's listener on port 2377."""
 
     def __init__(
-        self, process: Process, service: Service, certificate: Callable[[], Certificate], root: Callable[[], RootCa]
+        self,
+        process: Process,
+        service: RpcService,
+        certificate: Callable[[], Certificate],
+        root: Callable[[], RootCa],
     ) -> None:
         self._process = process
         self._service = service
@@ -43,7 +47,7 @@ class RpcServer:
 
     def listen(self, listen_address: str) -> None:
         """Take calls at `listen_address` (`"0.0.0.0:2377"`). Raises `OSError` if it is taken, `ValueError` for no port."""
-        address, port = split_address(listen_address)
+        address, port = split_host_port(listen_address)
         if port > _LAST_PORT:
             raise ValueError(f"address {port}: invalid port")
         # Go's listener on the wildcard address takes both families.
@@ -77,7 +81,7 @@ class RpcServer:
 
     async def _serve(self, socket: TcpSocket) -> None:
         clock = self._process.clock
-        records = Records(clock, socket)
+        records = TlsRecords(clock, socket)
         streams: dict[int, ServerStream] = {}
         try:
             hello = await records.receive()
@@ -91,27 +95,27 @@ class RpcServer:
             while True:
                 content = await records.receive()
                 if isinstance(content, Call):
-                    self._take(records, peer, content, streams)
+                    self._dispatch(records, peer, content, streams)
                 elif isinstance(content, End) and content.id in streams:
-                    streams.pop(content.id).closed()
+                    streams.pop(content.id).notify_closed()
         except (OSError, EOFError, ValueError):
             pass
         finally:
             socket.close()
             for stream in tuple(streams.values()):
-                stream.closed()
+                stream.notify_closed()
 
-    def _take(self, records: Records, peer: Peer, call: Call, streams: dict[int, ServerStream]) -> None:
+    def _dispatch(self, records: TlsRecords, peer: Peer, call: Call, streams: dict[int, ServerStream]) -> None:
         def write(content: object, length: int) -> None:
             try:
                 records.send(content, length)
             except OSError:
                 records.socket.close()
 
-        refusal = self._service.refusal(peer, call.method)
+        authorization_error = self._service.authorization_error(peer, call.method)
         if call.is_stream:
-            if refusal is not None:
-                write(End(call.id, refusal), CALL_LENGTH)
+            if authorization_error is not None:
+                write(End(call.id, authorization_error), CALL_LENGTH)
                 return
             stream = ServerStream(
                 lambda message: write(Push(call.id, message), PUSH_LENGTH),
@@ -123,8 +127,8 @@ class RpcServer:
             except CnmsimError as error:
                 stream.end(error)
             return
-        if refusal is not None:
-            write(Answer(call.id, error=refusal), CALL_LENGTH)
+        if authorization_error is not None:
+            write(Answer(call.id, error=authorization_error), CALL_LENGTH)
             return
         self._process.task(self._answer(peer, call, write))
 

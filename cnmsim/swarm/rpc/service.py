@@ -76,9 +76,9 @@ class ServerStream:
         """End the stream."""
         if self.is_open:
             self._end(error)
-            self.closed()
+            self.notify_closed()
 
-    def closed(self) -> None:
+    def notify_closed(self) -> None:
         """Take note that it is over."""
         if self.is_open:
             self.is_open = False
@@ -87,14 +87,14 @@ class ServerStream:
 
 
 @define
-class Service:
+class RpcService:
     """What a node answers: unary calls and streams by method, and who may make them (`roles`; "" for anybody)."""
 
     unary: dict[str, Callable[[Peer, Any], Coroutine[Any, Any, Any]]] = field(factory=dict)
     streams: dict[str, Callable[[Peer, Any, ServerStream], None]] = field(factory=dict)
     roles: dict[str, frozenset[str]] = field(factory=dict)
 
-    def refusal(self, peer: Peer, method: str) -> Exception | None:
+    def authorization_error(self, peer: Peer, method: str) -> Exception | None:
         """Tell why `peer` may not call `method`, if so."""
         allowed = self.roles.get(method, frozenset())
         if not allowed:

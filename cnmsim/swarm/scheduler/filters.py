@@ -21,11 +21,13 @@ def _ready(_: Task) -> Check | None:
 
 
 def _resources(task: Task) -> Check | None:
-    kept = reservations(task)
-    if not (kept.nano_cpus or kept.memory_bytes or kept.generic):
+    reserved = reservations(task)
+    if not (reserved.nano_cpus or reserved.memory_bytes or reserved.generic):
         return None
     return lambda info: (
-        kept.nano_cpus <= info.cpus and kept.memory_bytes <= info.memory and info.generic.has(kept.generic)
+        reserved.nano_cpus <= info.cpus
+        and reserved.memory_bytes <= info.memory
+        and info.generic.has(reserved.generic)
     )
 
 

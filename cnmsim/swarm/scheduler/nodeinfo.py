@@ -10,13 +10,13 @@ from cnmsim.swarm.scheduler.generic_resources import Generic, GenericResources
 
 MAX_FAILURES = 5
 _MONITOR_FAILURES_NS = 300 * NS_PER_S
-_NOTHING = Resources()
+_NO_RESOURCES = Resources()
 
 
 def reservations(task: Task) -> Resources:
     """Give what is kept for a task."""
     resources = task.spec.resources
-    return resources.reservations or _NOTHING if resources is not None else _NOTHING
+    return resources.reservations or _NO_RESOURCES if resources is not None else _NO_RESOURCES
 
 
 def host_ports(task: Task) -> tuple[tuple[str, int], ...]:
@@ -38,7 +38,7 @@ class NodeInfo:
         self.active_count = 0
         self.active_by_service: dict[str, int] = {}
         self.ports: set[tuple[str, int]] = set()
-        self._given: dict[str, tuple[Generic, ...]] = {}
+        self._assigned_generic: dict[str, tuple[Generic, ...]] = {}
         self._failures: dict[tuple[str, int | None], list[int]] = {}
         self.set_node(node)
         for task in tasks:
@@ -47,14 +47,14 @@ class NodeInfo:
     def set_node(self, node: Node) -> None:
         """Take the node as it is now."""
         self.node = node
-        resources = node.description.resources if node.description is not None else _NOTHING
+        resources = node.description.resources if node.description is not None else _NO_RESOURCES
         self.cpus, self.memory = resources.nano_cpus, resources.memory_bytes
         self.generic = GenericResources(resources.generic)
         for task in self.tasks.values():
-            kept = reservations(task)
-            self.cpus -= kept.nano_cpus
-            self.memory -= kept.memory_bytes
-            self._given[task.id] = self.generic.claim(kept.generic)
+            reserved = reservations(task)
+            self.cpus -= reserved.nano_cpus
+            self.memory -= reserved.memory_bytes
+            self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
 
     def add(self, task: Task) -> None:
         """Count a task in, or follow a change of what is wanted of it."""
@@ -66,10 +66,10 @@ class NodeInfo:
                 self._count(task.service_id, 1 if is_active else -1)
             return
         self.tasks[task.id] = task
-        kept = reservations(task)
-        self.cpus -= kept.nano_cpus
-        self.memory -= kept.memory_bytes
-        self._given[task.id] = self.generic.claim(kept.generic)
+        reserved = reservations(task)
+        self.cpus -= reserved.nano_cpus
+        self.memory -= reserved.memory_bytes
+        self._assigned_generic[task.id] = self.generic.claim(reserved.generic)
         self.ports.update(host_ports(task))
         if is_active:
             self._count(task.service_id, 1)
@@ -82,27 +82,27 @@ class NodeInfo:
         if old.desired_state <= TaskState.COMPLETE:
             self._count(old.service_id, -1)
         self.ports.difference_update(host_ports(old))
-        kept = reservations(old)
-        self.cpus += kept.nano_cpus
-        self.memory += kept.memory_bytes
-        self.generic.reclaim(self._given.pop(task.id, ()))
+        reserved = reservations(old)
+        self.cpus += reserved.nano_cpus
+        self.memory += reserved.memory_bytes
+        self.generic.reclaim(self._assigned_generic.pop(task.id, ()))
         return True
 
-    def given_generic(self, task_id: str) -> tuple[Generic, ...]:
+    def assigned_generic(self, task_id: str) -> tuple[Generic, ...]:
         """Give the user-defined resources a task holds here."""
-        return self._given.get(task_id, ())
+        return self._assigned_generic.get(task_id, ())
 
     def _count(self, service_id: str, change: int) -> None:
         self.active_count += change
         self.active_by_service[service_id] = self.active_by_service.get(service_id, 0) + change
 
-    def note_failure(self, task: Task, now_ns: int) -> None:
+    def record_failure(self, task: Task, now_ns: int) -> None:
         """Remember that a task failed here."""
         key = (task.service_id, task.spec_version)
         recent = [each for each in self._failures.get(key, ()) if now_ns - each < _MONITOR_FAILURES_NS]
         self._failures[key] = [*recent, now_ns]
 
-    def recent_failures(self, task: Task, now_ns: int) -> int:
+    def count_recent_failures(self, task: Task, now_ns: int) -> int:
         """Tell how many tasks of the same service, made by the same spec, failed here of late."""
         if not self._failures:
             return 0
@@ -111,7 +111,7 @@ class NodeInfo:
 
     def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
         """Say how good a choice it is for a task; less is better."""
-        failures = self.recent_failures(task, now_ns)
+        failures = self.count_recent_failures(task, now_ns)
         return (
             failures if failures >= MAX_FAILURES else 0,
             self.active_by_service.get(task.service_id, 0),

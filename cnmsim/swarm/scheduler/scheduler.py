@@ -10,7 +10,7 @@ from cnmsim.kernel.clock import NS_PER_S, Timer
 from cnmsim.swarm.objects import Node, Task, TaskState, TaskStatus
 from cnmsim.swarm.scheduler.filters import Pipeline
 from cnmsim.swarm.scheduler.nodeinfo import NodeInfo
-from cnmsim.swarm.scheduler.spread import Spreader, make_tree
+from cnmsim.swarm.scheduler.spread import Spreader, build_decision_tree
 from cnmsim.swarm.store import Event, EventKind, Store, Watch
 
 _DEBOUNCE_S = 0.05
@@ -19,7 +19,7 @@ _ENDED_BADLY = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 
 @frozen(eq=False)
-class _Decision:
+class _SchedulingDecision:
     """A task as it was when it was decided on, and the status and node it is to get."""
 
     old: Task
@@ -116,12 +116,12 @@ class Scheduler:
     def _on_task(self, event: Event) -> None:
         task: Task = event.object
         if event.kind is EventKind.DELETE:
-            if self._forget(task):
+            if self._delete_task(task):
                 self._is_tick_required = True
         elif task.state > TaskState.RUNNING:
             self._on_ended(task)
         elif task.state >= TaskState.PENDING:
-            self._on_live(task)
+            self._on_active(task)
 
     def _on_ended(self, task: Task) -> None:
         old = self._tasks.get(task.id)
@@ -131,15 +131,15 @@ class Scheduler:
         if old.state is not task.state and task.state in _ENDED_BADLY and task.id not in self._preassigned:
             info = self._nodes.get(task.node_id)
             if info is not None:
-                info.note_failure(task, self._store.clock.now_ns)
-        self._forget(old)
+                info.record_failure(task, self._store.clock.now_ns)
+        self._delete_task(old)
         self._is_tick_required = True
 
-    def _on_live(self, task: Task) -> None:
+    def _on_active(self, task: Task) -> None:
         old = self._tasks.get(task.id)
         if not task.node_id or task.state is TaskState.PENDING:
             if old is not None:
-                self._forget(old)
+                self._delete_task(old)
             self._tasks[task.id] = task
             if not task.node_id:
                 self._unassigned[task.id] = task
@@ -153,7 +153,7 @@ class Scheduler:
         if info is not None:
             info.add(task)
 
-    def _forget(self, task: Task) -> bool:
+    def _delete_task(self, task: Task) -> bool:
         known = self._tasks.pop(task.id, None)
         self._preassigned.discard(task.id)
         self._pending_preassigned.pop(task.id, None)
@@ -164,7 +164,7 @@ class Scheduler:
 
     def _schedule_preassigned(self) -> None:
         now = self._store.now_ns
-        decisions: list[_Decision] = []
+        decisions: list[_SchedulingDecision] = []
         for task in self._pending_preassigned.values():
             info = self._nodes.get(task.node_id)
             if info is None:
@@ -175,8 +175,8 @@ class Scheduler:
                 decisions.append(self._assignment(task, info, message))
             else:
                 status = evolve(task.status, timestamp_ns=now, err=pipeline.explain())
-                decisions.append(_Decision(task, status, task.node_id))
-        for decision in self._apply(decisions):
+                decisions.append(_SchedulingDecision(task, status, task.node_id))
+        for decision in self._apply_decisions(decisions):
             if decision.status.state is TaskState.ASSIGNED:
                 self._pending_preassigned.pop(decision.old.id, None)
 
@@ -187,18 +187,18 @@ class Scheduler:
                 key = task.id if task.spec_version is None else (task.service_id, task.spec_version)
                 groups.setdefault(key, []).append(task)
         self._unassigned = {}
-        decisions: list[_Decision] = []
+        decisions: list[_SchedulingDecision] = []
         for group in groups.values():
             self._schedule_group(group, decisions)
-        done = set(self._apply(decisions))
+        done = set(self._apply_decisions(decisions))
         for decision in decisions:
             if decision not in done and decision.old.id in self._store.tasks:
                 self._unassigned[decision.old.id] = self._tasks[decision.old.id] = decision.old
 
-    def _schedule_group(self, group: list[Task], decisions: list[_Decision]) -> None:
+    def _schedule_group(self, group: list[Task], decisions: list[_SchedulingDecision]) -> None:
         """Place tasks of one service and spec; for those without a place say why."""
         pipeline = Pipeline(group[0])
-        tree = make_tree(self._nodes.values(), group[0], pipeline.fits)
+        tree = build_decision_tree(self._nodes.values(), group[0], pipeline.fits)
 
         def assign(task: Task, info: NodeInfo) -> None:
             decisions.append(self._assignment(task, info, "scheduler assigned task to node"))
@@ -207,18 +207,18 @@ class Scheduler:
         spreader.spread(len(group), tree)
         explanation = pipeline.explain()
         for task in group:
-            decision = self._without_place(task, explanation)
+            decision = self._no_suitable_node(task, explanation)
             if decision is not None:
                 decisions.append(decision)
 
-    def _assignment(self, task: Task, info: NodeInfo, message: str) -> _Decision:
+    def _assignment(self, task: Task, info: NodeInfo, message: str) -> _SchedulingDecision:
         status = TaskStatus(TaskState.ASSIGNED, self._store.now_ns, message)
         assigned = evolve(task, node_id=info.node.id, status=status)
         self._tasks[task.id] = assigned
         info.add(assigned)
-        return _Decision(task, status, info.node.id)
+        return _SchedulingDecision(task, status, info.node.id)
 
-    def _without_place(self, task: Task, explanation: str) -> _Decision | None:
+    def _no_suitable_node(self, task: Task, explanation: str) -> _SchedulingDecision | None:
         service = self._store.services.get(task.service_id)
         if service is None:
             return None
@@ -229,32 +229,32 @@ class Scheduler:
         else:
             status = evolve(status, err=f"no suitable node ({explanation})" if explanation else "no suitable node")
             self._unassigned[task.id] = task
-        return _Decision(task, status, "")
+        return _SchedulingDecision(task, status, "")
 
     # ---- committing
 
-    def _apply(self, decisions: Sequence[_Decision]) -> list[_Decision]:
+    def _apply_decisions(self, decisions: Sequence[_SchedulingDecision]) -> list[_SchedulingDecision]:
         """Write decisions to the store; give those that needed nothing or were written. The rest is undone."""
-        done: list[_Decision] = []
+        done: list[_SchedulingDecision] = []
         changes: list[Task] = []
         for decision in decisions:
             current = self._store.tasks.get(decision.old.id)
             if current is None:
-                self._undo(decision)
+                self._undo_decision(decision)
             elif _is_same(current.status, decision.status):
                 done.append(decision)
             elif current.meta.version != decision.old.meta.version:
-                self._undo(decision)
+                self._undo_decision(decision)
             else:
                 done.append(decision)
                 changes.append(self._changed(current, decision))
         if changes:
             stored = self._store.update(_replace_all(changes))
             for task in stored:
-                self._remember(task)
+                self._refresh_task(task)
         return done
 
-    def _remember(self, task: Task) -> None:
+    def _refresh_task(self, task: Task) -> None:
         """Know a task as it is now stored, so that its own event, yet to come, changes nothing."""
         self._tasks[task.id] = task
         if task.id in self._unassigned:
@@ -262,9 +262,9 @@ class Scheduler:
         if task.id in self._pending_preassigned:
             self._pending_preassigned[task.id] = task
 
-    def _changed(self, current: Task, decision: _Decision) -> Task:
+    def _changed(self, current: Task, decision: _SchedulingDecision) -> Task:
         info = self._nodes.get(decision.node_id)
-        generic = info.given_generic(current.id) if info is not None else ()
+        generic = info.assigned_generic(current.id) if info is not None else ()
         return evolve(
             current,
             status=decision.status,
@@ -272,7 +272,7 @@ class Scheduler:
             assigned_generic_resources=generic,
         )
 
-    def _undo(self, decision: _Decision) -> None:
+    def _undo_decision(self, decision: _SchedulingDecision) -> None:
         info = self._nodes.get(decision.node_id)
         if info is not None and decision.status.state is TaskState.ASSIGNED:
             info.remove(decision.old)

@@ -19,11 +19,11 @@ _ENGINE_LABEL = "engine.labels."
 
 
 @define(eq=False)
-class Branch:
+class DecisionNode:
     """The nodes that have the same value of a preference: how many of the service's tasks they have, and which they are."""
 
     tasks: int = 0
-    branches: dict[str, Branch] = field(factory=dict)
+    branches: dict[str, DecisionNode] = field(factory=dict)
     nodes: list[NodeInfo] = field(factory=list)
 
 
@@ -38,9 +38,9 @@ def _value(node: Node, descriptor: str) -> str | None:
     return None
 
 
-def make_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> Branch:
+def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], bool]) -> DecisionNode:
     """Sort the nodes that fit a task into the branches of its placement preferences."""
-    root = Branch()
+    root = DecisionNode()
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
     for info in nodes:
         count = info.active_by_service.get(task.service_id, 0)
@@ -49,7 +49,7 @@ def make_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[NodeInfo], 
             value = _value(info.node, descriptor)
             if value is not None:
                 branch.tasks += count
-                branch = branch.branches.setdefault(value, Branch())
+                branch = branch.branches.setdefault(value, DecisionNode())
         branch.tasks += count
         if fits(info):
             branch.nodes.append(info)
@@ -65,13 +65,13 @@ class Spreader:
     now_ns: int
     assign: Callable[[Task, NodeInfo], None]
 
-    def spread(self, count: int, branch: Branch) -> int:
+    def spread(self, count: int, branch: DecisionNode) -> int:
         """Place up to `count` tasks in a branch; tell how many found a place.
 
         It ends when no branch can be levelled any further, which up to 28.2 the engine's never did.
         """
         if not branch.branches:
-            return self._spread_on_nodes(count, branch.nodes)
+            return self._assign_to_nodes(count, branch.nodes)
         placed = 0
         in_usable = branch.tasks
         full: set[int] = set()
@@ -93,7 +93,7 @@ class Spreader:
                 placed += got
         return placed
 
-    def _spread_on_nodes(self, count: int, candidates: Sequence[NodeInfo]) -> int:
+    def _assign_to_nodes(self, count: int, candidates: Sequence[NodeInfo]) -> int:
         if not self.waiting or not candidates:
             return 0
         sample = self.waiting[0]

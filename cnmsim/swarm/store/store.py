@@ -66,7 +66,7 @@ class Store:
     clock: Clock
     propose: Propose | None = None
     #: Called when a loop of the leader is refused a transaction; without it the refusal is raised.
-    on_lost: Callable[[], None] | None = field(default=None, init=False)
+    on_leadership_lost: Callable[[], None] | None = field(default=None, init=False)
     index: int = field(default=1, init=False)
     clusters: Table[Cluster] = field(factory=lambda: Table(Cluster), init=False)
     nodes: Table[Node] = field(factory=lambda: Table(Node), init=False)
@@ -135,9 +135,9 @@ class Store:
             try:
                 call(*args)
             except NotLeader:
-                if self.on_lost is None:
+                if self.on_leadership_lost is None:
                     raise
-                self.on_lost()
+                self.on_leadership_lost()
 
         return run
 
@@ -219,11 +219,11 @@ class Store:
         self._watches = [watch for watch in self._watches if watch.is_active]
         for watch in self._watches:
             if kinds <= set(watch.kinds):
-                self.clock.call_soon(_tell, watch, changes)
+                self.clock.call_soon(_deliver, watch, changes)
             elif not kinds.isdisjoint(watch.kinds):
-                self.clock.call_soon(_tell, watch, [each for each in changes if type(each.object) in watch.kinds])
+                self.clock.call_soon(_deliver, watch, [each for each in changes if type(each.object) in watch.kinds])
 
 
-def _tell(watch: Watch, changes: Sequence[Event]) -> None:
+def _deliver(watch: Watch, changes: Sequence[Event]) -> None:
     if watch.is_active:
         watch.call(changes)
