@@ -90,7 +90,7 @@ def _reconnect(lab: Lab) -> None:
         database.rejoiner.restart_after_fork()
     nodes = [engine.cluster.node for engine in _engines(lab) if engine.cluster.node is not None]
     for node in nodes:
-        node.begin_again()
+        node.restart_after_fork()
     lab.run(_RECONNECT_S)
     settling = Settling(may_retry=True)
     for _ in range(_RECONNECT_TRIES):

@@ -74,7 +74,7 @@ def _members(engines: Iterable[Engine]) -> list[Engine]:
 
 def _leading(members: Iterable[Engine]) -> list[Store]:
     """Give the stores of those that lead."""
-    managing = (engine.cluster.managing for engine in members)
+    managing = (engine.cluster.manager_node for engine in members)
     return [each.store for each in managing if each is not None and each.raft.is_leading]
 
 
@@ -96,7 +96,7 @@ def _left_behind(members: Iterable[Engine]) -> str:
 
 def _electing(members: Iterable[Engine]) -> str:
     """Name a manager that has been there for no leader yet, if there are enough of them to have one."""
-    managing = [(engine, engine.cluster.managing) for engine in members]
+    managing = [(engine, engine.cluster.manager_node) for engine in members]
     running = [(engine, each) for engine, each in managing if each is not None and each.raft.is_running]
     for engine, each in running:
         others = {other.member.raft_id for _, other in running} & {one.raft_id for one in each.members()}

@@ -18,7 +18,7 @@ def swarms(lab: LabView) -> list[dict[str, Any]]:
 
 
 def _leads(engine: Any) -> bool:
-    managing = engine.cluster.managing
+    managing = engine.cluster.manager_node
     return managing is not None and managing.raft.is_leading
 
 

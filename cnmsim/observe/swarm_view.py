@@ -185,7 +185,9 @@ def swarms_of(engines: Iterable[Any]) -> tuple[SwarmView, ...]:
     """Find the swarms that these engines are in, each by the store of its leader, or of a manager where none leads."""
     members = [engine for engine in engines if engine.controller.cluster is not None]
     managing = [
-        each.cluster.node.managing for each in members if each.cluster.node is not None and each.cluster.node.managing
+        each.cluster.node.manager_node
+        for each in members
+        if each.cluster.node is not None and each.cluster.node.manager_node
     ]
     managing.sort(key=lambda manager: (not manager.raft.is_running, not manager.raft.is_leading))
     stores = list(dict.fromkeys(manager.store for manager in managing))

@@ -81,7 +81,7 @@ class SwarmNode:
     on_change: Callable[[], None] = field(repr=False)
     managers: tuple[ManagerPeer, ...] = ()
     data_path_port: int = 0
-    managing: ManagerNode | None = None
+    manager_node: ManagerNode | None = None
     #: Why it does not go on with what is on its disk, or "".
     obstacle: Obstacle = ""
     agent: Agent = field(init=False, repr=False)
@@ -129,7 +129,7 @@ class SwarmNode:
     @property
     def is_manager(self) -> bool:
         """Whether it manages now."""
-        return self.managing is not None
+        return self.manager_node is not None
 
     @property
     def error(self) -> str:
@@ -153,23 +153,23 @@ class SwarmNode:
                 client.close()
 
     def _local_client(self) -> LocalClient | None:
-        return self.managing.client() if self.managing is not None else None
+        return self.manager_node.client() if self.manager_node is not None else None
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Make or join a swarm."""
-        self._spawn(self._begin())
+        self._spawn(self._create_or_join())
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Go on as the node that it was, when every connection and coroutine has gone: the copy of a machine."""
         self._tasks = []
         self._role_change = None
         self.credentials.is_rotating = False
         if self.ready.is_done and self.ready.error is None and not self._is_stopped and not self.obstacle:
-            if self.managing is not None:
-                self.managing.begin_again()
-            self.agent.begin_again()
+            if self.manager_node is not None:
+                self.manager_node.restart_after_fork()
+            self.agent.restart()
             self._spawn(self.credentials.renew_periodically())
 
     def halt(self) -> None:
@@ -178,9 +178,9 @@ class SwarmNode:
         for task in tasks:
             task.cancel()
         self.agent.halt()
-        if self.managing is not None and not self.obstacle:
-            self._lock_key = self.managing.store.cluster.unlock_key
-            self.managing.stop()
+        if self.manager_node is not None and not self.obstacle:
+            self._lock_key = self.manager_node.store.cluster.unlock_key
+            self.manager_node.stop()
 
     def resume(self) -> None:
         """Go on as the node that it was, by what is on its disk: certificate, managers, and a manager's log.
@@ -188,7 +188,7 @@ class SwarmNode:
         A manager that locks itself waits for `unlock`, and a node whose certificate has expired meanwhile for nothing.
         """
         if self.certificate is None:
-            self.begin()
+            self.start()
         elif self._lock_key:
             self.obstacle = "locked"
         elif self.credentials.is_expired():
@@ -206,10 +206,10 @@ class SwarmNode:
 
     def _resume_components(self) -> None:
         # A change of role that was under way is begun anew once a manager has told of it.
-        self._role = NodeRole.WORKER if self.managing is None else NodeRole.MANAGER
-        if self.managing is not None:
-            self.managing.begin(self.config.listen)
-        self.agent.begin_again()
+        self._role = NodeRole.WORKER if self.manager_node is None else NodeRole.MANAGER
+        if self.manager_node is not None:
+            self.manager_node.start(self.config.listen)
+        self.agent.restart()
         self._spawn(self.credentials.renew_periodically())
 
     def _gate(self) -> Gate:
@@ -219,7 +219,7 @@ class SwarmNode:
         self._tasks = [each for each in self._tasks if not each.is_done]
         self._tasks.append(Task(self.clock, coroutine, self._gate()))
 
-    async def _begin(self) -> None:
+    async def _create_or_join(self) -> None:
         try:
             if self.config.join_address:
                 await self._join()
@@ -231,14 +231,14 @@ class SwarmNode:
         except (OSError, ValueError) as error:
             self._fail(cannot_listen(self.config.listen, error))
             return
-        self.agent.begin()
+        self.agent.start()
         self._spawn(self.credentials.renew_periodically())
 
     def _fail(self, error: CnmsimError) -> None:
         self.agent.error = error.message
-        if self.managing is not None:
-            self.managing.stop()
-            self.managing = None
+        if self.manager_node is not None:
+            self.manager_node.stop()
+            self.manager_node = None
         if not self.ready.is_done:
             self.ready.set_exception(error)
         self.on_change()
@@ -249,11 +249,11 @@ class SwarmNode:
         for task in self._tasks:
             task.cancel()
         await self.agent.stop()
-        if self.managing is not None and not self.obstacle:
-            if self.managing.raft.is_leading:
-                self.managing.transfer_leadership()
-            self.managing.stop()
-        self.managing = None
+        if self.manager_node is not None and not self.obstacle:
+            if self.manager_node.raft.is_leading:
+                self.manager_node.raft.transfer_leadership()
+            self.manager_node.stop()
+        self.manager_node = None
 
     # --- a new cluster of what one manager knows ---
 
@@ -263,7 +263,7 @@ class SwarmNode:
         The other managers are members no more; those that are still there learn it when they call (moby/swarmkit
         `manager/state/raft/raft.go`, ForceNewCluster). Its agent leaves: this node's tasks end, and the new cluster replaces them.
         """
-        former = self.managing
+        former = self.manager_node
         assert former is not None
         self.agent.leave()
         self.halt()
@@ -273,7 +273,7 @@ class SwarmNode:
         self._make_manager(former.store.copy(), evolve(former.member, address=advertise)).start_as_only_member(
             listen, former
         )
-        self.agent.begin_again()
+        self.agent.restart()
         self._spawn(self.credentials.renew_periodically())
 
     # --- a new swarm ---------------------------------------------------------------------------------------------
@@ -300,11 +300,11 @@ class SwarmNode:
         self._start_manager(store, member, None)
 
     def _start_manager(self, store: Store, member: Member, joined: JoinResponse | None) -> None:
-        self._make_manager(store, member).begin(self.config.listen, joined)
+        self._make_manager(store, member).start(self.config.listen, joined)
         self.on_change()
 
     def _make_manager(self, store: Store, member: Member) -> ManagerNode:
-        self.managing = ManagerNode(
+        self.manager_node = ManagerNode(
             self.clock,
             self.random,
             self.process,
@@ -316,7 +316,7 @@ class SwarmNode:
             self._on_removed_from_raft,
             advertise_host=member.address.rpartition(":")[0].strip("[]"),
         )
-        return self.managing
+        return self.manager_node
 
     # --- joining one ---------------------------------------------------------------------------------------------
 
@@ -382,9 +382,9 @@ class SwarmNode:
             try:
                 if self.credentials.require_certificate().is_manager is not (wanted is NodeRole.MANAGER):
                     await self.credentials.renew()
-                if wanted is NodeRole.MANAGER and self.managing is None:
+                if wanted is NodeRole.MANAGER and self.manager_node is None:
                     await self._join_raft()
-                elif wanted is NodeRole.WORKER and self.managing is not None:
+                elif wanted is NodeRole.WORKER and self.manager_node is not None:
                     self._stop_manager()
             except CnmsimError as error:
                 self.agent.error = error.message
@@ -400,14 +400,14 @@ class SwarmNode:
         self.clock.call_soon(self._stop_manager)
 
     def _stop_manager(self) -> None:
-        managing, self.managing = self.managing, None
-        if managing is None:
+        manager_node, self.manager_node = self.manager_node, None
+        if manager_node is None:
             return
-        own = managing.member.raft_id
-        others = [each.address for each in managing.members() if each.raft_id != own]
+        own = manager_node.member.raft_id
+        others = [each.address for each in manager_node.members() if each.raft_id != own]
         if others:
             self._broker.set_managers(others)
-        managing.stop()
+        manager_node.stop()
         self._role, self._was_removed = NodeRole.WORKER, True
         self._start_role_change()
         self.clock.call_later(2 * _ROLE_CHANGE_TIMEOUT_S, self._rejoin)

@@ -36,8 +36,8 @@ def engines_of(lab: Lab) -> list[Engine]:
 def store_of_swarm(lab: Lab) -> Store:
     """Give the store of the swarm that the lab's hosts are in. Raises `LookupError` if there is none."""
     for engine in engines_of(lab):
-        if engine.cluster.managing is not None:
-            return engine.cluster.managing.store
+        if engine.cluster.manager_node is not None:
+            return engine.cluster.manager_node.store
     raise LookupError("no host of the lab manages a swarm")
 
 

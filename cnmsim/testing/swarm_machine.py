@@ -320,9 +320,9 @@ class SwarmMachine(RuleBasedStateMachine):
         store = store_of_swarm(self.lab)
         assert not list(store.services)
         assert not list(store.tasks), [task.name for task in store.tasks]
-        managing = self.engine.cluster.managing
-        assert managing is not None
-        allocator = managing.manager.allocator
+        manager_node = self.engine.cluster.manager_node
+        assert manager_node is not None
+        allocator = manager_node.manager.allocator
         assert allocator is not None
         ingress = [network.id for network in store.networks if network.is_ingress]
         assert allocator.networks.addresses_in_use(ingress[0]) == len(self.members), "a load balancer's for each node"

@@ -151,8 +151,8 @@ def test_two_of_three_managers_go_on_and_the_third_refuses() -> None:
     swarm.lab.partition(["node1"], ["node2", "node3"])
 
     def leaders() -> set[str]:
-        managing = {number: swarm.engine(number).cluster.managing for number in (1, 2, 3)}
-        return {f"node{number}" for number, each in managing.items() if each is not None and each.raft.is_leading}
+        manager_node = {number: swarm.engine(number).cluster.manager_node for number in (1, 2, 3)}
+        return {f"node{number}" for number, each in manager_node.items() if each is not None and each.raft.is_leading}
 
     swarm.lab.run(40)
     assert len(leaders() - {"node1"}) == 1

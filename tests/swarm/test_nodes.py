@@ -37,8 +37,8 @@ class Cluster:
     def leaders(self) -> list[str]:
         found = []
         for host in self.hosts:
-            managing = host.docker.cluster.managing if host.docker is not None else None
-            if managing is not None and managing.raft.is_leading:
+            manager_node = host.docker.cluster.manager_node if host.docker is not None else None
+            if manager_node is not None and manager_node.raft.is_leading:
                 found.append(host.name)
         return found
 
@@ -119,12 +119,12 @@ def test_a_manager_that_joins_late_costs_the_leader_nothing() -> None:
     cluster = Cluster(2)
     cluster.lab.run(100)
     one = cluster.docker(1)
-    term = one.cluster.managing.raft.term
+    term = one.cluster.manager_node.raft.term
     cluster.docker(2).swarm.leave()
     cluster.docker(2).swarm.join(one.swarm.tokens.manager, "10.9.0.1:2377")
     cluster.lab.run(5)
     assert cluster.leaders() == ["node1"]
-    assert one.cluster.managing.raft.term == term
+    assert one.cluster.manager_node.raft.term == term
 
 
 def test_the_leader_demotes_itself_by_letting_another_lead() -> None:
@@ -137,7 +137,7 @@ def test_the_leader_demotes_itself_by_letting_another_lead() -> None:
     assert cluster.leaders() != ["node1"]
     roles = {node.hostname: node.attrs["Spec"]["Role"] for node in cluster.docker(2).nodes.list()}
     assert roles == {"node1": "worker", "node2": "manager", "node3": "manager"}
-    assert cluster.docker(1).cluster.managing is None
+    assert cluster.docker(1).cluster.manager_node is None
 
 
 def test_a_leader_that_is_cut_off_is_replaced_and_comes_back_as_a_follower() -> None:

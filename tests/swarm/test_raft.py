@@ -25,7 +25,7 @@ class Managers:
         members = tuple(Member(number, f"n{number}", f"10.0.0.{number}:2377") for number in range(1, count + 1))
         self.rafts = {each.raft_id: self._make(each, Membership(members)) for each in members}
         for raft in self.rafts.values():
-            raft.begin()
+            raft.start()
 
     def _make(self, me: Member, membership: Membership) -> Raft:
         def become_leader() -> None:

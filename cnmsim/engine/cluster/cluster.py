@@ -102,7 +102,7 @@ class Cluster:
     @property
     def is_manager(self) -> bool:
         """Whether this host manages a swarm."""
-        return self.managing is not None
+        return self.manager_node is not None
 
     @property
     def is_agent(self) -> bool:
@@ -142,7 +142,7 @@ class Cluster:
         if self.node is not None:
             if not force_new_cluster:
                 raise Unavailable(_SWARM_EXISTS)
-            if self.managing is None:
+            if self.manager_node is None:
                 raise Unavailable(_WORKER)
         root, subnets = self.engine.machine.root, self._docker_subnets()
         listening = addresses.listen_address(root, listen)
@@ -223,7 +223,7 @@ class Cluster:
     def _start(self, config: NodeConfig, known: Addresses) -> SwarmNode:
         self.refuse_incompatible()
         node = self.make_node(config, known)
-        node.begin()
+        node.start()
         return node
 
     def make_node(self, config: NodeConfig, known: Addresses) -> SwarmNode:
@@ -263,13 +263,15 @@ class Cluster:
             self._is_leaving = False
 
     def _consequence(self) -> str:
-        managing = self.managing
-        if managing is None:
+        manager_node = self.manager_node
+        if manager_node is None:
             return _RESTORE
-        if managing.raft.leader is None:
+        if manager_node.raft.leader is None:
             return _RESTORE
-        members = managing.members()
-        reachable = sum(managing.is_reachable(each) for each in members) if managing.raft.is_leading else len(members)
+        members = manager_node.members()
+        reachable = (
+            sum(manager_node.is_reachable(each) for each in members) if manager_node.raft.is_leading else len(members)
+        )
         unreachable = len(members) - reachable
         if reachable - 2 > unreachable:
             return _RESTORE
@@ -348,8 +350,8 @@ class Cluster:
 
     def _on_change(self) -> None:
         """Start gossip once there are keys and the node knows its managers."""
-        managing = self.managing
-        self._events.follow(managing.store if managing is not None else None)
+        manager_node = self.manager_node
+        self._events.follow(manager_node.store if manager_node is not None else None)
         node, known = self.node, self._addresses
         if node is None or known is None:
             return
@@ -374,17 +376,17 @@ class Cluster:
     # --- the way to the managers ---------------------------------------------------------------------------------
 
     @property
-    def managing(self) -> ManagerNode | None:
+    def manager_node(self) -> ManagerNode | None:
         """The manager in this node, or `None`."""
-        return self.node.managing if self.node is not None and not self.node.obstacle else None
+        return self.node.manager_node if self.node is not None and not self.node.obstacle else None
 
     def manager(self) -> ManagerNode:
         """Give the manager in this node. Raises `Unavailable` in the daemon's words if there is none."""
         if self.obstacle:
             raise Unavailable(self.obstacle)
-        managing = self.managing
-        if managing is not None:
-            return managing
+        manager_node = self.manager_node
+        if manager_node is not None:
+            return manager_node
         if self.node is None or not self.node.ready.is_done:
             raise Unavailable(_INACTIVE)
         raise Unavailable(_WORKER)

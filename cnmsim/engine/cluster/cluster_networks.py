@@ -37,10 +37,10 @@ class ClusterNetworks:
     def _every(self) -> list[Network]:
         if self.engine.controller.cluster is None:
             return []
-        managing = self.engine.cluster.managing
-        if managing is None or managing.raft.leader is None:
+        manager_node = self.engine.cluster.manager_node
+        if manager_node is None or manager_node.raft.leader is None:
             return []
-        return list(managing.store.networks)
+        return list(manager_node.store.networks)
 
     def views(self, filters: Filters) -> list[dict[str, Any]]:
         """Give what passes the filters of `docker network ls`, as its entries."""

@@ -28,7 +28,7 @@ def _fault(node: SwarmNode | None) -> str:
 
 def swarm_info(cluster: Cluster) -> dict[str, Any]:
     """Tell of the swarm what `GET /info` does."""
-    node, managing = cluster.node, cluster.managing
+    node, manager_node = cluster.node, cluster.manager_node
     if cluster.obstacle:
         return {
             "NodeID": "",
@@ -42,7 +42,7 @@ def swarm_info(cluster: Cluster) -> dict[str, Any]:
         "NodeID": node.id if node is not None else "",
         "NodeAddr": cluster.advertise_host,
         "LocalNodeState": cluster.state,
-        "ControlAvailable": managing is not None,
+        "ControlAvailable": manager_node is not None,
         "Error": _fault(node),
         "RemoteManagers": None,
     }
@@ -50,16 +50,16 @@ def swarm_info(cluster: Cluster) -> dict[str, Any]:
         info["RemoteManagers"] = [{"NodeID": each.node_id, "Addr": each.addr} for each in node.managers]
     elif node is not None and node.config.join_address:
         info["RemoteManagers"] = [{"NodeID": "", "Addr": node.config.join_address}]
-    if managing is None:
+    if manager_node is None:
         return info
-    if managing.raft.leader is None:
+    if manager_node.raft.leader is None:
         return {**info, "Error": f"rpc error: code = Unknown desc = {NO_LEADER}", "Cluster": None}
-    store = managing.store
+    store = manager_node.store
     try:
-        view = cluster_to_api(managing.manager.control.get_cluster())
+        view = cluster_to_api(manager_node.manager.control.get_cluster())
     except EngineError as error:
         return {**info, "Error": error.message}
-    managers = len(managing.members())
+    managers = len(manager_node.members())
     counts = {"Nodes": len(store.nodes), "Managers": managers}
     warnings = {"Warnings": [_TWO_MANAGERS]} if managers == 2 else {}
     return {**info, **counts, "Cluster": view, **warnings}

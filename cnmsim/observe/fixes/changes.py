@@ -81,7 +81,7 @@ def _engine_of(lab: Any, container: str, host: str) -> Any:
 def _manager(lab: Any, host: str) -> Any:
     hosts = sorted(lab.hosts.values(), key=lambda each: each.name != host)
     for each in hosts:
-        if each.docker is not None and getattr(each.docker.cluster, "managing", None) is not None:
+        if each.docker is not None and getattr(each.docker.cluster, "manager_node", None) is not None:
             return each.docker
     raise NotFound("no host of the lab is a swarm manager")
 

@@ -70,16 +70,16 @@ class Agent:
         """Wait until a manager knows of this node. Raises `TimeoutError` after `timeout_s` seconds."""
         await self._registered.wait_until(lambda: self.has_session, timeout_s)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Look for a manager."""
         self._task = Task(self.clock, self._run(), self.gate())
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """Look for a manager anew, and go on with the tasks, when every connection and coroutine has gone."""
         self._end_session()
         self._reporting = None
-        self.worker.begin_again()
-        self.begin()
+        self.worker.restart()
+        self.start()
 
     def halt(self) -> None:
         """Stop short, as a machine does that loses power."""

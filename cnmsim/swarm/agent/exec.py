@@ -115,11 +115,11 @@ class TaskManager:
     _is_closed: bool = field(default=False, init=False)
     _closed: Future[None] | None = field(default=None, init=False, repr=False)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Set to work."""
         self._run_next_step()
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """Set to work where the task stands; the present operation has gone."""
         self._operation, self._is_closed = None, False
         self._run_next_step()

@@ -68,7 +68,7 @@ class Worker:
         ]
 
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
-        """Take what `tasks_with_status` gave, and what tasks were granted; `begin_again` goes on with it."""
+        """Take what `tasks_with_status` gave, and what tasks were granted; `restart` goes on with it."""
         self._secrets = {each.id: each for each in secrets}
         self._configs = {each.id: each for each in configs}
         for each in tasks:
@@ -92,7 +92,7 @@ class Worker:
             self.report(task.id, status)
         if controller is not None:
             manager = self._task_managers[task.id] = TaskManager(self.clock, task, controller, self.report)
-            manager.begin()
+            manager.start()
 
     def _dependencies(self, task: Task) -> Dependencies:
         container = task.spec.container
@@ -111,10 +111,10 @@ class Worker:
         if manager is not None:
             Coroutine(self.clock, _close_and_remove(manager))
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """Go on with every task where it stands; what was being done for it has gone."""
         for manager in self._task_managers.values():
-            manager.begin_again()
+            manager.restart()
 
     def halt(self) -> None:
         """Stop short with every task."""

@@ -154,16 +154,18 @@ def grpc_errors(call: Callable[P, T]) -> Callable[P, T]:
     return answer
 
 
-def require_one(found: list[T], kind: str, reference: str) -> T:
-    """Give what a reference stands for, in the engine's words if it is none or several.
+def find_one(kind: str, reference: str, stored: T | None, list_objects: Callable[[Filters], list[T]]) -> T:
+    """Return the object with the given id (`stored`), name or unambiguous id prefix, looked up in that order.
 
-    Raises `NotFound` or `InvalidParameter`. Source: moby `daemon/cluster/helpers.go`.
+    Raises `NotFound` or `InvalidParameter` with the daemon's messages. Source: moby `daemon/cluster/helpers.go`.
     """
-    if not found:
+    matches = [stored] if stored is not None else list_objects(Filters(names=(reference,)))
+    matches = matches or list_objects(Filters(id_prefixes=(reference,)))
+    if not matches:
         raise NotFound(f"{kind} {reference} not found")
-    if len(found) > 1:
-        raise InvalidParameter(f"{kind} {reference} is ambiguous ({len(found)} matches found)")
-    return found[0]
+    if len(matches) > 1:
+        raise InvalidParameter(f"{kind} {reference} is ambiguous ({len(matches)} matches found)")
+    return matches[0]
 
 
 @define(eq=False)

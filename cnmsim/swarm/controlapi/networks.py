@@ -9,9 +9,9 @@ from cnmsim.swarm.controlapi.common import (
     Filters,
     Operations,
     check_annotations,
+    find_one,
     grpc_errors,
     require_arguments,
-    require_one,
 )
 from cnmsim.swarm.errors import (
     RpcAlreadyExists,
@@ -50,9 +50,7 @@ class NetworkOperations(Operations):
 
     def find_network(self, reference: str) -> Network:
         """Give a network by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        network = self.store.networks.get(reference)
-        found = [network] if network is not None else self.list_networks(Filters(names=(reference,)))
-        return require_one(found or self.list_networks(Filters(id_prefixes=(reference,))), "network", reference)
+        return find_one("network", reference, self.store.networks.get(reference), self.list_networks)
 
     def list_networks(self, filters: Filters | None = None) -> list[Network]:
         """List networks in the order in which they were made."""

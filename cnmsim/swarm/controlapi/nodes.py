@@ -7,11 +7,11 @@ from attrs import evolve
 from cnmsim.swarm.controlapi.common import (
     Filters,
     Operations,
+    find_one,
     grpc_errors,
     has_labels,
     has_prefix,
     require_arguments,
-    require_one,
 )
 from cnmsim.swarm.errors import RpcFailedPrecondition, RpcNotFound
 from cnmsim.swarm.objects import (
@@ -59,10 +59,7 @@ class NodeOperations(Operations):
 
     def find_node(self, reference: str) -> Node:
         """Give a node by its id, host name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        node = self.store.nodes.get(reference)
-        found = [node] if node is not None else self.list_nodes(Filters(names=(reference,)))
-        found = found or self.list_nodes(Filters(id_prefixes=(reference,)))
-        return self._with_status(require_one(found, "node", reference))
+        return self._with_status(find_one("node", reference, self.store.nodes.get(reference), self.list_nodes))
 
     def list_nodes(self, filters: Filters | None = None) -> list[Node]:
         """List nodes in the order in which they joined."""

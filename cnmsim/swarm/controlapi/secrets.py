@@ -2,72 +2,96 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from attrs import evolve
 
 from cnmsim.swarm.controlapi.common import (
     Filters,
     Operations,
     check_secret_annotations,
+    find_one,
     grpc_errors,
     require_arguments,
-    require_one,
 )
 from cnmsim.swarm.errors import NameConflict, RpcAlreadyExists, RpcInvalidArgument, RpcNotFound, RpcUnknown
-from cnmsim.swarm.objects import Config, ConfigSpec, Secret, SecretSpec, Service
+from cnmsim.swarm.objects import Config, ConfigSpec, Secret, SecretSpec
+from cnmsim.swarm.store import Store
 
 MAX_SECRET_SIZE = 500 * 1024
 MAX_CONFIG_SIZE = 1000 * 1024
-_ONLY_LABELS = "only updates to Labels are allowed"
+#: A secret or a config: SwarmKit checks both alike.
+P = TypeVar("P", Secret, Config)
 
 
-def _in_use(kind: str, name: str, services: list[Service]) -> RpcInvalidArgument:
-    noun = "service" if len(services) == 1 else "services"
-    users = ", ".join(service.name for service in services)
-    return RpcInvalidArgument(f"{kind} '{name}' is in use by the following {noun}: {users}")
+def _check_size(kind: str, data: bytes, limit: int) -> None:
+    if not 0 < len(data) < limit:
+        raise RpcInvalidArgument(f"{kind} data must be larger than 0 and less than {limit} bytes")
+
+
+def _create(store: Store, kind: str, new: P) -> P:
+    try:
+        return store.update(lambda tx: tx.create(new))
+    except NameConflict:
+        raise RpcAlreadyExists(f"{kind} {new.name} already exists") from None
+
+
+def _require(kind: str, object_id: str, stored: P | None, message: str = "{} {} not found") -> P:
+    if not object_id:
+        raise RpcInvalidArgument(f"{kind} ID must be provided")
+    if stored is None:
+        raise RpcNotFound(message.format(kind, object_id))
+    return stored
+
+
+def _update_labels(store: Store, stored: P, version: int, spec: SecretSpec | ConfigSpec) -> P:
+    if stored.name != spec.annotations.name or (spec.data and spec.data != stored.spec.data):
+        raise RpcInvalidArgument("only updates to Labels are allowed")
+    annotations = evolve(stored.spec.annotations, labels=spec.annotations.labels)
+    changed = evolve(
+        stored, meta=evolve(stored.meta, version=version), spec=evolve(stored.spec, annotations=annotations)
+    )
+    return store.update(lambda tx: tx.replace(changed))
+
+
+def _remove(store: Store, kind: str, stored: P) -> None:
+    services = store.services.find(kind, stored.id)
+    if services:
+        noun = "service" if len(services) == 1 else "services"
+        users = ", ".join(service.name for service in services)
+        raise RpcInvalidArgument(f"{kind} '{stored.name}' is in use by the following {noun}: {users}")
+    store.update(lambda tx: tx.delete(type(stored), stored.id))
+
+
+def _without_data(secret: Secret) -> Secret:
+    return evolve(secret, spec=evolve(secret.spec, data=b""))
 
 
 class SecretOperations(Operations):
-    """Making, listing, relabelling and removing secrets. What is given out never has the content."""
+    """Create, list, relabel and remove secrets. Results never contain the secret's data."""
 
     @grpc_errors
     def create_secret(self, spec: SecretSpec) -> Secret:
-        """Make a secret. Raises a `SwarmError`."""
+        """Create a secret. Raises a `SwarmError`."""
         check_secret_annotations(spec.annotations)
         if spec.driver is not None:
             if not spec.driver.name:
                 raise RpcInvalidArgument("secret driver must have a name")
             raise RpcUnknown(f"plugin {spec.driver.name} not found")
-        if not 0 < len(spec.data) < MAX_SECRET_SIZE:
-            raise RpcInvalidArgument(f"secret data must be larger than 0 and less than {MAX_SECRET_SIZE} bytes")
-        try:
-            made = self.store.update(lambda tx: tx.create(Secret(self.new_id(), spec)))
-        except NameConflict:
-            raise RpcAlreadyExists(f"secret {spec.annotations.name} already exists") from None
-        return _without_data(made)
+        _check_size("secret", spec.data, MAX_SECRET_SIZE)
+        return _without_data(_create(self.store, "secret", Secret(self.new_id(), spec)))
 
     @grpc_errors
     def get_secret(self, secret_id: str) -> Secret:
-        """Give a secret. Raises a `SwarmError`."""
-        return _without_data(self._secret(secret_id, "secret {} not found"))
-
-    def _secret(self, secret_id: str, text: str) -> Secret:
-        if not secret_id:
-            raise RpcInvalidArgument("secret ID must be provided")
-        secret = self.store.secrets.get(secret_id)
-        if secret is None:
-            raise RpcNotFound(text.format(secret_id))
-        return secret
+        """Return a secret by id. Raises a `SwarmError`."""
+        return _without_data(_require("secret", secret_id, self.store.secrets.get(secret_id)))
 
     def find_secret(self, reference: str) -> Secret:
-        """Give a secret by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        secret = self.store.secrets.get(reference)
-        found = [secret] if secret is not None else self.list_secrets(Filters(names=(reference,)))
-        return _without_data(
-            require_one(found or self.list_secrets(Filters(id_prefixes=(reference,))), "secret", reference)
-        )
+        """Return a secret by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        return _without_data(find_one("secret", reference, self.store.secrets.get(reference), self.list_secrets))
 
     def list_secrets(self, filters: Filters | None = None) -> list[Secret]:
-        """List secrets in the order in which they were made."""
+        """List secrets in order of creation."""
         chosen = filters or Filters()
         return [
             _without_data(secret)
@@ -77,66 +101,39 @@ class SecretOperations(Operations):
 
     @grpc_errors
     def update_secret(self, secret_id: str, version: int, spec: SecretSpec) -> Secret:
-        """Change a secret's labels. Raises a `SwarmError`, also if anything else is to change."""
+        """Change a secret's labels. Raises a `SwarmError`, also for a change of anything but labels."""
         require_arguments(secret_id)
-        secret = self._secret(secret_id, "secret {} not found")
-        if secret.name != spec.annotations.name or (spec.data and spec.data != secret.spec.data):
-            raise RpcInvalidArgument(_ONLY_LABELS)
-        annotations = evolve(secret.spec.annotations, labels=spec.annotations.labels)
-        changed = evolve(
-            secret, meta=evolve(secret.meta, version=version), spec=evolve(secret.spec, annotations=annotations)
-        )
-        return _without_data(self.store.update(lambda tx: tx.replace(changed)))
+        secret = _require("secret", secret_id, self.store.secrets.get(secret_id))
+        return _without_data(_update_labels(self.store, secret, version, spec))
 
     @grpc_errors
     def remove_secret(self, secret_id: str) -> None:
         """Remove a secret that no service refers to. Raises a `SwarmError`."""
-        secret = self._secret(secret_id, "could not find secret {}")
-        services = self.store.services.find("secret", secret_id)
-        if services:
-            raise _in_use("secret", secret.name, services)
-        self.store.update(lambda tx: tx.delete(Secret, secret_id))
-
-
-def _without_data(secret: Secret) -> Secret:
-    return evolve(secret, spec=evolve(secret.spec, data=b""))
+        secret = _require("secret", secret_id, self.store.secrets.get(secret_id), "could not find {} {}")
+        _remove(self.store, "secret", secret)
 
 
 class ConfigOperations(Operations):
-    """Making, listing, relabelling and removing configs."""
+    """Create, list, relabel and remove configs."""
 
     @grpc_errors
     def create_config(self, spec: ConfigSpec) -> Config:
-        """Make a config. Raises a `SwarmError`."""
+        """Create a config. Raises a `SwarmError`."""
         check_secret_annotations(spec.annotations)
-        if not 0 < len(spec.data) < MAX_CONFIG_SIZE:
-            raise RpcInvalidArgument(f"config data must be larger than 0 and less than {MAX_CONFIG_SIZE} bytes")
-        try:
-            return self.store.update(lambda tx: tx.create(Config(self.new_id(), spec)))
-        except NameConflict:
-            raise RpcAlreadyExists(f"config {spec.annotations.name} already exists") from None
+        _check_size("config", spec.data, MAX_CONFIG_SIZE)
+        return _create(self.store, "config", Config(self.new_id(), spec))
 
     @grpc_errors
     def get_config(self, config_id: str) -> Config:
-        """Give a config. Raises a `SwarmError`."""
-        return self._config(config_id, "config {} not found")
-
-    def _config(self, config_id: str, text: str) -> Config:
-        if not config_id:
-            raise RpcInvalidArgument("config ID must be provided")
-        config = self.store.configs.get(config_id)
-        if config is None:
-            raise RpcNotFound(text.format(config_id))
-        return config
+        """Return a config by id. Raises a `SwarmError`."""
+        return _require("config", config_id, self.store.configs.get(config_id))
 
     def find_config(self, reference: str) -> Config:
-        """Give a config by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        config = self.store.configs.get(reference)
-        found = [config] if config is not None else self.list_configs(Filters(names=(reference,)))
-        return require_one(found or self.list_configs(Filters(id_prefixes=(reference,))), "config", reference)
+        """Return a config by id, name or id prefix. Raises `NotFound` or `InvalidParameter`."""
+        return find_one("config", reference, self.store.configs.get(reference), self.list_configs)
 
     def list_configs(self, filters: Filters | None = None) -> list[Config]:
-        """List configs in the order in which they were made."""
+        """List configs in order of creation."""
         chosen = filters or Filters()
         return [
             config
@@ -146,22 +143,13 @@ class ConfigOperations(Operations):
 
     @grpc_errors
     def update_config(self, config_id: str, version: int, spec: ConfigSpec) -> Config:
-        """Change a config's labels. Raises a `SwarmError`, also if anything else is to change."""
+        """Change a config's labels. Raises a `SwarmError`, also for a change of anything but labels."""
         require_arguments(config_id)
-        config = self._config(config_id, "config {} not found")
-        if config.name != spec.annotations.name or (spec.data and spec.data != config.spec.data):
-            raise RpcInvalidArgument(_ONLY_LABELS)
-        annotations = evolve(config.spec.annotations, labels=spec.annotations.labels)
-        changed = evolve(
-            config, meta=evolve(config.meta, version=version), spec=evolve(config.spec, annotations=annotations)
-        )
-        return self.store.update(lambda tx: tx.replace(changed))
+        config = _require("config", config_id, self.store.configs.get(config_id))
+        return _update_labels(self.store, config, version, spec)
 
     @grpc_errors
     def remove_config(self, config_id: str) -> None:
         """Remove a config that no service refers to. Raises a `SwarmError`."""
-        config = self._config(config_id, "could not find config {}")
-        services = self.store.services.find("config", config_id)
-        if services:
-            raise _in_use("config", config.name, services)
-        self.store.update(lambda tx: tx.delete(Config, config_id))
+        config = _require("config", config_id, self.store.configs.get(config_id), "could not find {} {}")
+        _remove(self.store, "config", config)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 
 from cnmsim.swarm.allocator import is_ingress_needed
-from cnmsim.swarm.controlapi.common import Filters, Operations, grpc_errors, require_arguments, require_one
+from cnmsim.swarm.controlapi.common import Filters, Operations, find_one, grpc_errors, require_arguments
 from cnmsim.swarm.controlapi.service_spec import check_service_spec, is_job
 from cnmsim.swarm.errors import (
     NameConflict,
@@ -74,9 +74,7 @@ class ServiceOperations(Operations):
 
     def find_service(self, reference: str, *, insert_defaults: bool = False) -> Service:
         """Give a service by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        service = self.store.services.get(reference)
-        found = [service] if service is not None else self.list_services(Filters(names=(reference,)))
-        service = require_one(found or self.list_services(Filters(id_prefixes=(reference,))), "service", reference)
+        service = find_one("service", reference, self.store.services.get(reference), self.list_services)
         return self.get_service(service.id, insert_defaults=insert_defaults)
 
     @grpc_errors

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from cnmsim.swarm.controlapi.common import (
     Filters,
     Operations,
+    find_one,
     grpc_errors,
     has_labels,
     has_prefix,
     require_arguments,
-    require_one,
 )
 from cnmsim.swarm.errors import RpcNotFound, RpcPermissionDenied
 from cnmsim.swarm.objects import (
@@ -39,9 +39,7 @@ class TaskOperations(Operations):
 
     def find_task(self, reference: str) -> Task:
         """Give a task by its id, name, or the beginning of its id. Raises `NotFound` or `InvalidParameter`."""
-        task = self.store.tasks.get(reference)
-        found = [task] if task is not None else self.list_tasks(Filters(names=(reference,)))
-        return require_one(found or self.list_tasks(Filters(id_prefixes=(reference,))), "task", reference)
+        return find_one("task", reference, self.store.tasks.get(reference), self.list_tasks)
 
     def list_tasks(self, filters: Filters | None = None) -> list[Task]:
         """List tasks in the order in which they were made."""

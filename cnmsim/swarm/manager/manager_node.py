@@ -119,7 +119,7 @@ class ManagerNode:
             lambda: self.process().gate,
         )
         self.ca = CaServer(self.clock, self.random, self.store)
-        self._roles = RoleManager(self.store, self)
+        self._roles = RoleManager(self.store, self.raft, self.remove_member)
         self.logs = LogBroker(self.store, self.random)
         self.service = self._make_service()
         self._rotation = RootRotationReconciler(self.store, self.random)
@@ -127,7 +127,7 @@ class ManagerNode:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    def begin(self, listen_address: str, joined: JoinResponse | None = None) -> None:
+    def start(self, listen_address: str, joined: JoinResponse | None = None) -> None:
         """Answer at `listen_address` and take part. Raises `OSError` if the port is taken."""
         self._server.listen(listen_address)
         if joined is not None:
@@ -135,15 +135,15 @@ class ManagerNode:
             self.raft.term = joined.term
             self.raft.applied = self.store.index
             self._removed_ids = joined.removed_ids
-        self.raft.begin()
+        self.raft.start()
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
-        """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `begin`."""
+        """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `start`."""
         others = {each.raft_id for each in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others
         self.raft.term = former.raft.term
         self.raft.membership = evolve(self.raft.membership, version=former.raft.membership.version + 1)
-        self.begin(listen_address)
+        self.start(listen_address)
 
     def stop(self) -> None:
         """Manage no more."""
@@ -156,12 +156,12 @@ class ManagerNode:
             self._local.close()
             self._local = None
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Go on as the manager that it was, when every connection has gone."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
-        self._server.begin_again()
+        self._server.restart_after_fork()
 
     def client(self) -> LocalClient:
         """Give this node's own way to its manager."""
@@ -395,10 +395,6 @@ class ManagerNode:
             await self._send_raft_message(member, message)
         except CnmsimError:
             return  # it is not there; it learns of it when it asks
-
-    def transfer_leadership(self) -> None:
-        """Let another member lead."""
-        self.raft.transfer_leadership()
 
 
 def _node_id(peer: Peer) -> str:

@@ -127,7 +127,7 @@ class Raft:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Take part. The only member of a new swarm leads at once."""
         self._has_had_leader = False
         self._draw_election_timeout()

@@ -5,18 +5,15 @@ Source: moby/swarmkit `manager/role_manager.go` (vendored by moby docker-v29.7.2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 
 from cnmsim.errors import EngineError
 from cnmsim.kernel.clock import Timer
+from cnmsim.swarm.manager.raft import Raft
 from cnmsim.swarm.objects import Node, NodeRole
 from cnmsim.swarm.store import Event, Store, Watch
-
-if TYPE_CHECKING:
-    from cnmsim.swarm.manager.manager_node import ManagerNode
 
 _RETRY_S = 16.0
 
@@ -26,7 +23,8 @@ class RoleManager:
     """The role manager of the manager that leads."""
 
     store: Store = field(repr=False)
-    managing: ManagerNode = field(repr=False)
+    raft: Raft = field(repr=False)
+    remove_member: Callable[[str], None] = field(repr=False)
     _watch: Watch | None = field(default=None, init=False, repr=False)
     _retry: Timer | None = field(default=None, init=False, repr=False)
 
@@ -47,21 +45,21 @@ class RoleManager:
             self._reconcile_all()
 
     def _reconcile_all(self) -> None:
-        if not self.managing.raft.is_leading:
+        if not self.raft.is_leading:
             return
         for node in self.store.nodes:
             if node.spec.desired_role is not node.role:
                 self._reconcile(node)
-        for member in self.managing.members():
+        for member in self.raft.membership.members:
             known = self.store.nodes.get(member.node_id)
             if known is None or known.role is NodeRole.WORKER:
                 self._remove(member.node_id)
 
     def _reconcile(self, node: Node) -> None:
         if node.spec.desired_role is NodeRole.WORKER:
-            if node.id == self.managing.member.node_id and len(self.managing.members()) > 1:
+            if node.id == self.raft.me.node_id and len(self.raft.membership.members) > 1:
                 # A leader that is to be demoted lets another lead first, which then does it.
-                self.managing.transfer_leadership()
+                self.raft.transfer_leadership()
                 return
             if not self._remove(node.id):
                 return
@@ -69,7 +67,7 @@ class RoleManager:
 
     def _remove(self, node_id: str) -> bool:
         try:
-            self.managing.remove_member(node_id)
+            self.remove_member(node_id)
         except EngineError:
             if self._retry is not None:
                 self._retry.cancel()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cnmsim.swarm.constraint import Constraint, node_matches
 from cnmsim.swarm.objects import Availability, Global, Node, Service, Task, TaskState
-from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.base import ServiceOrchestrator
 from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (
     NewId,
@@ -14,62 +14,49 @@ from cnmsim.swarm.orchestrator.tasks import (
     is_dirty,
     is_invalid_node,
     new_task,
-    remove_service_tasks,
     set_desired_state,
 )
-from cnmsim.swarm.orchestrator.updater import UpdateSupervisor
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
 
 
-class GlobalOrchestrator:
+class GlobalOrchestrator(ServiceOrchestrator):
     """Keeps one task of each global service on every node that fits."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
-        self._store = store
-        self._new_id = new_id
-        self._restarts = RestartSupervisor(store, new_id)
-        self._updates = UpdateSupervisor(store, self._restarts, new_id)
+        super().__init__(store, new_id)
         self._services: dict[str, tuple[Constraint, ...]] = {}
         #: The nodes that keep tasks: neither drained nor down.
         self._nodes: dict[str, None] = {}
-        self._restart: dict[str, None] = {}
-        self._watch: Watch | None = None
 
     def start(self) -> None:
-        """Look at all there is, and follow changes from here on."""
+        """Reconcile all global services, then follow changes of the store."""
         for node in self._store.nodes:
             self._update_node(node)
         for service in self._store.services:
-            if is_global(service):
+            if is_global_service(service):
                 self._update_service(service)
-        check_tasks(self._store, self._restarts, is_global, self._fix_task)
+        check_tasks(self._store, self._restarts, is_global_service, self._fix_task)
         self._watch = self._store.watch(self._on_changes, Task, Service, Node)
         self._tick()
         for service_id in list(self._services):
             self._reconcile_service(service_id)
 
-    def stop(self) -> None:
-        """Do nothing more."""
-        if self._watch is not None:
-            self._watch.cancel()
-        self._updates.cancel_all()
-        self._restarts.cancel_all()
+    @staticmethod
+    def _owns(service: Service) -> bool:
+        return is_global_service(service)
 
-    def _on_changes(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self._restarts.on_event(event)
-            self._updates.on_event(event)
-            match event.object:
-                case Task():
-                    if event.kind is EventKind.DELETE:
-                        self._restarts.cancel(event.object.id)
-                    else:
-                        self._queue_if_ended(event.object)
-                case Service():
-                    self._on_service(event)
-                case Node():
-                    self._on_node(event)
-        self._tick()
+    def _on_service_changed(self, service: Service) -> None:
+        self._update_service(service)
+        self._reconcile_service(service.id)
+
+    def _forget_service(self, service_id: str) -> None:
+        self._services.pop(service_id, None)
+
+    def _on_task(self, event: Event) -> None:
+        if event.kind is EventKind.DELETE:
+            self._restarts.cancel(event.object.id)
+        else:
+            self._queue_if_ended(event.object)
 
     def _update_node(self, node: Node) -> None:
         if is_invalid_node(node):
@@ -80,19 +67,6 @@ class GlobalOrchestrator:
     def _update_service(self, service: Service) -> None:
         placement = service.spec.task.placement
         self._services[service.id] = Constraint.parse_all(placement.constraints if placement else ())
-
-    def _on_service(self, event: Event) -> None:
-        service: Service = event.object
-        if not is_global(service):
-            return
-        if event.kind is EventKind.DELETE:
-            remove_service_tasks(self._store, service)
-            self._services.pop(service.id, None)
-            self._restarts.forget_service(service.id)
-            self._updates.cancel(service.id)
-        else:
-            self._update_service(service)
-            self._reconcile_service(service.id)
 
     def _on_node(self, event: Event) -> None:
         node: Node = event.object
@@ -112,7 +86,7 @@ class GlobalOrchestrator:
         if not task.node_id or task.node_id not in self._nodes:
             self._shut_down([task])
         elif task.state > TaskState.RUNNING:
-            self._restart[task.id] = None
+            self._restart_queue[task.id] = None
 
     def _queue_if_ended(self, task: Task) -> None:
         if (
@@ -120,12 +94,12 @@ class GlobalOrchestrator:
             and task.desired_state <= TaskState.RUNNING
             and task.service_id in self._services
         ):
-            self._restart[task.id] = None
+            self._restart_queue[task.id] = None
 
     def _tick(self) -> None:
-        if self._restart:
-            restart, self._restart = self._restart, {}
-            self._store.update(lambda tx: self._restart_tasks(tx, restart))
+        if self._restart_queue:
+            task_ids, self._restart_queue = self._restart_queue, {}
+            self._store.update(lambda tx: self._restart_tasks(tx, task_ids))
 
     def _restart_tasks(self, tx: Store, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:
@@ -209,7 +183,7 @@ class GlobalOrchestrator:
             self._change(service, [] if clean else [node.id], [*dirty, *clean[1:]])
 
 
-def is_global(service: Service) -> bool:
+def is_global_service(service: Service) -> bool:
     """Whether it is a global service, and no job."""
     return isinstance(service.spec.mode, Global)
 

@@ -5,71 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cnmsim.swarm.objects import Node, Replicated, Service, Task, TaskState
-from cnmsim.swarm.orchestrator.restart import RestartSupervisor
+from cnmsim.swarm.orchestrator.base import ServiceOrchestrator
 from cnmsim.swarm.orchestrator.task_init import check_tasks
 from cnmsim.swarm.orchestrator.tasks import (
     NewId,
     Slot,
     is_invalid_node,
     new_task,
-    remove_service_tasks,
     set_desired_state,
 )
-from cnmsim.swarm.orchestrator.updater import UpdateSupervisor
-from cnmsim.swarm.store import Event, EventKind, Store, Watch
+from cnmsim.swarm.store import Event, EventKind, Store
 
 
-class ReplicatedOrchestrator:
+class ReplicatedOrchestrator(ServiceOrchestrator):
     """Keeps as many tasks of each replicated service as its spec says."""
 
     def __init__(self, store: Store, new_id: NewId) -> None:
-        self._store = store
-        self._new_id = new_id
-        self._restarts = RestartSupervisor(store, new_id)
-        self._updates = UpdateSupervisor(store, self._restarts, new_id)
-        self._reconcile: dict[str, None] = {}
-        self._restart: dict[str, None] = {}
-        self._watch: Watch | None = None
+        super().__init__(store, new_id)
+        #: Ids of services whose tasks are to be compared with the spec.
+        self._reconcile_queue: dict[str, None] = {}
 
     def start(self) -> None:
-        """Look at all there is, and follow changes from here on."""
-        check_tasks(self._store, self._restarts, is_replicated, self._queue_if_ended)
-        self._reconcile.update((service.id, None) for service in self._store.services if is_replicated(service))
+        """Reconcile all replicated services, then follow changes of the store."""
+        check_tasks(self._store, self._restarts, is_replicated_service, self._queue_if_ended)
+        self._reconcile_queue.update(
+            (service.id, None) for service in self._store.services if is_replicated_service(service)
+        )
         self._watch = self._store.watch(self._on_changes, Task, Service, Node)
         self._tick()
 
-    def stop(self) -> None:
-        """Do nothing more."""
-        if self._watch is not None:
-            self._watch.cancel()
-        self._updates.cancel_all()
-        self._restarts.cancel_all()
+    @staticmethod
+    def _owns(service: Service) -> bool:
+        return is_replicated_service(service)
 
-    def _on_changes(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self._restarts.on_event(event)
-            self._updates.on_event(event)
-            match event.object:
-                case Task():
-                    self._on_task(event)
-                case Service():
-                    self._on_service(event)
-                case Node():
-                    if event.kind is EventKind.DELETE or is_invalid_node(event.object):
-                        self._on_lost_node(event.object.id)
-        self._tick()
+    def _on_service_changed(self, service: Service) -> None:
+        self._reconcile_queue[service.id] = None
 
-    def _on_service(self, event: Event) -> None:
-        service: Service = event.object
-        if not is_replicated(service):
-            return
-        if event.kind is EventKind.DELETE:
-            remove_service_tasks(self._store, service)
-            self._restarts.forget_service(service.id)
-            self._updates.cancel(service.id)
-            self._reconcile.pop(service.id, None)
-        else:
-            self._reconcile[service.id] = None
+    def _forget_service(self, service_id: str) -> None:
+        self._reconcile_queue.pop(service_id, None)
+
+    def _on_node(self, event: Event) -> None:
+        if event.kind is EventKind.DELETE or is_invalid_node(event.object):
+            self._on_lost_node(event.object.id)
 
     def _on_task(self, event: Event) -> None:
         task: Task = event.object
@@ -78,8 +55,8 @@ class ReplicatedOrchestrator:
             return
         if task.desired_state <= TaskState.RUNNING:
             service = self._store.services.get(task.service_id)
-            if service is not None and is_replicated(service):
-                self._reconcile[service.id] = None
+            if service is not None and is_replicated_service(service):
+                self._reconcile_queue[service.id] = None
         self._restarts.cancel(task.id)
 
     def _queue_if_ended(self, task: Task) -> None:
@@ -91,23 +68,23 @@ class ReplicatedOrchestrator:
         ):
             return
         service = self._store.services.get(task.service_id)
-        if service is not None and is_replicated(service):
-            self._restart[task.id] = None
+        if service is not None and is_replicated_service(service):
+            self._restart_queue[task.id] = None
 
     def _on_lost_node(self, node_id: str) -> None:
         for task in self._store.tasks.by_node(node_id):
             if task.desired_state <= TaskState.RUNNING:
                 service = self._store.services.get(task.service_id)
-                if service is not None and is_replicated(service):
-                    self._restart[task.id] = None
+                if service is not None and is_replicated_service(service):
+                    self._restart_queue[task.id] = None
 
     def _tick(self) -> None:
-        if self._restart:
-            restart, self._restart = self._restart, {}
-            self._store.update(lambda _: self._restart_tasks(restart))
-        if self._reconcile:
-            reconcile, self._reconcile = self._reconcile, {}
-            for service_id in reconcile:
+        if self._restart_queue:
+            task_ids, self._restart_queue = self._restart_queue, {}
+            self._store.update(lambda _: self._restart_tasks(task_ids))
+        if self._reconcile_queue:
+            service_ids, self._reconcile_queue = self._reconcile_queue, {}
+            for service_id in service_ids:
                 service = self._store.services.get(service_id)
                 if service is not None:
                     self._reconcile_service(service)
@@ -118,7 +95,7 @@ class ReplicatedOrchestrator:
             if task is None or task.desired_state > TaskState.RUNNING:
                 continue
             service = self._store.services.get(task.service_id)
-            if service is not None and is_replicated(service):
+            if service is not None and is_replicated_service(service):
                 self._restarts.restart(service, task)
 
     def _reconcile_service(self, service: Service) -> None:
@@ -166,7 +143,7 @@ class ReplicatedOrchestrator:
         set_desired_state(tx, surplus, TaskState.REMOVE)
 
 
-def is_replicated(service: Service) -> bool:
+def is_replicated_service(service: Service) -> bool:
     """Whether it is a replicated service, and no job."""
     return isinstance(service.spec.mode, Replicated)
 

@@ -25,7 +25,7 @@ from cnmsim.swarm.objects import (
     UpdateState,
 )
 from cnmsim.swarm.objects.defaults import restart_delay_ns
-from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_global, is_job, latest_task, new_task
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, has_slot_per_node, is_job, latest_task, new_task
 from cnmsim.swarm.store import Event, EventKind, Store
 
 _OLD_TASK_TIMEOUT_S = 60.0
@@ -96,7 +96,7 @@ class RestartSupervisor:
         old = store.replace(evolve(task, desired_state=TaskState.SHUTDOWN))
         if not self.should_restart(old, service):
             return
-        slot, node_id = (0, task.node_id) if is_global(service) else (task.slot, "")
+        slot, node_id = (0, task.node_id) if has_slot_per_node(service) else (task.slot, "")
         made = evolve(new_task(store, self._new_id, service, slot, node_id), desired_state=TaskState.READY)
         if is_job(service):
             made = evolve(made, job_iteration=service.job_status.job_iteration if service.job_status else 0)
@@ -117,7 +117,7 @@ class RestartSupervisor:
             return False
         if not policy.max_attempts:
             return True
-        history = self._history.get(task.service_id, {}).get(_slot_key(task, by_node=is_global(service)))
+        history = self._history.get(task.service_id, {}).get(_slot_key(task, by_node=has_slot_per_node(service)))
         if history is None or (task.spec_version is not None and task.spec_version != history.spec_version):
             return True
         if not policy.window_ns:

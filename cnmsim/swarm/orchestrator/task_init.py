@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cnmsim.swarm.objects import Service, Task, TaskState
 from cnmsim.swarm.objects.defaults import restart_delay_ns
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.tasks import is_global, task_timestamp
+from cnmsim.swarm.orchestrator.tasks import has_slot_per_node, task_timestamp
 from cnmsim.swarm.store import Store
 
 
@@ -33,7 +33,9 @@ def check_tasks(
             continue
         if not owns(service):
             continue
-        instances.setdefault((task.service_id, task.node_id if is_global(service) else task.slot), []).append(task)
+        instances.setdefault((task.service_id, task.node_id if has_slot_per_node(service) else task.slot), []).append(
+            task
+        )
         fix_task(task)
         if task.desired_state is not TaskState.READY or task.state > TaskState.COMPLETE:
             continue

@@ -30,7 +30,7 @@ NewId: TypeAlias = Callable[[], str]
 Slot: TypeAlias = list[Task]
 
 
-def is_global(service: Service) -> bool:
+def has_slot_per_node(service: Service) -> bool:
     """Whether each node has a slot of the service, be it a job or not."""
     return isinstance(service.spec.mode, Global | GlobalJob)
 

@@ -23,7 +23,7 @@ from cnmsim.swarm.objects import (
     defaults,
 )
 from cnmsim.swarm.orchestrator.restart import RestartSupervisor
-from cnmsim.swarm.orchestrator.tasks import NewId, Slot, is_dirty, is_global, new_task
+from cnmsim.swarm.orchestrator.tasks import NewId, Slot, has_slot_per_node, is_dirty, new_task
 from cnmsim.swarm.store import Event, Store
 
 _PAUSED = frozenset({UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED})
@@ -48,7 +48,7 @@ class UpdateSupervisor:
             current.cancel()
             del self._updates[service.id]
         updater = Updater(self._store, self._restarts, self._new_id, service, self._forget)
-        if updater.begin(slots):
+        if updater.start(slots):
             self._updates[service.id] = updater
 
     def _forget(self, updater: Updater) -> None:
@@ -112,7 +112,7 @@ class Updater:
         spec = self.service.spec
         return (spec.rollback if self._is_rollback else spec.update) or defaults.UPDATE
 
-    def begin(self, slots: Sequence[Slot]) -> bool:
+    def start(self, slots: Sequence[Slot]) -> bool:
         """Start, unless there is nothing to do; tell whether it did."""
         status = self.service.update_status
         if status is not None and status.state in _PAUSED:
@@ -238,7 +238,7 @@ class Updater:
         store = self._store
         if self.service.id not in store.services:
             return
-        node_id = slot[0].node_id if is_global(self.service) else ""
+        node_id = slot[0].node_id if has_slot_per_node(self.service) else ""
         made = evolve(
             new_task(store, self._new_id, self.service, slot[0].slot, node_id), desired_state=TaskState.READY
         )
@@ -247,14 +247,14 @@ class Updater:
         released: Future[None] = Future(store.clock)
         start_first = order is UpdateOrder.START_FIRST
 
-        def begin(tx: Store) -> None:
+        def start(tx: Store) -> None:
             tx.create(made)
             old = None if start_first else self._remove_old_tasks(slot)
             self._restarts.delay_start(
                 old, made.id, 0, wait_stop=not start_first, on_done=lambda: released.set_result(None)
             )
 
-        store.update(begin)
+        store.update(start)
         await released
         await is_up
         current = store.tasks.get(made.id)
@@ -268,14 +268,14 @@ class Updater:
         released: Future[None] = Future(self._store.clock)
         is_held = existing.desired_state is not TaskState.RUNNING
 
-        def begin(_: Store) -> None:
+        def start(_: Store) -> None:
             old = self._remove_old_tasks(others)
             if is_held:
                 self._restarts.delay_start(
                     old, existing.id, 0, wait_stop=True, on_done=lambda: released.set_result(None)
                 )
 
-        self._store.update(begin)
+        self._store.update(start)
         if is_held:
             await released
 

@@ -100,13 +100,13 @@ class RaftLogs:
 def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
     """See what nodes have together."""
     every = list(nodes)
-    managing = [each.managing for each in every if each.managing is not None]
+    manager_node = [each.manager_node for each in every if each.manager_node is not None]
     return RaftLogs(
-        tuple({id(each.store): each.store for each in managing}.values()),
-        frozenset(each.id for each in every if each.managing is None),
+        tuple({id(each.store): each.store for each in manager_node}.values()),
+        frozenset(each.id for each in every if each.manager_node is None),
         frozenset(
             member.raft_id
-            for each in managing
+            for each in manager_node
             if each.raft.is_leading
             for member in each.members()
             if each.is_reachable(member)
@@ -116,10 +116,10 @@ def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
 
 def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
     """Give what is on a node's disk."""
-    managing, worker = node.managing, node.agent.worker
+    manager_node, worker = node.manager_node, node.agent.worker
     if node.certificate is None:
         return SavedNode(node.config)
-    is_running = managing is not None and managing.raft.is_running
+    is_running = manager_node is not None and manager_node.raft.is_running
     return SavedNode(
         node.config,
         node.certificate,
@@ -128,25 +128,25 @@ def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
         remotes=tuple(node._broker.weights),
         managers=node.managers,
         data_path_port=node.data_path_port,
-        lock_key=managing.store.cluster.unlock_key if managing is not None and is_running else node._lock_key,
-        managing=None if managing is None else _save_manager(managing, stock),
+        lock_key=manager_node.store.cluster.unlock_key if manager_node is not None and is_running else node._lock_key,
+        managing=None if manager_node is None else _save_manager(manager_node, stock),
         tasks=tuple(worker.tasks_with_status()),
         secrets=tuple(worker._secrets.values()),
         configs=tuple(worker._configs.values()),
     )
 
 
-def _save_manager(managing: ManagerNode, stock: RaftLogs) -> SavedManager:
-    raft, store = managing.raft, managing.store
+def _save_manager(manager_node: ManagerNode, stock: RaftLogs) -> SavedManager:
+    raft, store = manager_node.raft, manager_node.store
     members = tuple(each for each in raft.membership.members if each.node_id not in stock.joining)
     return SavedManager(
         stock.number(store),
-        managing.member,
+        manager_node.member,
         evolve(raft.membership, members=members),
         raft.term,
         store.index if raft.me.raft_id in stock.abreast else raft.applied,
         raft._voted_for,
-        tuple(sorted(managing._removed_ids)),
+        tuple(sorted(manager_node._removed_ids)),
     )
 
 
@@ -193,12 +193,12 @@ def _restore_manager(node: SwarmNode, disk: SavedManager, stores: list[Store]) -
     if not 0 <= disk.store < len(stores):
         raise MalformedData(f"there is no store {disk.store}")
     node._role = NodeRole.MANAGER
-    managing = node._make_manager(stores[disk.store], disk.member)
-    raft = managing.raft
+    manager_node = node._make_manager(stores[disk.store], disk.member)
+    raft = manager_node.raft
     raft.membership, raft.term, raft.applied, raft._voted_for = (
         disk.membership,
         disk.term,
         disk.applied,
         disk.voted_for,
     )
-    managing._removed_ids = frozenset(disk.left_behind)
+    manager_node._removed_ids = frozenset(disk.left_behind)

@@ -14,6 +14,15 @@ from cnmsim.swarm.rpc.server import RpcServer
 from cnmsim.swarm.rpc.service import CALL_TIMEOUT_S, Client, Peer, RpcError, RpcService, ServerStream, Stream
 
 __all__ = [
-    "CALL_TIMEOUT_S", "Client", "LocalClient", "Peer", "RpcError", "RpcServer", "ServerStream", "RpcService", "Stream", "dial",
+    "CALL_TIMEOUT_S",
+    "Client",
+    "LocalClient",
+    "Peer",
+    "RpcError",
+    "RpcServer",
+    "RpcService",
+    "ServerStream",
+    "Stream",
+    "dial",
     "split_host_port",
 ]  # fmt: skip

@@ -63,7 +63,7 @@ class RpcServer:
         self._listener, self._listen_address = socket, listen_address
         self._process.task(self._accept(socket))
 
-    def begin_again(self) -> None:
+    def restart_after_fork(self) -> None:
         """Listen anew; whoever was connected is forgotten."""
         self._sockets = []
         if self._listener is not None:
