@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.sockets.tcp import TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
@@ -53,7 +53,7 @@ class Client:
     async def _try(self, server: Address, query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
         where = f"{format_ip(server)}#{self.port}"
         clock = self.process.clock
-        socket = UdpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
+        socket = UdpSocket(self.process.namespace, family_of(server), owner=self.process)
         self.sent_ns = clock.now_ns
         until_ns = deadline_ns(clock, self.timeout_s)
         try:
@@ -78,7 +78,7 @@ class Client:
         self, server: Address, query: dns.message.Message
     ) -> tuple[dns.message.Message, int] | None:
         clock = self.process.clock
-        socket = TcpSocket(self.process.namespace, 6 if len(server) == 16 else 4, owner=self.process)
+        socket = TcpSocket(self.process.namespace, family_of(server), owner=self.process)
         self.sent_ns = clock.now_ns
         until_ns = deadline_ns(clock, self.timeout_s)
         try:
@@ -142,11 +142,6 @@ async def servers_named(process: Process, name: str, family: int = 0) -> list[Ad
         return await Resolver(process).addresses(name, family)
     except ResolveError:
         return None
-
-
-def draw_id(process: Process) -> int:
-    """Draw the number of a query."""
-    return process.machine.random.randrange(65536)
 
 
 def type_name(number: int) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, parse_ip
-from cnmsim.userland.bind.client import Client, draw_id, servers_named, type_name
-from cnmsim.userland.libc.resolver import read_config, reverse_name
+from cnmsim.userland.bind.client import Client, servers_named, type_name
+from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
     import dns.message
@@ -200,7 +200,7 @@ async def main(process: Process) -> int:
     found = None
     for name in names:
         try:
-            query = dns.message.make_query(name, request.kind, id=draw_id(process))
+            query = dns.message.make_query(name, request.kind, id=draw_query_id(process))
         except (dns.exception.DNSException, UnicodeError):
             process.write(f"dig: '{request.name}' is not a legal IDNA2008 name\n")
             return 1

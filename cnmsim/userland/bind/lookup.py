@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import parse_ip
-from cnmsim.userland.bind.client import Client, draw_id, servers_named, type_name
-from cnmsim.userland.libc.resolver import read_config, reverse_name
+from cnmsim.userland.bind.client import Client, servers_named, type_name
+from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
     import dns.message
     import dns.rrset
 
     from cnmsim.kernel.process import Process
+
+#: How nslookup titles the data of a record (bind bin/dig/nslookup.c, `rtypetext`).
+TITLES = {
+    "PTR": "name", "CNAME": "canonical name", "NS": "nameserver", "MX": "mail exchanger", "TXT": "text", "SRV": "service",
+}  # fmt: skip
 
 
 async def nslookup(process: Process) -> int:
@@ -55,7 +60,7 @@ async def nslookup(process: Process) -> int:
         answered = name
         for kind in kinds:
             try:
-                result = await client.ask(servers, dns.message.make_query(name, kind, id=draw_id(process)))
+                result = await client.ask(servers, dns.message.make_query(name, kind, id=draw_query_id(process)))
             except (dns.exception.DNSException, UnicodeError):
                 process.write(f"nslookup: '{host}' is not a legal IDNA2008 name\n")
                 return 1
@@ -87,19 +92,14 @@ async def nslookup(process: Process) -> int:
 
 def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
     kind, name = type_name(rrset.rdtype), rrset.name.to_text(omit_final_dot=True)
-    lines: list[str] = []
-    for record in rrset:
-        if kind in ("A", "AAAA"):
-            lines.append(f"Name:\t{name}\nAddress: {record.to_text()}\n")
-        elif kind == "PTR":
-            lines.append(f"{name}\tname = {record.to_text()}\n")
-        elif kind == "CNAME":
-            lines.append(f"{name}\tcanonical name = {record.to_text()}\n")
-        elif kind == "MX":
-            lines.append(f"{name}\tmail exchanger = {record.to_text()}\n")
-        else:
-            lines.append(f"{name}\t{'text' if kind == 'TXT' else kind.lower()} = {record.to_text()}\n")
-    return lines
+    return [record_line(name, kind, record.to_text()) for record in rrset]
+
+
+def record_line(name: str, kind: str, value: str) -> str:
+    """Return a record as both nslookups print it; `value` is its data, in which they differ by final dots."""
+    if kind in ("A", "AAAA"):
+        return f"Name:\t{name}\nAddress: {value}\n"
+    return f"{name}\t{TITLES.get(kind, kind.lower())} = {value}\n"
 
 
 async def host(process: Process) -> int:
@@ -126,7 +126,7 @@ async def host(process: Process) -> int:
         asked, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
     for kind in kinds:
         try:
-            found = await client.ask(servers, dns.message.make_query(asked + ".", kind, id=draw_id(process)))
+            found = await client.ask(servers, dns.message.make_query(asked + ".", kind, id=draw_query_id(process)))
         except (dns.exception.DNSException, UnicodeError):
             return 1
         if found is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.invocation import name_of
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
@@ -19,6 +21,12 @@ def complain(process: Process, message: str) -> int:
     return 1
 
 
+def connect_error_text(address: Address, error: OSError) -> str:
+    """Return what an applet prints of a failed connect(2). An IPv6 address is not named (bb_simple_perror_msg)."""
+    where = f" ({format_ip(address)})" if len(address) == 4 else ""
+    return f"can't connect to remote host{where}: {strerror(error)}"
+
+
 def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     """Say what was wrong, if anything, and how the applet is used; gives exit status 1."""
     said = f"{name_of(process)}: {message}\n" if message else ""
@@ -26,10 +34,14 @@ def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     return 1
 
 
-def read_options(process: Process, short: str, synopsis: str, long: tuple[str, ...] = ()) -> Options | None:
-    """Read the options of a command as getopt does; `None` if they make no sense, which is then said."""
+def read_options(process: Process, short: str, synopsis: str, *, needs_operand: bool = False) -> Options | None:
+    """Parse the command line with getopt. Print the usage and return `None` if it is wrong or lacks an operand."""
     try:
-        return getopt(process.argv[1:], short, long)
+        options = getopt(process.argv[1:], short)
     except UsageError as error:
         show_usage(process, synopsis, str(error))
         return None
+    if needs_operand and not options.operands:
+        show_usage(process, synopsis)
+        return None
+    return options

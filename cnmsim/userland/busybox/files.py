@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.credentials import groups, users
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import File
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
+from cnmsim.userland.busybox.system import group_names, user_names
 from cnmsim.userland.invocation import name_of, path_of
 from cnmsim.userland.libc.getopt import Options
 
@@ -166,8 +166,8 @@ def _entry(process: Process, place: str, name: str, options: Options) -> str:
     file = File(mode=0o755) if is_folder else process.files.file(place)
     owner, group = str(file.uid), str(file.gid)
     if "n" not in options:
-        owner = next((user.name for user in users(process.files) if user.uid == file.uid), _ROOT.get(owner, owner))
-        group = next((each.name for each in groups(process.files) if each.gid == file.gid), _ROOT.get(group, group))
+        owner = user_names(process).get(file.uid, _ROOT.get(owner, owner))
+        group = group_names(process).get(file.gid, _ROOT.get(group, group))
     size = 4096 if is_folder else len(process.files.read(place))
     bits = "".join(letter if file.mode >> (8 - at) & 1 else "-" for at, letter in enumerate("rwxrwxrwx"))
     links = 2 if is_folder else 1
@@ -197,11 +197,9 @@ def _each(process: Process, operands: list[str], action: Callable[[str], None], 
 async def mkdir(process: Process) -> int:
     """Run `mkdir [-p] FOLDER…`."""
     synopsis = "[-m MODE] [-p] DIRECTORY..."
-    options = read_options(process, "p", synopsis)
+    options = read_options(process, "p", synopsis, needs_operand=True)
     if options is None:
         return 1
-    if not options.operands:
-        return show_usage(process, synopsis)
     files, makes_parents = process.files, "p" in options
 
     def make(place: str) -> None:
@@ -266,11 +264,9 @@ async def rmdir(process: Process) -> int:
 async def touch(process: Process) -> int:
     """Run `touch FILE…`."""
     synopsis = "[-cham] [-d DATE] [-t DATE] [-r FILE] FILE..."
-    options = read_options(process, "cahm", synopsis)
+    options = read_options(process, "cahm", synopsis, needs_operand=True)
     if options is None:
         return 1
-    if not options.operands:
-        return show_usage(process, synopsis)
     files, makes_files = process.files, "c" not in options
 
     def touch_one(place: str) -> None:

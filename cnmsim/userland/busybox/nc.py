@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, family_of, format_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import Cancelled, Task
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
 from cnmsim.userland.invocation import find_program
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
@@ -43,8 +43,7 @@ async def main(process: Process) -> int:
         return show_usage(process, _SYNOPSIS)
     host, ports = options.operands
     try:
-        family = 6 if "6" in options else 4 if "4" in options else 0
-        address = (await Resolver(process).addresses(host, family))[0]
+        address = (await Resolver(process).addresses(host, options.family))[0]
     except ResolveError:
         return complain(process, f"bad address '{host}'")
     first, _, last = ports.partition("-")
@@ -83,7 +82,7 @@ def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 async def _connect(process: Process, address: Address, port: int, source: int, wait_s: float | None) -> TcpSocket:
-    socket = process.tcp(6 if len(address) == 16 else 4)
+    socket = process.tcp(family_of(address))
     if source:
         socket.bind(("::" if len(address) == 16 else "0.0.0.0", source))  # noqa: S104
     await socket.connect((address, port), wait_s)
@@ -93,8 +92,7 @@ async def _connect(process: Process, address: Address, port: int, source: int, w
 def _refused(process: Process, address: Address, error: OSError, *, is_own_timeout: bool) -> int:
     if is_own_timeout:
         return complain(process, "timed out")
-    where = f" ({format_ip(address)})" if len(address) == 4 else ""
-    return complain(process, f"can't connect to remote host{where}: {strerror(error)}")
+    return complain(process, connect_error_text(address, error))
 
 
 async def _talk(
@@ -138,7 +136,7 @@ async def _scan(
 async def _scan_udp(
     process: Process, options: Options, host: str, address: Address, port: int, wait_s: float | None
 ) -> int:
-    socket = process.udp(6 if len(address) == 16 else 4)
+    socket = process.udp(family_of(address))
     try:
         socket.connect((address, port))
         socket.send(b"")
@@ -238,7 +236,7 @@ async def _run_on(process: Process, socket: TcpSocket, argv: list[str]) -> int:
 
 
 async def _talk_udp(process: Process, address: Address, port: int, source: int, wait_s: float | None) -> int:
-    socket = process.udp(6 if len(address) == 16 else 4)
+    socket = process.udp(family_of(address))
     try:
         if source:
             socket.bind(("::" if len(address) == 16 else "0.0.0.0", source))  # noqa: S104

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.address import family_of, parse_ip
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.userland.bind.lookup import TITLES, record_line
+from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns, remaining_s
 from cnmsim.userland.libc.getopt import UsageError, getopt
-from cnmsim.userland.libc.resolver import ResolveError, Resolver, bracketed, parse_answer, read_config, reverse_name
+from cnmsim.userland.libc.resolver import (
+    ResolveError,
+    Resolver,
+    bracketed,
+    draw_query_id,
+    parse_answer,
+    read_config,
+    reverse_name,
+)
 
 if TYPE_CHECKING:
     import dns.message
@@ -80,8 +89,7 @@ async def main(process: Process) -> int:
         try:
             await _ask(process, server, queries)
         except OSError as error:
-            where = f" ({format_ip(server.address)})" if len(server.address) == 4 else ""
-            return complain(process, f"can't connect to remote host{where}: {strerror(error)}")
+            return complain(process, connect_error_text(server.address, error))
         if server.replies:
             return _print(process, server, queries, is_debug="debug" in options)
     process.write(";; connection timed out; no servers could be reached\n\n")
@@ -97,8 +105,8 @@ def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
             names, kinds = reverse_name(parse_ip(host)), ["ptr"]
         except ValueError:
             kinds = ["a", "aaaa"]
-    draw = process.machine.random.randrange
-    return [_Query(names, dns.message.make_query(names.rstrip(".") + ".", kind, id=draw(65536))) for kind in kinds]
+    absolute = names.rstrip(".") + "."
+    return [_Query(names, dns.message.make_query(absolute, kind, id=draw_query_id(process))) for kind in kinds]
 
 
 async def _servers(process: Process, given: list[str], port: str | None) -> list[_Server] | None:
@@ -122,7 +130,7 @@ async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None
 
     Raises `OSError` if there is no way to the server.
     """
-    socket = process.udp(6 if len(server.address) == 16 else 4)
+    socket = process.udp(family_of(server.address))
     socket.connect((server.address, server.port))
     clock = process.clock
     started_ns = next_send_ns = clock.now_ns
@@ -199,29 +207,22 @@ def _record_lines(rrset: dns.rrset.RRset) -> list[str]:
 
     name = rrset.name.to_text(omit_final_dot=True)
     kind = dns.rdatatype.to_text(rrset.rdtype)
-    lines: list[str] = []
-    for record in rrset:
-        if kind in ("A", "AAAA"):
-            lines.append(f"Name:\t{name}\nAddress: {record.address}\n")
-        elif kind == "PTR":
-            lines.append(f"{name}\tname = {record.target.to_text(omit_final_dot=True)}\n")
-        elif kind == "CNAME":
-            lines.append(f"{name}\tcanonical name = {record.target.to_text(omit_final_dot=True)}\n")
-        elif kind == "NS":
-            lines.append(f"{name}\tnameserver = {record.target.to_text(omit_final_dot=True)}\n")
-        elif kind == "MX":
-            exchange = record.exchange.to_text(omit_final_dot=True)
-            lines.append(f"{name}\tmail exchanger = {record.preference} {exchange}\n")
-        elif kind == "TXT":
-            lines.append(f'{name}\ttext = "{b"".join(record.strings).decode(errors="replace")}"\n')
-        elif kind == "SRV":
-            target = record.target.to_text(omit_final_dot=True)
-            lines.append(f"{name}\tservice = {record.priority} {record.weight} {record.port} {target}\n")
-        elif kind == "SOA":
-            lines.append(
-                f"{name}\n\torigin = {record.mname.to_text(omit_final_dot=True)}\n"
-                f"\tmail addr = {record.rname.to_text(omit_final_dot=True)}\n\tserial = {record.serial}\n"
-                f"\trefresh = {record.refresh}\n\tretry = {record.retry}\n\texpire = {record.expire}\n"
-                f"\tminimum = {record.minimum}\n"
-            )
-    return lines
+    if kind not in ("A", "AAAA", "SOA", *TITLES):
+        return []
+    if kind != "SOA":
+        return [record_line(name, kind, _value(kind, record)) for record in rrset]
+    return [
+        f"{name}\n\torigin = {record.mname.to_text(omit_final_dot=True)}\n"
+        f"\tmail addr = {record.rname.to_text(omit_final_dot=True)}\n\tserial = {record.serial}\n"
+        f"\trefresh = {record.refresh}\n\tretry = {record.retry}\n\texpire = {record.expire}\n"
+        f"\tminimum = {record.minimum}\n"
+        for record in rrset
+    ]
+
+
+def _value(kind: str, record: Any) -> str:
+    """Return the data of a record as busybox prints it: names without their final dot, strings joined."""
+    if kind == "TXT":
+        return f'"{b"".join(record.strings).decode(errors="replace")}"'
+    text: str = record.to_text()
+    return text if text.endswith(" .") else text.removesuffix(".")

@@ -11,6 +11,26 @@ from cnmsim.userland.libc.getopt import UsageError, getopt
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+SIGNALS = {
+    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "CHLD": 17,
+    "CONT": 18, "STOP": 19, "WINCH": 28,
+}  # fmt: skip
+
+
+def signal_number(text: str) -> int | None:
+    """Parse `9`, `KILL` or `SIGKILL`; `None` for anything else."""
+    if text.isdigit():
+        return int(text)
+    return SIGNALS.get(text.upper().removeprefix("SIG"))
+
+
+def take_signal(arguments: list[str]) -> tuple[str, int | None]:
+    """Remove `-SIGNAL` or `-s SIGNAL` from the front of kill's arguments. Return its text as given and its number."""
+    text = arguments.pop(0)[1:]
+    if text == "s" and arguments:
+        text = arguments.pop(0)
+    return text, signal_number(text)
+
 
 def duration(text: str) -> float:
     """Read `2`, `1.5m`, `1d` or `infinity` as seconds. Raises `UsageError` for anything else."""
@@ -100,13 +120,10 @@ async def ps(process: Process) -> int:
 
 async def kill(process: Process) -> int:
     """Run `kill [-SIGNAL] PID…`."""
-    from cnmsim.userland.sh.builtins import signal_number
-
     arguments = process.argv[1:]
     signal: int | None = 15
     if arguments and arguments[0].startswith("-"):
-        text = arguments.pop(0)[1:]
-        signal = signal_number(arguments.pop(0) if text == "s" and arguments else text)
+        text, signal = take_signal(arguments)
         if signal is None:
             return complain(process, f"bad signal name '{text}'")
     if not arguments:
@@ -127,12 +144,10 @@ async def kill(process: Process) -> int:
 
 async def killall(process: Process) -> int:
     """Run `killall [-SIGNAL] NAME…`."""
-    from cnmsim.userland.sh.builtins import signal_number
-
     arguments = process.argv[1:]
     signal: int | None = 15
     if arguments and arguments[0].startswith("-"):
-        signal = signal_number(arguments.pop(0)[1:])
+        _, signal = take_signal(arguments)
     status = 0
     for name in arguments:
         targets = [other for other in _visible(process) if other.name == name and other is not process]
@@ -145,8 +160,6 @@ async def killall(process: Process) -> int:
 
 async def timeout(process: Process) -> int:
     """Run `timeout [-s SIGNAL] SECONDS PROGRAM ARGUMENT…`; 143 if the time is over, as busybox gives."""
-    from cnmsim.userland.sh.builtins import signal_number
-
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
         if len(options.operands) < 2:

@@ -27,7 +27,7 @@ async def id_(process: Process) -> int:
             return complain(process, f"unknown user {name}")
         others = (each.gid for each in groups(process.files) if name in each.members)
         who = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
-    names_by_uid, names_by_gid = user_names(process), _group_names(process)
+    names_by_uid, names_by_gid = user_names(process), group_names(process)
     asked = next((letter for letter in "ugG" if letter in options), None)
     if asked is None:
         listed = ",".join(_with_name(gid, names_by_gid) for gid in who.groups)
@@ -48,8 +48,9 @@ def user_names(process: Process) -> dict[int, str]:
     return {user.uid: user.name for user in reversed(tuple(users(process.files)))}
 
 
-def _group_names(process: Process) -> dict[int, str]:
-    return {each.gid: each.name for each in reversed(tuple(groups(process.files)))}
+def group_names(process: Process) -> dict[int, str]:
+    """Return the group names of /etc/group by group id. Of several names for one id the first counts."""
+    return {group.gid: group.name for group in reversed(tuple(groups(process.files)))}
 
 
 def _with_name(number: int, names: dict[int, str]) -> str:

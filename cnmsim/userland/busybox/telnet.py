@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import format_ip
-from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import complain, show_usage
+from cnmsim.kernel.address import family_of
+from cnmsim.userland.busybox.applet import complain, connect_error_text, show_usage
 from cnmsim.userland.busybox.nc import relay
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
@@ -26,13 +25,12 @@ async def main(process: Process) -> int:
         address = (await Resolver(process).addresses(operands[0]))[0]
     except ResolveError:
         return complain(process, f"bad address '{operands[0]}'")
-    socket = process.tcp(6 if len(address) == 16 else 4)
+    socket = process.tcp(family_of(address))
     socket.set_keepalive()
     try:
         await socket.connect((address, int(port)))
     except OSError as error:
-        where = f" ({format_ip(address)})" if len(address) == 4 else ""
-        return complain(process, f"can't connect to remote host{where}: {strerror(error)}")
+        return complain(process, connect_error_text(address, error))
     process.write(f"Connected to {operands[0]}\n")
     status = await relay(process, socket)
     process.error("Connection closed by foreign host\n")

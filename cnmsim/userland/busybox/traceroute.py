@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.invocation import name_of
@@ -67,7 +67,7 @@ class _Tracer:
     async def _datagram(self, ttl: int) -> _Answer | None:
         from cnmsim.kernel.sockets.errors import QueuedError
 
-        family = 6 if len(self.address) == 16 else 4
+        family = family_of(self.address)
         socket = self.process.udp(family)
         socket.ttl = ttl
         socket.recverr = True
@@ -98,7 +98,7 @@ class _Tracer:
             socket.close()
 
     async def _echo(self, ttl: int) -> _Answer | None:
-        socket = self.process.icmp(6 if len(self.address) == 16 else 4)
+        socket = self.process.icmp(family_of(self.address))
         try:
             self.prepare(socket)
             if self.options.get("s"):
@@ -145,7 +145,7 @@ async def main(process: Process) -> int:
     if not 1 <= len(options.operands) <= 2:
         return show_usage(process, _SYNOPSIS)
     name = options.operands[0]
-    family = 6 if name_of(process).endswith("6") or "6" in options else 4 if "4" in options else 0
+    family = 6 if name_of(process).endswith("6") else options.family
     resolver = Resolver(process)
     try:
         address = (await resolver.addresses(name, family))[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import wait_for
@@ -94,8 +94,7 @@ class _Transfer:
             self.redirections += 1
             if self.redirections > _MAX_REDIRECTIONS:
                 raise _CurlError(47, f"Maximum ({_MAX_REDIRECTIONS}) redirects followed")
-            base = f"{self.url.scheme}://{self.url.host_header}"
-            self.url = Url.parse(base + location if location.startswith("/") else location)
+            self.url = self.url.redirected(location)
 
     def _status(self) -> int:
         return self.answer.status if self.answer is not None else 0
@@ -136,7 +135,7 @@ class _Transfer:
             port, _, addresses = rest.partition(":")
             if name.lower() == host.lower() and port in ("*", str(self.url.port)):
                 return [parse_ip(text.strip("[]")) for text in addresses.split(",")]
-        family = 6 if "6" in self.options else 4 if "4" in self.options else 0
+        family = self.options.family
         if host == "localhost":
             return [parse_ip(text) for text in ("::1", "127.0.0.1") if not family or (family == 6) == (":" in text)]
         resolver = Resolver(self.process)
@@ -159,7 +158,7 @@ class _Transfer:
         limit_s = _seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
         for number, address in enumerate(addresses):
             self.note(f"  Trying {peer_text(address, self.url.port)}...")
-            socket = self.process.tcp(6 if len(address) == 16 else 4)
+            socket = self.process.tcp(family_of(address))
             left = self.remaining(limit_s)
             # While there are others to try, one gets half of what is left.
             share = left / 2 if left is not None and number + 1 < len(addresses) else left

@@ -58,6 +58,10 @@ class Url:
             target += f"?{parts.query}"
         return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
 
+    def redirected(self, location: str) -> Url:
+        """Return the URL that a Location header names: an absolute one, or a path on the same server. Raises `UrlFault`."""
+        return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
+
     @property
     def bracketed_host(self) -> str:
         """The host as it stands in the URL."""

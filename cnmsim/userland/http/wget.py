@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import Address, format_ip
+from cnmsim.kernel.address import Address, family_of
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.busybox.applet import show_usage
+from cnmsim.userland.busybox.applet import connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns
 from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
 from cnmsim.userland.invocation import path_of
@@ -74,31 +74,28 @@ class _Download:
 
     def _follow(self, location: str) -> None:
         try:
-            base = f"{self.url.scheme}://{self.url.host_header}"
-            self.url = Url.parse(base + location if location.startswith("/") else location)
+            self.url = self.url.redirected(location)
         except UrlFault as fault:
             raise _Failure(f"bad redirection: {fault}") from None
 
     async def _address(self) -> Address:
         resolver = Resolver(self.process)
-        family = 6 if "6" in self.options else 4 if "4" in self.options else 0
         try:
-            return (await resolver.addresses(self.url.host, family))[0]
+            return (await resolver.addresses(self.url.host, self.options.family))[0]
         except ResolveError:
             raise _Failure(f"bad address '{self.url.host_header}'") from None
 
     async def _connect(self) -> TcpSocket:
         address = await self._address()
         self.say(f"Connecting to {self.url.host_header} ({peer_text(address, self.url.port)})\n")
-        socket = self.process.tcp(6 if len(address) == 16 else 4)
+        socket = self.process.tcp(family_of(address))
         until_ns = deadline_ns(self.process.clock, self.timeout_s)
         try:
             await socket.connect((address, self.url.port), self.timeout_s)
         except OSError as error:
             if isinstance(error, TimeoutError) and self.process.clock.now_ns >= until_ns:
                 raise _Failure("download timed out") from None
-            where = f" ({format_ip(address)})" if len(address) == 4 else ""
-            raise _Failure(f"can't connect to remote host{where}: {strerror(error)}") from None
+            raise _Failure(connect_error_text(address, error)) from None
         return socket
 
     async def _request(self) -> tuple[Stream, Message]:

@@ -12,6 +12,9 @@ from cnmsim.kernel.device import Device
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
+    from cnmsim.kernel.process import Process
+
+_NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
 
 
 class IpFault(Exception):
@@ -117,3 +120,24 @@ def read_mac(text: str) -> Mac:
         return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:
         raise IpFault(f'"{text}" is invalid lladdr.', 255) from None
+
+
+def find_namespace(process: Process, name: str) -> NetworkNamespace:
+    """Return a namespace by path, or by name below the folders of `ip netns` and Docker. Raises `IpFault`."""
+    known = process.machine.namespaces
+    if name in ("1", str(process.machine.name)):
+        return process.machine.root
+    for path in (name, *(folder + name for folder in _NAMESPACE_FOLDERS)):
+        if path in known:
+            return known[path]
+    raise IpFault(
+        f'Invalid "netns" value "{name}"'
+        if "/" in name
+        else f'Cannot open network namespace "{name}": No such file or directory',
+        255,
+    )
+
+
+def wrong_argument(text: str, reason: str) -> IpFault:
+    """Return the error that iproute2 prints for an argument out of range (invarg)."""
+    return IpFault(f'Error: argument "{text}" is wrong: {reason}', 255)

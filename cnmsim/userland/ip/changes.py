@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, Prefix, family_of, format_ip, parse_ip
@@ -20,6 +19,7 @@ from cnmsim.userland.ip.arguments import (
     IpFault,
     Words,
     device_named,
+    find_namespace,
     read_integer,
     read_interface,
     read_ip,
@@ -27,6 +27,8 @@ from cnmsim.userland.ip.arguments import (
     read_prefix,
 )
 from cnmsim.userland.ip.child_links import change as change_child
+from cnmsim.userland.ip.link_kinds import LINK_KINDS
+from cnmsim.userland.ip.link_request import LinkRequest, new_mac
 from cnmsim.userland.ip.rules import IpRules
 from cnmsim.userland.ip.selection import Selection, select_addresses, select_routes
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from cnmsim.kernel.neighbour import Neighbour
     from cnmsim.kernel.process import Process
 
-_NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
 _KINDS_OF_ROUTE = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
 _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
@@ -131,7 +132,7 @@ class IpChanges:
             "address": lambda: device.set_mac(read_mac(words.take())),
             "master": lambda: self._enslave(device, words.take()),
             "nomaster": lambda: self._release(device),
-            "netns": lambda: self.namespace.move_device(device, self.find_namespace(words.take())),
+            "netns": lambda: self.namespace.move_device(device, find_namespace(self.process, words.take())),
         }
         while words:
             word = words.take()
@@ -162,26 +163,9 @@ class IpChanges:
         if device.master is not None:
             device.master.remove_port(device)
 
-    def find_namespace(self, name: str) -> NetworkNamespace:
-        """Give a namespace by path, or by name below the folders where they are kept. Raises `IpFault`."""
-        known = self.process.machine.namespaces
-        if name in ("1", str(self.process.machine.name)):
-            return self.process.machine.root
-        for path in (name, *(folder + name for folder in _NAMESPACE_FOLDERS)):
-            if path in known:
-                return known[path]
-        raise IpFault(
-            f'Invalid "netns" value "{name}"'
-            if "/" in name
-            else f'Cannot open network namespace "{name}": No such file or directory',
-            255,
-        )
-
     def link_add(self, words: Words) -> None:
         """`link add [name] NAME type veth peer [name] NAME`, `link add NAME type bridge`, and kinds others bring."""
         self._require_net_admin()
-        from cnmsim.userland.ip.link_kinds import LINK_KINDS, LinkRequest
-
         name = kind = parent = ""
         mac: bytes | None = None
         mtu = 0
@@ -208,19 +192,19 @@ class IpChanges:
         if maker is None:
             raise IpFault("Error: Unknown device type.", 2)
         lower = device_named(self.namespace, parent) if parent else None
-        made = maker(self, LinkRequest(name, mac or self.new_mac(), lower, words, has_mac=mac is not None))
+        made = maker(
+            LinkRequest(
+                self.process,
+                self.namespace,
+                name,
+                mac or new_mac(self.process),
+                lower,
+                words,
+                has_mac=mac is not None,
+            )
+        )
         if mtu:
             made.set_mtu(mtu)
-
-    def new_mac(self) -> bytes:
-        """Draw a locally administered unicast address."""
-        octets = bytearray(self.process.machine.random.randbytes(6))
-        octets[0] = octets[0] & 0xFC | 2
-        return bytes(octets)
-
-    def new_name(self, stem: str) -> str:
-        """Give the first free name of `stem` and a number."""
-        return next(name for name in (f"{stem}{number}" for number in count()) if name not in self.namespace.devices)
 
     def link_delete(self, words: Words) -> None:
         """`link del [dev] NAME`."""

@@ -12,12 +12,11 @@ from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
-from cnmsim.userland.ip.arguments import IpFault
+from cnmsim.userland.ip.arguments import IpFault, wrong_argument
 
 if TYPE_CHECKING:
     from cnmsim.userland.ip.arguments import Words
-    from cnmsim.userland.ip.changes import IpChanges
-    from cnmsim.userland.ip.link_kinds import LinkRequest
+    from cnmsim.userland.ip.link_request import LinkRequest
 
 _LARGEST_TAG = 65535
 _IPVLAN_USAGE = (
@@ -26,13 +25,9 @@ _IPVLAN_USAGE = (
 )
 
 
-def _named(changes: IpChanges, request: LinkRequest, stem: str) -> str:
-    return request.name or changes.new_name(stem)
-
-
-def _place(changes: IpChanges, device: UpperDevice) -> Device:
+def _place(request: LinkRequest, device: UpperDevice) -> Device:
     try:
-        changes.namespace.add_device(device)
+        request.namespace.add_device(device)
     except OSError:
         device.detach()
         raise
@@ -45,19 +40,19 @@ def _lower(request: LinkRequest) -> Device:
     return request.lower
 
 
-def _require_free(changes: IpChanges, name: str) -> None:
-    if name in changes.namespace.devices:
+def _require_free(request: LinkRequest, name: str) -> None:
+    if name in request.namespace.devices:
         raise FileExistsError(17, "File exists")
 
 
-def dummy(changes: IpChanges, request: LinkRequest) -> Device:
+def dummy(request: LinkRequest) -> Device:
     """`type dummy`."""
-    device = Dummy(_named(changes, request, "dummy"), request.mac, changes.process.clock)
-    changes.namespace.add_device(device)
+    device = Dummy(request.name_or("dummy"), request.mac, request.process.clock)
+    request.namespace.add_device(device)
     return device
 
 
-def vlan(changes: IpChanges, request: LinkRequest) -> Device:
+def vlan(request: LinkRequest) -> Device:
     """`type vlan id N`."""
     vid: int | None = None
     while request.words:
@@ -65,7 +60,7 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         if word == "id":
             text = request.words.take()
             if not text.isdigit() or int(text) > _LARGEST_TAG:
-                raise IpFault(f'Error: argument "{text}" is wrong: id is invalid', 255)
+                raise wrong_argument(text, "id is invalid")
             vid = int(text)
         elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
             request.words.take()
@@ -75,8 +70,8 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         raise IpFault("Error: 8021q: link not specified.", 2)
     if vid is None:
         raise IpFault("Error: 8021q: VLAN properties not specified.", 2)
-    name = _named(changes, request, f"{request.lower.name}.")
-    _require_free(changes, name)
+    name = request.name_or(f"{request.lower.name}.")
+    _require_free(request, name)
     try:
         device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
     except FileExistsError:
@@ -85,10 +80,10 @@ def vlan(changes: IpChanges, request: LinkRequest) -> Device:
         is_id = error.errno == errno.ERANGE
         text = "Invalid VLAN id" if is_id else "VLANs not supported on device"
         raise IpFault(f"Error: 8021q: {text}.", 2) from None
-    return _place(changes, device)
+    return _place(request, device)
 
 
-def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
+def macvlan(request: LinkRequest) -> Device:
     """`type macvlan [mode private|vepa|bridge|passthru]`."""
     mode = MacvlanMode.VEPA
     while request.words:
@@ -100,9 +95,9 @@ def macvlan(changes: IpChanges, request: LinkRequest) -> Device:
         elif word != "nopromisc":
             raise IpFault(f'macvlan: unknown option "{word}"?', 255)
     lower = _lower(request)
-    name = _named(changes, request, "macvlan")
-    _require_free(changes, name)
-    return _place(changes, Macvlan(name, request.mac, lower, mode))
+    name = request.name_or("macvlan")
+    _require_free(request, name)
+    return _place(request, Macvlan(name, request.mac, lower, mode))
 
 
 def _macvlan_mode(text: str) -> MacvlanMode:
@@ -115,7 +110,7 @@ def _macvlan_mode(text: str) -> MacvlanMode:
         raise IpFault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
 
 
-def ipvlan(changes: IpChanges, request: LinkRequest) -> Device:
+def ipvlan(request: LinkRequest) -> Device:
     """`type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
     mode, flag = IpvlanMode.L3, IpvlanFlag.BRIDGE
     while request.words:
@@ -125,9 +120,9 @@ def ipvlan(changes: IpChanges, request: LinkRequest) -> Device:
         else:
             flag = _ipvlan_flag(word)
     lower = _lower(request)
-    name = _named(changes, request, "ipvlan")
-    _require_free(changes, name)
-    return _place(changes, Ipvlan(name, lower, mode, flag))
+    name = request.name_or("ipvlan")
+    _require_free(request, name)
+    return _place(request, Ipvlan(name, lower, mode, flag))
 
 
 def _ipvlan_mode(text: str) -> IpvlanMode:
@@ -160,7 +155,7 @@ def change(device: Device, kind: str, words: Words) -> None:
             raise IpFault(f'{kind}: unknown option "{word}"?', 255)
 
 
-CHILD_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
+CHILD_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
     "dummy": dummy,
     "ipvlan": ipvlan,
     "macvlan": macvlan,

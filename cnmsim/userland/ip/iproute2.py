@@ -15,8 +15,15 @@ from cnmsim.kernel.errno_text import errno_of, strerror
 from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.ip import xfrm
-from cnmsim.userland.ip.arguments import IpFault, NoDeviceFault, Words, device_named, read_ip
-from cnmsim.userland.ip.changes import IpChanges
+from cnmsim.userland.ip.arguments import (
+    IpFault,
+    NoDeviceFault,
+    Words,
+    device_named,
+    find_namespace,
+    read_ip,
+    wrong_argument,
+)
 from cnmsim.userland.ip.details import with_details
 from cnmsim.userland.ip.device import flags_of, link_name, qdisc_of, state_of
 from cnmsim.userland.ip.routes import RouteQueries
@@ -61,7 +68,7 @@ async def main(process: Process) -> int:
                 process.write(_VERSION)
                 return 0
             if option in ("n", "netns"):
-                namespace = IpChanges(process, namespace, 0).find_namespace(words.take())
+                namespace = find_namespace(process, words.take())
             elif not _set_option(style, option, words):
                 process.error(f'Option "-{option}" is unknown, try "ip -help".\n')
                 return 255
@@ -99,7 +106,7 @@ def _set_option(style: _Style, option: str, words: Words) -> bool:
     elif option in ("f", "family"):
         name = words.take()
         if name not in _FAMILIES:
-            raise IpFault(f'Error: argument "{name}" is wrong: invalid protocol family', 255)
+            raise wrong_argument(name, "invalid protocol family")
         style.family = _FAMILIES[name]
     else:
         return option in _WITHOUT_EFFECT or option.startswith(("c=", "color="))
@@ -135,7 +142,7 @@ async def _netns(process: Process, words: Words) -> int:
         process.error(f'Command "{verb}" is unknown, try "ip netns help".\n')
         return 255
     try:
-        namespace = IpChanges(process, process.namespace, 0).find_namespace(name)
+        namespace = find_namespace(process, name)
     except IpFault as fault:
         process.error(f"{fault}\n")
         return fault.status

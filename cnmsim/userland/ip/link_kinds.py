@@ -5,36 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
-from cnmsim.userland.ip.arguments import read_integer, read_mac
+from cnmsim.userland.ip.arguments import find_namespace, read_integer, read_mac
 from cnmsim.userland.ip.child_links import CHILD_KINDS
+from cnmsim.userland.ip.link_request import new_mac, new_name
 from cnmsim.userland.ip.vxlan import make_vxlan
 
 if TYPE_CHECKING:
-    from cnmsim.userland.ip.arguments import Words
-    from cnmsim.userland.ip.changes import IpChanges
+    from cnmsim.userland.ip.link_request import LinkRequest
 
 
-@frozen
-class LinkRequest:
-    """What stands before `type KIND`, the device it shall stand on (`link DEV`), and the words behind.
-
-    `mac` is the address to take; `has_mac` tells whether it was asked for.
-    """
-
-    name: str
-    mac: bytes
-    lower: Device | None
-    words: Words
-    has_mac: bool = False
-
-
-def _veth(changes: IpChanges, request: LinkRequest) -> Device:
+def _veth(request: LinkRequest) -> Device:
     peer_name = ""
-    peer_namespace = changes.namespace
+    peer_namespace = request.namespace
     peer_mac: bytes | None = None
     peer_mtu = 0
     words = request.words
@@ -43,37 +27,36 @@ def _veth(changes: IpChanges, request: LinkRequest) -> Device:
         if word in ("peer", "name"):
             continue
         if word == "netns":
-            peer_namespace = changes.find_namespace(words.take())
+            peer_namespace = find_namespace(request.process, words.take())
         elif word == "address":
             peer_mac = read_mac(words.take())
         elif word == "mtu":
             peer_mtu = read_integer(words.take())
         else:
             peer_name = word
-    name = request.name or changes.new_name("veth")
+    name = request.name_or("veth")
     one, two = Veth.pair(
-        changes.process.clock, name, peer_name or "veth0", request.mac, peer_mac or changes.new_mac()
+        request.process.clock, name, peer_name or "veth0", request.mac, peer_mac or new_mac(request.process)
     )
-    for taken_in, taken in ((changes.namespace, name), (peer_namespace, peer_name)):
-        if taken in taken_in.devices:
+    for namespace, wanted_name in ((request.namespace, name), (peer_namespace, peer_name)):
+        if wanted_name in namespace.devices:
             raise FileExistsError(17, "File exists")
     # The kernel makes the peer first, so it has the lower index.
-    peer_namespace.add_device(two, peer_name or changes.new_name("veth"))
-    changes.namespace.add_device(one)
+    peer_namespace.add_device(two, peer_name or new_name(request.namespace, "veth"))
+    request.namespace.add_device(one)
     if peer_mtu:
         two.set_mtu(peer_mtu)
     return one
 
 
-def _bridge(changes: IpChanges, request: LinkRequest) -> Device:
-    name = request.name or changes.new_name("bridge")
-    bridge = Bridge(name, request.mac, changes.process.clock, has_fixed_mac=request.has_mac)
-    changes.namespace.add_device(bridge)
+def _bridge(request: LinkRequest) -> Device:
+    bridge = Bridge(request.name_or("bridge"), request.mac, request.process.clock, has_fixed_mac=request.has_mac)
+    request.namespace.add_device(bridge)
     return bridge
 
 
 #: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpFault`.
-LINK_KINDS: dict[str, Callable[[IpChanges, LinkRequest], Device]] = {
+LINK_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
     "bridge": _bridge,
     "veth": _veth,
     "vxlan": make_vxlan,

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.address import MAC_ZERO, Address, format_ip, is_multicast, parse_ip
+from cnmsim.kernel.address import MAC_ZERO, Address, family_of, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.userland.ip.arguments import IpFault, device_named
+from cnmsim.userland.ip.arguments import IpFault, device_named, wrong_argument
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
     from cnmsim.userland.ip.arguments import Words
-    from cnmsim.userland.ip.changes import IpChanges
-    from cnmsim.userland.ip.link_kinds import LinkRequest
+    from cnmsim.userland.ip.link_request import LinkRequest
 
 _LINUX_PORT = 8472
 _SWITCHES = ("learning", "proxy", "l2miss", "l3miss", "udpcsum")
 
 
-def _wrong(text: str, what: str) -> IpFault:
-    return IpFault(f'Error: argument "{text}" is wrong: {what}', 255)
-
-
 def _number(words: Words, most: int, what: str, *, least: int = 0) -> int:
     text = words.take()
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise _wrong(text, what)
+        raise wrong_argument(text, what)
     return int(text)
 
 
@@ -38,13 +33,13 @@ def _address(words: Words, what: str, family: int) -> Address | None:
     except ValueError:
         raise IpFault(f'any valid address is expected rather than "{text}".') from None
     if is_multicast(address) or not any(address):
-        raise _wrong(text, what)
+        raise wrong_argument(text, what)
     if family and len(address) != (16 if family == 6 else 4):
         raise IpFault(f'{"inet" if family == 4 else "inet6"} address is expected rather than "{text}".')
     return address
 
 
-def make_vxlan(changes: IpChanges, request: LinkRequest) -> Device:
+def make_vxlan(request: LinkRequest) -> Device:
     """Make a device from what follows `type vxlan`. Raises `IpFault` as iproute2 complains, `OSError` as the kernel."""
     words = request.words
     vni: int | None = None
@@ -58,10 +53,10 @@ def make_vxlan(changes: IpChanges, request: LinkRequest) -> Device:
             vni = _number(words, (1 << 24) - 1, "invalid id")
         elif word in ends:
             other = ends["remote" if word == "local" else "local"]
-            family = 0 if other is None else 6 if len(other) == 16 else 4
+            family = 0 if other is None else family_of(other)
             ends[word] = _address(words, f"invalid {word} address", family)
         elif word == "dev":
-            underlay = device_named(changes.namespace, words.take())
+            underlay = device_named(request.namespace, words.take())
         elif word == "dstport":
             port = _number(words, 65535, "dst port") or _LINUX_PORT
         elif word in ("ttl", "hoplimit"):
@@ -78,7 +73,7 @@ def make_vxlan(changes: IpChanges, request: LinkRequest) -> Device:
     if vni is None:
         raise IpFault("vxlan: missing virtual network identifier")
     device = Vxlan.create(
-        changes.namespace, request.name or changes.new_name("vxlan"), request.mac, vni, port=port,
+        request.namespace, request.name_or("vxlan"), request.mac, vni, port=port,
         learning=switches["learning"], proxy=switches["proxy"], l2miss=switches["l2miss"], l3miss=switches["l3miss"],
         local=ends["local"], remote=ends["remote"], underlay=underlay, ttl=ttl,
     )  # fmt: skip

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, parse_ip
+from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, family_of, parse_ip
 from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
-from cnmsim.userland.ip.arguments import IpFault, Words, read_prefix
+from cnmsim.userland.ip.arguments import IpFault, Words, read_prefix, wrong_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ _IDS = ("esp", "ah", "comp", "route2", "hao")
 
 
 def _wrong(text: str, what: str) -> IpFault:
-    return IpFault(f'Error: argument "{text}" is wrong: {what} value is invalid', 255)
+    return wrong_argument(text, f"{what} value is invalid")
 
 
 def _integer(words: Words, what: str) -> int:
@@ -139,7 +139,7 @@ class _States:
             elif word in ("flag", "seq", "extra-flag", "if_id", "replay-seq", "replay-oseq"):
                 words.take()
             elif not name.take(word, words):
-                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+                raise wrong_argument(word, "unknown")
         if not name.protocol:
             raise IpFault('Error: argument "XFRM-PROTO" is required', 255)
         if not algorithm:
@@ -159,7 +159,7 @@ class _States:
             if word == "mark":
                 mark = _mark(words)
             elif not name.take(word, words):
-                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+                raise wrong_argument(word, "unknown")
         return name, mark
 
     def delete(self, words: Words) -> None:
@@ -246,7 +246,7 @@ def _selector(words: Words) -> Selector:
             numbers[word] = _integer(words, "PORT")
         else:
             words.take()
-    family = next((6 if len(prefix.network) == 16 else 4 for prefix in prefixes.values()), 4)
+    family = next((family_of(prefix.network) for prefix in prefixes.values()), 4)
     anything = Selector.anything(family)
     return Selector(prefixes.get("src", anything.src), prefixes.get("dst", anything.dst), protocol, **numbers)
 
@@ -280,11 +280,11 @@ class _Policies:
             elif word == "priority":
                 priority = _integer(words, "PRIORITY")
             elif word == "tmpl":
-                templates.append(_template(words, 6 if len(selector.src.network) == 16 else 4))
+                templates.append(_template(words, family_of(selector.src.network)))
             elif word in ("ptype", "index", "if_id", "flag"):
                 words.take()
             else:
-                raise IpFault(f'Error: argument "{word}" is wrong: unknown', 255)
+                raise wrong_argument(word, "unknown")
         if not direction:
             raise IpFault("Not enough information: DIR is required.")
         return XfrmPolicy(direction, selector, tuple(templates), mark, priority, action)

@@ -37,6 +37,11 @@ class Options:
         """Tell how often an option was given."""
         return len(self.values.get(name, ()))
 
+    @property
+    def family(self) -> int:
+        """The address family that `-4` or `-6` restricts the program to: 4, 6, or 0 for both."""
+        return 6 if "6" in self.values else 4 if "4" in self.values else 0
+
     def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
         """Read an option's argument as a whole number. Raises `UsageError` with busybox's text if it is none."""
         text = self.get(name)

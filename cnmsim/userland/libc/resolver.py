@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from cnmsim.kernel.address import Address, format_ip, is_link_local, is_loopback, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, is_link_local, is_loopback, parse_ip
 from cnmsim.userland.deadline import deadline_ns, remaining_s
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class Resolver:
         import dns.rcode
 
         try:
-            queries = [dns.message.make_query(name, kind, id=self.query_id()) for kind in kinds]
+            queries = [dns.message.make_query(name, kind, id=draw_query_id(self.process)) for kind in kinds]
         except (dns.exception.DNSException, UnicodeError):
             return None
         refused: list[dns.message.Message] | None = None
@@ -236,14 +236,10 @@ class Resolver:
                 break
         return refused
 
-    def query_id(self) -> int:
-        """Draw an identifier for a query."""
-        return self.process.machine.random.randrange(65536)
-
     async def _try(self, server: str, exchange: _Exchange) -> list[dns.message.Message] | None:
         try:
             address = parse_ip(server)
-            socket = self.process.udp(6 if len(address) == 16 else 4)
+            socket = self.process.udp(family_of(address))
         except (ValueError, OSError):
             return None
         try:
@@ -261,6 +257,11 @@ class Resolver:
         finally:
             socket.close()
         return [exchange.answers[query.id] for query in exchange.queries]
+
+
+def draw_query_id(process: Process) -> int:
+    """Draw the identifier of a DNS query (RFC 1035 §4.1.1)."""
+    return process.machine.random.randrange(65536)
 
 
 def parse_answer(data: bytes) -> dns.message.Message | None:

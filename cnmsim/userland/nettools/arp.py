@@ -28,6 +28,10 @@ def _entries(process: Process, options: Options) -> list[Neighbour]:
     ]
 
 
+def _mac_text(entry: Neighbour) -> str:
+    return f"{format_mac(entry.mac)} [ether]" if entry.mac is not None else "<incomplete>"
+
+
 def _change(process: Process, options: Options) -> int:
     name = options.get("i")
     try:
@@ -56,9 +60,8 @@ async def busybox(process: Process) -> int:
     if {"d", "s"} & set(options.values):
         return _change(process, options)
     for entry in _entries(process, options):
-        mac = f"{format_mac(entry.mac)} [ether]" if entry.mac is not None else "<incomplete>"
         mark = " PERM" if entry.state.value == "PERMANENT" else ""
-        process.write(f"? ({format_ip(entry.address)}) at {mac} {mark} on {entry.device.name}\n")
+        process.write(f"? ({format_ip(entry.address)}) at {_mac_text(entry)} {mark} on {entry.device.name}\n")
     return 0
 
 
@@ -76,8 +79,7 @@ async def nettools(process: Process) -> int:
     found = _entries(process, options)
     if "a" in options:
         for entry in found:
-            mac = f"{format_mac(entry.mac)} [ether]" if entry.mac is not None else "<incomplete>"
-            process.write(f"? ({format_ip(entry.address)}) at {mac} on {entry.device.name}\n")
+            process.write(f"? ({format_ip(entry.address)}) at {_mac_text(entry)} on {entry.device.name}\n")
         return 0
     if options.operands and not found:
         process.write(f"{options.operands[0]} ({options.operands[0]}) -- no entry\n")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
-from cnmsim.kernel.credentials import users
 from cnmsim.userland.busybox.applet import show_usage
+from cnmsim.userland.busybox.system import user_names
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.nettools.route import table_lines
 
@@ -154,4 +154,4 @@ def _user(process: Process, info: SocketInfo, options: Options) -> str:
     uid = owner.credentials.uid if owner is not None else 0
     if "n" in options:
         return str(uid)
-    return next((user.name for user in users(process.files) if user.uid == uid), "root" if not uid else str(uid))
+    return user_names(process).get(uid, "root" if not uid else str(uid))

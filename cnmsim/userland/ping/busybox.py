@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from cnmsim.kernel.address import format_ip, parse_ip
+from cnmsim.kernel.address import family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
@@ -70,12 +70,12 @@ async def main(process: Process) -> int:
     if len(options.operands) != 1:
         return show_usage(process, "[OPTIONS] HOST")
     name = options.operands[0]
-    family = 6 if name_of(process) == "ping6" or "6" in options else 4 if "4" in options else 0
+    family = 6 if name_of(process) == "ping6" else options.family
     try:
         address = (await Resolver(process).addresses(name, family))[0]
     except ResolveError:
         return complain(process, f"bad address '{name}'")
-    socket = process.icmp(6 if len(address) == 16 else 4)
+    socket = process.icmp(family_of(address))
     if ttl:
         socket.ttl = ttl
     try:

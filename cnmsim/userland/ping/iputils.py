@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from cnmsim.kernel.address import Address, format_ip, parse_ip
+from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s, to_ns
@@ -183,13 +183,13 @@ async def main(process: Process) -> int:
     if not options.operands:
         return _fail(process, "usage error: Destination address required")
     name = options.operands[-1]
-    family = 6 if "6" in options or name_of(process) == "ping6" else 4 if "4" in options else 0
+    family = 6 if name_of(process) == "ping6" else options.family
     resolver = Resolver(process)
     try:
         address = (await resolver.addresses(name, family))[0]
     except ResolveError as error:
         return _fail(process, f"{name}: {error}")
-    socket = process.icmp(6 if len(address) == 16 else 4)
+    socket = process.icmp(family_of(address))
     socket.ttl = int(options.get("t") or 64)
     socket.tos = tos
     socket.dont_fragment = options.get("M") in ("do", "probe")

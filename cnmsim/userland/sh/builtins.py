@@ -13,9 +13,9 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import FormatError, echo_text, format_printf
 from cnmsim.userland.busybox.files import evaluate_test
+from cnmsim.userland.busybox.processes import SIGNALS, take_signal
 from cnmsim.userland.sh.interpreter import ExitShell, LeaveLoop, ReturnFunction, Shell
 from cnmsim.userland.sh.redirect import Streams
-from cnmsim.userland.sh.syntax import SyntaxFault
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 Builtin = Callable[[Shell, list[str], Streams], Awaitable[int]]
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_SIGNALS = {
-    "HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "CHLD": 17,
-    "CONT": 18, "STOP": 19, "WINCH": 28,
-}  # fmt: skip
-
-
-def signal_number(text: str) -> int | None:
-    """Read `9`, `KILL` or `SIGKILL`; `None` for anything else."""
-    if text.isdigit():
-        return int(text)
-    return _SIGNALS.get(text.upper().removeprefix("SIG"))
 
 
 async def _true(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -259,13 +248,10 @@ async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
     arguments = words[1:]
     signal: int | None = 15
     if arguments[:1] == ["-l"]:
-        shell.put(streams.stdout, "".join(f"{number:2d}) {name}\n" for name, number in _SIGNALS.items()))
+        shell.put(streams.stdout, "".join(f"{number:2d}) {name}\n" for name, number in SIGNALS.items()))
         return 0
     if arguments[:1] and arguments[0].startswith("-") and len(arguments[0]) > 1:
-        text = arguments.pop(0)[1:]
-        if text == "s" and arguments:
-            text = arguments.pop(0)
-        signal = signal_number(text)
+        text, signal = take_signal(arguments)
         if signal is None:
             shell.complain(streams, f"kill: bad signal name '{text}'")
             return 1
@@ -346,5 +332,3 @@ BUILTINS: dict[str, Builtin] = {
     "eval": _eval, ".": _source, "source": _source, "wait": _wait, "kill": _kill, "trap": _trap, "exec": _exec,
     "command": _command, "type": _type, "jobs": _jobs, "umask": _true, "ulimit": _true, "alias": _true,
 }  # fmt: skip
-
-__all__ = ["BUILTINS", "SyntaxFault", "read_line", "signal_number"]
