@@ -55,7 +55,7 @@ class Icmp:
             protocol = 58
         try:
             # The error belongs to the connection of the packet it is about, and is translated with it (nf_ct_attach).
-            with namespace.netfilter.answering(packet):
+            with namespace.netfilter.replying_to(packet):
                 namespace.send(protocol, decision, to, message, dont_fragment=False)
         except OSError as error:
             namespace.drop(packet, DropReason.NETFILTER_DROP, f"the ICMP error was not let out: {error.strerror}")

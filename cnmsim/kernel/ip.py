@@ -389,7 +389,7 @@ class IpLayer:
         )  # fmt: skip
         clock = namespace.clock
         flow_key = None
-        if clock.context is None and fits and not mark and namespace.netfilter.answered is None:
+        if clock.context is None and fits and not mark and namespace.netfilter.replied_packet is None:
             flow_key = (protocol, decision.src, dst, message[:4])
             flow = namespace.flows.sent.get(flow_key)
             if flow is not None and flow.decision is decision and flow.send(data):

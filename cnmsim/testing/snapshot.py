@@ -118,7 +118,7 @@ def _rules(space: NetworkNamespace) -> Iterator[str]:
                 for entry in chain.rules:
                     if _RESOLVER not in str(entry.rule):
                         yield f"{where} -A {chain.name} {entry.rule}"
-    for line in space.netfilter.other_rules().splitlines():
+    for line in space.netfilter.rules_outside_iptables_nft().splitlines():
         if _RESOLVER not in line and "docker-dns" not in line:
             yield f"{space.name}: {line.strip()}"
 

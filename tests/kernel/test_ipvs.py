@@ -158,7 +158,7 @@ def test_set_timeouts(lab):
 
 
 def test_only_conntrack_mode_leaves_entries_in_conntrack(lab):
-    lab.host.netfilter.track_always()
+    lab.host.netfilter.set_always_tracking()
     lab.service()
     lab.ask(lab.udp_socket())
     assert lab.host.netfilter.conntrack.entries() == []
@@ -171,7 +171,7 @@ def test_only_conntrack_mode_leaves_entries_in_conntrack(lab):
 
 
 def test_conntrack_forgets_with_ipvs(lab):
-    lab.host.netfilter.track_always()
+    lab.host.netfilter.set_always_tracking()
     lab.host.sysctl_set("net.ipv4.vs.conntrack", "1")
     lab.host.sysctl_set("net.ipv4.vs.expire_nodest_conn", "1")
     service = lab.service("tcp", 80)

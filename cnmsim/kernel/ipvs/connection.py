@@ -13,7 +13,7 @@ from attrs import define
 from cnmsim.kernel.address import Address
 from cnmsim.kernel.ipvs.service import Destination, Method
 from cnmsim.kernel.ipvs.state import ACTIVE, REPLY, REQUEST, REQUEST_ONLY, IpvsState, next_state
-from cnmsim.kernel.netfilter.tuples import Tuple
+from cnmsim.kernel.netfilter.tuples import ConntrackTuple
 
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
@@ -47,12 +47,12 @@ class IpvsConnection:
     is_dead: bool = False
 
     @property
-    def request_key(self) -> Tuple:
+    def request_key(self) -> ConntrackTuple:
         """The tuple of what the client sends."""
         return self.protocol, self.client, self.virtual, self.client_port, self.virtual_port
 
     @property
-    def reply_key(self) -> Tuple:
+    def reply_key(self) -> ConntrackTuple:
         """The tuple of what the destination answers."""
         return self.protocol, self.real, self.client, self.real_port, self.client_port
 
@@ -82,19 +82,19 @@ class ConnectionTable:
     def __init__(self, clock: Clock, on_expire: Callable[[IpvsConnection], None]) -> None:
         self._clock = clock
         self._on_expire = on_expire
-        self._requests: dict[Tuple, IpvsConnection] = {}
+        self._requests: dict[ConntrackTuple, IpvsConnection] = {}
         # Two virtual services may send one client's port to one destination: the newest is found first.
-        self._replies: dict[Tuple, list[IpvsConnection]] = {}
+        self._replies: dict[ConntrackTuple, list[IpvsConnection]] = {}
         self._purge_at = _PURGE_AT_LEAST
 
     def __len__(self) -> int:
         return len(self._requests)
 
-    def of_request(self, key: Tuple) -> IpvsConnection | None:
+    def of_request(self, key: ConntrackTuple) -> IpvsConnection | None:
         """Give the live connection a client's packet belongs to."""
         return self._live(self._requests.get(key))
 
-    def of_reply(self, key: Tuple) -> IpvsConnection | None:
+    def of_reply(self, key: ConntrackTuple) -> IpvsConnection | None:
         """Give the live connection a destination's packet belongs to."""
         while True:
             found = self._replies.get(key)

@@ -65,7 +65,7 @@ def _place(k: int, index: int) -> int:
     return signed - _NET_OFFSET + index
 
 
-def _nothing(number: int) -> int:  # noqa: ARG001 - an ancillary lookup
+def _nothing(number: int) -> int:
     return 0
 
 

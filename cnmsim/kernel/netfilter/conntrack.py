@@ -20,7 +20,7 @@ from cnmsim.kernel.netfilter.tuples import (
     ERRORS,
     REQUESTS,
     UNTRACKED_TYPES,
-    Tuple,
+    ConntrackTuple,
     invert,
     packet_tuple,
     quoted_tuple,
@@ -47,8 +47,8 @@ _UNACK_S = 300
 class Connection:
     """One tracked flow. `original` and `reply` are its tuples; without NAT the second is the first turned round."""
 
-    original: Tuple
-    reply: Tuple
+    original: ConntrackTuple
+    reply: ConntrackTuple
     expires_ns: int = 0
     mark: int = 0
     tcp_state: int = 0
@@ -77,7 +77,7 @@ class Connection:
         return self.original[0]
 
 
-def _shown(connection: Connection) -> tuple[int, bool, bool]:
+def _event_state(connection: Connection) -> tuple[int, bool, bool]:
     """Give what listeners hear of when it changes."""
     return connection.tcp_state, connection.is_assured, connection.seen_reply
 
@@ -102,9 +102,9 @@ class Conntrack:
 
     def __init__(self, namespace: NetworkNamespace) -> None:
         self._namespace = namespace
-        self._table: dict[Tuple, tuple[Connection, bool]] = {}
+        self._table: dict[ConntrackTuple, tuple[Connection, bool]] = {}
         self._by_source: dict[tuple[int, bytes, int], list[Connection]] = {}
-        self._refused: tuple[int, dict[Tuple, tuple[Connection, bool]]] = 0, {}
+        self._refused: tuple[int, dict[ConntrackTuple, tuple[Connection, bool]]] = 0, {}
         self._count = 0
         self._purge_at = 1024
         self._timeouts = Timeouts(namespace)
@@ -123,80 +123,80 @@ class Conntrack:
         protocol = packet.protocol
         if protocol == 6 or protocol == 17:  # noqa: PLR1714 - the hot path
             if packet.fragment_offset:
-                packet.ct_state = self._invalid()
+                packet.ct_state = self._count_invalid()
                 return True
-            key: Tuple | None = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
+            key: ConntrackTuple | None = (protocol, packet.src, packet.dst, packet.sport, packet.dport)
         else:
             if protocol in ERRORS and self._track_icmp(packet):
                 return True
             key = packet_tuple(packet)
         if key is None:
-            packet.ct_state = self._invalid()
+            packet.ct_state = self._count_invalid()
             return True
-        found = self._find(key, packet)
+        found = self._lookup(key, packet)
         if found is None:
-            return self._begin(packet, key)
+            return self._create(packet, key)
         connection, is_reply = found
-        return self._continue(packet, key, connection, is_reply)
+        return self._update(packet, key, connection, is_reply)
 
-    def _find(self, key: Tuple, packet: Packet) -> tuple[Connection, bool] | None:
+    def _lookup(self, key: ConntrackTuple, packet: Packet) -> tuple[Connection, bool] | None:
         indev = packet.indev
         if indev is not None and indev.kind == "loopback":
             # The packet was tracked and translated on its way out by lo. In Linux it still carries its connection
             # here; the bytes alone are the answer's tuple turned round.
-            found = self._live(invert(key)) or self._just_refused(invert(key))
+            found = self._lookup_live(invert(key)) or self._lookup_just_refused(invert(key))
             if found is not None:
                 return found[0], not found[1]
-        return self._live(key)
+        return self._lookup_live(key)
 
-    def _just_refused(self, key: Tuple) -> tuple[Connection, bool] | None:
+    def _lookup_just_refused(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
         """Find a connection that a RST ended on its way out by lo at this instant: the RST carries it still."""
         at_ns, found = self._refused
         return found.get(key) if found and at_ns == self._namespace.clock.now_ns else None
 
-    def _note_refused(self, connection: Connection) -> None:
+    def _remember_refused(self, connection: Connection) -> None:
         now = self._namespace.clock.now_ns
         if self._refused[0] != now:
             self._refused = now, {}
         self._refused[1].update({connection.original: (connection, False), connection.reply: (connection, True)})
 
-    def _live(self, key: Tuple) -> tuple[Connection, bool] | None:
+    def _lookup_live(self, key: ConntrackTuple) -> tuple[Connection, bool] | None:
         found = self._table.get(key)
         if found is None:
             return None
         connection = found[0]
-        if connection.expires_ns <= self._namespace.clock.now_ns or self._lost_masquerade(connection):
+        if connection.expires_ns <= self._namespace.clock.now_ns or self._is_masquerade_lost(connection):
             self.destroy(connection)
             return None
         return found
 
-    def _invalid(self) -> CtState:
+    def _count_invalid(self) -> CtState:
         self.invalid += 1
         return CtState.INVALID
 
-    def _tell(self, event: Event, connection: Connection) -> None:
+    def _notify(self, event: Event, connection: Connection) -> None:
         for listener in tuple(self.listeners):
             listener(event, connection)
 
     @staticmethod
-    def _lost_masquerade(connection: Connection) -> bool:
+    def _is_masquerade_lost(connection: Connection) -> bool:
         device = connection.masquerade
         return device is not None and (not device.is_up or device.index != connection.masquerade_index)
 
-    def _continue(self, packet: Packet, key: Tuple, connection: Connection, is_reply: bool) -> bool:
+    def _update(self, packet: Packet, key: ConntrackTuple, connection: Connection, is_reply: bool) -> bool:
         protocol = packet.protocol
-        before = self.listeners and _shown(connection)
+        before = self.listeners and _event_state(connection)
         if protocol == 6:
-            outcome = self._tcp(packet, connection, is_reply)
+            outcome = self._update_tcp(packet, connection, is_reply)
             if outcome is None:
                 # A SYN on a connection that is over: the old entry goes, a new one begins.
                 self.destroy(connection)
-                return self._begin(packet, key)
+                return self._create(packet, key)
             if not outcome:
-                packet.ct_state = self._invalid()
+                packet.ct_state = self._count_invalid()
                 return True
         elif protocol == 17:
-            self._udp_seen(connection, is_reply)
+            self._update_udp(connection, is_reply)
         else:
             connection.expires_ns = self._namespace.clock.now_ns + self._timeout(protocol, 0)
         packet.connection = connection
@@ -206,11 +206,11 @@ class Conntrack:
             packet.ct_state = _ESTABLISHED
         else:
             packet.ct_state = _ESTABLISHED if connection.seen_reply else _NEW
-        if before and before != _shown(connection) and connection.is_confirmed and not connection.is_dying:
-            self._tell("update", connection)
+        if before and before != _event_state(connection) and connection.is_confirmed and not connection.is_dying:
+            self._notify("update", connection)
         return True
 
-    def _begin(self, packet: Packet, key: Tuple) -> bool:
+    def _create(self, packet: Packet, key: ConntrackTuple) -> bool:
         packet.recording = None
         protocol = packet.protocol
         state = 0
@@ -219,10 +219,10 @@ class Conntrack:
             state = TRANSITIONS[0][kind][TcpState.NONE]
             is_pickup = kind == ACK
             if state < 0 or (is_pickup and self._namespace.sysctl_get("net.netfilter.nf_conntrack_tcp_loose") == "0"):
-                packet.ct_state = self._invalid()
+                packet.ct_state = self._count_invalid()
                 return True
         elif protocol in REQUESTS and key[4] >> 8 not in REQUESTS[protocol]:
-            packet.ct_state = self._invalid()
+            packet.ct_state = self._count_invalid()
             return True
         if self._count >= self._timeouts.maximum() and not self._make_room():
             self.table_full += 1
@@ -238,7 +238,7 @@ class Conntrack:
         packet.ct_state = _NEW
         return True
 
-    def _tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
+    def _update_tcp(self, packet: Packet, connection: Connection, is_reply: bool) -> bool | None:
         """Follow a segment. `False`: it does not fit; `None`: it begins the connection anew."""
         kind = FLAG_KIND[packet.data[packet.l4 + 13]] if len(packet.data) >= packet.l4 + 20 else 5
         old = connection.tcp_state
@@ -253,7 +253,7 @@ class Conntrack:
             # A refused attempt leaves nothing behind.
             self.destroy(connection)
             if packet.outdev is not None and packet.outdev.kind == "loopback":
-                self._note_refused(connection)
+                self._remember_refused(connection)
             return True
         connection.tcp_state = state
         timeout = self._timeout(6, state)
@@ -265,7 +265,7 @@ class Conntrack:
         connection.expires_ns = self._namespace.clock.now_ns + timeout
         return True
 
-    def _udp_seen(self, connection: Connection, is_reply: bool) -> None:
+    def _update_udp(self, connection: Connection, is_reply: bool) -> None:
         now = self._namespace.clock.now_ns
         short, long = self._timeouts.udp()
         if (connection.seen_reply or is_reply) and now - connection.began_ns > STREAM_AFTER_NS:
@@ -283,15 +283,15 @@ class Conntrack:
             return False
         inner = quoted_tuple(packet)
         if inner is None:
-            packet.ct_state = self._invalid()
+            packet.ct_state = self._count_invalid()
             return True
         found = None
         if packet.indev is not None and packet.indev.kind == "loopback":
-            crossed = self._live(inner)
+            crossed = self._lookup_live(inner)
             found = None if crossed is None else (crossed[0], not crossed[1])
-        found = found or self._live(invert(inner))
+        found = found or self._lookup_live(invert(inner))
         if found is None:
-            packet.ct_state = self._invalid()
+            packet.ct_state = self._count_invalid()
             return True
         packet.connection, packet.ct_reply = found
         packet.ct_state = _RELATED
@@ -306,7 +306,7 @@ class Conntrack:
             return True
         if connection.is_dying:
             return False
-        rival = self._live(connection.original) or self._live(connection.reply)
+        rival = self._lookup_live(connection.original) or self._lookup_live(connection.reply)
         if rival is not None:
             other = rival[0]
             if other.original == connection.original and other.reply == connection.reply:
@@ -328,7 +328,7 @@ class Conntrack:
             self.purge()
             self._purge_at = max(1024, 2 * self._count)
         if self.listeners:
-            self._tell("new", connection)
+            self._notify("new", connection)
 
     def destroy(self, connection: Connection) -> None:
         """Forget a connection."""
@@ -350,29 +350,31 @@ class Conntrack:
             if not others:
                 del self._by_source[protocol, src, sport]
         if self.listeners:
-            self._tell("destroy", connection)
+            self._notify("destroy", connection)
 
-    def change(self, connection: Connection, *, mark: int | None = None, timeout_s: int | None = None) -> None:
+    def set_mark_or_timeout(
+        self, connection: Connection, *, mark: int | None = None, timeout_s: int | None = None
+    ) -> None:
         """Set what `conntrack -U` sets: the mark, or the seconds it has left."""
         connection.mark = connection.mark if mark is None else mark
         self._namespace.generation += 1
         if timeout_s is not None:
             connection.expires_ns = self._namespace.clock.now_ns + timeout_s * NS_PER_S
-        self._tell("update", connection)
+        self._notify("update", connection)
 
     # --- for NAT -------------------------------------------------------------------------------------------------
 
-    def find(self, key: Tuple) -> Connection | None:
+    def find(self, key: ConntrackTuple) -> Connection | None:
         """Give the live connection that has a tuple in one of its directions."""
-        found = self._live(key)
+        found = self._lookup_live(key)
         return None if found is None else found[0]
 
-    def is_taken(self, key: Tuple, ignoring: Connection) -> bool:
+    def is_taken(self, key: ConntrackTuple, ignoring: Connection) -> bool:
         """Tell whether another live connection has that tuple in one of its directions."""
-        found = self._live(key)
+        found = self._lookup_live(key)
         return found is not None and found[0] is not ignoring
 
-    def same_source(self, key: Tuple) -> Iterator[Connection]:
+    def same_source(self, key: ConntrackTuple) -> Iterator[Connection]:
         """Give the live connections with source NAT whose source address and port are those of `key`."""
         now = self._namespace.clock.now_ns
         for connection in self._by_source.get((key[0], key[1], key[3]), ()):
@@ -393,7 +395,7 @@ class Conntrack:
         """Remove what has expired."""
         now = self._namespace.clock.now_ns
         for connection, is_reply in list(self._table.values()):
-            if not is_reply and (connection.expires_ns <= now or self._lost_masquerade(connection)):
+            if not is_reply and (connection.expires_ns <= now or self._is_masquerade_lost(connection)):
                 self.destroy(connection)
 
     def _make_room(self) -> bool:

@@ -13,7 +13,7 @@ from cnmsim.kernel.netfilter.tcpstate import TcpState
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.conntrack import Connection
-    from cnmsim.kernel.netfilter.tuples import Tuple
+    from cnmsim.kernel.netfilter.tuples import ConntrackTuple
 
 #: The names of protocols; what has none is `unknown`.
 PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 33: "dccp", 136: "udplite", 47: "gre"}
@@ -86,7 +86,7 @@ def entry_command(connection: Connection, seconds: int | None, verb: str = "-A")
     return " ".join(words)
 
 
-def _tuple_text(key: Tuple) -> str:
+def _tuple_text(key: ConntrackTuple) -> str:
     protocol, src, dst, first, second = key
     text = f"src={format_ip(src)} dst={format_ip(dst)}"
     if protocol in _WITH_TYPES:
@@ -96,7 +96,7 @@ def _tuple_text(key: Tuple) -> str:
     return text
 
 
-def _xml_side(direction: str, key: Tuple) -> str:
+def _xml_side(direction: str, key: ConntrackTuple) -> str:
     protocol, src, dst, first, second = key
     number, name = (10, "ipv6") if len(src) == 16 else (2, "ipv4")
     ports = f"<sport>{first}</sport><dport>{second}</dport>" if protocol in _WITH_PORTS else ""

@@ -32,7 +32,6 @@ class ParameterProblemError(Exception):
 
     def text(self, variant: Variant) -> str:
         """Give the message in the words of a variant of the program."""
-        del variant  # the message is the same in both
         return self.message
 
 

@@ -70,10 +70,10 @@ class ParseContext:
 
 
 #: Brings the words after an option into canonical form, or raises `ParameterProblemError`.
-Canonical = Callable[[Sequence[str], ParseContext], tuple[str, ...]]
+Canonicalise = Callable[[Sequence[str], ParseContext], tuple[str, ...]]
 
 
-def as_given(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def keep_words(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     """Take the words as they are."""
     return tuple(words)
 
@@ -86,7 +86,7 @@ class Option:
     """
 
     name: str
-    canonical: Canonical = as_given
+    canonicalise: Canonicalise = keep_words
     words: int = 1
     can_invert: bool = True
     is_text: bool = False
@@ -95,30 +95,30 @@ class Option:
 
 
 #: Checks the settings of an extension when the rule is complete; may add defaults to the dictionary.
-Finish = Callable[[dict[str, Setting], ParseContext], None]
+FinalCheck = Callable[[dict[str, Setting], ParseContext], None]
 
 
-def needs(name: str, option: str) -> Finish:
+def require_option(name: str, option: str) -> FinalCheck:
     """Give a check that the extension `name` has its one mandatory option."""
 
-    def finish(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
             raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
 
-    return finish
+    return final_check
 
 
-def no_check(settings: dict[str, Setting], context: ParseContext) -> None:
+def accept_any(settings: dict[str, Setting], context: ParseContext) -> None:
     """Accept any settings."""
 
 
 @define
-class Draft:
+class ExtensionBuilder:
     """An extension while its options are being read."""
 
     name: str
     options: Sequence[Option]
-    finish: Finish
+    final_check: FinalCheck
     settings: dict[str, Setting] = field(factory=dict)
 
     def add(self, option: Option, words: Sequence[str], is_inverted: bool, context: ParseContext) -> None:
@@ -128,19 +128,19 @@ class Draft:
         name = option.stored_as or option.name
         if name in self.settings:
             raise ParameterProblemError(f'{self.name}: option "--{option.name}" can only be used once.\n')
-        self.settings[name] = Setting(name, option.canonical(words, context), is_inverted, option.is_text)
+        self.settings[name] = Setting(name, option.canonicalise(words, context), is_inverted, option.is_text)
 
     def complete(self, context: ParseContext) -> Extension:
         """Check what was given and freeze it, settings in the order of the kind's options."""
-        self.finish(self.settings, context)
+        self.final_check(self.settings, context)
         ordered = [self.settings[option.name] for option in self.options if option.name in self.settings]
         return Extension(self.name, tuple(ordered))
 
 
-def one(canonical: Callable[[str], str]) -> Canonical:
+def one(canonical: Callable[[str], str]) -> Canonicalise:
     """Give the canonical form of an option with one word from a function of that word."""
 
-    def apply(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    def apply(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         return (canonical(words[0]),)
 
     return apply

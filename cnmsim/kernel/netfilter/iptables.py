@@ -105,7 +105,7 @@ class IpTables:
         for table in () if self._tables is None else self._tables.values():
             if not table.exists:
                 continue
-            for chain in table.built_in():
+            for chain in table.built_in_chains():
                 hook = Hook(chain.name)
                 kind = ChainType.NAT if table.name == "nat" else ChainType.FILTER
                 if table.name == "mangle" and hook is Hook.OUTPUT:
@@ -154,31 +154,35 @@ class IpTables:
         if chain in found.chains:
             raise plain_failure(self.family, "Chain already exists.")
         found.chains[chain] = Chain(chain, order=self._netfilter.next_order())
-        self._changed(found)
+        self._notify_change(found)
 
     def flush_chain(self, table: str, chain: str = "") -> None:
         """Do as `-F`: remove the rules of a chain, or of all chains."""
         found = self._table(table)
         for each in [self._chain(found, chain)] if chain else list(found.chains.values()):
             each.clear()
-        self._changed(found, is_new=False)
+        self._notify_change(found, is_new=False)
 
     def delete_chain(self, table: str, chain: str = "") -> None:
         """Do as `-X`: delete an empty user-defined chain, or all of them."""
         found = self._table(table)
-        names = [chain] if chain else [each.name for each in found.user_defined()]
+        names = [chain] if chain else [each.name for each in found.user_defined_chains()]
         for name in names:
             each = self._chain(found, name)
-            if each.policy is not None or each.rules or (chain and found.references(name)):
+            if each.policy is not None or each.rules or (chain and found.count_references(name)):
                 raise self._busy(
                     name,
-                    "" if each.policy else "Too many links." if found.references(name) else "Directory not empty.",
+                    ""
+                    if each.policy
+                    else "Too many links."
+                    if found.count_references(name)
+                    else "Directory not empty.",
                 )
-            if not chain and found.references(name):
+            if not chain and found.count_references(name):
                 raise self._busy(name, "Too many links.")
         for name in names:
             del found.chains[name]
-        self._changed(found, is_new=False)
+        self._notify_change(found, is_new=False)
 
     def _busy(self, chain: str, legacy_text: str) -> IptablesError:
         what = f"chain {chain}"
@@ -203,7 +207,7 @@ class IpTables:
                 if entry.chain_name == old:
                     each.remove(at)
                     each.insert(at, _redirected(entry, new))
-        self._changed(found)
+        self._notify_change(found)
 
     def set_policy(self, table: str, chain: str, policy: str) -> None:
         """Do as `-P` with ACCEPT or DROP."""
@@ -217,8 +221,8 @@ class IpTables:
             message = '\nThe "nat" table is not intended for filtering, the use of DROP is therefore inhibited.\n\n'
             raise ParameterProblemError(message).to_error(self.family, self.variant)
         each.policy = policy
-        self.use(each)
-        self._changed(found)
+        self.register_chain(each)
+        self._notify_change(found)
 
     def zero(self, table: str, chain: str = "", number: int = 0) -> None:
         """Do as `-Z`: set counters to zero, of one rule, one chain or all."""
@@ -239,7 +243,7 @@ class IpTables:
     ) -> str:
         """Give what `iptables -S [chain]` prints."""
         found = self._table(table)
-        chains = [self._chain(found, chain)] if chain else found.in_order()
+        chains = [self._chain(found, chain)] if chain else found.chains_in_order()
         return save.rule_lines(chains, with_counters=with_counters, number=number)
 
     def save(self, table: str | None = None, counters: bool = False) -> str:
@@ -283,8 +287,8 @@ class IpTables:
             "Z": self._do(lambda c: self.zero(c.table, c.chain, c.number)),
             "N": self._do(lambda c: self.new_chain(c.table, c.chain)),
             "X": self._do(lambda c: self.delete_chain(c.table, c.chain)),
-            "E": self._do(lambda c: self.rename_chain(c.table, c.chain, c.second)),
-            "P": self._do(lambda c: self.set_policy(c.table, c.chain, c.second)),
+            "E": self._do(lambda c: self.rename_chain(c.table, c.chain, c.second_operand)),
+            "P": self._do(lambda c: self.set_policy(c.table, c.chain, c.second_operand)),
         }  # fmt: skip
 
     @staticmethod
@@ -319,7 +323,7 @@ class IpTables:
             if chain is None or command.number > len(chain.rules):
                 raise plain_failure(self.family, "Index of deletion too big.")
             chain.remove(command.number - 1)
-            self._changed(table)
+            self._notify_change(table)
             return ""
         for rule in command.rules:
             self._delete(table, command.chain, rule)
@@ -349,7 +353,7 @@ class IpTables:
 
     def _do_list(self, command: Command) -> str:
         table = self._table(command.table)
-        chains = [self._chain(table, command.chain)] if command.chain else table.in_order()
+        chains = [self._chain(table, command.chain)] if command.chain else table.chains_in_order()
         return listing.listing(table, chains, command.options, command.number)
 
     def _do_list_rules(self, command: Command) -> str:
@@ -369,7 +373,7 @@ class IpTables:
             raise IptablesError(3, text + f"Perhaps {program} or your kernel needs to be upgraded.")
         if self.variant.is_legacy and not table.exists:
             # Whoever looks at a legacy table has its module loaded, and there it is.
-            self._changed(table)
+            self._notify_change(table)
         return table
 
     def _chain(self, table: Table, name: str) -> Chain:
@@ -409,8 +413,8 @@ class IpTables:
         entry = RuleEntry(rule)
         self._check_acceptable(table, chain, entry, operation)
         chain.insert(len(chain.rules) if position is None else position - 1, entry)
-        self.use(chain)
-        self._changed(table)
+        self.register_chain(chain)
+        self._notify_change(table)
         return entry
 
     def _check_acceptable(self, table: Table, chain: Chain, entry: RuleEntry, operation: str) -> None:
@@ -434,18 +438,18 @@ class IpTables:
 
     def _delete(self, table: Table, chain_name: str, rule: Rule) -> None:
         chain = table.chains.get(chain_name)
-        at = chain.find(rule) if chain is not None else None
+        at = chain.index_of(rule) if chain is not None else None
         if chain is None or at is None:
             raise plain_failure(self.family, _NO_RULE)
         chain.remove(at)
-        self._changed(table)
+        self._notify_change(table)
 
-    def use(self, chain: Chain) -> None:
+    def register_chain(self, chain: Chain) -> None:
         """Have the kernel know a chain from now on."""
         if not chain.order:
             chain.order = self._netfilter.next_order()
 
-    def drop_tables(self, *names: str) -> Callable[[], None]:
+    def delete_tables(self, *names: str) -> Callable[[], None]:
         """Delete tables (all, if none is named) with all that is in them, as `nft` may; give what brings them back."""
         before = dict(self.tables)
         for name in names or tuple(before):
@@ -456,15 +460,15 @@ class IpTables:
 
         return undo
 
-    def make(self, table: Table) -> None:
+    def create_table(self, table: Table) -> None:
         """Have a table exist from now on."""
         if not table.exists:
             table.exists = True
             table.order = self._netfilter.next_order()
 
-    def _changed(self, table: Table, *, is_new: bool = True) -> None:
+    def _notify_change(self, table: Table, *, is_new: bool = True) -> None:
         if is_new:
-            self.make(table)
+            self.create_table(table)
         self._netfilter.rules_changed()
 
     def _restore(self, text: str, *, no_flush: bool, with_counters: bool) -> None:

@@ -32,7 +32,7 @@ def listing(table: Table, chains: Iterable[Chain], options: set[str], number: in
 
 def _chain_line(table: Table, chain: Chain, options: set[str]) -> str:
     if chain.policy is None:
-        return f"Chain {chain.name} ({table.references(chain.name)} references)"
+        return f"Chain {chain.name} ({table.count_references(chain.name)} references)"
     counts = ""
     if "v" in options:
         packets, size = _count(chain.packets, options).strip(), _count(chain.bytes, options).strip()
@@ -51,7 +51,7 @@ def _header(options: set[str]) -> str:
 
 
 def _count(value: int, options: set[str]) -> str:
-    """Write a counter in five columns, in thousands and so on where it needs more, or exactly with -x."""
+    """Write a counter in five columns, in thousands and so on where it require_option more, or exactly with -x."""
     if "x" in options:
         return f"{value:>8}"
     if value <= 99999:
@@ -108,7 +108,7 @@ def _extension_text(rule: Rule, is_numeric: bool) -> str:
     for match in rule.matches:
         kind = MATCHES[match.name]
         word = kind.describe(match, is_numeric)
-        text += word if kind.is_glued or not word else f" {word}"
+        text += word if kind.has_no_leading_space or not word else f" {word}"
     if rule.target is not None and rule.target.name in TARGETS and not rule.is_goto:
         word = TARGETS[rule.target.name].describe(rule.target, is_numeric)
         text += f" {word}" if word else ""

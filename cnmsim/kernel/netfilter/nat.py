@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.checksum import checksum, transport_checksum, update
 from cnmsim.kernel.events import Step
-from cnmsim.kernel.netfilter.tuples import Tuple, invert, quoted_header
+from cnmsim.kernel.netfilter.tuples import ConntrackTuple, invert, quoted_header
 from cnmsim.kernel.skbuff import CtState, Packet
 
 if TYPE_CHECKING:
@@ -57,13 +57,15 @@ class Nat:
 
     # --- binding a connection ------------------------------------------------------------------------------------
 
-    def setup(self, packet: Packet, wanted: NatRange, *, is_source: bool, masquerade: Device | None = None) -> bool:
+    def setup(
+        self, packet: Packet, nat_range: NatRange, *, is_source: bool, masquerade: Device | None = None
+    ) -> bool:
         """Bind a new connection's source or destination to a range. `False`: its packet must be dropped."""
         connection = packet.connection
         if connection is None or connection.is_confirmed or _is_done(connection, is_source):
             return True
         current = invert(connection.reply)
-        chosen = self._unique(current, wanted, is_source, connection)
+        chosen = self._unique_tuple(current, nat_range, is_source, connection)
         if chosen != current:
             connection.reply = invert(chosen)
             if is_source:
@@ -92,49 +94,53 @@ class Nat:
             address = connection.reply[2]
             self.setup(packet, NatRange(address, address), is_source=True)
 
-    def _unique(self, current: Tuple, wanted: NatRange, is_source: bool, connection: Connection) -> Tuple:
+    def _unique_tuple(
+        self, current: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
+    ) -> ConntrackTuple:
         """Choose the tuple nearest to what the range wants whose answer no other connection has."""
-        is_random = wanted.is_random or wanted.is_fully_random
+        is_random = nat_range.is_random or nat_range.is_fully_random
         if is_source and not is_random:
-            if _in_range(current, wanted, is_source) and not self._is_taken(current, connection):
+            if _in_range(current, nat_range, is_source) and not self._is_taken(current, connection):
                 return current
             for other in self._conntrack.same_source(current):
                 _, _, source, _, port = other.reply
                 if current[0] in {1, 58}:
                     port = other.reply[3]
                 known = (current[0], source, current[2], port, current[4])
-                if _in_range(known, wanted, is_source) and not self._is_taken(known, connection):
+                if _in_range(known, nat_range, is_source) and not self._is_taken(known, connection):
                     return known
-        chosen = self._with_address(current, wanted, is_source)
+        chosen = self._with_address(current, nat_range, is_source)
         if not is_random:
-            if wanted.ports is None:
+            if nat_range.ports is None:
                 if not self._is_taken(chosen, connection):
                     return chosen
-            elif _in_ports(chosen, wanted, is_source) and (
-                wanted.ports[0] == wanted.ports[1] or not self._is_taken(chosen, connection)
+            elif _in_ports(chosen, nat_range, is_source) and (
+                nat_range.ports[0] == nat_range.ports[1] or not self._is_taken(chosen, connection)
             ):
                 return chosen
-        return self._with_port(chosen, wanted, is_source, connection)
+        return self._with_port(chosen, nat_range, is_source, connection)
 
-    def _is_taken(self, key: Tuple, connection: Connection) -> bool:
+    def _is_taken(self, key: ConntrackTuple, connection: Connection) -> bool:
         return self._conntrack.is_taken(invert(key), connection)
 
-    def _with_address(self, current: Tuple, wanted: NatRange, is_source: bool) -> Tuple:
-        if wanted.low is None or wanted.high is None:
+    def _with_address(self, current: ConntrackTuple, nat_range: NatRange, is_source: bool) -> ConntrackTuple:
+        if nat_range.low is None or nat_range.high is None:
             return current
-        address = wanted.low
-        low, high = int.from_bytes(wanted.low), int.from_bytes(wanted.high)
+        address = nat_range.low
+        low, high = int.from_bytes(nat_range.low), int.from_bytes(nat_range.high)
         if high != low:
             # One client keeps one address; without --persistent the destination counts too.
-            basis = current[1] if wanted.is_persistent else current[1] + current[2]
+            basis = current[1] if nat_range.is_persistent else current[1] + current[2]
             spread = zlib.crc32(basis) * (high - low + 1) >> 32
             address = (low + spread).to_bytes(len(address))
         protocol, src, dst, first, second = current
         return (protocol, address, dst, first, second) if is_source else (protocol, src, address, first, second)
 
-    def _with_port(self, chosen: Tuple, wanted: NatRange, is_source: bool, connection: Connection) -> Tuple:
+    def _with_port(
+        self, chosen: ConntrackTuple, nat_range: NatRange, is_source: bool, connection: Connection
+    ) -> ConntrackTuple:
         """Try other ports (or ICMP ids) of the same class, from a random one on, until one is free."""
-        bounds = _port_bounds(chosen, wanted, is_source)
+        bounds = _port_bounds(chosen, nat_range, is_source)
         if bounds is None:
             return chosen
         low, size = bounds
@@ -180,28 +186,28 @@ def _is_done(connection: Connection, is_source: bool) -> bool:
     return connection.source_nat_done if is_source else connection.destination_nat_done
 
 
-def _in_range(key: Tuple, wanted: NatRange, is_source: bool) -> bool:
-    if wanted.low is not None and wanted.high is not None:
+def _in_range(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool:
+    if nat_range.low is not None and nat_range.high is not None:
         address = key[1] if is_source else key[2]
-        if not wanted.low <= address <= wanted.high:
+        if not nat_range.low <= address <= nat_range.high:
             return False
-    return wanted.ports is None or _in_ports(key, wanted, is_source)
+    return nat_range.ports is None or _in_ports(key, nat_range, is_source)
 
 
-def _in_ports(key: Tuple, wanted: NatRange, is_source: bool) -> bool:
-    if wanted.ports is None or key[0] not in _WITH_PORTS:
+def _in_ports(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> bool:
+    if nat_range.ports is None or key[0] not in _WITH_PORTS:
         return True
-    return wanted.ports[0] <= (key[3] if is_source else key[4]) <= wanted.ports[1]
+    return nat_range.ports[0] <= (key[3] if is_source else key[4]) <= nat_range.ports[1]
 
 
-def _port_bounds(key: Tuple, wanted: NatRange, is_source: bool) -> tuple[int, int] | None:
+def _port_bounds(key: ConntrackTuple, nat_range: NatRange, is_source: bool) -> tuple[int, int] | None:
     """Give the first number and how many may be tried; `None` if there is nothing to vary."""
     if key[0] in {1, 58}:
         return (0, 65536) if is_source else None
     if key[0] not in _WITH_PORTS:
         return None
-    if wanted.ports is not None:
-        return wanted.ports[0], wanted.ports[1] - wanted.ports[0] + 1
+    if nat_range.ports is not None:
+        return nat_range.ports[0], nat_range.ports[1] - nat_range.ports[0] + 1
     if not is_source:
         return None
     port = key[3]
@@ -212,14 +218,14 @@ def _port_bounds(key: Tuple, wanted: NatRange, is_source: bool) -> tuple[int, in
     return 1024, 64512
 
 
-def _with_number(key: Tuple, number: int, is_source: bool) -> Tuple:
+def _with_number(key: ConntrackTuple, number: int, is_source: bool) -> ConntrackTuple:
     protocol, src, dst, first, second = key
     if is_source:
         return protocol, src, dst, number, second
     return protocol, src, dst, first, number
 
 
-def _translate(packet: Packet, other: Tuple, *, is_source: bool) -> bool:
+def _translate(packet: Packet, other: ConntrackTuple, *, is_source: bool) -> bool:
     """Give a packet the source (or destination) that is the destination (or source) of the other direction."""
     if packet.protocol in {1, 58}:
         address, identifier = (other[2] if is_source else other[1]), other[3]
@@ -250,7 +256,7 @@ def _write_identifier(packet: Packet, identifier: int) -> None:
     packet.replace_payload(message[:2] + total.to_bytes(2) + new + message[6:])
 
 
-def _translate_error(packet: Packet, connection: Connection, other: Tuple, *, is_source: bool) -> bool:
+def _translate_error(packet: Packet, connection: Connection, other: ConntrackTuple, *, is_source: bool) -> bool:
     """Translate an ICMP error: the packet it quotes at the opposite end, then its own header (RFC 5508 §4)."""
     message = packet.payload
     quoted = message[8:]
@@ -322,6 +328,6 @@ def _quoted_icmp(protocol: int, body: bytes, identifier: int, old_addresses: byt
     return body[:2] + total.to_bytes(2) + identifier.to_bytes(2) + body[6:]
 
 
-def flow_text(key: Tuple) -> str:
+def flow_text(key: ConntrackTuple) -> str:
     """Write a tuple for people."""
     return f"{format_ip(key[1])}:{key[3]} > {format_ip(key[2])}:{key[4]}"

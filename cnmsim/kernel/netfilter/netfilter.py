@@ -79,7 +79,7 @@ class Netfilter:
         "_steps",
         "_tables4",
         "_tables6",
-        "answered",
+        "always_tracks",
         "conntrack",
         "generation",
         "ip_sets",
@@ -88,8 +88,8 @@ class Netfilter:
         "log",
         "namespace",
         "nat",
+        "replied_packet",
         "tracked_families",
-        "tracks_always",
     )  # fmt: skip
 
     def __init__(self, namespace: NetworkNamespace) -> None:
@@ -102,7 +102,7 @@ class Netfilter:
         self._random: Random | None = None
         self.generation = 0
         self.is_active = False
-        self.tracks_always = False
+        self.always_tracks = False
         self.tracked_families = _NO_FAMILY
         self._order = 0
         self._tables4, self._tables6 = IpTables(4, self), IpTables(6, self)
@@ -110,7 +110,7 @@ class Netfilter:
         self._nft: NfTables | None = None
         self._steps: dict[int, dict[Hook, list[HookStep]]] = {}
         self._is_stale = True
-        self.answered: Packet | None = None
+        self.replied_packet: Packet | None = None
 
     @property
     def random(self) -> Random:
@@ -144,14 +144,14 @@ class Netfilter:
         self.generation += 1
         self._is_stale = True
         self.is_active = (
-            self.tracks_always
+            self.always_tracks
             or self.ipvs is not None
             or any(rule_set.has_effect for family in (4, 6) for rule_set in self._rule_sets(family))
         )
 
-    def track_always(self, enabled: bool = True) -> None:
+    def set_always_tracking(self, enabled: bool = True) -> None:
         """Track connections even where no rule needs it, as with a permanently loaded conntrack user."""
-        self.tracks_always = enabled
+        self.always_tracks = enabled
         self.rules_changed()
 
     def _rebuild(self) -> None:
@@ -177,7 +177,7 @@ class Netfilter:
     def _family_steps(self, family: int) -> dict[Hook, list[HookStep]]:
         rule_sets = self._rule_sets(family)
         has_nat = any(rule_set.has_nat for rule_set in rule_sets)
-        tracks = self.tracks_always or has_nat or any(rule_set.needs_conntrack for rule_set in rule_sets)
+        tracks = self.always_tracks or has_nat or any(rule_set.needs_conntrack for rule_set in rule_sets)
         if tracks:
             self.tracked_families = _FAMILIES[self.tracked_families | {family}]
         on_hook: dict[Hook, list[Registration]] = {hook: [] for hook in Hook}
@@ -221,7 +221,7 @@ class Netfilter:
         return [ipvs.forward_error, ipvs.reply] if hook is Hook.FORWARD else []
 
     def _attach_and_track(self, packet: Packet) -> bool:
-        answered = self.answered
+        answered = self.replied_packet
         if answered is not None and packet.indev is None:
             self._attach(packet, answered)
         if self.conntrack.track(packet):
@@ -305,13 +305,13 @@ class Netfilter:
     # --- what the stack and targets send in answer ---------------------------------------------------------------
 
     @contextmanager
-    def answering(self, packet: Packet) -> Iterator[None]:
+    def replying_to(self, packet: Packet) -> Iterator[None]:
         """Let what is sent meanwhile belong to the connection of `packet` (nf_ct_attach)."""
-        before, self.answered = self.answered, packet
+        before, self.replied_packet = self.replied_packet, packet
         try:
             yield
         finally:
-            self.answered = before
+            self.replied_packet = before
 
     @staticmethod
     def _attach(packet: Packet, answered: Packet) -> None:
@@ -320,16 +320,16 @@ class Netfilter:
             packet.ct_state = CtState.RELATED
             packet.ct_reply = not answered.ct_reply
 
-    def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, answered: Packet) -> None:
+    def send_as(self, src: Address, dst: Address, protocol: int, message: bytes, *, replied_packet: Packet) -> None:
         """Send a message from an address that need not be ours, in answer to a packet; lost if there is no way."""
         namespace = self.namespace
         try:
             decision = evolve(namespace.route_output(dst), src=src)
-            with self.answering(answered):
+            with self.replying_to(replied_packet):
                 namespace.send(protocol, decision, dst, message)
         except OSError as error:
             if namespace.clock.context is not None:
-                namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", answered)
+                namespace.report(Step.NOTE, f"the answer could not be sent: {error.strerror}", replied_packet)
 
     def source_mac(self, packet: Packet) -> bytes:
         """Give the station a packet came from as the neighbour table knows it, b"" if it does not.
@@ -364,13 +364,13 @@ class Netfilter:
         return self._nft
 
     @property
-    def has_other_rules(self) -> bool:
+    def has_rules_outside_iptables_nft(self) -> bool:
         """Whether rules count that `iptables` (nf_tables) and `ip6tables` do not list."""
         own = (self._tables4, self._tables6)
         others = [each for family in (4, 6) for each in self._rule_sets(family) if each not in own]
         return any(each.has_effect for each in others)
 
-    def other_rules(self) -> str:
+    def rules_outside_iptables_nft(self) -> str:
         """Give those rules as their own programs list them, without what they counted."""
         legacy = "".join(self._legacy[family].save() for family in sorted(self._legacy))
         native = "".join(table.text() for table in self._nft.tables.values()) if self._nft is not None else ""
@@ -385,7 +385,7 @@ class Netfilter:
         """The names of the IP sets that rules may refer to."""
         return frozenset(self.ip_sets)
 
-    def new_set(self, name: str, kind: str = "hash:ip", family: int = 4) -> IpSet:
+    def create_set(self, name: str, kind: str = "hash:ip", family: int = 4) -> IpSet:
         """Make an IP set, as `ipset create`. Raises `ValueError` if the name is taken or the kind unknown."""
         if name in self.ip_sets:
             raise ValueError(f"set with the same name already exists: {name}")
@@ -393,7 +393,7 @@ class Netfilter:
         self.rules_changed()
         return created
 
-    def delete_set(self, name: str) -> None:
+    def destroy_set(self, name: str) -> None:
         """Delete an IP set, as `ipset destroy`. Raises `ValueError` if a rule uses it, `KeyError` if there is none."""
         if any(
             match.name == "set" and match.settings[0].values[0] == name

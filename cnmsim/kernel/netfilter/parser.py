@@ -11,7 +11,7 @@ from itertools import product
 from attrs import define, field, frozen
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError, UnknownTargetError
-from cnmsim.kernel.netfilter.extension import Draft, Extension, Option, ParseContext, find_option
+from cnmsim.kernel.netfilter.extension import Extension, ExtensionBuilder, Option, ParseContext, find_option
 from cnmsim.kernel.netfilter.interface import parse_interface_name
 from cnmsim.kernel.netfilter.matches import MATCHES, match_kind
 from cnmsim.kernel.netfilter.netdb import PRINTED_PROTOCOLS
@@ -21,30 +21,30 @@ from cnmsim.kernel.netfilter.targets import TARGETS
 
 
 @frozen
-class _Global:
+class _GlobalOption:
     """An option of iptables itself: long name, letter, and whether a word follows (`?`: perhaps)."""
 
     name: str
     letter: str
-    argument: str = "yes"
+    argument: str = "required"
 
 
 _COMMANDS = (
-    _Global("append", "A"), _Global("delete", "D"), _Global("check", "C"), _Global("insert", "I"),
-    _Global("replace", "R"), _Global("list", "L", "perhaps"), _Global("list-rules", "S", "perhaps"),
-    _Global("flush", "F", "perhaps"), _Global("zero", "Z", "perhaps"), _Global("new-chain", "N"),
-    _Global("delete-chain", "X", "perhaps"), _Global("rename-chain", "E"), _Global("policy", "P"),
-    _Global("version", "V", "no"), _Global("help", "h", "no"),
+    _GlobalOption("append", "A"), _GlobalOption("delete", "D"), _GlobalOption("check", "C"), _GlobalOption("insert", "I"),
+    _GlobalOption("replace", "R"), _GlobalOption("list", "L", "optional"), _GlobalOption("list-rules", "S", "optional"),
+    _GlobalOption("flush", "F", "optional"), _GlobalOption("zero", "Z", "optional"), _GlobalOption("new-chain", "N"),
+    _GlobalOption("delete-chain", "X", "optional"), _GlobalOption("rename-chain", "E"), _GlobalOption("policy", "P"),
+    _GlobalOption("version", "V", "none"), _GlobalOption("help", "h", "none"),
 )  # fmt: skip
 _RULE_OPTIONS = (
-    _Global("source", "s"), _Global("destination", "d"), _Global("in-interface", "i"), _Global("out-interface", "o"),
-    _Global("protocol", "p"), _Global("fragments", "f", "no"), _Global("match", "m"), _Global("jump", "j"),
-    _Global("goto", "g"), _Global("set-counters", "c"),
+    _GlobalOption("source", "s"), _GlobalOption("destination", "d"), _GlobalOption("in-interface", "i"), _GlobalOption("out-interface", "o"),
+    _GlobalOption("protocol", "p"), _GlobalOption("fragments", "f", "none"), _GlobalOption("match", "m"), _GlobalOption("jump", "j"),
+    _GlobalOption("goto", "g"), _GlobalOption("set-counters", "c"),
 )  # fmt: skip
 _OTHER_OPTIONS = (
-    _Global("table", "t"), _Global("verbose", "v", "no"), _Global("numeric", "n", "no"), _Global("exact", "x", "no"),
-    _Global("line-numbers", "0", "no"), _Global("wait", "w", "perhaps"), _Global("wait-interval", "W"),
-    _Global("modprobe", "M"), _Global("ipv4", "4", "no"), _Global("ipv6", "6", "no"),
+    _GlobalOption("table", "t"), _GlobalOption("verbose", "v", "none"), _GlobalOption("numeric", "n", "none"), _GlobalOption("exact", "x", "none"),
+    _GlobalOption("line-numbers", "0", "none"), _GlobalOption("wait", "w", "optional"), _GlobalOption("wait-interval", "W"),
+    _GlobalOption("modprobe", "M"), _GlobalOption("ipv4", "4", "none"), _GlobalOption("ipv6", "6", "none"),
 )  # fmt: skip
 _BY_LETTER = {option.letter: option for option in (*_COMMANDS, *_RULE_OPTIONS, *_OTHER_OPTIONS)}
 _BY_NAME = {option.name: option for option in _BY_LETTER.values()} | {
@@ -57,7 +57,7 @@ _COMMAND_LETTERS = {option.letter for option in _COMMANDS}
 #: Commands that take a rule, or may be followed by rule options.
 _RULE_COMMANDS = frozenset("ADCIR")
 #: Matches the nf_tables variant keeps as one, however often they are loaded.
-_MERGED = frozenset({"tcp", "udp"})
+_LOADED_ONCE = frozenset({"tcp", "udp"})
 _INVERTIBLE = frozenset("sdiopf")
 
 
@@ -68,7 +68,7 @@ class Command:
     letter: str
     chain: str = ""
     number: int = 0
-    second: str = ""
+    second_operand: str = ""
     table: str = "filter"
     rules: list[Rule] = field(factory=list)
     packets: int = 0
@@ -88,8 +88,8 @@ class _Parser:
     hosts: dict[str, list[HostMatch]] = field(factory=dict)
     names: dict[str, NameMatch] = field(factory=dict)
     fragment: bool | None = None
-    matches: list[Draft] = field(factory=list)
-    target: Draft | None = None
+    matches: list[ExtensionBuilder] = field(factory=list)
+    target: ExtensionBuilder | None = None
     jump: str = ""
     is_goto: bool = False
     has_protocol: bool = False
@@ -116,7 +116,7 @@ class _Parser:
             else:
                 raise ParameterProblemError(f"Bad argument `{word}'", is_bare=True)
             inverted = False
-        return self._complete()
+        return self._finish()
 
     def _long(self, text: str, inverted: bool) -> None:
         name, equals, value = text.partition("=")
@@ -139,14 +139,14 @@ class _Parser:
             option = _BY_LETTER.get(letter)
             if option is None or letter == "0":
                 raise ParameterProblemError(f'unknown option "-{letter}"')
-            if option.argument == "yes" and letters:
+            if option.argument == "required" and letters:
                 self._global(option, f"-{letter}", [letters], inverted)
                 return
             if letter == "w" and letters.isdigit():
                 return
             self._global(option, f"-{letter}", [], inverted)
 
-    def _take(self, flag: str, given: list[str]) -> str:
+    def _argument(self, flag: str, given: list[str]) -> str:
         if given:
             return given[0]
         if self.at >= len(self.words):
@@ -154,7 +154,7 @@ class _Parser:
         self.at += 1
         return self.words[self.at - 1]
 
-    def _perhaps(self) -> str:
+    def _optional_argument(self) -> str:
         """Take the next word if it is no option."""
         if self.at < len(self.words) and not self.words[self.at].startswith("-") and self.words[self.at] != "!":
             self.at += 1
@@ -163,25 +163,25 @@ class _Parser:
 
     # --- options of iptables itself ------------------------------------------------------------------------------
 
-    def _global(self, option: _Global, flag: str, given: list[str], inverted: bool) -> None:
+    def _global(self, option: _GlobalOption, flag: str, given: list[str], inverted: bool) -> None:
         letter = option.letter
         if inverted and letter not in _INVERTIBLE:
             raise ParameterProblemError(f'unexpected "!" flag before --{option.name}')
         if letter in _COMMAND_LETTERS:
             self._command(option, flag, given)
             return
-        if option.argument == "no":
+        if option.argument == "none":
             if letter == "f":
                 self.seen.add("fragments")
                 self.fragment = not inverted
             self.options.add(letter)
             return
         if letter == "w":
-            word = self._perhaps() if not given else given[0]
+            word = self._optional_argument() if not given else given[0]
             if word and not word.replace(".", "", 1).isdigit():
                 raise ParameterProblemError("wait seconds not numeric")
             return
-        value = self._take(flag, given)
+        value = self._argument(flag, given)
         if letter in "sdiopjg":
             self._once("jump" if letter == "g" else option.name)
         if letter == "t":
@@ -204,24 +204,24 @@ class _Parser:
             raise ParameterProblemError(f"multiple --{name} options not allowed")
         self.seen.add(name)
 
-    def _command(self, option: _Global, flag: str, given: list[str]) -> None:
+    def _command(self, option: _GlobalOption, flag: str, given: list[str]) -> None:
         if self.command is not None:
             raise ParameterProblemError(f"Cannot use -{option.letter} with -{self.command.letter}")
         command = self.command = Command(option.letter)
         letter = option.letter
-        if option.argument == "no":
+        if option.argument == "none":
             return
-        command.chain = self._perhaps() if option.argument == "perhaps" else self._take(flag, given)
+        command.chain = self._optional_argument() if option.argument == "optional" else self._argument(flag, given)
         if letter == "E":
-            command.second = self._perhaps()
-            if not command.second:
+            command.second_operand = self._optional_argument()
+            if not command.second_operand:
                 raise ParameterProblemError("-E requires old-chain-name and new-chain-name")
         elif letter == "P":
-            command.second = self._perhaps()
-            if not command.second:
+            command.second_operand = self._optional_argument()
+            if not command.second_operand:
                 raise ParameterProblemError("-P requires a chain and a policy")
         elif letter in "IDLSZR" and command.chain:
-            word = self._perhaps()
+            word = self._optional_argument()
             if word:
                 command.number = _rule_number(word)
             elif letter == "R":
@@ -246,13 +246,13 @@ class _Parser:
         self.context.is_protocol_inverted = inverted
         self.has_protocol = True
 
-    def _load_match(self, name: str) -> Draft:
+    def _load_match(self, name: str) -> ExtensionBuilder:
         kind = match_kind(name, self.context.family)
-        if kind.name in _MERGED:
+        if kind.name in _LOADED_ONCE:
             for known in self.matches:
                 if known.name == kind.name:
                     return known
-        draft = Draft(kind.name, kind.options, kind.finish)
+        draft = ExtensionBuilder(kind.name, kind.options, kind.final_check)
         self.matches.append(draft)
         return draft
 
@@ -260,11 +260,14 @@ class _Parser:
         self.jump, self.is_goto = name, is_goto
         kind = TARGETS.get(name)
         if kind is not None and not is_goto and self.context.family in kind.families:
-            self.target = Draft(name, kind.options, kind.finish)
+            self.target = ExtensionBuilder(name, kind.options, kind.final_check)
 
     def _counters(self, packets: str) -> None:
-        second = self._perhaps()
-        counts = [parse_number(text, 2**64 - 1) for text in ([packets, second] if second else packets.split(","))]
+        second_operand = self._optional_argument()
+        counts = [
+            parse_number(text, 2**64 - 1)
+            for text in ([packets, second_operand] if second_operand else packets.split(","))
+        ]
         if len(counts) != 2 or None in counts:
             raise ParameterProblemError("-c packet counter not numeric")
         self.counters = (counts[0] or 0, counts[1] or 0)
@@ -277,7 +280,7 @@ class _Parser:
         for draft in drafts:
             option = find_option(_by_name(draft.options), name)
             if option is not None:
-                self._take_option(draft, option, given, inverted)
+                self._add_option(draft, option, given, inverted)
                 return True
         implied = PRINTED_PROTOCOLS.get(self.context.protocol, "")
         kind = MATCHES.get(implied) if self.has_protocol else None
@@ -288,18 +291,18 @@ class _Parser:
         option = find_option(_by_name(kind.options), name)
         if option is None:
             return False
-        self._take_option(self._load_match(kind.name), option, given, inverted)
+        self._add_option(self._load_match(kind.name), option, given, inverted)
         return True
 
-    def _take_option(self, draft: Draft, option: Option, given: list[str], inverted: bool) -> None:
+    def _add_option(self, draft: ExtensionBuilder, option: Option, given: list[str], inverted: bool) -> None:
         words = list(given)
         while len(words) < option.words:
-            words.append(self._take(f"--{option.name}", []))
+            words.append(self._argument(f"--{option.name}", []))
         draft.add(option, words, inverted, self.context)
 
     # --- the whole -----------------------------------------------------------------------------------------------
 
-    def _complete(self) -> Command:
+    def _finish(self) -> Command:
         command = self.command
         if command is None:
             raise ParameterProblemError("no command specified")
@@ -398,4 +401,4 @@ def parse_command(
 
 def parse_rule(text_words: list[str], family: int, set_names: frozenset[str] = frozenset()) -> list[Rule]:
     """Read a rule without command and chain; any name after -j that is no target is taken for a chain."""
-    return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules  # noqa: ARG005
+    return parse_command(["-A", "", *text_words], family, lambda table, chain: True, set_names).rules

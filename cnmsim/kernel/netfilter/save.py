@@ -51,7 +51,7 @@ def save(tables: Mapping[str, Table], name: str | None, *, with_counters: bool =
 
 def _table_lines(table: Table, *, with_counters: bool) -> list[str]:
     lines = [f"*{table.name}"]
-    chains = table.in_order()
+    chains = table.chains_in_order()
     lines.extend(f":{chain.name} {chain.policy or '-'} [{chain.packets}:{chain.bytes}]" for chain in chains)
     for chain in chains:
         for entry in chain.rules:
@@ -129,7 +129,7 @@ class Restorer:
             raise ParameterProblemError(f"{self._program}: line {number} table name '{name}' invalid")
         if not self._no_flush:
             table.chains = Table(name, self._tables.family).chains
-        self._tables.make(table)
+        self._tables.create_table(table)
         self._table = table
 
     def _declare(self, table: Table, text: str) -> None:
@@ -142,7 +142,7 @@ class Restorer:
             chain = table.chains[name] = Chain(name)
         elif chain.policy is None:
             chain.clear()
-        self._tables.use(chain)
+        self._tables.register_chain(chain)
         if policy != "-":
             if policy not in {"ACCEPT", "DROP"} or chain.policy is None:
                 raise ParameterProblemError(f"Can't set policy `{policy}' on `{name}' line")

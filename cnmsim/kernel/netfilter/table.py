@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: Fewer rules than that are looked through.
-_MANY_RULES = 16
+_INDEX_MIN_RULES = 16
 
 
 @define(eq=False)
@@ -53,21 +53,21 @@ class Chain:
     rules: list[RuleEntry] = field(factory=list)
     order: int = 0
     #: How often each rule is there, once there are many.
-    _known: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
+    _rule_index: dict[Rule, tuple[Rule, int]] | None = field(default=None, init=False, repr=False)
 
     def insert(self, at: int, entry: RuleEntry) -> None:
         """Put a rule before the one at index `at`."""
-        if self._known is None and len(self.rules) >= _MANY_RULES:
-            self._count_rules()
-        if self._known is not None:
-            rule, count = self._known.get(entry.rule, (entry.rule, 0))
+        if self._rule_index is None and len(self.rules) >= _INDEX_MIN_RULES:
+            self._build_index()
+        if self._rule_index is not None:
+            rule, count = self._rule_index.get(entry.rule, (entry.rule, 0))
             entry.rule = rule
-            self._known[rule] = (rule, count + 1)
+            self._rule_index[rule] = (rule, count + 1)
         self.rules.insert(at, entry)
 
-    def _count_rules(self) -> None:
+    def _build_index(self) -> None:
         known: dict[Rule, tuple[Rule, int]] = {}
-        self._known = known
+        self._rule_index = known
         for entry in self.rules:
             rule, count = known.get(entry.rule, (entry.rule, 0))
             entry.rule = rule
@@ -76,31 +76,31 @@ class Chain:
     def remove(self, at: int) -> RuleEntry:
         """Take out the rule at index `at`."""
         entry = self.rules.pop(at)
-        if self._known is not None:
-            rule, count = self._known[entry.rule]
+        if self._rule_index is not None:
+            rule, count = self._rule_index[entry.rule]
             if count > 1:
-                self._known[rule] = (rule, count - 1)
+                self._rule_index[rule] = (rule, count - 1)
             else:
-                del self._known[rule]
+                del self._rule_index[rule]
         return entry
 
     def clear(self) -> None:
         """Take out all rules."""
         self.rules.clear()
-        self._known = None
+        self._rule_index = None
 
-    def find(self, rule: Rule) -> int | None:
+    def index_of(self, rule: Rule) -> int | None:
         """Give the index of the first rule equal to `rule`, or `None`."""
-        if self._known is None:
+        if self._rule_index is None:
             return next((at for at, entry in enumerate(self.rules) if entry.rule == rule), None)
-        known = self._known.get(rule)
+        known = self._rule_index.get(rule)
         if known is None:
             return None
         same = known[0]
         return next(at for at, entry in enumerate(self.rules) if entry.rule is same)
 
     def __contains__(self, rule: Rule) -> bool:
-        return rule in self._known if self._known is not None else self.find(rule) is not None
+        return rule in self._rule_index if self._rule_index is not None else self.index_of(rule) is not None
 
 
 class Table:
@@ -136,19 +136,19 @@ class Table:
         """Every rule of every chain."""
         return (entry for chain in (self._chains or {}).values() for entry in chain.rules)
 
-    def built_in(self) -> Iterator[Chain]:
+    def built_in_chains(self) -> Iterator[Chain]:
         """Give the built-in chains in hook order."""
         return (self.chains[name] for name in BUILT_IN_CHAINS[self.name])
 
-    def user_defined(self) -> list[Chain]:
+    def user_defined_chains(self) -> list[Chain]:
         """Give the user-defined chains in alphabetical order, as iptables-nft lists them."""
         return [self.chains[name] for name in sorted(self.chains) if self.chains[name].policy is None]
 
-    def in_order(self) -> list[Chain]:
+    def chains_in_order(self) -> list[Chain]:
         """Give all chains as iptables lists them."""
-        return [*self.built_in(), *self.user_defined()]
+        return [*self.built_in_chains(), *self.user_defined_chains()]
 
-    def references(self, name: str) -> int:
+    def count_references(self, name: str) -> int:
         """Count the rules that jump to a chain."""
         return sum(entry.chain_name == name for chain in self.chains.values() for entry in chain.rules)
 

@@ -9,7 +9,7 @@ from cnmsim.kernel.address import Address
 from cnmsim.kernel.skbuff import Packet
 
 #: (protocol, source, destination, source port or ICMP id, destination port or ICMP type << 8 | code)
-Tuple = tuple[int, Address, Address, int, int]
+ConntrackTuple = tuple[int, Address, Address, int, int]
 
 #: ICMP requests and what answers them; only these begin a flow.
 _REPLIES4 = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
@@ -20,7 +20,7 @@ ERRORS = {1: frozenset({3, 4, 5, 11, 12}), 58: frozenset({1, 2, 3, 4})}
 UNTRACKED_TYPES = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})
 
 
-def invert(key: Tuple) -> Tuple:
+def invert(key: ConntrackTuple) -> ConntrackTuple:
     """Give the tuple of the answers to `key`."""
     protocol, src, dst, first, second = key
     if protocol == 1 or protocol == 58:  # noqa: PLR1714 - the hot path
@@ -30,7 +30,7 @@ def invert(key: Tuple) -> Tuple:
     return protocol, dst, src, second, first
 
 
-def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> Tuple | None:
+def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> ConntrackTuple | None:
     """Give the tuple of an ICMP query or its answer, or `None` for any other message."""
     replies = _REPLIES4 if protocol == 1 else _REPLIES6
     if len(message) < 8 or message[0] not in replies:
@@ -38,7 +38,7 @@ def icmp_tuple(protocol: int, src: Address, dst: Address, message: bytes) -> Tup
     return protocol, src, dst, int.from_bytes(message[4:6]), message[0] << 8 | message[1]
 
 
-def packet_tuple(packet: Packet) -> Tuple | None:
+def packet_tuple(packet: Packet) -> ConntrackTuple | None:
     """Give a packet's tuple, or `None` if it has none of its own (an ICMP error, a later fragment)."""
     if packet.fragment_offset:
         return None
@@ -68,7 +68,7 @@ def quoted_header(family: int, quoted: bytes) -> tuple[int, int, Address, Addres
     return (following, at, quoted[8:24], quoted[24:40]) if at <= len(quoted) else None
 
 
-def quoted_tuple(packet: Packet) -> Tuple | None:
+def quoted_tuple(packet: Packet) -> ConntrackTuple | None:
     """Give the tuple of the packet that an ICMP error quotes, or `None` if too little of it is there."""
     quoted = packet.data[packet.l4 + 8 :]
     header = quoted_header(packet.family, quoted)

@@ -64,7 +64,7 @@ class CachedRoute:
         namespace = socket.namespace
         return (
             namespace.clock.context is None
-            and namespace.netfilter.answered is None
+            and namespace.netfilter.replied_packet is None
             and (socket.ttl, socket.tos, socket.dont_fragment, socket.local, socket.device_name) == self._shape
         )
 

@@ -84,7 +84,7 @@ def read_host(
         or root.rules4 is not None
         or root.rules6 is not None
         or (root._ipvs is not None and bool(root._ipvs.services))
-        or root.netfilter.has_other_rules
+        or root.netfilter.has_rules_outside_iptables_nft
     )
     reader = _Reader(tables, members, protocol, port)
     for family in (4, 6):
@@ -204,7 +204,11 @@ class _Reader:
 
 def chain_lines(space: NetworkNamespace) -> list[str]:
     """List the rules and policies of a namespace, each with its family, table and chain."""
-    others = space.netfilter.other_rules().splitlines() if space.netfilter.has_other_rules else []
+    others = (
+        space.netfilter.rules_outside_iptables_nft().splitlines()
+        if space.netfilter.has_rules_outside_iptables_nft
+        else []
+    )
     return others + [
         line
         for family in (4, 6)

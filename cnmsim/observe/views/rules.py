@@ -147,7 +147,7 @@ def _views(
     name = table_name.removeprefix(_LEGACY)
     if name not in found:
         raise InvalidParameter(f"no table {table_name!r}; there are: {', '.join(found)}")
-    return [_chain_view(each, passed, decided) for each in found[name].in_order()]
+    return [_chain_view(each, passed, decided) for each in found[name].chains_in_order()]
 
 
 def _nft_chain_view(chain: NftChain, passed: set[tuple[str, str]], decided: set[str]) -> ChainView:

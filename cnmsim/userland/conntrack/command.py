@@ -119,7 +119,7 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
     timeout = int(text) if text.isdecimal() else None
     if mark == connection.mark and timeout is None:
         return False
-    table.change(connection, mark=mark, timeout_s=timeout)
+    table.set_mark_or_timeout(connection, mark=mark, timeout_s=timeout)
     return True
 
 

@@ -52,7 +52,7 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
         kind = words[1] if len(words) > 1 else "hash:ip"
         _check_create(words[2:])
         try:
-            netfilter.new_set(words[0], kind, 6 if "inet6" in words else 4)
+            netfilter.create_set(words[0], kind, 6 if "inet6" in words else 4)
         except ValueError:
             raise _Failure(f"Syntax error: unknown settype {kind}") from None
         return ""
@@ -95,7 +95,7 @@ def _change(process: Process, command: str, found: IpSet) -> None:
         found._lengths.clear()
         return
     try:
-        process.namespace.netfilter.delete_set(found.name)
+        process.namespace.netfilter.destroy_set(found.name)
     except ValueError:
         raise _Failure("Set cannot be destroyed: it is in use by a kernel component") from None
 

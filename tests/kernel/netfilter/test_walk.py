@@ -113,9 +113,9 @@ MATCHES = [
 
 @pytest.mark.parametrize(("match", "fits"), MATCHES)
 def test_what_a_match_fits(lab, match, fits):
-    lab.netfilter.new_set("hosts").add("10.0.0.2")
-    lab.netfilter.new_set("nets", "hash:net").add("192.168.0.0/16")
-    lab.netfilter.new_set("services", "hash:ip,port").add("192.168.0.2,tcp:80")
+    lab.netfilter.create_set("hosts").add("10.0.0.2")
+    lab.netfilter.create_set("nets", "hash:net").add("192.168.0.0/16")
+    lab.netfilter.create_set("services", "hash:ip,port").add("192.168.0.2,tcp:80")
     lab.iptables(f"-A FORWARD {match} -j DROP", "-A FORWARD -m conntrack --ctstate NEW")
     assert (lab.forward(tcp(*C, *S, TCP_SYN)) is None) is fits
 

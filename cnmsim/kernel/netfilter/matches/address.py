@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import format_ip, format_mac, is_multicast, parse_ip, parse_mac
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.interface import interface_test, parse_interface_name
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
@@ -23,7 +23,7 @@ _ADDRESS_TYPES = (
 )  # fmt: skip
 
 
-def _type_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _type_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     names = {word.upper() for word in words[0].split(",")}
     for word in words[0].split(","):
         if word.upper() not in _ADDRESS_TYPES:
@@ -31,7 +31,7 @@ def _type_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]: 
     return (",".join(name for name in _ADDRESS_TYPES if name in names),)
 
 
-def _finish_addrtype(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_addrtype(settings: dict[str, Setting], context: ParseContext) -> None:
     if "limit-iface-in" in settings and "limit-iface-out" in settings:
         raise ParameterProblemError(
             'addrtype: option "--limit-iface-in" cannot be used together with "--limit-iface-out".\n'
@@ -40,7 +40,7 @@ def _finish_addrtype(settings: dict[str, Setting], context: ParseContext) -> Non
         raise ParameterProblemError("addrtype: you must specify --src-type or --dst-type")
 
 
-def _compile_addrtype(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_addrtype(match: Extension, family: int, netfilter: Netfilter) -> Test:
     address_type = netfilter.namespace.address_type
     limit_in, limit_out = match.get("limit-iface-in"), match.get("limit-iface-out")
 
@@ -72,7 +72,7 @@ def _is_on(device: Device, address: bytes) -> bool:
     return any(assigned.address == address for assigned in device.addresses)
 
 
-def _describe_addrtype(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_addrtype(match: Extension, is_numeric: bool) -> str:
     words = ["ADDRTYPE match"]
     for setting in match.settings:
         if setting.values:
@@ -82,8 +82,8 @@ def _describe_addrtype(match: Extension, is_numeric: bool) -> str:  # noqa: ARG0
     return " ".join(words)
 
 
-def _range(option: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
+def _range(option: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         low_text, dash, high_text = words[0].partition("-")
         try:
             low = parse_ip(low_text)
@@ -95,15 +95,15 @@ def _range(option: str) -> Canonical:
             raise ParameterProblemError(f'iprange: Bad value for "--{option}" option: "{words[0]}"')
         return (f"{format_ip(low)}-{format_ip(high)}",)
 
-    return canonical
+    return canonicalise
 
 
-def _finish_range(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_range(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("iprange match: You must specify `--src-range' or `--dst-range'")
 
 
-def _compile_range(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_range(match: Extension, family: int, netfilter: Netfilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         low_text, _, high_text = setting.value.partition("-")
@@ -119,7 +119,7 @@ def _range_test(low: bytes, high: bytes, is_source: bool) -> Test:
     return lambda packet: low <= packet.dst <= high
 
 
-def _describe_range(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_range(match: Extension, is_numeric: bool) -> str:
     return " ".join(
         f"{'source' if setting.name == 'src-range' else 'destination'} IP range "
         f"{'! ' if setting.is_inverted else ''}{setting.value}"
@@ -127,14 +127,14 @@ def _describe_range(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
     )
 
 
-def _mac(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _mac(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     try:
         return (format_mac(parse_mac(words[0])),)
     except ValueError:
         raise ParameterProblemError("Invalid MAC address specified.") from None
 
 
-def _compile_mac(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_mac(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     wanted = parse_mac(setting.value)
 
@@ -145,7 +145,7 @@ def _compile_mac(match: Extension, family: int, netfilter: Netfilter) -> Test:  
     return invert_if(setting.is_inverted, test)
 
 
-def _describe_mac(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_mac(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     return f"MAC{' !' if setting.is_inverted else ''} {setting.value}"
 
@@ -153,14 +153,14 @@ def _describe_mac(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
 _PACKET_TYPES = {"unicast": "unicast", "host": "unicast", "broadcast": "broadcast", "multicast": "multicast"}
 
 
-def _packet_type(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _packet_type(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     name = _PACKET_TYPES.get(words[0].lower())
     if name is None:
         raise ParameterProblemError(f"Bad packet type '{words[0]}'")
     return (name,)
 
 
-def _compile_packet_type(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_packet_type(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     wanted = setting.value
     address_type = netfilter.namespace.address_type
@@ -174,16 +174,16 @@ def _compile_packet_type(match: Extension, family: int, netfilter: Netfilter) ->
     return invert_if(setting.is_inverted, test)
 
 
-def _describe_packet_type(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_packet_type(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     return f"PKTTYPE {'!=' if setting.is_inverted else '='} {setting.value}"
 
 
-def _interface(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _interface(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (parse_interface_name(words[0]),)
 
 
-def _some_physdev(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_physdev(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("PHYSDEV: no physdev option specified")
 
@@ -203,7 +203,7 @@ def _physical_out(packet: Packet) -> Device | None:
     return packet.physoutdev
 
 
-def _compile_physdev(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_physdev(match: Extension, family: int, netfilter: Netfilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         if setting.values:
@@ -215,7 +215,7 @@ def _compile_physdev(match: Extension, family: int, netfilter: Netfilter) -> Tes
     return all_of(tests)
 
 
-def _describe_physdev(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_physdev(match: Extension, is_numeric: bool) -> str:
     return f"PHYSDEV match{match.options_text()}"
 
 
@@ -229,7 +229,7 @@ def _match_set(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return name, directions
 
 
-def _compile_set(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_set(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     name, directions = setting.values
     contains = netfilter.ip_sets[name].contains
@@ -237,7 +237,7 @@ def _compile_set(match: Extension, family: int, netfilter: Netfilter) -> Test:  
     return invert_if(setting.is_inverted, lambda packet: contains(packet, sides))
 
 
-def _describe_set(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_set(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     return f"{'! ' if setting.is_inverted else ''}match-set {' '.join(setting.values)}"
 
@@ -253,7 +253,7 @@ KINDS = (
         ),
         _compile_addrtype,
         _describe_addrtype,
-        _finish_addrtype,
+        _check_addrtype,
         Dependency.FLOW,
     ),
     MatchKind(
@@ -261,16 +261,16 @@ KINDS = (
         (Option("src-range", _range("src-range")), Option("dst-range", _range("dst-range"))),
         _compile_range,
         _describe_range,
-        _finish_range,
+        _check_range,
         Dependency.FLOW,
     ),
-    MatchKind("mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, needs("mac", "mac-source")),
+    MatchKind("mac", (Option("mac-source", _mac),), _compile_mac, _describe_mac, require_option("mac", "mac-source")),
     MatchKind(
         "pkttype",
         (Option("pkt-type", _packet_type),),
         _compile_packet_type,
         _describe_packet_type,
-        needs("pkttype", "pkt-type"),
+        require_option("pkttype", "pkt-type"),
         Dependency.FLOW,
     ),
     MatchKind(
@@ -284,7 +284,7 @@ KINDS = (
         ),
         _compile_physdev,
         _describe_physdev,
-        _some_physdev,
+        _check_physdev,
         Dependency.FLOW,
     ),
     MatchKind(
@@ -292,6 +292,6 @@ KINDS = (
         (Option("match-set", _match_set, words=2),),
         _compile_set,
         _describe_set,
-        needs("set", "match-set"),
+        require_option("set", "match-set"),
     ),
 )

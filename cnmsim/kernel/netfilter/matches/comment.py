@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-def _comment(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _comment(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if len(words[0]) > 256:
         raise ParameterProblemError("COMMENT must be shorter than 256 characters")
     return (words[0],)
 
 
-def _compile_comment(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_comment(match: Extension, family: int, netfilter: Netfilter) -> Test:
     return always
 
 
-def _describe_comment(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_comment(match: Extension, is_numeric: bool) -> str:
     return f"/* {match.settings[0].value} */"
 
 
@@ -38,7 +38,7 @@ KINDS = (
         (Option("comment", _comment, can_invert=False, is_text=True),),
         _compile_comment,
         _describe_comment,
-        needs("comment", "comment"),
+        require_option("comment", "comment"),
         Dependency.FLOW,
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
@@ -34,15 +34,15 @@ _CT_STATES = (*_STATES, "SNAT", "DNAT")
 _STATUSES = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED")
 
 
-def _word_list(words: tuple[str, ...], complaint: str) -> Canonical:
-    def canonical(given: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _word_list(words: tuple[str, ...], complaint: str) -> Canonicalise:
+    def canonicalise(given: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         names = {word.upper() for word in given[0].split(",")}
         for word in given[0].split(","):
             if word.upper() not in words:
                 raise ParameterProblemError(complaint.format(word))
         return (",".join(word for word in words if word in names),)
 
-    return canonical
+    return canonicalise
 
 
 def _status_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def _status_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
     return _word_list(_STATUSES, 'Bad ctstatus "{}"')(words, context)
 
 
-def _direction(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _direction(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     name = words[0].upper()
     if name not in {"ORIGINAL", "REPLY"}:
         raise ParameterProblemError(f'conntrack: bad value "{words[0]}" for option "--ctdir"')
@@ -63,15 +63,15 @@ def _host(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (host_mask_text(address, mask, always_length=False),)
 
 
-def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(parse_protocol(words[0])),)
 
 
-def _ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (port_range_text(*parse_port_range(words[0])),)
 
 
-def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     low_text, colon, high_text = words[0].partition(":")
     low = parse_number(low_text or "0", 0xFFFFFFFF)
     high = parse_number(high_text or "4294967295", 0xFFFFFFFF) if colon else low
@@ -80,7 +80,7 @@ def _expiry(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # 
     return (port_range_text(low, high),)
 
 
-def _some_option(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_conntrack(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("conntrack: At least one option is required")
 
@@ -183,16 +183,16 @@ def _compile_conntrack(match: Extension, family: int, netfilter: Netfilter) -> T
     return all_of(tests)
 
 
-def _describe_conntrack(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_conntrack(match: Extension, is_numeric: bool) -> str:
     return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
 
 
-def _compile_state(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_state(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     return invert_if(setting.is_inverted, state_test(setting.value.split(",")))
 
 
-def _describe_state(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_state(match: Extension, is_numeric: bool) -> str:
     return options_listing("", [(s.name, s.value, s.is_inverted) for s in match.settings])
 
 
@@ -216,7 +216,7 @@ KINDS = (
         ),
         _compile_conntrack,
         _describe_conntrack,
-        _some_option,
+        _check_conntrack,
         depends={"": Dependency.FLOW, "ctstatus": Dependency.ANYTHING, "ctexpire": Dependency.ANYTHING},
         needs_conntrack=True,
     ),
@@ -225,7 +225,7 @@ KINDS = (
         (Option("state", _word_list(_STATES, 'Bad state "{}"')),),
         _compile_state,
         _describe_state,
-        needs("state", "state"),
+        require_option("state", "state"),
         Dependency.FLOW,
         needs_conntrack=True,
     ),

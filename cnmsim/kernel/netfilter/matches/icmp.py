@@ -64,20 +64,20 @@ def _parse(text: str, names: dict[str, tuple[int, int | None]], label: str) -> t
 def _kind(name: str, option: str, label: str, number: int, family: int, aliases: tuple[str, ...]) -> MatchKind:
     names = _ICMPV6 if family == 6 else _ICMP
 
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         icmp_type, code = _parse(words[0], names, label)
         if icmp_type == 255 and family == 4:
             return ("any",)
         return (str(icmp_type) if code is None else f"{icmp_type}/{code}",)
 
-    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
             raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
         if context.protocol != number or context.is_protocol_inverted:
             program = "ipv6-icmp" if family == 6 else "icmp"
             raise ParameterProblemError(f"{name} match requires '-p {program}'")
 
-    def compile_(match: Extension, rule_family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+    def compile_(match: Extension, rule_family: int, netfilter: Netfilter) -> Test:
         setting = match.settings[0]
         icmp_type, code = _parse(setting.value, names, label)
         if icmp_type == 255 and family == 4:
@@ -106,10 +106,10 @@ def _kind(name: str, option: str, label: str, number: int, family: int, aliases:
 
     return MatchKind(
         name,
-        (Option(option, canonical),),
+        (Option(option, canonicalise),),
         compile_,
         describe,
-        finish,
+        final_check,
         Dependency.FLOW,
         families=(family,),
         aliases=aliases,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, needs
+from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     low_text, colon, high_text = words[0].partition(":")
     low = parse_number(low_text or "0", 65535)
     high = parse_number(high_text or "65535", 65535) if colon else low
@@ -29,31 +29,31 @@ def _length(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # 
     return (str(low) if low == high else f"{low}:{high}",)
 
 
-def _compile_length(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_length(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     low_text, _, high_text = setting.value.partition(":")
     low, high = int(low_text), int(high_text or low_text)
     return invert_if(setting.is_inverted, lambda packet: low <= len(packet.data) <= high)
 
 
-def _describe_length(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_length(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     return f"length {'!' if setting.is_inverted else ''}{setting.value}"
 
 
-def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     value = parse_number(words[0], 255)
     if value is None:
         raise ParameterProblemError("ttl: bad integer value for the option, or out of range.\n")
     return (str(value),)
 
 
-def _one_comparison(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_hops(settings: dict[str, Setting], context: ParseContext) -> None:
     if len(settings) != 1:
         raise ParameterProblemError("TTL match: You must specify one of `--ttl-eq', `--ttl-lt', `--ttl-gt")
 
 
-def _compile_hops(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_hops(match: Extension, family: int, netfilter: Netfilter) -> Test:
     tests: list[Test] = []
     for setting in match.settings:
         value = int(setting.value)
@@ -66,7 +66,7 @@ def _compile_hops(match: Extension, family: int, netfilter: Netfilter) -> Test: 
     return all_of(tests)
 
 
-def _describe_hops(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_hops(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     signs = {"eq": "!=" if setting.is_inverted else "==", "lt": "<", "gt": ">"}
     label = match.name.upper()
@@ -80,7 +80,7 @@ def _hops_kind(name: str, family: int) -> MatchKind:
         Option(f"{name}-gt", _hops, can_invert=False),
     )
     return MatchKind(
-        name, options, _compile_hops, _describe_hops, _one_comparison, depends=Dependency.TTL, families=(family,)
+        name, options, _compile_hops, _describe_hops, _check_hops, depends=Dependency.TTL, families=(family,)
     )
 
 
@@ -90,7 +90,7 @@ KINDS = (
         (Option("length", _length),),
         _compile_length,
         _describe_length,
-        needs("length", "length"),
+        require_option("length", "length"),
         Dependency.LENGTH,
     ),
     _hops_kind("ttl", 4),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter import bpf
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test
 from cnmsim.kernel.netfilter.option_values import parse_number, parse_protocol
 from cnmsim.kernel.skbuff import Packet
@@ -21,7 +21,7 @@ _TRANSPORT_HEADERS = {6: 20, 17: 8, 1: 8, 58: 8, 132: 12}
 _NUMBER = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
 
 
-def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _program(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     """Read `COUNT,code jt jf k,…` as `nfbpf_compile` writes it."""
     count_text, comma, rest = words[0].partition(",")
     if not comma or not count_text.strip().isdecimal():
@@ -51,12 +51,12 @@ def program_of(match: Extension) -> list[bpf.Instruction]:
     return [bpf.Instruction(*map(int, part.split())) for part in match.settings[0].value.split(",")[1:]]
 
 
-def _finish_bpf(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_bpf(settings: dict[str, Setting], context: ParseContext) -> None:
     if "bytecode" not in settings:
         raise ParameterProblemError("bpf: one of --bytecode or --pinned is required")
 
 
-def _compile_bpf(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_bpf(match: Extension, family: int, netfilter: Netfilter) -> Test:
     program = program_of(match)
 
     def test(packet: Packet) -> bool:
@@ -88,7 +88,7 @@ def _payload_offset(packet: Packet) -> int:
     return at + _TRANSPORT_HEADERS.get(protocol, 0)
 
 
-def _describe_bpf(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_bpf(match: Extension, is_numeric: bool) -> str:
     return f"match bpf {match.settings[0].value.partition(',')[2]}\0"  # the program really prints it
 
 
@@ -98,17 +98,17 @@ _PROTOCOLS = {50: "esp", 51: "ah", 108: "ipcomp"}
 _NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
 
 
-def _one_of(complaint: str, *names: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _one_of(complaint: str, *names: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         if words[0] not in names:
             raise ParameterProblemError(f'{complaint} "{words[0]}"')
         return (words[0],)
 
-    return canonical
+    return canonicalise
 
 
-def _number(option: str, form: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _number(option: str, form: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         value = parse_number(words[0], 0xFFFFFFFF)
         if value is None:
             raise ParameterProblemError(
@@ -116,17 +116,17 @@ def _number(option: str, form: str) -> Canonical:
             )
         return (form.format(value),)
 
-    return canonical
+    return canonicalise
 
 
-def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     number = parse_protocol(words[0])
     if number not in _PROTOCOLS:
         raise ParameterProblemError("policy match: protocol must be ah/esp/ipcomp")
     return (_PROTOCOLS[number],)
 
 
-def _finish_policy(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_policy(settings: dict[str, Setting], context: ParseContext) -> None:
     if "dir" not in settings:
         raise ParameterProblemError("policy match: neither --dir in nor --dir out specified")
     if "pol" not in settings:
@@ -144,7 +144,7 @@ def _finish_policy(settings: dict[str, Setting], context: ParseContext) -> None:
         )
 
 
-def _compile_policy(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_policy(match: Extension, family: int, netfilter: Netfilter) -> Test:
     settings = {setting.name: setting for setting in match.settings}
     is_inward = settings["dir"].value == "in"
     wants_none = settings["pol"].value == "none"
@@ -170,7 +170,7 @@ def _compile_policy(match: Extension, family: int, netfilter: Netfilter) -> Test
     return test
 
 
-def _describe_policy(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_policy(match: Extension, is_numeric: bool) -> str:
     words = ["policy match"]
     for setting in match.settings:
         invert = "! " if setting.is_inverted else ""
@@ -186,8 +186,8 @@ KINDS = (
         (Option("bytecode", _program, can_invert=False, is_text=True),),
         _compile_bpf,
         _describe_bpf,
-        _finish_bpf,
-        is_glued=True,
+        _check_bpf,
+        has_no_leading_space=True,
     ),
     MatchKind(
         "policy",
@@ -202,6 +202,6 @@ KINDS = (
         ),
         _compile_policy,
         _describe_policy,
-        _finish_policy,
+        _check_policy,
     ),
 )

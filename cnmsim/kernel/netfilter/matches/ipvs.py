@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.netfilter import Netfilter
 
 
-def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _protocol(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(parse_protocol(words[0])),)
 
 
@@ -31,20 +31,20 @@ def _address(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (host_mask_text(address, mask, always_length=False),)
 
 
-def _port(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _port(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(parse_port(words[0])),)
 
 
-def _one_of(option: str, *names: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _one_of(option: str, *names: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         if words[0].upper() not in names:
             raise ParameterProblemError(f'ipvs: Bad value for "--{option}" option: "{words[0]}"')
         return (words[0].upper(),)
 
-    return canonical
+    return canonicalise
 
 
-def _finish(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("IPVS: At least one option is required")
     if len(settings) > 1:
@@ -65,7 +65,7 @@ def _reader(name: str, value: str, family: int) -> Callable[[IpvsConnection], bo
         return lambda connection: connection.virtual_port == port
     if name == "vmethod":
         return lambda connection: connection.method.match_name == value
-    return lambda connection: False  # noqa: ARG005 - vportctl: no connection here is controlled by another
+    return lambda connection: False  # vportctl: no connection here is controlled by another
 
 
 def _compile(match: Extension, family: int, netfilter: Netfilter) -> Test:
@@ -95,7 +95,7 @@ def _compile(match: Extension, family: int, netfilter: Netfilter) -> Test:
     return test
 
 
-def _describe(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe(match: Extension, is_numeric: bool) -> str:
     return options_listing("", [(s.name, s.values[0] if s.values else "", s.is_inverted) for s in match.settings])
 
 
@@ -113,7 +113,7 @@ KINDS = (
         ),
         _compile,
         _describe,
-        _finish,
+        _check,
         depends={
             "": Dependency.IPVS,
             **dict.fromkeys(("vproto", "vaddr", "vport", "vdir", "vmethod", "vportctl"), Dependency.ANYTHING),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
+from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, accept_any
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.skbuff import Packet
 
@@ -24,19 +24,19 @@ class MatchKind:
 
     `compile` makes the test for one setting of the match in one namespace; `describe` gives the text of a listing
     (`iptables -L`), numeric or with names; `depends` declares what the test's outcome depends on, if need be
-    by option ("" for any use); `is_glued` that a listing puts no blank before its text.
+    by option ("" for any use); `has_no_leading_space` that a listing puts no blank before its text.
     """
 
     name: str
     options: tuple[Option, ...]
     compile: Callable[[Extension, int, Netfilter], Test]
     describe: Callable[[Extension, bool], str]
-    finish: Finish = no_check
+    final_check: FinalCheck = accept_any
     depends: Dependency | Mapping[str, Dependency] = Dependency.ANYTHING
     families: tuple[int, ...] = (4, 6)
     aliases: tuple[str, ...] = ()
     needs_conntrack: bool = False
-    is_glued: bool = False
+    has_no_leading_space: bool = False
 
     def dependencies(self, match: Extension) -> set[Dependency]:
         """Return what the outcome of this use of the match depends on."""
@@ -73,7 +73,7 @@ def all_of(tests: list[Test]) -> Test:
     return every
 
 
-def always(packet: Packet) -> bool:  # noqa: ARG001 - a Test
+def always(packet: Packet) -> bool:
     """Fit every packet."""
     return True
 

@@ -64,18 +64,18 @@ def _rate_text(cost: int) -> str:
     return f"{_LIMIT_SCALE // cost}/sec"
 
 
-def _rate(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _rate(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (_rate_text(_parse_rate(words[0])),)
 
 
-def _burst(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _burst(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     burst = parse_number(words[0], 10000)
     if burst is None:
         raise ParameterProblemError('limit: bad integer value for option "--limit-burst", or out of range.\n')
     return (str(burst),)
 
 
-def _finish_limit(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_limit(settings: dict[str, Setting], context: ParseContext) -> None:
     settings.setdefault("limit", Setting("limit", ("3/hour",)))
     burst = settings.get("limit-burst")
     if burst is not None and burst.value == "5":
@@ -87,14 +87,14 @@ def _limit_values(match: Extension) -> tuple[str, str]:
     return rate.value if rate else "3/hour", burst.value if burst else "5"
 
 
-def _compile_limit(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_limit(match: Extension, family: int, netfilter: Netfilter) -> Test:
     rate, burst = _limit_values(match)
     cost_ns = _parse_rate(rate) * NS_PER_S // _LIMIT_SCALE
     most_ns = cost_ns * int(burst)
     clock = netfilter.namespace.clock
     credit_ns, filled_ns = most_ns, clock.now_ns
 
-    def test(packet: Packet) -> bool:  # noqa: ARG001 - a Test
+    def test(packet: Packet) -> bool:
         nonlocal credit_ns, filled_ns
         credit_ns = min(most_ns, credit_ns + clock.now_ns - filled_ns)
         filled_ns = clock.now_ns
@@ -106,18 +106,18 @@ def _compile_limit(match: Extension, family: int, netfilter: Netfilter) -> Test:
     return test
 
 
-def _describe_limit(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_limit(match: Extension, is_numeric: bool) -> str:
     rate, burst = _limit_values(match)
     return f"limit: avg {rate} burst {burst}"
 
 
-def _mode(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _mode(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if words[0].lower() not in {"random", "nth"}:
         raise ParameterProblemError(f'Bad mode "{words[0]}"')
     return (words[0].lower(),)
 
 
-def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     try:
         value = float(words[0])
     except ValueError:
@@ -129,16 +129,16 @@ def _probability(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
 
 
 def _count(option: str) -> Callable[[Sequence[str], ParseContext], tuple[str, ...]]:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         value = parse_number(words[0], 0xFFFFFFFF)
         if value is None:
             raise ParameterProblemError(f'statistic: bad integer value for option "--{option}", or out of range.\n')
         return (str(value),)
 
-    return canonical
+    return canonicalise
 
 
-def _finish_statistic(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_statistic(settings: dict[str, Setting], context: ParseContext) -> None:
     mode = settings.get("mode")
     if mode is None:
         raise ParameterProblemError('statistic: option "--mode" must be specified\n')
@@ -153,19 +153,19 @@ def _finish_statistic(settings: dict[str, Setting], context: ParseContext) -> No
             raise ParameterProblemError("the --packet p must be 0 <= p <= n-1")
 
 
-def _compile_statistic(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_statistic(match: Extension, family: int, netfilter: Netfilter) -> Test:
     probability = match.get("probability")
     if probability is not None:
         value = float(probability.value)
         draw = netfilter.random.random
-        return invert_if(probability.is_inverted, lambda packet: draw() < value)  # noqa: ARG005 - a Test
+        return invert_if(probability.is_inverted, lambda packet: draw() < value)
     every, first = match.get("every"), match.get("packet")
     assert every is not None
     assert first is not None
     period = int(every.value)
     count = int(first.value)
 
-    def nth(packet: Packet) -> bool:  # noqa: ARG001 - a Test
+    def nth(packet: Packet) -> bool:
         nonlocal count
         if count == 0:
             count = period - 1
@@ -176,7 +176,7 @@ def _compile_statistic(match: Extension, family: int, netfilter: Netfilter) -> T
     return invert_if(every.is_inverted, nth)
 
 
-def _describe_statistic(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_statistic(match: Extension, is_numeric: bool) -> str:
     words = ["statistic"]
     words.extend(f"{'! ' if s.is_inverted else ''}{s.name} {s.value}" for s in match.settings)
     return " ".join(words)
@@ -188,7 +188,7 @@ KINDS = (
         (Option("limit", _rate, can_invert=False), Option("limit-burst", _burst, can_invert=False)),
         _compile_limit,
         _describe_limit,
-        _finish_limit,
+        _check_limit,
     ),
     MatchKind(
         "statistic",
@@ -200,6 +200,6 @@ KINDS = (
         ),
         _compile_statistic,
         _describe_statistic,
-        _finish_statistic,
+        _check_statistic,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, needs
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, require_option
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import (
     MatchKind,
@@ -23,21 +23,21 @@ def _of_connection(reads: Callable[[Connection], bool]) -> Test:
     return lambda packet: packet.connection is not None and reads(packet.connection)
 
 
-def _mark(module: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _mark(module: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         value, mask = parse_mark(words[0], module, "mark")
         return (f"0x{value:x}" if mask == 0xFFFFFFFF else f"0x{value:x}/0x{mask:x}",)
 
-    return canonical
+    return canonicalise
 
 
-def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_mark(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     value, mask = parse_mark(setting.value, "mark", "mark")
     return invert_if(setting.is_inverted, lambda packet: packet.mark & mask == value)
 
 
-def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     value, mask = parse_mark(setting.value, "connmark", "mark")
     test = _of_connection(lambda connection: connection.mark & mask == value)
@@ -46,7 +46,7 @@ def _compile_connmark(match: Extension, family: int, netfilter: Netfilter) -> Te
     return _of_connection(lambda connection: connection.mark & mask != value)
 
 
-def _describe_mark(match: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_mark(match: Extension, is_numeric: bool) -> str:
     setting = match.settings[0]
     label = "mark match" if match.name == "mark" else "connmark match "
     return f"{label} {'! ' if setting.is_inverted else ''}{setting.value}"
@@ -58,7 +58,7 @@ KINDS = (
         (Option("mark", _mark("mark")),),
         _compile_mark,
         _describe_mark,
-        needs("mark", "mark"),
+        require_option("mark", "mark"),
         Dependency.FLOW,
     ),
     MatchKind(
@@ -66,7 +66,7 @@ KINDS = (
         (Option("mark", _mark("connmark")),),
         _compile_connmark,
         _describe_mark,
-        needs("connmark", "mark"),
+        require_option("connmark", "mark"),
         depends=Dependency.CONNMARK,
         needs_conntrack=True,
     ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Dependency
 from cnmsim.kernel.netfilter.matches.kind import MatchKind, Test, all_of, invert_if
 from cnmsim.kernel.netfilter.option_values import parse_port_range, port_range_text, port_text
@@ -20,7 +20,7 @@ _FLAG_BITS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32}
 PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 
 
-def _port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _port_range(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (port_range_text(*parse_port_range(words[0])),)
 
 
@@ -41,11 +41,11 @@ def _flags_text(bits: int) -> str:
     return ",".join(name for name, bit in _FLAG_BITS.items() if bits & bit) or "NONE"
 
 
-def _tcp_flags(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _tcp_flags(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return _flags_text(_parse_flags(words[0])), _flags_text(_parse_flags(words[1]))
 
 
-def _syn(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _syn(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return "FIN,SYN,RST,ACK", "SYN"
 
 
@@ -55,8 +55,8 @@ _PORT_OPTIONS = (
 )
 
 
-def _requires(name: str, label: str, number: int) -> Finish:
-    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+def _requires(name: str, label: str, number: int) -> FinalCheck:
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if context.protocol != number or context.is_protocol_inverted:
             raise ParameterProblemError(f"{label} match requires '-p {name}'")
         for port in ("sport", "dport"):
@@ -65,10 +65,10 @@ def _requires(name: str, label: str, number: int) -> Finish:
             if found is not None and found.value == "0:65535" and not found.is_inverted:
                 del settings[port]
 
-    return finish
+    return final_check
 
 
-def _compile_ports(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_ports(match: Extension, family: int, netfilter: Netfilter) -> Test:
     tests: list[Test] = [_has_ports]
     for name, reads in (("sport", _sport_in), ("dport", _dport_in)):
         setting = match.get(name)
@@ -126,14 +126,14 @@ def _port_list(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (",".join(port_range_text(low, high) for low, high in ranges),)
 
 
-def _one_list(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_multiport(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("no ports specified")
     if len(settings) > 1:
         raise ParameterProblemError("multiport: only one of --sports, --dports and --ports may be used")
 
 
-def _compile_multiport(match: Extension, family: int, netfilter: Netfilter) -> Test:  # noqa: ARG001
+def _compile_multiport(match: Extension, family: int, netfilter: Netfilter) -> Test:
     setting = match.settings[0]
     ports: set[int] = set()
     for word in setting.value.split(","):
@@ -185,7 +185,7 @@ KINDS = (
         ),
         _compile_multiport,
         _describe_multiport,
-        _one_list,
+        _check_multiport,
         Dependency.FLOW,
     ),
 )

@@ -47,7 +47,6 @@ class Limit(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         amount = f"{self.rate} {self.size_unit}" if self.size_unit else str(self.rate)
         burst = "" if self.size_unit and not self.burst else f" burst {self.burst} {self.burst_unit}"
         return f"limit rate {'over ' if self.is_over else ''}{amount}/{self.unit}{burst}"
@@ -63,7 +62,7 @@ class Limit(Statement):
         tokens, filled_ns = most, clock.now_ns
         is_over = self.is_over
 
-        def test(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def test(packet: Packet, hook: Hook) -> Outcome:
             nonlocal tokens, filled_ns
             tokens = min(most, tokens + clock.now_ns - filled_ns)
             filled_ns = clock.now_ns
@@ -87,7 +86,6 @@ class Log(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         words = ["log"]
         words += [f'prefix "{self.prefix}"'] if self.prefix else []
         words += [f"group {self.group}"] if self.group else []
@@ -124,7 +122,6 @@ class SetMark(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         if self.source is None:
             return f"{self.target.text} set {MARK.write(self.value or 0)}"
         words = [f"{self.target.text} set {self.source.text}"]
@@ -138,7 +135,7 @@ class SetMark(Statement):
         fixed, keep, extra = self.value or 0, self.keep, self.extra
         of_connection = self.target.needs_conntrack
 
-        def run(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def run(packet: Packet, hook: Hook) -> Outcome:
             value: int | None = fixed
             if read is not None:
                 value = read(packet)
@@ -161,14 +158,12 @@ class Notrack(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         return "notrack"
 
     def compile(self, context: CompileContext) -> Evaluate:
         """Make the mark on the packet."""
-        del context
 
-        def run(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def run(packet: Packet, hook: Hook) -> Outcome:
             if packet.ct_state is None:
                 packet.ct_state = CtState.UNTRACKED
             return None
@@ -205,7 +200,6 @@ class Reject(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         return "reject" if self.is_default else f"reject with {self.how}"
 
     def compile(self, context: CompileContext) -> Evaluate:
@@ -258,7 +252,6 @@ class Nat(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         words = [self.kind]
         if self.names_family:
             words.append("ip" if self.family == 4 else "ip6")

@@ -134,7 +134,6 @@ class ChainCommands:
 
     def rename(self, verb: str) -> None:
         """Do `rename chain`. Raises `NftError`."""
-        del verb
         cursor = self.session.cursor
         cursor.expect("chain")
         table = self.session.table(self.session.family())

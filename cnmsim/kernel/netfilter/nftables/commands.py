@@ -217,13 +217,14 @@ class Transaction:
     def _delete_table(self) -> None:
         iptables_table = self.session.iptables_table()
         if iptables_table is not None:
-            self.session.record_undo(self.session.ruleset.drop_iptables(iptables_table.family, iptables_table.name))
+            self.session.record_undo(
+                self.session.ruleset.delete_iptables_tables(iptables_table.family, iptables_table.name)
+            )
             return
         table = self.session.table(self.session.family())
         self.session.remove_keys(self.session.ruleset.tables, (table.family, table.name))
 
     def _flush(self, verb: str) -> None:
-        del verb
         cursor = self.session.cursor
         kind = cursor.word()
         if kind.text == "ruleset":
@@ -232,7 +233,7 @@ class Transaction:
             self.session.remove_keys(tables, *(key for key in tables if family in {"", key[0]}))
             for number, name in ((4, "ip"), (6, "ip6")):
                 if family in {"", name}:
-                    self.session.record_undo(self.session.ruleset.drop_iptables(number))
+                    self.session.record_undo(self.session.ruleset.delete_iptables_tables(number))
         elif kind.text == "table":
             for chain in self.session.table(self.session.family()).chains.values():
                 self.chains.flush(chain)

@@ -110,7 +110,6 @@ class AddressType(Datatype):
         return Span(value & ~rest, value | rest)
 
     def _complaint(self, text: str) -> str:
-        del text
         return "Could not resolve hostname: Name or service not known"
 
     def text(self, span: Span) -> str:
@@ -141,7 +140,6 @@ class InterfaceNameType(Datatype):
         return Span(value, value)
 
     def _complaint(self, text: str) -> str:
-        del text
         return f"String exceeds maximum length of {_NAME_BYTES}"
 
     def text(self, span: Span) -> str:

@@ -62,7 +62,6 @@ class InternalError(NftError):
 
     def text(self, source: str, origin: str = "") -> str:
         """Write the error as nft does."""
-        del source, origin
         return "".join(f"internal:0:0-0: Error: {message}\n\n" for message in self.messages)
 
 

@@ -56,7 +56,6 @@ def _device(key: str, match: NameMatch | None) -> Iterator[str]:
 
 
 def _ports(match: Extension, family: int) -> str | None:
-    del family
     words = []
     for setting in match.settings:
         if setting.name in {"sport", "dport", "source-port", "destination-port"}:
@@ -78,7 +77,6 @@ def _flags(text: str) -> int:
 
 
 def _multiport(match: Extension, family: int) -> str | None:
-    del family
     setting = match.settings[0]
     if len(match.settings) != 1 or setting.name not in {"sports", "dports"}:
         return None
@@ -106,7 +104,6 @@ def _conntrack(match: Extension, family: int) -> str | None:
 
 
 def _addrtype(match: Extension, family: int) -> str | None:
-    del family
     words = []
     for setting in match.settings:
         if setting.name not in {"src-type", "dst-type"} or "," in setting.value:
@@ -117,7 +114,6 @@ def _addrtype(match: Extension, family: int) -> str | None:
 
 
 def _mark(match: Extension, family: int) -> str | None:
-    del family
     setting = match.settings[0]
     value, slash, mask = setting.value.partition("/")
     if slash:
@@ -127,7 +123,6 @@ def _mark(match: Extension, family: int) -> str | None:
 
 
 def _limit(match: Extension, family: int) -> str | None:
-    del family
     rate, burst = match.get("limit"), match.get("limit-burst")
     amount, _, unit = (rate.value if rate is not None else "3/hour").partition("/")
     return f"limit rate {amount}/{_UNITS.get(unit, unit)} burst {burst.value if burst is not None else '5'} packets"
@@ -145,7 +140,6 @@ def _icmp(match: Extension, family: int) -> str | None:
 
 
 def _nothing(match: Extension, family: int) -> str | None:
-    del match, family
     return ""
 
 
@@ -205,7 +199,6 @@ def _reject(target: Extension, family: int) -> str | None:
 
 def _translation(word: str, option: str) -> Callable[[Extension, int], str | None]:
     def translate(target: Extension, family: int) -> str | None:
-        del family
         setting = target.get(option)
         words = [word]
         if setting is not None:
@@ -217,7 +210,6 @@ def _translation(word: str, option: str) -> Callable[[Extension, int], str | Non
 
 
 def _log(target: Extension, family: int) -> str | None:
-    del family
     prefix, level = target.get("log-prefix"), target.get("log-level")
     names = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
     words = ["log", *([f'prefix "{prefix.value}"'] if prefix is not None else [])]
@@ -225,14 +217,12 @@ def _log(target: Extension, family: int) -> str | None:
 
 
 def _set_mark(target: Extension, family: int) -> str | None:
-    del family
     setting: Setting | None = target.get("set-xmark")
     value, _, mask = setting.value.partition("/") if setting is not None else ("", "", "")
     return f"meta mark set {value}" if mask == "0xffffffff" else None
 
 
 def _segment_size(target: Extension, family: int) -> str | None:
-    del family
     size = target.get("set-mss")
     return f"tcp option maxseg size set {size.value if size is not None else 'rt mtu'}"
 

@@ -92,7 +92,6 @@ def _chain(verb: str, kind: str, chain: Mapping[str, Json]) -> str:
 
 
 def _rule(verb: str, kind: str, rule: Mapping[str, Json]) -> str:
-    del kind
     words = [verb, "rule", rule["family"], rule["table"], rule["chain"]]
     if verb in {"replace", "delete", "destroy"}:
         words.append(f"handle {rule['handle']}")

@@ -67,7 +67,7 @@ class Key:
 def _header_key(
     text: str, datatype: Datatype, read: Read, offset: int = -1, *, protocol: int = 0, family: int = 0
 ) -> Key:
-    return Key(text, datatype, lambda namespace: read, protocol, family, offset=offset)  # noqa: ARG005
+    return Key(text, datatype, lambda namespace: read, protocol, family, offset=offset)
 
 
 def _byte(offset: int, size: int = 1) -> Read:
@@ -117,7 +117,7 @@ def _of_connection(read: Callable[[Connection], int | None]) -> Read:
 
 
 def _conntrack_key(text: str, datatype: Datatype, read: Read, family: int = 0) -> Key:
-    return Key(text, datatype, lambda namespace: read, family=family, needs_conntrack=True)  # noqa: ARG005
+    return Key(text, datatype, lambda namespace: read, family=family, needs_conntrack=True)
 
 
 _STATE_BITS = {CtState[name.upper()]: bit for name, bit in types.CT_STATES.items()}

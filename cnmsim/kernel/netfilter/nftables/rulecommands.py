@@ -140,7 +140,6 @@ class RuleCommands:
 
     def replace(self, verb: str) -> None:
         """Do `replace rule`. Raises `NftError`."""
-        del verb
         cursor = self.session.cursor
         begin = cursor.last_location
         cursor.expect("rule")

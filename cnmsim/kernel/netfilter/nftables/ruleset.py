@@ -86,9 +86,9 @@ class NfTables:
         ]
         return sorted(found, key=lambda table: table.order)
 
-    def drop_iptables(self, family: int, *names: str) -> Callable[[], None]:
+    def delete_iptables_tables(self, family: int, *names: str) -> Callable[[], None]:
         """Delete tables of iptables (all of the family, if none is named); give what brings them back."""
-        return self._netfilter.iptables(family).drop_tables(*names)
+        return self._netfilter.iptables(family).delete_tables(*names)
 
     def next_handle(self) -> int:
         """Give the handle of a new table."""

@@ -163,7 +163,6 @@ class Match(FieldStatement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         key = self.keys[0]
         words = [keys_text(self.keys)]
         if self.mask is not None and isinstance(self.operand, Span):
@@ -193,7 +192,7 @@ class Match(FieldStatement):
             read_all = values_reader(self.keys, context)
             elements = context.find_set(operand) if isinstance(operand, str) else operand
 
-            def look_up(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+            def look_up(packet: Packet, hook: Hook) -> Outcome:
                 values = read_all(packet)
                 return None if values is not None and elements.find(values)[0] is not is_inverted else BREAK
 
@@ -201,7 +200,7 @@ class Match(FieldStatement):
         read = self.keys[0].reader(context.netfilter.namespace)
         test = self._test(operand)
 
-        def compare(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def compare(packet: Packet, hook: Hook) -> Outcome:
             value = read(packet)
             return None if value is not None and test(value) else BREAK
 
@@ -247,7 +246,6 @@ class VerdictMap(FieldStatement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         return f"{keys_text(self.keys)} vmap {operand_text(self.operand, self.keys[0])}"
 
     def compile(self, context: CompileContext) -> Evaluate:
@@ -255,7 +253,7 @@ class VerdictMap(FieldStatement):
         read = values_reader(self.keys, context)
         elements = context.find_set(self.operand) if isinstance(self.operand, str) else self.operand
 
-        def choose(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def choose(packet: Packet, hook: Hook) -> Outcome:
             values = read(packet)
             if values is None:
                 return BREAK
@@ -274,7 +272,6 @@ class VerdictStatement(Statement):
 
     def text(self, *, show_counters: bool) -> str:
         """Write it as nft lists it."""
-        del show_counters
         return str(self.verdict)
 
     def chains(self) -> Iterator[str]:
@@ -284,9 +281,8 @@ class VerdictStatement(Statement):
 
     def compile(self, context: CompileContext) -> Evaluate:
         """Make the verdict."""
-        del context
         verdict = verdict_of(self.verdict)
-        return lambda packet, hook: verdict  # noqa: ARG005
+        return lambda packet, hook: verdict
 
 
 @define(eq=False)
@@ -303,9 +299,8 @@ class Counter(Statement):
 
     def compile(self, context: CompileContext) -> Evaluate:
         """Make the count."""
-        del context
 
-        def count(packet: Packet, hook: Hook) -> Outcome:  # noqa: ARG001
+        def count(packet: Packet, hook: Hook) -> Outcome:
             self.packets += 1
             self.bytes += len(packet.data)
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cnmsim.kernel.netfilter.extension import Extension, Finish, Option, no_check
+from cnmsim.kernel.netfilter.extension import Extension, FinalCheck, Option, accept_any
 from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.skbuff import Packet
 
@@ -43,7 +43,7 @@ class TargetKind:
     options: tuple[Option, ...]
     compile: Callable[[Extension, int, Netfilter], Action]
     describe: Callable[[Extension, bool], str]
-    finish: Finish = no_check
+    final_check: FinalCheck = accept_any
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     needs_conntrack: bool = False
@@ -51,6 +51,6 @@ class TargetKind:
     families: tuple[int, ...] = (4, 6)
 
 
-def nothing_to_say(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001 - a listing text
+def no_listing_text(target: Extension, is_numeric: bool) -> str:
     """Give no listing text."""
     return ""

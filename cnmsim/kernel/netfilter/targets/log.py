@@ -27,7 +27,7 @@ _FLAG_BITS = dict(zip(_FLAGS, (1, 2, 4, 8, 32), strict=True))
 _TCP_FLAG_WORDS = ((32, "URG"), (16, "ACK"), (8, "PSH"), (4, "RST"), (2, "SYN"), (1, "FIN"))
 
 
-def _level(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _level(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     text = words[0]
     number = parse_number(text, 7)
     if number is None:
@@ -37,24 +37,24 @@ def _level(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # n
     return (str(number),)
 
 
-def _prefix(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _prefix(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     if len(words[0]) > 29:
         raise ParameterProblemError(f"Maximum prefix length 29 for --log-prefix: {words[0]}")
     return (words[0],)
 
 
-def _finish_log(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_log(settings: dict[str, Setting], context: ParseContext) -> None:
     level = settings.get("log-level")
     if level is not None and level.value == "4":
         del settings["log-level"]
 
 
-def _compile_log(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+def _compile_log(target: Extension, family: int, netfilter: Netfilter) -> Action:
     setting = target.get("log-prefix")
     prefix = setting.value if setting is not None else ""
     with_sequence = target.get("log-tcp-sequence") is not None
 
-    def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+    def action(packet: Packet, hook: Hook) -> None:
         line = prefix + log_line(packet, netfilter, with_sequence=with_sequence)
         netfilter.log.append(line)
         namespace = netfilter.namespace
@@ -151,7 +151,7 @@ KINDS = (
         ),
         _compile_log,
         _describe_log,
-        _finish_log,
+        _check_log,
         depends=Dependency.FLOW,
     ),
 )

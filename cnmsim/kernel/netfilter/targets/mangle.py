@@ -26,7 +26,7 @@ def _mss(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     return (str(value),)
 
 
-def _finish_tcpmss(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_tcpmss(settings: dict[str, Setting], context: ParseContext) -> None:
     if len(settings) != 1:
         raise ParameterProblemError("TCPMSS target: At least one parameter is required")
 
@@ -45,7 +45,7 @@ def _compile_tcpmss(target: Extension, family: int, netfilter: Netfilter) -> Act
                 continue  # no way there, so no MTU to respect
         return min(widths, default=65535) - headers
 
-    def action(packet: Packet, hook: Hook) -> Verdict | None:  # noqa: ARG001 - an Action
+    def action(packet: Packet, hook: Hook) -> Verdict | None:
         if not packet.tcp_flags & TCP_SYN:
             return None
         message = packet.payload
@@ -89,29 +89,29 @@ def _write_mss(packet: Packet, message: bytes, at: int, mss: int) -> None:
     packet.replace_payload(changed[:16] + total.to_bytes(2) + changed[18:])
 
 
-def _describe_tcpmss(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_tcpmss(target: Extension, is_numeric: bool) -> str:
     setting = target.settings[0]
     return f"TCPMSS set {setting.value}" if setting.values else "TCPMSS clamp to PMTU"
 
 
-def _finish_checksum(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_checksum(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("CHECKSUM target: Parameter --checksum-fill is required")
 
 
-def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
-    def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+def _compile_nothing(target: Extension, family: int, netfilter: Netfilter) -> Action:
+    def action(packet: Packet, hook: Hook) -> None:
         # Checksums are always complete here; a packet is traced whenever somebody observes it.
         return None
 
     return action
 
 
-def _describe_checksum(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_checksum(target: Extension, is_numeric: bool) -> str:
     return "CHECKSUM fill"
 
 
-def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
     value = parse_number(words[0], 255)
     if value is None:
         raise ParameterProblemError("bad integer value for the option, or out of range.\n")
@@ -121,28 +121,35 @@ def _hops(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # no
 def _hops_kind(name: str, family: int) -> TargetKind:
     option = name.lower()
 
-    def finish(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if len(settings) != 1:
             raise ParameterProblemError(f"{name}: You must specify an action")
 
-    def compile_(target: Extension, rule_family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+    def compile_(target: Extension, rule_family: int, netfilter: Netfilter) -> Action:
         setting = target.settings[0]
         value, mode = int(setting.value), setting.name[-3:]
 
-        def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+        def action(packet: Packet, hook: Hook) -> None:
             wanted = {"set": value, "dec": packet.ttl - value, "inc": packet.ttl + value}[mode]
             packet.set_ttl(min(255, max(0, wanted)))
 
         return action
 
-    def describe(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+    def describe(target: Extension, is_numeric: bool) -> str:
         setting = target.settings[0]
         words = {"set": "set to", "dec": "decrement by", "inc": "increment by"}
         return f"{name} {words[setting.name[-3:]]} {setting.value}"
 
     options = tuple(Option(f"{option}-{mode}", _hops, can_invert=False) for mode in ("set", "dec", "inc"))
     return TargetKind(
-        name, options, compile_, describe, finish, tables=("mangle",), depends=Dependency.FLOW, families=(family,)
+        name,
+        options,
+        compile_,
+        describe,
+        final_check,
+        tables=("mangle",),
+        depends=Dependency.FLOW,
+        families=(family,),
     )
 
 
@@ -152,7 +159,7 @@ KINDS = (
         (Option("set-mss", _mss, can_invert=False), Option("clamp-mss-to-pmtu", words=0, can_invert=False)),
         _compile_tcpmss,
         _describe_tcpmss,
-        _finish_tcpmss,
+        _check_tcpmss,
         depends=Dependency.FLOW,
     ),
     TargetKind(
@@ -160,7 +167,7 @@ KINDS = (
         (Option("checksum-fill", words=0, can_invert=False),),
         _compile_nothing,
         _describe_checksum,
-        _finish_checksum,
+        _check_checksum,
         tables=("mangle",),
         depends=Dependency.FLOW,
     ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Dependency, Hook
 from cnmsim.kernel.netfilter.option_values import parse_mark, parse_number
 from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind
@@ -23,18 +23,18 @@ def _bits(value: int, mask: int) -> str:
     return f"0x{value:x}/0x{mask:x}"
 
 
-def _set_mark(module: str, option: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _set_mark(module: str, option: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         value, mask = parse_mark(words[0], module, option)
         if option == "set-mark" and module == "MARK":
             mask |= value
         return (_bits(value, mask),)
 
-    return canonical
+    return canonicalise
 
 
-def _bitwise(module: str, option: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _bitwise(module: str, option: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         bits = parse_number(words[0], _ALL)
         if bits is None:
             raise ParameterProblemError(f'{module}: bad integer value for option "--{option}", or out of range.\n')
@@ -42,7 +42,7 @@ def _bitwise(module: str, option: str) -> Canonical:
             {"and-mark": _bits(0, bits ^ _ALL), "or-mark": _bits(bits, bits), "xor-mark": _bits(bits, 0)}[option],
         )
 
-    return canonical
+    return canonicalise
 
 
 def _mark_options(module: str) -> tuple[Option, ...]:
@@ -56,7 +56,7 @@ def _mark_options(module: str) -> tuple[Option, ...]:
     )
 
 
-def _finish_mark(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_mark(settings: dict[str, Setting], context: ParseContext) -> None:
     if not settings:
         raise ParameterProblemError("MARK: One of the --set-xmark, --{and,or,xor,set}-mark options is required")
 
@@ -66,17 +66,17 @@ def _value_and_mask(text: str) -> tuple[int, int]:
     return int(value, 16), int(mask, 16)
 
 
-def _compile_mark(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+def _compile_mark(target: Extension, family: int, netfilter: Netfilter) -> Action:
     value, mask = _value_and_mask(target.settings[0].value)
     keep = mask ^ _ALL
 
-    def action(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+    def action(packet: Packet, hook: Hook) -> None:
         packet.mark = packet.mark & keep ^ value
 
     return action
 
 
-def _describe_set(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_set(target: Extension, is_numeric: bool) -> str:
     value, mask = _value_and_mask(target.settings[0].value)
     if mask == _ALL:
         return f"{target.name} set 0x{value:x}"
@@ -89,17 +89,17 @@ def _describe_set(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
     return f"{target.name} xset 0x{value:x}/0x{mask:x}"
 
 
-def _mask(option: str) -> Canonical:
-    def canonical(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:  # noqa: ARG001 - a Canonical
+def _mask(option: str) -> Canonicalise:
+    def canonicalise(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
         bits = parse_number(words[0], _ALL)
         if bits is None:
             raise ParameterProblemError(f'CONNMARK: bad integer value for option "--{option}", or out of range.\n')
         return (f"0x{bits:x}",)
 
-    return canonical
+    return canonicalise
 
 
-def _finish_connmark(settings: dict[str, Setting], context: ParseContext) -> None:  # noqa: ARG001 - a Finish
+def _check_connmark(settings: dict[str, Setting], context: ParseContext) -> None:
     both = settings.pop("mask", None)
     actions = [name for name in ("set-xmark", "save-mark", "restore-mark") if name in settings]
     if len(actions) != 1:
@@ -111,12 +111,12 @@ def _finish_connmark(settings: dict[str, Setting], context: ParseContext) -> Non
         settings.setdefault(name, Setting(name, (default,)))
 
 
-def _compile_connmark(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
+def _compile_connmark(target: Extension, family: int, netfilter: Netfilter) -> Action:
     stored = target.get("set-xmark")
     if stored is not None:
         value, mask = _value_and_mask(stored.value)
 
-        def set_mark(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+        def set_mark(packet: Packet, hook: Hook) -> None:
             if packet.connection is not None:
                 packet.connection.mark = packet.connection.mark & (mask ^ _ALL) ^ value
 
@@ -126,12 +126,12 @@ def _compile_connmark(target: Extension, family: int, netfilter: Netfilter) -> A
     assert ctmask is not None
     packet_bits, connection_bits = int(nfmask.value, 16), int(ctmask.value, 16)
 
-    def save(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+    def save(packet: Packet, hook: Hook) -> None:
         connection = packet.connection
         if connection is not None:
             connection.mark = connection.mark & (connection_bits ^ _ALL) ^ packet.mark & packet_bits
 
-    def restore(packet: Packet, hook: Hook) -> None:  # noqa: ARG001 - an Action
+    def restore(packet: Packet, hook: Hook) -> None:
         connection = packet.connection
         if connection is not None:
             packet.mark = packet.mark & (packet_bits ^ _ALL) ^ connection.mark & connection_bits
@@ -153,7 +153,7 @@ def _describe_connmark(target: Extension, is_numeric: bool) -> str:
 
 
 KINDS = (
-    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _finish_mark, depends=Dependency.FLOW),
+    TargetKind("MARK", _mark_options("MARK"), _compile_mark, _describe_set, _check_mark, depends=Dependency.FLOW),
     TargetKind(
         "CONNMARK",
         (
@@ -166,7 +166,7 @@ KINDS = (
         ),
         _compile_connmark,
         _describe_connmark,
-        _finish_connmark,
+        _check_connmark,
         needs_conntrack=True,
         depends=Dependency.CONNMARK,
     ),

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from cnmsim.kernel.address import IPV4_LOOPBACK, IPV6_LOOPBACK, format_ip, parse_ip
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
-from cnmsim.kernel.netfilter.extension import Canonical, Extension, Finish, Option, ParseContext, Setting
+from cnmsim.kernel.netfilter.extension import Canonicalise, Extension, FinalCheck, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Hook
 from cnmsim.kernel.netfilter.matches.ports import PORT_PROTOCOLS
 from cnmsim.kernel.netfilter.nat import NatRange
@@ -73,26 +73,26 @@ def parse_range(text: str, family: int) -> NatRange:
     return NatRange(low, high, ports)
 
 
-def range_text(wanted: NatRange) -> str:
+def range_text(nat_range: NatRange) -> str:
     """Write a range as iptables-save does."""
     text = ""
-    if wanted.low is not None and wanted.high is not None:
-        text = format_ip(wanted.low)
-        if wanted.high != wanted.low:
-            text += f"-{format_ip(wanted.high)}"
-    if wanted.ports is None:
+    if nat_range.low is not None and nat_range.high is not None:
+        text = format_ip(nat_range.low)
+        if nat_range.high != nat_range.low:
+            text += f"-{format_ip(nat_range.high)}"
+    if nat_range.ports is None:
         return text
-    if wanted.low is not None and len(wanted.low) == 16:
+    if nat_range.low is not None and len(nat_range.low) == 16:
         text = f"[{text}]"
-    low, high = wanted.ports
+    low, high = nat_range.ports
     return f"{text}:{low}" + (f"-{high}" if high != low else "")
 
 
 def _to(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
-    wanted = parse_range(words[0], context.family)
-    if wanted.ports is not None and not _has_port_protocol(context):
+    nat_range = parse_range(words[0], context.family)
+    if nat_range.ports is not None and not _has_port_protocol(context):
         raise ParameterProblemError(_NEED_PORTS)
-    return (range_text(wanted),)
+    return (range_text(nat_range),)
 
 
 def _to_ports(words: Sequence[str], context: ParseContext) -> tuple[str, ...]:
@@ -113,17 +113,17 @@ def _target_range(target: Extension, option: str, family: int) -> NatRange:
         return bare
     if option == "to-ports":
         return evolve(bare, ports=_parse_ports(setting.value))
-    wanted = parse_range(setting.value, family)
-    return evolve(bare, low=wanted.low, high=wanted.high, ports=wanted.ports)
+    nat_range = parse_range(setting.value, family)
+    return evolve(bare, low=nat_range.low, high=nat_range.high, ports=nat_range.ports)
 
 
 def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, Netfilter], Action]:
     def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
-        wanted = _target_range(target, option, family)
+        nat_range = _target_range(target, option, family)
         setup = netfilter.nat.setup
 
-        def action(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
-            return Verdict.ACCEPT if setup(packet, wanted, is_source=is_source) else Verdict.DROP
+        def action(packet: Packet, hook: Hook) -> Verdict:
+            return Verdict.ACCEPT if setup(packet, nat_range, is_source=is_source) else Verdict.DROP
 
         return action
 
@@ -131,16 +131,16 @@ def _compile_nat(option: str, is_source: bool) -> Callable[[Extension, int, Netf
 
 
 def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) -> Action:
-    wanted = _target_range(target, "to-ports", family)
+    nat_range = _target_range(target, "to-ports", family)
 
-    def action(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
+    def action(packet: Packet, hook: Hook) -> Verdict:
         outdev = packet.outdev
         assert outdev is not None
         # The address towards the next hop, as a route chosen now would have it (nf_nat_masquerade_ipv4).
         source = netfilter.namespace.select_source(packet.nexthop or packet.dst, outdev)
         if source is None:
             return Verdict.DROP
-        bound = wanted.with_address(source)
+        bound = nat_range.with_address(source)
         return (
             Verdict.ACCEPT if netfilter.nat.setup(packet, bound, is_source=True, masquerade=outdev) else Verdict.DROP
         )
@@ -149,7 +149,7 @@ def _compile_masquerade(target: Extension, family: int, netfilter: Netfilter) ->
 
 
 def _compile_redirect(target: Extension, family: int, netfilter: Netfilter) -> Action:
-    wanted = _target_range(target, "to-ports", family)
+    nat_range = _target_range(target, "to-ports", family)
 
     def action(packet: Packet, hook: Hook) -> Verdict:
         if hook is Hook.OUTPUT:
@@ -163,31 +163,31 @@ def _compile_redirect(target: Extension, family: int, netfilter: Netfilter) -> A
         if address is None:
             return Verdict.DROP
         setup = netfilter.nat.setup
-        return Verdict.ACCEPT if setup(packet, wanted.with_address(address), is_source=False) else Verdict.DROP
+        return Verdict.ACCEPT if setup(packet, nat_range.with_address(address), is_source=False) else Verdict.DROP
 
     return action
 
 
-def _require(name: str, option: str) -> Finish:
-    def finish(settings: dict[str, Setting], context: ParseContext) -> None:
+def _require(name: str, option: str) -> FinalCheck:
+    def final_check(settings: dict[str, Setting], context: ParseContext) -> None:
         if option not in settings:
             raise ParameterProblemError(f'{name}: option "--{option}" must be specified\n')
         if parse_range(settings[option].value, context.family).ports and not _has_port_protocol(context):
             raise ParameterProblemError(_NEED_PORTS)
 
-    return finish
+    return final_check
 
 
-def _describe_to(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_to(target: Extension, is_numeric: bool) -> str:
     return " ".join(["to:" + target.settings[0].value, *(s.name for s in target.settings[1:])])
 
 
-def _describe_masquerade(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_masquerade(target: Extension, is_numeric: bool) -> str:
     words = [f"masq ports: {s.value}" if s.values else s.name for s in target.settings]
     return " ".join(words)
 
 
-def _describe_redirect(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_redirect(target: Extension, is_numeric: bool) -> str:
     return " ".join(f"redir ports {s.value}" if s.values else s.name for s in target.settings)
 
 
@@ -195,8 +195,8 @@ def _flag(name: str) -> Option:
     return Option(name, words=0, can_invert=False)
 
 
-def _valued(name: str, canonical: Canonical) -> Option:
-    return Option(name, canonical, can_invert=False)
+def _valued(name: str, canonicalise: Canonicalise) -> Option:
+    return Option(name, canonicalise, can_invert=False)
 
 
 KINDS = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.netfilter.errors import ParameterProblemError
 from cnmsim.kernel.netfilter.extension import Extension, Option, ParseContext, Setting
 from cnmsim.kernel.netfilter.hooks import Dependency, Hook
-from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, nothing_to_say
+from cnmsim.kernel.netfilter.targets.kind import Action, TargetKind, Verdict, no_listing_text
 from cnmsim.kernel.packet import TCP_ACK, TCP_RST, TCP_SYN, MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import TcpSegment
@@ -49,7 +49,7 @@ def _reject_with(words: Sequence[str], context: ParseContext) -> tuple[str, ...]
     raise ParameterProblemError(f'unknown reject type "{text}"')
 
 
-def _finish_reject(settings: dict[str, Setting], context: ParseContext) -> None:
+def _check_reject(settings: dict[str, Setting], context: ParseContext) -> None:
     default = "icmp6-port-unreachable" if context.family == 6 else "icmp-port-unreachable"
     settings.setdefault("reject-with", Setting("reject-with", (default,)))
 
@@ -59,13 +59,13 @@ def _compile_reject(target: Extension, family: int, netfilter: Netfilter) -> Act
     _, icmp_type, code = _REJECTS[family][name]
     if name == "tcp-reset":
 
-        def reset(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
+        def reset(packet: Packet, hook: Hook) -> Verdict:
             _send_reset(packet, netfilter)
             return Verdict.REJECT
 
         return reset
 
-    def answer(packet: Packet, hook: Hook) -> Verdict:  # noqa: ARG001 - an Action
+    def answer(packet: Packet, hook: Hook) -> Verdict:
         # A fragment's checksum can't be verified, so it gets no answer (nf_reject_verify_csum).
         if not packet.is_fragment:
             netfilter.namespace.send_icmp_error(packet, icmp_type, code)
@@ -90,18 +90,18 @@ def _send_reset(packet: Packet, netfilter: Netfilter) -> None:
         length = len(segment.payload) + bool(segment.flags & TCP_SYN) + (segment.flags & 1)
         acknowledged = (segment.seq + length) & 0xFFFFFFFF
         answer = TcpSegment(segment.dport, segment.sport, 0, acknowledged, TCP_RST | TCP_ACK, 0)
-    netfilter.send_as(packet.dst, packet.src, 6, answer.to_wire(packet.dst, packet.src), answered=packet)
+    netfilter.send_as(packet.dst, packet.src, 6, answer.to_wire(packet.dst, packet.src), replied_packet=packet)
 
 
-def _describe_reject(target: Extension, is_numeric: bool) -> str:  # noqa: ARG001
+def _describe_reject(target: Extension, is_numeric: bool) -> str:
     return f"reject-with {target.settings[0].value}"
 
 
 def _fixed(verdict: Verdict) -> TargetKind:
-    def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:  # noqa: ARG001
-        return lambda packet, hook: verdict  # noqa: ARG005 - an Action
+    def compile_(target: Extension, family: int, netfilter: Netfilter) -> Action:
+        return lambda packet, hook: verdict
 
-    return TargetKind(verdict.value, (), compile_, nothing_to_say, depends=Dependency.FLOW)
+    return TargetKind(verdict.value, (), compile_, no_listing_text, depends=Dependency.FLOW)
 
 
 KINDS = (
@@ -113,7 +113,7 @@ KINDS = (
         (Option("reject-with", _reject_with, can_invert=False),),
         _compile_reject,
         _describe_reject,
-        _finish_reject,
+        _check_reject,
         chains=("INPUT", "FORWARD", "OUTPUT"),
         depends=Dependency.FLOW,
     ),
