@@ -126,7 +126,7 @@ class Copier:
             return lambda thing: self.remember(
                 thing, cls(self.take(target)) if (target := thing()) is not None else thing
             )
-        if cls.__new__ is object.__new__ or isinstance(cls.__new__, types.FunctionType):  # made by a class statement
+        if (cls.__new__ is object.__new__ or isinstance(cls.__new__, types.FunctionType)) and _holds_only_slots(cls):
             return self._frozen(cls) if _is_frozen(cls) else self._object(cls)
         return self._foreign
 
@@ -395,6 +395,15 @@ def _uncopyable(thing: Any) -> Unavailable:
 def _is_frozen(cls: type) -> bool:
     # attrs marks its frozen classes by their __setattr__.
     return getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
+
+
+def _holds_only_slots(cls: type) -> bool:
+    """Return True if an instance is no larger than its slots, `__dict__` and `__weakref__`.
+
+    That is so for classes made by a class statement. A C type such as `io.TextIOWrapper` is larger: it holds what no copy would have.
+    """
+    pointers = (cls.__basicsize__ - object.__basicsize__) // tuple.__itemsize__
+    return pointers <= len(_slots(cls)) + 2
 
 
 def _slots(cls: type) -> list[Any]:
