@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "swarm"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from attrs import evolve
-from fakes import FakeCluster
+from support.swarm_fakes import FakeCluster
 
 from cnmsim.swarm.objects import UpdateConfig, UpdateState
 

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from hypothesis import settings
+from support.linux import reason_not_to
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -13,3 +14,11 @@ settings.load_profile("repeatable")
 def pytest_xdist_auto_num_workers() -> int:
     """Run one worker more than there are cores: the docker command waits for real seconds, in which another has work."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `root(*programs, trial=…, version=…)` with the reason where the kernel cannot be asked."""
+    for mark in item.iter_markers("root"):
+        if reason := reason_not_to(*mark.args, **mark.kwargs):
+            pytest.skip(reason=reason)

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from conftest import everything
+from support.api_client import everything
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from conftest import everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.api_client import everything
 
 from cnmsim.api.handlers import OPERATIONS
 

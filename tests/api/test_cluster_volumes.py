@@ -1,7 +1,7 @@
 """Volumes of the cluster and services that are plugins: refused, in the engine's words where there are some."""
 
 import pytest
-from conftest import Api, new_lab
+from support.api_client import Api, new_lab
 
 
 @pytest.fixture

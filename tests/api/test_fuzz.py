@@ -10,9 +10,9 @@ import time
 from urllib.parse import quote, urlencode
 
 import pytest
-from conftest import Api, UnixHTTP, everything, new_lab
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from support.api_client import Api, UnixHTTP, everything, new_lab
 
 from cnmsim.api.handlers import OPERATIONS
 from cnmsim.engine.wire import schemas as bodies

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import Api, everything, new_lab
+from support.api_client import Api, everything, new_lab
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import new_lab
+from support.api_client import new_lab
 
 whales = pytest.importorskip("python_on_whales", reason="python-on-whales is not installed")
 pytestmark = [

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import new_lab
+from support.api_client import new_lab
 
 LAB = """
 hosts:

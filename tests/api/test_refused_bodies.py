@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Api, new_lab
+from support.api_client import Api, new_lab
 
 #: What Docker Engine 26.1.5 (built with go1.24) answered, always with status 400: path, body, message.
 REFUSALS = json.loads(Path(__file__).with_name("refusals.json").read_text())

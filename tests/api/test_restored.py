@@ -1,7 +1,7 @@
 """A lab that is restored at the next serving answers `docker inspect` as before."""
 
 import pytest
-from conftest import new_lab
+from support.api_client import new_lab
 
 from cnmsim.lab.statefile import restore_state, save_state
 

@@ -4,7 +4,7 @@ import json
 import select
 import time
 
-from conftest import everything, frames
+from support.api_client import everything, frames
 
 UPGRADE = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
 

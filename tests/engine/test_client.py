@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from engineworld import VERSIONS, new_engine
+from support.engine_lab import VERSIONS, new_engine
 
 from cnmsim.engine.client import Network
 from cnmsim.engine.client.run_options import create_body

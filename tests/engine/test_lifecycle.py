@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from engineworld import new_engine
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from support.engine_lab import new_engine
 
 from cnmsim.engine.client import ContainerError
 from cnmsim.engine.containers.restart_policy import RestartManager

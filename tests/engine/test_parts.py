@@ -6,9 +6,9 @@ import io
 import tarfile
 
 import pytest
-from engineworld import new_engine
 from hypothesis import given
 from hypothesis import strategies as st
+from support.engine_lab import new_engine
 
 from cnmsim.engine.containers import archive
 from cnmsim.engine.containers.names import check_name

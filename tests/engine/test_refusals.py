@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engineworld import VERSIONS, new_engine, state_of
+from support.engine_lab import VERSIONS, new_engine, state_of
 
 from cnmsim.engine.wire.api_version import ApiVersion
 from cnmsim.errors import EngineError

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from engineworld import VERSIONS, new_engine
+from support.engine_lab import VERSIONS, new_engine
 
 from cnmsim.errors import Conflict, InvalidParameter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engineworld import VERSIONS, new_engine, state_of
+from support.engine_lab import VERSIONS, new_engine, state_of
 
 from cnmsim import Lab
 from cnmsim.engine.containers.exec_user import find_user, home_of

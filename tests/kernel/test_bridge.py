@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wiring import Net
+from support.wiring import Net
 
 from cnmsim.kernel.address import format_mac, parse_ip, parse_mac
 from cnmsim.kernel.bridge import Bridge

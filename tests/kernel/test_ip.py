@@ -1,7 +1,7 @@
 """The IP layer end to end: delivery, forwarding, errors, fragments, both families."""
 
 import pytest
-from wiring import Net
+from support.wiring import Net
 
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.kernel.events import DropReason, Step

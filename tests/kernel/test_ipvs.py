@@ -3,7 +3,7 @@
 import errno
 
 import pytest
-from wiring import Net
+from support.wiring import Net
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.events import DropReason, Step

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from fake_network import FakeNetwork
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_network import FakeNetwork
 
 from cnmsim.kernel.sockets import TcpSocket, UdpSocket
 

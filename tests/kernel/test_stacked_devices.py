@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from wiring import Net
+from support.wiring import Net
 
 from cnmsim.kernel.address import Prefix, parse_ip
 from cnmsim.kernel.device import Nic

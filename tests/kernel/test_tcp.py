@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from fake_network import FakeNamespace, FakeNetwork, Recorder
+from support.fake_network import FakeNamespace, FakeNetwork, Recorder
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason, Step

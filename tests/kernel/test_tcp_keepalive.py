@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 
 import pytest
-from fake_network import FakeNetwork
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_network import FakeNetwork
 
 from cnmsim.kernel.packet import flag_text
 from cnmsim.kernel.sockets import TcpSocket

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from fake_network import FakeNamespace, FakeNetwork
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_network import FakeNamespace, FakeNetwork
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.skbuff import Packet

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from attrs import evolve
-from fake_network import FakeNamespace, FakeNetwork, Recorder
+from support.fake_network import FakeNamespace, FakeNetwork, Recorder
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason, Step

@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
-from tunnels import Tunnels
+from support.tunnels import Tunnels
 
 from cnmsim.kernel import vxlan_header
 from cnmsim.kernel.address import parse_ip, parse_mac

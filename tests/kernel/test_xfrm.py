@@ -10,43 +10,19 @@ from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.utils import wrpcap
-from tunnels import Tunnels
+from support.tunnels import KEY, MARK, Tunnels, encrypt, policy, state
 
 from cnmsim.kernel.address import IPV4_ANY, Prefix
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.sockets import UdpSocket
-from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, esp, xfrm_of
+from cnmsim.kernel.xfrm import Limits, Mark, Selector, XfrmPolicy, esp, xfrm_of
 
-KEY = bytes(range(16)) + bytes.fromhex("00001000")
-MARK = 0xD0C4E3
 ESP_PACKET = 50
-MARKED = Mark(MARK, 0xFFFFFFFF)
 
 
 @pytest.fixture(params=[4, 6])
 def net(request):
     return Tunnels(family=request.param)
-
-
-def state(src, dst, spi, **options):
-    return XfrmState(src, dst, spi, **{"key": KEY, "reqid": MARK, "replay_window": 32} | options)
-
-
-def policy(src, dst, spi, *, direction="out", mark=MARKED, **options):
-    selector = Selector(Prefix(src, len(src) * 8), Prefix(dst, len(dst) * 8), 17, dport=4789)
-    return XfrmPolicy(direction, selector, (Template(src, dst, spi, MARK),), mark, **options)
-
-
-def encrypt(net, **options):
-    """Encrypt VXLAN between the hosts as the overlay driver does for a whole host: by a mark that OUTPUT sets."""
-    for here, there, spi, back in (("a", "b", 0x1000, 0x2000), ("b", "a", 0x2000, 0x1000)):
-        host, src, dst = net.hosts[here], net.vtep(here), net.vtep(there)
-        xfrm = xfrm_of(host)
-        xfrm.add_state(state(src, dst, spi, **options))
-        xfrm.add_state(state(dst, src, back, **options))
-        xfrm.add_policy(policy(src, dst, spi))
-        rule = f"-p udp --dport 4789 -j MARK --set-mark {MARK}"
-        host.netfilter.iptables(net.family).append("mangle", "OUTPUT", rule)
 
 
 def esp_packets(frames):

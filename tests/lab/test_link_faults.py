@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from swarmlab import Swarm
+from support.swarm_lab import Swarm
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, NotFound

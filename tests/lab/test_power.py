@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pytest
-from swarmlab import Swarm
+from support.swarm_lab import Swarm
 
 from cnmsim import Lab
 from cnmsim.errors import Conflict, InvalidParameter, Unauthorized, Unavailable

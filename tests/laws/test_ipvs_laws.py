@@ -1,15 +1,10 @@
 """What holds for IPVS whatever services do: balance, constancy, answers from the virtual address, nothing left behind."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
-
-from wiring import Net
+from support.wiring import Net
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.sockets import UdpSocket

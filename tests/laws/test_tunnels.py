@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
-
-from tunnels import Tunnels
+from support.tunnels import Tunnels
 
 from cnmsim.kernel.vxlan_header import source_port
 from cnmsim.kernel.xfrm import XfrmState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault
 from cnmsim.kernel.address import IPV6_ANY, parse_ip

@@ -6,8 +6,8 @@ The cells are measurements on real engines, with and without the userland proxy.
 from __future__ import annotations
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
-from traffic import REFUSED, TIMEOUT, UNREACHABLE, add_remote, ask, serve
+from support.docker_host import VERSIONS, DockerHost
+from support.traffic import REFUSED, TIMEOUT, UNREACHABLE, add_remote, ask, serve
 
 HOST, REMOTE, DOCKER0, S0, C0 = "10.0.0.15", "10.0.0.50", "172.17.0.1", "172.17.0.2", "172.17.0.3"
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import inspect
 import random
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from switch_driver import SwitchDriver
 
 from cnmsim import Lab
 from cnmsim.errors import NotFound
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.libnetwork.drivers.registry import DriverHost
 from cnmsim.testing.drivers import DriverConformance
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "switch-driver"))
-
-from switch_driver import SwitchDriver
 
 
 class Conformance(DriverConformance):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError
 from cnmsim.kernel.address import format_mac, parse_mac

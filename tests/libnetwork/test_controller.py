@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import parse_ip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError, Forbidden, InvalidParameter, SystemFault, Unavailable
 from cnmsim.kernel.address import format_mac, parse_ip, parse_mac

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dockerhost import DockerHost
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from traffic import add_remote, ask, serve
+from support.docker_host import DockerHost
+from support.traffic import add_remote, ask, serve
 
 from cnmsim.kernel.address import format_ip
 

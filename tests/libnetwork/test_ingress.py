@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import Prefix, format_ip, parse_ip

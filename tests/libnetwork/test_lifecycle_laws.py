@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dockerhost import VERSIONS, DockerHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import EngineError
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost import DockerHost
-from traffic import TIMEOUT, add_remote, ask, serve
+from support.docker_host import DockerHost
+from support.traffic import TIMEOUT, add_remote, ask, serve
 
 from cnmsim.errors import SystemFault
 

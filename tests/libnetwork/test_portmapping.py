@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip
@@ -239,7 +239,7 @@ def test_default_binding_address_limits_where_ports_are_published() -> None:
 
 
 def test_publishing_drops_tracked_connections_of_the_address() -> None:
-    from traffic import ask, serve
+    from support.traffic import ask, serve
 
     host = DockerHost()
     host.run("first", "bridge")

@@ -1,7 +1,7 @@
 """What the kernel refuses of a container's interface, and how libnetwork says it; the device is back where it was then."""
 
 import pytest
-from dockerhost import VERSIONS
+from support.docker_host import VERSIONS
 
 from cnmsim import Lab
 from cnmsim.errors import EngineError

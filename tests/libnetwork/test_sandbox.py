@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost import VERSIONS, DockerHost
+from support.docker_host import VERSIONS, DockerHost
 
 from cnmsim.errors import Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.kernel.address import Prefix, parse_ip
@@ -256,7 +256,7 @@ def test_external_access_is_what_leads_out() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_legacy_link_opens_exposed_ports_between_two_containers_without_icc(version: str) -> None:
-    from traffic import TIMEOUT, ask, serve
+    from support.traffic import TIMEOUT, ask, serve
 
     host = DockerHost(version, icc=False)
     host.run("db", "bridge")

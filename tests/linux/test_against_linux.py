@@ -1,9 +1,6 @@
 """The same set-up and the same packets in the Linux kernel and in the simulated one: the same comes of them."""
 
-import os
 import re
-import shutil
-import subprocess
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -11,30 +8,9 @@ from hypothesis import strategies as st
 from setups import BRIDGE_NF, ESTABLISHED, FORWARD, MASQUERADE, PUBLISH, SETUPS, both
 from two_worlds import LinuxWorld, Probe, SimulatedWorld
 
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "bridge", "iptables", "ip6tables"))):
-        return "needs ip, bridge and iptables"
-    if not os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):  # noqa: PTH110
-        return "needs the br_netfilter module"
-    name = f"cnmsim{os.getpid()}-try"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"cannot make a network namespace: {made.stderr.strip()}"
-    tried = subprocess.run(
-        ["ip", "netns", "exec", name, "iptables", "-t", "nat", "-L", "-n"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    subprocess.run(["ip", "netns", "del", name], check=True)
-    return f"iptables does not work here: {tried.stderr.strip()}" if tried.returncode else ""
-
-
-WHY_NOT = _why_not()
-pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
+pytestmark = pytest.mark.root(
+    "bridge", "iptables", "ip6tables", trial="cat /proc/sys/net/bridge/bridge-nf-call-iptables; iptables -t nat -L -n"
+)
 
 NOWHERE = ("10.9.0.5", "fd99::5")
 DESTINATIONS = (

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 
 import pytest
@@ -11,20 +10,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.machine import Machine
 from cnmsim.userland import HOST_PROGRAMS
 
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "bridge", "ping"))):
-        return "needs ip, bridge and ping"
-    made = subprocess.run(
-        ["unshare", "-n", "ip", "link", "add", "name", "br0", "type", "bridge"], capture_output=True, check=False
-    )
-    return "" if made.returncode == 0 else "cannot make a bridge"
-
-
-WHY_NOT = _why_not()
-pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
+pytestmark = pytest.mark.root("bridge", "ping", trial="ip link add name br0 type bridge")
 PREFIX = f"m{os.getpid() % 100000}"
 NAMESPACES = ("b", "n1", "n2", "n3")
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -36,21 +35,6 @@ try:
 except OSError as error:
     print(time.monotonic() - begun, error.errno)
 """
-
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if shutil.which("ip") is None or shutil.which("iptables") is None:
-        return "needs ip and iptables"
-    made = subprocess.run(["unshare", "-n", "ip", "link", "add", "type", "veth"], capture_output=True, check=False)
-    if made.returncode:
-        return "cannot make a pair of veth devices"
-    listed = subprocess.run(["unshare", "-n", "iptables", "-S"], capture_output=True, check=False)
-    return "" if listed.returncode == 0 else "iptables does not work"
-
-
-WHY_NOT = _why_not()
 
 
 def counted(listing):
@@ -127,8 +111,7 @@ def of_ours():
     return took, raised.value.errno, counted(run(b, "iptables -S INPUT -v"))
 
 
-@pytest.mark.root
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.root("iptables", trial="ip link add type veth; iptables -S")
 def test_a_peer_that_falls_silent_gets_as_many_probes_and_is_given_up_when_linux_does():
     expected, found = of_linux(), of_ours()
     # Two probes while it answers, three without an answer, then the reset.

@@ -1,27 +1,18 @@
 """Policy routing: the same rules, tables and questions typed to iproute2 on the Linux kernel, and to ours."""
 
-import shutil
+import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "userland"))
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland import HOST_PROGRAMS
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not Path("/proc/self/ns/net").exists() or shutil.which("ip") is None, reason="needs Linux and iproute2"
-    ),
-]
+pytestmark = pytest.mark.root("sysctl", trial="ip rule; ip link add a0 type veth peer name a1")
 
-NAMESPACE = "cnmsim-rules-test"
+NAMESPACE = f"cnmsim-rules{os.getpid()}"
 SETUP = [
     "ip link set lo up",
     "ip link add a0 type veth peer name a1", "ip link add b0 type veth peer name b1",
@@ -122,9 +113,6 @@ def ours(world, lines):
 
 @pytest.fixture
 def namespaces():
-    if subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, check=False).returncode:
-        pytest.skip(reason="needs root and ip netns")
-    subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
     yield
     subprocess.run(["ip", "netns", "del", NAMESPACE], check=False, capture_output=True)
 

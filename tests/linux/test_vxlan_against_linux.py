@@ -10,7 +10,6 @@ what the kernel draws at random: identification and source port, and checksums, 
 
 import os
 import shlex
-import shutil
 import subprocess
 
 import pytest
@@ -33,22 +32,7 @@ from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.machine import Machine
 from cnmsim.userland import HOST_PROGRAMS
 
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "bridge"))):
-        return "needs ip and bridge"
-    name = f"cnmsim{os.getpid()}-try"
-    subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    command = f"ip -n {name} link add vx type vxlan id 1 dstport 4789"
-    tried = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return f"cannot make a VXLAN device: {tried.stderr.strip()}" if tried.returncode else ""
-
-
-WHY_NOT = _why_not()
-pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
+pytestmark = pytest.mark.root("bridge", trial="ip link add vx type vxlan id 1 dstport 4789")
 
 ME, PEER, FIXED = "02:aa:00:00:00:02", "02:aa:00:00:00:03", "02:aa:00:00:00:04"
 A0, B0 = "02:bb:00:00:00:01", "02:bb:00:00:00:02"

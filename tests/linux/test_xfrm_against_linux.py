@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -14,21 +13,7 @@ from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.xfrm import xfrm_of
 from cnmsim.userland import HOST_PROGRAMS
 
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "iptables"))):
-        return "needs ip and iptables"
-    name = f"cnmsim{os.getpid()}-try"
-    subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    tried = subprocess.run(["ip", "-n", name, "xfrm", "policy"], capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return f"the kernel has no IPsec: {tried.stderr.strip()}" if tried.returncode else ""
-
-
-WHY_NOT = _why_not()
-pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
+pytestmark = pytest.mark.root("iptables", trial="ip xfrm policy")
 
 NAME = f"xf{os.getpid() % 100000}"
 TEMPLATE = "tmpl src 10.9.0.1 dst 10.9.0.2 proto esp spi 0x1000 reqid 13681891 mode transport"

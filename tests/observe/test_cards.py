@@ -4,7 +4,7 @@ import html.parser
 import re
 
 import pytest
-import swarmlabs
+from support import drawn_swarms
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter
@@ -63,7 +63,7 @@ def segments():
 
 @pytest.fixture(scope="module")
 def swarm():
-    lab, one, two, _ = swarmlabs.on_one_wire()
+    lab, one, two, _ = drawn_swarms.on_one_wire()
     one.docker.containers.run("alpine", "sleep 1d", name="c1", network="net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["net"])

@@ -1,7 +1,7 @@
 """Cards and pictures in a real browser: on narrow and wide pages, on paper, on light and dark grounds."""
 
 import pytest
-import swarmlabs
+from support import drawn_swarms
 
 from cnmsim.observe.views.markup import contrast
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture(scope="module")
 def cards():
-    lab, one, two, net = swarmlabs.over_a_router()
+    lab, one, two, net = drawn_swarms.over_a_router()
     c1 = one.docker.containers.run("nginx", name="c1", network="uber-net", detach=True)
     one.docker.networks.create("other")
     one.docker.containers.run("alpine", "sleep 1d", name="c3", network="other", detach=True)

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 
 import pytest
-import swarmlabs
+from support import drawn_swarms
 
 
 @pytest.fixture(scope="module")
 def swarm():
-    lab, one, _, _ = swarmlabs.on_one_wire()
+    lab, one, _, _ = drawn_swarms.on_one_wire()
     one.docker.containers.run("alpine", "sleep 1d", name="end", network="net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["net"])
     one.docker.networks.create("back.end-1_x", internal=True)

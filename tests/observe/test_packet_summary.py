@@ -6,7 +6,7 @@ import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
+from support.walks import DB, GATEWAY, WEB, WEB_MAC, echo, framed, tcp, udp
 
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.kernel.transport import ArpMessage

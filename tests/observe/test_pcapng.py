@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import DB, DB_MAC, WEB, WEB_MAC, dropped, framed, tcp
+from support.walks import DB, DB_MAC, WEB, WEB_MAC, dropped, framed, tcp
 
 from cnmsim.kernel.clock import EPOCH_S, NS_PER_S
 from cnmsim.observe import Finding, Trace, Verdict

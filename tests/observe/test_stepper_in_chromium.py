@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import swarmlabs
+from support import drawn_swarms
 
 from cnmsim.observe.views.steps import asset, walk_data
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 @pytest.fixture(scope="module")
 def walk_file(tmp_path_factory):
-    lab, one, two, _ = swarmlabs.over_a_router()
+    lab, one, two, _ = drawn_swarms.over_a_router()
     one.docker.containers.run("alpine", "sleep 1d", name="c1", network="uber-net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="uber-net", detach=True)
     lab.settle()

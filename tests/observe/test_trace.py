@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tcp
+from support.walks import DB, WEB, WEB_MAC, crossing, dropped, event, framed, tcp
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.events import DropReason, Event, Step

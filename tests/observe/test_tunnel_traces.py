@@ -1,14 +1,7 @@
 """Packets in tunnels, as a trace tells of them: one message from end to end, whatever it is wrapped in."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
-
-from test_xfrm import encrypt
-from tunnels import Tunnels
+from support.tunnels import Tunnels, encrypt
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.observe.trace.hops import hops_of

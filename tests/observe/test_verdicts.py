@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from dockerhost_by_hand import CHAINS, House, docker_rules
+from support.docker_host_by_hand import CHAINS, House, docker_rules
 
 from cnmsim.kernel.events import DropReason
 from cnmsim.observe import Trace, Verdict

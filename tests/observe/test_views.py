@@ -6,9 +6,9 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-import swarmlabs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import drawn_swarms
 
 from cnmsim import Lab
 from cnmsim.errors import InvalidParameter, NotFound
@@ -55,7 +55,7 @@ def read_html(text):
 
 @pytest.fixture(scope="module")
 def overlay():
-    lab, one, two, _ = swarmlabs.over_a_router()
+    lab, one, two, _ = drawn_swarms.over_a_router()
     one.docker.containers.run("nginx", name="c1", network="uber-net", detach=True)
     two.docker.containers.run("nginx", name="c2", network="uber-net", detach=True)
     one.docker.services.create("nginx", name="web", replicas=2, networks=["uber-net"], ports={8080: 80})

@@ -8,8 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
-from children import FLAGS, HOSTS, Linux, Parent, Station, Topology, simulated
-from test_children_against_linux import needs
+from support.child_devices import FLAGS, HOSTS, Linux, Parent, Station, Topology, needs, simulated
 
 from cnmsim.kernel.device import Device
 from cnmsim.lab import Lab
@@ -106,19 +105,17 @@ MODES = [
 ]  # fmt: skip
 
 
-@pytest.mark.root
+@needs("macvlan")
 @pytest.mark.parametrize("has_hairpin", [False, True], ids=["plain", "reflecting"])
 @pytest.mark.parametrize("modes", MODES, ids="-".join)
 def test_macvlan_children_hear_what_linux_s_hear(modes: tuple[str, ...], has_hairpin: bool) -> None:
-    needs("macvlan")
     topology = one_host(Parent("eth0", "macvlan", modes), has_hairpin=has_hairpin)
     assert in_cnmsim(topology) == on_linux(topology)
 
 
-@pytest.mark.root
+@needs("ipvlan")
 @pytest.mark.parametrize("flag", FLAGS)
 def test_ipvlan_children_hear_what_linux_s_hear(flag: str) -> None:
-    needs("ipvlan")
     topology = one_host(Parent("eth0", "ipvlan", ("l2", "l2", "l2"), flag))
     assert in_cnmsim(topology) == on_linux(topology)
 

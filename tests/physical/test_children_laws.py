@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from children import HOSTS, OUTSIDERS, Parent, Topology, simulated, simulated_pings, topologies
 from hypothesis import example, given, settings
+from support.child_devices import HOSTS, OUTSIDERS, Parent, Topology, simulated, simulated_pings, topologies
 
 NOBODY: dict[str, tuple[Parent, ...]] = {"h1": (), "h2": ()}
 EVERY_MACVLAN = Topology(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_children_against_linux import needs
+from support.child_devices import needs
 
 from cnmsim import Lab
 
@@ -60,9 +60,8 @@ def test_every_step_prints_what_linux_printed(name: str) -> None:
     assert differences(name, simulated()) == []
 
 
-@pytest.mark.root
+@needs("macvlan")
 def test_the_kernel_of_this_machine_prints_what_was_recorded() -> None:
-    needs("macvlan")
     prefix = f"cnmsim{os.getpid()}-"
 
     def run(namespace: str, command: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 from attrs import evolve
-from fakes import FakeCluster
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.swarm_fakes import FakeCluster
 
 from cnmsim.swarm.errors import SwarmError
 from cnmsim.swarm.objects import (

@@ -2,7 +2,7 @@
 
 import pytest
 from attrs import evolve
-from fakes import FakeCluster, service_spec
+from support.swarm_fakes import FakeCluster, service_spec
 
 from cnmsim.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from cnmsim.swarm.controlapi import Filters

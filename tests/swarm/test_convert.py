@@ -4,7 +4,7 @@ import json
 
 import pytest
 from attrs import evolve
-from fakes import FakeCluster
+from support.swarm_fakes import FakeCluster
 
 from cnmsim.engine.wire import schemas as bodies
 from cnmsim.engine.wire import swarm_schemas as swarmbodies

@@ -2,7 +2,7 @@
 
 import pytest
 from attrs import evolve
-from fakes import FakeCluster
+from support.swarm_fakes import FakeCluster
 
 from cnmsim.swarm.errors import (
     InvalidSession,

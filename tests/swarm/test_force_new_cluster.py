@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_nodes import Cluster
+from support.cluster import Cluster
 
 from cnmsim.errors import EngineError, Unavailable
 

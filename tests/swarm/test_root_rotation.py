@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
-from test_nodes import Cluster
+from support.cluster import Cluster
 
 from cnmsim.errors import NotSimulated, SystemFault
 from cnmsim.swarm.ca import x509

@@ -1,23 +1,17 @@
 """The same commands typed to the real programs in a network namespace, and to ours: the same text."""
 
+import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
-from userworld import World, linux_namespace
+from support.linux import linux_namespace
+from support.program_host import World
 
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not Path("/proc/self/ns/net").exists() or shutil.which("ip") is None or shutil.which("busybox") is None,
-        reason="needs Linux, iproute2 and busybox",
-    ),
-]
+pytestmark = pytest.mark.root("busybox", trial="ip link add v0 type veth peer name v1")
 
-NAMESPACE = "cnmsim-userland-test"
+NAMESPACE = f"cnmsim-programs{os.getpid()}"
 SETUP = [
     "ip link set lo up", "ip link add v0 type veth peer name v1", "ip link set v0 up", "ip link set v1 up",
     "ip addr add 10.9.0.1/24 dev v0", "ip -6 addr add fd00:9::1/64 dev v0 nodad", "ip route add default via 10.9.0.254",

@@ -4,13 +4,12 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.task import run_until
 from cnmsim.userland import HOST_PROGRAMS
@@ -82,18 +81,7 @@ LINES = (
 )  # fmt: skip
 
 
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if any(shutil.which(name) is None for name in ("ip", "iptables", "conntrack")):
-        return "needs ip, iptables and conntrack"
-    script = f"ip link set lo up && {RULES[0]} && conntrack -L"
-    made = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, check=False)
-    return "" if made.returncode == 0 else "cannot track connections in a network namespace"
-
-
-WHY_NOT = _why_not()
-needs_kernel = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+needs_kernel = pytest.mark.root("iptables", "conntrack", trial=f"ip link set lo up; {RULES[0]}; conntrack -L")
 
 
 def of_linux(lines, listener):
@@ -169,7 +157,6 @@ def folded(text):
     return sorted(re.sub(r"(id=|<id>)\d+", r"\1N", text).splitlines())
 
 
-@pytest.mark.root
 @needs_kernel
 def test_what_conntrack_of_linux_says():
     ours = Flows()
@@ -179,7 +166,6 @@ def test_what_conntrack_of_linux_says():
         assert (found[0], folded(found[1]), found[2]) == (status, folded(out), err), line
 
 
-@pytest.mark.root
 @needs_kernel
 @pytest.mark.parametrize(
     "listener",

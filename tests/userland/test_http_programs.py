@@ -1,7 +1,7 @@
 """wget, curl, httpd, nc, telnet and the stand-in services."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland.http.message import Url, UrlFault
 from cnmsim.userland.service import reply

@@ -1,7 +1,7 @@
 """`ip link` of VLANs, macvlan, ipvlan and dummies, as iproute2 6.15 prints it on Linux 6.12."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 QUEUES = (
     "addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size 524280 tso_max_segs 65535 "

@@ -1,7 +1,7 @@
 """ip in both flavours, and the other programs that show or change a namespace's configuration."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.device import Veth

@@ -3,10 +3,10 @@
 import os
 import re
 import shlex
-import shutil
 
 import pytest
-from userworld import World, linux_namespace
+from support.linux import linux_namespace
+from support.program_host import World
 
 from cnmsim.userland import HOST_PROGRAMS
 
@@ -50,8 +50,6 @@ LINES = (
 
 @pytest.fixture(scope="module")
 def real():
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip(reason="needs root and ip")
     with linux_namespace(NAMESPACE, SETUP) as run:
         yield run
 
@@ -85,7 +83,7 @@ def heads(text):
     return text.splitlines()[:1] if text.startswith("Usage") else text.splitlines()
 
 
-@pytest.mark.root
+@pytest.mark.root("bridge", trial="ip link add v0 type veth peer name v1")
 @pytest.mark.parametrize("line", LINES)
 def test_what_iproute2_chooses(real, ours, line):
     wanted = real(shlex.split(line))

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.userland.libc.resolver import ResolverConfig, lookup_hosts, reverse_name

@@ -1,7 +1,7 @@
 """Options that are read, and those that would be ignored and are refused instead."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland import HOST_PROGRAMS
 

@@ -1,7 +1,7 @@
 """ping, ping6, traceroute, arping: busybox in containers, iputils on hosts."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland.ping.iputils import round_trip
 from cnmsim.userland.ping.session import milliseconds

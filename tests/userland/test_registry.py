@@ -1,7 +1,7 @@
 """Every registered program exists, and survives a command line that makes no sense."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 from cnmsim.userland.libc.getopt import UsageError, getopt

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland.sh.arithmetic import ArithmeticFault, evaluate
 from cnmsim.userland.sh.parser import parse

@@ -4,13 +4,12 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.task import run_until
 from cnmsim.userland import HOST_PROGRAMS
@@ -62,18 +61,6 @@ LINES = (
     "-tn state foo", "-f foo",
 )  # fmt: skip
 BAD_GRAMMAR = ("-tn '( dport = :8080'", "-tn dst 127.0.0.1 and", "-tn 'dport = :80 )'", "-tn dport")
-
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if shutil.which("ip") is None or shutil.which("ss") is None:
-        return "needs ip and ss"
-    made = subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
-    return "" if made.returncode == 0 else "cannot make a network namespace"
-
-
-WHY_NOT = _why_not()
 
 
 def of_linux(lines, columns=None):
@@ -141,8 +128,7 @@ def alike(said):
     return status, sorted(lines), err.splitlines()
 
 
-@pytest.mark.root
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.root("ss", trial="ip link set lo up")
 def test_what_ss_of_linux_says():
     ours = Opened()
     for line, said in zip(LINES, of_linux(LINES), strict=True):
@@ -153,8 +139,7 @@ def test_what_ss_of_linux_says():
         assert found == expected, line
 
 
-@pytest.mark.root
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.root("ss", trial="ip link set lo up")
 @pytest.mark.parametrize("columns", ["200", "100", "80", "61", "33", "7", "0", "x"])
 def test_columns_are_as_wide_as_the_screen_lets_them(columns):
     lines = ("-tn", "-tuan", "-tn state established", "-tanoH", "-xan")
@@ -163,8 +148,7 @@ def test_columns_are_as_wide_as_the_screen_lets_them(columns):
         assert alike(ours.ss(line, columns)) == alike(said), line
 
 
-@pytest.mark.root
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.root("ss", trial="ip link set lo up")
 def test_words_that_make_no_expression():
     ours = Opened()
     for line, (status, out, err) in zip(BAD_GRAMMAR, of_linux(BAD_GRAMMAR), strict=True):

@@ -4,7 +4,7 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.packet import build_ip

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland import HOST_PROGRAMS
 

@@ -1,7 +1,7 @@
 """cat, grep, sed, sort and the others in pipes."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland.busybox.echo import echo_text, format_printf
 from cnmsim.userland.libc.regex import to_python_regex

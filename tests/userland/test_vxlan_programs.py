@@ -1,7 +1,7 @@
 """`ip link … type vxlan` and `bridge fdb` on VXLAN devices, word for word as iproute2 6.15 on Linux says it."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 QUEUES = (
     "addrgenmode eui64 numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size 65536 tso_max_segs 65535 "

@@ -1,7 +1,7 @@
 """`ip xfrm` word for word as iproute2 6.15 on Linux says it (where the kernel has ESP)."""
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.userland import HOST_PROGRAMS
 

@@ -2,36 +2,17 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 
 import pytest
-from iptables_cases import GROUPS
+from support.iptables_cases import GROUPS
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.netfilter import IptablesError
 from cnmsim.kernel.netfilter.hooks import LEGACY, NFT
 
-NAMESPACE = "cnmsim-iptables"
-
-
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "iptables", "ip6tables", "iptables-save"))):
-        return "needs ip and iptables"
-    version = subprocess.run(["iptables", "-V"], capture_output=True, text=True, check=False).stdout.strip()
-    if version != "iptables v1.8.11 (nf_tables)":
-        return f"needs iptables v1.8.11 (nf_tables), not {version}"
-    made = subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"cannot make a network namespace: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
-    return ""
-
-
-WHY_NOT = _why_not()
+NAMESPACE = f"cnmsim-iptables{os.getpid()}"
 
 
 @pytest.fixture
@@ -54,8 +35,7 @@ def simulated(netfilter, words):
         return error.status, error.text + "\n"
 
 
-@pytest.mark.root
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")
+@pytest.mark.root("iptables", "ip6tables", "iptables-save", version=("iptables -V", "iptables v1.8.11 (nf_tables)"))
 @pytest.mark.parametrize("group", GROUPS, ids=list(GROUPS))
 def test_iptables_says_the_same(real, group):
     netfilter = NetworkNamespace("n", Clock()).netfilter

@@ -1,7 +1,7 @@
 """Connection tracking: states, timeouts, what is invalid, and the table as conntrack(8) shows it."""
 
 import pytest
-from nat_lab import NatLab, echo, tcp, udp
+from support.nat_lab import NatLab, echo, tcp, udp
 
 from cnmsim.kernel.address import parse_ip
 from cnmsim.kernel.events import DropReason

@@ -1,7 +1,7 @@
 """Address translation, end to end and hook by hook."""
 
 import pytest
-from nat_lab import NatLab, echo, tcp, udp
+from support.nat_lab import NatLab, echo, tcp, udp
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.checksum import transport_checksum

@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nat_lab import NatLab, echo, tcp, udp
 from scapy.layers.inet import IP
+from support.nat_lab import NatLab, echo, tcp, udp
 
 from cnmsim.kernel.address import format_ip
 from cnmsim.kernel.packet import TCP_SYN, build_ip

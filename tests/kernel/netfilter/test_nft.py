@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nft_cases import RULES, SETS
+from support.nft_cases import RULES, SETS
 
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock

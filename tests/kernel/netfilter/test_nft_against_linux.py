@@ -4,11 +4,10 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
-from nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
+from support.nft_cases import COMMANDS, IPTABLES_RULES, RULES, SETS
 
 from cnmsim import Lab
 from cnmsim.kernel.clock import Clock
@@ -19,26 +18,7 @@ from cnmsim.kernel.netfilter.nftables.list_options import PLAIN, ListOptions
 NAMESPACE = f"cnmsim-nft{os.getpid()}"
 
 
-def _why_not():
-    if os.geteuid() != 0:
-        return "needs root"
-    if not all(map(shutil.which, ("ip", "nft"))):
-        return "needs ip and nft"
-    version = subprocess.run(["nft", "-v"], capture_output=True, text=True, check=False).stdout
-    if not version.startswith("nftables v1.1.3"):
-        return f"needs nftables v1.1.3, not {version}"
-    made = subprocess.run(["ip", "netns", "add", NAMESPACE], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"cannot make a network namespace: {made.stderr.strip()}"
-    works = subprocess.run(
-        ["ip", "netns", "exec", NAMESPACE, "nft", "add", "table", "t"], capture_output=True, text=True, check=False
-    )
-    subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
-    return f"nft does not work here: {works.stderr}" if works.returncode else ""
-
-
-WHY_NOT = _why_not()
-pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "runs")]
+pytestmark = pytest.mark.root("nft", trial="nft add table t", version=("nft -v", "nftables v1.1.3"))
 
 
 HANDLES, JSON = ListOptions(show_handles=True), ListOptions(as_json=True)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nat_lab import NatLab, tcp, udp
+from support.nat_lab import NatLab, tcp, udp
 
 from cnmsim.kernel.events import DropReason, Step
 from cnmsim.kernel.netfilter import Hook

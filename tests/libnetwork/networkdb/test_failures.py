@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gossip import Cluster
+from support.gossip import Cluster
 
 from cnmsim.libnetwork.networkdb import TableOperation
 from cnmsim.libnetwork.profile import PROFILES

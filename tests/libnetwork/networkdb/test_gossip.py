@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from gossip import Cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.gossip import Cluster
 
 from cnmsim.errors import NotFound, SystemFault
 from cnmsim.libnetwork.networkdb import TableOperation, first_difference, is_converged

@@ -10,7 +10,7 @@ from array import array
 from typing import Any
 
 import pytest
-from gossip import Cluster
+from support.gossip import Cluster
 
 from cnmsim.kernel.address import parse_ip, parse_mac
 from cnmsim.libnetwork.drivers.overlay.peer_record import PEER_TABLE, Peer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from swarm import VERSIONS, Swarm, keys, ping
+from support.overlay_nodes import VERSIONS, Swarm, keys, ping
 
 from cnmsim.errors import SystemFault
 from cnmsim.kernel.address import format_ip, parse_ip

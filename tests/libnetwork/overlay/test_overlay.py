@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swarm import VERSIONS, Swarm, ask, ping, serve
+from support.overlay_nodes import VERSIONS, Swarm, ask, ping, serve
 
 from cnmsim.errors import Forbidden, SystemFault
 from cnmsim.kernel.skbuff import Packet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from swarm import VERSIONS, Swarm, ask, ping, serve
+from support.overlay_nodes import VERSIONS, Swarm, ask, ping, serve
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.libnetwork.networkdb import is_converged

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pluginstage import Stage
+from support.plugin_stage import Stage
 
 
 @pytest.fixture(params=["26.1.5", "28.5.2", "29.7.2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pluginstage import Stage
+from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError, Forbidden
 from cnmsim.kernel.address import Prefix, parse_ip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pluginstage import Stage
+from support.plugin_stage import Stage
 
 from cnmsim.api.frames import HEAD, Frame, pack
 from cnmsim.lab.labfile import load_lab

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from pluginstage import Stage
+from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError
 from cnmsim.testing.plugin import Fault

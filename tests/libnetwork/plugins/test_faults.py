@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 import pytest
-from pluginstage import Stage
+from support.plugin_stage import Stage
 
 from cnmsim.errors import EngineError
 from cnmsim.libnetwork.plugins import PluginPolicy

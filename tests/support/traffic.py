@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockerhost import DockerHost
+from support.docker_host import DockerHost
 
 from cnmsim.kernel.address import format_ip, parse_ip
 from cnmsim.kernel.device import Nic

@@ -1,6 +1,6 @@
 """Two hosts on a router, an overlay namespace on each, a container behind each: what the tests of tunnels share."""
 
-from wiring import Witness
+from support.wiring import Witness
 
 from cnmsim.kernel.address import Prefix, parse_ip, parse_mac
 from cnmsim.kernel.bridge import Bridge
@@ -10,6 +10,11 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.route import Route
 from cnmsim.kernel.sockets import UdpSocket
 from cnmsim.kernel.vxlan import Vxlan
+from cnmsim.kernel.xfrm import Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
+
+KEY = bytes(range(16)) + bytes.fromhex("00001000")
+MARK = 0xD0C4E3
+MARKED = Mark(MARK, 0xFFFFFFFF)
 
 
 class Tunnels:
@@ -131,3 +136,24 @@ class Tunnels:
         listening.close()
         sending.close()
         return got
+
+
+def state(src, dst, spi, **options):
+    return XfrmState(src, dst, spi, **{"key": KEY, "reqid": MARK, "replay_window": 32} | options)
+
+
+def policy(src, dst, spi, *, direction="out", mark=MARKED, **options):
+    selector = Selector(Prefix(src, len(src) * 8), Prefix(dst, len(dst) * 8), 17, dport=4789)
+    return XfrmPolicy(direction, selector, (Template(src, dst, spi, MARK),), mark, **options)
+
+
+def encrypt(net, **options):
+    """Encrypt VXLAN between the hosts as the overlay driver does for a whole host: by a mark that OUTPUT sets."""
+    for here, there, spi, back in (("a", "b", 0x1000, 0x2000), ("b", "a", 0x2000, 0x1000)):
+        host, src, dst = net.hosts[here], net.vtep(here), net.vtep(there)
+        xfrm = xfrm_of(host)
+        xfrm.add_state(state(src, dst, spi, **options))
+        xfrm.add_state(state(dst, src, back, **options))
+        xfrm.add_policy(policy(src, dst, spi))
+        rule = f"-p udp --dport 4789 -j MARK --set-mark {MARK}"
+        host.netfilter.iptables(net.family).append("mangle", "OUTPUT", rule)

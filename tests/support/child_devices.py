@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import Self
 
+import pytest
 from attrs import define, field, frozen
 from hypothesis import strategies as st
 
@@ -298,3 +299,9 @@ class Linux:
             for one, other in itertools.permutations(self.topology.stations, 2)
         }
         return {pair for pair, process in running.items() if process.wait() == 0}
+
+
+def needs(*kinds: str) -> pytest.MarkDecorator:
+    """Mark a test that compares child devices of these kinds with the kernel's."""
+    children = [f"ip link add link v0 name x{kind} type {kind}{' id 10' * (kind == 'vlan')}" for kind in kinds]
+    return pytest.mark.root("ping", trial="; ".join(("ip link add v0 type veth peer name v1", *children)))

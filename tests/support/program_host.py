@@ -1,10 +1,6 @@
 """Two machines on one cable, and a name server: what the tests of programs run on."""
 
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-
-import pytest
+from collections.abc import Mapping
 
 from cnmsim.kernel.clock import Clock
 from cnmsim.kernel.device import Nic
@@ -14,22 +10,6 @@ from cnmsim.kernel.process import Process, Program
 from cnmsim.userland import CONTAINER_PROGRAMS, HOST_PROGRAMS
 
 LATENCY_S = 0.0001
-
-
-@contextmanager
-def linux_namespace(
-    name: str, setup: Iterable[str]
-) -> Iterator[Callable[[list[str]], subprocess.CompletedProcess[str]]]:
-    """Make a network namespace of this machine's kernel and give what runs a command there; skips where it can't be made."""
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
-        pytest.skip(reason="needs root and ip netns")
-    inside = ["ip", "netns", "exec", name]
-    try:
-        for line in setup:
-            subprocess.run([*inside, *line.split()], check=True)
-        yield lambda argv: subprocess.run([*inside, *argv], capture_output=True, text=True, check=False, timeout=30)
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 class Cable:
