@@ -19,19 +19,18 @@ GROUPS = (b"\xff" * 6, b"\x01\x00\x5e\x00\x00\x01")
 ETHERTYPE = b"\x88\xb5"
 
 LISTEN = """
-import socket, sys, time
+import select, socket, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # before macvlan takes what is its own, as a capture
 s.bind((sys.argv[1], 3))
 print("ready", flush=True)
-end = time.monotonic() + float(sys.argv[2])
-while (left := end - time.monotonic()) > 0:
-    s.settimeout(left)
-    try:
+sources = [s, sys.stdin]
+while ready := select.select(sources, [], [], None if sys.stdin in sources else 0.5)[0]:
+    if sys.stdin in ready:  # closed when everybody has sent; from then on half a second of silence is the end
+        sources.remove(sys.stdin)
+    if s in ready:
         frame, where = s.recvfrom(2000)
-    except TimeoutError:
-        break
-    if where[2] != socket.PACKET_OUTGOING and frame[12:14] == bytes.fromhex("88b5"):
-        print(frame[14:].rstrip(bytes(1)).decode(), flush=True)
+        if where[2] != socket.PACKET_OUTGOING and frame[12:14] == bytes.fromhex("88b5"):
+            print(frame[14:].rstrip(bytes(1)).decode(), flush=True)
 """
 SEND = """
 import socket, sys
@@ -55,8 +54,8 @@ def on_linux(topology: Topology) -> Heard:
         listeners = {}
         for station in topology.stations:
             argv = ["ip", "netns", "exec", linux.prefix + station.name, sys.executable, "-c", LISTEN]
-            argv += [device_of(topology, station), "1.5"]
-            listeners[station.name] = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+            argv += [device_of(topology, station)]
+            listeners[station.name] = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for process in listeners.values():
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
