@@ -7,7 +7,7 @@ it is written in seconds.
 import random
 
 import pytest
-from userworld import World
+from support.program_host import World
 
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.files import Pipe
