@@ -56,7 +56,7 @@ def daemon_config(options: bool | Mapping[str, Any], profile: Profile) -> Daemon
         if (name := key.replace("-", "_")) in _KNOWN
     }
     config = DaemonConfig(**values)
-    config.validate()
+    config.validate(profile)
     return config
 
 

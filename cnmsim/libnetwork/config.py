@@ -5,11 +5,18 @@ Source: moby `daemon/config/config_linux.go` and `cmd/dockerd/config_unix.go` (2
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import define, field
 
 from cnmsim.errors import InvalidParameter
+from cnmsim.kernel.address import Prefix
+
+if TYPE_CHECKING:
+    from cnmsim.libnetwork.profile import Profile
 
 _SMALLEST_CONTROL_MTU = 500
+_LINK_LOCAL = Prefix.parse("fe80::/64")
 _INVALID = (
     "unable to configure the Docker daemon with file /etc/docker/daemon.json: "
     "merged configuration validation from file and command line flags failed: "
@@ -69,11 +76,8 @@ class DaemonConfig:
         """What a datagram of the control plane carries at most, in bytes: its MTU but for headers (libnetwork `agent.go`)."""
         return max(self.network_control_plane_mtu, _SMALLEST_CONTROL_MTU) - 100
 
-    def validate(self) -> None:
-        """Refuse the combinations a daemon does not start with.
-
-        Raises `InvalidParameter` in the daemon's words.
-        """
+    def validate(self, profile: Profile) -> None:
+        """Raise `InvalidParameter`, in the daemon's words, for options with which a daemon of that release does not start."""
         if self.bridge and self.bip:
             raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
         if not self.iptables and not self.icc:
@@ -81,13 +85,39 @@ class DaemonConfig:
                 "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
                 "Please set --icc or --iptables to true"
             )
+        if self.ip6tables and not self.experimental and profile.ip6tables_needs_experimental:
+            raise InvalidParameter("ip6tables rules are only available if experimental features are enabled")
         if self.mtu is not None and self.mtu < 0:
             raise InvalidParameter(f"{_INVALID}invalid default MTU: {self.mtu}")
         if self.firewall_backend not in {"", "iptables", "nftables"}:
             raise InvalidParameter(
                 f'{_INVALID}invalid firewall-backend: allowed values are "iptables" and "nftables"'
             )
+        self._check_fixed_cidr_v6(profile)
+
+    def _check_fixed_cidr_v6(self, profile: Profile) -> None:
+        if not self.fixed_cidr_v6:
+            return
+        try:
+            subnet = Prefix.parse(self.fixed_cidr_v6, strict=False)
+        except ValueError:
+            return
+        if fault := ipv6_subnet_fault(profile, subnet, self.fixed_cidr_v6):
+            raise InvalidParameter(f"{_INVALID}invalid fixed-cidr-v6: {fault}")
 
     def uses_nftables(self, has_backends: bool) -> bool:
         """Tell whether rules are written with nftables, by a release that `has_backends` to choose from."""
         return has_backends and self.firewall_backend == "nftables"
+
+
+def ipv6_subnet_fault(profile: Profile, subnet: Prefix, text: str) -> str:
+    """Return why a bridge network cannot have an IPv6 subnet, or "" (moby `drivers/bridge`, validateIPv6Subnet).
+
+    fe80::/64 itself may be used; a subnet that overlaps it may not, as its addresses would look like the kernel's own
+    link-local ones. `text` is the subnet as the message shows it.
+    """
+    if profile.refuses_multicast_subnet and subnet.network[0] == 0xFF:
+        return f"multicast subnet '{text}' is not allowed"
+    if subnet != _LINK_LOCAL and subnet.overlaps(_LINK_LOCAL):
+        return profile.link_local_clash_text.format(subnet=text)
+    return ""

@@ -92,7 +92,7 @@ class Controller:
     _leaving: Agent | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.config.validate()
+        self.config.validate(self.profile)
         self.machine.namespace_sweep_s = self.profile.namespace_sweep_s
         sysctl = self.machine.root.sysctl_get
         self.allocator = PortAllocator(
@@ -379,6 +379,20 @@ class Controller:
     def networks_configured_from(self, name: str) -> list[Network]:
         """Give the networks that use a configuration network."""
         return [network for network in self.networks if network.config_from == name]
+
+    def reload_networks(self) -> None:
+        """Read the networks from the store again, as a daemon that starts does.
+
+        Up to 28.5 it writes what was allocated into their configuration, as if the user had asked for it: from then on
+        `network inspect` shows the gateway, and endpoints may ask for addresses (moby `Controller.reservePools`).
+        """
+        if not self.profile.reload_overwrites_ipam_config:
+            return
+        for network in self.networks:
+            if network.ipam is None or network.is_dynamic or network.name in PREDEFINED_NETWORKS:
+                continue
+            if network.ipam.is_replayed:
+                network.options = evolve(network.options, ipam_config=network.ipam.as_configured(network.ipam_config))
 
     def forget_network(self, network: Network) -> None:
         """Take a network off the list. `Network.delete` calls this."""

@@ -204,6 +204,14 @@ class FailedJoinLeaver(Protocol):
 
 
 @runtime_checkable
+class Ipv6Releaser(Protocol):
+    """A driver that keeps something for an endpoint's IPv6 address (moby `driverapi.IPv6Releaser`)."""
+
+    def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
+        """Drop the IPv6 address of an endpoint: a sysctl of its interface has removed it."""
+
+
+@runtime_checkable
 class NodeDiscovery(Protocol):
     """A driver that wants to know the nodes of the cluster."""
 
@@ -283,6 +291,11 @@ def table_watcher(driver: object) -> TableWatcher | None:
 def gateway_allocation(driver: object) -> GatewayAllocation | None:
     """Give the driver if it has a say about gateway addresses, else `None`."""
     return cast(GatewayAllocation, driver) if _can_skip_gateways(type(cast(Driver, driver))) else None
+
+
+def ipv6_releaser(driver: object) -> Ipv6Releaser | None:
+    """Return the driver if it keeps something for IPv6 addresses, else `None`."""
+    return driver if isinstance(driver, Ipv6Releaser) else None
 
 
 def is_special(driver: object) -> bool:

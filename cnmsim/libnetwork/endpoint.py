@@ -176,6 +176,12 @@ class Endpoint:
         if self.network.name == GATEWAY_NETWORK:
             joined.gateway_network_left()
 
+    def release_ipv6(self) -> None:
+        """Give the IPv6 address back: a sysctl of its interface has removed it (moby `releaseIPv6Address`)."""
+        self.network.release_ipv6(self)
+        self.interface.ipv6 = None
+        self.join_info.gateway6 = None
+
     def delete(self, *, force: bool = False) -> None:
         """Delete the endpoint and give its addresses back. Raises `Forbidden` while joined, unless `force`."""
         if self.sandbox is not None:

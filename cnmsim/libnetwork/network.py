@@ -22,6 +22,7 @@ from cnmsim.libnetwork.driver import (
     EndpointInterface,
     IpamInfo,
     NetworkRequest,
+    ipv6_releaser,
     is_special,
 )
 from cnmsim.libnetwork.drivers.bridge.device import random_mac
@@ -286,6 +287,15 @@ class Network:
             pool_id = endpoint.pool_ids.pop(family, None)
             if assigned is not None and pool_id is not None:
                 self._call_logging_errors(self.ipam.allocator.release_address, pool_id, assigned[0])
+
+    def release_ipv6(self, endpoint: Endpoint) -> None:
+        """Release an endpoint's IPv6 address at IPAM and at the driver. `Endpoint.release_ipv6` calls this."""
+        assigned, pool_id = endpoint.interface.ipv6, endpoint.pool_ids.pop(6, None)
+        if self.ipam is not None and assigned is not None and pool_id is not None:
+            self.ipam.allocator.release_address(pool_id, assigned[0])
+        releaser = ipv6_releaser(self.driver)
+        if releaser is not None:
+            releaser.release_ipv6(self.id, endpoint.id)
 
     def _call_logging_errors(self, call: Callable[..., None], *arguments: object) -> None:
         """Tell a driver of an end. What it has against it is only logged, unless it forbids it."""

@@ -143,6 +143,23 @@ class NetworkIpam:
             ) from None
         return address
 
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a daemon that starts requests the pools of its networks again; of a plugin, only if it asks for that."""
+        return bool(getattr(self.allocator, "requires_replay", True))
+
+    def as_configured(self, configs: Sequence[IpamConfig]) -> list[IpamConfig]:
+        """Return the configuration that asks for what was allocated: subnets and gateways that it lacks are filled in."""
+        filled: list[IpamConfig] = []
+        for family, pools in ((4, self.pools4), (6, self.pools6)):
+            of_family = [config for config in configs if _family(config) == family]
+            if len(of_family) <= 1 and not any(config.subnet for config in of_family):
+                of_family = [IpamConfig(str(info.pool)) for info in pools[:1]]
+            for config, info in zip(of_family, pools, strict=False):
+                gateway = format_ip(info.gateway) if info.gateway is not None else ""
+                filled.append(evolve(config, gateway=config.gateway or gateway))
+        return filled
+
     def release(self) -> None:
         """Give everything back."""
         for pools in (self.pools4, self.pools6):

@@ -181,7 +181,20 @@ class Sandbox:
                 if osl.profile.announces_addresses
                 else None,
             )
+            self._release_disabled_ipv6(endpoint, osl)
             self._set_up_service(endpoint)
+
+    def _release_disabled_ipv6(self, endpoint: Endpoint, osl: OslNamespace) -> None:
+        """Release the IPv6 address of an endpoint whose own sysctls have removed it from the interface (29.x)."""
+        if endpoint.ipv6 is None or not self.controller.profile.sysctl_disabled_ipv6_is_released:
+            return
+        device = osl.interfaces[endpoint.id].device
+        if all(assigned.address != endpoint.ipv6[0] for assigned in device.addresses):
+            self.dns.remove_host_address(endpoint.ipv6[0])
+            endpoint.release_ipv6()
+            # Endpoints are ordered by what leads out of them, which is less now.
+            self.endpoints.remove(endpoint)
+            self._insert(endpoint)
 
     def _set_up_service(self, endpoint: Endpoint) -> None:
         """Prepare for what comes to the endpoint as a task of a service: published ports, its virtual address."""

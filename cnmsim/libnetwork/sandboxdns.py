@@ -100,6 +100,10 @@ class SandboxDns:
         names = [name for name in known if name != endpoint.name]
         self._set_hosts(etchosts.remove_endpoint(profile, self._hosts_text(), addresses, names))
 
+    def remove_host_address(self, address: Address) -> None:
+        """Remove the lines of one address."""
+        self._set_hosts(etchosts.remove_endpoint(self.sandbox.controller.profile, self._hosts_text(), [address]))
+
     def update_hosts_entry(self, hostname: str, address: str) -> None:
         """Give the lines whose first name is `hostname` a new address: a linked container has restarted."""
         self._set_hosts(etchosts.update_address(self._hosts_text(), parse_ip(address), hostname))

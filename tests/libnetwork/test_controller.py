@@ -16,6 +16,7 @@ from cnmsim.libnetwork.drivers import registry
 from cnmsim.libnetwork.drivers.null import NullDriver
 from cnmsim.libnetwork.drivers.registry import DriverHost
 from cnmsim.libnetwork.options import IpamConfig, NetworkOptions
+from cnmsim.libnetwork.profile import PROFILES
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -90,7 +91,7 @@ def test_daemon_refuses_options_that_do_not_go_together(
     config: dict[str, object], error: type[EngineError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        DaemonConfig(**config).validate()  # type: ignore[arg-type]
+        DaemonConfig(**config).validate(PROFILES["29.7.2"])  # type: ignore[arg-type]
 
 
 BLANK = {

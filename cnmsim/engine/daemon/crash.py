@@ -77,6 +77,7 @@ def _die(engine: Engine, container: Container) -> None:
 
 def regain_power(engine: Engine, crash_state: CrashState) -> None:
     """Go on with what is on the disk."""
+    engine.controller.reload_networks()
     cluster = crash_state.cluster
     if cluster is not None and cluster.node is not None:
         engine.controller.cluster = cluster

@@ -44,8 +44,6 @@ class Profile:
     pools_are_sorted: bool
     #: `0.0.0.0/N` and `::/N` ask for any default pool of the size N.
     pool_size_hint: bool
-    #: A pool that fails after it was drawn is tried again past the host's routes, rather than excluded beforehand.
-    host_overlap_is_retried: bool
     #: An IPv6 pool is made of the engine's id when none is configured.
     has_ula_pool: bool
     pools_exhausted_text: str
@@ -58,8 +56,6 @@ class Profile:
     ipv6_bitmap_ordinals: int
     ipv6_automatic_ordinals: int
     can_disable_ipv4: bool
-    #: IPv6 networks get a subnet of a default pool when the user names none.
-    ipv6_subnet_is_optional: bool
     #: IPAM entries of a typed API: malformed ones fail when the body is decoded.
     ipam_config_is_typed: bool
     echoes_unused_ipv6_config: bool
@@ -122,7 +118,6 @@ class Profile:
     static_default_routes: bool
     #: With `{family}` ("" or "IPv6 ") and `{error}`.
     gateway_error_text: str
-    sandbox_before_endpoints: bool
     allocates_before_task: bool
     start_error_prefix: str
     dangling_filter_sees_containers: bool
@@ -168,8 +163,6 @@ class Profile:
     lost_gateway_text: str = "{error}"
     #: How often the files of namespaces that are gone are removed, in seconds; 0 at once.
     namespace_sweep_s: float = 0.0
-    resolver_nftables: str
-    shuffle_source: str
 
     # ---- the daemon
     #: What is an option in `daemon.json`.
@@ -179,7 +172,6 @@ class Profile:
     default_ip6tables: bool
     ip6tables_needs_experimental: bool
     has_ip_forward_no_drop: bool
-    has_allow_direct_routing: bool
     has_bridge_accept_fwmark: bool
     has_firewall_backend: bool
     #: `docker info` names the firewall backend; from 29.5 on with whether there is a userland proxy.
@@ -191,25 +183,17 @@ class Profile:
     service_prints_old_networks: bool
     #: The newest version of the stack file format that the docker command of that release knows.
     stack_file_version: str
-    has_raw_env: bool
     sctp_checksum: str
-    #: "26.1", "28.5" or "29.7": which layout of chains the bridge driver writes.
-    firewall_layout: str
     has_forward_chain: bool
     #: DOCKER-ISOLATION-STAGE-1 and -2 isolate networks; without, raw rules and DOCKER's final drops do.
     has_isolation_chains: bool
     has_internal_chain: bool
     docker_user_has_return: bool
     docker_user_is_retopped: bool
-    established_before_isolation: bool
-    docker_chain_has_final_rule: bool
     port_rules_are_appended: bool
-    port_self_masquerade_always: bool
     nat_returns_from_bridge: bool
     has_raw_rules: bool
-    hairpin_reaches_other_networks: bool
     has_gateway_modes: bool
-    has_trusted_interfaces: bool
     ipv6_policy_always_drop: bool
     dnat6_excludes_link_local: bool
     bridge_has_fe80_1: bool
@@ -224,7 +208,6 @@ class Profile:
     #: Every address text has a port table of its own; `0.0.0.0:80` and `127.0.0.1:80` both pass.
     ports_per_address_text: bool
     ports_are_grouped: bool
-    port_order: str
     range_is_retried: bool
     skips_reserved_ports: bool
     refuses_container_port_zero: bool
@@ -255,9 +238,6 @@ class Profile:
     #: NetworkDB: a bulk sync is acknowledged by any later one of that node, by Lamport time, rather than by its answer.
     networkdb_acknowledges_by_time: bool = False
     enforcer_counts_completed_tasks: bool
-    image_pull_error_is_reported: bool
-    stack_passes_driver_opts: bool
-    stack_schema_default: str
     swarm_ipv4_is_required: bool
 
     # ---- shapes of the API

@@ -19,7 +19,7 @@ from cnmsim.kernel.machine import Machine
 from cnmsim.kernel.netfilter.conntrack import Connection
 from cnmsim.kernel.packet import Protocol
 from cnmsim.kernel.process import Process
-from cnmsim.libnetwork.config import DaemonConfig
+from cnmsim.libnetwork.config import DaemonConfig, ipv6_subnet_fault
 from cnmsim.libnetwork.driver import (
     Capability,
     EndpointInterface,
@@ -176,10 +176,17 @@ class BridgeDriver:
             info = infos[0] if infos and infos[0].pool.length else None
             if wanted and info is None and (family == 4 or self.profile.can_disable_ipv4):
                 raise InvalidParameter(f"ipv{family} pool is empty")
+            if wanted and info is not None and family == 6:
+                self._check_ipv6_subnet(info)
             if wanted and info is not None and key in info.aux_addresses:
                 self._check_gateway(request, info, info.aux_addresses[key])
             found.append(info if wanted else None)
         return found[0], found[1]
+
+    def _check_ipv6_subnet(self, info: IpamInfo) -> None:
+        shown = info.gateway_interface if info.gateway is not None else str(info.pool)
+        if fault := ipv6_subnet_fault(self.profile, info.pool, shown):
+            raise InvalidParameter(fault)
 
     @staticmethod
     def _check_gateway(request: NetworkRequest, info: IpamInfo, gateway: Address) -> None:
@@ -253,7 +260,7 @@ class BridgeDriver:
             assert network.ipv6 is not None
             interface.ipv6 = devices.mac_derived_ipv6(network.ipv6.pool, mac), network.ipv6.pool.length
         ipv6 = interface.ipv6[0] if interface.ipv6 is not None else None
-        endpoint = EndpointState(endpoint_id, mac, ipv4, ipv6, options, list(options.exposed_ports))
+        endpoint = EndpointState(endpoint_id, mac, ipv4, ipv6, options)
         with ExitStack() as undo:
             if not self.profile.veth_is_made_in_namespace:
                 host = self.machine.root
@@ -267,7 +274,7 @@ class BridgeDriver:
                 written = self.firewall.add_endpoint(network.facts, address)
                 if written is not None:
                     undo.callback(written.withdraw)
-                    endpoint.endpoint_rules.append(written)
+                    endpoint.endpoint_rules[6 if len(address) == 16 else 4] = written
             undo.pop_all()
         interface.mac = mac
         network.endpoints[endpoint_id] = endpoint
@@ -279,10 +286,18 @@ class BridgeDriver:
 
     def _remove_endpoint(self, network: NetworkState, endpoint: EndpointState) -> None:
         self._withdraw_ports(endpoint)
-        for rule_set in (*endpoint.link_rules, *endpoint.endpoint_rules):
+        for rule_set in (*endpoint.link_rules, *endpoint.endpoint_rules.values()):
             rule_set.withdraw()
         self._remove_veth(endpoint)
         del network.endpoints[endpoint.id]
+
+    def release_ipv6(self, network_id: str, endpoint_id: str) -> None:
+        """Drop an endpoint's IPv6 address, and the rules for it."""
+        endpoint = self._network(network_id).endpoint(endpoint_id)
+        rule_set = endpoint.endpoint_rules.pop(6, None)
+        if rule_set is not None:
+            rule_set.withdraw()
+        endpoint.ipv6 = None
 
     @staticmethod
     def _remove_veth(endpoint: EndpointState) -> None:
@@ -301,7 +316,8 @@ class BridgeDriver:
         """Lead a cable into the sandbox and name its gateways."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
-        endpoint.exposed_ports = endpoint.exposed_ports or list(sandbox.exposed_ports)
+        if self.profile.internal_ports_in_inspect:
+            endpoint.expose_ports(sandbox)
         if endpoint.inside is None:
             self._make_veth_in(network, endpoint, sandbox, info)
         assert endpoint.inside is not None
@@ -362,6 +378,8 @@ class BridgeDriver:
             proxy6to4=gateway4 == endpoint_id and gateway6 in {"", endpoint_id},
             routed=self.profile.routed_ports_on_other_endpoints and not network.request.internal,
         )
+        if wanted.ipv4 or wanted.ipv6:
+            endpoint.expose_ports(sandbox)
         if wanted == endpoint.mapping_kinds:
             return
         before = endpoint.mapping_kinds

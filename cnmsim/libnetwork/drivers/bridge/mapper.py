@@ -110,9 +110,9 @@ class PortMapper:
         if binding.protocol == "sctp":
             return noop
         if self.has_proxy:
-            return start_proxy(self.machine, binding, use_listen_fd=self.profile.proxy_gets_listener).kill
+            return start_proxy(self.machine, binding, self.profile).kill
         # Without a proxy the daemon holds the port with a socket that nobody serves.
-        return listen_on_host(self.daemon(), binding).close
+        return listen_on_host(self.daemon(), binding, self.profile).close
 
     def _write_rules(self, facts: NetworkFacts, mapping: Mapping) -> None:
         written = self.firewall.add_port(facts, mapping.binding)

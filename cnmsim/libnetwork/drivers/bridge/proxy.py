@@ -15,6 +15,7 @@ from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sockets.tcp import SOMAXCONN, TcpSocket
 from cnmsim.kernel.sockets.udp import UdpSocket
 from cnmsim.libnetwork.options import PortBinding
+from cnmsim.libnetwork.profile import Profile
 
 UDP_IDLE_S = 90.0
 _CHUNK = 65536
@@ -22,7 +23,7 @@ _CHUNK = 65536
 _KEEPALIVE_S, _KEEPALIVE_PROBES = 15, 9
 
 
-def start_proxy(machine: Machine, binding: PortBinding, *, use_listen_fd: bool) -> Process:
+def start_proxy(machine: Machine, binding: PortBinding, profile: Profile) -> Process:
     """Bind the host side of a settled `binding` and start the process that serves it.
 
     Raises `OSError` (EADDRINUSE, EADDRNOTAVAIL) if the address cannot be bound; no process is left then.
@@ -35,19 +36,19 @@ def start_proxy(machine: Machine, binding: PortBinding, *, use_listen_fd: bool) 
         *("-proto", binding.protocol),
         *("-host-ip", format_ip(host), "-host-port", str(binding.host_port)),
         *("-container-ip", format_ip(container), "-container-port", str(binding.container_port)),
-        *(["-use-listen-fd"] if use_listen_fd else []),
+        *(["-use-listen-fd"] if profile.proxy_gets_listener else []),
     ]
     holder: list[TcpSocket | UdpSocket] = []
     process = machine.spawn(_program(holder, container, binding.container_port), argv)
     try:
-        holder.append(listen_on_host(process, binding))
+        holder.append(listen_on_host(process, binding, profile))
     except OSError:
         process.kill()
         raise
     return process
 
 
-def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSocket:
+def listen_on_host(process: Process, binding: PortBinding, profile: Profile) -> TcpSocket | UdpSocket:
     """Bind the host side of a binding as `process`; a TCP socket listens. Raises `OSError` if it cannot."""
     host = binding.host_ip
     assert host is not None
@@ -55,6 +56,7 @@ def listen_on_host(process: Process, binding: PortBinding) -> TcpSocket | UdpSoc
     if binding.protocol == "udp":
         udp = process.udp(family)
         udp.v6only = True
+        udp.reuse_address = profile.udp_reuses_address
         try:
             udp.bind((host, binding.host_port))
         except OSError:

@@ -8,7 +8,7 @@ from cnmsim.errors import NotFound
 from cnmsim.kernel.address import Address, Mac
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Veth
-from cnmsim.libnetwork.driver import IpamInfo, NetworkRequest
+from cnmsim.libnetwork.driver import IpamInfo, NetworkRequest, SandboxContext
 from cnmsim.libnetwork.drivers.bridge import rules
 from cnmsim.libnetwork.drivers.bridge.firewall import InstalledRules
 from cnmsim.libnetwork.drivers.bridge.labels import BridgeOptions
@@ -29,13 +29,18 @@ class EndpointState:
     ipv4: Address | None
     ipv6: Address | None
     options: EndpointOptions
-    exposed_ports: list[TransportPort]
+    exposed_ports: list[TransportPort] = field(factory=list)
     outside: Veth | None = None
     inside: Veth | None = None
     mapping_kinds: MappingKinds = field(factory=MappingKinds)
     mappings: list[Mapping] = field(factory=list)
-    endpoint_rules: list[InstalledRules] = field(factory=list)
+    #: The rules that guard its addresses, by family.
+    endpoint_rules: dict[int, InstalledRules] = field(factory=dict)
     link_rules: list[InstalledRules] = field(factory=list)
+
+    def expose_ports(self, sandbox: SandboxContext) -> None:
+        """Take the exposed ports from the endpoint's own options, else from its sandbox's."""
+        self.exposed_ports = list(self.options.exposed_ports or sandbox.exposed_ports)
 
 
 @define(eq=False)
