@@ -229,14 +229,14 @@ class Agent:
                 for key, value in self.db.entries(table, network.id).items():
                     endpoint_id, info = driver.decode_table_entry(table, key, value)
                     infos[endpoint_id] = info
-        found: dict[str, ServiceInfo] = {}
+        services: dict[str, ServiceInfo] = {}
         for endpoint_id, record in self.db.entries(ENDPOINT_TABLE, network.id).items():
-            service = found.get(record.service_name)
+            service = services.get(record.service_name)
             if service is None:
                 mark = self.controller.discovery.mark_of(record.service_id, network.id, record.ports)
-                service = found[record.service_name] = ServiceInfo(record.virtual_ip, mark, list(record.ports))
+                service = services[record.service_name] = ServiceInfo(record.virtual_ip, mark, list(record.ports))
             service.tasks.append(TaskInfo(record.name, endpoint_id, record.endpoint_ip, infos.get(endpoint_id, {})))
-        return found
+        return services
 
     # --- endpoints of this node ----------------------------------------------------------------------------------
 
@@ -360,8 +360,8 @@ def _pairs(keys: Sequence[EncryptionKey]) -> list[tuple[bytes, int]]:
 
 
 def _last_pair(keys: Sequence[EncryptionKey]) -> tuple[bytes, int] | None:
-    found = _pairs([key for key in keys if key.subsystem == IPSEC])
-    return found[-1] if found else None
+    pairs = _pairs([key for key in keys if key.subsystem == IPSEC])
+    return pairs[-1] if pairs else None
 
 
 def check_keys(keys: Sequence[EncryptionKey]) -> None:
@@ -378,7 +378,7 @@ def check_keys(keys: Sequence[EncryptionKey]) -> None:
 
 def keys_of(keys: Sequence[EncryptionKey], subsystem: str) -> list[EncryptionKey]:
     """Give the keys of a subsystem, the primary one first (moby `getKeys`)."""
-    found = sorted((key for key in keys if key.subsystem == subsystem), key=lambda key: key.lamport_time)
-    if len(found) > 1:
-        found[0], found[1] = found[1], found[0]
-    return found
+    ordered = sorted((key for key in keys if key.subsystem == subsystem), key=lambda key: key.lamport_time)
+    if len(ordered) > 1:
+        ordered[0], ordered[1] = ordered[1], ordered[0]
+    return ordered

@@ -275,16 +275,16 @@ class Controller:
         source = next((n for n in self.networks if n.config_only and n.name == options.config_from), None)
         if source is None:
             raise NotFound(f'configuration network "{options.config_from}" does not exist')
-        asked = source.options
+        configured = source.options
         return evolve(
             options,
-            driver_opts=dict(asked.driver_opts),
-            labels={**asked.labels},
-            ipam_driver=asked.ipam_driver,
-            ipam_options=dict(asked.ipam_options),
-            ipam_config=list(asked.ipam_config),
-            enable_ipv4=asked.enable_ipv4,
-            enable_ipv6=asked.enable_ipv6,
+            driver_opts=dict(configured.driver_opts),
+            labels={**configured.labels},
+            ipam_driver=configured.ipam_driver,
+            ipam_options=dict(configured.ipam_options),
+            ipam_config=list(configured.ipam_config),
+            enable_ipv4=configured.enable_ipv4,
+            enable_ipv6=configured.enable_ipv6,
         )
 
     def _create(self, network: Network, driver: Driver) -> None:
@@ -348,9 +348,9 @@ class Controller:
         if name not in self.ipams:
             self.ipams[name] = RemoteIpam.connect(name, client, self.profile)
 
-    def _pools_in_the_way(self, wanted: Sequence[IpamConfig]) -> list[str]:
+    def _pools_in_the_way(self, configs: Sequence[IpamConfig]) -> list[str]:
         """Name the pools that overlap the subnets asked for, or all where none was asked for, with their networks."""
-        subnets = [subnet for config in wanted if (subnet := _readable(config.subnet)) is not None]
+        subnets = [subnet for config in configs if (subnet := _readable(config.subnet)) is not None]
         return [
             f"{info.pool} by network {network.name}"
             for network in self.networks
@@ -464,7 +464,7 @@ class Controller:
         """Make the sandbox of a container. Raises `InvalidParameter` or `Forbidden` for the container's id."""
         if not container_id:
             raise InvalidParameter("invalid container ID")
-        if options is not None and options.is_ingress and any(each.options.is_ingress for each in self.sandboxes):
+        if options is not None and options.is_ingress and any(other.options.is_ingress for other in self.sandboxes):
             raise Forbidden("ingress sandbox already present")
         present = self._by_container.get(container_id)
         if present is not None:

@@ -112,7 +112,7 @@ def answer(query: Query, records: Sequence[bytes] = (), *, limit: int, rcode: in
     question = query.owner + query.kind.to_bytes(2) + query.question_class.to_bytes(2)
     head = _HEADER.size + len(question)
     owner = query.owner
-    if head + sum(len(owner) + len(each) for each in records) > limit:
+    if head + sum(len(owner) + len(data) for data in records) > limit:
         owner = _QUESTION_POINTER
     kept: list[bytes] = []
     size = head
@@ -153,7 +153,7 @@ def reversed_address(name: str) -> Address | None:
         return _parse_or_none(".".join(reversed(labels))) if len(labels) == 4 else None
     if name.endswith(".ip6.arpa."):
         digits = name.removesuffix(".ip6.arpa.").split(".")
-        if len(digits) != 32 or any(len(each) != 1 or each not in "0123456789abcdef" for each in digits):
+        if len(digits) != 32 or any(len(digit) != 1 or digit not in "0123456789abcdef" for digit in digits):
             return None
         return bytes.fromhex("".join(reversed(digits)))
     return None

@@ -81,8 +81,8 @@ class Endpoint:
     @property
     def port_map(self) -> list[PortBinding]:
         """The ports published on it, in the order in which they were mapped."""
-        found: list[PortBinding] = self.driver_info().get("port_map", [])
-        return found
+        bindings: list[PortBinding] = self.driver_info().get("port_map", [])
+        return bindings
 
     def driver_info(self) -> dict[str, Any]:
         """Tell what the driver knows of it."""

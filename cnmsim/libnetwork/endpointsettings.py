@@ -85,9 +85,9 @@ def _address_faults(settings: RequestedAddresses) -> list[str]:
 
 def _subnet_fault(profile: Profile, text: str, family: int, subnets: NetworkSubnets) -> str:
     known = subnets.allocated if profile.static_ip_on_automatic_subnet else subnets.configured
-    candidates = [each for each in known if each.family == family]
+    candidates = [subnet for subnet in known if subnet.family == family]
     address = _parse(text)
-    if address is not None and any(address in each for each in candidates):
+    if address is not None and any(address in subnet for subnet in candidates):
         return ""
     if not candidates and not profile.static_ip_on_automatic_subnet:
         return profile.static_ip_on_automatic_text

@@ -36,7 +36,7 @@ def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ip
     Without `has_ipv6` (the loopback device has no ::1) all IPv6 lines are left out.
     """
     zero = "0" if profile.hosts_zero_suffix else ""
-    static = [HostsRecord(*each) for each in _IPV4_LINES]
+    static = [HostsRecord(*record) for record in _IPV4_LINES]
     static += [
         HostsRecord("::1", "localhost ip6-localhost ip6-loopback"),
         HostsRecord(f"fe00::{zero}", "ip6-localnet"),
@@ -44,7 +44,7 @@ def build_hosts(profile: Profile, records: Iterable[HostsRecord] = (), *, has_ip
         HostsRecord("ff02::1", "ip6-allnodes"),
         HostsRecord("ff02::2", "ip6-allrouters"),
     ]
-    kept = [each for each in (*static, *records) if has_ipv6 or ":" not in each.address]
+    kept = [record for record in (*static, *records) if has_ipv6 or ":" not in record.address]
     return add_records("", kept)
 
 
@@ -85,7 +85,7 @@ def _addresses(profile: Profile, text: str, gateways: Sequence[Address]) -> list
     if text != HOST_GATEWAY:
         return [text]
     used = gateways if profile.host_gateway_both_families else gateways[:1]
-    return [format_ip(each) for each in used]
+    return [format_ip(gateway) for gateway in used]
 
 
 def add_records(text: str, records: Iterable[HostsRecord]) -> str:
@@ -121,4 +121,4 @@ def _without(text: str, is_dropped: Callable[[str], bool]) -> str:
 def update_address(text: str, address: Address, hostname: str) -> str:
     """Give the lines whose first name is `hostname` a new address, as when a linked child restarts."""
     pattern = rf"\S*(\t{re.escape(hostname)})(\s|\.)"
-    return re.sub(pattern, lambda found: f"{format_ip(address)}{found[1]}{found[2]}", text)
+    return re.sub(pattern, lambda match: f"{format_ip(address)}{match[1]}{match[2]}", text)

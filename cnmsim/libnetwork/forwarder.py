@@ -42,7 +42,9 @@ class Forwarder:
     _changed: Signal = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.upstreams = [each for each in self.upstreams if each.server.address != INTERNAL_SERVER][:MAX_UPSTREAMS]
+        self.upstreams = [upstream for upstream in self.upstreams if upstream.server.address != INTERNAL_SERVER][
+            :MAX_UPSTREAMS
+        ]
         self._changed = Signal(self.namespace.clock)
 
     async def forward(self, query: Query, wire: bytes, *, is_tcp: bool, has_external_access: bool) -> bytes:

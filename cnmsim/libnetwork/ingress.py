@@ -64,8 +64,8 @@ class Ingress:
             self._prepare(gateway)
         except (IptablesError, OSError) as error:
             raise SystemFault(f"Failed to add ingress: {_reason(error)}") from None
-        asked = list(ports)
-        new = [port for port in dict.fromkeys(asked) if port not in self._references]
+        requested = list(ports)
+        new = [port for port in dict.fromkeys(requested) if port not in self._references]
         try:
             for port in new:
                 self._program(gateway, port)
@@ -75,7 +75,7 @@ class Ingress:
             raise SystemFault(
                 f"Failed to add ingress: failed to program ingress ports: set up rule failed, {_reason(error)}"
             ) from None
-        for port in asked:
+        for port in requested:
             self._references[port] = self._references.get(port, 0) + 1
         for port in new:
             self._reserve(port)

@@ -40,15 +40,15 @@ def create(network: Network) -> None:
         identity = sandbox_id(network.id, is_ingress=network.ingress)
         sandbox = controller.new_sandbox(name, options=options, id=identity)
         undo.callback(sandbox.delete)
-        wanted = EndpointOptions(ipv4=network.options.load_balancer_ip, is_load_balancer=True)
-        endpoint = network.create_endpoint(f"{network.name}-endpoint", options=wanted)
+        endpoint_options = EndpointOptions(ipv4=network.options.load_balancer_ip, is_load_balancer=True)
+        endpoint = network.create_endpoint(f"{network.name}-endpoint", options=endpoint_options)
         undo.callback(endpoint.delete, force=True)
         endpoint.join(sandbox)
         sandbox.enable_service()
         undo.pop_all()
     assert sandbox.namespace is not None
     assert endpoint.ipv4 is not None
-    way_out = next((each.ipv4 for each in sandbox.endpoints if each.network.name == GATEWAY_NETWORK), None)
+    way_out = next((joined.ipv4 for joined in sandbox.endpoints if joined.network.name == GATEWAY_NETWORK), None)
     network.balancer = LoadBalancerSandbox(
         sandbox.namespace,
         endpoint.interface_name,
@@ -63,7 +63,9 @@ def create(network: Network) -> None:
 def delete(network: Network) -> None:
     """Delete the sandbox, and its endpoint on the network."""
     network.balancer = None
-    endpoint = next((each for each in network.endpoints.values() if each.options.is_load_balancer), None)
+    endpoint = next(
+        (candidate for candidate in network.endpoints.values() if candidate.options.is_load_balancer), None
+    )
     sandbox = endpoint.sandbox if endpoint is not None else None
     if sandbox is not None:
         sandbox.disable_service()

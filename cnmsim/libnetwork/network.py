@@ -226,28 +226,28 @@ class Network:
             return False
         return DEFAULT_BRIDGE in self.driver_opts and any(info.pool.length <= 80 for info in self.ipam_pools(6))
 
-    def _allocate(self, endpoint: Endpoint, family: int, wanted: Address | None) -> tuple[Address, int]:
+    def _allocate(self, endpoint: Endpoint, family: int, requested: Address | None) -> tuple[Address, int]:
         infos = self.ipam_pools(family)
         assert self.ipam is not None
         if not infos and self.controller.profile.can_disable_ipv4:
             raise SystemFault(f"no IPv{family} information available for endpoint {endpoint.name}")
         for info in infos:
-            if wanted is not None and wanted not in info.pool:
+            if requested is not None and requested not in info.pool:
                 continue
             try:
                 address = self.ipam.allocator.request_address(
-                    info.pool_id, wanted, options=self._mac_option(endpoint)
+                    info.pool_id, requested, options=self._mac_option(endpoint)
                 )
             except NoAvailableAddresses:
-                if wanted is not None:
+                if requested is not None:
                     raise
                 continue
             if address is None:
                 continue
             endpoint.pool_ids[family] = info.pool_id
             return address
-        if wanted is not None:
-            text = f"invalid address {format_ip(wanted)}: It does not belong to any of this network's subnets"
+        if requested is not None:
+            text = f"invalid address {format_ip(requested)}: It does not belong to any of this network's subnets"
             raise InvalidParameter(text)
         raise SystemFault(
             f"no available IPv{family} addresses on this network's address pools: {self.name} ({self.id})"

@@ -114,14 +114,14 @@ class NetworkIpam:
             pools[-1] = evolve(pools[-1], aux_addresses=dict(auxiliary))
 
     def _allocate_gateway(self, pool: Pool, text: str) -> Address | None:
-        wanted = None
+        requested = None
         if text:
             try:
-                wanted = parse_ip(text)
+                requested = parse_ip(text)
             except ValueError:
                 raise InvalidParameter(f"invalid gateway address {text} in Ipam configuration") from None
         try:
-            given = self.allocator.request_address(pool.id, wanted, options=_FOR_GATEWAY)
+            given = self.allocator.request_address(pool.id, requested, options=_FOR_GATEWAY)
         except EngineError as error:
             raise SystemFault(f"failed to allocate gateway ({text}): {error.message}") from None
         return given[0] if given is not None else None
@@ -210,12 +210,12 @@ def nameservers(machine: Machine) -> list[Address]:
     """Give the name servers of the host's resolv.conf."""
     if not machine.files.exists("/etc/resolv.conf"):
         return []
-    found = []
+    servers = []
     for line in machine.files.read("/etc/resolv.conf").decode().splitlines():
         words = line.split()
         if len(words) > 1 and words[0] == "nameserver":
             try:
-                found.append(parse_ip(words[1].partition("%")[0]))
+                servers.append(parse_ip(words[1].partition("%")[0]))
             except ValueError:
                 continue
-    return found
+    return servers

@@ -140,9 +140,9 @@ class DaemonTable:
     def _apply(self, verb: Verb, objects: Sequence[Object]) -> list[Object]:
         done: list[Object] = []
         try:
-            for each in objects:
-                if self._change(verb, each):
-                    done.append(each)  # noqa: PERF401 - what was done must be known if the next one fails
+            for item in objects:
+                if self._change(verb, item):
+                    done.append(item)  # noqa: PERF401 - what was done must be known if the next one fails
         except SystemFault:
             self._rollback(verb, done)
             self._mark_clean()
@@ -164,18 +164,18 @@ class DaemonTable:
 
     def _rollback(self, verb: Verb, done: Iterable[Object]) -> None:
         opposite = Verb.DELETE if verb is Verb.CREATE else Verb.CREATE
-        for each in reversed(list(done)):
-            self._change(opposite, each)
+        for item in reversed(list(done)):
+            self._change(opposite, item)
 
     def _mark_clean(self) -> None:
         self._is_new = False
         self._dropped.clear()
         for chain in self._chains.values():
             chain.is_dirty = False
-        for each in self._maps.values():
-            each.is_dirty = False
-            each.added.clear()
-            each.deleted.clear()
+        for map_state in self._maps.values():
+            map_state.is_dirty = False
+            map_state.added.clear()
+            map_state.deleted.clear()
 
     # --- the model -----------------------------------------------------------------------------------------------
 
@@ -223,12 +223,12 @@ class DaemonTable:
         return True
 
     def _change_element(self, name: str, key: str, verdict: str, *, is_new: bool) -> None:
-        found = self._maps[name]
-        added, deleted = (found.added, found.deleted) if is_new else (found.deleted, found.added)
+        map_state = self._maps[name]
+        added, deleted = (map_state.added, map_state.deleted) if is_new else (map_state.deleted, map_state.added)
         if is_new:
-            found.elements[key] = verdict
+            map_state.elements[key] = verdict
         else:
-            found.elements.pop(key, None)
+            map_state.elements.pop(key, None)
         if deleted.pop(key, None) is None:
             added[key] = verdict
 
@@ -245,12 +245,16 @@ class DaemonTable:
         text += f"flush table {where}\n" if self._is_new else ""
         text += "".join(f"flush {state.kind} {where} {name}\n" for name, state in maps if state.is_dirty)
         text += "".join(f"flush chain {where} {name}\n" for name in chains)
-        for name, each in maps:
-            if each.deleted:
-                text += f"delete element {where} {name} {{ {_element_texts(dict.fromkeys(each.deleted, ''))} }}\n"
+        for name, map_state in maps:
+            if map_state.deleted:
+                text += (
+                    f"delete element {where} {name} {{ {_element_texts(dict.fromkeys(map_state.deleted, ''))} }}\n"
+                )
         text += "".join(f"{command}\n" for command in self._dropped)
         added = "".join(
-            f"add element {where} {name} {{ {_element_texts(each.added)} }}\n" for name, each in maps if each.added
+            f"add element {where} {name} {{ {_element_texts(map_state.added)} }}\n"
+            for name, map_state in maps
+            if map_state.added
         )
         self._write(text, chains, added)
 

@@ -131,7 +131,7 @@ class PortAllocator:
         count = last - first + 1
         for offset in range(1, count + 1):
             port = first + (cursor - first + offset) % count
-            if port not in avoided and all(self._holder(each, protocol, port) is None for each in addresses):
+            if port not in avoided and all(self._holder(held, protocol, port) is None for held in addresses):
                 for address in addresses:
                     self._table(address, protocol).cursors[first, last] = port
                 return port

@@ -112,7 +112,7 @@ def read_port_bindings(
 
     Raises `InvalidParameter` in the daemon's words.
     """
-    found = []
+    settled = []
     for key, entries in bindings.items():
         port = read_port(profile, key)
         for entry in entries or ({},):
@@ -121,8 +121,8 @@ def read_port_bindings(
             if hosts is None:
                 raise InvalidParameter(f'invalid port specification: "{host_port}"')
             host_ip = _host_address(str(entry.get("HostIp") or ""))
-            found.append(PortBinding(port.protocol, port.port, host_ip, *hosts))
-    return found
+            settled.append(PortBinding(port.protocol, port.port, host_ip, *hosts))
+    return settled
 
 
 def _host_address(text: str) -> Address | None:

@@ -127,7 +127,7 @@ def host_path(etc_text: str, profile: Profile, *, may_use_systemd: bool) -> str:
 
     `may_use_systemd` holds for everything but host networking and user-defined networks.
     """
-    servers = [each.address for each in parse_resolv_conf(profile, etc_text).nameservers]
+    servers = [server.address for server in parse_resolv_conf(profile, etc_text).nameservers]
     return SYSTEMD_PATH if may_use_systemd and servers == [_SYSTEMD_STUB] else PATH
 
 
@@ -150,9 +150,9 @@ def build_resolv_conf(
     conf = parse_resolv_conf(profile, host_text)
     ndots_from = "host" if _has_ndots(conf.options) else ""
     if dns:
-        conf.nameservers, conf.invalid = [parse_nameserver(each) for each in dns], []
+        conf.nameservers, conf.invalid = [parse_nameserver(entry) for entry in dns], []
     if dns_search:
-        conf.search = [each for each in dns_search if each not in {"", "."}]
+        conf.search = [entry for entry in dns_search if entry not in {"", "."}]
     if dns_opts:
         conf.options = list(dns_opts)
         ndots_from = "override" if _has_ndots(conf.options) else ""
@@ -163,7 +163,7 @@ def build_resolv_conf(
         warning = _keep_reachable(conf, has_ipv6)
     elif mode is ResolvMode.INTERNAL:
         upstreams, warning = _displace_servers(profile, conf, overridden=bool(dns), has_ipv6=has_ipv6)
-        conf.options = [each for each in conf.options if not _is_bad_ndots(each)]
+        conf.options = [entry for entry in conf.options if not _is_bad_ndots(entry)]
         if not _has_ndots(conf.options):
             conf.options.append("ndots:0")
             ndots_from = "internal"
@@ -185,7 +185,9 @@ def build_resolv_conf(
 def _keep_reachable(conf: HostResolvConf, has_ipv6: bool) -> str:
     """Drop the servers a container on the default bridge cannot reach; gives the warning if none was left."""
     conf.nameservers = [
-        each for each in conf.nameservers if not is_loopback(each.address) and (has_ipv6 or len(each.address) == 4)
+        server
+        for server in conf.nameservers
+        if not is_loopback(server.address) and (has_ipv6 or len(server.address) == 4)
     ]
     if conf.nameservers:
         return ""
@@ -201,11 +203,11 @@ def _displace_servers(
     conf.nameservers = [Nameserver(INTERNAL_SERVER)]
     if servers:
         return tuple(
-            Upstream(each, not overridden and _is_asked_from_host(profile, each, has_ipv6)) for each in servers
+            Upstream(server, not overridden and _is_asked_from_host(profile, server, has_ipv6)) for server in servers
         ), ""
     if not profile.resolver_uses_google:
         return (), profile.no_servers_comment
-    return tuple(Upstream(each, from_host=False) for each in _defaults(has_ipv6)), profile.no_servers_comment
+    return tuple(Upstream(server, from_host=False) for server in _defaults(has_ipv6)), profile.no_servers_comment
 
 
 def _is_asked_from_host(profile: Profile, server: Nameserver, has_ipv6: bool) -> bool:
@@ -215,7 +217,7 @@ def _is_asked_from_host(profile: Profile, server: Nameserver, has_ipv6: bool) ->
 
 
 def _defaults(has_ipv6: bool) -> list[Nameserver]:
-    return [Nameserver(each) for each in (*_DEFAULTS4, *(_DEFAULTS6 if has_ipv6 else ()))]
+    return [Nameserver(address) for address in (*_DEFAULTS4, *(_DEFAULTS6 if has_ipv6 else ()))]
 
 
 def _has_ndots(options: Iterable[str]) -> bool:
@@ -228,7 +230,7 @@ def _is_bad_ndots(option: str) -> bool:
 
 
 def _directives(conf: HostResolvConf) -> str:
-    lines = [f"nameserver {each}" for each in conf.nameservers]
+    lines = [f"nameserver {server}" for server in conf.nameservers]
     if conf.search:
         lines.append("search " + " ".join(conf.search))
     if conf.options:
@@ -237,7 +239,7 @@ def _directives(conf: HostResolvConf) -> str:
 
 
 def _bracketed(entries: Iterable[object]) -> str:
-    return "[" + " ".join(str(each) for each in entries) + "]"
+    return "[" + " ".join(str(entry) for entry in entries) + "]"
 
 
 @define

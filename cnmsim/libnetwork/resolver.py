@@ -246,8 +246,8 @@ class Resolver:
     def _local_records(self, query: Query) -> list[bytes] | None:
         """Give the records it answers with itself; `None` if the question is to be forwarded."""
         if query.kind in {A, AAAA}:
-            found = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
-            return None if found is None else [address_record(each) for each in self._shuffled(found)]
+            addresses = self.lookup.resolve_name(query.name, 6 if query.kind == AAAA else 4)
+            return None if addresses is None else [address_record(ip) for ip in self._shuffled(addresses)]
         if query.kind == MX:
             # An empty answer has mailers use the addresses of the name itself (RFC 5321 §5.1).
             is_known = any(self.lookup.resolve_name(query.name, family) for family in (4, 6))

@@ -231,7 +231,7 @@ class Sandbox:
 
     def _insert(self, endpoint: Endpoint) -> None:
         profile = self.controller.profile
-        insort(self.endpoints, endpoint, key=lambda each: order_key(each, profile))
+        insort(self.endpoints, endpoint, key=lambda joined: order_key(joined, profile))
 
     def remove(self, endpoint: Endpoint, *, leaves: bool = False) -> None:
         """Take an endpoint out, as far as it is in; with `leaves` its driver is told before its interface goes."""
@@ -304,7 +304,7 @@ class Sandbox:
         gateway4 = first4.id if first4 is not None else ""
         gateway6 = first6.id if first6 is not None else ""
         context = self.context()
-        for endpoint in sorted(self.endpoints, key=lambda each: each in {first4, first6}):
+        for endpoint in sorted(self.endpoints, key=lambda joined: joined in {first4, first6}):
             driver = publisher(endpoint.network.driver)
             if driver is None:
                 continue

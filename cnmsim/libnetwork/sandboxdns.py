@@ -168,9 +168,9 @@ class SandboxDns:
         """
         for candidate, network_name in _candidates(name.removesuffix(".")):
             for through_links in (True, False):
-                found = self._look_up(candidate, network_name, family, through_links=through_links)
-                if found is not None:
-                    return found
+                addresses = self._look_up(candidate, network_name, family, through_links=through_links)
+                if addresses is not None:
+                    return addresses
         return None
 
     def _look_up(self, name: str, network_name: str, family: int, *, through_links: bool) -> list[Address] | None:
@@ -179,14 +179,14 @@ class SandboxDns:
             network = endpoint.network
             if network_name and network.name != network_name:
                 continue
-            wanted = name
+            target = name
             if through_links:
                 if name not in endpoint.links:
                     continue
-                wanted = endpoint.links[name]
+                target = endpoint.links[name]
             elif name in endpoint.links:
                 continue
-            addresses = network.records.lookup(wanted)
+            addresses = network.records.lookup(target)
             if addresses is None:
                 continue
             of_family = [address for address in addresses if (len(address) == 16) == (family == 6)]
@@ -201,7 +201,9 @@ class SandboxDns:
         endpoints = self.sandbox.endpoints
         if not self.sandbox.controller.is_swarm_node:
             return endpoints
-        return sorted(endpoints, key=lambda each: 1 if each.network.ingress else 0 if each.network.is_dynamic else 2)
+        return sorted(
+            endpoints, key=lambda joined: 1 if joined.network.ingress else 0 if joined.network.is_dynamic else 2
+        )
 
     def resolve_address(self, address: Address) -> str | None:
         """Give the name of an address, `<name>.<network>`, from the first network that knows it."""

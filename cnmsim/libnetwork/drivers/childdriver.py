@@ -135,8 +135,8 @@ class ChildDriver(ABC, Generic[OptionsT]):
         families = [(4, wants4, request.ipv4)]
         if self.profile.can_disable_ipv4:
             families.append((6, request.enable_ipv6, request.ipv6))
-        for family, wanted, infos in families:
-            if wanted and (not infos or not infos[0].pool.length):
+        for family, is_enabled, infos in families:
+            if is_enabled and (not infos or not infos[0].pool.length):
                 kind = InvalidParameter if self.profile.can_disable_ipv4 else SystemFault
                 raise kind(f"ipv{family} pool is empty")
 
@@ -257,6 +257,6 @@ class ChildDriver(ABC, Generic[OptionsT]):
 def _pool_of(own: tuple[Address, int], pools: Any, family: int, endpoint_id: str) -> IpamInfo:
     for info in pools:
         if info.pool.length == own[1] and own[0] in info.pool:
-            found: IpamInfo = info
-            return found
+            match: IpamInfo = info
+            return match
     raise SystemFault(f"could not find a valid ipv{family} subnet for endpoint {endpoint_id}")

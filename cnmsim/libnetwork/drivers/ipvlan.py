@@ -46,9 +46,9 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
         """Find or make the parent of a network. Raises an `EngineError` in the driver's words."""
         version = tuple(int(part) for part in re.findall(r"\d+", self.profile.kernel_version)[:3])
         if version[:2] < _OLDEST_KERNEL:
-            found = ".".join(map(str, version))
+            running = ".".join(map(str, version))
             raise SystemFault(
-                f"kernel version failed to meet the minimum ipvlan kernel requirement of 4.2, found {found}"
+                f"kernel version failed to meet the minimum ipvlan kernel requirement of 4.2, found {running}"
             )
         super().create_network(request)
 
@@ -60,9 +60,9 @@ class IpvlanDriver(ChildDriver[IpvlanOptions]):
 
     def _read(self, options: dict[str, str]) -> IpvlanOptions:
         mode, flag = options.get(MODE, ""), options.get(FLAG, "")
-        if mode not in {"", *(each.value for each in IpvlanMode)}:
+        if mode not in {"", *(member.value for member in IpvlanMode)}:
             raise SystemFault(f"requested ipvlan mode '{mode}' is not valid, 'l2' mode is the ipvlan driver default")
-        if flag not in {"", *(each.value for each in IpvlanFlag)}:
+        if flag not in {"", *(member.value for member in IpvlanFlag)}:
             raise SystemFault(f"requested ipvlan flag '{flag}' is not valid, 'bridge' is the ipvlan driver default")
         return IpvlanOptions(options.get(PARENT, ""), IpvlanMode(mode or "l2"), IpvlanFlag(flag or "bridge"))
 

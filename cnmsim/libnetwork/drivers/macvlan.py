@@ -41,7 +41,7 @@ class MacvlanDriver(ChildDriver[MacvlanOptions]):
 
     def _read(self, options: dict[str, str]) -> MacvlanOptions:
         mode = options.get(MODE, "")
-        if mode not in {"", *(each.value for each in MacvlanMode)}:
+        if mode not in {"", *(member.value for member in MacvlanMode)}:
             raise SystemFault(
                 f"requested macvlan mode '{mode}' is not valid, 'bridge' mode is the macvlan driver default"
             )

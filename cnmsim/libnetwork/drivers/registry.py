@@ -116,7 +116,7 @@ class DriverRegistry:
             factory: DriverFactory = entry_point.load()
             return factory(self.host)
         self.plugins.require(name, NETWORK_DRIVER)
-        found = self._drivers.get(name)
-        if found is None:
+        driver = self._drivers.get(name)
+        if driver is None:
             raise SystemFault(f"could not resolve driver {name} in registry")
-        return found
+        return driver

@@ -60,7 +60,7 @@ ANSWERS = {
 
 def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
     """Write pools as a plugin is response of them."""
-    found = []
+    entries = []
     for info in infos:
         length = info.pool.length
         entry: dict[str, Any] = {"AddressSpace": info.space}
@@ -71,24 +71,24 @@ def ipam_data(infos: Sequence[IpamInfo]) -> list[dict[str, Any]]:
         if info.gateway is not None:
             entry["Gateway"] = info.gateway_interface
         entry["Pool"] = str(info.pool)
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def ports(exposed: Sequence[TransportPort], bindings: Sequence[PortBinding]) -> dict[str, Any]:
     """Write exposed and published ports as options."""
     return {
-        _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(each.protocol, 0), "Port": each.port} for each in exposed],
+        _EXPOSED_PORTS: [{"Proto": _PROTOCOLS.get(port.protocol, 0), "Port": port.port} for port in exposed],
         _PORT_MAP: [
             {
-                "Proto": _PROTOCOLS.get(each.protocol, 0),
+                "Proto": _PROTOCOLS.get(port.protocol, 0),
                 "IP": "",
-                "Port": each.container_port,
-                "HostIP": format_ip(each.host_ip) if each.host_ip is not None else "",
-                "HostPort": each.host_port,
-                "HostPortEnd": each.last_host_port,
+                "Port": port.container_port,
+                "HostIP": format_ip(port.host_ip) if port.host_ip is not None else "",
+                "HostPort": port.host_port,
+                "HostPortEnd": port.last_host_port,
             }
-            for each in bindings
+            for port in bindings
         ],
     }
 

@@ -68,12 +68,12 @@ class _Subnet:
         size = 1 << host_bits
         if prefix.family == 6:
             size = min(size, profile.ipv6_bitmap_ordinals)
-        taken = AddressSet(size)
+        allocated = AddressSet(size)
         if prefix.family == 6 or host_bits > 1:
-            taken.add(0)
+            allocated.add(0)
         if prefix.family == 4 and host_bits > 1:
-            taken.add(size - 1)
-        return cls(prefix, taken)
+            allocated.add(size - 1)
+        return cls(prefix, allocated)
 
     def bounds(self, ip_range: Prefix | None) -> tuple[int, int]:
         """Give the first and last ordinal of an ip-range, or of the whole subnet."""
@@ -173,17 +173,17 @@ class Ipam:
             prefix = where.rotating.choose(family, held)
             if prefix is None:
                 raise errors.pools_exhausted(self.profile, family)
-            if not any(prefix.overlaps(each) for each in exclude):
+            if not any(prefix.overlaps(excluded) for excluded in exclude):
                 return prefix
             held.append(prefix)
 
     def _choose_gap(self, where: _AddressSpace, family: int, size: int, exclude: tuple[Prefix, ...]) -> Prefix:
-        pools = tuple(each for each in where.pools if each.base.family == family)
+        pools = tuple(pool for pool in where.pools if pool.base.family == family)
         if size:
             pools = resized(pools, family, size)
             if not pools:
                 raise InvalidParameter("invalid address pool")
-        used = [each for each in (*where.subnets, *exclude) if each.family == family]
+        used = [prefix for prefix in (*where.subnets, *exclude) if prefix.family == family]
         prefix = lowest_gap(pools, used)
         if prefix is None or prefix in where.subnets:
             raise errors.pools_exhausted(self.profile, family)
@@ -192,7 +192,7 @@ class Ipam:
     def _request_subnet(self, where: _AddressSpace, pool: str, sub_pool: str) -> Pool:
         prefix = self._parse(where.name, pool, sub_pool, pool, "invalid address pool")
         if not sub_pool:
-            if any(prefix.overlaps(each) for each in where.subnets):
+            if any(prefix.overlaps(other) for other in where.subnets):
                 raise errors.pool_overlap(self.profile)
             where.subnets[prefix] = _Subnet.make(prefix, self.profile)
             return Pool(f"{where.name}/{prefix}", prefix)
@@ -255,19 +255,19 @@ class Ipam:
         subnet, ip_range = self._find(pool_id)
         if address is not None and address not in subnet.prefix:
             raise errors.address_out_of_range()
-        taken = subnet.taken
-        if self.profile.full_pool_hides_requested and len(taken) >= taken.size + subnet.phantom_free:
+        allocated = subnet.taken
+        if self.profile.full_pool_hides_requested and len(allocated) >= allocated.size + subnet.phantom_free:
             raise errors.no_available_addresses()
         if address is not None:
             ordinal = to_int(address) - subnet.prefix.first_int
             try:
-                if not taken.add(ordinal):
+                if not allocated.add(ordinal):
                     raise errors.address_in_use()
             except ValueError as error:
                 raise SystemFault(str(error)) from None
             return address, subnet.prefix.length
         ordinal = self._next_free(subnet, ip_range, serial)
-        taken.add(ordinal)
+        allocated.add(ordinal)
         subnet.cursor = ordinal + 1
         return from_int(subnet.prefix.first_int + ordinal, subnet.prefix.family), subnet.prefix.length
 

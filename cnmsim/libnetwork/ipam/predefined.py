@@ -98,7 +98,9 @@ def configured_pools(
 
 def _without_overlaps(pools: Sequence[PoolBase]) -> tuple[PoolBase, ...]:
     kept: list[PoolBase] = []
-    for pool in sorted(pools, key=lambda each: (each.base.family, each.base.first_int, each.base.length)):
+    for pool in sorted(
+        pools, key=lambda pool_base: (pool_base.base.family, pool_base.base.first_int, pool_base.base.length)
+    ):
         if not kept or not kept[-1].base.overlaps(pool.base):
             kept.append(pool)
     return tuple(kept)
@@ -130,7 +132,7 @@ class RotatingPools:
         length = len(self)
         for offset in range(length):
             subnet = self[(self._cursor + offset) % length]
-            if subnet.family == family and not any(subnet.overlaps(each) for each in allocated):
+            if subnet.family == family and not any(subnet.overlaps(other) for other in allocated):
                 moved = self._cursor + offset + 1
                 self._cursor = 0 if moved >= length else moved
                 return subnet
@@ -143,17 +145,17 @@ def lowest_gap(pools: Iterable[PoolBase], used: Iterable[Prefix]) -> Prefix | No
     Of nested prefixes in `used` only the last one counts, as in the engine: with 10.0.0.0/16 and 10.0.0.0/24 both
     in use, 10.0.1.0/24 is given although the /16 holds it.
     """
-    in_order = sorted(used, key=lambda each: (each.first_int, each.length))
+    in_order = sorted(used, key=lambda prefix: (prefix.first_int, prefix.length))
     for pool in pools:
-        overlapping = [each for each in in_order if each.overlaps(pool.base)]
-        if any(each.length <= pool.base.length for each in overlapping):
+        overlapping = [prefix for prefix in in_order if prefix.overlaps(pool.base)]
+        if any(prefix.length <= pool.base.length for prefix in overlapping):
             continue
         step = 1 << (len(pool.base.network) * 8 - pool.size)
         candidate = pool.base.first_int
-        for each in overlapping:
-            if candidate + step <= each.first_int:
+        for prefix in overlapping:
+            if candidate + step <= prefix.first_int:
                 break
-            candidate = (each.last_int + step) // step * step
+            candidate = (prefix.last_int + step) // step * step
         if candidate <= pool.base.last_int:
             return Prefix(from_int(candidate, pool.base.family), pool.size)
     return None
@@ -174,7 +176,7 @@ def host_exclusions(nameservers: Iterable[bytes], link_routes: Iterable[Prefix],
     excluded = {Prefix(address, len(address) * 8) for address in nameservers if (len(address) == 16) == (family == 6)}
     if family == 4:
         excluded.update(route for route in link_routes if route.family == 4 and route.length)
-    return sorted(excluded, key=lambda each: (each.first_int, each.length))
+    return sorted(excluded, key=lambda prefix: (prefix.first_int, prefix.length))
 
 
 def swarm_pools(pools: Iterable[str], size: int) -> tuple[PoolBase, ...]:

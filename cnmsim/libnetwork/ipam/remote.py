@@ -106,7 +106,9 @@ class RemoteIpam:
 
         Those that are not are held until there is one, so that they are not given again, and then released.
         """
-        known = next((each for each, prefix in (self._restored or {}).items() if str(prefix) == pool), None)
+        known = next(
+            (restored_id for restored_id, prefix in (self._restored or {}).items() if str(prefix) == pool), None
+        )
         if known is not None and self._restored is not None:
             if self.requires_replay:
                 try:

@@ -62,7 +62,9 @@ def validate_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, ena
 
 def used_ipam_config(profile: Profile, configs: Iterable[IpamConfig], *, enable_ipv6: bool) -> list[IpamConfig]:
     """Give the entries `network inspect` echoes: 29 leaves out those of IPv6 on a network without."""
-    return [each for each in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in each.subnet]
+    return [
+        config for config in configs if enable_ipv6 or profile.echoes_unused_ipv6_config or ":" not in config.subnet
+    ]
 
 
 def _faults(profile: Profile, config: IpamConfig, enable_ipv6: bool) -> Iterator[str]:

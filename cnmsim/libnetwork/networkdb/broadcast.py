@@ -173,9 +173,9 @@ class BroadcastQueue:
                 start = end - count if count < end - first else first
                 if counts.count(transmits, start, end) < end - start:
                     start += len(counts[start:end].rstrip(_BYTES[transmits]))
-                found = self.messages[start:end]
-                found.reverse()
-                messages += found
+                batch = self.messages[start:end]
+                batch.reverse()
+                messages += batch
                 pieces.append((transmits, start, end))
                 free -= (end - start) * (size + overhead)
                 end = start
@@ -261,10 +261,10 @@ class BroadcastQueue:
 
 def get_broadcasts(queues: Iterable[BroadcastQueue], overhead: int, limit: int) -> list[Any]:
     """Take the messages for one packet from several queues, the first one's first (moby `getBroadcasts`)."""
-    taken: list[Any] = []
+    collected: list[Any] = []
     for queue in queues:
         if queue.messages and limit > 0:
             messages, size = queue.get_broadcasts(overhead, limit)
             limit -= size
-            taken = taken + messages if taken else messages
-    return taken
+            collected = collected + messages if collected else messages
+    return collected

@@ -123,7 +123,7 @@ def _knows_others(known: Iterable[str], names: set[str]) -> bool:
 def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
     by_name = {db.name: db for db in databases}
     left = dict(by_name)
-    found: list[list[NetworkDB]] = []
+    clusters: list[list[NetworkDB]] = []
     while left:
         name, db = next(iter(left.items()))
         names, todo = {name}, [db]
@@ -133,10 +133,10 @@ def _clusters(databases: list[NetworkDB]) -> list[list[NetworkDB]]:
             new = (known.active.keys() | known.failed.keys() if known.failed else known.active.keys()) - names
             names |= new
             todo += [by_name[other] for other in new if other in by_name]
-        for each in names:
-            left.pop(each, None)
-        found.append([db for db in databases if db.name in names])
-    return found
+        for member in names:
+            left.pop(member, None)
+        clusters.append([db for db in databases if db.name in names])
+    return clusters
 
 
 def _difference_in_networks(cluster: list[NetworkDB]) -> Difference | None:

@@ -186,13 +186,13 @@ class Memberlist:
             return member.state is not State.LEFT
 
         chosen = self.random_members(GOSSIP_NODES, is_gossip_target)
-        told: list[tuple[Any, SocketAddress]] = []
+        packets: list[tuple[Any, SocketAddress]] = []
         for member in chosen:
             messages = self._get_broadcasts(0)
             if not messages:
                 break
-            told.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.socket_address))
-        self.transport.gossip(told)
+            packets.append((messages[0] if len(messages) == 1 else Compound(tuple(messages)), member.socket_address))
+        self.transport.gossip(packets)
         # With nobody to hear it the news wait until somebody comes, which is news itself.
         if chosen and (self.queue or any(self.delegate.queues)):
             self._gossip.arm()
@@ -331,10 +331,10 @@ class Memberlist:
             return
         self.queue.queue(message)
         self._update_state(evolve(known, incarnation=message.incarnation, state=State.SUSPECT))
-        wanted = SUSPICION_MULT - 2
+        confirmations = SUSPICION_MULT - 2
         count = len(self.members)
-        if count - 2 < wanted:
-            wanted = 0
+        if count - 2 < confirmations:
+            confirmations = 0
         shortest_s = suspicion_timeout_s(count)
 
         def expired() -> None:
@@ -343,7 +343,7 @@ class Memberlist:
                 self.dead(Dead(name, suspected.incarnation, self.name))
 
         self.suspicions[name] = Suspicion(
-            self.clock, message.sender, wanted, shortest_s, shortest_s * SUSPICION_MAX_MULT, expired
+            self.clock, message.sender, confirmations, shortest_s, shortest_s * SUSPICION_MAX_MULT, expired
         )
 
     def dead(self, message: Dead, on_sent: Callable[[], None] | None = None) -> None:

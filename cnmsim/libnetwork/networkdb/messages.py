@@ -263,7 +263,7 @@ def table_event_size(network: str, version: Version, residual_s: int = 0) -> int
 
 def bulk_sync_size(node: str, ltime: int, networks: Mapping[str, tuple[int, int]]) -> int:
     """Tell how many bytes a bulk sync takes; for each network it tells how many entries there are, and how long the event of one is."""
-    events = sum([count * _part_size(each) for count, each in networks.values()])
+    events = sum([count * _part_size(event_size) for count, event_size in networks.values()])
     payload = _KIND + text_field(events)
     length = number_field(ltime) + _KIND + text_field(len(node)) + bytes_field(payload)
     length += sum([text_field(len(network)) for network in networks])
@@ -367,8 +367,8 @@ class NetworkState:
     @property
     def size(self) -> int:
         """Length in bytes, before it is compressed."""
-        each = bytes_field(text_field(len(self.name)) + number_field(self.ltime) + text_field(_NETWORK_ID))
-        return _message(number_field(self.ltime) + text_field(len(self.name)) + each * self.count)
+        entry_size = bytes_field(text_field(len(self.name)) + number_field(self.ltime) + text_field(_NETWORK_ID))
+        return _message(number_field(self.ltime) + text_field(len(self.name)) + entry_size * self.count)
 
 
 @frozen

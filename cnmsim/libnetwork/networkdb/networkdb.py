@@ -163,11 +163,11 @@ class NetworkDB:
     def send_node_event(self, *, is_join: bool) -> Future[None]:
         """Tell all that this node joined or is about to leave; done when that was said often enough, or nobody is there."""
         self.network_clock += 1
-        said: Future[None] = Future(self.clock)
-        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), lambda: complete(said))
+        sent: Future[None] = Future(self.clock)
+        self.node_queue.queue(NodeEvent(self.network_clock, self.name, is_join), lambda: complete(sent))
         if len(self.nodes.active) <= 1:
-            complete(said)
-        return said
+            complete(sent)
+        return sent
 
     # --- tables --------------------------------------------------------------------------------------------------
 
@@ -196,12 +196,12 @@ class NetworkDB:
     def entries(self, table: str, network: str) -> dict[str, Any]:
         """Give the entries of a network's table as this node knows them, by key."""
         tables = self.networks.get(network)
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for version in tables.view if tables is not None else ():
             name, key = version.slot.key
             if name == table and not version.is_deleted:
-                found[key] = version.value
-        return found
+                values[key] = version.value
+        return values
 
     def _entry(self, table: str, network: str, key: str) -> Version | None:
         tables = self.networks.get(network)
@@ -313,8 +313,8 @@ class NetworkDB:
     def peers(self, network: str) -> list[Member]:
         """Give the nodes attached to a network, this one included."""
         tables = self.networks.get(network)
-        found = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
-        return [member for member in found if member is not None]
+        members = [self.nodes.active.get(name) for name in tables.nodes] if tables is not None else []
+        return [member for member in members if member is not None]
 
     def common_networks(self, node: str) -> list[str]:
         """Give the networks that both this node and another are attached to."""
@@ -336,7 +336,7 @@ class NetworkDB:
         capacity = self.config.packet_size - TABLE_COMPOUND_HEADER
         active = self.nodes.active
         is_pending = False
-        told: list[tuple[TableEventBatch, tuple[Address, int]]] = []
+        packets: list[tuple[TableEventBatch, tuple[Address, int]]] = []
         for tables in self.networks.values():
             own, relayed = tables.own, tables.relayed
             if not own.messages and not relayed.messages:
@@ -351,8 +351,8 @@ class NetworkDB:
                 member = active.get(name)
                 if member is None:
                     break
-                told.append((news, member.socket_address))
-        self.members.transport.gossip(told)
+                packets.append((news, member.socket_address))
+        self.members.transport.gossip(packets)
         if is_pending:
             self._gossip.arm()
 

@@ -120,9 +120,11 @@ class Rejoiner:
             self.db.process.task(self._rejoin_bootstrap())
 
     def _has_bootstrap(self) -> bool:
-        wanted = set(self.bootstrap)
+        bootstrap = set(self.bootstrap)
         return any(
-            member.socket_address in wanted for member in self.db.nodes.active.values() if member.name != self.db.name
+            member.socket_address in bootstrap
+            for member in self.db.nodes.active.values()
+            if member.name != self.db.name
         )
 
     async def _rejoin_bootstrap(self) -> None:

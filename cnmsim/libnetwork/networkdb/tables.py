@@ -136,13 +136,13 @@ class NetworkTables:
         return self.is_in_sync
 
     def _notify_watchers(self, version: Version, previous: Version | None, operation: TableOperation) -> None:
-        told = version.value
+        message_value = version.value
         before = previous.value if previous is not None and not previous.is_deleted else None
-        value = None if operation is TableOperation.DELETE else told
+        value = None if operation is TableOperation.DELETE else message_value
         if value is None and before is None and self.profile.table_updates_are_replaced:
             return
         table, key = version.slot.key
-        self.notify(WatchEvent(self.id, table, key, operation, before, value, told))
+        self.notify(WatchEvent(self.id, table, key, operation, before, value, message_value))
 
     def notify_deleted(self, version: Version) -> None:
         """Tell the watchers that an entry is gone which no message said was deleted."""

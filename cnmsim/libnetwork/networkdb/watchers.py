@@ -46,10 +46,12 @@ class Watchers:
     def notify(self, event: WatchEvent) -> None:
         """Tell of a change, to those who still watch when their turn comes."""
         what = event.table, event.network
-        found = self._found.get(what)
-        if found is None:
-            found = self._found[what] = [
-                each for each in self._watchers if each.table == what[0] and each.network in {"", what[1]}
+        watchers = self._found.get(what)
+        if watchers is None:
+            watchers = self._found[what] = [
+                candidate
+                for candidate in self._watchers
+                if candidate.table == what[0] and candidate.network in {"", what[1]}
             ]
-        for watcher in found:
+        for watcher in watchers:
             self.clock.call_soon(watcher.deliver, event)

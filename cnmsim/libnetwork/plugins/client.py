@@ -81,7 +81,7 @@ class PluginClient:
 def _reason(content: bytes) -> str:
     """Give the `Err` of an answer, or all of it."""
     try:
-        said: str = decode(content, Shape("responseErr", {"Err": "string"}, "plugins")).get("Err", "")
+        reason: str = decode(content, Shape("responseErr", {"Err": "string"}, "plugins")).get("Err", "")
     except GoJsonError:
-        said = ""
-    return said or content.decode(errors="replace")
+        reason = ""
+    return reason or content.decode(errors="replace")

@@ -67,7 +67,7 @@ def _candidates(folders: Iterable[Path], name: str, suffix: str) -> Iterator[Pat
 
 def scan_plugins(folders: Sequence[Path]) -> list[str]:
     """List the names of all plugins that can be found, sorted."""
-    found: set[str] = set()
+    plugins: set[str] = set()
     for folder in folders:
         try:
             entries = [(entry.name, Path(entry.path)) for entry in os.scandir(folder)]
@@ -75,11 +75,15 @@ def scan_plugins(folders: Sequence[Path]) -> list[str]:
             continue
         for name, path in entries:
             inside = [path / f"{name}{suffix}" for suffix in (".sock", ".spec", ".json")] if path.is_dir() else [path]
-            if any(_is_socket(each) if each.suffix == ".sock" else each.is_file() for each in inside if each.suffix):
+            if any(
+                _is_socket(candidate) if candidate.suffix == ".sock" else candidate.is_file()
+                for candidate in inside
+                if candidate.suffix
+            ):
                 plugin = name if path.is_dir() else path.stem
                 if path.is_dir() or path.suffix in {".sock", ".spec", ".json"}:
-                    found.add(plugin)
-    return sorted(found)
+                    plugins.add(plugin)
+    return sorted(plugins)
 
 
 def _is_socket(path: Path) -> bool:
@@ -113,13 +117,13 @@ def _read_json(name: str, path: Path) -> PluginAddress:
         read: dict[str, Any] = decode(content, Shape("Plugin", {"Addr": "string", "TLSConfig": tls_shape}, "plugins"))
     except GoJsonError as error:
         raise SystemFault(str(error)) from None
-    asked = read.get("TLSConfig")
-    if asked is None:
+    tls = read.get("TLSConfig")
+    if tls is None:
         return PluginAddress(name, read.get("Addr", ""))
-    ca = asked.get("CAFile", "")
-    skips = asked.get("InsecureSkipVerify", False) or not ca
+    ca = tls.get("CAFile", "")
+    skips = tls.get("InsecureSkipVerify", False) or not ca
     return PluginAddress(
-        name, read.get("Addr", ""), TlsFiles(ca, asked.get("CertFile", ""), asked.get("KeyFile", ""), skips)
+        name, read.get("Addr", ""), TlsFiles(ca, tls.get("CertFile", ""), tls.get("KeyFile", ""), skips)
     )
 
 

@@ -101,9 +101,9 @@ def _find_or_make(
 
 
 def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: ExitStack) -> None:
-    wanted = info.gateway_interface
+    address_text = info.gateway_interface
     current = [a for a in bridge.addresses if a.family == 4]
-    if any(str(address) == wanted for address in current):
+    if any(str(address) == address_text for address in current):
         return
     # The first address inside the subnet, else the first of all, gives way.
     inside = [address for address in current if address.address in info.pool]
@@ -111,8 +111,8 @@ def _set_ipv4(host: NetworkNamespace, bridge: Bridge, info: IpamInfo, undo: Exit
     for address in replaced:
         host.remove_address(bridge, str(address))
         undo.callback(host.add_address, bridge, str(address))
-    host.add_address(bridge, wanted, broadcast=_broadcast(info.pool))
-    undo.callback(host.remove_address, bridge, wanted)
+    host.add_address(bridge, address_text, broadcast=_broadcast(info.pool))
+    undo.callback(host.remove_address, bridge, address_text)
 
 
 def _set_ipv6(
@@ -135,10 +135,10 @@ def _set_ipv6(
         host.sysctl_set(key, "1")
         return
     host.sysctl_set(key, "0")
-    wanted = [info.gateway_interface] if info.gateway is not None else []
+    texts = [info.gateway_interface] if info.gateway is not None else []
     if profile.bridge_has_fe80_1:
-        wanted.insert(0, "fe80::1/64")
-    for text in wanted:
+        texts.insert(0, "fe80::1/64")
+    for text in texts:
         if all(str(address) != text for address in bridge.addresses):
             scope = "link" if text.startswith("fe80:") else "global"
             host.add_address(bridge, text, scope=scope, nodad=True)
@@ -183,11 +183,11 @@ def plug_into_bridge(bridge: Bridge, device: Veth, *, hairpin: bool) -> None:
     Raises `SystemFault` if the bridge takes no more ports, or is gone; another bridge of that name takes its place.
     """
     assert device.namespace is not None
-    found = device.namespace.devices.get(bridge.name)
-    if not isinstance(found, Bridge):
+    master = device.namespace.devices.get(bridge.name)
+    if not isinstance(master, Bridge):
         raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: Device does not exist")
     try:
-        found.add_port(device, hairpin=hairpin)
+        master.add_port(device, hairpin=hairpin)
     except OSError as error:
         text = go_strerror(error)
         raise SystemFault(f"adding interface {device.name} to bridge {bridge.name} failed: {text}") from None

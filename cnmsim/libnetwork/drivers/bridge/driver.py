@@ -168,20 +168,20 @@ class BridgeDriver:
             raise InvalidParameter("IPv4 or IPv6 must be enabled")
         if len(request.ipv4) > 1 or len(request.ipv6) > 1:
             raise Forbidden("bridge driver doesn't support multiple subnets")
-        found: list[IpamInfo | None] = []
-        for family, wanted, infos, key in (
+        pools: list[IpamInfo | None] = []
+        for family, is_enabled, infos, key in (
             (4, wants4, request.ipv4, DEFAULT_GATEWAY4),
             (6, request.enable_ipv6, request.ipv6, DEFAULT_GATEWAY6),
         ):
             info = infos[0] if infos and infos[0].pool.length else None
-            if wanted and info is None and (family == 4 or self.profile.can_disable_ipv4):
+            if is_enabled and info is None and (family == 4 or self.profile.can_disable_ipv4):
                 raise InvalidParameter(f"ipv{family} pool is empty")
-            if wanted and info is not None and family == 6:
+            if is_enabled and info is not None and family == 6:
                 self._check_ipv6_subnet(info)
-            if wanted and info is not None and key in info.aux_addresses:
+            if is_enabled and info is not None and key in info.aux_addresses:
                 self._check_gateway(request, info, info.aux_addresses[key])
-            found.append(info if wanted else None)
-        return found[0], found[1]
+            pools.append(info if is_enabled else None)
+        return pools[0], pools[1]
 
     def _check_ipv6_subnet(self, info: IpamInfo) -> None:
         shown = info.gateway_interface if info.gateway is not None else str(info.pool)
@@ -220,13 +220,13 @@ class BridgeDriver:
                     self.machine.root.sysctl_set(f"net.bridge.{key}", "1")
 
     def _write_network_rules(self, facts: rules.NetworkFacts, undo: ExitStack) -> list[InstalledRules]:
-        found = []
+        rule_sets = []
         for family in (4, 6):
             written = self.firewall.add_network(facts, family)
             if written is not None:
                 undo.callback(written.withdraw)
-                found.append(written)
-        return found
+                rule_sets.append(written)
+        return rule_sets
 
     def _network(self, network_id: str) -> NetworkState:
         try:
@@ -372,26 +372,26 @@ class BridgeDriver:
         """Publish what this endpoint is to publish now, and withdraw what it no longer is."""
         network = self._network(network_id)
         endpoint = network.endpoint(endpoint_id)
-        wanted = MappingKinds(
+        kinds = MappingKinds(
             ipv4=gateway4 == endpoint_id,
             ipv6=gateway6 == endpoint_id,
             proxy6to4=gateway4 == endpoint_id and gateway6 in {"", endpoint_id},
             routed=self.profile.routed_ports_on_other_endpoints and not network.request.internal,
         )
-        if wanted.ipv4 or wanted.ipv6:
+        if kinds.ipv4 or kinds.ipv6:
             endpoint.expose_ports(sandbox)
-        if wanted == endpoint.mapping_kinds:
+        if kinds == endpoint.mapping_kinds:
             return
         before = endpoint.mapping_kinds
-        lost = {name for name in ("ipv4", "ipv6", "proxy6to4", "routed") if not getattr(wanted, name)}
+        lost = {name for name in ("ipv4", "ipv6", "proxy6to4", "routed") if not getattr(kinds, name)}
         self._withdraw_ports(endpoint, lost)
         new = MappingKinds(
-            ipv4=wanted.ipv4 and not before.ipv4,
-            ipv6=wanted.ipv6 and not before.ipv6,
-            proxy6to4=wanted.proxy6to4 and not before.proxy6to4,
-            routed=wanted.routed and not before.routed,
+            ipv4=kinds.ipv4 and not before.ipv4,
+            ipv6=kinds.ipv6 and not before.ipv6,
+            proxy6to4=kinds.proxy6to4 and not before.proxy6to4,
+            routed=kinds.routed and not before.routed,
         )
-        endpoint.mapping_kinds = wanted
+        endpoint.mapping_kinds = kinds
         bindings = sandbox.port_bindings or endpoint.options.port_bindings
         if not bindings or network.request.internal:
             return

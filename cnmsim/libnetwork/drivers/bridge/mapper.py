@@ -127,20 +127,20 @@ class PortMapper:
         )
 
     def _bind_error(self, group: Sequence[Candidate], port: int, error: OSError) -> EngineError:
-        asked = group[0].binding
-        settled = evolve(asked, host_port=port, host_port_end=port)
+        requested = group[0].binding
+        settled = evolve(requested, host_port=port, host_port_end=port)
         cause = go_strerror(error)
-        assert asked.host_ip is not None
+        assert requested.host_ip is not None
         text = self.profile.port_bind_text.format(
-            network=f"{asked.protocol}{6 if len(asked.host_ip) == 16 else 4}",
+            network=f"{requested.protocol}{6 if len(requested.host_ip) == 16 else 4}",
             address=_host_text(settled),
-            proto=asked.protocol,
-            mapping=asked,
+            proto=requested.protocol,
+            mapping=requested,
             error=cause,
         )
         if self.profile.ports_are_grouped:
-            if asked.last_host_port > asked.host_port and not self.profile.skips_reserved_ports:
-                text = f"failed to bind host port {port} for {asked}: {cause}"
+            if requested.last_host_port > requested.host_port and not self.profile.skips_reserved_ports:
+                text = f"failed to bind host port {port} for {requested}: {cause}"
             return SystemFault(text)
         return SystemFault(f"Error starting userland proxy: {text}" if self.has_proxy else text)
 

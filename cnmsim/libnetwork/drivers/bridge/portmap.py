@@ -56,11 +56,11 @@ def expand(
     binding: PortBinding, options: BridgeOptions, addresses: EndpointAddresses, mapping_kinds: MappingKinds
 ) -> list[Candidate]:
     """Give what one asked binding comes to: at most one candidate a host address family."""
-    found = [
+    candidates = [
         _expand_ipv4(binding, options, addresses, mapping_kinds),
         _expand_ipv6(binding, options, addresses, mapping_kinds),
     ]
-    return [candidate for candidate in found if candidate is not None]
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def _expand_ipv4(
@@ -73,8 +73,8 @@ def _expand_ipv4(
         if not mapping_kinds.ipv4 or len(host) != 4:
             return None
         return Candidate(evolve(binding, host_ip=host, container_ip=addresses.ipv4))
-    wanted = mapping_kinds.ipv4 or mapping_kinds.routed
-    if not wanted or (binding.host_ip is not None and len(binding.host_ip) != 4):
+    is_opened = mapping_kinds.ipv4 or mapping_kinds.routed
+    if not is_opened or (binding.host_ip is not None and len(binding.host_ip) != 4):
         return None
     return Candidate(_without_host(binding, IPV4_ANY, addresses.ipv4), is_routed=True, kind="routed")
 
@@ -86,8 +86,8 @@ def _expand_ipv6(
     if host is not None and len(host) != 16:
         return None
     if not options.mode6.translates and addresses.ipv6 is not None:
-        wanted = mapping_kinds.ipv6 or mapping_kinds.routed
-        return Candidate(_without_host(binding, IPV6_ANY, addresses.ipv6), True, "routed") if wanted else None
+        is_opened = mapping_kinds.ipv6 or mapping_kinds.routed
+        return Candidate(_without_host(binding, IPV6_ANY, addresses.ipv6), True, "routed") if is_opened else None
     if host is None:
         if not addresses.host_has_ipv6 or (len(options.binding_address) == 4 and any(options.binding_address)):
             return None

@@ -225,8 +225,8 @@ class OverlayDriver:
             raise SystemFault(f'no matching subnet for IP "{format_ip(address)}/{length}" in network "{network_id}"')
         if interface.mac is None:
             interface.mac = b"\x02\x42" + address[-4:]
-        wanted = options.driver_opts.get(ENDPOINT_IFNAME, "") if self.profile.has_endpoint_ifname else ""
-        network.endpoints[endpoint_id] = OverlayEndpoint(endpoint_id, address, length, interface.mac, wanted)
+        interface_name = options.driver_opts.get(ENDPOINT_IFNAME, "") if self.profile.has_endpoint_ifname else ""
+        network.endpoints[endpoint_id] = OverlayEndpoint(endpoint_id, address, length, interface.mac, interface_name)
 
     def delete_endpoint(self, network_id: str, endpoint_id: str) -> None:
         """Forget an endpoint, and remove its cable."""

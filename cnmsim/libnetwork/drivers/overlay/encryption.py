@@ -113,9 +113,9 @@ class Encryption:
 
     def _clear(self) -> None:
         xfrm = self._xfrm
-        for policy in [each for each in xfrm.policies if each.mark == _SECURITY_MARK]:
+        for policy in [entry for entry in xfrm.policies if entry.mark == _SECURITY_MARK]:
             xfrm.remove_policy(policy.direction, policy.selector, policy.mark)
-        for state in [each for each in xfrm.states if each.reqid == MARK]:
+        for state in [entry for entry in xfrm.states if entry.reqid == MARK]:
             xfrm.remove_state(state.dst, state.spi, state.mark)
 
     def update_keys(self, new: Key | None, primary: Key | None, pruned: Key | None) -> None:
@@ -140,8 +140,8 @@ class Encryption:
         _rearrange(self.keys, at_primary, at_pruned)
 
     def _index(self, key: Key | None) -> int:
-        found = [index for index, known in enumerate(self.keys) if key is not None and known.tag == key.tag]
-        return found[-1] if found else -1
+        indexes = [index for index, known in enumerate(self.keys) if key is not None and known.tag == key.tag]
+        return indexes[-1] if indexes else -1
 
     def _rotate(self, remote: Address, peer: _Peer, at_new: int, at_primary: int, at_pruned: int) -> None:
         spis, keys = peer.spis, self.keys
@@ -164,14 +164,14 @@ class Encryption:
         if not self.keys:
             self.log("encryption key is not present")
             return
-        wanted = self._xfrm.removals, self.vtep, self.bind, self.port, *self.keys
+        configuration = self._xfrm.removals, self.vtep, self.bind, self.port, *self.keys
         peer = self._peers.get(remote)
-        if peer is None or peer.configured_with != wanted:  # there is one for each endpoint of the networks
+        if peer is None or peer.configured_with != configuration:  # there is one for each endpoint of the networks
             spis = [self._spis(remote, key) for key in self.keys]
             if peer is None:
                 peer = self._peers[remote] = _Peer(spis)
             peer.spis = spis
-            peer.configured_with = wanted if self._set_up(remote, spis) else ()
+            peer.configured_with = configuration if self._set_up(remote, spis) else ()
         peer.count += 1
 
     def _set_up(self, remote: Address, spis: list[Spis]) -> bool:
@@ -182,7 +182,7 @@ class Encryption:
             if number == 0:
                 are_there &= self._add_state(self.bind, remote, spi.forward, key)
                 policy = self._policy(remote, spi.forward)
-                if all(each.identity != policy.identity for each in self._xfrm.policies):
+                if all(installed.identity != policy.identity for installed in self._xfrm.policies):
                     self._xfrm.add_policy(policy)
         return are_there
 
@@ -200,7 +200,7 @@ class Encryption:
             if number == 0:
                 self._remove_state(remote, spi.forward)
                 policy = self._policy(remote, spi.forward)
-                if any(each.identity == policy.identity for each in self._xfrm.policies):
+                if any(installed.identity == policy.identity for installed in self._xfrm.policies):
                     self._xfrm.remove_policy("out", policy.selector, policy.mark)
 
     def _spis(self, remote: Address, key: Key) -> Spis:

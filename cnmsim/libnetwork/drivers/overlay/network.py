@@ -237,5 +237,5 @@ class OverlayNetwork:
 
 def overlay_namespaces(machine: Machine) -> list[tuple[str, NetworkNamespace]]:
     """Give the namespaces of overlay networks on a machine, with the paths of their files."""
-    found = list(machine.namespaces.items())
-    return [(path, namespace) for path, namespace in found if "-" in path.rpartition("/")[2]]
+    namespaces = list(machine.namespaces.items())
+    return [(path, namespace) for path, namespace in namespaces if "-" in path.rpartition("/")[2]]

@@ -254,10 +254,10 @@ class PeersByAddress:
 
 def _first_of_each(peers: Iterable[tuple[Hashable, Peer]]) -> list[Peer]:
     """Give the first peer of each key."""
-    found: dict[Hashable, Peer] = {}
+    first_peers: dict[Hashable, Peer] = {}
     for key, peer in peers:
-        found.setdefault(key, peer)
-    return list(found.values())
+        first_peers.setdefault(key, peer)
+    return list(first_peers.values())
 
 
 def _vteps(peers: Iterable[tuple[Hashable, Peer]]) -> list[Address]:
