@@ -1,7 +1,7 @@
-"""Addresses as the data plane uses them: bytes in network order, 4 for IPv4, 16 for IPv6, 6 for a MAC.
+"""Addresses as bytes in network order: 4 for IPv4, 16 for IPv6, 6 for a MAC.
 
-The length tells the family, slices of a packet are addresses already, and hashing them is cheap. Text stands only
-at the edges.
+The length identifies the family, a slice of a packet is an address without conversion, and hashing is cheap. Text is
+used only for input and output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAC_ZERO: Mac = bytes(6)
 
 @lru_cache(maxsize=8192)
 def parse_ip(text: str) -> Address:
-    """Read an IPv4 or IPv6 address from text. Raises `ValueError` if it is neither."""
+    """Parse an IPv4 or IPv6 address. Raises `ValueError` if the text is neither."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         return socket.inet_pton(family, text)
@@ -37,13 +37,13 @@ def parse_ip(text: str) -> Address:
 
 @lru_cache(maxsize=8192)
 def format_ip(address: Address) -> str:
-    """Write an address as text, IPv6 in the form of RFC 5952."""
+    """Format an address, IPv6 in the form of RFC 5952."""
     return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address)
 
 
 @lru_cache(maxsize=8192)
 def parse_mac(text: str) -> Mac:
-    """Read `02:42:ac:11:00:02` (or with hyphens). Raises `ValueError` for anything else."""
+    """Parse `02:42:ac:11:00:02` (or with hyphens). Raises `ValueError` for anything else."""
     parts = text.replace("-", ":").split(":")
     if len(parts) != 6 or not all(len(part) == 2 for part in parts):
         raise ValueError(f"invalid MAC address: {text}")
@@ -55,30 +55,30 @@ def parse_mac(text: str) -> Mac:
 
 @lru_cache(maxsize=8192)
 def format_mac(mac: Mac) -> str:
-    """Write a MAC address as `02:42:ac:11:00:02`."""
+    """Format a MAC address as `02:42:ac:11:00:02`."""
     return mac.hex(":")
 
 
 def family_of(address: Address) -> int:
-    """Tell 4 or 6."""
+    """Return 4 or 6."""
     return 6 if len(address) == 16 else 4
 
 
 def to_int(address: Address) -> int:
-    """Give the address as a number, for arithmetic."""
+    """Return the address as a number, for arithmetic."""
     return int.from_bytes(address)
 
 
 def from_int(value: int, family: int) -> Address:
-    """Give the address of `family` (4 or 6) that stands for the number `value`."""
+    """Return the address of `family` (4 or 6) with the number `value`."""
     return value.to_bytes(16 if family == 6 else 4)
 
 
 @frozen(slots=True)
 class Prefix:
-    """A network prefix such as 172.17.0.0/16: the bits of `network` beyond `length` are zero.
+    """A network prefix such as 172.17.0.0/16; the bits of `network` beyond `length` must be zero.
 
-    `addr in prefix` is the membership test of routing and of packet filters.
+    `address in prefix` tests membership.
     """
 
     network: Address
@@ -99,9 +99,9 @@ class Prefix:
 
     @classmethod
     def parse(cls, text: str, *, strict: bool = True) -> Prefix:
-        """Read `10.0.0.0/8` or a bare address; with `strict=False` host bits are cut off.
+        """Parse `10.0.0.0/8` or a bare address; `strict=False` clears host bits.
 
-        Raises `ValueError` if the text is no prefix, or has host bits set while `strict`.
+        Raises `ValueError` if the text is not a prefix, or has host bits set while `strict`.
         """
         address_text, slash, length_text = text.partition("/")
         address = parse_ip(address_text)
@@ -115,7 +115,7 @@ class Prefix:
 
     @classmethod
     def of(cls, address: Address, length: int) -> Prefix:
-        """Give the prefix of that length which holds `address`."""
+        """Return the prefix of that length that contains `address`."""
         bits = len(address) * 8
         mask = ((1 << length) - 1) << (bits - length)
         return cls((int.from_bytes(address) & mask).to_bytes(len(address)), length)
@@ -147,14 +147,14 @@ class Prefix:
         return self.last_int.to_bytes(len(self.network))
 
     def overlaps(self, other: Prefix) -> bool:
-        """Tell whether the two have an address in common."""
+        """Return True if the two prefixes have an address in common."""
         return self.family == other.family and self.first_int <= other.last_int and other.first_int <= self.last_int
 
 
 def parse_interface(text: str) -> tuple[Address, int]:
-    """Read `10.0.0.15/24` into address and prefix length (without a slash: the full length).
+    """Parse `10.0.0.15/24` into address and prefix length (without a slash: the full length).
 
-    Raises `ValueError` if it is not one.
+    Raises `ValueError` if the text is not an interface address.
     """
     address_text, slash, length_text = text.partition("/")
     address = parse_ip(address_text)
@@ -165,34 +165,34 @@ def parse_interface(text: str) -> tuple[Address, int]:
 
 
 def is_multicast(address: Address) -> bool:
-    """Tell whether it is a group address (224.0.0.0/4, ff00::/8)."""
+    """Return True for a multicast address (224.0.0.0/4, ff00::/8)."""
     return address[0] == 0xFF if len(address) == 16 else 224 <= address[0] <= 239
 
 
 def is_loopback(address: Address) -> bool:
-    """Tell whether it is in 127.0.0.0/8 or ::1."""
+    """Return True for an address in 127.0.0.0/8, or ::1."""
     return address == IPV6_LOOPBACK if len(address) == 16 else address[0] == 127
 
 
 def is_link_local(address: Address) -> bool:
-    """Tell whether it is in 169.254.0.0/16 or fe80::/10."""
+    """Return True for an address in 169.254.0.0/16 or fe80::/10."""
     if len(address) == 16:
         return address[0] == 0xFE and address[1] & 0xC0 == 0x80
     return address[0] == 169 and address[1] == 254
 
 
 def eui64_link_local(mac: Mac) -> Address:
-    """Give the fe80::/64 address that Linux makes of a MAC address (RFC 4291 appendix A)."""
+    """Return the fe80::/64 address that Linux derives from a MAC address (RFC 4291 appendix A)."""
     return b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 2, mac[1], mac[2], 0xFF, 0xFE, mac[3], mac[4], mac[5]))
 
 
 def multicast_mac(group: Address) -> Mac:
-    """Give the Ethernet address of a group (RFC 1112 §6.4, RFC 2464 §7)."""
+    """Return the Ethernet address of a multicast group (RFC 1112 §6.4, RFC 2464 §7)."""
     if len(group) == 16:
         return b"\x33\x33" + group[12:]
     return b"\x01\x00\x5e" + bytes((group[1] & 0x7F, group[2], group[3]))
 
 
 def solicited_node(address: Address) -> Address:
-    """Give the solicited-node multicast group of an IPv6 address (RFC 4291 §2.7.1)."""
+    """Return the solicited-node multicast group of an IPv6 address (RFC 4291 §2.7.1)."""
     return b"\xff\x02" + bytes(9) + b"\x01\xff" + address[13:]

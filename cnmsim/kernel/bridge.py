@@ -1,4 +1,4 @@
-"""The Linux bridge: learning, ageing, flooding, hairpin, and the detour of bridged IP through netfilter.
+"""The Linux bridge: learning, ageing, flooding, hairpin, and netfilter for bridged IP packets (br_netfilter).
 
 Source: net/bridge/br_{input,forward,fdb,netfilter_hooks}.c of Linux 6.1. Spanning tree, VLAN filtering and multicast
 snooping are not modelled: every group frame is flooded.
@@ -23,16 +23,17 @@ from cnmsim.kernel.skbuff import Packet
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
-#: Port numbers have ten bits, and 0 is none (net/bridge/br_private.h, BR_MAX_PORTS).
+#: Port numbers have ten bits, and 0 is invalid (BR_MAX_PORTS in net/bridge/br_private.h).
 MAX_PORTS = 1023
-#: After this long without a frame a learnt address is forgotten (IEEE 802.1D table 7-5; br_device.c: BR_DEFAULT_AGEING_TIME).
+#: Learnt addresses expire this long after their last frame (IEEE 802.1D table 7-5; BR_DEFAULT_AGEING_TIME in
+#: br_device.c).
 AGEING_NS = 300 * NS_PER_S
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 
 
 @define(eq=False)
 class BridgePort:
-    """A device enslaved to a bridge. With `hairpin` a frame may leave through the port it came in by."""
+    """A device enslaved to a bridge. `hairpin` lets a frame leave through the port that received it."""
 
     device: Device
     number: int
@@ -43,7 +44,10 @@ class BridgePort:
 
 @define(eq=False)
 class FdbEntry:
-    """Where a MAC address was last seen. `port` is `None` for the bridge's own addresses."""
+    """An entry of the forwarding database.
+
+    `port` is where the address was last seen, `None` for the bridge's own addresses.
+    """
 
     mac: Mac
     port: BridgePort | None
@@ -52,9 +56,10 @@ class FdbEntry:
 
 
 class Bridge(Device):
-    """A bridge device: a switch whose own port, the device itself, leads up into the namespace.
+    """A bridge device: a switch whose local port, the device itself, connects it to the namespace.
 
-    A MAC address that nobody chose (`has_fixed_mac=False`) is but the first: the bridge then takes the lowest of its ports'.
+    With `has_fixed_mac=False` the MAC address is not configured, and follows the lowest address of the ports.
+    `ageing_ns` is the lifetime of learnt addresses.
     """
 
     __slots__ = ("_fixed_mtu", "_free_numbers", "ageing_ns", "fdb", "has_fixed_mac", "ports")
@@ -71,21 +76,21 @@ class Bridge(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether any port has one; a bridge without ports says NO-CARRIER."""
+        """Whether the bridge is up and any port has a carrier; without ports it has none (NO-CARRIER)."""
         return self.is_up and any(device.has_carrier for device in self.ports)
 
     def set_mtu(self, mtu: int) -> None:
-        """Fix the MTU; until then it follows the smallest port's."""
+        """Set the MTU permanently. Before the first call it follows the smallest MTU of the ports."""
         self._fixed_mtu = True
         super().set_mtu(mtu)
 
     def set_mac(self, mac: Mac) -> None:
-        """Fix the MAC address; until then it is the lowest of the ports'."""
+        """Set the MAC address permanently. Before the first call it follows the lowest address of the ports."""
         super().set_mac(mac)
         self.has_fixed_mac = True
 
     def _choose_mac(self) -> None:
-        """Take the lowest MAC address of the ports, none without any (br_stp_recalculate_bridge_id)."""
+        """Adopt the lowest MAC address of the ports, zero without ports (br_stp_recalculate_bridge_id)."""
         if self.has_fixed_mac:
             return
         lowest = min((device.mac for device in self.ports), default=MAC_ZERO)
@@ -93,10 +98,10 @@ class Bridge(Device):
             self._take_mac(lowest)
 
     def add_port(self, device: Device, *, hairpin: bool = False) -> BridgePort:
-        """Enslave a device.
+        """Enslave a device and return its port.
 
         Raises `OSError(EBUSY)` if it has a master or macvlan or ipvlan children, `OSError(ELOOP)` for a bridge, and
-        `OSError(EXFULL)` where all port numbers are in use.
+        `OSError(EXFULL)` if all port numbers are in use.
         """
         if device.master is not None or (device.upper_devices is not None and device.upper_devices.port is not None):
             raise OSError(16, "Device or resource busy")
@@ -115,7 +120,7 @@ class Bridge(Device):
         return port
 
     def remove_port(self, device: Device) -> None:
-        """Release a device; what was learnt behind it is forgotten. Raises `OSError(EINVAL)` if it is no port."""
+        """Release a device and delete the entries learnt behind it. Raises `OSError(EINVAL)` if it is not a port."""
         port = self.ports.pop(device, None)
         if port is None:
             raise OSError(22, "Invalid argument")
@@ -127,7 +132,7 @@ class Bridge(Device):
         self.port_changed()
 
     def port_changed(self) -> None:
-        """Take note that a port came, went, or changed its link."""
+        """Update MTU and link state after a port was added, removed, or changed its link."""
         if self.ports and not self._fixed_mtu:
             least = min(device.mtu for device in self.ports)
             if least != self.mtu:
@@ -136,7 +141,7 @@ class Bridge(Device):
             self.namespace.link_changed(self)
 
     def port_mac_changed(self, device: Device, old: Mac) -> None:
-        """Take note that a port has another MAC address (br_fdb_changeaddr)."""
+        """Update the forwarding database after a port's MAC address changed (br_fdb_changeaddr)."""
         entry = self.fdb.get(old)
         if entry is not None and entry.port is None and all(port.mac != old for port in self.ports):
             del self.fdb[old]
@@ -144,7 +149,7 @@ class Bridge(Device):
         self._choose_mac()
 
     def add_fdb(self, mac: Mac, device: Device) -> None:
-        """Add a permanent entry, as `bridge fdb add MAC dev PORT master`."""
+        """Add a permanent entry, as `bridge fdb add MAC dev PORT master` does."""
         self.fdb[mac] = FdbEntry(mac, self.ports[device], self.clock.now_ns, is_permanent=True)
 
     def detach(self) -> None:
@@ -181,7 +186,7 @@ class Bridge(Device):
             self._send_to(entry.port, frame)
 
     def port_input(self, frame: bytes, device: Device) -> None:
-        """Take a frame that a port received."""
+        """Process a frame that a port received."""
         if not self.is_up:
             self.drop(frame, DropReason.LINK_DOWN)
             return
@@ -209,7 +214,7 @@ class Bridge(Device):
             and self.upper_devices.port is not None
             and (entry is None or entry.port is not None)
         ):
-            # Children with addresses of their own make a bridge promiscuous (__dev_set_rx_mode).
+            # macvlan or ipvlan children on the bridge make it promiscuous (__dev_set_rx_mode).
             self._pass_up(frame, packet.copy() if packet is not None else None)
         if entry is None:
             self._flood(frame, port, packet)
@@ -221,7 +226,11 @@ class Bridge(Device):
             self._forward(frame, port, entry.port, packet)
 
     def _pass_up(self, frame: bytes, packet: Packet | None, *, is_for_us: bool = False) -> None:
-        """Take a frame in. One that came in by the port it is addressed to is for us under that name too (eth_type_trans)."""
+        """Deliver a frame to the bridge device itself.
+
+        A frame addressed to the port that received it gets the bridge's address, so that the stack accepts it
+        (eth_type_trans).
+        """
         self.rx_packets += 1
         self.rx_bytes += len(frame)
         if self.taps:
@@ -255,8 +264,8 @@ class Bridge(Device):
                 return
             head = frame[:ETHERNET_HEADER]
             if packet.frag_max_size and len(packet.data) > target.device.mtu:
-                # What was made whole for conntrack leaves in pieces again (br_nf_dev_queue_xmit).
-                for piece in self.namespace.ip.pieces(packet, target.device):
+                # A packet that was reassembled for conntrack is fragmented again (br_nf_dev_queue_xmit).
+                for piece in self.namespace.ip.fragments(packet, target.device):
                     self._send_to(target, head + piece)
                 return
             frame = head + packet.data
@@ -282,7 +291,10 @@ class Bridge(Device):
         return ethertype == _IPV6 and namespace.sysctl_get("net.bridge.bridge-nf-call-ip6tables") == "1"
 
     def _prerouting(self, frame: bytes, device: Device) -> tuple[Packet | None, bytes]:
-        """Run PREROUTING on a bridged packet; a changed destination decides the MAC anew (br_nf_pre_routing_finish)."""
+        """Run PREROUTING on a bridged packet.
+
+        If the destination changed, choose the MAC again (br_nf_pre_routing_finish).
+        """
         namespace = self.namespace
         assert namespace is not None
         try:
@@ -300,11 +312,11 @@ class Bridge(Device):
             return None, frame
         head = frame[:ETHERNET_HEADER]
         if packet.dst != dst:
-            head = self._redirected(packet) + head[6:]
+            head = self._redirect_mac(packet) + head[6:]
         return packet, head + packet.data
 
-    def _redirected(self, packet: Packet) -> Mac:
-        """Give the MAC a translated packet goes to: the neighbour's if it stays on this bridge, else our own."""
+    def _redirect_mac(self, packet: Packet) -> Mac:
+        """Return the MAC for a translated packet: the neighbour's if it stays on this bridge, else the bridge's own."""
         namespace = self.namespace
         assert namespace is not None
         route = namespace.find_route(packet.dst, src=packet.src, indev=self, mark=packet.mark)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from cnmsim.kernel.address import Address
 
-#: A long number is folded in halves before it is divided, which takes CPython much longer than adding.
+#: A long number is folded in halves first: in CPython additions are much cheaper than a long division.
 _FOLDS = tuple((bits, (1 << bits) - 1) for bits in (5632, 2816, 1408))
 
 
 def modulo_65535(number: int) -> int:
-    """Give `number` modulo 65535; 2**16 and its powers are 1 then, so that the parts of a long one can be added."""
+    """Return `number` modulo 65535. Since 2**16 is congruent to 1, the parts of a long number can be added."""
     if number >> 2816:
         for bits, mask in _FOLDS:
             number = (number >> bits) + (number & mask)
@@ -17,10 +17,10 @@ def modulo_65535(number: int) -> int:
 
 
 def checksum(data: bytes) -> int:
-    """Give the one's complement of the one's complement sum of `data`, padded to 16-bit words.
+    """Return the one's complement of the one's complement sum of `data`, padded to 16-bit words.
 
-    2**16 is congruent to 1 modulo 65535, so the folded sum is the whole text taken as one number modulo 65535,
-    which CPython does in C. A sum of zero can only come from all-zero data: otherwise it is written 0xFFFF.
+    2**16 is congruent to 1 modulo 65535, so the sum equals the whole data as one number modulo 65535, which CPython
+    computes in C. A sum of zero arises only from all-zero data; any other multiple of 65535 counts as 0xFFFF.
     """
     if len(data) & 1:
         data += b"\0"
@@ -31,17 +31,17 @@ def checksum(data: bytes) -> int:
 
 
 def transport_checksum(src: Address, dst: Address, protocol: int, segment: bytes) -> int:
-    """Give the checksum of a TCP, UDP or ICMPv6 message whose own checksum field is zero.
+    """Return the checksum of a TCP, UDP or ICMPv6 message whose own checksum field is zero.
 
-    It covers a pseudo header as well (RFC 9293 §3.1, RFC 8200 §8.1), which is summed here without being written out.
+    The pseudo header (RFC 9293 §3.1, RFC 8200 §8.1) is summed without being built.
     """
     size = len(segment)
     body = int.from_bytes(segment) << 8 if size & 1 else int.from_bytes(segment)
-    # With the protocol number in it the sum is never zero.
+    # The sum is never zero, because it includes the protocol number.
     return 0xFFFF - (modulo_65535(int.from_bytes(src + dst) + protocol + size + body) or 0xFFFF)
 
 
 def update(old_checksum: int, old: bytes, new: bytes) -> int:
-    """Give the checksum after `old` was replaced by `new` (RFC 1624 equation 3), both of even length."""
+    """Return the checksum after `old` was replaced by `new` (RFC 1624 equation 3), both of even length."""
     total = (0xFFFF - old_checksum) - int.from_bytes(old) + int.from_bytes(new)
     return 0xFFFF - (total % 0xFFFF or 0xFFFF)

@@ -1,4 +1,4 @@
-"""Who a process runs as, and the names of users and groups: credentials(7), passwd(5), group(5)."""
+"""Users and groups of processes (credentials(7)), and their names (passwd(5), group(5))."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cnmsim.kernel.files import FileSystem
 
 @frozen
 class Credentials:
-    """The user, the group and the supplementary groups of a process, as numbers.
+    """The numeric user, group and supplementary groups of a process.
 
-    `administers_network` is the capability CAP_NET_ADMIN, the one of capabilities(7) that is modelled.
+    `administers_network` is CAP_NET_ADMIN, the only modelled capability of capabilities(7).
     """
 
     uid: int = 0
@@ -23,7 +23,7 @@ class Credentials:
     administers_network: bool = True
 
     def require_net_admin(self) -> None:
-        """Raise `PermissionError` (EPERM) without CAP_NET_ADMIN, as every change of devices, addresses and routes does."""
+        """Raise `PermissionError` (EPERM) without CAP_NET_ADMIN, as changes of devices, addresses and routes do."""
         if not self.administers_network:
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -51,14 +51,14 @@ class Group:
 
 
 def users(files: FileSystem) -> Iterator[User]:
-    """Give the users of /etc/passwd; lines that make no sense are passed over."""
+    """Yield the users of /etc/passwd; malformed lines are skipped."""
     for name, _, uid, gid, *rest in _lines(files, "/etc/passwd", 4):
         if uid.isdecimal() and gid.isdecimal():
             yield User(name, int(uid), int(gid), rest[1] if len(rest) > 1 else "")
 
 
 def groups(files: FileSystem) -> Iterator[Group]:
-    """Give the groups of /etc/group; lines that make no sense are passed over."""
+    """Yield the groups of /etc/group; malformed lines are skipped."""
     for name, _, gid, *rest in _lines(files, "/etc/group", 3):
         if gid.isdecimal():
             yield Group(name, int(gid), tuple(filter(None, rest[0].split(","))) if rest else ())

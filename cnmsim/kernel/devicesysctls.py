@@ -1,6 +1,7 @@
-"""The sysctls that every device of a namespace has, with what they are on a fresh Linux 6.12.
+"""The per-device sysctls, with the defaults of Linux 6.12.
 
-Source: Linux `net/ipv4/devinet.c`, `net/ipv6/addrconf.c`, `net/core/neighbour.c`. Not there: `net.ipv6.conf.*.mtu`.
+Source: Linux `net/ipv4/devinet.c`, `net/ipv6/addrconf.c`, `net/core/neighbour.c`. Not modelled:
+`net.ipv6.conf.*.mtu`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _NEIGHBOURS = {
     "retrans_time_ms": "1000", "ucast_solicit": "3", "unres_qlen": "101", "unres_qlen_bytes": "212992",
 }  # fmt: skip
 
-#: By where keys begin (the device's name follows): the names and what they are for a device, and for `default`.
+#: By key prefix, which the device's name follows: names and defaults, valid for devices and for `default`.
 PER_DEVICE: dict[str, dict[str, str]] = {
     "net.ipv4.conf.": {
         "accept_local": "0", "accept_redirects": "1", "accept_source_route": "1", "arp_accept": "0",
@@ -51,7 +52,7 @@ PER_DEVICE: dict[str, dict[str, str]] = {
     "net.ipv6.neigh.": {**_NEIGHBOURS, "locktime": "0"},
 }  # fmt: skip
 
-#: What begins differently for `all` devices together, and for the loopback device.
+#: Defaults that differ for `all` and for the loopback device.
 EXCEPTIONS: dict[str, str] = {
     "net.ipv4.conf.all.accept_source_route": "0",
     "net.ipv4.conf.lo.disable_policy": "1",
@@ -64,7 +65,10 @@ EXCEPTIONS: dict[str, str] = {
 
 @lru_cache(maxsize=4096)
 def split_device_key(key: str) -> tuple[str, str, str]:
-    """Take a key such as `net.ipv4.conf.eth0.rp_filter` apart: where it begins, the device, the name; empty if it is none."""
+    """Split a key such as `net.ipv4.conf.eth0.rp_filter` into prefix, device and name.
+
+    Other keys return empty strings.
+    """
     for start in PER_DEVICE:
         if key.startswith(start):
             device, _, name = key[len(start) :].rpartition(".")

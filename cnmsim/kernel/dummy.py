@@ -1,4 +1,4 @@
-"""The dummy device: up without a cable, and what is sent into it is gone (Linux: drivers/net/dummy.c)."""
+"""The dummy device: always connected, and discards what it sends (Linux: drivers/net/dummy.c)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cnmsim.kernel.events import DropReason
 
 
 class Dummy(Device):
-    """An Ethernet interface with nothing behind it; macvlan and ipvlan children on it reach each other only."""
+    """An Ethernet interface without a medium; macvlan and ipvlan children on it reach only each other."""
 
     __slots__ = ()
     kind = "dummy"
@@ -15,7 +15,7 @@ class Dummy(Device):
 
     @property
     def no_arp(self) -> bool:
-        """Always: there is nobody to ask."""
+        """True: a dummy device has no neighbours."""
         return True
 
     def _put_on_wire(self, frame: bytes) -> None:

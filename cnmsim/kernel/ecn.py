@@ -1,4 +1,4 @@
-"""Congestion marks across tunnels (RFC 6040): the outer header takes the inner packet's ECN field and gives it back.
+"""ECN across tunnels (RFC 6040): copy the ECN field to the outer header, and a congestion mark back to the inner one.
 
 Source: include/net/inet_ecn.h of Linux 6.1 (INET_ECN_encapsulate, IP_ECN_decapsulate).
 """
@@ -19,13 +19,16 @@ def _ecn_of(frame: bytes) -> int | None:
 
 
 def outer_ecn(frame: bytes) -> int:
-    """Give the ECN field of the header around a frame. The rest of the inner TOS does not go with it."""
+    """Return the ECN field of the outer header for a frame. The DSCP bits are not copied."""
     ecn = _ecn_of(frame)
     return ECT_0 if ecn == CE else ecn or NOT_ECT
 
 
 def decapsulated(frame: bytes, outer: bytes) -> bytes | None:
-    """Give the frame with the mark of the `outer` packet it came in; `None` if it is congested and cannot say so."""
+    """Return the inner frame with the congestion mark of the `outer` packet.
+
+    Return `None` if it must be dropped: the outer packet is marked, but the inner one is not ECN-capable.
+    """
     mark = outer[1] & 3 if outer[0] >> 4 == 4 else outer[1] >> 4 & 3
     ecn = _ecn_of(frame)
     if ecn is None:

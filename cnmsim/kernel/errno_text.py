@@ -1,7 +1,7 @@
-"""What the C library and Go say of an error number: messages of programs and of engines end in it, on whatever system we run.
+"""The texts of error numbers in glibc and Go, independent of the machine that runs the simulation.
 
-The text that an `OSError` of the simulated kernel carries may be longer: it is what netlink attaches to the number (NLMSGERR_ATTR_MSG),
-which iproute2 prints and engines do not ask for.
+The text of an `OSError` of the simulated kernel may be longer: it is then the message that netlink attaches to the
+number (NLMSGERR_ATTR_MSG), which iproute2 prints and the engine does not.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ _BY_CLASS: tuple[tuple[type[OSError], int], ...] = (
 
 
 def errno_of(error: OSError) -> int:
-    """Give the number of an `OSError`, from its class if it was raised without one."""
+    """Return the number of an `OSError`, derived from its class if it was raised without one."""
     if error.errno is not None:
         return error.errno
     return next((number for kind, number in _BY_CLASS if isinstance(error, kind)), errno.EIO)
 
 
 def strerror(error: OSError) -> str:
-    """Give the C library's sentence for an `OSError`."""
+    """Return glibc's text for an `OSError`."""
     number = errno_of(error)
     return _TEXTS.get(number) or error.strerror or f"Unknown error {number}"
 
 
 def go_strerror(error: OSError) -> str:
-    """Give what Go's `syscall.Errno` says: the C library's sentence in small letters."""
+    """Return the text of Go's `syscall.Errno`: glibc's in lower case."""
     return strerror(error).lower()

@@ -1,6 +1,6 @@
-"""What the kernel tells an observer: one event a decision, and the closed list of reasons for a dropped packet.
+"""Events that the kernel reports to an observer, one a decision, and the closed list of drop reasons.
 
-An observer is whatever `Clock.context` holds. When it is `None` a decision point costs one truth test.
+The observer is `Clock.context`. While it is `None`, a decision point costs one truth test.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from attrs import frozen
 
 
 class Step(Enum):
-    """What happened to a packet at one point of its way."""
+    """The stage of a packet's path that an event reports."""
 
-    SENT = "sent"  # a socket, or the stack itself, made it
-    TRANSMITTED = "transmitted"  # a device put it on its wire
-    RECEIVED = "received"  # a device took it from its wire
-    BRIDGED = "bridged"  # a bridge chose the port(s)
-    HOOK = "hook"  # a netfilter hook was traversed and let it go on
-    TRANSLATED = "translated"  # NAT wrote other addresses or ports
-    ROUTED = "routed"  # a routing table chose the way
-    NEIGHBOUR = "neighbour"  # a link-layer address was asked for or found
+    SENT = "sent"  # a socket or the kernel created it
+    TRANSMITTED = "transmitted"  # a device transmitted it
+    RECEIVED = "received"  # a device received it
+    BRIDGED = "bridged"  # a bridge chose the output port or ports
+    HOOK = "hook"  # a netfilter hook accepted it
+    TRANSLATED = "translated"  # NAT changed addresses or ports
+    ROUTED = "routed"  # a routing table chose the route
+    NEIGHBOUR = "neighbour"  # a link-layer address was requested or found
     FRAGMENTED = "fragmented"
     REASSEMBLED = "reassembled"
-    ENCAPSULATED = "encapsulated"  # a tunnel put a header of its own in front
-    DECAPSULATED = "decapsulated"  # a tunnel took its header off
-    DELIVERED = "delivered"  # a socket (or the stack: echo request) took it
+    ENCAPSULATED = "encapsulated"  # a tunnel added its header
+    DECAPSULATED = "decapsulated"  # a tunnel removed its header
+    DELIVERED = "delivered"  # a socket, or the kernel for an echo request, received it
     DROPPED = "dropped"
-    NOTE = "note"  # something an engineer would want to know at this point (a proxy opens a second connection)
+    NOTE = "note"  # additional information, such as a proxy that opens a second connection
 
 
 class DropReason(Enum):
-    """Why a packet ended where it did. The list is closed: whatever drops a packet names one of these."""
+    """The reason for a dropped packet. The list is closed: every drop uses one of these."""
 
     MALFORMED = "malformed packet"
     CHECKSUM = "wrong checksum"
@@ -85,11 +85,9 @@ class DropReason(Enum):
 
 @frozen
 class Event:
-    """One thing that happened to one packet.
+    """One event of one packet.
 
-    `place` is the network namespace (a host or a container), `device` the device concerned or "". `what` is one
-    phrase for people; `decision` the rule, route or table entry that decided, as its own tool prints it, or "".
-    `data` is the packet as it is at this point: an Ethernet frame if `is_frame`, else from the IP header on.
+    `place` is the name of the network namespace (a host or a container), `device` the device concerned or "". `what` is a phrase for people; `decision` is the rule, route or table entry that decided, formatted as its own tool prints it, or "". `data` is the packet at this point: an Ethernet frame if `is_frame`, else from the IP header on.
     """
 
     time_ns: int
@@ -104,7 +102,7 @@ class Event:
 
 
 class Observer(TypingProtocol):
-    """Anything that wants to be told. It must not change what it observes."""
+    """A receiver of events. It must not change the state that it observes."""
 
     def report(self, event: Event) -> None:
-        """Take note of one event."""
+        """Process one event."""

@@ -1,7 +1,7 @@
-"""Policy routing: rules that choose a routing table by source, mark and device (Linux: net/core/fib_rules.c, ip-rule(8)).
+"""Policy routing: rules that select a routing table by source, mark and device (net/core/fib_rules.c, ip-rule(8)).
 
-A namespace has them once it needs more than the main table; until then routing asks that table alone. The rule of the local table
-is always the first, and what it holds is found without it.
+A namespace creates them when it needs more than the main table; until then only that table is consulted. The rule of
+the local table always comes first and is not stored, because local addresses are looked up without it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ _WHOLE_MARK = 0xFFFFFFFF
 
 @frozen
 class FibRule:
-    """One rule. What is `None`, "" or 0 matches everything; `indev` is `lo` for packets that start here.
+    """One rule. `None`, "" and 0 match everything; `indev` is `lo` for locally generated packets.
 
-    `action` is `lookup` (in `table`), `blackhole`, `unreachable` or `prohibit`; of `mark` only the bits of `mask` count. A route
-    whose prefix is no longer than `suppress_length` is passed over, and the next rule asked (-1: none is); an `unreachable` one and
-    its kin are answers all the same.
+    `action` is `lookup` (in `table`), `blackhole`, `unreachable` or `prohibit`. `mask` selects the bits of `mark` to compare. A unicast route whose prefix is not longer than `suppress_length` is ignored, and the next rule is tried (-1 ignores none).
     """
 
     priority: int
@@ -47,7 +45,10 @@ class FibRule:
     suppress_length: int = -1
 
     def matches(self, dst: Address, src: Address | None, indev: str, outdev: str, mark: int) -> bool:
-        """Tell whether the rule is about a packet (fib_rule_match); `src` is `None` while the source is to be chosen."""
+        """Return True if the rule matches a packet (fib_rule_match).
+
+        `src` is `None` while the source address is still to be chosen.
+        """
         found = (
             self.indev in ("", indev)
             and self.outdev in ("", outdev)
@@ -58,7 +59,7 @@ class FibRule:
         return found is not self.is_inverted
 
     def text(self, names: dict[int, str] = TABLE_NAMES) -> str:
-        """Write the rule as `ip rule` does, its priority before it; `names` are those of the tables."""
+        """Format the rule as `ip rule` does, after its priority; `names` are those of the tables."""
         words = [f"{self.priority}:\t{'not ' if self.is_inverted else ''}from", _target(self.source) or "all"]
         words += ["to", _target(self.destination)] if self.destination is not None else []
         if self.mask:
@@ -71,7 +72,7 @@ class FibRule:
         return " ".join(words)
 
     def __str__(self) -> str:
-        """Write the rule on one line."""
+        """Format the rule on one line."""
         return self.text().replace("\t", " ")
 
 
@@ -82,9 +83,9 @@ def _target(prefix: Prefix | None) -> str:
 
 
 class FibRules:
-    """The rules of one family and their tables. `on_change` is called whenever a rule or a table changes."""
+    """The rules of one family and their tables. `on_change` is called after every change of a rule or table."""
 
-    __slots__ = ("_on_change", "family", "rules", "tables", "usual")
+    __slots__ = ("_on_change", "default_rules", "family", "rules", "tables")
 
     def __init__(self, main: RoutingTable, on_change: Callable[[], None]) -> None:
         self.family = main.family
@@ -93,17 +94,17 @@ class FibRules:
         self.rules = [FibRule(_LAST, MAIN)]
         if self.family == 4:
             self.rules.append(FibRule(_LAST + 1, DEFAULT))
-        #: The rules that every namespace begins with.
-        self.usual = tuple(self.rules)
+        #: The rules that every namespace starts with.
+        self.default_rules = tuple(self.rules)
 
     def table(self, number: int) -> RoutingTable:
-        """Give a table; one that is asked for the first time is empty."""
+        """Return a table, creating an empty one on first use."""
         if number not in self.tables:
             self.tables[number] = RoutingTable(self.family, self._on_change)
         return self.tables[number]
 
     def add(self, rule: FibRule) -> None:
-        """Add a rule behind those of its priority. Raises `OSError(EEXIST)` if it is there."""
+        """Insert a rule after those of its priority. Raises `OSError(EEXIST)` if an equal rule exists."""
         if rule in self.rules:
             raise OSError(errno.EEXIST, "File exists")
         at = next((n for n, each in enumerate(self.rules) if each.priority > rule.priority), len(self.rules))
@@ -111,7 +112,7 @@ class FibRules:
         self._on_change()
 
     def remove(self, rule: FibRule) -> None:
-        """Remove a rule. Raises `OSError(ENOENT)` if it is not there."""
+        """Remove a rule. Raises `OSError(ENOENT)` if it does not exist."""
         try:
             self.rules.remove(rule)
         except ValueError:
@@ -119,19 +120,23 @@ class FibRules:
         self._on_change()
 
     def default_priority(self) -> int:
-        """Give the priority of a rule that names none: one before the first behind the local table's (fib_default_rule_pref)."""
+        """Return the priority of a rule that specifies none (fib_default_rule_pref).
+
+        It is one less than that of the first rule after the local table's.
+        """
         return max(self.rules[0].priority - 1, 0) if self.rules else 0
 
     def find(
         self, dst: Address, src: Address | None, indev: Device | None, outdev: Device | None, mark: int
     ) -> tuple[Route | None, FibRule | None]:
-        """Find the route of a packet and the rule that led to it (fib_rules_lookup).
+        """Return the route of a packet and the rule that led to it (fib_rules_lookup).
 
-        A rule that is `blackhole` or `prohibit` answers with such a route; `unreachable` with none, as a network without a way.
+        A `blackhole` or `prohibit` rule returns a route of that kind; `unreachable` returns no route, like an
+        unreachable network.
         """
-        come_in, go_out = indev.name if indev is not None else "lo", outdev.name if outdev is not None else ""
+        indev_name, outdev_name = indev.name if indev is not None else "lo", outdev.name if outdev is not None else ""
         for rule in self.rules:
-            if not rule.matches(dst, src, come_in, go_out, mark):
+            if not rule.matches(dst, src, indev_name, outdev_name, mark):
                 continue
             if rule.action != "lookup":
                 nowhere = Route(Prefix(bytes(len(dst)), 0), kind=rule.action)
@@ -148,19 +153,19 @@ class FibRules:
             if number != MAIN:
                 table.remove_device(device)
 
-    def forget(self) -> None:
-        """Forget what the tables other than main have cached, because something routes depend on has changed."""
+    def clear_caches(self) -> None:
+        """Clear cached lookups of the tables other than main, because something that routes depend on has changed."""
         for number, table in self.tables.items():
             if number != MAIN:
-                table.changed()
+                table.invalidate()
 
     def numbers(self) -> list[int]:
-        """List the tables that hold routes, in the order in which the kernel dumps them (by hash)."""
+        """Return the numbers of the tables with routes, in the order of the kernel's dump (by hash)."""
         return sorted((each for each in self.tables if len(self.tables[each])), key=lambda each: (each & 255, each))
 
 
 def decision_text(route: Route | None, rule: FibRule | None) -> str:
-    """Write what decided about a packet: its route, and the rule that led there or that refused it."""
+    """Format the route of a packet, and the rule that selected its table or rejected it."""
     if rule is not None and rule.action != "lookup":
         return f"ip rule {rule}"
     text = "" if route is None else str(route)
@@ -168,5 +173,5 @@ def decision_text(route: Route | None, rule: FibRule | None) -> str:
 
 
 def default_mask(mark: int) -> int:
-    """Give the mask of a mark that is given without one."""
+    """Return the mask of a mark that was given without one."""
     return _WHOLE_MARK if mark else 0

@@ -1,7 +1,7 @@
 """Files and pipes of the simulated userland.
 
-A `FileSystem` is a tree of paths; a `File` can be bound into several of them, as Docker binds /etc/hosts of a
-sandbox into its containers. A `Pipe` carries what programs read and print.
+A `FileSystem` is a tree of paths. A `File` can be bound into several trees, as Docker bind-mounts a sandbox's
+/etc/hosts into its containers. A `Pipe` carries the input and output of programs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cnmsim.kernel.task import Signal
 
 @define(eq=False)
 class File:
-    """A regular file: its content, permission bits, and whose it is."""
+    """A regular file: content, permission bits and owner."""
 
     content: bytes = b""
     mode: int = 0o644
@@ -33,27 +33,27 @@ _FEW_DIRECTORIES = 64
 
 @lru_cache(maxsize=1024)
 def _shared(directories: frozenset[str]) -> frozenset[str]:
-    """Give a set that equals `directories`: the same one each time."""
+    """Return one shared instance of equal directory sets."""
     return directories
 
 
 def _resolve(path: str) -> str:
-    # normpath keeps two leading slashes, which POSIX leaves to the system.
+    # normpath keeps two leading slashes, whose meaning POSIX leaves to the implementation.
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
 @define(eq=False)
 class FileSystem:
-    """A tree of files. Relative paths start at the root; parents of a new file are made with it."""
+    """A tree of files. Relative paths start at the root; the parents of a new file are created with it."""
 
     _files: dict[str, File] = field(factory=dict, init=False)
     _directories: frozenset[str] | set[str] = field(default=_FIRST_DIRECTORIES, init=False)
     _mounts: dict[str, Callable[[str], File | None]] = field(factory=dict, init=False)
-    #: Gives the paths of empty files that come and go with something else, such as what holds a namespace open.
+    #: Returns the paths of empty files that exist as long as something else does, such as a pinned namespace.
     _handles: Callable[[], Iterable[str]] = field(default=tuple, init=False)
 
     def file(self, path: str) -> File:
-        """Give the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
+        """Return the file at `path`. Raises `FileNotFoundError`, `IsADirectoryError` or `NotADirectoryError`."""
         path = _resolve(path)
         found = self._find(path)
         if found is not None:
@@ -65,23 +65,23 @@ class FileSystem:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
     def read(self, path: str) -> bytes:
-        """Give a file's content. Raises as `file` does."""
+        """Return the content of a file. Raises as `file` does."""
         return self.file(path).content
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file's content, or make the file.
+        """Replace the content of a file, or create it.
 
-        Raises `IsADirectoryError`, `NotADirectoryError`, and what a mounted file refuses (`OSError`); nobody makes files
-        below what is mounted (`FileNotFoundError`).
+        Raises `IsADirectoryError`, `NotADirectoryError`, `FileNotFoundError` for a new file below a mount point, and
+        any `OSError` of a mounted file.
         """
         self._open_for_writing(path).content = content
 
     def append(self, path: str, content: bytes) -> None:
-        """Add to the end of a file, or make it. Raises as `write` does."""
+        """Append to a file, or create it. Raises as `write` does."""
         self._open_for_writing(path).content += content
 
     def bind(self, path: str, file: File) -> None:
-        """Put a file, which may be in other trees too, at `path`, in place of a file there.
+        """Bind a file, possibly shared with other trees, to `path`, replacing a file there.
 
         Raises `IsADirectoryError` or `NotADirectoryError`.
         """
@@ -94,15 +94,18 @@ class FileSystem:
         self._files[path] = file
 
     def mount(self, path: str, find: Callable[[str], File | None]) -> None:
-        """Put files below `path` that `find` gives by their way from there, in place of what was mounted there."""
+        """Mount virtual files at `path`: `find` returns the file for a path below it, or `None`.
+
+        A previous mount is replaced.
+        """
         self._mounts[_resolve(path)] = find
 
-    def hold(self, handles: Callable[[], Iterable[str]]) -> None:
-        """Show an empty file at every path that `handles` gives whenever somebody looks; nobody can remove it."""
+    def show_handles(self, handles: Callable[[], Iterable[str]]) -> None:
+        """Show an empty, undeletable file at every path that `handles` returns at the time of the lookup."""
         self._handles = handles
 
     def mounted(self, path: str) -> Callable[[str], File | None] | None:
-        """Give what was mounted at `path`, if anything was."""
+        """Return the `find` function mounted at `path`, or `None`."""
         return self._mounts.get(_resolve(path))
 
     def _is_mounted(self, path: str) -> bool:
@@ -119,17 +122,17 @@ class FileSystem:
         return found
 
     def exists(self, path: str) -> bool:
-        """Tell whether a file or directory is there."""
+        """Return True if a file or directory exists at `path`."""
         path = _resolve(path)
         return self._find(path) is not None or self.is_dir(path)
 
     def is_dir(self, path: str) -> bool:
-        """Tell whether a directory is there."""
+        """Return True if `path` is a directory."""
         path = _resolve(path)
         return path in self._directories or any(handle.startswith(f"{path}/") for handle in self._handles())
 
     def mkdir(self, path: str) -> None:
-        """Make a directory and its parents; one that is there stays. Raises `FileExistsError` on a file's path."""
+        """Create a directory and its parents, if missing. Raises `FileExistsError` on a file's path."""
         path = _resolve(path)
         if path in self._files:
             raise FileExistsError(errno.EEXIST, "File exists", path)
@@ -144,7 +147,7 @@ class FileSystem:
         self._change(made, set())
 
     def _change(self, made: set[str], gone: set[str]) -> None:
-        # Most trees have few directories, and the containers of one image the same.
+        # Most trees have few directories, and the containers of one image have the same, so small sets are shared.
         if isinstance(self._directories, frozenset):
             changed = (self._directories | made) - gone
             self._directories = _shared(changed) if len(changed) <= _FEW_DIRECTORIES else set(changed)
@@ -169,7 +172,7 @@ class FileSystem:
         self._change(set(), {path})
 
     def listdir(self, path: str) -> list[str]:
-        """Give the sorted names in a directory. Raises `FileNotFoundError` or `NotADirectoryError`."""
+        """Return the sorted names in a directory. Raises `FileNotFoundError` or `NotADirectoryError`."""
         path = _resolve(path)
         if not self.is_dir(path):
             self.file(path)
@@ -197,12 +200,12 @@ class FileSystem:
         return False
 
     def with_mounts(self, mounts: Mapping[str, Callable[[str], File | None]]) -> FileSystem:
-        """Give the same tree with other things mounted, as a process sees it that is in another namespace."""
+        """Return a view of the tree with other mounts, as a process in another namespace sees it."""
         return _RemountedView(self, {_resolve(path): find for path, find in mounts.items()})
 
 
 class _RemountedView(FileSystem):
-    """A tree whose files and directories are another's; its mounts are its own."""
+    """A view of another tree's files and directories with its own mounts."""
 
     def __init__(self, tree: FileSystem, mounts: dict[str, Callable[[str], File | None]]) -> None:
         self._tree = tree
@@ -225,7 +228,7 @@ class _RemountedView(FileSystem):
 
 
 class Pipe:
-    """A stream of bytes from writers to readers. `on_data` holds callbacks that see every write as it happens."""
+    """A stream of bytes from writers to readers. The callbacks in `on_data` receive every write at once."""
 
     __slots__ = ("_buffer", "_changed", "_waiting", "is_closed", "is_reader_closed", "on_data")
 
@@ -238,7 +241,7 @@ class Pipe:
         self.on_data: list[Callable[[bytes], None]] = []
 
     def write(self, data: bytes) -> None:
-        """Append `data`. Raises `BrokenPipeError` once either end is closed."""
+        """Append `data`. Raises `BrokenPipeError` if either end is closed."""
         if self.is_closed or self.is_reader_closed:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         if not data:
@@ -249,7 +252,7 @@ class Pipe:
         self._changed.notify()
 
     async def read(self, n: int = 65536, timeout_s: float | None = None) -> bytes:
-        """Take up to `n` bytes, waiting for the first; b"" at the end. Raises `TimeoutError`."""
+        """Wait for data and return up to `n` bytes; b"" at the end. Raises `TimeoutError` after `timeout_s` seconds."""
         self._waiting += 1
         try:
             await self._changed.wait_until(lambda: bool(self._buffer) or self.is_closed, timeout_s)
@@ -261,18 +264,18 @@ class Pipe:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a reader waits and there is nothing to read."""
+        """Whether a reader is waiting for data."""
         return self._waiting > 0 and not self._buffer and not self.is_closed
 
     def getvalue(self) -> bytes:
-        """Give all that is unread, and leave it there."""
+        """Return all unread data without consuming it."""
         return bytes(self._buffer)
 
     def close(self) -> None:
-        """End the stream: readers get what is left, then b""."""
+        """Close the write end: readers get the remaining data, then b""."""
         self.is_closed = True
         self._changed.notify()
 
     def close_reader(self) -> None:
-        """Say that nobody reads any more: further writes raise `BrokenPipeError`."""
+        """Close the read end: further writes raise `BrokenPipeError`."""
         self.is_reader_closed = True

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock, Timer
 
 _FRAGMENT_HEADER = 44
-#: How long a packet may stay incomplete (IP_FRAG_TIME in include/net/ip.h).
+#: The time after which an incomplete packet is dropped (IP_FRAG_TIME in include/net/ip.h).
 TIMEOUT_NS = 30 * NS_PER_S
 
 
 def fragment(packet: Packet, mtu: int, identification: int) -> list[bytes]:
-    """Cut a packet into wire packets of at most `mtu` bytes.
+    """Fragment a packet into wire packets of at most `mtu` bytes.
 
-    `identification` serves IPv6, whose header carries one only in fragments; IPv4 keeps the packet's own.
+    `identification` is for IPv6, whose header carries one only in fragments; IPv4 keeps the packet's own.
     """
     return _fragment_ipv4(packet, mtu) if packet.family == 4 else _fragment_ipv6(packet, mtu, identification)
 
@@ -67,7 +67,10 @@ class _Queue:
 
 
 class Reassembly:
-    """The fragments one namespace waits to complete; what is not whole after 30 s is given up."""
+    """The reassembly queues of one namespace.
+
+    `on_timeout` is called with the first fragment of each incomplete packet.
+    """
 
     __slots__ = ("_clock", "_on_timeout", "_queues")
 
@@ -80,7 +83,7 @@ class Reassembly:
         return len(self._queues)
 
     def add(self, packet: Packet) -> Packet | None:
-        """Take a fragment; give the whole packet once it is the last missing one."""
+        """Add a fragment. Return the whole packet if it completes one, else `None`."""
         key = (packet.src, packet.dst, packet.protocol if packet.family == 4 else 0, _identification(packet))
         queue = self._queues.get(key)
         if queue is None:

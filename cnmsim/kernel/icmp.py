@@ -1,4 +1,4 @@
-"""ICMP (RFC 792, RFC 1122 §3.2.2) and ICMPv6 (RFC 4443) of one namespace: echo, errors out, errors in."""
+"""ICMP (RFC 792, RFC 1122 §3.2.2) and ICMPv6 (RFC 4443) of one namespace: echo replies, errors sent, errors received."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6 = 1, 2, 3
 
 
 class Icmp:
-    """What the stack does with ICMP beyond handing it to sockets."""
+    """The kernel's own handling of ICMP; everything else is delivered to sockets."""
 
     __slots__ = ("_namespace",)
 
@@ -32,7 +32,7 @@ class Icmp:
         self._namespace = namespace
 
     def send_error(self, packet: Packet, icmp_type: int, code: int, info: int = 0) -> None:
-        """Answer a packet with an error, unless RFC 1122 §3.2.2 or RFC 4443 §2.4 forbids it.
+        """Answer a packet with an ICMP error, unless RFC 1122 §3.2.2 or RFC 4443 §2.4 forbids it.
 
         `info` is the second header word: the next hop's MTU for "fragmentation needed" and "packet too big".
         """
@@ -54,7 +54,8 @@ class Icmp:
             message = icmpv6_message(decision.src, to, icmp_type, code, rest, quoted)
             protocol = 58
         try:
-            # The error belongs to the connection of the packet it is about, and is translated with it (nf_ct_attach).
+            # The error belongs to the connection of the packet that caused it, and is translated with it
+            # (nf_ct_attach).
             with namespace.netfilter.replying_to(packet):
                 namespace.send(protocol, decision, to, message, dont_fragment=False)
         except OSError as error:
@@ -71,14 +72,14 @@ class Icmp:
         return not (is_multicast(packet.dst) or packet.dst == IPV4_BROADCAST or namespace.is_broadcast(packet.dst))
 
     def input(self, packet: Packet) -> None:
-        """Take an ICMP or ICMPv6 message for this namespace."""
+        """Process an ICMP or ICMPv6 message for this namespace."""
         namespace = self._namespace
         message = packet.payload
         if len(message) < 8:
             namespace.drop(packet, DropReason.MALFORMED, "truncated ICMP message")
             return
         total = checksum(message) if packet.family == 4 else transport_checksum(packet.src, packet.dst, 58, message)
-        # Over a message with its checksum in place the complement is 0 (or 0xFFFF for all-zero data).
+        # The checksum over a message that includes its checksum is 0 (0xFFFF for all-zero data).
         if total not in (0, 0xFFFF):
             namespace.drop(packet, DropReason.CHECKSUM)
             return
@@ -134,7 +135,10 @@ class Icmp:
             namespace.drop(packet, DropReason.NO_ROUTE, f"no way back for the echo reply: {error.strerror}")
 
     def _error(self, packet: Packet, message: bytes) -> None:
-        """Take an error that quotes a packet of ours (RFC 1122 §3.2.2): it goes to that packet's socket."""
+        """Deliver an error to the socket whose packet it quotes (RFC 1122 §3.2.2).
+
+        A reported path MTU is cached first.
+        """
         namespace = self._namespace
         if namespace.clock.context is not None:
             what = icmp_name(packet.family, message[0], message[1])
@@ -150,7 +154,7 @@ class Icmp:
 
 
 def quoted_info(packet: Packet, message: bytes) -> IcmpErrorInfo | None:
-    """Read which of our packets an ICMP error speaks of; `None` if the quotation is too short to tell."""
+    """Parse the quotation in an ICMP error; `None` if it is too short to identify the packet."""
     quoted = message[8:]
     word = int.from_bytes(message[4:8])
     if packet.family == 4:

@@ -1,6 +1,6 @@
-"""The IP layer of one namespace: input, forwarding, local delivery, output (Linux: net/ipv4/ip_{input,forward,output}.c).
+"""The IP layer of one namespace (Linux: net/ipv4/ip_{input,forward,output}.c).
 
-One path serves both families. Netfilter's five hooks are called where Linux calls them.
+One path serves both families. Netfilter's five hooks run where Linux runs them.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ _ROUTE_DROPS = {
 
 @frozen
 class RoutingDecision:
-    """What routing says of a packet that starts here: device, next hop (`None`: the destination), source, MTU.
+    """The result of routing a locally generated packet: device, gateway, source address, MTU in bytes.
 
-    `rule` led to the table of the route, where it is not one that every namespace has.
+    `gateway` is `None` for destinations on the link.
+
+    `rule` is the policy rule that selected the routing table, `None` if it is one of the default rules.
     """
 
     outdev: Device
@@ -80,7 +82,8 @@ class IpLayer:
         self._decisions: dict[tuple[Address, Address | None, Device | None, int], RoutingDecision] = {}
         self._decisions_at = -1
         self._latest: tuple[RoutingDecision, ...] = ()
-        # Whether a packet from src to dst by a device is for us (or to be forwarded), once it proved no martian.
+        # Whether a packet is for local delivery (else forwarding), by source, destination and input device; only for
+        # packets that are no martians.
         self._inputs: dict[tuple[Address, Address, Device], bool] = {}
         self._inputs_at = -1
         self.icmp = Icmp(namespace)
@@ -89,7 +92,10 @@ class IpLayer:
     # --- input ---------------------------------------------------------------------------------------------------
 
     def input(self, packet: Packet, *, prerouted: bool = False) -> None:
-        """Take a packet from a device, up to local delivery or forwarding."""
+        """Process a packet that a device received: PREROUTING, then local delivery or forwarding.
+
+        `prerouted` skips PREROUTING, which the bridge has already run.
+        """
         namespace = self._namespace
         netfilter = namespace.netfilter
         device = packet.indev
@@ -106,7 +112,7 @@ class IpLayer:
             self._inputs.clear()
             self._inputs_at = namespace.generation
         key = (packet.src, packet.dst, device)
-        # With policy routing a packet's mark, too, may decide whether its source is believed.
+        # With policy routing the packet's mark may also decide whether the source passes the reverse path filter.
         is_ours = self._inputs.get(key) if namespace.rules4 is None else None
         if is_ours is None:
             if self._is_martian(packet, device):
@@ -124,7 +130,10 @@ class IpLayer:
         return namespace.is_local(dst) or is_multicast(dst) or dst == IPV4_BROADCAST or namespace.is_broadcast(dst)
 
     def _is_martian(self, packet: Packet, device: Device) -> bool:
-        """Drop what can't be on a wire (Linux: ip_route_input_slow, fib_validate_source)."""
+        """Drop a packet with impossible addresses (ip_route_input_slow, fib_validate_source).
+
+        Return True if it was dropped.
+        """
         namespace = self._namespace
         if device.kind == "loopback":
             return False
@@ -167,7 +176,10 @@ class IpLayer:
         return True
 
     def defragment(self, packet: Packet) -> Packet | None:
-        """Make a packet whole before PREROUTING where conntrack needs it so (nf_defrag); `None` while parts lack."""
+        """Reassemble a packet before PREROUTING if conntrack or IPVS is active (nf_defrag).
+
+        Return `None` while fragments are missing.
+        """
         if not packet.more_fragments and not packet.fragment_offset:
             return packet
         netfilter = self._namespace.netfilter
@@ -202,7 +214,7 @@ class IpLayer:
         self.deliver_to_protocol(packet)
 
     def deliver_to_protocol(self, packet: Packet) -> None:
-        """Give a whole packet that is for us, and past the packet filter, to its protocol."""
+        """Deliver a local packet that passed INPUT to its protocol (ip_protocol_deliver_rcu)."""
         namespace = self._namespace
         protocol = packet.protocol
         if protocol == 17 or protocol == 6:  # noqa: PLR1714 - the hot path
@@ -228,7 +240,9 @@ class IpLayer:
         if route is None or route.kind != "unicast":
             self._drop_unroutable(packet, route)
             return
-        if family == 6 and not namespace.forwards6:  # asked only here: without a route Linux answers all the same
+        if (
+            family == 6 and not namespace.forwards6
+        ):  # checked after the route lookup: without a route Linux answers with an ICMP error even when it does not forward
             namespace.drop(packet, DropReason.FORWARDING_DISABLED, decision="net.ipv6.conf.all.forwarding = 0")
             return
         if family == 6 and (is_link_local(packet.src) or is_link_local(packet.dst)):
@@ -291,7 +305,7 @@ class IpLayer:
     def route_output(
         self, dst: Address, src: Address | None = None, outdev: Device | None = None, mark: int = 0
     ) -> RoutingDecision:
-        """Choose device, next hop and source for a packet that starts here.
+        """Route a locally generated packet: choose device, next hop and source address.
 
         Raises `OSError`: ENETUNREACH without a route (or a source), EHOSTUNREACH, EACCES or EINVAL for unreachable,
         prohibit and blackhole routes, EADDRNOTAVAIL for a source this namespace does not have.
@@ -306,7 +320,7 @@ class IpLayer:
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._decide(dst, src, outdev, mark)
-            if namespace.path_mtu.to(dst) == UNKNOWN:  # what was learnt expires, so it is asked each time
+            if namespace.path_mtu.to(dst) == UNKNOWN:  # a learnt path MTU expires, so such a decision is not cached
                 self._decisions[key] = decision
         return decision
 
@@ -345,10 +359,12 @@ class IpLayer:
             raise OSError(number, "Network is unreachable" if family == 4 else "Cannot assign requested address")
         mtu = min(device.mtu, route.mtu or 65535, namespace.path_mtu.to(dst))
         rule = namespace.route_rule(dst, outdev, src=src, mark=mark)
-        return self._shared(device, route, chosen, mtu, rule)
+        return self._interned(device, route, chosen, mtu, rule)
 
-    def _shared(self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None) -> RoutingDecision:
-        """Give a decision that says this: a namespace has few routes, and who talks to a thousand hosts decides a thousand times."""
+    def _interned(
+        self, device: Device, route: Route, src: Address, mtu: int, rule: FibRule | None
+    ) -> RoutingDecision:
+        """Return a recent equal decision if there is one, so that a sender to a thousand hosts stores few objects."""
         for known in self._latest:
             if known.route is route and known.src == src and known.mtu == mtu and known.rule is rule:
                 return known
@@ -369,10 +385,9 @@ class IpLayer:
         may_fragment: bool = True,
         mark: int = 0,
     ) -> None:
-        """Send a transport message that starts here.
+        """Send a transport message from this namespace.
 
-        `dont_fragment` sets DF where the packet fits; what does not fit is fragmented if `may_fragment`. Raises
-        `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
+        `dont_fragment` sets DF on a packet that fits the MTU; a larger packet is fragmented if `may_fragment`. Raises `OSError`: EMSGSIZE if it does not fit and must not be fragmented, EPERM if a filter drops it in OUTPUT.
         """
         namespace = self._namespace
         size = (20 if len(dst) == 4 else 40) + len(message)
@@ -409,7 +424,7 @@ class IpLayer:
             )  # fmt: skip
         netfilter = namespace.netfilter
         if netfilter.is_active and not netfilter.run(_OUTPUT, packet):
-            if packet.is_ipvs:  # IPVS took it: what becomes of it then is no concern of the sender
+            if packet.is_ipvs:  # IPVS consumed the packet; the sender sees no error even if IPVS drops it later
                 return
             raise OSError(errno.EPERM, "Operation not permitted")
         if namespace.xfrm is not None and namespace.xfrm.output(packet):
@@ -419,13 +434,16 @@ class IpLayer:
         self.finish_output(packet)
 
     def output(self, packet: Packet) -> None:
-        """Send a packet that has its route by OUTPUT and POSTROUTING, as `dst_output` after NF_INET_LOCAL_OUT."""
+        """Send a routed packet through OUTPUT and POSTROUTING (dst_output after NF_INET_LOCAL_OUT)."""
         netfilter = self._namespace.netfilter
         if netfilter.run(_OUTPUT, packet) and netfilter.run(_POSTROUTING, packet):
             self.finish_output(packet)
 
     def reroute(self, packet: Packet) -> bool:
-        """Route a packet anew after OUTPUT changed its destination; its source stays (ip_route_me_harder)."""
+        """Route a packet again after OUTPUT changed its destination, keeping its source (ip_route_me_harder).
+
+        Return False if the packet was dropped for want of a route.
+        """
         namespace = self._namespace
         src = packet.src if namespace.has_address(packet.src) or is_loopback(packet.src) else None
         try:
@@ -438,7 +456,7 @@ class IpLayer:
         return True
 
     def finish_output(self, packet: Packet) -> None:
-        """Bring a packet that left POSTROUTING onto its device, in fragments if need be."""
+        """Send a packet that passed POSTROUTING to its neighbour, in fragments if necessary (ip_finish_output)."""
         outdev = packet.outdev
         assert outdev is not None
         data = packet.data
@@ -449,13 +467,13 @@ class IpLayer:
         if must_not and (packet.frag_max_size or 65536) > outdev.mtu:
             self._too_big(packet, outdev.mtu, outdev)
             return
-        for piece in self.pieces(packet, outdev):
+        for piece in self.fragments(packet, outdev):
             part = Packet(piece, packet.indev)
             part.outdev, part.nexthop, part.mark = outdev, packet.nexthop, packet.mark
             self._output_to_neighbour(part)
 
-    def pieces(self, packet: Packet, outdev: Device) -> list[bytes]:
-        """Cut a packet into fragments for a device, none longer than those it came in."""
+    def fragments(self, packet: Packet, outdev: Device) -> list[bytes]:
+        """Fragment a packet for a device, into pieces no longer than the fragments it was reassembled from."""
         namespace = self._namespace
         identification = self._next_identification()
         pieces = fragment(packet, min(outdev.mtu, packet.frag_max_size or outdev.mtu), identification)

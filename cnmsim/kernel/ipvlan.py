@@ -1,7 +1,8 @@
-"""ipvlan: children of one interface that share its MAC and are told apart by their IP addresses.
+"""ipvlan: children of one lower device that share its MAC and are distinguished by their IP addresses.
 
-In mode l2 a child is a station of the parent's Ethernet; in l3 and l3s the parent's namespace routes for it and there is
-no broadcast; in l3s what comes in passes that namespace's packet filter as well. Source: drivers/net/ipvlan of Linux 6.12.
+In mode l2 a child is a station on the lower device's Ethernet. In l3 and l3s the lower device's namespace routes for
+the children, without broadcast; in l3s received packets also pass that namespace's packet filter. Source:
+drivers/net/ipvlan of Linux 6.12.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _UNSPECIFIED = bytes(16)
 
 
 class IpvlanMode(Enum):
-    """At which layer children meet; all children of a parent are in one mode."""
+    """The layer at which children communicate; all children of a lower device share one mode."""
 
     L2 = "l2"
     L3 = "l3"
@@ -32,15 +33,15 @@ class IpvlanMode(Enum):
 
 
 class IpvlanFlag(Enum):
-    """How children of one parent deal with each other."""
+    """How children of one lower device reach each other."""
 
     BRIDGE = "bridge"  # directly
-    PRIVATE = "private"  # not at all
-    VEPA = "vepa"  # by way of the switch or router outside
+    PRIVATE = "private"  # never
+    VEPA = "vepa"  # only through the external switch or router
 
 
 class IpvlanPort:
-    """The children of one parent, with the mode and flag of them all."""
+    """The children of one lower device, with their common mode and flag (struct ipvl_port)."""
 
     __slots__ = ("_children", "_next_device_id", "flag", "lower", "mode")
 
@@ -53,77 +54,85 @@ class IpvlanPort:
 
     @property
     def children(self) -> list[Ipvlan]:
-        """The children, oldest first."""
+        """The children in the order of their creation."""
         return self._children
 
     def set_mode(self, mode: IpvlanMode) -> None:
-        """Put all children into a mode (ipvlan_set_port_mode)."""
+        """Set the mode of all children (ipvlan_set_port_mode)."""
         if mode is not self.mode:
             self.mode = mode
             for child in self._children:
                 child._no_arp = mode is not IpvlanMode.L2
 
     def new_device_id(self) -> int:
-        """Give a child its number on the parent, which goes into its link-local address."""
+        """Allocate the number of a new child, which becomes part of its link-local address."""
         self._next_device_id += 1
         return self._next_device_id - 1
 
-    def owner(self, address: Address) -> Ipvlan | None:
-        """Give the child that is up and has this address."""
+    def child_with_address(self, address: Address) -> Ipvlan | None:
+        """Return the child that is up and has this address, or `None`."""
         for child in self._children:
             if child.is_up and any(own.address == address for own in child.addresses):
                 return child
         return None
 
     def input(self, frame: bytes) -> bool:
-        """Take what a child is to have; in mode l2 group frames are for the parent, too (ipvlan_handle_frame)."""
+        """Deliver a received frame to a child.
+
+        Return False if the lower device receives it too, as group frames in mode l2.
+
+        Source: ipvlan_handle_frame.
+        """
         if self.mode is IpvlanMode.L3S:
             return self._input_filtered(frame)
         if self.mode is IpvlanMode.L2 and frame[0] & 1:
             if self._is_external(frame):
-                self.distribute(frame, None)
+                self.broadcast(frame, None)
             return False
         address = destination_of(frame)
-        child = self.owner(address) if address is not None else None
+        child = self.child_with_address(address) if address is not None else None
         if child is None:
             return False
         self.deliver(frame, child)
         return True
 
     def _is_external(self, frame: bytes) -> bool:
-        """Tell whether a group frame is none that a child sent and the switch reflected."""
+        """Return False if the switch reflected a group frame that a child had sent."""
         if frame[6:12] != self.lower.mac:
             return True
-        source = sender(frame)
-        return source is None or self.owner(source) is None
+        source = source_of(frame)
+        return source is None or self.child_with_address(source) is None
 
-    def distribute(self, frame: bytes, source: Ipvlan | None) -> None:
-        """Give a group frame to every child that is up but `source`."""
+    def broadcast(self, frame: bytes, source: Ipvlan | None) -> None:
+        """Deliver a group frame to every child that is up except `source`."""
         for child in self._children:
             if child is not source and child.is_up:
                 self.deliver(frame, child)
 
     def deliver(self, frame: bytes, child: Ipvlan) -> None:
-        """Let a child receive a frame."""
+        """Deliver a frame to a child."""
         if self.lower.clock.context is not None:
             place = child.namespace.name if child.namespace is not None else ""
             self.lower._report(Step.BRIDGED, frame, f"ipvlan ({self.mode.value}) → {place} {child.name}")
         self.lower.clock.call_soon(child.receive, frame)
 
     def _input_filtered(self, frame: bytes) -> bool:
-        """Bring a packet past the parent's PREROUTING and INPUT to its child (ipvlan_l3_rcv, ipvlan_nf_input)."""
+        """Run the lower device's PREROUTING and INPUT on a packet before its child receives it.
+
+        Source: ipvlan_l3_rcv, ipvlan_nf_input.
+        """
         namespace = self.lower.namespace
         if namespace is None or frame[:6] != self.lower.mac or frame[12:14] not in (_IPV4, _IPV6):
             return False
         try:
             packet = Packet(frame[ETHERNET_HEADER:], self.lower)
         except MalformedPacketError:
-            return False  # the namespace drops it and says why
+            return False  # the namespace drops it with the reason
         whole = namespace.ip.defragment(packet)
         netfilter = namespace.netfilter
         if whole is None or (netfilter.is_active and not netfilter.run(Hook.PREROUTING, whole)):
             return True
-        child = self.owner(whole.dst)
+        child = self.child_with_address(whole.dst)
         if child is None:
             namespace.ip.input(whole, prerouted=True)
         elif not netfilter.is_active or netfilter.run(Hook.INPUT, whole):
@@ -131,7 +140,7 @@ class IpvlanPort:
         return True
 
     def send_routed(self, frame: bytes, child: Ipvlan) -> None:
-        """Send a child's packet as if the parent's namespace had made it (ipvlan_process_outbound)."""
+        """Send a child's packet as if the lower device's namespace had generated it (ipvlan_process_outbound)."""
         namespace, lower = self.lower.namespace, self.lower
         if frame[0] & 1 or frame[12:14] not in (_IPV4, _IPV6) or namespace is None:
             child.drop(frame, DropReason.LAYER_3_ONLY)
@@ -147,7 +156,7 @@ class IpvlanPort:
         else:
             route = namespace.find_route(packet.dst, lower, src=packet.src)
             if route is None and packet.family == 4:
-                # With a device given and no route out of it, IPv4 takes the destination to be on the link.
+                # Without a route out of the given device, IPv4 assumes that the destination is on the link.
                 route = link_route(packet.dst, lower)
             if route is None or route.kind != "unicast":
                 namespace.drop(packet, DropReason.NO_ROUTE, f"{namespace.name} has no route for it by {lower.name}")
@@ -164,17 +173,15 @@ class IpvlanPort:
         namespace.ip.finish_output(packet)
 
     def mac_changed(self) -> None:
-        """Let the children follow the parent's MAC."""
+        """Copy the lower device's new MAC to the children."""
         for child in self._children:
             child._take_mac(self.lower.mac)
 
 
 class Ipvlan(UpperDevice):
-    """A child of `lower`; on another ipvlan child it becomes that one's sibling.
+    """An ipvlan child of `lower`. If `lower` is itself an ipvlan, the new device becomes its sibling.
 
-    `mode` and `flag` become those of all children of the parent. `permanent_mac` is the MAC that the parent had when the child
-    was made, `lost_carrier` whether the parent went down while the child was up: only then does Linux know its state. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge
-    or macvlan has the parent.
+    `mode` and `flag` apply to all children of the lower device. `permanent_mac` is the lower device's MAC at creation. `lost_carrier` is true once the lower device went down while the child was up; before that Linux reports the operational state `unknown`. Raises `OSError`: EINVAL on a loopback, EBUSY if a bridge or macvlan uses the lower device.
     """
 
     __slots__ = ("_device_id", "_no_arp", "lost_carrier", "permanent_mac", "port")
@@ -204,35 +211,35 @@ class Ipvlan(UpperDevice):
 
     @property
     def mode(self) -> IpvlanMode:
-        """The mode of all children of the parent."""
+        """The mode of all children of the lower device."""
         return self.port.mode
 
     @property
     def flag(self) -> IpvlanFlag:
-        """The flag of all children of the parent."""
+        """The flag of all children of the lower device."""
         return self.port.flag
 
     @property
     def no_arp(self) -> bool:
-        """Whether neighbours have no link-layer addresses to be asked for: in the modes l3 and l3s, once it was up."""
+        """The NOARP flag: no neighbour resolution in modes l3 and l3s, from the first time the device is up."""
         return self._no_arp
 
     def set_up(self) -> None:
-        """Do as `ip link set DEV up`."""
+        """Set the device up."""
         self._no_arp = self.port.mode is not IpvlanMode.L2
         super().set_up()
 
     def link_local_address(self) -> Address:
-        """Give the fe80:: address of the parent's MAC and the child's number (addrconf_ifid_eui48)."""
+        """Return the fe80:: address built from the lower device's MAC and the child's number (addrconf_ifid_eui48)."""
         return b"\xfe\x80" + bytes(6) + self.mac[:3] + self._device_id.to_bytes(2) + self.mac[3:]
 
     def set_mac(self, mac: Mac) -> None:
-        """Raise `OSError(EOPNOTSUPP)`: a child has no address of its own."""
+        """Raise `OSError(EOPNOTSUPP)`: a child always has the lower device's MAC."""
         del mac
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     def lower_mtu_changed(self) -> None:
-        """Have the parent's MTU, whatever it was before (ipvlan_adjust_mtu)."""
+        """Copy the lower device's MTU (ipvlan_adjust_mtu)."""
         self.set_mtu(self.lower.mtu)
 
     def refuse_address(self, address: Address) -> None:
@@ -242,7 +249,7 @@ class Ipvlan(UpperDevice):
                 raise OSError(errno.EADDRINUSE, "Address already in use")
 
     def receive_filtered(self, head: bytes, data: bytes) -> None:
-        """Take a packet that the parent's packet filter let through; the child's own does not see it."""
+        """Receive a packet that passed the lower device's packet filter; the child's own filter is bypassed."""
         frame = head + data
         if not self.is_up or self.namespace is None:
             self.drop(frame, DropReason.LINK_DOWN)
@@ -260,7 +267,9 @@ class Ipvlan(UpperDevice):
         super()._link_changed()
 
     def _put_on_wire(self, frame: bytes) -> None:
-        if not self.has_carrier:  # its queue takes nothing then (dev_deactivate), not for its siblings either
+        if (
+            not self.has_carrier
+        ):  # its queue is deactivated without a carrier (dev_deactivate), for frames to siblings too
             self.drop(frame, DropReason.NO_CARRIER, f"{self.lower.name}, which it stands on, is down")
         elif self.port.mode is IpvlanMode.L2:
             self._send_l2(frame)
@@ -268,11 +277,11 @@ class Ipvlan(UpperDevice):
             self.port.send_routed(frame, self)
 
     def _reaches_sibling(self, frame: bytes) -> bool:
-        """Give a frame to the sibling it is for, or drop it where that is forbidden; `False` if there is none."""
+        """Deliver a frame to the sibling it is for, or drop it in private mode. Return False if it is for no sibling."""
         if self.port.flag is IpvlanFlag.VEPA:
             return False
         address = destination_of(frame)
-        sibling = self.port.owner(address) if address is not None else None
+        sibling = self.port.child_with_address(address) if address is not None else None
         if sibling is None:
             return False
         if self.port.flag is IpvlanFlag.PRIVATE:
@@ -287,11 +296,11 @@ class Ipvlan(UpperDevice):
                 self.clock.call_soon(self.lower.receive, frame)
             return
         if frame[0] & 1:
-            self.port.distribute(frame, self)
+            self.port.broadcast(frame, self)
         self.lower.transmit(frame)
 
     def detach(self) -> None:
-        """Leave the parent, which has no port any more once the last child has left."""
+        """Leave the lower device, and remove its port with the last child."""
         super().detach()
         self.port.children.remove(self)
         if not self.port.children:
@@ -299,7 +308,7 @@ class Ipvlan(UpperDevice):
 
 
 def destination_of(frame: bytes) -> Address | None:
-    """Give the IP address a frame is for: that of its packet, or the one its ARP or DAD asks about."""
+    """Return the destination IP address of a frame; for ARP and DAD, the address in question."""
     kind = frame[12:14]
     if kind == _IPV4:
         return frame[30:34]
@@ -312,8 +321,8 @@ def destination_of(frame: bytes) -> Address | None:
     return frame[38:54]
 
 
-def sender(frame: bytes) -> Address | None:
-    """Give the IP address a frame comes from."""
+def source_of(frame: bytes) -> Address | None:
+    """Return the source IP address of a frame."""
     kind = frame[12:14]
     if kind == _IPV4:
         return frame[26:30]

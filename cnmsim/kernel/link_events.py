@@ -1,4 +1,4 @@
-"""What goes wrong on a machine's links without any program being told, kept for whoever looks after the lab."""
+"""A log of faults on a machine's links that no program is notified of, such as duplicate addresses."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from cnmsim.kernel.events import Step
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
 
-#: A clash that goes on is told of again after this long.
+#: A continuing conflict is logged again after this long.
 _AGAIN_NS = 60 * NS_PER_S
 _KEPT = 1000
 
 
 class LinkEventKind(Enum):
-    """What a notice is about."""
+    """The kinds of link events."""
 
     DUPLICATE_ADDRESS = "duplicate-address"
 
 
 @frozen
 class LinkEvent:
-    """One thing that happened on a link.
+    """One event on a link.
 
-    `place` is the namespace that noticed (a host or a container), `device` its interface, `address` the IP address
-    that two stations claim, `macs` the two. `time_ns` is virtual time.
+    `place` is the namespace that noticed it (a host or a container), `device` its interface, `address` the IP address that two stations claim, `macs` those of the two. `time_ns` is virtual time.
     """
 
     time_ns: int
@@ -42,7 +41,7 @@ class LinkEvent:
 
     @property
     def text(self) -> str:
-        """The notice in one sentence."""
+        """The event in one sentence."""
         one, other = map(format_mac, self.macs)
         return f"duplicate address {format_ip(self.address)}: {one} and {other} both claim it"
 
@@ -52,12 +51,12 @@ class LinkEvent:
 
 @define
 class LinkEventLog:
-    """The last notices of one machine, oldest first."""
+    """The last events of one machine, oldest first."""
 
     events: list[LinkEvent] = field(factory=list)
 
     def add(self, notice: LinkEvent) -> bool:
-        """Keep a notice, unless its like was kept in the last minute."""
+        """Append an event. Return False, and drop it, if the same conflict was logged within the last minute."""
         for other in reversed(self.events):
             if notice.time_ns - other.time_ns > _AGAIN_NS:
                 break
@@ -69,7 +68,7 @@ class LinkEventLog:
 
 
 def report_duplicate_address(device: Device, address: Address, one: Mac, other: Mac, frame: bytes) -> None:
-    """Note that two stations claim an address, as a station behind `device` sees it; `frame` shows it."""
+    """Log that two stations claim an address on the link of `device`; `frame` is the evidence."""
     namespace = device.namespace
     if namespace is None:
         return

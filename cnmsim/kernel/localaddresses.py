@@ -1,4 +1,4 @@
-"""The addresses of a namespace's devices: given, autoconfigured and taken away, with the routes they bring along.
+"""The addresses of a namespace's devices: assigned, autoconfigured and removed, together with their connected routes.
 
 Source: Linux net/ipv4/devinet.c, net/ipv4/fib_frontend.c, net/ipv6/addrconf.c.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
 
 
-#: By whether duplicate address detection and the connected route are left out.
+#: Address flags by (nodad, noprefixroute); shared, because most addresses have one of four combinations.
 _FLAGS = {
     (nodad, noprefixroute): frozenset(["nodad"] * nodad + ["noprefixroute"] * noprefixroute)
     for nodad in (False, True)
@@ -25,7 +25,7 @@ _FLAGS = {
 
 
 class LocalAddresses:
-    """What addresses a namespace has. Each device keeps its own in `device.addresses`; only this changes them."""
+    """The addresses of a namespace. Each device stores its own in `device.addresses`, which only this class changes."""
 
     __slots__ = ("_broadcasts", "_local", "_namespace")
 
@@ -46,8 +46,8 @@ class LocalAddresses:
     ) -> None:
         """Add an address such as `10.0.0.15/24` to a device.
 
-        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be there with several masks, net/ipv4/devinet.c), EACCES for
-        IPv6 where it is disabled, EINVAL where the MTU is too small for it.
+        Raises `OSError`: EEXIST if the device has it (an IPv4 address may be repeated with another prefix length),
+        EACCES for IPv6 where it is disabled, EINVAL where the MTU is too small for IPv6.
         """
         if isinstance(address, str):
             raw, length = parse_interface(address)
@@ -73,7 +73,7 @@ class LocalAddresses:
         self._namespace.topology_changed()
 
     def remove(self, device: Device, address: str) -> None:
-        """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device has it not."""
+        """Remove an address. Raises `OSError(EADDRNOTAVAIL)` if the device does not have it."""
         raw, length = parse_interface(address)
         found = next((a for a in device.addresses if a.address == raw and a.prefixlen == length), None)
         if found is None:
@@ -89,10 +89,10 @@ class LocalAddresses:
                 self._add_connected(device, other)
         self._namespace.topology_changed()
 
-    # --- what links and switches do to them ----------------------------------------------------------------------
+    # --- effects of links and sysctls ----------------------------------------------------------------------------
 
     def link_up(self, device: Device) -> None:
-        """Give a device that is up the addresses that come by themselves, and every address its route."""
+        """Add the automatic addresses of a device that is up, and the connected route of every address."""
         namespace = self._namespace
         known = len(device.addresses)
         if device is namespace.loopback:
@@ -109,20 +109,20 @@ class LocalAddresses:
             self._add_connected(device, address)
 
     def link_down(self, device: Device) -> None:
-        """Take the IPv6 addresses of a device that is down."""
+        """Remove the IPv6 addresses of a device that went down."""
         if device.addresses:
             device.addresses = [a for a in device.addresses if a.family == 4]
             self._rebuild()
 
-    def forget(self, device: Device) -> None:
-        """Take every address of a device that is here no longer."""
+    def remove_device(self, device: Device) -> None:
+        """Remove every address of a device that left the namespace."""
         had_addresses = bool(device.addresses)
         device.addresses.clear()
         if had_addresses:
             self._rebuild()
 
     def disable_ipv6_changed(self) -> None:
-        """Let `disable_ipv6` take effect: IPv6 addresses go, or come back where they come by themselves."""
+        """Apply `disable_ipv6`: remove IPv6 addresses, or add the automatic ones again."""
         namespace = self._namespace
         for device in namespace.devices.values():
             if namespace.ipv6_disabled(device):
@@ -134,7 +134,7 @@ class LocalAddresses:
         namespace.topology_changed()
 
     def _needs_link_local(self, device: Device) -> bool:
-        """Tell whether IPv6 autoconfiguration gives the device its fe80:: address now."""
+        """Return True if IPv6 autoconfiguration would add the device's fe80:: address now."""
         if device.master is not None or not device.has_carrier or not any(device.mac):
             return False
         if self._namespace.ipv6_disabled(device):
@@ -161,7 +161,7 @@ class LocalAddresses:
             table.add(Route(prefix, device, metric=256, protocol="kernel"), append=True)
 
     def _rebuild(self) -> None:
-        # Of the ports of bridges few have any.
+        # Skip devices without addresses, such as the many ports of a bridge.
         with_addresses = [device for device in self._namespace.devices.values() if device.addresses]
         self._local = {a.address: d for d in with_addresses for a in d.addresses}
         self._broadcasts = set()
@@ -170,22 +170,22 @@ class LocalAddresses:
                 self._broadcasts.update(address.broadcasts)
         self._namespace.generation += 1
 
-    # --- what an address is --------------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------------------------
 
     def has(self, address: Address) -> bool:
-        """Tell whether a device here has exactly this address."""
+        """Return True if a device has exactly this address."""
         return address in self._local
 
     def is_local(self, address: Address) -> bool:
-        """Tell whether the address is the namespace's own: on a device, or in 127.0.0.0/8 with lo up."""
+        """Return True if the address is local: on a device, or in 127.0.0.0/8 while lo is up."""
         return address in self._local or (address[0] == 127 and len(address) == 4 and self._namespace.loopback.is_up)
 
     def is_broadcast(self, address: Address) -> bool:
-        """Tell whether it is the broadcast address of a connected network."""
+        """Return True if it is the broadcast address of a connected network."""
         return address in self._broadcasts
 
     def type_of(self, address: Address) -> str:
-        """Classify an address as iptables' addrtype does: LOCAL, UNICAST, BROADCAST, MULTICAST, BLACKHOLE and so on."""
+        """Return the type of an address as iptables' addrtype names it, such as LOCAL, UNICAST or BROADCAST."""
         if self.is_local(address):
             return "LOCAL"
         if is_multicast(address):

@@ -17,7 +17,7 @@ from cnmsim.kernel.namespace import NetworkNamespace
 from cnmsim.kernel.process import Process, Program
 from cnmsim.kernel.sysctl import INITIAL_NAMESPACE_ONLY
 
-# The kernel's own threads come first on a real machine.
+# On a real machine kernel threads have the lower process ids.
 _FIRST_PID = 1000
 _KEPT_LINES = 4096
 _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.default.")
@@ -25,10 +25,9 @@ _INHERITED = ("net.ipv4.ip_forward", "net.ipv4.conf.all.", "net.ipv4.conf.defaul
 
 @define(eq=False)
 class Machine:
-    """One Linux machine. `name` is its host name, and the name of its root network namespace in traces.
+    """One Linux machine. `name` is its host name, and the name of its initial network namespace in traces.
 
-    `namespaces` holds the named ones, by the path of the file that holds them open, `link_events` what went wrong on links, `kernel_log`
-    the last lines of the kernel's log with the virtual times in nanoseconds (dmesg prints them).
+    `namespaces` holds the pinned namespaces by the path of the file that keeps them alive, as /run/docker/netns. `link_events` logs faults seen on links. `kernel_log` holds the last lines of the kernel log (dmesg) with their virtual times in nanoseconds.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Machine:
     link_events: LinkEventLog = field(factory=LinkEventLog, init=False, repr=False)
     kernel_log: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=_KEPT_LINES), init=False, repr=False)
     random: Random = field(init=False, repr=False)
-    #: How often the files are removed that held a namespace open, in seconds; 0 at once.
+    #: The interval in seconds at which files of unpinned namespaces are deleted; 0 deletes them at once.
     namespace_sweep_s: float = field(default=0.0, init=False)
     _sweeps_since_ns: int = field(default=-1, init=False)
     _unpinned: dict[str, int] = field(factory=dict, init=False, repr=False)
@@ -52,17 +51,17 @@ class Machine:
         self.root.sysctl.declare(INITIAL_NAMESPACE_ONLY)
         procsys.mount(self.files, self.root)
         sysfs.mount(self.files, self.root)
-        self.files.hold(self._namespace_paths)
+        self.files.show_handles(self._namespace_paths)
 
     def pin_namespace(self, path: str, namespace: NetworkNamespace) -> None:
-        """Have a file hold a namespace open."""
+        """Keep a namespace alive by a bind mount at `path`."""
         if self._sweeps_since_ns < 0:
             self._sweeps_since_ns = self.clock.now_ns
         self._unpinned.pop(path, None)
         self.namespaces[path] = namespace
 
     def unpin_namespace(self, path: str) -> None:
-        """Have a file hold its namespace open no more; it stays, of no use, until the next sweep."""
+        """Release the namespace at `path`. The file remains, unusable, until the next sweep."""
         if self.namespaces.pop(path, None) is None or not self.namespace_sweep_s:
             return
         period = int(self.namespace_sweep_s * NS_PER_S)
@@ -70,7 +69,7 @@ class Machine:
         self._unpinned[path] = begun + ((self.clock.now_ns - begun) // period + 1) * period
 
     def is_unpinned(self, path: str) -> bool:
-        """Tell whether a file is there that held a namespace open, and does no more."""
+        """Return True if the file at `path` exists but no longer refers to a namespace."""
         gone_ns = self._unpinned.get(path, 0)
         if gone_ns <= self.clock.now_ns:
             self._unpinned.pop(path, None)
@@ -78,14 +77,14 @@ class Machine:
         return True
 
     def _namespace_paths(self) -> set[str]:
-        """Give the paths that hold namespaces open, or lately did; /var/run is another name of /run."""
+        """Return the paths that refer to namespaces or did so until the next sweep; /var/run is a synonym of /run."""
         paths = set(self.namespaces).union(filter(self.is_unpinned, tuple(self._unpinned)))
         return paths | {path.removeprefix("/var") for path in paths if path.startswith("/var/run/")}
 
     def new_namespace(self, name: str) -> NetworkNamespace:
-        """Make a network namespace that traces call `name`; it has a loopback device that is down.
+        """Create a network namespace named `name` in traces, with a loopback device that is down.
 
-        It begins with the IPv4 settings of the machine's first one (net.core.devconf_inherit_init_net = 0).
+        It inherits the IPv4 settings of the machine's initial namespace (net.core.devconf_inherit_init_net = 0).
         """
         made = NetworkNamespace(name, self.clock, self)
         for key, value in self.root.sysctl.items():
@@ -111,10 +110,10 @@ class Machine:
         on_exit: Callable[[Process], None] | None = None,
         is_init: bool = False,
     ) -> Process:
-        """Start a process at this instant; what is not given is the machine's own.
+        """Start a process now. Arguments that are omitted default to the machine's own.
 
-        Without `stdin` it reads the end of file at once; without `stdout` and `stderr` it gets pipes of its own,
-        which close when it ends. `on_exit` is called with it once it has ended.
+        Without `stdin` it reads the end of file at once. Without `stdout` and `stderr` it gets new pipes, which close
+        when it ends. `on_exit` is called with the process after it ended.
         """
         pid = self._next_pid
         self._next_pid += 1

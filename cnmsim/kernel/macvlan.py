@@ -1,7 +1,7 @@
-"""macvlan: further Ethernet stations, each with a MAC of its own, on one interface.
+"""macvlan: additional Ethernet interfaces, each with its own MAC, on one lower device.
 
-Children and their parent never reach each other: a child's frames leave by the parent's wire, which does not bring
-them back. Source: drivers/net/macvlan.c of Linux 6.12. The mode `source` is not modelled.
+Children and their lower device cannot reach each other: a child's frames leave on the wire, which does not return
+them. Source: drivers/net/macvlan.c of Linux 6.12. The mode `source` is not modelled.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cnmsim.kernel.upper_devices import UpperDevice, require_free_port, upper_de
 
 
 class MacvlanMode(Enum):
-    """How children of one parent deal with each other."""
+    """How children of one lower device reach each other."""
 
-    PRIVATE = "private"  # not at all, not even where the switch reflects their frames
-    VEPA = "vepa"  # by way of a switch that reflects them
+    PRIVATE = "private"  # never, not even through a switch that reflects their frames
+    VEPA = "vepa"  # only through a switch that reflects their frames
     BRIDGE = "bridge"  # directly
-    PASSTHRU = "passthru"  # there is only one, with the parent's MAC
+    PASSTHRU = "passthru"  # there is only one child, which has the lower device's MAC
 
 
 _EVERY_MODE = frozenset(MacvlanMode)
@@ -31,7 +31,7 @@ _BRIDGE_MODES = frozenset({MacvlanMode.BRIDGE})
 
 
 class MacvlanPort:
-    """The children of one parent, and where a frame that the parent received goes among them."""
+    """The children of one lower device, and the distribution of received frames among them (struct macvlan_port)."""
 
     __slots__ = ("_active", "_children", "_own_mac", "lower")
 
@@ -43,40 +43,45 @@ class MacvlanPort:
 
     @property
     def children(self) -> list[Macvlan]:
-        """The children, oldest first."""
+        """The children in the order of their creation."""
         return self._children
 
     @property
     def is_passthru(self) -> bool:
-        """Whether its one child has taken the parent over."""
+        """Whether the only child is in passthru mode."""
         return bool(self._children) and self._children[0].mode is MacvlanMode.PASSTHRU
 
-    def active(self, mac: Mac) -> Macvlan | None:
-        """Give the child that is up and has this MAC (macvlan_hash_lookup)."""
+    def child_with_mac(self, mac: Mac) -> Macvlan | None:
+        """Return the child that is up and has this MAC, or `None` (macvlan_hash_lookup)."""
         return self._active.get(mac)
 
     def refresh_active(self) -> None:
-        """Take note that a child came, went, went up or down, or has another MAC."""
+        """Rebuild the MAC index after a child was added, removed, went up or down, or changed its MAC."""
         self._active = {child.mac: child for child in self._children if child.is_up}
 
     def is_mac_in_use(self, mac: Mac) -> bool:
-        """Tell whether the parent or a child that is up has this MAC."""
-        return mac == self.lower.mac or self.active(mac) is not None
+        """Return True if the lower device or a child that is up has this MAC."""
+        return mac == self.lower.mac or self.child_with_mac(mac) is not None
 
     def input(self, frame: bytes) -> bool:
-        """Take what a child is to have; group frames are for the parent, too (macvlan_handle_frame)."""
+        """Deliver a received frame to the children.
+
+        Return False if the lower device receives it too, as group frames.
+
+        Source: macvlan_handle_frame.
+        """
         if not frame[0] & 1:
-            child = self._children[0] if self.is_passthru else self.active(frame[:6])
+            child = self._children[0] if self.is_passthru else self.child_with_mac(frame[:6])
             if child is None:
                 return False
             self._deliver(frame, child)
             return True
-        source = self.active(frame[6:12])
+        source = self.child_with_mac(frame[6:12])
         if source is None:
             self.broadcast(frame, None, _EVERY_MODE)
         elif source.mode is MacvlanMode.VEPA:
             self.broadcast(frame, source, _VEPA_MODES)
-        elif source.mode is MacvlanMode.BRIDGE:  # the others have had it on its way out
+        elif source.mode is MacvlanMode.BRIDGE:  # children in bridge mode received the frame when it was sent
             self.broadcast(frame, source, _REFLECTED_MODES)
         else:
             self._deliver(frame, source)
@@ -84,7 +89,7 @@ class MacvlanPort:
         return False
 
     def broadcast(self, frame: bytes, source: Macvlan | None, modes: frozenset[MacvlanMode]) -> None:
-        """Give a group frame to every child of these modes but `source`."""
+        """Deliver a group frame to every child in one of these modes except `source`."""
         for child in self._children:
             if child is not source and child.mode in modes and child.is_up:
                 self._deliver(frame, child)
@@ -96,29 +101,30 @@ class MacvlanPort:
         self.lower.clock.call_soon(child.receive, frame)
 
     def mac_changed(self) -> None:
-        """Let the child of a passthru port follow its parent's MAC."""
+        """Copy the lower device's new MAC to a passthru child."""
         self._own_mac = self.lower.mac
         if self.is_passthru:
             self._children[0]._take_mac(self.lower.mac)
             self.refresh_active()
 
     def set_lower_mac(self, mac: Mac) -> None:
-        """Give the parent the MAC of its passthru child, for as long as there is one."""
+        """Set the lower device's MAC to that of its passthru child, while the child exists."""
         own = self._own_mac
         self.lower.set_mac(mac)
         self._own_mac = own
 
     def close(self) -> None:
-        """Leave the parent without a port, and with its own MAC (macvlan_port_destroy)."""
+        """Remove the port and restore the lower device's own MAC (macvlan_port_destroy)."""
         upper_devices_of(self.lower).port = None
         if self.lower.mac != self._own_mac:
             self.lower.set_mac(self._own_mac)
 
 
 class Macvlan(UpperDevice):
-    """A child of `lower`; on another macvlan it becomes that one's sibling.
+    """A macvlan child of `lower`. If `lower` is itself a macvlan, the new device becomes its sibling.
 
-    Raises `OSError`: EINVAL on a loopback, and beside or as a passthru child; EBUSY if a bridge or ipvlan has the parent.
+    Raises `OSError`: EINVAL on a loopback, and beside or as a second passthru child; EBUSY if a bridge or ipvlan uses
+    the lower device.
     """
 
     __slots__ = ("_mode", "port")
@@ -143,7 +149,7 @@ class Macvlan(UpperDevice):
 
     @property
     def mode(self) -> MacvlanMode:
-        """How it deals with its siblings."""
+        """How the device reaches its siblings."""
         return self._mode
 
     def set_mode(self, mode: MacvlanMode) -> None:
@@ -153,15 +159,15 @@ class Macvlan(UpperDevice):
         self._mode = mode
 
     def set_up(self) -> None:
-        """Do as `ip link set DEV up`. Raises `OSError(EADDRINUSE)` if its MAC is the parent's or a sibling's."""
+        """Set the device up. Raises `OSError(EADDRINUSE)` if the lower device or a sibling has its MAC."""
         if not self.is_up and self._mode is not MacvlanMode.PASSTHRU and self.port.is_mac_in_use(self.mac):
             raise OSError(errno.EADDRINUSE, "Address already in use")
         super().set_up()
 
     def set_mac(self, mac: Mac) -> None:
-        """Set the Ethernet address: in passthru mode the parent's, too.
+        """Set the MAC address; in passthru mode also that of the lower device.
 
-        Raises `OSError(EADDRINUSE)` if the address is the parent's or that of a sibling that is up.
+        Raises `OSError(EADDRINUSE)` if the lower device or a sibling that is up has it.
         """
         if self._mode is MacvlanMode.PASSTHRU:
             self.port.set_lower_mac(mac)
@@ -179,7 +185,7 @@ class Macvlan(UpperDevice):
 
     @property
     def unicast_filter(self) -> frozenset[Mac]:
-        """What the lower device is to listen for besides its own address."""
+        """The unicast addresses that the lower device must receive for this device."""
         if not self.is_up or self._mode is MacvlanMode.PASSTHRU:
             return frozenset()
         return frozenset({self.mac}) | (
@@ -188,7 +194,7 @@ class Macvlan(UpperDevice):
 
     @property
     def receives_all_frames(self) -> bool:
-        """Whether it is to have whatever the lower device can take in."""
+        """Whether the lower device must receive all frames for this device."""
         return self.is_up and self._mode is MacvlanMode.PASSTHRU
 
     def _link_changed(self) -> None:
@@ -200,15 +206,15 @@ class Macvlan(UpperDevice):
             if frame[0] & 1:
                 self.port.broadcast(frame, self, _BRIDGE_MODES)
             else:
-                sibling = self.port.active(frame[:6])
+                sibling = self.port.child_with_mac(frame[:6])
                 if sibling is not None and sibling.mode is MacvlanMode.BRIDGE:
-                    # By way of the parent's receiving side, where its captures see it (dev_forward_skb).
+                    # Through the lower device's receive path, where its captures see the frame (dev_forward_skb).
                     self.clock.call_soon(self.lower.receive, frame)
                     return
         self.lower.transmit(frame)
 
     def detach(self) -> None:
-        """Leave the parent, which has no port any more once the last child has left."""
+        """Leave the lower device, and remove its port with the last child."""
         super().detach()
         self.port.children.remove(self)
         self.port.refresh_active()

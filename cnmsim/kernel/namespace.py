@@ -1,4 +1,4 @@
-"""A network namespace: devices, addresses, routes, neighbours, packet filter and sockets, as Linux isolates them."""
+"""A network namespace: devices, addresses, routes, neighbours, packet filter and sockets, isolated as in Linux."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 class NetworkNamespace:
-    """One network stack. `name` is what traces call it: a host's or a container's name.
+    """One network stack. `name` is the name of the host or container in traces.
 
-    `generation` moves whenever an address, a route or a link changes; whatever is cached from them asks it.
+    `generation` changes whenever an address, a route, a link or a sysctl changes. Caches derived from them compare it.
     """
 
     __slots__ = (
@@ -57,24 +57,25 @@ class NetworkNamespace:
         self.machine = machine
         self.devices: dict[str, Device] = {}
         self.generation = 0
-        self.routes4, self.routes6 = RoutingTable(4, self._stale), RoutingTable(6, self._stale)
-        #: Policy routing, where it is used (`fib_rules` makes it).
+        self.routes4, self.routes6 = RoutingTable(4, self._invalidate), RoutingTable(6, self._invalidate)
+        #: Policy routing; `None` until `fib_rules` creates it.
         self.rules4: FibRules | None = None
         self.rules6: FibRules | None = None
         self.sysctl = Sysctl()
         self.sysctl.declare(IPVS_SYSCTLS)
-        self.path_mtu = PathMtu(clock, self._stale)
+        self.path_mtu = PathMtu(clock, self._invalidate)
         self.forwards4 = self.forwards6 = False
         self.filters_reverse_path = False
         self.bridges_through_netfilter = False
         self._next_index = 1
-        #: The highest index a device came in with that had it elsewhere.
+        #: The highest index that a device kept when it moved here.
         self._highest_requested_index = 0
         self._protocols: dict[int, Callable[[Packet], None]] = {}
         self.on_destroy: list[Callable[[], None]] = []
-        #: Tunnel devices made here, wherever they are now: their outer packets are this namespace's.
+        #: Tunnel devices created here, even if they have moved to another namespace: their outer packets use this
+        #: stack.
         self.tunnels: list[Device] = []
-        #: IPsec, where it is used (`xfrm_of` makes it).
+        #: IPsec; `None` until `xfrm_of` creates it.
         self.xfrm: Xfrm | None = None
         self.addresses = LocalAddresses(self)
         self.add_address = self.addresses.add
@@ -100,21 +101,24 @@ class NetworkNamespace:
 
     @property
     def ipvs(self) -> Ipvs:
-        """The load balancer; it is made when somebody asks for it."""
+        """The load balancer, created on first use."""
         if self._ipvs is None:
             self._ipvs = Ipvs(self)
         return self._ipvs
 
     def routes(self, family: int) -> RoutingTable:
-        """Give the main routing table of family 4 or 6."""
+        """Return the main routing table of family 4 or 6."""
         return self.routes4 if family == 4 else self.routes6
 
     def fib_rules(self, family: int) -> FibRules:
-        """Give the rules that choose a routing table; from then on they are asked."""
+        """Return the policy routing rules of a family, creating them on first use.
+
+        From then on every lookup consults them.
+        """
         if family == 4:
-            self.rules4 = self.rules4 or FibRules(self.routes4, self._stale)
+            self.rules4 = self.rules4 or FibRules(self.routes4, self._invalidate)
             return self.rules4
-        self.rules6 = self.rules6 or FibRules(self.routes6, self._stale)
+        self.rules6 = self.rules6 or FibRules(self.routes6, self._invalidate)
         return self.rules6
 
     def find_route(
@@ -126,7 +130,10 @@ class NetworkNamespace:
         indev: Device | None = None,
         mark: int = 0,
     ) -> Route | None:
-        """Find the route for a destination that is not our own, only through `outdev` if that is given."""
+        """Return the route to a destination that is not local, or `None`.
+
+        `outdev` restricts the lookup to one device.
+        """
         rules, table = (self.rules4, self.routes4) if len(dst) == 4 else (self.rules6, self.routes6)
         return table.lookup(dst, outdev) if rules is None else rules.find(dst, src, indev, outdev, mark)[0]
 
@@ -139,15 +146,15 @@ class NetworkNamespace:
         indev: Device | None = None,
         mark: int = 0,
     ) -> FibRule | None:
-        """Give the rule that decides where `find_route` looks; `None` if it is one that every namespace has."""
+        """Return the policy rule that selects the table in `find_route`, or `None` if it is one of the default rules."""
         rules = self.rules4 if len(dst) == 4 else self.rules6
         rule = None if rules is None else rules.find(dst, src, indev, outdev, mark)[1]
-        return None if rules is None or rule in rules.usual else rule
+        return None if rules is None or rule in rules.default_rules else rule
 
     # --- devices -------------------------------------------------------------------------------------------------
 
     def add_device(self, device: Device, name: str | None = None, index: int = 0) -> None:
-        """Put a device here, as number `index` if that is free.
+        """Add a device, with interface index `index` if that is free.
 
         Raises `OSError` as `rename_device` does.
         """
@@ -161,7 +168,7 @@ class NetworkNamespace:
         self.topology_changed()
 
     def _require_free(self, name: str) -> None:
-        """Refuse the name of another device, and what is no name for one (dev_valid_name)."""
+        """Raise `OSError` if the name is in use or invalid (dev_valid_name)."""
         if not 0 < len(name) <= 15:
             raise OSError(errno.ERANGE, "numerical result out of range", name)
         if name in {".", ".."} or any(letter in "/:" or letter.isspace() for letter in name):
@@ -170,7 +177,7 @@ class NetworkNamespace:
             raise OSError(errno.EEXIST, "File exists", name)
 
     def _free_index(self, wanted: int) -> int:
-        """Give `wanted` if no device has it, else the next free number (Linux `dev_index_reserve`)."""
+        """Return `wanted` if no device has that index, else the next free index (dev_index_reserve)."""
         if wanted and not self._has_index(wanted):
             self._highest_requested_index = max(self._highest_requested_index, wanted)
             return wanted
@@ -183,7 +190,7 @@ class NetworkNamespace:
         return any(device.index == index for device in self.devices.values())
 
     def remove_device(self, device: Device) -> None:
-        """Delete a device; a veth's other end goes with it. Raises `OSError(EOPNOTSUPP)` for lo."""
+        """Delete a device, and the peer of a veth with it. Raises `OSError(EOPNOTSUPP)` for lo."""
         if device is self.loopback:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         peer = getattr(device, "peer", None)
@@ -194,7 +201,7 @@ class NetworkNamespace:
             peer.namespace.remove_device(peer)
 
     def move_device(self, device: Device, other: NetworkNamespace, name: str | None = None) -> None:
-        """Move a device into another namespace; it goes down and loses addresses and routes, as in Linux.
+        """Move a device into another namespace. The device goes down and loses its addresses and routes, as in Linux.
 
         Raises `OSError` as `rename_device` does.
         """
@@ -208,9 +215,10 @@ class NetworkNamespace:
         other.add_device(device, name, index)
 
     def rename_device(self, device: Device, name: str) -> None:
-        """Give a device another name.
+        """Rename a device.
 
-        Raises `OSError`: EEXIST if it is taken, ERANGE if it is over 15 characters, EINVAL if it has a slash, a colon or a space.
+        Raises `OSError`: EEXIST if the name is in use, ERANGE if it has over 15 characters, EINVAL if it contains a
+        slash, a colon or white space.
         """
         self._require_free(name)
         self.sysctl.rename_device(device.name, name)
@@ -232,11 +240,11 @@ class NetworkNamespace:
         self.sysctl.forget_device(device.name)
         device.namespace = None
         device.index = 0
-        self.addresses.forget(device)
+        self.addresses.remove_device(device)
         self.topology_changed()
 
     def link_changed(self, device: Device) -> None:
-        """Take note that a device went up or down or its carrier changed."""
+        """Update addresses, routes and caches after a device went up or down or its carrier changed."""
         if not device.is_up:
             self.netfilter.conntrack.device_down(device)
         self._apply_link(device)
@@ -253,35 +261,38 @@ class NetworkNamespace:
             self.addresses.link_up(device)
 
     def ipv6_disabled(self, device: Device) -> bool:
-        """Tell whether `disable_ipv6` is set for a device or for all, or whether its MTU is too small for IPv6."""
+        """Return True if IPv6 is off on a device: by `disable_ipv6`, or because its MTU is too small."""
         return (
             not device.carries_ipv6
             or self.sysctl.get("net.ipv6.conf.all.disable_ipv6") == "1"
             or self.sysctl.device(6, device.name, "disable_ipv6") == "1"
         )
 
-    def _stale(self) -> None:
+    def _invalidate(self) -> None:
         self.generation += 1
 
     def topology_changed(self) -> None:
-        """Let every cache that hangs on devices, links or addresses be made anew."""
+        """Invalidate every cache that depends on devices, links or addresses."""
         self.generation += 1
-        self.routes4.changed()
-        self.routes6.changed()
+        self.routes4.invalidate()
+        self.routes6.invalidate()
         for rules in (self.rules4, self.rules6):
             if rules is not None:
-                rules.forget()
+                rules.clear_caches()
 
     def select_source(self, dst: Address, outdev: Device, final: Address | None = None) -> Address | None:
-        """Choose the source address for the next hop `dst` out of `outdev`; `final` is what lies behind it."""
+        """Choose the source address for the next hop `dst` out of `outdev`.
+
+        `final` is the destination behind that hop.
+        """
         return select_source(dst, outdev, self.devices.values(), final)
 
     # --- routes and sysctls --------------------------------------------------------------------------------------
 
     def add_route(self, route: Route, table: RoutingTable | None = None) -> None:
-        """Add a route as `ip route add`, to the main table if none is given.
+        """Add a route as `ip route add` does, to the main table unless `table` is given.
 
-        A route without a device takes the one its gateway is reached by.
+        A route without a device gets the device that reaches its gateway.
 
         Raises `OSError`: EEXIST, ENETUNREACH if the gateway is not on a link, ENETDOWN if the device is down.
         """
@@ -305,24 +316,24 @@ class NetworkNamespace:
         self.topology_changed()
 
     def remove_route(self, route: Route, table: RoutingTable | None = None) -> None:
-        """Remove a route, from the main table if none is given. Raises `OSError(ESRCH)` if it is not there."""
+        """Remove a route, from the main table unless `table` is given. Raises `OSError(ESRCH)` if it does not exist."""
         (self.routes(route.prefix.family) if table is None else table).remove(route)
         self.topology_changed()
 
     def sysctl_get(self, key: str) -> str:
-        """Read a sysctl. Raises `OSError(ENOENT)` for an unknown key."""
+        """Return the value of a sysctl. Raises `OSError(ENOENT)` for an unknown key."""
         self._require_sysctl(key)
         if key == "net.netfilter.nf_conntrack_count":
             return str(len(self.netfilter.conntrack.entries()))
         return self.sysctl.get(key)
 
     def sysctl_items(self) -> list[tuple[str, str]]:
-        """List all sysctls there are, sorted by key."""
+        """Return all sysctls with their values, sorted by key."""
         found = self.sysctl.items(("all", "default", *self.devices))
         return [(key, value) for key, value in found if self._has_sysctl(key)]
 
     def _has_sysctl(self, key: str) -> bool:
-        """Tell whether the device that a key names is here, and has IPv6 if the key is about that."""
+        """Return True unless the key names a device that does not exist, or IPv6 on a device that does not carry it."""
         start, name, _ = split_device_key(key)
         if not start or name == "default" or (name == "all" and start.endswith(".conf.")):
             return True
@@ -334,18 +345,18 @@ class NetworkNamespace:
             raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def ipv6_support_changed(self, device: Device) -> None:
-        """Let the MTU of a device become too small for IPv6, or large enough: its addresses and sysctls begin anew."""
+        """Reset a device's IPv6 addresses and sysctls after its MTU became too small for IPv6 or large enough again."""
         self.sysctl.forget_device(device.name, 6)
         self.addresses.disable_ipv6_changed()
 
     def sysctl_device(self, device: Device, family: int, name: str) -> str:
-        """Read a per-device sysctl such as `rp_filter`."""
+        """Return the value of a per-device sysctl such as `rp_filter`."""
         return self.sysctl.device(family, device.name, name)
 
     def sysctl_set(self, key: str, value: str, *, allow_missing_device: bool = False) -> None:
-        """Write a sysctl and let it take effect; with `allow_missing_device` that of a device that is not here yet.
+        """Set a sysctl and apply it. `allow_missing_device` permits a key of a device that does not exist yet.
 
-        Raises `OSError` for an unknown key or a bad value.
+        Raises `OSError` for an unknown key or an invalid value.
         """
         if not allow_missing_device:
             self._require_sysctl(key)
@@ -364,19 +375,22 @@ class NetworkNamespace:
             self.addresses.disable_ipv6_changed()
 
     def sent_flow(self, decision: RoutingDecision, dst: Address, sport: int, dport: int) -> Flow | None:
-        """Give the flow that UDP from here to there makes, if it is known and goes as decided for as long as it lasts."""
+        """Return the cached flow of UDP datagrams to `dst`, or `None` if there is none that follows `decision`."""
         flow = self.flows.sent_flow(decision, dst, sport, dport)
-        # What was learnt of a path's MTU expires without a change of `generation`.
+        # A learnt path MTU expires without a change of `generation`.
         return flow if flow is not None and self.path_mtu.to(dst) == UNKNOWN else None
 
     def mtu_of(self, dst: Address) -> int:
-        """Give the MTU that counts for `dst`, in bytes. Raises `OSError` if there is no route."""
+        """Return the path MTU to `dst` in bytes. Raises `OSError` if there is no route."""
         return self.route_output(dst).mtu
 
     # --- packets -------------------------------------------------------------------------------------------------
 
     def input(self, frame: bytes, device: Device, packet: Packet | None = None) -> None:
-        """Take a frame a device received. `packet` is its IP packet if the bridge ran PREROUTING on it already."""
+        """Process a frame that a device received.
+
+        `packet` is its IP packet if the bridge has already run PREROUTING on it.
+        """
         is_unseen = packet is None and self.clock.context is None
         if is_unseen:
             known = self.flows.received
@@ -420,11 +434,11 @@ class NetworkNamespace:
         self.ip.input(packet, prerouted=prerouted)
 
     def register_protocol(self, protocol: int, handler: Callable[[Packet], None]) -> None:
-        """Let `handler` take packets of an IP protocol that has no sockets (ESP and the like)."""
+        """Register `handler` for packets of an IP protocol without sockets, such as ESP."""
         self._protocols[protocol] = handler
 
     def deliver_to_handler(self, packet: Packet) -> bool:
-        """Give a packet to whoever registered for its protocol; `False` if nobody did."""
+        """Pass a packet to the handler of its protocol. Return False if none is registered."""
         handler = self._protocols.get(packet.protocol)
         if handler is None:
             return False
@@ -436,7 +450,7 @@ class NetworkNamespace:
         self.ip.icmp.send_error(packet, icmp_type, code, info)
 
     def send_host_unreachable(self, packet: Packet) -> None:
-        """Tell a packet's sender that its next hop does not answer (ICMP host / ICMPv6 address unreachable)."""
+        """Send ICMP host unreachable or ICMPv6 address unreachable, because the next hop does not answer."""
         if packet.family == 4:
             self.ip.icmp.send_error(packet, 3, 1)
         else:
@@ -453,7 +467,7 @@ class NetworkNamespace:
         reason: DropReason | None = None,
         is_frame: bool = False,
     ) -> None:
-        """Tell the observer, if there is one. Call it only behind a test of `clock.context`."""
+        """Report an event to the observer, if there is one. Callers test `clock.context` first, which is cheaper."""
         observer = self.clock.context
         if observer is None:
             return
@@ -466,7 +480,7 @@ class NetworkNamespace:
     def drop(
         self, packet: Packet, reason: DropReason, what: str = "", *, device: str = "", decision: str = ""
     ) -> None:
-        """End a packet here, with a reason."""
+        """Report a dropped packet with its reason. The caller stops processing the packet."""
         if self.clock.context is not None:
             self.report(Step.DROPPED, what or reason.value, packet, device=device, decision=decision, reason=reason)
 

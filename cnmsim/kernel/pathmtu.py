@@ -1,4 +1,4 @@
-"""Path MTU discovery's memory (RFC 1191, RFC 8201): what routers said a way takes, for ten minutes."""
+"""The path MTU cache (RFC 1191, RFC 8201): the MTU that routers reported for a destination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLOOR4, _FLOOR6 = 552, 1280
 
 
 class PathMtu:
-    """The exceptions of one namespace, by destination; it calls `on_change` when one comes or goes."""
+    """The path MTU exceptions of one namespace by destination. `on_change` is called when one is added or expires."""
 
     __slots__ = ("_clock", "_known", "_on_change")
 
@@ -27,14 +27,17 @@ class PathMtu:
         self._known: dict[Address, tuple[int, int]] = {}
 
     def learn(self, dst: Address, mtu: int) -> None:
-        """Remember that the way to `dst` takes at most `mtu` bytes; what is less than Linux believes is raised."""
+        """Record that the path to `dst` carries at most `mtu` bytes.
+
+        Smaller values than Linux's minimum are raised to it (net.ipv4.route.min_pmtu, IPV6_MIN_MTU).
+        """
         mtu = max(mtu, _FLOOR6 if len(dst) == 16 else _FLOOR4)
         if mtu < self.to(dst):
             self._known[dst] = (mtu, self._clock.now_ns + _LIFETIME_NS)
             self._on_change()
 
     def to(self, dst: Address) -> int:
-        """Give what is known for `dst`, `UNKNOWN` (65535) if nothing is."""
+        """Return the path MTU to `dst` in bytes, `UNKNOWN` (65535) if none was learnt."""
         known = self._known.get(dst)
         if known is None:
             return UNKNOWN
@@ -45,6 +48,6 @@ class PathMtu:
         return known[0]
 
     def remaining_s(self, dst: Address) -> int:
-        """Give the whole seconds for which what is known for `dst` is believed."""
+        """Return the seconds until the path MTU to `dst` expires, 0 if none was learnt."""
         known = self._known.get(dst)
         return max(0, known[1] - self._clock.now_ns) // NS_PER_S if known is not None else 0

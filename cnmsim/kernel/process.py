@@ -1,7 +1,7 @@
-"""A process of a simulated machine: one program, its pipes, its files, and the sockets it owns.
+"""A process of a simulated machine: one program with its pipes, files and sockets.
 
-A program is an `async def` that takes the process and returns the exit status. An exception that escapes it is an
-error in the program, not an outcome of the simulation: it leaves `Clock.run`.
+A program is an `async def` that takes the process and returns the exit status. An exception that escapes it is a bug
+of the program, not an outcome of the simulation, and propagates out of `Clock.run`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,9 @@ _IGNORED_BY_DEFAULT = (SIGCHLD, SIGCONT, SIGWINCH)
 
 
 class Process:
-    """One running program. Made by `Machine.spawn` or by another process's `start`.
+    """One running program, created by `Machine.spawn` or by another process's `start`.
 
-    `exit_status` is `None` while it runs, then what the program returned, or 128 plus the signal that ended it.
-    `is_init` marks the first process of a PID namespace, which ignores every signal it has no handler for, save
-    SIGKILL and SIGSTOP (pid_namespaces(7)).
+    `exit_status` is `None` while it runs, then the program's return value, or 128 plus the signal that ended it. `is_init` marks the first process of a PID namespace, which ignores every signal without a handler except SIGKILL and SIGSTOP (pid_namespaces(7)).
     """
 
     __slots__ = (
@@ -72,12 +70,12 @@ class Process:
         self.credentials = credentials
         self.programs = programs
         self.parent = parent
-        #: Who started it, even if it has another parent by now.
+        #: The process that started this one, even after it was reparented.
         self.creator = parent
         self.children: list[Process] = []
         self.on_exit = on_exit
         self.is_init = is_init
-        #: A shell started it with `&`: what is typed at the terminal is not for it.
+        #: Whether a shell started it with `&`, so that it gets no input and no Ctrl-C from the terminal.
         self.in_background = False
         self.exit_status: int | None = None
         self.exited: Future[int] = Future(self.clock)
@@ -102,17 +100,17 @@ class Process:
 
     @property
     def label(self) -> str:
-        """What traces call it: `httpd (pid 7)`."""
+        """The name of the process in traces, such as `httpd (pid 7)`."""
         return f"{self.name} (pid {self.pid})"
 
     @property
     def is_paused(self) -> bool:
-        """Whether it was stopped (SIGSTOP): its tasks stand still, its sockets live on in the kernel."""
+        """Whether the process is stopped (SIGSTOP): its tasks do not run, but the kernel still serves its sockets."""
         return self._gate.is_shut
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self.exit_status is None
 
     def _empty_input(self) -> Pipe:
@@ -126,8 +124,9 @@ class Process:
         return pipe
 
     def begin(self, program: Program) -> None:
-        """Run `program` as this process, from this instant on."""
-        # The coroutine is made when it starts: a lab that is thrown away before leaves none that never ran.
+        """Start `program` in this process, at the current instant."""
+        # The coroutine is created only when it starts, so that a discarded lab leaves no coroutine that was never
+        # awaited.
         self._program = program
         self.clock.call_soon(self._begin, program)
 
@@ -137,10 +136,9 @@ class Process:
             self.task(self._main(program))
 
     def begin_again(self) -> None:
-        """Run the program from its beginning, as the same process: its threads are gone, as in the copy of a machine.
+        """Restart the program from its beginning in the same process, without its threads, in the copy of a machine.
 
-        It keeps the sockets that it was given when it began and those the kernel calls back; the others are closed without
-        a word to their peers.
+        Inherited sockets and sockets served by callbacks are kept; the others are closed without sending anything.
         """
         assert self._program is not None, "a process that runs has a program"
         for socket in tuple(self.sockets):
@@ -152,7 +150,7 @@ class Process:
         self.begin(self._program)
 
     def close_silently(self) -> None:
-        """End without a trace: no signal, no word to peers, nobody told."""
+        """End without side effects: no signal, nothing sent to peers, no exit callback."""
         self.exit_status = 128 + SIGKILL
         for socket in tuple(self.sockets):
             socket.close_silently()
@@ -167,18 +165,21 @@ class Process:
             error.add_note(f"in program {self.argv} of {self.label} on {self.machine.name}")
             self._end(1)
             raise
-        if self.is_running:  # it may have sent itself the signal that ended it
+        if self.is_running:  # it may have ended itself with a signal
             self._end(status)
 
     def task(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
-        """Run a coroutine as a thread of this process: it stops, and ends, with the process."""
+        """Run a coroutine as a thread of this process, which stops and ends with the process."""
         task = Task(self.clock, coroutine, self._gate)
         self._tasks = [other for other in self._tasks if not other.is_done]
         self._tasks.append(task)
         return task
 
     def start(self, program: Program, argv: list[str], **options: Any) -> Process:
-        """Start a child, which inherits everything that `options` (as of `Machine.spawn`) does not replace."""
+        """Start a child process.
+
+        It inherits everything that `options` (those of `Machine.spawn`) does not replace.
+        """
         inherited = {
             "namespace": self.namespace, "files": self.files, "hostname": self.hostname, "env": dict(self.env),
             "programs": self.programs, "credentials": self.credentials, "stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr,
@@ -186,7 +187,7 @@ class Process:
         return self.machine.spawn(program, argv, parent=self, **{**inherited, **options})
 
     def daemonise(self, program: Program, *sockets: Socket) -> Process:
-        """Go on with `program` in the background, as daemon(3): in a child without streams, which holds `sockets` now."""
+        """Continue `program` in the background, as daemon(3): in a child without streams, which takes over `sockets`."""
         child = self.start(program, list(self.argv), stdin=None, stdout=None, stderr=None)
         for socket in sockets:
             self.sockets.remove(socket)
@@ -199,23 +200,23 @@ class Process:
         await sleep(self.clock, seconds)
 
     def write(self, data: str | bytes) -> None:
-        """Print on stdout. A pipe that is closed ends the process with SIGPIPE; one that has ended prints nothing."""
+        """Write to stdout. A closed pipe ends the process with SIGPIPE; a process that has ended writes nothing."""
         self._print(self.stdout, data)
 
     def error(self, data: str | bytes) -> None:
-        """Print on stderr."""
+        """Write to stderr."""
         self._print(self.stderr, data)
 
     def _print(self, pipe: Pipe, data: str | bytes) -> None:
         if not self.is_running:
-            # A killed program's `finally` blocks run, but the dead print nothing.
+            # The `finally` blocks of a killed program run, but must not produce output.
             return
         if pipe.is_closed or pipe.is_reader_closed:
             self.kill(SIGPIPE)
             return
         try:
             pipe.write(data.encode() if isinstance(data, str) else data)
-        except OSError as error:  # a file that stdout was redirected to takes not everything: a sysctl
+        except OSError as error:  # stdout may be redirected to a file that rejects the data, such as a sysctl
             if pipe is not self.stderr:
                 self.error(f"{self.name}: write error: {error.strerror}\n")
             self.exit(1)
@@ -229,14 +230,13 @@ class Process:
         return TcpSocket(self.namespace, family, owner=self)
 
     def icmp(self, family: int = 4) -> IcmpSocket:
-        """Open a socket for echo requests of family 4 or 6."""
+        """Open a raw ICMP socket of family 4 or 6."""
         return IcmpSocket(self.namespace, family, owner=self)
 
     def kill(self, signal: int = SIGKILL) -> None:
-        """Send a signal: its handler runs, or it has Linux's default effect. Nothing happens to one that has ended.
+        """Send a signal: run its handler, or apply Linux's default action. A process that has ended ignores it.
 
-        A signal that ends the process does so at once, unless the process sends it to itself: then when its
-        present step is over.
+        A fatal signal ends the process at once; one that the process sends to itself, when its current step is over.
         """
         if not self.is_running:
             return
@@ -253,28 +253,28 @@ class Process:
             self._end(128 + signal)
 
     def interrupt(self) -> None:
-        """Send SIGINT to it and all that it runs in the foreground, as a terminal does for Ctrl-C."""
+        """Send SIGINT to the process and its foreground children, as a terminal does for Ctrl-C."""
         for child in tuple(self.children):
             if not child.in_background:
                 child.interrupt()
         self.kill(SIGINT)
 
     def exit(self, status: int) -> None:
-        """End the process with `status` (from a signal handler or a thread)."""
+        """End the process with `status`, from a signal handler or a thread."""
         if self.is_running:
             self._end(status)
 
     @property
     def gate(self) -> Gate:
-        """What its tasks pass before each step."""
+        """The gate that all its tasks pass before each step."""
         return self._gate
 
     def pause(self) -> None:
-        """Let no task of the process run until `unpause`."""
+        """Stop all tasks of the process until `unpause`."""
         self._gate.shut()
 
     def unpause(self) -> None:
-        """Let its tasks go on."""
+        """Resume the tasks."""
         if self._gate.is_shut:
             self._gate.open()
 
@@ -295,7 +295,7 @@ class Process:
             self.on_exit(self)
 
     def _orphan_children(self) -> None:
-        """Give the children to the first process of the PID namespace, if there is one (find_new_reaper)."""
+        """Reparent the children to the first process of the PID namespace, if there is one (find_new_reaper)."""
         processes = self.machine.processes.values()
         init = next((other for other in processes if other.is_init and other.files is self.files), None)
         for child in self.children:

@@ -1,7 +1,7 @@
-"""/proc/net: tables of a network namespace as files: its devices, addresses, routes, neighbours, sockets and IPVS's.
+"""/proc/net: a namespace's devices, addresses, routes, neighbours, sockets and IPVS tables as files.
 
-Source: Linux `net/core/net-procfs.c`, `net/ipv4/{arp,fib_trie,tcp_ipv4,udp}.c`, `net/ipv6/{addrconf,tcp_ipv6,datagram}.c`,
-`net/netfilter/ipvs/ip_vs_{ctl,conn}.c`. Sockets have no inodes here: they are 0.
+Source: Linux `net/core/net-procfs.c`, `net/ipv4/{arp,fib_trie,tcp_ipv4,udp}.c`,
+`net/ipv6/{addrconf,tcp_ipv6,datagram}.c`, `net/netfilter/ipvs/ip_vs_{ctl,conn}.c`. Socket inodes are always 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SILENT = frozenset({"INCOMPLETE", "FAILED", "NONE"})
 
 
 def _words(address: Address) -> str:
-    """Write an address as the kernel does that prints its 32-bit words as numbers of this (little-endian) machine."""
+    """Format an address as hexadecimal 32-bit words in the byte order of a little-endian machine."""
     return "".join(f"{int.from_bytes(address[at : at + 4], 'little'):08X}" for at in range(0, len(address), 4))
 
 
@@ -151,7 +151,7 @@ def _ip_vs(namespace: NetworkNamespace) -> Iterable[str]:
     yield "IP Virtual Server version 1.2.1 (size=4096)"
     yield "Prot LocalAddress:Port Scheduler Flags"
     yield "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn"
-    # Two hash tables, that of services by address first.
+    # The kernel has two hash tables and lists the services by address first.
     for service in sorted(namespace.ipvs.services, key=lambda each: bool(each.fwmark)):
         yield f"{_service_name(service)} {service.scheduler.name} "
         for real in service.destinations:
@@ -166,7 +166,7 @@ def _service_name(service: Service) -> str:
 
 
 def _numbered(address: Address) -> str:
-    """Write an address as the number it is on the wire; one of IPv6 in its groups."""
+    """Format an address in hexadecimal network order, IPv6 in groups."""
     if len(address) == 4:
         return address.hex().upper()
     return "[" + ":".join(address[at : at + 2].hex() for at in range(0, 16, 2)) + "]"
@@ -197,7 +197,7 @@ _TABLES: dict[str, Callable[[NetworkNamespace], Iterable[str]]] = {
 
 
 class _TableFile(File):
-    """A table as it is whenever somebody reads it. Nobody writes it."""
+    """A read-only file whose content is generated on every read."""
 
     def __init__(self, namespace: NetworkNamespace, name: str) -> None:
         self._namespace = namespace
@@ -216,15 +216,15 @@ class _TableFile(File):
 
 @frozen
 class ProcNet:
-    """The tables of a namespace as a tree of files."""
+    """The /proc/net tree of a namespace."""
 
     namespace: NetworkNamespace
 
     def __call__(self, path: str) -> File | None:
-        """Give the file of a table, if there is such a one."""
+        """Return the file of a table, or `None`."""
         return _TableFile(self.namespace, path) if path in _TABLES else None
 
 
 def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
-    """Let `files` show the tables of `namespace` below /proc/net."""
+    """Mount the tables of `namespace` at /proc/net."""
     files.mount(ROOT, ProcNet(namespace))

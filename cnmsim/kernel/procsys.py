@@ -1,4 +1,7 @@
-"""/proc/sys/net: the sysctls of a network namespace as files; and what of /proc is that of the reader's namespace."""
+"""/proc/sys/net: the sysctls of a network namespace as files.
+
+Which namespace /proc shows depends on the reading process.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ROOT = "/proc/sys"
 
 
 class SysctlFile(File):
-    """One sysctl as a file: its content is the value and a newline, writing sets the value."""
+    """One sysctl as a file: reading returns the value and a newline, writing sets the value."""
 
     def __init__(self, namespace: NetworkNamespace, key: str, *, is_read_only: bool = False) -> None:
         self._namespace = namespace
@@ -28,12 +31,12 @@ class SysctlFile(File):
 
     @property
     def content(self) -> bytes:
-        """The value as it is now."""
+        """The current value."""
         return f"{self._namespace.sysctl_get(self._key)}\n".encode()
 
     @content.setter
     def content(self, written: bytes) -> None:
-        # Opening for writing truncates and sets nothing; of several lines written the last one counts.
+        # Opening for writing truncates without setting anything; of several written lines the last one counts.
         if self._is_read_only:
             raise OSError(errno.EROFS, "Read-only file system")
         lines = written.decode(errors="replace").split("\n")
@@ -44,14 +47,14 @@ class SysctlFile(File):
 
 @frozen
 class ProcSys:
-    """The sysctls of a namespace as a tree of files."""
+    """The /proc/sys tree of a namespace."""
 
     namespace: NetworkNamespace
     is_read_only: bool
 
     def __call__(self, path: str) -> File | None:
-        """Give the file of a sysctl, if there is such a one."""
-        # A dot in a path belongs to a device's name, and the sysctl has a dot in either place.
+        """Return the file of a sysctl, or `None`."""
+        # A dot in the path is part of a device's name; the key has a dot in place of both dot and slash.
         key = path.replace("/", ".")
         try:
             self.namespace.sysctl_get(key)
@@ -61,16 +64,16 @@ class ProcSys:
 
 
 def mount(files: FileSystem, namespace: NetworkNamespace, *, is_read_only: bool = False) -> None:
-    """Let `files` show the sysctls of `namespace` below /proc/sys, read-only as in a container without privileges.
+    """Mount the sysctls of `namespace` at /proc/sys and its tables at /proc/net.
 
-    Its tables are below /proc/net.
+    /proc/sys is read-only in a container without privileges.
     """
     files.mount(ROOT, ProcSys(namespace, is_read_only))
     procnet.mount(files, namespace)
 
 
 def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSystem:
-    """Give what a process finds in `files` that has view_for_namespace `namespace`: /proc is about where the reader is."""
+    """Return `files` as seen by a process that entered `namespace`: /proc shows the reader's namespace."""
     mounted = files.mounted(ROOT)
     if not isinstance(mounted, ProcSys) or mounted.namespace is namespace:
         return files
@@ -79,9 +82,9 @@ def view_for_namespace(files: FileSystem, namespace: NetworkNamespace) -> FileSy
 
 
 def write(files: FileSystem, namespace: NetworkNamespace, key: str, value: str) -> None:
-    """Set a sysctl as a program does that has these files mounted and is in this namespace (which nsenter may choose).
+    """Set a sysctl for a process in `namespace` with the mounts of `files`.
 
-    Raises `OSError`: ENOENT for a key nobody knows, EROFS where /proc/sys is mounted read-only, EINVAL for a bad value.
+    Raises `OSError`: ENOENT for an unknown key, EROFS where /proc/sys is mounted read-only, EINVAL for a bad value.
     """
     namespace.sysctl_get(key)
     mounted = files.mounted(ROOT)

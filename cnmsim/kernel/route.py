@@ -1,4 +1,4 @@
-"""Routing tables: longest prefix, then metric (Linux: fib_trie, ip6_fib)."""
+"""Routing tables with longest-prefix match, then metric (Linux: fib_trie, ip6_fib)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 @frozen
 class Route:
-    """One route. `gateway` is `None` for destinations on the link; `device` is `None` for blackhole and its kin.
+    """One route.
 
-    `kind` is `unicast`, `blackhole` (silence), `unreachable` (ICMP host unreachable), `prohibit` (ICMP
-    administratively prohibited) or `throw` (as if the table had no route); `protocol` who put it there (`kernel`, `boot`, `static`); `mtu` in bytes or `None`.
+    `gateway` is `None` for destinations on the link; `device` is `None` for blackhole, unreachable, prohibit and
+    throw.
+
+    `kind` is `unicast`, `blackhole` (dropped silently), `unreachable` (ICMP host unreachable), `prohibit` (ICMP administratively prohibited) or `throw` (ends the lookup in this table); `protocol` is its origin (`kernel`, `boot`, `static`); `mtu` is in bytes or `None`.
     """
 
     prefix: Prefix
@@ -33,7 +35,7 @@ class Route:
     mtu: int | None = None
 
     def __str__(self) -> str:
-        """Write the route as `ip route` does."""
+        """Format the route as `ip route` does."""
         words = [] if self.kind == "unicast" else [self.kind]
         words.append("default" if self.prefix.length == 0 else self._prefix_text())
         if self.gateway is not None:
@@ -58,17 +60,17 @@ class Route:
 
 
 def local_route(dst: Address, loopback: Device) -> Route:
-    """Give the local table's route to an address of a namespace's own."""
+    """Return the route of the local table to an address of the namespace itself."""
     return Route(Prefix.of(dst, len(dst) * 8), loopback, scope="host", kind="local", protocol="kernel")
 
 
 def link_route(dst: Address, device: Device) -> Route:
-    """Give the implied route of a group or broadcast address out of a device."""
+    """Return the implied route to a group or broadcast address out of a device."""
     return Route(Prefix.of(dst, len(dst) * 8), device, scope="link", protocol="kernel")
 
 
 class RoutingTable:
-    """One table of one family; it calls `on_change` after every change."""
+    """One routing table of one family. `on_change` is called after every change."""
 
     __slots__ = ("_by_length", "_cache", "_on_change", "_routes", "family")
 
@@ -81,7 +83,7 @@ class RoutingTable:
 
     @property
     def routes(self) -> list[Route]:
-        """All routes in the order in which `ip route` lists them."""
+        """All routes in the order of `ip route`."""
         if self.family == 6:
             return sorted(
                 self._routes, key=lambda r: (r.prefix.length == 0, r.prefix.network, -r.prefix.length, r.metric)
@@ -94,38 +96,35 @@ class RoutingTable:
         return len(self._routes)
 
     def add(self, route: Route, *, append: bool = False) -> None:
-        """Add a route. Raises `OSError(EEXIST)` if prefix and metric are taken, unless `append`."""
+        """Add a route. Raises `OSError(EEXIST)` if one has the same prefix and metric, unless `append`."""
         if not append and any(r.prefix == route.prefix and r.metric == route.metric for r in self._routes):
             raise OSError(errno.EEXIST, "File exists")
         self._routes.append(route)
-        self._changed()
+        self.invalidate()
 
     def remove(self, route: Route) -> None:
-        """Remove exactly this route. Raises `OSError(ESRCH)` if it is not there."""
+        """Remove exactly this route. Raises `OSError(ESRCH)` if it does not exist."""
         try:
             self._routes.remove(route)
         except ValueError:
             raise OSError(errno.ESRCH, "No such process") from None
-        self._changed()
+        self.invalidate()
 
     def remove_device(self, device: Device) -> None:
         """Remove every route out of a device."""
         kept = [route for route in self._routes if route.device is not device]
         if len(kept) != len(self._routes):
             self._routes = kept
-            self._changed()
+            self.invalidate()
 
-    def changed(self) -> None:
-        """Forget cached answers, because something routes depend on has changed."""
-        self._changed()
-
-    def _changed(self) -> None:
+    def invalidate(self) -> None:
+        """Clear cached lookups, because something that routes depend on has changed."""
         self._on_change()
         self._cache.clear()
         self._by_length = sorted(self._routes, key=lambda r: (-r.prefix.length, r.metric))
 
     def lookup(self, dst: Address, outdev: Device | None = None) -> Route | None:
-        """Find the route for a destination, only through `outdev` if that is given."""
+        """Return the route to a destination, or `None`. `outdev` restricts the lookup to one device."""
         key = (dst, outdev)
         try:
             return self._cache[key]

@@ -16,8 +16,9 @@ def select_source(
 ) -> Address | None:
     """Choose the source address for the next hop `dst` out of `outdev`.
 
-    `devices` are all of the namespace, `final` the destination behind a gateway `dst`. `None` if no device has an
-    address of that family.
+    Return `None` if no device has an address of the family.
+
+    `devices` are all devices of the namespace; `final` is the destination behind a gateway `dst`.
     """
     if len(dst) == 16:
         return _select6(final or dst, outdev, devices)
@@ -36,7 +37,7 @@ def select_source(
 
 
 def first_link_local_device(devices: Iterable[Device]) -> Device | None:
-    """Give the first device with an IPv6 link-local address, for destinations without a zone."""
+    """Return the first device with an IPv6 link-local address, which serves link-local destinations without a zone."""
     for device in devices:
         if any(a.scope == "link" and a.family == 6 for a in device.addresses):
             return device

@@ -1,7 +1,7 @@
 """The network sysctls of one namespace, with Linux's defaults.
 
-Keys are written as sysctl(8) prints them; per-device keys (`net.ipv4.conf.eth0.rp_filter`) fall back to the device
-family's `default`. A key nobody knows is an error, as it is for sysctl(8).
+Keys have the form of sysctl(8); a per-device key (`net.ipv4.conf.eth0.rp_filter`) falls back to `default`. An unknown
+key is an error, as for sysctl(8).
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ _DEFAULTS: dict[str, str] = {
     "net.netfilter.nf_conntrack_icmpv6_timeout": "30",
     "net.netfilter.nf_conntrack_generic_timeout": "600",
 }
-#: What only a machine's first namespace has: the limits of the neighbour table, which all of them share.
+#: Keys that exist only in the initial namespace of a machine: the limits of the neighbour table, which all namespaces
+#: share.
 INITIAL_NAMESPACE_ONLY: dict[str, str] = {
     "net.ipv4.neigh.default.gc_thresh1": "128",
     "net.ipv4.neigh.default.gc_thresh2": "512",
@@ -74,7 +75,7 @@ INITIAL_NAMESPACE_ONLY: dict[str, str] = {
 
 
 class Sysctl:
-    """The values of one namespace: its own are those that somebody wrote."""
+    """The sysctls of one namespace; only values that were written are stored."""
 
     __slots__ = ("_declared", "_values")
 
@@ -83,7 +84,7 @@ class Sysctl:
         self._declared: tuple[Mapping[str, str], ...] = (_DEFAULTS,)
 
     def get(self, key: str) -> str:
-        """Give a value. Raises `OSError(ENOENT)` for an unknown key."""
+        """Return a value. Raises `OSError(ENOENT)` for an unknown key."""
         value = self._values.get(key)
         if value is not None:
             return value
@@ -102,53 +103,59 @@ class Sysctl:
         raise OSError(errno.ENOENT, "No such file or directory", key)
 
     def set(self, key: str, value: str) -> None:
-        """Write a value. Raises `OSError(ENOENT)` for an unknown key, `OSError(EINVAL)` for an empty flag."""
+        """Set a value.
+
+        Raises `OSError(ENOENT)` for an unknown key, `OSError(EINVAL)` for text where a number is required.
+        """
         old = self.get(key)
         text = str(value).strip()
         if old.isdigit() and not text.lstrip("-").isdigit():
             raise OSError(errno.EINVAL, "Invalid argument", key)
         is_new = old != text
-        # Many namespaces have the same written.
+        # Many namespaces store the same keys.
         self._values[intern(key)] = "\t".join(text.split()) if "\t" in old else text
         if key in {"net.ipv4.conf.all.forwarding", "net.ipv4.ip_forward"}:
             self._values["net.ipv4.ip_forward"] = self._values["net.ipv4.conf.all.forwarding"] = text
             self._forward_all(4, text)
-            if is_new:  # a router takes no advice (inet_forward_change)
+            if is_new:  # a router ignores ICMP redirects (inet_forward_change)
                 self._values["net.ipv4.conf.all.accept_redirects"] = "0" if text != "0" else "1"
         elif key == "net.ipv6.conf.all.forwarding":
             self._forward_all(6, text)
 
     def _forward_all(self, family: int, text: str) -> None:
-        """Have every device, and those to come, forward or not (inet_forward_change, addrconf_fixup_forwarding)."""
+        """Set `forwarding` for all existing and future devices (inet_forward_change, addrconf_fixup_forwarding)."""
         begin = f"net.ipv{family}.conf."
         own = [key for key in self._values if key.startswith(begin) and key.endswith(".forwarding")]
         for key in [f"{begin}default.forwarding", *own]:
             self._values[key] = text
 
     def declare(self, defaults: Mapping[str, str]) -> None:
-        """Add sysctls with the values they begin with, as a module does when it is loaded."""
+        """Add sysctls with their defaults, as a kernel module does when it is loaded."""
         self._declared = (*self._declared, defaults)
 
     def device(self, family: int, device: str, name: str) -> str:
-        """Give the value that counts for a device: `default` or its own."""
+        """Return the effective value for a device: its own, or that of `default`."""
         return self.get(f"net.ipv{family}.conf.{device}.{name}")
 
     def forget_device(self, device: str, *families: int) -> None:
-        """Drop what was set for a device that is gone, or that has a protocol no more."""
+        """Delete the values of a device that was removed, or of the families that it no longer carries."""
         for start in PER_DEVICE:
             if not families or int(start[len("net.ipv")]) in families:
                 for key in [key for key in self._values if key.startswith(f"{start}{device}.")]:
                     del self._values[key]
 
     def rename_device(self, old: str, new: str) -> None:
-        """Move what was set for a device to its new name."""
+        """Move the values of a device to its new name."""
         for start in PER_DEVICE:
             begin = f"{start}{old}."
             for key in [key for key in self._values if key.startswith(begin)]:
                 self._values[f"{start}{new}.{key[len(begin) :]}"] = self._values.pop(key)
 
     def items(self, devices: Iterable[str] = ()) -> list[tuple[str, str]]:
-        """All values that are set, sorted by key, and all that `devices` (and `all`, `default`) have."""
+        """Return all values sorted by key.
+
+        They include the keys of each device in `devices` (and of `all` and `default`).
+        """
         values: dict[str, str] = {}
         for defaults in reversed(self._declared):
             values.update(defaults)

@@ -1,4 +1,4 @@
-"""/sys/class/net: the devices of a network namespace as files (Linux: net/core/net-sysfs.c). Writing is refused."""
+"""/sys/class/net: the devices of a network namespace as read-only files (Linux: net/core/net-sysfs.c)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = "/sys/class/net"
 
 
 def operational_state(device: Device) -> str:
-    """Give the operational state (RFC 2863) in Linux's word for it, such as `lowerlayerdown`."""
+    """Return the operational state (RFC 2863) with Linux's name, such as `lowerlayerdown`."""
     if device.kind in ("loopback", "vxlan", "dummy"):
         return "unknown" if device.is_up else "down"
     if isinstance(device, Ipvlan) and device.has_carrier and not device.lost_carrier:
@@ -55,7 +55,7 @@ _ATTRIBUTES: dict[str, Callable[[Device], str]] = {
 
 
 class _AttributeFile(File):
-    """One attribute of a device; its content is the value as it is now and a newline."""
+    """One attribute of a device; the content is the current value and a newline."""
 
     def __init__(self, device: Device, read: Callable[[Device], str]) -> None:
         self._device = device
@@ -73,7 +73,7 @@ class _AttributeFile(File):
 
 
 def mount(files: FileSystem, namespace: NetworkNamespace) -> None:
-    """Let `files` show the devices of `namespace` below /sys/class/net."""
+    """Mount the devices of `namespace` at /sys/class/net."""
 
     def find(path: str) -> File | None:
         name, _, attribute = path.partition("/")

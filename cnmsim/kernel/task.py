@@ -1,8 +1,8 @@
-"""Coroutine tasks on the virtual clock: what a program of the simulated userland runs on.
+"""Coroutine tasks on the virtual clock, on which the programs of the simulated userland run.
 
-A program is an `async def`; it waits for futures, and a future that is done wakes its waiters through
-`Clock.call_soon`. They go on in the context of whoever completed the future, so that a trace follows a request
-into the server that answers it. An exception that no one waits for leaves `Clock.run`: it is a bug, and it is loud.
+A program is an `async def` that awaits futures. A completed future wakes its waiters through `Clock.call_soon`, in
+the observer context of the code that completed it, so that a trace follows a request into the server that answers it.
+An exception that no task awaits propagates out of `Clock.run`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class Cancelled(BaseException):
-    """Thrown into a task that is cancelled. Not an `Exception`, so that no `except Exception` stops it."""
+    """Thrown into a cancelled task. Not an `Exception`, so that `except Exception` does not catch it."""
 
 
 class Future(Generic[T]):
-    """A value that is not there yet. Await it, or ask `is_done` and `result()`."""
+    """A value that is not available yet: await it, or check `is_done` and call `result()`."""
 
     __slots__ = ("_callbacks", "_error", "_value", "clock", "is_done")
 
@@ -36,12 +36,12 @@ class Future(Generic[T]):
         self._callbacks: list[Callable[[Future[T]], object]] = []
 
     def set_result(self, value: T) -> None:
-        """Complete it with a value. Raises `RuntimeError` if it is done already."""
+        """Complete the future with a value. Raises `RuntimeError` if it is done already."""
         self._value = value
         self._complete()
 
     def set_exception(self, error: BaseException) -> None:
-        """Complete it with an error, which `result()` and every waiter raise."""
+        """Complete the future with an error, which `result()` and every waiter raise."""
         self._error = error
         self._complete()
 
@@ -54,7 +54,7 @@ class Future(Generic[T]):
             self.clock.call_soon(callback, self)
 
     def result(self) -> T:
-        """Give the value or raise the error. Raises `RuntimeError` if it is not done."""
+        """Return the value or raise the error. Raises `RuntimeError` if the future is not done."""
         if not self.is_done:
             raise RuntimeError("future is not done")
         if self._error is not None:
@@ -63,11 +63,11 @@ class Future(Generic[T]):
 
     @property
     def error(self) -> BaseException | None:
-        """The error it was completed with, if any."""
+        """The error that completed the future, or `None`."""
         return self._error
 
     def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
-        """Call `callback(self)` through the clock once it is done (at this instant if it is)."""
+        """Schedule `callback(self)` for the instant at which the future is done (now if it is done already)."""
         if self.is_done:
             self.clock.call_soon(callback, self)
         else:
@@ -80,7 +80,7 @@ class Future(Generic[T]):
 
 
 class Gate:
-    """What a group of tasks passes before each step; while it is shut they stand still (SIGSTOP)."""
+    """A stop switch for a group of tasks, passed before each step; no task runs while it is shut (SIGSTOP)."""
 
     __slots__ = ("_held", "is_shut")
 
@@ -89,15 +89,15 @@ class Gate:
         self._held: list[tuple[Task[Any], Future[Any] | None, Observer | None]] = []
 
     def hold(self, task: Task[Any], woken_by: Future[Any] | None) -> None:
-        """Keep a wake-up until the gate opens."""
+        """Store a wake-up until the gate opens."""
         self._held.append((task, woken_by, task.clock.context))
 
     def shut(self) -> None:
-        """Let no task of the group run."""
+        """Stop all tasks of the group."""
         self.is_shut = True
 
     def open(self) -> None:
-        """Let the tasks go on; each keeps the context in which it was woken."""
+        """Resume the tasks; each keeps the observer context in which it was woken."""
         self.is_shut = False
         held, self._held = self._held, []
         for task, woken_by, context in held:
@@ -107,12 +107,13 @@ class Gate:
             task.clock.context = before
 
 
-# The task whose step is being run: tasks it makes belong to its gate. Steps never nest across clocks.
+# The tasks whose steps are running, innermost last: a new task joins the gate of the innermost. Steps never nest
+# across clocks.
 _running: list[Task[Any]] = []
 
 
 class Task(Future[T]):
-    """A coroutine that runs on the clock, from the next piece of work of this instant on."""
+    """A coroutine that the clock runs, starting at the current instant."""
 
     __slots__ = ("_awaited", "_coroutine", "_is_running", "gate")
 
@@ -125,7 +126,7 @@ class Task(Future[T]):
         clock.call_soon(self._wake, None)
 
     def cancel(self) -> None:
-        """Throw `Cancelled` into it where it waits: at once, or as soon as its present step is over.
+        """Throw `Cancelled` into the task where it waits: at once, or after its current step.
 
         Does nothing if the task is done. A task that has not started never starts.
         """
@@ -135,13 +136,13 @@ class Task(Future[T]):
             self.clock.call_soon(self.cancel)
             return
         self._awaited = None
-        if getattr(self._coroutine, "cr_frame", self) is None:  # closed already, as a forgotten lab's tasks are
+        if getattr(self._coroutine, "cr_frame", self) is None:  # closed already, as the tasks of a discarded lab are
             self.set_exception(Cancelled())
             return
         self._step(Cancelled())
 
     def _wake(self, woken_by: Future[Any] | None) -> None:
-        # A wake-up is stale if the task was cancelled, and has since come to wait for something else.
+        # The wake-up is stale if the task was cancelled and now waits for another future.
         if self.is_done or woken_by is not self._awaited:
             return
         if self.gate.is_shut:
@@ -173,7 +174,7 @@ class Task(Future[T]):
 
 
 class Signal:
-    """A condition variable: waiters are woken and look for themselves whether what they wait for holds."""
+    """A condition variable: every notified waiter checks its own condition again."""
 
     __slots__ = ("_waiters", "clock")
 
@@ -190,7 +191,7 @@ class Signal:
                     waiter.set_result(True)
 
     async def wait_until(self, holds: Callable[[], bool], timeout_s: float | None = None) -> None:
-        """Wait until `holds()` is true. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait until `holds()` returns true. Raises `TimeoutError` after `timeout_s` seconds."""
         deadline_ns = None if timeout_s is None else self.clock.now_ns + round(timeout_s * NS_PER_S)
         while not holds():
             if not await self._wait(deadline_ns):
@@ -216,7 +217,7 @@ class Signal:
 
 
 class Queue(Generic[T]):
-    """Values handed from one task to another, in order."""
+    """A FIFO queue between tasks."""
 
     __slots__ = ("_changed", "_values")
 
@@ -233,7 +234,7 @@ class Queue(Generic[T]):
         self._changed.notify()
 
     async def get(self, timeout_s: float | None = None) -> T:
-        """Take the first value, waiting for one. Raises `TimeoutError` after `timeout_s` seconds."""
+        """Wait for the first value and remove it. Raises `TimeoutError` after `timeout_s` seconds."""
         await self._changed.wait_until(lambda: bool(self._values), timeout_s)
         return self._values.popleft()
 
@@ -249,9 +250,9 @@ async def sleep(clock: Clock, seconds: float) -> None:
 
 
 async def wait_for(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None) -> T:
-    """Wait for a future, or run a coroutine, for at most `timeout_s` seconds.
+    """Await a future, or run a coroutine, for at most `timeout_s` seconds.
 
-    Raises `TimeoutError` when the time is over; a coroutine or task is then cancelled.
+    Raises `TimeoutError` after that time, and cancels the coroutine or task.
     """
     future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
     if timeout_s is None:
@@ -276,10 +277,10 @@ async def wait_for(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], 
 
 
 def run_until(clock: Clock, awaitable: Future[T] | Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-    """Let time pass until a future or coroutine is done, and give its result: for use from plain Python.
+    """Run the clock until a future or coroutine is done and return its result, for calls from plain Python.
 
-    Raises what it raised; `TimeoutError` if it is not done after `timeout_s` seconds, or never will be because no
-    work is left.
+    Raises the future's error, or `TimeoutError` if it is not done after `timeout_s` seconds or no scheduled work is
+    left to complete it.
     """
     future = awaitable if isinstance(awaitable, Future) else Task(clock, awaitable)
     future.add_done_callback(lambda _: None)

@@ -1,6 +1,7 @@
-"""TCP options: segment size (RFC 9293 §3.7.1), window scale and timestamps (RFC 7323), selective acknowledgement (RFC 2018).
+"""TCP options: MSS (RFC 9293 §3.7.1), window scale and timestamps (RFC 7323), selective acknowledgements (RFC 2018).
 
-They are laid out as Linux does (net/ipv4/tcp_output.c, tcp_options_write), so captures show what a capture on a host shows.
+The layout is that of Linux (tcp_options_write in net/ipv4/tcp_output.c), so that captures look like those of a real
+host.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-#: What a timestamp takes of every segment of a connection that has them.
+#: The length of the timestamp option with its padding, in bytes.
 TIMESTAMP_LENGTH = 12
 _STAMP_HEAD = b"\x01\x01\x08\x0a"
 _STAMP = Struct("!II")
@@ -17,7 +18,10 @@ _MOST_SCALE = 14
 
 
 class TcpOptions(NamedTuple):
-    """What the options of a segment say; `None` and () where they say nothing. `timestamp` is value and echo, `sack` edges of blocks."""
+    """The parsed options of a segment; `None`, False or () where absent.
+
+    `timestamp` is (value, echo reply), `sack` the edges of blocks.
+    """
 
     mss: int | None = None
     window_scale: int | None = None
@@ -30,7 +34,7 @@ _NONE = TcpOptions()
 
 
 def read_options(data: bytes) -> TcpOptions:
-    """Read the options of a segment; what is cut off or unknown is passed over."""
+    """Parse the options of a segment; truncated and unknown options are ignored."""
     if not data:
         return _NONE
     if len(data) == TIMESTAMP_LENGTH and data.startswith(_STAMP_HEAD):
@@ -65,7 +69,7 @@ def read_options(data: bytes) -> TcpOptions:
 def syn_options(
     mss: int, *, is_sack_permitted: bool, timestamp: tuple[int, int] | None, window_scale: int | None
 ) -> bytes:
-    """Give the options of a SYN; `None` leaves one out."""
+    """Build the options of a SYN; `None` omits an option."""
     parts = [b"\x02\x04", mss.to_bytes(2)]
     if timestamp is not None:
         parts += [b"\x04\x02\x08\x0a" if is_sack_permitted else _STAMP_HEAD, _STAMP.pack(*timestamp)]
@@ -77,7 +81,7 @@ def syn_options(
 
 
 def segment_options(timestamp: tuple[int, int] | None, sack: Sequence[tuple[int, int]] = ()) -> bytes:
-    """Give the options of a segment of a connection: its timestamp, and as many blocks as there is room for."""
+    """Build the options of a segment after the handshake: timestamp, and as many SACK blocks as fit."""
     options = b"" if timestamp is None else _STAMP_HEAD + _STAMP.pack(*timestamp)
     blocks = sack[: 4 if timestamp is None else 3]
     if not blocks:

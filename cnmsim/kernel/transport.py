@@ -1,6 +1,6 @@
 """Transport messages as bytes: UDP (RFC 768), TCP (RFC 9293), ICMP (RFC 792), ICMPv6 (RFC 4443), ARP (RFC 826).
 
-Each `…_message` function gives the bytes with the checksum filled in; parsing is by `Packet` and small readers here.
+Each `…_message` function returns the bytes with the checksum filled in.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _ARP = Struct("!HHBBH6s4s6s4s")
 
 
 def udp_message(src: Address, dst: Address, sport: int, dport: int, payload: bytes) -> bytes:
-    """Make a UDP datagram from `src`:`sport` to `dst`:`dport`."""
+    """Build a UDP datagram from `src`:`sport` to `dst`:`dport`."""
     head = _UDP.pack(sport, dport, 8 + len(payload), 0)
     sum_ = transport_checksum(src, dst, 17, head + payload) or 0xFFFF
     return head[:6] + sum_.to_bytes(2) + payload
 
 
 class TcpSegment(NamedTuple):
-    """A TCP segment's fields: sequence numbers and window as they are on the wire, options as raw bytes.
+    """The fields of a TCP segment: sequence numbers and window as on the wire, options as raw bytes.
 
-    One is made wherever a segment is sent or taken, and a tuple is made in half the time.
+    A tuple, because one is created for every segment sent or received, in half the time of a class with slots.
     """
 
     sport: int
@@ -42,7 +42,7 @@ class TcpSegment(NamedTuple):
     payload: bytes = b""
 
     def to_wire(self, src: Address, dst: Address) -> bytes:
-        """Give the bytes, checksummed for the two addresses; options are padded to whole words."""
+        """Return the segment as bytes, with the checksum for the two addresses; options are padded to whole words."""
         options = self.options + b"\0" * (-len(self.options) % 4)
         offset = (20 + len(options)) // 4 << 4
         head = _TCP.pack(self.sport, self.dport, self.seq, self.ack, offset, self.flags, self.window, 0, 0)
@@ -52,7 +52,7 @@ class TcpSegment(NamedTuple):
 
     @classmethod
     def parse(cls, message: bytes) -> TcpSegment:
-        """Read a segment. Raises `MalformedPacketError` if it is truncated."""
+        """Parse a segment. Raises `MalformedPacketError` if it is truncated."""
         if len(message) < 20:
             raise MalformedPacketError("truncated TCP header")
         sport, dport, seq, ack, offset, flags, window, _, _ = _TCP.unpack_from(message)
@@ -68,7 +68,7 @@ class TcpSegment(NamedTuple):
 
 
 def icmp_message(icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b"") -> bytes:
-    """Make an ICMP message; `rest` is the second word of its header (identifier and sequence, or an MTU)."""
+    """Build an ICMP message; `rest` is the second word of its header (identifier and sequence, or an MTU)."""
     head = _ICMP.pack(icmp_type, code, 0, rest)
     return head[:2] + checksum(head + payload).to_bytes(2) + rest + payload
 
@@ -76,7 +76,7 @@ def icmp_message(icmp_type: int, code: int, rest: bytes = bytes(4), payload: byt
 def icmpv6_message(
     src: Address, dst: Address, icmp_type: int, code: int, rest: bytes = bytes(4), payload: bytes = b""
 ) -> bytes:
-    """Make an ICMPv6 message, checksummed for the two addresses."""
+    """Build an ICMPv6 message, with the checksum for the two addresses."""
     head = _ICMP.pack(icmp_type, code, 0, rest)
     return head[:2] + transport_checksum(src, dst, 58, head + payload).to_bytes(2) + rest + payload
 
@@ -94,14 +94,14 @@ class ArpMessage(NamedTuple):
     target_ip: Address
 
     def to_wire(self) -> bytes:
-        """Give its 28 bytes."""
+        """Return the 28 bytes of the message."""
         return _ARP.pack(
             1, 0x0800, 6, 4, self.operation, self.sender_mac, self.sender_ip, self.target_mac, self.target_ip
         )
 
     @classmethod
     def parse(cls, data: bytes) -> ArpMessage:
-        """Read one. Raises `MalformedPacketError` if it is truncated or not for IPv4 over Ethernet."""
+        """Parse a message. Raises `MalformedPacketError` if it is truncated or not for IPv4 over Ethernet."""
         if len(data) < 28:
             raise MalformedPacketError("truncated ARP message")
         hardware, protocol, hlen, plen, operation, *rest = _ARP.unpack_from(data)

@@ -1,7 +1,7 @@
-"""What stands on a device: 802.1Q sub-interfaces, and macvlan or ipvlan children.
+"""Devices on top of a device: 802.1Q sub-interfaces, and macvlan or ipvlan children.
 
-A frame a device receives is offered to its VLANs first, then to its macvlan or ipvlan port, and only then to a bridge or
-to the namespace. Source: net/core/dev.c (__netif_receive_skb_core, rx handlers) of Linux 6.12.
+A received frame is offered to the VLANs first, then to the macvlan or ipvlan port, and only then to a bridge or the
+namespace. Source: net/core/dev.c (__netif_receive_skb_core, rx handlers) of Linux 6.12.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ VLAN_TAG = b"\x81\x00"
 
 
 class ChildPort(Protocol):
-    """The receiving side of macvlan or ipvlan on one lower device."""
+    """The receive side of macvlan or ipvlan on one lower device (an rx_handler in Linux)."""
 
     @property
     def children(self) -> Sequence[UpperDevice]:
-        """The devices made on it, oldest first."""
+        """The children in the order of their creation."""
 
     def input(self, frame: bytes) -> bool:
-        """Take a frame the lower device received; `False` leaves it to the lower device's own stack."""
+        """Process a frame that the lower device received.
+
+        Return False if the lower device's own stack receives it too.
+        """
 
     def mac_changed(self) -> None:
-        """Take note that the lower device has another MAC."""
+        """Handle a change of the lower device's MAC."""
 
 
 class UpperDevices:
-    """What stands on one device. `vlans` are by VLAN id; a device has at most one `port`, of one kind."""
+    """The devices on top of one device: `vlans` by VLAN id, and at most one `port` with macvlan or ipvlan children."""
 
     __slots__ = ("_was_up", "lower", "port", "vlans")
 
@@ -47,25 +50,28 @@ class UpperDevices:
 
     @property
     def all(self) -> list[UpperDevice]:
-        """Everything that stands on the device."""
+        """All devices on top of this one."""
         return [*self.vlans.values(), *(self.port.children if self.port is not None else ())]
 
     def unicast_filter(self) -> frozenset[Mac]:
-        """Give the unicast addresses that the device is to listen for besides its own (dev_uc_add)."""
+        """Return the unicast addresses that the device must receive besides its own (dev_uc_add)."""
         return frozenset().union(*(upper.unicast_filter for upper in self.all))
 
     def promiscuity(self) -> int:
-        """Tell how often the device is asked to take in every frame, by one of its uppers or for want of a filter."""
+        """Return how many requests there are for promiscuous mode.
+
+        They come from upper devices, or from the lack of a unicast filter.
+        """
         wishes = sum(upper.propagates_rx_flags and upper.promiscuity > 0 for upper in self.all if upper.is_up)
         wishes += sum(upper.receives_all_frames for upper in self.all)
         return wishes + (not self.lower.filters_unicast and bool(self.unicast_filter()))
 
     def all_multicast(self) -> int:
-        """Tell how often the device is asked to take in every group frame."""
+        """Return how many upper devices request all multicast frames."""
         return sum(upper.propagates_rx_flags and upper.all_multicast > 0 for upper in self.all if upper.is_up)
 
     def input(self, frame: bytes) -> bool:
-        """Offer a received frame to what stands on the device; `False` if nobody took it."""
+        """Offer a received frame to the upper devices. Return True if one consumed it."""
         if frame[12:14] == VLAN_TAG:
             vlan = self.vlans.get(int.from_bytes(frame[14:16]) & 0xFFF)
             if vlan is not None:
@@ -74,7 +80,7 @@ class UpperDevices:
         return self.port is not None and self.port.input(frame)
 
     def link_changed(self) -> None:
-        """Let VLANs go up and down with the device, and the others show its carrier."""
+        """Set VLANs up or down with the device, and update the carrier of all upper devices."""
         is_up, was_up = self.lower.is_up, self._was_up
         self._was_up = is_up
         if is_up is not was_up:
@@ -87,35 +93,35 @@ class UpperDevices:
             upper._link_changed()
 
     def mtu_changed(self) -> None:
-        """Let what stands on the device follow its MTU as far as each kind does."""
+        """Adjust the MTU of every upper device after the device's own changed."""
         for upper in self.all:
             upper.lower_mtu_changed()
 
     def mac_changed(self) -> None:
-        """Pass a changed MAC on to those that share it."""
+        """Propagate a changed MAC to the upper devices that share it."""
         for vlan in self.vlans.values():
             vlan.lower_mac_changed()
         if self.port is not None:
             self.port.mac_changed()
 
     def remove_all(self) -> None:
-        """Delete everything on the device, wherever it was moved to, because the device itself goes."""
+        """Delete all upper devices, in whatever namespace, because the device itself is deleted."""
         for upper in self.all:
             if upper.namespace is not None:
                 upper.namespace.remove_device(upper)
 
 
 def upper_devices_of(lower: Device) -> UpperDevices:
-    """Give the stack of a device, made if it had none."""
+    """Return the upper devices of a device, creating the container on first use."""
     if lower.upper_devices is None:
         lower.upper_devices = UpperDevices(lower)
     return lower.upper_devices
 
 
 def require_free_port(lower: Device) -> None:
-    """Refuse a device that can have no macvlan or ipvlan port.
+    """Raise an error if a device cannot have a macvlan or ipvlan port.
 
-    Raises `OSError`: EINVAL for a loopback, EBUSY if a bridge or a port of another kind has it.
+    Raises `OSError`: EINVAL for a loopback, EBUSY if a bridge or a port of the other kind uses it.
     """
     if lower.kind == "loopback":
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -124,9 +130,9 @@ def require_free_port(lower: Device) -> None:
 
 
 class UpperDevice(Device):
-    """A device that stands on another, its `lower`, which may be in another namespace.
+    """A device on top of another, its `lower`, which may be in another namespace.
 
-    With `propagates_rx_flags` the lower device is promiscuous when this one is.
+    `propagates_rx_flags` makes the lower device promiscuous while this one is.
     """
 
     __slots__ = ("lower",)
@@ -138,26 +144,26 @@ class UpperDevice(Device):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether it is up and the device it stands on has one; a dummy that is down has it still."""
+        """Whether the device is up and its lower device has a carrier; a dummy has one even while it is down."""
         return self.is_up and (self.lower.has_carrier or self.lower.kind == "dummy")
 
     @property
     def unicast_filter(self) -> frozenset[Mac]:
-        """What the lower device is to listen for besides its own address."""
+        """The unicast addresses that the lower device must receive for this device."""
         return frozenset()
 
     @property
     def receives_all_frames(self) -> bool:
-        """Whether it is to have whatever the lower device can take in."""
+        """Whether the lower device must receive all frames for this device."""
         return False
 
     @property
     def peer_index(self) -> int | None:
-        """The lower device's index."""
+        """The interface index of the lower device."""
         return self.lower.index
 
     def lower_mtu_changed(self) -> None:
-        """Take care that the MTU is not larger than the lower device's."""
+        """Reduce the MTU to that of the lower device if it is larger."""
         if self.mtu > self.lower.mtu:
             self.set_mtu(self.lower.mtu)
 

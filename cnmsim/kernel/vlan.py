@@ -1,4 +1,4 @@
-"""802.1Q sub-interfaces: one VLAN of a trunk as a device of its own (Linux: net/8021q)."""
+"""802.1Q sub-interfaces: one VLAN of a trunk as a device (Linux: net/8021q)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from cnmsim.kernel.upper_devices import VLAN_TAG, UpperDevice, upper_devices_of
 
 
 class Vlan(UpperDevice):
-    """`eth0.10`: what it sends leaves `lower` with the tag of VLAN `vid`, and what comes with that tag is its own.
+    """A sub-interface such as `eth0.10`.
 
-    It has the lower device's MAC, and follows it, unless given one. Raises `OSError`: ERANGE for a `vid` that is not
-    between 0 and 4094, EOPNOTSUPP for a loopback, EEXIST if the lower device has one for it.
+    It sends and receives the frames of `lower` that carry the tag of VLAN `vid`.
+
+    Without `mac` it has the lower device's MAC and follows its changes. Raises `OSError`: ERANGE for a `vid` outside
+    0 to 4094, EOPNOTSUPP for a loopback, EEXIST if the lower device has a sub-interface for that VLAN.
     """
 
     __slots__ = ("_has_own_mac", "_tag", "vid")
@@ -36,7 +38,7 @@ class Vlan(UpperDevice):
         uppers.vlans[vid] = self
 
     def set_up(self) -> None:
-        """Do as `ip link set DEV up`. Raises `OSError(ENETDOWN)` while the lower device is down."""
+        """Set the device up. Raises `OSError(ENETDOWN)` while the lower device is down."""
         if not self.lower.is_up:
             raise OSError(errno.ENETDOWN, "Network is down")
         if not self.is_up and not self._has_own_mac and self.mac != self.lower.mac:
@@ -50,23 +52,23 @@ class Vlan(UpperDevice):
         super().set_mtu(mtu)
 
     def set_mac(self, mac: Mac) -> None:
-        """Set an Ethernet address of its own."""
+        """Set a MAC address independent of the lower device."""
         super().set_mac(mac)
         self._has_own_mac = True
 
     def lower_mac_changed(self) -> None:
-        """Follow the lower device's address; while down, only when it goes up (vlan_sync_address)."""
+        """Copy the lower device's new MAC; a device that is down copies it when it goes up (vlan_sync_address)."""
         if self.is_up and not self._has_own_mac:
             self._take_mac(self.lower.mac)
 
     @property
     def no_arp(self) -> bool:
-        """Whether it was so on the lower device, whose flags it takes over."""
+        """The NOARP flag, which is inherited from the lower device."""
         return self.lower.no_arp
 
     @property
     def unicast_filter(self) -> frozenset[Mac]:
-        """What the lower device is to listen for besides its own address."""
+        """The unicast addresses that the lower device must receive for this device."""
         if not self.is_up:
             return frozenset()
         own = {self.mac} - {self.lower.mac}

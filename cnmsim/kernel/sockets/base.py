@@ -1,7 +1,7 @@
-"""What sockets of every protocol share: owner, family, local address, binding, readiness.
+"""The base class of all sockets: owner, family, local address, binding, readiness.
 
-Inside, an address is always that of the packets: a dual-stack IPv6 socket that talks IPv4 holds 4 bytes. Outside it
-shows the v4-mapped form (RFC 4291 §2.5.5.2), as the socket API does.
+Internally an address has the form of the packets: a dual-stack IPv6 socket that communicates over IPv4 holds 4 bytes.
+The API shows the v4-mapped form (RFC 4291 §2.5.5.2).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
     from cnmsim.kernel.sockets.ports import PortSpace
 
-#: An address and port as callers write them.
+#: An address (text or bytes) and a port, as callers pass them.
 SocketAddress = tuple[str | bytes, int]
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -38,25 +38,24 @@ _ROUTE_REASONS = {
 
 
 def mapped(address: Address) -> Address:
-    """Give the v4-mapped IPv6 form of an IPv4 address; an IPv6 address stays."""
+    """Return the v4-mapped IPv6 form of an IPv4 address; an IPv6 address is returned unchanged."""
     return _MAPPED + address if len(address) == 4 else address
 
 
 def unmapped(address: Address) -> Address:
-    """Give the IPv4 address that a v4-mapped IPv6 address stands for; any other stays."""
+    """Return the IPv4 address inside a v4-mapped IPv6 address; any other is returned unchanged."""
     return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
 def address_text(address: Address, port: int) -> str:
-    """Write `10.0.0.1:80` or `[::1]:80`."""
+    """Format `10.0.0.1:80` or `[::1]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"
 
 
 class Socket(ABC):
-    """One end of communication. It is closed when `owner`, the process that made it, ends.
+    """One communication endpoint. It is closed when its `owner`, the process that created it, ends.
 
-    `local` is the bound address in data-plane form, all zeros if it takes any; `v6only` keeps an IPv6 socket from
-    taking IPv4 packets; `on_readable` is called with the socket whenever there may be something to receive.
+    `local` is the bound address, the wildcard if there is none. `v6only` restricts an IPv6 socket to IPv6 packets. `on_readable` is called with the socket when there may be something to receive.
     """
 
     __slots__ = (
@@ -88,31 +87,31 @@ class Socket(ABC):
 
     @property
     def owner_label(self) -> str:
-        """`httpd (pid 7)`, or `kernel` for a socket that no process owns."""
+        """`httpd (pid 7)`, or `kernel` for a socket without owner."""
         return "kernel" if self.owner is None else self.owner.label
 
     def bind_device(self, name: str) -> None:
-        """Send and receive through one device only (SO_BINDTODEVICE); "" undoes it. Raises `OSError` (ENODEV)."""
+        """Bind to one device (SO_BINDTODEVICE), or to none with "". Raises `OSError` (ENODEV)."""
         if name and name not in self.namespace.devices:
             raise os_error(errno.ENODEV)
         self.device_name = name
         self.namespace.sockets.udp_generation += 1
 
     def getsockname(self) -> tuple[Address, int]:
-        """Give the local address and port."""
+        """Return the local address and port."""
         return self._api_address(self.local), self.local_port
 
     @abstractmethod
     def close(self) -> None:
-        """Give the socket up."""
+        """Close the socket and release its port."""
 
     @property
     def has_callback(self) -> bool:
-        """Whether it is served by a callback rather than by a program that waits for it."""
+        """Whether a callback serves the socket, instead of a program that waits for it."""
         return self.on_readable is not None
 
     def close_silently(self) -> None:
-        """Close it without a word to the peer."""
+        """Close without sending anything to the peer."""
         self.close()
 
     def _api_address(self, address: Address) -> Address:
@@ -124,11 +123,14 @@ class Socket(ABC):
 
     @property
     def _chosen_source(self) -> Address | None:
-        # A socket bound to a group receives there, and sends from an address of its own.
+        # A socket bound to a multicast group receives there but sends from a unicast address.
         return None if self.local in WILDCARDS or is_multicast(self.local) else self.local
 
     def _route_to(self, dst: Address) -> RoutingDecision:
-        """Choose the way to `dst`. Raises `OSError` as `NetworkNamespace.route_output`, and tells an observer of it."""
+        """Return the route to `dst`.
+
+        Raises `OSError` as `NetworkNamespace.route_output`, after reporting the drop to an observer.
+        """
         namespace = self.namespace
         try:
             return namespace.route_output(dst, self._chosen_source, self._outdev)
@@ -187,15 +189,15 @@ class Socket(ABC):
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR does not help others to its port."""
+        """Whether SO_REUSEADDR cannot share the port of this socket."""
         return False
 
     @property
     def is_dual_stack(self) -> bool:
-        """Whether it is an IPv6 socket that takes IPv4 packets too."""
+        """Whether this IPv6 socket also receives IPv4 packets."""
         return self.family == 6 and not self.v6only and self.local == IPV6_ANY
 
     @property
     def local_addresses(self) -> tuple[Address, ...]:
-        """The addresses it holds its port on: both wildcards if it is dual-stack."""
+        """The addresses on which the socket occupies its port: both wildcards if it is dual-stack."""
         return (IPV6_ANY, IPV4_ANY) if self.is_dual_stack else (self.local,)

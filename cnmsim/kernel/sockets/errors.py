@@ -1,6 +1,6 @@
-"""Linux's error numbers as sockets raise them, and what an ICMP error makes of them.
+"""Linux's error numbers as sockets raise them, and the error number of each ICMP error.
 
-The texts are glibc's, kept here so that they do not depend on the machine that simulates.
+The texts are glibc's, so that they do not depend on the machine that runs the simulation.
 """
 
 from __future__ import annotations
@@ -43,16 +43,15 @@ _TEXTS = {
 
 
 def os_error(number: int) -> OSError:
-    """Make the `OSError` (of Python's subclass for it, if there is one) with Linux's text."""
+    """Return an `OSError`, of Python's subclass if there is one, with Linux's text."""
     return OSError(number, _TEXTS.get(number) or os.strerror(number))
 
 
 @frozen
 class IcmpErrorInfo:
-    """An ICMP or ICMPv6 error that quotes a packet we sent.
+    """An ICMP or ICMPv6 error that quotes a packet sent from this namespace.
 
-    `src`, `dst`, `sport`, `dport` are those of our packet. `reporter` is who sent the error, `info` its MTU field
-    (0 if it has none), `quoted` what it quotes of our packet from the transport header on, `packet` what carried it.
+    `src`, `dst`, `sport` and `dport` are those of the quoted packet. `reporter` is the sender of the error, `info` its MTU field (0 if it has none), `quoted` the quotation from the transport header on, `packet` the error itself.
     """
 
     family: int
@@ -70,20 +69,20 @@ class IcmpErrorInfo:
 
     @property
     def is_packet_too_big(self) -> bool:
-        """Whether it tells the path MTU (RFC 1191, RFC 8201)."""
+        """Whether the error reports a path MTU (RFC 1191, RFC 8201)."""
         return (self.family, self.icmp_type, self.code) == (4, 3, 4) or (self.family, self.icmp_type) == (6, 2)
 
 
 class QueuedError(OSError):
-    """What `recverr` sockets raise for an ICMP error (IP_RECVERR, ip(7)): the error number, and `info`."""
+    """Raised by sockets with `recverr` for an ICMP error (IP_RECVERR, ip(7)): the error number, and `info`."""
 
     def __init__(self, number: int, info: IcmpErrorInfo) -> None:
         super().__init__(number, _TEXTS[number])
         self.info = info
 
 
-# (error number, whether it is hard) by code. Linux: icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in
-# net/ipv6/icmp.c. A soft error ends nothing; it explains a later timeout.
+# (error number, whether it is hard) by ICMP code; icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in
+# net/ipv6/icmp.c. A soft error does not end a connection; it becomes the reason of a later timeout.
 _UNREACHABLE4 = {
     0: (errno.ENETUNREACH, False), 1: (errno.EHOSTUNREACH, False), 2: (errno.ENOPROTOOPT, True),
     3: (errno.ECONNREFUSED, True), 4: (errno.EMSGSIZE, False), 5: (errno.EOPNOTSUPP, False),
@@ -101,7 +100,7 @@ _OTHERS6 = {2: (errno.EMSGSIZE, False), 3: (errno.EHOSTUNREACH, False), 4: (errn
 
 
 def icmp_errno(family: int, icmp_type: int, code: int) -> tuple[int, bool] | None:
-    """Give the error number of an ICMP error and whether it is hard; `None` if it is no error for a socket."""
+    """Return the error number of an ICMP error and whether it is hard, or `None` if sockets ignore it."""
     if family == 4:
         return _UNREACHABLE4.get(code) if icmp_type == 3 else _OTHERS4.get(icmp_type)
     return _UNREACHABLE6.get(code) if icmp_type == 1 else _OTHERS6.get(icmp_type)

@@ -1,4 +1,4 @@
-"""ICMP sockets as ping uses them: echo requests out; echo replies, and errors that quote the requests, in."""
+"""Raw ICMP sockets as ping uses them: send echo requests, receive replies and errors that quote the requests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
 
-#: Types of messages that quote the packet they are about (RFC 792; RFC 4443 §2.1).
+#: Types of messages that quote the offending packet (RFC 792; RFC 4443 §2.1).
 _ERROR_TYPES = {4: (3, 4, 5, 11, 12), 6: (1, 2, 3, 4)}
 _QUEUE_LIMIT = 256
 
 
 class IcmpSocket(Socket):
-    """A raw ICMP (family 4) or ICMPv6 (family 6) socket that takes what belongs to its echo requests."""
+    """A raw ICMP (family 4) or ICMPv6 (family 6) socket, which receives the answers to its echo requests.
+
+    `receives_all` delivers every ICMP message that the namespace hands to sockets.
+    """
 
     __slots__ = ("_idents", "_queue", "dont_fragment", "receives_all")
 
@@ -38,20 +41,20 @@ class IcmpSocket(Socket):
 
     @property
     def label(self) -> str:
-        """What traces call it."""
+        """The name of the socket in traces."""
         return f"socket: {self.owner_label} raw ICMP{'v6' if self.family == 6 else ''}"
 
     def bind(self, address: str | bytes) -> None:
-        """Send from this address. Raises `OSError` (EADDRNOTAVAIL)."""
+        """Bind the source address. Raises `OSError` (EADDRNOTAVAIL)."""
         local = self._parse_address(address)
         if any(local) and not self.namespace.is_local(local):
             raise os_error(errno.EADDRNOTAVAIL)
         self.local = local
 
     def send_echo(self, dst: str | bytes, ident: int, seq: int, payload: bytes = b"", ttl: int | None = None) -> None:
-        """Send an echo request, with the socket's `ttl` if none is given.
+        """Send an echo request with time to live `ttl`, by default that of the socket.
 
-        Raises `OSError`: what routing says, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE.
+        Raises `OSError`: an error of routing, EPERM if a packet filter drops it in OUTPUT, EMSGSIZE.
         """
         self._check_open()
         namespace = self.namespace
@@ -75,7 +78,7 @@ class IcmpSocket(Socket):
         )
 
     async def recv(self, timeout: float | None = None) -> Packet:  # noqa: ASYNC109
-        """Wait for an echo reply to this socket, or an ICMP error about a request of it.
+        """Wait for an echo reply, or an ICMP error about an echo request of this socket.
 
         Raises `TimeoutError` after `timeout` seconds, EBADF if the socket is closed.
         """
@@ -83,14 +86,14 @@ class IcmpSocket(Socket):
         return self.recv_nowait()
 
     def recv_nowait(self) -> Packet:
-        """Give the next message if there is one. Raises `BlockingIOError` if not."""
+        """Return the next message. Raises `BlockingIOError` if there is none."""
         self._check_open()
         if not self._queue:
             raise os_error(errno.EAGAIN)
         return self._queue.popleft()
 
     def close(self) -> None:
-        """Receive no more."""
+        """Close the socket."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -99,7 +102,7 @@ class IcmpSocket(Socket):
         self._changed.notify()
 
     def deliver(self, packet: Packet) -> bool:
-        """Take the message if it is for this socket."""
+        """Queue the message if it is for this socket. Return True if it was queued."""
         if packet.family != self.family or (self.device_name and _device_name(packet) != self.device_name):
             return False
         if not self.receives_all and echo_ident(packet) not in self._idents:
@@ -119,7 +122,7 @@ def _device_name(packet: Packet) -> str:
 
 
 def echo_ident(packet: Packet) -> int | None:
-    """Give the identifier of an echo reply, or of the echo request that an error quotes; `None` for all else."""
+    """Return the identifier of an echo reply, or of the echo request that an error quotes; `None` for other messages."""
     message = packet.payload
     if len(message) < 8:
         return None
@@ -129,7 +132,7 @@ def echo_ident(packet: Packet) -> int | None:
     if message[0] not in _ERROR_TYPES[packet.family]:
         return None
     quoted = message[8:]
-    # An error may quote no more than 8 bytes behind the IP header, so it is not parsed as a whole packet.
+    # An error may quote only 8 bytes after the IP header, so the quotation is not parsed as a whole packet.
     if is_v6:
         is_echo = len(quoted) >= 46 and quoted[6] == 58 and quoted[40] == 128
         return int.from_bytes(quoted[44:46]) if is_echo else None
@@ -139,7 +142,10 @@ def echo_ident(packet: Packet) -> int | None:
 
 
 def packet_of(error: IcmpErrorInfo) -> Packet:
-    """Make a packet that could have carried an ICMP error, for one that tells of none (its TTL is made up)."""
+    """Build a packet that could have carried an ICMP error whose packet is not available.
+
+    Its TTL is invented.
+    """
     quoted = build_ip(error.protocol, error.src, error.dst, error.quoted)
     rest = error.info.to_bytes(4)
     if error.family == 6:

@@ -1,4 +1,4 @@
-"""The ports of one transport protocol in one network namespace: who holds which, and free ones for those who ask.
+"""Port allocation for one transport protocol in one network namespace.
 
 The rules are those of Linux's `inet_csk_get_port` and `udp_lib_get_port`.
 """
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class PortHolder(Protocol):
-    """What can hold a port: a socket, or a connection that outlives its socket."""
+    """An owner of a port: a socket, or a connection that outlives its socket."""
 
     device_name: str
     reuse_address: bool
 
     @property
     def local_addresses(self) -> tuple[Address, ...]:
-        """The addresses on which it holds the port."""
+        """The addresses on which the port is occupied."""
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR does not help against it: a TCP socket that listens."""
+        """Whether SO_REUSEADDR cannot share the port, because the holder is listening."""
 
 
 @define(eq=False)
@@ -41,9 +41,9 @@ class PortSpace:
     _holders: dict[int, list[PortHolder]] = field(factory=dict, init=False)
 
     def claim(self, holder: PortHolder, port: int) -> int:
-        """Give `port`, or if that is 0 a free ephemeral one, to `holder`.
+        """Allocate `port`, or a free ephemeral one if it is 0, for `holder`. Return the port.
 
-        Raises `OSError`: EADDRINUSE if it conflicts with another holder, or if no ephemeral port is free.
+        Raises `OSError`: EADDRINUSE if the port conflicts with another holder, or if no ephemeral port is free.
         """
         if not port:
             port = self.free_port(holder.local_addresses)
@@ -53,11 +53,11 @@ class PortSpace:
         return port
 
     def share(self, holder: PortHolder, port: int) -> None:
-        """Add a holder without a check: a connection holds its listener's port."""
+        """Add a holder without checking for conflicts, as a connection shares its listener's port."""
         self._holders.setdefault(port, []).append(holder)
 
     def release(self, holder: PortHolder, port: int) -> None:
-        """Take a holder off a port; one that does not hold it is ignored."""
+        """Remove a holder from a port; a holder that does not occupy it is ignored."""
         holders = self._holders.get(port)
         if holders and holder in holders:
             holders.remove(holder)
@@ -65,17 +65,17 @@ class PortSpace:
                 del self._holders[port]
 
     def is_bound(self, address: Address, port: int) -> bool:
-        """Tell whether someone holds `port` on `address` (on any, if that is all zeros)."""
+        """Return True if `port` is occupied on `address` (the wildcard: on any address)."""
         return any(
             _overlap(address, other) for holder in self._holders.get(port, ()) for other in holder.local_addresses
         )
 
     def conflicts(self, holder: PortHolder, port: int) -> bool:
-        """Tell whether another holder of the port stands in the way of `holder`."""
+        """Return True if another holder of the port conflicts with `holder`."""
         return any(other is not holder and _conflicts(holder, other) for other in self._holders.get(port, ()))
 
     def free_port(self, addresses: tuple[Address, ...]) -> int:
-        """Give a port of net.ipv4.ip_local_port_range that nobody holds on these addresses.
+        """Return a port of net.ipv4.ip_local_port_range that is free on these addresses.
 
         Raises `OSError` (EADDRINUSE) if there is none.
         """

@@ -1,4 +1,4 @@
-"""The sockets of one network namespace: which one a packet is for, and what happens if there is none."""
+"""The socket table of one network namespace: lookup of the socket for a packet, and the answer if there is none."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 _LENGTH_AND_SUM = Struct("!HH")
 _Binding = tuple[Address, int]
 _FourTuple = tuple[Address, int, Address, int]
-#: So many draws are made anew rather than have a generator wait for the next.
+#: Up to this many draws are repeated with a new generator, so that no generator has to be kept.
 _FEW_DRAWS = 6
 
 
 @frozen
 class SocketInfo:
-    """A line of `ss` or `netstat`: `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel.
+    """One line of `ss` or `netstat`.
 
-    `is_dual` tells of a socket bound to any address of both families; `timer` is the one that runs: its name, when it is due
-    in nanoseconds of virtual time, and how often it was in vain.
+    `protocol` is "tcp" or "udp", `state` as `ss` names it, `pid` 0 for the kernel. `is_dual` marks a socket bound to the wildcard of both families. `timer` is the running timer: name, expiry in nanoseconds of virtual time, retries.
     """
 
     protocol: str
@@ -58,7 +57,7 @@ class SocketInfo:
 
 
 class SocketTable:
-    """All sockets of a namespace. `udp_generation` moves whenever a datagram may come to be for another socket."""
+    """All sockets of a namespace. `udp_generation` changes whenever a datagram's receiver may change."""
 
     __slots__ = (
         "_connections", "_draws", "_features", "_features_at", "_icmp", "_listeners", "_namespace", "_random", "_secret", "_timestamp_offsets", "_udp", "_udp_connected",
@@ -83,10 +82,11 @@ class SocketTable:
         self._icmp: list[IcmpSocket] = []
 
     def random_below(self, count: int) -> int:
-        """Draw a number below `count`, for an ephemeral port."""
+        """Return a random number below `count`, for an ephemeral port."""
         random = self._random
         if random is None:
-            # A generator takes two kilobytes, and most namespaces need one for a few sockets: its first draws are made anew.
+            # A generator takes two kilobytes, and most namespaces draw only a few numbers: the first draws are
+            # repeated with a new one.
             random = self._namespace.clock.stream(f"{self._namespace.name}/sockets")
             for before in self._draws:
                 random.randrange(before)
@@ -97,16 +97,17 @@ class SocketTable:
         return random.randrange(count)
 
     def initial_sequence(self, local: Address, local_port: int, remote: Address, remote_port: int) -> int:
-        """Give the sequence number a connection begins with: one port after the other begins anywhere, the same one further on.
+        """Return the initial sequence number of a connection (RFC 6528; net/core/secure_seq.c).
 
-        So a peer in TIME-WAIT can tell a new connection from an old segment (RFC 6528; net/core/secure_seq.c: a clock of 64 ns ticks).
+        It is a keyed hash of the endpoints plus a clock of 64 ns ticks, so that a peer in TIME-WAIT can distinguish a
+        new connection between the same ports from an old segment.
         """
         ends = local + remote + local_port.to_bytes(2) + remote_port.to_bytes(2)
         offset = int.from_bytes(blake2s(ends, key=self._own_secret(), digest_size=4).digest())
         return (offset + (self._namespace.clock.now_ns >> 6)) & 0xFFFFFFFF
 
     def timestamp_offset(self, local: Address, remote: Address) -> int:
-        """Give where the timestamps between two addresses begin (secure_tcp_ts_off)."""
+        """Return the offset of the timestamp option between two addresses (secure_tcp_ts_off)."""
         key = (local, remote)
         offset = self._timestamp_offsets.get(key)
         if offset is None:
@@ -115,7 +116,7 @@ class SocketTable:
         return offset
 
     def tcp_features(self) -> tuple[bool, bool, bool]:
-        """Tell whether connections offer selective acknowledgements, timestamps and window scaling."""
+        """Return whether connections offer selective acknowledgements, timestamps and window scaling."""
         namespace = self._namespace
         if self._features_at != namespace.generation:
             self._features_at = namespace.generation
@@ -131,12 +132,12 @@ class SocketTable:
             self._secret = self._namespace.clock.stream(f"{self._namespace.name}/sequence").randbytes(16)
         return self._secret
 
-    # --- packets in ---
+    # --- input ---
 
     def deliver(self, packet: Packet) -> bool:
-        """Hand a packet for this namespace to its socket; True if one taken_by it.
+        """Deliver a packet for this namespace to its socket. Return True if a socket received it.
 
-        A UDP datagram that no socket takes is answered with an ICMP error, a TCP segment with a reset.
+        Without a socket a UDP datagram is answered with an ICMP error, a TCP segment with a reset.
         """
         if packet.protocol == 17:
             return self._deliver_udp(packet)
@@ -152,7 +153,7 @@ class SocketTable:
         if not 8 <= length <= len(data) - l4:
             return self._drop(packet, DropReason.MALFORMED, "UDP length field does not fit the packet")
         src, dst = packet.src, packet.dst
-        # No checksum is allowed over IPv4 only (RFC 768, RFC 8200 §8.1).
+        # Only IPv4 permits a datagram without checksum (RFC 768, RFC 8200 §8.1).
         if (sum_ or len(dst) == 16) and (not sum_ or transport_checksum(src, dst, 17, data[l4 : l4 + length])):
             return self._drop(packet, DropReason.CHECKSUM, "UDP checksum")
         if dst == IPV4_BROADCAST or is_multicast(dst):
@@ -171,7 +172,7 @@ class SocketTable:
         return bound or ()
 
     def udp_receiver(self, packet: Packet) -> UdpSocket | None:
-        """Give the one socket that a datagram for one receiver is for, or `None`."""
+        """Return the socket that receives a unicast datagram, or `None`."""
         if self._udp_connected:
             connected = self._udp_connected.get((packet.dst, packet.dport, packet.src, packet.sport))
             if connected is not None:
@@ -237,7 +238,7 @@ class SocketTable:
         return False
 
     def reset(self, packet: Packet, segment: TcpSegment) -> None:
-        """Answer a segment with the reset that RFC 9293 §3.10.7.1 prescribes."""
+        """Answer a segment with a reset (RFC 9293 §3.10.7.1)."""
         if segment.flags & TCP_ACK:
             sequence, ack, flags = segment.ack, 0, TCP_RST
         else:
@@ -261,7 +262,7 @@ class SocketTable:
         return any(taken_by) or self._drop(packet, DropReason.NO_PROTOCOL, "no socket waits for it")
 
     def deliver_icmp_error(self, error: IcmpErrorInfo) -> None:
-        """Tell the socket whose packet an ICMP error quotes."""
+        """Pass an ICMP error to the socket that sent the quoted packet."""
         if self._icmp and error.protocol in (1, 58):
             message = error.packet or packet_of(error)
             for icmp in tuple(self._icmp):
@@ -289,10 +290,10 @@ class SocketTable:
             self._namespace.report(Step.DROPPED, reason.value, packet, decision=decision, reason=reason)
         return False
 
-    # --- who is there ---
+    # --- registration ---
 
     def add_udp(self, socket: UdpSocket) -> None:
-        """Let a bound UDP socket receive."""
+        """Register a bound UDP socket for delivery."""
         self.udp_generation += 1
         if socket.remote is not None:
             self._udp_connected[socket.local, socket.local_port, socket.remote, socket.remote_port] = socket
@@ -301,7 +302,7 @@ class SocketTable:
             self._udp.setdefault((address, socket.local_port), []).append(socket)
 
     def remove_udp(self, socket: UdpSocket) -> None:
-        """Let it receive no more; one that does not receive is ignored."""
+        """Remove a UDP socket from delivery; a socket that is not registered is ignored."""
         self.udp_generation += 1
         if socket.remote is not None:
             self._udp_connected.pop((socket.local, socket.local_port, socket.remote, socket.remote_port), None)
@@ -309,40 +310,40 @@ class SocketTable:
             _remove(self._udp, (address, socket.local_port), socket)
 
     def add_listener(self, socket: TcpSocket) -> None:
-        """Let a TCP socket take connections."""
+        """Register a listening TCP socket."""
         for address in socket.local_addresses:
             self._listeners.setdefault((address, socket.local_port), []).append(socket)
 
     def remove_listener(self, socket: TcpSocket) -> None:
-        """Let it take no more."""
+        """Remove a listening TCP socket."""
         for address in socket.local_addresses:
             _remove(self._listeners, (address, socket.local_port), socket)
 
     def add_connection(self, connection: TcpConnection) -> None:
-        """Take a connection in; it shares its local port with the socket it came from."""
+        """Register a connection, which shares the local port of the socket that it came from."""
         self._connections[connection.key] = connection
         self.tcp_ports.share(connection, connection.local_port)
 
     def remove_connection(self, connection: TcpConnection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection and release its port."""
         if self._connections.get(connection.key) is connection:
             del self._connections[connection.key]
         self.tcp_ports.release(connection, connection.local_port)
 
     def connection(self, local: Address, local_port: int, remote: Address, remote_port: int) -> TcpConnection | None:
-        """Give the connection between the two, if there is one."""
+        """Return the connection between two endpoints, or `None`."""
         return self._connections.get((local, local_port, remote, remote_port))
 
     def add_icmp(self, socket: IcmpSocket) -> None:
-        """Let an ICMP socket receive."""
+        """Register an ICMP socket for delivery."""
         self._icmp.append(socket)
 
     def remove_icmp(self, socket: IcmpSocket) -> None:
-        """Let it receive no more."""
+        """Remove an ICMP socket."""
         self._icmp.remove(socket)
 
     def allocate_port(self, protocol: int, family: int, address: Address | None = None) -> int:
-        """Give a free ephemeral port of UDP (17) or TCP (6) on `address` (`None`: on any). It is not held.
+        """Return a free ephemeral port of UDP (17) or TCP (6) on `address` (`None`: on all), without reserving it.
 
         Raises `OSError` (EADDRINUSE) if there is none.
         """
@@ -350,14 +351,14 @@ class SocketTable:
         return self._ports(protocol).free_port((address or wildcard,))
 
     def bound(self, protocol: int, address: Address, port: int) -> bool:
-        """Tell whether a socket holds the port on `address` (all zeros: on any address of that family)."""
+        """Return True if a socket is bound to the port on `address` (the wildcard: on any address of that family)."""
         return self._ports(protocol).is_bound(address, port)
 
     def _ports(self, protocol: int) -> PortSpace:
         return self.tcp_ports if protocol == 6 else self.udp_ports
 
     def listeners(self) -> list[SocketInfo]:
-        """List the sockets that wait for peers, UDP first, by port and address."""
+        """List listening TCP sockets and unconnected UDP sockets, UDP first, by port and address."""
         udp = {id(one): one for group in self._udp.values() for one in group}
         tcp = {id(one): one for group in self._listeners.values() for one in group}
         lines = [_info("udp", one, "UNCONN", one.pending_bytes, 0) for one in sorted(udp.values(), key=_binding)]
@@ -367,7 +368,7 @@ class SocketTable:
         return lines
 
     def connections(self) -> list[SocketInfo]:
-        """List connected UDP sockets and TCP connections, in the order in which they came to be."""
+        """List connected UDP sockets and TCP connections in the order of their creation."""
         lines = [
             _info("udp", one, "ESTAB", one.pending_bytes, 0, one.remote, one.remote_port)
             for one in self._udp_connected.values()
@@ -376,7 +377,7 @@ class SocketTable:
         return lines
 
     def close_all(self) -> None:
-        """Close every socket without a word to the peers: the namespace is going away."""
+        """Close every socket without sending anything, because the namespace is destroyed."""
         for udp in {id(s): s for group in self._udp.values() for s in group}.values():
             udp.close()
         for udp in tuple(self._udp_connected.values()):
@@ -393,7 +394,7 @@ _S = TypeVar("_S", bound=Socket)
 
 
 def _best_for_device(sockets: Sequence[_S], packet: Packet) -> _S | None:
-    """Choose the newest socket that may receive from the packet's device; one bound to the device comes first."""
+    """Return the newest socket that may receive from the packet's device, preferring sockets bound to the device."""
     best: _S | None = None
     for socket in sockets:
         if not socket.device_name:
@@ -432,7 +433,7 @@ def _info(
 
 
 def _shown_family(connection: TcpConnection) -> int:
-    """Give the family of the connection's socket; one that listens for both shows IPv4 peers as mapped addresses."""
+    """Return the family of the connection's socket: a dual-stack socket shows IPv4 peers as mapped addresses."""
     user = connection.socket or connection.listener
     return connection.family if user is None else user.family
 

@@ -1,4 +1,4 @@
-"""TCP sockets (tcp(7)): the API of listeners and of connection ends."""
+"""TCP sockets (tcp(7)): the API of listeners and of connected sockets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.process import Process
 
-#: Linux's SOMAXCONN, the default of net.core.somaxconn: the backlog that programs written in Go ask for.
+#: Linux's SOMAXCONN, the default of net.core.somaxconn and the backlog of Go's net.Listen.
 SOMAXCONN = 4096
-#: `drain` waits until no more than this many bytes are unacknowledged.
+#: `drain` waits until at most this many bytes are unacknowledged.
 _SEND_BUFFER = 65536
 
 
 class TcpSocket(Socket):
-    """A TCP socket: a listener after `listen`, a connection's end after `connect` or from `accept`.
+    """A TCP socket: a listener after `listen`, connected after `connect` or when returned by `accept`.
 
-    `on_readable` is called with the socket whenever data, the end or an error may be received; `on_accept` with
-    each new connection's socket, which then does not go through `accept`. `no_delay` switches Nagle's rule off.
-    `keepalive` says when it sends keepalives, if at all (`set_keepalive`).
+    `on_readable` is called with the socket when data, the end of the stream or an error can be received. `on_accept` is called with the socket of each new connection, which then bypasses `accept`. `no_delay` turns Nagle's algorithm off (TCP_NODELAY). `keepalive` holds the settings of `set_keepalive`, `None` if keepalives are off.
     """
 
     __slots__ = (
@@ -60,14 +58,14 @@ class TcpSocket(Socket):
 
     @property
     def state(self) -> str:
-        """The state's name as `ss` prints it."""
+        """The name of the state as `ss` prints it."""
         if self.is_listening:
             return TcpState.LISTEN.value
         return (self._connection.state if self._connection is not None else TcpState.CLOSED).value
 
     @property
     def label(self) -> str:
-        """What traces call it."""
+        """The name of the socket in traces."""
         if self._connection is not None:
             return self._connection.label
         doing = "listening on" if self.is_listening else "bound to"
@@ -75,22 +73,24 @@ class TcpSocket(Socket):
 
     @property
     def excludes_reuse(self) -> bool:
-        """Whether SO_REUSEADDR does not help others to its port: it listens."""
+        """Whether SO_REUSEADDR cannot share the port of this socket, because it is listening."""
         return self.is_listening
 
     def bind(self, address: SocketAddress) -> None:
-        """Take a local address and port (port 0: an ephemeral one).
+        """Bind to a local address and port (port 0: an ephemeral one).
 
-        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound.
+        Raises `OSError`: EADDRINUSE, EADDRNOTAVAIL if the namespace does not have the address, EINVAL if bound
+        already.
         """
         self._bind_local(self.namespace.sockets.tcp_ports, address)
 
     # --- listener ---
 
     def listen(self, backlog: int = 128) -> None:
-        """Take connections; `backlog` of them, at most net.core.somaxconn, may wait to be accepted.
+        """Listen for connections, with an accept queue of `backlog` (at most net.core.somaxconn) connections.
 
-        Unbound, it gets an ephemeral port. Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL if connected.
+        An unbound socket gets an ephemeral port. Raises `OSError`: EADDRINUSE if another socket listens there, EINVAL
+        if connected.
         """
         self._check_open()
         if self._connection is not None:
@@ -108,7 +108,7 @@ class TcpSocket(Socket):
         self.namespace.sockets.add_listener(self)
 
     async def accept(self, timeout: float | None = None) -> TcpSocket:  # noqa: ASYNC109
-        """Wait for a connection and give its socket, owned by the same process.
+        """Wait for a connection and return its socket, which belongs to the same process.
 
         Raises `TimeoutError` after `timeout` seconds, `OSError`: EINVAL if not listening, EBADF when closed.
         """
@@ -116,7 +116,7 @@ class TcpSocket(Socket):
         return self.accept_nowait()
 
     def accept_nowait(self) -> TcpSocket:
-        """Give the next connection's socket if there is one. Raises `BlockingIOError` if not."""
+        """Return the socket of the next waiting connection. Raises `BlockingIOError` if there is none."""
         self._check_open()
         if not self.is_listening:
             raise os_error(errno.EINVAL)
@@ -133,16 +133,16 @@ class TcpSocket(Socket):
 
     @property
     def has_room(self) -> bool:
-        """Whether the accept queue takes one more; Linux takes one beyond the backlog."""
+        """Whether the accept queue has room; Linux admits one connection more than the backlog."""
         return len(self._accept_queue) <= self._backlog
 
     @property
     def accept_queue(self) -> tuple[int, int]:
-        """How many connections wait to be accepted, and the backlog: Recv-Q and Send-Q of a listener in `ss`."""
+        """The length of the accept queue and the backlog: Recv-Q and Send-Q of a listener in `ss`."""
         return len(self._accept_queue), self._backlog
 
     def accept_syn(self, packet: Packet, segment: TcpSegment, connection: TcpConnection) -> None:
-        """Begin a connection for a SYN that came to this listener."""
+        """Open `connection` for a SYN that this listener received, or drop the SYN if the backlog is full."""
         if len(self._syn_queue) > self._backlog or not self.has_room:
             if self.namespace.clock.context is not None:
                 self._report_drop(packet, DropReason.SOCKET_BUFFER_FULL, f"{self.label}, its backlog is full")
@@ -154,7 +154,7 @@ class TcpSocket(Socket):
         connection.open_passive(segment)
 
     def enqueue(self, connection: TcpConnection) -> None:
-        """Put an established connection into the accept queue."""
+        """Append an established connection to the accept queue, or pass it to `on_accept`."""
         self._syn_queue.remove(connection)
         if self.on_accept is not None:
             self.on_accept(self._socket_for(connection))
@@ -163,15 +163,15 @@ class TcpSocket(Socket):
         self._became_readable()
 
     def remove_embryonic(self, connection: TcpConnection) -> None:
-        """Drop a connection that ended before it was established."""
+        """Remove a connection that ended before it was established."""
         self._syn_queue.remove(connection)
 
     # --- connection ---
 
     def start_connect(self, address: SocketAddress) -> None:
-        """Send the SYN and return; `state` tells what became of it.
+        """Send the SYN and return; `state` changes as the handshake proceeds.
 
-        Raises `OSError`: what routing says, EISCONN, EINVAL on a listener, EADDRNOTAVAIL without a free port.
+        Raises `OSError`: an error of routing, EISCONN, EINVAL on a listener, EADDRNOTAVAIL without a free port.
         """
         self._check_open()
         if self.is_listening:
@@ -182,14 +182,14 @@ class TcpSocket(Socket):
         table = namespace.sockets
         remote, port = self._parse_address(address[0]), address[1]
         if not any(remote):
-            # Linux connects to the wildcard as to the local host.
+            # Linux connects to the local host if the address is the wildcard.
             remote = b"\x7f\0\0\x01" if len(remote) == 4 else bytes(15) + b"\x01"
         decision = self._route_to(remote)
         local = decision.src if self.local in WILDCARDS else self.local
         local_port = self.local_port or table.tcp_ports.free_port((local,))
         if table.connection(local, local_port, remote, port) is not None:
             raise os_error(errno.EADDRNOTAVAIL)
-        # From here on the connection holds the port; it may outlive the socket (TIME-WAIT).
+        # From here on the connection occupies the port; it may outlive the socket (TIME-WAIT).
         table.tcp_ports.release(self, local_port)
         self.local, self.local_port = local, local_port
         connection = TcpConnection(namespace, local, local_port, remote, port, mtu=decision.mtu, socket=self)
@@ -198,10 +198,10 @@ class TcpSocket(Socket):
         connection.open()
 
     async def connect(self, address: SocketAddress, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Connect and wait until that has succeeded.
+        """Connect, and wait until the connection is established.
 
         Raises `ConnectionRefusedError`, `TimeoutError` (after `timeout` seconds, or when TCP gives up), `OSError`
-        (EHOSTUNREACH, ENETUNREACH, EACCES…). The socket is then closed for good, save to be closed.
+        (EHOSTUNREACH, ENETUNREACH, EACCES…). After an error the socket can only be closed.
         """
         self.start_connect(address)
         connection = self._connection
@@ -227,23 +227,23 @@ class TcpSocket(Socket):
         interval_s: int | None = None,
         probes: int | None = None,
     ) -> None:
-        """Have it send keepalives (SO_KEEPALIVE), or none; connections from `accept` do as their listener.
+        """Turn keepalives on or off (SO_KEEPALIVE); accepted sockets inherit the setting from their listener.
 
-        `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` is what the namespace's
-        sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes say. Raises `OSError` (EINVAL) beyond 32,767 s or 127 probes.
+        `idle_s`, `interval_s` and `probes` are TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; `None` uses the namespace's sysctls net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) beyond 32,767 s or 127 probes.
         """
         self.keepalive = Keepalive(idle_s, interval_s, probes) if is_on else None
         if self._connection is not None:
             self._connection.set_keepalive(self.keepalive)
 
     def became_readable(self) -> None:
-        """Wake whoever receives; called by the connection."""
+        """Wake the tasks that wait to receive; called by the connection."""
         self._became_readable()
 
     def send(self, data: bytes) -> int:
-        """Queue data to be sent, all of it, and give its length.
+        """Queue all of `data` for sending and return its length.
 
-        Raises `OSError`: ENOTCONN, EPIPE after `shutdown_write` or when the connection is gone, or why it ended.
+        Raises `OSError`: ENOTCONN, EPIPE after `shutdown_write` or when the connection is closed, or the error that
+        ended it.
         """
         connection = self._require_connection()
         self._raise_error(connection)
@@ -254,19 +254,19 @@ class TcpSocket(Socket):
         return len(data)
 
     async def drain(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Wait until no more than 65,536 bytes are unacknowledged.
+        """Wait until at most 65,536 bytes are unacknowledged.
 
-        Raises `TimeoutError` after `timeout` seconds, or as `OSError` why the connection ended.
+        Raises `TimeoutError` after `timeout` seconds, `OSError` if the connection failed.
         """
         connection = self._require_connection()
         await self._changed.wait_until(lambda: connection.unacknowledged <= _SEND_BUFFER, timeout)
         self._raise_error(connection)
 
     async def recv(self, n: int = 65536, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """Wait for data and give up to `n` bytes of it; b"" when the peer has sent all.
+        """Wait for data and return up to `n` bytes; b"" at the end of the stream.
 
         Raises `TimeoutError` after `timeout` seconds, `ConnectionResetError` or another `OSError` if the connection
-        broke, ENOTCONN.
+        failed, ENOTCONN if there is none.
         """
         connection = self._require_connection()
         await self._changed.wait_until(
@@ -275,12 +275,12 @@ class TcpSocket(Socket):
         return self.recv_nowait(n)
 
     def recv_nowait(self, n: int = 65536) -> bytes:
-        """Give what can be received now. Raises `BlockingIOError` if there is nothing yet, else as `recv`."""
+        """Return received data without waiting. Raises `BlockingIOError` if there is none yet, else as `recv`."""
         connection = self._require_connection()
         if connection.unread:
             return connection.read(n)
         if connection.has_peer_finished:
-            # As in Linux, the end comes before an error that came after it; that one waits for the next `send`.
+            # As in Linux, the end of the stream is reported before a later error, which the next `send` raises.
             return b""
         self._raise_error(connection)
         if not connection.is_at_end:
@@ -294,39 +294,39 @@ class TcpSocket(Socket):
         return self._connection
 
     def _raise_error(self, connection: TcpConnection) -> None:
-        # As so_error of Linux, it is told once.
+        # Reported once, as so_error in Linux.
         error, connection.error = connection.error, None
         if error is not None:
             raise error
 
     def getpeername(self) -> tuple[Address, int]:
-        """Give the peer. Raises `OSError` (ENOTCONN)."""
+        """Return the peer's address and port. Raises `OSError` (ENOTCONN)."""
         connection = self._require_connection()
         return self._api_address(connection.remote), connection.remote_port
 
     def shutdown_write(self) -> None:
-        """Send no more: the peer receives all that was sent, then the end. Receiving goes on."""
+        """Close the sending direction: the peer receives the queued data, then the end of the stream."""
         self._require_connection().close()
 
     def abort(self) -> None:
-        """Close with a reset (SO_LINGER with time 0)."""
+        """Close with a reset (SO_LINGER with a timeout of 0)."""
         if self._connection is not None:
             self._connection.abort()
         self.close()
 
     @property
     def has_callback(self) -> bool:
-        """Whether it listens, and hands connections to a callback."""
+        """Whether the socket listens and passes connections to `on_accept`."""
         return self.is_listening and self.on_accept is not None
 
     def close_silently(self) -> None:
-        """Close it, and its connections without a word to the peers."""
+        """Close the socket and its connections without sending anything to the peers."""
         for connection in (*self._syn_queue, *self._accept_queue, *filter(None, [self._connection])):
             connection.close_silently()
         self.close()
 
     def close(self) -> None:
-        """Give the socket up. The connection ends in its own time, with a reset if data was left unread."""
+        """Close the socket. The connection ends regularly, or with a reset if data is still unread."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -343,7 +343,7 @@ class TcpSocket(Socket):
 
     @property
     def recv_queue(self) -> int:
-        """Recv-Q as `ss` shows it: unread bytes, or connections that wait to be accepted."""
+        """Recv-Q as `ss` shows it: unread bytes, or connections in the accept queue."""
         if self.is_listening:
             return len(self._accept_queue)
         return self._connection.unread if self._connection is not None else 0

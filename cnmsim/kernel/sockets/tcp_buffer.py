@@ -1,19 +1,19 @@
-"""The receiving half of a TCP stream: reassembly, and the window that is advertised.
+"""The receive buffer of a TCP connection: reassembly and the advertised window.
 
-Sequence numbers here count from the peer's SYN, which is 0, and never wrap; the first byte of data is 1.
+Sequence numbers count from the peer's SYN, which is 0, and never wrap; the first byte of data is 1.
 """
 
 from __future__ import annotations
 
 from attrs import define, field
 
-#: The most that is advertised; a connection rounds it down to whole segments (Linux: tcp_select_initial_window).
+#: The largest advertised window; a connection rounds it down to whole segments (tcp_select_initial_window).
 WINDOW = 65535
 
 
 @define(eq=False)
 class ReceiveBuffer:
-    """What arrived: in order and unread, or ahead of a gap. `next` is the sequence expected next (RCV.NXT)."""
+    """Received data, in order and unread or beyond a gap. `next` is the next expected sequence number (RCV.NXT)."""
 
     size: int = WINDOW
     next: int = 1
@@ -28,16 +28,16 @@ class ReceiveBuffer:
 
     @property
     def window(self) -> int:
-        """The window as last advertised, less what has arrived since."""
+        """The last advertised window, less the data received since."""
         return max(0, self._right_edge - self.next)
 
     @property
     def has_gaps(self) -> bool:
-        """Whether something arrived that cannot be read yet."""
+        """Whether out-of-order data is held."""
         return bool(self._out_of_order)
 
     def insert(self, sequence: int, data: bytes, *, has_fin: bool) -> bool:
-        """Take a segment's data as far as it fits the window. True if `next` moved."""
+        """Insert the part of a segment's data that fits the window. Return True if `next` advanced."""
         end = self.next + self.window
         if sequence + len(data) > end:
             data, has_fin = data[: max(0, end - sequence)], False
@@ -66,7 +66,10 @@ class ReceiveBuffer:
             self._append(first, self._out_of_order.pop(first))
 
     def sack_blocks(self) -> list[tuple[int, int]]:
-        """List what arrived ahead of gaps, as first sequence and the one behind the last; the latest first (RFC 2018 §4)."""
+        """Return the out-of-order blocks, the most recent one first (RFC 2018 §4).
+
+        A block is its first sequence number and the one after its last.
+        """
         found: list[tuple[int, int]] = []
         for start in sorted(self._out_of_order):
             end = start + len(self._out_of_order[start])
@@ -77,7 +80,7 @@ class ReceiveBuffer:
         return sorted(found, key=lambda block: not block[0] <= self._latest_out_of_order < block[1])
 
     def read(self, n: int) -> bytes:
-        """Give up to `n` unread bytes to the reader."""
+        """Remove and return up to `n` in-order bytes."""
         taken = bytes(self.unread[:n])
         del self.unread[:n]
         return taken
@@ -85,8 +88,8 @@ class ReceiveBuffer:
     def advertise(self, mss: int, scale: int = 0) -> int:
         """Choose the window to advertise now, in units of 2^`scale` bytes.
 
-        It never shrinks, save by the part of a unit, and opens only by a worthwhile step (RFC 9293 §3.8.6.2.2). Where there is room
-        for that part it is rounded up, as Linux does (__tcp_select_window).
+        The right edge never moves left by more than rounding, and moves right only by a worthwhile step (RFC 9293
+        §3.8.6.2.2). A partial unit is rounded up where there is room, as in Linux (__tcp_select_window).
         """
         free = max(0, self.size - len(self.unread))
         if self.next + free - self._right_edge >= min(mss, self.size // 2):
@@ -101,6 +104,6 @@ class ReceiveBuffer:
         return units
 
     def should_send_window_update(self, mss: int) -> bool:
-        """Tell whether reading has opened the window so far that the sender should be told (as Linux judges)."""
+        """Return True if reading has opened the window enough for an update to the sender (tcp_cleanup_rbuf)."""
         offered = self.size - len(self.unread)
         return offered - self.window >= min(mss, self.size // 2) and offered >= 2 * self.window

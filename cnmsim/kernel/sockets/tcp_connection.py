@@ -1,7 +1,7 @@
-"""One TCP connection: the protocol machine of RFC 9293 §3.10, without the socket API.
+"""One TCP connection: the state machine of RFC 9293 §3.10, without the socket API.
 
-The calls of the user and the arrival of segments stand here, what is sent and sent again in `tcp_sender`. Sequence
-numbers are plain integers that count from the SYN of each side (0) and never wrap; `_distance` takes those of the wire.
+This module holds the user's calls and segment input; `tcp_sender` holds output and retransmission. Sequence numbers
+are plain integers that count from each side's SYN (0) and never wrap; `_distance` converts those of the wire.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from cnmsim.kernel.sockets.tcp_state import OPENING, RECEIVING, SEND_CLOSED, Tcp
 from cnmsim.kernel.tcpoptions import TIMESTAMP_LENGTH, TcpOptions, read_options
 from cnmsim.kernel.transport import TcpSegment
 
-#: How long TIME-WAIT lasts: 60 s in Linux (TCP_TIMEWAIT_LEN), not the RFC's 4 minutes.
+#: The duration of TIME-WAIT: 60 s in Linux (TCP_TIMEWAIT_LEN in include/net/tcp.h), not the RFC's 4 minutes.
 TIME_WAIT_NS = 60 * NS_PER_S
 _DUPLICATE_ACKS = 3
 _DEFAULT_MSS = {4: 536, 6: 1220}
-# Linux: net.ipv4.tcp_invalid_ratelimit. Without it two ends that disagree would acknowledge each other for ever.
+# net.ipv4.tcp_invalid_ratelimit. Without the limit two ends that disagree on sequence numbers acknowledge each other
+# for ever (RFC 5961 §7).
 _INVALID_INTERVAL_NS = NS_PER_S // 2
-#: Python looks a member of an enumeration up ten times as slowly as a name of its own module.
+#: Module-level names: a lookup of an enum member takes ten times as long.
 _SYN_SENT, _SYN_RECEIVED, _CLOSED = TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.CLOSED
 
 
 class TcpConnection(TcpSender):
-    """A connection from (`local`, `local_port`) to (`remote`, `remote_port`), addresses in data-plane form.
+    """A connection from (`local`, `local_port`) to (`remote`, `remote_port`).
 
-    `socket` is who uses it: `None` once that is closed (an orphan), and for a connection still in its listener's
-    backlog. `error` is why it ended, if not by agreement.
+    `socket` is the user's socket. It is `None` after the user closed it (an orphan), and while the connection is still in its listener's queues. `error` is the reason if the connection was not closed regularly.
     """
 
     __slots__ = ()
 
     excludes_reuse = False
 
-    # --- calls of the user (RFC 9293 §3.10.1 to §3.10.6) ---
+    # --- user calls (RFC 9293 §3.10.1 to §3.10.6) ---
 
     def open(self) -> None:
         """Send the SYN (active open)."""
@@ -49,19 +49,19 @@ class TcpConnection(TcpSender):
         self._send_syn(TCP_SYN)
 
     def open_passive(self, segment: TcpSegment) -> None:
-        """Answer the SYN that came to a listener."""
+        """Answer a SYN that a listener received (passive open)."""
         self.state = next_state(TcpState.LISTEN, TcpEvent.SYN)
         self._process_syn(segment)
         self._choose_receive_window()
         self._send_syn(TCP_SYN | TCP_ACK)
 
     def write(self, data: bytes) -> None:
-        """Queue data to be sent."""
+        """Queue data and send what the windows allow."""
         self._send_data += data
         self._output()
 
     def read(self, n: int) -> bytes:
-        """Give up to `n` bytes of what arrived in order, b"" if there is nothing."""
+        """Return up to `n` bytes of in-order data, b"" if there are none."""
         taken = self._receive_buffer.read(n)
         if taken and self.state in RECEIVING and self._receive_buffer.should_send_window_update(self.mss):
             self._send_ack()
@@ -69,22 +69,22 @@ class TcpConnection(TcpSender):
 
     @property
     def unread(self) -> int:
-        """How many bytes wait to be read."""
+        """The number of received bytes that can be read."""
         return len(self._receive_buffer.unread)
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the peer will send no more."""
+        """Whether no more data can arrive."""
         return self.state not in RECEIVING and self.state not in OPENING
 
     @property
     def has_peer_finished(self) -> bool:
-        """Whether everything the peer had to send arrived, up to its FIN."""
+        """Whether all data up to the peer's FIN has arrived."""
         fin_sequence = self._receive_buffer.fin_sequence
         return fin_sequence is not None and self._receive_buffer.next > fin_sequence
 
     def close(self) -> None:
-        """Send no more: FIN after what is queued."""
+        """Close the sending direction: FIN follows the queued data."""
         if self.state is _SYN_SENT:
             self._move(TcpEvent.CLOSE)
             self._unregister()
@@ -94,7 +94,7 @@ class TcpConnection(TcpSender):
             self._output()
 
     def orphan(self) -> None:
-        """Go on without a user: close, or reset if data was left unread (RFC 2525 §2.17)."""
+        """Detach the user's socket: close, or reset if data is still unread (RFC 2525 §2.17)."""
         self.socket = None
         self.is_orphan = True
         if self.unread and self.state not in SEND_CLOSED | OPENING:
@@ -110,10 +110,10 @@ class TcpConnection(TcpSender):
             self._transmit(TCP_RST | TCP_ACK, self._snd_max)
         self._end(None)
 
-    # --- segments in (RFC 9293 §3.10.7) ---
+    # --- segment input (RFC 9293 §3.10.7) ---
 
     def receive(self, packet: Packet, segment: TcpSegment) -> None:
-        """Take a segment that belongs to this connection."""
+        """Process a segment of this connection."""
         if self.namespace.clock.context is not None:
             what = f"TCP takes [{flag_text(segment.flags)}] with {len(segment.payload)} bytes"
             self.namespace.report(Step.DELIVERED, what, packet, decision=self.label)
@@ -161,12 +161,13 @@ class TcpConnection(TcpSender):
             if not flags & TCP_ACK:
                 self._send_syn(TCP_SYN | TCP_ACK)
                 return
-            # Simultaneous open: the peer's SYN comes again, now with the ACK of ours.
+            # Simultaneous open: the peer repeats its SYN, now with the ACK of ours.
             sequence, flags = 1, flags & ~TCP_SYN
         length = len(payload) + bool(flags & TCP_SYN) + bool(flags & TCP_FIN)
         if not self._is_acceptable(sequence, length):
             if sequence == buffer.next and not flags & (TCP_RST | TCP_SYN):
-                # The window is shut, but what the segment acknowledges counts (RFC 9293 §3.10.7.4, first check).
+                # The receive window is closed, but the acknowledgement is processed (RFC 9293 §3.10.7.4, first
+                # check).
                 self._is_ack_pending = True
                 self._process_ack(packet, segment, sequence)
                 self._output()
@@ -209,7 +210,7 @@ class TcpConnection(TcpSender):
             self._start_wait_timer(TIME_WAIT_NS)
 
     def _acknowledge_invalid(self, segment: TcpSegment) -> None:
-        """Acknowledge what does not fit, but bare acknowledgements no more than twice a second."""
+        """Acknowledge an unacceptable segment; bare acknowledgements are answered at most twice a second."""
         if not (segment.payload or segment.flags & TCP_FIN):
             now_ns = self.namespace.clock.now_ns
             if now_ns < self._next_invalid_ns:
@@ -219,7 +220,7 @@ class TcpConnection(TcpSender):
 
     def _process_reset(self, sequence: int) -> None:
         if sequence != self._receive_buffer.next:
-            # RFC 5961 §3: in the window but not exact, so perhaps forged.
+            # RFC 5961 §3: in the window but not exactly RCV.NXT, so possibly forged; a challenge ACK answers it.
             self._is_ack_pending = True
             return
         if self.state is _SYN_RECEIVED:
@@ -230,7 +231,7 @@ class TcpConnection(TcpSender):
             self._end(errno.EPIPE if self.state is TcpState.CLOSE_WAIT else errno.ECONNRESET)
 
     def _process_ack(self, packet: Packet, segment: TcpSegment, sequence: int) -> bool:
-        """Process the ACK field. False if the segment must not be looked at any further."""
+        """Process the ACK field. Return False if the rest of the segment must be ignored."""
         ack = self._snd_una + _distance(segment.ack, self._iss + self._snd_una)
         if self.state is _SYN_RECEIVED and not self._establish(packet, segment, ack):
             return False
@@ -251,7 +252,7 @@ class TcpConnection(TcpSender):
             self.namespace.sockets.reset(packet, segment)
             return False
         if self.listener is not None and not self.listener.has_room:
-            # Linux drops the ACK when the accept queue is full; the SYN/ACK will be sent again.
+            # Linux drops the ACK while the accept queue is full; the SYN/ACK is retransmitted later.
             self._drop(packet, DropReason.SOCKET_BUFFER_FULL, "the accept queue is full")
             return False
         self._move(TcpEvent.ACK_OF_SYN)
@@ -265,7 +266,7 @@ class TcpConnection(TcpSender):
 
     def _acknowledge(self, ack: int) -> None:
         acknowledged = ack - self._snd_una
-        # Not by the ACK of a SYN/ACK, which a connection that nobody has looked at yet sent (tcp_ack: no_queue).
+        # The ACK of a SYN/ACK does not confirm the neighbour (tcp_ack: no_queue).
         self._confirms_neighbour = self._confirms_neighbour or ack > 1
         self._snd_una = ack
         if self._sacked:
@@ -284,7 +285,7 @@ class TcpConnection(TcpSender):
         self._duplicate_acks = 0
         self._soft_error = 0
         if ack < self._cwnd.recovery_end:
-            # A partial acknowledgement: the next segment is missing as well (RFC 6582).
+            # A partial acknowledgement: the next segment was lost as well (RFC 6582).
             self._resend_first()
         else:
             self._cwnd.acknowledged(acknowledged)
@@ -347,7 +348,7 @@ class TcpConnection(TcpSender):
         self._snd_window = segment.window
 
     def _negotiate_options(self, options: TcpOptions) -> None:
-        """Use of what was offered what the peer offers too."""
+        """Keep the offered options that the peer's SYN offers too."""
         self._has_sack = self._has_sack and options.is_sack_permitted
         self._has_timestamps = self._has_timestamps and options.timestamp is not None
         if not self._receive_scale or options.window_scale is None:
@@ -358,7 +359,7 @@ class TcpConnection(TcpSender):
             self._recent_timestamp = options.timestamp[0]
 
     def _process_options(self, segment: TcpSegment, sequence: int) -> None:
-        """Note the timestamp to echo (RFC 7323 §4.3) and what arrived out of order (RFC 2018 §5)."""
+        """Record the peer's timestamp (RFC 7323 §4.3) and its selective acknowledgements (RFC 2018 §5)."""
         options = read_options(segment.options)
         if options.timestamp is not None and self._has_timestamps and sequence <= self._receive_buffer.next:
             self._recent_timestamp = options.timestamp[0]
@@ -376,7 +377,7 @@ class TcpConnection(TcpSender):
             return
         buffer = self._receive_buffer
         if self.is_orphan and sequence + len(segment.payload) > buffer.next:
-            # Nobody will read it (RFC 9293 §3.6.1, as Linux does).
+            # Data for an orphan cannot be delivered: reset (RFC 9293 §3.6.1).
             self._transmit(TCP_RST, self._snd_max)
             self._end(None)
             return
@@ -396,7 +397,7 @@ class TcpConnection(TcpSender):
     # --- ICMP errors (RFC 9293 §3.9.2.2, RFC 5927) ---
 
     def fail(self, error: IcmpErrorInfo) -> None:
-        """Take an ICMP error that quotes a segment of this connection."""
+        """Process an ICMP error that quotes a segment of this connection."""
         if len(error.quoted) < 8:
             return
         sequence = self._snd_una + _distance(int.from_bytes(error.quoted[4:8]), self._iss + self._snd_una)
@@ -415,7 +416,7 @@ class TcpConnection(TcpSender):
         else:
             self._soft_error = number
 
-    # --- the end ---
+    # --- end of the connection ---
 
     def _unregister(self) -> None:
         for timer in (self._retransmit_timer, self._persist_timer, self._wait_timer):
@@ -431,15 +432,15 @@ class TcpConnection(TcpSender):
         self._notify_readable()
 
     def close_silently(self) -> None:
-        """End without a word to the peer: the namespace is going away."""
+        """End without sending anything, because the namespace is destroyed."""
         self._end(errno.ECONNRESET)
 
     def end_time_wait(self) -> None:
-        """Leave TIME-WAIT early: a new connection takes the place (RFC 1122 §4.2.2.13)."""
+        """Leave TIME-WAIT early, because a new connection reuses the addresses and ports (RFC 1122 §4.2.2.13)."""
         self._expire()
 
     def may_reuse_time_wait(self, segment: TcpSegment) -> bool:
-        """Tell whether a SYN in TIME-WAIT has a sequence number beyond all of this connection's."""
+        """Return True if this connection is in TIME-WAIT and a SYN's sequence number lies beyond all received data."""
         return self.state is TcpState.TIME_WAIT and _distance(segment.seq, self._irs + self._receive_buffer.next) > 0
 
     def _drop(self, packet: Packet, reason: DropReason, decision: str) -> None:
@@ -448,5 +449,5 @@ class TcpConnection(TcpSender):
 
 
 def _distance(wire: int, reference: int) -> int:
-    """Give how far the 32-bit sequence number `wire` is ahead of `reference` (negative: behind)."""
+    """Return how far the 32-bit sequence number `wire` is ahead of `reference` (negative: behind)."""
     return ((wire - reference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

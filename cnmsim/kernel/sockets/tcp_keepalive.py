@@ -1,4 +1,4 @@
-"""Keepalives of TCP (RFC 9293 §3.8.4), as Linux sends them (tcp_keepalive_timer in net/ipv4/tcp_timer.c)."""
+"""TCP keepalives (RFC 9293 §3.8.4), as Linux sends them (tcp_keepalive_timer in net/ipv4/tcp_timer.c)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _MAX_PROBES = 127
 
 @frozen
 class Keepalive:
-    """When a connection on which nothing comes is asked whether its peer is still there.
+    """When to probe the peer of an idle connection.
 
-    `idle_s` (TCP_KEEPIDLE) seconds after the last acknowledgement the first probe goes out, then one every `interval_s`
-    (TCP_KEEPINTVL) until `probes` (TCP_KEEPCNT) were not answered. `None` leaves it to the namespace's
-    net.ipv4.tcp_keepalive_time, _intvl and _probes. Raises `OSError` (EINVAL) beyond 32,767 s and 127 probes.
+    The first probe is sent `idle_s` seconds (TCP_KEEPIDLE) after the last acknowledgement, then one every
+    `interval_s` seconds (TCP_KEEPINTVL) until `probes` of them (TCP_KEEPCNT) are unanswered. `None` uses the
+    namespace's net.ipv4.tcp_keepalive_time, _intvl or _probes. Raises `OSError` (EINVAL) beyond 32,767 s or 127
+    probes.
     """
 
     idle_s: int | None = None
@@ -38,24 +39,23 @@ class Keepalive:
                 raise os_error(errno.EINVAL)
 
     def idle_ns(self, namespace: NetworkNamespace) -> int:
-        """Return the silence in nanoseconds after which the first probe is sent."""
+        """Return the idle time before the first probe, in nanoseconds."""
         return (self.idle_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_time"))) * NS_PER_S
 
     def interval_ns(self, namespace: NetworkNamespace) -> int:
-        """Return the nanoseconds between two probes."""
+        """Return the time between two probes, in nanoseconds."""
         return (self.interval_s or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_intvl"))) * NS_PER_S
 
     def probe_limit(self, namespace: NetworkNamespace) -> int:
-        """Return the number of unanswered probes after which the connection is given up."""
+        """Return the number of unanswered probes that end the connection."""
         return self.probes or int(namespace.sysctl_get("net.ipv4.tcp_keepalive_probes"))
 
 
 @define(eq=False)
 class KeepaliveTimer:
-    """The timer of one connection that sends keepalives.
+    """The keepalive timer of one connection.
 
-    `is_busy` tells whether data is on its way or waits to be sent, which the retransmission timer looks after;
-    `probe` sends one, `give_up` ends the connection.
+    `is_busy` returns True while data is unacknowledged or unsent, which the retransmission timer covers. `probe` sends one keepalive, `give_up` ends the connection.
     """
 
     namespace: NetworkNamespace = field(repr=False)
@@ -68,12 +68,12 @@ class KeepaliveTimer:
     _timer: Timer | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start counting the silence now."""
+        """Start the idle time now."""
         self._acknowledged_ns = self.namespace.clock.now_ns
         self._restart(self.settings.idle_ns(self.namespace))
 
     def acknowledged(self) -> None:
-        """Reset the count of silence: the peer has sent an acknowledgement, a new or a duplicate one."""
+        """Restart the idle time, because the peer sent an acknowledgement, new or duplicate."""
         self._acknowledged_ns = self.namespace.clock.now_ns
         self.unanswered = 0
 

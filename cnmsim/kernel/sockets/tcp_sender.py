@@ -1,8 +1,8 @@
-"""The sending side of a TCP connection: segments out, and the timers that send them again (RFC 9293 §3.8, RFC 6298).
+"""The sending side of a TCP connection: output, retransmission and persist timers (RFC 9293 §3.8, RFC 6298).
 
-Sequence numbers are kept as plain integers that count from the SYN of each side (0) and never wrap; they meet the 32-bit
-numbers of the wire in `_transmit`, and where segments arrive. Selective acknowledgements spare what has arrived from being sent
-again after a timeout; otherwise recovery is that of RFC 6582. Not modelled: PAWS, delayed ACKs, urgent data.
+Sequence numbers are plain integers that count from each side's SYN (0) and never wrap. They are converted to and from
+the 32-bit numbers of the wire in `_transmit` and on input. Segments that were selectively acknowledged are not
+retransmitted after a timeout; otherwise recovery follows RFC 6582. Not modelled: PAWS, delayed ACKs, urgent data.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
     from cnmsim.kernel.sockets.tcp import TcpSocket
 
-# Linux: tcp_orphan_retries 0 stands for 8.
+# The value of net.ipv4.tcp_orphan_retries 0 in Linux (tcp_orphan_retries in net/ipv4/tcp_timer.c).
 _ORPHAN_RETRIES = 8
 MINIMUM_MSS = 88
 _HEADERS = {4: 40, 6: 60}
-#: What Linux chooses for the default of net.ipv4.tcp_rmem.
+#: The window scale that Linux derives from the default of net.ipv4.tcp_rmem (tcp_select_initial_window).
 _WINDOW_SCALE = 7
 
 
 class TcpSender(ABC):
-    """What a connection is, and how it sends. `TcpConnection` adds the calls of the user and the arrival of segments."""
+    """State and output of one connection. `TcpConnection` adds the user's calls and segment input."""
 
     __slots__ = (
         "_confirms_neighbour",
@@ -137,9 +137,11 @@ class TcpSender(ABC):
         self._is_ack_pending = False
         self._next_invalid_ns = 0
         self._soft_error = 0
-        #: Whether the peer acknowledged something since a segment was last sent: so does the next hop get packets through.
+        #: Whether the peer acknowledged something since the last segment was sent, which confirms the neighbour entry
+        #: of the next hop (dst_confirm).
         self._confirms_neighbour = False
-        # What is offered now, and is agreed on once the peer's SYN is here; `_recent_timestamp` is the last timestamp of the peer.
+        # Options that this side offers; `_negotiate_options` turns off those that the peer's SYN lacks.
+        # `_recent_timestamp` is TS.Recent of RFC 7323.
         self._has_sack, self._has_timestamps, scales = namespace.sockets.tcp_features()
         self._receive_scale = _WINDOW_SCALE if scales else 0
         self._send_scale = 0
@@ -156,7 +158,7 @@ class TcpSender(ABC):
 
     @property
     def label(self) -> str:
-        """What traces call it."""
+        """The name of the socket in traces."""
         user = self.socket or self.listener
         owner = user.owner_label if user is not None else "kernel"
         local, remote = address_text(self.local, self.local_port), address_text(self.remote, self.remote_port)
@@ -164,22 +166,25 @@ class TcpSender(ABC):
 
     @property
     def local_addresses(self) -> tuple[Address, ...]:
-        """The address on which it holds its local port."""
+        """The addresses on which the connection occupies its local port: its own."""
         return (self.local,)
 
     @property
     def key(self) -> tuple[Address, int, Address, int]:
-        """What identifies it among the connections of its namespace."""
+        """The key of the connection in its namespace: local and remote address and port."""
         return self.local, self.local_port, self.remote, self.remote_port
 
     @property
     def unacknowledged(self) -> int:
-        """How many bytes were written and are not acknowledged yet."""
+        """The number of bytes that were written but not yet acknowledged."""
         return len(self._send_data)
 
     @property
     def timer(self) -> tuple[str, int, int] | None:
-        """The timer that runs, as `ss -o` tells it: its name, when it is due (ns), how often it was in vain."""
+        """The running timer as `ss -o` prints it: name, expiry in nanoseconds of virtual time, retries.
+
+        `None` if none runs.
+        """
         for name, timer in (("on", self._retransmit_timer), ("persist", self._persist_timer)):
             if timer is not None:
                 return name, timer.when_ns, self._retries
@@ -189,10 +194,10 @@ class TcpSender(ABC):
             return "keepalive", due_ns, self._keepalive.unanswered
         return None
 
-    # --- segments out ---
+    # --- output ---
 
     def _output(self) -> None:
-        """Send what the windows allow (RFC 9293 §3.8.6.2.1, and Nagle's rule)."""
+        """Send what the send window, the congestion window and Nagle's algorithm allow (RFC 9293 §3.8.6.2.1)."""
         if self.state not in SENDING:
             return
         while self._send_next():
@@ -207,7 +212,7 @@ class TcpSender(ABC):
         return self._send_base + len(self._send_data)
 
     def _skip_sacked(self) -> int:
-        """Go on behind what arrived already, and give how many bytes there are up to the next that did."""
+        """Advance SND.NXT past selectively acknowledged data. Return the number of bytes up to the next such block."""
         for start, end in sorted(self._sacked):
             if start <= self._snd_nxt < end:
                 self._snd_nxt = end
@@ -236,7 +241,7 @@ class TcpSender(ABC):
         return True
 
     def _send_data_segment(self, size: int) -> None:
-        """Send `size` bytes from SND.NXT on, and the FIN if it comes right behind them."""
+        """Send `size` bytes from SND.NXT, with FIN if it follows them immediately."""
         start = self._snd_nxt
         at = start - self._send_base
         payload = bytes(self._send_data[at : at + size])
@@ -257,7 +262,7 @@ class TcpSender(ABC):
             self._restart_retransmit_timer()
 
     def _resend_first(self) -> None:
-        """Send the first unacknowledged segment again (RFC 5681 §3.2)."""
+        """Retransmit the first unacknowledged segment (fast retransmit, RFC 5681 §3.2)."""
         self._timed_segment = None
         ahead, self._snd_nxt = self._snd_nxt, self._snd_una
         self._send_data_segment(min(self.mss, len(self._send_data)))
@@ -276,7 +281,10 @@ class TcpSender(ABC):
         self._transmit(flags, 0, options=options)
 
     def _timestamp(self) -> tuple[int, int] | None:
-        """Give the value and the echo for a segment that is sent now (Linux: milliseconds from somewhere, by pair of addresses)."""
+        """Return the timestamp option's value and echo for a segment sent now, or `None` without timestamps.
+
+        As in Linux the value counts milliseconds from an offset that depends on the two addresses.
+        """
         if not self._has_timestamps:
             return None
         begin = self._timestamp_base
@@ -285,13 +293,13 @@ class TcpSender(ABC):
         return (begin + self.namespace.clock.now_ns // 1_000_000) & 0xFFFFFFFF, self._recent_timestamp
 
     def _sack_blocks(self, payload: int) -> list[tuple[int, int]]:
-        """Give the edges of what arrived out of order, as many as fit beside so many bytes of data."""
+        """Return SACK blocks in wire sequence numbers, as many as fit beside `payload` bytes of data."""
         room = max(self.mss - payload - 4, 0) // 8
         blocks = self._receive_buffer.sack_blocks()[:room]
         return [((self._irs + start) & 0xFFFFFFFF, (self._irs + end) & 0xFFFFFFFF) for start, end in blocks]
 
     def _choose_receive_window(self) -> None:
-        """Offer a window of whole segments."""
+        """Size the receive window to a whole number of segments."""
         self._receive_buffer = ReceiveBuffer(max(WINDOW // self.mss, 1) * self.mss)
 
     def _interface_mss(self) -> int:
@@ -301,7 +309,7 @@ class TcpSender(ABC):
             return self.mss
 
     def _send_ack(self) -> None:
-        # With the highest number sent, even while older data is being sent again: an older one would be refused.
+        # SND.MAX even during retransmission: the peer would reject an older sequence number as outside its window.
         self._transmit(TCP_ACK, self._snd_max)
 
     def _route(self) -> RoutingDecision:
@@ -334,15 +342,15 @@ class TcpSender(ABC):
             namespace.neighbours.pending_confirm = False
         except OSError as error:
             namespace.neighbours.pending_confirm = False
-            # For TCP a segment that cannot leave is a lost segment (Linux ignores the result of tcp_transmit_skb);
-            # the retransmission timer decides what becomes of the connection, and this is then its reason.
+            # TCP treats a segment that cannot be sent as lost (Linux ignores the result of tcp_transmit_skb). The
+            # retransmission timer ends the connection eventually, and reports this error as the reason.
             if error.errno == errno.EMSGSIZE:
                 self._reduce_mss(namespace.mtu_of(self.remote))
             elif error.errno is not None and error.errno != errno.EPERM:
                 self._soft_error = error.errno
 
     def _reduce_mss(self, mtu: int) -> None:
-        """Send smaller segments from now on, beginning with those that were too large."""
+        """Reduce the segment size to the path MTU `mtu`, and retransmit the segments that were too large."""
         mss = max(mtu - _HEADERS[self.family] - self._has_timestamps * TIMESTAMP_LENGTH, MINIMUM_MSS)
         if mss >= self.mss or self.state not in SENDING:
             self.mss = min(self.mss, mss)
@@ -350,7 +358,7 @@ class TcpSender(ABC):
         self.mss = self._cwnd.mss = mss
         self._timed_segment = None
         self._snd_nxt = self._snd_una
-        # Not from within the call that found out: the segment it was sending is still being accounted for.
+        # Deferred, because the caller has not finished accounting for the segment that it was sending.
         self.namespace.clock.call_soon(self._output)
 
     # --- timers ---
@@ -367,7 +375,7 @@ class TcpSender(ABC):
             self._retransmit_timer = self._start_timer(self._rtt.rto_ns, self._retransmit)
 
     def _retransmit(self) -> None:
-        """Nothing was acknowledged in time (RFC 6298 §5.4 to §5.6)."""
+        """Handle the expiry of the retransmission timer (RFC 6298 §5.4 to §5.6)."""
         self._retransmit_timer = None
         self._retries += 1
         if self._retries > self._retry_limit():
@@ -392,7 +400,7 @@ class TcpSender(ABC):
         return _ORPHAN_RETRIES if self.is_orphan else int(self.namespace.sysctl_get("net.ipv4.tcp_retries2"))
 
     def _persist_expired(self) -> None:
-        """Ask whether the shut window has opened (RFC 9293 §3.8.6.1), as Linux: by an old sequence number."""
+        """Probe a closed send window with an old sequence number, as Linux does (RFC 9293 §3.8.6.1)."""
         self._persist_timer = None
         if self.state not in SENDING or self._snd_window or self._snd_una != self._snd_max:
             return
@@ -405,7 +413,7 @@ class TcpSender(ABC):
         self._persist_timer = self._start_timer(self._rtt.rto_ns, self._persist_expired)
 
     def set_keepalive(self, settings: Keepalive | None) -> None:
-        """Send keepalives from now on, or none."""
+        """Start sending keepalives with these settings, or stop with `None`."""
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None
@@ -419,7 +427,7 @@ class TcpSender(ABC):
         return bool(self._send_data) or self._snd_una < self._snd_max
 
     def _send_probe(self) -> None:
-        """Have the peer acknowledge, by an old sequence number."""
+        """Send an old sequence number, which the peer answers with an acknowledgement."""
         self._transmit(TCP_ACK, self._snd_una - 1)
 
     def _give_up_silent_peer(self) -> None:
@@ -436,14 +444,14 @@ class TcpSender(ABC):
         self._move(TcpEvent.EXPIRY)
         self._unregister()
 
-    # --- the end ---
+    # --- end of the connection ---
 
     def _move(self, event: TcpEvent) -> TcpState:
         self.state = next_state(self.state, event)
         return self.state
 
     def _end(self, number: int | None) -> None:
-        """Go to CLOSED at once; `number` is the error the user will see."""
+        """Move to CLOSED at once. The user's next call raises error `number`, unless it is `None`."""
         if self.state is TcpState.CLOSED:
             return
         self._move(TcpEvent.ABORT)
@@ -454,7 +462,7 @@ class TcpSender(ABC):
 
     @abstractmethod
     def _unregister(self) -> None:
-        """Be no connection of the namespace any more."""
+        """Stop all timers and remove the connection from its namespace."""
 
     def _notify_readable(self) -> None:
         if self.socket is not None:

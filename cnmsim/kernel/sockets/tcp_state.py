@@ -1,4 +1,4 @@
-"""The TCP connection states and the one table of transitions between them (RFC 9293 §3.3.2, figure 5)."""
+"""The TCP connection states and the table of transitions between them (RFC 9293 §3.3.2, figure 5)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class TcpState(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
-    # Members are singletons: hashing by identity keeps Enum's slow text hash off the packet path.
+    # Members are singletons. Hashing by identity avoids Enum's slow text hash on the packet path.
     __hash__ = object.__hash__
 
 
 class TcpEvent(Enum):
-    """What moves a connection from one state to another."""
+    """An event that moves a connection from one state to another."""
 
     ACTIVE_OPEN = "connect"
     PASSIVE_OPEN = "listen"
@@ -45,7 +45,7 @@ _S, _E = TcpState, TcpEvent
 TRANSITIONS: dict[tuple[TcpState, TcpEvent], TcpState] = {
     (_S.CLOSED, _E.ACTIVE_OPEN): _S.SYN_SENT,
     (_S.CLOSED, _E.PASSIVE_OPEN): _S.LISTEN,
-    # A listener stays one; the SYN makes a connection of its own, which begins as a copy of it.
+    # A listener stays in LISTEN; each SYN creates a connection that starts from a copy of that state.
     (_S.LISTEN, _E.SYN): _S.SYN_RECEIVED,
     (_S.LISTEN, _E.CLOSE): _S.CLOSED,
     (_S.SYN_SENT, _E.SYN): _S.SYN_RECEIVED,
@@ -68,20 +68,20 @@ TRANSITIONS: dict[tuple[TcpState, TcpEvent], TcpState] = {
 
 
 def next_state(state: TcpState, event: TcpEvent) -> TcpState:
-    """Give the state that follows. Raises `RuntimeError` for an event that cannot happen in `state`."""
+    """Return the state after `event`. Raises `RuntimeError` for an event that is impossible in `state`."""
     following = TRANSITIONS.get((state, event))
     if following is None:
         raise RuntimeError(f"TCP: {event.name} cannot happen in {state.name}")
     return following
 
 
-#: States in which our side has said, or will say, that it sends no more.
+#: States in which this side has sent FIN or will send no more.
 SEND_CLOSED = frozenset((_S.FIN_WAIT_1, _S.FIN_WAIT_2, _S.CLOSING, _S.LAST_ACK, _S.TIME_WAIT, _S.CLOSED))
 #: States in which the peer may still send data.
 RECEIVING = frozenset((_S.ESTABLISHED, _S.FIN_WAIT_1, _S.FIN_WAIT_2))
-#: States in which data or FIN may be on the way to the peer.
+#: States in which data or a FIN may be in flight to the peer.
 SENDING = frozenset((_S.ESTABLISHED, _S.CLOSE_WAIT, _S.FIN_WAIT_1, _S.CLOSING, _S.LAST_ACK))
-#: States in which a connection asks a silent peer whether it is there.
+#: States in which keepalives are sent.
 SYNCHRONIZED = SENDING | {_S.FIN_WAIT_2}
-#: States before a connection is there.
+#: States before the connection is established.
 OPENING = frozenset((_S.SYN_SENT, _S.SYN_RECEIVED))
