@@ -15,7 +15,7 @@ from cnmsim.swarm.manager.raft import Raft
 from cnmsim.swarm.objects import Node, NodeRole
 from cnmsim.swarm.store import Event, Store, Watch
 
-_RETRY_S = 16.0
+_RETRY_S = 5.0
 
 
 @define(eq=False)
