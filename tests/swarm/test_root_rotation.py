@@ -16,6 +16,8 @@ from cnmsim.swarm.ca import x509
 from cnmsim.swarm.ca.certificates import RootCa
 from cnmsim.swarm.identity import parse_join_token
 
+pytestmark = pytest.mark.skipif(not x509.is_available(), reason="cryptography 45 or newer is not installed")
+
 SUBJECT = "MBMxETAPBgNVBAMTCHN3YXJtLWNh"  # CN=swarm-ca, as every swarm of a real engine has it
 
 

@@ -17,6 +17,8 @@ ROOT_NAME = "swarm-ca"
 _EXPIRY = timedelta(seconds=630_720_000)
 _BACKDATE = timedelta(minutes=5)
 _SERIAL_BITS = 159
+#: The first version with `ecdsa_deterministic`, without which two runs of a lab would print different certificates.
+_OLDEST_CRYPTOGRAPHY = 45
 #: The order of the curve P-256 (FIPS 186-5).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -37,8 +39,12 @@ class RootCertificate:
 
 @cache
 def is_available() -> bool:
-    """Tell whether the `cryptography` package is installed."""
-    return find_spec("cryptography") is not None
+    """Return True if `cryptography` 45 or newer is installed: older versions cannot sign certificates deterministically."""
+    if find_spec("cryptography") is None:
+        return False
+    from cryptography import __version__
+
+    return int(__version__.partition(".")[0]) >= _OLDEST_CRYPTOGRAPHY
 
 
 def root_certificate(seed: int, wall_s: float) -> RootCertificate:
