@@ -84,22 +84,22 @@ class _Run:
     # ---- statements
 
     def walk(self, body: Sequence[Statement], dot: Value) -> None:
-        for each in body:
-            match each:
+        for statement in body:
+            match statement:
                 case Text():
-                    self.written.append(each.text)
+                    self.written.append(statement.text)
                 case Action():
-                    value = self._pipe(each.pipe, dot)
-                    if not each.pipe.variables:
+                    value = self._pipe(statement.pipe, dot)
+                    if not statement.pipe.variables:
                         self.written.append("<no value>" if value is None else shown(value))
                 case Branch(kind="range"):
-                    self._range(each, dot)
+                    self._range(statement, dot)
                 case Branch():
-                    self._branch(each, dot)
+                    self._branch(statement, dot)
                 case Call():
-                    self._call(each, dot)
+                    self._call(statement, dot)
                 case Jump():
-                    raise _Jumped(each.kind)
+                    raise _Jumped(statement.kind)
 
     def _branch(self, branch: Branch, dot: Value) -> None:
         count = len(self.variables)
@@ -123,8 +123,8 @@ class _Run:
         inside = len(self.variables)
         for key, value in items:
             names = branch.pipe.variables
-            for name, each in zip(names, (value,) if len(names) == 1 else (key, value), strict=False):
-                self._set(name, each)
+            for name, item in zip(names, (value,) if len(names) == 1 else (key, value), strict=False):
+                self._set(name, item)
             try:
                 self.walk(branch.then, value)
             except _Jumped as jump:

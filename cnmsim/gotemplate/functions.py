@@ -69,7 +69,7 @@ def _slice(value: Value, *bounds: Value) -> str:
     if len(bounds) > 2:
         raise TemplateError("cannot 3-index slice a string")
     data = value.encode()
-    start, end, *_ = [*(_number_in(each, 0, len(data)) for each in bounds), *(0, len(data))[len(bounds) :]]
+    start, end, *_ = [*(_number_in(bound, 0, len(data)) for bound in bounds), *(0, len(data))[len(bounds) :]]
     if start > end:
         raise TemplateError(f"invalid slice index: {start} > {end}")
     return data[start:end].decode(errors="replace")
@@ -82,9 +82,9 @@ def _kind(value: Value) -> str:
 
 
 def _equal(first: Value, *others: Value) -> bool:
-    for each in (first, *others):
-        if isinstance(each, (Mapping, Struct)):
-            raise TemplateError(f"non-comparable type {shown(each)}: {type_name(each)}")
+    for operand in (first, *others):
+        if isinstance(operand, (Mapping, Struct)):
+            raise TemplateError(f"non-comparable type {shown(operand)}: {type_name(operand)}")
     if not others:
         raise TemplateError("missing argument for comparison")
     for other in others:

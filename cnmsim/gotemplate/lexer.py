@@ -41,8 +41,8 @@ class Token:
             return self.text
         if self.kind in KEYWORDS or self.kind == "dot":
             return f"<{self.text}>"
-        shown = self.text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-        return f'"{shown}"' if len(self.text) <= 10 else f'"{shown[:10]}"...'
+        escaped = self.text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        return f'"{escaped}"' if len(self.text) <= 10 else f'"{escaped[:10]}"...'
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -51,9 +51,9 @@ def tokens(text: str) -> Iterator[Token]:
 
     def token(kind: str, start: int, end: int, message: str | None = None) -> Token:
         nonlocal line
-        made = Token(kind, start, line, text[start:end] if message is None else message)
+        token_ = Token(kind, start, line, text[start:end] if message is None else message)
         line += text.count("\n", start, end)
-        return made
+        return token_
 
     while True:
         left = _LEFT.search(text, pos)
@@ -107,8 +107,8 @@ def _inside(text: str, pos: int) -> tuple[str, int, str | None]:
         return "space", end, None
     if char in _QUOTED:
         pattern, kind, unterminated = _QUOTED[char]
-        found = pattern.match(text, pos)
-        return (kind, found.end(), None) if found else ("error", pos, unterminated)
+        match = pattern.match(text, pos)
+        return (kind, match.end(), None) if match else ("error", pos, unterminated)
     if text.startswith(":=", pos):
         return ":=", pos + 2, None
     if char == ":":
@@ -126,9 +126,9 @@ def _inside(text: str, pos: int) -> tuple[str, int, str | None]:
 
 
 def _number(text: str, pos: int) -> tuple[str, int, str | None]:
-    found = _NUMBER.match(text, pos)
-    assert found is not None
-    end = found.end()
+    match = _NUMBER.match(text, pos)
+    assert match is not None
+    end = match.end()
     if re.match(r"\w", text[end : end + 1]):
         return "error", pos, f'bad number syntax: "{text[pos : end + 1]}"'
     return "number", end, None
@@ -137,9 +137,9 @@ def _number(text: str, pos: int) -> tuple[str, int, str | None]:
 def _name(text: str, pos: int) -> tuple[str, int, str | None]:
     """Read a field, a variable, or a word without a sign before it."""
     sign = text[pos] if text[pos] in ".$" else ""
-    found = _NAME.match(text, pos + len(sign))
-    assert found is not None
-    end = found.end()
+    match = _NAME.match(text, pos + len(sign))
+    assert match is not None
+    end = match.end()
     following = text[end : end + 1]
     if following and following not in _SPACE + ".,|:)(" and not text.startswith("}}", end) and end > pos + len(sign):
         return "error", pos, f"bad character {_rune(following)}"

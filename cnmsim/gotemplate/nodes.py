@@ -106,7 +106,7 @@ class Command:
     operands: tuple[Node, ...]
 
     def __str__(self) -> str:
-        return " ".join(_operand(each) for each in self.operands)
+        return " ".join(_operand(operand) for operand in self.operands)
 
 
 @frozen
@@ -120,7 +120,7 @@ class Pipe:
 
     def __str__(self) -> str:
         before = f"{', '.join(self.variables)} {'=' if self.assigns else ':='} " if self.variables else ""
-        return before + " | ".join(str(each) for each in self.commands)
+        return before + " | ".join(str(command) for command in self.commands)
 
 
 @frozen

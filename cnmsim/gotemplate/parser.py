@@ -101,21 +101,21 @@ class _Parser:
 
     def _list(self, *, top: bool = False) -> tuple[tuple[Statement, ...], str]:
         """Read statements up to `{{end}}`, `{{else}}` or, at the top, the end; tell which of them it was."""
-        found: list[Statement] = []
+        statements: list[Statement] = []
         while True:
             word = self._next_word()
             if word.kind == "text":
-                found.append(Text(word.pos, word.text))
+                statements.append(Text(word.pos, word.text))
             elif word.kind == "left":
                 self._action_line = word.line
                 statement = self._action(top=top)
                 self._action_line = 0
                 if isinstance(statement, str):
-                    return tuple(found), statement
+                    return tuple(statements), statement
                 if statement is not None:
-                    found.append(statement)
+                    statements.append(statement)
             elif word.kind == "EOF" and top:
-                return tuple(found), "EOF"
+                return tuple(statements), "EOF"
             elif word.kind == "EOF":
                 self._fail("unexpected EOF")
             else:

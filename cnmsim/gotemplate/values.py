@@ -44,7 +44,7 @@ def quoted(text: str) -> str:
 def shown(value: Value) -> str:
     """Write a value as Go's %v does."""
     if isinstance(value, Struct):
-        return "{" + " ".join(shown(each) for each in value.fields.values()) + "}"
+        return "{" + " ".join(shown(field_value) for field_value in value.fields.values()) + "}"
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{key}:{shown(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, bool):
@@ -74,22 +74,26 @@ _VERB = re.compile(r"%([-+# 0]*)(\*|\d+)?(?:\.(\*|\d+)?)?(.)?", re.DOTALL)
 
 def formatted(pattern: str, values: list[Value]) -> str:
     """Write values as Go's Sprintf does; what does not fit is said in the text, as there."""
-    left = list(values)
+    remaining = list(values)
 
-    def one(found: re.Match[str]) -> str:
-        flags, width, precision, verb = found.groups()
+    def one(match: re.Match[str]) -> str:
+        flags, width, precision, verb = match.groups()
         if verb is None:
             return "%!(NOVERB)"
         if verb == "%":
             return "%"
-        width, precision = (str(left.pop(0)) if each == "*" and left else each for each in (width, precision))
-        if not left:
+        width, precision = (
+            str(remaining.pop(0)) if size == "*" and remaining else size for size in (width, precision)
+        )
+        if not remaining:
             return f"%!{verb}(MISSING)"
-        return _formatted(left.pop(0), verb, flags, width, precision if precision or "." not in found[0] else "0")
+        return _formatted(
+            remaining.pop(0), verb, flags, width, precision if precision or "." not in match[0] else "0"
+        )
 
     text = _VERB.sub(one, pattern)
-    if left:
-        text += "%!(EXTRA " + ", ".join(f"{type_name(each)}={shown(each)}" for each in left) + ")"
+    if remaining:
+        text += "%!(EXTRA " + ", ".join(f"{type_name(surplus)}={shown(surplus)}" for surplus in remaining) + ")"
     return text
 
 

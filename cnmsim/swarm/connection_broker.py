@@ -35,7 +35,7 @@ class ConnectionBroker:
 
     def set_managers(self, addresses: list[str]) -> None:
         """Know these managers and no others."""
-        self.weights = {each: self.weights.get(each, _LIKED) for each in addresses}
+        self.weights = {address: self.weights.get(address, _LIKED) for address in addresses}
 
     async def connect(self) -> Client:
         """Give a connection to this node's own manager, or else to one that is known. Raises `RpcError`."""
@@ -62,7 +62,7 @@ class ConnectionBroker:
     def _choose(self) -> str:
         lowest = min(self.weights.values())
         addresses = sorted(self.weights)
-        odds = [self.weights[each] - lowest + 1 for each in addresses]
+        odds = [self.weights[address] - lowest + 1 for address in addresses]
         return self.random.choices(addresses, odds)[0]
 
     async def dial(self, address: str) -> Client:

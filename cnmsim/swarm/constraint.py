@@ -63,14 +63,14 @@ class Constraint:
 
     def _matches_address(self, address: str) -> bool:
         try:
-            wanted = Prefix.parse(self.expected, strict=False)
+            prefix = Prefix.parse(self.expected, strict=False)
         except ValueError:
             return False
         try:
-            have = parse_ip(address)
+            actual = parse_ip(address)
         except ValueError:
             return not self.is_equal
-        return (len(wanted.network) == len(have) and have in wanted) == self.is_equal
+        return (len(prefix.network) == len(actual) and actual in prefix) == self.is_equal
 
 
 _NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
@@ -84,4 +84,4 @@ _NODE_ATTRIBUTES: dict[str, Callable[[Node], str]] = {
 
 def node_matches(constraints: Iterable[Constraint], node: Node) -> bool:
     """Tell whether a node meets all constraints."""
-    return all(each.matches(node) for each in constraints)
+    return all(constraint.matches(node) for constraint in constraints)

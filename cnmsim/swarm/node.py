@@ -216,7 +216,7 @@ class SwarmNode:
         return self.process().gate
 
     def _spawn(self, coroutine: Any) -> None:
-        self._tasks = [each for each in self._tasks if not each.is_done]
+        self._tasks = [task for task in self._tasks if not task.is_done]
         self._tasks.append(Task(self.clock, coroutine, self._gate()))
 
     async def _create_or_join(self) -> None:
@@ -350,7 +350,7 @@ class SwarmNode:
 
     def _on_session_message(self, message: SessionMessage) -> None:
         self.managers = message.managers
-        self._broker.set_managers([each.addr for each in message.managers])
+        self._broker.set_managers([manager.addr for manager in message.managers])
         node = message.node
         if self.credentials.trust_root(message.root_ca):
             self.clock.call_soon(self.agent.close_session)
@@ -378,19 +378,19 @@ class SwarmNode:
     async def _apply_role_change(self) -> None:
         """Get a certificate for the new role, then manage, or cease to."""
         while not self._is_stopped:
-            wanted = self._role
+            role = self._role
             try:
-                if self.credentials.require_certificate().is_manager is not (wanted is NodeRole.MANAGER):
+                if self.credentials.require_certificate().is_manager is not (role is NodeRole.MANAGER):
                     await self.credentials.renew()
-                if wanted is NodeRole.MANAGER and self.manager_node is None:
+                if role is NodeRole.MANAGER and self.manager_node is None:
                     await self._join_raft()
-                elif wanted is NodeRole.WORKER and self.manager_node is not None:
+                elif role is NodeRole.WORKER and self.manager_node is not None:
                     self._stop_manager()
             except CnmsimError as error:
                 self.agent.error = error.message
                 await sleep(self.clock, _ROLE_RETRY_S)
                 continue
-            if wanted is self._role:
+            if role is self._role:
                 self.agent.close_session()
                 self.on_change()
                 return
@@ -404,7 +404,7 @@ class SwarmNode:
         if manager_node is None:
             return
         own = manager_node.member.raft_id
-        others = [each.address for each in manager_node.members() if each.raft_id != own]
+        others = [member.address for member in manager_node.members() if member.raft_id != own]
         if others:
             self._broker.set_managers(others)
         manager_node.stop()

@@ -67,8 +67,8 @@ def expand_container(task: Task, node: NodeDescription | None) -> ContainerSpec:
     spec = task.spec.container
     assert spec is not None
     context = template_context(task, node)
-    env = tuple(_expand_variable(each, context) for each in spec.env)
-    mounts = tuple(_with_error_prefix("mounts failed", _expand_mount, each, context) for each in spec.mounts)
+    env = tuple(_expand_variable(entry, context) for entry in spec.env)
+    mounts = tuple(_with_error_prefix("mounts failed", _expand_mount, mount, context) for mount in spec.mounts)
     hostname = _with_error_prefix("hostname failed", expand, spec.hostname, context)
     return evolve(spec, env=env, mounts=mounts, hostname=hostname)
 
@@ -137,7 +137,7 @@ def expand_payload(
     if templating.name != "golang":
         raise SystemFault("unrecognized template type")
     container = task.spec.container
-    env = dict(each.partition("=")[::2] for each in (container.env if container is not None else ()))
+    env = dict(entry.partition("=")[::2] for entry in (container.env if container is not None else ()))
 
     def look_up(kind: str, table: Mapping[str, bytes]) -> Function:
         def find(name: Value) -> str:

@@ -83,9 +83,9 @@ class Agent:
 
     def halt(self) -> None:
         """Stop short, as a machine does that loses power."""
-        for each in (self._task, self._reporting):
-            if each is not None:
-                each.cancel()
+        for task in (self._task, self._reporting):
+            if task is not None:
+                task.cancel()
         self._end_session()
         # What it was told is in memory only: networks and keys are set up anew.
         self._node, self._keys = None, ()
@@ -145,7 +145,9 @@ class Agent:
         self._registered.notify()
         await self._handle_session_message(first)
         assignments = client.stream("dispatcher.assignments", self._session_id, self.worker.apply)
-        subscriptions = client.stream("logs.listen", None, lambda each: self._handle_log_subscription(client, each))
+        subscriptions = client.stream(
+            "logs.listen", None, lambda message: self._handle_log_subscription(client, message)
+        )
         heart = Task(self.clock, self._heartbeats(client))
         listener = Task(self.clock, self._listen(messages))
         over: Future[BaseException | None] = Future(self.clock)
@@ -154,9 +156,9 @@ class Agent:
             if not over.is_done:
                 over.set_result(error)
 
-        session.ended.add_done_callback(lambda each: end(each.result()))
-        assignments.ended.add_done_callback(lambda each: end(each.result()))
-        heart.add_done_callback(lambda each: end(each.error))
+        session.ended.add_done_callback(lambda future: end(future.result()))
+        assignments.ended.add_done_callback(lambda future: end(future.result()))
+        heart.add_done_callback(lambda future: end(future.error))
         self._unreported = {**dict(self.worker.statuses()), **self._unreported}
         self._report_soon()
         try:
@@ -200,7 +202,7 @@ class Agent:
         if subscription.is_closed:
             return
         options = subscription.request.options
-        tasks = [each for each in self.worker.tasks() if subscription.selects(each)]
+        tasks = [task for task in self.worker.tasks() if subscription.selects(task)]
         past = tuple(line for task in tasks for line in self.executor.logs(task, options))
         is_followed = options.is_followed
         self._publish(client, Publication(subscription.id, past, is_last=not is_followed))

@@ -30,22 +30,22 @@ class Worker:
 
     def apply(self, message: AssignmentsMessage) -> None:
         """Do what an assignments message says: all of it is this node's to do, or only what it changes."""
-        kept: set[str] = set()
+        assigned_ids: set[str] = set()
         removed: list[Task] = []
         updated: list[Task] = []
-        for action, each in message.changes:
-            if isinstance(each, Task):
+        for action, item in message.changes:
+            if isinstance(item, Task):
                 if action == "update":
-                    kept.add(each.id)
-                    updated.append(each)
+                    assigned_ids.add(item.id)
+                    updated.append(item)
                 else:
-                    removed.append(each)
-            elif isinstance(each, Secret):
-                _put(self._secrets, each, is_kept=action == "update")
+                    removed.append(item)
+            elif isinstance(item, Secret):
+                _put(self._secrets, item, is_kept=action == "update")
             else:
-                _put(self._configs, each, is_kept=action == "update")
+                _put(self._configs, item, is_kept=action == "update")
         if message.kind == "complete":
-            removed = [task for identity, task in self._tasks.items() if identity not in kept]
+            removed = [task for identity, task in self._tasks.items() if identity not in assigned_ids]
         for task in removed:
             self._remove(task.id)
         for task in updated:
@@ -54,7 +54,7 @@ class Worker:
     def statuses(self) -> list[tuple[str, TaskStatus]]:
         """Give the status of every task there is, for a manager that may have missed some."""
         known = [(identity, manager.task.status) for identity, manager in self._task_managers.items()]
-        return known + [(each.id, each.status) for each in self._tasks.values() if each.id not in self._task_managers]
+        return known + [(task.id, task.status) for task in self._tasks.values() if task.id not in self._task_managers]
 
     def tasks(self) -> list[Task]:
         """Give this node's tasks, as assigned."""
@@ -69,11 +69,11 @@ class Worker:
 
     def restore(self, tasks: Iterable[Task], secrets: Iterable[Secret], configs: Iterable[Config]) -> None:
         """Take what `tasks_with_status` gave, and what tasks were granted; `restart` goes on with it."""
-        self._secrets = {each.id: each for each in secrets}
-        self._configs = {each.id: each for each in configs}
-        for each in tasks:
-            controller, status = resolve_controller(self.clock, self.executor, each, self._dependencies(each))
-            task = self._tasks[each.id] = evolve(each, status=status)
+        self._secrets = {secret.id: secret for secret in secrets}
+        self._configs = {config.id: config for config in configs}
+        for saved in tasks:
+            controller, status = resolve_controller(self.clock, self.executor, saved, self._dependencies(saved))
+            task = self._tasks[saved.id] = evolve(saved, status=status)
             if controller is not None:
                 self._task_managers[task.id] = TaskManager(self.clock, task, controller, self.report)
 
@@ -98,11 +98,11 @@ class Worker:
         container = task.spec.container
         if container is None:
             return Dependencies()
-        secrets = [each.secret_id for each in container.secrets]
-        configs = [each.config_id for each in container.configs]
+        secrets = [reference.secret_id for reference in container.secrets]
+        configs = [config.config_id for config in container.configs]
         return Dependencies(
-            {each: self._secrets[each] for each in secrets if each in self._secrets},
-            {each: self._configs[each] for each in configs if each in self._configs},
+            {secret_id: self._secrets[secret_id] for secret_id in secrets if secret_id in self._secrets},
+            {config_id: self._configs[config_id] for config_id in configs if config_id in self._configs},
         )
 
     def _remove(self, identity: str) -> None:
@@ -139,8 +139,8 @@ async def _close_and_remove(manager: TaskManager) -> None:
     await manager.controller.remove()
 
 
-def _put(table: dict[str, Secret] | dict[str, Config], each: Secret | Config, *, is_kept: bool) -> None:
+def _put(table: dict[str, Secret] | dict[str, Config], item: Secret | Config, *, is_kept: bool) -> None:
     if is_kept:
-        table[each.id] = each  # type: ignore[assignment]
+        table[item.id] = item  # type: ignore[assignment]
     else:
-        table.pop(each.id, None)
+        table.pop(item.id, None)

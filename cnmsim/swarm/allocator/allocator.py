@@ -77,7 +77,7 @@ class Allocator:
     def _restore(self) -> None:
         """Restore before allocating anew, so that nothing new gets what something old has; ingress goes first."""
         store = self._store
-        ingress = next((each for each in store.networks if each.is_ingress), None)
+        ingress = next((network for network in store.networks if network.is_ingress), None)
         if ingress is not None:
             self._ingress = self._allocate_network(ingress) or ingress
         for restoring in (True, False):
@@ -112,7 +112,7 @@ class Allocator:
 
     def _restore_tasks(self) -> None:
         for task in self._store.tasks:
-            if task.state <= TaskState.RUNNING and any(each.addresses for each in task.networks):
+            if task.state <= TaskState.RUNNING and any(attachment.addresses for attachment in task.networks):
                 try:
                     self._networks.allocate_task(task, task.networks)
                 except AllocationError as error:
@@ -148,9 +148,9 @@ class Allocator:
             if network.is_ingress and self._ingress is not None:
                 self.failures[network.id] = f"another ingress network is already present: {self._ingress.id}"
                 return
-            made = self._allocate_network(network)
-            if made is not None and network.is_ingress:
-                self._ingress = made
+            allocated = self._allocate_network(network)
+            if allocated is not None and network.is_ingress:
+                self._ingress = allocated
                 self._nodes_without_ingress = {node.id for node in self._store.nodes}
         elif event.kind is EventKind.DELETE:
             if self._ingress is not None and self._ingress.id == network.id:
@@ -213,12 +213,12 @@ class Allocator:
             tasks[task.id] = None
 
     def _retry(self) -> None:
-        for waiting in list(self._unallocated_networks):
-            network = self._store.networks.get(waiting)
-            if network is not None and not self._networks.is_allocated(waiting):
+        for object_id in list(self._unallocated_networks):
+            network = self._store.networks.get(object_id)
+            if network is not None and not self._networks.is_allocated(object_id):
                 self._allocate_network(network)
-        for waiting in list(self._unallocated_services):
-            service = self._store.services.get(waiting)
+        for object_id in list(self._unallocated_services):
+            service = self._store.services.get(object_id)
             if service is not None and not self._is_service_allocated(service):
                 self._allocate_service(service)
         if self._unallocated_tasks:
@@ -230,27 +230,27 @@ class Allocator:
         if self._networks.is_allocated(network.id):
             return network
         try:
-            made = self._networks.allocate(network)
+            allocated = self._networks.allocate(network)
         except AllocationError as error:
             self._unallocated_networks[network.id] = None
             self.failures[network.id] = str(error)
             return None
         self._unallocated_networks.pop(network.id, None)
         self.failures.pop(network.id, None)
-        if made.driver_state == network.driver_state and made.ipam == network.ipam:
+        if allocated.driver_state == network.driver_state and allocated.ipam == network.ipam:
             return network
-        return self._store.update(lambda tx: tx.replace(made))
+        return self._store.update(lambda tx: tx.replace(allocated))
 
     # ---- nodes
 
     def _node_networks(self, node_id: str) -> dict[str, Network]:
         """Give the networks a node needs its load balancer's address on."""
         networks = {
-            each.network.id: each.network
+            attachment.network.id: attachment.network
             for task in self._store.tasks.by_node(node_id)
             if task.state <= TaskState.RUNNING
-            for each in task.networks
-            if driver_of(each.network) == "overlay"
+            for attachment in task.networks
+            if driver_of(attachment.network) == "overlay"
         }
         if self._ingress is not None:
             networks[self._ingress.id] = self._ingress
@@ -266,33 +266,33 @@ class Allocator:
                 if attachments is not None:
                     changed.append(evolve(node, attachments=attachments))
         if changed:
-            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+            self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _node_attachments(self, node: Node, *, restoring: bool) -> tuple[NetworkAttachment, ...] | None:
         """Attach and detach a node; give its attachments, or `None` if they are as they were."""
         networks = self._node_networks(node.id)
-        have = {each.network.id: each for each in node.attachments}
+        attachments = {attachment.network.id: attachment for attachment in node.attachments}
         changed = False
         for network_id, network in networks.items():
-            attachment = have.get(network_id)
+            attachment = attachments.get(network_id)
             if attachment is not None and self._networks.is_node_attached(node.id, attachment):
                 continue
             if restoring and (attachment is None or not attachment.addresses):
                 continue
             try:
-                have[network_id] = self._networks.attach_node(
+                attachments[network_id] = self._networks.attach_node(
                     node.id, attachment or NetworkAttachment(self._store.networks.get(network_id) or network)
                 )
             except AllocationError as error:
                 self.failures[node.id] = str(error)
                 continue
             self.failures.pop(node.id, None)
-            changed = changed or attachment is not have[network_id]
+            changed = changed or attachment is not attachments[network_id]
         if not restoring:
-            for network_id in [each for each in have if each not in networks]:
-                self._networks.detach_node(node.id, have.pop(network_id))
+            for network_id in [network_id for network_id in attachments if network_id not in networks]:
+                self._networks.detach_node(node.id, attachments.pop(network_id))
                 changed = self._something_was_deallocated = True
-        return tuple(have.values()) if changed else None
+        return tuple(attachments.values()) if changed else None
 
     def _detach_nodes(self, network_id: str) -> None:
         changed: list[Node] = []
@@ -300,30 +300,30 @@ class Allocator:
             for attachment in node.attachments:
                 if attachment.network.id == network_id:
                     self._networks.detach_node(node.id, attachment)
-                    kept = tuple(each for each in node.attachments if each is not attachment)
-                    changed.append(evolve(node, attachments=kept))
+                    remaining = tuple(other for other in node.attachments if other is not attachment)
+                    changed.append(evolve(node, attachments=remaining))
         if changed:
-            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+            self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     # ---- services
 
     def _is_service_allocated(self, service: Service) -> bool:
         if not self._networks.is_service_allocated(service):
             return False
-        wants = service.spec.endpoint is not None and service.spec.endpoint.ports
-        has = service.endpoint is not None and service.endpoint.ports
-        return not (wants or has) or self._ports.is_allocated(service)
+        requested_ports = service.spec.endpoint is not None and service.spec.endpoint.ports
+        allocated_ports = service.endpoint is not None and service.endpoint.ports
+        return not (requested_ports or allocated_ports) or self._ports.is_allocated(service)
 
     def _allocate_service(self, service: Service) -> None:
         try:
-            made = self._allocated(service)
+            allocated = self._allocated(service)
         except (AllocationError, BitUnavailable) as error:
             self._unallocated_services[service.id] = None
             self.failures[service.id] = str(error)
             return
         self._unallocated_services.pop(service.id, None)
         self.failures.pop(service.id, None)
-        self._commit_service(made)
+        self._commit_service(allocated)
 
     def _allocated(self, service: Service) -> Service:
         endpoint = service.endpoint
@@ -342,17 +342,17 @@ class Allocator:
         else:
             ports = ()
         try:
-            given = self._networks.allocate_vips(service, vips)
+            allocated_vips = self._networks.allocate_vips(service, vips)
         except AllocationError:
             self._ports.free_ports(ports)
             raise
-        return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, given))
+        return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, allocated_vips))
 
-    def _commit_service(self, made: Service) -> None:
-        current = self._store.services.get(made.id)
+    def _commit_service(self, allocated: Service) -> None:
+        current = self._store.services.get(allocated.id)
         assert current is not None
-        if made.endpoint != current.endpoint:
-            self._store.update(lambda tx: tx.replace(evolve(current, endpoint=made.endpoint)))
+        if allocated.endpoint != current.endpoint:
+            self._store.update(lambda tx: tx.replace(evolve(current, endpoint=allocated.endpoint)))
 
     def _free_service(self, service: Service) -> None:
         if service.endpoint is not None:
@@ -362,23 +362,23 @@ class Allocator:
     # ---- tasks
 
     def _allocate_tasks(self, task_ids: Iterable[str]) -> None:
-        made: list[Task] = []
+        allocated: list[Task] = []
         for task_id in task_ids:
             task = self._store.tasks.get(task_id)
             if task is None or task.state > TaskState.RUNNING:
                 self._unallocated_tasks.pop(task_id, None)
                 continue
             try:
-                made.append(self._allocate_task(task))
+                allocated.append(self._allocate_task(task))
             except AllocationError as error:
                 self._unallocated_tasks[task_id] = None
                 self.failures[task_id] = str(error)
             else:
                 self._unallocated_tasks.pop(task_id, None)
                 self.failures.pop(task_id, None)
-        changed = [each for each in made if self._store.tasks.get(each.id) is not each]
+        changed = [task for task in allocated if self._store.tasks.get(task.id) is not task]
         if changed:
-            self._store.update(lambda tx: [tx.replace(each) for each in changed])
+            self._store.update(lambda tx: [tx.replace(updated) for updated in changed])
 
     def _allocate_task(self, task: Task) -> Task:
         service: Service | None = None
@@ -388,14 +388,14 @@ class Allocator:
                 raise AllocationError(f"could not find service {task.service_id} for task {task.id}")
             if not self._is_service_allocated(service):
                 raise AllocationError(f"service {service.id} to which task {task.id} belongs has pending allocations")
-        given = self._networks.allocate_task(task, self._attachments(task, service))
+        attachments = self._networks.allocate_task(task, self._attachments(task, service))
         endpoint = service.endpoint if service is not None and service.endpoint is not None else task.endpoint
         status = task.status
         if task.state < TaskState.PENDING:
             status = TaskStatus(TaskState.PENDING, self._store.now_ns, ALLOCATED_MESSAGE)
-        elif given == task.networks:
+        elif attachments == task.networks:
             return task
-        return evolve(task, networks=given, endpoint=endpoint, status=status)
+        return evolve(task, networks=attachments, endpoint=endpoint, status=status)
 
     def _attachments(self, task: Task, service: Service | None) -> list[NetworkAttachment]:
         """List what a task is to be attached to: the ingress network first, if it publishes there."""
@@ -403,11 +403,11 @@ class Allocator:
         if not attachments:
             if is_ingress_needed(service) and self._ingress is not None:
                 attachments.append(NetworkAttachment(self._ingress))
-            wanted = task.spec.networks or (service.spec.networks if service is not None else ())
+            configs = task.spec.networks or (service.spec.networks if service is not None else ())
             attachments.extend(
-                NetworkAttachment(network, each.addresses, each.aliases, each.driver_opts)
-                for each in wanted
-                if (network := self._store.networks.get(each.target)) is not None
+                NetworkAttachment(network, config.addresses, config.aliases, config.driver_opts)
+                for config in configs
+                if (network := self._store.networks.get(config.target)) is not None
             )
         resolved: list[NetworkAttachment] = []
         for attachment in attachments:
@@ -423,11 +423,11 @@ class Allocator:
 
 def _with_host_ports(service: Service) -> Service:
     """Give a service the host-mode ports of its spec; those of the routing mesh stay as they are."""
-    have = service.endpoint.ports if service.endpoint is not None else ()
-    wanted = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
+    allocated = service.endpoint.ports if service.endpoint is not None else ()
+    requested = service.spec.endpoint.ports if service.spec.endpoint is not None else ()
     ports = (
-        *(port for port in have if port.publish_mode is PublishMode.INGRESS),
-        *(port for port in wanted if port.publish_mode is PublishMode.HOST),
+        *(port for port in allocated if port.publish_mode is PublishMode.INGRESS),
+        *(port for port in requested if port.publish_mode is PublishMode.HOST),
     )
     vips = service.endpoint.virtual_ips if service.endpoint is not None else ()
     return evolve(service, endpoint=Endpoint(service.spec.endpoint, ports, vips))

@@ -39,11 +39,11 @@ class SerialBitmap:
         """Take the next free number after the last one taken so, or the lowest. Raises `BitUnavailable`."""
         high = self.last - self.first
         for low in (self._cursor, self.automatic_first):
-            found = self._taken.first_free(low - self.first, high) if low <= self.last else None
-            if found is not None:
-                self._taken.add(found)
-                self._cursor = self.first + found + 1
-                return self.first + found
+            bit = self._taken.first_free(low - self.first, high) if low <= self.last else None
+            if bit is not None:
+                self._taken.add(bit)
+                self._cursor = self.first + bit + 1
+                return self.first + bit
         raise BitUnavailable("no bit available")
 
     def release(self, number: int) -> None:

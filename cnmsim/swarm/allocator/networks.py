@@ -96,9 +96,9 @@ class NetworkAllocator:
             raise AllocationError(f"network {network.id} already allocated")
         name = network.spec.driver.name if network.spec.driver and network.spec.driver.name else "overlay"
         if name in LOCAL_DRIVERS:
-            made = evolve(network, driver_state=Driver(name), ipam=IpamOptions(Driver()))
-            self._networks[network.id] = _NetworkState(made, is_node_local=True)
-            return made
+            allocated = evolve(network, driver_state=Driver(name), ipam=IpamOptions(Driver()))
+            self._networks[network.id] = _NetworkState(allocated, is_node_local=True)
+            return allocated
         if name not in GLOBAL_DRIVERS:
             raise AllocationError(f"network driver {name} not found")
         local = _NetworkState(network, is_node_local=False)
@@ -120,57 +120,59 @@ class NetworkAllocator:
 
     def _allocate_pools(self, network: Network, local: _NetworkState) -> IpamOptions:
         spec = network.spec.ipam
-        wanted: Sequence[IpamConfig] = ()
+        requested_configs: Sequence[IpamConfig] = ()
         if network.ipam is not None:
-            wanted = network.ipam.configs
+            requested_configs = network.ipam.configs
         elif spec is not None:
-            wanted = spec.configs
-        given: list[IpamConfig] = []
-        for config in wanted or (IpamConfig(),):
+            requested_configs = spec.configs
+        allocated: list[IpamConfig] = []
+        for config in requested_configs or (IpamConfig(),):
             pool = self._ipam.request_pool(GLOBAL_SPACE, config.subnet, config.range)
             local.pools[str(pool.prefix)] = pool.id
             requested = parse_ip(config.gateway) if config.gateway else None
             try:
                 gateway, _ = self._ipam.request_address(pool.id, requested, serial=True)
             except CnmsimError:
-                self._free_pools(local, given)
+                self._free_pools(local, allocated)
                 raise
-            given.append(evolve(config, subnet=str(pool.prefix), gateway=format_ip(gateway)))
+            allocated.append(evolve(config, subnet=str(pool.prefix), gateway=format_ip(gateway)))
         driver = spec.driver if spec is not None and spec.driver is not None and spec.driver.name else None
-        return IpamOptions(Driver("default", driver.options or None if driver else None), tuple(given))
+        return IpamOptions(Driver("default", driver.options or None if driver else None), tuple(allocated))
 
     def _allocate_vnis(self, network: Network, ipam: IpamOptions, local: _NetworkState) -> dict[str, str]:
         options: dict[str, str] = {}
         for source in (network.spec.driver, network.driver_state):
             if source is not None and source.options:
                 options.update(source.options)
-        wanted: list[int] = []
+        requested: list[int] = []
         for text in filter(None, options.pop(VXLAN_ID_LIST, "").split(",")):
             if not text.strip().isdigit():
                 raise ValueError(f'invalid vxlan id value "{text}" passed')
-            wanted.append(int(text))
-        given: list[int] = []
+            requested.append(int(text))
+        allocated: list[int] = []
         try:
             for index, config in enumerate(ipam.configs):
-                given.append(self._allocate_vni(wanted[index] if index < len(wanted) else None, config.subnet))
+                allocated.append(
+                    self._allocate_vni(requested[index] if index < len(requested) else None, config.subnet)
+                )
         except BitUnavailable:
-            for vni in given:
+            for vni in allocated:
                 self._vnis.release(vni)
             raise
-        local.vnis = tuple(given)
-        options[VXLAN_ID_LIST] = ",".join(map(str, given))
+        local.vnis = tuple(allocated)
+        options[VXLAN_ID_LIST] = ",".join(map(str, allocated))
         return options
 
-    def _allocate_vni(self, wanted: int | None, subnet: str) -> int:
+    def _allocate_vni(self, requested: int | None, subnet: str) -> int:
         try:
-            if wanted is None:
+            if requested is None:
                 return self._vnis.allocate_next()
-            self._vnis.take(wanted)
+            self._vnis.take(requested)
         except BitUnavailable as error:
-            if wanted is None:
+            if requested is None:
                 raise BitUnavailable(f"could not obtain vxlan id for pool {subnet}: {error}") from None
-            raise BitUnavailable(f"could not assign vxlan id {wanted} to pool {subnet}: {error}") from None
-        return wanted
+            raise BitUnavailable(f"could not assign vxlan id {requested} to pool {subnet}: {error}") from None
+        return requested
 
     def deallocate(self, network: Network) -> None:
         """Take a network's subnets and VXLAN ids back. Raises `AllocationError` if it has none."""
@@ -192,7 +194,7 @@ class NetworkAllocator:
 
     # ---- addresses
 
-    def _request_address(self, network_id: str, wanted: str, what: str) -> str:
+    def _request_address(self, network_id: str, requested: str, what: str) -> str:
         """Give an address in prefix form; a node's own network gives none. Raises `AllocationError`."""
         local = self._networks.get(network_id)
         if local is None:
@@ -200,17 +202,17 @@ class NetworkAllocator:
         if local.is_node_local:
             return ""
         try:
-            address = parse_ip(wanted.partition("/")[0]) if wanted else None
+            address = parse_ip(requested.partition("/")[0]) if requested else None
         except ValueError:
-            raise AllocationError(f"could not parse address string {wanted}") from None
+            raise AllocationError(f"could not parse address string {requested}") from None
         for pool in local.pools.values():
             try:
-                given, length = self._ipam.request_address(pool, address, serial=True)
+                allocated, length = self._ipam.request_address(pool, address, serial=True)
             except (NoAvailableAddresses, AddressOutOfRange):
                 continue
             except CnmsimError as error:
                 raise AllocationError(f"could not allocate {what} from IPAM: {error.message}") from None
-            text = f"{format_ip(given)}/{length}"
+            text = f"{format_ip(allocated)}/{length}"
             local.endpoints[text] = pool
             return text
         raise AllocationError("could not find an available IP" + (" while allocating VIP" if what == "VIP" else ""))
@@ -235,18 +237,18 @@ class NetworkAllocator:
     def is_service_allocated(self, service: Service) -> bool:
         """Tell whether a service has a virtual address on each network it should, and on no other."""
         endpoint, spec = service.endpoint, service.spec.endpoint
-        wanted = {each.target for each in service.networks}
+        network_ids = {attachment.target for attachment in service.networks}
         vips = endpoint.virtual_ips if endpoint is not None else ()
-        if wanted and (spec is None or spec.mode is ResolutionMode.VIP):
+        if network_ids and (spec is None or spec.mode is ResolutionMode.VIP):
             if service.id not in self._services or not vips:
                 return False
-            if wanted - {vip.network_id for vip in vips}:
+            if network_ids - {vip.network_id for vip in vips}:
                 return False
         for vip in vips:
             if self._is_on_ingress(vip) and is_ingress_needed(service):
                 if service.id not in self._services:
                     return False
-            elif vip.network_id not in wanted:
+            elif vip.network_id not in network_ids:
                 return False
         return not (spec is not None and spec.mode is ResolutionMode.DNSRR and service.id in self._services)
 
@@ -258,38 +260,40 @@ class NetworkAllocator:
         if service.spec.endpoint is not None and service.spec.endpoint.mode is ResolutionMode.DNSRR:
             self.deallocate_vips(service.id, vips)
             return ()
-        wanted = list(dict.fromkeys(each.target for each in service.networks))
-        given: list[VirtualIp] = []
+        network_ids = list(dict.fromkeys(attachment.target for attachment in service.networks))
+        allocated: list[VirtualIp] = []
         try:
             for vip in vips:
-                if (self._is_on_ingress(vip) and is_ingress_needed(service)) or vip.network_id in wanted:
-                    given.append(self._allocate_vip(vip))
+                if (self._is_on_ingress(vip) and is_ingress_needed(service)) or vip.network_id in network_ids:
+                    allocated.append(self._allocate_vip(vip))
                 else:
                     self._release_address(vip.network_id, vip.addr)
-            have = {vip.network_id for vip in vips}
-            given.extend(self._allocate_vip(VirtualIp(network)) for network in wanted if network not in have)
+            present = {vip.network_id for vip in vips}
+            allocated.extend(
+                self._allocate_vip(VirtualIp(network)) for network in network_ids if network not in present
+            )
         except AllocationError:
-            self.deallocate_vips(service.id, (*vips, *given))
+            self.deallocate_vips(service.id, (*vips, *allocated))
             raise
-        if given:
+        if allocated:
             self._services.add(service.id)
         else:
             self._services.discard(service.id)
-        return tuple(given)
+        return tuple(allocated)
 
     def restore_vips(self, service_id: str, vips: Sequence[VirtualIp]) -> None:
         """Take the virtual addresses that a service was given by a former leader.
 
         Raises `AllocationError`; the service then has none.
         """
-        given: list[VirtualIp] = []
+        restored: list[VirtualIp] = []
         try:
             for vip in vips:
-                given.append(self._allocate_vip(vip))  # noqa: PERF401 - what was given is taken back
+                restored.append(self._allocate_vip(vip))  # noqa: PERF401 - what was given is taken back
         except AllocationError:
-            self.deallocate_vips(service_id, given)
+            self.deallocate_vips(service_id, restored)
             raise
-        if given:
+        if restored:
             self._services.add(service_id)
 
     def _allocate_vip(self, vip: VirtualIp) -> VirtualIp:
@@ -309,7 +313,7 @@ class NetworkAllocator:
         """Tell whether a task has an address on each of its networks, of which there must be one."""
         if task.id not in self._tasks or not task.networks:
             return False
-        return all(self._is_attached(each) for each in task.networks)
+        return all(self._is_attached(attachment) for attachment in task.networks)
 
     def _is_attached(self, attachment: NetworkAttachment) -> bool:
         local = self._networks.get(attachment.network.id)
@@ -319,26 +323,26 @@ class NetworkAllocator:
 
     def allocate_task(self, task: Task, attachments: Sequence[NetworkAttachment]) -> tuple[NetworkAttachment, ...]:
         """Give a task an address on each of its networks, or on none. Raises `AllocationError`."""
-        given: list[NetworkAttachment] = []
+        allocated: list[NetworkAttachment] = []
         try:
             for attachment in attachments:
-                given.append(self._attach(attachment))  # noqa: PERF401 - what was given is taken back
+                allocated.append(self._attach(attachment))  # noqa: PERF401 - what was given is taken back
         except AllocationError as error:
-            self._detach(given)
-            network = attachments[len(given)].network.id
+            self._detach(allocated)
+            network = attachments[len(allocated)].network.id
             raise AllocationError(
                 f"failed to allocate network IP for task {task.id} network {network}: {error}"
             ) from None
         self._tasks.add(task.id)
-        return tuple(given)
+        return tuple(allocated)
 
     def _attach(self, attachment: NetworkAttachment) -> NetworkAttachment:
         local = self._networks.get(attachment.network.id)
         if local is not None and local.is_node_local:
             return attachment
-        wanted = attachment.addresses or ("",)
-        given = self._request_address(attachment.network.id, wanted[0], "IP")
-        return evolve(attachment, addresses=(given, *wanted[1:]))
+        addresses = attachment.addresses or ("",)
+        address = self._request_address(attachment.network.id, addresses[0], "IP")
+        return evolve(attachment, addresses=(address, *addresses[1:]))
 
     def _detach(self, attachments: Sequence[NetworkAttachment]) -> None:
         for attachment in attachments:
@@ -358,9 +362,9 @@ class NetworkAllocator:
 
     def attach_node(self, node_id: str, attachment: NetworkAttachment) -> NetworkAttachment:
         """Give a node its load balancer's address on a network. Raises `AllocationError`."""
-        made = self._attach(attachment)
+        allocated = self._attach(attachment)
         self._nodes.add((node_id, attachment.network.id))
-        return made
+        return allocated
 
     def detach_node(self, node_id: str, attachment: NetworkAttachment) -> None:
         """Take a node's load balancer's address back."""

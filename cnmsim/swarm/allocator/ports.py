@@ -49,12 +49,12 @@ class _AllocatedPorts:
 
     def take(self, port: PortConfig) -> PortConfig | None:
         """Give and forget the one that answers to a port of a spec."""
-        known = self._ports.get(_key(port), {})
+        candidates = self._ports.get(_key(port), {})
         if port.published_port:
-            return known.pop(port.published_port, None)
-        for published in known:
+            return candidates.pop(port.published_port, None)
+        for published in candidates:
             if published:
-                return known.pop(published)
+                return candidates.pop(published)
         return None
 
 
@@ -83,49 +83,51 @@ class PortAllocator:
         Raises `BitUnavailable`; the service then has none.
         """
         assert service.spec.endpoint is not None
-        wanted = self._reconcile(service)
+        requested = self._reconcile(service)
         self.free(service)
-        given: list[PortConfig] = []
-        for port in wanted:
+        allocated: list[PortConfig] = []
+        for port in requested:
             if port.publish_mode is PublishMode.INGRESS:
                 try:
                     published = self._spaces[port.protocol].allocate(port.published_port)
                 except BitUnavailable:
-                    self.free_ports(given)
+                    self.free_ports(allocated)
                     raise
-                given.append(evolve(port, published_port=published))
+                allocated.append(evolve(port, published_port=published))
             else:
-                given.append(port)
-        return tuple(given)
+                allocated.append(port)
+        return tuple(allocated)
 
     def restore(self, ports: Iterable[PortConfig]) -> None:
         """Take ports that a service was given by a former leader. Raises `BitUnavailable`; it then has none of them."""
-        taken: list[PortConfig] = []
+        restored: list[PortConfig] = []
         for port in _of_mode(ports, PublishMode.INGRESS):
             try:
                 self._spaces[port.protocol].allocate(port.published_port)
             except BitUnavailable:
-                self.free_ports(taken)
+                self.free_ports(restored)
                 raise
-            taken.append(port)
+            restored.append(port)
 
     @staticmethod
     def _reconcile(service: Service) -> list[PortConfig]:
         assert service.spec.endpoint is not None
-        wanted = service.spec.endpoint.ports
-        if service.endpoint is None or len(wanted) != len(service.endpoint.ports):
-            return list(wanted)
-        known = _AllocatedPorts(_of_mode(service.endpoint.ports, PublishMode.INGRESS))
-        chosen: list[PortConfig] = []
-        for port in wanted:
+        requested = service.spec.endpoint.ports
+        if service.endpoint is None or len(requested) != len(service.endpoint.ports):
+            return list(requested)
+        allocated = _AllocatedPorts(_of_mode(service.endpoint.ports, PublishMode.INGRESS))
+        reconciled: list[PortConfig] = []
+        for port in requested:
             if port.publish_mode is PublishMode.HOST or port.published_port:
                 if port.publish_mode is PublishMode.INGRESS:
-                    known.take(port)
-                chosen.append(port)
-        chosen.extend(
-            known.take(port) or port for port in _of_mode(wanted, PublishMode.INGRESS) if not port.published_port
+                    allocated.take(port)
+                reconciled.append(port)
+        reconciled.extend(
+            allocated.take(port) or port
+            for port in _of_mode(requested, PublishMode.INGRESS)
+            if not port.published_port
         )
-        return chosen
+        return reconciled
 
     def free(self, service: Service) -> None:
         """Take back the ports a service has."""
@@ -140,10 +142,10 @@ class PortAllocator:
     @staticmethod
     def host_ports_changed(service: Service) -> bool:
         """Tell whether the spec has a host-mode port that the endpoint has not."""
-        wanted = service.spec.endpoint.ports if service.spec.endpoint else ()
-        have = service.endpoint.ports if service.endpoint else ()
-        known = _AllocatedPorts(_of_mode(have, PublishMode.HOST))
-        return any(port.published_port and not known.take(port) for port in _of_mode(wanted, PublishMode.HOST))
+        requested = service.spec.endpoint.ports if service.spec.endpoint else ()
+        present = service.endpoint.ports if service.endpoint else ()
+        allocated = _AllocatedPorts(_of_mode(present, PublishMode.HOST))
+        return any(port.published_port and not allocated.take(port) for port in _of_mode(requested, PublishMode.HOST))
 
     @staticmethod
     def is_allocated(service: Service) -> bool:
@@ -153,13 +155,13 @@ class PortAllocator:
             return spec is None and endpoint is None
         if len(spec.ports) != len(endpoint.ports):
             return False
-        known = _AllocatedPorts(_of_mode(endpoint.ports, PublishMode.INGRESS))
+        allocated = _AllocatedPorts(_of_mode(endpoint.ports, PublishMode.INGRESS))
         host_targets = {port.target_port for port in _of_mode(endpoint.ports, PublishMode.HOST)}
         ingress = _of_mode(spec.ports, PublishMode.INGRESS)
         fixed = [port for port in ingress if port.published_port]
         free = [port for port in ingress if not port.published_port]
-        if any(known.take(port) is None for port in fixed):
+        if any(allocated.take(port) is None for port in fixed):
             return False
-        if any(known.take(port) is None for port in free):
+        if any(allocated.take(port) is None for port in free):
             return False
         return all(port.target_port in host_targets for port in _of_mode(spec.ports, PublishMode.HOST))

@@ -72,8 +72,8 @@ class RootCa:
         seed = random.getrandbits(256)
         if not x509.is_available():
             return cls(f"{seed:064x}")
-        made = x509.root_certificate(seed, wall_s)
-        return cls(made.digest, made.pem, made.subject, made.public_key)
+        certificate = x509.root_certificate(seed, wall_s)
+        return cls(certificate.digest, certificate.pem, certificate.subject, certificate.public_key)
 
     def issue(
         self,

@@ -48,10 +48,10 @@ class Credentials:
 
     def tls_info(self) -> TlsInfo | None:
         """Tell what managers are told of them; `None` before there are any."""
-        shown, root = self.certificate, self.root
-        if shown is None or root is None:
+        certificate, root = self.certificate, self.root
+        if certificate is None or root is None:
             return None
-        return TlsInfo(root.pem, shown.issuer_subject, shown.issuer_public_key, shown.issuer_digest)
+        return TlsInfo(root.pem, certificate.issuer_subject, certificate.issuer_public_key, certificate.issuer_digest)
 
     def is_expired(self) -> bool:
         """Tell whether the certificate is past its time."""

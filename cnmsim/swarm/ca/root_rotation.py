@@ -56,10 +56,10 @@ class RootRotationReconciler:
 
     def _reconcile(self) -> None:
         self._timer = None
-        wanted = self._target_digest()
-        if not wanted:
+        target = self._target_digest()
+        if not target:
             return
-        behind = [node for node in self.store.nodes if _issuer(node) != wanted]
+        behind = [node for node in self.store.nodes if _issuer(node) != target]
         if not behind:
             self._finish()
             return

@@ -59,8 +59,8 @@ class ClusterOperations(Operations):
             raise NotSimulated("root certificates that are brought along are not simulated")
         if spec.force_rotate == root.last_forced_rotation:
             return root
-        made = Authority.create(self.random, self.store.clock.wall_s)
-        return evolve(root, rotation=root_to_store(made), last_forced_rotation=spec.force_rotate)
+        new_root = Authority.create(self.random, self.store.clock.wall_s)
+        return evolve(root, rotation=root_to_store(new_root), last_forced_rotation=spec.force_rotate)
 
     def get_unlock_key(self) -> str:
         """Give the key that managers are unlocked with; empty where they lock themselves not."""

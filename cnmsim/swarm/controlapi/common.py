@@ -96,9 +96,9 @@ class Filters:
         is_open = not (self.names or self.name_prefixes or self.id_prefixes)
         return has_labels(labels, self.labels) and (
             is_open
-            or name.lower() in {each.lower() for each in self.names}
-            or any(name.startswith(each) for each in self.name_prefixes)
-            or any(object_id.startswith(each) for each in self.id_prefixes)
+            or name.lower() in {name_filter.lower() for name_filter in self.names}
+            or any(name.startswith(prefix) for prefix in self.name_prefixes)
+            or any(object_id.startswith(prefix) for prefix in self.id_prefixes)
         )
 
 
@@ -107,9 +107,9 @@ def has_prefix(text: str, prefixes: tuple[str, ...]) -> bool:
     return not prefixes or text.startswith(prefixes)
 
 
-def has_labels(labels: Labels, wanted: Labels) -> bool:
+def has_labels(labels: Labels, required: Labels) -> bool:
     """Tell whether all wanted labels are there; one that is wanted empty may have any value."""
-    return all(key in labels and value in {"", labels[key]} for key, value in wanted.items())
+    return all(key in labels and value in {"", labels[key]} for key, value in required.items())
 
 
 def check_annotations(annotations: Annotations) -> None:

@@ -74,8 +74,8 @@ class NodeOperations(Operations):
         if node is None:
             raise RpcNotFound(f"node {node_id} not found")
         if node.spec.desired_role is NodeRole.MANAGER and spec.desired_role is NodeRole.WORKER:
-            managers = [each for each in self.store.nodes if each.role is NodeRole.MANAGER]
-            if [each.id for each in managers] == [node_id]:
+            managers = [node for node in self.store.nodes if node.role is NodeRole.MANAGER]
+            if [manager.id for manager in managers] == [node_id]:
                 raise RpcFailedPrecondition("attempting to demote the last manager of the swarm")
             if self.raft is not None:
                 if all(member.node_id != node_id for member in self.raft.members()):

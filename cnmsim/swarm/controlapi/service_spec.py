@@ -168,7 +168,7 @@ def _check_config_references(container: ContainerSpec) -> None:
         if reference.file is not None:
             _check_config_file(reference, reference.file.name, targets)
     credential = ((container.privileges or {}).get("CredentialSpec") or {}).get("Config") or ""
-    if credential and not any(each.runtime and each.config_id == credential for each in container.configs):
+    if credential and not any(config.runtime and config.config_id == credential for config in container.configs):
         raise RpcInvalidArgument(
             f"CredentialSpec references config '{credential}', but that config isn't in config references with"
             " RuntimeTarget"

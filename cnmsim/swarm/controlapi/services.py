@@ -179,11 +179,11 @@ class ServiceOperations(Operations):
 
     def _check_ports(self, spec: ServiceSpec, service_id: str) -> None:
         """Refuse a published port that another service has."""
-        wanted = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
-        if not wanted:
+        requested = [port for port in spec.endpoint.ports if port.published_port] if spec.endpoint is not None else []
+        if not requested:
             return
-        ingress = {_port_key(port) for port in wanted if port.publish_mode is PublishMode.INGRESS}
-        host = {_port_key(port) for port in wanted if port.publish_mode is PublishMode.HOST}
+        ingress = {_port_key(port) for port in requested if port.publish_mode is PublishMode.INGRESS}
+        host = {_port_key(port) for port in requested if port.publish_mode is PublishMode.HOST}
         for service in self.store.services.find("published", True):
             if service.id == service_id:
                 continue
@@ -196,10 +196,12 @@ class ServiceOperations(Operations):
         container = spec.task.container
         if container is None:
             return
-        secrets = [(each.secret_name, self.store.secrets.get(each.secret_id)) for each in container.secrets]
-        _refuse_missing("secret", [name for name, found in secrets if found is None or found.name != name])
-        configs = [(each.config_name, self.store.configs.get(each.config_id)) for each in container.configs]
-        _refuse_missing("config", [name for name, found in configs if found is None or found.name != name])
+        secrets = [
+            (reference.secret_name, self.store.secrets.get(reference.secret_id)) for reference in container.secrets
+        ]
+        _refuse_missing("secret", [name for name, stored in secrets if stored is None or stored.name != name])
+        configs = [(config.config_name, self.store.configs.get(config.config_id)) for config in container.configs]
+        _refuse_missing("config", [name for name, stored in configs if stored is None or stored.name != name])
 
 
 def _with_new_spec(service: Service, spec: ServiceSpec) -> Service:

@@ -48,9 +48,13 @@ class TaskOperations(Operations):
 
     def _candidates(self, filters: Filters) -> Iterable[Task]:
         if filters.service_ids:
-            return [task for each in dict.fromkeys(filters.service_ids) for task in self.store.tasks.by_service(each)]
+            return [
+                task
+                for service_id in dict.fromkeys(filters.service_ids)
+                for task in self.store.tasks.by_service(service_id)
+            ]
         if filters.node_ids:
-            return [task for each in dict.fromkeys(filters.node_ids) for task in self.store.tasks.by_node(each)]
+            return [task for node_id in dict.fromkeys(filters.node_ids) for task in self.store.tasks.by_node(node_id)]
         return self.store.tasks
 
     def _passes(self, filters: Filters, task: Task) -> bool:

@@ -33,13 +33,13 @@ def container_from_api(spec: Mapping[str, Any], pids_limit: int = 0) -> Containe
         tty=spec["TTY"],
         open_stdin=spec["OpenStdin"],
         read_only=spec["ReadOnly"],
-        mounts=tuple(_mount(each) for each in spec["Mounts"] or ()),
+        mounts=tuple(_mount(mount) for mount in spec["Mounts"] or ()),
         stop_grace_period_ns=spec["StopGracePeriod"],
         healthcheck=spec["Healthcheck"],
         hosts=string_tuple(spec["Hosts"]),
         dns_config=None if dns is None else omit_empty(*((key, dns[key]) for key in _DNS_FIELDS)),
-        secrets=tuple(_secret(each) for each in spec["Secrets"] or ()),
-        configs=tuple(_config(each) for each in spec["Configs"] or ()),
+        secrets=tuple(_secret(reference) for reference in spec["Secrets"] or ()),
+        configs=tuple(_config(reference) for reference in spec["Configs"] or ()),
         isolation=_isolation(spec["Isolation"]),
         sysctls=spec["Sysctls"],
         capability_add=string_tuple(spec["CapabilityAdd"]),
@@ -77,16 +77,16 @@ def _seccomp(seccomp: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _credential(credential: Mapping[str, Any]) -> dict[str, str]:
-    given = [f'"{key.lower()}"' for key in ("Config", "File", "Registry") if credential[key]]
-    if not given:
+    sources = [f'"{key.lower()}"' for key in ("Config", "File", "Registry") if credential[key]]
+    if not sources:
         text = 'must either provide "file", "registry", or "config" for credential spec'
         raise InvalidParameter(f"invalid CredentialSpec: {text}")
-    if len(given) == 2:
+    if len(sources) == 2:
         raise InvalidParameter(
-            f"invalid CredentialSpec: cannot specify both {given[0]} and {given[1]} credential specs"
+            f"invalid CredentialSpec: cannot specify both {sources[0]} and {sources[1]} credential specs"
         )
-    if len(given) > 2:
-        text = f"cannot specify both {', '.join(given[:-1])}, and {given[-1]} credential specs"
+    if len(sources) > 2:
+        text = f"cannot specify both {', '.join(sources[:-1])}, and {sources[-1]} credential specs"
         raise InvalidParameter(f"invalid CredentialSpec: {text}")
     return {key: credential[key] for key in ("Config", "File", "Registry")}
 
@@ -167,8 +167,8 @@ def container_to_api(spec: ContainerSpec) -> dict[str, Any]:
         **omit_empty(("Hosts", list(spec.hosts))),
         **omit_nil("DNSConfig", spec.dns_config),
         **omit_empty(
-            ("Secrets", [_secret_to_api(each) for each in spec.secrets if each.file is not None]),
-            ("Configs", [_config_to_api(each) for each in spec.configs]),
+            ("Secrets", [_secret_to_api(reference) for reference in spec.secrets if reference.file is not None]),
+            ("Configs", [_config_to_api(config) for config in spec.configs]),
             ("Isolation", spec.isolation or "default"),
             ("Sysctls", sorted_map(spec.sysctls)),
             ("CapabilityAdd", list(spec.capability_add)),

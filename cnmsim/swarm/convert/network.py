@@ -43,8 +43,8 @@ def _ipam_to_api(ipam: IpamOptions) -> dict[str, Any]:
             (
                 "Configs",
                 [
-                    omit_empty(("Subnet", each.subnet), ("Range", each.range), ("Gateway", each.gateway))
-                    for each in ipam.configs
+                    omit_empty(("Subnet", config.subnet), ("Range", config.range), ("Gateway", config.gateway))
+                    for config in ipam.configs
                 ],
             )
         ),
@@ -59,12 +59,12 @@ def network_resource(network: Network, *, shows_enable_ipv4: bool = True) -> dic
     if ipam is not None:
         configs = [
             omit_empty(
-                ("Subnet", each.subnet),
-                ("IPRange", each.range),
-                ("Gateway", each.gateway),
-                ("AuxiliaryAddresses", sorted_map(each.reserved)),
+                ("Subnet", config.subnet),
+                ("IPRange", config.range),
+                ("Gateway", config.gateway),
+                ("AuxiliaryAddresses", sorted_map(config.reserved)),
             )
-            for each in ipam.configs
+            for config in ipam.configs
         ]
     state = network.driver_state
     return {
@@ -109,5 +109,5 @@ def network_spec_from_api(create: Mapping[str, Any]) -> NetworkSpec:
 def _ipam_from_api(ipam: Mapping[str, Any]) -> IpamOptions:
     return IpamOptions(
         Driver(ipam["Driver"] or "default", ipam["Options"]),
-        tuple(IpamConfig(each["Subnet"], each["IPRange"], each["Gateway"]) for each in ipam["Config"]),
+        tuple(IpamConfig(config["Subnet"], config["IPRange"], config["Gateway"]) for config in ipam["Config"]),
     )

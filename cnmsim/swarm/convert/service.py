@@ -76,7 +76,7 @@ def _endpoint_from_api(spec: Mapping[str, Any]) -> EndpointSpec:
     mode = spec["Mode"] or "vip"
     if mode not in {"vip", "dnsrr"}:
         raise InvalidParameter(f'invalid resolution mode: "{mode}"')
-    return EndpointSpec(ResolutionMode(mode), tuple(port_from_api(each) for each in spec["Ports"] or ()))
+    return EndpointSpec(ResolutionMode(mode), tuple(port_from_api(port) for port in spec["Ports"] or ()))
 
 
 def port_from_api(port: Mapping[str, Any]) -> PortConfig:
@@ -92,14 +92,14 @@ def port_from_api(port: Mapping[str, Any]) -> PortConfig:
 
 
 def _mode_from_api(mode: Mapping[str, Any]) -> ServiceMode:
-    given = [name for name in ("Global", "Replicated", "ReplicatedJob", "GlobalJob") if mode[name] is not None]
-    if len(given) > 1:
+    modes = [name for name in ("Global", "Replicated", "ReplicatedJob", "GlobalJob") if mode[name] is not None]
+    if len(modes) > 1:
         raise InvalidParameter("must specify only one service mode")
-    if given == ["Global"]:
+    if modes == ["Global"]:
         return Global()
-    if given == ["GlobalJob"]:
+    if modes == ["GlobalJob"]:
         return GlobalJob()
-    if given == ["ReplicatedJob"]:
+    if modes == ["ReplicatedJob"]:
         job = mode["ReplicatedJob"]
         concurrent = 1 if job["MaxConcurrent"] is None else job["MaxConcurrent"]
         total = job["TotalCompletions"]
@@ -141,7 +141,7 @@ def service_to_api(service: Service, *, prints_old_networks: bool = False) -> di
 def service_spec_to_api(spec: ServiceSpec, *, prints_old_networks: bool = False) -> dict[str, Any]:
     """Print a service's spec."""
     template = task_spec_to_api(spec.task)
-    old = [attachment_to_api(each) for each in spec.networks]
+    old = [attachment_to_api(attachment) for attachment in spec.networks]
     if old and not spec.task.networks and not prints_old_networks:
         template["Networks"] = old
     return {
@@ -189,7 +189,7 @@ def _mode_to_api(mode: ServiceMode) -> dict[str, Any]:
 
 def endpoint_spec_to_api(spec: EndpointSpec) -> dict[str, Any]:
     """Print how a service is to be reached."""
-    return {"Mode": spec.mode.value, **omit_empty(("Ports", [port_to_api(each) for each in spec.ports]))}
+    return {"Mode": spec.mode.value, **omit_empty(("Ports", [port_to_api(port) for port in spec.ports]))}
 
 
 def port_to_api(port: PortConfig) -> dict[str, Any]:
@@ -210,10 +210,10 @@ def endpoint_to_api(endpoint: Endpoint | None) -> dict[str, Any]:
     return {
         "Spec": {} if endpoint.spec is None else endpoint_spec_to_api(endpoint.spec),
         **omit_empty(
-            ("Ports", [port_to_api(each) for each in endpoint.ports]),
+            ("Ports", [port_to_api(port) for port in endpoint.ports]),
             (
                 "VirtualIPs",
-                [omit_empty(("NetworkID", each.network_id), ("Addr", each.addr)) for each in endpoint.virtual_ips],
+                [omit_empty(("NetworkID", vip.network_id), ("Addr", vip.addr)) for vip in endpoint.virtual_ips],
             ),
         ),
     }

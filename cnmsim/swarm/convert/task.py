@@ -24,8 +24,8 @@ def task_to_api(task: Task) -> dict[str, Any]:
         "Status": _status_to_api(task.status),
         "DesiredState": task.desired_state.name.lower(),
         **omit_empty(
-            ("NetworksAttachments", [_attachment_to_api(each) for each in task.networks]),
-            ("GenericResources", [generic_to_api(each) for each in task.assigned_generic_resources]),
+            ("NetworksAttachments", [_attachment_to_api(attachment) for attachment in task.networks]),
+            ("GenericResources", [generic_to_api(resource) for resource in task.assigned_generic_resources]),
         ),
         **omit_nil("JobIteration", None if task.job_iteration is None else omit_empty(("Index", task.job_iteration))),
         "Volumes": None,
@@ -44,7 +44,7 @@ def _status_to_api(status: TaskStatus) -> dict[str, Any]:
             if container is None
             else {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": container.exit_code},
         ),
-        "PortStatus": omit_empty(("Ports", [port_to_api(each) for each in status.port_status or ()])),
+        "PortStatus": omit_empty(("Ports", [port_to_api(port) for port in status.port_status or ()])),
     }
 
 

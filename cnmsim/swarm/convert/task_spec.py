@@ -47,8 +47,10 @@ def driver_from_api(driver: Mapping[str, Any] | None) -> Driver | None:
 def networks_from_api(networks: Any) -> tuple[NetworkAttachmentConfig, ...]:
     """Read what networks are to be attached to."""
     return tuple(
-        NetworkAttachmentConfig(each["Target"], string_tuple(each["Aliases"]), driver_opts=each["DriverOpts"])
-        for each in networks or ()
+        NetworkAttachmentConfig(
+            attachment["Target"], string_tuple(attachment["Aliases"]), driver_opts=attachment["DriverOpts"]
+        )
+        for attachment in networks or ()
     )
 
 
@@ -69,7 +71,8 @@ def _requirements_from_api(resources: Mapping[str, Any] | None) -> ResourceRequi
 def _resources_from_api(resources: Mapping[str, Any]) -> Resources:
     """Read resources with the user-defined ones."""
     specs = (
-        each["DiscreteResourceSpec"] or each["NamedResourceSpec"] for each in resources["GenericResources"] or ()
+        resource["DiscreteResourceSpec"] or resource["NamedResourceSpec"]
+        for resource in resources["GenericResources"] or ()
     )
     generic = tuple((spec["Kind"], spec["Value"]) for spec in specs if spec is not None)
     return Resources(resources["NanoCPUs"], resources["MemoryBytes"], generic)
@@ -89,12 +92,12 @@ def _restart_from_api(policy: Mapping[str, Any] | None) -> RestartPolicy | None:
 def _placement_from_api(placement: Mapping[str, Any] | None) -> Placement | None:
     if placement is None:
         return None
-    spreads = (each["Spread"] for each in placement["Preferences"] or ())
+    spreads = (preference["Spread"] for preference in placement["Preferences"] or ())
     return Placement(
         string_tuple(placement["Constraints"]),
         tuple(spread["SpreadDescriptor"] for spread in spreads if spread is not None),
         placement["MaxReplicas"],
-        tuple(Platform(each["Architecture"], each["OS"]) for each in placement["Platforms"] or ()),
+        tuple(Platform(platform["Architecture"], platform["OS"]) for platform in placement["Platforms"] or ()),
     )
 
 
@@ -110,7 +113,7 @@ def task_spec_to_api(spec: TaskSpec) -> dict[str, Any]:
         **omit_nil("Resources", _requirements_to_api(spec)),
         **omit_nil("RestartPolicy", None if spec.restart is None else _restart_to_api(spec.restart)),
         **omit_nil("Placement", None if spec.placement is None else _placement_to_api(spec.placement)),
-        **omit_empty(("Networks", [attachment_to_api(each) for each in spec.networks])),
+        **omit_empty(("Networks", [attachment_to_api(attachment) for attachment in spec.networks])),
         **omit_nil("LogDriver", None if spec.log_driver is None else driver_to_api(spec.log_driver)),
         "ForceUpdate": spec.force_update,
         **({"Runtime": "attachment"} if attachment is not None else {}),
@@ -137,8 +140,10 @@ def _requirements_to_api(spec: TaskSpec) -> dict[str, Any] | None:
     limits = resources.limits
     limit_fields = None
     if limits is not None or pids:
-        given = limits or Resources()
-        limit_fields = omit_empty(("NanoCPUs", given.nano_cpus), ("MemoryBytes", given.memory_bytes), ("Pids", pids))
+        limited = limits or Resources()
+        limit_fields = omit_empty(
+            ("NanoCPUs", limited.nano_cpus), ("MemoryBytes", limited.memory_bytes), ("Pids", pids)
+        )
     return {
         **omit_nil("Limits", limit_fields),
         **omit_nil(
@@ -154,7 +159,7 @@ def resources_to_api(resources: Resources) -> dict[str, Any]:
     return omit_empty(
         ("NanoCPUs", resources.nano_cpus),
         ("MemoryBytes", resources.memory_bytes),
-        ("GenericResources", [generic_to_api(each) for each in resources.generic]),
+        ("GenericResources", [generic_to_api(resource) for resource in resources.generic]),
     )
 
 
@@ -177,9 +182,9 @@ def _restart_to_api(policy: RestartPolicy) -> dict[str, Any]:
 def _placement_to_api(placement: Placement) -> dict[str, Any]:
     return omit_empty(
         ("Constraints", list(placement.constraints)),
-        ("Preferences", [{"Spread": {"SpreadDescriptor": each}} for each in placement.preferences]),
+        ("Preferences", [{"Spread": {"SpreadDescriptor": descriptor}} for descriptor in placement.preferences]),
         ("MaxReplicas", placement.max_replicas),
-        ("Platforms", [platform_to_api(each) for each in placement.platforms]),
+        ("Platforms", [platform_to_api(platform) for platform in placement.platforms]),
     )
 
 

@@ -69,8 +69,8 @@ class AssignmentSet:
         container = task.spec.container
         if container is None:
             return []
-        keys: list[_Key] = [("secret", each.secret_id) for each in container.secrets]
-        keys.extend(("config", each.config_id) for each in container.configs)
+        keys: list[_Key] = [("secret", reference.secret_id) for reference in container.secrets]
+        keys.extend(("config", config.config_id) for config in container.configs)
         return keys
 
     def _acquire(self, task: Task) -> None:
@@ -78,9 +78,9 @@ class AssignmentSet:
             users = self._users.setdefault(key, set())
             if not users:
                 table = self._store.secrets if key[0] == "secret" else self._store.configs
-                found: Secret | Config | None = table.get(key[1])
-                if found is not None:
-                    self._changes[key] = ("update", found)
+                dependency: Secret | Config | None = table.get(key[1])
+                if dependency is not None:
+                    self._changes[key] = ("update", dependency)
             users.add(task.id)
 
     def _release(self, task: Task) -> bool:

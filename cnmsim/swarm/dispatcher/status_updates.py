@@ -77,8 +77,8 @@ class StatusUpdates:
     def _write(self) -> None:
         tasks, self._tasks = self._tasks, {}
         nodes, self._nodes = self._nodes, {}
-        changed_tasks = [task for each in tasks.items() if (task := self._reported(*each)) is not None]
-        changed_nodes = [node for each in nodes.items() if (node := self._updated(*each)) is not None]
+        changed_tasks = [task for entry in tasks.items() if (task := self._reported(*entry)) is not None]
+        changed_nodes = [node for entry in nodes.items() if (node := self._updated(*entry)) is not None]
         if changed_tasks or changed_nodes:
             self.store.update(lambda tx: _replace_all(tx, changed_tasks, changed_nodes))
         for node_id in nodes:

@@ -94,20 +94,20 @@ class LogBroker:
         def closed() -> None:
             if self._listeners.get(node_id) is stream:
                 del self._listeners[node_id]
-                for each in list(self._subscribers.values()):
-                    self._mark_done(each, node_id)
+                for subscriber in list(self._subscribers.values()):
+                    self._mark_done(subscriber, node_id)
 
         stream.on_close = closed
-        for each in self._subscribers.values():
-            if node_id in self._matching_nodes(each.subscription):
-                stream.push(each.subscription)
+        for subscriber in self._subscribers.values():
+            if node_id in self._matching_nodes(subscriber.subscription):
+                stream.push(subscriber.subscription)
 
     def subscribe(self, _peer: Peer, request: LogRequest, stream: ServerStream) -> None:
         """Let lines flow to `stream`, which ends with the last one. Raises `RpcInvalidArgument` if nothing is selected."""
         if not request.service_ids and not request.task_ids:
             raise RpcInvalidArgument("log selector must not be empty")
         subscription = LogSubscription(new_id(self.random), request)
-        nodes = {each for each in self._matching_nodes(subscription) if each in self._listeners}
+        nodes = {node_id for node_id in self._matching_nodes(subscription) if node_id in self._listeners}
         subscriber = self._subscribers[subscription.id] = _Subscriber(subscription, stream, nodes)
 
         def closed() -> None:
@@ -148,7 +148,7 @@ class LogBroker:
         }
 
     def _matching_tasks(self, request: LogRequest) -> Sequence[Task]:
-        of_services = [task for each in request.service_ids for task in self.store.tasks.by_service(each)]
+        of_services = [task for service_id in request.service_ids for task in self.store.tasks.by_service(service_id)]
         of_tasks = [task for task in map(self.store.tasks.get, request.task_ids) if task is not None]
         return [*of_services, *of_tasks]
 

@@ -139,7 +139,7 @@ class ManagerNode:
 
     def start_as_only_member(self, listen_address: str, former: ManagerNode) -> None:
         """Answer and take part as the only member that is left of a former cluster. Raises `OSError` as `start`."""
-        others = {each.raft_id for each in former.members()} - {self.member.raft_id}
+        others = {member.raft_id for member in former.members()} - {self.member.raft_id}
         self._removed_ids = former._removed_ids | others
         self.raft.term = former.raft.term
         self.raft.membership = evolve(self.raft.membership, version=former.raft.membership.version + 1)
@@ -243,7 +243,7 @@ class ManagerNode:
     ) -> Callable[[Peer, Any, ServerStream], None]:
         def answer(peer: Peer, argument: Any, stream: ServerStream) -> None:
             if self.raft.is_leading:
-                self._leader_streams = [each for each in self._leader_streams if each.is_open]
+                self._leader_streams = [open_stream for open_stream in self._leader_streams if open_stream.is_open]
                 self._leader_streams.append(stream)
                 handler(peer, argument, stream)
             else:
@@ -342,8 +342,10 @@ class ManagerNode:
         node_id = _node_id(peer)
         host, port = split_host_port(request.address)
         address = request.address if any(host) else _host_port(peer.address, port)
-        known = next((each for each in self.raft.membership.members if each.node_id == node_id), None)
-        member = evolve(known, address=address) if known else Member(self.random.getrandbits(63), node_id, address)
+        present = next((member for member in self.raft.membership.members if member.node_id == node_id), None)
+        member = (
+            evolve(present, address=address) if present else Member(self.random.getrandbits(63), node_id, address)
+        )
         self.raft.set_membership(self.raft.membership.with_member(member))
         self._members_changed()
         return JoinResponse(member, self.raft.membership, self.store, self.raft.term, self._removed_ids)
@@ -364,7 +366,7 @@ class ManagerNode:
 
     def check_removal(self, node_id: str) -> None:
         """Refuse to lose the last manager or the quorum. Raises `RpcFailedPrecondition`."""
-        member = next((each for each in self.members() if each.node_id == node_id), None)
+        member = next((member for member in self.members() if member.node_id == node_id), None)
         if member is None:
             return
         if len(self.members()) == 1:
@@ -386,7 +388,7 @@ class ManagerNode:
 
     def _members_changed(self) -> None:
         self.raft.send_heartbeats()
-        self.manager.dispatcher.set_managers(ManagerPeer(each.node_id, each.address) for each in self.members())
+        self.manager.dispatcher.set_managers(ManagerPeer(member.node_id, member.address) for member in self.members())
 
     async def _notify_removed(self, member: Member, message: Heartbeat) -> None:
         if member.raft_id == self.member.raft_id:

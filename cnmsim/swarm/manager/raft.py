@@ -43,11 +43,11 @@ class Membership:
 
     def without(self, raft_id: int) -> Membership:
         """Give it without one member."""
-        return Membership(tuple(each for each in self.members if each.raft_id != raft_id), self.version + 1)
+        return Membership(tuple(member for member in self.members if member.raft_id != raft_id), self.version + 1)
 
     def with_member(self, member: Member) -> Membership:
         """Give it with one member more, or changed."""
-        others = tuple(each for each in self.members if each.raft_id != member.raft_id)
+        others = tuple(other for other in self.members if other.raft_id != member.raft_id)
         return Membership((*others, member), self.version + 1)
 
     @property
@@ -160,7 +160,7 @@ class Raft:
     @property
     def leader(self) -> Member | None:
         """The leader as far as this member knows."""
-        return next((each for each in self.membership.members if each.raft_id == self.leader_id), None)
+        return next((member for member in self.membership.members if member.raft_id == self.leader_id), None)
 
     def has_quorum(self) -> bool:
         """Tell whether a majority answered this leader of late."""
@@ -172,8 +172,8 @@ class Raft:
 
     def can_remove(self, raft_id: int) -> bool:
         """Tell whether a quorum stays without a member (swarmkit `raft.CanRemoveMember`)."""
-        rest = [each for each in self.membership.members if each.raft_id != raft_id]
-        reachable = sum(self.is_reachable(each.raft_id) for each in rest)
+        rest = [member for member in self.membership.members if member.raft_id != raft_id]
+        reachable = sum(self.is_reachable(member.raft_id) for member in rest)
         return bool(rest) and reachable >= len(rest) // 2 + 1
 
     def _replied_within(self, raft_id: int, ticks: int) -> bool:
@@ -181,8 +181,8 @@ class Raft:
         return answered is not None and self.clock.now_ns - answered <= ticks * TICK_S * 1e9
 
     def _count_active(self, ticks: int) -> int:
-        others = (each.raft_id for each in self.membership.members if each.raft_id != self.me.raft_id)
-        return 1 + sum(self._replied_within(each, ticks) for each in others)
+        others = (member.raft_id for member in self.membership.members if member.raft_id != self.me.raft_id)
+        return 1 + sum(self._replied_within(raft_id, ticks) for raft_id in others)
 
     # --- ticks ---------------------------------------------------------------------------------------------------
 
@@ -267,16 +267,16 @@ class Raft:
         self.leader_id = self.me.raft_id
         self._election_elapsed = 0
         now = self.clock.now_ns
-        self._last_reply_ns = {each: now for each in self._votes if each != self.me.raft_id}
+        self._last_reply_ns = {raft_id: now for raft_id in self._votes if raft_id != self.me.raft_id}
         self.send_heartbeats()
         self.on_elected()
 
     def transfer_leadership(self) -> None:
         """Lead no more, and let the member that has heard most take over at once (`TimeoutNow` of Raft's section 3.10)."""
-        others = [each for each in self.membership.members if self._replied_within(each.raft_id, _QUORUM_TICKS)]
+        others = [member for member in self.membership.members if self._replied_within(member.raft_id, _QUORUM_TICKS)]
         if not self._is_leading or not others:
             return
-        heir = max(others, key=lambda each: self._last_reply_ns[each.raft_id])
+        heir = max(others, key=lambda member: self._last_reply_ns[member.raft_id])
         Task(self.clock, self._exchange(heir, TimeoutNow(self.term)), self.gate())
         self._step_down(self.term)
 
@@ -339,11 +339,13 @@ class Raft:
 
     def set_membership(self, membership: Membership) -> None:
         """Go by a changed membership; a leader tells the others with its next heartbeat."""
-        was_member = any(each.raft_id == self.me.raft_id for each in self.membership.members)
+        was_member = any(member.raft_id == self.me.raft_id for member in self.membership.members)
         if self._is_leading:
             # A new member counts as heard until it has had the time to answer (etcd raft `confchange`, RecentActive).
-            new = {each.raft_id for each in membership.members} - {each.raft_id for each in self.membership.members}
+            new = {member.raft_id for member in membership.members} - {
+                member.raft_id for member in self.membership.members
+            }
             self._last_reply_ns |= dict.fromkeys(new, self.clock.now_ns)
         self.membership = membership
-        if was_member and all(each.raft_id != self.me.raft_id for each in membership.members):
+        if was_member and all(member.raft_id != self.me.raft_id for member in membership.members):
             self.on_removed()

@@ -79,8 +79,8 @@ def _is_relevant_change(old: Node, new: Node) -> bool:
 
 
 def _reject(tx: Store, tasks: Iterable[Task]) -> None:
-    for each in tasks:
-        task = tx.tasks.get(each.id)
+    for rejected in tasks:
+        task = tx.tasks.get(rejected.id)
         if task is not None and task.desired_state <= TaskState.COMPLETE:
             status = evolve(
                 task.status, state=TaskState.REJECTED, message=_MESSAGE, err=_ERROR, timestamp_ns=tx.now_ns

@@ -86,8 +86,8 @@ class JobsOrchestrator:
             self._reconcile_global(service)
 
     def _new_task(self, service: Service, slot: int, node_id: str, iteration: int) -> Task:
-        made = new_task(self._store, self._new_id, service, slot, node_id)
-        return evolve(made, job_iteration=iteration, desired_state=TaskState.COMPLETE)
+        task = new_task(self._store, self._new_id, service, slot, node_id)
+        return evolve(task, job_iteration=iteration, desired_state=TaskState.COMPLETE)
 
     def _change(self, service: Service, add: Sequence[Task], restart: Sequence[Task], remove: Sequence[Task]) -> None:
         def change(tx: Store) -> None:
@@ -105,21 +105,21 @@ class JobsOrchestrator:
         running = complete = 0
         restart: list[Task] = []
         remove: list[Task] = []
-        taken: set[int] = set()
+        used_slots: set[int] = set()
         for task in self._store.tasks.by_service(service.id):
             if task.job_iteration != iteration:
                 if task.state <= TaskState.RUNNING and task.desired_state is not TaskState.REMOVE:
                     remove.append(task)
             elif task.state is TaskState.COMPLETE:
                 complete += 1
-                taken.add(task.slot)
+                used_slots.add(task.slot)
             elif task.desired_state <= TaskState.COMPLETE:
                 running += 1
-                taken.add(task.slot)
+                used_slots.add(task.slot)
                 if task.state > TaskState.COMPLETE:
                     restart.append(task)
         count = min(mode.max_concurrent - running, mode.total_completions - complete - running)
-        free = (slot for slot in range(mode.total_completions) if slot not in taken)
+        free = (slot for slot in range(mode.total_completions) if slot not in used_slots)
         add = [self._new_task(service, next(free, 0), "", iteration) for _ in range(count)]
         self._change(service, add, restart, remove)
 

@@ -111,14 +111,14 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
             else:
                 dead[number] = slot
         assert isinstance(service.spec.mode, Replicated)
-        wanted = service.spec.mode.replicas
-        if wanted > len(running):
+        replicas = service.spec.mode.replicas
+        if replicas > len(running):
             self._updates.update(service, list(running.values()))
-            self._store.update(lambda tx: self._scale_up(tx, service, running, dead, wanted))
-        elif wanted < len(running):
+            self._store.update(lambda tx: self._scale_up(tx, service, running, dead, replicas))
+        elif replicas < len(running):
             in_order = _in_order_of_keeping(running.values())
-            self._updates.update(service, in_order[:wanted])
-            surplus = [task for slot in in_order[wanted:] for task in slot]
+            self._updates.update(service, in_order[:replicas])
+            surplus = [task for slot in in_order[replicas:] for task in slot]
             self._store.update(lambda tx: self._scale_down(tx, dead, surplus))
         else:
             if dead:
@@ -126,10 +126,10 @@ class ReplicatedOrchestrator(ServiceOrchestrator):
             self._updates.update(service, list(running.values()))
 
     def _scale_up(
-        self, tx: Store, service: Service, running: dict[int, Slot], dead: dict[int, Slot], wanted: int
+        self, tx: Store, service: Service, running: dict[int, Slot], dead: dict[int, Slot], replicas: int
     ) -> None:
         number = 0
-        for _ in range(wanted - len(running)):
+        for _ in range(replicas - len(running)):
             number += 1
             while number in running:
                 number += 1

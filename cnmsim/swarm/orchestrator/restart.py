@@ -97,16 +97,18 @@ class RestartSupervisor:
         if not self.should_restart(old, service):
             return
         slot, node_id = (0, task.node_id) if has_slot_per_node(service) else (task.slot, "")
-        made = evolve(new_task(store, self._new_id, service, slot, node_id), desired_state=TaskState.READY)
+        replacement = evolve(new_task(store, self._new_id, service, slot, node_id), desired_state=TaskState.READY)
         if is_job(service):
-            made = evolve(made, job_iteration=service.job_status.job_iteration if service.job_status else 0)
+            replacement = evolve(
+                replacement, job_iteration=service.job_status.job_iteration if service.job_status else 0
+            )
         node = store.nodes.get(task.node_id)
         is_drained = node is not None and node.spec.availability is Availability.DRAIN
         delay_ns = 0 if is_drained else restart_delay_ns(task.spec)
         is_down = node is not None and node.status.state is NodeState.DOWN
-        made = store.create(made)
-        self.record_restart(made)
-        self.delay_start(old, made.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
+        replacement = store.create(replacement)
+        self.record_restart(replacement)
+        self.delay_start(old, replacement.id, delay_ns, wait_stop=not is_down and old.state <= TaskState.RUNNING)
 
     def should_restart(self, task: Task, service: Service) -> bool:
         """Tell whether the restart policy allows a replacement of a task."""
@@ -127,7 +129,7 @@ class RestartSupervisor:
         moment = task.status.applied_ns or task.status.timestamp_ns
         while history.timestamps and history.timestamps[0] <= moment - policy.window_ns:
             history.timestamps.popleft()
-        return sum(each < moment for each in history.timestamps) < policy.max_attempts
+        return sum(timestamp < moment for timestamp in history.timestamps) < policy.max_attempts
 
     def record_restart(self, replacement: Task) -> None:
         """Count a restart, where restarts are limited."""
@@ -153,9 +155,9 @@ class RestartSupervisor:
         Those are the ones that should run, or else the last one if the restart policy lets it rest. A rollback
         leaves that one alone, so that it always ends in a state in which all tasks run.
         """
-        wanted = [task for task in slot if task.desired_state <= TaskState.RUNNING]
-        if wanted or not slot:
-            return wanted
+        active = [task for task in slot if task.desired_state <= TaskState.RUNNING]
+        if active or not slot:
+            return active
         if service.update_status is not None and service.update_status.state is UpdateState.ROLLBACK_STARTED:
             return []
         last = latest_task(slot)
@@ -227,10 +229,10 @@ class RestartSupervisor:
         for timer in delay.timers:
             timer.cancel()
         for index, key in ((self._by_old_task, delay.old_task_id), (self._by_old_node, delay.old_node_id)):
-            waiting = index.get(key)
-            if waiting is not None and delay in waiting:
-                waiting.remove(delay)
-                if not waiting:
+            delayed = index.get(key)
+            if delayed is not None and delay in delayed:
+                delayed.remove(delay)
+                if not delayed:
                     del index[key]
 
     def cancel(self, task_id: str) -> None:

@@ -69,16 +69,16 @@ def is_dirty(service: Service, task: Task, node: Node | None) -> bool:
     """
     if task.spec_version is not None and task.spec_version == service.spec_version:
         return False
-    wanted = service.spec.task
-    if _differs_in_placement_only(wanted, task.spec) and node is not None:
-        constraints = Constraint.parse_all(wanted.placement.constraints if wanted.placement else ())
-        if all(each.matches(node) for each in constraints):
+    spec = service.spec.task
+    if _differs_in_placement_only(spec, task.spec) and node is not None:
+        constraints = Constraint.parse_all(spec.placement.constraints if spec.placement else ())
+        if all(constraint.matches(node) for constraint in constraints):
             return False
-    return wanted != task.spec or (task.endpoint is not None and service.spec.endpoint != task.endpoint.spec)
+    return spec != task.spec or (task.endpoint is not None and service.spec.endpoint != task.endpoint.spec)
 
 
-def _differs_in_placement_only(wanted: TaskSpec, have: TaskSpec) -> bool:
-    return wanted.placement != have.placement and evolve(wanted, placement=have.placement) == have
+def _differs_in_placement_only(new: TaskSpec, old: TaskSpec) -> bool:
+    return new.placement != old.placement and evolve(new, placement=old.placement) == old
 
 
 def task_timestamp(task: Task) -> int:

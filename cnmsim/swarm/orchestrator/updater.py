@@ -151,9 +151,9 @@ class Updater:
             self._changed.notify()
         if task.id in self._new_tasks and self._new_tasks[task.id] is None and task.state >= TaskState.RUNNING:
             self._new_tasks[task.id] = self._store.clock.now_ns
-            waiting = self._start_waiters.pop(task.id, None)
-            if waiting is not None:
-                waiting.set_result(None)
+            waiter = self._start_waiters.pop(task.id, None)
+            if waiter is not None:
+                waiter.set_result(None)
 
     async def _run(self) -> None:
         config = self._config
@@ -239,25 +239,25 @@ class Updater:
         if self.service.id not in store.services:
             return
         node_id = slot[0].node_id if has_slot_per_node(self.service) else ""
-        made = evolve(
+        new = evolve(
             new_task(store, self._new_id, self.service, slot[0].slot, node_id), desired_state=TaskState.READY
         )
-        self._new_tasks[made.id] = None
-        self._start_waiters[made.id] = is_up = Future[None](store.clock)
+        self._new_tasks[new.id] = None
+        self._start_waiters[new.id] = is_up = Future[None](store.clock)
         released: Future[None] = Future(store.clock)
         start_first = order is UpdateOrder.START_FIRST
 
         def start(tx: Store) -> None:
-            tx.create(made)
+            tx.create(new)
             old = None if start_first else self._remove_old_tasks(slot)
             self._restarts.delay_start(
-                old, made.id, 0, wait_stop=not start_first, on_done=lambda: released.set_result(None)
+                old, new.id, 0, wait_stop=not start_first, on_done=lambda: released.set_result(None)
             )
 
         store.update(start)
         await released
         await is_up
-        current = store.tasks.get(made.id)
+        current = store.tasks.get(new.id)
         if start_first and current is not None and current.state is TaskState.RUNNING:
             store.update(lambda _: self._remove_old_tasks(slot))
 
@@ -282,8 +282,8 @@ class Updater:
     def _remove_old_tasks(self, tasks: Slot) -> Task | None:
         """In a transaction, end tasks; give the last one that was not ended before."""
         removed = None
-        for each in tasks:
-            task = self._store.tasks.get(each.id)
+        for old in tasks:
+            task = self._store.tasks.get(old.id)
             if task is not None and task.desired_state <= TaskState.RUNNING:
                 removed = self._store.replace(evolve(task, desired_state=TaskState.SHUTDOWN))
         return removed

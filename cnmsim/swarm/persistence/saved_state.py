@@ -82,7 +82,7 @@ def save_store(store: Store) -> SavedStore:
 
 @frozen
 class RaftLogs:
-    """What the nodes of a lab have together: the logs of their managers, one for each cluster.
+    """What the nodes of a lab have together: the logs of their managers, one for item cluster.
 
     `joining` are nodes that managers count as members of Raft, but that have no log: they are not counted, and ask again.
     `abreast` are the members whose log is the leader's.
@@ -94,22 +94,22 @@ class RaftLogs:
 
     def number(self, store: Store) -> int:
         """Give a store's place among them."""
-        return next(number for number, each in enumerate(self.stores) if each is store)
+        return next(number for number, log in enumerate(self.stores) if log is store)
 
 
 def collect_raft_logs(nodes: Iterable[SwarmNode]) -> RaftLogs:
     """See what nodes have together."""
-    every = list(nodes)
-    manager_node = [each.manager_node for each in every if each.manager_node is not None]
+    all_nodes = list(nodes)
+    managers = [node.manager_node for node in all_nodes if node.manager_node is not None]
     return RaftLogs(
-        tuple({id(each.store): each.store for each in manager_node}.values()),
-        frozenset(each.id for each in every if each.manager_node is None),
+        tuple({id(manager.store): manager.store for manager in managers}.values()),
+        frozenset(node.id for node in all_nodes if node.manager_node is None),
         frozenset(
             member.raft_id
-            for each in manager_node
-            if each.raft.is_leading
-            for member in each.members()
-            if each.is_reachable(member)
+            for manager in managers
+            if manager.raft.is_leading
+            for member in manager.members()
+            if manager.is_reachable(member)
         ),
     )
 
@@ -138,7 +138,7 @@ def save_node(node: SwarmNode, stock: RaftLogs) -> SavedNode:
 
 def _save_manager(manager_node: ManagerNode, stock: RaftLogs) -> SavedManager:
     raft, store = manager_node.raft, manager_node.store
-    members = tuple(each for each in raft.membership.members if each.node_id not in stock.joining)
+    members = tuple(member for member in raft.membership.members if member.node_id not in stock.joining)
     return SavedManager(
         stock.number(store),
         manager_node.member,
@@ -162,11 +162,11 @@ def restore_store(clock: Clock, disk: SavedStore) -> Store:
     store.index = disk.index
     for name in _TABLES:
         table: Any = getattr(store, name)
-        for each in getattr(disk, name):
-            if each.id in table:
-                raise MalformedData(f"{name}: {each.id} is there twice")
+        for item in getattr(disk, name):
+            if item.id in table:
+                raise MalformedData(f"{name}: {item.id} is there twice")
             try:
-                table.replace(each.id, each)
+                table.replace(item.id, item)
             except CnmsimError as error:
                 raise MalformedData(f"{name}: {error.message}") from None
     return store

@@ -38,8 +38,8 @@ def from_plain(kind: Any, data: Any, place: str = "") -> Any:
     try:
         return _converter().structure(data, kind)
     except (BaseValidationError, MalformedData) as error:
-        said, _, where = transform_error(error, place, _describe_error)[0].rpartition(" @ ")
-        raise MalformedData(f"{where}: {said}") from None
+        reason, _, path = transform_error(error, place, _describe_error)[0].rpartition(" @ ")
+        raise MalformedData(f"{path}: {reason}") from None
 
 
 def _describe_error(error: BaseException, _kind: type | None) -> str:
@@ -103,7 +103,7 @@ def _read_bytes(data: Any, _: Any) -> bytes:
 
 
 def _read_enum(data: Any, kind: type[Enum]) -> Enum:
-    known = {each.value: each for each in kind}
+    known = {member.value: member for member in kind}
     if type(data) not in {int, str} or data not in known:
         raise MalformedData(f"{data!r} is no {kind.__name__}")
     return known[data]
@@ -119,7 +119,7 @@ def _is_union(kind: Any) -> bool:
 
 def _union_reader(kind: Any, converter: Converter) -> Read:
     """Read one of several classes by its name, or a value of one of several types of JSON."""
-    by_name = {each.__name__: each for each in get_args(kind)}
+    by_name = {member.__name__: member for member in get_args(kind)}
 
     def read_class(data: Any, _: Any) -> Any:
         if len(_require_type(dict)(data, kind)) != 1 or next(iter(data)) not in by_name:

@@ -25,34 +25,34 @@ _KEY_BYTES = 16
 
 def validate(value: Any) -> None:
     """Look at a value and all that is in it. Raises `MalformedData` for what no swarm has."""
-    for each in _attrs_values(value):
-        test = _VALIDATORS.get(type(each))
+    for item in _attrs_values(value):
+        test = _VALIDATORS.get(type(item))
         try:
             if test is not None:
-                test(each)
+                test(item)
         except (ValueError, OSError) as error:
-            raise MalformedData(f"{type(each).__name__}: {error}") from None
-        for name in _timestamp_fields(type(each)):
-            at_ns = getattr(each, name)
+            raise MalformedData(f"{type(item).__name__}: {error}") from None
+        for name in _timestamp_fields(type(item)):
+            at_ns = getattr(item, name)
             if at_ns is not None and not 0 <= at_ns < _MAX_NS:
-                raise MalformedData(f"{type(each).__name__}: {name} is {at_ns}")
+                raise MalformedData(f"{type(item).__name__}: {name} is {at_ns}")
 
 
 def _attrs_values(value: Any) -> Iterator[Any]:
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if attrs.has(type(each)):
-            yield each
-            waiting += [getattr(each, one.name) for one in attrs.fields(type(each))]
-        elif isinstance(each, tuple):
-            waiting += each
-        elif isinstance(each, Mapping):
-            waiting += each.values()
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if attrs.has(type(item)):
+            yield item
+            pending += [getattr(item, attribute.name) for attribute in attrs.fields(type(item))]
+        elif isinstance(item, tuple):
+            pending += item
+        elif isinstance(item, Mapping):
+            pending += item.values()
 
 
 def _timestamp_fields(kind: type) -> list[str]:
-    return [each.name for each in attrs.fields(kind) if each.name.endswith("_ns")]
+    return [attribute.name for attribute in attrs.fields(kind) if attribute.name.endswith("_ns")]
 
 
 def _prefixes(*texts: str) -> None:
@@ -103,10 +103,10 @@ def _key(key: EncryptionKey) -> None:
 
 _VALIDATORS: dict[type, Callable[[Any], None]] = {
     Network: _network,
-    NetworkAttachment: lambda each: _interfaces(*each.addresses),
-    VirtualIp: lambda each: _interfaces(each.addr),
-    ManagerPeer: lambda each: _remote(each.addr),
-    Member: lambda each: _remote(each.address),
+    NetworkAttachment: lambda item: _interfaces(*item.addresses),
+    VirtualIp: lambda item: _interfaces(item.addr),
+    ManagerPeer: lambda item: _remote(item.addr),
+    Member: lambda item: _remote(item.address),
     NodeConfig: _node_config,
     PortConfig: _port,
     EncryptionKey: _key,

@@ -63,13 +63,13 @@ class Connection(Client):
 
     def _dispatch(self, content: Any) -> None:
         if isinstance(content, Answer):
-            waiting = self._calls.pop(content.id, None)
-            if waiting is None:
+            answer = self._calls.pop(content.id, None)
+            if answer is None:
                 return
             if content.error is not None:
-                waiting.set_exception(content.error)
+                answer.set_exception(content.error)
             else:
-                waiting.set_result(content.value)
+                answer.set_result(content.value)
         elif isinstance(content, Push) and content.id in self._streams:
             self._streams[content.id][1](content.message)
         elif isinstance(content, End) and content.id in self._streams:
@@ -124,8 +124,8 @@ class Connection(Client):
         error = RpcError(f"rpc error: code = Unavailable desc = {reason}")
         calls, self._calls = self._calls, {}
         streams, self._streams = self._streams, {}
-        for waiting in calls.values():
-            waiting.set_exception(error)
+        for answer in calls.values():
+            answer.set_exception(error)
         for stream, _ in streams.values():
             if not stream.ended.is_done:
                 stream.ended.set_result(error)
@@ -158,7 +158,7 @@ async def dial(
 
     prefix = "rpc error: code = Unavailable desc = connection error: desc = "
     try:
-        shown = await wait_for(process.clock, process.task(shake_hands()), timeout_s)
+        remote_certificate = await wait_for(process.clock, process.task(shake_hands()), timeout_s)
     except TimeoutError:
         socket.abort()
         raise RpcError(
@@ -173,6 +173,6 @@ async def dial(
         socket.abort()
         text = str(error.strerror or error).lower()
         raise RpcError(f'{prefix}"transport: Error while dialing: dial tcp {remote}: connect: {text}"') from None
-    connection = Connection(process.clock, records, shown)
+    connection = Connection(process.clock, records, remote_certificate)
     process.task(connection.receive())
     return connection

@@ -75,7 +75,7 @@ class RpcServer:
                 socket = await listener.accept()
             except OSError:
                 return
-            self._sockets = [each for each in self._sockets if not each.is_closed]
+            self._sockets = [connected for connected in self._sockets if not connected.is_closed]
             self._sockets.append(socket)
             self._process.task(self._serve(socket))
 
@@ -87,11 +87,11 @@ class RpcServer:
             hello = await records.receive()
             if not isinstance(hello, Hello):
                 return
-            shown = hello.certificate
-            if shown is not None and not self._root().trusts(shown, clock.wall_s):
+            certificate = hello.certificate
+            if certificate is not None and not self._root().trusts(certificate, clock.wall_s):
                 return
             records.send(Hello(self._certificate()), SERVER_FLIGHT)
-            peer = Peer(shown, format_ip(unmapped(socket.getpeername()[0])))
+            peer = Peer(certificate, format_ip(unmapped(socket.getpeername()[0])))
             while True:
                 content = await records.receive()
                 if isinstance(content, Call):

@@ -32,25 +32,25 @@ def _resources(task: Task) -> Check | None:
 
 
 def _plugins(task: Task) -> Check | None:
-    wanted: list[tuple[str, str]] = []
+    required: list[tuple[str, str]] = []
     for mount in task.spec.container.mounts if task.spec.container is not None else ():
         driver = ((mount.get("VolumeOptions") or {}).get("DriverConfig") or {}).get("Name", "")
         if mount.get("Type") == "volume" and driver not in {"", "local"}:
-            wanted.append(("Volume", driver))
+            required.append(("Volume", driver))
     for attachment in task.networks:
         state = attachment.network.driver_state
         if state is not None and state.name:
-            wanted.append(("Network", state.name))
+            required.append(("Network", state.name))
     log = task.spec.log_driver
     log_name = log.name if log is not None and log.name != "none" else ""
-    if not wanted and not log_name:
+    if not required and not log_name:
         return None
 
     def has_plugins(info: NodeInfo) -> bool:
         if info.node.description is None:
             return True
         plugins = info.node.description.engine.plugins
-        if not all((kind, name) in plugins or (kind, f"{name}:latest") in plugins for kind, name in wanted):
+        if not all((kind, name) in plugins or (kind, f"{name}:latest") in plugins for kind, name in required):
             return False
         # An engine that tells of no log drivers is too old to do so, and may have it.
         has_log = not log_name or ("Log", log_name) in plugins or ("Log", f"{log_name}:latest") in plugins
@@ -80,9 +80,9 @@ def _platform(task: Task) -> Check | None:
 
 
 def _fits(image: Platform, node: Platform) -> bool:
-    wanted = _ARCHITECTURES.get(image.architecture, image.architecture)
-    has = _ARCHITECTURES.get(node.architecture, node.architecture)
-    return wanted in {"", has} and image.os in {"", node.os}
+    required = _ARCHITECTURES.get(image.architecture, image.architecture)
+    present = _ARCHITECTURES.get(node.architecture, node.architecture)
+    return required in {"", present} and image.os in {"", node.os}
 
 
 def _host_ports(task: Task) -> Check | None:

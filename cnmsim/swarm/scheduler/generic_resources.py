@@ -21,31 +21,31 @@ class GenericResources:
             else:
                 self._names.setdefault(kind, []).append(value)
 
-    def has(self, wanted: Iterable[Generic]) -> bool:
+    def has(self, required: Iterable[Generic]) -> bool:
         """Tell whether all that is wanted is left; named ones are only asked for by number."""
-        for kind, count in wanted:
+        for kind, count in required:
             left = len(self._names[kind]) if kind in self._names else self._counts.get(kind, 0)
             if not isinstance(count, int) or count > left:
                 return False
         return True
 
-    def claim(self, wanted: Iterable[Generic]) -> tuple[Generic, ...]:
+    def claim(self, required: Iterable[Generic]) -> tuple[Generic, ...]:
         """Take what is wanted, and give what it came to be."""
-        given: list[Generic] = []
-        for kind, count in wanted:
+        claimed: list[Generic] = []
+        for kind, count in required:
             assert isinstance(count, int)
             if kind in self._names:
                 names = self._names[kind]
-                given.extend((kind, name) for name in names[:count])
+                claimed.extend((kind, name) for name in names[:count])
                 del names[:count]
             else:
                 self._counts[kind] = self._counts.get(kind, 0) - count
-                given.append((kind, count))
-        return tuple(given)
+                claimed.append((kind, count))
+        return tuple(claimed)
 
-    def reclaim(self, given: Iterable[Generic]) -> None:
+    def reclaim(self, claimed: Iterable[Generic]) -> None:
         """Take back what was given."""
-        for kind, value in given:
+        for kind, value in claimed:
             if isinstance(value, int):
                 self._counts[kind] = self._counts.get(kind, 0) + value
             else:

@@ -99,7 +99,7 @@ class NodeInfo:
     def record_failure(self, task: Task, now_ns: int) -> None:
         """Remember that a task failed here."""
         key = (task.service_id, task.spec_version)
-        recent = [each for each in self._failures.get(key, ()) if now_ns - each < _MONITOR_FAILURES_NS]
+        recent = [failed_ns for failed_ns in self._failures.get(key, ()) if now_ns - failed_ns < _MONITOR_FAILURES_NS]
         self._failures[key] = [*recent, now_ns]
 
     def count_recent_failures(self, task: Task, now_ns: int) -> int:
@@ -107,7 +107,7 @@ class NodeInfo:
         if not self._failures:
             return 0
         failures = self._failures.get((task.service_id, task.spec_version), ())
-        return sum(now_ns - each <= _MONITOR_FAILURES_NS for each in failures)
+        return sum(now_ns - failed_ns <= _MONITOR_FAILURES_NS for failed_ns in failures)
 
     def rank(self, task: Task, now_ns: int) -> tuple[int, int, int]:
         """Say how good a choice it is for a task; less is better."""

@@ -44,15 +44,15 @@ def build_decision_tree(nodes: Iterable[NodeInfo], task: Task, fits: Callable[[N
     preferences = task.spec.placement.preferences if task.spec.placement is not None else ()
     for info in nodes:
         count = info.active_by_service.get(task.service_id, 0)
-        branch = root
+        tree_node = root
         for descriptor in preferences:
             value = _value(info.node, descriptor)
             if value is not None:
-                branch.tasks += count
-                branch = branch.branches.setdefault(value, DecisionNode())
-        branch.tasks += count
+                tree_node.tasks += count
+                tree_node = tree_node.branches.setdefault(value, DecisionNode())
+        tree_node.tasks += count
         if fits(info):
-            branch.nodes.append(info)
+            tree_node.nodes.append(info)
     return root
 
 
@@ -65,32 +65,32 @@ class Spreader:
     now_ns: int
     assign: Callable[[Task, NodeInfo], None]
 
-    def spread(self, count: int, branch: DecisionNode) -> int:
+    def spread(self, count: int, node: DecisionNode) -> int:
         """Place up to `count` tasks in a branch; tell how many found a place.
 
         It ends when no branch can be levelled any further, which up to 28.2 the engine's never did.
         """
-        if not branch.branches:
-            return self._assign_to_nodes(count, branch.nodes)
+        if not node.branches:
+            return self._assign_to_nodes(count, node.nodes)
         placed = 0
-        in_usable = branch.tasks
+        in_usable = node.tasks
         full: set[int] = set()
         is_converging = True
-        while placed != count and len(full) != len(branch.branches) and is_converging:
-            share, remainder = divmod(in_usable + count - placed, len(branch.branches) - len(full))
+        while placed != count and len(full) != len(node.branches) and is_converging:
+            share, remainder = divmod(in_usable + count - placed, len(node.branches) - len(full))
             is_converging = False
-            for each in branch.branches.values():
-                if id(each) in full or not (each.tasks < share or (each.tasks == share and remainder > 0)):
+            for child in node.branches.values():
+                if id(child) in full or not (child.tasks < share or (child.tasks == share and remainder > 0)):
                     continue
                 is_converging = True
-                wanted = share - each.tasks + (remainder > 0)
-                got = self.spread(wanted, each)
-                if got < wanted:
-                    full.add(id(each))
-                    in_usable -= each.tasks
+                quota = share - child.tasks + (remainder > 0)
+                assigned = self.spread(quota, child)
+                if assigned < quota:
+                    full.add(id(child))
+                    in_usable -= child.tasks
                 elif remainder > 0:
                     remainder -= 1
-                placed += got
+                placed += assigned
         return placed
 
     def _assign_to_nodes(self, count: int, candidates: Sequence[NodeInfo]) -> int:

@@ -58,7 +58,7 @@ Propose: TypeAlias = Callable[[Sequence[Event]], None]
 
 @define(eq=False)
 class Store:
-    """The objects of one cluster. `index` grows by one with each transaction that changed something.
+    """The objects of one cluster. `index` grows by one with item transaction that changed something.
 
     `propose` may raise `NotLeader` or another `StoreError`; the transaction is then undone.
     """
@@ -73,8 +73,8 @@ class Store:
     services: Table[Service] = field(factory=service_table, init=False)
     tasks: TaskTable = field(factory=TaskTable, init=False)
     networks: Table[Network] = field(factory=network_table, init=False)
-    secrets: Table[Secret] = field(factory=lambda: Table(Secret, lambda each: each.name), init=False)
-    configs: Table[Config] = field(factory=lambda: Table(Config, lambda each: each.name), init=False)
+    secrets: Table[Secret] = field(factory=lambda: Table(Secret, lambda item: item.name), init=False)
+    configs: Table[Config] = field(factory=lambda: Table(Config, lambda item: item.name), init=False)
     _tables: dict[type, Table[Any]] = field(init=False)
     _watches: list[Watch] = field(factory=list, init=False)
     _changes: list[Event] | None = field(default=None, init=False)
@@ -94,18 +94,18 @@ class Store:
 
     def copy(self) -> Store:
         """Give a store of its own with the same objects; nobody watches it, and nobody has to agree to its changes."""
-        made = Store(self.clock)
-        made.index = self.index
+        duplicate = Store(self.clock)
+        duplicate.index = self.index
         for kind, table in self._tables.items():
-            for each in table:
-                made._tables[kind].replace(each.id, each)
-        return made
+            for item in table:
+                duplicate._tables[kind].replace(item.id, item)
+        return duplicate
 
     @property
     def cluster(self) -> Cluster:
         """The cluster object. Raises `ObjectNotFound` before there is one."""
-        for each in self.clusters:
-            return each
+        for cluster in self.clusters:
+            return cluster
         raise ObjectNotFound
 
     @property
@@ -170,10 +170,10 @@ class Store:
         if new.id in table:
             raise ObjectExists
         now = self._stamp()
-        made = evolve(new, meta=evolve(new.meta, version=self.index, created_ns=now, updated_ns=now))
-        table.replace(new.id, made)
-        changes.append(Event(EventKind.CREATE, made))
-        return made
+        stored = evolve(new, meta=evolve(new.meta, version=self.index, created_ns=now, updated_ns=now))
+        table.replace(new.id, stored)
+        changes.append(Event(EventKind.CREATE, stored))
+        return stored
 
     def replace(self, new: O) -> O:
         """Change an object and give it as stored.
@@ -186,10 +186,10 @@ class Store:
             raise ObjectNotFound
         if old.meta.version != new.meta.version:
             raise SequenceConflict
-        made = evolve(new, meta=evolve(new.meta, version=self.index, updated_ns=self._stamp()))
-        table.replace(new.id, made)
-        changes.append(Event(EventKind.UPDATE, made, old))
-        return made
+        stored = evolve(new, meta=evolve(new.meta, version=self.index, updated_ns=self._stamp()))
+        table.replace(new.id, stored)
+        changes.append(Event(EventKind.UPDATE, stored, old))
+        return stored
 
     def delete(self, kind: type[O], object_id: str) -> None:
         """Take an object out. Raises `ObjectNotFound`."""
@@ -205,10 +205,10 @@ class Store:
         for object_id in object_ids:
             self.delete(kind, object_id)
 
-    def _open(self, each: StoreObject) -> tuple[list[Event], Table[Any]]:
+    def _open(self, item: StoreObject) -> tuple[list[Event], Table[Any]]:
         if self._changes is None:
             raise RuntimeError("no transaction")
-        return self._changes, self._tables[type(each)]
+        return self._changes, self._tables[type(item)]
 
     def _undo(self, changes: Sequence[Event]) -> None:
         for event in reversed(changes):
@@ -221,7 +221,7 @@ class Store:
             if kinds <= set(watch.kinds):
                 self.clock.call_soon(_deliver, watch, changes)
             elif not kinds.isdisjoint(watch.kinds):
-                self.clock.call_soon(_deliver, watch, [each for each in changes if type(each.object) in watch.kinds])
+                self.clock.call_soon(_deliver, watch, [item for item in changes if type(item.object) in watch.kinds])
 
 
 def _deliver(watch: Watch, changes: Sequence[Event]) -> None:

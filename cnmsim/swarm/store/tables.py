@@ -43,9 +43,9 @@ class Index(Generic[O]):
         if old is not None:
             for key in old_keys:
                 if key not in new_keys:
-                    found = self._entries[key]
-                    del found[old.id]
-                    if not found:
+                    entries = self._entries[key]
+                    del entries[old.id]
+                    if not entries:
                         del self._entries[key]
         if new is not None:
             for key in new_keys:
@@ -53,8 +53,8 @@ class Index(Generic[O]):
 
     def find(self, key: object) -> list[O]:
         """Give the objects that have the key, oldest first."""
-        found = self._entries.get(key)
-        return list(found.values()) if found else []
+        entries = self._entries.get(key)
+        return list(entries.values()) if entries else []
 
     def count(self, key: object) -> int:
         """Tell how many objects have the key."""
@@ -86,15 +86,15 @@ class Table(Generic[O]):
 
     def by_name(self, name: str) -> O | None:
         """Give the object with that name (its case does not count), or `None`."""
-        found = self._names.get(name.lower())
-        return None if found is None else self._objects[found]
+        object_id = self._names.get(name.lower())
+        return None if object_id is None else self._objects[object_id]
 
     def by_id_prefix(self, prefix: str) -> list[O]:
         """Give the objects whose ids begin so."""
         exact = self._objects.get(prefix)
         if exact is not None:
             return [exact]
-        return [each for key, each in self._objects.items() if key.startswith(prefix)]
+        return [item for key, item in self._objects.items() if key.startswith(prefix)]
 
     def find(self, index: str, key: object) -> list[O]:
         """Give the objects that have `key` in an index, oldest first."""
@@ -165,18 +165,18 @@ class TaskTable(Table[Task]):
 
 
 def _task_networks(task: Task) -> tuple[object, ...]:
-    wanted = [each.target for each in task.spec.networks]
-    return tuple(dict.fromkeys(wanted + [each.network.id for each in task.networks]))
+    requested = [attachment.target for attachment in task.spec.networks]
+    return tuple(dict.fromkeys(requested + [attachment.network.id for attachment in task.networks]))
 
 
 def _task_secrets(task: Task) -> tuple[object, ...]:
     container = task.spec.container
-    return () if container is None else tuple(dict.fromkeys(each.secret_id for each in container.secrets))
+    return () if container is None else tuple(dict.fromkeys(reference.secret_id for reference in container.secrets))
 
 
 def _task_configs(task: Task) -> tuple[object, ...]:
     container = task.spec.container
-    return () if container is None else tuple(dict.fromkeys(each.config_id for each in container.configs))
+    return () if container is None else tuple(dict.fromkeys(config.config_id for config in container.configs))
 
 
 def service_table() -> Table[Service]:
@@ -184,7 +184,7 @@ def service_table() -> Table[Service]:
     return Table(
         Service,
         lambda service: service.name,
-        network=lambda service: tuple(dict.fromkeys(each.target for each in service.networks)),
+        network=lambda service: tuple(dict.fromkeys(attachment.target for attachment in service.networks)),
         secret=lambda service: _references(service, "secrets", "secret_id"),
         config=lambda service: _references(service, "configs", "config_id"),
         # Whether it has published ports: few of many do.
@@ -202,7 +202,7 @@ def _references(service: Service, attribute: str, key: str) -> tuple[object, ...
     container = service.spec.task.container
     if container is None:
         return ()
-    return tuple(dict.fromkeys(getattr(each, key) for each in getattr(container, attribute)))
+    return tuple(dict.fromkeys(getattr(reference, key) for reference in getattr(container, attribute)))
 
 
 def network_table() -> Table[Network]:
