@@ -22,10 +22,10 @@ def _program(place: str) -> Program:
     module_name, _, function_name = place.partition(":")
 
     async def run(process: Process) -> int:
-        from cnmsim.userland.invocation import settled
+        from cnmsim.userland.invocation import finish
 
         main = getattr(import_module(f"cnmsim.userland.{module_name}"), function_name or "main")
-        return await settled(process, await main(process))
+        return await finish(process, await main(process))
 
     run.__name__ = run.__qualname__ = place
     return run

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
 
-def name_of(process: Process) -> str:
+def invoked_name(process: Process) -> str:
     """Give the name under which a program was called, without its folder."""
     return posixpath.basename(process.argv[0])
 
 
-async def settled(process: Process, status: int) -> int:
+async def finish(process: Process, status: int) -> int:
     """Give the exit status of a program that is through.
 
     If it ended itself in this very step (SIGPIPE on its last line), its cancellation is on the way: wait for that.
@@ -27,7 +27,7 @@ async def settled(process: Process, status: int) -> int:
     return status
 
 
-def path_of(process: Process, path: str) -> str:
+def absolute_path(process: Process, path: str) -> str:
     """Give a path as the process means it: relative to its working directory."""
     return posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path))
 

@@ -114,12 +114,12 @@ def _name_server(names):
             answer = dns.message.make_response(query)
             answer.flags |= dns.flags.RA
             name = query.question[0].name.to_text(omit_final_dot=True)
-            wanted = dns.rdatatype.to_text(query.question[0].rdtype)
+            kind_asked = dns.rdatatype.to_text(query.question[0].rdtype)
             if name not in names:
                 answer.set_rcode(dns.rcode.NXDOMAIN)
             for record in names.get(name, ()):
                 kind, _, value = record.partition(" ")
-                if kind == wanted:
+                if kind == kind_asked:
                     answer.flags |= dns.flags.AA
                     answer.answer.append(dns.rrset.from_text(f"{name}.", 0, "IN", kind, value))
             socket.sendto(answer.to_wire(), peer)

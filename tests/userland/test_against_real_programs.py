@@ -59,14 +59,14 @@ def folded(text):
 @pytest.mark.parametrize("line", IPROUTE)
 def test_iproute2(real, ours, line):
     wanted = real(line.split())
-    found = ours.argv(line.split(), programs=HOST_PROGRAMS)
-    assert (found.status, found.out, found.err) == (wanted.returncode, wanted.stdout, wanted.stderr)
+    simulated = ours.argv(line.split(), programs=HOST_PROGRAMS)
+    assert (simulated.status, simulated.out, simulated.err) == (wanted.returncode, wanted.stdout, wanted.stderr)
 
 
 @pytest.mark.parametrize("line", BUSYBOX)
 def test_busybox(real, ours, line):
     wanted = real(["busybox", *line.split()])
-    found = ours.argv(line.split(), programs=CONTAINER_PROGRAMS)
+    simulated = ours.argv(line.split(), programs=CONTAINER_PROGRAMS)
     err = folded(wanted.stderr).splitlines()
-    assert (found.status, found.out) == (wanted.returncode, wanted.stdout)
-    assert folded(found.err).splitlines() == err[: len(folded(found.err).splitlines())]
+    assert (simulated.status, simulated.out) == (wanted.returncode, wanted.stdout)
+    assert folded(simulated.err).splitlines() == err[: len(folded(simulated.err).splitlines())]

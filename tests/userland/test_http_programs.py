@@ -3,7 +3,7 @@
 import pytest
 from support.program_host import World
 
-from cnmsim.userland.http.message import Url, UrlFault
+from cnmsim.userland.http.message import Url, UrlError
 from cnmsim.userland.service import reply
 
 
@@ -132,5 +132,5 @@ def test_urls_are_read():
     assert Url.parse("http://[fd00::2]:8080/a?b=c") == Url("http", "fd00::2", 8080, "/a?b=c", True)
     assert Url.parse("web/x").host_header == "web"
     for text in ("http://", "http://x:99999/"):
-        with pytest.raises(UrlFault):
+        with pytest.raises(UrlError):
             Url.parse(text)

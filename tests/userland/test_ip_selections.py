@@ -87,9 +87,9 @@ def heads(text):
 @pytest.mark.parametrize("line", LINES)
 def test_what_iproute2_chooses(real, ours, line):
     wanted = real(shlex.split(line))
-    found = ours.argv(shlex.split(line), programs=HOST_PROGRAMS)
-    assert (found.status, heads(found.err)) == (wanted.returncode, heads(wanted.stderr))
-    assert folded(found.out) == folded(wanted.stdout)
+    simulated = ours.argv(shlex.split(line), programs=HOST_PROGRAMS)
+    assert (simulated.status, heads(simulated.err)) == (wanted.returncode, heads(wanted.stderr))
+    assert folded(simulated.out) == folded(wanted.stdout)
 
 
 @pytest.mark.parametrize("option", ["-j", "-h", "-r", "-N", "-a"])

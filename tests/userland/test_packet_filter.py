@@ -10,7 +10,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap, wrpcap
 
 from cnmsim.userland.tcpdump.filter import compile_filter
-from cnmsim.userland.tcpdump.primitives import FilterFault, Seen
+from cnmsim.userland.tcpdump.primitives import CapturedFrame, FilterError
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 ONE, TWO = IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="fd00::1", dst="fd00::2")
@@ -213,21 +213,21 @@ def test_what_libpcap_lets_through(tmp_path):
         )
         try:
             test = compile_filter(expression, is_live=False)
-        except FilterFault as fault:
+        except FilterError as fault:
             assert done.stderr.splitlines()[-1] == f"tcpdump: {fault}", expression
             continue
         assert done.returncode == 0, (expression, done.stderr)
-        wanted = [bytes(packet) for packet in rdpcap(target)]
-        assert [frame for frame in FRAMES if test(Seen.of(frame))] == wanted, expression
+        expected = [bytes(packet) for packet in rdpcap(target)]
+        assert [frame for frame in FRAMES if test(CapturedFrame.of(frame))] == expected, expression
 
 
 @pytest.mark.parametrize(("expression", "wanted"), [("inbound", [True, False]), ("outbound and tcp", [False, True])])
 def test_directions_of_what_is_captured(expression, wanted):
     test = compile_filter(expression)
-    assert [test(Seen.of(FRAMES[0], direction)) for direction in ("in", "out")] == wanted
+    assert [test(CapturedFrame.of(FRAMES[0], direction)) for direction in ("in", "out")] == wanted
 
 
 def test_broadcasts_are_those_of_the_link_s_network():
     frame = bytes(ETHER / IP(src="10.0.0.1", dst="10.0.0.255") / UDP(sport=1, dport=2))
-    assert compile_filter("ip broadcast", host_bits=0xFF)(Seen.of(frame))
-    assert not compile_filter("ip broadcast", host_bits=0xFFFF)(Seen.of(frame))
+    assert compile_filter("ip broadcast", host_bits=0xFF)(CapturedFrame.of(frame))
+    assert not compile_filter("ip broadcast", host_bits=0xFFFF)(CapturedFrame.of(frame))

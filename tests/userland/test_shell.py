@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.program_host import World
 
-from cnmsim.userland.sh.arithmetic import ArithmeticFault, evaluate
+from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
 from cnmsim.userland.sh.parser import parse
-from cnmsim.userland.sh.syntax import SyntaxFault
+from cnmsim.userland.sh.syntax import ShellSyntaxError
 
 CASES = [
     ("echo hi; echo there", 0, "hi\nthere\n"),
@@ -111,7 +111,7 @@ def test_writer_whose_reader_is_gone_ends():
 @given(st.text(max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_or_refused(text):
-    with contextlib.suppress(SyntaxFault):
+    with contextlib.suppress(ShellSyntaxError):
         parse(text)
 
 
@@ -122,5 +122,5 @@ def test_arithmetic_agrees_with_python(a, b, operator):
 
 def test_arithmetic_refuses_nonsense():
     for text in ("1 +", "(1", "1 2", "@"):
-        with pytest.raises(ArithmeticFault):
+        with pytest.raises(ShellArithmeticError):
             evaluate(text, {})

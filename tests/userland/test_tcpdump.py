@@ -11,7 +11,7 @@ from cnmsim.kernel.packet import build_ip
 from cnmsim.kernel.transport import udp_message
 from cnmsim.userland import HOST_PROGRAMS
 from cnmsim.userland.tcpdump.filter import compile_filter
-from cnmsim.userland.tcpdump.primitives import FilterFault, Seen
+from cnmsim.userland.tcpdump.primitives import CapturedFrame, FilterError
 from cnmsim.userland.tcpdump.printer import Printer
 
 
@@ -106,12 +106,12 @@ FRAME = bytes.fromhex("0200000000020200000000010800") + build_ip(17, A, B, udp_m
     ],
 )  # fmt: skip
 def test_filter_chooses(expression, is_through):
-    assert compile_filter(expression)(Seen.of(FRAME)) is is_through
+    assert compile_filter(expression)(CapturedFrame.of(FRAME)) is is_through
 
 
 @pytest.mark.parametrize("expression", ["host", "port x", "udp and", "(udp", "host nowhere", "udp tcp"])
 def test_filter_that_makes_no_sense_is_refused(expression):
-    with pytest.raises(FilterFault):
+    with pytest.raises(FilterError):
         compile_filter(expression)
 
 

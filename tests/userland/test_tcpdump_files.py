@@ -51,19 +51,19 @@ def of_both(world, tmp_path, lines):
 
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump")
 def test_what_the_real_tcpdump_says_of_a_file(tmp_path):
-    for line, found, wanted in of_both(recorded("tcpdump -i eth0 -w /cap.pcap"), tmp_path, LINES):
-        assert found == wanted, line
+    for line, simulated, real in of_both(recorded("tcpdump -i eth0 -w /cap.pcap"), tmp_path, LINES):
+        assert simulated == real, line
 
 
 @pytest.mark.skipif(shutil.which("tcpdump") is None, reason="needs tcpdump")
 def test_what_the_real_tcpdump_says_of_all_devices(tmp_path):
-    for line, found, wanted in of_both(recorded("tcpdump -i any -w /cap.pcap"), tmp_path, ANY):
+    for line, simulated, real in of_both(recorded("tcpdump -i any -w /cap.pcap"), tmp_path, ANY):
         # The real one gives devices the names they have on the machine where the file is read.
-        said, ours = (
+        real_lines, simulated_lines = (
             [re.sub(r"(^| )\w+ +(In|Out|B|M) ", r"\1DEV \2 ", text) for text in lines]
-            for lines in (wanted[1], found[1])
+            for lines in (real[1], simulated[1])
         )
-        assert (found[0], ours) == (wanted[0], said), line
+        assert (simulated[0], simulated_lines) == (real[0], real_lines), line
 
 
 @pytest.mark.parametrize(

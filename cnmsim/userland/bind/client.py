@@ -1,4 +1,4 @@
-"""How bind's tools ask name servers (bind 9.20)."""
+"""How bind's tools query_servers name servers (bind 9.20)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.process import Process
 
-_TROUBLES = {"Connection refused": "connection refused", "Network is unreachable": "network unreachable",
+_PROBLEMS = {"Connection refused": "connection refused", "Network is unreachable": "network unreachable",
              "No route to host": "host unreachable", "Operation not permitted": "permission denied",
              "Cannot assign requested address": "address not available", "Address already in use": "address in use"}  # fmt: skip
 
@@ -24,7 +24,7 @@ _TROUBLES = {"Connection refused": "connection refused", "Network is unreachable
 class Client:
     """Puts one query to servers in turn, with tries and timeouts as bind's tools have them.
 
-    `source` is the local address and port to ask from (`None`: any), `uses_tcp` has it ask over TCP; `was_sent` tells whether the
+    `source` is the local address and port to query_servers from (`None`: any), `uses_tcp` has it query_servers over TCP; `was_sent` tells whether the
     query left at all.
     """
 
@@ -36,18 +36,20 @@ class Client:
         self.source: tuple[Address, int] | None = None
         self.uses_tcp = self.was_sent = False
         self.sent_ns = 0
-        self.took_ms = 0
+        self.query_time_ms = 0
         self.server = ""
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
 
-    async def ask(self, servers: list[Address], query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
-        """Give the answer and its length in bytes, `None` if none comes; what went wrong is in `troubles`."""
+    async def query_servers(
+        self, servers: list[Address], query: dns.message.Message
+    ) -> tuple[dns.message.Message, int] | None:
+        """Give the answer and its length in bytes, `None` if none comes; what went wrong is in `problems`."""
         for _ in range(self.tries):
             for server in servers:
-                found = await (self._try_stream if self.uses_tcp else self._try)(server, query)
-                if found is not None:
+                response = await (self._try_stream if self.uses_tcp else self._try)(server, query)
+                if response is not None:
                     self.server = format_ip(server)
-                    return found
+                    return response
         return None
 
     async def _try(self, server: Address, query: dns.message.Message) -> tuple[dns.message.Message, int] | None:
@@ -64,12 +66,12 @@ class Client:
             self.was_sent = True
             while True:
                 data, _ = await socket.recvfrom(remaining_s(clock, until_ns))
-                if (found := self._found(query, data)) is not None:
-                    return found
+                if (response := self._match_response(query, data)) is not None:
+                    return response
         except TimeoutError:
-            self.troubles.append(f"communications error to {where}: timed out")
+            self.problems.append(f"communications error to {where}: timed out")
         except OSError as error:
-            self.troubles.append(f"communications error to {where}: {_trouble(error)}")
+            self.problems.append(f"communications error to {where}: {_problem_text(error)}")
         finally:
             socket.close()
         return None
@@ -92,10 +94,10 @@ class Client:
             while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
                 more = await socket.recv(timeout=remaining_s(clock, until_ns))
                 if not more:
-                    self.troubles.append(f"communications error to {format_ip(server)}#{self.port}: end of file")
+                    self.problems.append(f"communications error to {format_ip(server)}#{self.port}: end of file")
                     return None
                 data += more
-            return self._found(query, data[2:])
+            return self._match_response(query, data[2:])
         except OSError as error:
             self._refuse(server, query, "Connection to", error)
         finally:
@@ -114,24 +116,24 @@ class Client:
     def _refuse(self, server: Address, query: dns.message.Message, what: str, error: OSError) -> None:
         name = query.question[0].name.to_text(omit_final_dot=True)
         text = format_ip(server)
-        self.troubles.append(f"{what} {text}#{self.port}({text}) for {name} failed: {_trouble(error)}.")
+        self.problems.append(f"{what} {text}#{self.port}({text}) for {name} failed: {_problem_text(error)}.")
 
-    def _found(self, query: dns.message.Message, data: bytes) -> tuple[dns.message.Message, int] | None:
+    def _match_response(self, query: dns.message.Message, data: bytes) -> tuple[dns.message.Message, int] | None:
         answer = parse_answer(data)
         if answer is None or not query.is_response(answer):
             return None
-        self.took_ms = (self.process.clock.now_ns - self.sent_ns) // 1_000_000
+        self.query_time_ms = (self.process.clock.now_ns - self.sent_ns) // 1_000_000
         return answer, len(data)
 
 
-def _trouble(error: OSError) -> str:
+def _problem_text(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     text = strerror(error)
-    return _TROUBLES.get(text, text.lower())
+    return _PROBLEMS.get(text, text.lower())
 
 
-async def servers_named(process: Process, name: str, family: int = 0) -> list[Address] | None:
+async def resolve_servers(process: Process, name: str, family: int = 0) -> list[Address] | None:
     """Give the addresses of the server that a command line names, or of those of resolv.conf if `name` is empty.
 
     `None` if it has none. `family` is 4, 6, or 0 for both.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from cnmsim.kernel.address import Address, parse_ip
-from cnmsim.userland.bind.client import Client, servers_named, type_name
+from cnmsim.userland.bind.client import Client, resolve_servers, type_name
 from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ VERSION = "9.20.30-1~deb13u1-Debian"
 _LAST_PORT = 65535
 _PAYLOAD = 1232
 #: Switches that can only be given as they stand by themselves: what the other way round shows is not here.
-_AS_THEY_ARE = {
+_FIXED_SWITCHES = {
     "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True, "defname": True,
     "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True, "rrcomments": True, "class": True,
 }  # fmt: skip
@@ -102,8 +102,8 @@ def _read(arguments: list[str]) -> _Request:
             elif option == "b":
                 request.source = _read_source(value(option, rest))
             elif option in "cyk":
-                found = value(option, rest)
-                if option != "c" or found.upper() != "IN":
+                klass = value(option, rest)
+                if option != "c" or klass.upper() != "IN":
                     raise _Usage(f"Invalid option: -{option}")
             elif option not in "rm":  # no ~/.digrc is read, and memory is not watched
                 raise _Usage(f"Invalid option: {word}")
@@ -166,7 +166,7 @@ def _read_plus(request: _Request, text: str) -> None:
     elif name == "dnssec":
         request.wants_signatures = is_on
         request.edns = request.edns or is_on
-    elif _AS_THEY_ARE.get(name) is not is_on:
+    elif _FIXED_SWITCHES.get(name) is not is_on:
         raise _Usage(f"Invalid option: +{text}")
 
 
@@ -190,14 +190,14 @@ async def main(process: Process) -> int:
         process.write(f";; Warning, ignoring invalid type {request.kind}\n")
         request.kind = "A"
     config = read_config(process)
-    servers = await servers_named(process, request.server, request.family)
+    servers = await resolve_servers(process, request.server, request.family)
     if servers is None:
         process.error(f"dig: couldn't get address for '{request.server}': not found\n")
         return 10
     client = Client(process, request.port, request.timeout_s, request.tries)
     client.source, client.uses_tcp = request.source, request.uses_tcp
     names = config.candidates(request.name) if request.searches else [request.name.rstrip(".") + "."]
-    found = None
+    response = None
     for name in names:
         try:
             query = dns.message.make_query(name, request.kind, id=draw_query_id(process))
@@ -210,43 +210,43 @@ async def main(process: Process) -> int:
             cookie = dns.edns.GenericOption(dns.edns.COOKIE, process.machine.random.randbytes(8))
             flags = int(dns.flags.DO) if request.wants_signatures else 0
             query.use_edns(0, flags, payload=request.payload, options=[cookie] if request.cookie else [])
-        found = await client.ask(servers, query)
-        is_cut = found is not None and bool(found[0].flags & dns.flags.TC)
+        response = await client.query_servers(servers, query)
+        is_cut = response is not None and bool(response[0].flags & dns.flags.TC)
         if is_cut and not client.uses_tcp and not request.takes_truncated:
-            client.troubles.append("Truncated, retrying in TCP mode.")
+            client.problems.append("Truncated, retrying in TCP mode.")
             client.uses_tcp = True
-            found = await client.ask(servers, query)
-        if found is None or found[0].answer:
+            response = await client.query_servers(servers, query)
+        if response is None or response[0].answer:
             break
-    for trouble in client.troubles:
-        process.write(f";; {trouble}\n")
-    if found is None:
+    for problem in client.problems:
+        process.write(f";; {problem}\n")
+    if response is None:
         if "cmd" in request.flags and client.was_sent:
-            process.write(_greeting(process, request))
+            process.write(_banner(process, request))
         process.write(";; no servers could be reached\n")
         return 9
-    answer, size = found
+    answer, size = response
     if request.is_short:
         for rrset in answer.answer:
             process.write("".join(f"{record.to_text()}\n" for record in rrset))
         return 0
     if "cmd" in request.flags:
-        process.write(_greeting(process, request))
+        process.write(_banner(process, request))
     process.write(_answer_text(answer, request))
     if "stats" in request.flags:
         when = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(process.clock.wall_s))
         where, transport = request.server or client.server, "TCP" if client.uses_tcp else "UDP"
         process.write(
-            f";; Query time: {client.took_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) ({transport})\n"
+            f";; Query time: {client.query_time_ms} msec\n;; SERVER: {client.server}#{request.port}({where}) ({transport})\n"
             f";; WHEN: {when}\n;; MSG SIZE  rcvd: {size}\n\n"
         )
     return 0
 
 
-def _greeting(process: Process, request: _Request) -> str:
+def _banner(process: Process, request: _Request) -> str:
     arguments = " ".join(process.argv[1:])
-    found = "; (1 server found)\n" if request.server else ""
-    return f"\n; <<>> DiG {VERSION} <<>> {arguments}\n{found};; global options: +cmd\n"
+    server_count = "; (1 server found)\n" if request.server else ""
+    return f"\n; <<>> DiG {VERSION} <<>> {arguments}\n{server_count};; global options: +cmd\n"
 
 
 def _answer_text(answer: dns.message.Message, request: _Request) -> str:
@@ -275,8 +275,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
             do = " do" if answer.ednsflags & dns.flags.DO else ""
             lines += [";; OPT PSEUDOSECTION:", f"; EDNS: version: {answer.edns}, flags:{do}; udp: {answer.payload}"]
     if "question" in request.flags:
-        asked = [";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question]
-        lines += [";; QUESTION SECTION:", *asked, ""] if "comments" in request.flags else asked
+        questions = [
+            ";" + _columns(entry.name.to_text(), "", "IN", type_name(entry.rdtype)) for entry in answer.question
+        ]
+        lines += [";; QUESTION SECTION:", *questions, ""] if "comments" in request.flags else questions
     for part, title in (
         (answer.answer, "answer"),
         (answer.authority, "authority"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import parse_ip
-from cnmsim.userland.bind.client import Client, servers_named, type_name
+from cnmsim.userland.bind.client import Client, resolve_servers, type_name
 from cnmsim.userland.libc.resolver import draw_query_id, read_config, reverse_name
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ async def nslookup(process: Process) -> int:
         return 1
     host = operands[0]
     config = read_config(process)
-    wanted = operands[1] if len(operands) > 1 else ""
-    servers = await servers_named(process, wanted)
+    server = operands[1] if len(operands) > 1 else ""
+    servers = await resolve_servers(process, server)
     if servers is None:
-        process.write(f"nslookup: couldn't get address for '{wanted}': not found\n")
+        process.write(f"nslookup: couldn't get address for '{server}': not found\n")
         return 1
     client = Client(process, port)
     try:
@@ -53,34 +53,36 @@ async def nslookup(process: Process) -> int:
         is_reverse = True
     except ValueError:
         names, is_reverse = config.candidates(host), False
-    found: list[dns.message.Message] = []
+    responses: list[dns.message.Message] = []
     answered = ""
     for name in names:
-        found = []
+        responses = []
         answered = name
         for kind in kinds:
             try:
-                result = await client.ask(servers, dns.message.make_query(name, kind, id=draw_query_id(process)))
+                result = await client.query_servers(
+                    servers, dns.message.make_query(name, kind, id=draw_query_id(process))
+                )
             except (dns.exception.DNSException, UnicodeError):
                 process.write(f"nslookup: '{host}' is not a legal IDNA2008 name\n")
                 return 1
             if result is None:
-                process.write("".join(f";; {trouble}\n" for trouble in client.troubles))
+                process.write("".join(f";; {problem}\n" for problem in client.problems))
                 process.write(";; no servers could be reached\n\n")
                 return 1
-            found.append(result[0])
+            responses.append(result[0])
             if result[0].rcode() != dns.rcode.NOERROR:
                 break
-        if found[0].rcode() == dns.rcode.NOERROR:
+        if responses[0].rcode() == dns.rcode.NOERROR:
             break
     if not is_reverse:
-        process.write(f"Server:\t\t{wanted or client.server}\nAddress:\t{client.server}#{port}\n\n")
-    first = found[0]
+        process.write(f"Server:\t\t{server or client.server}\nAddress:\t{client.server}#{port}\n\n")
+    first = responses[0]
     if first.rcode() != dns.rcode.NOERROR:
         shown = answered.rstrip(".") if is_reverse or len(names) == 1 else host
         process.write(f"** server can't find {shown}: {dns.rcode.to_text(first.rcode())}\n\n")
         return 1
-    lines = [line for answer in found for rrset in answer.answer for line in _nslookup_lines(rrset)]
+    lines = [line for answer in responses for rrset in answer.answer for line in _nslookup_lines(rrset)]
     if not lines:
         process.write(f"*** Can't find {host}: No answer\n\n")
         return 0
@@ -115,28 +117,30 @@ async def host(process: Process) -> int:
         )
         return 1
     name = operands[0]
-    servers = await servers_named(process, operands[1] if len(operands) > 1 else "")
+    servers = await resolve_servers(process, operands[1] if len(operands) > 1 else "")
     if servers is None:
         process.write(f"host: couldn't get address for '{operands[1]}': not found\n")
         return 1
     client = Client(process, tries=2)
     try:
-        asked, kinds = reverse_name(parse_ip(name)), ["PTR"]
+        query_name, kinds = reverse_name(parse_ip(name)), ["PTR"]
     except ValueError:
-        asked, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
+        query_name, kinds = name.rstrip("."), ["A", "AAAA", "MX"]
     for kind in kinds:
         try:
-            found = await client.ask(servers, dns.message.make_query(asked + ".", kind, id=draw_query_id(process)))
+            response = await client.query_servers(
+                servers, dns.message.make_query(query_name + ".", kind, id=draw_query_id(process))
+            )
         except (dns.exception.DNSException, UnicodeError):
             return 1
-        if found is None:
+        if response is None:
             process.write(
-                "".join(f";; {trouble}\n" for trouble in client.troubles) + ";; no servers could be reached\n"
+                "".join(f";; {problem}\n" for problem in client.problems) + ";; no servers could be reached\n"
             )
             return 1
-        if found[0].rcode() != dns.rcode.NOERROR:
-            code = found[0].rcode()
-            process.write(f"Host {asked} not found: {int(code)}({dns.rcode.to_text(code)})\n")
+        if response[0].rcode() != dns.rcode.NOERROR:
+            code = response[0].rcode()
+            process.write(f"Host {query_name} not found: {int(code)}({dns.rcode.to_text(code)})\n")
             return 1
         words = {
             "A": "has address",
@@ -144,7 +148,7 @@ async def host(process: Process) -> int:
             "MX": "mail is handled by",
             "PTR": "domain name pointer",
         }
-        for rrset in found[0].answer:
+        for rrset in response[0].answer:
             owner = rrset.name.to_text(omit_final_dot=True)
             verb = words.get(type_name(rrset.rdtype), "is an alias for")
             process.write("".join(f"{owner} {verb} {record.to_text()}\n" for record in rrset))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.userland.bridge.fdb import show_or_change
 from cnmsim.userland.bridge.link import show_or_set
-from cnmsim.userland.ip.arguments import IpFault, NoDeviceFault, Words
+from cnmsim.userland.ip.arguments import IpCommandError, NoDeviceError, Words
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -31,7 +31,7 @@ async def main(process: Process) -> int:
     if "Version" in options:
         process.write("bridge utility, 6.15.0\n")
         return 0
-    name = words.choose(_OBJECTS)
+    name = words.match_keyword(_OBJECTS)
     if name is None:
         if words:
             process.error(f'Object "{words.first}" is unknown, try "bridge help".\n')
@@ -44,12 +44,12 @@ async def main(process: Process) -> int:
             return show_or_set(process, words, has_details="details" in options)
         if name == "fdb":
             return show_or_change(process, words, options)
-    except NoDeviceFault as fault:
-        process.error(f'Cannot find device "{fault.name}"\n')
-        return 255 if not fault.is_change else 1
-    except IpFault as fault:
-        process.error(f"{fault}\n")
-        return fault.status
+    except NoDeviceError as error:
+        process.error(f'Cannot find device "{error.name}"\n')
+        return 255 if not error.is_change else 1
+    except IpCommandError as error:
+        process.error(f"{error}\n")
+        return error.status
     verb = words.take() if words else "show"
     if verb not in ("show", "list", "lst"):
         process.error("RTNETLINK answers: Operation not supported\n")

@@ -11,7 +11,7 @@ from cnmsim.kernel.device import Device
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.kernel.vxlan_fdb import FdbMode
-from cnmsim.userland.ip.arguments import IpFault, Words, device_named, read_integer
+from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device, parse_integer_argument
 
 #: Which lines a state chooses.
 _STATES: dict[str, Callable[[list[str]], bool]] = {
@@ -48,17 +48,17 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
         elif option in ("dev", "brport"):
             dev = words.take()
         elif option == "vlan":
-            has_vlan = read_integer(words.take()) != 0
+            has_vlan = parse_integer_argument(words.take()) != 0
         elif option == "state":
             state = words.take()
             if state not in _STATES:
-                raise IpFault(f'Error: argument "{state}" is wrong: invalid state', 255)
+                raise IpCommandError(f'Error: argument "{state}" is wrong: invalid state', 255)
         elif option == "dynamic":
             state = "dynamic"
     if bridge and bridge not in process.namespace.devices:
-        raise IpFault(f'Cannot find bridge device "{bridge}"', 255)
+        raise IpCommandError(f'Cannot find bridge device "{bridge}"', 255)
     if dev:
-        device_named(process.namespace, dev)
+        find_device(process.namespace, dev)
     for device in process.namespace.devices.values():
         if dev and device.name != dev:
             continue
@@ -80,22 +80,22 @@ def _fdb_get(process: Process, words: Words) -> int:
         if word in ("br", "dev", "brport"):
             name = words.take()
         elif word not in ("master", "self"):
-            raise IpFault(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
-    device = device_named(process.namespace, name)
+            raise IpCommandError(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
+    device = find_device(process.namespace, name)
     master = device if isinstance(device, Bridge) else device.master
     for port in master.ports if master is not None else ():
         for line in _fdb_lines(process, port):
             if line.startswith(format_mac(mac)) and " master " in line:
                 process.write(line)
                 return 0
-    raise IpFault("Error: Fdb entry not found.", 254)
+    raise IpCommandError("Error: Fdb entry not found.", 254)
 
 
 def _mac_of(text: str) -> Mac:
     try:
         return parse_mac(text)
     except ValueError:
-        raise IpFault(f"Invalid mac address {text}", 255) from None
+        raise IpCommandError(f"Invalid mac address {text}", 255) from None
 
 
 def _fdb_lines(process: Process, device: Device) -> list[str]:
@@ -161,8 +161,8 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
         ):
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         else:
-            raise IpFault(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
-    device = device_named(process.namespace, name)
+            raise IpCommandError(f'Error: either "to" is duplicate, or "{word}" is garbage.', 255)
+    device = find_device(process.namespace, name)
     if isinstance(device, Vxlan) and "master" not in flags:
         return _vxlan_change(process, device, verb, mac, target, flags)
     if device.master is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnmsim.kernel.process import Process
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.userland.ip.arguments import IpFault, Words, device_named
+from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device
 from cnmsim.userland.ip.bridge import path_cost, port_state, switches
 from cnmsim.userland.ip.device import flags_of, link_name
 
@@ -26,18 +26,22 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
     if verb not in ("show", "list", "lst"):
         process.error(f'Command "{verb}" is unknown, try "bridge link help".\n')
         return 255
-    wanted = master = ""
+    device_name = master = ""
     while words:
         # What is no keyword is passed over, as bridge does (brlink_show).
         word = words.take()
         if word == "dev":
-            wanted = words.take()
+            device_name = words.take()
         elif word == "master":
             master = words.take()
-    for name in filter(None, (wanted, master)):
-        device_named(process.namespace, name, is_change=False)
+    for name in filter(None, (device_name, master)):
+        find_device(process.namespace, name, is_change=False)
     for device in process.namespace.devices.values():
-        if device.master is None or (wanted and device.name != wanted) or (master and device.master.name != master):
+        if (
+            device.master is None
+            or (device_name and device.name != device_name)
+            or (master and device.master.name != master)
+        ):
             continue
         # Here a tunnel shows no link to the namespace it was made in, as it does in `ip link`.
         name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
@@ -57,7 +61,7 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
 def _link_set(process: Process, words: Words) -> int:
     if words.first == "dev":
         words.take()
-    device = device_named(process.namespace, words.take())
+    device = find_device(process.namespace, words.take())
     if device.master is None:
         process.error("RTNETLINK answers: Operation not supported\n")
         return 2
@@ -68,12 +72,12 @@ def _link_set(process: Process, words: Words) -> int:
         if option in ("self", "master"):
             continue
         if option not in _SWITCHES and option not in _SETTINGS:
-            raise IpFault(_SET_USAGE, 255)
+            raise IpCommandError(_SET_USAGE, 255)
         value = words.take()
         if option in _SWITCHES and value not in ("on", "off"):
-            raise IpFault(f'Error: argument of "{option}" must be one of "off", "on", not "{value}"', 234)
+            raise IpCommandError(f'Error: argument of "{option}" must be one of "off", "on", not "{value}"', 234)
         if option not in ("hairpin", "learning", "flood") and value != _SETTINGS.get(option, _SWITCHES.get(option)):
-            raise IpFault("RTNETLINK answers: Operation not supported", 2)
+            raise IpCommandError("RTNETLINK answers: Operation not supported", 2)
         if option in ("hairpin", "learning", "flood"):
             wishes[option] = value == "on"
     for option, is_on in wishes.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import Address, format_ip
 from cnmsim.kernel.errno_text import strerror
-from cnmsim.userland.invocation import name_of
+from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ BANNER = "BusyBox v1.37.0 (Debian 1:1.37.0-6+b9) multi-call binary."
 
 def complain(process: Process, message: str) -> int:
     """Say `NAME: message` on standard error; gives exit status 1."""
-    process.error(f"{name_of(process)}: {message}\n")
+    process.error(f"{invoked_name(process)}: {message}\n")
     return 1
 
 
@@ -29,8 +29,8 @@ def connect_error_text(address: Address, error: OSError) -> str:
 
 def show_usage(process: Process, synopsis: str, message: str = "") -> int:
     """Say what was wrong, if anything, and how the applet is used; gives exit status 1."""
-    said = f"{name_of(process)}: {message}\n" if message else ""
-    process.error(f"{said}{BANNER}\n\nUsage: {name_of(process)} {synopsis}\n")
+    problem = f"{invoked_name(process)}: {message}\n" if message else ""
+    process.error(f"{problem}{BANNER}\n\nUsage: {invoked_name(process)} {synopsis}\n")
     return 1
 
 

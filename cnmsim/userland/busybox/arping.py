@@ -44,7 +44,7 @@ async def main(process: Process) -> int:
         return await _announce(process, options, device, target, count, limit)
     source = parse_ip(options.get("s") or "") if options.get("s") else select_source(target, device, [device])
     source = IPV4_ANY if source is None or "D" in options else source
-    heard: Queue[tuple[int, ArpMessage]] = Queue(process.clock)
+    replies: Queue[tuple[int, ArpMessage]] = Queue(process.clock)
 
     def tap(time_ns: int, direction: str, frame: bytes) -> None:
         if direction != "in" or frame[12:14] != b"\x08\x06":
@@ -54,35 +54,35 @@ async def main(process: Process) -> int:
         except MalformedPacketError:
             return  # the stack reports it
         if message.operation == ARP_REPLY and message.sender_ip == target:
-            heard.put((time_ns, message))
+            replies.put((time_ns, message))
 
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {name}\n")
     device.taps += (tap,)
     sent = received = broadcasts = 0
-    reached = MAC_BROADCAST
+    destination_mac = MAC_BROADCAST
     clock = process.clock
     until_ns = deadline_ns(clock, limit) if limit else NEVER_NS
     try:
         while not (count and sent >= count) and clock.now_ns < until_ns:
-            question = ArpMessage(ARP_REQUEST, device.mac, source, MAC_ZERO, target)
-            asked_ns = clock.now_ns
-            device.transmit(reached + device.mac + b"\x08\x06" + question.to_wire())
+            request = ArpMessage(ARP_REQUEST, device.mac, source, MAC_ZERO, target)
+            sent_ns = clock.now_ns
+            device.transmit(destination_mac + device.mac + b"\x08\x06" + request.to_wire())
             sent += 1
             # Busybox keeps "is answered" in the bit that also says "-c was given".
-            broadcasts += reached == MAC_BROADCAST and "c" not in options
+            broadcasts += destination_mac == MAC_BROADCAST and "c" not in options
             next_ns = deadline_ns(clock, 1)
             while clock.now_ns < next_ns:
                 try:
-                    time_ns, message = await heard.get(remaining_s(clock, next_ns))
+                    time_ns, message = await replies.get(remaining_s(clock, next_ns))
                 except TimeoutError:
                     break
                 received += 1
-                reached = MAC_BROADCAST if "b" in options else message.sender_mac
+                destination_mac = MAC_BROADCAST if "b" in options else message.sender_mac
                 if "q" not in options:
                     process.write(
                         f"Unicast reply from {format_ip(target)} [{format_mac(message.sender_mac)}] "
-                        f"{milliseconds(time_ns - asked_ns)}ms\n"
+                        f"{milliseconds(time_ns - sent_ns)}ms\n"
                     )
                 if "f" in options or "D" in options or (count and sent >= count):
                     break

@@ -21,13 +21,13 @@ class FormatError(Exception):
 def unescape(text: str) -> str:
     """Give the characters that backslash sequences stand for; unknown ones stay as they are."""
 
-    def replace(found: re.Match[str]) -> str:
-        code = found[1]
+    def replace(match: re.Match[str]) -> str:
+        code = match[1]
         if code[0] == "x" and len(code) > 1:
             return chr(int(code[1:], 16))
         if code[0] in "01234567":
             return chr(int(code, 8) & 255)
-        return _ESCAPES.get(code, found[0])
+        return _ESCAPES.get(code, match[0])
 
     return _ESCAPE.sub(replace, text)
 
@@ -62,8 +62,8 @@ def format_printf(template: str, arguments: list[str]) -> str:
     def take() -> str:
         return remaining.pop(0) if remaining else ""
 
-    def replace(found: re.Match[str]) -> str:
-        flags, width, precision, kind = found.groups()
+    def replace(match: re.Match[str]) -> str:
+        flags, width, precision, kind = match.groups()
         if kind == "%":
             return "%"
         if width == "*":

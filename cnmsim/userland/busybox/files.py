@@ -11,7 +11,7 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import File
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.system import group_names, user_names
-from cnmsim.userland.invocation import name_of, path_of
+from cnmsim.userland.invocation import absolute_path, invoked_name
 from cnmsim.userland.libc.getopt import Options
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Locate = Callable[[str], "tuple[FileSystem, str]"]
 _ROOT = {"0": "root"}
 
 
-class _TestFault(Exception):
+class _TestError(Exception):
     pass
 
 
@@ -35,9 +35,9 @@ def evaluate_test(arguments: list[str], locate: Locate) -> tuple[int, str]:
     try:
         value, rest = _or(arguments, locate)
         if rest:
-            raise _TestFault(f"{rest[0]}: unknown operand")
-    except _TestFault as fault:
-        return 2, str(fault)
+            raise _TestError(f"{rest[0]}: unknown operand")
+    except _TestError as error:
+        return 2, str(error)
     return int(not value), ""
 
 
@@ -80,7 +80,7 @@ def _primary(words: list[str], locate: Locate) -> tuple[bool, list[str]]:
     if words[0] == "(":
         value, rest = _or(words[1:], locate)
         if rest[:1] != [")"]:
-            raise _TestFault("closing paren expected")
+            raise _TestError("closing paren expected")
         return value, rest[1:]
     if len(words) >= 2 and words[0] in ("-n", "-z"):
         return bool(words[1]) == (words[0] == "-n"), words[2:]
@@ -93,7 +93,7 @@ def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise _TestFault(f"{text}: bad number") from None
+        raise _TestError(f"{text}: bad number") from None
 
 
 def _file_test(letter: str, path: str, locate: Locate) -> bool:
@@ -116,12 +116,12 @@ def _file_test(letter: str, path: str, locate: Locate) -> bool:
 async def test(process: Process) -> int:
     """Run `test EXPRESSION` or `[ EXPRESSION ]`."""
     arguments = process.argv[1:]
-    if name_of(process) == "[":
+    if invoked_name(process) == "[":
         if arguments[-1:] != ["]"]:
             complain(process, "missing ]")
             return 2
         arguments = arguments[:-1]
-    status, message = evaluate_test(arguments, lambda path: (process.files, path_of(process, path)))
+    status, message = evaluate_test(arguments, lambda path: (process.files, absolute_path(process, path)))
     if message:
         complain(process, message)
     return status
@@ -136,7 +136,7 @@ async def ls(process: Process) -> int:
     files: list[str] = []
     folders: list[str] = []
     for operand in options.operands or ["."]:
-        place = path_of(process, operand)
+        place = absolute_path(process, operand)
         if not process.files.exists(place):
             status = complain(process, f"{operand}: No such file or directory")
         elif process.files.is_dir(place) and "d" not in options:
@@ -144,11 +144,11 @@ async def ls(process: Process) -> int:
         else:
             files.append(operand)
     for operand in files:
-        process.write(_entry(process, path_of(process, operand), operand, options))
+        process.write(_entry(process, absolute_path(process, operand), operand, options))
     for number, operand in enumerate(folders):
         if len(options.operands) > 1:
             process.write(f"{'' if not number and not files else chr(10)}{operand}:\n")
-        place = path_of(process, operand)
+        place = absolute_path(process, operand)
         names = process.files.listdir(place)
         names = [name for name in names if name[0] != "." or "a" in options or "A" in options]
         if "l" in options or "n" in options:
@@ -183,12 +183,12 @@ def _size_text(size: int, options: Options) -> str:
     return f"{value:.1f}{unit}"
 
 
-def _each(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
+def _for_each_operand(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
     """Do something at the place of every operand, and tell with `message` where it fails; gives the exit status."""
     status = 0
     for operand in operands:
         try:
-            action(path_of(process, operand))
+            action(absolute_path(process, operand))
         except OSError as error:
             status = complain(process, message.format(operand, strerror(error)))
     return status
@@ -209,7 +209,7 @@ async def mkdir(process: Process) -> int:
             raise FileNotFoundError
         files.mkdir(place)
 
-    return _each(process, options.operands, make, "can't create directory '{}': {}")
+    return _for_each_operand(process, options.operands, make, "can't create directory '{}': {}")
 
 
 async def rm(process: Process) -> int:
@@ -221,7 +221,7 @@ async def rm(process: Process) -> int:
         return show_usage(process, "[-irf] FILE...")
     status = 0
     for operand in options.operands:
-        place = path_of(process, operand)
+        place = absolute_path(process, operand)
         try:
             if process.files.is_dir(place):
                 if "r" not in options and "R" not in options:
@@ -258,7 +258,7 @@ async def rmdir(process: Process) -> int:
             raise NotADirectoryError
         files.remove(place)
 
-    return _each(process, process.argv[1:], remove, "'{}': {}")
+    return _for_each_operand(process, process.argv[1:], remove, "'{}': {}")
 
 
 async def touch(process: Process) -> int:
@@ -276,7 +276,7 @@ async def touch(process: Process) -> int:
             elif makes_files:
                 files.write(place, b"")
 
-    return _each(process, options.operands, touch_one, "{}: {}")
+    return _for_each_operand(process, options.operands, touch_one, "{}: {}")
 
 
 async def pwd(process: Process) -> int:

@@ -33,7 +33,7 @@ async def grep(process: Process) -> int:
         complain(process, f"bad regex '{patterns[0]}': Invalid regexp")
         return 2
     inputs, status = await read_inputs(process, operands)
-    found = False
+    has_match = False
     with_name = (len(operands) > 1 or "H" in options) and "h" not in options
     for source in inputs:
         matching: list[tuple[int, str]] = []
@@ -41,7 +41,7 @@ async def grep(process: Process) -> int:
             if (pattern.search(line) is not None) != ("v" in options):
                 matching.append((number, line))
         matching = matching[: options.number("m", len(matching))]
-        found = found or bool(matching)
+        has_match = has_match or bool(matching)
         if "q" in options:
             continue
         prefix = f"{source.name}:" if with_name else ""
@@ -58,7 +58,7 @@ async def grep(process: Process) -> int:
                 shown = [hit[0] for hit in pattern.finditer(line) if hit[0]] if "o" in options else [line]
                 label = f"{prefix}{number}:" if "n" in options else prefix
                 print_lines(process, [f"{label}{text}" for text in shown])
-    return 0 if found else (2 if status else 1)
+    return 0 if has_match else (2 if status else 1)
 
 
 def _with_context(
@@ -66,10 +66,10 @@ def _with_context(
 ) -> list[str]:
     """Give matching lines with those before and after; `--` stands between groups."""
     before, after = context
-    wanted = {at for number in matching for at in range(number - before, number + after + 1)}
+    numbers = {at for number in matching for at in range(number - before, number + after + 1)}
     shown: list[str] = []
     last = 0
-    for number in sorted(wanted & set(range(1, len(lines) + 1))):
+    for number in sorted(numbers & set(range(1, len(lines) + 1))):
         if last and number > last + 1:
             shown.append("--")
         last = number

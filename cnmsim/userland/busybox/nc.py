@@ -89,7 +89,7 @@ async def _connect(process: Process, address: Address, port: int, source: int, w
     return socket
 
 
-def _refused(process: Process, address: Address, error: OSError, *, is_own_timeout: bool) -> int:
+def _report_connect_error(process: Process, address: Address, error: OSError, *, is_own_timeout: bool) -> int:
     if is_own_timeout:
         return complain(process, "timed out")
     return complain(process, connect_error_text(address, error))
@@ -107,7 +107,9 @@ async def _talk(
     try:
         socket = await _connect(process, address, port, source, wait_s)
     except OSError as error:
-        return _refused(process, address, error, is_own_timeout=isinstance(error, TimeoutError) and bool(wait_s))
+        return _report_connect_error(
+            process, address, error, is_own_timeout=isinstance(error, TimeoutError) and bool(wait_s)
+        )
     if "v" in options:
         process.error(f"{format_ip(address)} ({format_ip(address)}:{port}) open\n")
     if program:
@@ -242,7 +244,7 @@ async def _talk_udp(process: Process, address: Address, port: int, source: int, 
             socket.bind(("::" if len(address) == 16 else "0.0.0.0", source))  # noqa: S104
         socket.connect((address, port))
     except OSError as error:
-        return _refused(process, address, error, is_own_timeout=False)
+        return _report_connect_error(process, address, error, is_own_timeout=False)
     return await _relay_udp(process, socket, wait_s)
 
 

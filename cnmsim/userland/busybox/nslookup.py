@@ -87,7 +87,7 @@ async def main(process: Process) -> int:
         return 1
     for server in servers:
         try:
-            await _ask(process, server, queries)
+            await _query_server(process, server, queries)
         except OSError as error:
             return complain(process, connect_error_text(server.address, error))
         if server.replies:
@@ -109,23 +109,23 @@ def _queries(process: Process, host: str, types: list[str]) -> list[_Query]:
     return [_Query(names, dns.message.make_query(absolute, kind, id=draw_query_id(process))) for kind in kinds]
 
 
-async def _servers(process: Process, given: list[str], port: str | None) -> list[_Server] | None:
+async def _servers(process: Process, names: list[str], port: str | None) -> list[_Server] | None:
     number = int(port) if port and port.isdigit() else 53
-    if not given:
+    if not names:
         return [_Server(server, parse_ip(server), number) for server in read_config(process).servers]
-    name = given[0]
+    name = names[0]
     if name.count(":") == 1:
         name, _, port_text = name.partition(":")
         number = int(port_text) if port_text.isdigit() else 53
     try:
         address = (await Resolver(process).addresses(name))[0]
     except ResolveError:
-        complain(process, f"bad address '{given[0]}'")
+        complain(process, f"bad address '{names[0]}'")
         return None
     return [_Server(name, address, number)]
 
 
-async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None:
+async def _query_server(process: Process, server: _Server, queries: list[_Query]) -> None:
     """Put every query to a server until all are answered or 5 s are over, again after 2.5 s.
 
     Raises `OSError` if there is no way to the server.
@@ -151,18 +151,18 @@ async def _ask(process: Process, server: _Server, queries: list[_Query]) -> None
                 complain(process, f"read: {strerror(error)}")
                 continue
             answer = parse_answer(data)
-            found = next(
+            query_answered = next(
                 (query for query in queries if answer is not None and query.message.is_response(answer)), None
             )
-            if answer is None or found is None or found.answer is not None:
+            if answer is None or query_answered is None or query_answered.answer is not None:
                 continue
             if answer.rcode() == 2 and retries:
                 retries -= 1
-                if not _send(process, socket, server, found):
+                if not _send(process, socket, server, query_answered):
                     return
                 continue
-            found.answer = answer
-            found.latency_ms = (clock.now_ns - started_ns) // 1_000_000
+            query_answered.answer = answer
+            query_answered.latency_ms = (clock.now_ns - started_ns) // 1_000_000
             server.replies += 1
     finally:
         socket.close()

@@ -98,9 +98,9 @@ async def printenv(process: Process) -> int:
     if not names:
         process.write("".join(f"{name}={value}\n" for name, value in process.env.items()))
         return 0
-    found = [process.env[name] for name in names if name in process.env]
-    process.write("".join(f"{value}\n" for value in found))
-    return int(len(found) < len(names))
+    values = [process.env[name] for name in names if name in process.env]
+    process.write("".join(f"{value}\n" for value in values))
+    return int(len(values) < len(names))
 
 
 def _visible(process: Process) -> list[Process]:

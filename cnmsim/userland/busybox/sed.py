@@ -38,13 +38,13 @@ def _sed_program(text: str, *, is_extended: bool) -> list[_Edit]:
         if text[at] in "; \n\t":
             at += 1
             continue
-        found = _SED.match(text, at)
-        if found is None:
+        match = _SED.match(text, at)
+        if match is None:
             raise UsageError(f"unsupported command {text[at]}")
-        at = found.end()
-        first, last = found["first"] or "", found["last"] or ""
-        if found["command"] != "s":
-            edits.append(_Edit(first, last, bool(found["not"]), found["command"]))
+        at = match.end()
+        first, last = match["first"] or "", match["last"] or ""
+        if match["command"] != "s":
+            edits.append(_Edit(first, last, bool(match["not"]), match["command"]))
             continue
         delimiter = re.escape(text[at : at + 1])
         parts = re.compile(
@@ -59,7 +59,7 @@ def _sed_program(text: str, *, is_extended: bool) -> list[_Edit]:
         flags = re.IGNORECASE if "i" in pieces[3].lower() else 0
         pattern = re.compile(to_python_regex(source, is_extended=is_extended), flags)
         replacement = re.sub(r"(?<!\\)&", r"\\g<0>", pieces[2]).replace("\\&", "&").replace("\\/", "/")
-        edits.append(_Edit(first, last, bool(found["not"]), "s", pattern, replacement, pieces[3]))
+        edits.append(_Edit(first, last, bool(match["not"]), "s", pattern, replacement, pieces[3]))
     return edits
 
 

@@ -22,14 +22,14 @@ async def id_(process: Process) -> int:
         return show_usage(process, "[OPTIONS] [USER]", str(error))
     who = process.credentials
     for name in options.operands[:1]:
-        user = next((each for each in users(process.files) if each.name == name), None)
+        user = next((user for user in users(process.files) if user.name == name), None)
         if user is None:
             return complain(process, f"unknown user {name}")
-        others = (each.gid for each in groups(process.files) if name in each.members)
+        others = (group.gid for group in groups(process.files) if name in group.members)
         who = Credentials(user.uid, user.gid, tuple(dict.fromkeys((user.gid, *others))))
     names_by_uid, names_by_gid = user_names(process), group_names(process)
-    asked = next((letter for letter in "ugG" if letter in options), None)
-    if asked is None:
+    letter_given = next((letter for letter in "ugG" if letter in options), None)
+    if letter_given is None:
         listed = ",".join(_with_name(gid, names_by_gid) for gid in who.groups)
         process.write(
             f"uid={_with_name(who.uid, names_by_uid)} gid={_with_name(who.gid, names_by_gid)} groups={listed}\n"
@@ -37,7 +37,7 @@ async def id_(process: Process) -> int:
         return 0
     numbers, names = {
         "u": ((who.uid,), names_by_uid), "g": ((who.gid,), names_by_gid), "G": (who.groups, names_by_gid),
-    }[asked]  # fmt: skip
+    }[letter_given]  # fmt: skip
     shown = (names.get(number, str(number)) if "n" in options else str(number) for number in numbers)
     process.write(f"{' '.join(shown)}\n")
     return 0

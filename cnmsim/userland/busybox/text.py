@@ -10,7 +10,7 @@ from cnmsim.kernel.files import Pipe
 from cnmsim.userland.busybox.applet import complain, read_options, show_usage
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.busybox.text_input import Input, lines_of, print_lines, read_inputs
-from cnmsim.userland.invocation import path_of, read_all
+from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def cat(process: Process) -> int:
                 process.write(rewrite(chunk))
             continue
         try:
-            process.write(rewrite(process.files.read(path_of(process, operand))))
+            process.write(rewrite(process.files.read(absolute_path(process, operand))))
         except IsADirectoryError as error:
             status = complain(process, f"read error: {strerror(error)}")
         except OSError as error:
@@ -42,10 +42,10 @@ class _Rewriting:
     """What `cat` does to what it passes on: numbers of lines, and signs for what does not print."""
 
     def __init__(self, options: Options) -> None:
-        given = set(options.values)
-        self._shows_tabs, self._shows_ends = bool(given & {"t", "A"}), bool(given & {"e", "A"})
-        self._shows_all = bool(given & {"v", "e", "t", "A"})
-        self._numbers, self._skips_blank = bool(given & {"n", "b"}), "b" in given
+        letters = set(options.values)
+        self._shows_tabs, self._shows_ends = bool(letters & {"t", "A"}), bool(letters & {"e", "A"})
+        self._shows_all = bool(letters & {"v", "e", "t", "A"})
+        self._numbers, self._skips_blank = bool(letters & {"n", "b"}), "b" in letters
         self._number = 0
         self._is_at_start = True
 
@@ -139,7 +139,7 @@ async def tail(process: Process) -> int:
         lines = source.data.splitlines(keepends=True)
         process.write(b"".join(lines[max(0, count - 1) :] if from_start else lines[-count:] if count else []))
     if ("f" in options or "F" in options) and options.operands and inputs:
-        path, seen = path_of(process, options.operands[-1]), len(inputs[-1].data)
+        path, seen = absolute_path(process, options.operands[-1]), len(inputs[-1].data)
         while True:
             await process.sleep(1)
             data = process.files.read(path) if process.files.exists(path) else b""
@@ -155,12 +155,12 @@ async def wc(process: Process) -> int:
     if options is None:
         return 1
     inputs, status = await read_inputs(process, options.operands)
-    wanted = [letter for letter in "lwc" if letter in options] or ["l", "w", "c"]
-    totals = [0] * len(wanted)
+    columns = [letter for letter in "lwc" if letter in options] or ["l", "w", "c"]
+    totals = [0] * len(columns)
     for source in inputs:
         data = source.data
         counts = {"l": data.count(b"\n"), "w": len(data.split()), "c": len(data)}
-        row = [counts[letter] for letter in wanted]
+        row = [counts[letter] for letter in columns]
         totals = [total + value for total, value in zip(totals, row, strict=True)]
         process.write(_wc_line(row, "" if source.name == "-" and not options.operands else source.name))
     if len(inputs) > 1:
@@ -224,13 +224,13 @@ async def uniq(process: Process) -> int:
 
 
 def _ranges(text: str) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     for part in text.split(","):
         low, dash, high = part.partition("-")
         if not (low or high).isdigit():
             raise UsageError(f"invalid range '{part}'")
-        found.append((int(low or 1), int(high) if high else 2**31 if dash else int(low)))
-    return found
+        ranges.append((int(low or 1), int(high) if high else 2**31 if dash else int(low)))
+    return ranges
 
 
 async def cut(process: Process) -> int:
@@ -266,7 +266,7 @@ def _character_set(text: str) -> str:
     for name, members in (("[:upper:]", "A-Z"), ("[:lower:]", "a-z"), ("[:digit:]", "0-9"), ("[:space:]", " \t\n\r")):
         text = text.replace(name, members)
     text = unescape(text)
-    return re.sub(r"(.)-(.)", lambda found: "".join(map(chr, range(ord(found[1]), ord(found[2]) + 1))), text)
+    return re.sub(r"(.)-(.)", lambda match: "".join(map(chr, range(ord(match[1]), ord(match[2]) + 1))), text)
 
 
 async def tr(process: Process) -> int:
@@ -294,7 +294,7 @@ async def tee(process: Process) -> int:
     options = read_options(process, "ai", "[-ai] [FILE]...")
     if options is None:
         return 1
-    paths = [path_of(process, operand) for operand in options.operands]
+    paths = [absolute_path(process, operand) for operand in options.operands]
     status = 0
     for path, operand in list(zip(paths, options.operands, strict=True)):
         try:
@@ -333,15 +333,15 @@ async def seq(process: Process) -> int:
 
 async def expr(process: Process) -> int:
     """Run `expr A OP B …`, integers and comparisons, left to right by C's precedence."""
-    from cnmsim.userland.sh.arithmetic import ArithmeticFault, evaluate
+    from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
 
     words = process.argv[1:]
     if not words:
         return show_usage(process, "EXPRESSION")
     try:
         value = str(evaluate(" ".join("==" if word == "=" else word for word in words), {}))
-    except ArithmeticFault as fault:
-        complain(process, "syntax error" if "divide" not in str(fault) else "division by zero")
+    except ShellArithmeticError as error:
+        complain(process, "syntax error" if "divide" not in str(error) else "division by zero")
         return 2
     process.write(f"{value}\n")
     return int(value == "0")

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain
-from cnmsim.userland.invocation import path_of, read_all
+from cnmsim.userland.invocation import absolute_path, read_all
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -27,17 +27,17 @@ async def read_inputs(process: Process, operands: list[str], message: str = "{}:
 
     What cannot be read is told with `message`, whose fields are the operand and the reason.
     """
-    found: list[Input] = []
+    inputs: list[Input] = []
     status = 0
     for operand in operands or ["-"]:
         if operand == "-":
-            found.append(Input("-", await read_all(process.stdin)))
+            inputs.append(Input("-", await read_all(process.stdin)))
             continue
         try:
-            found.append(Input(operand, process.files.read(path_of(process, operand))))
+            inputs.append(Input(operand, process.files.read(absolute_path(process, operand))))
         except OSError as error:
             status = complain(process, message.format(operand, strerror(error)))
-    return found, status
+    return inputs, status
 
 
 def lines_of(data: bytes) -> list[str]:

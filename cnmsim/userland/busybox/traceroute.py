@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
-from cnmsim.userland.invocation import name_of
+from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import is_echo_reply, milliseconds
@@ -120,13 +120,13 @@ class _Tracer:
         finally:
             socket.close()
 
-    async def shown(self, address: Address) -> str:
+    async def display_name(self, address: Address) -> str:
         """Give an address as it is printed."""
         text = format_ip(address)
         if "n" in self.options:
             return text
         if address not in self.names:
-            self.names[address] = f"{await self.resolver.name_of(address) or text} ({text})"
+            self.names[address] = f"{await self.resolver.reverse_lookup(address) or text} ({text})"
         return self.names[address]
 
 
@@ -145,7 +145,7 @@ async def main(process: Process) -> int:
     if not 1 <= len(options.operands) <= 2:
         return show_usage(process, _SYNOPSIS)
     name = options.operands[0]
-    family = 6 if name_of(process).endswith("6") else options.family
+    family = 6 if invoked_name(process).endswith("6") else options.family
     resolver = Resolver(process)
     try:
         address = (await resolver.addresses(name, family))[0]
@@ -190,7 +190,7 @@ async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
             process.write("  *")
             continue
         if answer.reporter != last:
-            process.write(f"  {await tracer.shown(answer.reporter)}")
+            process.write(f"  {await tracer.display_name(answer.reporter)}")
             last = answer.reporter
         process.write(f"  {milliseconds(answer.time_ns)} ms{' ' + answer.mark if answer.mark else ''}")
         is_over = is_over or answer.is_last

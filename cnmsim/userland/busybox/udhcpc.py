@@ -60,17 +60,17 @@ class _Client:
     process: Process
     device: Device
     tries: int
-    pause_s: float
-    probes: bool
-    wanted: Address | None
-    heard: Queue[DhcpMessage] = field(init=False)
+    timeout_s: float
+    checks_conflict: bool
+    requested: Address | None
+    replies: Queue[DhcpMessage] = field(init=False)
     transaction: bytes = b""
     lease: DhcpMessage | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.heard = Queue(self.process.clock)
+        self.replies = Queue(self.process.clock)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self.process.error(f"udhcpc: {text}\n")
 
     # --- frames ----------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class _Client:
             return
         is_mine = message.mac == self.device.mac and message.transaction == self.transaction
         if message.operation == REPLY and is_mine:
-            self.heard.put(message)
+            self.replies.put(message)
 
     def _send(self, kind: MessageType, seconds: int = 0, client: Address = IPV4_ANY, **extra: bytes) -> None:
         options = {int(Option.MESSAGE_TYPE): bytes((kind,))}
@@ -103,12 +103,12 @@ class _Client:
         message = DhcpMessage(REQUEST, self.transaction, self.device.mac, options, seconds=seconds, client=client)
         self.device.transmit(broadcast_frame(message, self.device.mac, client, from_server=False))
 
-    async def _answer(self, kinds: tuple[MessageType, ...]) -> DhcpMessage | None:
+    async def _receive(self, kinds: tuple[MessageType, ...]) -> DhcpMessage | None:
         clock = self.process.clock
-        until_ns = deadline_ns(clock, self.pause_s)
+        until_ns = deadline_ns(clock, self.timeout_s)
         while clock.now_ns < until_ns:
             try:
-                message = await self.heard.get(remaining_s(clock, until_ns))
+                message = await self.replies.get(remaining_s(clock, until_ns))
             except TimeoutError:
                 return None
             if message.type in kinds:
@@ -122,10 +122,10 @@ class _Client:
         started_ns = self.process.clock.now_ns
         self.transaction = self.process.machine.random.randbytes(4)
         for _ in range(self.tries):
-            self.say("broadcasting discover")
-            extra = {"REQUESTED_ADDRESS": self.wanted} if self.wanted is not None else {}
+            self.log("broadcasting discover")
+            extra = {"REQUESTED_ADDRESS": self.requested} if self.requested is not None else {}
             self._send(MessageType.DISCOVER, self._seconds_since(started_ns), **extra)
-            offer = await self._answer((MessageType.OFFER,))
+            offer = await self._receive((MessageType.OFFER,))
             if offer is not None and await self._select(offer, started_ns):
                 return True
         return False
@@ -136,42 +136,42 @@ class _Client:
     async def _select(self, offer: DhcpMessage, started_ns: int) -> bool:
         server = offer.address(Option.SERVER_ID)
         if server is None:
-            self.say("no server ID, using 0.0.0.0")
+            self.log("no server ID, using 0.0.0.0")
             server = IPV4_ANY
         for _ in range(self.tries):
-            self.say(f"broadcasting select for {format_ip(offer.yours)}, server {format_ip(server)}")
+            self.log(f"broadcasting select for {format_ip(offer.yours)}, server {format_ip(server)}")
             seconds = self._seconds_since(started_ns)
             self._send(MessageType.REQUEST, seconds, REQUESTED_ADDRESS=offer.yours, SERVER_ID=server)
-            answer = await self._answer((MessageType.ACK, MessageType.NAK))
+            answer = await self._receive((MessageType.ACK, MessageType.NAK))
             if answer is None:
                 continue
             if answer.type is MessageType.NAK:
-                self.say("received DHCP NAK")
+                self.log("received DHCP NAK")
                 return False
-            if self.probes and await self._is_taken(answer.yours):
-                self.say("offered address is in use (got ARP reply), declining")
+            if self.checks_conflict and await self._is_in_use(answer.yours):
+                self.log("offered address is in use (got ARP reply), declining")
                 self._send(MessageType.DECLINE, REQUESTED_ADDRESS=answer.yours, SERVER_ID=server)
                 return False
             self._bind(answer, server)
             return True
         return False
 
-    async def _is_taken(self, address: Address) -> bool:
+    async def _is_in_use(self, address: Address) -> bool:
         answers: Queue[ArpMessage] = Queue(self.process.clock)
 
         def listen(_time_ns: int, direction: str, frame: bytes) -> None:
             if direction == "in" and frame[12:14] == b"\x08\x06":
                 try:
-                    said = ArpMessage.parse(frame[14:])
+                    message = ArpMessage.parse(frame[14:])
                 except MalformedPacketError:
                     return
-                if said.operation == ARP_REPLY and said.sender_ip == address:
-                    answers.put(said)
+                if message.operation == ARP_REPLY and message.sender_ip == address:
+                    answers.put(message)
 
-        question = ArpMessage(ARP_REQUEST, self.device.mac, IPV4_ANY, MAC_ZERO, address)
+        request = ArpMessage(ARP_REQUEST, self.device.mac, IPV4_ANY, MAC_ZERO, address)
         self.device.taps += (listen,)
         try:
-            self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + question.to_wire())
+            self.device.transmit(MAC_BROADCAST + self.device.mac + b"\x08\x06" + request.to_wire())
             await answers.get(_PROBE_S)
         except TimeoutError:
             return False
@@ -181,7 +181,7 @@ class _Client:
 
     def _bind(self, lease: DhcpMessage, server: Address) -> None:
         seconds = lease.lease_s or _LEASE_S
-        self.say(f"lease of {format_ip(lease.yours)} obtained from {format_ip(server)}, lease time {seconds}")
+        self.log(f"lease of {format_ip(lease.yours)} obtained from {format_ip(server)}, lease time {seconds}")
         self.lease = lease
         self._configure(lease)
 
@@ -191,8 +191,8 @@ class _Client:
         """Set the interface up, with no IPv4 address (`deconfig`)."""
         namespace = self.process.namespace
         self.device.set_up()
-        for own in [each for each in self.device.addresses if each.family == 4]:
-            namespace.remove_address(self.device, str(own))
+        for address in [item for item in self.device.addresses if item.family == 4]:
+            namespace.remove_address(self.device, str(address))
 
     def _configure(self, lease: DhcpMessage) -> None:
         namespace = self.process.namespace
@@ -204,7 +204,7 @@ class _Client:
         router = lease.address(Option.ROUTER)
         if router is not None:
             for old in [
-                each for each in namespace.routes4.routes if not each.prefix.length and each.device is self.device
+                route for route in namespace.routes4.routes if not route.prefix.length and route.device is self.device
             ]:
                 namespace.remove_route(old)
             namespace.add_route(Route(prefix=Prefix(IPV4_ANY, 0), device=self.device, gateway=router))
@@ -226,7 +226,7 @@ class _Client:
                     break
             else:
                 await self.process.sleep(left)
-                self.say("lease lost, entering init state")
+                self.log("lease lost, entering init state")
                 self.deconfigure()
                 while not await self.obtain():
                     await self.process.sleep(20)
@@ -234,12 +234,12 @@ class _Client:
 
     async def _renew(self, lease: DhcpMessage) -> bool:
         server = lease.address(Option.SERVER_ID) or IPV4_ANY
-        self.say("broadcasting renew")
+        self.log("broadcasting renew")
         self._send(MessageType.REQUEST, client=lease.yours)
-        answer = await self._answer((MessageType.ACK, MessageType.NAK))
+        answer = await self._receive((MessageType.ACK, MessageType.NAK))
         if answer is None or answer.type is not MessageType.ACK:
             return False
-        self.say(
+        self.log(
             f"lease of {format_ip(answer.yours)} obtained from {format_ip(server)}, lease time {answer.lease_s or _LEASE_S}"
         )
         self.lease = answer
@@ -250,8 +250,8 @@ async def main(process: Process) -> int:
     """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`; without `-q` it stays and renews the lease."""
     try:
         options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
-        wanted = parse_ip(options.get("r") or "") if options.get("r") else None
-        tries, pause_s = options.number("t", 3), options.seconds("T", 3)
+        requested = parse_ip(options.get("r") or "") if options.get("r") else None
+        tries, timeout_s = options.number("t", 3), options.seconds("T", 3)
         again_s = options.seconds("A", 20)
     except (UsageError, ValueError) as error:
         return show_usage(process, _SYNOPSIS, str(error))
@@ -259,7 +259,7 @@ async def main(process: Process) -> int:
     if device is None:
         return complain(process, "SIOCGIFINDEX: No such device")
     process.error("udhcpc: started, v1.37.0\n")
-    client = _Client(process, device, tries, pause_s, "a" in options, wanted)
+    client = _Client(process, device, tries, timeout_s, "a" in options, requested)
     try:
         process.credentials.require_net_admin()
         client.deconfigure()
@@ -273,9 +273,9 @@ async def main(process: Process) -> int:
     try:
         while not await client.obtain():
             if "n" in options:
-                client.say("no lease, failing")
+                client.log("no lease, failing")
                 return 1
-            client.say("no lease, waiting")
+            client.log("no lease, waiting")
             await process.sleep(again_s)
     finally:
         forget()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.netfilter.cttext import entry_command, entry_line, entry_xml
 from cnmsim.kernel.task import Queue
-from cnmsim.userland.conntrack.options import Refusal, Request, read_request
+from cnmsim.userland.conntrack.options import ConntrackError, Request, parse_command_line
 
 if TYPE_CHECKING:
     from cnmsim.kernel.netfilter.conntrack import Connection, Conntrack, Event
@@ -46,12 +46,12 @@ Tables: conntrack, expect, dying, unconfirmed
 async def main(process: Process) -> int:
     """Run `conntrack -L|-G|-D|-U|-E|-F|-C|-S [-p PROTO] [-s ADDRESS] [-d ADDRESS] [-f FAMILY] [-o FORMAT] …`."""
     try:
-        request = read_request(process.argv[1:])
+        request = parse_command_line(process.argv[1:])
         return await _run(process, request)
-    except Refusal as refusal:
-        hint = _HINT if refusal.status == 2 else ""
-        process.error(f"{refusal.warning}{_HEAD}: {refusal}\n{hint}")
-        return refusal.status
+    except ConntrackError as error:
+        hint = _HINT if error.status == 2 else ""
+        process.error(f"{error.warning}{_HEAD}: {error}\n{hint}")
+        return error.status
 
 
 async def _run(process: Process, request: Request) -> int:
@@ -63,7 +63,7 @@ async def _run(process: Process, request: Request) -> int:
         process.write(f"{_HEAD}\n")
         return 0
     if request.command in ("I", "A", "R"):
-        raise Refusal("Operation failed: Operation not supported", 1)
+        raise ConntrackError("Operation failed: Operation not supported", 1)
     if request.command == "S":
         _statistics(process, table)
         return 0
@@ -83,10 +83,10 @@ async def _run(process: Process, request: Request) -> int:
 
 def _entries(process: Process, request: Request, table: Conntrack) -> int:
     """List, get, delete or change what fits."""
-    found = [connection for connection in table.entries() if request.fits(connection)]
-    changed = found
+    connections = [connection for connection in table.entries() if request.fits(connection)]
+    changed = connections
     if request.command == "U":
-        changed = [connection for connection in found if _update(table, connection, request)]
+        changed = [connection for connection in connections if _update(table, connection, request)]
     if "xml" in request.outputs:
         process.write(_XML)
     for connection in changed:
@@ -95,8 +95,8 @@ def _entries(process: Process, request: Request, table: Conntrack) -> int:
         process.write(f"{text.replace('use=1', 'use=2') if request.command in 'UG' else text}\n")
     if "xml" in request.outputs:
         process.write("</conntrack>\n")
-    if request.command == "G" and not found:
-        raise Refusal("Operation failed: such conntrack doesn't exist", 1)
+    if request.command == "G" and not connections:
+        raise ConntrackError("Operation failed: such conntrack doesn't exist", 1)
     if request.command == "D":
         table.flush(request.fits)
     process.error(f"{_HEAD}: {len(changed)} flow entries have been {_DONE[request.command]}.\n")
@@ -133,7 +133,7 @@ def _of_other_table(process: Process, request: Request) -> int:
         what = "expectations" if request.table == "expect" else "flow entries"
         process.error(f"{_HEAD}: 0 {what} have been shown.\n")
     else:
-        raise Refusal("Can't use this command with this table")
+        raise ConntrackError("Can't use this command with this table")
     return 0
 
 
@@ -146,14 +146,14 @@ def _statistics(process: Process, table: Conntrack) -> None:
 
 async def _events(process: Process, request: Request, table: Conntrack) -> int:
     """Show what becomes of connections, until interrupted."""
-    heard: Queue[str] = Queue(process.clock)
+    lines: Queue[str] = Queue(process.clock)
     shown = 0
 
     def listener(event: Event, connection: Connection) -> None:
         if not process.is_running:
             table.listeners.remove(listener)
         elif event in request.events and request.fits(connection):
-            heard.put(_event_text(process, request, table, event, connection))
+            lines.put(_event_text(process, request, table, event, connection))
 
     def stop() -> None:
         if listener in table.listeners:
@@ -169,7 +169,7 @@ async def _events(process: Process, request: Request, table: Conntrack) -> int:
     table.listeners.append(listener)
     while True:
         try:
-            text = await heard.get(_SWEEP_S)
+            text = await lines.get(_SWEEP_S)
         except TimeoutError:
             table.purge()
             continue

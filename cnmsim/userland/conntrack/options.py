@@ -47,7 +47,7 @@ _EVENTS = ("ALL", "NEW", "UPDATES", "DESTROY")
 _TABLES = ("conntrack", "expect", "dying", "unconfirmed")
 
 
-class Refusal(Exception):
+class ConntrackError(Exception):
     """conntrack gives up; `status` is 2 if the command line makes no sense, 1 if the kernel refuses."""
 
     def __init__(self, text: str, status: int = 2, warning: str = "") -> None:
@@ -85,9 +85,9 @@ class Request:
         if any(tuples[side][place] != value for side, place, value in self.places):
             return False
         for side, place, value, mask in self.addresses:
-            found = tuples[side][place]
-            assert isinstance(found, bytes)
-            if int.from_bytes(found) & mask != value & mask:
+            address = tuples[side][place]
+            assert isinstance(address, bytes)
+            if int.from_bytes(address) & mask != value & mask:
                 return False
         first, second = connection.original[3], connection.original[4]
         values = {"type": second >> 8, "code": second & 0xFF, "id": first}
@@ -116,19 +116,21 @@ class Request:
             "n": (connection.source_nat_done, reply[2], original[1], reply[4], original[3]),
             "g": (connection.destination_nat_done, reply[1], original[2], reply[3], original[4]),
         }
-        found = []
+        results = []
         for name in "ng":
             if name not in self.nat and "j" not in self.nat:
                 continue
             is_done, now, before, now_port, port = sides[name]
-            wanted = self.nat.get(name, self.nat.get("j"))
+            address = self.nat.get(name, self.nat.get("j"))
             is_other = now != before
-            found.append(is_done and (is_other or now_port != port if wanted is None else is_other and now == wanted))
-        return any(found) if "j" in self.nat else all(found)
+            results.append(
+                is_done and (is_other or now_port != port if address is None else is_other and now == address)
+            )
+        return any(results) if "j" in self.nat else all(results)
 
 
-def read_request(arguments: list[str]) -> Request:
-    """Read a command line. Raises `Refusal` with what conntrack says of it."""
+def parse_command_line(arguments: list[str]) -> Request:
+    """Read a command line. Raises `ConntrackError` with what conntrack says of it."""
     request = Request()
     names: list[str] = []
     at = 0
@@ -141,23 +143,23 @@ def read_request(arguments: list[str]) -> Request:
             needs = short not in _BARE and short not in _OPTIONAL
             if needs and not equals:
                 if at >= len(arguments):
-                    raise Refusal(f"option `--{name}' requires an argument")
+                    raise ConntrackError(f"option `--{name}' requires an argument")
                 value, at = arguments[at], at + 1
         elif word.startswith("-") and len(word) > 1:
             short, value = word[1], word[2:]
             if short not in _NAMES or not short.isalpha():
-                raise Refusal(f"unknown option `-{short}'")
+                raise ConntrackError(f"unknown option `-{short}'")
             needs = short not in _BARE and short not in _OPTIONAL
             if needs and not value:
                 if at >= len(arguments):
-                    raise Refusal(f"option `-{short}' requires an argument")
+                    raise ConntrackError(f"option `-{short}' requires an argument")
                 value, at = arguments[at], at + 1
             elif value and short in _BARE and short not in "LDFECGUIA":
                 arguments = [*arguments[:at], f"-{value}", *arguments[at:]]
                 value = ""
         else:
             if len(names) == 1 and names[0] in _COMMANDS and word not in _TABLES:
-                raise Refusal(f"unknown type `{word}'")
+                raise ConntrackError(f"unknown type `{word}'")
             request.table = word if names and names[-1] in _COMMANDS and word in _TABLES else request.table
             continue
         if short in _OPTIONAL and not value and at < len(arguments) and not arguments[at].startswith("-"):
@@ -176,16 +178,16 @@ def _long_name(request: Request, name: str) -> str:
         return name
     if (protocol == "tcp" and name == "state") or (kind != name and kind in ("type", "code", "id")):
         return name
-    found = _LONG.get(name)
-    if found is None:
-        raise Refusal(f"unknown option `--{name}'")
-    return found
+    short = _LONG.get(name)
+    if short is None:
+        raise ConntrackError(f"unknown option `--{name}'")
+    return short
 
 
 def _note(request: Request, short: str, value: str) -> None:
     if short in _COMMANDS:
         if request.command:
-            raise Refusal("Invalid commands combination")
+            raise ConntrackError("Invalid commands combination")
         request.command = short
     elif short == "p":
         request.protocol = _protocol(value)
@@ -195,13 +197,13 @@ def _note(request: Request, short: str, value: str) -> None:
         request.places.append((*_PORTS[short], _leading_number(value) & 0xFFFF))
     elif short == "state":
         if value not in TcpState.__members__:
-            raise Refusal(f"unknown TCP state `{value}'")
+            raise ConntrackError(f"unknown TCP state `{value}'")
         request.tcp_state = TcpState[value].value
     elif short.startswith("icmp"):
         request.icmp[short.rpartition("-")[2]] = _leading_number(value)
     elif short == "f":
         if value not in ("ipv4", "ipv6"):
-            raise Refusal(f"`{value}' unsupported protocol")
+            raise ConntrackError(f"`{value}' unsupported protocol")
         _set_family(request, int(value[-1]))
     elif short in "ngj":
         request.nat[short] = _address(value.partition(":")[0]) if value else None
@@ -213,7 +215,7 @@ def _note(request: Request, short: str, value: str) -> None:
     elif short == "o":
         request.outputs |= set(_parameters(value, _OUTPUTS))
         if "save" in request.outputs and len(request.outputs) > 1:
-            raise Refusal("cannot combine save output with any other output type, use -o save only", 1)
+            raise ConntrackError("cannot combine save output with any other output type, use -o save only", 1)
     elif short == "e":
         chosen = {name.lower().rstrip("s") for name in _parameters(value, _EVENTS)}
         request.events = request.events if "all" in chosen else chosen
@@ -222,46 +224,46 @@ def _note(request: Request, short: str, value: str) -> None:
 
 def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
     """Read a list of words, each the beginning of one of `names`."""
-    found = []
+    parameters = []
     for word in text.split(","):
         if word in ("SRC_NAT", "DST_NAT") and names is _STATUS:
             what = f"WARNING: ignoring {word}, use --{word[:3].lower()}-nat instead\n"
-            raise Refusal("Operation failed: invalid parameters", 1, what)
+            raise ConntrackError("Operation failed: invalid parameters", 1, what)
         known = next((name for name in names if name.lower().startswith(word.lower())), None)
         if known is None or not word:
-            raise Refusal(f"Bad parameter `{word}'")
-        found.append(known)
-    if "UNSET" in found:
-        raise Refusal("Operation failed: invalid parameters", 1)
-    return found
+            raise ConntrackError(f"Bad parameter `{word}'")
+        parameters.append(known)
+    if "UNSET" in parameters:
+        raise ConntrackError("Operation failed: invalid parameters", 1)
+    return parameters
 
 
 def _protocol(text: str) -> int:
     known = {name: number for number, name in PROTOCOL_NAMES.items()} | {"esp": 50, "ah": 51, "igmp": 2, "ipip": 4}
     number = known.get(text.lower(), int(text) if text.isdecimal() else 256)
     if number > 255:
-        raise Refusal(f"`{text}' unsupported protocol")
+        raise ConntrackError(f"`{text}' unsupported protocol")
     return number
 
 
 def _leading_number(text: str) -> int:
     """Read a number as strtoul(3) does: whatever does not belong to one ends it, and nothing is 0."""
-    found = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
-    if found is None:
+    match = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
+    if match is None:
         return 0
-    return int(found[0], 16) if found[0][:2].lower() == "0x" else int(found[0])
+    return int(match[0], 16) if match[0][:2].lower() == "0x" else int(match[0])
 
 
 def _address(text: str) -> Address:
     try:
         return parse_ip(text)
     except ValueError:
-        raise Refusal(f"Invalid IP address `{text}'") from None
+        raise ConntrackError(f"Invalid IP address `{text}'") from None
 
 
 def _set_family(request: Request, family: int) -> None:
     if request.family not in {None, family}:
-        raise Refusal("mismatched address family")
+        raise ConntrackError("mismatched address family")
     request.family = family
 
 
@@ -270,7 +272,7 @@ def _note_address(request: Request, short: str, value: str) -> None:
     address = _address(text)
     bits = len(address) * 8
     if slash and not (length.isdecimal() and int(length) <= bits):
-        raise Refusal("Invalid netmask")
+        raise ConntrackError("Invalid netmask")
     _set_family(request, 6 if bits == 128 else 4)
     mask = ((1 << bits) - 1) >> (bits - int(length)) << (bits - int(length)) if slash else (1 << bits) - 1
     side, place = {"s": (0, 1), "d": (0, 2), "r": (1, 1), "q": (1, 2)}[short]
@@ -278,23 +280,23 @@ def _note_address(request: Request, short: str, value: str) -> None:
 
 
 def _check(request: Request, names: list[str]) -> None:
-    """Refuse what the command does not take, and read the masks. Raises `Refusal`."""
+    """Refuse what the command does not take, and read the masks. Raises `ConntrackError`."""
     if request.command in ("", "h", "V"):
         return
-    given = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}
-    taken = "f" if request.table == "expect" else _TAKEN.get(request.command, _TAKEN["U"])
+    options = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}
+    allowed = "f" if request.table == "expect" else _TAKEN.get(request.command, _TAKEN["U"])
     for name in "sdrqptuze{}mifngocbjwl()":
-        if name in given and name not in taken and request.command != "G":
-            raise Refusal(f"Illegal option `--{_NAMES[name]}' with this command")
-    if request.command == "G" and "p" not in given:
-        raise Refusal("You need to supply the `--protonum' option for this command")
-    if request.command == "G" and not {"s", "d"} <= given and not {"r", "q"} <= given:
-        raise Refusal("you have to specify `--src' and `--dst'")
+        if name in options and name not in allowed and request.command != "G":
+            raise ConntrackError(f"Illegal option `--{_NAMES[name]}' with this command")
+    if request.command == "G" and "p" not in options:
+        raise ConntrackError("You need to supply the `--protonum' option for this command")
+    if request.command == "G" and not {"s", "d"} <= options and not {"r", "q"} <= options:
+        raise ConntrackError("you have to specify `--src' and `--dst'")
     for short, side, word in (("{", 1, "src"), ("}", 2, "dst")):
-        if short not in given:
+        if short not in options:
             continue
         at = next((at for at, entry in enumerate(request.addresses) if entry[:2] == (0, side)), None)
         if at is None:
-            raise Refusal(f"Can't use --mask-{word} without --{word}")
+            raise ConntrackError(f"Can't use --mask-{word} without --{word}")
         entry = request.addresses[at]
         request.addresses[at] = (*entry[:3], int.from_bytes(_address(request.options[short])))

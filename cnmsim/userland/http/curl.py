@@ -16,8 +16,8 @@ from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import wait_for
 from cnmsim.userland.busybox.echo import unescape
 from cnmsim.userland.deadline import remaining_s, to_ns
-from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
-from cnmsim.userland.invocation import path_of
+from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError, peer_text
+from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
@@ -76,7 +76,7 @@ class _Transfer:
     def elapsed_ms(self) -> int:
         return round((self.process.clock.now_ns - self.started_ns) / 1_000_000)
 
-    def note(self, text: str) -> None:
+    def log_verbose(self, text: str) -> None:
         if "v" in self.options:
             self.process.error(f"* {text}\n")
 
@@ -87,7 +87,7 @@ class _Transfer:
     async def run(self) -> bytes:
         """Fetch, following redirections with -L; gives the body. Raises `_CurlError`."""
         while True:
-            body = await self._once()
+            body = await self._transfer_once()
             location = self.answer.header("Location") if self.answer else None
             if "L" not in self.options or not location or not 300 <= self._status() < 400:
                 return body
@@ -99,7 +99,7 @@ class _Transfer:
     def _status(self) -> int:
         return self.answer.status if self.answer is not None else 0
 
-    async def _once(self) -> bytes:
+    async def _transfer_once(self) -> bytes:
         if self.url.scheme not in ("http", "https"):
             raise _CurlError(1, f'Protocol "{self.url.scheme}" not supported')
         socket = await self._connect(await self._addresses())
@@ -119,14 +119,14 @@ class _Transfer:
             ) from None
         except OSError as error:
             raise _CurlError(56, f"Recv failure: {strerror(error)}") from None
-        except HttpFault as fault:
-            if str(fault) == "body is cut short" and self.answer is not None:
+        except HttpError as error:
+            if str(error) == "body is cut short" and self.answer is not None:
                 length = int(self.answer.header("Content-Length") or 0)
                 raise _CurlError(18, f"end of response with {length - len(stream.buffer)} bytes missing") from None
             raise _CurlError(1, "Received HTTP/0.9 when not allowed") from None
         finally:
             socket.close()
-            self.note("shutting down connection #0")
+            self.log_verbose("shutting down connection #0")
 
     async def _addresses(self) -> list[Address]:
         host = self.url.host
@@ -141,23 +141,23 @@ class _Transfer:
         resolver = Resolver(self.process)
         limit = self.remaining(_seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S)
         try:
-            found = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
+            addresses_found = await wait_for(self.process.clock, resolver.addresses(host, family), limit)
         except ResolveError:
             raise _CurlError(6, f"Could not resolve host: {host}") from None
         except TimeoutError:
             raise _CurlError(28, f"Resolving timed out after {self.elapsed_ms()} milliseconds") from None
         self.resolved_ns = self.process.clock.now_ns
         if self.url.literal is None:
-            self.note(f"Host {host}:{self.url.port} was resolved.")
+            self.log_verbose(f"Host {host}:{self.url.port} was resolved.")
             for kind, size in (("IPv6", 16), ("IPv4", 4)):
-                texts = [format_ip(address) for address in found if len(address) == size]
-                self.note(f"{kind}: {', '.join(texts) or '(none)'}")
-        return found
+                texts = [format_ip(address) for address in addresses_found if len(address) == size]
+                self.log_verbose(f"{kind}: {', '.join(texts) or '(none)'}")
+        return addresses_found
 
     async def _connect(self, addresses: list[Address]) -> TcpSocket:
         limit_s = _seconds(self.options, "connect-timeout") or _CONNECT_TIMEOUT_S
         for number, address in enumerate(addresses):
-            self.note(f"  Trying {peer_text(address, self.url.port)}...")
+            self.log_verbose(f"  Trying {peer_text(address, self.url.port)}...")
             socket = self.process.tcp(family_of(address))
             left = self.remaining(limit_s)
             # While there are others to try, one gets half of what is left.
@@ -171,7 +171,7 @@ class _Transfer:
                 is_own = isinstance(error, TimeoutError) and left is not None
                 if is_own and (self.remaining(limit_s) or 0) <= 0:
                     raise _CurlError(28, f"Connection timed out after {self.elapsed_ms()} milliseconds") from None
-                self.note(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
+                self.log_verbose(f"connect to {format_ip(address)} port {self.url.port} failed: {strerror(error)}")
                 continue
             self.connected_ns = self.process.clock.now_ns
             local, local_port = socket.getsockname()
@@ -179,8 +179,8 @@ class _Transfer:
                 "remote_ip": format_ip(address), "remote_port": str(self.url.port),
                 "local_ip": format_ip(local), "local_port": str(local_port),
             }  # fmt: skip
-            self.note(f"Connected to {self.url.host} ({format_ip(address)}) port {self.url.port}")
-            self.note("using HTTP/1.x")
+            self.log_verbose(f"Connected to {self.url.host} ({format_ip(address)}) port {self.url.port}")
+            self.log_verbose("using HTTP/1.x")
             return socket
         raise _CurlError(
             7,
@@ -222,7 +222,7 @@ class _Transfer:
         if "v" in self.options:
             self.process.error("".join(f"> {line}\n" for line in [*head, ""]))
         socket.send("\r\n".join([*head, "", ""]).encode() + body)
-        self.note("Request completely sent off")
+        self.log_verbose("Request completely sent off")
         answer = await stream.head()
         self.first_byte_ns = self.process.clock.now_ns
         if answer is None:
@@ -237,9 +237,9 @@ class _Transfer:
             raise _CurlError(22, f"The requested URL returned error: {status}")
         if "I" in self.options or status in (204, 304):
             return b""
-        found = await stream.body(answer)
-        self.size = len(found)
-        return found
+        body_received = await stream.body(answer)
+        self.size = len(body_received)
+        return body_received
 
     def _request(self) -> tuple[list[str], bytes]:
         options = self.options
@@ -275,11 +275,11 @@ class _Transfer:
         if not text.startswith("@"):
             return text
         try:
-            return self.process.files.read(path_of(self.process, text[1:])).decode(errors="surrogateescape")
+            return self.process.files.read(absolute_path(self.process, text[1:])).decode(errors="surrogateescape")
         except OSError:
             raise _CurlError(26, f"Failed to open {text[1:]}") from None
 
-    def written_out(self, template: str, code: int, message: str) -> str:
+    def format_write_out(self, template: str, code: int, message: str) -> str:
         """Fill in the variables of -w."""
         now_ns = self.process.clock.now_ns
 
@@ -297,7 +297,7 @@ class _Transfer:
             "method": self.options.get("X") or "GET", "remote_ip": "", "remote_port": "0", "local_ip": "", "local_port": "0",
             **self.values,
         }  # fmt: skip
-        text = re.sub(r"%\{(\w+)\}", lambda found: values.get(found[1], ""), template)
+        text = re.sub(r"%\{(\w+)\}", lambda match: values.get(match[1], ""), template)
         return unescape(text.replace("%%", "%"))
 
 
@@ -328,7 +328,7 @@ async def main(process: Process) -> int:
         for name in ("keepalive-time", "keepalive-cnt"):
             _whole(options, name, 0)
     except UsageError as error:
-        process.error(f"curl: {_worded(str(error))}\n{hint}")
+        process.error(f"curl: {_curl_usage_text(str(error))}\n{hint}")
         return 2
     if "V" in options:
         process.write(f"curl {VERSION} (cnmsim)\nProtocols: http\n")
@@ -343,18 +343,18 @@ async def main(process: Process) -> int:
     return code
 
 
-def _worded(text: str) -> str:
-    found = re.fullmatch(r"invalid option -- '(.)'", text)
-    if found:
-        return f"option -{found[1]}: is unknown"
-    found = re.fullmatch(r"unrecognized option '(--.*)'", text)
-    if found:
-        return f"option {found[1]}: is unknown"
-    found = re.fullmatch(r"option requires an argument -- '(.)'", text)
-    if found:
-        return f"option -{found[1]}: requires parameter"
-    found = re.fullmatch(r"option '(--.*)' requires an argument", text)
-    return f"option {found[1]}: requires parameter" if found else text
+def _curl_usage_text(text: str) -> str:
+    match = re.fullmatch(r"invalid option -- '(.)'", text)
+    if match:
+        return f"option -{match[1]}: is unknown"
+    match = re.fullmatch(r"unrecognized option '(--.*)'", text)
+    if match:
+        return f"option {match[1]}: is unknown"
+    match = re.fullmatch(r"option requires an argument -- '(.)'", text)
+    if match:
+        return f"option -{match[1]}: requires parameter"
+    match = re.fullmatch(r"option '(--.*)' requires an argument", text)
+    return f"option {match[1]}: requires parameter" if match else text
 
 
 async def _fetch(process: Process, options: Options, text: str, number: int) -> int:
@@ -364,9 +364,9 @@ async def _fetch(process: Process, options: Options, text: str, number: int) -> 
     body = b""
     try:
         transfer = _Transfer(process, options, Url.parse(text), process.clock.now_ns, text)
-    except (UrlFault, ValueError) as fault:
+    except (UrlError, ValueError) as error:
         if not is_silent or "S" in options:
-            process.error(f"curl: (3) URL rejected: {fault}\n")
+            process.error(f"curl: (3) URL rejected: {error}\n")
         return 3
     if has_meter:
         process.error(_METER)
@@ -374,8 +374,8 @@ async def _fetch(process: Process, options: Options, text: str, number: int) -> 
         body = await transfer.run()
     except _CurlError as error:
         code, message = error.code, str(error)
-    except (UrlFault, ValueError) as fault:
-        code, message = 3, f"URL rejected: {fault}"
+    except (UrlError, ValueError) as error:
+        code, message = 3, f"URL rejected: {error}"
     if has_meter:
         process.error(_meter_line(len(body)))
     outputs = options.every("o")
@@ -387,7 +387,7 @@ async def _fetch(process: Process, options: Options, text: str, number: int) -> 
     if code and (not is_silent or "S" in options):
         process.error(f"curl: ({code}) {message}\n")
     if "w" in options:
-        process.write(transfer.written_out(options.get("w") or "", code, message))
+        process.write(transfer.format_write_out(options.get("w") or "", code, message))
     return code
 
 
@@ -396,7 +396,7 @@ def _store(process: Process, target: str | None, body: bytes) -> tuple[int, str]
         process.write(body)
     elif target != "/dev/null":
         try:
-            process.files.write(path_of(process, target), body)
+            process.files.write(absolute_path(process, target), body)
         except OSError:
             return 23, "Failure writing output to destination"
     return None

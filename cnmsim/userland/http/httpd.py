@@ -17,8 +17,8 @@ from cnmsim.kernel.clock import EPOCH_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
 from cnmsim.userland.busybox.applet import complain, show_usage
-from cnmsim.userland.http.message import REASONS, HttpFault, Message, Stream, http_date
-from cnmsim.userland.invocation import path_of, read_all
+from cnmsim.userland.http.message import REASONS, HttpError, Message, Stream, http_date
+from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Server:
 
     async def _converse(self, connection: TcpSocket) -> None:
         stream = Stream(connection, self.process.clock)
-        stream.idle_s = _READ_TIMEOUT_S
+        stream.idle_timeout_s = _READ_TIMEOUT_S
         try:
             request = await stream.head()
             if request is not None:
@@ -62,9 +62,9 @@ class _Server:
                     request.body = await stream.body(request)
                 connection.send(await self._answer(request, connection))
                 connection.shutdown_write()
-                while await stream.more():
+                while await stream.fill():
                     stream.buffer = b""
-        except HttpFault:
+        except HttpError:
             connection.send(self._error(400))
         except OSError:
             pass  # the client went away: nothing is left to be said
@@ -158,7 +158,7 @@ async def main(process: Process) -> int:
     address, _, port = where.rpartition(":")
     if not port.isdigit() or not 0 < int(port) < 65536:
         return complain(process, f"bad port '{port}'")
-    home = path_of(process, options.get("h", ".") or ".")
+    home = absolute_path(process, options.get("h", ".") or ".")
     address = address.strip("[]")
     listener = process.tcp(4 if address and ":" not in address else 6)
     listener.reuse_address = True

@@ -23,11 +23,11 @@ REASONS = {
 }  # fmt: skip
 
 
-class HttpFault(Exception):
+class HttpError(Exception):
     """What came is no HTTP message."""
 
 
-class UrlFault(Exception):
+class UrlError(Exception):
     """The text is no URL; the text says why."""
 
 
@@ -43,23 +43,23 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Read a URL; without a scheme it is http. Raises `UrlFault`."""
+        """Read a URL; without a scheme it is http. Raises `UrlError`."""
         scheme, separator, _ = text.partition("://")
         parts = urlsplit(text if separator else f"http://{text}")
         try:
             port, host = parts.port, parts.hostname
         except ValueError:
-            raise UrlFault("Port number was not a decimal number between 0 and 65535") from None
+            raise UrlError("Port number was not a decimal number between 0 and 65535") from None
         scheme = scheme.lower() if separator else "http"
         if not host:
-            raise UrlFault("No host part in the URL")
+            raise UrlError("No host part in the URL")
         target = parts.path or "/"
         if parts.query:
             target += f"?{parts.query}"
         return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
 
     def redirected(self, location: str) -> Url:
-        """Return the URL that a Location header names: an absolute one, or a path on the same server. Raises `UrlFault`."""
+        """Return the URL that a Location header names: an absolute one, or a path on the same server. Raises `UrlError`."""
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 
     @property
@@ -91,15 +91,15 @@ class Message:
 
     def header(self, name: str) -> str | None:
         """Give a header's value, by its name in any case."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        lower_name = name.lower()
+        return next((value for key, value in self.headers if key.lower() == lower_name), None)
 
     @property
     def status(self) -> int:
-        """The status code of a response. Raises `HttpFault` if the first line has none."""
+        """The status code of a response. Raises `HttpError` if the first line has none."""
         words = self.start.split(None, 2)
         if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
-            raise HttpFault("malformed status line")
+            raise HttpError("malformed status line")
         return int(words[1])
 
     @property
@@ -109,19 +109,19 @@ class Message:
 
 
 class Stream:
-    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time in nanoseconds) or after `idle_s`."""
+    """A buffered reader of a socket. Each wait ends at `until_ns` (virtual time in nanoseconds) or after `idle_timeout_s`."""
 
     def __init__(self, socket: TcpSocket, clock: Clock) -> None:
         self.socket = socket
         self.clock = clock
         self.buffer = b""
         self.until_ns: int | None = None
-        self.idle_s: float | None = None
+        self.idle_timeout_s: float | None = None
         self.received = 0
 
-    async def more(self) -> bool:
-        """Wait for more bytes; tells whether there were some. Raises as `TcpSocket.recv`."""
-        limit = self.idle_s
+    async def fill(self) -> bool:
+        """Wait for fill bytes; tells whether there were some. Raises as `TcpSocket.recv`."""
+        limit = self.idle_timeout_s
         if self.until_ns is not None:
             left = remaining_s(self.clock, self.until_ns)
             limit = left if limit is None else min(left, limit)
@@ -132,19 +132,19 @@ class Stream:
 
     def take(self, n: int) -> bytes:
         """Take up to `n` bytes of what has come."""
-        taken, self.buffer = self.buffer[:n], self.buffer[n:]
-        return taken
+        data, self.buffer = self.buffer[:n], self.buffer[n:]
+        return data
 
     async def head(self) -> Message | None:
-        """Read first line and headers; `None` if the peer ends before the first byte. Raises `HttpFault`."""
+        """Read first line and headers; `None` if the peer ends before the first byte. Raises `HttpError`."""
         while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
             if len(self.buffer) > _MAX_HEAD:
-                raise HttpFault("header too long")
-            if not await self.more():
+                raise HttpError("header too long")
+            if not await self.fill():
                 if not self.buffer:
                     return None
                 if not self.buffer.startswith(b"HTTP/"):
-                    raise HttpFault("no header")
+                    raise HttpError("no header")
                 break
         ends = [(self.buffer.find(mark), len(mark)) for mark in (b"\n\r\n", b"\n\n")]
         end = min((at + size for at, size in ends if at >= 0), default=len(self.buffer))
@@ -155,7 +155,7 @@ class Stream:
         return Message(lines[0], headers)
 
     async def body(self, message: Message, *, has_none: bool = False) -> bytes:
-        """Read a message's body by its length, its chunks, or to the end. Raises `HttpFault` if it is cut short."""
+        """Read a message's body by its length, its chunks, or to the end. Raises `HttpError` if it is cut short."""
         if has_none:
             return b""
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):
@@ -163,31 +163,31 @@ class Stream:
         length = message.header("Content-Length")
         if length is not None and length.isdigit():
             while len(self.buffer) < int(length):
-                if not await self.more():
-                    raise HttpFault("body is cut short")
+                if not await self.fill():
+                    raise HttpError("body is cut short")
             return self.take(int(length))
-        while await self.more():
+        while await self.fill():
             pass
         return self.take(len(self.buffer))
 
     async def _chunks(self) -> bytes:
-        found: list[bytes] = []
+        chunks: list[bytes] = []
         while True:
             while b"\n" not in self.buffer:
-                if not await self.more():
-                    raise HttpFault("body is cut short")
+                if not await self.fill():
+                    raise HttpError("body is cut short")
             line = self.take(self.buffer.index(b"\n") + 1)
             try:
                 size = int(line.split(b";")[0], 16)
             except ValueError:
-                raise HttpFault("bad chunk") from None
+                raise HttpError("bad chunk") from None
             while len(self.buffer) < size + 2:
-                if not await self.more():
-                    raise HttpFault("body is cut short")
-            found.append(self.take(size))
+                if not await self.fill():
+                    raise HttpError("body is cut short")
+            chunks.append(self.take(size))
             self.take(2)
             if not size:
-                return b"".join(found)
+                return b"".join(chunks)
 
 
 def http_date(seconds: float) -> str:

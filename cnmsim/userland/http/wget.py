@@ -11,8 +11,8 @@ from cnmsim.kernel.address import Address, family_of
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import connect_error_text, show_usage
 from cnmsim.userland.deadline import deadline_ns
-from cnmsim.userland.http.message import HttpFault, Message, Stream, Url, UrlFault, peer_text
-from cnmsim.userland.invocation import path_of
+from cnmsim.userland.http.message import HttpError, Message, Stream, Url, UrlError, peer_text
+from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 
@@ -44,7 +44,7 @@ class _Download:
     def is_quiet(self) -> bool:
         return "q" in self.options
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         if not self.is_quiet:
             self.process.error(text)
 
@@ -63,7 +63,7 @@ class _Download:
                 raise _Failure(f"server returned error: {answer.start}")
             if "spider" in self.options:
                 stream.socket.close()
-                self.say("remote file exists\n")
+                self.log("remote file exists\n")
                 return
             try:
                 await self._save(stream, answer, name)
@@ -75,8 +75,8 @@ class _Download:
     def _follow(self, location: str) -> None:
         try:
             self.url = self.url.redirected(location)
-        except UrlFault as fault:
-            raise _Failure(f"bad redirection: {fault}") from None
+        except UrlError as error:
+            raise _Failure(f"bad redirection: {error}") from None
 
     async def _address(self) -> Address:
         resolver = Resolver(self.process)
@@ -87,7 +87,7 @@ class _Download:
 
     async def _connect(self) -> TcpSocket:
         address = await self._address()
-        self.say(f"Connecting to {self.url.host_header} ({peer_text(address, self.url.port)})\n")
+        self.log(f"Connecting to {self.url.host_header} ({peer_text(address, self.url.port)})\n")
         socket = self.process.tcp(family_of(address))
         until_ns = deadline_ns(self.process.clock, self.timeout_s)
         try:
@@ -102,7 +102,7 @@ class _Download:
         if self.url.scheme != "http":
             raise _Failure(f"not an http or ftp url: {self.url.scheme}://{self.url.host_header}{self.url.target}")
         stream = Stream(await self._connect(), self.process.clock)
-        stream.idle_s = self.timeout_s
+        stream.idle_timeout_s = self.timeout_s
         try:
             stream.socket.send(self._request_text().encode())
             answer = await stream.head()
@@ -110,7 +110,7 @@ class _Download:
             raise _Failure("download timed out") from None
         except OSError as error:
             raise _Failure(f"error getting response: {strerror(error)}") from None
-        except HttpFault:
+        except HttpError:
             raise _Failure("error getting response") from None
         if answer is None:
             raise _Failure("error getting response")
@@ -118,22 +118,22 @@ class _Download:
             self.process.error("".join(f"  {line}\n" for line in answer.head_text.splitlines()) + "  \n")
         try:
             _ = answer.status
-        except HttpFault:
+        except HttpError:
             raise _Failure("bad response from server") from None
         return stream, answer
 
     def _request_text(self) -> str:
         extra = self.options.every("header")
-        given = {line.partition(":")[0].strip().lower() for line in extra}
+        header_names = {line.partition(":")[0].strip().lower() for line in extra}
         data = self.options.get("post-data")
         path = self.options.get("post-file")
         if path is not None:
-            data = self.process.files.read(path_of(self.process, path)).decode(errors="surrogateescape")
+            data = self.process.files.read(absolute_path(self.process, path)).decode(errors="surrogateescape")
         method = "POST" if data is not None else "HEAD" if "spider" in self.options else "GET"
         lines = [f"{method} {self.url.target} HTTP/1.1"]
-        if "host" not in given:
+        if "host" not in header_names:
             lines.append(f"Host: {self.url.host_header}")
-        if "user-agent" not in given:
+        if "user-agent" not in header_names:
             lines.append(f"User-Agent: {self.options.get('U', 'Wget')}")
         lines += ["Connection: close", *extra]
         if data is not None:
@@ -146,20 +146,20 @@ class _Download:
         path = ""
         if target is None:
             folder = self.options.get("P")
-            path = path_of(self.process, posixpath.join(folder, name) if folder else name)
+            path = absolute_path(self.process, posixpath.join(folder, name) if folder else name)
             if self.process.files.exists(path) and "c" not in self.options:
                 raise _Failure(f"can't open '{name}': File exists")
         elif target != "-":
-            path = path_of(self.process, target)
+            path = absolute_path(self.process, target)
         shown = target if target not in (None, "-") else name
-        self.say("writing to stdout\n" if target == "-" else f"saving to '{shown}'\n")
+        self.log("writing to stdout\n" if target == "-" else f"saving to '{shown}'\n")
         try:
             body = await stream.body(answer, has_none=answer.status == 204)
         except TimeoutError:
             raise _Failure("download timed out") from None
         except OSError as error:
             raise _Failure(f"read error: {strerror(error)}") from None
-        except HttpFault:
+        except HttpError:
             raise _Failure("connection closed prematurely") from None
         if target == "-":
             self.process.write(body)
@@ -171,8 +171,8 @@ class _Download:
         # Only on a terminal does busybox go back to the line's beginning.
         start = "\r" if "TERM" in self.process.env else ""
         label = posixpath.basename(target or name)
-        self.say(f"{start}{label:<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n")
-        self.say("written to stdout\n" if target == "-" else f"'{shown}' saved\n")
+        self.log(f"{start}{label:<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n")
+        self.log("written to stdout\n" if target == "-" else f"'{shown}' saved\n")
 
 
 def _size(count: int) -> str:
@@ -201,7 +201,7 @@ async def main(process: Process) -> int:
     for text in options.operands:
         try:
             await _Download(process, options, Url.parse(text), timeout_s).run()
-        except (_Failure, UrlFault) as failure:
+        except (_Failure, UrlError) as failure:
             process.error(f"wget: {failure}\n")
             return 1
         except OSError as error:

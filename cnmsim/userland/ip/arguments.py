@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/")
 
 
-class IpFault(Exception):
+class IpCommandError(Exception):
     """The command line makes no sense; `is_usage` if the program answers with its usage."""
 
     def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
@@ -26,7 +26,7 @@ class IpFault(Exception):
         self.is_usage = is_usage
 
 
-class NoDeviceFault(Exception):
+class NoDeviceError(Exception):
     """A device is named that is not there; `is_change` if it was to be changed, not shown."""
 
     def __init__(self, name: str, *, is_change: bool) -> None:
@@ -50,12 +50,12 @@ class Words:
         return self.rest[0] if self.rest else ""
 
     def take(self) -> str:
-        """Take the next word. Raises `IpFault` if the command ends too early."""
+        """Take the next word. Raises `IpCommandError` if the command ends too early."""
         if not self.rest:
-            raise IpFault('Command line is not complete. Try option "help"', 255, is_usage=True)
+            raise IpCommandError('Command line is not complete. Try option "help"', 255, is_usage=True)
         return self.rest.pop(0)
 
-    def choose(self, names: Iterable[str]) -> str | None:
+    def match_keyword(self, names: Iterable[str]) -> str | None:
         """Read the next word as one of `names` or the beginning of one; `None` if it is none or there is none."""
         word = self.first
         if not word:
@@ -65,16 +65,16 @@ class Words:
         )
 
 
-def device_named(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Give a device by name. Raises `NoDeviceFault`."""
-    found = namespace.devices.get(name)
-    if found is None:
-        raise NoDeviceFault(name, is_change=is_change)
-    return found
+def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
+    """Give a device by name. Raises `NoDeviceError`."""
+    device = namespace.devices.get(name)
+    if device is None:
+        raise NoDeviceError(name, is_change=is_change)
+    return device
 
 
-def read_prefix(text: str, family: int) -> Prefix:
-    """Read a prefix, `default` included. Raises `IpFault`."""
+def parse_prefix_argument(text: str, family: int) -> Prefix:
+    """Read a prefix, `default` included. Raises `IpCommandError`."""
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
     try:
@@ -84,53 +84,53 @@ def read_prefix(text: str, family: int) -> Prefix:
         return Prefix.parse(head + slash + length, strict=False)
     except ValueError:
         kind = "inet6" if family == 6 else "inet"
-        raise IpFault(
+        raise IpCommandError(
             f'any valid prefix is expected rather than "{text}".'
             if family != 4
             else f'{kind} prefix is expected rather than "{text}".'
         ) from None
 
 
-def read_ip(text: str) -> Address:
-    """Read an address. Raises `IpFault`."""
+def parse_ip_argument(text: str) -> Address:
+    """Read an address. Raises `IpCommandError`."""
     try:
         return parse_ip(text)
     except ValueError:
-        raise IpFault(f'inet address is expected rather than "{text}".') from None
+        raise IpCommandError(f'inet address is expected rather than "{text}".') from None
 
 
-def read_interface(text: str) -> tuple[Address, int]:
-    """Read an address with a prefix length. Raises `IpFault`."""
+def parse_interface_argument(text: str) -> tuple[Address, int]:
+    """Read an address with a prefix length. Raises `IpCommandError`."""
     try:
         return parse_interface(text)
     except ValueError:
-        raise IpFault(f'any valid prefix is expected rather than "{text}".') from None
+        raise IpCommandError(f'any valid prefix is expected rather than "{text}".') from None
 
 
-def read_integer(text: str) -> int:
-    """Read a number. Raises `IpFault`."""
+def parse_integer_argument(text: str) -> int:
+    """Read a number. Raises `IpCommandError`."""
     if not text.isdigit():
-        raise IpFault(f'argument "{text}" is wrong: Invalid value', 255)
+        raise IpCommandError(f'argument "{text}" is wrong: Invalid value', 255)
     return int(text)
 
 
-def read_mac(text: str) -> Mac:
-    """Read a MAC address. Raises `IpFault`."""
+def parse_mac_argument(text: str) -> Mac:
+    """Read a MAC address. Raises `IpCommandError`."""
     try:
         return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:
-        raise IpFault(f'"{text}" is invalid lladdr.', 255) from None
+        raise IpCommandError(f'"{text}" is invalid lladdr.', 255) from None
 
 
 def find_namespace(process: Process, name: str) -> NetworkNamespace:
-    """Return a namespace by path, or by name below the folders of `ip netns` and Docker. Raises `IpFault`."""
+    """Return a namespace by path, or by name below the folders of `ip netns` and Docker. Raises `IpCommandError`."""
     known = process.machine.namespaces
     if name in ("1", str(process.machine.name)):
         return process.machine.root
     for path in (name, *(folder + name for folder in _NAMESPACE_FOLDERS)):
         if path in known:
             return known[path]
-    raise IpFault(
+    raise IpCommandError(
         f'Invalid "netns" value "{name}"'
         if "/" in name
         else f'Cannot open network namespace "{name}": No such file or directory',
@@ -138,6 +138,6 @@ def find_namespace(process: Process, name: str) -> NetworkNamespace:
     )
 
 
-def wrong_argument(text: str, reason: str) -> IpFault:
+def wrong_argument(text: str, reason: str) -> IpCommandError:
     """Return the error that iproute2 prints for an argument out of range (invarg)."""
-    return IpFault(f'Error: argument "{text}" is wrong: {reason}', 255)
+    return IpCommandError(f'Error: argument "{text}" is wrong: {reason}', 255)

@@ -11,9 +11,9 @@ from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.fibrules import MAIN
 from cnmsim.userland.busybox.applet import complain, show_usage
-from cnmsim.userland.ip.arguments import IpFault, NoDeviceFault, Words
+from cnmsim.userland.ip.arguments import IpCommandError, NoDeviceError, Words
 from cnmsim.userland.ip.device import flags_of, link_name, qdisc_of
-from cnmsim.userland.ip.selection import Selection, read_selection, select_links, select_routes
+from cnmsim.userland.ip.selection import Selection, parse_selection, select_links, select_routes
 from cnmsim.userland.ip.show import IpProgram
 
 if TYPE_CHECKING:
@@ -52,24 +52,24 @@ async def main(process: Process) -> int:
             family = {"inet": 4, "inet6": 6}.get(words.take() if words else "", 0)
         else:
             return show_usage(process, _SYNOPSIS)
-    name = words.choose(_OBJECTS)
+    name = words.match_keyword(_OBJECTS)
     if name is None:
         return show_usage(process, _SYNOPSIS)
     words.take()
     command = _Ip(process, process.namespace, family, is_oneline=is_oneline)
     try:
         return command.run(name, words)
-    except NoDeviceFault as fault:
-        if name == "link" and fault.is_change:
+    except NoDeviceError as error:
+        if name == "link" and error.is_change:
             complain(process, "SIOCGIFFLAGS: No such device")
             return 2
-        complain(process, f"can't find device '{fault.name}'")
+        complain(process, f"can't find device '{error.name}'")
         return 2 if name == "link" else 1
-    except IpFault as fault:
-        if fault.is_usage:
+    except IpCommandError as error:
+        if error.is_usage:
             return show_usage(process, _SYNOPSIS)
-        complain(process, _worded(str(fault)))
-        return 2 if "RTNETLINK" in _worded(str(fault)) else 1
+        complain(process, _worded(str(error)))
+        return 2 if "RTNETLINK" in _worded(str(error)) else 1
     except OSError as error:
         complain(process, f"{_asked_by(name, process.argv)}: {strerror(error)}")
         return 2
@@ -89,7 +89,7 @@ class _Ip(IpProgram):
             "address": {
                 "add": changes.address_add, "delete": changes.address_delete, "list": self.addresses,
                 "show": self.addresses, "lst": self.addresses,
-                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family)),
+                "flush": lambda rest: changes.address_flush(parse_selection(rest, self.family)),
             },
             "link": {
                 "set": changes.link_set, "add": changes.link_add, "delete": changes.link_delete,
@@ -99,11 +99,11 @@ class _Ip(IpProgram):
                 "add": changes.route_add, "append": changes.route_append, "change": self._route_change,
                 "delete": changes.route_delete, "get": self._route_get, "list": self._routes, "show": self._routes,
                 "replace": changes.route_replace,
-                "flush": lambda rest: changes.route_flush(read_selection(rest, self.family)),
+                "flush": lambda rest: changes.route_flush(parse_selection(rest, self.family)),
             },
             "neighbour": {
                 "show": self._neighbours, "list": self._neighbours,
-                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family)),
+                "flush": lambda rest: changes.neighbour_flush(parse_selection(rest, self.family)),
                 "add": changes.neighbour_set, "replace": changes.neighbour_set, "delete": changes.neighbour_delete,
             },
             "rule": {
@@ -113,13 +113,13 @@ class _Ip(IpProgram):
         }  # fmt: skip
         table = commands.get(name)
         if table is None:
-            raise IpFault("", is_usage=True)
-        chosen = words.choose(table)
+            raise IpCommandError("", is_usage=True)
+        chosen = words.match_keyword(table)
         if chosen is None:
             if words and name == "rule":
-                raise IpFault("", is_usage=True)
+                raise IpCommandError("", is_usage=True)
             if words and words.first in ("help", "add"):
-                raise IpFault("", is_usage=True)
+                raise IpCommandError("", is_usage=True)
             chosen = "show" if "show" in table else "list"
         else:
             words.take()
@@ -147,7 +147,7 @@ class _Ip(IpProgram):
         return " ".join(words)
 
     def _links(self, words: Words) -> None:
-        for device in select_links(self.namespace, read_selection(words, self.family)):
+        for device in select_links(self.namespace, parse_selection(words, self.family)):
             self.print_lines(self._link_line(device), self.hardware_line(device))
 
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
@@ -169,7 +169,7 @@ class _Ip(IpProgram):
     # --- routes --------------------------------------------------------------------------------------------------
 
     def _routes(self, words: Words) -> None:
-        chosen = read_selection(words, self.family)
+        chosen = parse_selection(words, self.family)
         families = (self.family,) if self.family else (4, 6) if chosen.table == "all" else (4,)
         for family in families:
             for number, route in self._selected(family, chosen):
@@ -191,27 +191,27 @@ class _Ip(IpProgram):
         try:
             address = parse_ip(text.partition("/")[0])
         except ValueError:
-            raise IpFault(f"inet address is expected rather than '{text}'") from None
+            raise IpCommandError(f"inet address is expected rather than '{text}'") from None
         decision = self.namespace.route_output(address)
         is_local = self.namespace.is_local(address)
-        found = ["local"] if is_local else []
-        found.append(format_ip(address))
-        found += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
+        words_shown = ["local"] if is_local else []
+        words_shown.append(format_ip(address))
+        words_shown += ["via", format_ip(decision.gateway)] if decision.gateway is not None else []
         source = f" src {format_ip(decision.src)}" if decision.src else ""
-        self.process.write(f"{' '.join(found)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
+        self.process.write(f"{' '.join(words_shown)} dev {'lo' if is_local else decision.outdev.name} {source} \n")
 
     # --- neighbours ----------------------------------------------------------------------------------------------
 
     def _neighbours(self, words: Words) -> None:
         now = self.process.clock.now_ns
-        for entry in self.changes.select_neighbours(read_selection(words, self.family)):
+        for entry in self.changes.select_neighbours(parse_selection(words, self.family)):
             if entry.state.value == "NOARP":
                 continue
-            found = [f"{format_ip(entry.address)} dev {entry.device.name}"]
-            found += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
+            words_shown = [f"{format_ip(entry.address)} dev {entry.device.name}"]
+            words_shown += [f"lladdr {format_mac(entry.mac)}"] if entry.mac is not None else [""]
             age = (now - entry.confirmed_ns) // NS_PER_S
-            found.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
-            self.process.write(f"{' '.join(found)}\n")
+            words_shown.append(f"ref 1 used 0/0/{age} probes {entry.probes} {entry.state.value}")
+            self.process.write(f"{' '.join(words_shown)}\n")
 
 
 def _worded(text: str) -> str:

@@ -1,6 +1,6 @@
 """What `ip` changes, whichever flavour prints it: addresses, links, routes, neighbours.
 
-Errors of the kernel leave as `OSError`, those of the command line as `IpFault`; how they are worded is the flavours'
+Errors of the kernel leave as `OSError`, those of the command line as `IpCommandError`; how they are worded is the flavours'
 business.
 """
 
@@ -16,15 +16,15 @@ from cnmsim.kernel.device import Device
 from cnmsim.kernel.fibrules import LOCAL
 from cnmsim.kernel.route import Route, RoutingTable
 from cnmsim.userland.ip.arguments import (
-    IpFault,
+    IpCommandError,
     Words,
-    device_named,
+    find_device,
     find_namespace,
-    read_integer,
-    read_interface,
-    read_ip,
-    read_mac,
-    read_prefix,
+    parse_integer_argument,
+    parse_interface_argument,
+    parse_ip_argument,
+    parse_mac_argument,
+    parse_prefix_argument,
 )
 from cnmsim.userland.ip.child_links import change as change_child
 from cnmsim.userland.ip.link_kinds import LINK_KINDS
@@ -59,8 +59,8 @@ class IpChanges:
         """`addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
         self._require_net_admin()
         text, name, options = self._address_words(words)
-        device = device_named(self.namespace, name)
-        address, length = read_interface(text)
+        device = find_device(self.namespace, name)
+        address, length = parse_interface_argument(text)
         broadcast = None
         if options.get("brd") == "+":
             broadcast = Prefix.of(address, length).broadcast
@@ -79,8 +79,8 @@ class IpChanges:
         """`addr del PREFIX dev DEV`."""
         self._require_net_admin()
         text, name, _ = self._address_words(words)
-        device = device_named(self.namespace, name)
-        address, length = read_interface(text)
+        device = find_device(self.namespace, name)
+        address, length = parse_interface_argument(text)
         self.namespace.remove_address(device, f"{format_ip(address)}/{length}")
 
     def address_flush(self, chosen: Selection) -> None:
@@ -88,8 +88,8 @@ class IpChanges:
         self._require_net_admin()
         name = chosen.device or (chosen.rest[0] if chosen.rest else "")
         if not name:
-            raise IpFault("Flush requires arguments.")
-        device = device_named(self.namespace, name)
+            raise IpCommandError("Flush requires arguments.")
+        device = find_device(self.namespace, name)
         for item in select_addresses(device, self.family, chosen):
             self.namespace.remove_address(device, str(item))
 
@@ -111,9 +111,9 @@ class IpChanges:
             else:
                 text = word
         if not name:
-            raise IpFault('Not enough information: "dev" argument is required.')
+            raise IpCommandError('Not enough information: "dev" argument is required.')
         if not text:
-            raise IpFault("Command line is not complete.", 255)
+            raise IpCommandError("Command line is not complete.", 255)
         return text, name, options
 
     # --- links ---------------------------------------------------------------------------------------------------
@@ -123,13 +123,13 @@ class IpChanges:
         self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
-        device = device_named(self.namespace, name)
+        device = find_device(self.namespace, name)
         changes: dict[str, Callable[[], None]] = {
             "up": device.set_up,
             "down": device.set_down,
-            "mtu": lambda: device.set_mtu(read_integer(words.take())),
+            "mtu": lambda: device.set_mtu(parse_integer_argument(words.take())),
             "name": lambda: self.namespace.rename_device(device, words.take()),
-            "address": lambda: device.set_mac(read_mac(words.take())),
+            "address": lambda: device.set_mac(parse_mac_argument(words.take())),
             "master": lambda: self._enslave(device, words.take()),
             "nomaster": lambda: self._release(device),
             "netns": lambda: self.namespace.move_device(device, find_namespace(self.process, words.take())),
@@ -139,7 +139,7 @@ class IpChanges:
             if word in changes:
                 changes[word]()
             elif word in ("txqueuelen", "qlen", "txqlen"):
-                device.txqueuelen = read_integer(words.take())
+                device.txqueuelen = parse_integer_argument(words.take())
             elif word == "type":
                 change_child(device, words.take(), words)
             elif word == "promisc":
@@ -149,10 +149,10 @@ class IpChanges:
             elif word in ("arp", "multicast", "alias", "group", "hairpin"):
                 words.take()
             else:
-                raise IpFault(f'either "dev" is duplicate, or "{word}" is a garbage.', 255)
+                raise IpCommandError(f'either "dev" is duplicate, or "{word}" is a garbage.', 255)
 
     def _enslave(self, device: Device, name: str) -> None:
-        master = device_named(self.namespace, name)
+        master = find_device(self.namespace, name)
         if not isinstance(master, Bridge):
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         if device.master is not None:
@@ -179,20 +179,20 @@ class IpChanges:
             elif word == "link":
                 parent = words.take()
             elif word == "address":
-                mac = read_mac(words.take())
+                mac = parse_mac_argument(words.take())
             elif word == "mtu":
-                mtu = read_integer(words.take())
+                mtu = parse_integer_argument(words.take())
             elif word in ("txqueuelen", "numtxqueues", "numrxqueues", "index"):
                 words.take()
             else:
                 name = word
         if not kind:
-            raise IpFault('Not enough information: "type" argument is required.', 255)
+            raise IpCommandError('Not enough information: "type" argument is required.', 255)
         maker = LINK_KINDS.get(kind)
         if maker is None:
-            raise IpFault("Error: Unknown device type.", 2)
-        lower = device_named(self.namespace, parent) if parent else None
-        made = maker(
+            raise IpCommandError("Error: Unknown device type.", 2)
+        lower = find_device(self.namespace, parent) if parent else None
+        link = maker(
             LinkRequest(
                 self.process,
                 self.namespace,
@@ -204,21 +204,21 @@ class IpChanges:
             )
         )
         if mtu:
-            made.set_mtu(mtu)
+            link.set_mtu(mtu)
 
     def link_delete(self, words: Words) -> None:
         """`link del [dev] NAME`."""
         self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
-        self.namespace.remove_device(device_named(self.namespace, name))
+        self.namespace.remove_device(find_device(self.namespace, name))
 
     # --- routes --------------------------------------------------------------------------------------------------
 
     def read_route(self, words: Words) -> tuple[Route, str]:
         """Read `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`; the table apart.
 
-        Raises `IpFault`.
+        Raises `IpCommandError`.
         """
         if words.first in _OTHER_KINDS:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -256,18 +256,18 @@ class IpChanges:
             elif target is None:
                 target = word
             else:
-                raise IpFault(f'either "to" is duplicate, or "{word}" is a garbage.', 255)
-        gateway = read_ip(values["via"]) if "via" in values else None
-        source = read_ip(values["src"]) if "src" in values else None
+                raise IpCommandError(f'either "to" is duplicate, or "{word}" is a garbage.', 255)
+        gateway = parse_ip_argument(values["via"]) if "via" in values else None
+        source = parse_ip_argument(values["src"]) if "src" in values else None
         family = self.family or (family_of(gateway or source or b"") if gateway or source else 4)
-        prefix = read_prefix(target or "default", family)
-        device = device_named(self.namespace, values["dev"]) if "dev" in values else None
+        prefix = parse_prefix_argument(target or "default", family)
+        device = find_device(self.namespace, values["dev"]) if "dev" in values else None
         scope = values.get("scope") or (
             "link" if kind == "unicast" and gateway is None and prefix.family == 4 else "global"
         )
         route = Route(
-            prefix, device, gateway, read_integer(values.get("metric", "0")), scope, source,
-            values.get("proto", "boot"), kind, read_integer(values["mtu"]) if "mtu" in values else None,
+            prefix, device, gateway, parse_integer_argument(values.get("metric", "0")), scope, source,
+            values.get("proto", "boot"), kind, parse_integer_argument(values["mtu"]) if "mtu" in values else None,
         )  # fmt: skip
         return route, values.get("table", "")
 
@@ -291,21 +291,21 @@ class IpChanges:
     def route_delete(self, words: Words) -> None:
         """`route del ROUTE`: the first that fits what is given. Raises `OSError(ESRCH)`."""
         self._require_net_admin()
-        wanted, name = self.read_route(words)
+        pattern, name = self.read_route(words)
         try:
-            table = self.rules.table(name, wanted.prefix.family)
+            table = self.rules.table(name, pattern.prefix.family)
         except FileNotFoundError as absent:
             raise OSError(errno.ESRCH, absent.strerror) from None
-        self.namespace.remove_route(self._find(wanted, table), table)
+        self.namespace.remove_route(self._find(pattern, table), table)
 
-    def _find(self, wanted: Route, table: RoutingTable) -> Route:
+    def _find(self, pattern: Route, table: RoutingTable) -> Route:
         for route in table.routes:
             if (
-                route.prefix == wanted.prefix
-                and (wanted.device is None or route.device is wanted.device)
-                and (wanted.gateway is None or route.gateway == wanted.gateway)
-                and (not wanted.metric or route.metric == wanted.metric)
-                and (wanted.kind in ("unicast", route.kind))
+                route.prefix == pattern.prefix
+                and (pattern.device is None or route.device is pattern.device)
+                and (pattern.gateway is None or route.gateway == pattern.gateway)
+                and (not pattern.metric or route.metric == pattern.metric)
+                and (pattern.kind in ("unicast", route.kind))
             ):
                 return route
         raise OSError(errno.ESRCH, "No such process")
@@ -343,14 +343,14 @@ class IpChanges:
         self._require_net_admin()
         address, name, mac = self._neighbour_words(words)
         if mac is None:
-            raise IpFault("Error: No link layer address given.", 2)
-        self.namespace.neighbours.set_permanent(device_named(self.namespace, name), address, mac)
+            raise IpCommandError("Error: No link layer address given.", 2)
+        self.namespace.neighbours.set_permanent(find_device(self.namespace, name), address, mac)
 
     def neighbour_delete(self, words: Words) -> None:
         """`neigh del ADDRESS dev DEV`."""
         self._require_net_admin()
         address, name, _ = self._neighbour_words(words)
-        self.namespace.neighbours.remove(device_named(self.namespace, name), address)
+        self.namespace.neighbours.remove(find_device(self.namespace, name), address)
 
     def neighbour_flush(self, chosen: Selection) -> None:
         """`neigh flush [dev DEV] [ADDRESS]`: all but the permanent ones."""
@@ -362,9 +362,9 @@ class IpChanges:
     def select_neighbours(self, chosen: Selection) -> list[Neighbour]:
         """Give the entries that a selection is about."""
         if chosen.device:
-            device_named(self.namespace, chosen.device, is_change=False)
-        prefix = chosen.to or (read_prefix(chosen.rest[0], self.family) if chosen.rest else None)
-        master = device_named(self.namespace, chosen.master) if chosen.master else None
+            find_device(self.namespace, chosen.device, is_change=False)
+        prefix = chosen.to or (parse_prefix_argument(chosen.rest[0], self.family) if chosen.rest else None)
+        master = find_device(self.namespace, chosen.master) if chosen.master else None
         return [
             entry
             for entry in self.namespace.neighbours.entries()
@@ -385,7 +385,7 @@ class IpChanges:
             if word == "dev":
                 name = words.take()
             elif word == "lladdr":
-                mac = read_mac(words.take())
+                mac = parse_mac_argument(words.take())
             elif word in ("nud", "state"):
                 state = words.take()
                 if state not in (
@@ -399,17 +399,17 @@ class IpChanges:
                     "incomplete",
                     "none",
                 ):
-                    raise IpFault(f'argument "{state}" is wrong: nud state is bad', 255)
+                    raise IpCommandError(f'argument "{state}" is wrong: nud state is bad', 255)
                 if state != "permanent":  # what is resolved by itself can't be put by hand
                     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
             else:
-                address = read_ip(words.take() if word == "to" else word)
+                address = parse_ip_argument(words.take() if word == "to" else word)
         if address is None or not name:
-            raise IpFault("Device and destination are required arguments.", 255)
+            raise IpCommandError("Device and destination are required arguments.", 255)
         return address, name, mac
 
 
 def _is_on(option: str, text: str) -> bool:
     if text not in ("on", "off"):
-        raise IpFault(f'Error: argument of "{option}" must be "on" or "off", not "{text}"', 255)
+        raise IpCommandError(f'Error: argument of "{option}" must be "on" or "off", not "{text}"', 255)
     return text == "on"

@@ -12,7 +12,7 @@ from cnmsim.kernel.ipvlan import Ipvlan, IpvlanFlag, IpvlanMode
 from cnmsim.kernel.macvlan import Macvlan, MacvlanMode
 from cnmsim.kernel.upper_devices import UpperDevice
 from cnmsim.kernel.vlan import Vlan
-from cnmsim.userland.ip.arguments import IpFault, wrong_argument
+from cnmsim.userland.ip.arguments import IpCommandError, wrong_argument
 
 if TYPE_CHECKING:
     from cnmsim.userland.ip.arguments import Words
@@ -65,21 +65,21 @@ def vlan(request: LinkRequest) -> Device:
         elif word in ("protocol", "proto", "reorder_hdr", "gvrp", "mvrp", "loose_binding", "bridge_binding"):
             request.words.take()
         else:
-            raise IpFault(f'vlan: unknown command "{word}"?', 255)
+            raise IpCommandError(f'vlan: unknown command "{word}"?', 255)
     if request.lower is None:
-        raise IpFault("Error: 8021q: link not specified.", 2)
+        raise IpCommandError("Error: 8021q: link not specified.", 2)
     if vid is None:
-        raise IpFault("Error: 8021q: VLAN properties not specified.", 2)
+        raise IpCommandError("Error: 8021q: VLAN properties not specified.", 2)
     name = request.name_or(f"{request.lower.name}.")
     _require_free(request, name)
     try:
         device = Vlan(name, request.lower, vid, request.mac if request.has_mac else None)
     except FileExistsError:
-        raise IpFault("Error: 8021q: VLAN device already exists.", 2) from None
+        raise IpCommandError("Error: 8021q: VLAN device already exists.", 2) from None
     except OSError as error:
         is_id = error.errno == errno.ERANGE
         text = "Invalid VLAN id" if is_id else "VLANs not supported on device"
-        raise IpFault(f"Error: 8021q: {text}.", 2) from None
+        raise IpCommandError(f"Error: 8021q: {text}.", 2) from None
     return _place(request, device)
 
 
@@ -93,7 +93,7 @@ def macvlan(request: LinkRequest) -> Device:
         elif word == "bcqueuelen":
             request.words.take()
         elif word != "nopromisc":
-            raise IpFault(f'macvlan: unknown option "{word}"?', 255)
+            raise IpCommandError(f'macvlan: unknown option "{word}"?', 255)
     lower = _lower(request)
     name = request.name_or("macvlan")
     _require_free(request, name)
@@ -107,7 +107,7 @@ def _macvlan_mode(text: str) -> MacvlanMode:
         return MacvlanMode(text)
     except ValueError:
         choice = '"private", "vepa", "bridge", "passthru" or "source"'
-        raise IpFault(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
+        raise IpCommandError(f'Error: argument of "mode" must be {choice}, not "{text}"', 255) from None
 
 
 def ipvlan(request: LinkRequest) -> Device:
@@ -129,14 +129,14 @@ def _ipvlan_mode(text: str) -> IpvlanMode:
     try:
         return IpvlanMode(text)
     except ValueError:
-        raise IpFault('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
+        raise IpCommandError('Error: argument of "mode" must be either "l2", "l3" or "l3s"', 255) from None
 
 
 def _ipvlan_flag(text: str) -> IpvlanFlag:
     try:
         return IpvlanFlag(text)
     except ValueError:
-        raise IpFault(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
+        raise IpCommandError(f'ipvlan: unknown option "{text}"?\n{_IPVLAN_USAGE}', 255) from None
 
 
 def change(device: Device, kind: str, words: Words) -> None:
@@ -152,7 +152,7 @@ def change(device: Device, kind: str, words: Words) -> None:
         elif isinstance(device, Ipvlan):
             device.port.flag = _ipvlan_flag(word)
         else:
-            raise IpFault(f'{kind}: unknown option "{word}"?', 255)
+            raise IpCommandError(f'{kind}: unknown option "{word}"?', 255)
 
 
 CHILD_KINDS: dict[str, Callable[[LinkRequest], Device]] = {

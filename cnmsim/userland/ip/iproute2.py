@@ -16,12 +16,12 @@ from cnmsim.kernel.ipvlan import Ipvlan
 from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.userland.ip import xfrm
 from cnmsim.userland.ip.arguments import (
-    IpFault,
-    NoDeviceFault,
+    IpCommandError,
+    NoDeviceError,
     Words,
-    device_named,
+    find_device,
     find_namespace,
-    read_ip,
+    parse_ip_argument,
     wrong_argument,
 )
 from cnmsim.userland.ip.details import with_details
@@ -30,7 +30,7 @@ from cnmsim.userland.ip.routes import RouteQueries
 from cnmsim.userland.ip.rules import NO_TABLE
 from cnmsim.userland.ip.selection import (
     is_secondary,
-    read_selection,
+    parse_selection,
     select_links,
 )
 from cnmsim.userland.ip.show import IpProgram
@@ -72,13 +72,13 @@ async def main(process: Process) -> int:
             elif not _set_option(style, option, words):
                 process.error(f'Option "-{option}" is unknown, try "ip -help".\n')
                 return 255
-    except IpFault as fault:
-        process.error(f"{fault}\n")
-        return fault.status
+    except IpCommandError as error:
+        process.error(f"{error}\n")
+        return error.status
     if not words:
         process.error(_USAGE)
         return 255
-    name = words.choose(_OBJECTS)
+    name = words.match_keyword(_OBJECTS)
     if name is None:
         process.error(f'Object "{words.first}" is unknown, try "ip help".\n')
         return 1
@@ -143,9 +143,9 @@ async def _netns(process: Process, words: Words) -> int:
         return 255
     try:
         namespace = find_namespace(process, name)
-    except IpFault as fault:
-        process.error(f"{fault}\n")
-        return fault.status
+    except IpCommandError as error:
+        process.error(f"{error}\n")
+        return error.status
     if not words:
         process.error("No command specified\n")
         return 255
@@ -170,18 +170,18 @@ class _Ip(IpProgram):
         process = self.process
         try:
             return self.run(name, words)
-        except NoDeviceFault as fault:
+        except NoDeviceError as error:
             known = (
-                f'Cannot find device "{fault.name}"' if fault.is_change else f'Device "{fault.name}" does not exist.'
+                f'Cannot find device "{error.name}"' if error.is_change else f'Device "{error.name}" does not exist.'
             )
             process.error(f"{known}\n")
             return 1
-        except IpFault as fault:
-            text = str(fault)
+        except IpCommandError as error:
+            text = str(error)
             is_error = any(part in text for part in ("expected rather", "garbage", "is wrong:"))
             is_error = is_error and not text.startswith("Error:")
             process.error(f"{'Error: ' if is_error else ''}{text}\n")
-            return fault.status
+            return error.status
         except OSError as error:
             process.error(f"{_worded(name, error)}\n")
             return 2
@@ -195,7 +195,7 @@ class _Ip(IpProgram):
             "address": {
                 "add": changes.address_add, "change": changes.address_add, "replace": self._address_replace,
                 "delete": changes.address_delete, "show": self.addresses, "list": self.addresses, "lst": self.addresses,
-                "flush": lambda rest: changes.address_flush(read_selection(rest, self.family, "address")),
+                "flush": lambda rest: changes.address_flush(parse_selection(rest, self.family, "address")),
             },
             "link": {
                 "set": changes.link_set, "add": changes.link_add, "delete": changes.link_delete,
@@ -205,13 +205,13 @@ class _Ip(IpProgram):
                 "add": changes.route_add, "append": changes.route_append, "replace": changes.route_replace,
                 "change": lambda rest: changes.route_replace(rest, must_exist=True),
                 "delete": changes.route_delete, "get": self.routes.get, "show": self.routes.show, "list": self.routes.show,
-                "lst": self.routes.show, "flush": lambda rest: changes.route_flush(read_selection(rest, self.family, "route")),
+                "lst": self.routes.show, "flush": lambda rest: changes.route_flush(parse_selection(rest, self.family, "route")),
             },
             "neighbour": {
                 "show": self._neighbours, "list": self._neighbours, "add": changes.neighbour_set,
                 "replace": changes.neighbour_set, "change": changes.neighbour_set, "delete": changes.neighbour_delete,
                 "get": self._neighbour_get,
-                "flush": lambda rest: changes.neighbour_flush(read_selection(rest, self.family, "neighbour")),
+                "flush": lambda rest: changes.neighbour_flush(parse_selection(rest, self.family, "neighbour")),
             },
             "rule": {
                 **dict.fromkeys(("show", "list", "lst"), lambda rest: changes.rules.show(words=rest)),
@@ -219,7 +219,7 @@ class _Ip(IpProgram):
             },
         }  # fmt: skip
         table = commands["neighbour" if name == "neighbor" else name]
-        chosen = words.choose(table) if words else "show"
+        chosen = words.match_keyword(table) if words else "show"
         if chosen is None:
             self.process.error(f'Command "{words.first}" is unknown, try "ip {name} help".\n')
             return 255
@@ -279,7 +279,7 @@ class _Ip(IpProgram):
         return lines
 
     def _links(self, words: Words) -> None:
-        for device in select_links(self.namespace, read_selection(words, self.family, "link")):
+        for device in select_links(self.namespace, parse_selection(words, self.family, "link")):
             if self.style.is_brief:
                 self.process.write(
                     f"{link_name(device):<16} {state_of(device):<14} {format_mac(device.mac)} <{flags_of(device)}> \n"
@@ -293,12 +293,12 @@ class _Ip(IpProgram):
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
-    def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:
+    def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
         if self.style.is_brief:
-            shown = "".join(f"{item} " for item in found)
+            shown = "".join(f"{item} " for item in addresses)
             self.process.write(f"{link_name(device):<16} {state_of(device):<14} {shown}\n")
             return
-        super().show_addresses(device, found, is_alone=is_alone)
+        super().show_addresses(device, addresses, is_alone=is_alone)
         if self.style.has_statistics and not self.is_oneline:
             self.print_lines(*self._statistics_lines(device))
 
@@ -339,18 +339,18 @@ class _Ip(IpProgram):
             if word == "dev":
                 name = words.take()
             else:
-                address = read_ip(words.take() if word == "to" else word)
+                address = parse_ip_argument(words.take() if word == "to" else word)
         if address is None or not name:
-            raise IpFault("Device and address are required arguments.")
-        device = device_named(self.namespace, name, is_change=False)
+            raise IpCommandError("Device and address are required arguments.")
+        device = find_device(self.namespace, name, is_change=False)
         for entry in self.namespace.neighbours.entries():
             if entry.device is device and entry.address == address:
                 self.process.write(f"{entry} \n")
                 return
-        raise IpFault("Error: Neighbour entry not found.", 2)
+        raise IpCommandError("Error: Neighbour entry not found.", 2)
 
     def _neighbours(self, words: Words) -> None:
-        chosen = read_selection(words, self.family, "neighbour")
+        chosen = parse_selection(words, self.family, "neighbour")
         for entry in self.changes.select_neighbours(chosen):
             text = str(entry)
             if chosen.device:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.bridge import Bridge
 from cnmsim.kernel.device import Device, Veth
-from cnmsim.userland.ip.arguments import find_namespace, read_integer, read_mac
+from cnmsim.userland.ip.arguments import find_namespace, parse_integer_argument, parse_mac_argument
 from cnmsim.userland.ip.child_links import CHILD_KINDS
 from cnmsim.userland.ip.link_request import new_mac, new_name
 from cnmsim.userland.ip.vxlan import make_vxlan
@@ -29,17 +29,17 @@ def _veth(request: LinkRequest) -> Device:
         if word == "netns":
             peer_namespace = find_namespace(request.process, words.take())
         elif word == "address":
-            peer_mac = read_mac(words.take())
+            peer_mac = parse_mac_argument(words.take())
         elif word == "mtu":
-            peer_mtu = read_integer(words.take())
+            peer_mtu = parse_integer_argument(words.take())
         else:
             peer_name = word
     name = request.name_or("veth")
     one, two = Veth.pair(
         request.process.clock, name, peer_name or "veth0", request.mac, peer_mac or new_mac(request.process)
     )
-    for namespace, wanted_name in ((request.namespace, name), (peer_namespace, peer_name)):
-        if wanted_name in namespace.devices:
+    for namespace, taken_name in ((request.namespace, name), (peer_namespace, peer_name)):
+        if taken_name in namespace.devices:
             raise FileExistsError(17, "File exists")
     # The kernel makes the peer first, so it has the lower index.
     peer_namespace.add_device(two, peer_name or new_name(request.namespace, "veth"))
@@ -55,7 +55,7 @@ def _bridge(request: LinkRequest) -> Device:
     return bridge
 
 
-#: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpFault`.
+#: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpCommandError`.
 LINK_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
     "bridge": _bridge,
     "veth": _veth,

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from cnmsim.kernel.fibrules import LOCAL, MAIN, TABLE_NAMES, FibRule, FibRules, default_mask
-from cnmsim.userland.ip.arguments import IpFault, Words, read_integer, read_prefix
+from cnmsim.userland.ip.arguments import IpCommandError, Words, parse_integer_argument, parse_prefix_argument
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -48,24 +48,24 @@ class IpRules:
             text = self.process.files.read(_NAMES_FILE).decode(errors="replace")
         except OSError:
             return TABLE_NAMES
-        found = dict(TABLE_NAMES)
+        names = dict(TABLE_NAMES)
         for line in text.splitlines():
             words = line.partition("#")[0].split()
             if len(words) >= 2 and words[0].isascii() and words[0].isdigit():
-                found[int(words[0])] = words[1]
-        return found
+                names[int(words[0])] = words[1]
+        return names
 
     def number(self, text: str) -> int:
-        """Read the number or name of a table. Raises `IpFault`."""
+        """Read the number or name of a table. Raises `IpCommandError`."""
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
             return known
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_TABLES):
-            raise IpFault(f'argument "{text}" is wrong: invalid table ID\n', 255)
+            raise IpCommandError(f'argument "{text}" is wrong: invalid table ID\n', 255)
         return int(text)
 
     def table(self, text: str, family: int, *, may_make: bool = False) -> RoutingTable:
-        """Give the table of that number or name. Raises `IpFault` if nothing was ever put into it, unless `may_make`."""
+        """Give the table of that number or name. Raises `IpCommandError` if nothing was ever put into it, unless `may_make`."""
         number = self.number(text) if text else MAIN
         if number == MAIN:
             return self.namespace.routes(family)
@@ -85,9 +85,9 @@ class IpRules:
     def show(self, end: str = "", words: Words | None = None) -> None:
         """`rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`; every line ends with `end`."""
         names = self.names()
-        wanted = self._wanted(words or Words([]), names)
+        parts = self._wanted(words or Words([]), names)
         first = f"0:\tfrom all lookup {names[255]}"
-        if all(part in f"{first} " for part in wanted):
+        if all(part in f"{first} " for part in parts):
             self.process.write(f"{first}{end}\n")
         known = self._rules or FibRules(self.namespace.routes(self.family), lambda: None)
         for rule in known.rules:
@@ -95,38 +95,38 @@ class IpRules:
             for word, device in (("iif", rule.indev), ("oif", rule.outdev)):
                 if device and device not in self.namespace.devices:
                     text = text.replace(f" {word} {device}", f" {word} {device} [detached]", 1)
-            if not all(part in f"{text} " for part in wanted):
+            if not all(part in f"{text} " for part in parts):
                 continue
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
 
     def _wanted(self, words: Words, names: dict[int, str]) -> list[str]:
         """Give what must stand in the line of a rule that is shown."""
-        found = []
+        parts = []
         while words:
             word = words.take()
             if word in ("table", "lookup"):
                 number = self.number(words.take())
-                found.append(f" lookup {names.get(number, str(number))} ")
+                parts.append(f" lookup {names.get(number, str(number))} ")
             elif word in ("pref", "preference", "priority", "prio", "order"):
-                found.append(f"{read_integer(words.take())}:\t")
+                parts.append(f"{parse_integer_argument(words.take())}:\t")
             elif word in ("from", "to"):
-                found.append(f"{word} {str(read_prefix(words.take(), self.family)).removesuffix('/32')} ")
+                parts.append(f"{word} {str(parse_prefix_argument(words.take(), self.family)).removesuffix('/32')} ")
             elif word in ("iif", "dev", "oif", "fwmark"):
-                found.append(f" {'iif' if word == 'dev' else word} {words.take()} ")
+                parts.append(f" {'iif' if word == 'dev' else word} {words.take()} ")
             else:
-                raise IpFault(f'inet prefix is expected rather than "{word}".')
-        return found
+                raise IpCommandError(f'inet prefix is expected rather than "{word}".')
+        return parts
 
     def add(self, words: Words) -> None:
         """`rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""
         if not words:
-            raise IpFault('"ip rule add" requires arguments.')
+            raise IpCommandError('"ip rule add" requires arguments.')
         self.process.credentials.require_net_admin()
-        given = self._read(words)
+        fields = self._read(words)
         rules = self.namespace.fib_rules(self.family)
-        if "priority" not in given:
-            given["priority"] = rules.default_priority()
-        rules.add(FibRule(**given))
+        if "priority" not in fields:
+            fields["priority"] = rules.default_priority()
+        rules.add(FibRule(**fields))
 
     def delete(self, words: Words) -> None:
         """`rule del SELECTOR ACTION`: the first that fits what is given (rule_find). Raises `OSError(ENOENT)`.
@@ -134,13 +134,13 @@ class IpRules:
         The local table's rule stays: what would remove it raises `OSError(EOPNOTSUPP)`.
         """
         if not words:
-            raise IpFault('"ip rule del" requires arguments.')
+            raise IpCommandError('"ip rule del" requires arguments.')
         self.process.credentials.require_net_admin()
-        given = self._read(words)
-        wanted = {key: value for key, value in given.items() if _is_condition(key, value)}
+        fields = self._read(words)
+        conditions = {key: value for key, value in fields.items() if _is_condition(key, value)}
         rules = self.namespace.fib_rules(self.family)
         for rule in (FibRule(0, LOCAL), *rules.rules):
-            if all(getattr(rule, key) == value for key, value in wanted.items()):
+            if all(getattr(rule, key) == value for key, value in conditions.items()):
                 if rule.table == LOCAL:
                     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
                 rules.remove(rule)
@@ -156,54 +156,54 @@ class IpRules:
 
     def _read(self, words: Words) -> dict[str, Any]:
         """Read what a command says of a rule."""
-        given: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         while words:
             word = words.take()
             if word == "not":
-                given["is_inverted"] = True
+                fields["is_inverted"] = True
             elif word in ("from", "to"):
-                self._read_prefix(word, words.take(), given)
+                self._read_prefix(word, words.take(), fields)
             elif word in ("preference", "pref", "order", "priority"):
-                given["priority"] = self._priority(words.take())
+                fields["priority"] = self._priority(words.take())
             elif word == "fwmark":
-                self._read_mark(words.take(), given)
+                self._read_mark(words.take(), fields)
             elif word in ("iif", "dev", "oif"):
-                given["outdev" if word == "oif" else "indev"] = words.take()
+                fields["outdev" if word == "oif" else "indev"] = words.take()
             elif word in ("table", "lookup"):
-                given["table"] = self.number(words.take())
+                fields["table"] = self.number(words.take())
             elif word in ("suppress_prefixlength", "sup_pl"):
-                given["suppress_length"] = read_integer(words.take())
+                fields["suppress_length"] = parse_integer_argument(words.take())
             elif word in ("proto", "protocol"):
                 words.take()
             elif word in _NOT_MODELLED:
-                raise IpFault(f"{word}: not simulated", 255)
+                raise IpCommandError(f"{word}: not simulated", 255)
             else:
                 kind = words.take() if word == "type" else word
                 if kind not in _ACTIONS:
-                    raise IpFault(f'argument "{kind}" is wrong: Failed to parse rule type', 255)
-                given["action"] = kind
-        return given
+                    raise IpCommandError(f'argument "{kind}" is wrong: Failed to parse rule type', 255)
+                fields["action"] = kind
+        return fields
 
     @staticmethod
     def _priority(text: str) -> int:
         if not (text.isascii() and text.isdigit()):
-            raise IpFault(f'argument "{text}" is wrong: preference value is invalid\n', 255)
+            raise IpCommandError(f'argument "{text}" is wrong: preference value is invalid\n', 255)
         return int(text)
 
-    def _read_prefix(self, word: str, text: str, given: dict[str, Any]) -> None:
-        prefix = read_prefix(text, self.family)
+    def _read_prefix(self, word: str, text: str, fields: dict[str, Any]) -> None:
+        prefix = parse_prefix_argument(text, self.family)
         if prefix.family != self.family:
-            raise IpFault(f"Error: Invalid {'source' if word == 'from' else 'destination'} address.", 2)
-        given["source" if word == "from" else "destination"] = prefix if prefix.length else None
+            raise IpCommandError(f"Error: Invalid {'source' if word == 'from' else 'destination'} address.", 2)
+        fields["source" if word == "from" else "destination"] = prefix if prefix.length else None
 
-    def _read_mark(self, text: str, given: dict[str, Any]) -> None:
+    def _read_mark(self, text: str, fields: dict[str, Any]) -> None:
         mark_text, slash, mask_text = text.partition("/")
         try:
             mark = int(mark_text, 0)
             mask = int(mask_text, 0) if slash else default_mask(mark)
         except ValueError:
-            raise IpFault(f'argument "{text}" is wrong: fwmark value is invalid\n', 255) from None
-        given["mark"], given["mask"] = mark, mask
+            raise IpCommandError(f'argument "{text}" is wrong: fwmark value is invalid\n', 255) from None
+        fields["mark"], fields["mask"] = mark, mask
 
 
 def _is_condition(key: str, value: Any) -> bool:

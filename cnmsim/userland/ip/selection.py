@@ -12,7 +12,14 @@ from cnmsim.kernel.address import Address, Prefix
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.kernel.fibrules import LOCAL, MAIN
 from cnmsim.kernel.route import Route
-from cnmsim.userland.ip.arguments import IpFault, Words, device_named, read_integer, read_ip, read_prefix
+from cnmsim.userland.ip.arguments import (
+    IpCommandError,
+    Words,
+    find_device,
+    parse_integer_argument,
+    parse_ip_argument,
+    parse_prefix_argument,
+)
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -45,7 +52,7 @@ class Selection:
 
 
 #: What iproute2 takes of each object: words with a value, and words alone.
-_TAKEN = {
+_KEYWORDS = {
     "link": ("dev", "type", "master", "group", "vrf"),
     "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
     "route": ("dev", "oif", "iif", "to", "root", "match", "exact", "scope", "table", "proto", "protocol", "via", "type", "src",
@@ -91,49 +98,49 @@ _ROUTE_TYPES = (
 _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay", "probe", "failed", "all")
 
 
-def read_selection(words: Words, family: int, kind: str = "") -> Selection:
+def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
     """Read the words behind `show`, `list` or `flush`.
 
     `kind` is the object as iproute2 takes them: `link`, `address`, `route` or `neighbour`; busybox's `ip` is laxer.
-    Raises `IpFault`.
+    Raises `IpCommandError`.
     """
     chosen = Selection()
     while words:
         word = words.take()
-        if kind and word not in _TAKEN[kind] and word not in _FLAGS[kind]:
-            _note_operand(chosen, word, family, kind)
+        if kind and word not in _KEYWORDS[kind] and word not in _FLAGS[kind]:
+            _add_operand(chosen, word, family, kind)
         elif kind and word in _FLAGS[kind]:
             chosen.flags.add(word)
             chosen.is_up_only = chosen.is_up_only or word == "up"
         else:
-            _note_word(chosen, word, words, family, kind)
+            _add_keyword(chosen, word, words, family, kind)
     return chosen
 
 
-def _note_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
+def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
     """Take a word that is no keyword: a device, or a prefix."""
     if kind in ("link", "address"):
         if chosen.device:
-            raise IpFault(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
+            raise IpCommandError(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
         chosen.device = word
     else:
-        chosen.to = read_prefix(word, family)
+        chosen.to = parse_prefix_argument(word, family)
         chosen.exact = kind == "route"
 
 
-def _note_word(chosen: Selection, word: str, words: Words, family: int, object_kind: str) -> None:
+def _add_keyword(chosen: Selection, word: str, words: Words, family: int, object_kind: str) -> None:
     is_lax = not object_kind
     if word in ("dev", "oif", "iif"):
         name = words.take()
         if chosen.device and not is_lax:
-            raise IpFault(f'Error: either "dev" is duplicate, or "{name}" is garbage.', 255)
+            raise IpCommandError(f'Error: either "dev" is duplicate, or "{name}" is garbage.', 255)
         chosen.device = name
     elif word in ("to", "root", "match", "exact"):
         how = word
         if word == "to" and words.first in ("root", "match", "exact"):
             how = words.take()
         chosen.exact, chosen.is_match = how == "exact", how == "match"
-        chosen.to = read_prefix(words.take(), family)
+        chosen.to = parse_prefix_argument(words.take(), family)
     elif word == "type":
         chosen.kind = words.take()
         if object_kind == "route":
@@ -147,7 +154,7 @@ def _note_word(chosen: Selection, word: str, words: Words, family: int, object_k
     elif word in ("proto", "protocol"):
         chosen.protocol = _one_of(words.take(), _PROTOCOLS, 'invalid "protocol"\n')
     elif word == "via":
-        chosen.via = read_ip(words.take())
+        chosen.via = parse_ip_argument(words.take())
     elif word in ("nud", "state"):
         chosen.states.add(_one_of(words.take(), _NUD, "nud state is bad").upper())
     elif word == "up":
@@ -157,32 +164,32 @@ def _note_word(chosen: Selection, word: str, words: Words, family: int, object_k
     elif word == "group":
         chosen.group = _one_of(words.take(), ("default", "0"), "Invalid group value", is_number_fine=True)
     elif word == "src":
-        chosen.src = read_ip(words.take())
+        chosen.src = parse_ip_argument(words.take())
     elif word in ("metric", "preference"):
-        chosen.metric = read_integer(words.take())
+        chosen.metric = parse_integer_argument(words.take())
     elif word == "vrf" and not is_lax:
-        raise IpFault(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
+        raise IpCommandError(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
     else:
         chosen.rest.append(word)
 
 
-def _one_of(text: str, names: tuple[str, ...], fault: str, *, is_number_fine: bool = False) -> str:
+def _one_of(text: str, names: tuple[str, ...], message: str, *, is_number_fine: bool = False) -> str:
     if text not in names and not (is_number_fine and text.isdigit()):
-        raise IpFault(f'argument "{text}" is wrong: {fault}', 255)
+        raise IpCommandError(f'argument "{text}" is wrong: {message}', 255)
     return text
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
-    """Give the devices that a selection is about, in index order. Raises `NoDeviceFault`."""
+    """Give the devices that a selection is about, in index order. Raises `NoDeviceError`."""
     name = chosen.device or (chosen.rest[0] if chosen.rest else "")
     if name:
-        devices = [device_named(namespace, name, is_change=False)]
+        devices = [find_device(namespace, name, is_change=False)]
     else:
         devices = sorted(namespace.devices.values(), key=lambda device: device.index)
     if chosen.kind:
         devices = [device for device in devices if device.kind == chosen.kind]
     if chosen.master:
-        master = device_named(namespace, chosen.master, is_change=False)
+        master = find_device(namespace, chosen.master, is_change=False)
         devices = [device for device in devices if device.master is master]
     if "nomaster" in chosen.flags:
         devices = [device for device in devices if device.master is None]
@@ -195,14 +202,14 @@ def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]
 
 def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
     """Give the addresses of a device that a selection is about: IPv4 first, as the kernel lists them."""
-    found = [item for item in device.addresses if not family or item.family == family]
+    addresses = [item for item in device.addresses if not family or item.family == family]
     if chosen.scope and chosen.scope != "all":
-        found = [item for item in found if item.scope == chosen.scope]
+        addresses = [item for item in addresses if item.scope == chosen.scope]
     if chosen.to is not None:
-        found = [item for item in found if item.address in chosen.to]
+        addresses = [item for item in addresses if item.address in chosen.to]
     if chosen.label:
-        found = [item for item in found if fnmatchcase(device.name, chosen.label)]
-    return [item for item in _sorted(found) if _has_flags(device, item, chosen.flags)]
+        addresses = [item for item in addresses if fnmatchcase(device.name, chosen.label)]
+    return [item for item in _sorted(addresses) if _has_flags(device, item, chosen.flags)]
 
 
 def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
@@ -216,8 +223,8 @@ def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
     return all(flag not in flags or flag in item.flags for flag in ("nodad", "noprefixroute"))
 
 
-def _sorted(found: list[InterfaceAddress]) -> list[InterfaceAddress]:
-    return sorted(found, key=lambda item: item.family)
+def _sorted(addresses: list[InterfaceAddress]) -> list[InterfaceAddress]:
+    return sorted(addresses, key=lambda item: item.family)
 
 
 def is_secondary(device: Device, item: InterfaceAddress) -> bool:
@@ -233,12 +240,12 @@ def select_routes(
 ) -> list[tuple[int, Route]]:
     """Give the routes of one family that a selection is about, each with the number of its table.
 
-    Raises `NoDeviceFault`, and `OSError(ENOENT)` for a table that was never filled.
+    Raises `NoDeviceError`, and `OSError(ENOENT)` for a table that was never filled.
     """
-    found: list[tuple[int, Route]] = []
+    selected: list[tuple[int, Route]] = []
     for number, routes in _tables(namespace, family, chosen, rules):
-        found += [(number, route) for route in _chosen_of(routes, namespace, family, chosen)]
-    return found
+        selected += [(number, route) for route in _chosen_of(routes, namespace, family, chosen)]
+    return selected
 
 
 def _tables(
@@ -261,11 +268,11 @@ def _tables(
 
 def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, chosen: Selection) -> list[Route]:
     if chosen.device:
-        device = device_named(namespace, chosen.device, is_change=False)
+        device = find_device(namespace, chosen.device, is_change=False)
         routes = [route for route in routes if route.device is device]
     prefix = chosen.to
     if prefix is None and chosen.rest:
-        prefix = read_prefix(chosen.rest[0], family)
+        prefix = parse_prefix_argument(chosen.rest[0], family)
         chosen.exact = True
     if prefix is not None:
         routes = [
@@ -298,7 +305,7 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
     """Give what the local table holds for the namespace's own addresses."""
-    found: list[Route] = []
+    routes: list[Route] = []
     for device in namespace.devices.values():
         for item in device.addresses if device.is_up else ():
             if item.family != family:
@@ -308,15 +315,17 @@ def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
                 Prefix(item.address, bits), device, scope="host", src=item.address, protocol="kernel", kind="local"
             )
             if family == 6:
-                found.append(evolve(own, src=None))
+                routes.append(evolve(own, src=None))
                 continue
-            found.append(own)
+            routes.append(own)
             if item.address[0] == 127:
-                found.append(evolve(own, prefix=item.prefix))
+                routes.append(evolve(own, prefix=item.prefix))
             if item.prefixlen < 31:
                 last = Prefix(item.prefix.broadcast, 32)
-                found.append(Route(last, device, scope="link", src=item.address, protocol="kernel", kind="broadcast"))
-    return sorted(found, key=lambda route: (route.prefix.network, route.prefix.length))
+                routes.append(
+                    Route(last, device, scope="link", src=item.address, protocol="kernel", kind="broadcast")
+                )
+    return sorted(routes, key=lambda route: (route.prefix.network, route.prefix.length))
 
 
 def has_linkdown(route: Route) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import format_mac
 from cnmsim.kernel.device import Device, InterfaceAddress
 from cnmsim.userland.ip.changes import IpChanges
-from cnmsim.userland.ip.selection import read_selection, select_addresses, select_links
+from cnmsim.userland.ip.selection import parse_selection, select_addresses, select_links
 
 if TYPE_CHECKING:
     from cnmsim.kernel.namespace import NetworkNamespace
@@ -21,7 +21,7 @@ _LIFETIME = "       valid_lft forever preferred_lft forever"
 class IpProgram(ABC):
     """`ip` in a namespace, for both families or one (4 or 6). A flavour writes the lines of links and addresses."""
 
-    #: How strictly words that choose are read: `address` as iproute2 does, "" as busybox does.
+    #: How strictly words that match_keyword are read: `address` as iproute2 does, "" as busybox does.
     select_as = ""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int, *, is_oneline: bool) -> None:
@@ -51,25 +51,25 @@ class IpProgram(ABC):
 
     def addresses(self, words: Words) -> None:
         """`addr show`."""
-        chosen = read_selection(words, self.family, self.select_as)
+        chosen = parse_selection(words, self.family, self.select_as)
         if chosen.to is not None:
             self.family = chosen.to.family
         has_filter = bool(self.family or chosen.scope or chosen.label or chosen.flags - {"up", "down", "nomaster"})
         for device in select_links(self.namespace, chosen):
-            found = select_addresses(device, self.family, chosen)
+            addresses = select_addresses(device, self.family, chosen)
             if chosen.label:
-                for item in found:
+                for item in addresses:
                     self.print_lines(self.address_line(device, item), _LIFETIME)
-            elif found or not has_filter or not (self.family or device.addresses):
-                self.show_addresses(device, found, is_alone=bool(chosen.device or chosen.rest))
+            elif addresses or not has_filter or not (self.family or device.addresses):
+                self.show_addresses(device, addresses, is_alone=bool(chosen.device or chosen.rest))
 
-    def show_addresses(self, device: Device, found: list[InterfaceAddress], *, is_alone: bool) -> None:
+    def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
         """Print a link with its addresses."""
         if self.is_oneline:
-            for item in found:
+            for item in addresses:
                 self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)
             return
         for line in self.head_lines(device, is_alone=is_alone):
             self.print_lines(line)
-        for item in found:
+        for item in addresses:
             self.print_lines(self.address_line(device, item), _LIFETIME)

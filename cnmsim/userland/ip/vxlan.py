@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cnmsim.kernel.address import MAC_ZERO, Address, family_of, format_ip, is_multicast, parse_ip
 from cnmsim.kernel.vxlan import Vxlan
-from cnmsim.userland.ip.arguments import IpFault, device_named, wrong_argument
+from cnmsim.userland.ip.arguments import IpCommandError, find_device, wrong_argument
 
 if TYPE_CHECKING:
     from cnmsim.kernel.device import Device
@@ -31,16 +31,16 @@ def _address(words: Words, what: str, family: int) -> Address | None:
     try:
         address = parse_ip(text)
     except ValueError:
-        raise IpFault(f'any valid address is expected rather than "{text}".') from None
+        raise IpCommandError(f'any valid address is expected rather than "{text}".') from None
     if is_multicast(address) or not any(address):
         raise wrong_argument(text, what)
     if family and len(address) != (16 if family == 6 else 4):
-        raise IpFault(f'{"inet" if family == 4 else "inet6"} address is expected rather than "{text}".')
+        raise IpCommandError(f'{"inet" if family == 4 else "inet6"} address is expected rather than "{text}".')
     return address
 
 
 def make_vxlan(request: LinkRequest) -> Device:
-    """Make a device from what follows `type vxlan`. Raises `IpFault` as iproute2 complains, `OSError` as the kernel."""
+    """Make a device from what follows `type vxlan`. Raises `IpCommandError` as iproute2 complains, `OSError` as the kernel."""
     words = request.words
     vni: int | None = None
     ends: dict[str, Address | None] = {"local": None, "remote": None}
@@ -56,7 +56,7 @@ def make_vxlan(request: LinkRequest) -> Device:
             family = 0 if other is None else family_of(other)
             ends[word] = _address(words, f"invalid {word} address", family)
         elif word == "dev":
-            underlay = device_named(request.namespace, words.take())
+            underlay = find_device(request.namespace, words.take())
         elif word == "dstport":
             port = _number(words, 65535, "dst port") or _LINUX_PORT
         elif word in ("ttl", "hoplimit"):
@@ -69,9 +69,9 @@ def make_vxlan(request: LinkRequest) -> Device:
         elif word.removeprefix("no") in _SWITCHES:
             switches[word.removeprefix("no")] = not word.startswith("no")
         else:
-            raise IpFault(f'vxlan: unknown command "{word}"?')
+            raise IpCommandError(f'vxlan: unknown command "{word}"?')
     if vni is None:
-        raise IpFault("vxlan: missing virtual network identifier")
+        raise IpCommandError("vxlan: missing virtual network identifier")
     device = Vxlan.create(
         request.namespace, request.name_or("vxlan"), request.mac, vni, port=port,
         learning=switches["learning"], proxy=switches["proxy"], l2miss=switches["l2miss"], l3miss=switches["l3miss"],

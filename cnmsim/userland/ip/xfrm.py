@@ -8,7 +8,7 @@ from attrs import evolve
 
 from cnmsim.kernel.address import IPV4_ANY, IPV6_ANY, Address, Prefix, family_of, parse_ip
 from cnmsim.kernel.xfrm import Limits, Mark, Selector, Template, XfrmPolicy, XfrmState, xfrm_of
-from cnmsim.userland.ip.arguments import IpFault, Words, read_prefix, wrong_argument
+from cnmsim.userland.ip.arguments import IpCommandError, Words, parse_prefix_argument, wrong_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "ipv6-icmp": 58, "sctp": 132}
 _IDS = ("esp", "ah", "comp", "route2", "hao")
 
 
-def _wrong(text: str, what: str) -> IpFault:
+def _wrong(text: str, what: str) -> IpCommandError:
     return wrong_argument(text, f"{what} value is invalid")
 
 
@@ -42,7 +42,7 @@ def _address(words: Words) -> Address:
     try:
         return parse_ip(text.partition("/")[0])
     except ValueError:
-        raise IpFault(f'Error: any valid prefix is expected rather than "{text}".') from None
+        raise IpCommandError(f'Error: any valid prefix is expected rather than "{text}".') from None
 
 
 def _mark(words: Words) -> Mark:
@@ -141,11 +141,11 @@ class _States:
             elif not name.take(word, words):
                 raise wrong_argument(word, "unknown")
         if not name.protocol:
-            raise IpFault('Error: argument "XFRM-PROTO" is required', 255)
+            raise IpCommandError('Error: argument "XFRM-PROTO" is required', 255)
         if not algorithm:
-            raise IpFault('ALGO-TYPE value "enc" or "aead" is required with XFRM-PROTO value "esp"')
+            raise IpCommandError('ALGO-TYPE value "enc" or "aead" is required with XFRM-PROTO value "esp"')
         if name.protocol != "esp" or name.mode != "transport":
-            raise IpFault("Error: Requested type not found.", 2)
+            raise IpCommandError("Error: Requested type not found.", 2)
         src, dst = name.ends()
         state = XfrmState(
             src, dst, name.spi, key, icv, name.reqid, window, mark, limits, algorithm, selector
@@ -212,7 +212,7 @@ def _algorithm(words: Words) -> tuple[str, bytes, int]:
     values = []
     for name in ("ALGO-NAME", "ALGO-KEYMAT", "ALGO-ICV-LEN"):
         if not words:
-            raise IpFault(f'Error: argument "{name}" is required', 255)
+            raise IpCommandError(f'Error: argument "{name}" is required', 255)
         values.append(words.take())
     algorithm, text, icv = values
     try:
@@ -228,7 +228,7 @@ _SELECTOR_WORDS = ("src", "dst", "proto", "sport", "dport", "dev", "type", "code
 
 
 def _selector(words: Words) -> Selector:
-    """Read `src P dst P proto P dport N`. Raises `IpFault`."""
+    """Read `src P dst P proto P dport N`. Raises `IpCommandError`."""
     prefixes: dict[str, Prefix] = {}
     numbers = {"sport": 0, "dport": 0}
     protocol = 0
@@ -236,7 +236,7 @@ def _selector(words: Words) -> Selector:
         word = words.take()
         if word in ("src", "dst"):
             text = words.take()
-            prefixes[word] = read_prefix(text, 6 if ":" in text else 4)
+            prefixes[word] = parse_prefix_argument(text, 6 if ":" in text else 4)
         elif word == "proto":
             text = words.take()
             protocol = _PROTOCOLS.get(text) or (int(text) if text.isdecimal() else 0)
@@ -267,7 +267,7 @@ class _Policies:
             words.take()
             if word == "dir":
                 if direction:
-                    raise IpFault('Error: duplicate "dir": "dir" is the second value.', 255)
+                    raise IpCommandError('Error: duplicate "dir": "dir" is the second value.', 255)
                 direction = words.take()
                 if direction not in ("in", "out", "fwd"):
                     raise _wrong(direction, "DIR")
@@ -286,7 +286,7 @@ class _Policies:
             else:
                 raise wrong_argument(word, "unknown")
         if not direction:
-            raise IpFault("Not enough information: DIR is required.")
+            raise IpCommandError("Not enough information: DIR is required.")
         return XfrmPolicy(direction, selector, tuple(templates), mark, priority, action)
 
     def add(self, words: Words) -> None:
@@ -339,8 +339,8 @@ def _template(words: Words, family: int) -> Template:
 
 
 def run(process: Process, namespace: NetworkNamespace, words: Words) -> int:
-    """Run `ip xfrm state|policy COMMAND`. Raises `IpFault` and `OSError`."""
-    kind = words.choose(("state", "policy", "monitor"))
+    """Run `ip xfrm state|policy COMMAND`. Raises `IpCommandError` and `OSError`."""
+    kind = words.match_keyword(("state", "policy", "monitor"))
     if kind is None or kind == "monitor":
         process.error(_USAGE)
         return 255
@@ -348,13 +348,13 @@ def run(process: Process, namespace: NetworkNamespace, words: Words) -> int:
     xfrm = xfrm_of(namespace)
     target: _States | _Policies = _States(process, xfrm) if kind == "state" else _Policies(process, xfrm)
     names = ["add", "update", "delete", "get", "list", "flush", "count"] + (["deleteall"] if kind == "state" else [])
-    wanted = {"show": "list", "lst": "list", "deleteall": "deleteall" if kind == "state" else "flush"}
-    chosen = words.choose((*names, *wanted)) if words else "list"
+    aliases = {"show": "list", "lst": "list", "deleteall": "deleteall" if kind == "state" else "flush"}
+    chosen = words.match_keyword((*names, *aliases)) if words else "list"
     if chosen is None:
         process.error(f'Command "{words.first}" is unknown, try "ip xfrm {kind} help".\n')
         return 255
     if words:
         words.take()
-    command: Callable[[Words], None] = getattr(target, wanted.get(chosen, chosen))
+    command: Callable[[Words], None] = getattr(target, aliases.get(chosen, chosen))
     command(words)
     return 0

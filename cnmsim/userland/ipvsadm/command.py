@@ -76,7 +76,7 @@ _MISSING, _MISUSED, _FAILED = 1, 2, 255
 
 
 @frozen
-class _Order:
+class _Command:
     """One command line, read: the command's letter, the service it names and the options as given."""
 
     command: str
@@ -101,14 +101,14 @@ async def main(process: Process) -> int:
     """Run `ipvsadm COMMAND OPTION…`; without a command it lists."""
     try:
         arguments = process.argv[1:] or ["-L"]
-        order = _read(arguments)
-        if order.command == "R":
+        command_line = _read(arguments)
+        if command_line.command == "R":
             text = (await read_all(process.stdin)).decode(errors="replace")
             for line in text.splitlines():
                 if line.strip() and not line.lstrip().startswith("#"):
                     _execute(process, _read(shlex.split(line)))
         else:
-            _execute(process, order)
+            _execute(process, command_line)
     except UsageError as error:
         process.error(f"{error}\n")
         return _MISUSED
@@ -127,20 +127,20 @@ class _KernelError(Exception):
         self.status = status
 
 
-def _read(arguments: Sequence[str]) -> _Order:
+def _read(arguments: Sequence[str]) -> _Command:
     options = getopt(arguments, _SHORT, _LONG)
     if "l" in options:
         options.values.setdefault("L", []).extend(options.values.pop("l"))
     commands = [letter for letter in _COMMANDS if letter in options]
     if "h" in options or "v" in options:
-        return _Order("h", {}, options)
+        return _Command("h", {}, options)
     if not commands:
         raise UsageError("Try `ipvsadm -h' or 'ipvsadm --help' for more information.")
     if len(commands) > 1:
         raise UsageError(f"invalid option `-{commands[-1]}'")
     command = commands[0]
     _check(command, options)
-    return _Order(command, _service(options), options)
+    return _Command(command, _service(options), options)
 
 
 def _check(command: str, options: Options) -> None:
@@ -184,18 +184,18 @@ def _host_and_port(text: str, complaint: str) -> tuple[str, int]:
         raise UsageError(complaint) from None
 
 
-def _execute(process: Process, order: _Order) -> None:
+def _execute(process: Process, command_line: _Command) -> None:
     try:
-        _act(process, process.namespace.ipvs, order)
+        _dispatch(process, process.namespace.ipvs, command_line)
     except OSError as error:
         number = errno_of(error)
-        if number == errno.ESRCH and order.command not in "aed":
-            raise _KernelError("No such service", _MISSING if order.command == "L" else _FAILED) from None
-        raise _KernelError(_FAILURES.get((order.command, number), strerror(error)), _FAILED) from None
+        if number == errno.ESRCH and command_line.command not in "aed":
+            raise _KernelError("No such service", _MISSING if command_line.command == "L" else _FAILED) from None
+        raise _KernelError(_FAILURES.get((command_line.command, number), strerror(error)), _FAILED) from None
 
 
-def _act(process: Process, ipvs: Ipvs, order: _Order) -> None:
-    command, options, named = order.command, order.options, order.service
+def _dispatch(process: Process, ipvs: Ipvs, command_line: _Command) -> None:
+    command, options, named = command_line.command, command_line.options, command_line.service
     if command == "A":
         if not named.get("fwmark") and not named["port"]:
             raise UsageError("Zero port specified for non-persistent service")
@@ -207,7 +207,7 @@ def _act(process: Process, ipvs: Ipvs, order: _Order) -> None:
     elif command == "C":
         ipvs.clear()
     elif command in "aed":
-        _change_server(ipvs, order)
+        _change_server(ipvs, command_line)
     elif command == "set":
         ipvs.set_timeouts(*_timeouts(options))
     elif command == "Z":
@@ -216,15 +216,15 @@ def _act(process: Process, ipvs: Ipvs, order: _Order) -> None:
             for destination in service.destinations:
                 destination.counters.zero()
     else:
-        process.write(_printed(ipvs, order))
+        process.write(_printed(ipvs, command_line))
 
 
-def _change_server(ipvs: Ipvs, order: _Order) -> None:
-    server = order.server
-    service = ipvs.find_service(**order.service)
-    if order.command == "a":
+def _change_server(ipvs: Ipvs, command_line: _Command) -> None:
+    server = command_line.server
+    service = ipvs.find_service(**command_line.service)
+    if command_line.command == "a":
         ipvs.add_destination(service, **server)
-    elif order.command == "e":
+    elif command_line.command == "e":
         ipvs.update_destination(service, **server)
     else:
         ipvs.remove_destination(service, server["address"], port=server["port"])
@@ -237,12 +237,12 @@ def _timeouts(options: Options) -> tuple[int, int, int]:
     return int(words[0]), int(words[1]), int(words[2])
 
 
-def _printed(ipvs: Ipvs, order: _Order) -> str:
-    options = order.options
-    if order.command == "h":
+def _printed(ipvs: Ipvs, command_line: _Command) -> str:
+    options = command_line.options
+    if command_line.command == "h":
         return "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n"
     style = Format(is_numeric="n" in options, is_sorted="nosort" not in options, is_exact="exact" in options)
-    if order.command == "S":
+    if command_line.command == "S":
         return rules_text(ipvs.services, style)
     if "c" in options:
         return connections_text(ipvs, style)
@@ -250,7 +250,7 @@ def _printed(ipvs: Ipvs, order: _Order) -> str:
         return "Timeout (tcp tcpfin udp): {} {} {}\n".format(*ipvs.timeouts)
     kind = next((name for name in ("stats", "thresholds", "persistent-conn") if name in options), "")
     ipvs.connections.purge()
-    if order.service:
-        return header(kind) + service_text(ipvs.find_service(**order.service), kind, style)
+    if command_line.service:
+        return header(kind) + service_text(ipvs.find_service(**command_line.service), kind, style)
     listed = ordered_services(ipvs.services, style)
     return BANNER + header(kind) + "".join(service_text(service, kind, style) for service in listed)

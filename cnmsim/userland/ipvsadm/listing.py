@@ -17,7 +17,7 @@ _METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}
 
 @frozen
 class Format:
-    """How to print: ports by number or name, in order of addresses or of the kernel, large numbers in full."""
+    """How to print: ports by number or name, in command_line of addresses or of the kernel, large numbers in full."""
 
     is_numeric: bool = False
     is_sorted: bool = True
@@ -34,17 +34,17 @@ def _port(port: int, style: Format) -> str:
 
 
 def ordered_services(services: Iterable[Service], style: Format) -> list[Service]:
-    """Give services in the order they are printed."""
-    found = list(services)
+    """Give services in the command_line they are printed."""
+    unordered = list(services)
     if not style.is_sorted:
         # The kernel walks two hash tables, that of services by address first.
-        return sorted(found, key=lambda service: bool(service.fwmark))
-    return sorted(found, key=lambda s: (s.fwmark, s.family, s.protocol, s.address, s.port))
+        return sorted(unordered, key=lambda service: bool(service.fwmark))
+    return sorted(unordered, key=lambda s: (s.fwmark, s.family, s.protocol, s.address, s.port))
 
 
 def _ordered(destinations: Iterable[Destination], style: Format) -> list[Destination]:
-    found = list(destinations)
-    return sorted(found, key=lambda d: (d.address, d.port)) if style.is_sorted else found
+    unordered = list(destinations)
+    return sorted(unordered, key=lambda d: (d.address, d.port)) if style.is_sorted else unordered
 
 
 def _name(service: Service, style: Format) -> str:
@@ -125,7 +125,7 @@ def _counters(name: str, counters: Counters, style: Format) -> str:
 
 
 def connections_text(ipvs: Ipvs, style: Format) -> str:
-    """Give what `ipvsadm -Lc` prints, connections in the order they began."""
+    """Give what `ipvsadm -Lc` prints, connections in the command_line they began."""
     rows = ["IPVS connection entries\npro expire state       source             virtual            destination\n"]
     rows += [_connection(ipvs, connection, style) for connection in ipvs.connections.entries()]
     return "".join(rows)

@@ -34,15 +34,15 @@ async def main(process: Process) -> int:
         if database == "hosts":
             shown = name
             try:
-                found = await resolver.name_of(parse_ip(name))
+                canonical_name = await resolver.reverse_lookup(parse_ip(name))
             except ValueError:
                 # `hosts` gives one family only: the IPv6 addresses if there are any.
                 addresses = [address for address in addresses if len(address) == 16] or addresses
             else:
-                if found is None:
+                if canonical_name is None:
                     status = 2
                     continue
-                shown = found
+                shown = canonical_name
             process.write("".join(f"{format_ip(address):<15} {shown}\n" for address in addresses))
             continue
         for number, address in enumerate(addresses):

@@ -26,8 +26,8 @@ class Options:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Give the last argument of an option, or `default` if it was not given."""
-        found = self.values.get(name)
-        return found[-1] if found else default
+        arguments = self.values.get(name)
+        return arguments[-1] if arguments else default
 
     def every(self, name: str) -> list[str]:
         """Give all arguments of an option that may be repeated."""
@@ -83,29 +83,29 @@ def getopt(
     `-type=mx`. Raises `UsageError` with getopt's own text.
     """
     table = dict(long) if isinstance(long, Mapping) else {name: name.rstrip("=") for name in long}
-    found = Options()
+    options = Options()
     at = 0
     while at < len(arguments):
         argument = arguments[at]
         at += 1
         if argument == "--":
-            found.operands.extend(arguments[at:])
+            options.operands.extend(arguments[at:])
             break
         if argument.startswith("--"):
-            at = _long(arguments, at, argument[2:], table, found)
+            at = _long(arguments, at, argument[2:], table, options)
         elif single_dash_long and argument[1:].partition("=")[0] in {name.rstrip("=") for name in table}:
-            at = _long(arguments, at, argument[1:], table, found)
+            at = _long(arguments, at, argument[1:], table, options)
         elif argument.startswith("-") and len(argument) > 1:
-            at = _cluster(arguments, at, argument[1:], short, found)
+            at = _cluster(arguments, at, argument[1:], short, options)
         else:
-            found.operands.append(argument)
+            options.operands.append(argument)
             if stop_at_operand:
-                found.operands.extend(arguments[at:])
+                options.operands.extend(arguments[at:])
                 break
-    return found
+    return options
 
 
-def _long(arguments: Sequence[str], at: int, text: str, table: Mapping[str, str], found: Options) -> int:
+def _long(arguments: Sequence[str], at: int, text: str, table: Mapping[str, str], options: Options) -> int:
     name, equals, value = text.partition("=")
     if f"{name}=" in table:
         if not equals:
@@ -113,17 +113,17 @@ def _long(arguments: Sequence[str], at: int, text: str, table: Mapping[str, str]
                 raise UsageError(f"option '--{name}' requires an argument")
             value = arguments[at]
             at += 1
-        found.values.setdefault(table[f"{name}="], []).append(value)
+        options.values.setdefault(table[f"{name}="], []).append(value)
     elif name in table:
         if equals:
             raise UsageError(f"option '--{name}' doesn't allow an argument")
-        found.values.setdefault(table[name], []).append("")
+        options.values.setdefault(table[name], []).append("")
     else:
         raise UsageError(f"unrecognized option '--{name}'")
     return at
 
 
-def _cluster(arguments: Sequence[str], at: int, letters: str, short: str, found: Options) -> int:
+def _cluster(arguments: Sequence[str], at: int, letters: str, short: str, options: Options) -> int:
     position = 0
     while position < len(letters):
         letter = letters[position]
@@ -132,7 +132,7 @@ def _cluster(arguments: Sequence[str], at: int, letters: str, short: str, found:
         if where < 0 or letter == ":":
             raise UsageError(f"invalid option -- '{letter}'")
         if short[where + 1 : where + 2] != ":":
-            found.values.setdefault(letter, []).append("")
+            options.values.setdefault(letter, []).append("")
             continue
         value = letters[position:]
         if not value:
@@ -140,6 +140,6 @@ def _cluster(arguments: Sequence[str], at: int, letters: str, short: str, found:
                 raise UsageError(f"option requires an argument -- '{letter}'")
             value = arguments[at]
             at += 1
-        found.values.setdefault(letter, []).append(value)
+        options.values.setdefault(letter, []).append(value)
         break
     return at

@@ -69,7 +69,7 @@ class ResolverConfig:
         return cls(tuple(servers[:_MAX_SERVERS]) or ("127.0.0.1",), search, ndots, timeout_s, attempts)
 
     def candidates(self, name: str) -> list[str]:
-        """Give the absolute names to ask for, in order (resolv.conf(5): `search`, `ndots`)."""
+        """Give the absolute names to query for, in order (resolv.conf(5): `search`, `ndots`)."""
         if name.endswith("."):
             return [name]
         searched = [f"{name}.{domain.strip('.')}." for domain in self.search]
@@ -90,19 +90,19 @@ def read_config(process: Process) -> ResolverConfig:
 
 def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
     """Give the addresses that /etc/hosts has for a name, in its order; `family` 4, 6 or 0 for both."""
-    wanted = name.rstrip(".").lower()
-    found: list[Address] = []
+    lower_name = name.rstrip(".").lower()
+    addresses: list[Address] = []
     for line in text.splitlines():
         words = line.partition("#")[0].split()
-        if wanted not in (word.lower() for word in words[1:]):
+        if lower_name not in (word.lower() for word in words[1:]):
             continue
         try:
             address = parse_ip(words[0])
         except ValueError:
             continue
         if not family or (family == 6) == (len(address) == 16):
-            found.append(address)
-    return found
+            addresses.append(address)
+    return addresses
 
 
 def reverse_hosts(text: str, address: Address) -> str | None:
@@ -159,11 +159,11 @@ class Resolver:
             if family and (family == 6) != (len(literal) == 16):
                 raise ResolveError("Address family for hostname not supported")
             return [literal]
-        found = lookup_hosts(self._hosts(), name, family)
-        if found and not family:
+        file_addresses = lookup_hosts(self._hosts(), name, family)
+        if file_addresses and not family:
             # glibc's files back end goes by families: it hands the IPv6 ones over first.
-            found.sort(key=lambda address: len(address) != 16)
-        return sort_addresses(self.process, found or await self._ask_for_addresses(name, family))
+            file_addresses.sort(key=lambda address: len(address) != 16)
+        return sort_addresses(self.process, file_addresses or await self._query_addresses(name, family))
 
     async def host_entry(self, name: str) -> tuple[str, list[Address]]:
         """Give a name in full and its IPv4 addresses, as gethostbyname(3): of its first line in /etc/hosts, else of name servers.
@@ -171,23 +171,23 @@ class Resolver:
         Raises `ResolveError` if it has none.
         """
         for line in self._hosts().splitlines():
-            if found := lookup_hosts(line, name, 4):
-                return line.split()[1], found
-        return name, await self._ask_for_addresses(name, 4)
+            if addresses := lookup_hosts(line, name, 4):
+                return line.split()[1], addresses
+        return name, await self._query_addresses(name, 4)
 
-    async def _ask_for_addresses(self, name: str, family: int) -> list[Address]:
+    async def _query_addresses(self, name: str, family: int) -> list[Address]:
         import dns.rcode
 
         kinds = ["AAAA"] if family == 6 else ["A"] if family == 4 else ["A", "AAAA"]
         saw_failure = saw_name = False
         for candidate in self.config.candidates(name):
-            answers = await self.ask(candidate, kinds)
+            answers = await self.query(candidate, kinds)
             if answers is None:
                 saw_failure = True
                 continue
-            found = [address for answer in answers for address in _addresses_in(answer)]
-            if found:
-                return found
+            addresses = [address for answer in answers for address in _addresses_in(answer)]
+            if addresses:
+                return addresses
             codes = [answer.rcode() for answer in answers]
             saw_failure = saw_failure or dns.rcode.SERVFAIL in codes
             saw_name = saw_name or dns.rcode.NOERROR in codes
@@ -197,20 +197,20 @@ class Resolver:
             raise ResolveError("Temporary failure in name resolution", is_temporary=True)
         raise ResolveError("Name or service not known")
 
-    async def name_of(self, address: Address) -> str | None:
+    async def reverse_lookup(self, address: Address) -> str | None:
         """Give the name of an address (getnameinfo), `None` if it has none."""
         name = reverse_hosts(self._hosts(), address)
         if name is not None:
             return name
         import dns.rdatatype
 
-        answers = await self.ask(reverse_name(address) + ".", ["PTR"])
+        answers = await self.query(reverse_name(address) + ".", ["PTR"])
         for rrset in answers[0].answer if answers else ():
             if rrset.rdtype == dns.rdatatype.PTR:
                 return rrset[0].target.to_text(omit_final_dot=True)  # type: ignore[no-any-return]
         return None
 
-    async def ask(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
+    async def query(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
         """Ask the name servers in turn, all kinds at once; `None` if none gives an answer.
 
         A server that says SERVFAIL, NOTIMP or REFUSED is passed over for the next one while there is one.

@@ -56,15 +56,15 @@ def _run(process: Process, command: str, words: list[str], *, is_lenient: bool) 
         except ValueError:
             raise _Failure(f"Syntax error: unknown settype {kind}") from None
         return ""
-    found = _named(sets, words[0])
+    ip_set = _named(sets, words[0])
     if command in ("flush", "F", "destroy", "X"):
-        _change(process, command, found)
+        _change(process, command, ip_set)
         return ""
     if len(words) < 2:
         raise _Failure("Missing second mandatory argument to command")
     if words[2:]:
         raise _Failure(f"Unknown argument: `{words[2]}'")
-    return _member(found, command, words[1], is_lenient=is_lenient)
+    return _member(ip_set, command, words[1], is_lenient=is_lenient)
 
 
 def _check_create(words: list[str]) -> None:
@@ -89,68 +89,68 @@ def _named(sets: dict[str, IpSet], name: str) -> IpSet:
     return sets[name]
 
 
-def _change(process: Process, command: str, found: IpSet) -> None:
+def _change(process: Process, command: str, ip_set: IpSet) -> None:
     if command in ("flush", "F"):
-        found._members.clear()
-        found._lengths.clear()
+        ip_set._members.clear()
+        ip_set._lengths.clear()
         return
     try:
-        process.namespace.netfilter.destroy_set(found.name)
+        process.namespace.netfilter.destroy_set(ip_set.name)
     except ValueError:
         raise _Failure("Set cannot be destroyed: it is in use by a kernel component") from None
 
 
-def _member(found: IpSet, command: str, member: str, *, is_lenient: bool) -> str:
+def _member(ip_set: IpSet, command: str, member: str, *, is_lenient: bool) -> str:
     try:
-        is_in = found._key(member) in found._members
+        is_in = ip_set._key(member) in ip_set._members
         if command in ("test", "T"):
             if is_in:
-                return f"{member} is in set {found.name}.\n"
-            raise _Failure(f"{member} is NOT in set {found.name}.")
+                return f"{member} is in set {ip_set.name}.\n"
+            raise _Failure(f"{member} is NOT in set {ip_set.name}.")
         if command in ("add", "A"):
             if is_in and not is_lenient:
                 raise _Failure("Element cannot be added to the set: it's already added")
-            found.add(member)
+            ip_set.add(member)
         elif command in ("del", "D"):
             if is_in:
-                found.remove(member)
+                ip_set.remove(member)
             elif not is_lenient:
                 raise _Failure("Element cannot be deleted from the set: it's not added")
         else:
             raise _Failure(f"Unknown command {command}")
     except (ValueError, KeyError):
         raise _Failure(
-            f"Syntax error: cannot parse {member}: resolving to IPv{found.family} address failed"
+            f"Syntax error: cannot parse {member}: resolving to IPv{ip_set.family} address failed"
         ) from None
     return ""
 
 
-def _members(found: IpSet) -> list[str]:
+def _members(ip_set: IpSet) -> list[str]:
     texts: list[str] = []
-    for key in sorted(found._members):
-        address = from_int(key[0], found.family)
-        if found.kind == "hash:net":
+    for key in sorted(ip_set._members):
+        address = from_int(key[0], ip_set.family)
+        if ip_set.kind == "hash:net":
             bits = len(address) * 8
             texts.append(format_ip(address) if key[1] == bits else str(Prefix(address, key[1])))
-        elif found.kind == "hash:ip":
+        elif ip_set.kind == "hash:ip":
             texts.append(format_ip(address))
         else:
             texts.append(f"{format_ip(address)},{_PROTOCOLS.get(key[1], key[1])}:{key[2]}")
     return texts
 
 
-def _header(found: IpSet) -> str:
-    return f"family {'inet6' if found.family == 6 else 'inet'} hashsize 1024 maxelem 65536"
+def _header(ip_set: IpSet) -> str:
+    return f"family {'inet6' if ip_set.family == 6 else 'inet'} hashsize 1024 maxelem 65536"
 
 
-def _saved(found: IpSet) -> str:
-    head = f"create {found.name} {found.kind} {_header(found)}\n"
-    return head + "".join(f"add {found.name} {text}\n" for text in _members(found))
+def _saved(ip_set: IpSet) -> str:
+    head = f"create {ip_set.name} {ip_set.kind} {_header(ip_set)}\n"
+    return head + "".join(f"add {ip_set.name} {text}\n" for text in _members(ip_set))
 
 
-def _listed(found: IpSet) -> str:
-    members = _members(found)
+def _listed(ip_set: IpSet) -> str:
+    members = _members(ip_set)
     return (
-        f"Name: {found.name}\nType: {found.kind}\nRevision: 6\nHeader: {_header(found)}\nSize in memory: {200 + 72 * len(members)}\n"
+        f"Name: {ip_set.name}\nType: {ip_set.kind}\nRevision: 6\nHeader: {_header(ip_set)}\nSize in memory: {200 + 72 * len(members)}\n"
         f"References: 0\nNumber of entries: {len(members)}\nMembers:\n" + "".join(f"{text}\n" for text in members)
     )

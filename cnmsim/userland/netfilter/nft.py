@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.netfilter.nftables import NftError
 from cnmsim.kernel.netfilter.nftables.list_options import ListOptions
-from cnmsim.userland.invocation import path_of, read_all
+from cnmsim.userland.invocation import absolute_path, read_all
 from cnmsim.userland.libc.getopt import UsageError, getopt
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def main(process: Process) -> int:
         source, origin = (await read_all(process.stdin)).decode(errors="replace"), "/dev/stdin"
     else:
         try:
-            source, origin = process.files.read(path_of(process, name)).decode(errors="replace"), name
+            source, origin = process.files.read(absolute_path(process, name)).decode(errors="replace"), name
         except OSError as error:
             process.error(f'internal:0:0-0: Error: Could not open file "{name}": {strerror(error)}\n\n\n')
             return 1

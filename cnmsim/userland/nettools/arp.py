@@ -17,13 +17,13 @@ _SYNOPSIS = "[-vn]\t[-H HWTYPE] [-i IF] -a [HOSTNAME]"
 
 
 def _entries(process: Process, options: Options) -> list[Neighbour]:
-    wanted = options.operands[0] if options.operands else options.get("host")
+    host = options.operands[0] if options.operands else options.get("host")
     device = options.get("i")
     return [
         entry
         for entry in process.namespace.neighbours.entries()
         if len(entry.address) == 4
-        and (not wanted or format_ip(entry.address) == wanted)
+        and (not host or format_ip(entry.address) == host)
         and (not device or entry.device.name == device)
     ]
 
@@ -76,17 +76,17 @@ async def nettools(process: Process) -> int:
         return 255
     if {"d", "s"} & set(options.values):
         return _change(process, options)
-    found = _entries(process, options)
+    entries = _entries(process, options)
     if "a" in options:
-        for entry in found:
+        for entry in entries:
             process.write(f"? ({format_ip(entry.address)}) at {_mac_text(entry)} on {entry.device.name}\n")
         return 0
-    if options.operands and not found:
+    if options.operands and not entries:
         process.write(f"{options.operands[0]} ({options.operands[0]}) -- no entry\n")
         return 1
-    if found:
+    if entries:
         process.write("Address                  HWtype  HWaddress           Flags Mask            Iface\n")
-    for entry in found:
+    for entry in entries:
         address = format_ip(entry.address)
         if entry.mac is None:
             process.write(f"{address:<24} {'':<7} {'(incomplete)':<19} {'':<5} {'':<15} {entry.device.name}\n")

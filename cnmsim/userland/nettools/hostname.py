@@ -64,7 +64,7 @@ async def debian(process: Process) -> int:
             process.write("".join(f"{format_ip(address)} " for address in _own_addresses(process)) + "\n")
             return 0
         if "A" in options:
-            names = [await resolver.name_of(address) for address in _own_addresses(process)]
+            names = [await resolver.reverse_lookup(address) for address in _own_addresses(process)]
             process.write("".join(f"{name} " for name in names if name) + "\n")
             return 0
         if "i" in options:
@@ -85,8 +85,8 @@ def _own_addresses(process: Process) -> list[Address]:
     ]
 
 
-def _print_addresses(process: Process, found: list[Address]) -> int:
-    process.write(" ".join(map(format_ip, found)) + "\n")
+def _print_addresses(process: Process, addresses: list[Address]) -> int:
+    process.write(" ".join(map(format_ip, addresses)) + "\n")
     return 0
 
 

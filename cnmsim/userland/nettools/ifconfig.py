@@ -45,8 +45,8 @@ async def main(process: Process) -> int:
         process.credentials.require_net_admin()
         return _configure(process, device, words)
     except OSError as error:
-        asked = {"up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS", "mtu": "SIOCSIFMTU"}.get(words[0], "SIOCSIFADDR")
-        return complain(process, f"{asked}: {strerror(error)}")
+        ioctl = {"up": "SIOCSIFFLAGS", "down": "SIOCSIFFLAGS", "mtu": "SIOCSIFMTU"}.get(words[0], "SIOCSIFADDR")
+        return complain(process, f"{ioctl}: {strerror(error)}")
     except (ValueError, IndexError):
         return complain(process, f"bad address '{words[0]}'")
 
@@ -69,8 +69,8 @@ def _configure(process: Process, device: Device, words: list[str]) -> int:
         elif word in ("broadcast", "hw", "metric", "pointopoint", "txqueuelen"):
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
         else:
-            address, _, given = word.partition("/")
-            length = given or length
+            address, _, prefix_length = word.partition("/")
+            length = prefix_length or length
     if address:
         parse_ip(address)
         for item in [item for item in device.addresses if item.family == 4]:

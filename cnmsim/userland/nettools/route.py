@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cnmsim.kernel.address import Prefix, format_ip, from_int
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
-from cnmsim.userland.ip.arguments import IpFault, NoDeviceFault, Words
+from cnmsim.userland.ip.arguments import IpCommandError, NoDeviceError, Words
 from cnmsim.userland.ip.changes import IpChanges
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ async def main(process: Process) -> int:
         changes = IpChanges(process, process.namespace, 4)
         translated = Words(_translate(words[1:]))
         (changes.route_add if words[0] == "add" else changes.route_delete)(translated)
-    except (IpFault, ValueError) as error:
+    except (IpCommandError, ValueError) as error:
         return complain(process, str(error))
-    except NoDeviceFault:
+    except NoDeviceError:
         return complain(process, "SIOCADDRT: No such device")
     except OSError as error:
         return complain(process, f"{'SIOCADDRT' if words[0] == 'add' else 'SIOCDELRT'}: {strerror(error)}")
@@ -80,7 +80,7 @@ def _translate(words: list[str]) -> list[str]:
     is_host = "-host" in words
     rest = [word for word in words if word not in ("-net", "-host")]
     target, rest = rest[0], rest[1:]
-    found: list[str] = []
+    translated: list[str] = []
     while rest:
         word = rest.pop(0)
         if word in ("gw", "netmask", "metric", "dev") and rest:
@@ -88,7 +88,7 @@ def _translate(words: list[str]) -> list[str]:
             if word == "netmask":
                 target = f"{target}/{int.from_bytes(bytes(map(int, value.split('.')))).bit_count()}"
             else:
-                found += [{"gw": "via"}.get(word, word), value]
+                translated += [{"gw": "via"}.get(word, word), value]
         else:
-            found += ["dev", word]
-    return [f"{target}/32" if is_host and "/" not in target else target, *found]
+            translated += ["dev", word]
+    return [f"{target}/32" if is_host and "/" not in target else target, *translated]

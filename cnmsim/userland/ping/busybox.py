@@ -11,7 +11,7 @@ from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.busybox.applet import complain, show_usage
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s
-from cnmsim.userland.invocation import name_of
+from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply, milliseconds
@@ -70,7 +70,7 @@ async def main(process: Process) -> int:
     if len(options.operands) != 1:
         return show_usage(process, "[OPTIONS] HOST")
     name = options.operands[0]
-    family = 6 if name_of(process) == "ping6" else options.family
+    family = 6 if invoked_name(process) == "ping6" else options.family
     try:
         address = (await Resolver(process).addresses(name, family))[0]
     except ResolveError:

@@ -11,7 +11,7 @@ from cnmsim.kernel.address import Address, family_of, format_ip, parse_ip
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.userland.deadline import NEVER_NS, deadline_ns, remaining_s, to_ns
-from cnmsim.userland.invocation import name_of
+from cnmsim.userland.invocation import invoked_name
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.libc.resolver import ResolveError, Resolver
 from cnmsim.userland.ping.session import EchoSession, is_echo_reply
@@ -76,7 +76,7 @@ class _Session(EchoSession):
     is_numeric: bool
     is_quiet: bool
     has_stamps: bool = False
-    tells_outstanding: bool = False
+    reports_outstanding: bool = False
     pattern: bytes = b""
     errors: int = 0
     pipe: int = 0
@@ -85,14 +85,14 @@ class _Session(EchoSession):
     last_ns: int = 0
     names: dict[Address, str] = field(factory=dict)
 
-    async def shown(self, address: Address) -> str:
+    async def display_name(self, address: Address) -> str:
         """Give an address as it is printed: with its name, if names are asked for and it has one."""
         text = format_ip(address)
         if self.is_numeric:
             return text
         if address not in self.names:
-            found = await self.resolver.name_of(address)
-            self.names[address] = f"{found} ({text})" if found else text
+            name = await self.resolver.reverse_lookup(address)
+            self.names[address] = f"{name} ({text})" if name else text
         return self.names[address]
 
     def stamp(self) -> str:
@@ -115,7 +115,7 @@ class _Session(EchoSession):
             self.errors += 1
             self.acknowledge(sequence)
             if not self.is_quiet:
-                where = await self.shown(packet.src)
+                where = await self.display_name(packet.src)
                 self.process.write(f"{self.stamp()}From {where} icmp_seq={sequence} {error_text(packet)}\n")
             return
         reply = self.count_reply(packet)
@@ -124,7 +124,7 @@ class _Session(EchoSession):
         self.acknowledge(reply.sequence)
         if self.is_quiet:
             return
-        where = await self.shown(packet.src)
+        where = await self.display_name(packet.src)
         took = f" time={round_trip(reply.time_ns)} ms" if self.size >= _TIMESTAMP else ""
         self.process.write(
             f"{self.stamp()}{len(packet.payload)} bytes from {where}: icmp_seq={reply.sequence} ttl={packet.ttl}{took}"
@@ -183,7 +183,7 @@ async def main(process: Process) -> int:
     if not options.operands:
         return _fail(process, "usage error: Destination address required")
     name = options.operands[-1]
-    family = 6 if name_of(process) == "ping6" else options.family
+    family = 6 if invoked_name(process) == "ping6" else options.family
     resolver = Resolver(process)
     try:
         address = (await resolver.addresses(name, family))[0]
@@ -203,7 +203,7 @@ async def main(process: Process) -> int:
         return _fail(process, f"connect: {strerror(error)}")
     is_numeric = "n" in options or _own(name) is not None
     session = _Session(process, name, address, resolver, size, is_numeric, "q" in options)
-    session.has_stamps, session.tells_outstanding, session.pattern = "D" in options, "O" in options, pattern
+    session.has_stamps, session.reports_outstanding, session.pattern = "D" in options, "O" in options, pattern
     process.write(_banner(name, address, source, size, where))
     process.handlers[2] = lambda: process.exit(session.statistics())
     await _exchange(session, socket, count=count, interval=interval, linger=linger, deadline=deadline)
@@ -264,7 +264,7 @@ async def _exchange(
 
 def _send(session: _Session, socket: IcmpSocket) -> None:
     process = session.process
-    if session.tells_outstanding and session.transmitted and session.acknowledged < session.transmitted:
+    if session.reports_outstanding and session.transmitted and session.acknowledged < session.transmitted:
         process.write(f"{session.stamp()}no answer yet for icmp_seq={session.transmitted}\n")
     session.transmitted += 1
     sequence = session.transmitted & 0xFFFF

@@ -12,13 +12,13 @@ _TOKEN = re.compile(
 )
 
 
-class ArithmeticFault(Exception):
+class ShellArithmeticError(Exception):
     """The expression has no value; the text is ash's."""
 
 
 def _divide(a: int, b: int) -> int:
     if not b:
-        raise ArithmeticFault("divide by zero")
+        raise ShellArithmeticError("divide by zero")
     quotient = abs(a) // abs(b)
     return quotient if (a < 0) == (b < 0) else -quotient
 
@@ -52,11 +52,11 @@ class _Evaluator:
         at = 0
         text = text.strip()
         while at < len(text):
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise ArithmeticFault("arithmetic syntax error")
-            self.tokens.append(found[1])
-            at = found.end()
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise ShellArithmeticError("arithmetic syntax error")
+            self.tokens.append(match[1])
+            at = match.end()
         self.at = 0
 
     @property
@@ -75,7 +75,7 @@ class _Evaluator:
         try:
             return int(text, 0) if not text.lstrip("-").isdigit() else int(text)
         except ValueError:
-            raise ArithmeticFault("arithmetic syntax error") from None
+            raise ShellArithmeticError("arithmetic syntax error") from None
 
     def assignment(self) -> int:
         name = self.token
@@ -100,7 +100,7 @@ class _Evaluator:
         self.take()
         yes = self.assignment()
         if self.take() != ":":
-            raise ArithmeticFault("malformed ?: operator")
+            raise ShellArithmeticError("malformed ?: operator")
         no = self.conditional()
         return yes if condition else no
 
@@ -132,7 +132,7 @@ class _Evaluator:
         if token == "(":
             value = self.assignment()
             if self.take() != ")":
-                raise ArithmeticFault("arithmetic syntax error")
+                raise ShellArithmeticError("arithmetic syntax error")
             return value
         if token[:1].isdigit():
             if token[:2].lower() == "0x":
@@ -140,21 +140,21 @@ class _Evaluator:
             try:
                 return int(token, 8) if token[0] == "0" and len(token) > 1 else int(token)
             except ValueError:
-                raise ArithmeticFault("arithmetic syntax error") from None
+                raise ShellArithmeticError("arithmetic syntax error") from None
         if token[:1].isalpha() or token[:1] == "_":
             value = self.value_of(token)
             if self.token in ("++", "--"):
                 self.variables[token] = str(value + (1 if self.take() == "++" else -1))
             return value
-        raise ArithmeticFault("arithmetic syntax error")
+        raise ShellArithmeticError("arithmetic syntax error")
 
 
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
-    """Give the value of an expression; assignments in it change `variables`. Raises `ArithmeticFault`."""
+    """Give the value of an expression; assignments in it change `variables`. Raises `ShellArithmeticError`."""
     evaluator = _Evaluator(text, variables)
     if not evaluator.tokens:
         return 0
     value = evaluator.assignment()
     if evaluator.token:
-        raise ArithmeticFault("arithmetic syntax error")
+        raise ShellArithmeticError("arithmetic syntax error")
     return value

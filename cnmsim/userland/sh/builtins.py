@@ -233,15 +233,15 @@ async def _source(shell: Shell, words: list[str], streams: Streams) -> int:
 
 async def _wait(shell: Shell, words: list[str], streams: Streams) -> int:
     status = 0
-    wanted = set(words[1:])
+    job_names = set(words[1:])
     remaining: list[Process] = []
     for child in shell.background:
-        if wanted and str(child.pid) not in wanted and f"%{shell.background.index(child) + 1}" not in wanted:
+        if job_names and str(child.pid) not in job_names and f"%{shell.background.index(child) + 1}" not in job_names:
             remaining.append(child)
             continue
         status = await child.exited
     shell.background = remaining
-    return status if wanted else 0
+    return status if job_names else 0
 
 
 async def _kill(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -272,8 +272,8 @@ def _job(shell: Shell, text: str) -> Process | None:
         return shell.background[number - 1] if 0 < number <= len(shell.background) else None
     if not text.isdigit():
         return None
-    found = shell.process.machine.processes.get(int(text))
-    return found if found is not None and found.namespace is shell.process.namespace else None
+    child = shell.process.machine.processes.get(int(text))
+    return child if child is not None and child.namespace is shell.process.namespace else None
 
 
 async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:

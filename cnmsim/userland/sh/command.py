@@ -16,7 +16,7 @@ from cnmsim.userland.sh.builtins import read_line
 from cnmsim.userland.sh.interpreter import ExitShell, InterruptedShell, LeaveLoop, Shell
 from cnmsim.userland.sh.parser import parse
 from cnmsim.userland.sh.redirect import Streams
-from cnmsim.userland.sh.syntax import SyntaxFault
+from cnmsim.userland.sh.syntax import ShellSyntaxError
 
 if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
@@ -89,11 +89,11 @@ async def _by_lines(shell: Shell, source: str) -> int:
             shell.line_number = end
             try:
                 program = parse(text)
-            except SyntaxFault as fault:
-                if fault.is_incomplete and end < len(lines):
+            except ShellSyntaxError as error:
+                if error.is_incomplete and end < len(lines):
                     end += 1
                     continue
-                shell.process.error(f"{shell.name}: line {end}: syntax error: {fault}\n")
+                shell.process.error(f"{shell.name}: line {end}: syntax error: {error}\n")
                 return 2
             break
         try:
@@ -131,10 +131,10 @@ async def _interactive(shell: Shell, *, prompts: bool) -> int:
         text += line.decode(errors="surrogateescape")
         try:
             program = parse(text)
-        except SyntaxFault as fault:
-            if fault.is_incomplete:
+        except ShellSyntaxError as error:
+            if error.is_incomplete:
                 continue
-            process.error(f"sh: syntax error: {fault}\n")
+            process.error(f"sh: syntax error: {error}\n")
             shell.status = 2
             text = ""
             if not prompts:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GLOB = re.compile(r"[*?\[]")
 
 
-class ExpansionFault(Exception):
+class ExpansionError(Exception):
     """A parameter that must be set is not, or a substitution makes no sense."""
 
 
@@ -61,7 +61,7 @@ def _regex(pattern: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return _GLOB.sub(lambda found: f"[{found[0]}]", text)
+    return _GLOB.sub(lambda match: f"[{match[0]}]", text)
 
 
 async def _pieces(shell: Shell, word: Word) -> list[_Piece]:
@@ -109,9 +109,9 @@ async def _parameter(shell: Shell, part: Parameter) -> list[_Piece]:
         if kind == "=":
             shell.variables[part.name] = text
             return [_Piece(text, part.is_quoted)]
-        raise ExpansionFault(f"{part.name}: {text or 'parameter not set'}")
+        raise ExpansionError(f"{part.name}: {text or 'parameter not set'}")
     if value is None and shell.is_nounset:
-        raise ExpansionFault(f"{part.name}: parameter not set")
+        raise ExpansionError(f"{part.name}: parameter not set")
     value = value or ""
     if operator:
         value = _trim(value, operator, await expand_pattern(shell, part.word))
@@ -170,10 +170,10 @@ def _pathnames(shell: Shell, pieces: list[_Piece]) -> list[str]:
 
 def glob(files: FileSystem, folder: str, pattern: str) -> list[str]:
     """Give the sorted paths below `folder` (or absolute ones) that match a pattern."""
-    found = ["/" if pattern.startswith("/") else ""]
+    paths = ["/" if pattern.startswith("/") else ""]
     for step in [step for step in pattern.split("/") if step]:
         following: list[str] = []
-        for base in found:
+        for base in paths:
             place = posixpath.join(folder, base)
             if not _GLOB.search(step):
                 if files.exists(posixpath.join(place, step)):
@@ -184,5 +184,5 @@ def glob(files: FileSystem, folder: str, pattern: str) -> list[str]:
                     for name in files.listdir(place)
                     if matches(name, step) and (name[0] != "." or step[0] == ".")
                 )
-        found = following
-    return sorted(found)
+        paths = following
+    return sorted(paths)

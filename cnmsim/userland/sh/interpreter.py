@@ -10,9 +10,9 @@ from attrs import evolve
 
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.files import Pipe
-from cnmsim.userland.invocation import settled
-from cnmsim.userland.sh.arithmetic import ArithmeticFault
-from cnmsim.userland.sh.expand import ExpansionFault, expand_pattern, expand_text, expand_words, matches
+from cnmsim.userland.invocation import finish
+from cnmsim.userland.sh.arithmetic import ShellArithmeticError
+from cnmsim.userland.sh.expand import ExpansionError, expand_pattern, expand_text, expand_words, matches
 from cnmsim.userland.sh.parser import parse
 from cnmsim.userland.sh.redirect import Streams, redirected
 from cnmsim.userland.sh.syntax import (
@@ -26,8 +26,8 @@ from cnmsim.userland.sh.syntax import (
     Loop,
     Pipeline,
     Sequence,
+    ShellSyntaxError,
     Simple,
-    SyntaxFault,
 )
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class Shell:
         """Run a program text. Gives its status; 2 if it cannot be read."""
         try:
             return await self.run(parse(source), streams)
-        except SyntaxFault as fault:
-            self.complain(streams, f"syntax error: {fault}")
+        except ShellSyntaxError as error:
+            self.complain(streams, f"syntax error: {error}")
             self.status = 2
             raise ExitShell(2) from None
 
@@ -157,9 +157,9 @@ class Shell:
             shell = self.clone(process)
             streams = Streams(process.stdin, output, process.stderr)
             try:
-                return await settled(process, await shell.run_text(source, streams))
+                return await finish(process, await shell.run_text(source, streams))
             except ExitShell as leaving:
-                return await settled(process, leaving.status)
+                return await finish(process, leaving.status)
 
         return self.process.start(main, ["sh"], stdout=output)
 
@@ -178,7 +178,7 @@ class Shell:
                 status = leaving.status
             except LeaveLoop:
                 status = 0
-            return await settled(process, status)
+            return await finish(process, status)
 
         return self.process.start(
             main,
@@ -278,8 +278,8 @@ class Shell:
             if isinstance(node, For):
                 return await self._for(node, inner)
             return await self._case(node, inner)
-        except (ExpansionFault, ArithmeticFault) as fault:
-            self.complain(streams, str(fault))
+        except (ExpansionError, ShellArithmeticError) as error:
+            self.complain(streams, str(error))
             raise ExitShell(2) from None
 
     async def _group(self, node: Group, streams: Streams) -> int:
@@ -303,7 +303,7 @@ class Shell:
     async def _loop(self, node: Loop, streams: Streams) -> int:
         status, goes_on = 0, True
         while goes_on and await self._condition(node.condition, streams) != node.is_until:
-            status, goes_on = await self._round(node.body, streams, status)
+            status, goes_on = await self._loop_body(node.body, streams, status)
         return status
 
     async def _for(self, node: For, streams: Streams) -> int:
@@ -311,22 +311,22 @@ class Shell:
         status = 0
         for value in values:
             self.variables[node.name] = value
-            status, goes_on = await self._round(node.body, streams, status)
+            status, goes_on = await self._loop_body(node.body, streams, status)
             if not goes_on:
                 break
         return status
 
-    async def _round(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
+    async def _loop_body(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
         """Run a loop's body once. Gives the loop's status by now, `status` before, and whether it goes on."""
         try:
             status = await self.run(body, streams)
         except LeaveLoop as leaving:
-            if not _stays(leaving):
+            if not _continues_loop(leaving):
                 return status, False
-        await self._take_time()
+        await self._charge_loop_time()
         return status, True
 
-    async def _take_time(self) -> None:
+    async def _charge_loop_time(self) -> None:
         instant, rounds = self._rounds
         now = self.process.clock.now_ns
         rounds = rounds + 1 if instant == now else 0
@@ -432,7 +432,7 @@ async def _script(process: Process) -> int:
     return await run_script(process, process.argv[0], process.argv[1:])
 
 
-def _stays(leaving: LeaveLoop) -> bool:
+def _continues_loop(leaving: LeaveLoop) -> bool:
     if leaving.levels > 1:
         raise LeaveLoop(leaving.levels - 1, goes_on=leaving.goes_on)
     return leaving.goes_on

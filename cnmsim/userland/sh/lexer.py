@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, Substitution, SyntaxFault, Text, Word
+from cnmsim.userland.sh.syntax import Arithmetic, Parameter, Part, ShellSyntaxError, Substitution, Text, Word
 
 
 @frozen
@@ -41,15 +41,15 @@ class Lexer:
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
         """Give every token; the second part is the box into which a here-document's text comes."""
-        found: list[tuple[Token, list[Word]]] = []
+        tokens: list[tuple[Token, list[Word]]] = []
         while True:
             token = self._next()
             box: list[Word] = []
-            found.append((token, box))
+            tokens.append((token, box))
             if token.kind == "end":
                 if self._heredocs:
-                    raise SyntaxFault("unexpected end of file", is_incomplete=True)
-                return found
+                    raise ShellSyntaxError("unexpected end of file", is_incomplete=True)
+                return tokens
             if token.text == "\n" and token.kind == "op":
                 self._read_heredocs()
             if token.kind == "op" and token.text in ("<<", "<<-"):
@@ -103,7 +103,7 @@ class Lexer:
             lines: list[str] = []
             while True:
                 if self.at >= len(self.source):
-                    raise SyntaxFault("unexpected end of file", is_incomplete=True)
+                    raise ShellSyntaxError("unexpected end of file", is_incomplete=True)
                 end = self.source.find("\n", self.at)
                 end = len(self.source) if end < 0 else end
                 line = self.source[self.at : end]
@@ -127,7 +127,7 @@ class Lexer:
             if c == "'":
                 end = self.source.find("'", self.at + 1)
                 if end < 0:
-                    raise SyntaxFault("unterminated quoted string", is_incomplete=True)
+                    raise ShellSyntaxError("unterminated quoted string", is_incomplete=True)
                 parts.append(Text(self.source[self.at + 1 : end], is_quoted=True))
                 self.at = end + 1
                 is_plain = False
@@ -152,14 +152,14 @@ class Lexer:
                 else:
                     parts.append(Text(c))
         if self.at == start:
-            raise SyntaxFault(f'unexpected "{self.source[start : start + 1]}"')
+            raise ShellSyntaxError(f'unexpected "{self.source[start : start + 1]}"')
         return tuple(parts), self.source[start : self.at], is_plain
 
     def _double_quoted(self) -> list[Part]:
         parts: list[Part] = [Text("", is_quoted=True)]
         while True:
             if self.at >= len(self.source):
-                raise SyntaxFault("unterminated quoted string", is_incomplete=True)
+                raise ShellSyntaxError("unterminated quoted string", is_incomplete=True)
             c = self.source[self.at]
             if c == '"':
                 self.at += 1
@@ -227,7 +227,7 @@ class Lexer:
                 c = self.source[self.at]
             inner.append(c)
             self.at += 1
-        raise SyntaxFault("EOF in backquote substitution", is_incomplete=True)
+        raise ShellSyntaxError("EOF in backquote substitution", is_incomplete=True)
 
     def _matching(self, opening: int) -> int:
         depth, at, source = 0, opening, self.source
@@ -250,7 +250,7 @@ class Lexer:
                 if not depth:
                     return at
             at += 1
-        raise SyntaxFault('unexpected end of file (expecting ")")', is_incomplete=True)
+        raise ShellSyntaxError('unexpected end of file (expecting ")")', is_incomplete=True)
 
     def _braced(self, *, is_quoted: bool) -> Parameter:
         depth, at, source = 0, self.at + 1, self.source
@@ -265,7 +265,7 @@ class Lexer:
                     break
             at += 1
         if at >= len(source):
-            raise SyntaxFault("missing '}'", is_incomplete=True)
+            raise ShellSyntaxError("missing '}'", is_incomplete=True)
         inner = source[self.at + 2 : at]
         self.at = at + 1
         if len(inner) > 1 and inner[0] == "#" and (is_name(inner[1:]) or inner[1:] in "@*?"):
@@ -279,14 +279,14 @@ class Lexer:
             end += 1
         name, rest = inner[:end], inner[end:]
         if not name:
-            raise SyntaxFault("bad substitution")
+            raise ShellSyntaxError("bad substitution")
         if not rest:
             return Parameter(name, is_quoted=is_quoted)
         for operator in _EXPANSION_OPERATORS:
             if rest.startswith(operator):
                 word = _quoted_parts(rest[len(operator) :]) if is_quoted else _word_parts(rest[len(operator) :])
                 return Parameter(name, operator, word, is_quoted)
-        raise SyntaxFault("bad substitution")
+        raise ShellSyntaxError("bad substitution")
 
 
 def _quoted_parts(text: str) -> Word:

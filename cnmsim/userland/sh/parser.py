@@ -15,8 +15,8 @@ from cnmsim.userland.sh.syntax import (
     Pipeline,
     Redirection,
     Sequence,
+    ShellSyntaxError,
     Simple,
-    SyntaxFault,
     Text,
     Word,
 )
@@ -28,7 +28,7 @@ _RESERVED = frozenset(
 
 
 class Parser:
-    """Reads one text into a `Sequence`. Raises `SyntaxFault` with ash's text."""
+    """Reads one text into a `Sequence`. Raises `ShellSyntaxError` with ash's text."""
 
     def __init__(self, source: str) -> None:
         self._tokens = Lexer(source).tokens()
@@ -49,15 +49,15 @@ class Parser:
     def _is_reserved(self, *texts: str) -> bool:
         return self._token.kind == "word" and self._token.is_plain and self._token.text in texts
 
-    def _unexpected(self, expecting: str = "") -> SyntaxFault:
+    def _unexpected(self, expecting: str = "") -> ShellSyntaxError:
         token = self._token
         hint = f' (expecting "{expecting}")' if expecting else ""
         if token.kind == "end":
-            return SyntaxFault(f"unexpected end of file{hint}", is_incomplete=True)
+            return ShellSyntaxError(f"unexpected end of file{hint}", is_incomplete=True)
         what = "newline" if token.text == "\n" else f'"{token.text}"'
         if token.kind == "word" and not self._is_reserved(*_RESERVED):
             what = "word"
-        return SyntaxFault(f"unexpected {what}{hint}")
+        return ShellSyntaxError(f"unexpected {what}{hint}")
 
     def _expect(self, reserved: str) -> None:
         if not self._is_reserved(reserved):
@@ -179,15 +179,15 @@ class Parser:
         self._advance()
         token = self._advance()
         if token.kind != "word" or not is_name(token.text):
-            raise SyntaxFault("bad for loop variable")
+            raise ShellSyntaxError("bad for loop variable")
         self._newlines()
         words: tuple[Word, ...] | None = None
         if self._is_reserved("in"):
             self._advance()
-            found: list[Word] = []
+            words_read: list[Word] = []
             while self._token.kind == "word":
-                found.append(self._advance().word)
-            words = tuple(found)
+                words_read.append(self._advance().word)
+            words = tuple(words_read)
         if self._is_op(";"):
             self._advance()
         self._newlines()
@@ -224,10 +224,10 @@ class Parser:
         return Case(word, tuple(branches), self._redirections())
 
     def _redirections(self) -> tuple[Redirection, ...]:
-        found: list[Redirection] = []
+        redirections: list[Redirection] = []
         while self._is_op(*_REDIRECTIONS):
-            found.append(self._redirection())
-        return tuple(found)
+            redirections.append(self._redirection())
+        return tuple(redirections)
 
     def _redirection(self) -> Redirection:
         token, box = self._tokens[self._at]
@@ -235,7 +235,7 @@ class Parser:
         fd = token.fd if token.fd is not None else (0 if token.text[0] == "<" else 1)
         if token.text in ("<<", "<<-"):
             if not box:
-                raise SyntaxFault("unexpected end of file", is_incomplete=True)
+                raise ShellSyntaxError("unexpected end of file", is_incomplete=True)
             return Redirection(fd, "<<", box[0])
         if self._token.kind != "word":
             raise self._unexpected()
@@ -277,5 +277,5 @@ def _without_prefix(word: Word, length: int) -> Word:
 
 
 def parse(source: str) -> Sequence:
-    """Read a program. Raises `SyntaxFault`."""
+    """Read a program. Raises `ShellSyntaxError`."""
     return Parser(source).program()

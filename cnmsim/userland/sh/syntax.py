@@ -7,7 +7,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 
-class SyntaxFault(Exception):
+class ShellSyntaxError(Exception):
     """The text is no program of the shell; `is_incomplete` if more lines might make it one."""
 
     def __init__(self, message: str, *, is_incomplete: bool = False) -> None:

@@ -91,14 +91,14 @@ async def main(process: Process) -> int:
 
 def _kinds(options: Options) -> list[str]:
     """Give the kinds of sockets asked for, in the order in which they are shown. Raises `UsageError`."""
-    asked = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
-    asked |= {letter for letter in _ABSENT if letter in options}
+    kinds = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
+    kinds |= {letter for letter in _ABSENT if letter in options}
     for query in options.every("A"):
         for name in query.split(","):
             if name not in _QUERIES:
                 raise UsageError(f'"{name}" is illegal value for option -A')
-            asked |= _QUERIES[name]
-    return [name for name in ("udp", "tcp", *_ABSENT) if name in asked] or ["udp", "tcp"]
+            kinds |= _QUERIES[name]
+    return [name for name in ("udp", "tcp", *_ABSENT) if name in kinds] or ["udp", "tcp"]
 
 
 _QUERIES = {
@@ -110,13 +110,13 @@ _QUERIES = {
 
 
 def _families(options: Options) -> set[str]:
-    asked = {letter for letter in "46" if letter in options}
+    families = {letter for letter in "46" if letter in options}
     name = options.get("f")
     if name is not None:
         if name not in _FAMILIES:
             raise UsageError(f'"{name}" is invalid family')
-        asked.add(_FAMILIES[name])
-    return asked or {"4", "6"}
+        families.add(_FAMILIES[name])
+    return families or {"4", "6"}
 
 
 def _row(info: SocketInfo, extras: str, *, has_names: bool) -> list[str]:
@@ -205,7 +205,7 @@ def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[in
     for place, width in enumerate(widths):
         if not width:
             continue
-        if line and sum(widths[each] for each in line) + width > screen:
+        if line and sum(widths[index] for index in line) + width > screen:
             _share_out(widths, line, screen)
             line = []
         line.append(place)

@@ -16,7 +16,7 @@ from cnmsim.kernel.netfilter.netdb import SERVICES
 if TYPE_CHECKING:
     from cnmsim.kernel.sockets.table import SocketInfo
 
-Test = Callable[["SocketInfo"], bool]
+Predicate = Callable[["SocketInfo"], bool]
 
 STATES = {
     "established": "ESTAB", "syn-sent": "SYN-SENT", "syn-recv": "SYN-RECV", "fin-wait-1": "FIN-WAIT-1",
@@ -64,7 +64,7 @@ def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str
 
     Without any, the states are `chosen`. Raises `FilterError` for a state that does not exist, and for a clause without one.
     """
-    asked: frozenset[str] | None = None
+    states: frozenset[str] | None = None
     while words and words[0] in ("state", "exclude", "excl"):
         if len(words) < 2:
             raise FilterError('Command line is not complete. Try option "help"', 255)
@@ -72,12 +72,12 @@ def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str
         if group is None:
             raise FilterError(f"ss: wrong state name: {words[1]}", 255)
         is_added = words[0] == "state"
-        asked = (asked or frozenset()) | group if is_added else (ALL if asked is None else asked) - group
+        states = (states or frozenset()) | group if is_added else (ALL if states is None else states) - group
         words = words[2:]
-    return chosen if asked is None else asked, words
+    return chosen if states is None else states, words
 
 
-def read_expression(text: str) -> Test:
+def read_expression(text: str) -> Predicate:
     """Read an expression; an empty one takes every socket. Raises `FilterError`."""
     parser = _Parser(_tokens(text))
     if not parser.tokens:
@@ -90,7 +90,7 @@ def read_expression(text: str) -> Test:
 
 def _tokens(text: str) -> list[str]:
     # An address in brackets may hold what else separates words; nothing else may.
-    return [found[1] for found in _TOKEN.finditer(text.rstrip())]
+    return [match[1] for match in _TOKEN.finditer(text.rstrip())]
 
 
 @define
@@ -100,19 +100,19 @@ class _Parser:
     tokens: list[str] = field()
     _expects_port: bool = field(default=False, init=False)
 
-    def alternatives(self) -> Test:
+    def alternatives(self) -> Predicate:
         tests = [self._conjunction()]
         while self._takes("or", "|", "||"):
             tests.append(self._conjunction())
         return tests[0] if len(tests) == 1 else lambda info: any(test(info) for test in tests)
 
-    def _conjunction(self) -> Test:
+    def _conjunction(self) -> Predicate:
         tests = [self._test()]
         while self._takes("and", "&", "&&") or (self.tokens and self.tokens[0] not in ("or", "|", "||", ")")):
             tests.append(self._test())
         return tests[0] if len(tests) == 1 else lambda info: all(test(info) for test in tests)
 
-    def _test(self) -> Test:
+    def _test(self) -> Predicate:
         if self._takes("not", "!"):
             denied = self._test()
             return lambda info: not denied(info)
@@ -132,7 +132,7 @@ class _Parser:
         _ = _read_port(word) if self._expects_port else _read_host(word)
         raise FilterSyntaxError
 
-    def _port_test(self, *, is_local: bool) -> Test:
+    def _port_test(self, *, is_local: bool) -> Predicate:
         # Without a relation it is that port.
         relation = _RELATIONS[self._word()] if self.tokens and self.tokens[0] in _RELATIONS else operator.eq
         word = self._word()
@@ -141,7 +141,7 @@ class _Parser:
             return _is_any
         return lambda info: relation(info.local_port if is_local else info.remote_port, port)
 
-    def _address_test(self, *, is_local: bool) -> Test:
+    def _address_test(self, *, is_local: bool) -> Predicate:
         is_denied = False
         if self.tokens and self.tokens[0] in ("=", "==", "eq", "!=", "ne", "neq"):
             is_denied = self._word() in ("!=", "ne", "neq")
@@ -197,9 +197,9 @@ def _read_host(text: str) -> tuple[Address | None, int, int | None]:
         host, colon, port = text.rpartition(":")
         if not colon:
             host, port = port, ""
-    found = _read_port(port) if colon else None
+    port_number = _read_port(port) if colon else None
     if host in ("", "*"):
-        return None, 0, found
+        return None, 0, port_number
     address, slash, bits = host.partition("/")
     try:
         if address.replace(".", "").isdecimal() and address.count(".") < 3:
@@ -211,4 +211,4 @@ def _read_host(text: str) -> tuple[Address | None, int, int | None]:
     except ValueError:
         message = f'Error: an inet prefix is expected rather than "{host}".\nCannot parse dst/src address.'
         raise FilterError(message) from None
-    return packed, size, found
+    return packed, size, port_number

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnmsim.userland.tcpdump.primitives import Seen
+    from cnmsim.userland.tcpdump.primitives import CapturedFrame
 
 #: What gives a number of a frame, or `None` if the frame has no such protocol.
-Value = Callable[["Seen"], int | None]
+Value = Callable[["CapturedFrame"], int | None]
 Binary = Callable[[int, int], int]
 
 CONSTANTS = {
@@ -65,8 +65,8 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 def combined(one: Value, other: Value, combine: Binary) -> Value:
     """Give the value of an operator over two values."""
 
-    def value(seen: Seen) -> int | None:
-        first, second = one(seen), other(seen)
+    def value(captured: CapturedFrame) -> int | None:
+        first, second = one(captured), other(captured)
         return None if first is None or second is None else combine(first, second)
 
     return value
@@ -77,13 +77,13 @@ def constant(number: int) -> Value:
     return lambda _: number
 
 
-def _part(seen: Seen, protocol: str) -> bytes | None:
+def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
     """Give what a protocol's bytes are counted in, `None` if the frame has none of it."""
     if protocol in ("ether", "link"):
-        return seen.frame
+        return captured.frame
     if protocol in _ETHERTYPES:
-        return seen.payload if seen.ethertype == _ETHERTYPES[protocol] else None
-    packet, number = seen.packet, INDEXED[protocol]
+        return captured.payload if captured.ethertype == _ETHERTYPES[protocol] else None
+    packet, number = captured.packet, INDEXED[protocol]
     if packet is None or packet.protocol != number or packet.fragment_offset:
         return None
     # Of IPv6, the language knows where ICMPv6 begins, and nothing else.
@@ -95,8 +95,8 @@ def _part(seen: Seen, protocol: str) -> bytes | None:
 def load(protocol: str, offset: Value, size: int) -> Value:
     """Give the value of `protocol[offset:size]`."""
 
-    def value(seen: Seen) -> int | None:
-        at, part = offset(seen), _part(seen, protocol)
+    def value(captured: CapturedFrame) -> int | None:
+        at, part = offset(captured), _part(captured, protocol)
         if at is None or part is None:
             return None
         if at + size > len(part):

@@ -11,7 +11,7 @@ from attrs import define, field
 from cnmsim.kernel.clock import NS_PER_S
 from cnmsim.kernel.errno_text import strerror
 from cnmsim.kernel.task import Queue
-from cnmsim.userland.invocation import path_of
+from cnmsim.userland.invocation import absolute_path
 from cnmsim.userland.libc.getopt import Options, UsageError, getopt
 from cnmsim.userland.tcpdump.filter import compile_filter
 from cnmsim.userland.tcpdump.pcap_file import (
@@ -28,7 +28,7 @@ from cnmsim.userland.tcpdump.pcap_file import (
     read_file,
     text_dump,
 )
-from cnmsim.userland.tcpdump.primitives import FilterFault, Seen, Test
+from cnmsim.userland.tcpdump.primitives import CapturedFrame, FilterError, Predicate
 from cnmsim.userland.tcpdump.printer import UDP_KINDS, Printer
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _LONG = {
 }  # fmt: skip
 
 
-class _Stop(Exception):
+class _Exit(Exception):
     """tcpdump ends at once with this status and these words."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -80,9 +80,11 @@ class _Output:
             self.process.write(file_header(self.link, self.snaplen))
         elif self.target is not None:
             try:
-                self.process.files.write(path_of(self.process, self.target), file_header(self.link, self.snaplen))
+                self.process.files.write(
+                    absolute_path(self.process, self.target), file_header(self.link, self.snaplen)
+                )
             except OSError as error:
-                raise _Stop(1, f"tcpdump: {self.target}: {strerror(error)}\n") from None
+                raise _Exit(1, f"tcpdump: {self.target}: {strerror(error)}\n") from None
 
     def show(self, record: Record) -> None:
         """Print one frame, or write it to the file."""
@@ -92,7 +94,7 @@ class _Output:
             if self.target == "-":
                 self.process.write(data)
             else:
-                self.process.files.append(path_of(self.process, self.target), data)
+                self.process.files.append(absolute_path(self.process, self.target), data)
         if (self.target is None and "count" not in self.options) or "print" in self.options:
             number = f"{self.captured:5}  " if "#" in self.options else ""
             line = self.printer.line(record.frame, record.index)
@@ -145,7 +147,7 @@ class _Capture:
 
     output: _Output
     devices: list[Device]
-    test: Test
+    test: Predicate
     #: `in` or `out`, "" for both.
     wanted: str
     frames: Queue[Record] = field(init=False)
@@ -170,7 +172,7 @@ class _Capture:
         def tap(time_ns: int, direction: str, frame: bytes) -> None:
             if not process.is_running:
                 self.close()
-            elif direction != unwanted and self.test(Seen.of(frame, direction)):
+            elif direction != unwanted and self.test(CapturedFrame.of(frame, direction)):
                 self.frames.put(Record(epoch_ns + time_ns, frame, device.index, direction))
 
         return tap
@@ -195,36 +197,36 @@ async def main(process: Process) -> int:
     """Run `tcpdump [-AeLnqStvxX#] [-c COUNT] [-i DEVICE] [-Q DIRECTION] [-r FILE] [-s LENGTH] [-w FILE] [EXPRESSION]`."""
     try:
         options = getopt(process.argv[1:], _SHORT, _LONG)
-        _answer(process, options)
+        _print_information(process, options)
         count, snaplen = _numbers(options)
         return await _run(process, options, count, snaplen)
     except UsageError as error:
         process.error(f"tcpdump: {error}\n{_USAGE}")
         return 1
-    except FilterFault as fault:
-        process.error(f"tcpdump: {fault}\n")
+    except FilterError as error:
+        process.error(f"tcpdump: {error}\n")
         return 1
-    except _Stop as stop:
+    except _Exit as stop:
         process.error(str(stop))
         return stop.status
 
 
-def _answer(process: Process, options: Options) -> None:
+def _print_information(process: Process, options: Options) -> None:
     """Answer what asks about tcpdump itself."""
     if "version" in options:
         process.write(_VERSION)
-        raise _Stop(0, "")
+        raise _Exit(0, "")
     if "h" in options:
-        raise _Stop(0, _USAGE)
+        raise _Exit(0, _USAGE)
     if "D" in options:
         process.write(_listed(process))
-        raise _Stop(0, "")
+        raise _Exit(0, "")
     kind = options.get("T") or ""
     if kind and kind not in UDP_KINDS:
-        raise _Stop(1, f"tcpdump: unknown packet type '{kind}'\n")
+        raise _Exit(1, f"tcpdump: unknown packet type '{kind}'\n")
     link = options.get("y")
     if link is not None and link.upper() not in ("EN10MB", "LINUX_SLL2"):
-        raise _Stop(1, f"tcpdump: invalid data link type {link}\n")
+        raise _Exit(1, f"tcpdump: invalid data link type {link}\n")
 
 
 def _listed(process: Process) -> str:
@@ -249,12 +251,12 @@ def _numbers(options: Options) -> tuple[int, int]:
     """Read how many frames, and how much of each."""
     text = options.get("c")
     if text is not None and not (text.isdecimal() and int(text)):
-        raise _Stop(1, f"tcpdump: invalid packet count {text}\n")
+        raise _Exit(1, f"tcpdump: invalid packet count {text}\n")
     snap = options.get("s")
     if snap is not None and not (snap.isdecimal() and int(snap) <= SNAPLEN):
-        raise _Stop(1, f"tcpdump: invalid snaplen {snap} (must be >= 0 and <= {SNAPLEN})\n")
+        raise _Exit(1, f"tcpdump: invalid snaplen {snap} (must be >= 0 and <= {SNAPLEN})\n")
     if options.get("Q") not in (None, "in", "out", "inout"):
-        raise _Stop(1, f"tcpdump: unknown capture direction '{options.get('Q')}'\n")
+        raise _Exit(1, f"tcpdump: unknown capture direction '{options.get('Q')}'\n")
     return int(text or 0), int(snap or 0) or SNAPLEN
 
 
@@ -282,27 +284,27 @@ async def _run(process: Process, options: Options, count: int, snaplen: int) -> 
     host_bits = (1 << 32 - prefixes[0].length) - 1 if prefixes else 0xFFFFFFFF
     test = compile_filter(expression, host_bits=host_bits)
     output.open()
-    wanted = (options.get("Q") or "").removeprefix("inout")
-    return await _listen(_Capture(output, devices, test, wanted), count)
+    direction = (options.get("Q") or "").removeprefix("inout")
+    return await _listen(_Capture(output, devices, test, direction), count)
 
 
 def _read(process: Process, name: str, prefix: str = "") -> bytes:
     try:
-        return process.files.read(path_of(process, name))
+        return process.files.read(absolute_path(process, name))
     except OSError as error:
-        raise _Stop(1, f"tcpdump: {prefix}{name}: {strerror(error)}\n") from None
+        raise _Exit(1, f"tcpdump: {prefix}{name}: {strerror(error)}\n") from None
 
 
 def _devices(process: Process, options: Options) -> list[Device]:
     known = process.namespace.devices
-    wanted = options.get("i")
-    if wanted is None:
-        wanted = next((device.name for device in known.values() if device.is_up and device.name != "lo"), "lo")
-    if wanted == "any":
+    name = options.get("i")
+    if name is None:
+        name = next((device.name for device in known.values() if device.is_up and device.name != "lo"), "lo")
+    if name == "any":
         return list(known.values())
-    if wanted not in known:
-        raise _Stop(1, f"tcpdump: {wanted}: No such device exists\n(No such device exists)\n")
-    return [known[wanted]]
+    if name not in known:
+        raise _Exit(1, f"tcpdump: {name}: No such device exists\n(No such device exists)\n")
+    return [known[name]]
 
 
 def _replay(output: _Output, source: str, expression: str, count: int) -> int:
@@ -311,14 +313,14 @@ def _replay(output: _Output, source: str, expression: str, count: int) -> int:
     try:
         link, snaplen, records = read_file(_read(process, source))
     except ValueError as error:
-        raise _Stop(1, f"tcpdump: {error}\n") from None
+        raise _Exit(1, f"tcpdump: {error}\n") from None
     output.link = output.printer.link = link
     output.snaplen = SNAPLEN  # what is read is not cut
     process.error(f"reading from file {source}, link-type {LINK_NAMES[link]}, snapshot length {snaplen}\n")
     test = compile_filter(expression, is_live=False)
     output.open()
     for record in records:
-        if test(Seen.of(record.frame, record.direction)):
+        if test(CapturedFrame.of(record.frame, record.direction)):
             output.show(record)
         if count and output.captured >= count:
             break
@@ -333,9 +335,9 @@ async def _listen(capture: _Capture, count: int) -> int:
     process, options = output.process, output.options
     if not options.count("v"):
         process.error("tcpdump: verbose output suppressed, use -v[v]... for full protocol decode\n")
-    wanted = "any" if output.link == COOKED else capture.devices[0].name
+    name = "any" if output.link == COOKED else capture.devices[0].name
     process.error(
-        f"{'tcpdump: ' if options.count('v') else ''}listening on {wanted}, link-type {LINK_NAMES[output.link]}, "
+        f"{'tcpdump: ' if options.count('v') else ''}listening on {name}, link-type {LINK_NAMES[output.link]}, "
         f"snapshot length {output.snaplen} bytes\n"
     )
 

@@ -27,20 +27,20 @@ from cnmsim.userland.tcpdump.primitives import (
     PROTOCOLS,
     SYNTAX,
     VLAN_TAG,
-    FilterFault,
+    CapturedFrame,
+    FilterError,
+    Predicate,
     Qualifiers,
-    Seen,
-    Test,
+    address_predicate,
     both,
+    cast_predicate,
     either,
-    of_cast,
-    of_protocol,
+    mac_predicate,
+    payload_predicate,
+    port_predicate,
+    protocol_predicate,
     read_address,
     read_number,
-    with_addresses,
-    with_mac,
-    with_ports,
-    with_proto,
 )
 
 _SIGNS = r"&&|\|\||<<|>>|<=|>=|==|!=|[()\[\]!&|^+*%<>=]"
@@ -53,16 +53,16 @@ _JOINING = ("and", "&&", "or", "||")
 
 
 def _tokens(text: str) -> list[str]:
-    found: list[str] = []
+    tokens: list[str] = []
     at = depth = 0
     while text[at:].strip():
         match = (_INSIDE if depth else _OUTSIDE).match(text, at)
         if match is None:
-            raise FilterFault(SYNTAX)
-        found.append(match[1])
+            raise FilterError(SYNTAX)
+        tokens.append(match[1])
         depth += {"[": 1, "]": -1}.get(match[1], 0)
         at = match.end()
-    return found
+    return tokens
 
 
 @define
@@ -77,14 +77,14 @@ class _Parser:
     def token(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 
-    def take(self, *wanted: str) -> str:
+    def take(self, *allowed: str) -> str:
         token = self.token
-        if not token or (wanted and token not in wanted):
-            raise FilterFault(SYNTAX)
+        if not token or (allowed and token not in allowed):
+            raise FilterError(SYNTAX)
         self.at += 1
         return token
 
-    def expression(self) -> Test:
+    def expression(self) -> Predicate:
         test = self.term()
         while self.token in _JOINING:
             is_both = self.take() in ("and", "&&")
@@ -92,11 +92,11 @@ class _Parser:
             test = both(one, other) if is_both else either(one, other)
         return test
 
-    def term(self) -> Test:
+    def term(self) -> Predicate:
         if self.token in ("not", "!"):
             self.take()
             inner = self.term()
-            return lambda seen: not inner(seen)
+            return lambda captured: not inner(captured)
         relation = self.relation()
         if relation is not None:
             return relation
@@ -109,7 +109,7 @@ class _Parser:
 
     # --- relations -----------------------------------------------------------------------------------------------
 
-    def relation(self) -> Test | None:
+    def relation(self) -> Predicate | None:
         """Read two numbers that are compared; `None`, with nothing read, if that is not what stands here."""
         start = self.at
         if self.token in INDEXED and self.tokens[start + 1 : start + 2] == ["["]:
@@ -117,19 +117,19 @@ class _Parser:
         try:
             self.arithmetic(0)
             self.take(*RELATIONS)
-        except FilterFault:
+        except FilterError:
             self.at = start
             return None
         self.at = start
         return self.comparison()
 
-    def comparison(self) -> Test:
+    def comparison(self) -> Predicate:
         left = self.arithmetic(0)
         compare = RELATIONS[self.take(*RELATIONS)]
         right = self.arithmetic(0)
 
-        def test(seen: Seen) -> bool:
-            one, other = left(seen), right(seen)
+        def test(captured: CapturedFrame) -> bool:
+            one, other = left(captured), right(captured)
             return one is not None and other is not None and compare(one, other)
 
         return test
@@ -150,7 +150,7 @@ class _Parser:
             self.take(")")
             return inner
         if token == "len":
-            return lambda seen: len(seen.frame)
+            return lambda captured: len(captured.frame)
         if token in CONSTANTS:
             return constant(CONSTANTS[token])
         if token in INDEXED and self.token == "[":
@@ -160,28 +160,28 @@ class _Parser:
                 self.take()
                 size = read_number(self.take(), SYNTAX)
                 if size not in (1, 2, 4):
-                    raise FilterFault("data size must be 1, 2, or 4")
+                    raise FilterError("data size must be 1, 2, or 4")
             self.take("]")
             return load(token, offset, size)
         return constant(read_number(token, SYNTAX))
 
     # --- qualifiers and values -----------------------------------------------------------------------------------
 
-    def primitive(self) -> Test:
+    def primitive(self) -> Predicate:
         token = self.token
         if token in _JOINING or token in (")", "]", "") or token in RELATIONS:
-            raise FilterFault(SYNTAX)
+            raise FilterError(SYNTAX)
         if token in ("broadcast", "multicast"):
             return self.cast("ether")
         if token in ("less", "greater"):
             return self.length()
         if token in ("inbound", "outbound"):
             if not self.is_live:
-                raise FilterFault("inbound/outbound not supported on Ethernet when reading savefiles")
-            wanted = self.take()[:-5]
-            return lambda seen: seen.direction == wanted
+                raise FilterError("inbound/outbound not supported on Ethernet when reading savefiles")
+            direction = self.take()[:-5]
+            return lambda captured: captured.direction == direction
         if token == "gateway":
-            raise FilterFault("'gateway' requires a name")
+            raise FilterError("'gateway' requires a name")
         if token == "vlan":
             return self.vlan()
         protocol = self.take() if token in HEADS else ""
@@ -191,25 +191,27 @@ class _Parser:
         kind = self.take() if self.token in _KINDS else ""
         if protocol and not side and not kind and (not self.token or self.token in (*_JOINING, ")")):
             if protocol == "ether":
-                raise FilterFault(SYNTAX)
-            return of_protocol(protocol)
+                raise FilterError(SYNTAX)
+            return protocol_predicate(protocol)
         if not side and not kind and (protocol or not self.last.kind):
-            raise FilterFault(SYNTAX)
-        asked = Qualifiers(protocol, side, kind or "host") if side or kind else self.last
-        self.last = asked
-        return self.values(asked)
+            raise FilterError(SYNTAX)
+        qualifiers = Qualifiers(protocol, side, kind or "host") if side or kind else self.last
+        self.last = qualifiers
+        return self.values(qualifiers)
 
-    def cast(self, protocol: str) -> Test:
+    def cast(self, protocol: str) -> Predicate:
         kind = self.take()
         if kind == "broadcast" and protocol == "ip6":
-            raise FilterFault("only link-layer/IP broadcast filters supported")
+            raise FilterError("only link-layer/IP broadcast filters supported")
         if kind == "broadcast" and protocol == "ip":
             bits = self.host_bits
             ends = (0, bits)
-            return lambda seen: (
-                seen.packet is not None and seen.packet.family == 4 and int.from_bytes(seen.packet.dst) & bits in ends
+            return lambda captured: (
+                captured.packet is not None
+                and captured.packet.family == 4
+                and int.from_bytes(captured.packet.dst) & bits in ends
             )
-        return of_cast(protocol, kind)
+        return cast_predicate(protocol, kind)
 
     def side(self) -> str:
         if self.token not in _SIDES:
@@ -220,63 +222,67 @@ class _Parser:
             self.take()
         return side
 
-    def values(self, asked: Qualifiers) -> Test:
+    def values(self, qualifiers: Qualifiers) -> Predicate:
         """Read one value, or several in parentheses."""
         if self.token != "(":
-            return self.value(asked)
+            return self.value(qualifiers)
         self.take()
-        test = self.values(asked)
+        test = self.values(qualifiers)
         while self.token in _JOINING:
             is_both = self.take() in ("and", "&&")
-            one, other = test, self.values(asked)
+            one, other = test, self.values(qualifiers)
             test = both(one, other) if is_both else either(one, other)
         self.take(")")
         return test
 
-    def length(self) -> Test:
+    def length(self) -> Predicate:
         is_less = self.take() == "less"
         number = read_number(self.take(), SYNTAX)
-        return lambda seen: len(seen.frame) <= number if is_less else len(seen.frame) >= number
+        return lambda captured: len(captured.frame) <= number if is_less else len(captured.frame) >= number
 
-    def vlan(self) -> Test:
+    def vlan(self) -> Predicate:
         self.take()
         if not self.token.isdigit():
-            return lambda seen: seen.frame[12:14] == VLAN_TAG
+            return lambda captured: captured.frame[12:14] == VLAN_TAG
         number = int(self.take())
         if number > 0xFFF:
-            raise FilterFault(f"VLAN tag {number} greater than maximum 4095")
-        return lambda seen: seen.frame[12:14] == VLAN_TAG and int.from_bytes(seen.frame[14:16]) & 0xFFF == number
+            raise FilterError(f"VLAN tag {number} greater than maximum 4095")
+        return lambda captured: (
+            captured.frame[12:14] == VLAN_TAG and int.from_bytes(captured.frame[14:16]) & 0xFFF == number
+        )
 
-    def value(self, asked: Qualifiers) -> Test:
+    def value(self, qualifiers: Qualifiers) -> Predicate:
         text = self.take()
         if text in _JOINING or text in ("not", "!", ")", *_KINDS, *_SIDES):
-            raise FilterFault(SYNTAX)
-        if asked.kind == "proto":
+            raise FilterError(SYNTAX)
+        if qualifiers.kind == "proto":
             if text in HEADS:
-                raise FilterFault(SYNTAX)
-            return with_proto(asked.protocol, text.lstrip("\\"))
-        if asked.protocol == "ether":
-            return with_mac(asked, text)
-        if asked.kind in ("port", "portrange"):
-            return with_ports(asked, text)
-        if asked.protocol in PROTOCOLS:
-            raise FilterFault(f"'{asked.protocol}' modifier applied to {'net' if asked.kind == 'net' else 'host'}")
-        if asked.kind == "net" and self.token == "mask":
+                raise FilterError(SYNTAX)
+            return payload_predicate(qualifiers.protocol, text.lstrip("\\"))
+        if qualifiers.protocol == "ether":
+            return mac_predicate(qualifiers, text)
+        if qualifiers.kind in ("port", "portrange"):
+            return port_predicate(qualifiers, text)
+        if qualifiers.protocol in PROTOCOLS:
+            raise FilterError(
+                f"'{qualifiers.protocol}' modifier applied to {'net' if qualifiers.kind == 'net' else 'host'}"
+            )
+        if qualifiers.kind == "net" and self.token == "mask":
             self.take()
             mask = read_address(self.take())
             text = f"{text}/{int.from_bytes(mask).bit_count()}"
-        return with_addresses(asked, text)
+        return address_predicate(qualifiers, text)
 
 
-def _everything(_: Seen) -> bool:
+def _everything(_: CapturedFrame) -> bool:
     return True
 
 
-def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Test:
+def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Predicate:
     """Give the test that a filter expression stands for; an empty one lets everything through.
 
     `host_bits` are those of an IPv4 address that tell hosts of the captured link apart; `is_live` tells that frames are
-    captured, not read from a file, so that their directions are known. Raises `FilterFault`.
+    captured, not read from a file, so that their directions are known. Raises `FilterError`.
     """
     tokens = _tokens(expression)
     if not tokens:
@@ -284,11 +290,11 @@ def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: boo
     parser = _Parser(tokens, host_bits, is_live)
     inner = parser.expression()
     if parser.token:
-        raise FilterFault(SYNTAX)
+        raise FilterError(SYNTAX)
 
-    def test(seen: Seen) -> bool:
+    def test(captured: CapturedFrame) -> bool:
         try:
-            return inner(seen)
+            return inner(captured)
         except BeyondEndError:
             return False
 

@@ -26,7 +26,7 @@ _TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
 
 @frozen
 class Record:
-    """A frame with the time it was seen (seconds since 1970, in nanoseconds), the device and the direction (`in`, `out`)."""
+    """A frame with the time it was captured (seconds since 1970, in nanoseconds), the device and the direction (`in`, `out`)."""
 
     time_ns: int
     frame: bytes
@@ -63,7 +63,7 @@ def direction_name(record: Record) -> str:
 
 
 def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
-    """Write bytes that were seen at a time for a file, cut at `snaplen`."""
+    """Write bytes that were captured at a time for a file, cut at `snaplen`."""
     seconds, nanos = divmod(time_ns, NS_PER_S)
     return _RECORD.pack(seconds, nanos // 1000, min(len(data), snaplen), len(data)) + data[:snaplen]
 

@@ -33,12 +33,12 @@ SYNTAX = "can't parse filter expression: syntax error"
 HEADS = (*PROTOCOLS, *ETHERTYPES, "ether")
 
 
-class FilterFault(Exception):
+class FilterError(Exception):
     """The expression makes no sense."""
 
 
 @frozen
-class Seen:
+class CapturedFrame:
     """A captured frame, and the IP packet in it if there is one; `direction` is `in`, `out` or unknown."""
 
     frame: bytes
@@ -47,7 +47,7 @@ class Seen:
     direction: str = ""
 
     @classmethod
-    def of(cls, frame: bytes, direction: str = "") -> Seen:
+    def of(cls, frame: bytes, direction: str = "") -> CapturedFrame:
         """Look at a frame."""
         at, ethertype = 12, int.from_bytes(frame[12:14])
         if ethertype == 0x8100:
@@ -71,7 +71,7 @@ class Seen:
         return message[14:18], message[24:28]
 
 
-Test = Callable[[Seen], bool]
+Predicate = Callable[[CapturedFrame], bool]
 VLAN_TAG = b"\x81\x00"
 
 
@@ -84,22 +84,22 @@ class Qualifiers:
     kind: str = ""
 
 
-def either(one: Test, other: Test) -> Test:
+def either(one: Predicate, other: Predicate) -> Predicate:
     """Give the test that fits if one of two does."""
-    return lambda seen: one(seen) or other(seen)
+    return lambda captured: one(captured) or other(captured)
 
 
-def both(one: Test, other: Test) -> Test:
+def both(one: Predicate, other: Predicate) -> Predicate:
     """Give the test that fits if two do."""
-    return lambda seen: one(seen) and other(seen)
+    return lambda captured: one(captured) and other(captured)
 
 
-def read_number(text: str, fault: str) -> int:
-    """Read a number as C writes it. Raises `FilterFault` with the text of `fault`."""
+def read_number(text: str, message: str) -> int:
+    """Read a number as C writes it. Raises `FilterError` with the text of `message`."""
     try:
         return int(text, 0)
     except ValueError:
-        raise FilterFault(fault) from None
+        raise FilterError(message) from None
 
 
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
@@ -107,117 +107,125 @@ def _sided(side: str, pair: tuple[bool, bool]) -> bool:
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 
 
-def of_protocol(name: str) -> Test:
+def protocol_predicate(name: str) -> Predicate:
     """Give the test for a protocol, of either family where it has both."""
     if name in PROTOCOLS:
         number = PROTOCOLS[name]
         family = {"icmp": 4, "igmp": 4, "icmp6": 6}.get(name)
-        return lambda seen: (
-            seen.packet is not None and seen.packet.protocol == number and family in {None, seen.packet.family}
+        return lambda captured: (
+            captured.packet is not None
+            and captured.packet.protocol == number
+            and family in {None, captured.packet.family}
         )
     ethertype = ETHERTYPES[name]
-    return lambda seen: seen.ethertype == ethertype
+    return lambda captured: captured.ethertype == ethertype
 
 
-def of_cast(protocol: str, kind: str) -> Test:
+def cast_predicate(protocol: str, kind: str) -> Predicate:
     """Give the test for broadcasts or multicasts of a layer."""
     if kind == "broadcast":
-        return lambda seen: seen.frame[:6] == b"\xff" * 6
+        return lambda captured: captured.frame[:6] == b"\xff" * 6
     if protocol == "ether":
-        return lambda seen: bool(seen.frame[0] & 1)
+        return lambda captured: bool(captured.frame[0] & 1)
     first, family = (0xE0, 4) if protocol == "ip" else (0xFF, 6)
-    return lambda seen: seen.packet is not None and seen.packet.family == family and seen.packet.dst[0] >= first
-
-
-def with_proto(protocol: str, text: str) -> Test:
-    """Give the test for what a layer carries, by name or number. Raises `FilterFault`."""
-    if protocol == "ether":
-        number = ETHERTYPES.get(text)
-        number = read_number(text, f"unknown ether proto '{text}'") if number is None else number
-        return lambda seen: seen.ethertype == number
-    if not protocol and text in ETHERTYPES:
-        return of_protocol(text)
-    if protocol not in ("", "ip", "ip6"):
-        raise FilterFault(SYNTAX)
-    wanted = PROTOCOLS.get(text)
-    wanted = read_number(text, f"unknown ip proto '{text}'") if wanted is None else wanted
-    family = {"ip": 4, "ip6": 6}.get(protocol)
-    return lambda seen: (
-        seen.packet is not None and seen.packet.protocol == wanted and family in {None, seen.packet.family}
+    return lambda captured: (
+        captured.packet is not None and captured.packet.family == family and captured.packet.dst[0] >= first
     )
 
 
-def with_mac(asked: Qualifiers, text: str) -> Test:
-    """Give the test for a station. Raises `FilterFault`."""
-    if asked.kind != "host":
-        raise FilterFault(f"illegal qualifier of '{asked.kind}'")
+def payload_predicate(protocol: str, text: str) -> Predicate:
+    """Give the test for what a layer carries, by name or number. Raises `FilterError`."""
+    if protocol == "ether":
+        number = ETHERTYPES.get(text)
+        number = read_number(text, f"unknown ether proto '{text}'") if number is None else number
+        return lambda captured: captured.ethertype == number
+    if not protocol and text in ETHERTYPES:
+        return protocol_predicate(text)
+    if protocol not in ("", "ip", "ip6"):
+        raise FilterError(SYNTAX)
+    protocol_number = PROTOCOLS.get(text)
+    protocol_number = read_number(text, f"unknown ip proto '{text}'") if protocol_number is None else protocol_number
+    family = {"ip": 4, "ip6": 6}.get(protocol)
+    return lambda captured: (
+        captured.packet is not None
+        and captured.packet.protocol == protocol_number
+        and family in {None, captured.packet.family}
+    )
+
+
+def mac_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
+    """Give the test for a station. Raises `FilterError`."""
+    if qualifiers.kind != "host":
+        raise FilterError(f"illegal qualifier of '{qualifiers.kind}'")
     try:
         mac = parse_mac(text)
     except ValueError:
-        raise FilterFault(f"unknown ether host '{text}'") from None
-    return lambda seen: _sided(asked.side, (seen.frame[6:12] == mac, seen.frame[:6] == mac))
+        raise FilterError(f"unknown ether host '{text}'") from None
+    return lambda captured: _sided(qualifiers.side, (captured.frame[6:12] == mac, captured.frame[:6] == mac))
 
 
 def _port(text: str) -> int:
     number = int(text) if text.isdigit() else SERVICES.get(text)
     if number is None:
-        raise FilterFault(f"unknown port '{text}'")
+        raise FilterError(f"unknown port '{text}'")
     if number > 0xFFFF:
-        raise FilterFault(f"illegal port number {number} > 65535")
+        raise FilterError(f"illegal port number {number} > 65535")
     return number
 
 
-def with_ports(asked: Qualifiers, text: str) -> Test:
-    """Give the test for a port or a range of ports. Raises `FilterFault`."""
-    low, dash, high = text.partition("-") if asked.kind == "portrange" or text not in SERVICES else (text, "", "")
-    if dash and asked.kind == "port":
-        raise FilterFault(f"unknown port '{text}'")
+def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
+    """Give the test for a port or a range of ports. Raises `FilterError`."""
+    low, dash, high = (
+        text.partition("-") if qualifiers.kind == "portrange" or text not in SERVICES else (text, "", "")
+    )
+    if dash and qualifiers.kind == "port":
+        raise FilterError(f"unknown port '{text}'")
     first, last = sorted((_port(low), _port(high or low)))
-    if asked.protocol not in ("", "tcp", "udp", "sctp"):
-        raise FilterFault(f"illegal qualifier of '{asked.kind}'")
-    wanted = (PROTOCOLS[asked.protocol],) if asked.protocol else (6, 17, 132)
+    if qualifiers.protocol not in ("", "tcp", "udp", "sctp"):
+        raise FilterError(f"illegal qualifier of '{qualifiers.kind}'")
+    protocols = (PROTOCOLS[qualifiers.protocol],) if qualifiers.protocol else (6, 17, 132)
 
-    def test(seen: Seen) -> bool:
-        packet = seen.packet
-        if packet is None or packet.protocol not in wanted or packet.fragment_offset:
+    def test(captured: CapturedFrame) -> bool:
+        packet = captured.packet
+        if packet is None or packet.protocol not in protocols or packet.fragment_offset:
             return False
-        return _sided(asked.side, (first <= packet.sport <= last, first <= packet.dport <= last))
+        return _sided(qualifiers.side, (first <= packet.sport <= last, first <= packet.dport <= last))
 
     return test
 
 
 def read_address(text: str) -> bytes:
-    """Read an address. Raises `FilterFault`."""
+    """Read an address. Raises `FilterError`."""
     try:
         return parse_ip(text)
     except ValueError:
-        raise FilterFault(f"unknown host '{text}'") from None
+        raise FilterError(f"unknown host '{text}'") from None
 
 
-def with_addresses(asked: Qualifiers, text: str) -> Test:
-    """Give the test for an address or a network. Raises `FilterFault`."""
-    if asked.kind != "net" and "/" in text:
-        raise FilterFault("Mask syntax for networks only")
-    if asked.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
+def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
+    """Give the test for an address or a network. Raises `FilterError`."""
+    if qualifiers.kind != "net" and "/" in text:
+        raise FilterError("Mask syntax for networks only")
+    if qualifiers.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
         prefix = _net(text)
     else:
         address = read_address(text)
         prefix = Prefix(address, len(address) * 8)
-    ethertype = ETHERTYPES.get(asked.protocol)
-    if asked.protocol in ("ip", "ip6") and (asked.protocol == "ip6") != (prefix.family == 6):
+    ethertype = ETHERTYPES.get(qualifiers.protocol)
+    if qualifiers.protocol in ("ip", "ip6") and (qualifiers.protocol == "ip6") != (prefix.family == 6):
         kind = "ip" if prefix.family == 4 else "ip6"
-        raise FilterFault(f"'{asked.protocol}' modifier applied to {kind} {asked.kind}")
+        raise FilterError(f"'{qualifiers.protocol}' modifier applied to {kind} {qualifiers.kind}")
 
-    def test(seen: Seen) -> bool:
-        if ethertype not in {None, seen.ethertype}:
+    def test(captured: CapturedFrame) -> bool:
+        if ethertype not in {None, captured.ethertype}:
             return False
-        if seen.packet is not None:
-            src, dst = seen.packet.src, seen.packet.dst
-        elif seen.ethertype in (0x0806, 0x8035):
-            src, dst = seen.arp_addresses
+        if captured.packet is not None:
+            src, dst = captured.packet.src, captured.packet.dst
+        elif captured.ethertype in (0x0806, 0x8035):
+            src, dst = captured.arp_addresses
         else:
             return False
-        return _sided(asked.side, (src in prefix, dst in prefix))
+        return _sided(qualifiers.side, (src in prefix, dst in prefix))
 
     return test
 
@@ -232,11 +240,11 @@ def _net(text: str) -> Prefix:
     bits = 128 if ":" in head else 32
     length = length or str(bits)
     if length.isdigit() and int(length) > bits:
-        raise FilterFault(f"mask length must be <= {bits}")
+        raise FilterError(f"mask length must be <= {bits}")
     try:
         prefix = Prefix.parse(f"{head}/{length}", strict=False)
     except ValueError:
-        raise FilterFault(f"unknown network '{text}'") from None
+        raise FilterError(f"unknown network '{text}'") from None
     if slash and ":" not in head and prefix.network != read_address(head):
-        raise FilterFault(f'non-network bits set in "{text}"')
+        raise FilterError(f'non-network bits set in "{text}"')
     return prefix

@@ -10,7 +10,7 @@ from cnmsim.kernel.packet import flag_text
 from cnmsim.kernel.skbuff import Packet
 from cnmsim.userland.libc.resolver import parse_answer
 from cnmsim.userland.tcpdump.pcap_file import COOKED, ETHERNET, hex_dump
-from cnmsim.userland.tcpdump.primitives import Seen
+from cnmsim.userland.tcpdump.primitives import CapturedFrame
 
 _ETHERTYPES = {0x0800: "IPv4 (0x0800)", 0x86DD: "IPv6 (0x86dd)", 0x0806: "ARP (0x0806)", 0x8100: "802.1Q (0x8100)"}
 _PORT_NAMES = {
@@ -51,8 +51,8 @@ class Printer:
 
     def line(self, frame: bytes, index: int = 0) -> str:
         """Write a frame, without the time. `index` is that of the device, which is told of what was captured on all."""
-        seen = Seen.of(frame)
-        body = self._network(seen)
+        captured = CapturedFrame.of(frame)
+        body = self._network(captured)
         if not self.has_link_header:
             return body
         name = _ETHERTYPES.get(int.from_bytes(frame[12:14]), f"Unknown (0x{frame[12:14].hex()})")
@@ -62,18 +62,18 @@ class Printer:
             tail = "" if self.is_quick else f"{kind}length {len(frame) + 6}: "
             head = f"ifindex {index} {format_mac(frame[6:12])} {tail}"
         if frame[12:14] == b"\x81\0":
-            head += f"vlan {int.from_bytes(frame[14:16]) & 0xFFF}, p {frame[14] >> 5}, ethertype {_ETHERTYPES.get(seen.ethertype, '?')}, "
+            head += f"vlan {int.from_bytes(frame[14:16]) & 0xFFF}, p {frame[14] >> 5}, ethertype {_ETHERTYPES.get(captured.ethertype, '?')}, "
         for prefix in ("IP6 ", "IP ", "ARP, "):
             if body.startswith(prefix) and not body.startswith("IP ("):
                 return head + body.removeprefix(prefix)
         return head + body.removeprefix("IP ")
 
-    def _network(self, seen: Seen) -> str:
-        if seen.ethertype == 0x0806:
-            return self._arp(seen.payload)
-        if seen.packet is None:
-            return f"ethertype {_ETHERTYPES.get(seen.ethertype, f'Unknown (0x{seen.ethertype:04x})')}, length {len(seen.payload)}"
-        return self.packet(seen.packet)
+    def _network(self, captured: CapturedFrame) -> str:
+        if captured.ethertype == 0x0806:
+            return self._arp(captured.payload)
+        if captured.packet is None:
+            return f"ethertype {_ETHERTYPES.get(captured.ethertype, f'Unknown (0x{captured.ethertype:04x})')}, length {len(captured.payload)}"
+        return self.packet(captured.packet)
 
     def _arp(self, message: bytes) -> str:
         if len(message) < 28:
@@ -81,10 +81,10 @@ class Printer:
         kind = "ARP, Ethernet (len 6), IPv4 (len 4)" if self.verbosity else "ARP"
         sender, target = format_ip(message[14:18]), format_ip(message[24:28])
         if message[6:8] == b"\0\x01":
-            asked = "" if message[18:24] == bytes(6) else f" ({format_mac(message[18:24])})"
+            hardware = "" if message[18:24] == bytes(6) else f" ({format_mac(message[18:24])})"
             if sender == target:
-                return f"{kind}, Request who-has {target}{asked} tell {sender}, length {len(message)}"
-            return f"{kind}, Request who-has {target}{asked} tell {sender}, length {len(message)}"
+                return f"{kind}, Request who-has {target}{hardware} tell {sender}, length {len(message)}"
+            return f"{kind}, Request who-has {target}{hardware} tell {sender}, length {len(message)}"
         return f"{kind}, Reply {sender} is-at {format_mac(message[8:14])}, length {len(message)}"
 
     def packet(self, packet: Packet) -> str:
@@ -146,7 +146,7 @@ class Printer:
         return ", ".join(words) + _http(segment[header:], (packet.sport, packet.dport), self.verbosity)
 
     def _relative(self, packet: Packet, sequence: int, acknowledged: int, *, is_first: bool) -> tuple[int, int]:
-        """Count from where the two sides began, as it was seen first; what is seen first itself stays as it is."""
+        """Count from where the two sides began, as it was captured first; what is captured first itself stays as it is."""
         key = (packet.src, packet.sport, packet.dst, packet.dport)
         back = (packet.dst, packet.dport, packet.src, packet.sport)
         if is_first or key not in self._first:
@@ -327,9 +327,9 @@ def _dns(data: bytes, verbosity: int) -> str:
         return ""
     if not message.flags & dns.flags.QR:
         plus = "+" if message.flags & dns.flags.RD else ""
-        asked = " ".join(f"{dns.rdatatype.to_text(entry.rdtype)}? {entry.name}" for entry in message.question)
+        questions = " ".join(f"{dns.rdatatype.to_text(entry.rdtype)}? {entry.name}" for entry in message.question)
         extra = " [1au]" if message.edns >= 0 else ""
-        return f"{message.id}{plus}{extra} {asked} ({len(data)})"
+        return f"{message.id}{plus}{extra} {questions} ({len(data)})"
     marks = "*" if message.flags & dns.flags.AA else ""
     marks += "" if message.flags & dns.flags.RA else "-"
     code = {0: "", 2: " ServFail", 3: " NXDomain", 5: " Refused"}.get(

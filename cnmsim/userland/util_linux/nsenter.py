@@ -33,7 +33,7 @@ def _no_namespace(process: Process, path: str) -> str:
 def _with_long_net(arguments: list[str]) -> list[str]:
     """Write `-nPATH` as `--net=PATH`; what follows the program's name is the program's."""
     own = list(takewhile(lambda argument: argument.startswith("-") and argument != "--", arguments))
-    return [f"--net={each[2:]}" if each.startswith("-n") and each != "-n" else each for each in own] + arguments[
+    return [f"--net={word[2:]}" if word.startswith("-n") and word != "-n" else word for word in own] + arguments[
         len(own) :
     ]
 
@@ -49,11 +49,11 @@ async def main(process: Process) -> int:
     namespace, hostname, files = process.namespace, process.hostname, process.files
     path = options.get("net")
     if path is not None:
-        found = _at(process, path)
-        if found is None:
+        named = _at(process, path)
+        if named is None:
             process.error(_no_namespace(process, path))
             return 1
-        namespace = found
+        namespace = named
     elif "t" in options:
         text = options.get("t") or ""
         target = process.machine.processes.get(int(text)) if text.isdigit() else None
