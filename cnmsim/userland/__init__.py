@@ -1,7 +1,9 @@
-"""The programs that run in containers and on hosts, each a coroutine on a `Process`; output as the real one prints it.
+"""The programs of containers and hosts: a folder a family, and here the table of every program by name.
 
-Containers have busybox (1.37, as Debian 13's `busybox-static`); hosts have iputils, iproute2, curl, bind's tools,
-the iptables family and what busybox adds to them. A program's module is loaded when it first runs.
+Each program is a coroutine that receives its `Process`, prints exactly what the real program prints and returns the
+exit status. Containers have busybox 1.37 (as in Debian 13's `busybox-static`), curl and dig. Hosts have iputils,
+iproute2, curl, bind's tools, the iptables family, and busybox for the rest. A program's module is imported when it
+first runs.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def _program(place: str) -> Program:
     return run
 
 
-#: name → module[:function], the same on hosts and in containers.
+#: name → module[:function], the same on hosts and in containers. The function is `main` unless it is given.
 _COMMON = {
     "[": "busybox.files:test",
     "basename": "busybox.files:basename",
@@ -132,9 +134,9 @@ _IPTABLES = {
     for suffix, function in (("", ""), ("-restore", ":restore"), ("-save", ":save"))
 }
 
-#: What a container's image holds: busybox, and curl and dig, which many images add.
+#: The programs in a container's image: busybox, and curl and dig, which many images add.
 CONTAINER_PROGRAMS: Mapping[str, Program] = {name: _program(place) for name, place in (_COMMON | _CONTAINER).items()}
-#: What a host has.
+#: The programs of a host.
 HOST_PROGRAMS: Mapping[str, Program] = {
     name: _program(place) for name, place in (_COMMON | _HOST | _IPTABLES).items()
 }

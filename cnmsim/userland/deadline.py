@@ -1,7 +1,8 @@
 """Deadlines of programs, in whole nanoseconds of virtual time.
 
-A loop that waits until a deadline must compare and subtract integers. Of floating-point seconds the difference can round
-to 0 before the deadline is reached: such a loop waits for 0 s over and over, and virtual time stands still.
+A loop that waits for a deadline must compare and subtract integers. The difference of two times in floating-point
+seconds can round to 0 before the deadline is reached: the loop then waits 0 s again and again, and virtual time
+stands still.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from cnmsim.kernel.clock import NS_PER_S
 if TYPE_CHECKING:
     from cnmsim.kernel.clock import Clock
 
-#: A deadline that is never reached, for comparisons. Nothing may wait until then: use `None` as the timeout.
+#: A deadline that is never reached, for comparisons only: to wait without a limit, pass `None` as the timeout.
 NEVER_NS = 1 << 62
 
 
@@ -28,5 +29,5 @@ def deadline_ns(clock: Clock, seconds: float) -> int:
 
 
 def remaining_s(clock: Clock, until_ns: int) -> float:
-    """Return how many seconds are left until a deadline: 0 once it is reached, and more than 0 before."""
+    """Return the seconds left until a deadline: 0 once it is reached, more than 0 before."""
     return max(0, until_ns - clock.now_ns) / NS_PER_S

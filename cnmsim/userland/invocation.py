@@ -1,4 +1,4 @@
-"""How a program was called: its name, its working directory, and the other programs it can start."""
+"""How a program was started: its name, its working directory, its input, and the other programs it can run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 def invoked_name(process: Process) -> str:
-    """Give the name under which a program was called, without its folder."""
+    """Return the name under which a program was started, without its folder."""
     return posixpath.basename(process.argv[0])
 
 
 async def finish(process: Process, status: int) -> int:
-    """Give the exit status of a program that is through.
+    """Return the exit status of a program whose coroutine has returned.
 
-    If it ended itself in this very step (SIGPIPE on its last line), its cancellation is on the way: wait for that.
+    A process that ended itself in this very step (SIGPIPE on its last line) is cancelled in the next piece of work:
+    wait for that.
     """
     if not process.is_running:
         await Future[int](process.clock)
@@ -28,12 +29,15 @@ async def finish(process: Process, status: int) -> int:
 
 
 def absolute_path(process: Process, path: str) -> str:
-    """Give a path as the process means it: relative to its working directory."""
+    """Return a path as an absolute one. A relative path is below the working directory."""
     return posixpath.normpath(posixpath.join(process.env.get("PWD", "/"), path))
 
 
 def find_program(process: Process, name: str) -> Program | None:
-    """Give the program of that name, or of that path below a folder of programs."""
+    """Return the program of that name, or of that path below a folder for programs.
+
+    Return `None` if there is none.
+    """
     folder, _, base = name.rpartition("/")
     if folder and folder not in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
         return None
@@ -41,7 +45,7 @@ def find_program(process: Process, name: str) -> Program | None:
 
 
 async def read_all(pipe: Pipe) -> bytes:
-    """Read to the end of a pipe."""
+    """Read a pipe to its end."""
     chunks: list[bytes] = []
     while chunk := await pipe.read():
         chunks.append(chunk)

@@ -1,4 +1,7 @@
-"""`service NAME PORT[/udp]…`: what stands for a database, cache or queue in an image: it listens, and answers politely."""
+"""`service NAME PORT[/udp]…`: a placeholder for the database, cache or queue of an image.
+
+It listens and gives simple replies.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", 
 
 
 def banner(name: str) -> bytes:
-    """Give what a service says before it is asked."""
+    """Return what a service sends as soon as a client has connected, b"" for nothing."""
     return next((text for key, text in _BANNERS.items() if name.startswith(key)), b"")
 
 
 def reply(name: str, request: bytes) -> bytes:
-    """Give the answer to what a client sent, b"" if the service would not say anything to it."""
+    """Return the reply to what a client sent, b"" for none."""
     if request.startswith(_HTTP_METHODS):
         body = f"{name}\n".encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -39,7 +42,7 @@ def reply(name: str, request: bytes) -> bytes:
     if name.startswith("memcached"):
         return b"VERSION 1.6\r\n" if request.lower().startswith(b"version") else b"ERROR\r\n"
     if name.startswith("postgres"):
-        # SSLRequest (PostgreSQL protocol §55.7) is answered with one letter: no.
+        # The server declines SSLRequest (PostgreSQL protocol §55.7) with the single letter N.
         return b"N" if request[4:8] == b"\x04\xd2\x16\x2f" else b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
     if name.startswith("rabbitmq"):
         return b"AMQP\0\0\x09\x01" if not request.startswith(b"AMQP") else b""
@@ -73,7 +76,7 @@ async def _echo(socket: UdpSocket) -> None:
 
 
 async def main(process: Process) -> int:
-    """Listen on every port for TCP (or `PORT/udp`: echo datagrams), until killed."""
+    """Listen on each port for TCP until killed. On `PORT/udp` send datagrams back."""
     if len(process.argv) < 2:
         return complain(process, "usage: service NAME PORT[/udp]...")
     name = process.argv[1]

@@ -1,4 +1,4 @@
-"""How bind's tools query_servers name servers (bind 9.20)."""
+"""How bind's tools query name servers (bind 9.20)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PROBLEMS = {"Connection refused": "connection refused", "Network is unreachable
 
 
 class Client:
-    """Puts one query to servers in turn, with tries and timeouts as bind's tools have them.
+    """Sends one query to several servers in turn, with the tries and timeouts of bind's tools.
 
-    `source` is the local address and port to query_servers from (`None`: any), `uses_tcp` has it query_servers over TCP; `was_sent` tells whether the
-    query left at all.
+    `source` is the local address and port (`None`: any). `uses_tcp` selects TCP. `was_sent` is set once a query has left. `problems` holds
+    the text of every failed attempt; `server` and `query_time_ms` describe the last answer.
     """
 
     def __init__(self, process: Process, port: int = 53, timeout_s: float = 5, tries: int = 3) -> None:
@@ -43,7 +43,10 @@ class Client:
     async def query_servers(
         self, servers: list[Address], query: dns.message.Message
     ) -> tuple[dns.message.Message, int] | None:
-        """Give the answer and its length in bytes, `None` if none comes; what went wrong is in `problems`."""
+        """Return the first answer and its length in bytes, or `None` if no server answers.
+
+        Failures are appended to `problems`.
+        """
         for _ in range(self.tries):
             for server in servers:
                 response = await (self._try_stream if self.uses_tcp else self._try)(server, query)
@@ -134,9 +137,9 @@ def _problem_text(error: OSError) -> str:
 
 
 async def resolve_servers(process: Process, name: str, family: int = 0) -> list[Address] | None:
-    """Give the addresses of the server that a command line names, or of those of resolv.conf if `name` is empty.
+    """Return the addresses of the name server given on the command line, or those of resolv.conf if `name` is empty.
 
-    `None` if it has none. `family` is 4, 6, or 0 for both.
+    Return `None` if the name cannot be resolved. `family` is 4, 6, or 0 for both.
     """
     if not name:
         return [parse_ip(server) for server in read_config(process).servers]
@@ -147,7 +150,7 @@ async def resolve_servers(process: Process, name: str, family: int = 0) -> list[
 
 
 def type_name(number: int) -> str:
-    """Give the name of a type of records."""
+    """Return the name of a DNS record type."""
     import dns.rdatatype
 
     return dns.rdatatype.to_text(dns.rdatatype.RdataType(number))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VERSION = "9.20.30-1~deb13u1-Debian"
 _LAST_PORT = 65535
 _PAYLOAD = 1232
-#: Switches that can only be given as they stand by themselves: what the other way round shows is not here.
+#: Switches that are accepted only with their default value: the output for the other value is not implemented.
 _FIXED_SWITCHES = {
     "multiline": False, "trace": False, "qr": False, "identify": False, "adflag": False, "ttlid": True, "defname": True,
     "fail": True, "cdflag": False, "nssearch": False, "keepopen": False, "besteffort": True, "rrcomments": True, "class": True,
@@ -30,7 +30,7 @@ _TYPES = ("A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "
 
 @define
 class _Request:
-    """What a dig command line asks for."""
+    """A parsed dig command line."""
 
     name: str = ""
     kind: str = "A"
@@ -60,7 +60,7 @@ class _Usage(Exception):
 
 
 class _Fatal(Exception):
-    """What ends dig at once: what it says on standard error, and before that on standard output."""
+    """dig exits at once. The text goes to standard error, `printed` to standard output before it."""
 
     def __init__(self, text: str, printed: str = "") -> None:
         super().__init__(text)
@@ -105,7 +105,9 @@ def _read(arguments: list[str]) -> _Request:
                 klass = value(option, rest)
                 if option != "c" or klass.upper() != "IN":
                     raise _Usage(f"Invalid option: -{option}")
-            elif option not in "rm":  # no ~/.digrc is read, and memory is not watched
+            elif (
+                option not in "rm"
+            ):  # -r and -m change nothing: no ~/.digrc is read, and memory debugging prints nothing
                 raise _Usage(f"Invalid option: {word}")
         elif word.upper() in _TYPES and request.name:
             request.kind = word.upper()
@@ -293,7 +295,10 @@ def _answer_text(answer: dns.message.Message, request: _Request) -> str:
 
 
 def _columns(name: str, ttl: str, klass: str, kind: str, data: str = "") -> str:
-    """Put fields where dig's tabs put them: columns at 24, 32, 40 and 48, the question's `;` counted."""
+    """Align the fields of a record with tabs at columns 24, 32, 40 and 48.
+
+    In the question section the leading `;` counts.
+    """
     text = name
     width = len(name) + (0 if ttl else 1)
     for stop, entry in ((24, ttl), (32, klass), (40, kind), (48, data)):

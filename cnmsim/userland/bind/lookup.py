@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cnmsim.kernel.process import Process
 
-#: How nslookup titles the data of a record (bind bin/dig/nslookup.c, `rtypetext`).
+#: The title that nslookup prints before the data of a record (bind bin/dig/nslookup.c, `rtypetext`).
 TITLES = {
     "PTR": "name", "CNAME": "canonical name", "NS": "nameserver", "MX": "mail exchanger", "TXT": "text", "SRV": "service",
 }  # fmt: skip
@@ -98,7 +98,10 @@ def _nslookup_lines(rrset: dns.rrset.RRset) -> list[str]:
 
 
 def record_line(name: str, kind: str, value: str) -> str:
-    """Return a record as both nslookups print it; `value` is its data, in which they differ by final dots."""
+    """Return a record as nslookup prints it, bind's or busybox's.
+
+    `value` is its data; bind keeps the final dot of names.
+    """
     if kind in ("A", "AAAA"):
         return f"Name:\t{name}\nAddress: {value}\n"
     return f"{name}\t{TITLES.get(kind, kind.lower())} = {value}\n"

@@ -1,4 +1,4 @@
-"""bridge-utils `brctl show`."""
+"""bridge-utils' brctl: only `brctl show`."""
 
 from __future__ import annotations
 

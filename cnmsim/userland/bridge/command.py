@@ -1,4 +1,4 @@
-"""iproute2 `bridge` (link, fdb) and bridge-utils `brctl show`."""
+"""iproute2's `bridge` command: its options and objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process
 
 _OBJECTS = ("link", "fdb", "vlan", "mdb")
-#: `json`, `human` and `pretty` would change what is shown, and are not here.
+#: `json`, `human` and `pretty` are refused: their output is not implemented.
 _OPTIONS = ("details", "statistics", "stats", "oneline", "timestamp", "color", "compressvlans", "Version")
 
 

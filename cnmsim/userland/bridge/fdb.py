@@ -13,7 +13,7 @@ from cnmsim.kernel.vxlan import Vxlan
 from cnmsim.kernel.vxlan_fdb import FdbMode
 from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device, parse_integer_argument
 
-#: Which lines a state chooses.
+#: The lines of `bridge fdb show` that `state STATE` selects, by their words.
 _STATES: dict[str, Callable[[list[str]], bool]] = {
     "permanent": lambda words: "permanent" in words,
     "static": lambda words: "static" in words or "permanent" in words,
@@ -36,7 +36,7 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
     if verb not in ("show", "list", "lst"):
         process.error(f'Command "{verb}" is unknown, try "bridge fdb help".\n')
         return 255
-    if "statistics" in options:  # for how long entries were not used is not noted
+    if "statistics" in options:  # how long an entry has not been used is not recorded
         process.error('Option "-statistics" is unknown, try "bridge help".\n')
         return 255
     bridge = dev = state = ""
@@ -65,7 +65,7 @@ def show_or_change(process: Process, words: Words, options: set[str]) -> int:
         if bridge and device.name != bridge and (device.master is None or device.master.name != bridge):
             continue
         for line in _fdb_lines(process, device):
-            # No bridge here filters by VLAN, so that no entry belongs to one.
+            # Bridges here do not filter by VLAN, so no entry belongs to a VLAN.
             if not has_vlan and (not state or _STATES[state](line.split())):
                 process.write(line.replace(f" dev {device.name}", "") if dev else line)
     return 0
@@ -112,7 +112,7 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
                 continue
             mark = " permanent" if entry.is_permanent else ""
             lines.append(f"{format_mac(mac)} dev {device.name} master {master.name}{mark}\n")
-    # A VXLAN device's own table: where each MAC address is, and where floods go.
+    # A VXLAN device's own table: the VTEP of each MAC address, and the VTEPs that receive floods.
     if isinstance(device, Vxlan):
         lines += _vxlan_lines(device)
     elif device.kind != "loopback":
@@ -121,7 +121,10 @@ def _fdb_lines(process: Process, device: Device) -> list[str]:
 
 
 def _groups(device: Device) -> list[str]:
-    """Give the group addresses a device listens for; a bridge's snooping adds those of other routers."""
+    """Return the multicast MAC addresses of the groups a device has joined.
+
+    A bridge has also joined those of multicast snooping.
+    """
     groups = ["33:33:00:00:00:01"]
     if device.is_up:
         groups += ["01:00:5e:00:00:6a", "33:33:00:00:00:6a"] if isinstance(device, Bridge) else []
@@ -134,7 +137,9 @@ def _vxlan_lines(device: Vxlan) -> list[str]:
     lines = []
     for entry in device.fdb:
         texts = str(entry).split("\n")
-        if entry.mac == MAC_ZERO and device.underlay is not None:  # what `remote` and `dev` of the device itself say
+        if (
+            entry.mac == MAC_ZERO and device.underlay is not None
+        ):  # the default remote given by `remote` and `dev` of the device
             texts[0] = texts[0].replace(" self", f" via {device.underlay.name} self")
         lines += [f"{text}\n".replace(" dst ", f" dev {device.name} dst ", 1) for text in texts]
     return lines
@@ -176,7 +181,7 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
     if verb == "add" and mac in device.master.fdb:
         process.error("RTNETLINK answers: File exists\n")
         return 255
-    if {"dynamic", "static"} & flags:  # an entry put by hand is permanent here
+    if {"dynamic", "static"} & flags:  # static entries that are not permanent are not modelled
         process.error("RTNETLINK answers: Operation not supported\n")
         return 255
     device.master.add_fdb(mac, device)
@@ -184,7 +189,7 @@ def _fdb_change(process: Process, words: Words, verb: str) -> int:
 
 
 def _vxlan_change(process: Process, device: Vxlan, verb: str, mac: Mac, target: str, flags: set[str]) -> int:
-    """Change a VXLAN device's own table. `self` is what iproute2 takes if neither that nor `master` is said."""
+    """Change a VXLAN device's own table, iproute2's default when neither `self` nor `master` is given."""
     try:
         vtep = parse_ip(target) if target else None
     except ValueError:

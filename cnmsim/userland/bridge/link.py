@@ -8,7 +8,7 @@ from cnmsim.userland.ip.arguments import IpCommandError, Words, find_device
 from cnmsim.userland.ip.bridge import path_cost, port_state, switches
 from cnmsim.userland.ip.device import flags_of, link_name
 
-#: What a port's switches are as long as nobody turns them; the first three can be turned.
+#: The switches of a port and their defaults. Only hairpin, learning and flood can be changed.
 _SWITCHES = {
     "hairpin": "off", "learning": "on", "flood": "on", "guard": "off", "root_block": "off", "fastleave": "off", "mcast_flood": "on",
     "bcast_flood": "on", "mcast_to_unicast": "off", "neigh_suppress": "off", "neigh_vlan_suppress": "off", "vlan_tunnel": "off",
@@ -28,7 +28,7 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
         return 255
     device_name = master = ""
     while words:
-        # What is no keyword is passed over, as bridge does (brlink_show).
+        # Unknown words are ignored, as bridge does (brlink_show).
         word = words.take()
         if word == "dev":
             device_name = words.take()
@@ -43,7 +43,8 @@ def show_or_set(process: Process, words: Words, *, has_details: bool) -> int:
             or (master and device.master.name != master)
         ):
             continue
-        # Here a tunnel shows no link to the namespace it was made in, as it does in `ip link`.
+        # A VXLAN device shows no `@` link here if the device it was created on is in another namespace, as in `ip
+        # link`.
         name = device.name if isinstance(device, Vxlan) and device.underlay is None else link_name(device)
         process.write(
             f"{device.index}: {name}: <{flags_of(device)}> mtu {device.mtu} master {device.master.name} "

@@ -1,4 +1,4 @@
-"""What every busybox applet does alike: naming itself in messages, and telling how it is used."""
+"""What all busybox applets share: error messages, usage texts and option parsing."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ BANNER = "BusyBox v1.37.0 (Debian 1:1.37.0-6+b9) multi-call binary."
 
 
 def complain(process: Process, message: str) -> int:
-    """Say `NAME: message` on standard error; gives exit status 1."""
+    """Print `NAME: message` on standard error. Return exit status 1."""
     process.error(f"{invoked_name(process)}: {message}\n")
     return 1
 
 
 def connect_error_text(address: Address, error: OSError) -> str:
-    """Return what an applet prints of a failed connect(2). An IPv6 address is not named (bb_simple_perror_msg)."""
+    """Return the error text for a failed connect(2). As in busybox, it names an IPv4 address but no IPv6 address."""
     where = f" ({format_ip(address)})" if len(address) == 4 else ""
     return f"can't connect to remote host{where}: {strerror(error)}"
 
 
 def show_usage(process: Process, synopsis: str, message: str = "") -> int:
-    """Say what was wrong, if anything, and how the applet is used; gives exit status 1."""
+    """Print an optional error and the applet's usage on standard error. Return exit status 1."""
     problem = f"{invoked_name(process)}: {message}\n" if message else ""
     process.error(f"{problem}{BANNER}\n\nUsage: {invoked_name(process)} {synopsis}\n")
     return 1
 
 
 def read_options(process: Process, short: str, synopsis: str, *, needs_operand: bool = False) -> Options | None:
-    """Parse the command line with getopt. Print the usage and return `None` if it is wrong or lacks an operand."""
+    """Parse the command line with getopt.
+
+    Print the usage and return `None` if it is invalid or lacks a required operand.
+    """
     try:
         options = getopt(process.argv[1:], short)
     except UsageError as error:

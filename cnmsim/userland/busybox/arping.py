@@ -1,4 +1,4 @@
-"""arping (busybox): asks for an address by ARP and prints who answers."""
+"""busybox arping: sends ARP requests for an address and prints the replies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def main(process: Process) -> int:
         try:
             message = ArpMessage.parse(frame[14:])
         except MalformedPacketError:
-            return  # the stack reports it
+            return  # the network stack reports it
         if message.operation == ARP_REPLY and message.sender_ip == target:
             replies.put((time_ns, message))
 
@@ -69,7 +69,7 @@ async def main(process: Process) -> int:
             sent_ns = clock.now_ns
             device.transmit(destination_mac + device.mac + b"\x08\x06" + request.to_wire())
             sent += 1
-            # Busybox keeps "is answered" in the bit that also says "-c was given".
+            # busybox stores "a reply was received" in the bit that also means "-c was given".
             broadcasts += destination_mac == MAC_BROADCAST and "c" not in options
             next_ns = deadline_ns(clock, 1)
             while clock.now_ns < next_ns:
@@ -101,7 +101,7 @@ async def main(process: Process) -> int:
 async def _announce(
     process: Process, options: Options, device: Device, target: Address, count: int, limit: float
 ) -> int:
-    """Tell all neighbours of an address, unasked: with requests (`-U`) or with answers (`-A`), once a second."""
+    """Announce an address by gratuitous ARP once a second: with requests (`-U`) or with replies (`-A`)."""
     source = parse_ip(options.get("s") or "") if options.get("s") else target
     if "q" not in options:
         process.write(f"ARPING {format_ip(target)} from {format_ip(source)} {device.name}\n")

@@ -1,4 +1,4 @@
-"""echo and printf: backslash sequences, and the conversions of strings, characters and numbers."""
+"""echo and printf: backslash sequences, and printf's conversions of strings, characters and numbers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|0?[0-7]{1,3}|.)", re.DOTALL)
 
 
 class FormatError(Exception):
-    """printf cannot make sense of its format or an argument."""
+    """printf's format or one of its arguments is invalid."""
 
 
 def unescape(text: str) -> str:
-    """Give the characters that backslash sequences stand for; unknown ones stay as they are."""
+    """Replace backslash sequences by the characters they stand for. Unknown ones stay as they are."""
 
     def replace(match: re.Match[str]) -> str:
         code = match[1]
@@ -33,7 +33,7 @@ def unescape(text: str) -> str:
 
 
 def echo_text(arguments: list[str]) -> str:
-    """Give what `echo ARGUMENT…` prints; options -n, -e and -E in front count."""
+    """Return what `echo ARGUMENT…` prints. Leading options -n, -e and -E are applied."""
     ends_line, escapes = True, False
     at = 0
     while at < len(arguments) and re.fullmatch(r"-[neE]+", arguments[at]):
@@ -52,9 +52,9 @@ _CONVERSION = re.compile(r"%([-+ 0#]*)(\*|\d+)?(?:\.(\d+))?([sdiuoxXcbqeEfgG%])"
 
 
 def format_printf(template: str, arguments: list[str]) -> str:
-    """Give what `printf TEMPLATE ARGUMENT…` prints; the template is used again while arguments are left.
+    """Return what `printf TEMPLATE ARGUMENT…` prints. The template is repeated until no argument is left.
 
-    Raises `FormatError` if an argument is no number where one is wanted.
+    Raises `FormatError` if a numeric conversion gets an argument that is not a number.
     """
     template = unescape(template)
     remaining = list(arguments)

@@ -1,4 +1,4 @@
-"""The small programs about files: ls, mkdir, rm, touch, test, pwd, basename, dirname."""
+"""Applets for files: ls, mkdir, rm, rmdir, touch, test, pwd, basename, dirname."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from cnmsim.kernel.files import FileSystem
     from cnmsim.kernel.process import Process
 
-#: Gives the file system and the absolute path for a path as typed.
+#: Returns the file system and the absolute path of a path as typed.
 Locate = Callable[[str], "tuple[FileSystem, str]"]
 
 
-#: What 0 is called where no /etc/passwd or /etc/group says so.
+#: The owner's name for id 0 if /etc/passwd or /etc/group does not list it.
 _ROOT = {"0": "root"}
 
 
@@ -31,7 +31,10 @@ class _TestError(Exception):
 
 
 def evaluate_test(arguments: list[str], locate: Locate) -> tuple[int, str]:
-    """Give the status of `test ARGUMENT…` and, if it makes no sense (status 2), what to say of it."""
+    """Return the exit status of `test ARGUMENT…` and an error text.
+
+    The text is empty unless the expression is invalid (status 2).
+    """
     try:
         value, rest = _or(arguments, locate)
         if rest:
@@ -184,7 +187,10 @@ def _size_text(size: int, options: Options) -> str:
 
 
 def _for_each_operand(process: Process, operands: list[str], action: Callable[[str], None], message: str) -> int:
-    """Do something at the place of every operand, and tell with `message` where it fails; gives the exit status."""
+    """Call `action` with the absolute path of every operand.
+
+    Print `message` for each one that fails; return the exit status.
+    """
     status = 0
     for operand in operands:
         try:

@@ -1,4 +1,4 @@
-"""grep: the lines that match."""
+"""busybox grep."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def grep(process: Process) -> int:
 def _with_context(
     lines: list[str], matching: dict[int, str], context: list[int], prefix: str, options: Options
 ) -> list[str]:
-    """Give matching lines with those before and after; `--` stands between groups."""
+    """Return the matching lines with the lines before and after them. `--` separates groups that are not adjacent."""
     before, after = context
     numbers = {at for number in matching for at in range(number - before, number + after + 1)}
     shown: list[str] = []

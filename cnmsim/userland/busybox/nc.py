@@ -1,4 +1,4 @@
-"""nc: busybox's, with -z, -u, -v, -n and -k of its larger siblings."""
+"""busybox nc, extended by the options -z, -u, -v, -n and -k of OpenBSD's nc."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _split_program(arguments: list[str]) -> tuple[list[str], list[str]]:
                 and not any("l" in one for one in arguments[:at] if one[0] == "-")
                 and not others
             ):
-                # `nc HOST PORT -e PROG` and `nc -e PROG HOST PORT` are both common.
+                # Both `nc HOST PORT -e PROG` and `nc -e PROG HOST PORT` are in use.
                 tail = arguments[at + 2 :]
                 if at == 0 and len(tail) >= 2:
                     return tail, arguments[1:2]
@@ -144,7 +144,7 @@ async def _scan_udp(
         socket.send(b"")
         await socket.recvfrom(wait_s or _UDP_PROBE_S)
     except TimeoutError:
-        pass  # silence is all that an open UDP port gives
+        pass  # an open UDP port does not answer
     except OSError as error:
         if "v" in options:
             process.error(f"nc: {host} ({format_ip(address)}:{port}): {strerror(error)}\n")
@@ -163,11 +163,11 @@ async def _pump_in(process: Process, socket: TcpSocket) -> None:
             await socket.drain()
         socket.shutdown_write()
     except OSError:
-        pass  # the reading side reports what became of the connection
+        pass  # the receiving side reports why the connection ended
 
 
 async def relay(process: Process, socket: TcpSocket) -> int:
-    """Carry stdin to a connection and the connection to stdout, until the far end closes."""
+    """Copy stdin to a connection and the connection to stdout until the peer closes it. Return the exit status."""
     sender: Task[None] = process.task(_pump_in(process, socket))
     status = 0
     try:
@@ -206,7 +206,7 @@ async def _listen(process: Process, options: Options, port: int, program: list[s
 
 
 async def _run_on(process: Process, socket: TcpSocket, argv: list[str]) -> int:
-    """Run a program whose input and output is the connection."""
+    """Run a program with the connection as its stdin and stdout. Return its exit status."""
     program = find_program(process, argv[0])
     if program is None:
         socket.close()

@@ -1,4 +1,7 @@
-"""busybox nslookup: asks one name server at a time, A and AAAA unless a type is given, no search list."""
+"""busybox nslookup: queries one name server after the other, without a search list.
+
+It asks for A and AAAA records unless a type is given.
+"""
 
 from __future__ import annotations
 
@@ -126,9 +129,9 @@ async def _servers(process: Process, names: list[str], port: str | None) -> list
 
 
 async def _query_server(process: Process, server: _Server, queries: list[_Query]) -> None:
-    """Put every query to a server until all are answered or 5 s are over, again after 2.5 s.
+    """Send every query to a server, again after 2.5 s, until all are answered or 5 s have passed.
 
-    Raises `OSError` if there is no way to the server.
+    Raises `OSError` if there is no route to the server.
     """
     socket = process.udp(family_of(server.address))
     socket.connect((server.address, server.port))

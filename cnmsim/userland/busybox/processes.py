@@ -1,4 +1,4 @@
-"""The applets that run, list and signal processes: sleep, timeout, env, ps, kill, killall, busybox."""
+"""Applets for processes: sleep, timeout, env, printenv, ps, kill, killall, busybox, true, false."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNALS = {
 
 
 def signal_number(text: str) -> int | None:
-    """Parse `9`, `KILL` or `SIGKILL`; `None` for anything else."""
+    """Parse `9`, `KILL` or `SIGKILL`. Return `None` for anything else."""
     if text.isdigit():
         return int(text)
     return SIGNALS.get(text.upper().removeprefix("SIG"))
@@ -33,7 +33,7 @@ def take_signal(arguments: list[str]) -> tuple[str, int | None]:
 
 
 def duration(text: str) -> float:
-    """Read `2`, `1.5m`, `1d` or `infinity` as seconds. Raises `UsageError` for anything else."""
+    """Parse `2`, `1.5m`, `1d` or `infinity` as seconds. Raises `UsageError` for anything else."""
     if text in ("inf", "infinity"):
         return 100 * 365 * 86400.0
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
@@ -84,7 +84,7 @@ async def env(process: Process) -> int:
 
 
 async def run_program(process: Process, argv: list[str], *, env: dict[str, str] | None = None) -> int:
-    """Run another program in this one's place; 127 if there is none of that name."""
+    """Run another program and return its exit status; 127 if there is no program of that name."""
     program = find_program(process, argv[0])
     if program is None:
         complain(process, f"can't execute '{argv[0]}': No such file or directory")
@@ -104,12 +104,12 @@ async def printenv(process: Process) -> int:
 
 
 def _visible(process: Process) -> list[Process]:
-    """Give the processes of the same container or host: those that share the file system."""
+    """Return the processes of the same container or host: those that share the file system."""
     return [other for other in process.machine.processes.values() if other.files is process.files]
 
 
 async def ps(process: Process) -> int:
-    """Run `ps`: the processes that share this one's files."""
+    """Run `ps`: list the processes that share this one's file system."""
     process.write("PID   USER     TIME  COMMAND\n")
     names = user_names(process)
     for number, other in enumerate(_visible(process), 1):
@@ -159,7 +159,10 @@ async def killall(process: Process) -> int:
 
 
 async def timeout(process: Process) -> int:
-    """Run `timeout [-s SIGNAL] SECONDS PROGRAM ARGUMENT…`; 143 if the time is over, as busybox gives."""
+    """Run `timeout [-s SIGNAL] SECONDS PROGRAM ARGUMENT…`.
+
+    The exit status is 143 if the time ran out, as in busybox.
+    """
     try:
         options = getopt(process.argv[1:], "s:k:", stop_at_operand=True)
         if len(options.operands) < 2:

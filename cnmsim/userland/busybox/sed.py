@@ -1,4 +1,4 @@
-"""sed: the commands `s`, `p`, `d`, `q` and `=`, and addresses."""
+"""busybox sed: the commands `s`, `p`, `d`, `q` and `=`, with addresses."""
 
 from __future__ import annotations
 

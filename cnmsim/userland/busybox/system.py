@@ -1,4 +1,4 @@
-"""The small programs about the system: sleep, date, env, id, kill, ps, timeout, uname, uptime."""
+"""Applets about the user and the system: id, whoami, date, uname, uptime."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ async def id_(process: Process) -> int:
 
 
 def user_names(process: Process) -> dict[int, str]:
-    """Return the user names of /etc/passwd by user id. Of several names for one id the first counts."""
+    """Return the user names of /etc/passwd by user id. The first of several names for one id counts."""
     return {user.uid: user.name for user in reversed(tuple(users(process.files)))}
 
 
 def group_names(process: Process) -> dict[int, str]:
-    """Return the group names of /etc/group by group id. Of several names for one id the first counts."""
+    """Return the group names of /etc/group by group id. The first of several names for one id counts."""
     return {group.gid: group.name for group in reversed(tuple(groups(process.files)))}
 
 
@@ -68,7 +68,7 @@ async def whoami(process: Process) -> int:
 
 
 async def date(process: Process) -> int:
-    """Run `date [-u] [-R] [+FORMAT]`, by the lab's clock."""
+    """Run `date [-u] [-R] [+FORMAT]` with the lab's time of day."""
     try:
         options = getopt(process.argv[1:], "uRId:")
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""telnet: a bare connection whose far end is printed; no option is negotiated."""
+"""busybox telnet: a plain TCP connection. Telnet options are not negotiated."""
 
 from __future__ import annotations
 

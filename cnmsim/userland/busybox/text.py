@@ -1,4 +1,4 @@
-"""The small programs about text: cat, cut, expr, head, seq, sort, tail, tee, tr, uniq, wc."""
+"""Applets for text: cat, cut, expr, head, seq, sort, tail, tee, tr, uniq, wc."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def cat(process: Process) -> int:
-    """Run `cat [-nbvetA] [FILE]…`: what stdin brings is passed on as it comes."""
+    """Run `cat [-nbvetA] [FILE]…`. Input from stdin is printed as it arrives."""
     options = read_options(process, "nbvteAu", "[-nbvteA] [FILE]...")
     if options is None:
         return 1
@@ -39,7 +39,7 @@ async def cat(process: Process) -> int:
 
 
 class _Rewriting:
-    """What `cat` does to what it passes on: numbers of lines, and signs for what does not print."""
+    """The options of `cat` that change its output: line numbers, and signs for characters that do not print."""
 
     def __init__(self, options: Options) -> None:
         letters = set(options.values)
@@ -85,12 +85,12 @@ def _count(options: Options, default: int) -> int:
 
 
 def _classic_count(arguments: list[str]) -> list[str]:
-    """Turn `head -5` into `head -n 5`."""
+    """Rewrite `head -5` as `head -n 5`."""
     return [f"-n{argument[1:]}" if re.fullmatch(r"-\d+", argument) else argument for argument in arguments]
 
 
 async def head(process: Process) -> int:
-    """Run `head [-n N | -c N] [FILE]…`; of stdin it reads no more than it needs."""
+    """Run `head [-n N | -c N] [FILE]…`. It reads no more of stdin than it needs."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:")
         count = _count(options, 10)
@@ -122,7 +122,7 @@ async def _some(pipe: Pipe, lines: int, octets: int) -> bytes:
 
 
 async def tail(process: Process) -> int:
-    """Run `tail [-n N | -c N] [-f] [FILE]…`; with -f it looks at the file once a second."""
+    """Run `tail [-n N | -c N] [-f] [FILE]…`. With -f it reads the file again every second."""
     try:
         options = getopt(_classic_count(process.argv[1:]), "n:c:fFs:")
         count = _count(options, 10)
@@ -332,7 +332,7 @@ async def seq(process: Process) -> int:
 
 
 async def expr(process: Process) -> int:
-    """Run `expr A OP B …`, integers and comparisons, left to right by C's precedence."""
+    """Run `expr A OP B …`: integer arithmetic and comparisons with C's precedence."""
     from cnmsim.userland.sh.arithmetic import ShellArithmeticError, evaluate
 
     words = process.argv[1:]

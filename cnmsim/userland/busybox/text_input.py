@@ -1,4 +1,4 @@
-"""What the programs about text read and print: files and stdin, whole or as lines."""
+"""Input and output of the text applets: files and stdin, as a whole or by lines."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @frozen
 class Input:
-    """What one operand names: its name as typed, `-` for stdin, and its content."""
+    """The content of one operand. `name` is the operand as typed, `-` for stdin."""
 
     name: str
     data: bytes
 
 
 async def read_inputs(process: Process, operands: list[str], message: str = "{}: {}") -> tuple[list[Input], int]:
-    """Read all of every operand, or stdin without one; gives them and the exit status.
+    """Read every operand, or stdin if there is none. Return the inputs and the exit status.
 
-    What cannot be read is told with `message`, whose fields are the operand and the reason.
+    For a file that cannot be read, print `message` filled in with the operand and the reason.
     """
     inputs: list[Input] = []
     status = 0
@@ -41,12 +41,12 @@ async def read_inputs(process: Process, operands: list[str], message: str = "{}:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """Give the lines without their ends; octets that are no text survive `print_lines`."""
+    """Return the lines without their line ends. Bytes that are not UTF-8 are restored by `print_lines`."""
     text = data.decode(errors="surrogateescape")
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 def print_lines(process: Process, lines: list[str]) -> None:
-    """Print lines, each with an end."""
+    """Print each line with a line end."""
     process.write("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))

@@ -1,4 +1,4 @@
-"""traceroute and traceroute6, busybox's: UDP probes (or echo requests with -I) with a growing TTL."""
+"""busybox traceroute and traceroute6: UDP probes, or echo requests with -I, with increasing TTL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARKS6 = {0: "!N", 1: "!P", 2: "!S", 3: "!A"}
 
 @frozen
 class _Answer:
-    """What came back for a probe: who answered, whether it is the end of the way, and a mark such as `!H`."""
+    """The response to a probe. `is_last` is set if it came from the destination; `mark` is text such as `!H`."""
 
     reporter: Address
     time_ns: int
@@ -49,7 +49,10 @@ class _Tracer:
     names: dict[Address, str] = field(factory=dict)
 
     async def probe(self, ttl: int) -> _Answer | None:
-        """Send one probe and wait for what it meets; `None` if nothing comes. Raises `OSError` if it can't be sent."""
+        """Send one probe and return the response, or `None` after the timeout.
+
+        Raises `OSError` if it cannot be sent.
+        """
         self.sequence += 1
         if self.pause_s and self.sequence > 1:
             await self.process.sleep(self.pause_s)
@@ -58,7 +61,7 @@ class _Tracer:
         return await self._datagram(ttl)
 
     def prepare(self, socket: UdpSocket | IcmpSocket) -> None:
-        """Give a socket what the command line says of its packets."""
+        """Apply the command line's options to a socket: TOS, don't-fragment, device."""
         socket.tos = self.tos
         socket.dont_fragment = True if "F" in self.options else socket.dont_fragment
         if self.options.get("i"):
@@ -121,7 +124,7 @@ class _Tracer:
             socket.close()
 
     async def display_name(self, address: Address) -> str:
-        """Give an address as it is printed."""
+        """Return an address as it is printed: with its host name unless -n was given."""
         text = format_ip(address)
         if "n" in self.options:
             return text
@@ -178,7 +181,7 @@ def _is_foreign(process: Process, source: str) -> bool:
 
 
 async def _hop(tracer: _Tracer, ttl: int, probes: int) -> bool:
-    """Probe one distance and print its line; tells whether the way ends there."""
+    """Send the probes of one TTL and print their line. Return True if the route ends here."""
     process = tracer.process
     process.write(f"{ttl:2d}")
     last: Address | None = None

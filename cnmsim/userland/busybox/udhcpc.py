@@ -1,7 +1,8 @@
-"""udhcpc (busybox): gets an interface an address, a default route and name servers by DHCP (RFC 2131).
+"""busybox udhcpc: configures an interface's address, default route and name servers by DHCP (RFC 2131).
 
-What busybox leaves to a script is done here as Debian's and Alpine's default scripts do it. The interface need have no address:
-what the client says and hears passes the stack by. Renewals are broadcast, as busybox's are once the server does not answer. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
+busybox runs a script to apply a lease; the work of Debian's and Alpine's default script is done here. The client
+sends and receives raw frames, because the interface has no address yet. Renewals are broadcast, as busybox does once
+the server stops answering. Source: busybox 1.37 `networking/udhcp/dhcpc.c`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _SYNOPSIS = (
 _VENDOR = b"udhcp 1.37.0"
 _PARAMETERS = bytes((1, 3, 6, 12, 15, 28, 42))
 _LARGEST = 576
-_LEASE_S = 3600  # where a server names no time
+_LEASE_S = 3600  # the lease time if the server gives none
 _PROBE_S = 2.0
 
 
@@ -76,7 +77,7 @@ class _Client:
     # --- frames ----------------------------------------------------------------------------------------------------
 
     def listen(self, _time_ns: int, direction: str, frame: bytes) -> None:
-        """Take answers to this client off the interface."""
+        """Queue DHCP replies to this client; installed as a tap of the interface."""
         if direction != "in" or frame[12:14] != b"\x08\x00":
             return
         try:
@@ -118,7 +119,7 @@ class _Client:
     # --- states (RFC 2131 figure 5) --------------------------------------------------------------------------------
 
     async def obtain(self) -> bool:
-        """Ask for a lease until there is one, `tries` times; tell whether there is."""
+        """Try `tries` times to obtain a lease. Return True on success."""
         started_ns = self.process.clock.now_ns
         self.transaction = self.process.machine.random.randbytes(4)
         for _ in range(self.tries):
@@ -185,10 +186,10 @@ class _Client:
         self.lease = lease
         self._configure(lease)
 
-    # --- what the scripts do ---------------------------------------------------------------------------------------
+    # --- the work of the default script ----------------------------------------------------------------------------
 
     def deconfigure(self) -> None:
-        """Set the interface up, with no IPv4 address (`deconfig`)."""
+        """Set the interface up and remove its IPv4 addresses (the script's `deconfig`)."""
         namespace = self.process.namespace
         self.device.set_up()
         for address in [item for item in self.device.addresses if item.family == 4]:
@@ -213,10 +214,13 @@ class _Client:
             lines = [f"nameserver {format_ip(servers[at : at + 4])}\n" for at in range(0, len(servers) - 3, 4)]
             self.process.files.write("/etc/resolv.conf", "".join(lines).encode())
 
-    # --- afterwards ------------------------------------------------------------------------------------------------
+    # --- renewal ---------------------------------------------------------------------------------------------------
 
     async def keep(self) -> int:
-        """Renew the lease at half its time and again, until it ends; then begin anew (RFC 2131 §4.4.5)."""
+        """Renew the lease after half of its time, then after half of the rest, and so on.
+
+        Once it has expired, start over (RFC 2131 §4.4.5).
+        """
         while self.lease is not None:
             left = float(self.lease.lease_s or _LEASE_S)
             while left > 60:
@@ -247,7 +251,10 @@ class _Client:
 
 
 async def main(process: Process) -> int:
-    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`; without `-q` it stays and renews the lease."""
+    """Run `udhcpc [-fnq] [-a] [-i DEVICE] [-t TRIES] [-T SECONDS] [-r ADDRESS]`.
+
+    Without `-q` it keeps running and renews the lease.
+    """
     try:
         options = getopt(process.argv[1:], "fbqBnSoai:t:T:A:s:p:r:O:")
         requested = parse_ip(options.get("r") or "") if options.get("r") else None

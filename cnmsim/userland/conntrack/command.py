@@ -1,6 +1,6 @@
-"""conntrack (conntrack-tools 1.4.8): list, get, count, update, delete, flush, statistics and events of the table.
+"""conntrack (conntrack-tools 1.4.8): list, get, count, update, delete and flush entries, statistics, events.
 
-Entries can't be made by hand (`-I`, `-A`, `-R`): the kernel refuses that.
+Entries cannot be created (`-I`, `-A`, `-R`): the simulated kernel refuses that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _XML = '<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n'
 _DONE = {"L": "shown", "G": "shown", "D": "deleted", "U": "updated"}
 _MARKS = {"new": "    [NEW] ", "update": " [UPDATE] ", "destroy": "[DESTROY] "}
 _VERBS = {"new": "-A", "update": "-U", "destroy": "-D"}
-#: How long what has expired may stay in the table while somebody listens; the kernel's worker comes at least as often.
+#: How often expired entries are removed while events are shown. The kernel's garbage collector runs at least as
+#: often.
 _SWEEP_S = 1.0
 _USAGE = """\
 Command line interface for the connection tracking system. Version 1.4.8
@@ -82,7 +83,7 @@ async def _run(process: Process, request: Request) -> int:
 
 
 def _entries(process: Process, request: Request, table: Conntrack) -> int:
-    """List, get, delete or change what fits."""
+    """List, get, delete or update the matching entries. Return the exit status."""
     connections = [connection for connection in table.entries() if request.fits(connection)]
     changed = connections
     if request.command == "U":
@@ -91,7 +92,7 @@ def _entries(process: Process, request: Request, table: Conntrack) -> int:
         process.write(_XML)
     for connection in changed:
         text = _text(connection, table.remaining_s(connection), request)
-        # While it is being changed or was got, the asker holds it too.
+        # The entry counts one more user while it is updated or fetched.
         process.write(f"{text.replace('use=1', 'use=2') if request.command in 'UG' else text}\n")
     if "xml" in request.outputs:
         process.write("</conntrack>\n")
@@ -112,7 +113,7 @@ def _text(connection: Connection, seconds: int, request: Request) -> str:
 
 
 def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
-    """Set mark and time of a connection; tells whether anything is other than it was."""
+    """Set mark and timeout of a connection. Return True if that changed anything."""
     value, mask = request.mark or (0, 0)
     mark = connection.mark & ~mask ^ value
     text = request.options.get("t", "")
@@ -124,7 +125,7 @@ def _update(table: Conntrack, connection: Connection, request: Request) -> bool:
 
 
 def _of_other_table(process: Process, request: Request) -> int:
-    """Speak of expectations, of which helpers would make some, and of connections in flight: there are none."""
+    """Run a command on the tables `expect`, `dying` and `unconfirmed`, which are always empty here."""
     if request.command == "C":
         process.write("0\n")
     elif request.command == "F" and request.table == "expect":
@@ -145,7 +146,7 @@ def _statistics(process: Process, table: Conntrack) -> None:
 
 
 async def _events(process: Process, request: Request, table: Conntrack) -> int:
-    """Show what becomes of connections, until interrupted."""
+    """Print connection events until interrupted."""
     lines: Queue[str] = Queue(process.clock)
     shown = 0
 
@@ -179,7 +180,7 @@ async def _events(process: Process, request: Request, table: Conntrack) -> int:
 
 def _event_text(process: Process, request: Request, table: Conntrack, event: Event, connection: Connection) -> str:
     seconds: int | None = table.remaining_s(connection)
-    # Of one that is gone for its time is over none is left to tell of.
+    # An entry destroyed by its timeout has no time left to show.
     seconds = None if event == "destroy" and not seconds else seconds
     if "save" in request.outputs:
         return f"{entry_command(connection, seconds, _VERBS[event])}\n"

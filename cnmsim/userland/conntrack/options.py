@@ -1,4 +1,7 @@
-"""conntrack's command line (conntrack-tools 1.4.8, src/conntrack.c): which options a command takes, and what they choose."""
+"""conntrack's command line: the options each command allows, and the entries they select.
+
+Source: conntrack-tools 1.4.8, src/conntrack.c.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _LONG = {
 _COMMANDS = "LIAUDGFECSRVh"
 _BARE = "zUDGFECSIALhV"
 _OPTIONAL = "ngj"
-#: What a command takes, by conntrack's table of commands and options.
+#: The options each command allows (`commands_v_options` in conntrack.c).
 _TAKEN = {
     "L": "sdrqpuz{}mfngocjwl()", "D": "sdrqptu{}mifngowl()", "E": "sdrqpe{}mfngocbjwl()", "U": "sdrqptumfngoil",
     "G": "sdrqpmwfo", "F": "f", "C": "", "S": "", "h": "", "V": "",
@@ -35,7 +38,7 @@ _NAMES = {short: name for name, short in reversed(_LONG.items())} | {
     "s": "orig-src",
     "d": "orig-dst",
 }
-#: Options that a protocol adds once `-p` has named it: which side of which tuple, and the place in it.
+#: Options that `-p PROTOCOL` adds: the direction (0 original, 1 reply) and the index in its tuple.
 _PORTS = {
     "sport": (0, 3), "orig-port-src": (0, 3), "dport": (0, 4), "orig-port-dst": (0, 4), "reply-port-src": (1, 3),
     "reply-port-dst": (1, 4),
@@ -48,7 +51,7 @@ _TABLES = ("conntrack", "expect", "dying", "unconfirmed")
 
 
 class ConntrackError(Exception):
-    """conntrack gives up; `status` is 2 if the command line makes no sense, 1 if the kernel refuses."""
+    """conntrack exits with an error. `status` is 2 for an invalid command line, 1 if the kernel refuses."""
 
     def __init__(self, text: str, status: int = 2, warning: str = "") -> None:
         super().__init__(text)
@@ -58,16 +61,16 @@ class ConntrackError(Exception):
 
 @define
 class Request:
-    """What a command line asks for. An entry must fit everything that is set."""
+    """A parsed command line. An entry is selected if it matches every criterion that is set."""
 
     command: str = ""
     table: str = "conntrack"
     options: dict[str, str] = field(factory=dict)
     protocol: int | None = None
     family: int | None = None
-    #: Side of the connection (0 original, 1 reply), place in the tuple, and what must stand there.
+    #: Direction (0 original, 1 reply), index in the tuple, and the value required there.
     places: list[tuple[int, int, int]] = field(factory=list)
-    #: Side, place, address and mask.
+    #: Direction, index in the tuple, address and mask.
     addresses: list[tuple[int, int, int, int]] = field(factory=list)
     nat: dict[str, Address | None] = field(factory=dict)
     icmp: dict[str, int] = field(factory=dict)
@@ -78,7 +81,7 @@ class Request:
     events: set[str] = field(factory=lambda: {"new", "update", "destroy"})
 
     def fits(self, connection: Connection) -> bool:
-        """Tell whether a connection is one of those asked for."""
+        """Return True if a connection matches all criteria."""
         tuples = (connection.original, connection.reply)
         if self.family not in {None, connection.family} or self.protocol not in {None, connection.protocol}:
             return False
@@ -111,7 +114,8 @@ class Request:
         if not self.nat:
             return True
         original, reply = connection.original, connection.reply
-        # What the libraries ask: was the place of NAT passed, and is anything of the source (destination) another.
+        # As libnetfilter_conntrack decides it: NAT was set up in that direction, and it changed the address or the
+        # port.
         sides = {
             "n": (connection.source_nat_done, reply[2], original[1], reply[4], original[3]),
             "g": (connection.destination_nat_done, reply[1], original[2], reply[3], original[4]),
@@ -130,7 +134,7 @@ class Request:
 
 
 def parse_command_line(arguments: list[str]) -> Request:
-    """Read a command line. Raises `ConntrackError` with what conntrack says of it."""
+    """Parse a command line. Raises `ConntrackError` with conntrack's error text."""
     request = Request()
     names: list[str] = []
     at = 0
@@ -171,7 +175,7 @@ def parse_command_line(arguments: list[str]) -> Request:
 
 
 def _long_name(request: Request, name: str) -> str:
-    """Give the letter of a long option, or the name of one that the protocol adds."""
+    """Return the letter of a long option, or the name of an option that the protocol adds."""
     protocol = PROTOCOL_NAMES.get(request.protocol or 0, "")
     kind = name.removeprefix(f"{protocol}-") if protocol in ("icmp", "icmpv6") else ""
     if protocol in _WITH_PORTS and name in _PORTS:
@@ -223,7 +227,7 @@ def _note(request: Request, short: str, value: str) -> None:
 
 
 def _parameters(text: str, names: tuple[str, ...]) -> list[str]:
-    """Read a list of words, each the beginning of one of `names`."""
+    """Parse a comma-separated list of words, each an abbreviation of one of `names`."""
     parameters = []
     for word in text.split(","):
         if word in ("SRC_NAT", "DST_NAT") and names is _STATUS:
@@ -247,7 +251,7 @@ def _protocol(text: str) -> int:
 
 
 def _leading_number(text: str) -> int:
-    """Read a number as strtoul(3) does: whatever does not belong to one ends it, and nothing is 0."""
+    """Parse a number as strtoul(3) does: it ends at the first character that is no digit, and an empty one is 0."""
     match = re.match(r"0[xX][0-9a-fA-F]+|\d+", text)
     if match is None:
         return 0
@@ -280,7 +284,7 @@ def _note_address(request: Request, short: str, value: str) -> None:
 
 
 def _check(request: Request, names: list[str]) -> None:
-    """Refuse what the command does not take, and read the masks. Raises `ConntrackError`."""
+    """Raise `ConntrackError` for options that the command does not allow, and apply `--mask-src` and `--mask-dst`."""
     if request.command in ("", "h", "V"):
         return
     options = {"p" if name in _PORTS or name == "state" or name.startswith("icmp") else name for name in names}

@@ -1,4 +1,4 @@
-"""curl over HTTP. TLS is not simulated: an https URL connects and then fails as a broken handshake does."""
+"""curl for HTTP. TLS is not simulated: for https URLs the TCP connection succeeds and the handshake fails."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class _Transfer:
         return remaining_s(self.process.clock, self.started_ns + min(limits)) if limits else None
 
     async def run(self) -> bytes:
-        """Fetch, following redirections with -L; gives the body. Raises `_CurlError`."""
+        """Fetch the URL, following redirections with -L, and return the body. Raises `_CurlError`."""
         while True:
             body = await self._transfer_once()
             location = self.answer.header("Location") if self.answer else None
@@ -160,7 +160,7 @@ class _Transfer:
             self.log_verbose(f"  Trying {peer_text(address, self.url.port)}...")
             socket = self.process.tcp(family_of(address))
             left = self.remaining(limit_s)
-            # While there are others to try, one gets half of what is left.
+            # An address that is not the last one gets half of the remaining time.
             share = left / 2 if left is not None and number + 1 < len(addresses) else left
             try:
                 self._keep_alive(socket)
@@ -191,7 +191,7 @@ class _Transfer:
         if "no-keepalive" not in self.options:
             every_s = _whole(self.options, "keepalive-time", _KEEPALIVE_S)
             probes = _whole(self.options, "keepalive-cnt", _KEEPALIVE_PROBES)
-            # As setsockopt's errors, what is out of range is not spoken of.
+            # curl ignores errors of setsockopt(2), such as values out of range.
             with suppress(OSError):
                 socket.set_keepalive(idle_s=every_s, interval_s=every_s, probes=probes)
 
@@ -280,7 +280,7 @@ class _Transfer:
             raise _CurlError(26, f"Failed to open {text[1:]}") from None
 
     def format_write_out(self, template: str, code: int, message: str) -> str:
-        """Fill in the variables of -w."""
+        """Return the text of `-w FORMAT` with its variables filled in."""
         now_ns = self.process.clock.now_ns
 
         def span(at_ns: int) -> str:

@@ -1,7 +1,7 @@
-"""busybox httpd: files below a folder, and programs below its /cgi-bin.
+"""busybox httpd: serves the files of a folder, and the scripts below its /cgi-bin.
 
-`/cgi-bin/whoami` needs no file: it tells the server's host name and the client's address, as the like-named script
-in the images of the test labs does.
+`/cgi-bin/whoami` exists without a file: it prints the server's host name and the client's address, as the script of that name in the
+images of the test labs does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Server:
     port: int
 
     async def serve(self, listener: TcpSocket) -> int:
-        """Take connections for ever."""
+        """Accept connections for ever."""
         while True:
             connection = await listener.accept()
             self.process.task(self._converse(connection))
@@ -67,7 +67,7 @@ class _Server:
         except HttpError:
             connection.send(self._error(400))
         except OSError:
-            pass  # the client went away: nothing is left to be said
+            pass  # the client closed the connection
         finally:
             connection.close()
 
@@ -113,7 +113,7 @@ class _Server:
             f"Content-type: {kind}", "Accept-Ranges: bytes", f"Last-Modified: {http_date(EPOCH_S)}",
             f'ETag: "{EPOCH_S:x}-{len(body):x}"', f"Content-Length: {len(body)}",
         ]  # fmt: skip
-        # busybox sends the file for HEAD too.
+        # busybox sends the body for HEAD requests, too.
         return self._head(200, headers) + body
 
     async def _run_cgi(self, request: Message, method: str, path: str, query: str, connection: TcpSocket) -> bytes:
@@ -149,7 +149,7 @@ class _Server:
 
 
 async def main(process: Process) -> int:
-    """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it goes on in the background once it has its port."""
+    """Run `httpd [-f] [-p [IP:]PORT] [-h FOLDER]`. Without `-f` it moves to the background once it listens."""
     try:
         options = getopt(process.argv[1:], "fvp:u:h:")
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""As much HTTP/1.1 (RFC 9112) as wget, curl, httpd and health checks need, over a simulated TCP socket."""
+"""HTTP/1.1 (RFC 9112) over a simulated TCP socket, as far as wget, curl, httpd and health checks need it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ REASONS = {
 
 
 class HttpError(Exception):
-    """What came is no HTTP message."""
+    """The peer sent something that is not a valid HTTP message."""
 
 
 class UrlError(Exception):
-    """The text is no URL; the text says why."""
+    """The text is not a valid URL; the message gives the reason."""
 
 
 @frozen
 class Url:
-    """An http URL: `host` without brackets, `port` 80 unless it says otherwise, `target` path and query."""
+    """An http URL. `host` has no brackets, `port` defaults to 80 (https: 443), `target` is path and query."""
 
     scheme: str
     host: str
@@ -43,7 +43,7 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Read a URL; without a scheme it is http. Raises `UrlError`."""
+        """Parse a URL. Without a scheme it is http. Raises `UrlError`."""
         scheme, separator, _ = text.partition("://")
         parts = urlsplit(text if separator else f"http://{text}")
         try:
@@ -59,22 +59,22 @@ class Url:
         return cls(scheme, host, port or (443 if scheme == "https" else 80), target, port is not None)
 
     def redirected(self, location: str) -> Url:
-        """Return the URL that a Location header names: an absolute one, or a path on the same server. Raises `UrlError`."""
+        """Return the URL of a Location header: an absolute URL, or a path on the same server. Raises `UrlError`."""
         return Url.parse(f"{self.scheme}://{self.host_header}{location}" if location.startswith("/") else location)
 
     @property
     def bracketed_host(self) -> str:
-        """The host as it stands in the URL."""
+        """The host with brackets if it is an IPv6 address."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def host_header(self) -> str:
-        """What the Host header says."""
+        """The value of the Host header."""
         return f"{self.bracketed_host}:{self.port}" if self.has_port else self.bracketed_host
 
     @property
     def literal(self) -> Address | None:
-        """The host as an address, if it is one."""
+        """The host as an address, or `None` if it is a name."""
         try:
             return parse_ip(self.host)
         except ValueError:
@@ -83,14 +83,14 @@ class Url:
 
 @define
 class Message:
-    """A request or response: its first line, headers in order, and the body."""
+    """A request or response: its first line, its headers in order, and its body."""
 
     start: str
     headers: list[tuple[str, str]] = field(factory=list)
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Give a header's value, by its name in any case."""
+        """Return the value of a header, whose name is compared without regard to case; `None` if it is absent."""
         lower_name = name.lower()
         return next((value for key, value in self.headers if key.lower() == lower_name), None)
 
@@ -104,7 +104,7 @@ class Message:
 
     @property
     def head_text(self) -> str:
-        """First line and headers as they came, with CRLF."""
+        """The first line and the headers as received, each line with CRLF."""
         return "".join(f"{line}\r\n" for line in [self.start, *(f"{key}: {value}" for key, value in self.headers)])
 
 
@@ -120,7 +120,7 @@ class Stream:
         self.received = 0
 
     async def fill(self) -> bool:
-        """Wait for fill bytes; tells whether there were some. Raises as `TcpSocket.recv`."""
+        """Wait for more bytes. Return False at the end of the connection. Raises the errors of `TcpSocket.recv`."""
         limit = self.idle_timeout_s
         if self.until_ns is not None:
             left = remaining_s(self.clock, self.until_ns)
@@ -131,12 +131,15 @@ class Stream:
         return bool(chunk)
 
     def take(self, n: int) -> bytes:
-        """Take up to `n` bytes of what has come."""
+        """Remove up to `n` bytes from the buffer and return them."""
         data, self.buffer = self.buffer[:n], self.buffer[n:]
         return data
 
     async def head(self) -> Message | None:
-        """Read first line and headers; `None` if the peer ends before the first byte. Raises `HttpError`."""
+        """Read the first line and the headers. Return `None` if the connection ends before the first byte.
+
+        Raises `HttpError`.
+        """
         while b"\n\r\n" not in self.buffer and b"\n\n" not in self.buffer:
             if len(self.buffer) > _MAX_HEAD:
                 raise HttpError("header too long")
@@ -155,7 +158,10 @@ class Stream:
         return Message(lines[0], headers)
 
     async def body(self, message: Message, *, has_none: bool = False) -> bytes:
-        """Read a message's body by its length, its chunks, or to the end. Raises `HttpError` if it is cut short."""
+        """Read a body by Content-Length, by chunks, or to the end of the connection.
+
+        Raises `HttpError` if it ends too early.
+        """
         if has_none:
             return b""
         if (message.header("Transfer-Encoding") or "").lower().endswith("chunked"):
@@ -191,10 +197,10 @@ class Stream:
 
 
 def http_date(seconds: float) -> str:
-    """Write seconds since 1970 as HTTP does."""
+    """Format seconds since 1970 as an HTTP date (RFC 9110 §5.6.7)."""
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
 
 
 def peer_text(address: Address, port: int) -> str:
-    """Write `10.0.0.1:80` or `[fd00::1]:80`."""
+    """Format an address and a port: `10.0.0.1:80` or `[fd00::1]:80`."""
     return f"[{format_ip(address)}]:{port}" if len(address) == 16 else f"{format_ip(address)}:{port}"

@@ -1,4 +1,4 @@
-"""busybox wget over HTTP. There is no TLS and no FTP."""
+"""busybox wget for HTTP. TLS and FTP are not simulated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TIMEOUT_S = 900
 
 
 class _Failure(Exception):
-    """wget gives up; the text is what it says."""
+    """wget exits with this error text."""
 
 
 @define(eq=False)
@@ -49,7 +49,7 @@ class _Download:
             self.process.error(text)
 
     async def run(self) -> None:
-        """Fetch the URL. Raises `_Failure`."""
+        """Fetch the URL and save it. Raises `_Failure`."""
         name = posixpath.basename(self.url.target.partition("?")[0]) or "index.html"
         for _ in range(_MAX_REDIRECTIONS + 1):
             stream, answer = await self._request()
@@ -168,7 +168,7 @@ class _Download:
                 self.process.files.write(path, body)
             except OSError as error:
                 raise _Failure(f"can't open '{shown}': {strerror(error)}") from None
-        # Only on a terminal does busybox go back to the line's beginning.
+        # busybox starts the progress line with a carriage return only on a terminal.
         start = "\r" if "TERM" in self.process.env else ""
         label = posixpath.basename(target or name)
         self.log(f"{start}{label:<20.20} 100% |{'*' * 32}| {_size(len(body)):>5}  0:00:00 ETA\n")
