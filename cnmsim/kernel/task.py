@@ -136,7 +136,8 @@ class Task(Future[T]):
             self.clock.call_soon(self.cancel)
             return
         self._awaited = None
-        if getattr(self._coroutine, "cr_frame", self) is None:  # closed already, as the tasks of a discarded lab are
+        if _is_closed(self._coroutine):
+            self._coroutine.close()
             self.set_exception(Cancelled())
             return
         self._step(Cancelled())
@@ -171,6 +172,19 @@ class Task(Future[T]):
         finally:
             _running.pop()
             self._is_running = False
+
+
+def _is_closed(coroutine: Any) -> bool:
+    """Return True if the coroutine, or one that it awaits, is closed.
+
+    When a lab is garbage, Python closes its suspended coroutines in any order, the awaited one possibly first. Nothing can be thrown
+    into such a chain: CPython raises "cannot reuse already awaited coroutine".
+    """
+    while coroutine is not None and hasattr(coroutine, "cr_frame"):
+        if coroutine.cr_frame is None:
+            return True
+        coroutine = coroutine.cr_await
+    return False
 
 
 class Signal:

@@ -93,6 +93,29 @@ def test_cancel_throws_into_the_task_where_it_waits() -> None:
     assert clock.now == 1, "the cancelled sleep leaves no work behind"
 
 
+def test_cancel_ends_a_task_whose_awaited_coroutine_the_garbage_collector_has_closed() -> None:
+    clock = Clock()
+    ended = []
+
+    async def inner() -> None:
+        await Future[None](clock)
+
+    async def outer() -> None:
+        try:
+            await awaited
+        finally:
+            ended.append("outer")
+
+    awaited = inner()
+    task = Task(clock, outer())
+    clock.run()
+    awaited.close()
+    task.cancel()
+    assert task.is_done
+    assert isinstance(task.error, Cancelled)
+    assert ended == ["outer"]
+
+
 def test_cancel_before_the_start_means_it_never_starts() -> None:
     clock = Clock()
 
