@@ -1,4 +1,7 @@
-"""The command line of `ip`: its words, what they stand for, and what is wrong with them."""
+"""The arguments of `ip` and `bridge`: the words of a command line, and parsers of prefixes, addresses and numbers.
+
+The parsers raise `IpCommandError` with iproute2's error text.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _NAMESPACE_FOLDERS = ("/var/run/netns/", "/run/netns/", "/var/run/docker/netns/"
 
 
 class IpCommandError(Exception):
-    """The command line makes no sense; `is_usage` if the program answers with its usage."""
+    """The command line is invalid. `is_usage` is set if the program answers with its usage."""
 
     def __init__(self, message: str, status: int = 1, *, is_usage: bool = False) -> None:
         super().__init__(message)
@@ -27,7 +30,7 @@ class IpCommandError(Exception):
 
 
 class NoDeviceError(Exception):
-    """A device is named that is not there; `is_change` if it was to be changed, not shown."""
+    """A named device does not exist. `is_change` is set if the command would have changed it."""
 
     def __init__(self, name: str, *, is_change: bool) -> None:
         super().__init__(name)
@@ -37,7 +40,7 @@ class NoDeviceError(Exception):
 
 @define
 class Words:
-    """The words of a command that are yet to be read."""
+    """The words of a command line that have not been parsed yet."""
 
     rest: list[str]
 
@@ -46,17 +49,20 @@ class Words:
 
     @property
     def first(self) -> str:
-        """The next word, "" if there is none."""
+        """The next word, or "" at the end."""
         return self.rest[0] if self.rest else ""
 
     def take(self) -> str:
-        """Take the next word. Raises `IpCommandError` if the command ends too early."""
+        """Remove the next word and return it. Raises `IpCommandError` at the end of the command line."""
         if not self.rest:
             raise IpCommandError('Command line is not complete. Try option "help"', 255, is_usage=True)
         return self.rest.pop(0)
 
     def match_keyword(self, names: Iterable[str]) -> str | None:
-        """Read the next word as one of `names` or the beginning of one; `None` if it is none or there is none."""
+        """Return the one of `names` that the next word is, or abbreviates; `None` for no match.
+
+        The word is not removed.
+        """
         word = self.first
         if not word:
             return None
@@ -66,7 +72,7 @@ class Words:
 
 
 def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = True) -> Device:
-    """Give a device by name. Raises `NoDeviceError`."""
+    """Return a device by name. Raises `NoDeviceError`."""
     device = namespace.devices.get(name)
     if device is None:
         raise NoDeviceError(name, is_change=is_change)
@@ -74,7 +80,7 @@ def find_device(namespace: NetworkNamespace, name: str, *, is_change: bool = Tru
 
 
 def parse_prefix_argument(text: str, family: int) -> Prefix:
-    """Read a prefix, `default` included. Raises `IpCommandError`."""
+    """Parse a prefix; `default`, `any` and `all` are prefixes of length 0. Raises `IpCommandError`."""
     if text in ("default", "any", "all", "0/0", "::/0"):
         return Prefix(bytes(16 if family == 6 or text == "::/0" else 4), 0)
     try:
@@ -92,7 +98,7 @@ def parse_prefix_argument(text: str, family: int) -> Prefix:
 
 
 def parse_ip_argument(text: str) -> Address:
-    """Read an address. Raises `IpCommandError`."""
+    """Parse an IP address. Raises `IpCommandError`."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -100,7 +106,7 @@ def parse_ip_argument(text: str) -> Address:
 
 
 def parse_interface_argument(text: str) -> tuple[Address, int]:
-    """Read an address with a prefix length. Raises `IpCommandError`."""
+    """Parse an address with an optional prefix length. Raises `IpCommandError`."""
     try:
         return parse_interface(text)
     except ValueError:
@@ -108,14 +114,14 @@ def parse_interface_argument(text: str) -> tuple[Address, int]:
 
 
 def parse_integer_argument(text: str) -> int:
-    """Read a number. Raises `IpCommandError`."""
+    """Parse an unsigned number. Raises `IpCommandError`."""
     if not text.isdigit():
         raise IpCommandError(f'argument "{text}" is wrong: Invalid value', 255)
     return int(text)
 
 
 def parse_mac_argument(text: str) -> Mac:
-    """Read a MAC address. Raises `IpCommandError`."""
+    """Parse a MAC address. Raises `IpCommandError`."""
     try:
         return parse_mac(":".join(part.rjust(2, "0") for part in text.split(":")))
     except ValueError:
@@ -123,7 +129,10 @@ def parse_mac_argument(text: str) -> Mac:
 
 
 def find_namespace(process: Process, name: str) -> NetworkNamespace:
-    """Return a namespace by path, or by name below the folders of `ip netns` and Docker. Raises `IpCommandError`."""
+    """Return a namespace by path, or by name below the folders of `ip netns` and Docker.
+
+    Raises `IpCommandError`.
+    """
     known = process.machine.namespaces
     if name in ("1", str(process.machine.name)):
         return process.machine.root
@@ -139,5 +148,5 @@ def find_namespace(process: Process, name: str) -> NetworkNamespace:
 
 
 def wrong_argument(text: str, reason: str) -> IpCommandError:
-    """Return the error that iproute2 prints for an argument out of range (invarg)."""
+    """Return iproute2's error for an argument out of range (`invarg`)."""
     return IpCommandError(f'Error: argument "{text}" is wrong: {reason}', 255)

@@ -1,7 +1,8 @@
-"""What `ip -d link` and `bridge` tell of bridges and of their ports (iproute2 6.15, ip/iplink_bridge.c, iplink_bridge_slave.c).
+"""The settings of bridges and bridge ports as `ip -d link` and `bridge` print them.
 
-Spanning tree and multicast snooping are not modelled: their settings are Linux's defaults, their timers stand still. Of VLANs
-there is no word, as on a kernel built without CONFIG_BRIDGE_VLAN_FILTERING.
+Spanning tree and multicast snooping are not modelled: their settings are Linux's defaults, and their timers are 0.
+VLAN settings are left out, as on a kernel without CONFIG_BRIDGE_VLAN_FILTERING. Source: iproute2 6.15,
+ip/iplink_bridge.c and iplink_bridge_slave.c.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from cnmsim.kernel.bridge import Bridge, BridgePort
     from cnmsim.kernel.device import Device
 
-_TIMERS = 100  # the kernel's unit of time in its bridge attributes: hundredths of a second
+_TIMERS = 100  # bridge attributes count time in hundredths of a second
 _PRIORITY = 0x8000
-_FAST = ("veth", "nic")  # they tell their speed, 10 Gb/s
+_FAST = ("veth", "nic")  # the kinds of devices that report a speed, 10 Gb/s
 _MULTICAST = (
     "mcast_snooping 1 no_linklocal_learn 0 mcast_vlan_snooping 0 mst_enabled 0 mcast_router 1 mcast_query_use_ifaddr 0 "
     "mcast_querier 0 mcast_hash_elasticity 16 mcast_hash_max 4096 mcast_last_member_count 2 mcast_startup_query_count 2 "
@@ -28,13 +29,13 @@ _MULTICAST = (
 
 
 def path_cost(device: Device) -> int:
-    """Give the cost of a port by its speed (net/bridge/br_if.c, port_cost); what has no speed counts as slow."""
+    """Return the path cost of a port by its speed (net/bridge/br_if.c, port_cost); 100 if it reports none."""
     lower = getattr(device, "lower", None)
     return path_cost(lower) if lower is not None else 2 if device.kind in _FAST else 100
 
 
 def bridge_text(bridge: Bridge) -> str:
-    """Write a bridge's own settings."""
+    """Format the settings of a bridge for `ip -d link`."""
     identity = _identity(bridge.mac)
     learnt = sum(not entry.is_permanent for entry in bridge.fdb.values())
     timers = "".join(f"{name}_timer    0.00 " for name in ("hello", "tcn", "topology_change"))
@@ -50,7 +51,7 @@ def bridge_text(bridge: Bridge) -> str:
 
 
 def slave_text(device: Device) -> str:
-    """Write what a device's bridge has set for it as a port."""
+    """Format the settings of a bridge port for `ip -d link`."""
     bridge = device.master
     assert bridge is not None
     port, identity = bridge.ports[device], _identity(bridge.mac)
@@ -66,12 +67,12 @@ def slave_text(device: Device) -> str:
 
 
 def port_state(device: Device) -> str:
-    """Give the state of a port without spanning tree: forwarding as soon as there is a link."""
+    """Return the state of a port. Without spanning tree it forwards as soon as it has carrier."""
     return "forwarding" if device.has_carrier else "disabled"
 
 
 def switches(port: BridgePort) -> str:
-    """Write the switches of a port that `ip -d link` and `bridge -d link` list first."""
+    """Format the port's first switches, which `ip -d link` and `bridge -d link` print alike."""
     return (
         f"hairpin {_on(port.hairpin)} guard off root_block off fastleave off "
         f"learning {_on(port.learning)} flood {_on(port.flood)} "
@@ -83,5 +84,5 @@ def _on(is_on: bool) -> str:
 
 
 def _identity(mac: Mac) -> str:
-    """Write a bridge's identity: its priority and its MAC address, without leading zeros."""
+    """Format a bridge identifier: priority and MAC address, without leading zeros."""
     return f"{_PRIORITY >> 4:x}0.{':'.join(f'{byte:x}' for byte in mac)}"

@@ -1,4 +1,4 @@
-"""busybox `ip`: addr, link, route, neigh and rule, as its networking/ip*.c print them."""
+"""busybox `ip`: addr, link, route, neigh and rule, printed as in busybox networking/libiproute."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def main(process: Process) -> int:
 
 
 def _asked_by(name: str, argv: list[str]) -> str:
-    """Name what a refused request was made by: `link set` still uses ioctls."""
+    """Return the request that an error names. `link set` uses ioctls, everything else rtnetlink."""
     if name == "link" and "set" in argv:
         return next((call for word, call in _IOCTLS.items() if word in argv), "RTNETLINK answers")
     return "RTNETLINK answers"
@@ -134,7 +134,7 @@ class _Ip(IpProgram):
     def _link_line(self, device: Device, *, is_inet6: bool = False) -> str:
         flags = flags_of(device, shows_peer=False)
         name = link_name(device) if device.kind != "nic" else device.name
-        # What stands in another namespace looks to busybox as if it were down.
+        # To busybox a peer in another namespace looks like one that is down.
         if "@if" in name:
             flags += ",M-DOWN"
         words = [f"{device.index}: {name}: <{flags}> mtu {device.mtu}"]
@@ -178,7 +178,7 @@ class _Ip(IpProgram):
     def _selected(self, family: int, chosen: Selection) -> list[tuple[int, Route]]:
         try:
             return select_routes(self.namespace, family, chosen, self.changes.rules)
-        except FileNotFoundError:  # busybox asks for all tables and shows those of the number
+        except FileNotFoundError:  # busybox dumps all tables and filters by number: an unknown table is empty
             return []
 
     def _route_line(self, number: int, route: Route, chosen: Selection) -> str:
@@ -215,7 +215,7 @@ class _Ip(IpProgram):
 
 
 def _worded(text: str) -> str:
-    """Say what is wrong with a command line as busybox says it."""
+    """Return busybox's wording of an error in the command line."""
     if '"dev" argument' in text:
         return 'need "dev IFACE"'
     if text.startswith("any valid prefix"):
@@ -224,7 +224,7 @@ def _worded(text: str) -> str:
 
 
 def route_text(route: Route, chosen: Selection | None = None, table: str = "") -> str:
-    """Write a route as busybox does, with its double blanks; `table` where it is to be told."""
+    """Format a route as busybox does, with its double blanks. `table` is the name to print, "" for none."""
     words = [] if route.kind == "unicast" else [f"{route.kind} "]
     bits = 128 if route.prefix.family == 6 else 32
     if not route.prefix.length:

@@ -1,7 +1,7 @@
-"""What `ip` changes, whichever flavour prints it: addresses, links, routes, neighbours.
+"""The commands of `ip` that change something, shared by iproute2 and busybox: addresses, links, routes, neighbours.
 
-Errors of the kernel leave as `OSError`, those of the command line as `IpCommandError`; how they are worded is the flavours'
-business.
+Errors of the kernel are raised as `OSError`, errors in the command line as `IpCommandError`. Each flavour words them
+itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OTHER_KINDS = ("local", "broadcast", "anycast", "multicast", "nat")
 
 
 class IpChanges:
-    """The commands that change something, for one process."""
+    """The changing commands, run by one process in one namespace. `family` is 4, 6, or 0 for both."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -56,7 +56,7 @@ class IpChanges:
     # --- addresses -----------------------------------------------------------------------------------------------
 
     def address_add(self, words: Words) -> None:
-        """`addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
+        """Run `addr add PREFIX dev DEV [brd X] [scope S] [nodad] [noprefixroute]`."""
         self._require_net_admin()
         text, name, options = self._address_words(words)
         device = find_device(self.namespace, name)
@@ -76,7 +76,7 @@ class IpChanges:
         )
 
     def address_delete(self, words: Words) -> None:
-        """`addr del PREFIX dev DEV`."""
+        """Run `addr del PREFIX dev DEV`."""
         self._require_net_admin()
         text, name, _ = self._address_words(words)
         device = find_device(self.namespace, name)
@@ -84,7 +84,7 @@ class IpChanges:
         self.namespace.remove_address(device, f"{format_ip(address)}/{length}")
 
     def address_flush(self, chosen: Selection) -> None:
-        """`addr flush dev DEV`."""
+        """Run `addr flush dev DEV`."""
         self._require_net_admin()
         name = chosen.device or (chosen.rest[0] if chosen.rest else "")
         if not name:
@@ -119,7 +119,7 @@ class IpChanges:
     # --- links ---------------------------------------------------------------------------------------------------
 
     def link_set(self, words: Words) -> None:
-        """`link set [dev] DEV up|down|mtu N|name N|address MAC|master BRIDGE|nomaster|txqueuelen N|netns N …`."""
+        """Run `link set [dev] DEV up|down|mtu N|name N|address MAC|master BRIDGE|nomaster|txqueuelen N|netns N …`."""
         self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
@@ -164,7 +164,7 @@ class IpChanges:
             device.master.remove_port(device)
 
     def link_add(self, words: Words) -> None:
-        """`link add [name] NAME type veth peer [name] NAME`, `link add NAME type bridge`, and kinds others bring."""
+        """Run `link add [link DEV] [name] NAME … type KIND …` for the kinds in `LINK_KINDS`."""
         self._require_net_admin()
         name = kind = parent = ""
         mac: bytes | None = None
@@ -207,7 +207,7 @@ class IpChanges:
             link.set_mtu(mtu)
 
     def link_delete(self, words: Words) -> None:
-        """`link del [dev] NAME`."""
+        """Run `link del [dev] NAME`."""
         self._require_net_admin()
         word = words.take()
         name = words.take() if word == "dev" else word
@@ -216,9 +216,9 @@ class IpChanges:
     # --- routes --------------------------------------------------------------------------------------------------
 
     def read_route(self, words: Words) -> tuple[Route, str]:
-        """Read `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`; the table apart.
+        """Parse a route: `[KIND] PREFIX [via X] [dev D] [metric N] [src X] [proto P] [scope S] [mtu N] [table T]`.
 
-        Raises `IpCommandError`.
+        Return the route and the name of its table, "" for the main one. Raises `IpCommandError`.
         """
         if words.first in _OTHER_KINDS:
             raise OSError(errno.EOPNOTSUPP, "Operation not supported")
@@ -277,11 +277,11 @@ class IpChanges:
         return route, self.rules.table(table, route.prefix.family, may_make=True)
 
     def route_add(self, words: Words) -> None:
-        """`route add ROUTE`."""
+        """Run `route add ROUTE`."""
         self.namespace.add_route(*self._to_fill(words))
 
     def route_append(self, words: Words) -> None:
-        """`route append ROUTE`."""
+        """Run `route append ROUTE`."""
         route, table = self._to_fill(words)
         try:
             self.namespace.add_route(route, table)
@@ -289,7 +289,7 @@ class IpChanges:
             table.add(route, append=True)
 
     def route_delete(self, words: Words) -> None:
-        """`route del ROUTE`: the first that fits what is given. Raises `OSError(ESRCH)`."""
+        """Run `route del ROUTE`: delete the first matching route. Raises `OSError(ESRCH)` if there is none."""
         self._require_net_admin()
         pattern, name = self.read_route(words)
         try:
@@ -311,7 +311,7 @@ class IpChanges:
         raise OSError(errno.ESRCH, "No such process")
 
     def route_replace(self, words: Words, *, must_exist: bool = False) -> None:
-        """`route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
+        """Run `route replace ROUTE`, or `route change ROUTE` with `must_exist`."""
         route, table = self._to_fill(words)
         metric = route.metric or (1024 if route.prefix.family == 6 else 0)
         old = next((other for other in table.routes if other.prefix == route.prefix and other.metric == metric), None)
@@ -327,7 +327,7 @@ class IpChanges:
             raise
 
     def route_flush(self, chosen: Selection) -> None:
-        """`route flush …`; the cache alone is no loss."""
+        """Run `route flush …`. Flushing the cache does nothing."""
         self._require_net_admin()
         if chosen.table == "cache" or "cache" in chosen.flags or chosen.rest[:1] == ["cache"]:
             return
@@ -339,7 +339,7 @@ class IpChanges:
     # --- neighbours ----------------------------------------------------------------------------------------------
 
     def neighbour_set(self, words: Words) -> None:
-        """`neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""
+        """Run `neigh add|replace ADDRESS lladdr MAC dev DEV [nud permanent]`."""
         self._require_net_admin()
         address, name, mac = self._neighbour_words(words)
         if mac is None:
@@ -347,20 +347,20 @@ class IpChanges:
         self.namespace.neighbours.set_permanent(find_device(self.namespace, name), address, mac)
 
     def neighbour_delete(self, words: Words) -> None:
-        """`neigh del ADDRESS dev DEV`."""
+        """Run `neigh del ADDRESS dev DEV`."""
         self._require_net_admin()
         address, name, _ = self._neighbour_words(words)
         self.namespace.neighbours.remove(find_device(self.namespace, name), address)
 
     def neighbour_flush(self, chosen: Selection) -> None:
-        """`neigh flush [dev DEV] [ADDRESS]`: all but the permanent ones."""
+        """Run `neigh flush [dev DEV] [ADDRESS]`. Permanent entries stay unless they are selected by state."""
         self._require_net_admin()
         for entry in self.select_neighbours(chosen):
             if entry.state.value != "PERMANENT" or "PERMANENT" in chosen.states:
                 self.namespace.neighbours.remove(entry.device, entry.address)
 
     def select_neighbours(self, chosen: Selection) -> list[Neighbour]:
-        """Give the entries that a selection is about."""
+        """Return the neighbour entries that match a selection."""
         if chosen.device:
             find_device(self.namespace, chosen.device, is_change=False)
         prefix = chosen.to or (parse_prefix_argument(chosen.rest[0], self.family) if chosen.rest else None)
@@ -400,7 +400,7 @@ class IpChanges:
                     "none",
                 ):
                     raise IpCommandError(f'argument "{state}" is wrong: nud state is bad', 255)
-                if state != "permanent":  # what is resolved by itself can't be put by hand
+                if state != "permanent":  # entries in any other state cannot be set by hand
                     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
             else:
                 address = parse_ip_argument(words.take() if word == "to" else word)

@@ -1,4 +1,4 @@
-"""`ip link add link PARENT … type vlan|macvlan|ipvlan` and `type dummy`."""
+"""`ip link add … type dummy|vlan|macvlan|ipvlan`, and `ip link set … type …` for them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _require_free(request: LinkRequest, name: str) -> None:
 
 
 def dummy(request: LinkRequest) -> Device:
-    """`type dummy`."""
+    """Create a device of `type dummy`."""
     device = Dummy(request.name_or("dummy"), request.mac, request.process.clock)
     request.namespace.add_device(device)
     return device
 
 
 def vlan(request: LinkRequest) -> Device:
-    """`type vlan id N`."""
+    """Create a device of `type vlan id N`."""
     vid: int | None = None
     while request.words:
         word = request.words.take()
@@ -84,7 +84,7 @@ def vlan(request: LinkRequest) -> Device:
 
 
 def macvlan(request: LinkRequest) -> Device:
-    """`type macvlan [mode private|vepa|bridge|passthru]`."""
+    """Create a device of `type macvlan [mode private|vepa|bridge|passthru]`."""
     mode = MacvlanMode.VEPA
     while request.words:
         word = request.words.take()
@@ -101,7 +101,7 @@ def macvlan(request: LinkRequest) -> Device:
 
 
 def _macvlan_mode(text: str) -> MacvlanMode:
-    if text == "source":  # iproute2 knows it, the simulated kernel does not
+    if text == "source":  # source mode is not modelled
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
     try:
         return MacvlanMode(text)
@@ -111,7 +111,7 @@ def _macvlan_mode(text: str) -> MacvlanMode:
 
 
 def ipvlan(request: LinkRequest) -> Device:
-    """`type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
+    """Create a device of `type ipvlan [mode l2|l3|l3s] [bridge|private|vepa]`."""
     mode, flag = IpvlanMode.L3, IpvlanFlag.BRIDGE
     while request.words:
         word = request.words.take()
@@ -140,7 +140,7 @@ def _ipvlan_flag(text: str) -> IpvlanFlag:
 
 
 def change(device: Device, kind: str, words: Words) -> None:
-    """Do the rest of `ip link set DEV type KIND …`."""
+    """Apply the words that follow `ip link set DEV type KIND`."""
     if kind != device.kind:
         raise OSError(95, "Operation not supported")
     while words:

@@ -1,4 +1,4 @@
-"""What `ip -d link` adds: the bounds of the MTU, the settings of a device's kind and of its bridge's port, the queues."""
+"""The additions of `ip -d link`: MTU limits, settings of the link's kind and of its bridge port, queues."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SMALL_SEGMENTS = ("bridge", "vxlan")
 
 
 def mtu_limits(device: Device) -> str:
-    """Give the bounds of a device's MTU as `ip -d link` prints them; 0 is none."""
-    # A macvlan child takes its parent's.
+    """Format the limits of a device's MTU for `ip -d link`; 0 means no limit."""
+    # A macvlan device has the maximum of its parent.
     bound = device.lower if isinstance(device, Macvlan) else device
     return f"minmtu {device.min_mtu} maxmtu {bound.max_mtu}"
 
 
 def details(device: Device) -> list[str]:
-    """Give the lines that `ip -d link` prints of a device's kind, and of what it is in its bridge."""
+    """Return the lines of `ip -d link` about the device's kind and about its role as a bridge port."""
     lines = [] if device.kind in ("loopback", "nic") else [_kind_text(device)]
     return lines if device.master is None else [*lines, slave_text(device)]
 
@@ -44,7 +44,10 @@ def _kind_text(device: Device) -> str:
 
 
 def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
-    """Give the lines of `ip -d link` (which has the mode of IPv6 addresses) or `ip -d addr`, from the hardware address on."""
+    """Return the lines of `ip -d link` or `ip -d addr` that begin with the hardware address.
+
+    `has_mode` adds the IPv6 address generation mode, which only `link` prints.
+    """
     wishes = f"promiscuity {device.promiscuity} allmulti {device.all_multicast}"
     lines = [f"{hardware} {wishes} {mtu_limits(device)} ", *(f"    {part}" for part in details(device))]
     lines[-1] += ("addrgenmode eui64 " if has_mode else "") + queues(device)
@@ -52,7 +55,7 @@ def with_details(device: Device, hardware: str, *, has_mode: bool) -> list[str]:
 
 
 def queues(device: Device) -> str:
-    """Give what `ip -d` says of every device at the end of its last line."""
+    """Return the queue and offload limits that end the last line of every device."""
     segments = 65536 if device.kind in _SMALL_SEGMENTS else 524280
     return (
         f"numtxqueues 1 gso_max_size 65536 gso_max_segs 65535 tso_max_size {segments} tso_max_segs 65535 "

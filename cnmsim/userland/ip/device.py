@@ -1,4 +1,4 @@
-"""How `ip` tells of a device: its flags, its name, its state, its queue."""
+"""A device's flags, name, state and queueing discipline as `ip` prints them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cnmsim.kernel.sysfs import operational_state
 
 
 def flags_of(device: Device, *, shows_peer: bool = True) -> str:
-    """Give the flags between angle brackets as both flavours list them."""
+    """Return the flags between the angle brackets, as iproute2 and busybox list them."""
     flags: list[str] = []
     if device.is_up and not device.has_carrier:
         flags.append("NO-CARRIER")
@@ -30,9 +30,9 @@ def _has_down_peer(device: Device) -> bool:
 
 
 def link_name(device: Device) -> str:
-    """Give a device's name with what is behind its `@`: the other end, or what it stands on.
+    """Return a device's name with the part after `@`: its peer, or the device it is stacked on.
 
-    A physical NIC shows one too, as do those of a host that is itself a machine of a lab.
+    A physical NIC has a peer, too: hosts of a lab look like virtual machines.
     """
     lower = getattr(device, "peer", None) or getattr(device, "lower", None) or getattr(device, "parent", None)
     if isinstance(lower, Device):
@@ -45,10 +45,10 @@ def link_name(device: Device) -> str:
 
 
 def state_of(device: Device) -> str:
-    """Give the operational state as iproute2 names it."""
+    """Return the operational state as iproute2 names it."""
     return operational_state(device).upper()
 
 
 def qdisc_of(device: Device) -> str:
-    """Give the name of the queueing discipline a device has by default."""
+    """Return the name of a device's default queueing discipline."""
     return "noqueue" if device.has_qdisc else "noop"

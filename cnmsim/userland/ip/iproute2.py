@@ -1,4 +1,4 @@
-"""iproute2 `ip`: address, link, route, neighbour, rule and netns, as version 6.15 prints them."""
+"""iproute2 `ip` 6.15: address, link, route, neighbour, rule, netns and xfrm."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class _Ip(IpProgram):
         self.routes = RouteQueries(process, namespace, style.family, self.changes.rules)
 
     def guarded(self, name: str, words: Words) -> int:
-        """Run a command and word what goes wrong."""
+        """Run a command and print its errors as iproute2 words them. Return the exit status."""
         process = self.process
         try:
             return self.run(name, words)
@@ -187,7 +187,7 @@ class _Ip(IpProgram):
             return 2
 
     def run(self, name: str, words: Words) -> int:
-        """Find the command and run it."""
+        """Find the command of an object by its possibly abbreviated name and run it. Return the exit status."""
         if name == "xfrm":
             return xfrm.run(self.process, self.namespace, words)
         changes = self.changes
@@ -303,7 +303,7 @@ class _Ip(IpProgram):
             self.print_lines(*self._statistics_lines(device))
 
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        if self.family == 6 and not is_alone:  # the IPv6 stack lists the links, and knows less of them
+        if self.family == 6 and not is_alone:  # `ip -6 addr` lists links by the IPv6 stack, which knows fewer fields
             length = f" qlen {device.txqueuelen}" if device.txqueuelen else ""
             head = (
                 f"{device.index}: {link_name(device)}: <{flags_of(device)}> mtu {device.mtu} state {state_of(device)}"

@@ -1,4 +1,4 @@
-"""The kinds of links that `ip link add … type KIND` makes; other strata add theirs to `LINK_KINDS`."""
+"""The kinds of links that `ip link add … type KIND` can create."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _veth(request: LinkRequest) -> Device:
     for namespace, taken_name in ((request.namespace, name), (peer_namespace, peer_name)):
         if taken_name in namespace.devices:
             raise FileExistsError(17, "File exists")
-    # The kernel makes the peer first, so it has the lower index.
+    # The kernel registers the peer first, so it has the lower index.
     peer_namespace.add_device(two, peer_name or new_name(request.namespace, "veth"))
     request.namespace.add_device(one)
     if peer_mtu:
@@ -55,7 +55,7 @@ def _bridge(request: LinkRequest) -> Device:
     return bridge
 
 
-#: kind → what makes one and puts it into the namespace; it may raise `OSError` or `IpCommandError`.
+#: kind → function that creates the device and adds it to the namespace. It raises `OSError` or `IpCommandError`.
 LINK_KINDS: dict[str, Callable[[LinkRequest], Device]] = {
     "bridge": _bridge,
     "veth": _veth,

@@ -1,4 +1,4 @@
-"""`ip link add`: the request that the maker of a kind of link receives, and the names and addresses it may draw."""
+"""The request of `ip link add`, and default names and MAC addresses of new links."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NO_WAY = {"prohibit": errno.EACCES, "blackhole": errno.EINVAL, "unreachable": e
 
 @define
 class _GetOptions:
-    """What `ip route get` asks of besides the destination."""
+    """The options of `ip route get` besides the destination."""
 
     source: Address | None = None
     indev: Device | None = None
@@ -52,7 +52,7 @@ def _read_get(namespace: NetworkNamespace, words: Words) -> _GetOptions:
         elif word == "fibmatch":
             options.shows_match = True
         elif word in ("tos", "dsfield", "ipproto", "sport", "dport"):
-            words.take()  # no rule here asks for these
+            words.take()  # no modelled rule matches these
         elif word == "vrf":
             raise IpCommandError(f'argument "{words.take()}" is wrong: Invalid VRF\n', 255)
         elif word not in ("notify", "connected"):
@@ -68,7 +68,7 @@ def _mark(text: str) -> int:
 
 
 def _with_table(text: str, route: Route, table: str) -> str:
-    """Write the table of a route where iproute2 does: behind the device."""
+    """Insert the table of a route after its device, where iproute2 prints it."""
     if route.device is None:
         head, space, tail = text.partition(f" {route.prefix}" if route.prefix.length else " default")
         return f"{head}{space} table {table}{tail}" if space else f"{text} table {table}"
@@ -77,7 +77,7 @@ def _with_table(text: str, route: Route, table: str) -> str:
 
 
 def route_text(route: Route) -> str:
-    """Write a route as iproute2 does, without the blank at its end."""
+    """Format a route as iproute2 does, without the trailing blank."""
     text = str(route)
     if has_linkdown(route):
         text += " linkdown"
@@ -88,7 +88,7 @@ def route_text(route: Route) -> str:
 
 @define(eq=False)
 class RouteQueries:
-    """What `ip route` tells of a namespace, for both families or one (4 or 6)."""
+    """`ip route show` and `ip route get` in one namespace. `family` is 4, 6, or 0 for both."""
 
     process: Process = field(repr=False)
     namespace: NetworkNamespace
@@ -113,11 +113,11 @@ class RouteQueries:
                     text = text.replace(f" metric {chosen.metric}", "", 1)
                 for name, address in (("via", chosen.via), ("src", chosen.src)):
                     text = text.replace(f" {name} {format_ip(address)}", "", 1) if address is not None else text
-                # What IPv6 says of preference is followed by no blank.
+                # Lines that end in an IPv6 preference have no trailing blank.
                 self.process.write(f"{text}\n" if text.endswith("pref medium") else f"{text} \n")
 
     def get(self, words: Words) -> None:
-        """Run `ip route get`. Raises `IpCommandError`, and `OSError` where there is no way."""
+        """Run `ip route get`. Raises `IpCommandError`, and `OSError` if there is no route."""
         text = words.take()
         is_fibmatch = text == "fibmatch"
         text = words.take() if is_fibmatch else text
@@ -157,12 +157,12 @@ class RouteQueries:
         )
 
     def _learned(self, address: Address) -> str:
-        """Say what is known of the way's MTU, and for how long that counts."""
+        """Return the path MTU learned for an address and its remaining lifetime, "" if none was learned."""
         mtu = self.namespace.path_mtu.to(address)
         return f"expires {self.namespace.path_mtu.remaining_s(address)}sec mtu {mtu} " if mtu != UNKNOWN else ""
 
     def _forward_get(self, address: Address, options: _GetOptions) -> None:
-        """Answer what becomes of a packet that comes in (`iif`)."""
+        """Print the route of a packet received on the device given as `iif`."""
         space = self.namespace
         assert options.indev is not None
         source = options.source or bytes(len(address))
@@ -191,7 +191,7 @@ class RouteQueries:
         self.process.write(f"{' '.join(fields)} \n    cache {redirect}iif {options.indev.name} \n")
 
     def _table_words(self, address: Address, options: _GetOptions) -> list[str]:
-        """Say from which table a route came, if it is not the main one."""
+        """Return the words that name a route's table, none for the main table."""
         rules = self.namespace.rules4 if len(address) == 4 else self.namespace.rules6
         if rules is None:
             return []

@@ -1,4 +1,4 @@
-"""`ip rule`, and the tables that `ip route … table` names, for both flavours of `ip` (iproute2 `iprule.c`, busybox `iprule.c`)."""
+"""`ip rule`, and the names of routing tables, for both flavours of `ip` (iproute2 and busybox `iprule.c`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOT_MODELLED = (
 
 
 class IpRules:
-    """The rules and tables of a namespace as one process names them; `family` 0 stands for IPv4."""
+    """The rules and routing tables of a namespace. `family` is 4 or 6; 0 stands for IPv4."""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int) -> None:
         self.process = process
@@ -43,7 +43,7 @@ class IpRules:
     # ---- tables
 
     def names(self) -> dict[int, str]:
-        """Give the names of tables by number: those every kernel has, and what `/etc/iproute2/rt_tables` says."""
+        """Return the names of tables by number: the kernel's, and those of `/etc/iproute2/rt_tables`."""
         try:
             text = self.process.files.read(_NAMES_FILE).decode(errors="replace")
         except OSError:
@@ -56,7 +56,7 @@ class IpRules:
         return names
 
     def number(self, text: str) -> int:
-        """Read the number or name of a table. Raises `IpCommandError`."""
+        """Parse the number or name of a table. Raises `IpCommandError`."""
         known = next((number for number, name in self.names().items() if name == text), None)
         if known is not None:
             return known
@@ -65,7 +65,10 @@ class IpRules:
         return int(text)
 
     def table(self, text: str, family: int, *, may_make: bool = False) -> RoutingTable:
-        """Give the table of that number or name. Raises `IpCommandError` if nothing was ever put into it, unless `may_make`."""
+        """Return a table by number or name. A table that does not exist is created with `may_make`.
+
+        Raises `IpCommandError` for an invalid name, `OSError(ENOENT)` for a table that does not exist.
+        """
         number = self.number(text) if text else MAIN
         if number == MAIN:
             return self.namespace.routes(family)
@@ -83,7 +86,10 @@ class IpRules:
         return self.namespace.rules4 if self.family == 4 else self.namespace.rules6
 
     def show(self, end: str = "", words: Words | None = None) -> None:
-        """`rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`; every line ends with `end`."""
+        """Run `rule show [table T] [priority N] [from P] [to P] [iif D] [oif D] [fwmark M]`.
+
+        `end` is added to every line.
+        """
         names = self.names()
         parts = self._wanted(words or Words([]), names)
         first = f"0:\tfrom all lookup {names[255]}"
@@ -100,7 +106,7 @@ class IpRules:
             self.process.write(f"{text}{end if rule.action == 'lookup' else ''}\n")
 
     def _wanted(self, words: Words, names: dict[int, str]) -> list[str]:
-        """Give what must stand in the line of a rule that is shown."""
+        """Parse the selection of `rule show`. Return the texts that the line of a selected rule must contain."""
         parts = []
         while words:
             word = words.take()
@@ -118,7 +124,7 @@ class IpRules:
         return parts
 
     def add(self, words: Words) -> None:
-        """`rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""
+        """Run `rule add SELECTOR ACTION`. Raises `OSError(EEXIST)`."""
         if not words:
             raise IpCommandError('"ip rule add" requires arguments.')
         self.process.credentials.require_net_admin()
@@ -129,9 +135,9 @@ class IpRules:
         rules.add(FibRule(**fields))
 
     def delete(self, words: Words) -> None:
-        """`rule del SELECTOR ACTION`: the first that fits what is given (rule_find). Raises `OSError(ENOENT)`.
+        """Run `rule del SELECTOR ACTION`: delete the first matching rule (rule_find). Raises `OSError(ENOENT)`.
 
-        The local table's rule stays: what would remove it raises `OSError(EOPNOTSUPP)`.
+        The rule of the local table cannot be deleted: `OSError(EOPNOTSUPP)`.
         """
         if not words:
             raise IpCommandError('"ip rule del" requires arguments.')
@@ -148,14 +154,14 @@ class IpRules:
         raise OSError(errno.ENOENT, "No such file or directory")
 
     def flush(self) -> None:
-        """`rule flush`: all rules but the local table's."""
+        """Run `rule flush`: delete all rules except the one of the local table."""
         self.process.credentials.require_net_admin()
         rules = self.namespace.fib_rules(self.family)
         for rule in list(rules.rules):
             rules.remove(rule)
 
     def _read(self, words: Words) -> dict[str, Any]:
-        """Read what a command says of a rule."""
+        """Parse a rule into the fields of `FibRule` that the command line sets."""
         fields: dict[str, Any] = {}
         while words:
             word = words.take()
@@ -207,7 +213,7 @@ class IpRules:
 
 
 def _is_condition(key: str, value: Any) -> bool:
-    """Tell whether the kernel looks at this when it looks for a rule to remove."""
+    """Return True if the kernel compares this field when it searches the rule to delete."""
     if key == "is_inverted" or value is None:
         return False
     return bool(value) or key not in ("mark", "mask")

@@ -1,4 +1,4 @@
-"""What `ip … show` and `ip … flush` are about: reading the selection, and finding links, addresses and routes."""
+"""The selections of `ip … show` and `ip … flush`, and the links, addresses and routes they match."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @define
 class Selection:
-    """What `show` and `flush` are about."""
+    """The criteria of a `show` or `flush` command. Empty fields match everything."""
 
     device: str = ""
     to: Prefix | None = None
@@ -45,13 +45,13 @@ class Selection:
     src: Address | None = None
     metric: int | None = None
     is_match: bool = False
-    #: Words that stand alone, such as `secondary` or `down`.
+    #: Keywords without a value, such as `secondary` or `down`.
     flags: set[str] = field(factory=set)
     is_up_only: bool = False
     rest: list[str] = field(factory=list)
 
 
-#: What iproute2 takes of each object: words with a value, and words alone.
+#: The keywords that iproute2 accepts for each object: with a value, and without.
 _KEYWORDS = {
     "link": ("dev", "type", "master", "group", "vrf"),
     "address": ("dev", "type", "master", "group", "vrf", "to", "scope", "label"),
@@ -99,10 +99,10 @@ _NUD = ("permanent", "reachable", "noarp", "none", "stale", "incomplete", "delay
 
 
 def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
-    """Read the words behind `show`, `list` or `flush`.
+    """Parse the words behind `show`, `list` or `flush`.
 
-    `kind` is the object as iproute2 takes them: `link`, `address`, `route` or `neighbour`; busybox's `ip` is laxer.
-    Raises `IpCommandError`.
+    `kind` is the object whose keywords iproute2 accepts: `link`, `address`, `route` or `neighbour`. With "" every keyword is accepted, as in
+    busybox. Raises `IpCommandError`.
     """
     chosen = Selection()
     while words:
@@ -118,7 +118,7 @@ def parse_selection(words: Words, family: int, kind: str = "") -> Selection:
 
 
 def _add_operand(chosen: Selection, word: str, family: int, kind: str) -> None:
-    """Take a word that is no keyword: a device, or a prefix."""
+    """Add a word that is not a keyword: the name of a device, or a prefix."""
     if kind in ("link", "address"):
         if chosen.device:
             raise IpCommandError(f'Error: either "dev" is duplicate, or "{word}" is garbage.', 255)
@@ -180,7 +180,7 @@ def _one_of(text: str, names: tuple[str, ...], message: str, *, is_number_fine: 
 
 
 def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]:
-    """Give the devices that a selection is about, in index order. Raises `NoDeviceError`."""
+    """Return the devices that match a selection, ordered by index. Raises `NoDeviceError`."""
     name = chosen.device or (chosen.rest[0] if chosen.rest else "")
     if name:
         devices = [find_device(namespace, name, is_change=False)]
@@ -201,7 +201,7 @@ def select_links(namespace: NetworkNamespace, chosen: Selection) -> list[Device]
 
 
 def select_addresses(device: Device, family: int, chosen: Selection) -> list[InterfaceAddress]:
-    """Give the addresses of a device that a selection is about: IPv4 first, as the kernel lists them."""
+    """Return the addresses of a device that match a selection, IPv4 first as in the kernel's dump."""
     addresses = [item for item in device.addresses if not family or item.family == family]
     if chosen.scope and chosen.scope != "all":
         addresses = [item for item in addresses if item.scope == chosen.scope]
@@ -213,7 +213,7 @@ def select_addresses(device: Device, family: int, chosen: Selection) -> list[Int
 
 
 def _has_flags(device: Device, item: InterfaceAddress, flags: set[str]) -> bool:
-    # Nothing here has a lifetime, or an address whose uniqueness is yet to be found out.
+    # Addresses here have no lifetime and no duplicate address detection.
     if flags & {"dynamic", "tentative", "deprecated", "dadfailed"}:
         return False
     if flags & {"secondary", "temporary"} and not is_secondary(device, item):
@@ -228,7 +228,7 @@ def _sorted(addresses: list[InterfaceAddress]) -> list[InterfaceAddress]:
 
 
 def is_secondary(device: Device, item: InterfaceAddress) -> bool:
-    """Tell whether an IPv4 address shares its subnet with one that was there before."""
+    """Return True if an earlier IPv4 address of the device is in the same subnet."""
     if item.family == 6:
         return False
     earlier = device.addresses[: device.addresses.index(item)]
@@ -238,9 +238,9 @@ def is_secondary(device: Device, item: InterfaceAddress) -> bool:
 def select_routes(
     namespace: NetworkNamespace, family: int, chosen: Selection, rules: IpRules
 ) -> list[tuple[int, Route]]:
-    """Give the routes of one family that a selection is about, each with the number of its table.
+    """Return the routes of one family that match a selection, each with the number of its table.
 
-    Raises `NoDeviceError`, and `OSError(ENOENT)` for a table that was never filled.
+    Raises `NoDeviceError`, and `OSError(ENOENT)` for a table that does not exist.
     """
     selected: list[tuple[int, Route]] = []
     for number, routes in _tables(namespace, family, chosen, rules):
@@ -304,7 +304,7 @@ def _chosen_of(routes: list[Route], namespace: NetworkNamespace, family: int, ch
 
 
 def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
-    """Give what the local table holds for the namespace's own addresses."""
+    """Return the routes of the local table, derived from the namespace's addresses."""
     routes: list[Route] = []
     for device in namespace.devices.values():
         for item in device.addresses if device.is_up else ():
@@ -329,5 +329,5 @@ def local_routes(namespace: NetworkNamespace, family: int) -> list[Route]:
 
 
 def has_linkdown(route: Route) -> bool:
-    """Tell whether a route's link has lost its carrier."""
+    """Return True if a route's device is up but has no carrier."""
     return route.device is not None and route.device.is_up and not route.device.has_carrier

@@ -1,4 +1,4 @@
-"""What both flavours of `ip` show alike: the order of lines, addresses link by link."""
+"""`ip address show`, as far as iproute2 and busybox agree."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LIFETIME = "       valid_lft forever preferred_lft forever"
 
 
 class IpProgram(ABC):
-    """`ip` in a namespace, for both families or one (4 or 6). A flavour writes the lines of links and addresses."""
+    """`ip` in one namespace, with the output that both flavours share. `family` is 4, 6, or 0 for both."""
 
-    #: How strictly words that match_keyword are read: `address` as iproute2 does, "" as busybox does.
+    #: The object whose keywords `parse_selection` accepts: `address` for iproute2, "" for busybox, which accepts all.
     select_as = ""
 
     def __init__(self, process: Process, namespace: NetworkNamespace, family: int, *, is_oneline: bool) -> None:
@@ -33,24 +33,24 @@ class IpProgram(ABC):
 
     @abstractmethod
     def head_lines(self, device: Device, *, is_alone: bool) -> list[str]:
-        """Write the lines of a link whose addresses follow; `is_alone`: the only one asked for."""
+        """Return the lines about the link itself. `is_alone` is set if the command names this link."""
 
     @abstractmethod
     def address_line(self, device: Device, item: InterfaceAddress) -> str:
-        """Write an address, without its lifetime."""
+        """Return the line of an address, without its lifetime."""
 
     def hardware_line(self, device: Device) -> str:
-        """Write a link's kind and hardware address."""
+        """Return the line of a link's type and hardware address."""
         kind = "loopback" if device.kind == "loopback" else "ether"
         broadcast = "00:00:00:00:00:00" if kind == "loopback" else "ff:ff:ff:ff:ff:ff"
         return f"    link/{kind} {format_mac(device.mac)} brd {broadcast}"
 
     def print_lines(self, *lines: str) -> None:
-        """Print the lines of one object, as one line if that is asked for."""
+        """Print the lines of one object, joined into one with `-o`."""
         self.process.write(("\\" if self.is_oneline else "\n").join(lines) + "\n")
 
     def addresses(self, words: Words) -> None:
-        """`addr show`."""
+        """Run `addr show`."""
         chosen = parse_selection(words, self.family, self.select_as)
         if chosen.to is not None:
             self.family = chosen.to.family
@@ -64,7 +64,7 @@ class IpProgram(ABC):
                 self.show_addresses(device, addresses, is_alone=bool(chosen.device or chosen.rest))
 
     def show_addresses(self, device: Device, addresses: list[InterfaceAddress], *, is_alone: bool) -> None:
-        """Print a link with its addresses."""
+        """Print a link with the given addresses."""
         if self.is_oneline:
             for item in addresses:
                 self.print_lines(f"{device.index}: {device.name}{self.address_line(device, item)}", _LIFETIME)

@@ -1,4 +1,4 @@
-"""`ip link add … type vxlan …`, and a VXLAN device's line of `ip -d link`, as iproute2 reads and writes them."""
+"""`ip link add … type vxlan …`, and the VXLAN line of `ip -d link` (iproute2)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _address(words: Words, what: str, family: int) -> Address | None:
 
 
 def make_vxlan(request: LinkRequest) -> Device:
-    """Make a device from what follows `type vxlan`. Raises `IpCommandError` as iproute2 complains, `OSError` as the kernel."""
+    """Create a VXLAN device. Raises `IpCommandError` for invalid words, `OSError` if the kernel refuses."""
     words = request.words
     vni: int | None = None
     ends: dict[str, Address | None] = {"local": None, "remote": None}
@@ -83,7 +83,7 @@ def make_vxlan(request: LinkRequest) -> Device:
 
 
 def vxlan_text(device: Vxlan) -> str:
-    """Write what `ip -d link` tells of a device beyond what every link has."""
+    """Format the VXLAN settings of a device for `ip -d link`."""
     words = [f"vxlan id {device.vni}"]
     default = device.fdb.peek(MAC_ZERO)
     if default is not None:

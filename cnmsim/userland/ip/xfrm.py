@@ -1,4 +1,4 @@
-"""`ip xfrm state|policy`: IPsec as iproute2 configures and lists it, for what the kernel here models."""
+"""`ip xfrm state|policy` (iproute2), for the part of IPsec that the kernel here models."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _mark(words: Words) -> Mark:
 
 
 class _Id:
-    """What names a state: `src A dst A proto esp spi N`, and what else stands between."""
+    """The fields that identify a state: `src A dst A proto esp spi N`, with `reqid` and `mode`."""
 
     def __init__(self) -> None:
         self.src: Address | None = None
@@ -65,7 +65,7 @@ class _Id:
         self.mode = "transport"
 
     def take(self, word: str, words: Words) -> bool:
-        """Take a word with its value if it belongs here."""
+        """Parse `word` and its value. Return False if the word does not belong to an identifier."""
         if word == "src":
             self.src = _address(words)
         elif word == "dst":
@@ -88,7 +88,7 @@ class _Id:
         return True
 
     def ends(self) -> tuple[Address, Address]:
-        """Give both addresses; what was not given is "any"."""
+        """Return source and destination address; the unspecified address stands for one that is not given."""
         wildcard = IPV6_ANY if 16 in (len(self.src or b""), len(self.dst or b"")) else IPV4_ANY
         return self.src or wildcard, self.dst or wildcard
 
@@ -113,11 +113,11 @@ class _States:
         self.xfrm = xfrm
 
     def add(self, words: Words) -> None:
-        """`state add ID aead NAME KEY ICV …`."""
+        """Run `state add ID aead NAME KEY ICV …`."""
         self._put(words, update=False)
 
     def update(self, words: Words) -> None:
-        """`state update …`."""
+        """Run `state update …`."""
         self._put(words, update=True)
 
     def _put(self, words: Words, *, update: bool) -> None:
@@ -163,12 +163,12 @@ class _States:
         return name, mark
 
     def delete(self, words: Words) -> None:
-        """`state delete ID`."""
+        """Run `state delete ID`."""
         name, mark = self._named(words)
         self.xfrm.remove_state(name.ends()[1], name.spi, mark)
 
     def get(self, words: Words) -> None:
-        """`state get ID`."""
+        """Run `state get ID`."""
         name, mark = self._named(words)
         self.process.write(str(self.xfrm.get_state(name.ends()[1], name.spi, mark)))
 
@@ -187,24 +187,24 @@ class _States:
         ]
 
     def list(self, words: Words) -> None:
-        """`state [list]`."""
+        """Run `state [list]`."""
         has_keys = words.first != "nokeys"
         for state in self._chosen(words):
             text = str(state)
             self.process.write(text if has_keys else text.replace(f"0x{state.key.hex()}", "<<Keys hidden>>"))
 
     def deleteall(self, words: Words) -> None:
-        """`state deleteall`."""
+        """Run `state deleteall`."""
         for state in self._chosen(words):
             self.xfrm.remove_state(*state.identity)
 
     def flush(self, words: Words) -> None:
-        """`state flush`."""
+        """Run `state flush`."""
         if not words or words.rest == ["proto", "esp"]:
             self.xfrm.flush_states()
 
     def count(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """`state count`."""
+        """Run `state count`."""
         self.process.write(f"\t SAD count {len(self.xfrm.states)}\n")
 
 
@@ -228,7 +228,7 @@ _SELECTOR_WORDS = ("src", "dst", "proto", "sport", "dport", "dev", "type", "code
 
 
 def _selector(words: Words) -> Selector:
-    """Read `src P dst P proto P dport N`. Raises `IpCommandError`."""
+    """Parse `src P dst P proto P dport N`. Raises `IpCommandError`."""
     prefixes: dict[str, Prefix] = {}
     numbers = {"sport": 0, "dport": 0}
     protocol = 0
@@ -290,23 +290,23 @@ class _Policies:
         return XfrmPolicy(direction, selector, tuple(templates), mark, priority, action)
 
     def add(self, words: Words) -> None:
-        """`policy add SELECTOR dir DIR …`."""
+        """Run `policy add SELECTOR dir DIR …`."""
         self.xfrm.add_policy(self._read(words))
 
     def update(self, words: Words) -> None:
-        """`policy update …`."""
+        """Run `policy update …`."""
         self.xfrm.add_policy(self._read(words), update=True)
 
     def delete(self, words: Words) -> None:
-        """`policy delete SELECTOR dir DIR`."""
+        """Run `policy delete SELECTOR dir DIR`."""
         self.xfrm.remove_policy(*self._read(words).identity)
 
     def get(self, words: Words) -> None:
-        """`policy get SELECTOR dir DIR`."""
+        """Run `policy get SELECTOR dir DIR`."""
         self.process.write(str(self.xfrm.get_policy(*self._read(words).identity)))
 
     def list(self, words: Words) -> None:
-        """`policy [list] [dir DIR]`."""
+        """Run `policy [list] [dir DIR]`."""
         direction = ""
         while words:
             word = words.take()
@@ -317,11 +317,11 @@ class _Policies:
                 self.process.write(str(policy))
 
     def flush(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """`policy flush`."""
+        """Run `policy flush`."""
         self.xfrm.flush_policies()
 
     def count(self, words: Words) -> None:  # noqa: ARG002 - a command
-        """`policy count`."""
+        """Run `policy count`."""
         counts = [sum(one.direction == direction for one in self.xfrm.policies) for direction in ("in", "out", "fwd")]
         self.process.write("\t SPD IN  {} OUT {} FWD {}\n".format(*counts))
 

@@ -1,6 +1,6 @@
 """ipvsadm 1.31: adds, changes, removes and lists the virtual services of the namespace.
 
-Left out: persistent services (-p), connection thresholds (-x, -y), rates, SCTP and the synchronisation daemons.
+Not modelled: persistent services (-p), connection thresholds (-x, -y), rates, SCTP and the synchronisation daemons.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _COMMANDS = {
     "A": "add-service", "E": "edit-service", "D": "delete-service", "C": "flush", "R": "restore", "S": "save",
     "a": "add-server", "e": "edit-server", "d": "delete-server", "L": "list", "Z": "zero", "set": "set",
 }  # fmt: skip
-#: What each command needs, and what it may have beside that.
+#: The options that each command requires, and those it also allows.
 _NEEDS = {"A": "v", "E": "v", "D": "v", "a": "vr", "e": "vr", "d": "vr"}
 _MAY = {"A": "s", "E": "s", "a": "fw", "e": "fw", "L": "vcnlo", "S": "no", "Z": "v"}
 _KINDS = {
@@ -77,7 +77,7 @@ _MISSING, _MISUSED, _FAILED = 1, 2, 255
 
 @frozen
 class _Command:
-    """One command line, read: the command's letter, the service it names and the options as given."""
+    """A parsed command line: the letter of the command, the identity of the service, and all options."""
 
     command: str
     service: dict[str, Any]
@@ -85,7 +85,7 @@ class _Command:
 
     @property
     def server(self) -> dict[str, Any]:
-        """What the options say of the real server."""
+        """The real server that the options describe, as keywords of `Ipvs.add_destination`."""
         address, port = _host_and_port(self.options.get("r") or "", "illegal real server address[:port] specified")
         method = next((_METHODS[letter] for letter in "mig" if letter in self.options), "dr")
         return {"address": address, "port": port, "weight": self._weight(), "method": method}
@@ -98,7 +98,7 @@ class _Command:
 
 
 async def main(process: Process) -> int:
-    """Run `ipvsadm COMMAND OPTION…`; without a command it lists."""
+    """Run `ipvsadm COMMAND OPTION…`. Without a command it lists."""
     try:
         arguments = process.argv[1:] or ["-L"]
         command_line = _read(arguments)
@@ -119,7 +119,7 @@ async def main(process: Process) -> int:
 
 
 class _KernelError(Exception):
-    """The kernel refused; `text` is ipvsadm's for it, `status` what it exits with."""
+    """The kernel refuses. `text` is ipvsadm's error text, `status` its exit status."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -154,7 +154,7 @@ def _check(command: str, options: Options) -> None:
 
 
 def _service(options: Options) -> dict[str, Any]:
-    """Give what names the service: the keywords of `Ipvs.find_service`."""
+    """Return the identity of the service, as keywords of `Ipvs.find_service`."""
     mark = options.get("f")
     if mark is not None:
         if not (mark.isascii() and mark.isdigit()) or not 0 < int(mark) < 2**32:
@@ -169,7 +169,7 @@ def _service(options: Options) -> dict[str, Any]:
 
 
 def _host_and_port(text: str, complaint: str) -> tuple[str, int]:
-    """Read `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`."""
+    """Parse `10.0.1.4:80`, `10.0.1.4`, `[fd01::4]:80` or `fd01::4`. Raises `UsageError` with `complaint`."""
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]:")
         if not bracket:

@@ -1,4 +1,4 @@
-"""What ipvsadm 1.31 prints of virtual services, destinations and connections."""
+"""The output of ipvsadm 1.31: virtual services, destinations, connections and rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METHOD_OPTIONS = {"masq": "-m", "dr": "-g", "tunnel": "-i"}
 
 @frozen
 class Format:
-    """How to print: ports by number or name, in command_line of addresses or of the kernel, large numbers in full."""
+    """The options of a listing: ports as numbers, sorted entries, exact counters."""
 
     is_numeric: bool = False
     is_sorted: bool = True
@@ -34,10 +34,10 @@ def _port(port: int, style: Format) -> str:
 
 
 def ordered_services(services: Iterable[Service], style: Format) -> list[Service]:
-    """Give services in the command_line they are printed."""
+    """Return the services in the order of the listing."""
     unordered = list(services)
     if not style.is_sorted:
-        # The kernel walks two hash tables, that of services by address first.
+        # The kernel dumps services by address first, then those by firewall mark.
         return sorted(unordered, key=lambda service: bool(service.fwmark))
     return sorted(unordered, key=lambda s: (s.fwmark, s.family, s.protocol, s.address, s.port))
 
@@ -54,7 +54,10 @@ def _name(service: Service, style: Format) -> str:
 
 
 def _number(value: int, style: Format) -> str:
-    """Write a counter in nine columns, in thousands, millions and so on where it is longer."""
+    """Format a counter in nine columns.
+
+    Unless it is exact, a longer one is divided by thousands, millions and so on.
+    """
     if style.is_exact:
         return f"{value:>{max(9, len(str(value)) + 2)}}"
     if value < 100_000_000:
@@ -99,12 +102,12 @@ _ROWS: dict[str, Callable[[Destination, Format], str]] = {
 
 
 def header(kind: str) -> str:
-    """Give the lines above a listing: of kind "" (plain), stats, thresholds or persistent-conn."""
+    """Return the two header lines of a listing: "" (plain), `stats`, `thresholds` or `persistent-conn`."""
     return _HEADERS[kind]
 
 
 def service_text(service: Service, kind: str, style: Format) -> str:
-    """Give a service and its destinations."""
+    """Format a service and its destinations."""
     name = _name(service, style)
     if kind == "stats":
         rows = [_counters(name, service.counters, style)]
@@ -125,7 +128,7 @@ def _counters(name: str, counters: Counters, style: Format) -> str:
 
 
 def connections_text(ipvs: Ipvs, style: Format) -> str:
-    """Give what `ipvsadm -Lc` prints, connections in the command_line they began."""
+    """Return the output of `ipvsadm -Lc`, the oldest connection first."""
     rows = ["IPVS connection entries\npro expire state       source             virtual            destination\n"]
     rows += [_connection(ipvs, connection, style) for connection in ipvs.connections.entries()]
     return "".join(rows)
@@ -141,7 +144,7 @@ def _connection(ipvs: Ipvs, connection: IpvsConnection, style: Format) -> str:
 
 
 def rules_text(services: Iterable[Service], style: Format) -> str:
-    """Give what `ipvsadm -S` prints: options that make the same services again."""
+    """Return the output of `ipvsadm -S`: options that create the services again."""
     rows = []
     for service in ordered_services(services, style):
         if service.fwmark:

@@ -1,4 +1,4 @@
-"""Command lines as getopt(3) reads them: short options in clusters, long ones, operands anywhere."""
+"""Command lines as getopt(3) parses them: clusters of short options, long options, operands in any place."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from attrs import define, field
 
 
 class UsageError(Exception):
-    """A command line makes no sense; the text is what the program says of it, without its own name."""
+    """The command line is invalid. The text is getopt's, without the program's name."""
 
 
 @define
 class Options:
-    """What a command line said.
+    """A parsed command line.
 
-    `values` holds, for each option given, its arguments in order (an empty text for one that takes none).
+    `values` maps each given option to its arguments in order, "" for an option without one.
     """
 
     operands: list[str] = field(factory=list)
@@ -25,16 +25,16 @@ class Options:
         return name in self.values
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Give the last argument of an option, or `default` if it was not given."""
+        """Return the last argument of an option, or `default` if the option is absent."""
         arguments = self.values.get(name)
         return arguments[-1] if arguments else default
 
     def every(self, name: str) -> list[str]:
-        """Give all arguments of an option that may be repeated."""
+        """Return all arguments of an option that may be repeated."""
         return self.values.get(name, [])
 
     def count(self, name: str) -> int:
-        """Tell how often an option was given."""
+        """Return how many times an option was given."""
         return len(self.values.get(name, ()))
 
     @property
@@ -43,7 +43,7 @@ class Options:
         return 6 if "6" in self.values else 4 if "4" in self.values else 0
 
     def number(self, name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
-        """Read an option's argument as a whole number. Raises `UsageError` with busybox's text if it is none."""
+        """Return an option's argument as an integer. Raises `UsageError` with busybox's text."""
         text = self.get(name)
         if text is None:
             return default
@@ -55,7 +55,7 @@ class Options:
         return value
 
     def seconds(self, name: str, default: float) -> float:
-        """Read an option's argument as seconds, fractions allowed. Raises `UsageError` if it is none."""
+        """Return an option's argument as seconds, fractions allowed. Raises `UsageError` with busybox's text."""
         text = self.get(name)
         if text is None:
             return default
@@ -76,11 +76,11 @@ def getopt(
     stop_at_operand: bool = False,
     single_dash_long: bool = False,
 ) -> Options:
-    """Read a command line.
+    """Parse a command line.
 
-    `short` is as for getopt(3): a letter, followed by `:` if it takes an argument. `long` maps long names (with `=`
-    at the end if they take an argument) to the name under which they are kept. `single_dash_long` allows
-    `-type=mx`. Raises `UsageError` with getopt's own text.
+    `short` is getopt(3)'s string: a letter, followed by `:` if it takes an argument. `long` maps long names, which end in `=` if they take an
+    argument, to the name under which they are stored. `single_dash_long` accepts `-type=mx`. Raises `UsageError` with
+    getopt's text.
     """
     table = dict(long) if isinstance(long, Mapping) else {name: name.rstrip("=") for name in long}
     options = Options()

@@ -1,4 +1,4 @@
-"""POSIX regular expressions, in the syntax of Python's."""
+"""Translation of POSIX regular expressions to Python's syntax."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CLASSES = {
 
 
 def to_python_regex(pattern: str, *, is_extended: bool) -> str:
-    """Translate a POSIX basic or extended regular expression to Python's syntax."""
+    """Return a POSIX basic or extended regular expression in Python's syntax."""
     for name, members in _CLASSES.items():
         pattern = pattern.replace(name, members)
     if is_extended:

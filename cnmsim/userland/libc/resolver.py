@@ -1,7 +1,7 @@
 """The C library's stub resolver: /etc/hosts, then the name servers of /etc/resolv.conf, over UDP.
 
-Behaves as glibc (which Debian's static busybox has too): A and AAAA are asked at once from one socket, `search` and
-`ndots` apply, answers are sorted by RFC 6724. Not modelled: nsswitch.conf, TCP fallback, DNSSEC.
+It behaves as glibc, which is also in Debian's static busybox: A and AAAA are queried at once from one socket,
+`search` and `ndots` apply, addresses are sorted by RFC 6724. Not modelled: nsswitch.conf, TCP fallback, DNSSEC.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_SERVERS = 3
 
 
 class ResolveError(Exception):
-    """A name has no address; the text is gai_strerror's. `is_temporary` if no name server gave an answer."""
+    """A name has no address. The text is gai_strerror(3)'s. `is_temporary` is set if no name server answered."""
 
     def __init__(self, message: str, *, is_temporary: bool = False) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class ResolveError(Exception):
 
 @frozen
 class ResolverConfig:
-    """What /etc/resolv.conf says. `timeout_s` is for one try at one server."""
+    """The settings of /etc/resolv.conf. `timeout_s` is for one attempt at one server."""
 
     servers: tuple[str, ...] = ("127.0.0.1",)
     search: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class ResolverConfig:
 
     @classmethod
     def parse(cls, text: str, *, domain: str = "") -> ResolverConfig:
-        """Read resolv.conf(5); `domain` is searched if no line says what to search. Unknown lines count nothing."""
+        """Parse resolv.conf(5). `domain` is the search list if the file has none. Unknown lines are ignored."""
         servers: list[str] = []
         search: tuple[str, ...] = (domain,) if domain else ()
         ndots, timeout_s, attempts = 1, 5.0, 2
@@ -69,7 +69,7 @@ class ResolverConfig:
         return cls(tuple(servers[:_MAX_SERVERS]) or ("127.0.0.1",), search, ndots, timeout_s, attempts)
 
     def candidates(self, name: str) -> list[str]:
-        """Give the absolute names to query for, in order (resolv.conf(5): `search`, `ndots`)."""
+        """Return the absolute names to query, in order (resolv.conf(5): `search`, `ndots`)."""
         if name.endswith("."):
             return [name]
         searched = [f"{name}.{domain.strip('.')}." for domain in self.search]
@@ -79,7 +79,7 @@ class ResolverConfig:
 
 
 def read_config(process: Process) -> ResolverConfig:
-    """Read the process's /etc/resolv.conf; without one the server is 127.0.0.1."""
+    """Parse the process's /etc/resolv.conf. If it is missing, the server is 127.0.0.1."""
     domain = process.hostname.partition(".")[2]
     try:
         text = process.files.read("/etc/resolv.conf").decode(errors="replace")
@@ -89,7 +89,7 @@ def read_config(process: Process) -> ResolverConfig:
 
 
 def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
-    """Give the addresses that /etc/hosts has for a name, in its order; `family` 4, 6 or 0 for both."""
+    """Return the addresses of a name in /etc/hosts, in file order. `family` is 4, 6, or 0 for both."""
     lower_name = name.rstrip(".").lower()
     addresses: list[Address] = []
     for line in text.splitlines():
@@ -106,7 +106,7 @@ def lookup_hosts(text: str, name: str, family: int = 0) -> list[Address]:
 
 
 def reverse_hosts(text: str, address: Address) -> str | None:
-    """Give the first name that /etc/hosts has for an address."""
+    """Return the first name of an address in /etc/hosts."""
     for line in text.splitlines():
         words = line.partition("#")[0].split()
         try:
@@ -118,7 +118,7 @@ def reverse_hosts(text: str, address: Address) -> str | None:
 
 
 def reverse_name(address: Address) -> str:
-    """Give the name under which an address has its PTR record."""
+    """Return the name of an address's PTR record."""
     if len(address) == 4:
         return ".".join(str(octet) for octet in reversed(address)) + ".in-addr.arpa"
     return ".".join(reversed(address.hex())) + ".ip6.arpa"
@@ -126,7 +126,7 @@ def reverse_name(address: Address) -> str:
 
 @define
 class _Exchange:
-    """One try at one server: what was asked, and what has been answered so far."""
+    """One attempt at one server: the queries sent, and the answers received so far by query id."""
 
     queries: list[dns.message.Message]
     answers: dict[int, dns.message.Message] = field(factory=dict)
@@ -150,7 +150,7 @@ class Resolver:
             return ""
 
     async def addresses(self, name: str, family: int = 0) -> list[Address]:
-        """Give a name's addresses, best first (getaddrinfo). A literal address is itself.
+        """Return a name's addresses, best first (getaddrinfo(3)). A literal address is returned as it is.
 
         Raises `ResolveError` if there are none.
         """
@@ -161,14 +161,15 @@ class Resolver:
             return [literal]
         file_addresses = lookup_hosts(self._hosts(), name, family)
         if file_addresses and not family:
-            # glibc's files back end goes by families: it hands the IPv6 ones over first.
+            # glibc's files backend returns the IPv6 addresses first.
             file_addresses.sort(key=lambda address: len(address) != 16)
         return sort_addresses(self.process, file_addresses or await self._query_addresses(name, family))
 
     async def host_entry(self, name: str) -> tuple[str, list[Address]]:
-        """Give a name in full and its IPv4 addresses, as gethostbyname(3): of its first line in /etc/hosts, else of name servers.
+        """Return a name's canonical name and its IPv4 addresses (gethostbyname(3)).
 
-        Raises `ResolveError` if it has none.
+        They come from the first matching line of /etc/hosts, else from the name servers. Raises `ResolveError` if
+        there are none.
         """
         for line in self._hosts().splitlines():
             if addresses := lookup_hosts(line, name, 4):
@@ -198,7 +199,7 @@ class Resolver:
         raise ResolveError("Name or service not known")
 
     async def reverse_lookup(self, address: Address) -> str | None:
-        """Give the name of an address (getnameinfo), `None` if it has none."""
+        """Return the name of an address (getnameinfo(3)), `None` if it has none."""
         name = reverse_hosts(self._hosts(), address)
         if name is not None:
             return name
@@ -211,9 +212,9 @@ class Resolver:
         return None
 
     async def query(self, name: str, kinds: list[str]) -> list[dns.message.Message] | None:
-        """Ask the name servers in turn, all kinds at once; `None` if none gives an answer.
+        """Query the name servers in turn, for all record types at once. Return `None` if no server answers.
 
-        A server that says SERVFAIL, NOTIMP or REFUSED is passed over for the next one while there is one.
+        After SERVFAIL, NOTIMP or REFUSED the next server is queried; if all fail so, these answers are returned.
         """
         import dns.exception
         import dns.message
@@ -265,7 +266,7 @@ def draw_query_id(process: Process) -> int:
 
 
 def parse_answer(data: bytes) -> dns.message.Message | None:
-    """Read a DNS message, `None` if it is none."""
+    """Parse a DNS message. Return `None` if it is malformed."""
     import dns.exception
     import dns.message
 
@@ -310,9 +311,10 @@ def _precedence(address: Address) -> int:
 
 
 def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
-    """Sort destinations as getaddrinfo does (RFC 6724 §6).
+    """Sort destination addresses as getaddrinfo(3) does (RFC 6724 §6).
 
-    What can be reached comes first, then like scope, like label, precedence, and the order of the answers.
+    Reachable ones come first, then those whose scope and label match their source address, then by precedence and
+    order of the answers.
     """
     if len(addresses) < 2:
         return addresses
@@ -334,5 +336,5 @@ def sort_addresses(process: Process, addresses: list[Address]) -> list[Address]:
 
 
 def bracketed(address: Address) -> str:
-    """Write an address as in a URL: IPv6 in brackets."""
+    """Format an address as in a URL: IPv6 in brackets."""
     return f"[{format_ip(address)}]" if len(address) == 16 else format_ip(address)

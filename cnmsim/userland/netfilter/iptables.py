@@ -1,6 +1,7 @@
-"""iptables, ip6tables and their -save and -restore (1.8.11): the rule sets are the kernel's.
+"""iptables, ip6tables and their -save and -restore (1.8.11). The kernel package parses and lists the rules.
 
-The plain names are the nf_tables variant, as on Debian; both variants have names of their own, such as `iptables-legacy`.
+The plain names are the nf_tables variant, as on Debian. Both variants also have names of their own, such as
+`iptables-legacy`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ def _variant(name: str) -> Variant:
 
 
 def _warn(process: Process, tables: IpTables, suffix: str = "") -> None:
-    """Say that the other variant has tables, as iptables-nft does (nft_check_xt_legacy)."""
+    """Warn on standard error that the other variant has tables, as iptables-nft does (nft_check_xt_legacy)."""
     if tables.variant is NFT and process.namespace.netfilter.has_legacy_tables(tables.family):
         other = f"{program_name(tables.family)}-legacy"
         process.error(f"# Warning: {other} tables present, use {other}{suffix} to see them\n")
 
 
 def _prints(arguments: list[str]) -> bool:
-    """Tell whether a command line is one that lists rules."""
+    """Return True if a command line lists rules."""
     return any(
         word.startswith(("--list", "-L", "-S"))
         or (word.startswith("-") and word[1:2] != "-" and set("LS") & set(word))
@@ -47,7 +48,7 @@ def _prints(arguments: list[str]) -> bool:
 
 
 def _program(process: Process) -> str:
-    """Give the name by which the program speaks of itself: both variants are called the same."""
+    """Return the program's name in its own messages, which is the same for both variants."""
     return invoked_name(process).replace("-legacy", "").replace("-nft", "")
 
 
@@ -120,7 +121,7 @@ async def restore(process: Process) -> int:
     before = tables.save(None, counters=True) if "t" in options else ""
     try:
         tables.restore(text, no_flush="n" in options, with_counters="c" in options)
-        if "t" in options:  # it was a test only
+        if "t" in options:  # -t tests only: restore the previous rules
             tables.restore(before, no_flush=False, with_counters=True)
     except IptablesError as error:
         process.error(_line(error.text))

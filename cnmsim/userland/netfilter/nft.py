@@ -1,4 +1,4 @@
-"""nft (nftables 1.1.3): the command language is the kernel's module; here are the options and the input."""
+"""nft (nftables 1.1.3): its options and input. The kernel package executes the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _LONG = {"handle": "a", "file=": "f", "version": "v", "numeric": "n", "stateless
 
 
 async def main(process: Process) -> int:
-    """Run `nft [-a] COMMAND…` or `nft -f FILE`; gives 1 if a command is wrong, and nothing is changed then."""
+    """Run `nft [-a] COMMAND…` or `nft -f FILE`.
+
+    If one command is wrong, nothing is changed and the exit status is 1.
+    """
     try:
         options = getopt(process.argv[1:], "af:vnstj", _LONG)
     except UsageError as error:

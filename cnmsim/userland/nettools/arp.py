@@ -1,4 +1,4 @@
-"""arp: the IPv4 neighbours, busybox's lines and net-tools' table."""
+"""arp: shows and changes the IPv4 neighbour table, in busybox's and in net-tools' form."""
 
 from __future__ import annotations
 

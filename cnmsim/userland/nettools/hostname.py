@@ -1,4 +1,4 @@
-"""`hostname`: that of busybox, which containers have, and that of Debian."""
+"""hostname: busybox's for containers, and Debian's for hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Show or set hostname or DNS domain name
 
 
 async def busybox(process: Process) -> int:
-    """Run `hostname [-sidf] [HOSTNAME | -F FILE]`, which asks the resolver for all but the bare and the short name."""
+    """Run `hostname [-sidf] [HOSTNAME | -F FILE]`. -i, -d and -f query the resolver."""
     try:
         options = getopt(process.argv[1:], "sfidF:")
     except UsageError as error:
@@ -99,7 +99,7 @@ def _print_long(process: Process, options: Options, name: str) -> int:
 
 def _show(process: Process, options: Options, refusal: str) -> int:
     if "F" in options or options.operands:
-        # Who is called what is the lab's to say; containers may not change it either.
+        # Names are set by the lab. A container may not change its own, either.
         return complain(process, refusal)
     process.write(f"{process.hostname.partition('.')[0] if 's' in options else process.hostname}\n")
     return 0

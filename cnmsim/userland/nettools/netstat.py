@@ -1,4 +1,4 @@
-"""netstat: busybox's and net-tools'. Sockets (-t, -u, -l, -a, -n, -p) and the routing table (-r)."""
+"""netstat, busybox's and net-tools': sockets (-t, -u, -l, -a, -n, -p), devices (-i) and the routing table (-r)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _INTERFACES = "Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    TX-OK TX-E
 
 
 def _interfaces(process: Process, *, shows_all: bool) -> int:
-    """Print the table of devices, as net-tools does: those that are up, or all."""
+    """Print net-tools' table of the devices that are up, or of all with -a."""
     process.write(f"Kernel Interface table\n{_INTERFACES}")
     for name, device in sorted(process.namespace.devices.items()):
         if not (device.is_up or shows_all):
@@ -141,13 +141,13 @@ def _line(info: SocketInfo, width: int, *, is_nettools: bool, has_owner: bool, u
     remote = _text(info.remote, info.remote_port, info.family)
     owner = (f"{info.pid}/{info.program}" if info.pid else "-").ljust(20) if has_owner else ""
     state = _STATES.get(info.state, info.state).ljust(width)
-    # Sockets have no inodes here: they are 0, as in /proc/net/tcp.
+    # Sockets have no inodes here; /proc/net/tcp shows 0, too.
     extended = f" {user:<10} {0:<10}" if user else ""
     return f"{name:<5} {info.recv_queue:>6} {send:>6} {local:<23} {remote:<23} {state}{extended}{' ' if is_nettools and has_owner else ''}{owner}\n"
 
 
 def _user(process: Process, info: SocketInfo, options: Options) -> str:
-    """Tell whose a socket is, if that is asked for: a number, or a name."""
+    """Return the owner of a socket for -e: a user name, or its number with -n. Without -e it is ""."""
     if "e" not in options:
         return ""
     owner = process.machine.processes.get(info.pid)

@@ -1,4 +1,4 @@
-"""route: the IPv4 routing table as busybox and net-tools print it, and `route add|del`."""
+"""route, busybox's and net-tools': prints the IPv4 routing table; `route add|del`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SYNOPSIS = "[{add|del|delete}]"
 
 
 def netmask(prefix: Prefix) -> str:
-    """Give a prefix's length as a mask."""
+    """Return the netmask of a prefix."""
     bits = 32
     return format_ip(from_int((0xFFFFFFFF << (bits - prefix.length)) & 0xFFFFFFFF, 4))
 
@@ -26,7 +26,7 @@ def netmask(prefix: Prefix) -> str:
 def table_lines(
     namespace: NetworkNamespace, *, is_numeric: bool, is_netstat: bool = False, is_nettools: bool = False
 ) -> list[str]:
-    """Give the lines of the table, without its head."""
+    """Return the lines of the routing table, without its header."""
     lines: list[str] = []
     for route in namespace.routes4.routes:
         is_default = not route.prefix.length
@@ -76,7 +76,7 @@ async def main(process: Process) -> int:
 
 
 def _translate(words: list[str]) -> list[str]:
-    """Turn route's words into those of `ip route add`."""
+    """Translate the words of `route add` to those of `ip route add`."""
     is_host = "-host" in words
     rest = [word for word in words if word not in ("-net", "-host")]
     target, rest = rest[0], rest[1:]

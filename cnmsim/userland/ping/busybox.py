@@ -1,4 +1,4 @@
-"""busybox ping and ping6: echo requests once a second; ICMP errors are ignored, as busybox does."""
+"""busybox ping and ping6. ICMP errors are ignored, as busybox does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Session(EchoSession):
     options: Options
 
     def take(self, packet: Packet) -> None:
-        """Take note of what came, and print it."""
+        """Register a received packet, and print it if it is a reply to this program."""
         reply = self.count_reply(packet) if is_echo_reply(packet) else None
         if reply is not None and "q" not in self.options:
             self.process.write(
@@ -38,7 +38,7 @@ class _Session(EchoSession):
             )
 
     def statistics(self) -> int:
-        """Print the statistics; gives the exit status."""
+        """Print the statistics. Return the exit status."""
         received = len(self.times_ns)
         loss = (self.transmitted - received) * 100 // self.transmitted if self.transmitted else 0
         repeated = f"{self.repeated} duplicates, " if self.repeated else ""
@@ -103,7 +103,8 @@ async def main(process: Process) -> int:
             sequence = (sequence + 1) & 0xFFFF
             next_ns = deadline_ns(clock, interval)
             if count and session.transmitted >= count:
-                # Without an answer so far it waits -W; else two round trips, which it counts in whole seconds.
+                # After the last request it waits -W seconds if there was no reply yet, else two round trips in whole
+                # seconds.
                 slowest = max(session.times_ns, default=0) * 2 // NS_PER_S
                 next_ns = deadline_ns(clock, max(1, slowest) if session.times_ns else linger)
         try:

@@ -1,4 +1,4 @@
-"""iputils ping: echo requests once a second, answers and ICMP errors as they come."""
+"""iputils ping: prints replies and ICMP errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ERRORS6 = {
 
 
 def round_trip(time_ns: int) -> str:
-    """Write a time with the digits iputils gives it."""
+    """Format a round-trip time in ms with as many digits as iputils prints."""
     micros = time_ns // 1000
     if micros >= 100_000:
         return f"{(micros + 500) // 1000}"
@@ -52,7 +52,7 @@ def round_trip(time_ns: int) -> str:
 
 
 def error_text(packet: Packet) -> str:
-    """Tell what an ICMP error says."""
+    """Return iputils' description of an ICMP error."""
     names = _ERRORS6 if packet.family == 6 else _ERRORS4
     mtu = int.from_bytes(packet.payload[4:8]) if packet.family == 6 else int.from_bytes(packet.payload[6:8])
     code = 0 if (packet.family, packet.icmp_type) == (6, 2) else packet.icmp_code
@@ -63,7 +63,7 @@ def error_text(packet: Packet) -> str:
 
 
 def quoted_sequence(packet: Packet) -> int:
-    """Give the sequence number of the echo request that an ICMP error quotes."""
+    """Return the sequence number of the echo request quoted in an ICMP error."""
     quoted = packet.payload[8:]
     at = 40 if packet.family == 6 else (quoted[0] & 0xF) * 4
     return int.from_bytes(quoted[at + 6 : at + 8])
@@ -86,7 +86,7 @@ class _Session(EchoSession):
     names: dict[Address, str] = field(factory=dict)
 
     async def display_name(self, address: Address) -> str:
-        """Give an address as it is printed: with its name, if names are asked for and it has one."""
+        """Return an address as it is printed: with its host name unless -n was given."""
         text = format_ip(address)
         if self.is_numeric:
             return text
@@ -96,7 +96,7 @@ class _Session(EchoSession):
         return self.names[address]
 
     def stamp(self) -> str:
-        """Give the time of day that `-D` puts before a line."""
+        """Return the time of day that -D prints before a line, "" without -D."""
         if not self.has_stamps:
             return ""
         seconds, nanos = divmod(self.process.clock.now_ns, NS_PER_S)
@@ -109,7 +109,7 @@ class _Session(EchoSession):
         self.acknowledged = max(self.acknowledged, sequence)
 
     async def take(self, packet: Packet) -> None:
-        """Take note of what came, and print it."""
+        """Register a received packet, and print it."""
         if not is_echo_reply(packet):
             sequence = quoted_sequence(packet)
             self.errors += 1
@@ -132,7 +132,7 @@ class _Session(EchoSession):
         )
 
     def statistics(self) -> int:
-        """Print the statistics; gives the exit status."""
+        """Print the statistics. Return the exit status."""
         received = len(self.times_ns)
         loss = (self.transmitted - received) * 100 / self.transmitted if self.transmitted else 0
         words = [f"{self.transmitted} packets transmitted", f"{received} received"]
@@ -172,7 +172,7 @@ def _numbers(options: Options) -> tuple[int, float, float, float, int]:
 
 
 async def main(process: Process) -> int:
-    """Run `ping [-46nq] [-c COUNT] [-i SECS] [-I IFACE/IP] [-s SIZE] [-t TTL] [-W SECS] [-w SECS] [-M do] [-DO] [-Q TOS] [-p PATTERN] HOST`."""
+    """Run `ping [-46nqDO] [-c COUNT] [-i SECS] [-I IFACE/IP] [-s SIZE] [-t TTL] [-W SECS] [-w SECS] … HOST`."""
     try:
         options = getopt(process.argv[1:], "46nqvDOLBdUCc:i:I:s:t:W:w:M:Q:p:S:")
         count, interval, linger, deadline, size = _numbers(options)
@@ -279,7 +279,7 @@ def _send(session: _Session, socket: IcmpSocket) -> None:
 
 
 def _tos(text: str | None) -> int:
-    """Read a type of service: a number, hexadecimal ones too. Raises `UsageError`."""
+    """Parse a type of service, decimal or hexadecimal. Raises `UsageError`."""
     try:
         value = int(text or "0", 16 if (text or "").lower().startswith("0x") else 10)
     except ValueError:
@@ -290,7 +290,7 @@ def _tos(text: str | None) -> int:
 
 
 def _pattern(text: str | None) -> bytes:
-    """Read up to 16 bytes that fill the payload. Raises `UsageError`."""
+    """Parse up to 16 bytes in hexadecimal that fill the payload. Raises `UsageError`."""
     digits = text or ""
     if any(digit not in "0123456789abcdefABCDEF" for digit in digits):
         raise UsageError(f"invalid argument: '{text}': patterns must be specified as hex digits")

@@ -1,4 +1,4 @@
-"""Echo requests and their replies, as both flavours of ping count them."""
+"""Echo requests and replies, as busybox' and iputils' ping count them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 def milliseconds(time_ns: int) -> str:
-    """Write a round-trip time as busybox does."""
+    """Format a round-trip time in ms as busybox does."""
     micros = time_ns // 1000
     return f"{micros // 1000}.{micros % 1000:03d}"
 
 
 def is_echo_reply(packet: Packet) -> bool:
-    """Tell whether it is an ICMP or ICMPv6 echo reply."""
+    """Return True for an ICMP or ICMPv6 echo reply."""
     return packet.icmp_type == (129 if packet.family == 6 else 0)
 
 
 def echo_sequence(packet: Packet) -> int:
-    """Give the sequence number of an echo reply."""
+    """Return the sequence number of an echo reply."""
     return int.from_bytes(packet.payload[6:8])
 
 
 @frozen
 class EchoReply:
-    """The answer to an echo request: its number, the round trip, and whether it is not the first one."""
+    """A reply to an echo request. `is_repeated` marks a duplicate."""
 
     sequence: int
     time_ns: int
@@ -39,7 +39,7 @@ class EchoReply:
 
 @define(eq=False)
 class EchoSession:
-    """The requests that a program sent to one address, and what came back. Times are in nanoseconds."""
+    """The echo requests sent to one address, and the replies received. Times are in nanoseconds."""
 
     process: Process
     name: str
@@ -51,7 +51,7 @@ class EchoSession:
     repeated: int = field(default=0, init=False)
 
     def count_reply(self, packet: Packet) -> EchoReply | None:
-        """Take note of a reply; `None` if it answers no request of these."""
+        """Register a reply. Return `None` if it does not belong to a request of this session."""
         sequence = echo_sequence(packet)
         sent = self.sent_ns.get(sequence)
         if sent is None:

@@ -1,4 +1,4 @@
-"""sysctl: reads and writes the network keys of the namespace; procps', as hosts have it, and busybox'."""
+"""sysctl, procps' for hosts and busybox' for containers: reads and writes the network keys of the namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _key(text: str) -> str:
-    """Give a key with dots, as `net/ipv4/conf/eth0.5/forwarding` may be written with slashes."""
+    """Return a key with dots. Written with slashes, a dot belongs to a name: `net/ipv4/conf/eth0.5/forwarding`."""
     if "/" in text and ("." not in text or text.index("/") < text.index(".")):
         return text.replace(".", "\0").replace("/", ".").replace("\0", "/")
     return text
@@ -95,7 +95,7 @@ async def busybox(process: Process) -> int:
                     complain(process, f"error: '{key}' is an unknown key")
             elif errno_of(error) == errno.EROFS:
                 complain(process, f"error setting key '{key}': {strerror(error)}")
-            else:  # the file was opened, its content refused: xwrite gives the program up
+            else:  # the file could be opened but refused the value: busybox exits at once (xwrite)
                 return complain(process, f"write error: {strerror(error)}")
         except ValueError as error:
             status = complain(process, f"error: {error}")
@@ -103,7 +103,7 @@ async def busybox(process: Process) -> int:
 
 
 def _act_on(process: Process, operand: str, options: Options) -> None:
-    """Show or set one key. Raises `OSError` as the files do, `ValueError` for what is no setting."""
+    """Show or set one key. Raises `OSError` as the files below /proc/sys do, `ValueError` for a malformed setting."""
     name, equals, value = operand.partition("=")
     key = name.replace("/", ".")
     if "w" in options and not equals:
@@ -113,7 +113,7 @@ def _act_on(process: Process, operand: str, options: Options) -> None:
         return
     if not name:
         raise ValueError(f"malformed setting '{operand}'")
-    # Writing nothing sets nothing, but opening the file can fail.
+    # An empty value changes nothing, but opening the file can fail.
     procsys.write(process.files, process.namespace, key, value.strip() or process.namespace.sysctl_get(key))
     if "q" not in options:
         process.write(_line(key, value, is_bare="n" in options))

@@ -13,7 +13,7 @@ _TOKEN = re.compile(
 
 
 class ShellArithmeticError(Exception):
-    """The expression has no value; the text is ash's."""
+    """The expression cannot be evaluated. The text is ash's."""
 
 
 def _divide(a: int, b: int) -> int:
@@ -150,7 +150,7 @@ class _Evaluator:
 
 
 def evaluate(text: str, variables: MutableMapping[str, str]) -> int:
-    """Give the value of an expression; assignments in it change `variables`. Raises `ShellArithmeticError`."""
+    """Return the value of an expression. Assignments in it change `variables`. Raises `ShellArithmeticError`."""
     evaluator = _Evaluator(text, variables)
     if not evaluator.tokens:
         return 0

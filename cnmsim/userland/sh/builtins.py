@@ -1,4 +1,4 @@
-"""The shell's builtins, by name; all of one shape, whether they use their arguments or not."""
+"""The shell's builtins by name. All have the same signature."""
 
 # ruff: noqa: ARG001
 
@@ -172,7 +172,7 @@ async def _leave(shell: Shell, words: list[str], streams: Streams) -> int:
 
 
 async def read_line(pipe: Pipe) -> bytes:
-    """Take one line with its newline, and nothing behind it; less at the end of input."""
+    """Read one line with its newline and nothing beyond it; less at the end of input."""
     line = b""
     while True:
         waiting = pipe.getvalue()
@@ -197,7 +197,7 @@ async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
                     shell.complain(streams, "read: invalid timeout")
                     return 2
                 timeout_s = float(argument)
-    if timeout_s == 0:  # only whether there is something to read (busybox libbb, shell_builtin_read)
+    if timeout_s == 0:  # `-t 0` only tests for input (busybox libbb, shell_builtin_read)
         return int(not streams.stdin.getvalue() and not streams.stdin.is_closed)
     reading = read_line(streams.stdin)
     try:
@@ -277,7 +277,7 @@ def _job(shell: Shell, text: str) -> Process | None:
 
 
 async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
-    """Take note of nothing: no signal reaches a simulated shell but those that end it."""
+    """Accept `trap` and do nothing: the only signals a simulated shell receives end it."""
     return 0
 
 

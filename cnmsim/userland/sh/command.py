@@ -1,8 +1,8 @@
-"""`sh`: a POSIX shell, as much of it as commands in containers need (busybox ash is the model for what it says).
+"""`sh`: a POSIX shell for the commands that containers run, with busybox ash's messages.
 
-There are sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
-substitution, arithmetic, here-documents, background jobs. There is no job control and no `getopts`; `trap` is
-accepted and does nothing. At a terminal Ctrl-C leaves what an interactive shell runs.
+It has sequences, pipelines, redirections, variables, quoting, `if`, `for`, `while`, `case`, functions, command
+substitution, arithmetic, here-documents and background jobs. It has no job control and no `getopts`; `trap` is
+accepted and does nothing. At a terminal Ctrl-C returns to the prompt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["main", "run_script"]
 
 
 async def main(process: Process) -> int:
-    """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`, or what stdin holds."""
+    """Run `sh [-c COMMAND [NAME [ARGUMENT…]]] | [FILE [ARGUMENT…]]`, or the commands on stdin."""
     try:
         options = getopt(process.argv[1:], "cilesuxo:", stop_at_operand=True)
     except UsageError as error:
@@ -54,7 +54,7 @@ def _set_flags(shell: Shell, values: dict[str, list[str]]) -> None:
 
 
 async def run_script(process: Process, path: str, arguments: list[str]) -> int:
-    """Run a script file as `sh PATH ARGUMENT…` does."""
+    """Run a script file as `sh PATH ARGUMENT…` does. Return its exit status."""
     shell = Shell(process, name=path, arguments=arguments)
     try:
         source = process.files.read(shell.resolve(path)).decode(errors="surrogateescape")
@@ -79,7 +79,7 @@ def _streams(shell: Shell) -> Streams:
 
 
 async def _by_lines(shell: Shell, source: str) -> int:
-    """Run a script command by command, so that what stands before a mistake is done, and messages name the line."""
+    """Run a script command by command: commands before a syntax error run, and messages contain the line number."""
     lines = source.split("\n")
     at = 0
     while at < len(lines):

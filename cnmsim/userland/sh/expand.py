@@ -20,12 +20,12 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 class ExpansionError(Exception):
-    """A parameter that must be set is not, or a substitution makes no sense."""
+    """A required parameter is not set, or a substitution is invalid."""
 
 
 @define
 class _Piece:
-    """A piece of an expanded word: text, whether it is safe from splitting, and whether a field ends after it."""
+    """A piece of an expanded word. Quoted pieces are not split; `breaks` ends the field after this piece."""
 
     text: str
     is_quoted: bool
@@ -33,7 +33,7 @@ class _Piece:
 
 
 async def expand_words(shell: Shell, words: tuple[Word, ...]) -> list[str]:
-    """Give the fields that a command's words become."""
+    """Expand the words of a command. Return the resulting fields."""
     fields: list[str] = []
     for word in words:
         for pieces in _split(await _pieces(shell, word), shell.variables.get("IFS", " \t\n")):
@@ -42,17 +42,17 @@ async def expand_words(shell: Shell, words: tuple[Word, ...]) -> list[str]:
 
 
 async def expand_text(shell: Shell, word: Word) -> str:
-    """Give the one text that a word becomes where no splitting takes place (assignments, redirections)."""
+    """Expand a word without field splitting, as in assignments and redirections."""
     return "".join(piece.text + (" " if piece.breaks else "") for piece in await _pieces(shell, word))
 
 
 async def expand_pattern(shell: Shell, word: Word) -> str:
-    """Give the pattern that a word becomes: quoted characters stand for themselves."""
+    """Expand a word to a pattern in which quoted characters match only themselves."""
     return "".join(_escape(piece.text) if piece.is_quoted else piece.text for piece in await _pieces(shell, word))
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Tell whether a text matches a shell pattern as a whole."""
+    """Return True if a shell pattern matches the whole text."""
     return re.fullmatch(_regex(pattern), text, re.DOTALL) is not None
 
 
@@ -169,7 +169,7 @@ def _pathnames(shell: Shell, pieces: list[_Piece]) -> list[str]:
 
 
 def glob(files: FileSystem, folder: str, pattern: str) -> list[str]:
-    """Give the sorted paths below `folder` (or absolute ones) that match a pattern."""
+    """Return the sorted paths that match a pattern. A relative pattern is below `folder`."""
     paths = ["/" if pattern.startswith("/") else ""]
     for step in [step for step in pattern.split("/") if step]:
         following: list[str] = []

@@ -1,4 +1,4 @@
-"""The interpreter: runs what the parser read, one `Shell` a process; pipelines and subshells are processes of their own."""
+"""The shell's interpreter: one `Shell` a process. Pipelines and subshells are processes of their own."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ if TYPE_CHECKING:
     from cnmsim.kernel.process import Process, Program
 
 _BIN = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
-# A loop that waits for nothing would stop the clock for ever: so many rounds at one instant are free, then each
-# takes as long as a round takes a real shell.
+# A loop that never waits would stop virtual time for ever. This many rounds at one instant are free; after that each
+# takes about as long as a round of a real shell.
 _FREE_ROUNDS = 1000
 _ROUND_S = 1e-3
 
 
 class InterruptedShell(Exception):
-    """Leave what an interactive shell runs, for its prompt."""
+    """Abandon the command of an interactive shell and return to its prompt."""
 
 
 class ExitShell(Exception):
-    """`exit`, or `set -e` at work."""
+    """Unwind to the end of the shell: `exit`, or a failed command under `set -e`."""
 
     def __init__(self, status: int) -> None:
         self.status = status
 
 
 class ReturnFunction(ExitShell):
-    """`return`."""
+    """Unwind to the end of a function: `return`."""
 
 
 class LeaveLoop(Exception):
-    """`break` and `continue`; `levels` more loops to leave, `goes_on` for `continue`."""
+    """Unwind to a loop: `break`, or `continue` if `goes_on` is set. `levels` counts the loops to leave."""
 
     def __init__(self, levels: int, *, goes_on: bool) -> None:
         self.levels, self.goes_on = levels, goes_on
 
 
 class Shell:
-    """The state of one shell: variables, functions, positional parameters, options, and what runs in the background."""
+    """The state of one shell: variables, functions, positional parameters, options and background jobs."""
 
     def __init__(self, process: Process, *, name: str = "sh", arguments: list[str] | None = None) -> None:
         self.process = process
@@ -78,7 +78,7 @@ class Shell:
         self.is_errexit = self.is_nounset = self.is_xtrace = False
         self.background: list[Process] = []
         self.last_background = ""
-        #: Ctrl-C was typed at the terminal of this interactive shell: what it runs is given up.
+        #: Set by Ctrl-C at the terminal of an interactive shell; the running command is abandoned.
         self.is_interrupted = False
         self.line_number = 0
         self.locals: list[dict[str, str | None]] = []
@@ -87,7 +87,7 @@ class Shell:
         self._rounds = (0, 0)
 
     def clone(self, process: Process) -> Shell:
-        """Give the shell that runs as a subshell in `process`."""
+        """Return a copy of this shell that runs as a subshell in `process`."""
         twin = Shell(process, name=self.name, arguments=list(self.arguments))
         twin.variables = dict(self.variables)
         twin.exported = set(self.exported)
@@ -100,11 +100,11 @@ class Shell:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command started now finds in its environment."""
+        """The environment of a command started now."""
         return {name: self.variables[name] for name in sorted(self.exported) if name in self.variables}
 
     def parameter(self, name: str) -> str | None:
-        """Give a parameter's value, `None` if it is unset."""
+        """Return a parameter's value, `None` if it is unset."""
         if name.isdigit():
             number = int(name)
             if not number:
@@ -117,23 +117,23 @@ class Shell:
         return special[name] if name in special else self.variables.get(name)
 
     def resolve(self, path: str) -> str:
-        """Give an absolute path."""
+        """Return a path as an absolute one."""
         return posixpath.normpath(posixpath.join(self.variables.get("PWD", "/"), path))
 
     def complain(self, streams: Streams, message: str) -> None:
-        """Say something on standard error, as ash does: with the script's line if there is a script."""
+        """Print an error as ash does, with the line number if a script is running."""
         place = f"{self.name}: line {self.line_number}" if self.line_number else self.name
         self.put(streams.stderr, f"{place}: {message}\n")
 
     def put(self, pipe: Pipe, text: str | bytes) -> None:
-        """Print; a closed reader ends the shell with SIGPIPE."""
+        """Write to a pipe. If its reader is closed, the shell is killed by SIGPIPE."""
         try:
             pipe.write(text.encode(errors="surrogateescape") if isinstance(text, str) else text)
         except BrokenPipeError:
             self.process.kill(13)
 
     async def run_text(self, source: str, streams: Streams) -> int:
-        """Run a program text. Gives its status; 2 if it cannot be read."""
+        """Parse and run commands. Return their exit status. A syntax error exits the shell with status 2."""
         try:
             return await self.run(parse(source), streams)
         except ShellSyntaxError as error:
@@ -142,7 +142,7 @@ class Shell:
             raise ExitShell(2) from None
 
     async def substitute(self, source: str) -> str:
-        """Run `$(source)` in a subshell and give what it printed, without the newlines at its end."""
+        """Run `$(source)` in a subshell. Return its output without trailing newlines."""
         output = Pipe(self.process.clock)
         child = self._subshell_of(source, output)
         chunks: list[bytes] = []
@@ -190,7 +190,7 @@ class Shell:
         )
 
     async def run(self, sequence: Sequence, streams: Streams) -> int:
-        """Run commands in a row; gives the last one's status."""
+        """Run a sequence of commands. Return the exit status of the last one."""
         status = 0
         for item, is_background in sequence.items:
             if is_background:
@@ -317,7 +317,7 @@ class Shell:
         return status
 
     async def _loop_body(self, body: Sequence, streams: Streams, status: int) -> tuple[int, bool]:
-        """Run a loop's body once. Gives the loop's status by now, `status` before, and whether it goes on."""
+        """Run a loop's body once. Return the loop's exit status so far, and whether it continues."""
         try:
             status = await self.run(body, streams)
         except LeaveLoop as leaving:
@@ -359,7 +359,7 @@ class Shell:
         return await self.call(words, inner, assigned)
 
     async def call(self, words: list[str], streams: Streams, assigned: dict[str, str] | None = None) -> int:
-        """Run a command by its words: a function, a builtin, or a program."""
+        """Run a command by its words: a function, a builtin or a program. Return its exit status."""
         from cnmsim.userland.sh.builtins import BUILTINS
 
         name = words[0]
@@ -374,7 +374,7 @@ class Shell:
             except BrokenPipeError:
                 raise
             except OSError as error:
-                if name == "echo":  # printf fails without a word
+                if name == "echo":  # printf fails without a message
                     self.complain(streams, f"write error: {strerror(error)}")
                 return 1
         program = self.find(name)
@@ -398,7 +398,7 @@ class Shell:
         return 127
 
     def find(self, name: str) -> Program | None:
-        """Give the program of that name or path: one of the system's, or a script among the files."""
+        """Return the program of that name or path: a registered program, or an executable script."""
         programs = self.process.programs
         if "/" not in name:
             return programs.get(name)
@@ -439,7 +439,7 @@ def _continues_loop(leaving: LeaveLoop) -> bool:
 
 
 def _reports_inside(node: Pipeline) -> bool:
-    """Whether `set -e` was already applied to what the pipeline holds."""
+    """Return True for a compound command, inside of which `set -e` has already been applied."""
     return len(node.commands) == 1 and isinstance(node.commands[0], (If, Loop, For, Case))
 
 

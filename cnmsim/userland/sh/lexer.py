@@ -1,6 +1,6 @@
-"""The shell's lexer: tokens out of a text, words taken apart into what is literal and what is expanded (POSIX XCU §2.2, §2.3).
+"""The shell's lexer: splits text into tokens, and words into literal and expanded parts (POSIX XCU §2.2, §2.3).
 
-Not read: `[[`, process substitution, brace expansion.
+Not supported: `[[`, process substitution, brace expansion.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SPECIAL_PARAMETERS = "@*#?-$!0123456789"
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may be the name of a variable or function."""
+    """Return True if a text can be the name of a variable or function."""
     return bool(text) and (text[0].isalpha() or text[0] == "_") and all(c.isalnum() or c == "_" for c in text)
 
 
 class Lexer:
-    """Reads words and operators out of the shell's input."""
+    """Splits the shell's input into words and operators."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -40,7 +40,10 @@ class Lexer:
         self._heredocs: list[tuple[str, bool, bool, list[Word]]] = []
 
     def tokens(self) -> list[tuple[Token, list[Word]]]:
-        """Give every token; the second part is the box into which a here-document's text comes."""
+        """Return every token with a list.
+
+        The text of a here-document is appended to the list of its `<<` operator.
+        """
         tokens: list[tuple[Token, list[Word]]] = []
         while True:
             token = self._next()
@@ -177,7 +180,7 @@ class Lexer:
         return [Text(c, is_quoted=True)]
 
     def quoted_all(self) -> Word:
-        """Read all of the input as if between double quotes (a here-document, arithmetic)."""
+        """Parse the whole input as if between double quotes: a here-document, or arithmetic."""
         parts: list[Part] = []
         while self.at < len(self.source):
             parts.extend(self._quoted_step(self.source[self.at], "$`\\\n"))

@@ -1,4 +1,4 @@
-"""The shell's grammar: commands out of tokens (POSIX XCU §2.10). Not read: arithmetic `for`."""
+"""The shell's grammar: parses tokens into commands (POSIX XCU §2.10). Not supported: arithmetic `for`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RESERVED = frozenset(
 
 
 class Parser:
-    """Reads one text into a `Sequence`. Raises `ShellSyntaxError` with ash's text."""
+    """Parses one text into a `Sequence`. Raises `ShellSyntaxError` with ash's text."""
 
     def __init__(self, source: str) -> None:
         self._tokens = Lexer(source).tokens()
@@ -69,7 +69,7 @@ class Parser:
             self._advance()
 
     def program(self) -> Sequence:
-        """Read everything."""
+        """Parse the whole text."""
         sequence = self._sequence()
         if self._token.kind != "end":
             raise self._unexpected()
@@ -277,5 +277,5 @@ def _without_prefix(word: Word, length: int) -> Word:
 
 
 def parse(source: str) -> Sequence:
-    """Read a program. Raises `ShellSyntaxError`."""
+    """Parse a program. Raises `ShellSyntaxError`."""
     return Parser(source).program()

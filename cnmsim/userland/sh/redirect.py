@@ -1,4 +1,4 @@
-"""The streams of the shell's commands, and redirections of them (POSIX XCU §2.7)."""
+"""The standard streams of commands, and redirections (POSIX XCU §2.7)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Streams:
-    """Where a command reads and prints."""
+    """The standard streams of a command."""
 
     stdin: Pipe
     stdout: Pipe
@@ -27,7 +27,7 @@ class Streams:
 
 
 class _FileSink(Pipe):
-    """A file opened for writing, in a pipe's shape."""
+    """A file opened for appending, with a pipe's interface."""
 
     __slots__ = ("_files", "_path")
 
@@ -43,11 +43,11 @@ class _NullSink(Pipe):
     __slots__ = ()
 
     def write(self, data: bytes) -> None:
-        """Forget it."""
+        """Discard the data."""
 
 
 async def redirected(shell: Shell, redirections: tuple[Redirection, ...], streams: Streams) -> Streams | None:
-    """Give the streams of a command with its redirections; `None` if one fails, which is then said."""
+    """Apply redirections to the streams of a command. Print the error and return `None` if one fails."""
     table = {0: streams.stdin, 1: streams.stdout, 2: streams.stderr}
     for redirection in redirections:
         text = await expand_text(shell, redirection.target)

@@ -1,4 +1,4 @@
-"""The shell's words and commands as values (POSIX XCU §2.9)."""
+"""The shell's syntax tree: words and commands (POSIX XCU §2.9)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 class ShellSyntaxError(Exception):
-    """The text is no program of the shell; `is_incomplete` if more lines might make it one."""
+    """The text is not a valid program. `is_incomplete` is set if further lines could complete it."""
 
     def __init__(self, message: str, *, is_incomplete: bool = False) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class ShellSyntaxError(Exception):
 
 @frozen
 class Text:
-    """Literal characters; quoted ones are safe from globbing and field splitting."""
+    """Literal characters. Quoted ones are neither split nor expanded as pathname patterns."""
 
     text: str
     is_quoted: bool = False
@@ -25,7 +25,10 @@ class Text:
 
 @frozen
 class Parameter:
-    """`$NAME` or `${NAME OP word}`; `operator` one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%"."""
+    """A parameter expansion: `$NAME` or `${NAME OP word}`.
+
+    `operator` is one of "", "#len", ":-", "-", ":=", "=", ":+", "+", ":?", "?", "#", "##", "%", "%%".
+    """
 
     name: str
     operator: str = ""
@@ -35,7 +38,7 @@ class Parameter:
 
 @frozen
 class Substitution:
-    """`$(…)` or backticks: the program whose output takes its place."""
+    """A command substitution, `$(…)` or backticks: replaced by the output of the program."""
 
     source: str
     is_quoted: bool = False
@@ -43,7 +46,7 @@ class Substitution:
 
 @frozen
 class Arithmetic:
-    """`$((…))`."""
+    """An arithmetic expansion, `$((…))`."""
 
     expression: tuple[Part, ...]
     is_quoted: bool = False
@@ -57,7 +60,10 @@ Word: TypeAlias = tuple[Part, ...]
 
 @frozen
 class Redirection:
-    """`[fd]op target`; `op` one of `<`, `>`, `>>`, `>&`, `<&`, `<<` (then `target` is the text itself)."""
+    """A redirection, `[fd]op target`.
+
+    `op` is `<`, `>`, `>>`, `>&`, `<&` or `<<`, whose target is the text of the here-document.
+    """
 
     fd: int
     op: str
@@ -66,7 +72,7 @@ class Redirection:
 
 @frozen
 class Simple:
-    """Assignments, words, redirections."""
+    """A simple command: assignments, words and redirections."""
 
     assignments: tuple[tuple[str, Word], ...]
     words: tuple[Word, ...]
@@ -75,7 +81,7 @@ class Simple:
 
 @frozen
 class Pipeline:
-    """Commands joined by `|`, perhaps negated."""
+    """Commands joined by `|`. `is_negated` is set by a leading `!`."""
 
     commands: tuple[Command, ...]
     is_negated: bool = False
@@ -83,7 +89,7 @@ class Pipeline:
 
 @frozen
 class AndOr:
-    """Pipelines joined by `&&` and `||`: the operator stands before each but the first."""
+    """Pipelines joined by `&&` and `||`. `rest` holds an operator and a pipeline each."""
 
     first: Pipeline
     rest: tuple[tuple[str, Pipeline], ...] = ()
@@ -91,14 +97,14 @@ class AndOr:
 
 @frozen
 class Sequence:
-    """Commands in a row, each to be waited for or, if `is_background`, not."""
+    """Consecutive commands. A command with `is_background` is not waited for."""
 
     items: tuple[tuple[AndOr, bool], ...]
 
 
 @frozen
 class Group:
-    """`{ …; }`, or `( … )` with `is_subshell`."""
+    """A group `{ …; }`, or a subshell `( … )` with `is_subshell`."""
 
     body: Sequence
     is_subshell: bool
@@ -107,7 +113,7 @@ class Group:
 
 @frozen
 class If:
-    """`if`: conditions with what they lead to, in order, and the `else`."""
+    """An `if` command: conditions with their bodies in order, and the `else` body."""
 
     branches: tuple[tuple[Sequence, Sequence], ...]
     otherwise: Sequence | None
@@ -116,7 +122,7 @@ class If:
 
 @frozen
 class Loop:
-    """`while` and `until`."""
+    """A `while` or `until` loop."""
 
     condition: Sequence
     body: Sequence
@@ -126,7 +132,7 @@ class Loop:
 
 @frozen
 class For:
-    """`for NAME in words`; `words` is `None` for the positional parameters."""
+    """A `for NAME in words` loop. `words` is `None` for the positional parameters."""
 
     name: str
     words: tuple[Word, ...] | None
@@ -136,7 +142,7 @@ class For:
 
 @frozen
 class Case:
-    """`case word in pattern|pattern) …;; esac`."""
+    """A `case word in pattern|pattern) …;; esac` command."""
 
     word: Word
     branches: tuple[tuple[tuple[Word, ...], Sequence], ...]
@@ -145,7 +151,7 @@ class Case:
 
 @frozen
 class Function:
-    """`NAME() { …; }`."""
+    """A function definition, `NAME() { …; }`."""
 
     name: str
     body: Command

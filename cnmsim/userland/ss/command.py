@@ -1,4 +1,4 @@
-"""iproute2 `ss`: TCP and UDP sockets of the namespace; columns as wide as what stands in them."""
+"""iproute2 `ss`: the TCP and UDP sockets of the namespace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def address_text(address: Address | None, port: int, family: int, *, is_dual: bool) -> tuple[str, str]:
-    """Give address and port as ss writes them: `*` for a wildcard of both families."""
+    """Return address and port as ss prints them. `*` is a wildcard of both families."""
     number = str(port) if port else "*"
     if address is None or not any(address):
         return ("*" if is_dual else "[::]" if family == 6 else "0.0.0.0"), number  # noqa: S104
@@ -40,7 +40,7 @@ _LONG = {
     "sctp": "S", "dccp": "d", "mptcp": "M", "family=": "f", "query=": "A", "socket=": "A",
     "oneline": "O",
 }  # fmt: skip
-#: Kinds of sockets that nothing here has.
+#: Kinds of sockets that are not modelled: their lists are empty.
 _ABSENT = "wx0SdM"
 _STREAMS = {"tcp", "S", "d", "M"}
 _FAMILIES = {"inet": "4", "inet6": "6", "link": "", "unix": "", "netlink": "", "vsock": "", "tipc": "", "xdp": ""}
@@ -63,7 +63,7 @@ async def main(process: Process) -> int:
         process.error(f"{error}\n{_USAGE if isinstance(error, FilterSyntaxError) else ''}")
         return error.status
     table = process.namespace.sockets
-    # The kernel is asked for those of one family, then of the other.
+    # The kernel dumps the sockets of IPv4 first, then those of IPv6.
     sockets = sorted(table.listeners() + table.connections(), key=lambda info: info.family)
     if "s" in options:
         process.write(_summary(sockets))
@@ -76,7 +76,7 @@ async def main(process: Process) -> int:
                 continue
             if test(info):
                 rows.append(_row(info, _extras(process, info, options), has_names=has_names))
-    # The sockets of -x and -0 are of several kinds.
+    # -x and -0 each stand for several socket types, so the Netid column stays.
     hidden = {0} if len(kinds) == 1 and kinds[0] not in ("x", "0") else set()
     if len(states) == 1:
         hidden.add(1)
@@ -90,7 +90,7 @@ async def main(process: Process) -> int:
 
 
 def _kinds(options: Options) -> list[str]:
-    """Give the kinds of sockets asked for, in the order in which they are shown. Raises `UsageError`."""
+    """Return the requested kinds of sockets in display order. Raises `UsageError`."""
     kinds = {name for name, letter in (("udp", "u"), ("tcp", "t")) if letter in options}
     kinds |= {letter for letter in _ABSENT if letter in options}
     for query in options.every("A"):
@@ -139,7 +139,7 @@ def _extras(process: Process, info: SocketInfo, options: Options) -> str:
 
 
 def span_text(milliseconds: int) -> str:
-    """Write a span as ss does: from ten minutes on without seconds, from ten seconds on without milliseconds."""
+    """Format a duration as ss does: without seconds from ten minutes on, without milliseconds from ten seconds on."""
     minutes, seconds, rest = milliseconds // 60000, milliseconds // 1000 % 60, milliseconds % 1000
     if minutes > 9:
         seconds = 0
@@ -188,13 +188,16 @@ def _layout(rows: list[list[str]], hidden: set[int], *, title: str, has_header: 
     return text
 
 
-#: What stands before a column that is not the first of a line.
+#: The margin before each column, except for the first one of a line.
 _MARGINS = ("", " ", " ", " ", " ", "", " ", "", "")
 _TO_THE_RIGHT = (4, 6)
 
 
 def _widths(longest: list[int], shown: list[int], screen: int | None) -> list[int]:
-    """Give the columns' widths: what stands in them; on a screen, what is left of a line is shared out among its columns."""
+    """Return the column widths: the widest cell of each column.
+
+    On a terminal the rest of a line is divided among its columns.
+    """
     widths: list[int] = []
     for column, length in zip(shown, longest, strict=True):
         margin = len(_MARGINS[column]) if any(widths) and length else 0

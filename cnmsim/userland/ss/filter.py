@@ -1,4 +1,4 @@
-"""Which sockets `ss` shows: states, and expressions over addresses and ports (ss(8), misc/ssfilter.y of iproute2 6.15)."""
+"""The filters of ss: states, and expressions over addresses and ports (ss(8), iproute2 6.15 misc/ssfilter.y)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES = {
 ALL = frozenset(STATES.values())
 _CONNECTED = ALL - {"LISTEN", "UNCONN"}
 _BUCKET = frozenset(("SYN-RECV", "TIME-WAIT"))
-#: What is shown if nothing else is asked for, and if only datagrams are.
+#: The states shown by default, and by default for datagram sockets alone.
 CONNECTED = _CONNECTED - _BUCKET
 ESTABLISHED = frozenset(("ESTAB",))
 LISTENING = frozenset(("LISTEN", "UNCONN"))
@@ -45,7 +45,7 @@ _RELATIONS: dict[str, Callable[[int, int], bool]] = {
 
 
 class FilterError(Exception):
-    """A filter makes no sense; the text is what `ss` says, `status` how it exits."""
+    """A filter is invalid. The text is ss's error, `status` its exit status."""
 
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
@@ -53,16 +53,16 @@ class FilterError(Exception):
 
 
 class FilterSyntaxError(FilterError):
-    """A filter's words do not make an expression."""
+    """The words of a filter are not a valid expression."""
 
     def __init__(self) -> None:
         super().__init__('ss: bison bellows (while parsing filter): "syntax error!" Sorry.', 255)
 
 
 def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str], list[str]]:
-    """Read the `state` and `exclude` clauses that `words` begin with; gives the states, and the words that are left.
+    """Parse the `state` and `exclude` clauses at the beginning of `words`. Return the states and the remaining words.
 
-    Without any, the states are `chosen`. Raises `FilterError` for a state that does not exist, and for a clause without one.
+    Without a clause the states are `chosen`. Raises `FilterError` for an unknown state, and for a clause without one.
     """
     states: frozenset[str] | None = None
     while words and words[0] in ("state", "exclude", "excl"):
@@ -78,7 +78,7 @@ def read_states(words: list[str], chosen: frozenset[str]) -> tuple[frozenset[str
 
 
 def read_expression(text: str) -> Predicate:
-    """Read an expression; an empty one takes every socket. Raises `FilterError`."""
+    """Parse an expression. An empty one matches every socket. Raises `FilterError`."""
     parser = _Parser(_tokens(text))
     if not parser.tokens:
         return _is_any
@@ -89,13 +89,13 @@ def read_expression(text: str) -> Predicate:
 
 
 def _tokens(text: str) -> list[str]:
-    # An address in brackets may hold what else separates words; nothing else may.
+    # Only an address in brackets may contain characters that separate words elsewhere.
     return [match[1] for match in _TOKEN.finditer(text.rstrip())]
 
 
 @define
 class _Parser:
-    """Reads what is left of the tokens: alternatives of conjunctions (`and` may be left out) of tests."""
+    """A parser of the remaining tokens: alternatives of conjunctions, in which `and` may be omitted."""
 
     tokens: list[str] = field()
     _expects_port: bool = field(default=False, init=False)
@@ -128,12 +128,12 @@ class _Parser:
         if word in ("src", "saddr", "dst", "daddr"):
             self._expects_port = False
             return self._address_test(is_local=word[0] == "s")
-        # What was compared last is what ss takes a stray word for.
+        # ss reads a stray word as the kind of value that was compared last.
         _ = _read_port(word) if self._expects_port else _read_host(word)
         raise FilterSyntaxError
 
     def _port_test(self, *, is_local: bool) -> Predicate:
-        # Without a relation it is that port.
+        # The default relation is equality.
         relation = _RELATIONS[self._word()] if self.tokens and self.tokens[0] in _RELATIONS else operator.eq
         word = self._word()
         port = _read_port(word.rpartition(":")[2])
@@ -188,7 +188,7 @@ def _read_port(text: str) -> int | None:
 
 
 def _read_host(text: str) -> tuple[Address | None, int, int | None]:
-    """Read `ADDRESS[/BITS][:PORT]`: the prefix (`None`: any), its length, the port (`None`: any)."""
+    """Parse `ADDRESS[/BITS][:PORT]`. Return the prefix (`None`: any), its length and the port (`None`: any)."""
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")
         length, colon, port = rest.partition(":")

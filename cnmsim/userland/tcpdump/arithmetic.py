@@ -1,4 +1,4 @@
-"""Numbers in filter expressions (pcap-filter(7)): `tcp[tcpflags] & tcp-syn != 0`, `len > 100`, `ether[0] & 1 = 0`."""
+"""Arithmetic in filter expressions (pcap-filter(7)), such as `tcp[tcpflags] & tcp-syn != 0` or `len > 100`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cnmsim.userland.tcpdump.primitives import CapturedFrame
 
-#: What gives a number of a frame, or `None` if the frame has no such protocol.
+#: Returns a number from a frame, or `None` if the frame does not contain the protocol.
 Value = Callable[["CapturedFrame"], int | None]
 Binary = Callable[[int, int], int]
 
@@ -24,7 +24,7 @@ CONSTANTS = {
     "icmp6-neighborsolicit": 135, "icmp6-neighboradvert": 136, "icmp6-redirect": 137,
     "icmp6-multicastlistenerreportv2": 143,
 }  # fmt: skip
-#: Protocols whose bytes an expression may read, with the number that IP has for those above it.
+#: The protocols whose bytes an expression may index, with the IP protocol number of those above IP.
 INDEXED = {
     "ether": None, "link": None, "ip": None, "ip6": None, "arp": None, "tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58,
     "sctp": 132, "igmp": 2, "esp": 50, "ah": 51,
@@ -37,7 +37,7 @@ _ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806}
 
 
 class BeyondEndError(Exception):
-    """A filter reads a byte that the frame does not have: the machine that runs it drops the frame then."""
+    """A filter reads a byte beyond the end of a frame. libpcap's filter machine then rejects the frame."""
 
 
 def _quotient(one: int, other: int) -> int:
@@ -52,7 +52,7 @@ def _remainder(one: int, other: int) -> int:
     return one % other
 
 
-#: The operators, weakest first; those of one row bind alike.
+#: The operators, weakest first. Those of one row have the same precedence.
 OPERATORS: tuple[dict[str, Binary], ...] = (
     {"|": operator.or_, "^": operator.xor},
     {"&": operator.and_},
@@ -63,7 +63,7 @@ OPERATORS: tuple[dict[str, Binary], ...] = (
 
 
 def combined(one: Value, other: Value, combine: Binary) -> Value:
-    """Give the value of an operator over two values."""
+    """Return the function that applies an operator to two values."""
 
     def value(captured: CapturedFrame) -> int | None:
         first, second = one(captured), other(captured)
@@ -73,12 +73,12 @@ def combined(one: Value, other: Value, combine: Binary) -> Value:
 
 
 def constant(number: int) -> Value:
-    """Give a value that is always the same."""
+    """Return the function of a constant."""
     return lambda _: number
 
 
 def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
-    """Give what a protocol's bytes are counted in, `None` if the frame has none of it."""
+    """Return the bytes that a protocol's offsets count in, `None` if the frame does not contain it."""
     if protocol in ("ether", "link"):
         return captured.frame
     if protocol in _ETHERTYPES:
@@ -86,14 +86,14 @@ def _part(captured: CapturedFrame, protocol: str) -> bytes | None:
     packet, number = captured.packet, INDEXED[protocol]
     if packet is None or packet.protocol != number or packet.fragment_offset:
         return None
-    # Of IPv6, the language knows where ICMPv6 begins, and nothing else.
+    # For IPv6 the language supports only the offset of ICMPv6.
     if (packet.family == 6) != (protocol == "icmp6"):
         return None
     return packet.payload
 
 
 def load(protocol: str, offset: Value, size: int) -> Value:
-    """Give the value of `protocol[offset:size]`."""
+    """Return the function for `protocol[offset:size]`."""
 
     def value(captured: CapturedFrame) -> int | None:
         at, part = offset(captured), _part(captured, protocol)

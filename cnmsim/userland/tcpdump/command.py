@@ -1,4 +1,4 @@
-"""tcpdump (4.99): what crosses a device, or what a pcap file holds, a line a frame; -w writes a pcap file."""
+"""tcpdump 4.99: prints the frames that cross a device or that a pcap file contains; -w writes a pcap file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _USAGE = (
     "\t\t[ -F file ] [ -i interface ] [ -Q in|out|inout ] [ -r file ]\n"
     "\t\t[ -s snaplen ] [ -T type ] [ -w file ] [ -y datalinktype ] [ expression ]\n"
 )
-#: `b` (AS numbers), `f`, `H`, `K`, `l`, `N`, `p`, `u`, `U` and `B` change nothing of what is shown here.
+#: `b` (AS numbers), `f`, `H`, `K`, `l`, `N`, `p`, `u`, `U` and `B` do not change this output.
 _SHORT = "AbDefhHKlLnNpqStuUvxX#i:c:w:r:s:Q:B:y:T:F:"
 _LONG = {
     "interface=": "i", "immediate-mode": "im", "direction=": "Q", "number": "#", "count": "count", "print": "print",
@@ -52,7 +52,7 @@ _LONG = {
 
 
 class _Exit(Exception):
-    """tcpdump ends at once with this status and these words."""
+    """tcpdump exits at once with this status and error text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -61,21 +61,21 @@ class _Exit(Exception):
 
 @define(eq=False)
 class _Output:
-    """Where frames go: to the screen as lines, to a file, or nowhere but into a count."""
+    """The destination of frames: lines on stdout, a file, or only a count."""
 
     process: Process
     options: Options
     printer: Printer
     link: int
     snaplen: int
-    #: Where it is written to, `-` for the standard output, `None` for nowhere.
+    #: The file to write, `-` for standard output, `None` to print lines.
     target: str | None
     captured: int = 0
     _first_ns: int | None = field(default=None, init=False)
     _last_ns: int = field(default=0, init=False)
 
     def open(self) -> None:
-        """Begin the file."""
+        """Write the file header."""
         if self.target == "-":
             self.process.write(file_header(self.link, self.snaplen))
         elif self.target is not None:
@@ -87,7 +87,7 @@ class _Output:
                 raise _Exit(1, f"tcpdump: {self.target}: {strerror(error)}\n") from None
 
     def show(self, record: Record) -> None:
-        """Print one frame, or write it to the file."""
+        """Print one frame or write it to the file."""
         self.captured += 1
         if self.target is not None:
             data = file_record(record.time_ns, self._data(record), self.snaplen)
@@ -108,7 +108,7 @@ class _Output:
         return f"{name:<5} {direction_name(record):<3} "
 
     def _data(self, record: Record) -> bytes:
-        """Give a frame with the header that its link type has."""
+        """Return a frame with the header of its link type."""
         if self.link != COOKED:
             return record.frame
         devices = self.process.namespace.devices.values()
@@ -143,7 +143,7 @@ class _Output:
 
 @define(eq=False)
 class _Capture:
-    """What listens on devices."""
+    """A capture on devices: frames that pass the filter are queued."""
 
     output: _Output
     devices: list[Device]
@@ -157,7 +157,7 @@ class _Capture:
         self.frames = Queue(self.output.process.clock)
 
     def open(self) -> None:
-        """Begin to listen."""
+        """Install the taps."""
         for device in self.devices:
             tap = self._tap_of(device)
             device.taps += (tap,)
@@ -166,7 +166,7 @@ class _Capture:
     def _tap_of(self, device: Device) -> Callable[[int, str, bytes], None]:
         process = self.output.process
         epoch_ns = process.clock.epoch_s * NS_PER_S
-        # What the loopback device sends it receives; it is shown once.
+        # A frame on the loopback device is both sent and received; it is shown once.
         unwanted = {"in": "out", "out": "in"}.get(self.wanted, "in" if device.name == "lo" else "")
 
         def tap(time_ns: int, direction: str, frame: bytes) -> None:
@@ -178,13 +178,13 @@ class _Capture:
         return tap
 
     def close(self) -> None:
-        """Listen no more."""
+        """Remove the taps."""
         for device, tap in self._taps:
             device.taps = tuple(other for other in device.taps if other is not tap)
         self._taps.clear()
 
     def summary(self) -> None:
-        """Print the counts, as at the end."""
+        """Print the packet counts."""
         captured, process = self.output.captured, self.output.process
         plural = "" if captured == 1 else "s"
         process.error(
@@ -212,7 +212,7 @@ async def main(process: Process) -> int:
 
 
 def _print_information(process: Process, options: Options) -> None:
-    """Answer what asks about tcpdump itself."""
+    """Handle the options that only print information, and refuse unknown types. Raises `_Exit`."""
     if "version" in options:
         process.write(_VERSION)
         raise _Exit(0, "")
@@ -248,7 +248,7 @@ def _listed_device(device: Device) -> str:
 
 
 def _numbers(options: Options) -> tuple[int, int]:
-    """Read how many frames, and how much of each."""
+    """Parse the number of frames to capture and the bytes kept of each. Raises `_Exit`."""
     text = options.get("c")
     if text is not None and not (text.isdecimal() and int(text)):
         raise _Exit(1, f"tcpdump: invalid packet count {text}\n")
@@ -308,14 +308,14 @@ def _devices(process: Process, options: Options) -> list[Device]:
 
 
 def _replay(output: _Output, source: str, expression: str, count: int) -> int:
-    """Show what a file holds."""
+    """Print the frames of a file. Return the exit status."""
     process, options = output.process, output.options
     try:
         link, snaplen, records = read_file(_read(process, source))
     except ValueError as error:
         raise _Exit(1, f"tcpdump: {error}\n") from None
     output.link = output.printer.link = link
-    output.snaplen = SNAPLEN  # what is read is not cut
+    output.snaplen = SNAPLEN  # frames from a file are not cut again
     process.error(f"reading from file {source}, link-type {LINK_NAMES[link]}, snapshot length {snaplen}\n")
     test = compile_filter(expression, is_live=False)
     output.open()
@@ -330,7 +330,7 @@ def _replay(output: _Output, source: str, expression: str, count: int) -> int:
 
 
 async def _listen(capture: _Capture, count: int) -> int:
-    """Show what comes until interrupted."""
+    """Print captured frames until interrupted or `count` is reached. Return the exit status."""
     output = capture.output
     process, options = output.process, output.options
     if not options.count("v"):
@@ -344,7 +344,7 @@ async def _listen(capture: _Capture, count: int) -> int:
     def stop() -> None:
         capture.close()
         if output.target is None:
-            process.write("\n")  # the line that was being printed may not be whole, tcpdump.c says (4.99.5)
+            process.write("\n")  # ends a line that may be incomplete (tcpdump.c 4.99.5)
         capture.summary()
         process.exit(0)
 

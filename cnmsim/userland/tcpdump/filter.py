@@ -1,6 +1,6 @@
-"""tcpdump's filter expressions, the language of pcap-filter(7): qualifiers with their values, relations, and, or, not.
+"""The parser of tcpdump's filter expressions (pcap-filter(7)).
 
-`and` and `or` bind alike, from left to right. What the language has for link layers that are not Ethernet is left out.
+`and` and `or` have the same precedence and associate to the left. Keywords for link layers other than Ethernet are not supported.
 """
 
 # ruff: noqa: S105 - tokens of a language, not secrets
@@ -44,7 +44,7 @@ from cnmsim.userland.tcpdump.primitives import (
 )
 
 _SIGNS = r"&&|\|\||<<|>>|<=|>=|==|!=|[()\[\]!&|^+*%<>=]"
-#: Inside brackets `:` and `-` are signs; outside they are part of addresses, ranges and names.
+#: Inside brackets `:` and `-` are operators; outside they belong to addresses, ranges and names.
 _OUTSIDE = re.compile(rf"\s*({_SIGNS}|/|-(?=\s)|[^\s()\[\]!&|^+*%<>=]+)")
 _INSIDE = re.compile(rf"\s*({_SIGNS}|[:/]|-|0[xX][0-9a-fA-F]+|\d+|[A-Za-z][\w]*(?:-[A-Za-z]\w*)*)")
 _SIDES = ("src", "dst")
@@ -110,7 +110,7 @@ class _Parser:
     # --- relations -----------------------------------------------------------------------------------------------
 
     def relation(self) -> Predicate | None:
-        """Read two numbers that are compared; `None`, with nothing read, if that is not what stands here."""
+        """Parse a comparison of two numbers. Return `None` and consume nothing if there is none at this place."""
         start = self.at
         if self.token in INDEXED and self.tokens[start + 1 : start + 2] == ["["]:
             return self.comparison()
@@ -223,7 +223,7 @@ class _Parser:
         return side
 
     def values(self, qualifiers: Qualifiers) -> Predicate:
-        """Read one value, or several in parentheses."""
+        """Parse one value, or several in parentheses."""
         if self.token != "(":
             return self.value(qualifiers)
         self.take()
@@ -279,10 +279,10 @@ def _everything(_: CapturedFrame) -> bool:
 
 
 def compile_filter(expression: str, *, host_bits: int = 0xFFFFFFFF, is_live: bool = True) -> Predicate:
-    """Give the test that a filter expression stands for; an empty one lets everything through.
+    """Return the predicate of a filter expression. An empty expression accepts every frame.
 
-    `host_bits` are those of an IPv4 address that tell hosts of the captured link apart; `is_live` tells that frames are
-    captured, not read from a file, so that their directions are known. Raises `FilterError`.
+    `host_bits` is the host mask of the captured link's IPv4 network, for `ip broadcast`. `is_live` is set for a capture, in which the
+    directions of frames are known, and unset for a file. Raises `FilterError`.
     """
     tokens = _tokens(expression)
     if not tokens:

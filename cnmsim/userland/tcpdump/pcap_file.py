@@ -1,6 +1,6 @@
-"""What tcpdump writes of frames besides a line: hexadecimal dumps, and files (pcap, draft-ietf-opsawg-pcap).
+"""Hexadecimal dumps of frames, and pcap files (draft-ietf-opsawg-pcap).
 
-Frames captured on all devices at once have the header of "Linux cooked v2" in a file (pcap's LINKTYPE_LINUX_SLL2).
+Frames captured on all devices at once are stored with a "Linux cooked v2" header (LINKTYPE_LINUX_SLL2).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _HEADER = Struct("<IHHiIII")
 _RECORD = Struct("<IIII")
 _COOKED = Struct("!HHIHBB8s")
 _MICRO, _NANO = 0xA1B2C3D4, 0xA1B23C4D
-#: ARPHRD_LOOPBACK and ARPHRD_ETHER; who a frame was for, as AF_PACKET tells.
+#: ARPHRD_LOOPBACK and ARPHRD_ETHER, then the packet types of AF_PACKET (packet(7)).
 _LOOPBACK, _STATION = 772, 1
 _TO_US, _BROADCAST, _MULTICAST, _OUTGOING = 0, 1, 2, 4
 
 
 @frozen
 class Record:
-    """A frame with the time it was captured (seconds since 1970, in nanoseconds), the device and the direction (`in`, `out`)."""
+    """A frame with its time (nanoseconds since 1970), the index of its device, and its direction (`in`, `out`)."""
 
     time_ns: int
     frame: bytes
@@ -35,12 +35,12 @@ class Record:
 
 
 def file_header(link: int, snaplen: int) -> bytes:
-    """Write the head of a file."""
+    """Return the header of a pcap file."""
     return _HEADER.pack(_MICRO, 2, 4, 0, 0, snaplen, link)
 
 
 def cooked(record: Record, *, is_loopback: bool) -> bytes:
-    """Give a frame with the header that those captured on all devices have instead of Ethernet's."""
+    """Return a frame with a "Linux cooked v2" header in place of the Ethernet header."""
     frame = record.frame
     hardware = _LOOPBACK if is_loopback else _STATION
     head = _COOKED.pack(
@@ -58,18 +58,18 @@ def _kind(record: Record) -> int:
 
 
 def direction_name(record: Record) -> str:
-    """Tell how a frame came, as tcpdump abbreviates it."""
+    """Return tcpdump's abbreviation for the packet type of a frame."""
     return {_OUTGOING: "Out", _BROADCAST: "B", _MULTICAST: "M"}.get(_kind(record), "In")
 
 
 def file_record(time_ns: int, data: bytes, snaplen: int) -> bytes:
-    """Write bytes that were captured at a time for a file, cut at `snaplen`."""
+    """Return the record of a frame in a pcap file, cut at `snaplen` bytes."""
     seconds, nanos = divmod(time_ns, NS_PER_S)
     return _RECORD.pack(seconds, nanos // 1000, min(len(data), snaplen), len(data)) + data[:snaplen]
 
 
 def read_file(data: bytes) -> tuple[int, int, Iterator[Record]]:
-    """Read a file: its link type, how much of a frame it holds at most, and the frames. Raises `ValueError`."""
+    """Parse a pcap file. Return its link type, its snapshot length and its frames. Raises `ValueError`."""
     if len(data) < _HEADER.size:
         raise ValueError(f"truncated dump file; tried to read {_HEADER.size} file header bytes, only got {len(data)}")
     magic, _, _, _, _, snaplen, link = _HEADER.unpack_from(data)
@@ -96,7 +96,7 @@ def _records(data: bytes, link: int, unit: int) -> Iterator[Record]:
 
 
 def hex_dump(data: bytes, *, has_text: bool) -> str:
-    """Write bytes as `-x` does, or with their characters as `-X` does; each line begins with a line break and a tab."""
+    """Format bytes as `-x` does, or with characters as `-X` does. Each line begins with a newline and a tab."""
     lines = []
     for at in range(0, len(data), 16):
         row = data[at : at + 16]
@@ -107,6 +107,6 @@ def hex_dump(data: bytes, *, has_text: bool) -> str:
 
 
 def text_dump(data: bytes) -> str:
-    """Write bytes as `-A` does."""
+    """Format bytes as `-A` does."""
     kept = data.replace(b"\r\n", b"\n")
     return "\n" + "".join(chr(byte) if 0x21 <= byte <= 0x7E or byte in b"\t \n" else "." for byte in kept)

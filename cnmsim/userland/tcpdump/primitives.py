@@ -1,4 +1,4 @@
-"""What a filter expression of tcpdump is made of: a captured frame, and the tests of its addresses, ports and protocols."""
+"""The primitives of tcpdump's filters: predicates on addresses, ports and protocols of a frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnmsim.kernel.netfilter.netdb import SERVICES
 from cnmsim.kernel.packet import MalformedPacketError
 from cnmsim.kernel.skbuff import Packet
 
-#: The protocols above IP that have a keyword, by number.
+#: The protocols above IP that have a keyword, by IP protocol number.
 PROTOCOLS = {
     "tcp": 6,
     "udp": 17,
@@ -25,7 +25,7 @@ PROTOCOLS = {
     "pim": 103,
     "vrrp": 112,
 }
-#: Those above Ethernet.
+#: The protocols above Ethernet that have a keyword, by Ethernet type.
 ETHERTYPES = {"ip": 0x0800, "ip6": 0x86DD, "arp": 0x0806, "rarp": 0x8035}
 SYNTAX = "can't parse filter expression: syntax error"
 
@@ -34,12 +34,12 @@ HEADS = (*PROTOCOLS, *ETHERTYPES, "ether")
 
 
 class FilterError(Exception):
-    """The expression makes no sense."""
+    """The expression is invalid. The text is libpcap's."""
 
 
 @frozen
 class CapturedFrame:
-    """A captured frame, and the IP packet in it if there is one; `direction` is `in`, `out` or unknown."""
+    """A captured frame, with its IP packet if it has one. `direction` is `in`, `out` or "" if unknown."""
 
     frame: bytes
     ethertype: int
@@ -48,7 +48,7 @@ class CapturedFrame:
 
     @classmethod
     def of(cls, frame: bytes, direction: str = "") -> CapturedFrame:
-        """Look at a frame."""
+        """Parse a frame."""
         at, ethertype = 12, int.from_bytes(frame[12:14])
         if ethertype == 0x8100:
             at, ethertype = 16, int.from_bytes(frame[16:18])
@@ -56,17 +56,17 @@ class CapturedFrame:
             try:
                 return cls(frame, ethertype, Packet(frame[at + 2 :]), direction)
             except MalformedPacketError:
-                pass  # shown as bytes, and no filter on addresses fits it
+                pass  # printed as bytes; predicates on addresses reject it
         return cls(frame, ethertype, None, direction)
 
     @property
     def payload(self) -> bytes:
-        """What follows the Ethernet type, and the VLAN tag if there is one."""
+        """The bytes after the Ethernet header and the VLAN tag, if there is one."""
         return self.frame[18 if self.frame[12:14] == VLAN_TAG else 14 :]
 
     @property
     def arp_addresses(self) -> tuple[bytes, bytes]:
-        """Sender and target of an ARP message."""
+        """The IP addresses of sender and target of an ARP message."""
         message = self.payload
         return message[14:18], message[24:28]
 
@@ -77,7 +77,7 @@ VLAN_TAG = b"\x81\x00"
 
 @frozen
 class Qualifiers:
-    """What stands before a value: `tcp src port`."""
+    """The qualifiers before a value, such as `tcp src port`."""
 
     protocol: str = ""
     side: str = ""
@@ -85,17 +85,17 @@ class Qualifiers:
 
 
 def either(one: Predicate, other: Predicate) -> Predicate:
-    """Give the test that fits if one of two does."""
+    """Return a predicate that is true if one of two is."""
     return lambda captured: one(captured) or other(captured)
 
 
 def both(one: Predicate, other: Predicate) -> Predicate:
-    """Give the test that fits if two do."""
+    """Return a predicate that is true if both are."""
     return lambda captured: one(captured) and other(captured)
 
 
 def read_number(text: str, message: str) -> int:
-    """Read a number as C writes it. Raises `FilterError` with the text of `message`."""
+    """Parse a number in C's notation. Raises `FilterError` with `message`."""
     try:
         return int(text, 0)
     except ValueError:
@@ -103,12 +103,12 @@ def read_number(text: str, message: str) -> int:
 
 
 def _sided(side: str, pair: tuple[bool, bool]) -> bool:
-    """Tell whether source and destination are as a qualifier wants them."""
+    """Combine the results for source and destination as the qualifier demands: one of them, or both."""
     return {"src": pair[0], "dst": pair[1], "src and dst": all(pair)}.get(side, any(pair))
 
 
 def protocol_predicate(name: str) -> Predicate:
-    """Give the test for a protocol, of either family where it has both."""
+    """Return the predicate for a protocol, of either family if it exists in both."""
     if name in PROTOCOLS:
         number = PROTOCOLS[name]
         family = {"icmp": 4, "igmp": 4, "icmp6": 6}.get(name)
@@ -122,7 +122,7 @@ def protocol_predicate(name: str) -> Predicate:
 
 
 def cast_predicate(protocol: str, kind: str) -> Predicate:
-    """Give the test for broadcasts or multicasts of a layer."""
+    """Return the predicate for broadcasts or multicasts of a layer."""
     if kind == "broadcast":
         return lambda captured: captured.frame[:6] == b"\xff" * 6
     if protocol == "ether":
@@ -134,7 +134,7 @@ def cast_predicate(protocol: str, kind: str) -> Predicate:
 
 
 def payload_predicate(protocol: str, text: str) -> Predicate:
-    """Give the test for what a layer carries, by name or number. Raises `FilterError`."""
+    """Return the predicate for the protocol that a layer carries, by name or number. Raises `FilterError`."""
     if protocol == "ether":
         number = ETHERTYPES.get(text)
         number = read_number(text, f"unknown ether proto '{text}'") if number is None else number
@@ -154,7 +154,7 @@ def payload_predicate(protocol: str, text: str) -> Predicate:
 
 
 def mac_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Give the test for a station. Raises `FilterError`."""
+    """Return the predicate for a MAC address. Raises `FilterError`."""
     if qualifiers.kind != "host":
         raise FilterError(f"illegal qualifier of '{qualifiers.kind}'")
     try:
@@ -174,7 +174,7 @@ def _port(text: str) -> int:
 
 
 def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Give the test for a port or a range of ports. Raises `FilterError`."""
+    """Return the predicate for a port or a range of ports. Raises `FilterError`."""
     low, dash, high = (
         text.partition("-") if qualifiers.kind == "portrange" or text not in SERVICES else (text, "", "")
     )
@@ -195,7 +195,7 @@ def port_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def read_address(text: str) -> bytes:
-    """Read an address. Raises `FilterError`."""
+    """Parse an IP address. Raises `FilterError`."""
     try:
         return parse_ip(text)
     except ValueError:
@@ -203,7 +203,7 @@ def read_address(text: str) -> bytes:
 
 
 def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
-    """Give the test for an address or a network. Raises `FilterError`."""
+    """Return the predicate for an address or a network. Raises `FilterError`."""
     if qualifiers.kind != "net" and "/" in text:
         raise FilterError("Mask syntax for networks only")
     if qualifiers.kind == "net" or re.fullmatch(r"\d+(\.\d+){0,2}", text):
@@ -231,7 +231,7 @@ def address_predicate(qualifiers: Qualifiers, text: str) -> Predicate:
 
 
 def _net(text: str) -> Prefix:
-    """Read a network: an address with a length, or the first bytes of one (`172.18` is 172.18.0.0/16)."""
+    """Parse a network: an address with a length, or its first bytes (`172.18` is 172.18.0.0/16)."""
     head, slash, length = text.partition("/")
     parts = head.split(".")
     if ":" not in head and len(parts) < 4 and all(part.isdigit() for part in parts):

@@ -1,4 +1,4 @@
-"""One frame as one line of tcpdump: Ethernet, ARP, IPv4, IPv6, ICMP, ICMPv6, TCP, UDP, DNS, VXLAN, ESP."""
+"""One line of tcpdump for one frame: Ethernet, ARP, IPv4, IPv6, ICMP, ICMPv6, TCP, UDP, DNS, VXLAN, ESP."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _UNREACHABLE4 = {0: "net {} unreachable", 1: "host {} unreachable", 2: "{} proto
                  9: "net {} unreachable - admin prohibited", 10: "host {} unreachable - admin prohibited",
                  13: "host {} unreachable - admin prohibited filter"}  # fmt: skip
 _VXLAN_PORTS = (4789,)
-#: What `-T` may name.
+#: The packet types that -T accepts.
 UDP_KINDS = ("domain", "vxlan")
 
 
 @define
 class Printer:
-    """Writes frames; it remembers the first sequence numbers of TCP connections, which later ones are shown against.
+    """Formats frames. It stores the initial sequence numbers of TCP connections to print relative ones.
 
-    `udp_kind` is what the payload of every UDP datagram is taken for (`-T`), "" to go by its ports; `is_quick` leaves
-    out what is above (`-q`), `is_absolute` shows sequence numbers as they are (`-S`); `link` is a file's link type.
+    `udp_kind` is how UDP payloads are interpreted (`-T`), "" to decide by port. `is_quick` omits details (`-q`). `is_absolute` prints absolute
+    sequence numbers (`-S`). `link` is the link type of the capture.
     """
 
     is_numeric: bool = False
@@ -50,7 +50,7 @@ class Printer:
     _first: dict[tuple[bytes, int, bytes, int], int] = field(factory=dict, init=False)
 
     def line(self, frame: bytes, index: int = 0) -> str:
-        """Write a frame, without the time. `index` is that of the device, which is told of what was captured on all."""
+        """Format a frame, without its time. `index` is its device's, printed for a capture on all devices."""
         captured = CapturedFrame.of(frame)
         body = self._network(captured)
         if not self.has_link_header:
@@ -88,7 +88,7 @@ class Printer:
         return f"{kind}, Reply {sender} is-at {format_mac(message[8:14])}, length {len(message)}"
 
     def packet(self, packet: Packet) -> str:
-        """Write an IP packet."""
+        """Format an IP packet."""
         text = self._transport(packet)
         if not self.verbosity:
             return f"{'IP6' if packet.family == 6 else 'IP'} {text}"
@@ -146,7 +146,7 @@ class Printer:
         return ", ".join(words) + _http(segment[header:], (packet.sport, packet.dport), self.verbosity)
 
     def _relative(self, packet: Packet, sequence: int, acknowledged: int, *, is_first: bool) -> tuple[int, int]:
-        """Count from where the two sides began, as it was captured first; what is captured first itself stays as it is."""
+        """Return sequence and acknowledgement numbers relative to the first segment seen, whose own stay absolute."""
         key = (packet.src, packet.sport, packet.dst, packet.dport)
         back = (packet.dst, packet.dport, packet.src, packet.sport)
         if is_first or key not in self._first:
@@ -161,8 +161,8 @@ class Printer:
         return self._checked(packet) + self._datagram(packet, data)
 
     def _checked(self, packet: Packet) -> str:
-        """Say what is to be said of the checksum of UDP or ICMPv6."""
-        # Of UDP that is above most of what is known by its port.
+        """Return the note on the checksum of a UDP datagram or an ICMPv6 message, "" if none is printed."""
+        # tcpdump prints it for UDP only from -vv on.
         if self.verbosity < (2 if packet.protocol == 17 else 1) or packet.more_fragments:
             return ""
         name = "udp" if packet.protocol == 17 else "icmp6"
@@ -190,7 +190,7 @@ class Printer:
         return f"UDP, length {len(data)}"
 
     def _link_options(self, options: bytes) -> str:
-        """Write the link-layer addresses in a neighbour message, a line each, and as bytes if much is asked for."""
+        """Format the link-layer address options of a neighbour message, a line each, with a hex dump from -vv on."""
         text = ""
         while self.verbosity and len(options) >= 8 and options[1]:
             kind, size, value = options[0], options[1] * 8, options[2 : options[1] * 8]
@@ -201,7 +201,7 @@ class Printer:
         return text
 
     def _sized(self, text: str, length: int, before: int = 0) -> str:
-        """Add the length of a message: at the end, or of more verbose lines behind so many words, or not at all."""
+        """Add the length of an ICMPv6 message: at the end, or when verbose after `before` words or not at all."""
         if not self.verbosity:
             return f"{text}, length {length}"
         words = text.split(", ")
@@ -269,7 +269,7 @@ class Printer:
 
 
 def _verdict(packet: Packet) -> str:
-    """Tell whether the checksum of a TCP segment, a UDP datagram or an ICMPv6 message is the right one."""
+    """Return `correct` or `incorrect` for the checksum of a TCP segment, a UDP datagram or an ICMPv6 message."""
     pseudo = packet.src + packet.dst + len(packet.payload).to_bytes(4) + packet.protocol.to_bytes(4)
     return "correct" if not checksum(pseudo + packet.payload) else "incorrect"
 

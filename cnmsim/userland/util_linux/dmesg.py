@@ -1,4 +1,4 @@
-"""dmesg: what the kernel logged, here the lines of the LOG target, as util-linux prints them."""
+"""util-linux' dmesg. The kernel log consists of the lines of the LOG target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USAGE = "Try 'dmesg --help' for more information.\n"
 
 
 async def main(process: Process) -> int:
-    """Run `dmesg [-T | -t] [-c | -C]`: with a time of day or without a time; cleared after or instead of printing."""
+    """Run `dmesg [-T | -t] [-c | -C]`: with the time of day or without a time; clear after printing or without."""
     try:
         options = getopt(
             process.argv[1:],
